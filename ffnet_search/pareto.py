@@ -1,0 +1,87 @@
+"""Candidates, and which of them nothing beats: dominance, the Pareto front, hypervolume.
+
+Constraints are not looked at here: callers pass feasible candidates.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeVar
+
+from ffnet_search.architecture import Architecture
+
+Direction = Literal["maximize", "minimize"]
+
+METRICS: dict[str, Direction] = {  # every metric that an objective or a constraint can name
+    "accuracy": "maximize",  # share of the search-validation images, 0 to 1
+    "latency_ms": "minimize",  # predicted by the latency table, one batch
+    "params_m": "minimize",  # millions, deployed form
+    "macs_m": "minimize",  # millions of multiply-accumulates for one image, deployed form
+}
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """An evaluated architecture. `metrics` holds names of `METRICS`; `hyperparameters` what it was trained with."""
+
+    architecture: Architecture
+    metrics: Mapping[str, float]
+    hyperparameters: Mapping[str, Any] = field(default_factory=dict)
+
+
+Item = TypeVar("Item")
+
+
+def dominates(a: Sequence[float], b: Sequence[float], directions: Sequence[Direction]) -> bool:
+    """True where `a` is at least as good as `b` everywhere and better somewhere."""
+    signed = [(x, y) if d == "maximize" else (-x, -y) for x, y, d in zip(a, b, directions, strict=True)]
+    return all(x >= y for x, y in signed) and any(x > y for x, y in signed)
+
+
+def pareto_front(candidates: Sequence[Candidate], objectives: Mapping[str, Direction]) -> list[Candidate]:
+    """The candidates that none dominates, one per point, best first objective first.
+
+    >>> pareto_front([], {"accuracy": "maximize", "latency_ms": "minimize"})
+    []
+    """
+    directions = list(objectives.values())
+    signs = [-1.0 if d == "maximize" else 1.0 for d in directions]
+    points = [tuple(c.metrics[name] for name in objectives) for c in candidates]
+    for candidate, point in zip(candidates, points, strict=True):
+        if not all(math.isfinite(value) for value in point):
+            raise ValueError(f"metrics must be finite, but {candidate.architecture.key} has {point}")
+    # In this order nothing can be dominated by a later one, so the front so far is all that need be asked.
+    order = sorted(range(len(points)), key=lambda i: [s * x for s, x in zip(signs, points[i], strict=True)])
+    front: list[int] = []
+    for i in order:
+        if not any(points[j] == points[i] or dominates(points[j], points[i], directions) for j in front):
+            front.append(i)
+    return [candidates[i] for i in front]
+
+
+def hypervolume(
+    points: Sequence[Sequence[float]], reference: Sequence[float], directions: Sequence[Direction]
+) -> float:
+    """The volume that `points` dominate up to `reference`, by slicing along the last objective (exact, any number).
+
+    A point that does not beat the reference everywhere adds nothing.
+    """
+    signs = [1.0 if d == "maximize" else -1.0 for d in directions]
+    gains = [
+        tuple(s * (x - r) for s, x, r in zip(signs, point, reference, strict=True)) for point in points
+    ]
+    return _volume([gain for gain in gains if all(g > 0 for g in gain)])
+
+
+def _volume(gains: list[tuple[float, ...]]) -> float:
+    if not gains:
+        return 0.0
+    if len(gains[0]) == 1:
+        return max(gain[0] for gain in gains)
+    volume, previous = 0.0, 0.0
+    for height in sorted({gain[-1] for gain in gains}):
+        volume += (height - previous) * _volume([gain[:-1] for gain in gains if gain[-1] >= height])
+        previous = height
+    return volume

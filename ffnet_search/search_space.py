@@ -1,0 +1,253 @@
+"""The architectures that a search may propose: a list of choices per axis, read from YAML.
+
+`axes()` is the only list of choices; samplers, supernets and tables are all derived from it.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field, model_validator
+
+from ffnet_search.architecture import MIXERS, PRESETS, Architecture, Block, Input, Stage, Stem
+from ffnet_search.errors import Section, SweepError, did_you_mean, parse, read_yaml
+
+Choice = int | str
+BlockAxis = Literal["mixer", "token_kernel", "channel_kernel", "expansion"]
+BLOCK_AXES: tuple[BlockAxis, ...] = ("mixer", "token_kernel", "channel_kernel", "expansion")
+
+
+def _as_list(value: Any) -> Any:
+    return value if isinstance(value, list | tuple) else (value,)
+
+
+def _no_repeats(values: tuple[Any, ...]) -> tuple[Any, ...]:
+    if len(set(values)) != len(values):
+        raise ValueError(f"must not repeat a choice, but got {list(values)}")
+    return values
+
+
+Sizes = Annotated[tuple[Annotated[int, Field(gt=0)], ...], BeforeValidator(_as_list), Field(min_length=1)]
+Names = Annotated[tuple[str, ...], BeforeValidator(_as_list), Field(min_length=1)]
+
+
+class InputChoices(Section):
+    """The images: fixed, not searched."""
+
+    channels: int = Field(3, gt=0)
+    resolution: int = Field(gt=0)
+    classes: int = Field(gt=1)
+
+
+class StemChoices(Section):
+    """Choices for the two convolutions in front: width of the first, stride of both together."""
+
+    width: Sizes = (32,)
+    stride: Sizes = (2,)
+
+
+class StageChoices(Section):
+    """Choices for one stage. `depth` counts blocks; the rest is chosen per stage or per block."""
+
+    depth: Sizes
+    width: Sizes
+    mixer: Names = ("ffn_attention",)
+    token_kernel: Sizes = (7,)
+    channel_kernel: Sizes = (3,)
+    expansion: Sizes = (3,)
+
+
+class SearchSpace(Section):
+    """Choices per axis.
+
+    >>> space = SearchSpace.from_yaml("search_spaces/ffnet_cifar.yaml")  # doctest: +SKIP
+    >>> space.size, space.sample(random.Random(0)).macs_m  # doctest: +SKIP
+    """
+
+    name: str = "space"
+    input: InputChoices
+    stem: StemChoices = StemChoices()
+    stages: Annotated[tuple[StageChoices, ...], Field(min_length=1)]
+    per_block: tuple[BlockAxis, ...] = ()
+
+    @classmethod
+    def from_yaml(cls, path: str | Path) -> SearchSpace:
+        """Raises SweepError where the file is not a search space."""
+        path = Path(path)
+        return parse(cls, {"name": path.stem, **read_yaml(path)}, str(path))
+
+    @model_validator(mode="after")
+    def _choices_are_buildable(self) -> SearchSpace:
+        for name, values in self.axes().items():
+            _no_repeats_at(name, values)
+        Stem(min(self.stem.width), 1)
+        for stride in self.stem.stride:
+            if stride not in (1, 2, 4):
+                raise ValueError(f"stem.stride must be 1, 2 or 4, but got {stride}")
+        for index, stage in enumerate(self.stages):
+            _check_stage(f"stages.{index}", stage)
+        return self
+
+    def axes(self) -> dict[str, tuple[Choice, ...]]:
+        """Axis name -> choices, ordered: the only list of what can vary. Axes of one choice are listed too."""
+        axes: dict[str, tuple[Choice, ...]] = {"stem.width": self.stem.width, "stem.stride": self.stem.stride}
+        for number, stage in enumerate(self.stages, 1):
+            axes[f"stage{number}.depth"] = stage.depth
+            axes[f"stage{number}.width"] = stage.width
+            for axis in BLOCK_AXES:
+                if axis in self.per_block:
+                    for block in range(1, max(stage.depth) + 1):
+                        axes[f"stage{number}.block{block}.{axis}"] = getattr(stage, axis)
+                else:
+                    axes[f"stage{number}.{axis}"] = getattr(stage, axis)
+        return axes
+
+    def build(self, choices: Mapping[str, Any]) -> Architecture:
+        """The architecture of one choice per axis. Choices that have no effect (blocks beyond the depth, the kernel of
+        attention) are ignored, so that equal networks are equal architectures. Raises KeyError for a missing axis."""
+        return self._build(choices.__getitem__)
+
+    def _build(self, choice: Callable[[str], Any]) -> Architecture:
+        stages = []
+        for number, multiplier in enumerate(self._multipliers, 1):
+            blocks = tuple(
+                Block(**{axis: choice(self._axis_of(number, block, axis)) for axis in BLOCK_AXES})
+                for block in range(1, choice(f"stage{number}.depth") + 1)
+            )
+            stages.append(Stage(choice(f"stage{number}.width"), blocks, multiplier))
+        return Architecture(Stem(choice("stem.width"), choice("stem.stride")), tuple(stages), self._input)
+
+    def _axis_of(self, number: int, block: int, axis: BlockAxis) -> str:
+        return f"stage{number}.block{block}.{axis}" if axis in self.per_block else f"stage{number}.{axis}"
+
+    def choices_of(self, arch: Architecture) -> dict[str, Choice]:
+        """One choice per axis that builds `arch`; axes without effect take their first choice. Raises ValueError where
+        `arch` is not in the space."""
+        choices = {name: values[0] for name, values in self.axes().items()}
+        choices |= {"stem.width": arch.stem.width, "stem.stride": arch.stem.stride}
+        for number, stage in enumerate(arch.stages, 1):
+            choices |= {f"stage{number}.depth": stage.depth, f"stage{number}.width": stage.width}
+            for index, block in enumerate(stage.blocks, 1):
+                for axis in BLOCK_AXES:
+                    if axis != "token_kernel" or MIXERS[block.mixer].has_kernel:
+                        choices[self._axis_of(number, index, axis)] = getattr(block, axis)
+        axes = self.axes()
+        for name, value in choices.items():
+            if name not in axes or value not in axes[name]:
+                allowed = f"one of {list(axes[name])}" if name in axes else "absent"
+                raise ValueError(f"{name} must be {allowed}, but the architecture has {value!r}")
+        if self.build(choices) != arch:
+            raise ValueError(f"the architecture differs from the space in its input, merging or blocks: {arch}")
+        return choices
+
+    def __contains__(self, arch: object) -> bool:
+        try:
+            return isinstance(arch, Architecture) and bool(self.choices_of(arch))
+        except ValueError:
+            return False
+
+    @property
+    def size(self) -> int:
+        """How many architectures are in the space: distinct ones, exactly."""
+        total = len(self.stem.width) * len(self.stem.stride)
+        for stage in self.stages:
+            shared = [axis for axis in BLOCK_AXES if axis not in self.per_block]
+            free = [axis for axis in BLOCK_AXES if axis in self.per_block]
+            total *= len(stage.width) * sum(_count_blocks(stage, shared, free, depth) for depth in stage.depth)
+        return total
+
+    @cached_property
+    def largest(self) -> Architecture:
+        """The greatest choice on every axis, at the least stem stride: every other architecture is a crop of it.
+
+        Where mixers can be chosen it has the first of the list, since no mixer contains another.
+        """
+        return self._extreme(max)
+
+    @cached_property
+    def smallest(self) -> Architecture:
+        """The least choice on every axis, at the greatest stem stride."""
+        return self._extreme(min)
+
+    def _extreme(self, pick: Callable[..., Any]) -> Architecture:
+        def choose(name: str) -> Choice:
+            values = self.axes()[name]
+            if name.endswith("mixer"):
+                return values[0]
+            if name == "stem.stride":
+                return min(values) if pick is max else max(values)
+            return pick(values)
+
+        return self._build(choose)
+
+    def sample(self, rng: random.Random) -> Architecture:
+        """An architecture with every axis drawn uniformly and independently."""
+        return self.build({name: rng.choice(values) for name, values in self.axes().items()})
+
+    @cached_property
+    def presets(self) -> dict[str, Architecture]:
+        """The published FFNets that are in this space, by name."""
+        shape = self.input
+        known = {
+            name: Architecture.preset(
+                name, resolution=shape.resolution, channels=shape.channels, classes=shape.classes
+            )
+            for name in PRESETS
+        }
+        return {name: arch for name, arch in known.items() if arch in self}
+
+    @property
+    def _input(self) -> Input:
+        return Input(self.input.channels, self.input.resolution, self.input.classes)
+
+    @cached_property
+    def _multipliers(self) -> tuple[int, ...]:
+        """Of patch merging: the largest network's out / in, rounded up, for all (so that smaller widths are crops)."""
+        widths = [max(stage.width) for stage in self.stages]
+        return (1, *(-(-out // before) for before, out in zip(widths, widths[1:], strict=False)))
+
+
+def _no_repeats_at(name: str, values: tuple[Choice, ...]) -> None:
+    try:
+        _no_repeats(values)
+    except ValueError as error:
+        raise ValueError(f"{name} {error}") from None
+
+
+def _check_stage(place: str, stage: StageChoices) -> None:
+    for mixer in stage.mixer:
+        if mixer not in MIXERS:
+            raise ValueError(f"{place}.mixer {mixer!r} is not a known mixer{did_you_mean(mixer, MIXERS)}")
+        step = MIXERS[mixer].width_step
+        for width in stage.width:
+            if width % step:
+                raise ValueError(f"{place}.width must be multiples of {step} for mixer {mixer!r}, but got {width}")
+    for axis in ("token_kernel", "channel_kernel"):
+        for kernel in getattr(stage, axis):
+            if kernel < 3 or kernel % 2 == 0:
+                raise ValueError(f"{place}.{axis} must be odd and >= 3, but got {kernel}")
+
+
+def _count_blocks(stage: StageChoices, shared: list[BlockAxis], free: list[BlockAxis], depth: int) -> int:
+    """Distinct block tuples of one depth. A mixer without a kernel has one network for all token kernels."""
+    total = 0
+    kernels = len(stage.token_kernel)
+    other = 1  # choices that always have an effect
+    for axis in ("channel_kernel", "expansion"):
+        other *= len(getattr(stage, axis)) ** (depth if axis in free else 1)
+    with_kernel = sum(MIXERS[mixer].has_kernel for mixer in stage.mixer)
+    without = len(stage.mixer) - with_kernel
+    if "mixer" in shared:
+        total = with_kernel * kernels ** (depth if "token_kernel" in free else 1) + without
+    elif "token_kernel" in free:
+        total = (with_kernel * kernels + without) ** depth
+    else:  # mixers per block, one kernel per stage: it has no effect where no block uses it
+        total = ((with_kernel + without) ** depth - without**depth) * kernels + without**depth
+    return total * other
+
+
+__all__ = ["SearchSpace", "SweepError"]

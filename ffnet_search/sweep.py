@@ -1,0 +1,246 @@
+"""A sweep: one YAML file that says what is trained, profiled, searched and exported, validated once and then frozen.
+
+Below this module nobody sees a dict, a path string or a default.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from functools import cached_property
+from importlib import import_module
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, PrivateAttr, field_validator, model_validator
+
+from ffnet_search.architecture import Form
+from ffnet_search.errors import Section, SweepError, did_you_mean, parse, read_yaml
+from ffnet_search.pareto import METRICS, Direction
+from ffnet_search.search_space import SearchSpace
+
+Share = Annotated[float, Field(ge=0, lt=1)]
+STAGES = ("train", "profile", "search", "export")  # in the order in which they run
+
+
+class Augment(Section):
+    """Random crop (pixels of padding), horizontal flip, cutout (side in pixels) of training images; 0 = off."""
+
+    crop: int = Field(0, ge=0)
+    flip: bool = False
+    cutout: int = Field(0, ge=0)
+
+
+class DataSection(Section):
+    """Which images, and how they are split: train, calibration (a part of train), search validation, test."""
+
+    name: str = "digits"
+    path: Path | None = None
+    download: bool = False
+    batch_size: int = Field(128, gt=1)
+    validation: Annotated[float, Field(gt=0, lt=1)] = 0.1
+    calibration: int = Field(1024, gt=1)
+    workers: int = Field(2, ge=0)
+    in_memory_mb: int = Field(2048, ge=0)
+    augment: Augment = Augment()
+    args: Mapping[str, Any] = {}
+
+
+class TrainSection(Section):
+    """The supernet's training: sandwich rule, in-place distillation, optimiser and schedule."""
+
+    epochs: int = Field(30, gt=0)
+    optimizer: Literal["adamw", "sgd"] = "adamw"
+    learning_rate: float = Field(1e-3, gt=0)
+    learning_rate_floor: Share = 0.05
+    warmup_epochs: float = Field(1.0, ge=0)
+    weight_decay: float = Field(0.05, ge=0)
+    momentum: Share = 0.9
+    clip_norm: float = Field(1.0, gt=0)
+    sampled: int = Field(2, ge=0)
+    accumulate: int = Field(1, gt=0)
+    label_smoothing: Share = 0.1
+    drop_path: Share = 0.0
+    mixup: float = Field(0.0, ge=0)
+    ema: Share = 0.0
+    branches: Literal["all", "none", "reference"] = "none"
+    layer_scale: float | None = Field(0.1, gt=0)
+    start_from: Path | None = None
+    checkpoint_minutes: float = Field(2.0, gt=0)
+
+    @property
+    def form(self) -> Form:
+        """How the weights are parametrised while they train."""
+        return Form(self.branches, self.layer_scale)
+
+
+class LatencySection(Section):
+    """Where latency is measured and how."""
+
+    backend: str = "onnxruntime"
+    threads: int = Field(1, gt=0)
+    batch_size: int = Field(1, gt=0)
+    rounds: int = Field(5, ge=3)
+    calibration: int = Field(10, ge=4)
+    held_out: int = Field(20, ge=20)
+    noisy: bool = False
+    args: Mapping[str, Any] = {}
+
+
+class SamplerSection(Section):
+    """Any sampler of `optuna.samplers` by name, with its arguments."""
+
+    name: str = "TPESampler"
+    args: Mapping[str, Any] = {"multivariate": True}
+
+
+class SearchSection(Section):
+    """What is searched for, under which hard constraints (upper limits), by which sampler and how long."""
+
+    engine: Literal["local"] = "local"
+    trials: int = Field(200, gt=0)
+    objectives: tuple[str, ...] = Field(("accuracy", "latency_ms"), min_length=1)
+    constraints: Mapping[str, Annotated[float, Field(gt=0, allow_inf_nan=False)]] = {}
+    sampler: SamplerSection = SamplerSection()
+    proposals: int = Field(200, gt=0)
+
+    @field_validator("objectives", "constraints")
+    @classmethod
+    def _metrics_are_known(cls, names: Any) -> Any:
+        for name in names:
+            if name not in METRICS:
+                raise ValueError(f"{name!r} is not a known metric{did_you_mean(name, METRICS)}")
+        if len(set(names)) != len(names):
+            raise ValueError(f"must not repeat a metric, but got {list(names)}")
+        return names
+
+    @field_validator("constraints")
+    @classmethod
+    def _constraints_are_upper_limits(cls, limits: Mapping[str, float]) -> Mapping[str, float]:
+        if "accuracy" in limits:
+            raise ValueError("'accuracy' cannot be a constraint: limits are known before evaluation; make it an objective")
+        return limits
+
+    @property
+    def directions(self) -> dict[str, Direction]:
+        """Objective -> direction."""
+        return {name: METRICS[name] for name in self.objectives}
+
+
+class ExportSection(Section):
+    """What is done with the front: how many picks, fine-tuned for how long."""
+
+    top: int = Field(8, gt=0)
+    finetune_epochs: int = Field(0, ge=0)
+    opset: int = Field(17, ge=13)
+
+
+class RunFiles:
+    """The names of a run's files. Each is written by one stage and read by later ones."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.lock = folder / ".lock"
+        self.state = folder / "run.json"  # digest and date of each finished stage
+        self.training = folder / "training"  # checkpoints and logs of the supernet under way
+        self.supernet = folder / "supernet.ckpt"
+        self.latency = folder / "latency"  # one table per device
+        self.study = folder / "study.db"
+        self.candidates = folder / "candidates.csv"
+        self.pareto = folder / "pareto"
+        self.front_csv = self.pareto / "front.csv"
+        self.front_png = folder / "front.png"
+        self.report = folder / "report.html"
+
+    def latency_table(self, backend: str, threads: int, batch_size: int) -> Path:
+        return self.latency / f"{backend}-t{threads}-b{batch_size}.json"
+
+
+class Sweep(Section):
+    """One validated run description.
+
+    >>> sweep = Sweep.from_yaml("sweeps/digits.yaml")  # doctest: +SKIP
+    >>> sweep.run()  # doctest: +SKIP
+    """
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    search_space: SearchSpace
+    seed: int = Field(0, ge=0)
+    runs: Path = Path("runs")
+    data: DataSection = DataSection()
+    train: TrainSection = TrainSection()
+    latency: LatencySection = LatencySection()
+    search: SearchSection = SearchSection()
+    export: ExportSection = ExportSection()
+    _path: Path = PrivateAttr(Path("sweep"))
+
+    @classmethod
+    def from_yaml(cls, path: str | Path) -> Sweep:
+        """Reads a sweep. `search_space` is a mapping, or a file named relative to the sweep. Raises SweepError."""
+        path = Path(path)
+        content = read_yaml(path)
+        space = content.get("search_space")
+        if isinstance(space, str):
+            content["search_space"] = SearchSpace.from_yaml(path.parent / space)
+        sweep = parse(cls, {"name": path.stem, **content}, str(path))
+        sweep._path = path
+        return sweep
+
+    @model_validator(mode="after")
+    def _sections_agree(self) -> Sweep:
+        elastic = any(
+            min(kernels) == 3 < max(kernels)
+            for stage in self.search_space.stages
+            for kernels in (stage.token_kernel, stage.channel_kernel)
+        )
+        if self.train.branches == "reference" and elastic:
+            raise ValueError(
+                "train.branches must be 'all' or 'none' where a stage offers kernel 3 beside larger ones, but got "
+                "'reference' (its 3 x 3 and larger convolutions have different parameters, so they cannot share)"
+            )
+        return self
+
+    @property
+    def path(self) -> Path:
+        """The file that the sweep was read from."""
+        return self._path
+
+    @cached_property
+    def files(self) -> RunFiles:
+        return RunFiles(self.runs / self.name)
+
+    @property
+    def latency_path(self) -> Path:
+        """The latency table that the search reads."""
+        return self.files.latency_table(self.latency.backend, self.latency.threads, self.latency.batch_size)
+
+    def inputs(self, stage: str) -> dict[str, Any]:
+        """All that a stage's output depends on, as plain data. What only says how much or how long is left out: more
+        trials, picks or threads of loading continue what is there."""
+        space = self.search_space.model_dump(mode="json", exclude={"name"})
+        data = self.data.model_dump(mode="json", exclude={"workers", "download", "path", "in_memory_mb"})
+        train = self.train.model_dump(mode="json", exclude={"checkpoint_minutes"})
+        latency = self.latency.model_dump(mode="json", exclude={"noisy"})
+        search = self.search.model_dump(mode="json", exclude={"engine", "trials"})
+        inputs: dict[str, Any] = {"search_space": space}
+        if stage != "profile":
+            inputs |= {"seed": self.seed, "data": data, "train": train}
+        if stage != "train":
+            inputs |= {"latency": latency}
+        if stage in ("search", "export"):
+            inputs |= {"search": search}
+        if stage == "export":
+            inputs |= {"search": search | {"trials": self.search.trials}, "export": self.export.model_dump(mode="json")}
+        return inputs
+
+    def digest(self, stage: str) -> str:
+        """16 hexadecimal digits of `inputs`."""
+        return hashlib.sha256(json.dumps(self.inputs(stage), sort_keys=True).encode()).hexdigest()[:16]
+
+    def run(self, *, fresh: bool = False) -> Any:
+        """All stages: train, profile, search, export. Skips what is done; returns the picks. See `ffnet_search.pipeline`."""
+        return import_module("ffnet_search.pipeline").run(self, fresh=fresh)  # a convenience that points upwards
+
+
+__all__ = ["RunFiles", "Sweep", "SweepError", "STAGES"]
