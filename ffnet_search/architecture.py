@@ -40,7 +40,7 @@ MIXERS: dict[str, Mixer] = {
     ),
     "pool": Mixer(
         module="ffnet_search.models.mixers:Pool",
-        params=lambda w, k: w * w + w,
+        params=lambda w, k: w * w,
         macs=lambda w, k, pixels: pixels * w * w,
     ),
     "attention": Mixer(

@@ -69,9 +69,7 @@ def hypervolume(
     A point that does not beat the reference everywhere adds nothing.
     """
     signs = [1.0 if d == "maximize" else -1.0 for d in directions]
-    gains = [
-        tuple(s * (x - r) for s, x, r in zip(signs, point, reference, strict=True)) for point in points
-    ]
+    gains = [tuple(s * (x - r) for s, x, r in zip(signs, point, reference, strict=True)) for point in points]
     return _volume([gain for gain in gains if all(g > 0 for g in gain)])
 
 

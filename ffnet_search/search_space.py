@@ -8,6 +8,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Mapping
 from functools import cached_property
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -193,9 +194,7 @@ class SearchSpace(Section):
         """The published FFNets that are in this space, by name."""
         shape = self.input
         known = {
-            name: Architecture.preset(
-                name, resolution=shape.resolution, channels=shape.channels, classes=shape.classes
-            )
+            name: Architecture.preset(name, resolution=shape.resolution, channels=shape.channels, classes=shape.classes)
             for name in PRESETS
         }
         return {name: arch for name, arch in known.items() if arch in self}
@@ -208,7 +207,7 @@ class SearchSpace(Section):
     def _multipliers(self) -> tuple[int, ...]:
         """Of patch merging: the largest network's out / in, rounded up, for all (so that smaller widths are crops)."""
         widths = [max(stage.width) for stage in self.stages]
-        return (1, *(-(-out // before) for before, out in zip(widths, widths[1:], strict=False)))
+        return (1, *(-(-out // before) for before, out in pairwise(widths)))
 
 
 def _no_repeats_at(name: str, values: tuple[Choice, ...]) -> None:

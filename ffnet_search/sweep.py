@@ -119,7 +119,9 @@ class SearchSection(Section):
     @classmethod
     def _constraints_are_upper_limits(cls, limits: Mapping[str, float]) -> Mapping[str, float]:
         if "accuracy" in limits:
-            raise ValueError("'accuracy' cannot be a constraint: limits are known before evaluation; make it an objective")
+            raise ValueError(
+                "'accuracy' cannot be a constraint (limits are checked before evaluation): make it an objective"
+            )
         return limits
 
     @property
@@ -239,7 +241,7 @@ class Sweep(Section):
         return hashlib.sha256(json.dumps(self.inputs(stage), sort_keys=True).encode()).hexdigest()[:16]
 
     def run(self, *, fresh: bool = False) -> Any:
-        """All stages: train, profile, search, export. Skips what is done; returns the picks. See `ffnet_search.pipeline`."""
+        """Runs all stages, skips what is done, and returns the picks. See `ffnet_search.pipeline.run`."""
         return import_module("ffnet_search.pipeline").run(self, fresh=fresh)  # a convenience that points upwards
 
 

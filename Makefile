@@ -1,0 +1,47 @@
+# One command each: `make quickstart` sets all up and does the main job, `make test` sets all up and runs the tests.
+PYTHON ?= python3
+BIN := .venv/bin
+STAMP := .venv/.installed
+
+.PHONY: help quickstart test lint check format clean
+.DEFAULT_GOAL := help
+
+help:
+	@echo "make quickstart   set up .venv, then train, profile, search and export on handwritten digits (minutes)"
+	@echo "make test         set up .venv, then run the whole test suite"
+	@echo "make check        lint, then test: what must pass before a commit"
+	@echo "make lint         ruff and mypy"
+	@echo "make format       let ruff rewrite what it can"
+	@echo "make clean        remove .venv and caches (never runs/)"
+
+.venv: $(STAMP)
+
+# Made anew when what it is made from changes. `--without-pip` machines get a sentence instead of a traceback.
+$(STAMP): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit("Python >= 3.10 is needed, but $(PYTHON) is " + sys.version.split()[0] + "; try: make PYTHON=python3.12") if sys.version_info < (3, 10) else None'
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { echo "Python's venv module is needed; on Debian and Ubuntu: apt install python3-venv"; exit 1; }
+	rm -f $(STAMP)
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	@touch $(STAMP)
+
+quickstart: $(STAMP)
+	$(BIN)/ffnet-search run sweeps/digits.yaml
+
+test: $(STAMP)
+	$(BIN)/python -m pytest
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+check: lint test
+
+format: $(STAMP)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:
+	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache build dist
+	find . -name __pycache__ -type d -not -path './.git/*' -exec rm -rf {} +
