@@ -1,0 +1,39 @@
+"""ONNX export of a deployed network, without a runtime: what is measured is what is shipped."""
+
+from __future__ import annotations
+
+import io
+import warnings
+from pathlib import Path
+from typing import BinaryIO
+
+import torch
+from torch import nn
+
+
+def write_onnx(
+    net: nn.Module, input_shape: tuple[int, ...], target: Path | BinaryIO, *, opset: int = 17, dynamic_batch: bool = False
+) -> None:
+    """Writes `net` for inputs (B, C, H, W); input and output are named `images` and `logits`.
+
+    The tracing exporter is meant: it is deprecated, but takes a tenth of the other one's seconds and gives the same
+    optimised graph (both were timed on these networks).
+    """
+    example = torch.zeros(input_shape, device=next(net.parameters()).device)
+    buffer = io.BytesIO()
+    with warnings.catch_warnings(), torch.no_grad():
+        warnings.simplefilter("ignore")
+        torch.onnx.export(
+            net,
+            (example,),
+            buffer,
+            opset_version=opset,
+            input_names=["images"],
+            output_names=["logits"],
+            dynamic_axes={"images": {0: "batch"}, "logits": {0: "batch"}} if dynamic_batch else None,
+            dynamo=False,
+        )
+    if isinstance(target, Path):
+        target.write_bytes(buffer.getvalue())
+    else:
+        target.write(buffer.getvalue())
