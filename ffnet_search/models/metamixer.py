@@ -190,7 +190,7 @@ class MetaMixer(nn.Module):
             net = MetaMixer(arch, self.form)
         source = self.state_dict()
         state = {
-            name: crop(source[self._name_here(name, arch)], tuple(tensor.shape)).detach().clone(
+            name: crop(source[self.name_here(name, arch)], tuple(tensor.shape)).detach().clone(
                 memory_format=torch.contiguous_format
             )
             for name, tensor in net.state_dict().items()
@@ -200,7 +200,7 @@ class MetaMixer(nn.Module):
             parameter.requires_grad_(True)
         return net.train(self.training)
 
-    def _name_here(self, name: str, arch: Architecture) -> str:
+    def name_here(self, name: str, arch: Architecture) -> str:
         """The name in this network of a tensor of a stand-alone `arch`, whose slots hold one mixer each."""
         words = name.split(".")
         if words[0] == "stages" and words[3] == "token_mixer":
