@@ -41,6 +41,8 @@ def _mapping_without_repeats(loader: _Loader, node: yaml.MappingNode, deep: bool
     repeated = next((key for key in keys if isinstance(key, str) and keys.count(key) > 1), None)
     if repeated is not None:
         raise SweepError(f"line {node.start_mark.line + 1}: the key {repeated!r} is given twice; remove one")
+    if any(not isinstance(child, yaml.ScalarNode) for child, _ in node.value):
+        raise SweepError(f"line {node.start_mark.line + 1}: keys must be words, but one is a list or a mapping")
     loader.flatten_mapping(node)
     return {loader.construct_object(k, deep=True): loader.construct_object(v, deep=True) for k, v in node.value}
 
@@ -56,7 +58,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
         raise SweepError(f"{path}: no such file{_nearest_file(path)}") from None
     except (OSError, UnicodeDecodeError) as error:
         raise SweepError(f"{path}: cannot be read: {error}") from None
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError) as error:  # ValueError: a date such as 2026-02-30
         raise SweepError(f"{path}: is not valid YAML: {' '.join(str(error).split())}") from None
     except SweepError as error:
         raise SweepError(f"{path}: {error}") from None
@@ -83,9 +85,15 @@ def _sentence(model: type[BaseModel], detail: ErrorDetails) -> str:
     if kind == "value_error":
         message = str(detail.get("ctx", {}).get("error", detail["msg"]))
         return f"{place}: {message}" if place else message
-    rule = re.sub(r"^(Input|Value) should ", "must ", detail["msg"]).replace("greater than or equal to", ">=")
+    rule = re.sub(r"^(Input|Value|Tuple) should ", "must ", detail["msg"]).replace("greater than or equal to", ">=")
     rule = rule.replace("greater than", ">").replace("less than or equal to", "<=").replace("less than", "<")
-    return f"{place} {rule}, but got {found!r}"
+    rule = re.sub(r" after validation, not \d+$", "", rule)
+    return f"{place} {rule}, but got {_short(found)}"
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else text[:77] + "..."
 
 
 def _keys_at(model: type[BaseModel], path: tuple[int | str, ...]) -> Iterable[str]:

@@ -12,7 +12,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from ffnet_search.architecture import MIXERS, PRESETS, Architecture, Block, Input, Stage, Stem
 from ffnet_search.errors import Section, SweepError, did_you_mean, parse, read_yaml
@@ -32,8 +32,10 @@ def _no_repeats(values: tuple[Any, ...]) -> tuple[Any, ...]:
     return values
 
 
-Sizes = Annotated[tuple[Annotated[int, Field(gt=0)], ...], BeforeValidator(_as_list), Field(min_length=1)]
-Names = Annotated[tuple[str, ...], BeforeValidator(_as_list), Field(min_length=1)]
+Sizes = Annotated[
+    tuple[Annotated[int, Field(gt=0)], ...], BeforeValidator(_as_list), AfterValidator(_no_repeats), Field(min_length=1)
+]
+Names = Annotated[tuple[str, ...], BeforeValidator(_as_list), AfterValidator(_no_repeats), Field(min_length=1)]
 
 
 class InputChoices(Section):
@@ -73,7 +75,7 @@ class SearchSpace(Section):
     input: InputChoices
     stem: StemChoices = StemChoices()
     stages: Annotated[tuple[StageChoices, ...], Field(min_length=1)]
-    per_block: tuple[BlockAxis, ...] = ()
+    per_block: Annotated[tuple[BlockAxis, ...], AfterValidator(_no_repeats)] = ()
 
     @classmethod
     def from_yaml(cls, path: str | Path) -> SearchSpace:
@@ -83,9 +85,6 @@ class SearchSpace(Section):
 
     @model_validator(mode="after")
     def _choices_are_buildable(self) -> SearchSpace:
-        for name, values in self.axes().items():
-            _no_repeats_at(name, values)
-        Stem(min(self.stem.width), 1)
         for stride in self.stem.stride:
             if stride not in (1, 2, 4):
                 raise ValueError(f"stem.stride must be 1, 2 or 4, but got {stride}")
@@ -208,13 +207,6 @@ class SearchSpace(Section):
         """Of patch merging: the largest network's out / in, rounded up, for all (so that smaller widths are crops)."""
         widths = [max(stage.width) for stage in self.stages]
         return (1, *(-(-out // before) for before, out in pairwise(widths)))
-
-
-def _no_repeats_at(name: str, values: tuple[Choice, ...]) -> None:
-    try:
-        _no_repeats(values)
-    except ValueError as error:
-        raise ValueError(f"{name} {error}") from None
 
 
 def _check_stage(place: str, stage: StageChoices) -> None:

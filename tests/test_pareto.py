@@ -1,0 +1,117 @@
+"""The front holds no dominated point, and the hypervolume is a volume."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+
+import pytest
+
+from ffnet_search.architecture import Architecture, Block, Stage, Stem
+from ffnet_search.pareto import METRICS, Candidate, Direction, dominates, hypervolume, pareto_front
+
+ARCH = Architecture(Stem(8, 2), (Stage(16, (Block(),)),))
+BOTH: dict[str, Direction] = {"accuracy": "maximize", "latency_ms": "minimize"}
+
+
+def candidates(points: Sequence[Sequence[float]], names: Sequence[str] = tuple(BOTH)) -> list[Candidate]:
+    return [Candidate(ARCH, dict(zip(names, point, strict=True))) for point in points]
+
+
+def points_of(front: list[Candidate], names: Sequence[str] = tuple(BOTH)) -> list[tuple[float, ...]]:
+    return [tuple(candidate.metrics[name] for name in names) for candidate in front]
+
+
+def clouds(metrics: int, count: int = 30) -> list[list[tuple[float, ...]]]:
+    """Random points, some of them equal and many with equal coordinates."""
+    rng = random.Random(metrics)
+    return [
+        [tuple(rng.randint(0, 9) / 10 for _ in range(metrics)) for _ in range(rng.randint(1, 40))] for _ in range(count)
+    ]
+
+
+@pytest.mark.parametrize("metrics", [1, 2, 3, 4])
+def test_front_is_exactly_what_nothing_dominates(metrics: int) -> None:
+    objectives = dict(list(METRICS.items())[:metrics])
+    directions = list(objectives.values())
+    for cloud in clouds(metrics):
+        front = points_of(pareto_front(candidates(cloud, tuple(objectives)), objectives), tuple(objectives))
+        undominated = {p for p in cloud if not any(dominates(q, p, directions) for q in cloud)}
+        assert set(front) == undominated
+        assert len(front) == len(undominated)  # one candidate per point
+
+
+def test_front_does_not_depend_on_the_order() -> None:
+    rng = random.Random(0)
+    for cloud in clouds(2):
+        front = points_of(pareto_front(candidates(cloud), BOTH))
+        assert front == sorted(front, reverse=True)  # best first objective first
+        shuffled = rng.sample(cloud, len(cloud))
+        assert points_of(pareto_front(candidates(shuffled), BOTH)) == front
+
+
+def test_a_front_is_its_own_front() -> None:
+    for cloud in clouds(3):
+        objectives = dict(list(METRICS.items())[:3])
+        front = pareto_front(candidates(cloud, tuple(objectives)), objectives)
+        assert pareto_front(front, objectives) == front
+
+
+def test_dominance_is_a_strict_order() -> None:
+    for cloud in clouds(3, count=5):
+        directions: list[Direction] = ["maximize", "minimize", "minimize"]
+        for a in cloud:
+            assert not dominates(a, a, directions)
+            for b in cloud:
+                assert not (dominates(a, b, directions) and dominates(b, a, directions))
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
+def test_a_value_that_is_not_finite_is_refused(value: float) -> None:
+    with pytest.raises(ValueError, match=f"metrics must be finite, but {ARCH.key} has"):
+        pareto_front(candidates([(0.5, value)]), BOTH)
+
+
+def test_nothing_has_an_empty_front_and_no_volume() -> None:
+    assert pareto_front([], BOTH) == []
+    assert hypervolume([], (0, 1), ["maximize", "minimize"]) == 0
+
+
+def test_hypervolume_of_what_can_be_drawn() -> None:
+    directions: list[Direction] = ["maximize", "minimize"]
+    assert hypervolume([(0.5, 2.0)], (0.0, 4.0), directions) == pytest.approx(1.0)
+    assert hypervolume([(0.5, 2.0), (0.25, 1.0)], (0.0, 4.0), directions) == pytest.approx(1.25)
+    assert hypervolume([(0.5, 2.0), (0.4, 3.0)], (0.0, 4.0), directions) == pytest.approx(1.0)  # dominated
+    assert hypervolume([(0.5, 5.0), (0.0, 1.0)], (0.0, 4.0), directions) == 0  # worse than the reference
+
+
+@pytest.mark.parametrize("metrics", [1, 2, 3, 4])
+def test_hypervolume_against_monte_carlo(metrics: int) -> None:
+    directions: list[Direction] = ["maximize", "minimize", "minimize", "maximize"][:metrics]  # type: ignore[assignment]
+    reference = [0.0 if direction == "maximize" else 1.0 for direction in directions]
+    rng = random.Random(metrics)
+    for _ in range(3):
+        cloud = [tuple(rng.random() for _ in directions) for _ in range(8)]
+        darts = [tuple(rng.random() for _ in directions) for _ in range(4000)]
+        hit = sum(any(p == dart or dominates(p, dart, directions) for p in cloud) for dart in darts)
+        assert hypervolume(cloud, reference, directions) == pytest.approx(hit / len(darts), abs=0.035)  # 4.4 sigma
+
+
+@pytest.mark.parametrize("metrics", [2, 3, 4])
+def test_hypervolume_agrees_with_optuna(metrics: int) -> None:
+    optuna_hypervolume = pytest.importorskip("optuna._hypervolume", reason="an internal module of Optuna")
+    numpy = pytest.importorskip("numpy")
+    directions: list[Direction] = ["minimize"] * metrics
+    for cloud in clouds(metrics):
+        theirs = optuna_hypervolume.compute_hypervolume(numpy.array(cloud), numpy.full(metrics, 0.95))
+        assert hypervolume(cloud, [0.95] * metrics, directions) == pytest.approx(theirs)
+
+
+def test_hypervolume_grows_with_points_only_by_the_front() -> None:
+    directions = list(BOTH.values())
+    for cloud in clouds(2):
+        volume = hypervolume(cloud, (0, 1), directions)
+        front = points_of(pareto_front(candidates(cloud), BOTH))
+        assert hypervolume(front, (0, 1), directions) == pytest.approx(volume)
+        assert hypervolume(cloud[:-1], (0, 1), directions) <= volume + 1e-12
+        assert hypervolume(cloud[::-1], (0, 1), directions) == pytest.approx(volume)
