@@ -21,13 +21,22 @@ from ffnet_search.pareto import METRICS, Direction
 from ffnet_search.search_space import SearchSpace
 
 Share = Annotated[float, Field(ge=0, lt=1)]
-STAGES = ("train", "profile", "search", "export")  # in the order in which they run
+STAGES = (
+    "profile",
+    "train",
+    "search",
+    "export",
+)  # in the order in which they run: a bad budget is seen before training
 
 
 class Augment(Section):
-    """Random crop (pixels of padding), horizontal flip, cutout (side in pixels) of training images; 0 = off."""
+    """Random crop (pixels of padding), horizontal flip, cutout (side in pixels) of training images; 0 = off.
+
+    `resized_crop`, for image folders: the least share of a picture's area that a random resized crop keeps.
+    """
 
     crop: int = Field(0, ge=0)
+    resized_crop: Share = 0.0
     flip: bool = False
     cutout: int = Field(0, ge=0)
 
@@ -218,8 +227,8 @@ class Sweep(Section):
         return self.files.latency_table(self.latency.backend, self.latency.threads, self.latency.batch_size)
 
     def inputs(self, stage: str) -> dict[str, Any]:
-        """All that a stage's output depends on, as plain data. What only says how much or how long is left out: more
-        trials, picks or threads of loading continue what is there."""
+        """All that a stage's output depends on, as plain data: where it changed, the output is of another sweep. What
+        only says how much (`amounts`) or how fast is left out: more trials continue what is there."""
         space = self.search_space.model_dump(mode="json", exclude={"name"})
         data = self.data.model_dump(mode="json", exclude={"workers", "download", "path", "in_memory_mb"})
         train = self.train.model_dump(mode="json", exclude={"checkpoint_minutes"})
@@ -233,8 +242,13 @@ class Sweep(Section):
         if stage in ("search", "export"):
             inputs |= {"search": search}
         if stage == "export":
-            inputs |= {"search": search | {"trials": self.search.trials}, "export": self.export.model_dump(mode="json")}
+            inputs |= {"export": self.export.model_dump(mode="json", exclude={"top"})}
         return inputs
+
+    def amounts(self, stage: str) -> dict[str, int]:
+        """How much of a stage is wanted: where it changed, the stage goes on from what is there."""
+        trials, top = {"trials": self.search.trials}, {"top": self.export.top}
+        return {"search": trials, "export": trials | top}.get(stage, {})
 
     def digest(self, stage: str) -> str:
         """16 hexadecimal digits of `inputs`."""

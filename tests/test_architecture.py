@@ -1,4 +1,4 @@
-"""Architectures are values: they survive files, have one spelling, keep their keys, and cost what the reference says."""
+"""Architectures are values that survive files, have one spelling, keep their keys, and cost what the reference does."""
 
 from __future__ import annotations
 

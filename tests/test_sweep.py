@@ -1,0 +1,228 @@
+"""A sweep file is checked once and in full; its digests change with what a stage's output depends on, no more."""
+
+from __future__ import annotations
+
+import copy
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from ffnet_search.errors import SweepError, read_yaml
+from ffnet_search.search_space import SearchSpace
+from ffnet_search.sweep import STAGES, Sweep
+
+ROOT = Path(__file__).parents[1]
+SWEEPS = sorted((ROOT / "sweeps").glob("*.yaml"))
+TINY: dict[str, Any] = {
+    "name": "tiny",
+    "search_space": {
+        "input": {"channels": 1, "resolution": 8, "classes": 10},
+        "stages": [{"depth": [1, 2], "width": [16, 32], "token_kernel": [3, 5]}],
+    },
+}
+
+
+def with_change(path: str, value: Any) -> dict[str, Any]:
+    """`TINY` with the value at a dotted path set; `path` may name sections that are not there."""
+    data = copy.deepcopy(TINY)
+    place: Any = data
+    *steps, last = [int(step) if step.isdigit() else step for step in path.split(".")]
+    for step in steps:
+        place = place[step] if isinstance(step, int) else place.setdefault(step, {})
+    place[last] = value
+    return data
+
+
+def load(folder: Path, data: Any) -> Sweep:
+    file = folder / "tiny.yaml"
+    file.write_text(data if isinstance(data, str) else yaml.safe_dump(data))
+    return Sweep.from_yaml(file)
+
+
+@pytest.mark.parametrize("path", SWEEPS, ids=lambda path: path.stem)
+def test_shipped_sweeps_load_fast(path: Path) -> None:
+    start = time.perf_counter()
+    sweep = Sweep.from_yaml(path)
+    assert time.perf_counter() - start < 0.5
+    assert sweep.name == path.stem
+    assert sweep.path == path
+    assert sweep.files.folder == Path("runs") / path.stem
+    assert sweep.latency_path.parent == sweep.files.latency
+
+
+def test_a_search_space_may_be_a_file_beside_the_sweep_or_stand_in_it(tmp_path: Path) -> None:
+    (tmp_path / "spaces").mkdir()
+    (tmp_path / "spaces" / "small.yaml").write_text(yaml.safe_dump(TINY["search_space"]))
+    inline, by_file = load(tmp_path, TINY), load(tmp_path, {**TINY, "search_space": "spaces/small.yaml"})
+    assert isinstance(by_file.search_space, SearchSpace)
+    assert by_file.search_space.stages == inline.search_space.stages
+    assert {stage: by_file.digest(stage) for stage in STAGES} == {stage: inline.digest(stage) for stage in STAGES}
+
+
+def test_the_name_is_that_of_the_file_where_none_is_given(tmp_path: Path) -> None:
+    assert load(tmp_path, {"search_space": TINY["search_space"]}).name == "tiny"
+
+
+def test_a_sweep_is_frozen() -> None:
+    sweep = Sweep.model_validate(TINY)
+    with pytest.raises(ValueError, match="frozen"):
+        sweep.seed = 1
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "changed"),
+    [
+        ("search_space.stages.0.width", [16, 48], STAGES),
+        ("seed", 1, ("train", "search", "export")),
+        ("data.batch_size", 32, ("train", "search", "export")),
+        ("data.augment.crop", 2, ("train", "search", "export")),
+        ("train.epochs", 3, ("train", "search", "export")),
+        ("train.learning_rate", 0.1, ("train", "search", "export")),
+        ("latency.threads", 2, ("profile", "search", "export")),
+        ("latency.rounds", 9, ("profile", "search", "export")),
+        ("search.objectives", ["accuracy", "macs_m"], ("search", "export")),
+        ("search.constraints", {"params_m": 0.1}, ("search", "export")),
+        ("search.sampler", {"name": "NSGAIISampler", "args": {}}, ("search", "export")),
+        ("export.finetune_epochs", 2, ("export",)),
+        ("search.trials", 999, ()),
+        ("export.top", 3, ()),
+        ("data.workers", 7, ()),
+        ("data.download", True, ()),
+        ("data.path", "elsewhere", ()),
+        ("train.checkpoint_minutes", 9, ()),
+        ("latency.noisy", True, ()),
+        ("search_space.name", "renamed", ()),
+        ("name", "renamed", ()),
+        ("runs", "elsewhere", ()),
+    ],
+)
+def test_digests_change_with_what_an_output_depends_on(path: str, value: Any, changed: tuple[str, ...]) -> None:
+    before, after = Sweep.model_validate(TINY), Sweep.model_validate(with_change(path, value))
+    assert {stage for stage in STAGES if before.digest(stage) != after.digest(stage)} == set(changed)
+
+
+def test_more_is_told_apart_from_other() -> None:
+    before, after = Sweep.model_validate(TINY), Sweep.model_validate(with_change("search.trials", 999))
+    assert {stage for stage in STAGES if before.amounts(stage) != after.amounts(stage)} == {"search", "export"}
+    after = Sweep.model_validate(with_change("export.top", 3))
+    assert {stage for stage in STAGES if before.amounts(stage) != after.amounts(stage)} == {"export"}
+
+
+def test_digests_do_not_depend_on_the_order_or_the_spelling_of_keys(tmp_path: Path) -> None:
+    written_out = {**TINY, "train": {"weight_decay": 0.05, "epochs": 30}, "seed": 0}
+    turned = dict(reversed(list(written_out.items())))
+    assert {Sweep.model_validate(data).digest("export") for data in (TINY, written_out, turned)} == {
+        load(tmp_path, TINY).digest("export")
+    }
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "message"),
+    [
+        ("sead", 1, "sead is not a known key; did you mean 'seed'\\?"),
+        ("train.epocs", 3, "train.epocs is not a known key; did you mean 'epochs'\\?"),
+        ("data.augment.flop", True, "data.augment.flop is not a known key; did you mean 'flip'\\?"),
+        ("search.sampler.nam", "x", "search.sampler.nam is not a known key; did you mean 'name'\\?"),
+        ("search_space.stages.0.widht", [8], "search_space.stages.0.widht is not a known key; did you mean 'width'\\?"),
+        ("train.epochs", -3, "train.epochs must be > 0, but got -3"),
+        ("train.epochs", "many", "train.epochs must be a valid integer, .* but got 'many'"),
+        ("train.epochs", 1.5, "train.epochs must be a valid integer, .* but got 1.5"),
+        ("train.learning_rate", 0, "train.learning_rate must be > 0, but got 0"),
+        ("train.learning_rate", float("nan"), "train.learning_rate must be > 0, but got nan"),
+        ("train.optimizer", "adam", "train.optimizer must be 'adamw' or 'sgd', but got 'adam'"),
+        ("train.ema", 1, "train.ema must be < 1, but got 1"),
+        ("train.branches", "reference", "train.branches must be 'all' or 'none' where a stage offers kernel 3 beside"),
+        ("data", 3, "data must be a valid dictionary .* but got 3"),
+        ("data.validation", 0, "data.validation must be > 0, but got 0"),
+        ("name", "a b", "name .* pattern .* but got 'a b'"),
+        ("name", "../up", "name .* pattern .* but got '../up'"),
+        ("seed", -1, "seed must be >= 0, but got -1"),
+        ("search.objectives", [], "search.objectives must have at least 1 item, but got"),
+        (
+            "search.objectives",
+            ["acuracy"],
+            "search.objectives: 'acuracy' is not a known metric; did you mean 'accuracy'",
+        ),
+        ("search.objectives", ["accuracy", "accuracy"], "search.objectives: must not repeat a metric"),
+        ("search.constraints", {"latency": 3}, "search.constraints: 'latency' is not .* did you mean 'latency_ms'\\?"),
+        ("search.constraints", {"accuracy": 0.9}, "search.constraints: 'accuracy' cannot be a constraint"),
+        ("search.constraints", {"params_m": 0}, "search.constraints.params_m must be > 0, but got 0"),
+        ("search.constraints", {"params_m": float("inf")}, "search.constraints.params_m must be a finite number"),
+        ("search.trials", 0, "search.trials must be > 0, but got 0"),
+        ("search.engine", "locale", "search.engine must be .*'local'.* but got 'locale'"),
+        ("latency.held_out", 5, "latency.held_out must be >= 20, but got 5"),
+        ("search_space", 3, "search_space must be .* but got 3"),
+    ],
+)
+def test_a_mistake_is_one_sentence_with_file_and_field(tmp_path: Path, path: str, value: Any, message: str) -> None:
+    with pytest.raises(SweepError, match=message) as caught:
+        load(tmp_path, with_change(path, value))
+    assert str(caught.value).startswith(f"{tmp_path / 'tiny.yaml'}: ")
+    assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 400
+
+
+def test_several_mistakes_are_told_at_once(tmp_path: Path) -> None:
+    with pytest.raises(SweepError) as caught:
+        load(tmp_path, {**TINY, "seed": -1, "train": {"epochs": 0}, "sead": 3})
+    assert all(
+        place in str(caught.value) for place in ("seed must be", "train.epochs must be", "sead is not a known key")
+    )
+
+
+def test_a_missing_search_space_is_asked_for(tmp_path: Path) -> None:
+    with pytest.raises(SweepError, match="tiny.yaml: search_space must be given"):
+        load(tmp_path, {"name": "tiny"})
+    with pytest.raises(SweepError, match="spaces.yaml: no such file"):
+        load(tmp_path, {**TINY, "search_space": "spaces.yaml"})
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("seed: [1", "is not valid YAML"),
+        ("seed: 2026-02-30", "is not valid YAML: day"),
+        ("- 1\n- 2", "must hold a mapping of keys to values, but holds list"),
+        ("", "must hold a mapping of keys to values, but holds NoneType"),
+        ("seed: 1\nseed: 2", "line 1: the key 'seed' is given twice; remove one"),
+        ("train:\n  epochs: 1\n  epochs: 2", "line 2: the key 'epochs' is given twice; remove one"),
+        ("[1, 2]: 3", "keys must be words"),
+        ("seed: !!python/object/apply:os.system [ls]", "is not valid YAML: could not determine a constructor"),
+        ("1: 2", "1 .* but got"),
+    ],
+)
+def test_yaml_that_cannot_be_a_sweep(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(SweepError, match=message) as caught:
+        load(tmp_path, text)
+    assert "\n" not in str(caught.value)
+
+
+def test_files_that_cannot_be_read(tmp_path: Path) -> None:
+    (tmp_path / "digits.yaml").write_text("seed: 0")
+    with pytest.raises(SweepError, match=r"digit.yaml: no such file; did you mean .*digits.yaml\?"):
+        read_yaml(tmp_path / "digit.yaml")
+    with pytest.raises(SweepError, match="cannot be read"):
+        read_yaml(tmp_path)
+    (tmp_path / "latin.yaml").write_bytes(b"name: caf\xe9")
+    with pytest.raises(SweepError, match="cannot be read"):
+        read_yaml(tmp_path / "latin.yaml")
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [("1e-4", 1e-4), ("1E+2", 100.0), ("5e0", 5.0), ("-2.5e-3", -2.5e-3), ("1.0e-4", 1e-4), ("3", 3), ("e5", "e5")],
+)
+def test_numbers_are_read_as_people_write_them(tmp_path: Path, text: str, value: object) -> None:
+    file = tmp_path / "x.yaml"
+    file.write_text(f"x: {text}")
+    assert read_yaml(file)["x"] == value
+    assert type(read_yaml(file)["x"]) is type(value)
+
+
+def test_yaml_merges_still_work(tmp_path: Path) -> None:
+    file = tmp_path / "x.yaml"
+    file.write_text("base: &base {a: 1, b: 2}\nmore: {<<: *base, b: 3}")
+    assert read_yaml(file)["more"] == {"a": 1, "b": 3}
