@@ -26,7 +26,7 @@ STAGES = (
     "train",
     "search",
     "export",
-)  # in the order in which they run: a bad budget is seen before training
+)  # in this order: a bad budget is seen before training
 
 
 class Augment(Section):

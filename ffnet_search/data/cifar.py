@@ -1,0 +1,236 @@
+"""CIFAR-10 and CIFAR-100 (Krizhevsky 2009) from the "python version" that users have on disk, a folder or a tar.gz.
+
+Other content in the same layout is accepted: its fingerprint says that it is other content. Only what is downloaded
+here must have the official checksum.
+"""
+
+from __future__ import annotations
+
+import codecs
+import hashlib
+import http.client
+import io
+import os
+import pickle
+import tarfile
+import urllib.request
+import warnings
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+
+from ffnet_search.architecture import Input
+from ffnet_search.data.source import InMemory, Source, must_match
+from ffnet_search.errors import SweepError
+from ffnet_search.progress import progress
+from ffnet_search.sweep import DataSection
+
+SIDE = 32  # pixels
+ROW = 3 * SIDE**2  # bytes of an image: channel after channel, row after row
+TIMEOUT_S = 60.0
+CHUNK = 1 << 20  # bytes
+
+
+@dataclass(frozen=True)
+class Cifar:
+    """`data.name: cifar10` or `cifar100`; `data.path` is the folder, the archive, or the folder that either lies in."""
+
+    folder: str
+    archive: str
+    url: str
+    md5: str
+    classes: int
+    train_files: tuple[str, ...]
+    test_file: str
+    meta_file: str
+    label_key: bytes
+    names_key: bytes
+
+    def read(self, data: DataSection, input: Input) -> Source:
+        self._must_match(data, input)
+        place = self._find(data) or download(self.url, self.md5, self._download_to(data))
+        wanted = (*self.train_files, self.test_file)
+        content = self._contents(place, (*wanted, self.meta_file))
+        missing = [name for name in wanted if name not in content]
+        if missing:
+            raise SweepError(f"data.path: {place} must hold {', '.join(wanted)}, but lacks {', '.join(missing)}")
+        train = self._images([self._table(place, name, content[name]) for name in self.train_files])
+        test = self._images([self._table(place, self.test_file, content[self.test_file])])
+        digest = hashlib.sha256(f"{train.digest()} {test.digest()}".encode()).hexdigest()
+        return Source(train, test, self._names(place, content), digest)
+
+    def check(self, data: DataSection, input: Input) -> None:
+        self._must_match(data, input)
+        place = self._find(data)
+        if place is None:
+            self._download_to(data)
+        elif place.is_dir():
+            wanted = (*self.train_files, self.test_file)
+            missing = [name for name in wanted if not (place / name).is_file()]
+            if missing:
+                raise SweepError(f"data.path: {place} must hold {', '.join(wanted)}, but lacks {', '.join(missing)}")
+        elif not tarfile.is_tarfile(place):
+            raise SweepError(f"data.path: {place} must be a tar archive, but is something else; download it again")
+
+    def _must_match(self, data: DataSection, input: Input) -> None:
+        must_match(data, input, channels=3, resolution=SIDE, classes=self.classes)
+
+    def _find(self, data: DataSection) -> Path | None:
+        if data.path is None:
+            raise SweepError(f"data.path must be given for {data.name}: the folder {self.folder} or {self.archive}")
+        path = data.path.expanduser()
+        if path.is_file():
+            return path
+        for place in (path, path / self.folder):
+            if any((place / name).exists() for name in (*self.train_files, self.meta_file)):
+                return place
+        return path / self.archive if (path / self.archive).is_file() else None
+
+    def _download_to(self, data: DataSection) -> Path:
+        assert data.path is not None  # `_find` has said so
+        if not data.download:
+            found = "no such folder or file" if not data.path.expanduser().exists() else "it is not there"
+            raise SweepError(
+                f"data.path: {data.path} must be or hold the folder {self.folder} or {self.archive}, but {found}; "
+                "correct data.path, or set data.download: true"
+            )
+        path = data.path.expanduser()
+        return path if path.name.endswith((".tar.gz", ".tgz")) else path / self.archive
+
+    def _contents(self, place: Path, names: tuple[str, ...]) -> dict[str, bytes]:
+        """File name -> bytes, of those that are there."""
+        try:
+            if place.is_dir():
+                return {name: (place / name).read_bytes() for name in names if (place / name).is_file()}
+            content = {}
+            with tarfile.open(place) as archive:
+                for member in archive:  # in one pass: going back in a gzip file means to begin again
+                    name, file = PurePosixPath(member.name).name, archive.extractfile(member)
+                    if name in names and file is not None:
+                        content[name] = file.read()
+            return content
+        except (OSError, EOFError, tarfile.TarError) as error:
+            raise SweepError(f"data.path: {place} cannot be read ({error}); download it again") from None
+
+    def _table(self, place: Path, name: str, content: bytes) -> tuple[Any, Any]:
+        """Pixels (rows of 3072 bytes) and labels of one file."""
+        table = _load(place / name, content)
+        pixels, labels = _array(table.get(b"data")), _array(table.get(self.label_key))
+        rows = pixels.shape == (len(pixels) if pixels.ndim else 0, ROW) and pixels.dtype == np.uint8
+        if not rows or labels.shape != pixels.shape[:1] or labels.dtype.kind not in "iu" or not len(labels):
+            raise SweepError(
+                f"data.path: {place / name} must hold 'data' (uint8, images x {ROW}) and as many integers under "
+                f"{self.label_key.decode()!r}, but holds {pixels.dtype} {pixels.shape} and {labels.dtype} "
+                f"{labels.shape}"
+            )
+        if labels.min() < 0 or labels.max() >= self.classes:
+            raise SweepError(
+                f"data.path: {place / name} must have labels in 0..{self.classes - 1}, "
+                f"but has {labels.min()}..{labels.max()}"
+            )
+        return pixels, labels
+
+    def _images(self, tables: list[tuple[Any, Any]]) -> InMemory:
+        rows = np.concatenate([pixels for pixels, _ in tables])
+        labels = np.concatenate([labels for _, labels in tables]).astype(np.int64)
+        return InMemory(rows.reshape(-1, 3, SIDE, SIDE).transpose(0, 2, 3, 1), labels)
+
+    def _names(self, place: Path, content: dict[str, bytes]) -> tuple[str, ...]:
+        meta = _load(place / self.meta_file, content[self.meta_file]) if self.meta_file in content else {}
+        names = meta.get(self.names_key, [])
+        if not isinstance(names, list) or len(names) != self.classes:
+            return tuple(str(label) for label in range(self.classes))
+        return tuple(name.decode(errors="replace") if isinstance(name, bytes) else str(name) for name in names)
+
+
+CIFAR10 = Cifar(
+    folder="cifar-10-batches-py",
+    archive="cifar-10-python.tar.gz",
+    url="https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz",
+    md5="c58f30108f718f92721af3b95e74349a",
+    classes=10,
+    train_files=tuple(f"data_batch_{number}" for number in range(1, 6)),
+    test_file="test_batch",
+    meta_file="batches.meta",
+    label_key=b"labels",
+    names_key=b"label_names",
+)
+CIFAR100 = Cifar(
+    folder="cifar-100-python",
+    archive="cifar-100-python.tar.gz",
+    url="https://www.cs.toronto.edu/~kriz/cifar-100-python.tar.gz",
+    md5="eb9058c3a382ffc7106e4002c42a8d85",
+    classes=100,
+    train_files=("train",),
+    test_file="test",
+    meta_file="meta",
+    label_key=b"fine_labels",
+    names_key=b"fine_label_names",
+)
+
+
+def download(url: str, md5: str, target: Path) -> Path:
+    """Fetches `url` to `target`, which appears only once all of it is there and has the checksum. Raises SweepError."""
+    digest = hashlib.md5(usedforsecurity=False)
+    part = target.with_name(f"{target.name}.{os.getpid()}.part")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with urllib.request.urlopen(url, timeout=TIMEOUT_S) as response, part.open("wb") as file:
+            size = int(response.headers.get("Content-Length", 0))
+            with progress(f"download {target.name}", -(-size // CHUNK), "MiB") as bar:
+                while chunk := response.read(CHUNK):
+                    digest.update(chunk)
+                    file.write(chunk)
+                    bar.advance()
+        if digest.hexdigest() != md5:
+            raise SweepError(
+                f"data.download: {url} must have the md5 checksum {md5}, but what arrived has {digest.hexdigest()} and "
+                f"was deleted; try again, or put the archive at {target} yourself"
+            )
+        os.replace(part, target)
+    except (OSError, http.client.HTTPException) as error:  # urllib's errors are OSErrors
+        raise SweepError(f"data.download: {url} cannot be fetched to {target}: {error}") from None
+    finally:
+        part.unlink(missing_ok=True)
+    return target
+
+
+def _latin1(text: str, encoding: str) -> bytes:
+    """How Python 3 writes bytes for Python 2."""
+    if encoding != "latin1":
+        raise pickle.UnpicklingError(f"bytes must be encoded as latin1, but are as {encoding}")
+    return codecs.latin_1_encode(text)[0]
+
+
+class _ArrayUnpickler(pickle.Unpickler):
+    """Opens NumPy arrays in plain containers, written by Python 2 or 3; all else that a pickle can name is refused."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        if (module, name) == ("_codecs", "encode"):
+            return _latin1
+        if (module, name) in (("numpy", "ndarray"), ("numpy", "dtype")):
+            return getattr(np, name)
+        if module in ("numpy.core.multiarray", "numpy._core.multiarray") and name == "_reconstruct":
+            return np.empty(0).__reduce__()[0]  # wherever this NumPy keeps it
+        raise pickle.UnpicklingError(f"it names {module}.{name}, and only NumPy arrays are allowed")
+
+
+def _array(value: Any) -> np.ndarray[Any, Any]:
+    try:
+        return np.asarray(value)
+    except ValueError:  # a ragged list
+        return np.empty(0)
+
+
+def _load(path: Path, content: bytes) -> dict[bytes, Any]:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # NumPy's, about how its older self wrote a dtype
+            table = _ArrayUnpickler(io.BytesIO(content), encoding="bytes").load()
+    except Exception as error:  # a broken pickle can raise anything
+        raise SweepError(f"data.path: {path} is not a file of CIFAR's python version: {error}") from None
+    if not isinstance(table, dict):
+        raise SweepError(f"data.path: {path} must hold a dict, but holds {type(table).__name__}")
+    return {key.encode() if isinstance(key, str) else key: value for key, value in table.items()}
