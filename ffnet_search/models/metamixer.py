@@ -201,9 +201,9 @@ class MetaMixer(nn.Module):
         return net.train(self.training)
 
     def name_here(self, name: str, arch: Architecture) -> str:
-        """The name in this network of a tensor of a stand-alone `arch`, whose slots hold one mixer each."""
+        """The name in this network of a tensor or module of a stand-alone `arch`, whose slots hold one mixer each."""
         words = name.split(".")
-        if words[0] == "stages" and words[3] == "token_mixer":
+        if words[0] == "stages" and words[3:4] == ["token_mixer"] and len(words) > 4:
             stage, position = int(words[1]), int(words[2])
             block = cast(MixerBlock, self.stages[stage][position])  # type: ignore[index]
             mixer = arch.stages[stage].blocks[position - (stage > 0)].mixer

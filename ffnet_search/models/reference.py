@@ -95,9 +95,13 @@ def start_from(supernet: MetaMixer, net: MetaMixer) -> None:
     supernet.check(net.largest)
     if net.form.layer_scale is not None and supernet.form.layer_scale is None:
         raise ValueError("the checkpoint has layer scales, so train.layer_scale must be set, but got null")
+    whole: tuple[str, ...] = ()  # convolutions that are pasted with all that is in them
     for name, module in net.named_modules():
+        if name.startswith(whole):
+            continue
         here = supernet.get_submodule(supernet.name_here(name, net.largest))
-        if isinstance(module, ConvNorm | Branches) or (isinstance(module, nn.Conv2d) and isinstance(here, ConvNorm | Branches)):
+        if isinstance(here, ConvNorm | Branches):
+            whole += (f"{name}.",)
             _paste_conv(here, module)
         elif isinstance(module, Residual) and isinstance(here, Residual) and here.layer_scale is not None:
             scale = torch.ones(1, 1, 1) if module.layer_scale is None else module.layer_scale
