@@ -17,7 +17,7 @@ import urllib.request
 import warnings
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -204,6 +204,11 @@ def _latin1(text: str, encoding: str) -> bytes:
     return codecs.latin_1_encode(text)[0]
 
 
+def _frombuffer(buffer: bytes, dtype: np.dtype[Any], shape: tuple[int, ...], order: Literal["C", "F"]) -> Any:
+    """How protocol 5 writes an array."""
+    return np.frombuffer(buffer, dtype).reshape(shape, order=order)
+
+
 class _ArrayUnpickler(pickle.Unpickler):
     """Opens NumPy arrays in plain containers, written by Python 2 or 3; all else that a pickle can name is refused."""
 
@@ -214,6 +219,8 @@ class _ArrayUnpickler(pickle.Unpickler):
             return getattr(np, name)
         if module in ("numpy.core.multiarray", "numpy._core.multiarray") and name == "_reconstruct":
             return np.empty(0).__reduce__()[0]  # wherever this NumPy keeps it
+        if module in ("numpy.core.numeric", "numpy._core.numeric") and name == "_frombuffer":
+            return _frombuffer
         raise pickle.UnpicklingError(f"it names {module}.{name}, and only NumPy arrays are allowed")
 
 
