@@ -1,0 +1,81 @@
+"""The search: Optuna proposes architectures under hard constraints, an engine evaluates them, a study keeps them."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+from ffnet_search.latency import LatencyTable
+from ffnet_search.pareto import Candidate
+from ffnet_search.reachable import CheapMetrics, check_budget
+from ffnet_search.search.ask_tell import Failure, Search
+from ffnet_search.search.local import Local
+from ffnet_search.search.loop import Engine, Evaluate, run_loop
+from ffnet_search.search.study import open_study, write_candidates
+from ffnet_search.search_space import SearchSpace
+from ffnet_search.sweep import SearchSection, Sweep
+
+# Name -> engine. It is given what makes an evaluator: called once in each process that evaluates, so it can be pickled.
+ENGINES: dict[str, Callable[[Callable[[], Evaluate], SearchSection], Engine]] = {
+    "local": lambda make_evaluate, section: Local(make_evaluate()),
+}
+
+
+def run_search(sweep: Sweep) -> list[Candidate]:
+    """Searches until `search.trials` architectures are evaluated, going on with the study that is there.
+
+    Reads the supernet and the latency table of the run, writes its study and its CSV of all candidates, and returns
+    the candidates, all feasible. Raises SweepError where the constraints cannot be met.
+    """
+    table = LatencyTable.load(sweep.latency_path)
+    check_budget(sweep, table)
+    content = hashlib.sha256(sweep.digest("search").encode())
+    for path in (sweep.latency_path, sweep.files.supernet):
+        content.update(path.read_bytes())
+    return search(
+        sweep.search_space,
+        partial(_evaluator, sweep),
+        CheapMetrics(table),
+        sweep.search,
+        sweep.files.study,
+        sweep.files.candidates,
+        seed=sweep.seed,
+        digest=content.hexdigest()[:16],
+    )
+
+
+def search(
+    space: SearchSpace,
+    make_evaluate: Callable[[], Evaluate],
+    cheap: CheapMetrics,
+    section: SearchSection,
+    study: Path,
+    candidates: Path,
+    *,
+    seed: int = 0,
+    digest: str = "",
+) -> list[Candidate]:
+    """The search without a sweep: any evaluator, any files.
+
+    `make_evaluate()` gives what scores an architecture; `digest` names all that scores depend on, and a study with
+    another one is refused. The same seed gives the same study, on one engine that evaluates one at a time.
+    """
+    with open_study(study, section.directions, digest) as (writer, finished):
+        state = Search(space, cheap, section, seed, writer, finished)
+        try:
+            with ENGINES[section.engine](make_evaluate, section) as engine:
+                run_loop(state, engine)
+        finally:
+            write_candidates(candidates, state.trials)
+    return list(state.candidates.values())
+
+
+def _evaluator(sweep: Sweep) -> Evaluate:
+    from ffnet_search.evaluate import Evaluator
+
+    return Evaluator.from_sweep(sweep)
+
+
+__all__ = ["ENGINES", "Engine", "Evaluate", "Failure", "Search", "run_search", "search"]

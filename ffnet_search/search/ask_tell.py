@@ -1,0 +1,268 @@
+"""Which architecture is next, and what is known so far: Optuna's ask and tell, of architectures instead of trials.
+
+An architecture beyond a constraint is told to the sampler without being evaluated, one that is known is told from
+memory. The sampler works on a study in memory; each architecture's first trial is added to the one on disk.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+import time
+from collections import Counter, deque
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import optuna
+from optuna.trial import FrozenTrial, Trial, TrialState
+
+from ffnet_search.architecture import Architecture
+from ffnet_search.errors import SweepError
+from ffnet_search.pareto import Candidate, pareto_front
+from ffnet_search.reachable import CheapMetrics, smallest_reachable, within_limits
+from ffnet_search.search.sampler import make_sampler
+from ffnet_search.search.study import architecture_of, candidate_of, distributions, params_of
+from ffnet_search.search.writer import TrialWriter
+from ffnet_search.search_space import SearchSpace
+from ffnet_search.sweep import SearchSection
+
+FAILURES_IN_A_ROW = 10  # and the search stops: it is not the architectures
+STEPS_PER_PROPOSAL = 20  # of the walk that looks for a feasible architecture where the sampler has found none
+
+
+@dataclass(frozen=True)
+class Failure:
+    """An evaluation that raised: one line for people, and where."""
+
+    reason: str
+    traceback: str = ""
+
+
+class Search:
+    """`ask` gives an architecture to evaluate, `tell` takes what came of it; several may be under way at once.
+
+    `section.trials` counts architectures that were evaluated: infeasible ones and repeats are free. Those that failed
+    count in the run that saw them fail, and are tried again by the next.
+    """
+
+    def __init__(
+        self,
+        space: SearchSpace,
+        cheap: CheapMetrics,
+        section: SearchSection,
+        seed: int,
+        writer: TrialWriter,
+        finished: list[FrozenTrial],
+    ) -> None:
+        self.space, self.cheap, self.section, self.writer = space, cheap, section, writer
+        self.trials = finished  # all that is on disk, in its order
+        self.candidates: dict[str, Candidate] = {}
+        self.infeasible: set[str] = set()
+        self.failures: dict[str, str] = {}  # key -> reason, of this run
+        self.evaluated = self.failed = self.repeats = 0
+        self.stopped = ""  # why, where it ends early
+        self.seconds: Counter[str] = Counter()  # spent in: propose, store
+        self._failed_in_a_row = 0
+        self._in_flight: dict[str, list[Trial]] = {}
+        self._unsaved: list[FrozenTrial] = []
+        self._front: list[Candidate] = []
+        self._axes = distributions(space)
+        self._rng = random.Random(f"{seed}/{len(finished)}/walk")
+        sampler = make_sampler(section.sampler, seed, len(finished), len(section.objectives))
+        self.study = optuna.create_study(directions=list(section.directions.values()), sampler=sampler)
+        self._load(finished)
+        self._queue = deque(self._first())
+
+    def ask(self) -> Architecture | None:
+        """The next architecture to evaluate: new and feasible. None where there is none; `stopped` then says why."""
+        self.stopped = ""
+        try:
+            for _ in range(self.section.proposals):
+                arch = self._propose()
+                if arch is not None:
+                    return arch
+                if self._is_exhausted:
+                    self.stopped = f"all {self.space.size} architectures of the space are known"
+                    return None
+            return self._walk()
+        finally:
+            self._store()
+
+    def tell(self, arch: Architecture, outcome: Candidate | Failure) -> None:
+        """What became of an architecture that `ask` gave. Raises SweepError after too many failures in a row."""
+        outcome = self._checked(arch, outcome)
+        first, *others = self._in_flight.pop(arch.key)
+        if isinstance(outcome, Failure):
+            self.failed += 1
+            self._failed_in_a_row += 1
+            self.failures[arch.key] = outcome.reason
+            first.set_user_attr("reason", outcome.reason)
+            if outcome.traceback:
+                first.set_user_attr("traceback", outcome.traceback)
+        else:
+            self.evaluated += 1
+            self._failed_in_a_row = 0
+            self._know(outcome)
+            for name, value in outcome.metrics.items():
+                first.set_user_attr(name, value)
+            if outcome.hyperparameters:
+                first.set_user_attr("hyperparameters", dict(outcome.hyperparameters))
+        self._finish(first, arch, save=True)
+        for trial in others:
+            self._finish(trial, arch)
+        self._store()
+        if self._failed_in_a_row == FAILURES_IN_A_ROW:
+            raise SweepError(
+                f"search: {FAILURES_IN_A_ROW} evaluations in a row failed, the last of them ({arch.key}) with: "
+                f"{self.failures[arch.key]}; its traceback is in the study. Nothing that was found before is lost: "
+                "mend the cause and give the same command again"
+            )
+
+    def note(self) -> str:
+        """For the progress bar."""
+        name, direction = next(iter(self.section.directions.items()))
+        words = [f"{self.failed} failed"] if self.failed else []
+        if self._front:
+            best = (max if direction == "maximize" else min)(c.metrics[name] for c in self._front)
+            words = [f"best {name} {best:.4g}", f"front of {len(self._front)}", *words]
+        return ", ".join([*words, f"{len(self.infeasible)} infeasible", f"{self.repeats} repeats"])
+
+    def _first(self) -> Iterator[tuple[str, Architecture]]:
+        """Name -> architecture of what is looked at before the sampler proposes: the ends of the space, the published
+        networks, and the ends of the front that can be known."""
+        known = {"smallest": self.space.smallest, "largest": self.space.largest, **self.space.presets}
+        for name, cost in self.cheap.of_part.items():
+            if name in (*self.section.objectives, *self.section.constraints):
+                known[f"least {name}"] = smallest_reachable(self.space, cost)[0]
+        seen = self.candidates.keys() | self.infeasible
+        for name, arch in known.items():
+            if arch.key not in seen:
+                seen.add(arch.key)
+                yield name, arch
+
+    def _propose(self) -> Architecture | None:
+        """One proposal of the queue or the sampler, returned where it must be evaluated and told where not."""
+        with self._timed("propose"):
+            origin, arch = self._queue.popleft() if self._queue else ("sampler", None)
+            if arch is not None:
+                self.study.enqueue_trial(params_of(self.space, arch))
+            trial = self.study.ask(self._axes)
+        proposed = architecture_of(self.space, trial.params)
+        key = proposed.key
+        if key in self._in_flight:
+            self.repeats += 1
+            self._in_flight[key].append(trial)
+            return None
+        is_known = key in self.candidates or key in self.infeasible or key in self.failures
+        self.repeats += is_known
+        metrics = self.cheap(proposed)
+        excess = self._excess(metrics)
+        for name, value in excess.items():
+            trial.set_constraint(name, value)
+        if is_known:
+            self._finish(trial, proposed)
+            return None
+        attributes = {"key": key, "architecture": str(proposed), "origin": origin, **metrics}
+        for name, text in attributes.items():
+            trial.set_user_attr(name, text)
+        if any(value > 0 for value in excess.values()):
+            self.infeasible.add(key)
+            self._finish(trial, proposed, save=True)
+            return None
+        self._in_flight[key] = [trial]
+        return proposed
+
+    def _finish(self, trial: Trial, arch: Architecture, save: bool = False) -> None:
+        """Tells Optuna what is known of `arch`; `save` where the trial is to be on disk: one for each architecture."""
+        if arch.key in self.candidates:
+            metrics = self.candidates[arch.key].metrics
+            frozen = self.study.tell(trial, [metrics[name] for name in self.section.objectives])
+        else:
+            state = TrialState.FAIL if arch.key in self.failures else TrialState.PRUNED
+            frozen = self.study.tell(trial, state=state)
+        if save:
+            self._unsaved.append(frozen)
+
+    def _walk(self) -> Architecture | None:
+        """A new feasible architecture near those that are known, where the sampler found none."""
+        starts = [candidate.architecture for candidate in self.candidates.values()]
+        starts += [architecture_of(self.space, trial.params) for trial, *_ in self._in_flight.values()]
+        if not starts:
+            start = within_limits(self.space, self.cheap, self.section.constraints)
+            if start is None:
+                raise SweepError(
+                    f"search.constraints: no architecture was found that keeps {dict(self.section.constraints)} at "
+                    f"once, in {self.section.proposals} proposals; each alone can be kept: raise one of them"
+                )
+            starts = [start]
+        for arch in self._steps(starts):
+            if self._is_new(arch) and all(value <= 0 for value in self._excess(self.cheap(arch)).values()):
+                self._queue.appendleft(("walk", arch))
+                return self._propose()
+        self.stopped = f"no new feasible architecture was found in {self.section.proposals} proposals"
+        return None
+
+    def _steps(self, starts: list[Architecture]) -> Iterator[Architecture]:
+        """The starts and what is one choice away from them, in random order, up to a bound."""
+        axes, left = self._axes, STEPS_PER_PROPOSAL * self.section.proposals
+        for start in self._rng.sample(starts, len(starts)):
+            yield start
+            params = params_of(self.space, start)
+            moves = [(name, value) for name in axes for value in axes[name].choices if value != params[name]]
+            for name, value in self._rng.sample(moves, len(moves)):
+                yield architecture_of(self.space, {**params, name: value})
+                left -= 1
+                if not left:
+                    return
+
+    def _checked(self, arch: Architecture, outcome: Candidate | Failure) -> Candidate | Failure:
+        """With the metrics that were known before, and as a failure where an objective is missing or not finite."""
+        if isinstance(outcome, Failure):
+            return outcome
+        metrics = {name: float(value) for name, value in {**outcome.metrics, **self.cheap(arch)}.items()}
+        for name in self.section.objectives:
+            if not math.isfinite(metrics.get(name, math.nan)):
+                return Failure(f"{name} is {metrics.get(name, 'missing')}")
+        finite = {name: value for name, value in metrics.items() if math.isfinite(value)}
+        return Candidate(arch, finite, outcome.hyperparameters)
+
+    def _excess(self, metrics: Mapping[str, float]) -> dict[str, float]:
+        """Constraint -> value / limit - 1: feasible where <= 0, as in Optuna. Relative, since samplers add them up."""
+        return {name: metrics[name] / limit - 1 for name, limit in self.section.constraints.items()}
+
+    def _is_new(self, arch: Architecture) -> bool:
+        return not any(
+            arch.key in known for known in (self.candidates, self.infeasible, self.failures, self._in_flight)
+        )
+
+    @property
+    def _is_exhausted(self) -> bool:
+        known = len(self.candidates) + len(self.infeasible) + len(self.failures) + len(self._in_flight)
+        return known == self.space.size
+
+    def _know(self, candidate: Candidate) -> None:
+        self.candidates[candidate.architecture.key] = candidate
+        self._front = pareto_front([*self._front, candidate], self.section.directions)
+
+    def _load(self, finished: list[FrozenTrial]) -> None:
+        self.study.add_trials(finished)
+        for trial in finished:
+            if trial.state == TrialState.COMPLETE:
+                self._know(candidate_of(self.space, trial))
+                self.evaluated += 1
+            elif trial.state == TrialState.PRUNED:
+                self.infeasible.add(trial.user_attrs["key"])
+
+    def _store(self) -> None:
+        if self._unsaved:
+            with self._timed("store"):
+                self.writer.add(self._unsaved)
+            self.trials += self._unsaved
+            self._unsaved = []
+
+    @contextmanager
+    def _timed(self, what: str) -> Iterator[None]:
+        start = time.perf_counter()
+        yield
+        self.seconds[what] += time.perf_counter() - start  # type: ignore[assignment]

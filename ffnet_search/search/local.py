@@ -1,0 +1,46 @@
+"""Engine "local": evaluates in this process, one architecture at a time."""
+
+from __future__ import annotations
+
+import traceback
+from collections import deque
+from types import TracebackType
+
+from ffnet_search.architecture import Architecture
+from ffnet_search.errors import SweepError
+from ffnet_search.pareto import Candidate
+from ffnet_search.search.ask_tell import Failure
+from ffnet_search.search.loop import Evaluate
+
+
+class Local:
+    """The engine that needs nothing. See `loop.Engine`."""
+
+    def __init__(self, evaluate: Evaluate) -> None:
+        self.evaluate = evaluate
+        self._waiting: deque[Architecture] = deque()
+
+    @property
+    def has_room(self) -> bool:
+        return not self._waiting
+
+    def submit(self, arch: Architecture) -> None:
+        self._waiting.append(arch)
+
+    def next(self) -> tuple[Architecture, Candidate | Failure]:
+        arch = self._waiting.popleft()
+        try:
+            return arch, self.evaluate(arch)
+        except SweepError:  # a user's mistake will not go away with another architecture
+            raise
+        except Exception as error:
+            reason = " ".join(f"{type(error).__name__}: {error}".split())
+            return arch, Failure(reason, traceback.format_exc())
+
+    def __enter__(self) -> Local:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._waiting.clear()

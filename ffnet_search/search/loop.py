@@ -1,0 +1,62 @@
+"""Ask, evaluate, tell: once, for every engine.
+
+`Search` decides and an `Engine` does: the loop asks for architectures while the engine has room, and tells what came
+back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import TracebackType
+from typing import Protocol
+
+from ffnet_search.architecture import Architecture
+from ffnet_search.errors import SweepError
+from ffnet_search.pareto import Candidate
+from ffnet_search.progress import progress, say
+from ffnet_search.search.ask_tell import Failure, Search
+
+Evaluate = Callable[[Architecture], Candidate]
+
+
+class Engine(Protocol):
+    """Evaluates architectures, several at a time. Used as a context, at whose end nothing of it is left running."""
+
+    @property
+    def has_room(self) -> bool: ...
+    def submit(self, arch: Architecture) -> None: ...
+    def next(self) -> tuple[Architecture, Candidate | Failure]:
+        """Waits for the next one that is finished. Raises SweepError where it is a user's mistake."""
+        ...
+
+    def __enter__(self) -> Engine: ...
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None: ...
+
+
+def run_loop(search: Search, engine: Engine) -> None:
+    """Until `search.section.trials` architectures were evaluated or none is left. Interrupted, it says how to go on."""
+    trials, in_flight, done = search.section.trials, 0, search.evaluated
+    with progress("search", trials, "candidates", done=done) as bar:
+        try:
+            while True:
+                while engine.has_room and search.evaluated + search.failed + in_flight < trials:
+                    arch = search.ask()
+                    if arch is None:
+                        break
+                    engine.submit(arch)
+                    in_flight += 1
+                if not in_flight:
+                    break
+                search.tell(*engine.next())
+                in_flight -= 1
+                bar.advance(note=search.note())
+        except KeyboardInterrupt:
+            say(f"search: interrupted; {search.evaluated} candidates are kept, and the same command goes on from there")
+            raise
+    if search.stopped:
+        say(f"search: {search.stopped}, so it ends with {search.evaluated} of {trials} candidates")
+    if search.failed and not search.evaluated:
+        reason = next(iter(search.failures.values()))
+        raise SweepError(f"search: all {search.failed} evaluations failed, the first with: {reason}")

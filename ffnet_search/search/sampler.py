@@ -1,0 +1,64 @@
+"""Optuna's samplers by name: the one place that knows their arguments and their moods."""
+
+from __future__ import annotations
+
+import inspect
+import random
+import warnings
+
+import optuna
+from optuna.distributions import CategoricalDistribution
+from optuna.samplers import BaseSampler
+
+from ffnet_search.errors import SweepError, did_you_mean
+from ffnet_search.sweep import SamplerSection
+
+# Of optuna.samplers, but no use here: abstract, or made for a fixed list of points.
+_EXCLUDED = {"BaseGASampler", "BaseSampler", "GridSampler", "PartialFixedSampler"}
+
+
+def known_samplers() -> dict[str, type[BaseSampler]]:
+    """Name -> class of every sampler that `search.sampler.name` can be."""
+    found = {name: getattr(optuna.samplers, name) for name in optuna.samplers.__all__ if name not in _EXCLUDED}
+    return {name: value for name, value in found.items() if isinstance(value, type) and issubclass(value, BaseSampler)}
+
+
+def make_sampler(section: SamplerSection, seed: int, finished: int, objectives: int) -> BaseSampler:
+    """The sampler of a sweep, for a study that has `finished` trials.
+
+    The draws of a resumed search are new ones: the same seed again would replay the proposals of the first run. Raises
+    SweepError where Optuna has no such sampler, or it does not take the arguments or the number of objectives.
+    """
+    samplers = known_samplers()
+    if section.name not in samplers:
+        raise SweepError(
+            f"search.sampler.name must be a sampler of optuna.samplers, but got {section.name!r}"
+            f"{did_you_mean(section.name, samplers)}"
+        )
+    sampler, where = samplers[section.name], f"search.sampler.args of {section.name}"
+    accepted = inspect.signature(sampler).parameters
+    for name in section.args:
+        if name == "seed":
+            raise SweepError(f"{where}: 'seed' must not be given, since the sweep's own seed is used; remove it")
+        if name not in accepted:
+            raise SweepError(f"{where}: {name!r} is not a known argument{did_you_mean(name, accepted)}")
+    seeds = {"seed": random.Random(f"{seed}/{finished}").getrandbits(32)} if "seed" in accepted else {}
+    with warnings.catch_warnings():
+        # Experimental and deprecated ones warn; whoever names them in a sweep has chosen them.
+        warnings.simplefilter("ignore", category=FutureWarning)
+        try:
+            _try_out(sampler(**section.args, **seeds), objectives)
+            return sampler(**section.args, **seeds)
+        except (TypeError, ValueError, ImportError) as error:
+            raise SweepError(
+                f"{where} with {objectives} objective(s): Optuna refuses {dict(section.args)}: "
+                f"{' '.join(str(error).split())}"
+            ) from None
+
+
+def _try_out(sampler: BaseSampler, objectives: int) -> None:
+    """Two trials on a study that is thrown away: some samplers refuse arguments or objectives only when asked."""
+    study = optuna.create_study(directions=["minimize"] * objectives, sampler=sampler)
+    for number in range(2):
+        trial = study.ask({"x": CategoricalDistribution((0, 1)), "y": CategoricalDistribution((0, 1))})
+        study.tell(trial, [float(number)] * objectives)

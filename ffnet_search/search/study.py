@@ -1,0 +1,177 @@
+"""The study on disk, and the one in memory that the sampler works on.
+
+Only finished trials are ever on disk, each added whole, so a kill can leave none RUNNING and none half written. On
+resume they are put into a new study in memory. What each trial is, for people and for `Candidate`s, is in its user
+attributes: key, architecture, origin, metrics, reason.
+"""
+
+from __future__ import annotations
+
+import csv
+import os
+import sqlite3
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager, suppress
+from pathlib import Path
+
+import optuna
+from optuna.distributions import CategoricalDistribution
+from optuna.storages import RDBStorage
+from optuna.trial import FrozenTrial, TrialState
+from sqlalchemy import event
+
+from ffnet_search.architecture import Architecture
+from ffnet_search.errors import SweepError
+from ffnet_search.pareto import METRICS, Candidate, Direction
+from ffnet_search.search.writer import TrialWriter, database_errors
+from ffnet_search.search_space import SearchSpace
+
+NAME = "search"  # of the study in its file
+# State of a trial as people read it. An infeasible architecture is never evaluated, so it has no values, and Optuna
+# calls it pruned: TPE learns from its constraints, and no plot of the front can show it.
+STATES = {TrialState.COMPLETE: "evaluated", TrialState.PRUNED: "infeasible", TrialState.FAIL: "failed"}
+
+
+@contextmanager
+def open_study(
+    path: Path, objectives: Mapping[str, Direction], digest: str
+) -> Iterator[tuple[TrialWriter, list[FrozenTrial]]]:
+    """The study at `path`, made where there is none: a writer, and the trials that are in it.
+
+    Raises SweepError, and changes nothing, where the file is broken, is of something else, or holds another search
+    (`digest`: of all that its results depend on).
+    """
+    _must_be_a_study(path)
+    with _quiet_optuna():
+        storage = _open_storage(path)
+        try:
+            with database_errors(path):
+                study = _our_study(storage, path, objectives, digest)
+                finished = [trial for trial in study.get_trials(deepcopy=False) if trial.state.is_finished()]
+                writer = TrialWriter(study, storage, path)
+            yield writer, finished
+        finally:
+            storage.engine.dispose()
+            _one_file_again(path)
+
+
+def _open_storage(path: Path) -> RDBStorage:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with database_errors(path):
+            storage = RDBStorage(f"sqlite:///{path}")
+            event.listen(storage.engine, "connect", _write_ahead)
+            storage.engine.dispose()  # connections made before
+            return storage
+    except OSError as error:
+        raise SweepError(f"{path}: the study cannot be written: {error}") from None
+    except RuntimeError as error:  # what Optuna raises for the tables of another version
+        raise SweepError(f"{path}: must be a study of this version of Optuna, but: {error}") from error
+
+
+def _write_ahead(connection: sqlite3.Connection, record: object) -> None:
+    """A log in place of a wait for the disk at each trial (0.1 instead of 1 to 20 ms). A kill loses nothing that was
+    written; a power cut may lose the last trials, but not the file."""
+    connection.execute("pragma journal_mode = wal")
+    connection.execute("pragma synchronous = normal")
+
+
+def _one_file_again(path: Path) -> None:
+    """Closes the log, so that copying the file copies the study; not while somebody else has it open."""
+    with suppress(sqlite3.Error), closing(sqlite3.connect(path)) as connection:
+        connection.execute("pragma journal_mode = delete")
+
+
+def _our_study(storage: RDBStorage, path: Path, objectives: Mapping[str, Direction], digest: str) -> optuna.Study:
+    names = optuna.get_all_study_names(storage)
+    if names not in ([], [NAME]):
+        raise SweepError(f"{path}: must hold the study {NAME!r} alone, but holds {', '.join(names)}; move it away")
+    if names:
+        study = optuna.load_study(storage=storage, study_name=NAME)
+        found = study.user_attrs.get("digest")
+        if found == digest:
+            return study
+        if found is not None or study.get_trials(deepcopy=False):
+            raise SweepError(
+                f"{path}: must be of this search ({digest}), but is of another ({found}): its space, objectives, "
+                "constraints, data, supernet or latency table are not the same; move the file away to search anew"
+            )
+        optuna.delete_study(storage=storage, study_name=NAME)  # a kill came between its making and its digest
+    study = optuna.create_study(storage=storage, study_name=NAME, directions=list(objectives.values()))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)  # names on the dashboard's axes, no more
+        study.set_metric_names(list(objectives))
+    study.set_user_attr("digest", digest)  # last: what has it is whole
+    return study
+
+
+def _must_be_a_study(path: Path) -> None:
+    """Looks before Optuna does, which would make its tables in any SQLite file."""
+    if not path.exists():
+        return
+    what_to_do = "restore it, or move it away to search anew"
+    try:
+        # Not read-only: what a kill left half written in a journal must be rolled back, which SQLite does by itself.
+        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=rw", uri=True)) as connection:
+            tables = {name for (name,) in connection.execute("select name from sqlite_master where type = 'table'")}
+            health = connection.execute("pragma quick_check(1)").fetchone()[0]
+            is_optunas = not tables or {"studies", "version_info"} & tables
+    except sqlite3.Error as error:
+        raise SweepError(
+            f"{path}: must be an Optuna study in SQLite, but cannot be read: {error}; {what_to_do}"
+        ) from None
+    if health != "ok":
+        raise SweepError(f"{path}: the study is damaged ({' '.join(health.split())}); {what_to_do}")
+    if not is_optunas:
+        raise SweepError(f"{path}: must be an Optuna study, but holds the tables {sorted(tables)}; move it away")
+
+
+@contextmanager
+def _quiet_optuna() -> Iterator[None]:
+    """Its log tells of studies created and trials told, which is the progress bar's business."""
+    before = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    try:
+        yield
+    finally:
+        optuna.logging.set_verbosity(before)
+
+
+def distributions(space: SearchSpace) -> dict[str, CategoricalDistribution]:
+    """The axes on which there is something to choose."""
+    return {name: CategoricalDistribution(values) for name, values in space.axes().items() if len(values) > 1}
+
+
+def architecture_of(space: SearchSpace, params: Mapping[str, int | str]) -> Architecture:
+    """The architecture of a trial's parameters."""
+    return space.build({name: params.get(name, values[0]) for name, values in space.axes().items()})
+
+
+def params_of(space: SearchSpace, arch: Architecture) -> dict[str, int | str]:
+    """The inverse of `architecture_of`. Raises ValueError where `arch` is not in the space."""
+    axes = space.axes()
+    return {name: value for name, value in space.choices_of(arch).items() if len(axes[name]) > 1}
+
+
+def candidate_of(space: SearchSpace, trial: FrozenTrial) -> Candidate:
+    """What an evaluated trial says of its architecture."""
+    metrics = {name: trial.user_attrs[name] for name in METRICS if name in trial.user_attrs}
+    return Candidate(architecture_of(space, trial.params), metrics, trial.user_attrs.get("hyperparameters", {}))
+
+
+def write_candidates(path: Path, trials: Sequence[FrozenTrial]) -> None:
+    """All trials as CSV, the file replaced whole. Raises SweepError where it cannot be written."""
+    columns = ["trial", "key", "state", "feasible", "origin", *METRICS, "reason", "architecture"]
+    scratch = path.with_name(f"{path.name}.tmp")
+    try:
+        with scratch.open("w", newline="", encoding="utf-8") as file:
+            table = csv.DictWriter(file, columns, restval="", extrasaction="ignore")
+            table.writeheader()
+            for number, trial in enumerate(trials):
+                feasible = all(value <= 0 for value in trial.constraints.values())
+                state = STATES[trial.state]
+                table.writerow({**trial.user_attrs, "trial": number, "state": state, "feasible": str(feasible).lower()})
+        os.replace(scratch, path)
+    except OSError as error:
+        raise SweepError(f"{path}: cannot be written: {error}") from None
