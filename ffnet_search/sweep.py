@@ -21,12 +21,7 @@ from ffnet_search.pareto import METRICS, Direction
 from ffnet_search.search_space import SearchSpace
 
 Share = Annotated[float, Field(ge=0, lt=1)]
-STAGES = (
-    "profile",
-    "train",
-    "search",
-    "export",
-)  # in this order: a bad budget is seen before training
+STAGES = ("profile", "train", "search", "export")  # in this order: a bad budget is seen before training
 
 
 class Augment(Section):
@@ -153,7 +148,8 @@ class RunFiles:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.lock = folder / ".lock"
-        self.state = folder / "run.json"  # digest and date of each finished stage
+        self.state = folder / "run.json"  # what each stage was made from, and when
+        self.sweep = folder / "sweep.yaml"  # a copy, its search space included
         self.training = folder / "training"  # checkpoints and logs of the supernet under way
         self.supernet = folder / "supernet.ckpt"
         self.latency = folder / "latency"  # one table per device
@@ -196,6 +192,16 @@ class Sweep(Section):
             content["search_space"] = SearchSpace.from_yaml(path.parent / space)
         sweep = parse(cls, {"name": path.stem, **content}, str(path))
         sweep._path = path
+        return sweep
+
+    def override(self, *, name: str | None = None, seed: int | None = None, trials: int | None = None) -> Sweep:
+        """The sweep with other values, as a command line gives them; None keeps what is there. Raises SweepError."""
+        values = {field: getattr(self, field) for field in type(self).model_fields}
+        values |= {key: value for key, value in (("name", name), ("seed", seed)) if value is not None}
+        if trials is not None:
+            values["search"] = self.search.model_dump() | {"trials": trials}
+        sweep = parse(type(self), values, "command line")
+        sweep._path = self._path
         return sweep
 
     @model_validator(mode="after")

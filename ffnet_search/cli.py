@@ -1,0 +1,183 @@
+"""The command line: one verb per stage, one for all, and two to look. Imports happen inside the verbs."""
+
+from __future__ import annotations
+
+import os
+import sys
+from contextlib import nullcontext, redirect_stderr
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from ffnet_search.sweep import Sweep
+
+EXIT_MISTAKE, EXIT_STOPPED = 2, 130  # as shells and argument parsers have it: usage error, 128 + SIGINT
+
+app = typer.Typer(
+    name="ffnet-search",
+    help="""Finds the best FFNet for your data, your device and your latency budget.
+
+    You write one YAML file, a *sweep*: which data, which search space, which limits. `ffnet-search run` trains a
+    supernet once, measures this machine, searches, and writes the Pareto front (accuracy against latency) as networks
+    that can be deployed.
+
+    Start with: ffnet-search run sweeps/digits.yaml
+    """,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,  # a bug shows a plain traceback
+    rich_markup_mode="markdown",
+)
+
+SweepFile = Annotated[Path, typer.Argument(metavar="SWEEP", help="The sweep file, e.g. sweeps/digits.yaml.")]
+Name = Annotated[str | None, typer.Option(help="Name of the run, and of its folder; instead of the sweep's.")]
+Seed = Annotated[int | None, typer.Option(help="Instead of the sweep's seed.")]
+Trials = Annotated[int | None, typer.Option(help="Architectures to try; instead of the sweep's search.trials.")]
+Fresh = Annotated[
+    bool, typer.Option("--fresh", help="Where the sweep changed: move what that invalidates aside, and make it anew.")
+]
+Quiet = Annotated[bool, typer.Option("--quiet", help="Print results and errors only.")]
+
+
+@app.command()
+def run(
+    sweep: SweepFile,
+    name: Name = None,
+    seed: Seed = None,
+    trials: Trials = None,
+    fresh: Fresh = False,
+    quiet: Quiet = False,
+) -> None:
+    """Does all stages: profile, train, search, export.
+
+    What is done and unchanged is skipped, and a stopped run goes on where it was: give the same command again. Ends
+    with the Pareto front as a table and the paths of what was written to `runs/NAME`.
+    """
+    from ffnet_search.sweep import STAGES
+
+    _run(_load(sweep, name, seed, trials), STAGES, fresh, quiet)
+
+
+@app.command()
+def check(sweep: SweepFile, name: Name = None, seed: Seed = None, trials: Trials = None) -> None:
+    """Checks a sweep in a second, without running anything.
+
+    Reads the sweep and its search space, looks whether the data are there and whether the limits can be kept at all,
+    and says what would be run.
+    """
+    from ffnet_search.data import check_data
+    from ffnet_search.pipeline import plan, refuse_impossible
+    from ffnet_search.show import print_plan, print_space
+
+    loaded = _load(sweep, name, seed, trials)
+    check_data(loaded.data, loaded.search_space.largest.input)
+    refuse_impossible(loaded)
+    print_space(loaded.search_space)
+    print_plan(loaded, plan(loaded))
+
+
+@app.command()
+def profile(sweep: SweepFile, name: Name = None, fresh: Fresh = False, quiet: Quiet = False) -> None:
+    """Measures the latency of every building block on this machine.
+
+    Blocks are timed in the form that will be deployed, and the table is checked against whole networks that were not
+    used to fit it. Leave the machine alone meanwhile: a busy one is noticed and refused.
+    """
+    _run(_load(sweep, name), ("profile",), fresh, quiet)
+
+
+@app.command()
+def train(sweep: SweepFile, name: Name = None, seed: Seed = None, fresh: Fresh = False, quiet: Quiet = False) -> None:
+    """Trains the supernet: one set of weights that every architecture of the search space shares."""
+    _run(_load(sweep, name, seed), ("train",), fresh, quiet)
+
+
+@app.command()
+def search(
+    sweep: SweepFile,
+    name: Name = None,
+    seed: Seed = None,
+    trials: Trials = None,
+    fresh: Fresh = False,
+    quiet: Quiet = False,
+) -> None:
+    """Searches for the Pareto front; needs `profile` and `train`.
+
+    More trials than last time continue the same study.
+    """
+    _run(_load(sweep, name, seed, trials), ("search",), fresh, quiet)
+
+
+@app.command()
+def export(
+    sweep: SweepFile,
+    name: Name = None,
+    seed: Seed = None,
+    trials: Trials = None,
+    fresh: Fresh = False,
+    quiet: Quiet = False,
+) -> None:
+    """Writes the front's networks: architecture, weights, ONNX, metrics; needs `search`.
+
+    Each is rebuilt alone, measured again and tested on the test split, which nothing else looks at.
+    """
+    _run(_load(sweep, name, seed, trials), ("export",), fresh, quiet)
+
+
+@app.command()
+def show(
+    what: Annotated[
+        str,
+        typer.Argument(
+            metavar="WHAT",
+            help="A search space or architecture (YAML), a preset (ffnet_1 .. ffnet_4), a latency table (JSON), "
+            "a sweep, or the folder of a run.",
+        ),
+    ],
+) -> None:
+    """Prints what a file holds: a search space, an architecture, a latency table, a sweep or a run's front."""
+    from ffnet_search.show import show as print_it
+
+    print_it(what)
+
+
+def _load(path: Path, name: str | None = None, seed: int | None = None, trials: int | None = None) -> Sweep:
+    from ffnet_search.sweep import Sweep
+
+    return Sweep.from_yaml(path).override(name=name, seed=seed, trials=trials)
+
+
+def _run(sweep: Sweep, stages: tuple[str, ...], fresh: bool, quiet: bool) -> None:
+    from ffnet_search.pipeline import run as run_pipeline
+    from ffnet_search.progress import say
+    from ffnet_search.show import print_front, print_paths
+
+    try:
+        with open(os.devnull, "w") as nowhere, redirect_stderr(nowhere) if quiet else nullcontext():
+            picks = run_pipeline(sweep, fresh=fresh, stages=stages)
+    except KeyboardInterrupt:
+        again = " ".join(["ffnet-search", *(word for word in sys.argv[1:] if word != "--fresh")])
+        say(f"\nstopped; what was done is kept in {sweep.files.folder}; to go on from there: {again}")
+        raise typer.Exit(EXIT_STOPPED) from None
+    if "export" in stages:
+        print_front(picks)
+    print_paths(sweep.files)
+
+
+def main() -> Any:
+    """Entry point of `ffnet-search`. A user's mistake is one line and exit code 2; a bug is a traceback."""
+    try:
+        return app()
+    except Exception as error:
+        from ffnet_search.errors import SweepError
+
+        if not isinstance(error, SweepError):
+            raise
+        typer.echo(f"ffnet-search: {error}", err=True)
+        raise SystemExit(EXIT_MISTAKE) from None
+
+
+if __name__ == "__main__":
+    main()

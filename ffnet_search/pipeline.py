@@ -1,0 +1,253 @@
+"""All stages of a sweep in order: each skips what is done and unchanged, and goes on where it was killed.
+
+A stage is done when its output is there, its inputs (`Sweep.inputs`) are those it was made from, as much was made as is
+wanted (`Sweep.amounts`), and nothing that it reads was made after it. The stages themselves know nothing of all this.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ffnet_search.architecture import Architecture, Part
+from ffnet_search.errors import SweepError
+from ffnet_search.latency import LatencyTable
+from ffnet_search.progress import clock, say
+from ffnet_search.reachable import check_budget
+from ffnet_search.runfolder import Record, RunFolder, open_run
+from ffnet_search.sweep import STAGES, RunFiles, Sweep
+
+if TYPE_CHECKING:
+    from ffnet_search.export import Pick
+
+READS: Mapping[str, tuple[str, ...]] = {
+    "profile": (),
+    "train": (),
+    "search": ("profile", "train"),
+    "export": ("profile", "train", "search"),
+}
+
+
+def run(sweep: Sweep, *, fresh: bool = False, stages: Collection[str] = STAGES) -> list[Pick]:
+    """Runs `stages`, skipping what is done; returns the exported front, empty where nothing was exported.
+
+    `fresh` moves what a changed sweep invalidates to `previous-DATE` in the run's folder, and makes it anew. Raises
+    SweepError where the sweep changed without it, where a stage is missing that is read but not asked for, and where
+    the folder is in use, foreign or cannot be written.
+    """
+    with open_run(sweep) as folder:
+        _agree(sweep, folder, fresh, stages)
+        for number, stage in enumerate(STAGES, 1):
+            if stage in stages:
+                _require(sweep, folder, stage)
+                _run_stage(sweep, folder, stage, f"{stage} ({number} of {len(STAGES)})")
+            if stage == "profile" and "search" in stages:
+                refuse_impossible(sweep)  # before hours are spent on training
+    return read_front(sweep.files)
+
+
+def _profile(sweep: Sweep) -> None:
+    from ffnet_search.profiling import profile
+
+    profile(sweep.search_space, sweep.latency, sweep.latency_path, seed=sweep.seed)
+
+
+def _train(sweep: Sweep) -> None:
+    from ffnet_search.train import train_supernet
+
+    train_supernet(sweep)
+
+
+def _search(sweep: Sweep) -> None:
+    from ffnet_search.search import run_search
+
+    run_search(sweep)
+
+
+def _export(sweep: Sweep) -> None:
+    from ffnet_search.export import export_front
+    from ffnet_search.report import write_report
+    from ffnet_search.search import run_search
+
+    export_front(sweep, run_search(sweep))  # whose trials are all there
+    write_report(sweep)
+
+
+RUN: Mapping[str, Callable[[Sweep], None]] = {
+    "profile": _profile,
+    "train": _train,
+    "search": _search,
+    "export": _export,
+}
+
+
+def outputs(sweep: Sweep, stage: str) -> list[Path]:
+    """What a stage writes and later ones or people read: it is done only where all of it is there."""
+    files = sweep.files
+    return {
+        "profile": [sweep.latency_path],
+        "train": [files.supernet],
+        "search": [files.study],
+        "export": [files.front_csv, files.report],
+    }[stage]
+
+
+def leftovers(files: RunFiles, stage: str) -> list[Path]:
+    """All that a stage leaves in the run's folder, unfinished work included."""
+    wholes = {
+        "profile": [files.latency],
+        "train": [files.supernet, files.training],
+        "search": [files.study, files.candidates],
+        "export": [files.pareto, files.front_png, files.report],
+    }[stage]
+    # SQLite keeps its journal beside the study, and files are written beside their names first.
+    return [path for whole in wholes for path in sorted(whole.parent.glob(f"{whole.name}*"))]
+
+
+def is_done(sweep: Sweep, folder: RunFolder, stage: str) -> bool:
+    """See the head of this file."""
+    record = folder.records.get(stage)
+    if record is None or not record.finished or record.digest != sweep.digest(stage):
+        return False
+    enough = all(record.amounts.get(name, 0) >= amount for name, amount in sweep.amounts(stage).items())
+    if stage == "export":  # shows the whole study and so many picks: fewer are other ones
+        enough = record.amounts == sweep.amounts(stage)
+    return enough and not _is_older(folder, stage) and all(path.exists() for path in outputs(sweep, stage))
+
+
+def _is_older(folder: RunFolder, stage: str) -> bool:
+    """Whether a finished stage reads what was made after it."""
+    record = folder.records.get(stage)
+    read = [folder.records[other].finished for other in READS[stage] if other in folder.records]
+    return record is not None and "" < record.finished < max(read, default="")
+
+
+def plan(sweep: Sweep) -> dict[str, str]:
+    """What `run` would do now: stage -> "done", "to do", "goes on" or "changed: ..."."""
+    folder = RunFolder(sweep.files)
+    words = {}
+    for stage in STAGES:
+        record = folder.records.get(stage)
+        if record is None:
+            words[stage] = "to do"
+        elif record.digest != sweep.digest(stage):
+            words[stage] = f"changed: {', '.join(map(str, changes(record.inputs, sweep.inputs(stage))))}"
+        else:
+            words[stage] = "done" if is_done(sweep, folder, stage) else "goes on"
+    return words
+
+
+def _run_stage(sweep: Sweep, folder: RunFolder, stage: str, label: str) -> None:
+    if is_done(sweep, folder, stage):
+        say(f"{label}: done before and unchanged, made {folder.records[stage].finished[:19]}")
+        return
+    say(label)
+    under_way = Record(sweep.digest(stage), sweep.inputs(stage), sweep.amounts(stage))
+    folder.write(stage, under_way)
+    start = time.monotonic()
+    RUN[stage](sweep)
+    folder.write(stage, replace(under_way, finished=datetime.now(timezone.utc).isoformat(timespec="microseconds")))
+    say(f"{label}: took {clock(time.monotonic() - start)}")
+
+
+def _require(sweep: Sweep, folder: RunFolder, stage: str) -> None:
+    for other in READS[stage]:
+        if not is_done(sweep, folder, other):
+            raise SweepError(
+                f"{folder.path}: {stage} needs {other}, which is not done; run `ffnet-search {other} {sweep.path}` "
+                f"first, or `ffnet-search run {sweep.path}` for all stages"
+            )
+
+
+class _Unmeasured:
+    """Stands for a latency table that is not there yet: no limit on latency is known to be impossible."""
+
+    def predict_ms(self, arch: Architecture) -> float:
+        return 0.0
+
+    def part_ms(self, part: Part) -> float:
+        return 0.0
+
+
+def refuse_impossible(sweep: Sweep) -> None:
+    """Raises SweepError where no architecture of the space keeps a limit; on latency once its table is there."""
+    check_budget(sweep, LatencyTable.load(sweep.latency_path) if sweep.latency_path.exists() else _Unmeasured())
+
+
+@dataclass(frozen=True)
+class Change:
+    """A field of the sweep that is not what a stage's output was made from."""
+
+    field: str
+    old: object
+    new: object
+
+    def __str__(self) -> str:
+        return f"{self.field} ({_short(self.old)} -> {_short(self.new)})"
+
+
+def changes(old: Any, new: Any, field: str = "") -> Iterator[Change]:
+    """The innermost differences of two trees of plain data, with dotted paths."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        for key in [*old, *(key for key in new if key not in old)]:
+            yield from changes(old.get(key), new.get(key), f"{field}.{key}" if field else key)
+    elif (
+        isinstance(old, list)
+        and isinstance(new, list)
+        and len(old) == len(new)
+        and any(isinstance(x, dict) for x in old)
+    ):
+        for index, pair in enumerate(zip(old, new, strict=True)):
+            yield from changes(*pair, f"{field}.{index}")
+    elif old != new:
+        yield Change(field, old, new)
+
+
+def _is_tree(value: object) -> bool:
+    return isinstance(value, dict | list)
+
+
+def _agree(sweep: Sweep, folder: RunFolder, fresh: bool, stages: Collection[str]) -> None:
+    """Nothing that the sweep invalidates is left in place: the user said `fresh`, or gets the choice."""
+    matters = [stage for stage in STAGES if stage in stages or any(stage in READS[other] for other in stages)]
+    stale = [s for s in STAGES if s in folder.records and folder.records[s].digest != sweep.digest(s)]
+    if fresh and "search" not in stale and _is_older(folder, "search"):
+        stale += ["search", "export"]  # of a supernet or a latency table that was made anew by hand
+    if not any(stage in stale for stage in matters):
+        folder.write_sweep(sweep)
+        return
+    if fresh:
+        folder.set_aside({stage: leftovers(sweep.files, stage) for stage in stale})
+        folder.write_sweep(sweep)
+        return
+    found: dict[str, Change] = {}
+    for stage in stale:
+        found |= {change.field: change for change in changes(folder.records[stage].inputs, sweep.inputs(stage))}
+    several = len(found) > 1
+    raise SweepError(
+        f"{sweep.path}: {', '.join(map(str, found.values()))} {'have' if several else 'has'} changed since "
+        f"{folder.path} was made, which invalidates {_words(stale)}; add --fresh to make that anew (the old files move "
+        f"to {folder.path}/previous-DATE), or take another name with --name"
+    )
+
+
+def read_front(files: RunFiles) -> list[Pick]:
+    """The exported front, read from the run's folder; empty where nothing was exported."""
+    if not files.front_csv.exists():
+        return []
+    from ffnet_search.export import read_picks
+
+    return read_picks(files)
+
+
+def _words(names: list[str]) -> str:
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+
+
+def _short(value: object) -> str:
+    text = "nothing" if value is None else str(value)
+    return text if len(text) <= 60 else text[:57] + "..."

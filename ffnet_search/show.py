@@ -1,0 +1,195 @@
+"""What a person sees of spaces, architectures, latency tables, sweeps and fronts: tables on standard output."""
+
+from __future__ import annotations
+
+import random
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.table import Table
+
+from ffnet_search.architecture import PRESETS, Architecture
+from ffnet_search.errors import SweepError, did_you_mean, read_yaml
+from ffnet_search.search_space import BLOCK_AXES, SearchSpace
+from ffnet_search.sweep import RunFiles, Sweep
+
+if TYPE_CHECKING:
+    from ffnet_search.export import Pick
+    from ffnet_search.latency import LatencyTable
+
+SAMPLES = 300  # of a space, for the range that its architectures have
+
+
+def show(what: str) -> None:
+    """Prints the front of a run's folder, or what a file or a preset holds. Raises SweepError for anything else."""
+    path = Path(what)
+    if what in PRESETS:
+        print_architecture(Architecture.preset(what), what)
+    elif path.is_dir():
+        _show_run(path)
+    elif path.suffix == ".json":
+        from ffnet_search.latency import LatencyTable
+
+        print_latency(LatencyTable.load(path))
+    elif path.suffix in (".yaml", ".yml"):
+        _show_yaml(path)
+    else:
+        hint = "" if path.exists() else did_you_mean(what, PRESETS)
+        raise SweepError(
+            f"{what}: must be a YAML file (search space, architecture, sweep), a latency table (JSON), the folder of a "
+            f"run or a preset{hint}"
+        )
+
+
+def _show_yaml(path: Path) -> None:
+    content = read_yaml(path)
+    stages = content.get("stages")
+    if "search_space" in content:
+        from ffnet_search.pipeline import plan
+
+        sweep = Sweep.from_yaml(path)
+        print_space(sweep.search_space)
+        print_plan(sweep, plan(sweep))
+    elif isinstance(stages, list) and any(isinstance(stage, dict) and "blocks" in stage for stage in stages):
+        try:
+            arch = Architecture.from_dict(content)
+        except (ValueError, KeyError, TypeError) as error:
+            raise SweepError(
+                f"{path}: must be an architecture, but {error}; write it with Architecture.to_dict"
+            ) from None
+        print_architecture(arch, path.name)
+    else:
+        print_space(SearchSpace.from_yaml(path))
+
+
+def _show_run(path: Path) -> None:
+    from ffnet_search.pipeline import read_front
+
+    files = RunFiles(path)
+    if (path / "architecture.yaml").exists():  # of one network of a front
+        _show_yaml(path / "architecture.yaml")
+        return
+    if not files.state.exists():
+        raise SweepError(f"{path}: must be the folder of a run, but holds no {files.state.name}")
+    picks = read_front(files)
+    if not picks:
+        raise SweepError(f"{path}: has no front yet; make it with `ffnet-search run {files.sweep}`")
+    print_front(picks)
+    print_paths(files)
+
+
+def print_space(space: SearchSpace) -> None:
+    """Choices per stage, how many architectures they make, and what those cost."""
+    shape = space.input
+    _print(
+        f"search space {space.name}: {space.size:,} architectures for {shape.channels} x {shape.resolution} x "
+        f"{shape.resolution} images of {shape.classes} classes"
+    )
+    _print(f"stem width {_choices(space.stem.width)}, stride {_choices(space.stem.stride)}")
+    rows = [
+        [str(number), _choices(stage.depth), _choices(stage.width), *(_choices(getattr(stage, a)) for a in BLOCK_AXES)]
+        for number, stage in enumerate(space.stages, 1)
+    ]
+    titles = [f"{axis.replace('_', ' ')}{' (each block)' if axis in space.per_block else ''}" for axis in BLOCK_AXES]
+    _print(_table(["stage", "depth", "width", *titles], rows))
+    rng = random.Random(0)
+    drawn = sorted((space.sample(rng) for _ in range(SAMPLES)), key=lambda arch: arch.macs_m)
+    named = {"smallest": space.smallest, "median": drawn[SAMPLES // 2], "largest": space.largest, **space.presets}
+    cost = [[name, f"{arch.macs_m:.4g}", f"{arch.params_m:.3g}", str(arch)] for name, arch in named.items()]
+    _print(_table(["architecture", "MACs (M)", "params (M)", "stem width/stride | stage width: blocks"], cost))
+
+
+def print_architecture(arch: Architecture, name: str) -> None:
+    """One network, and where its cost is."""
+    _print(f"{name}: {arch.key}  {arch}")
+    _print(f"{arch.macs_m:.5g} M MACs, {arch.params_m:.4g} M parameters in the deployed form, for one image")
+    counts: dict[Any, int] = {}
+    for part in arch.parts:
+        counts[part] = counts.get(part, 0) + 1
+    rows = [
+        [part.key, str(count), f"{count * part.macs / 1e6:.4g}", f"{count * part.params / 1e6:.3g}"]
+        for part, count in counts.items()
+    ]
+    _print(_table(["part", "times", "MACs (M)", "params (M)"], rows, right=3))
+
+
+def print_latency(table: LatencyTable) -> None:
+    """What was measured on which device, and how far to trust it."""
+    at = table.setting
+    _print(f"latency table {table.name}: {len(table.entries)} parts, {at.date}")
+    _print(f"{at.device}; {at.backend}, {at.threads} threads, batch {at.batch_size}, {at.dtype}, {at.clock}")
+    _print(f"versions: {', '.join(f'{name} {version}' for name, version in at.versions.items())}")
+    _print(f"held out: {table.error}")
+    rows = [
+        [check.architecture.key, f"{check.measured_ms:.3f}", f"{check.predicted_ms:.3f}", f"{check.error:+.1%}"]
+        for check in table.worst
+    ]
+    _print(_table(["held-out network", "measured ms", "predicted ms", "error"], rows, right=3))
+
+
+def print_plan(sweep: Sweep, words: Mapping[str, str]) -> None:
+    """What `run` would do now."""
+    limits = ", ".join(f"{name} <= {limit:g}" for name, limit in sweep.search.constraints.items()) or "none"
+    _print(
+        f"sweep {sweep.name}: {sweep.data.name}, {sweep.train.epochs} epochs, {sweep.search.trials} trials of "
+        f"{sweep.search.sampler.name} for {', '.join(sweep.search.objectives)}; limits: {limits}"
+    )
+    _print(_table(["stage", f"in {sweep.files.folder}"], [[stage, word] for stage, word in words.items()]))
+
+
+def print_front(picks: Sequence[Pick]) -> None:
+    """The exported front, best first."""
+    rows = [
+        [
+            f"{100 * pick.metrics['search_accuracy']:.2f}",
+            f"{100 * pick.metrics['test_accuracy']:.2f}",
+            f"{pick.metrics['predicted_ms']:.3f}",
+            f"{pick.metrics['measured_ms']:.3f}",
+            f"{pick.architecture.params_m:.3f}",
+            f"{pick.architecture.macs_m:.2f}",
+            pick.architecture.key,
+            str(pick.architecture),
+        ]
+        for pick in picks
+    ]
+    titles = ["accuracy %", "test %", "predicted ms", "measured ms", "params (M)", "MACs (M)", "key", "architecture"]
+    _print(_table(titles, rows, right=6, left=0))
+
+
+def print_paths(files: RunFiles) -> None:
+    """What is in the run's folder, for whom."""
+    told = {
+        files.report: "the front to look at, in a browser",
+        files.pareto: "the networks: architecture, weights, ONNX, card",
+        files.candidates: "all candidates",
+        files.study: "the study, for Optuna",
+        files.supernet: "the supernet's weights",
+        files.latency: "latency tables",
+    }
+    for path, words in told.items():
+        if path.exists():
+            _print(f"{path}  {words}")
+
+
+def _choices(values: Sequence[object]) -> str:
+    return " ".join(map(str, values))
+
+
+def _table(titles: Sequence[str], rows: Sequence[Sequence[str]], right: int = 0, left: int = 1) -> Table:
+    """`right` columns of numbers after `left` of words."""
+    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+    for index, title in enumerate(titles):
+        is_number = left <= index < left + right
+        table.add_column(title, justify="right" if is_number else "left", overflow="fold", no_wrap=is_number)
+    for row in rows:
+        table.add_row(*row)
+    return table
+
+
+def _print(what: str | Table) -> None:
+    # Away from a terminal nothing is cut or wrapped: people search and copy it.
+    console = Console(highlight=False, markup=False, width=None if sys.stdout.isatty() else 250)
+    console.print(what, soft_wrap=isinstance(what, str))

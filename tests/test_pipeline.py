@@ -1,0 +1,324 @@
+"""Stages are done once, gone on with, and never made from another sweep than the one that is asked for."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from ffnet_search import pipeline
+from ffnet_search.architecture import Architecture
+from ffnet_search.errors import SweepError
+from ffnet_search.latency import Check, Entry, LatencyTable, Setting, TableError
+from ffnet_search.pipeline import changes, plan, read_front, refuse_impossible, run
+from ffnet_search.runfolder import RunFolder
+from ffnet_search.search_space import SearchSpace
+from ffnet_search.sweep import STAGES, Sweep
+
+SPACE = {
+    "input": {"channels": 1, "resolution": 8, "classes": 10},
+    "stem": {"width": [8], "stride": [1]},
+    "stages": [
+        {"depth": [1], "width": [16], "token_kernel": [3, 5], "expansion": [2, 3]},
+        {"depth": [1, 2], "width": [16, 32], "token_kernel": [3], "expansion": [2, 3]},
+    ],
+}
+
+
+def write_sweep(folder: Path, **changed: Any) -> Sweep:
+    file = folder / "tiny.yaml"
+    file.write_text(yaml.safe_dump({"search_space": SPACE, "runs": str(folder / "runs"), **changed}))
+    return Sweep.from_yaml(file)
+
+
+def table_of(space: SearchSpace, ms: float = 0.01) -> LatencyTable:
+    """A table in which every part of every network takes `ms`."""
+    archs = [space.build(dict(zip(space.axes(), values, strict=True))) for values in _products(space)]
+    check = Check(architecture=archs[0], predicted_ms=1, measured_ms=1, halves_ms=(1, 1), spread=0)
+    return LatencyTable(
+        setting=Setting(
+            device="test", backend="onnxruntime", settings={}, threads=1, batch_size=1, dtype="float32", versions={},
+            date="2026-01-01T00:00:00+00:00", clock="none", rounds=3, contention=1, anchor_ms=1, build_seconds=0,
+        ),
+        error=TableError(networks=1, mean=0, max=0, within_10=1, kendall=1, noise_floor=0),
+        intercept_ms=0,
+        entries={part.key: Entry(ms=ms, raw_ms=ms) for arch in archs for part in arch.parts},
+        calibration=(),
+        held_out=(check,),
+    )  # fmt: skip
+
+
+def _products(space: SearchSpace) -> Any:
+    import itertools
+
+    return itertools.product(*space.axes().values())
+
+
+@pytest.fixture
+def ran(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Stages that take no time: they write the files that the real ones write, and note here that they ran."""
+    log: list[str] = []
+
+    def stage(name: str) -> Callable[[Sweep], None]:
+        def work(sweep: Sweep) -> None:
+            log.append(name)
+            for path in pipeline.outputs(sweep, name):
+                path.parent.mkdir(parents=True, exist_ok=True)
+                if path == sweep.latency_path:
+                    table_of(sweep.search_space).save(path)
+                else:
+                    path.write_text(f"{name} of {sweep.digest(name)}")
+
+        return work
+
+    for name in STAGES:
+        monkeypatch.setitem(pipeline.RUN, name, stage(name))
+    monkeypatch.setattr(pipeline, "read_front", lambda files: [])
+    return log
+
+
+def test_stages_run_once_and_in_order(tmp_path: Path, ran: list[str]) -> None:
+    sweep = write_sweep(tmp_path)
+    assert plan(sweep) == dict.fromkeys(STAGES, "to do")
+    assert not sweep.files.folder.exists()
+    run(sweep)
+    assert ran == list(STAGES)
+    assert plan(sweep) == dict.fromkeys(STAGES, "done")
+    run(sweep)
+    sweep.run()
+    assert ran == list(STAGES)
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_missing_output_is_made_again(tmp_path: Path, ran: list[str], stage: str) -> None:
+    sweep = write_sweep(tmp_path)
+    run(sweep)
+    pipeline.outputs(sweep, stage)[0].unlink()
+    ran.clear()
+    run(sweep)
+    readers = [other for other in STAGES if stage in pipeline.READS[other]]
+    assert ran == [stage, *readers]  # which look again at what they read, and go on from what is there
+    ran.clear()
+    run(sweep)
+    assert ran == []
+
+
+def test_a_stage_that_was_interrupted_goes_on(tmp_path: Path, ran: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    sweep = write_sweep(tmp_path)
+
+    def interrupted(sweep: Sweep) -> None:
+        sweep.files.training.mkdir()
+        (sweep.files.training / "half").write_text("work")
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setitem(pipeline.RUN, "train", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            run(sweep)
+    assert plan(sweep) == {"profile": "done", "train": "goes on", "search": "to do", "export": "to do"}
+    with pytest.raises(SweepError, match=r"train.epochs \(30 -> 4\) has changed .* which invalidates train;"):
+        run(write_sweep(tmp_path, train={"epochs": 4}))
+    assert (sweep.files.training / "half").read_text() == "work"
+    run(sweep)
+    assert ran == list(STAGES)
+
+
+def test_more_of_a_thing_goes_on_and_less_is_there(tmp_path: Path, ran: list[str]) -> None:
+    run(write_sweep(tmp_path, search={"trials": 10}))
+    ran.clear()
+    run(write_sweep(tmp_path, search={"trials": 20}))
+    assert ran == ["search", "export"]
+    run(write_sweep(tmp_path, search={"trials": 20}, export={"top": 3}))
+    assert ran == ["search", "export", "export"]
+    run(write_sweep(tmp_path, search={"trials": 20}, export={"top": 3}, data={"workers": 9}))
+    assert ran == ["search", "export", "export"]
+    ran.clear()
+    run(write_sweep(tmp_path, search={"trials": 5}, export={"top": 3}))
+    assert "search" not in ran
+
+
+@pytest.mark.parametrize(
+    ("changed", "told", "stale"),
+    [
+        ({"train": {"epochs": 4}}, "train.epochs (30 -> 4) has changed", ["train", "search", "export"]),
+        ({"seed": 5}, "seed (0 -> 5) has changed", ["train", "search", "export"]),
+        ({"latency": {"rounds": 9}}, "latency.rounds (5 -> 9) has changed", ["profile", "search", "export"]),
+        (
+            {"search": {"constraints": {"macs_m": 9}}},
+            "search.constraints.macs_m (nothing -> 9.0) has changed",
+            ["search", "export"],
+        ),
+        (
+            {"seed": 5, "export": {"opset": 18}},
+            "seed (0 -> 5), export.opset (17 -> 18) have changed",
+            ["train", "search", "export"],
+        ),
+        (
+            {"search_space": {**SPACE, "stem": {"width": [8, 16], "stride": [1]}}},
+            "search_space.stem.width ([8] -> [8, 16]) has changed",
+            list(STAGES),
+        ),
+    ],
+)
+def test_a_changed_sweep_is_told_and_asked_about(
+    tmp_path: Path, ran: list[str], changed: dict[str, Any], told: str, stale: list[str]
+) -> None:
+    before = write_sweep(tmp_path)
+    run(before)
+    contents = {path: path.read_bytes() for path in before.files.folder.rglob("*") if path.is_file()}
+    ran.clear()
+    after = write_sweep(tmp_path, **changed)
+    with pytest.raises(SweepError) as caught:
+        run(after)
+    assert f"{after.path}: {told} since {after.files.folder} was made, which invalidates " in str(caught.value)
+    assert f"invalidates {', '.join(stale[:-1])} and {stale[-1]}; add --fresh" in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert contents == {path: path.read_bytes() for path in before.files.folder.rglob("*") if path.is_file()}
+    assert ran == []
+
+    run(after, fresh=True)
+    assert ran == stale
+    assert plan(after) == dict.fromkeys(STAGES, "done")
+    (aside,) = after.files.folder.glob("previous-*")
+    assert Sweep.from_yaml(aside / "sweep.yaml").digest("export") == before.digest("export")
+    assert list(json.loads((aside / "run.json").read_text())["stages"]) == stale
+    lost = {path.relative_to(before.files.folder) for path in contents} - {
+        path.relative_to(root) for root in (after.files.folder, aside) for path in root.rglob("*")
+    }
+    assert not lost
+    for stage in stale:
+        old = aside / pipeline.outputs(before, stage)[-1].relative_to(before.files.folder)
+        assert old.read_bytes() == contents[pipeline.outputs(before, stage)[-1]]
+
+    run(write_sweep(tmp_path, **changed, name="tiny"), fresh=True)  # nothing to move, nothing to do
+    assert ran == stale
+    with pytest.raises(SweepError, match="has changed|have changed"):
+        run(before)
+
+
+def test_a_change_of_later_stages_does_not_stop_earlier_ones(tmp_path: Path, ran: list[str]) -> None:
+    run(write_sweep(tmp_path))
+    ran.clear()
+    after = write_sweep(tmp_path, seed=5)
+    run(after, stages=("profile",))
+    assert ran == []
+    for stages in (("train",), ("search",), ("export",)):
+        with pytest.raises(SweepError, match="seed"):
+            run(after, stages=stages)
+
+
+def test_single_stages_name_what_they_lack(tmp_path: Path, ran: list[str]) -> None:
+    sweep = write_sweep(tmp_path)
+    with pytest.raises(SweepError, match=r"search needs profile, which is not done; run `ffnet-search profile .*tiny"):
+        run(sweep, stages=("search",))
+    run(sweep, stages=("profile",))
+    with pytest.raises(SweepError, match="search needs train, which is not done"):
+        run(sweep, stages=("search",))
+    with pytest.raises(SweepError, match="export needs train, which is not done"):
+        run(sweep, stages=("export",))
+    run(sweep, stages=("train",))
+    run(sweep, stages=("search",))
+    run(sweep, stages=("export",))
+    assert ran == list(STAGES)
+
+
+def test_what_was_measured_again_is_searched_again_with_fresh(tmp_path: Path, ran: list[str]) -> None:
+    sweep = write_sweep(tmp_path)
+    run(sweep)
+    sweep.latency_path.unlink()
+    run(sweep, stages=("profile",))
+    ran.clear()
+    run(sweep, fresh=True)
+    assert ran == ["search", "export"]
+    (aside,) = sweep.files.folder.glob("previous-*")
+    assert (aside / sweep.files.study.name).exists()
+
+
+def test_an_impossible_budget_is_refused_before_training(tmp_path: Path, ran: list[str]) -> None:
+    sweep = write_sweep(tmp_path, search={"constraints": {"latency_ms": 0.001}})
+    refuse_impossible(sweep)  # nothing is known before the table is there
+    start = time.perf_counter()
+    with pytest.raises(SweepError, match=r"tiny.yaml: search.constraints.latency_ms must be >= 0\.0[0-9]+, the least"):
+        run(sweep)
+    assert time.perf_counter() - start < 2
+    assert ran == ["profile"]
+
+
+def test_an_impossible_size_is_refused_without_a_table(tmp_path: Path) -> None:
+    sweep = write_sweep(tmp_path, search={"constraints": {"params_m": 0.0001}})
+    with pytest.raises(SweepError, match="search.constraints.params_m must be >= "):
+        refuse_impossible(sweep)
+    assert min(Architecture.from_dict(sweep.search_space.smallest.to_dict()).params_m, 1) > 0.0001
+
+
+def test_changes_are_the_innermost_differences() -> None:
+    old = {"a": {"b": 1, "c": [1, 2]}, "stages": [{"d": 1}, {"d": 2}], "gone": 1}
+    new = {"a": {"b": 2, "c": [1]}, "stages": [{"d": 1}, {"d": 3}], "more": {"x": 1}}
+    assert [str(change) for change in changes(old, new)] == [
+        "a.b (1 -> 2)",
+        "a.c ([1, 2] -> [1])",
+        "stages.1.d (2 -> 3)",
+        "gone (1 -> nothing)",
+        "more (nothing -> {'x': 1})",
+    ]
+    assert list(changes(old, old)) == []
+
+
+def test_a_folder_without_a_front_has_an_empty_one(tmp_path: Path) -> None:
+    assert read_front(write_sweep(tmp_path).files) == []
+
+
+TINY_SWEEP: dict[str, Any] = {
+    "data": {"name": "digits", "batch_size": 128, "validation": 0.25, "calibration": 128},
+    "train": {"epochs": 2, "warmup_epochs": 0.5},
+    "search": {"trials": 6, "constraints": {"params_m": 0.2}},
+    "export": {"top": 2},
+}
+
+
+@pytest.mark.slow
+def test_the_whole_of_it_for_real_and_killed_on_the_way(tmp_path: Path) -> None:
+    """Profile, train, search and export of the real digits: killed once, gone on with, then found done."""
+    sweep = write_sweep(tmp_path, **TINY_SWEEP)
+    command = [sys.executable, "-m", "ffnet_search.cli", "run", str(sweep.path)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    first = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
+    deadline = time.monotonic() + 80
+    while not sweep.files.training.exists() and first.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.05)
+    first.send_signal(signal.SIGKILL)
+    errors = first.communicate()[1]
+    assert sweep.files.training.exists(), errors
+    assert plan(sweep)["train"] in ("goes on", "done")
+
+    second = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=120)
+    assert second.returncode == 0, second.stderr
+    assert plan(sweep) == dict.fromkeys(STAGES, "done")
+    picks = read_front(sweep.files)
+    assert 1 <= len(picks) <= 2
+    for pick in picks:
+        assert pick.architecture in sweep.search_space
+        assert pick.architecture.params_m <= 0.2
+        assert pick.architecture.key in second.stdout
+        assert (pick.folder / "model.onnx").exists()
+    assert str(sweep.files.report) in second.stdout
+
+    made = {path: path.stat().st_mtime_ns for path in pipeline_files(sweep)}
+    third = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=60)
+    assert third.returncode == 0, third.stderr
+    assert third.stdout == second.stdout
+    assert made == {path: path.stat().st_mtime_ns for path in pipeline_files(sweep)}
+    assert RunFolder(sweep.files).records.keys() == set(STAGES)
+
+
+def pipeline_files(sweep: Sweep) -> list[Path]:
+    return [path for stage in STAGES for path in pipeline.outputs(sweep, stage)]

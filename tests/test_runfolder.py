@@ -1,0 +1,180 @@
+"""A run's folder belongs to one process at a time, and its record survives kills and strangers."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from ffnet_search.errors import SweepError
+from ffnet_search.runfolder import Record, RunFolder, open_run
+from ffnet_search.sweep import Sweep
+
+SPACE = {
+    "input": {"channels": 1, "resolution": 8, "classes": 10},
+    "stages": [{"depth": [1, 2], "width": [16, 32], "token_kernel": [3, 5]}],
+}
+HOLD = """
+import sys, time
+from ffnet_search.runfolder import open_run
+from ffnet_search.sweep import Sweep
+with open_run(Sweep.from_yaml(sys.argv[1])):
+    if "fork" in sys.argv:
+        import os
+        if os.fork() == 0:
+            time.sleep(2)
+            os._exit(0)
+    print("holds", flush=True)
+    time.sleep(60)
+"""
+
+
+def sweep_in(folder: Path, **changed: Any) -> Sweep:
+    file = folder / "tiny.yaml"
+    file.write_text(yaml.safe_dump({"search_space": SPACE, "runs": str(folder / "runs"), **changed}))
+    return Sweep.from_yaml(file)
+
+
+def holder(sweep: Sweep, *words: str) -> subprocess.Popen[str]:
+    """Another process that has the folder open."""
+    process = subprocess.Popen([sys.executable, "-c", HOLD, str(sweep.path), *words], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "holds\n"
+    return process
+
+
+def end(process: subprocess.Popen[str], number: int = signal.SIGKILL) -> None:
+    process.send_signal(number)
+    process.communicate()
+
+
+def test_a_second_process_is_refused_with_the_first_one_s_name(tmp_path: Path) -> None:
+    sweep = sweep_in(tmp_path)
+    other = holder(sweep)
+    try:
+        with pytest.raises(SweepError, match=f"process {other.pid} on {socket.gethostname()} is working in it; wait"):
+            open_run(sweep).__enter__()
+        with open_run(sweep.override(name="another")):
+            pass
+    finally:
+        end(other)
+
+
+def test_the_lock_dies_with_its_process(tmp_path: Path) -> None:
+    sweep = sweep_in(tmp_path)
+    end(holder(sweep))
+    assert sweep.files.lock.read_text()  # nothing was cleaned up
+    start = time.monotonic()
+    with open_run(sweep):
+        assert sweep.files.lock.read_text() == f"{os.getpid()} on {socket.gethostname()}\n"
+    assert time.monotonic() - start < 1
+
+
+def test_a_killed_run_s_helpers_are_waited_for(tmp_path: Path) -> None:
+    sweep = sweep_in(tmp_path)
+    end(holder(sweep, "fork"))
+    with open_run(sweep):
+        pass
+
+
+def test_the_lock_is_free_after_an_error_and_refuses_the_same_process(tmp_path: Path) -> None:
+    sweep = sweep_in(tmp_path)
+    with pytest.raises(KeyError), open_run(sweep):
+        raise KeyError
+    with open_run(sweep), pytest.raises(SweepError, match=f"process {os.getpid()} on"):
+        open_run(sweep).__enter__()
+    with open_run(sweep):
+        pass
+
+
+def test_a_foreign_folder_is_left_alone(tmp_path: Path) -> None:
+    sweep = sweep_in(tmp_path)
+    sweep.files.folder.mkdir(parents=True)
+    (sweep.files.folder / "thesis.tex").write_text("dear")
+    with pytest.raises(SweepError, match=r"must be new, empty or the folder of a run, but holds thesis.tex and no run"):
+        open_run(sweep).__enter__()
+    assert [path.name for path in sweep.files.folder.iterdir()] == ["thesis.tex"]
+
+
+def test_an_empty_folder_is_taken(tmp_path: Path) -> None:
+    sweep = sweep_in(tmp_path)
+    sweep.files.folder.mkdir(parents=True)
+    with open_run(sweep) as folder:
+        assert folder.records == {}
+        folder.write_sweep(sweep)
+    with open_run(sweep):  # killed before the first record
+        pass
+
+
+def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    sweep = sweep_in(tmp_path)
+    sweep.runs.write_text("a file")
+    with pytest.raises(SweepError, match=r"runs/tiny: cannot be written .*; set `runs` in .*tiny.yaml"):
+        open_run(sweep).__enter__()
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_a_read_only_folder_is_named(tmp_path: Path) -> None:
+    sweep = sweep_in(tmp_path)
+    sweep.runs.mkdir(mode=0o555)
+    with pytest.raises(SweepError, match="cannot be written"):
+        open_run(sweep).__enter__()
+
+
+def test_records_survive(tmp_path: Path) -> None:
+    sweep = sweep_in(tmp_path)
+    record = Record("abc", {"train": {"epochs": 3}}, {"trials": 9}, "2026-01-01T00:00:00.000000+00:00")
+    with open_run(sweep) as folder:
+        folder.write("train", record)
+        folder.write("search", Record("def", {}))
+    assert RunFolder(sweep.files).records == {"train": record, "search": Record("def", {})}
+    assert not list(sweep.files.folder.glob("*.tmp"))
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "3", '{"format": 1}', '{"format": 9, "stages": {}}'])
+def test_a_broken_record_is_one_sentence(tmp_path: Path, text: str) -> None:
+    sweep = sweep_in(tmp_path)
+    sweep.files.folder.mkdir(parents=True)
+    sweep.files.state.write_text(text)
+    with pytest.raises(SweepError, match=r"run.json: must be the record of a run of this version, but"):
+        open_run(sweep).__enter__()
+    assert sweep.files.state.read_text() == text
+
+
+def test_the_copy_of_the_sweep_says_the_same(tmp_path: Path) -> None:
+    sweep = sweep_in(tmp_path, train={"epochs": 3}, data={"path": "some/where"}, search={"constraints": {"macs_m": 1}})
+    with open_run(sweep) as folder:
+        folder.write_sweep(sweep)
+    copy = Sweep.from_yaml(sweep.files.sweep)
+    assert copy.model_dump() == sweep.model_dump()
+    assert copy.digest("export") == sweep.digest("export")
+
+
+def test_setting_aside_moves_files_and_records_together(tmp_path: Path) -> None:
+    sweep = sweep_in(tmp_path)
+    files = sweep.files
+    with open_run(sweep) as folder:
+        for stage, path in (("train", files.supernet), ("profile", files.latency / "x.json")):
+            path.parent.mkdir(exist_ok=True)
+            path.write_text(stage)
+            folder.write(stage, Record(stage, {}))
+        folder.write_sweep(sweep)
+        folder.set_aside({"train": [files.supernet]})
+        folder.write("train", Record("train", {}))
+        files.supernet.write_text("second")
+        folder.set_aside({"train": [files.supernet]})  # within the same second
+    assert set(RunFolder(files).records) == {"profile"}
+    assert (files.latency / "x.json").exists()
+    first, second = sorted(files.folder.glob("previous-*"))
+    assert [(aside / files.supernet.name).read_text() for aside in (first, second)] == ["train", "second"]
+    assert set(json.loads((first / "run.json").read_text())["stages"]) == {"train"}
+    assert Sweep.from_yaml(first / "sweep.yaml").digest("train") == sweep.digest("train")
