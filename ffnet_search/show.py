@@ -57,9 +57,7 @@ def _show_yaml(path: Path) -> None:
         try:
             arch = Architecture.from_dict(content)
         except (ValueError, KeyError, TypeError) as error:
-            raise SweepError(
-                f"{path}: must be an architecture, but {error}; write it with Architecture.to_dict"
-            ) from None
+            raise SweepError(f"{path}: must hold what Architecture.to_dict writes, but has {error!r}") from None
         print_architecture(arch, path.name)
     else:
         print_space(SearchSpace.from_yaml(path))

@@ -1,0 +1,170 @@
+"""The command line as a person meets it: help, mistakes in one line, exit codes. Every call is a real process."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+import yaml
+
+from ffnet_search.architecture import Architecture
+from ffnet_search.cli import app
+
+ROOT = Path(__file__).parents[1]
+VERBS = sorted(typer.main.get_command(app).commands)  # type: ignore[attr-defined]
+DIGITS = ROOT / "sweeps" / "digits.yaml"
+SPACE = {"input": {"channels": 1, "resolution": 8, "classes": 10}, "stages": [{"depth": [1, 2], "width": [16, 32]}]}
+
+
+def call(*words: object, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
+    """`ffnet-search WORDS`, as a person calls it."""
+    environment = {**os.environ, "COLUMNS": "200", "TERM": "dumb"}
+    command = [sys.executable, "-m", "ffnet_search.cli", *map(str, words)]
+    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, env=environment, timeout=120)
+
+
+def mistake(*words: object, cwd: Path = ROOT) -> str:
+    """The one line that a mistake gets."""
+    done = call(*words, cwd=cwd)
+    assert done.returncode == 2, done.stderr
+    assert done.stdout == ""
+    assert "Traceback" not in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert done.stderr.startswith("ffnet-search: ")
+    return done.stderr
+
+
+def write_sweep(folder: Path, **changed: Any) -> Path:
+    file = folder / "tiny.yaml"
+    file.write_text(yaml.safe_dump({"search_space": SPACE, "runs": str(folder / "runs"), **changed}))
+    return file
+
+
+def test_the_verbs() -> None:
+    assert VERBS == ["check", "export", "profile", "run", "search", "show", "train"]
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_verb_has_help(verb: str) -> None:
+    done = call(verb, "--help")
+    assert done.returncode == 0
+    described = re.sub(r"\s+", " ", done.stdout)
+    assert f"ffnet-search {verb}" in described or f"cli {verb}" in described
+    assert ("SWEEP" in described) == (verb != "show")
+    for option in re.findall(r"--[a-z]+", described):
+        assert re.search(rf"{option}\s+\S+\s+\S+", described), f"{option} has no help"
+
+
+def test_help_is_fast_and_lists_all_verbs() -> None:
+    times = []
+    for _ in range(3):
+        start = time.perf_counter()
+        done = call("--help")
+        times.append(time.perf_counter() - start)
+        assert done.returncode == 0
+        assert all(re.search(rf"\b{verb}\b +\w+", done.stdout) for verb in VERBS)
+    assert min(times) < 0.4
+
+
+def test_no_verb_shows_help() -> None:
+    assert "Usage" in call().stdout + call().stderr
+
+
+def test_check_says_what_would_be_run_in_two_seconds() -> None:
+    start = time.perf_counter()
+    done = call("check", DIGITS, "--trials", 7, "--name", "never-run")
+    assert time.perf_counter() - start < 2
+    assert done.returncode == 0, done.stderr
+    assert "82,944 architectures" in done.stdout
+    assert "7 trials of TPESampler" in done.stdout
+    assert done.stdout.count("to do") == 4
+    assert not (ROOT / "runs" / "never-run").exists()
+
+
+def test_mistakes_are_one_line(tmp_path: Path) -> None:
+    assert "no-such.yaml: no such file" in mistake("check", "no-such.yaml")
+    assert "did you mean 'seed'?" in mistake("check", write_sweep(tmp_path, sead=1))
+    assert "data.name: 'digit'" in mistake("check", write_sweep(tmp_path, data={"name": "digit"}))
+    impossible = write_sweep(tmp_path, search={"constraints": {"params_m": 0.0001}})
+    assert "search.constraints.params_m must be >= 0.0" in mistake("check", impossible)
+    assert "search needs profile, which is not done" in mistake("search", write_sweep(tmp_path))
+    assert "command line: search.trials must be > 0, but got 0" in mistake("run", DIGITS, "--trials", 0)
+    assert "command line: name" in mistake("run", DIGITS, "--name", "a/b")
+    assert "command line: seed must be >= 0, but got -1" in mistake("run", DIGITS, "--seed", -1)
+
+
+def test_a_foreign_folder_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "runs" / "tiny").mkdir(parents=True)
+    (tmp_path / "runs" / "tiny" / "thesis.tex").write_text("dear")
+    for verb in ("run", "train", "profile", "search", "export"):
+        assert "holds thesis.tex" in mistake(verb, write_sweep(tmp_path))
+
+
+def test_unknown_verbs_and_options_are_usage_errors() -> None:
+    for words in (["trian", DIGITS], ["train"], ["train", DIGITS, "--epocs", 3], ["run", DIGITS, "--seed", "x"]):
+        done = call(*words)
+        assert done.returncode == 2
+        assert "Traceback" not in done.stderr
+
+
+def test_a_bug_shows_its_traceback(tmp_path: Path) -> None:
+    (tmp_path / "broken.py").write_text("raise ZeroDivisionError('a bug')")
+    sweep = write_sweep(tmp_path, data={"name": "broken:Module"})
+    command = "import ffnet_search.sweep as s\ndel s.Sweep.from_yaml\nimport ffnet_search.cli as c\nc.main()"
+    done = subprocess.run([sys.executable, "-c", command, "check", str(sweep)], capture_output=True, text=True)
+    assert done.returncode == 1
+    assert "Traceback" in done.stderr and "AttributeError" in done.stderr
+
+
+def test_show_prints_what_it_is_given(tmp_path: Path) -> None:
+    arch = Architecture.preset("ffnet_2")
+    file = tmp_path / "arch.yaml"
+    file.write_text(yaml.safe_dump(arch.to_dict()))
+    for what in ("ffnet_2", file):
+        shown = call("show", what).stdout
+        assert arch.key in shown
+        assert "6003" in shown.replace(",", "")  # millions of MACs, as published
+        assert "token_mixer ffn_attention 352x16x16 k7" in shown
+    space = call("show", ROOT / "search_spaces" / "ffnet_imagenet.yaml").stdout
+    assert all(f"ffnet_{number}" in space for number in (1, 2, 3))
+    sweep = call("show", write_sweep(tmp_path)).stdout
+    assert "search space" in sweep and sweep.count("to do") == 4
+
+
+def test_show_says_what_it_cannot_print(tmp_path: Path) -> None:
+    assert "did you mean 'ffnet_" in mistake("show", "fnet_2")
+    assert "must be the folder of a run, but holds no run.json" in mistake("show", tmp_path)
+    (tmp_path / "run.json").write_text('{"format": 1, "stages": {}}')
+    assert "has no front yet; make it with" in mistake("show", tmp_path)
+    (tmp_path / "table.json").write_text("{}")
+    assert "must be a latency table" in mistake("show", tmp_path / "table.json")
+    (tmp_path / "arch.yaml").write_text("stages: [{width: 8, blocks: []}]")
+    assert "arch.yaml: must hold what Architecture.to_dict writes, but has" in mistake("show", tmp_path / "arch.yaml")
+    (tmp_path / "other.yaml").write_text("a: 1")
+    assert "a is not a known key" in mistake("show", tmp_path / "other.yaml")
+
+
+@pytest.mark.slow
+def test_ctrl_c_says_how_to_go_on(tmp_path: Path) -> None:
+    sweep = write_sweep(tmp_path, train={"epochs": 500})
+    command = [sys.executable, "-m", "ffnet_search.cli", "train", str(sweep), "--name", "stopped"]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    folder = tmp_path / "runs" / "stopped"
+    deadline = time.monotonic() + 60
+    while not (folder / "training").exists() and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.1)
+    time.sleep(2)
+    process.send_signal(signal.SIGINT)
+    errors = process.communicate(timeout=30)[1]
+    assert process.returncode == 130, errors
+    assert "Traceback" not in errors
+    assert f"what was done is kept in {folder}" in errors
+    assert f"ffnet-search train {sweep} --name stopped" in errors
