@@ -71,9 +71,8 @@ def _search(sweep: Sweep) -> None:
 def _export(sweep: Sweep) -> None:
     from ffnet_search.export import export_front
     from ffnet_search.report import write_report
-    from ffnet_search.search import run_search
 
-    export_front(sweep, run_search(sweep))  # whose trials are all there
+    export_front(sweep)
     write_report(sweep)
 
 
