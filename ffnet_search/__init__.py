@@ -1,1 +1,35 @@
 """ffnet-search: train a FFNet supernet once, measure your device, search under its latency budget, ship the front."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+_PUBLIC = {  # name -> module; loaded when first asked for, so that importing this package costs nothing
+    "Architecture": "architecture",
+    "Candidate": "pareto",
+    "Evaluator": "evaluate",
+    "LatencyTable": "latency",
+    "MetaMixer": "models.metamixer",
+    "SearchSpace": "search_space",
+    "Supernet": "supernet",
+    "Sweep": "sweep",
+    "SweepError": "errors",
+    "fuse": "models.fuse",
+    "hypervolume": "pareto",
+    "load": "export",
+    "load_reference": "models.reference",
+    "pareto_front": "pareto",
+    "profile": "profiling",
+}
+__all__ = sorted(_PUBLIC)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _PUBLIC:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_PUBLIC[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return list(__all__)

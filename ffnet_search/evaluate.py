@@ -3,44 +3,50 @@ images that the search holds out of training."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable
 
 import torch
 from lightning import LightningDataModule
 from torch import Tensor, nn
-from torchmetrics.functional.classification import multiclass_accuracy
+from torchmetrics.classification import MulticlassAccuracy
 
 from ffnet_search.architecture import Architecture
+from ffnet_search.data import build_data
 from ffnet_search.models.calibrate import recalibrate
 from ffnet_search.models.fuse import fuse
 from ffnet_search.models.metamixer import MetaMixer
 from ffnet_search.pareto import Candidate
-
-Metrics = Callable[[Architecture], Mapping[str, float]]
+from ffnet_search.sweep import Sweep
+from ffnet_search.train import read_supernet
 
 
 class Evaluator:
     """Scores sub-networks of a trained supernet.
 
-    `cheap_metrics` gives what is known without running the network (latency by the table, parameters, MACs).
-
-    >>> evaluate = Evaluator(read_supernet(path), data, lambda arch: {"macs_m": arch.macs_m})  # doctest: +SKIP
+    >>> evaluate = Evaluator(read_supernet(path), data)  # doctest: +SKIP
     >>> evaluate(space.smallest).metrics["accuracy"]  # doctest: +SKIP
     """
 
-    def __init__(self, net: MetaMixer, data: LightningDataModule, cheap_metrics: Metrics) -> None:
+    def __init__(self, net: MetaMixer, data: LightningDataModule) -> None:
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.net = net.to(self.device)
-        self.cheap_metrics = cheap_metrics
         self.calibration_NCHW = _place(data.calibration, self.device)  # type: ignore[attr-defined]
         self.batches = [
-            (_place(images_BCHW, self.device), label_B.to(self.device)) for images_BCHW, label_B in data.val_dataloader()
+            (_place(images_BCHW, self.device), label_B.to(self.device))
+            for images_BCHW, label_B in data.val_dataloader()
         ]
+
+    @classmethod
+    def from_sweep(cls, sweep: Sweep) -> Evaluator:
+        """Of a run's supernet and data. Raises SweepError where one of them is missing or broken."""
+        return cls(
+            read_supernet(sweep.files.supernet), build_data(sweep.data, sweep.seed, sweep.search_space.largest.input)
+        )
 
     def __call__(self, arch: Architecture) -> Candidate:
         """Raises ValueError where `arch` is not in the supernet."""
         score = accuracy(fuse(self.calibrated(arch)), self.batches)
-        return Candidate(arch, {"accuracy": score, **self.cheap_metrics(arch)})
+        return Candidate(arch, {"accuracy": score, "params_m": arch.params_m, "macs_m": arch.macs_m})
 
     def calibrated(self, arch: Architecture) -> MetaMixer:
         """The sub-network as a network of its own, with its own BN statistics."""
@@ -57,9 +63,11 @@ def accuracy(net: nn.Module, batches: Iterable[tuple[Tensor, Tensor]]) -> float:
     """Share of images, 0 to 1, whose largest logit is their label's. `net` is used in the mode that it is in."""
     device = next(net.parameters()).device
     net = net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    correct, total = 0.0, 0
+    hits: MulticlassAccuracy | None = None
     for images_BCHW, label_B in batches:
         logits_BK = net(images_BCHW.to(device))
-        hits = multiclass_accuracy(logits_BK, label_B.to(device), num_classes=logits_BK.shape[1], average="micro")
-        correct, total = correct + float(hits) * len(label_B), total + len(label_B)
-    return correct / total
+        hits = hits or MulticlassAccuracy(logits_BK.shape[1], average="micro").to(device)
+        hits.update(logits_BK, label_B.to(device))
+    if hits is None:
+        raise ValueError("accuracy needs at least one batch of images, but got none")
+    return float(hits.compute())

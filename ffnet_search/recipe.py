@@ -14,7 +14,8 @@ from ffnet_search.sweep import TrainSection
 
 def make_optimizer(named: Iterable[tuple[str, nn.Parameter]], recipe: TrainSection) -> Optimizer:
     """AdamW or SGD; norms, biases and layer scales are not decayed."""
-    decayed, kept = [], []
+    decayed: list[nn.Parameter] = []
+    kept: list[nn.Parameter] = []
     for name, parameter in named:
         plain = parameter.ndim <= 1 or name.endswith("layer_scale")
         (kept if plain else decayed).append(parameter)

@@ -164,7 +164,7 @@ class SearchSpace(Section):
     def largest(self) -> Architecture:
         """The greatest choice on every axis, at the least stem stride: every other architecture is a crop of it.
 
-        Where mixers can be chosen it has the first of the list, since no mixer contains another.
+        No mixer contains another: where they can be chosen it has the first of the list that has a kernel.
         """
         return self._extreme(max)
 
@@ -176,8 +176,8 @@ class SearchSpace(Section):
     def _extreme(self, pick: Callable[..., Any]) -> Architecture:
         def choose(name: str) -> Choice:
             values = self.axes()[name]
-            if name.endswith("mixer"):
-                return values[0]
+            if name.endswith("mixer"):  # one with a kernel, since the largest must hold those of all
+                return next((mixer for mixer in values if MIXERS[str(mixer)].has_kernel), values[0])
             if name == "stem.stride":
                 return min(values) if pick is max else max(values)
             return pick(values)

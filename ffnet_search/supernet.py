@@ -1,7 +1,7 @@
 """Training of a MetaMixer with shared weights: sandwich rule and in-place distillation (BigNAS, arXiv 2003.11142).
 
 One optimiser step accumulates the gradients of the largest network (labels; the only one that is regularised), of some
-sampled ones and of the smallest (the largest's soft targets, plain KL). Left out after others' figures: alpha-divergence
+sampled ones and of the smallest (the largest's soft targets, plain KL). Left out, by others' figures: alpha-divergence
 (worse than KL on CIFAR-100 at all widths) and progressive shrinking (several stages for what one stage reaches).
 """
 
@@ -63,7 +63,9 @@ class Trained(LightningModule):
         last = batch_idx + 1 == self.trainer.num_training_batches
         devices = [self.device] if self.device.type == "cuda" else []
         with torch.random.fork_rng(devices):  # what is random in a step depends on the step alone
-            torch.manual_seed(random.Random(f"{self.seed} {self.current_epoch} {batch_idx} {self.global_rank}").getrandbits(63))
+            torch.manual_seed(
+                random.Random(f"{self.seed} {self.current_epoch} {batch_idx} {self.global_rank}").getrandbits(63)
+            )
             loss = self.accumulate(*batch, step)
         if last or (batch_idx + 1) % self.recipe.accumulate == 0:
             self._step(optimizer, loss, step)

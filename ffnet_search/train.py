@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import logging
 import os
+import signal
 import time
 import warnings
 from collections.abc import Iterator
@@ -54,7 +55,9 @@ def train_supernet(sweep: Sweep) -> Path:
     return sweep.files.supernet
 
 
-def train_architecture(net: MetaMixer, data: LightningDataModule, recipe: TrainSection, folder: Path, seed: int) -> MetaMixer:
+def train_architecture(
+    net: MetaMixer, data: LightningDataModule, recipe: TrainSection, folder: Path, seed: int
+) -> MetaMixer:
     """Trains one stand-alone network for `recipe.epochs`, in `folder`; returns it in evaluation mode."""
     return fit(lambda: Standalone(net, recipe, seed), data, recipe, folder, f"train {net.largest.key}").net.eval()
 
@@ -84,9 +87,9 @@ def _fit(module: Trained, data: LightningDataModule, recipe: TrainSection, folde
     if last.exists():
         _read_factor(last)  # says clearly when the file is broken
     cuda = torch.cuda.is_available()
-    callbacks: list[Callback] = [_Progress(label), _Keep(last, recipe.checkpoint_minutes)]
-    if recipe.ema:
-        callbacks.append(EMAWeightAveraging(decay=recipe.ema))
+    averaging = [EMAWeightAveraging(decay=recipe.ema)] if recipe.ema else []
+    # In this order: a checkpoint holds the average of the step that it was made after.
+    callbacks: list[Callback] = [*averaging, _Progress(label), _Keep(last, recipe.checkpoint_minutes)]
     with quiet_lightning():
         trainer = Trainer(
             accelerator="gpu" if cuda else "cpu",
@@ -101,9 +104,12 @@ def _fit(module: Trained, data: LightningDataModule, recipe: TrainSection, folde
             enable_progress_bar=False,
             enable_model_summary=False,
         )
-        trainer.fit(module, datamodule=data, ckpt_path=str(last) if last.exists() else None, weights_only=True)
-    if trainer.interrupted:
-        raise KeyboardInterrupt
+        on_interrupt = signal.getsignal(signal.SIGINT)
+        try:
+            trainer.fit(module, datamodule=data, ckpt_path=str(last) if last.exists() else None, weights_only=True)
+        except SystemExit:  # what Lightning makes of Ctrl-C, after it has switched off further ones
+            signal.signal(signal.SIGINT, on_interrupt)
+            raise KeyboardInterrupt from None
 
 
 def _loggers(folder: Path) -> list[Logger]:
@@ -120,7 +126,9 @@ def _read_factor(last: Path) -> float:
     try:
         return float(torch.load(last, map_location="cpu", weights_only=True)["learning_rate_factor"])
     except UNREADABLE:
-        raise SweepError(f"{last}: is not a checkpoint of this program, or is cut off; delete it to train from the start") from None
+        raise SweepError(
+            f"{last}: is not a checkpoint of this program, or is cut off; delete it to train from the start"
+        ) from None
 
 
 class _Keep(Callback):
@@ -131,7 +139,8 @@ class _Keep(Callback):
         self.saved = time.monotonic()
 
     def on_train_batch_end(self, trainer: Trainer, module: LightningModule, *_: Any) -> None:
-        if time.monotonic() - self.saved >= self.seconds:
+        accumulating = any(parameter.grad is not None for parameter in module.parameters())
+        if time.monotonic() - self.saved >= self.seconds and not accumulating:  # gradients are not in a checkpoint
             self._save(trainer, module)
 
     def on_train_epoch_end(self, trainer: Trainer, module: LightningModule) -> None:
@@ -159,7 +168,9 @@ class _Progress(Callback):
         self.bar = self.stack.enter_context(progress(self.label, total, "batches", done=done))
         self.images, self.start = 0, time.monotonic()
 
-    def on_train_batch_end(self, trainer: Trainer, module: LightningModule, outputs: Any, batch: Any, index: int) -> None:
+    def on_train_batch_end(
+        self, trainer: Trainer, module: LightningModule, outputs: Any, batch: Any, index: int
+    ) -> None:
         self.images += len(batch[0])
         if trainer.is_global_zero:
             rate = self.images / (time.monotonic() - self.start)
@@ -167,7 +178,9 @@ class _Progress(Callback):
 
     def on_validation_end(self, trainer: Trainer, module: LightningModule) -> None:
         metrics = sorted((name, float(value)) for name, value in trainer.callback_metrics.items() if "accuracy" in name)
-        self.seen = "".join(f", {name.removeprefix('val_accuracy_').replace('val_', '')} {100 * value:.1f} %" for name, value in metrics)
+        self.seen = "".join(
+            f", {name.removeprefix('val_accuracy_').replace('val_', '')} {100 * value:.1f} %" for name, value in metrics
+        )
 
     def teardown(self, trainer: Trainer, module: LightningModule, stage: str) -> None:
         self.stack.close()
@@ -221,7 +234,9 @@ def read_supernet(path: Path) -> MetaMixer:
         net.load_state_dict(content["state_dict"])
     except FileNotFoundError:
         raise SweepError(f"{path}: no such file; run `ffnet-search train` first") from None
-    except (*UNREADABLE, TypeError) as error:
+    except UNREADABLE as error:
         reason = " ".join(str(error).split())[:150]
-        raise SweepError(f"{path}: is not a supernet of this program, or is cut off ({reason}); move it away and train again") from None
+        raise SweepError(
+            f"{path}: is not a supernet of this program, or is cut off ({reason}); move it away and train again"
+        ) from None
     return net

@@ -98,7 +98,9 @@ def test_crop_takes_leading_channels_and_the_centre() -> None:
 
 @pytest.mark.parametrize(("kernel", "side"), [(5, 16), (7, 8), (7, 3), (9, 4), (9, 1), (11, 2)])
 @pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
-def test_replaced_depthwise_gradient_equals_autograd(kernel: int, side: int, memory_format: torch.memory_format) -> None:
+def test_replaced_depthwise_gradient_equals_autograd(
+    kernel: int, side: int, memory_format: torch.memory_format
+) -> None:
     torch.manual_seed(kernel * 100 + side)
     conv = DepthwiseConv2d(6, 11)
     x_BCHW = torch.randn(4, 6, side, side + 1).to(memory_format=memory_format).requires_grad_()

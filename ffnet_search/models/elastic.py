@@ -48,9 +48,7 @@ class DepthwiseConv2d(nn.Conv2d):
     """k x k depthwise convolution, (B, C, H, W) -> (B, C * multiplier, H / stride, W / stride), "same" padding."""
 
     def __init__(self, width: int, kernel: int, multiplier: int = 1, stride: int = 1, bias: bool = False) -> None:
-        super().__init__(
-            width, width * multiplier, kernel, stride=stride, padding=kernel // 2, groups=width, bias=bias
-        )
+        super().__init__(width, width * multiplier, kernel, stride=stride, padding=kernel // 2, groups=width, bias=bias)
         self.multiplier = multiplier
 
     def forward(self, x_BCHW: Tensor, kernel: int | None = None) -> Tensor:
@@ -75,10 +73,13 @@ class ElasticBatchNorm2d(nn.BatchNorm2d):
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
         width = x_BCHW.shape[1]
-        statistics = (self.running_mean[:width], self.running_var[:width])  # type: ignore[index]
+        mean_C, variance_C = self.running_mean, self.running_var
+        assert mean_C is not None and variance_C is not None
+        used = self.tracking or not self.training
         return F.batch_norm(
             x_BCHW,
-            *(statistics if self.tracking or not self.training else (None, None)),
+            mean_C[:width] if used else None,
+            variance_C[:width] if used else None,
             self.weight[:width],
             self.bias[:width],
             self.training,
@@ -103,7 +104,6 @@ def _pays_to_replace_gradient(x_BCHW: Tensor, weight: Tensor, multiplier: int, s
         and x_BCHW.device.type == "cpu"
         and torch.is_grad_enabled()
         and weight.requires_grad
-        and not torch.jit.is_tracing()
     )
 
 

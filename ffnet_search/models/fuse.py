@@ -1,4 +1,4 @@
-"""The deployed form: BN folded, branches merged, layer scales and skips multiplied in. What is timed, exported, shipped.
+"""The deployed form: BN folded, branches merged, scales and skips multiplied in. What is timed, exported, shipped.
 
 Left of the training form is the same function; the reference's own fused form still computes its last BN and its layer
 scales, so ours has 2 x width + (layer scales) fewer parameters than that.
@@ -89,7 +89,7 @@ def _merging(merging: Merging, in_width: int) -> nn.Module:
 
 def _block(module: MixerBlock, block: ArchitectureBlock) -> list[nn.Module]:
     token = cast(Residual, module.token_mixer[0])
-    channel = cast(Residual, module.channel_mixer)
+    channel = module.channel_mixer
     main = cast(ChannelMixer, channel.main)
     width = main.fc1.in_channels
     channel_mixer = nn.Sequential(
@@ -122,7 +122,7 @@ def deployed_part(part: Part) -> nn.Module:
     Input (B, in_width, resolution, resolution); the head pools it and gives (B, out_width).
     """
     arch, index = _smallest_with(part)
-    return cast(nn.Module, deployed(arch).parts[index])
+    return deployed(arch).parts[index]
 
 
 def _smallest_with(part: Part) -> tuple[Architecture, int]:
@@ -130,7 +130,7 @@ def _smallest_with(part: Part) -> tuple[Architecture, int]:
     w, side = part.in_width, part.resolution
     tiny, image = ArchitectureBlock("pool", 3, 3, 1), Input(1, side, 2)
     if part.kind == "stem":
-        stages = (Stage(part.out_width, (tiny,)),)
+        stages: tuple[Stage, ...] = (Stage(part.out_width, (tiny,)),)
         arch = Architecture(Stem(part.hidden, part.stride), stages, Input(w, side, 2))
     elif part.kind == "merging":
         stages = (Stage(w, (tiny,)), Stage(part.out_width, (tiny,), part.hidden // w))

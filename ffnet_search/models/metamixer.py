@@ -15,8 +15,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ffnet_search.architecture import MERGE_KERNEL, MIXERS, Architecture, Block, Form, Stage
-from ffnet_search.models.elastic import DenseConv2d, DepthwiseConv2d, ElasticBatchNorm2d, ElasticLinear
-from ffnet_search.models.elastic import PointwiseConv2d, crop
+from ffnet_search.models.elastic import (
+    DenseConv2d,
+    DepthwiseConv2d,
+    ElasticBatchNorm2d,
+    ElasticLinear,
+    PointwiseConv2d,
+    crop,
+)
 from ffnet_search.models.mixers import Branches, ConvNorm, depthwise, make_mixer
 from ffnet_search.search_space import SearchSpace
 
@@ -172,7 +178,7 @@ class MetaMixer(nn.Module):
         blocks = sum(stage.depth for stage in arch.stages)
         rates = iter([drop_path * index / max(1, blocks - 1) for index in range(blocks)])
         for index, stage in enumerate(arch.stages):
-            modules = iter(self.stages[index])
+            modules = iter(cast(nn.ModuleList, self.stages[index]))
             if index:
                 x_BCHW = next(modules)(x_BCHW, stage.width)
             for block in stage.blocks:
@@ -190,9 +196,9 @@ class MetaMixer(nn.Module):
             net = MetaMixer(arch, self.form)
         source = self.state_dict()
         state = {
-            name: crop(source[self.name_here(name, arch)], tuple(tensor.shape)).detach().clone(
-                memory_format=torch.contiguous_format
-            )
+            name: crop(source[self.name_here(name, arch)], tuple(tensor.shape))
+            .detach()
+            .clone(memory_format=torch.contiguous_format)
             for name, tensor in net.state_dict().items()
         }
         net.load_state_dict(state, assign=True)

@@ -75,7 +75,7 @@ class Branches(nn.Module):
 
 
 def depthwise(width: int, kernel: int, form: Form, *, norm_at_3: bool) -> ConvNorm | Branches | DepthwiseConv2d:
-    """A depthwise convolution in the given form. `norm_at_3`: the reference's 3 x 3 has BN (channel mixer) or a bias."""
+    """A depthwise convolution in the given form. `norm_at_3`: 3 x 3 has BN in the reference, not a bias."""
     if form.branches == "all" or (form.branches == "reference" and kernel >= 5):
         return Branches(width, kernel)
     if form.branches == "none" or norm_at_3:
@@ -117,7 +117,7 @@ def as_conv(
 
 
 class FFNAttention(nn.Module):
-    """FFNified attention: `conv2(GELU(conv1(fc(x))))`, fc 1 x 1 + BN, conv1 and conv2 depthwise (paper, section 3.2)."""
+    """FFNified attention: `conv2(GELU(conv1(fc(x))))`, fc 1 x 1 + BN, the others depthwise (paper, section 3.2)."""
 
     def __init__(self, width: int, kernel: int, form: Form) -> None:
         super().__init__()
@@ -141,7 +141,7 @@ class FFNAttention(nn.Module):
 
 
 class Pool(nn.Module):
-    """Mean of the k x k neighbours minus identity, after the query projection (interaction of PoolFormer, 2111.11418)."""
+    """Mean of k x k neighbours minus identity, after the query projection (PoolFormer's, arXiv 2111.11418)."""
 
     def __init__(self, width: int, kernel: int, form: Form) -> None:
         super().__init__()
@@ -193,7 +193,7 @@ class Attention(nn.Module):
 
 
 def _attend(q_BCHW: Tensor, k_BCHW: Tensor, v_BCHW: Tensor) -> Tensor:
-    """softmax(q k / sqrt(d)) v per head; G = batch x heads, D = HEAD_DIM, N = pixels. Simple operators, for runtimes."""
+    """softmax(q k / sqrt(d)) v per head; G = batch x heads, D = HEAD_DIM, N = pixels; by simple operators."""
     _, width, height, breadth = q_BCHW.shape
     shape = (-1, HEAD_DIM, height * breadth)
     q_GDN, k_GDN, v_GDN = q_BCHW.reshape(shape), k_BCHW.reshape(shape), v_BCHW.reshape(shape)

@@ -12,7 +12,12 @@ from torch import nn
 
 
 def write_onnx(
-    net: nn.Module, input_shape: tuple[int, ...], target: Path | BinaryIO, *, opset: int = 17, dynamic_batch: bool = False
+    net: nn.Module,
+    input_shape: tuple[int, ...],
+    target: Path | BinaryIO,
+    *,
+    opset: int = 17,
+    dynamic_batch: bool = False,
 ) -> None:
     """Writes `net` for inputs (B, C, H, W); input and output are named `images` and `logits`.
 
@@ -26,7 +31,7 @@ def write_onnx(
         torch.onnx.export(
             net,
             (example,),
-            buffer,
+            buffer,  # type: ignore[arg-type]  # the tracing exporter takes files
             opset_version=opset,
             input_names=["images"],
             output_names=["logits"],

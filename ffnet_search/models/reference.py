@@ -17,7 +17,11 @@ from ffnet_search.models.elastic import crop
 from ffnet_search.models.metamixer import MetaMixer, Residual
 from ffnet_search.models.mixers import Branches, ConvNorm, folded
 
-UNREADABLE = (OSError, RuntimeError, EOFError, KeyError, ValueError, pickle.UnpicklingError, zipfile.BadZipFile)
+# What torch's safe unpickler raises, depending on which byte of a file is wrong.
+UNREADABLE = (
+    OSError, RuntimeError, EOFError, LookupError, TypeError, ValueError, AttributeError, AssertionError,
+    pickle.UnpicklingError, zipfile.BadZipFile,
+)  # fmt: skip
 
 
 def load_reference(path: str | Path, *, resolution: int = 256) -> MetaMixer:
@@ -33,9 +37,11 @@ def load_reference(path: str | Path, *, resolution: int = 256) -> MetaMixer:
         arch, form = describe(state, resolution)
         net = MetaMixer(arch, form)
         net.load_state_dict(dict(state))
-    except (*UNREADABLE, IndexError, StopIteration) as error:
+    except (*UNREADABLE, StopIteration) as error:
         reason = " ".join(str(error).split())[:200]
-        raise SweepError(f"{path}: must hold the weights of an FFNet, but its tensors do not fit one: {reason}") from None
+        raise SweepError(
+            f"{path}: must hold the weights of an FFNet, but its tensors do not fit one: {reason}"
+        ) from None
     return net.eval()
 
 

@@ -1,0 +1,224 @@
+"""The front as files: each pick rebuilt alone, optionally fine-tuned, measured again, tested on untouched images.
+
+runs/NAME/pareto/01-KEY/   architecture.yaml  model.safetensors  trainable.safetensors  model.onnx  card.json
+"""
+
+from __future__ import annotations
+
+import csv
+import importlib.metadata
+import json
+import os
+import platform
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+
+import yaml
+from lightning import LightningDataModule
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from ffnet_search.architecture import Architecture, Form
+from ffnet_search.data import build_data
+from ffnet_search.errors import SweepError
+from ffnet_search.evaluate import Evaluator, accuracy
+from ffnet_search.latency import LatencyTable
+from ffnet_search.models.calibrate import recalibrate
+from ffnet_search.models.fuse import Deployed, deployed, fuse
+from ffnet_search.models.metamixer import MetaMixer
+from ffnet_search.models.onnx import write_onnx
+from ffnet_search.pareto import Candidate, pareto_front
+from ffnet_search.profiling import measure
+from ffnet_search.progress import progress
+from ffnet_search.search import read_candidates
+from ffnet_search.sweep import RunFiles, Sweep
+from ffnet_search.train import read_supernet, train_architecture
+
+FINETUNE_RATE = 0.1  # of the supernet's learning rate: the weights are good, and only have to forget the others
+PACKAGES = ("torch", "lightning", "optuna", "onnxruntime", "numpy")
+
+
+@dataclass(frozen=True)
+class Pick:
+    """An exported network: where it is and what was found. Accuracies are shares, 0 to 1."""
+
+    folder: Path
+    architecture: Architecture
+    metrics: Mapping[str, float]  # search_accuracy, test_accuracy, predicted_ms, measured_ms, params_m, macs_m
+
+
+def export_front(sweep: Sweep) -> list[Pick]:
+    """Writes the front of the run's study to `sweep.files.pareto`, best first.
+
+    The folder is replaced as a whole when all of it is there. Raises SweepError where there is no candidate.
+    """
+    front = choose(pareto_front(read_candidates(sweep), sweep.search.directions), sweep.export.top)
+    if not front:
+        raise SweepError(f"{sweep.path}: the search found no feasible candidate, so there is nothing to export")
+    data = build_data(sweep.data, sweep.seed, sweep.search_space.largest.input)
+    evaluator = Evaluator(read_supernet(sweep.files.supernet), data)
+    table = LatencyTable.load(sweep.latency_path)
+    scratch = sweep.files.pareto.with_name("pareto.new")
+    shutil.rmtree(scratch, ignore_errors=True)
+    picks = []
+    with progress("export", len(front), "networks") as bar:
+        for number, candidate in enumerate(front, 1):
+            arch = candidate.architecture
+            folder = scratch / f"{number:02d}-{arch.key}"
+            folder.mkdir(parents=True)
+            pick = _export(sweep, candidate, evaluator, data, table, folder)
+            picks.append(Pick(sweep.files.pareto / folder.name, arch, pick))
+            bar.advance(note=f"{arch.key}: {100 * pick['test_accuracy']:.2f} %, {pick['measured_ms']:.3g} ms")
+    _write_csv(scratch / sweep.files.front_csv.name, picks)
+    shutil.rmtree(sweep.files.pareto, ignore_errors=True)
+    os.replace(scratch, sweep.files.pareto)
+    return picks
+
+
+def choose(front: Sequence[Candidate], top: int) -> list[Candidate]:
+    """At most `top` of a front that is ordered by its first objective: evenly spread over it, both ends included."""
+    if len(front) <= top:
+        return list(front)
+    if top == 1:
+        return [front[0]]
+    return [front[round(i * (len(front) - 1) / (top - 1))] for i in range(top)]
+
+
+def _export(
+    sweep: Sweep,
+    candidate: Candidate,
+    evaluator: Evaluator,
+    data: LightningDataModule,
+    table: LatencyTable,
+    folder: Path,
+) -> dict[str, float]:
+    arch = candidate.architecture
+    net = evaluator.calibrated(arch)
+    if sweep.export.finetune_epochs:
+        net = _finetune(sweep, net, data, evaluator)
+    fused = fuse(net).cpu()
+    measured = measure(fused, arch.input, sweep.latency)
+    metrics = {
+        "search_accuracy": candidate.metrics["accuracy"],
+        "test_accuracy": accuracy(fused.to(evaluator.device), data.test_dataloader()),
+        "predicted_ms": table.predict_ms(arch),
+        "measured_ms": measured.ms,
+        "measured_spread": measured.spread,
+        "params_m": arch.params_m,
+        "macs_m": arch.macs_m,
+    }
+    write_network(folder, net.cpu(), fused.cpu(), sweep.export.opset)
+    card = {
+        "key": arch.key,
+        "summary": str(arch),
+        "metrics": metrics,
+        "latency": table.setting.model_dump(mode="json") | {"table_error": table.error.model_dump(mode="json")},
+        "sweep": {"name": sweep.name, "seed": sweep.seed, "digest": sweep.digest("export")},
+        "data": {"name": sweep.data.name, "fingerprint": getattr(data, "fingerprint", None)},
+        "finetune_epochs": sweep.export.finetune_epochs,
+        "onnx_opset": sweep.export.opset,
+        "versions": versions(),
+        "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+    }
+    (folder / "card.json").write_text(json.dumps(card, indent=1) + "\n")
+    return metrics
+
+
+def _finetune(sweep: Sweep, net: MetaMixer, data: LightningDataModule, evaluator: Evaluator) -> MetaMixer:
+    """Trains the network alone for some epochs. The fine-tuned statistics are measured afresh too."""
+    recipe = sweep.train.model_copy(
+        update={
+            "epochs": sweep.export.finetune_epochs,
+            "learning_rate": FINETUNE_RATE * sweep.train.learning_rate,
+            "warmup_epochs": 0.0,
+        }
+    )
+    folder = sweep.files.training / f"finetune-{net.largest.key}"
+    net = train_architecture(net, data, recipe, folder, sweep.seed).to(evaluator.device)
+    return recalibrate(net, evaluator.calibration_NCHW)
+
+
+def write_network(folder: Path, net: MetaMixer, fused: Deployed, opset: int) -> None:
+    """The files that `load` reads, and the ONNX model (any batch size)."""
+    arch = net.largest
+    (folder / "architecture.yaml").write_text(yaml.safe_dump(arch.to_dict(), sort_keys=False))
+    save_file(_tensors(fused), folder / "model.safetensors", {"form": "deployed", "key": arch.key})
+    form = {
+        "form": "trainable",
+        "key": arch.key,
+        "branches": net.form.branches,
+        "layer_scale": str(net.form.layer_scale),
+    }
+    save_file(_tensors(net), folder / "trainable.safetensors", form)
+    shape = (1, arch.input.channels, arch.input.resolution, arch.input.resolution)
+    write_onnx(fused, shape, folder / "model.onnx", opset=opset, dynamic_batch=True)
+
+
+def _tensors(net: nn.Module) -> dict[str, Tensor]:
+    return {name: tensor.detach().contiguous() for name, tensor in net.state_dict().items()}
+
+
+def load(folder: str | Path, *, trainable: bool = False) -> nn.Module:
+    """The network in an exported folder, in evaluation mode: (B, C, H, W) normalised images -> logits (B, classes).
+
+    `trainable` gives the form before fusing, to go on training. Raises SweepError where the folder is not an export.
+
+    >>> net = load("runs/digits/pareto/01-0123456789ab")  # doctest: +SKIP
+    >>> logits_BK = net(images_BCHW)  # doctest: +SKIP
+    """
+    folder = Path(folder)
+    path = folder / ("trainable.safetensors" if trainable else "model.safetensors")
+    try:
+        arch = Architecture.from_dict(yaml.safe_load((folder / "architecture.yaml").read_text()))
+        net: nn.Module = deployed(arch) if not trainable else MetaMixer(arch, _read_form(path))
+        net.load_state_dict(load_file(path))
+    except (OSError, yaml.YAMLError, SafetensorError, RuntimeError, KeyError, TypeError, ValueError) as error:
+        reason = " ".join(str(error).split())[:150]
+        raise SweepError(f"{folder}: must be a folder that `ffnet-search export` wrote, but {reason}") from None
+    return net.eval()
+
+
+def _read_form(path: Path) -> Form:
+    with safe_open(path, framework="pt") as file:
+        metadata = file.metadata() or {}
+    scale = metadata["layer_scale"]
+    return Form(metadata["branches"], None if scale == "None" else float(scale))  # type: ignore[arg-type]
+
+
+def read_picks(files: RunFiles) -> list[Pick]:
+    """What an earlier `export_front` wrote. Raises SweepError where it is not there or broken."""
+    try:
+        folders = sorted(path.parent for path in files.pareto.glob("*/card.json"))
+        picks = []
+        for folder in folders:
+            arch = Architecture.from_dict(yaml.safe_load((folder / "architecture.yaml").read_text()))
+            picks.append(Pick(folder, arch, json.loads((folder / "card.json").read_text())["metrics"]))
+    except (OSError, yaml.YAMLError, KeyError, TypeError, ValueError) as error:
+        raise SweepError(f"{files.pareto}: cannot be read as exported networks ({error}); export again") from None
+    return picks
+
+
+def versions() -> dict[str, str]:
+    """Of Python, this program and the packages that a result depends on."""
+    found: dict[str, str] = {"python": platform.python_version()}
+    for name in ("ffnet-search", *PACKAGES):
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def _write_csv(path: Path, picks: Sequence[Pick]) -> None:
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["folder", "key", *picks[0].metrics, "architecture"])
+        for pick in picks:
+            writer.writerow([pick.folder.name, pick.architecture.key, *pick.metrics.values(), pick.architecture])
+
+
+__all__ = ["Pick", "export_front", "load", "read_picks"]

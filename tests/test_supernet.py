@@ -1,0 +1,260 @@
+"""The sandwich step, the recipe, and training that is killed and goes on."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from networks import REPO, images, space
+from torch.nn import functional as F
+
+from ffnet_search import train
+from ffnet_search.architecture import Architecture, Form, Input, Stem
+from ffnet_search.data import build_data
+from ffnet_search.errors import SweepError
+from ffnet_search.evaluate import Evaluator, accuracy
+from ffnet_search.models.fuse import fuse
+from ffnet_search.models.metamixer import MetaMixer
+from ffnet_search.recipe import learning_rate, make_optimizer
+from ffnet_search.supernet import Supernet, draw
+from ffnet_search.sweep import Sweep, TrainSection
+from ffnet_search.train import LAST, read_supernet, train_architecture, train_supernet, write_supernet
+
+TINY = {
+    "input": {"channels": 1, "resolution": 8, "classes": 10},
+    "stem": {"width": [8], "stride": [2]},
+    "stages": [
+        {"depth": [1, 2], "width": [8, 16], "mixer": ["ffn_attention", "pool"], "token_kernel": [3, 5], "expansion": 2},
+        {"depth": [1], "width": [16, 32], "mixer": ["attention", "ffn_attention"], "token_kernel": [3], "expansion": 2},
+    ],
+}  # fmt: skip
+
+
+def sweep(runs: Path, **train_section: object) -> Sweep:
+    content = {
+        "name": "tiny",
+        "runs": str(runs),
+        "search_space": TINY,
+        "data": {"name": "digits", "batch_size": 128, "calibration": 128},
+        "train": {"epochs": 3, "learning_rate": 3e-3, "warmup_epochs": 0.5, **train_section},
+    }
+    return Sweep.model_validate(content)
+
+
+def test_one_sandwich_step_is_the_sum_of_its_networks() -> None:
+    """Its gradients = those of the labelled largest plus those of the others on its soft targets."""
+    chosen = space("ffnet_digits")
+    torch.manual_seed(0)
+    supernet = Supernet(chosen, TrainSection(label_smoothing=0.1, sampled=2), seed=3)
+    supernet.manual_backward = torch.Tensor.backward  # type: ignore[method-assign, assignment]
+    reference = MetaMixer.for_space(chosen, supernet.recipe.form)
+    reference.load_state_dict(supernet.net.state_dict())
+    x_BCHW, label_B = images(chosen, 16), torch.arange(16) % 10
+    supernet.accumulate(x_BCHW, label_B, step=5)
+
+    logits_BK = reference(x_BCHW)
+    loss = F.cross_entropy(logits_BK, label_B, label_smoothing=0.1)
+    target_BK = logits_BK.detach().softmax(-1)
+    networks = [*draw(chosen, 3, 5, 2), chosen.smallest]
+    assert len(set(networks)) == 3
+    for arch in networks:
+        prediction_BK = reference(x_BCHW, arch).log_softmax(-1)
+        loss = loss + (target_BK * (target_BK.log() - prediction_BK)).sum(-1).mean()
+    loss.backward()
+    for (name, ours), theirs in zip(supernet.net.named_parameters(), reference.parameters(), strict=True):
+        if theirs.grad is None:
+            assert ours.grad is None, name
+        else:
+            assert ours.grad is not None
+            torch.testing.assert_close(ours.grad, theirs.grad, rtol=1e-3, atol=1e-5, msg=name)
+
+
+def test_draws_depend_on_seed_and_step_alone() -> None:
+    chosen = space("ffnet_cifar")
+    assert draw(chosen, 1, 7, 2) == draw(chosen, 1, 7, 2)
+    assert draw(chosen, 1, 7, 2) != draw(chosen, 1, 8, 2)
+    assert draw(chosen, 1, 7, 2) != draw(chosen, 2, 7, 2)
+
+
+def test_schedule_warms_up_and_ends_at_the_floor() -> None:
+    recipe = TrainSection(epochs=10, warmup_epochs=1, learning_rate=0.5, learning_rate_floor=0.1)
+    rates = [learning_rate(recipe, step, 100) for step in range(100)]
+    assert rates[:10] == pytest.approx([0.05 * (step + 1) for step in range(10)])
+    assert rates[9] == max(rates)
+    assert rates[10:] == sorted(rates[10:], reverse=True)
+    assert rates[-1] == pytest.approx(0.05, rel=0.01)
+
+
+@pytest.mark.parametrize("name", ["adamw", "sgd"])
+def test_norms_biases_and_scales_are_not_decayed(name: str) -> None:
+    net = MetaMixer.for_space(space("ffnet_digits"))
+    optimizer = make_optimizer(net.named_parameters(), TrainSection(optimizer=name, weight_decay=0.3))  # type: ignore[arg-type]
+    decayed, kept = optimizer.param_groups
+    assert decayed["weight_decay"] == 0.3
+    assert kept["weight_decay"] == 0.0
+    assert all(parameter.ndim > 1 for parameter in decayed["params"])
+    names = {id(parameter): name for name, parameter in net.named_parameters()}
+    assert all(
+        names[id(parameter)].endswith(("bias", "bn.weight", "norm.weight", "layer_scale"))
+        for parameter in kept["params"]
+    )
+    assert len(decayed["params"]) + len(kept["params"]) == len(list(net.parameters()))
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"optimizer": "sgd", "learning_rate": 0.05}, {"mixup": 0.2, "drop_path": 0.1, "ema": 0.9, "accumulate": 2}],
+)
+def test_training_learns_and_evaluation_inherits(tmp_path: Path, options: dict[str, object]) -> None:
+    run = sweep(tmp_path, **options)
+    data = build_data(run.data, run.seed, run.search_space.largest.input)
+    net = read_supernet(train_supernet(run))
+    evaluate = Evaluator(net, data)
+    untrained = Evaluator(MetaMixer.for_space(run.search_space, run.train.form), data)
+    for arch in (run.search_space.largest, run.search_space.smallest):
+        candidate = evaluate(arch)
+        assert candidate.metrics["accuracy"] > max(0.3, untrained(arch).metrics["accuracy"] + 0.1)
+        assert candidate.metrics["macs_m"] == arch.macs_m
+        assert evaluate(arch) == candidate
+    assert (run.files.training / "logs").is_dir()
+
+
+def test_evaluation_counts_images(tmp_path: Path) -> None:
+    run = sweep(tmp_path)
+    data = build_data(run.data, run.seed, run.search_space.largest.input)
+    evaluate = Evaluator(MetaMixer.for_space(run.search_space), data)
+    arch = run.search_space.smallest
+    net = fuse(evaluate.calibrated(arch))
+    with torch.no_grad():
+        hits = [(net(x_BCHW).argmax(1) == label_B) for x_BCHW, label_B in data.val_dataloader()]
+    assert evaluate(arch).metrics["accuracy"] == pytest.approx(float(torch.cat(hits).double().mean()), abs=1e-6)
+    with pytest.raises(ValueError, match="at least one batch"):
+        accuracy(net, [])
+
+
+def test_one_network_trains_alone(tmp_path: Path) -> None:
+    run = sweep(tmp_path)
+    data = build_data(run.data, run.seed, run.search_space.largest.input)
+    net = MetaMixer.for_space(run.search_space, run.train.form).slice_to(run.search_space.smallest)
+    before = accuracy(fuse(net), data.val_dataloader())
+    recipe = run.train.model_copy(update={"epochs": 5})
+    trained = train_architecture(net, data, recipe, tmp_path / "alone", seed=0)
+    assert not trained.training
+    assert accuracy(trained, data.val_dataloader()) > before + 0.2
+
+
+# --- killed and resumed
+
+SCRIPT = """
+import sys, time
+from pathlib import Path
+import torch
+torch.set_num_threads(1)
+sys.path[:0] = [{tests!r}]
+from test_supernet import sweep
+from ffnet_search import train
+if sys.argv[2] == "slow":
+    step = train.Trained._step
+    train.Trained._step = lambda *args: (time.sleep(0.15), step(*args))[1]
+options = dict(ema=0.9, drop_path=0.1, mixup=0.2, accumulate=2)
+train.train_supernet(sweep(Path(sys.argv[1]), checkpoint_minutes=0.5 / 60, **options))
+"""
+
+
+@pytest.mark.timeout(180)
+def test_killed_training_ends_with_the_same_weights(tmp_path: Path) -> None:
+    """kill -9 in the middle of an epoch, then the same command: bit-equal to never having been killed."""
+    script = tmp_path / "script.py"
+    script.write_text(SCRIPT.format(tests=str(REPO / "tests")))
+    environment = {**os.environ, "PYTHONPATH": str(REPO), "OMP_NUM_THREADS": "1"}
+
+    def command(runs: str, pace: str) -> list[str]:
+        return [sys.executable, str(script), str(tmp_path / runs), pace]
+
+    subprocess.run(command("whole", "fast"), check=True, env=environment, capture_output=True)
+    last = tmp_path / "killed" / "tiny" / "training" / LAST
+    process = subprocess.Popen(command("killed", "slow"), env=environment, stderr=subprocess.DEVNULL)
+    written = 0.0
+    for _ in range(2):  # the second checkpoint is one of those between the ends of epochs
+        deadline = time.monotonic() + 90
+        while not last.exists() or last.stat().st_mtime == written:
+            assert time.monotonic() < deadline and process.poll() is None
+            time.sleep(0.02)
+        written = last.stat().st_mtime
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    steps = torch.load(last, weights_only=True)["global_step"]
+    subprocess.run(command("killed", "fast"), check=True, env=environment, capture_output=True)
+    assert steps % 5, "the checkpoint was not made in the middle of an epoch, so this shows too little"
+    killed, whole = (read_supernet(tmp_path / runs / "tiny" / "supernet.ckpt") for runs in ("killed", "whole"))
+    for (name, ours), theirs in zip(killed.state_dict().items(), whole.state_dict().values(), strict=True):
+        assert torch.equal(ours, theirs), name
+
+
+# --- what goes wrong
+
+
+def test_non_finite_loss_goes_back_once_then_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
+    run = sweep(tmp_path, epochs=2)
+    factors: list[float] = []
+    step = train.Trained._step
+
+    def poisoned(self: train.Trained, optimizer: torch.optim.Optimizer, loss: torch.Tensor, index: int) -> None:
+        if index == 11 and len(factors) < failures:  # in the second epoch: there is a checkpoint to go back to
+            factors.append(self.learning_rate_factor)
+            loss = loss * float("nan")
+        step(self, optimizer, loss, index)
+
+    monkeypatch.setattr(train.Trained, "_step", poisoned)
+    failures = 1
+    train_supernet(run)
+    assert factors == [1.0]
+    assert "half the learning rate" in capsys.readouterr().err
+    assert torch.load(run.files.training / LAST, weights_only=True)["learning_rate_factor"] == 0.5
+
+    factors.clear()
+    failures = 2
+    again = sweep(tmp_path / "again", epochs=2)
+    with pytest.raises(SweepError, match=r"lower train.learning_rate \(0.003\)"):
+        train_supernet(again)
+    assert factors == [1.0, 0.5]
+
+
+@pytest.mark.parametrize("content", [b"", b"broken", b"PK\x03\x04 cut off"])
+def test_broken_checkpoints_are_named(tmp_path: Path, content: bytes) -> None:
+    run = sweep(tmp_path)
+    run.files.training.mkdir(parents=True)
+    (run.files.training / LAST).write_bytes(content)
+    with pytest.raises(SweepError, match=r"last.ckpt: is not a checkpoint .*delete it"):
+        train_supernet(run)
+    run.files.supernet.write_bytes(content)
+    with pytest.raises(SweepError, match=r"supernet.ckpt: is not a supernet"):
+        read_supernet(run.files.supernet)
+    with pytest.raises(SweepError, match="no such file"):
+        read_supernet(tmp_path / "nowhere.ckpt")
+
+
+def test_supernet_file_round_trip(tmp_path: Path) -> None:
+    chosen = space("ffnet_digits")
+    net = MetaMixer.for_space(chosen)
+    write_supernet(tmp_path / "supernet.ckpt", net, chosen)
+    again = read_supernet(tmp_path / "supernet.ckpt")
+    assert again.form == net.form
+    assert all(torch.equal(a, b) for a, b in zip(net.state_dict().values(), again.state_dict().values(), strict=True))
+
+
+def test_start_from_a_network_that_does_not_fit_is_one_sentence(tmp_path: Path) -> None:
+    arch = Architecture.uniform(
+        depths=(1, 1), widths=(8, 16), token_kernels=(3, 3), channel_kernels=(3, 3), expansions=(2, 2),
+        stem=Stem(8, 4), input=Input(3, 8, 10),
+    )  # fmt: skip
+    path = tmp_path / "other.pth"
+    torch.save(MetaMixer(arch, Form("reference", None)).state_dict(), path)
+    with pytest.raises(SweepError, match=r"train.start_from .*other.pth: the input, the stem"):
+        train_supernet(sweep(tmp_path, start_from=str(path)))
