@@ -142,7 +142,7 @@ def plan(sweep: Sweep) -> dict[str, str]:
 
 def _run_stage(sweep: Sweep, folder: RunFolder, stage: str, label: str) -> None:
     if is_done(sweep, folder, stage):
-        say(f"{label}: done before and unchanged, made {folder.records[stage].finished[:19]}")
+        say(f"{label}: done before and unchanged, made {folder.records[stage].finished[:16].replace('T', ' ')} UTC")
         return
     say(label)
     under_way = Record(sweep.digest(stage), sweep.inputs(stage), sweep.amounts(stage))
