@@ -13,7 +13,7 @@ from ffnet_search.reachable import CheapMetrics, check_budget
 from ffnet_search.search.ask_tell import Failure, Search
 from ffnet_search.search.local import Local
 from ffnet_search.search.loop import Engine, Evaluate, run_loop
-from ffnet_search.search.study import open_study, write_candidates
+from ffnet_search.search.study import open_study, read_candidates, write_candidates
 from ffnet_search.search_space import SearchSpace
 from ffnet_search.sweep import SearchSection, Sweep
 
@@ -78,4 +78,4 @@ def _evaluator(sweep: Sweep) -> Evaluate:
     return Evaluator.from_sweep(sweep)
 
 
-__all__ = ["ENGINES", "Engine", "Evaluate", "Failure", "Search", "run_search", "search"]
+__all__ = ["ENGINES", "Engine", "Evaluate", "Failure", "Search", "read_candidates", "run_search", "search"]

@@ -48,22 +48,24 @@ def open_study(
         try:
             with database_errors(path):
                 study = _our_study(storage, path, objectives, digest)
+                event.listen(storage.engine, "connect", _write_ahead)  # now that it is known to be ours
+                storage.engine.dispose()  # closes the connections that were made before
                 finished = [trial for trial in study.get_trials(deepcopy=False) if trial.state.is_finished()]
                 writer = TrialWriter(study, storage, path)
-            yield writer, finished
+            try:
+                yield writer, finished
+            finally:
+                storage.engine.dispose()
+                _one_file_again(path)
         finally:
             storage.engine.dispose()
-            _one_file_again(path)
 
 
 def _open_storage(path: Path) -> RDBStorage:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with database_errors(path):
-            storage = RDBStorage(f"sqlite:///{path}")
-            event.listen(storage.engine, "connect", _write_ahead)
-            storage.engine.dispose()  # connections made before
-            return storage
+            return RDBStorage(f"sqlite:///{path}")
     except OSError as error:
         raise SweepError(f"{path}: the study cannot be written: {error}") from None
     except RuntimeError as error:  # what Optuna raises for the tables of another version
@@ -158,6 +160,25 @@ def candidate_of(space: SearchSpace, trial: FrozenTrial) -> Candidate:
     """What an evaluated trial says of its architecture."""
     metrics = {name: trial.user_attrs[name] for name in METRICS if name in trial.user_attrs}
     return Candidate(architecture_of(space, trial.params), metrics, trial.user_attrs.get("hyperparameters", {}))
+
+
+def read_candidates(path: Path, space: SearchSpace) -> list[Candidate]:
+    """The evaluated architectures of a study, all feasible, in the order in which they were. Raises SweepError where
+    the file is missing, broken, or no study of this program."""
+    if not path.exists():
+        raise SweepError(f"{path}: no such study; run `ffnet-search search` first")
+    _must_be_a_study(path)
+    with _quiet_optuna(), database_errors(path):
+        storage = _open_storage(path)
+        try:
+            if NAME not in optuna.get_all_study_names(storage):
+                raise SweepError(f"{path}: must hold the study {NAME!r}, but does not; run `ffnet-search search` again")
+            study = optuna.load_study(storage=storage, study_name=NAME)
+            trials = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+        finally:
+            storage.engine.dispose()
+            _one_file_again(path)
+    return [candidate_of(space, trial) for trial in trials]
 
 
 def write_candidates(path: Path, trials: Sequence[FrozenTrial]) -> None:

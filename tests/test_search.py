@@ -1,0 +1,502 @@
+"""The search: what every engine must keep (one contract suite), samplers, the study on disk, kills and bad files."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import os
+import random
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pytest
+from optuna.trial import FrozenTrial, TrialState, create_trial
+
+from ffnet_search.architecture import Architecture, Part
+from ffnet_search.errors import SweepError
+from ffnet_search.pareto import Candidate, pareto_front
+from ffnet_search.reachable import CheapMetrics, smallest_reachable
+from ffnet_search.search import ENGINES, search, writer
+from ffnet_search.search.sampler import known_samplers, make_sampler
+from ffnet_search.search.study import architecture_of, candidate_of, open_study
+from ffnet_search.search_space import SearchSpace
+from ffnet_search.sweep import SamplerSection, SearchSection
+
+SPACES = Path(__file__).parents[1] / "search_spaces"
+DIGITS = SearchSpace.from_yaml(SPACES / "ffnet_digits.yaml")
+CIFAR = SearchSpace.from_yaml(SPACES / "ffnet_cifar.yaml")
+IMAGENET = SearchSpace.from_yaml(SPACES / "ffnet_imagenet.yaml")
+TINY = SearchSpace.model_validate(
+    {
+        "input": {"channels": 1, "resolution": 8, "classes": 3},
+        "stages": [{"depth": [1, 2], "width": [16, 32], "mixer": ["pool", "attention"], "token_kernel": [3, 5]}],
+    }
+)
+
+
+class Macs:
+    """Latency of a machine on which 100 M MACs take 1 ms."""
+
+    def predict_ms(self, arch: Architecture) -> float:
+        return arch.macs_m / 100
+
+    def part_ms(self, part: Part) -> float:
+        return part.macs / 1e8
+
+
+CHEAP = CheapMetrics(Macs())
+
+
+@dataclass
+class Accuracy:
+    """An evaluator: more MACs are better, with some luck. Notes every call in a file, and can be pickled."""
+
+    log: Path
+    broken: dict[str, Any] = field(default_factory=dict)  # key -> what comes instead; "": for all
+    sleep_s: float = 0.0
+
+    def __call__(self, arch: Architecture) -> Candidate:
+        with self.log.open("a") as file:
+            file.write(f"{arch.key}\n")
+        time.sleep(self.sleep_s)
+        luck = int(hashlib.sha256(arch.key.encode()).hexdigest()[:4], 16) / 2**16
+        value = self.broken.get(arch.key, self.broken.get("", 1 - 1 / (1 + arch.macs_m + luck)))
+        if isinstance(value, BaseException):
+            raise value
+        return Candidate(arch, {} if value is None else {"accuracy": value})
+
+
+@dataclass
+class Run:
+    """A folder, and searches in it."""
+
+    folder: Path
+    space: SearchSpace = DIGITS
+    broken: dict[str, Any] = field(default_factory=dict)
+    seed: int = 0
+    digest: str = "d"
+
+    @property
+    def study(self) -> Path:
+        return self.folder / "study.db"
+
+    @property
+    def csv(self) -> Path:
+        return self.folder / "candidates.csv"
+
+    def search(self, **section: Any) -> list[Candidate]:
+        evaluate = Accuracy(self.folder / "log", self.broken)
+        settings = SearchSection.model_validate({"trials": 20, **section})
+        return search(
+            self.space, lambda: evaluate, CHEAP, settings, self.study, self.csv, seed=self.seed, digest=self.digest
+        )
+
+    @property
+    def evaluated(self) -> list[str]:
+        return (self.folder / "log").read_text().split()
+
+    @property
+    def on_disk(self) -> optuna.Study:
+        return optuna.load_study(study_name="search", storage=f"sqlite:///{self.study}")
+
+    def trials(self, state: TrialState) -> list[FrozenTrial]:
+        return [trial for trial in self.on_disk.trials if trial.state == state]
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    return Run(tmp_path)
+
+
+@pytest.fixture(params=sorted(ENGINES))
+def engine(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+class TestContract:
+    """Of every engine."""
+
+    def test_each_architecture_is_evaluated_once_and_all_are_kept(self, run: Run, engine: str) -> None:
+        candidates = run.search(engine=engine, trials=60)
+        keys = [candidate.architecture.key for candidate in candidates]
+        assert len(set(keys)) == 60
+        assert sorted(run.evaluated) == sorted(keys)
+        stored = run.on_disk.trials
+        assert {trial.state for trial in stored} == {TrialState.COMPLETE}
+        assert [candidate_of(DIGITS, trial) for trial in stored] == candidates
+        assert [trial.number for trial in stored] == list(range(60))
+        for trial, candidate in zip(stored, candidates, strict=True):
+            assert trial.values == [candidate.metrics["accuracy"], candidate.metrics["latency_ms"]]
+            assert trial.user_attrs["key"] == architecture_of(DIGITS, trial.params).key
+
+    def test_beyond_a_limit_nothing_is_evaluated_but_all_is_told(self, run: Run, engine: str) -> None:
+        limits = {"latency_ms": 0.03, "params_m": 0.3}
+        candidates = run.search(engine=engine, trials=40, constraints=limits)
+        assert len(candidates) == 40
+        assert all(c.metrics[name] <= limit for c in candidates for name, limit in limits.items())
+        infeasible = run.trials(TrialState.PRUNED)
+        assert DIGITS.largest.key in {trial.user_attrs["key"] for trial in infeasible}
+        assert not {trial.user_attrs["key"] for trial in infeasible} & set(run.evaluated)
+        for trial in run.on_disk.trials:
+            metrics = CHEAP(architecture_of(DIGITS, trial.params))
+            assert trial.constraints == pytest.approx({n: metrics[n] / limit - 1 for n, limit in limits.items()})
+            assert (trial.state == TrialState.PRUNED) == any(value > 0 for value in trial.constraints.values())
+
+    def test_optuna_and_its_dashboard_see_the_front_that_we_see(self, run: Run, engine: str) -> None:
+        candidates = run.search(engine=engine, trials=40, constraints={"latency_ms": 0.03})
+        front = {
+            c.architecture.key for c in pareto_front(candidates, {"accuracy": "maximize", "latency_ms": "minimize"})
+        }
+        assert {trial.user_attrs["key"] for trial in run.on_disk.best_trials} == front
+        # optuna-dashboard 0.21 plots what has values, and takes for feasible what has no old list of violations > 0.
+        plotted = [trial for trial in run.on_disk.trials if trial.values]
+        assert len(plotted) == 40
+        assert all(max(trial.constraints.values()) <= 0 for trial in plotted)
+        assert not any("constraints" in trial.system_attrs for trial in run.on_disk.trials)
+        assert run.on_disk.metric_names == ["accuracy", "latency_ms"]
+
+    def test_ends_and_presets_come_first(self, tmp_path: Path, engine: str) -> None:
+        run = Run(tmp_path, space=IMAGENET)
+        run.search(engine=engine, trials=8, constraints={"latency_ms": 70.0})
+        origins = {trial.user_attrs["origin"]: trial for trial in run.on_disk.trials}
+        assert list(origins)[:5] == ["smallest", "largest", "ffnet_1", "ffnet_2", "ffnet_3"]
+        assert origins["smallest"].state == origins["ffnet_1"].state == TrialState.COMPLETE
+        assert origins["largest"].state == origins["ffnet_3"].state == TrialState.PRUNED
+
+    @pytest.mark.parametrize(
+        ("value", "reason"),
+        [
+            (float("nan"), "accuracy is nan"),
+            (float("inf"), "accuracy is inf"),
+            (None, "accuracy is missing"),
+            (RuntimeError("out of\nmemory"), "RuntimeError: out of memory"),
+        ],
+    )
+    def test_a_failure_is_told_with_its_reason_and_the_search_goes_on(
+        self, run: Run, engine: str, value: object, reason: str
+    ) -> None:
+        run.broken = {DIGITS.smallest.key: value}
+        candidates = run.search(engine=engine, trials=10)
+        assert len(candidates) == 9
+        (failed,) = run.trials(TrialState.FAIL)
+        assert failed.user_attrs["key"] == DIGITS.smallest.key
+        assert failed.user_attrs["reason"] == reason
+        assert ("memory" in failed.user_attrs.get("traceback", "")) == isinstance(value, Exception)
+        run.broken = {}
+        assert len(run.search(engine=engine, trials=10)) == 10  # the next run tries it again
+        assert run.evaluated.count(DIGITS.smallest.key) == 2
+        assert len(run.trials(TrialState.FAIL)) == 1
+
+    def test_many_failures_in_a_row_stop_the_search_and_lose_nothing(self, run: Run, engine: str) -> None:
+        run.search(engine=engine, trials=5)
+        run.broken = {"": OSError("no such device")}
+        with pytest.raises(SweepError, match=r"10 evaluations in a row failed.*OSError: no such device"):
+            run.search(engine=engine, trials=50)
+        assert len(run.evaluated) == 15
+        run.broken = {}
+        assert len(run.search(engine=engine, trials=20)) == 20
+
+    def test_a_search_in_which_all_failed_says_so(self, run: Run, engine: str) -> None:
+        run.broken = {"": ValueError("wrong shape")}
+        with pytest.raises(SweepError, match="all 3 evaluations failed, the first with: ValueError: wrong shape"):
+            run.search(engine=engine, trials=3)
+
+    def test_a_users_mistake_in_an_evaluation_ends_the_search(self, run: Run, engine: str) -> None:
+        run.broken = {"": SweepError("supernet.ckpt: is damaged")}
+        with pytest.raises(SweepError, match=r"^supernet.ckpt: is damaged$"):
+            run.search(engine=engine)
+
+    def test_a_small_space_is_exhausted_and_then_it_ends(
+        self, tmp_path: Path, engine: str, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        run = Run(tmp_path, space=TINY)
+        candidates = run.search(engine=engine, trials=100)
+        assert len({c.architecture.key for c in candidates}) == len(run.evaluated) == TINY.size == 12
+        assert "all 12 architectures of the space are known, so it ends with 12 of 100" in capsys.readouterr().err
+        assert len(run.search(engine=engine, trials=100)) == 12
+        assert len(run.evaluated) == 12
+
+    def test_more_trials_go_on_from_what_is_there(self, run: Run, engine: str) -> None:
+        first = run.search(engine=engine, trials=15)
+        assert run.search(engine=engine, trials=15) == first
+        assert run.search(engine=engine, trials=30)[:15] == first
+        assert len(set(run.evaluated)) == len(run.evaluated) == 30
+
+    def test_interrupted_it_keeps_what_it_has_and_says_how_to_go_on(
+        self, run: Run, engine: str, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        run.search(engine=engine, trials=12)
+        run.broken = {"": KeyboardInterrupt()}
+        with pytest.raises(KeyboardInterrupt):
+            run.search(engine=engine, trials=20)
+        assert "12 candidates are kept, and the same command goes on" in capsys.readouterr().err
+        assert len(run.on_disk.trials) == 12
+
+    def test_one_objective(self, run: Run, engine: str) -> None:
+        candidates = run.search(engine=engine, objectives=["accuracy"], constraints={"macs_m": 3.0})
+        best = max(candidates, key=lambda candidate: candidate.metrics["accuracy"])
+        assert run.on_disk.best_trial.user_attrs["key"] == best.architecture.key
+
+
+SCRIPT = """
+import sys
+from pathlib import Path
+from tests.test_search import *
+folder, engine = Path(sys.argv[1]), sys.argv[2]
+evaluate = Accuracy(folder / "log", sleep_s=0.01)
+section = SearchSection(engine=engine, trials=80, constraints={"latency_ms": 0.03})
+search(DIGITS, lambda: evaluate, CHEAP, section, folder / "study.db", folder / "candidates.csv", digest="d")
+"""
+
+
+def test_killed_at_any_moment_it_goes_on_and_loses_at_most_what_was_under_way(run: Run, engine: str) -> None:
+    rng, kills = random.Random(0), 0
+    root = Path(__file__).parents[1]
+    for _ in range(12):
+        process = subprocess.Popen(
+            [sys.executable, "-c", SCRIPT, str(run.folder), engine],
+            cwd=root,
+            env={**os.environ, "PYTHONPATH": str(root)},
+            stderr=subprocess.PIPE,
+        )
+        known = len(run.evaluated) if (run.folder / "log").exists() else 0
+        deadline = time.monotonic() + 60
+        while process.poll() is None and time.monotonic() < deadline:  # until it evaluates, then at random
+            if (run.folder / "log").exists() and len(run.evaluated) > known:
+                break
+            time.sleep(0.01)
+        time.sleep(rng.uniform(0, 0.35))
+        process.send_signal(signal.SIGKILL)
+        stderr = process.communicate()[1].decode()
+        assert process.returncode in (0, -signal.SIGKILL), stderr
+        kills += process.returncode != 0
+        states = {trial.state for trial in run.on_disk.trials}
+        assert states <= {TrialState.COMPLETE, TrialState.PRUNED}
+        if process.returncode == 0:
+            break
+    assert kills >= 3
+    candidates = run.search(engine=engine, trials=80, constraints={"latency_ms": 0.03})
+    stored = [trial.user_attrs["key"] for trial in run.on_disk.trials]
+    assert len(set(stored)) == len(stored)
+    assert len(candidates) == len(run.trials(TrialState.COMPLETE)) == 80
+    repeated = Counter(run.evaluated)
+    assert sum(repeated.values()) - len(repeated) <= kills  # each kill may cost the one evaluation under way
+    assert {c.architecture.key for c in candidates} <= repeated.keys()
+
+
+def content(run: Run) -> list[tuple[Any, ...]]:
+    return [(t.number, t.state, t.params, t.values, t.constraints, t.user_attrs) for t in run.on_disk.trials]
+
+
+def test_the_same_seed_gives_the_same_study_and_another_seed_another(tmp_path: Path) -> None:
+    runs = [Run(tmp_path / name, seed=seed, space=CIFAR) for name, seed in (("a", 0), ("b", 0), ("c", 1))]
+    for run in runs:
+        run.folder.mkdir()
+        run.search(trials=25, constraints={"latency_ms": 1.0})
+    a, b, c = map(content, runs)
+    assert a == b
+    assert a[:3] == c[:3]  # the ends of the space and of the front
+    assert a[-10:] != c[-10:]
+
+
+def test_a_resumed_search_does_not_repeat_its_first_proposals(run: Run) -> None:
+    run.search(trials=10)
+    again = [trial.params for trial in run.on_disk.trials]
+    samplers = [make_sampler(SamplerSection(name="RandomSampler", args={}), 0, n, 2) for n in (0, len(again))]
+    asked = [optuna.create_study(sampler=s).ask(trial_axes()).params for s in samplers]
+    assert asked[0] != asked[1]
+
+
+def trial_axes() -> dict[str, optuna.distributions.BaseDistribution]:
+    return {str(i): optuna.distributions.CategoricalDistribution((1, 2, 3)) for i in range(20)}
+
+
+@pytest.mark.parametrize("factor", [1.0, 1.1])
+def test_a_tight_limit_is_searched_though_the_sampler_finds_nothing(tmp_path: Path, factor: float) -> None:
+    run = Run(tmp_path, space=CIFAR)
+    least, _ = smallest_reachable(CIFAR, lambda part: part.params)
+    section = {"proposals": 5, "sampler": {"name": "RandomSampler", "args": {}}}
+    candidates = run.search(trials=10, constraints={"params_m": least.params_m * factor}, **section)
+    assert all(c.metrics["params_m"] <= least.params_m * factor for c in candidates)
+    assert len(candidates) == 10  # at the least itself there are 54: the stride and pooling kernels have no parameters
+
+
+def test_limits_that_exclude_each_other_are_named(tmp_path: Path) -> None:
+    run = Run(
+        tmp_path, space=SearchSpace.model_validate(TINY.model_dump() | {"stem": {"width": [8, 64], "stride": [1, 4]}})
+    )
+    costs = {name: smallest_reachable(run.space, CHEAP.of_part[name])[1] for name in ("params_m", "macs_m")}
+    assert run.search(trials=3, proposals=3, constraints=costs)  # here one network is the least of both
+    run = Run(tmp_path / "b")
+    run.folder.mkdir()
+    with pytest.raises(SweepError, match="no architecture was found that keeps"):
+        run.search(trials=3, proposals=3, constraints={"params_m": 1e-6, "macs_m": 1e-6})
+
+
+@pytest.mark.parametrize("name", sorted(known_samplers()))
+@pytest.mark.parametrize("objectives", [["accuracy"], ["accuracy", "latency_ms"]])
+@pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
+def test_every_known_sampler_searches(tmp_path: Path, name: str, objectives: list[str]) -> None:
+    args = {"NSGAIISampler": {"population_size": 4}, "NSGAIIISampler": {"population_size": 4}}.get(name, {})
+    section = {"objectives": objectives, "sampler": {"name": name, "args": args}, "constraints": {"macs_m": 3.0}}
+    assert len(Run(tmp_path).search(trials=16, **section)) == 16
+
+
+@pytest.mark.parametrize(
+    ("name", "args", "message"),
+    [
+        ("TPESampl", {}, "did you mean 'TPESampler'"),
+        ("CmaEsSampler", {}, "must be a sampler"),
+        ("TPESampler", {"multivariat": True}, "'multivariat' is not a known argument; did you mean 'multivariate'"),
+        ("TPESampler", {"seed": 3}, "'seed' must not be given"),
+        ("NSGAIISampler", {"population_size": 1}, "which are .*population_size.*refused by Optuna for 2 objectives"),
+        ("NSGAIISampler", {"population_size": "big"}, "refused by Optuna"),
+    ],
+)
+def test_a_wrong_sampler_is_one_sentence(name: str, args: dict[str, Any], message: str) -> None:
+    with pytest.raises(SweepError, match=message):
+        make_sampler(SamplerSection(name=name, args=args), seed=0, finished=0, objectives=2)
+
+
+def test_the_csv_holds_every_architecture_that_was_looked_at(run: Run) -> None:
+    run.broken = {DIGITS.smallest.key: float("nan")}
+    run.search(trials=20, constraints={"latency_ms": 0.03})
+    with run.csv.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len({row["key"] for row in rows}) == len(rows) == len(run.on_disk.trials)
+    assert Counter(row["state"] for row in rows)["evaluated"] == 19
+    assert {(row["state"], row["feasible"]) for row in rows} == {
+        ("evaluated", "true"),
+        ("failed", "true"),
+        ("infeasible", "false"),
+    }
+    for row, trial in zip(rows, run.on_disk.trials, strict=True):
+        arch = architecture_of(DIGITS, trial.params)
+        assert (row["key"], row["architecture"], int(row["trial"])) == (arch.key, str(arch), trial.number)
+        assert float(row["macs_m"]) == arch.macs_m
+        assert bool(row["accuracy"]) == (row["state"] == "evaluated")
+        assert bool(row["reason"]) == (row["state"] == "failed")
+
+
+def spoil_text(path: Path) -> None:
+    path.write_text("this is not a database, but it is long enough to be looked at" * 20)
+
+
+def spoil_middle(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    data[8192:40960] = b"\xff" * (40960 - 8192)
+    path.write_bytes(data)
+
+
+def cut_short(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:20000])
+
+
+def foreign_tables(path: Path) -> None:
+    path.unlink()
+    with sqlite3.connect(path) as connection:
+        connection.execute("create table photos (name text)")
+    connection.close()
+
+
+def other_study(path: Path) -> None:
+    path.unlink()
+    optuna.create_study(study_name="mine", storage=f"sqlite:///{path}")
+
+
+def a_folder(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+
+
+@pytest.mark.parametrize("spoil", [spoil_text, spoil_middle, cut_short, foreign_tables, other_study, a_folder])
+def test_a_broken_or_foreign_file_is_refused_and_left_alone(run: Run, spoil: Any) -> None:
+    run.search(trials=3)
+    spoil(run.study)
+    before = run.study.read_bytes() if run.study.is_file() else None
+    with pytest.raises(SweepError, match=r"study\.db: "):
+        run.search(trials=4)
+    assert (run.study.read_bytes() if run.study.is_file() else None) == before
+    assert len(run.evaluated) == 3
+
+
+def test_a_study_of_another_search_is_refused(run: Run) -> None:
+    run.search(trials=3)
+    run.digest = "e"
+    with pytest.raises(SweepError, match=r"must be of this search \(e\), but is of another \(d\)"):
+        run.search(trials=4)
+    assert len(run.on_disk.trials) == 3
+
+
+def test_what_a_kill_left_of_a_new_file_is_used(run: Run) -> None:
+    run.study.touch()
+    assert len(run.search(trials=3)) == 3
+    half = Run(run.folder / "half")
+    half.folder.mkdir()
+    optuna.create_study(study_name="search", storage=f"sqlite:///{half.study}", directions=["minimize"])
+    assert len(half.search(trials=3)) == 3
+
+
+def test_finished_it_is_one_file(run: Run) -> None:
+    run.search(trials=3)
+    assert sorted(path.name for path in run.folder.iterdir()) == ["candidates.csv", "log", "study.db"]
+
+
+def finished_trials() -> Iterator[FrozenTrial]:
+    axes = {name: optuna.distributions.CategoricalDistribution((3, 5, "pool")) for name in "ab"}
+    common: dict[str, Any] = {
+        "params": {"a": 5, "b": "pool"},
+        "distributions": axes,
+        "user_attrs": {"key": "x", "n": 1.5},
+    }
+    yield create_trial(
+        values=[0.5, 1e-3], constraints={"macs_m": -1.0}, system_attrs={"NSGAIISampler:generation": 1}, **common
+    )
+    yield create_trial(state=TrialState.PRUNED, constraints={"macs_m": 1.0}, **common)
+    yield create_trial(state=TrialState.FAIL, **common)
+
+
+@pytest.mark.parametrize("direct", [True, False])
+def test_written_trials_are_read_by_optuna_as_they_were(
+    tmp_path: Path, direct: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert writer._rows_are_right()  # with the version of Optuna that is pinned
+    monkeypatch.setattr(writer, "_rows_are_right", lambda: direct)
+    trials = [*finished_trials(), *finished_trials()]
+    with open_study(tmp_path / "s.db", {"accuracy": "maximize", "latency_ms": "minimize"}, "d") as (to_disk, found):
+        assert to_disk.is_direct == direct
+        assert found == []
+        to_disk.add(trials[:2])
+        to_disk.add(trials[2:])
+    read = optuna.load_study(study_name="search", storage=f"sqlite:///{tmp_path / 's.db'}").trials
+    assert [trial.number for trial in read] == list(range(6))
+    for before, after in zip(trials, read, strict=True):
+        for name in ("state", "params", "distributions", "user_attrs", "system_attrs", "constraints"):
+            assert getattr(after, name) == getattr(before, name)
+        assert (after.datetime_start, after.datetime_complete) == (before.datetime_start, before.datetime_complete)
+    assert read[0].values == [0.5, 1e-3]
+
+
+def test_a_database_that_cannot_be_written_is_a_users_matter(run: Run) -> None:
+    with open_study(run.study, {"accuracy": "maximize"}, "d") as (to_disk, _):
+        assert to_disk._rows is not None
+        with sqlite3.connect(run.study) as other:
+            other.execute("drop table trial_params")
+        other.close()
+        trial = create_trial(
+            value=1.0, params={"a": 1}, distributions={"a": optuna.distributions.CategoricalDistribution((1, 2))}
+        )
+        with pytest.raises(SweepError, match="cannot be read or written .*trial_params"):
+            to_disk.add([trial])
+        with sqlite3.connect(run.study) as other:
+            assert other.execute("select count(*) from trials").fetchone() == (0,)  # all or nothing
+        other.close()
