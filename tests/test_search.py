@@ -358,7 +358,7 @@ def test_every_known_sampler_searches(tmp_path: Path, name: str, objectives: lis
         ("CmaEsSampler", {}, "must be a sampler"),
         ("TPESampler", {"multivariat": True}, "'multivariat' is not a known argument; did you mean 'multivariate'"),
         ("TPESampler", {"seed": 3}, "'seed' must not be given"),
-        ("NSGAIISampler", {"population_size": 1}, "which are .*population_size.*refused by Optuna for 2 objectives"),
+        ("NSGAIISampler", {"population_size": 1}, "which are .*population_size.*refused by Optuna for 2 objective"),
         ("NSGAIISampler", {"population_size": "big"}, "refused by Optuna"),
     ],
 )

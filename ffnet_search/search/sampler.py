@@ -13,7 +13,7 @@ from optuna.samplers import BaseSampler
 from ffnet_search.errors import SweepError, did_you_mean
 from ffnet_search.sweep import SamplerSection
 
-# Of optuna.samplers, but no use here: abstract, made for a fixed list of points, or (CMA-ES) random on categorical axes.
+# Of optuna.samplers, but no use here: abstract, for a fixed list of points, or (CMA-ES) random on categorical axes.
 _EXCLUDED = {"BaseGASampler", "BaseSampler", "GridSampler", "PartialFixedSampler", "CmaEsSampler"}
 
 
@@ -51,7 +51,7 @@ def make_sampler(section: SamplerSection, seed: int, finished: int, objectives: 
             return sampler(**section.args, **seeds)
         except (TypeError, ValueError, ImportError) as error:
             raise SweepError(
-                f"{where}, which are {dict(section.args)}, are refused by Optuna for {objectives} objectives: "
+                f"{where}, which are {dict(section.args)}, are refused by Optuna for {objectives} objective(s): "
                 f"{' '.join(str(error).split())}"
             ) from None
 

@@ -1,0 +1,113 @@
+"""What a search costs beside evaluation: candidates per second with an evaluator that does nothing, study on disk.
+
+    python benchmarks/search_throughput.py [--candidates 1000] [--limit-ms 1.0] [--samplers TPESampler]
+
+`propose` is the sampler (Optuna's ask), `store` the study on disk, `else` all that is left: building architectures,
+their cheap metrics, constraints, the front, progress. Latency stands in as 1 ms per 100 M MACs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import os
+import platform
+import statistics
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from ffnet_search.architecture import Architecture, Part
+from ffnet_search.pareto import Candidate
+from ffnet_search.reachable import CheapMetrics
+from ffnet_search.search.ask_tell import Failure, Search
+from ffnet_search.search.local import Local
+from ffnet_search.search.loop import run_loop
+from ffnet_search.search.study import open_study
+from ffnet_search.search_space import SearchSpace
+from ffnet_search.sweep import SamplerSection, SearchSection
+
+SAMPLERS: dict[str, dict[str, Any]] = {
+    "TPESampler": {"multivariate": True},
+    "NSGAIISampler": {"population_size": 20},
+    "RandomSampler": {},
+}
+    "TPESampler": {"multivariate": True},
+    "NSGAIISampler": {"population_size": 20},
+    "RandomSampler": {},
+}
+
+
+class MacsAsLatency:
+    """1 ms per 100 M MACs."""
+
+    def predict_ms(self, arch: Architecture) -> float:
+        return arch.macs_m / 100
+
+    def part_ms(self, part: Part) -> float:
+        return part.macs / 1e8
+
+
+def no_op(arch: Architecture) -> Candidate:
+    """An accuracy out of the key: no two alike, nothing to wait for."""
+    return Candidate(arch, {"accuracy": int(hashlib.sha256(arch.key.encode()).hexdigest()[:8], 16) / 2**32})
+
+
+class Stopwatch(Search):
+    """Notes the time of every candidate, from one being told to the next."""
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self._clock = self._now()
+        self.rows: list[tuple[float, float, float]] = []  # ms: propose, store, else
+
+    def tell(self, arch: Architecture, outcome: Candidate | Failure) -> None:
+        super().tell(arch, outcome)
+        before, self._clock = self._clock, self._now()
+        total, propose, store = (1e3 * (now - then) for now, then in zip(self._clock, before, strict=True))
+        self.rows.append((propose, store, total - propose - store))
+
+    def _now(self) -> tuple[float, float, float]:
+        return time.perf_counter(), self.seconds["propose"], self.seconds["store"]
+
+
+def measure(space: SearchSpace, section: SearchSection, folder: Path) -> tuple[Stopwatch, float]:
+    """The search with its times, and the seconds that it took in all."""
+    start = time.perf_counter()
+    with open_study(folder / "study.db", section.directions, "benchmark") as (writer, finished):
+        search = Stopwatch(space, CheapMetrics(MacsAsLatency()), section, 0, writer, finished)
+        run_loop(search, Local(no_op))
+    return search, time.perf_counter() - start
+
+
+def main() -> None:
+    root = Path(__file__).resolve().parent.parent
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--candidates", type=int, default=1000)
+    parser.add_argument("--space", type=Path, default=root / "search_spaces" / "ffnet_cifar.yaml")
+    parser.add_argument("--limit-ms", type=float, help="a constraint on latency")
+    parser.add_argument("--samplers", nargs="+", choices=SAMPLERS, default=list(SAMPLERS))
+    options = parser.parse_args()
+    space = SearchSpace.from_yaml(options.space)
+    axes = sum(len(choices) > 1 for choices in space.axes().values())
+    machine = f"{os.cpu_count()} CPUs ({platform.machine()}), Python {platform.python_version()}"
+    print(f"{options.candidates} candidates of {space.name} ({axes} axes), {machine}; medians in ms per candidate")
+    columns = ("candidates/s", "propose", "store", "else", "store + else", "infeasible")
+    print(f"{'sampler':<16}" + "".join(f"{name:>14}" for name in columns))
+    for name in options.samplers:
+        section = SearchSection(
+            trials=options.candidates,
+            sampler=SamplerSection(name=name, args=SAMPLERS[name]),
+            constraints={"latency_ms": options.limit_ms} if options.limit_ms else {},
+        )
+        with tempfile.TemporaryDirectory() as folder:
+            search, seconds = measure(space, section, Path(folder))
+        propose, store, rest = (statistics.median(column) for column in zip(*search.rows, strict=True))
+        ours = statistics.median(store + rest for _, store, rest in search.rows)
+        figures = (search.evaluated / seconds, propose, store, rest, ours)
+        print(f"{name:<16}" + "".join(f"{x:>14.1f}" for x in figures) + f"{len(search.infeasible):>14}", flush=True)
+
+
+if __name__ == "__main__":
+    main()
