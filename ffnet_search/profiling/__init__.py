@@ -1,0 +1,6 @@
+"""Latency on a device: `profile` builds a LatencyTable, `measure` times one network, `BACKENDS` lists the runtimes."""
+
+from ffnet_search.profiling.backend import BACKENDS
+from ffnet_search.profiling.build import Measurement, measure, profile
+
+__all__ = ["BACKENDS", "Measurement", "measure", "profile"]

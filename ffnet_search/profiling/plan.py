@@ -1,0 +1,150 @@
+"""What is measured for a latency table: which parts, which networks, in what order, against which anchor."""
+
+from __future__ import annotations
+
+import random
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import product
+from typing import Any
+
+from torch import nn
+
+from ffnet_search.architecture import Architecture, Input, Part, Stem
+from ffnet_search.errors import SweepError
+from ffnet_search.models.fuse import deployed, deployed_part
+from ffnet_search.profiling.predictor import choose
+from ffnet_search.search_space import SearchSpace
+from ffnet_search.sweep import LatencySection
+
+COPIES = 4  # of a part in a chain, so that the call and the copies in and out weigh little
+TOLERANCE = 0.05  # standard deviation that interpolation may have: sets how many parts are measured
+PASSES = 2  # over the networks, minutes apart and each compiled anew: halves of a fair noise floor
+GROUP = 10  # compiled and interleaved at a time
+GROUP_WEIGHTS_M = 64.0  # and at most so many million weights, so that memory stays small
+
+
+def anchor(input: Input) -> Architecture:
+    """The network whose time divides out drift: like those of interest in its mix of operators and its use of caches
+    (a small one that stays in L2 was tried: it did not slow down with the others, and made noise of its own)."""
+    return Architecture.uniform(
+        depths=(1, 1, 3, 1),
+        widths=(64, 128, 224, 320),
+        token_kernels=(7,) * 4,
+        channel_kernels=(3,) * 4,
+        expansions=(3,) * 4,
+        stem=Stem(32, 1 if input.resolution <= 64 else 4),
+        input=input,
+    )
+
+
+def parts_of(space: SearchSpace) -> list[Part]:
+    """Every part that an architecture of `space` can have, ordered by name."""
+    axes = space.axes()
+    first = {name: values[0] for name, values in axes.items()}
+    parts: set[Part] = set()
+
+    def add(stem: tuple[int, int], choices: Mapping[str, Any]) -> None:
+        """`choices` may name an axis without its block: all blocks of the stage then choose alike."""
+        spread = {name: choices[alike] for name in axes if (alike := _without_block(name)) in choices}
+        built = space.build(first | {"stem.width": stem[0], "stem.stride": stem[1]} | spread)
+        parts.update(built.parts)
+
+    for stem in product(space.stem.width, space.stem.stride):
+        for number, stage in enumerate(space.stages, 1):
+            here = f"stage{number}"
+            if number > 1:
+                for before, width in product(space.stages[number - 2].width, stage.width):
+                    add(stem, {f"stage{number - 1}.width": before, f"{here}.width": width})
+            for width, mixer, kernel in product(stage.width, stage.mixer, stage.token_kernel):
+                add(stem, {f"{here}.width": width, f"{here}.mixer": mixer, f"{here}.token_kernel": kernel})
+            for width, kernel, expansion in product(stage.width, stage.channel_kernel, stage.expansion):
+                add(stem, {f"{here}.width": width, f"{here}.channel_kernel": kernel, f"{here}.expansion": expansion})
+    return sorted(parts, key=lambda part: part.key)
+
+
+def _without_block(axis: str) -> str:
+    """`stage2.mixer` of `stage2.block1.mixer`."""
+    return re.sub(r"\.block[0-9]+\.", ".", axis)
+
+
+@dataclass(frozen=True)
+class Job:
+    """One thing to measure: a chain of copies of a part, or a network in one of the passes."""
+
+    id: str
+    subject: Part | Architecture
+    copies: int = 1
+
+    def build(self) -> nn.Module:
+        if isinstance(self.subject, Architecture):
+            return deployed(self.subject)
+        return nn.Sequential(*(deployed_part(self.subject) for _ in range(self.copies))).train(False)
+
+    def shape(self, batch: int) -> tuple[int, ...]:
+        if isinstance(self.subject, Architecture):
+            image = self.subject.input
+            return batch, image.channels, image.resolution, image.resolution
+        return batch, self.subject.in_width, self.subject.resolution, self.subject.resolution
+
+    @property
+    def weights_m(self) -> float:
+        if isinstance(self.subject, Architecture):
+            return self.subject.params_m
+        return self.copies * self.subject.params / 1e6
+
+
+def network_job(arch: Architecture, number: int) -> Job:
+    """A network in pass `number`."""
+    return Job(f"{arch.key} pass {number}", arch)
+
+
+def _chains(part: Part) -> bool:
+    return part.kind in ("token_mixer", "channel_mixer")
+
+
+class Plan:
+    """What is measured for a table: chosen parts, a few of them twice, and networks to fit and to check on."""
+
+    def __init__(self, space: SearchSpace, section: LatencySection, seed: int) -> None:
+        self.parts = parts_of(space)
+        self.chosen = choose(self.parts, TOLERANCE)
+        chained = [part for part in self.chosen if _chains(part)]
+        self.alone = chained[:: max(1, len(chained) // 16)]  # both alone and chained: they tell the overhead
+        self.networks = _draw(space, section.calibration + section.held_out, random.Random(seed))
+        enough = len(self.networks) >= section.calibration + section.held_out
+        self.fitted = section.calibration if enough else len(self.networks) // 3
+        self.chains = [Job(f"{COPIES} x {part.key}", part, COPIES) for part in chained]
+        self.singles = [Job(part.key, part) for part in self.chosen if not _chains(part)]
+        self.singles += [Job(part.key, part) for part in self.alone]
+        first, *later = ([network_job(arch, i) for arch in self.networks] for i in range(PASSES))
+        # Neighbours in time should not be neighbours in the table: a disturbed minute then spoils no family.
+        parts = random.Random(seed).sample(self.chains + self.singles, len(self.chains) + len(self.singles))
+        self.jobs = [*first, *parts, *(job for again in later for job in again)]
+
+
+def _draw(space: SearchSpace, count: int, rng: random.Random) -> list[Architecture]:
+    """Distinct networks: the smallest and the largest, then random ones (all there are, in a tiny space)."""
+    networks = dict.fromkeys((space.smallest, space.largest))
+    for _ in range(50 * count):
+        if len(networks) >= min(count, space.size):
+            break
+        networks[space.sample(rng)] = None
+    if len(networks) < 6:
+        raise SweepError(
+            f"search space {space.name}: must hold at least 6 networks for a latency table to be fitted and checked, "
+            f"but holds {space.size}; add choices to an axis"
+        )
+    return list(networks)
+
+
+def groups(jobs: Sequence[Job]) -> Iterator[list[Job]]:
+    group: list[Job] = []
+    for job in jobs:
+        if group and (len(group) == GROUP or sum(j.weights_m for j in group) + job.weights_m > GROUP_WEIGHTS_M):
+            yield group
+            group = []
+        group.append(job)
+    if group:
+        yield group

@@ -1,0 +1,163 @@
+"""From a few timed parts and networks to milliseconds of every part: interpolation, then calibration.
+
+A part's time is `NNLS on [1, elements, MACs, weights]` of its family (kind, mixer, kernel, stride), times a smooth
+correction: a Gaussian process over the logarithms of its sizes on the logarithm of measured / fitted (kriging). The
+same process says, before anything is measured, which parts are worth measuring: those that it knows least about.
+
+Whole networks then say what a part costs inside one, where weights come from further away than when it runs alone:
+
+    network_ms = intercept + slope * (sum of parts alone) + weight_slope * (sum of weights)
+
+Tried and worse: trees on the same features; one slope per kind of part (overfits at 20 networks); timing parts with
+evicted caches (a network's weights come from L3 or from memory, depending on the whole network).
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ffnet_search.architecture import Architecture, Part
+
+Vector = NDArray[np.float64]
+Family = tuple[str, str, int, int]
+
+LENGTH = 1.0  # of the correction's correlation, in octaves of a size
+SIGNAL = 0.15  # standard deviation of log(measured / fitted)
+NOISE = 0.04  # of one measurement
+
+
+def family(part: Part) -> Family:
+    """Parts of one family differ in sizes only."""
+    return part.kind, part.mixer, part.kernel, part.stride
+
+
+def by_family(parts: Iterable[Part]) -> dict[Family, list[Part]]:
+    groups: defaultdict[Family, list[Part]] = defaultdict(list)
+    for part in parts:
+        groups[family(part)].append(part)
+    return dict(groups)
+
+
+def basis(part: Part) -> Vector:
+    """[1, elements of its maps, MACs, weights], the last three in millions."""
+    out = -(-part.resolution // part.stride)
+    elements = part.in_width * part.resolution**2 + (part.hidden + part.out_width) * out**2
+    return np.array([1.0, elements / 1e6, part.macs / 1e6, part.params / 1e6])
+
+
+def sizes(part: Part) -> Vector:
+    """Coordinates of the correction, in octaves."""
+    return np.log2([part.resolution, part.in_width, part.out_width, max(part.hidden, 1)])
+
+
+def choose(parts: Sequence[Part], tolerance: float) -> list[Part]:
+    """Parts to measure, so that the correction's standard deviation is at most `tolerance` at all of `parts`.
+
+    Greedily the least known part of each family, which puts the corners of the family first.
+    """
+    chosen = []
+    for members in by_family(parts).values():
+        prior = _kernel(members, members)
+        covariance = prior.copy()
+        for _ in members:
+            index = int(np.argmax(np.diag(covariance)))
+            if covariance[index, index] <= tolerance**2 and len(members) > 1:
+                break
+            chosen.append(members[index])
+            column = covariance[:, index]  # condition on the new observation: a rank-one downdate
+            covariance = covariance - np.outer(column, column) / (covariance[index, index] + NOISE**2)
+    return chosen
+
+
+def interpolate(measured: Mapping[Part, float], parts: Iterable[Part]) -> dict[Part, float]:
+    """Milliseconds of all `parts` from those of some of each family. Measured ones are smoothed with the others."""
+    known = by_family(measured)
+    times: dict[Part, float] = {}
+    for name, members in by_family(parts).items():
+        seen = known[name]
+        fit = non_negative_fit(np.array([basis(part) for part in seen]), np.array([measured[part] for part in seen]))
+        fitted = np.array([basis(part) for part in seen]) @ fit
+        residual = np.log(np.array([measured[part] for part in seen]) / fitted)
+        gain = np.linalg.solve(_kernel(seen, seen) + NOISE**2 * np.eye(len(seen)), residual)
+        correction = np.exp(_kernel(members, seen) @ gain)
+        times |= zip(members, np.array([basis(part) for part in members]) @ fit * correction, strict=True)
+    return {part: float(ms) for part, ms in times.items()}
+
+
+def _kernel(a: Sequence[Part], b: Sequence[Part]) -> Vector:
+    left, right = np.array([sizes(part) for part in a]), np.array([sizes(part) for part in b])
+    distance = ((left[:, None] - right[None]) ** 2).sum(-1)
+    return SIGNAL**2 * np.exp(-distance / (2 * LENGTH**2))
+
+
+def non_negative_fit(x: Vector, y: Vector) -> Vector:
+    """Coefficients >= 0 that minimise the relative residual `(x @ c - y) / y`, y > 0.
+
+    Exact, by trying every subset of columns: there are four at most.
+    """
+    scale = np.where(np.abs(x).max(0) > 0, np.abs(x).max(0), 1.0)
+    rows, ones = x / scale / y[:, None], np.ones(len(y))
+    best, least = np.zeros(x.shape[1]), np.inf
+    for count in range(1, x.shape[1] + 1):
+        for columns in combinations(range(x.shape[1]), count):
+            found = np.linalg.lstsq(rows[:, columns], ones, rcond=None)[0]
+            error = float(((rows[:, columns] @ found - ones) ** 2).sum())
+            if (found >= 0).all() and error < least - 1e-12:
+                best, least = np.zeros(x.shape[1]), error
+                best[list(columns)] = found
+    return best / scale
+
+
+@dataclass(frozen=True)
+class Overhead:
+    """Milliseconds that a part alone takes beyond its share of a network: the call, the copies in and out."""
+
+    constant_ms: float
+    per_million_elements_ms: float
+
+    def __call__(self, part: Part) -> float:
+        return self.constant_ms + self.per_million_elements_ms * _ends(part)
+
+    @classmethod
+    def fit(cls, alone: Mapping[Part, float], chained: Mapping[Part, float], copies: int) -> Overhead:
+        """From the same parts once and in chains of `copies`: T(n) = overhead + n t."""
+        parts = list(alone)
+        total = np.array(
+            [max((copies * alone[part] - chained[part]) / (copies - 1), 1e-3 * alone[part]) for part in parts]
+        )
+        # Errors are those of the times, not of their small difference: weigh by the time.
+        weight = np.array([chained[part] for part in parts])
+        x = np.array([[1.0, _ends(part)] for part in parts])
+        found = non_negative_fit(x / (total / weight)[:, None] * (total / weight)[:, None], total)
+        return cls(float(found[0]), float(found[1]))
+
+
+def _ends(part: Part) -> float:
+    out = -(-part.resolution // part.stride)
+    return (part.in_width * part.resolution**2 + part.out_width * out**2) / 1e6
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """What whole networks say about a sum of parts. All coefficients are >= 0."""
+
+    intercept_ms: float
+    slope: float
+    per_million_weights_ms: float
+
+    def part_ms(self, part: Part, alone_ms: float) -> float:
+        return self.slope * alone_ms + self.per_million_weights_ms * part.params / 1e6
+
+    @classmethod
+    def fit(
+        cls, networks: Sequence[Architecture], measured_ms: Sequence[float], alone_ms: Callable[[Part], float]
+    ) -> Calibration:
+        x = np.array([[1.0, sum(map(alone_ms, arch.parts)), arch.params_m] for arch in networks])
+        found = non_negative_fit(x, np.asarray(measured_ms, float))
+        return cls(*map(float, found))

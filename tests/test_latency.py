@@ -1,0 +1,152 @@
+"""A latency table as a value: what it predicts, what it says of its own error, and how it is kept."""
+
+from __future__ import annotations
+
+import json
+import math
+import random
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy.stats import kendalltau
+
+from ffnet_search.architecture import Architecture
+from ffnet_search.errors import SweepError
+from ffnet_search.latency import Check, Entry, LatencyTable, Setting, TableError, kendall_tau
+from ffnet_search.search_space import SearchSpace
+
+SPACE = SearchSpace.from_yaml(Path(__file__).parents[1] / "search_spaces" / "ffnet_digits.yaml")
+
+
+def archs(count: int, seed: int = 0) -> list[Architecture]:
+    rng = random.Random(seed)
+    return [SPACE.sample(rng) for _ in range(count)]
+
+
+def table_of(networks: list[Architecture]) -> LatencyTable:
+    """A table whose milliseconds are the parts' MACs: any other additive cost would do."""
+    check = Check(architecture=networks[0], predicted_ms=1.1, measured_ms=1, halves_ms=(0.9, 1.1), spread=0.02)
+    setting = Setting(
+        device="a test", backend="onnxruntime", settings={"provider": "cpu"}, threads=1, batch_size=2, dtype="float32",
+        versions={"torch": "2"}, date="2026-01-01T00:00:00+00:00", clock="process CPU time", rounds=5, contention=1.0,
+        anchor_ms=0.3, build_seconds=1,
+    )  # fmt: skip
+    return LatencyTable(
+        setting=setting,
+        error=TableError.of([1.1], [1], [(0.9, 1.1)]),
+        intercept_ms=0.25,
+        entries={p.key: Entry(ms=p.macs / 1e6, raw_ms=p.macs / 1e6) for arch in networks for p in arch.parts},
+        calibration=(),
+        held_out=(check,),
+    )
+
+
+@pytest.fixture(scope="module")
+def table() -> LatencyTable:
+    return table_of([*archs(300), SPACE.smallest, SPACE.largest])
+
+
+def test_prediction_is_the_intercept_and_the_sum_of_parts(table: LatencyTable) -> None:
+    for arch in archs(20):
+        assert table.predict_ms(arch) == pytest.approx(0.25 + sum(map(table.part_ms, arch.parts)))
+        assert table.predict_ms(arch) == pytest.approx(0.25 + arch.macs_m)
+        assert table.raw_ms(arch) == pytest.approx(arch.macs_m)
+
+
+def test_a_batch_is_predicted_as_one_by_one(table: LatencyTable) -> None:
+    networks = archs(50)
+    assert table.predict_batch(networks) == [table.predict_ms(arch) for arch in networks]
+
+
+def test_another_block_never_makes_a_network_faster(table: LatencyTable) -> None:
+    for arch in archs(20):
+        stage = arch.stages[-1]
+        deeper = replace(arch, stages=(*arch.stages[:-1], replace(stage, blocks=stage.blocks * 2)))
+        assert table.predict_ms(deeper) > table.predict_ms(arch)
+
+
+def test_a_foreign_part_is_refused_by_name(table: LatencyTable) -> None:
+    with pytest.raises(SweepError, match=r"onnxruntime-t1-b2: has no entry for 'stem 3x256x256.*profile that space"):
+        table.predict_ms(Architecture.preset("ffnet_1"))
+
+
+def test_a_saved_table_is_the_same_table(table: LatencyTable, tmp_path: Path) -> None:
+    path = tmp_path / "latency" / f"{table.name}.json"
+    table.save(path)
+    again = LatencyTable.load(path)
+    assert again == table
+    assert again.predict_batch(archs(9)) == table.predict_batch(archs(9))
+    assert again.held_out[0].architecture.key == table.held_out[0].architecture.key
+    assert [file.name for file in path.parent.iterdir()] == ["onnxruntime-t1-b2.json"], "no scratch file is left"
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (None, "no such latency table"),
+        ("", "must be a latency table"),
+        ("{", "must be a latency table"),
+        ("[1, 2]", "must be a latency table"),
+        ('{"accuracy": 1}', "must be a latency table"),
+        ({"version": 0}, "version is not valid"),
+        ({"format": "a table of logarithms"}, "format is not valid"),
+        ({"intercept_ms": -1}, "intercept_ms is not valid"),
+        ({"entries": {"stem": {"ms": "quick", "raw_ms": 1}}}, r"entries.stem.ms is not valid"),
+        ({"entries": {"stem": {"ms": -1, "raw_ms": 1}}}, r"entries.stem.ms is not valid"),
+        ({"held_out": []}, "held_out is not valid"),
+        ({"colour": "red"}, "colour is not valid"),
+        (b"\xff\xfe\x00", "must be a latency table"),
+    ],
+)
+def test_what_is_not_a_table_is_one_sentence_that_names_the_file(
+    content: object, words: str, table: LatencyTable, tmp_path: Path
+) -> None:
+    path = tmp_path / "table.json"
+    if isinstance(content, dict):
+        content = json.dumps(json.loads(table.model_dump_json()) | content)
+    if content is not None:
+        path.write_bytes(content if isinstance(content, bytes) else str(content).encode())
+    with pytest.raises(SweepError, match=words) as caught:
+        LatencyTable.load(path)
+    assert str(path) in str(caught.value) and "profile" in str(caught.value)
+
+
+def test_a_table_that_cannot_be_written_leaves_the_old_one(table: LatencyTable, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("not a folder")
+    with pytest.raises(SweepError, match="cannot be written"):
+        table.save(tmp_path / "file" / "table.json")
+    assert (tmp_path / "file").read_text() == "not a folder"
+
+
+def test_error_of_exact_predictions_is_zero() -> None:
+    error = TableError.of([1, 2, 3], [1, 2, 3], [(1, 1), (2, 2), (3, 3)])
+    assert (error.mean, error.max, error.within_10, error.kendall, error.noise_floor) == (0, 0, 1, 1, 0)
+
+
+def test_error_is_relative_to_what_was_measured() -> None:
+    error = TableError.of([1.2, 1.9, 4.0], [1.0, 2.0, 4.0], [(1.0, 1.25), (2.0, 2.0), (4.0, 4.0)])
+    assert error.networks == 3
+    assert error.mean == pytest.approx((0.2 + 0.05) / 3)
+    assert error.max == pytest.approx(0.2)
+    assert error.within_10 == pytest.approx(2 / 3)
+    assert error.noise_floor == pytest.approx(0.2 / 3)
+
+
+def test_worst_comes_first(table: LatencyTable) -> None:
+    near, far = (table.held_out[0].model_copy(update={"predicted_ms": ms}) for ms in (1.05, 0.5))
+    assert table.model_copy(update={"held_out": (near, far)}).worst == (far, near)
+
+
+@pytest.mark.parametrize("levels", [3, 10, 10**6])  # few levels: many ties
+def test_kendall_agrees_with_scipy(levels: int) -> None:
+    rng = np.random.default_rng(levels)
+    for _ in range(20):
+        a, b = rng.integers(0, levels, (2, 17))
+        expected = kendalltau(a, b).statistic
+        assert math.isnan(expected) or kendall_tau(a, b) == pytest.approx(expected)
+
+
+def test_kendall_of_a_constant_is_zero() -> None:
+    assert kendall_tau([1, 1, 1], [1, 2, 3]) == 0
