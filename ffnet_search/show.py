@@ -167,9 +167,9 @@ def print_paths(files: RunFiles) -> None:
         files.supernet: "the supernet's weights",
         files.latency: "latency tables",
     }
-    for path, words in told.items():
-        if path.exists():
-            _print(f"{path}  {words}")
+    there = {str(path): words for path, words in told.items() if path.exists()}
+    for name, words in there.items():
+        _print(f"{name:<{max(map(len, there))}}  {words}")
 
 
 def _choices(values: Sequence[object]) -> str:
