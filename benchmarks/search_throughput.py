@@ -33,10 +33,6 @@ SAMPLERS: dict[str, dict[str, Any]] = {
     "NSGAIISampler": {"population_size": 20},
     "RandomSampler": {},
 }
-    "TPESampler": {"multivariate": True},
-    "NSGAIISampler": {"population_size": 20},
-    "RandomSampler": {},
-}
 
 
 class MacsAsLatency:

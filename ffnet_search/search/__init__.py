@@ -7,6 +7,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+from ffnet_search.errors import SweepError
 from ffnet_search.latency import LatencyTable
 from ffnet_search.pareto import Candidate
 from ffnet_search.reachable import CheapMetrics, check_budget
@@ -31,9 +32,6 @@ def run_search(sweep: Sweep) -> list[Candidate]:
     """
     table = LatencyTable.load(sweep.latency_path)
     check_budget(sweep, table)
-    content = hashlib.sha256(sweep.digest("search").encode())
-    for path in (sweep.latency_path, sweep.files.supernet):
-        content.update(path.read_bytes())
     return search(
         sweep.search_space,
         partial(_evaluator, sweep),
@@ -42,7 +40,7 @@ def run_search(sweep: Sweep) -> list[Candidate]:
         sweep.files.study,
         sweep.files.candidates,
         seed=sweep.seed,
-        digest=content.hexdigest()[:16],
+        digest=_digest(sweep),
     )
 
 
@@ -70,6 +68,17 @@ def search(
         finally:
             write_candidates(candidates, state.trials)
     return list(state.candidates.values())
+
+
+def _digest(sweep: Sweep) -> str:
+    """Of all that a candidate's metrics depend on: the settings, and the table and weights that were made from them."""
+    content = hashlib.sha256(sweep.digest("search").encode())
+    for path in (sweep.latency_path, sweep.files.supernet):
+        try:
+            content.update(path.read_bytes())
+        except OSError as error:
+            raise SweepError(f"{path}: the search needs it, but it cannot be read: {error.strerror}") from None
+    return content.hexdigest()[:16]
 
 
 def _evaluator(sweep: Sweep) -> Evaluate:
