@@ -52,6 +52,8 @@ FLOORS = {  # in reading order; a package stands for its __init__, below its mod
     "profiling.ort": 4,
     "profiling.ov": 4,
     "profiling.predictor": 4,
+    "profiling.journal": 4,
+    "profiling.plan": 4,
     "profiling.build": 4,
     "profiling": 4,
     "train": 5,

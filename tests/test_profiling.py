@@ -1,0 +1,428 @@
+"""Profiling: one contract for all backends, the timing protocol, interpolation, and the table that comes out."""
+
+from __future__ import annotations
+
+import gc
+import json
+import random
+import time
+import weakref
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from ffnet_search.architecture import Architecture, Input, Part
+from ffnet_search.errors import SweepError
+from ffnet_search.latency import LatencyTable
+from ffnet_search.models.fuse import deployed, deployed_part
+from ffnet_search.profiling import BACKENDS, build, measure, profile, protocol
+from ffnet_search.profiling.backend import make_backend
+from ffnet_search.profiling.build import _torch_aside
+from ffnet_search.profiling.journal import Journal
+from ffnet_search.profiling.plan import Plan, anchor, groups, parts_of
+from ffnet_search.profiling.predictor import Calibration, Overhead, by_family, choose, interpolate, non_negative_fit
+from ffnet_search.profiling.protocol import CPU_CLOCK, WALL_CLOCK, Rounds, Stopwatch, contention
+from ffnet_search.search_space import SearchSpace
+from ffnet_search.sweep import LatencySection
+
+SPACES = {path.stem: path for path in sorted((Path(__file__).parents[1] / "search_spaces").glob("*.yaml"))}
+DIGITS = SearchSpace.from_yaml(SPACES["ffnet_digits"])
+TINY = SearchSpace.model_validate(
+    {
+        "input": {"channels": 1, "resolution": 8, "classes": 10},
+        "stem": {"width": 16, "stride": 2},
+        "stages": [{"depth": [1, 2], "width": [16, 32, 48], "token_kernel": [3, 5], "expansion": [2, 3]}],
+    }
+)
+QUICK = LatencySection(rounds=3, calibration=4, held_out=20)
+
+
+@pytest.fixture(params=BACKENDS)
+def backend(request: pytest.FixtureRequest) -> str:
+    name = str(request.param)
+    for package in BACKENDS[name].packages:
+        pytest.importorskip(package, reason=f"{package} is not installed")
+    return name
+
+
+# ---- the contract of backends ----
+
+
+@pytest.mark.parametrize("batch", [1, 4])
+def test_a_backend_runs_any_network_at_any_batch(backend: str, batch: int) -> None:
+    section = LatencySection(backend=backend, batch_size=batch)
+    run = make_backend(section).load(deployed(DIGITS.largest), (batch, 1, 8, 8), 1)
+    run()
+    run()
+
+
+@pytest.mark.parametrize("kind", ["stem", "merging", "token_mixer", "channel_mixer", "head"])
+def test_a_backend_runs_each_kind_of_part(backend: str, kind: str) -> None:
+    target = make_backend(LatencySection(backend=backend))
+    for part in {part.mixer: part for part in parts_of(DIGITS) if part.kind == kind}.values():
+        target.load(deployed_part(part), (1, part.in_width, part.resolution, part.resolution), 1)()
+
+
+def test_a_backend_spends_its_time_in_the_call(backend: str) -> None:
+    """Work that is only queued would look fast, and a larger network would cost the same."""
+    target = make_backend(LatencySection(backend=backend))
+    small, large = (target.load(deployed(arch), (1, 1, 8, 8), 1) for arch in (DIGITS.smallest, DIGITS.largest))
+    watch = Stopwatch(small, CPU_CLOCK)
+    [same, larger] = watch.interleave([small, large], 5)
+    assert larger.median > 1.3 * same.median
+
+
+def test_a_backend_says_what_it_is_as_json(backend: str) -> None:
+    target = make_backend(LatencySection(backend=backend))
+    assert target.device.strip()
+    assert json.loads(json.dumps(target.settings())) == target.settings()
+    assert target.in_process
+
+
+def test_a_backend_keeps_to_one_thread(backend: str) -> None:
+    arch = Architecture.preset("ffnet_1", resolution=128, classes=10)
+    run = make_backend(LatencySection(backend=backend)).load(deployed(arch), (1, 3, 128, 128), 1)
+    run()
+    wall, cpu = time.perf_counter(), time.process_time()
+    for _ in range(5):
+        run()
+    wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
+    assert cpu < 1.2 * wall
+
+
+def test_a_backend_leaves_the_callers_threads_and_random_numbers_alone(backend: str) -> None:
+    net = deployed(TINY.smallest)
+    torch.manual_seed(3)
+    expected, threads = torch.rand(1), torch.get_num_threads()
+    torch.manual_seed(3)
+    measure(net, TINY.smallest.input, QUICK.model_copy(update={"backend": backend}))
+    assert torch.rand(1) == expected and torch.get_num_threads() == threads
+
+
+def test_a_backend_releases_what_it_holds(backend: str) -> None:
+    net = deployed(DIGITS.smallest)
+    alive = weakref.ref(net)
+    run = make_backend(LatencySection(backend=backend)).load(net, (1, 1, 8, 8), 1)
+    run()
+    del run, net
+    gc.collect()
+    assert alive() is None
+
+
+def test_a_backend_refuses_arguments_that_it_does_not_know(backend: str) -> None:
+    with pytest.raises(SweepError, match=r"latency\.args: colour is not a known key"):
+        make_backend(LatencySection(backend=backend, args={"colour": "red"}))
+
+
+def test_an_unknown_backend_is_refused_with_the_nearest() -> None:
+    with pytest.raises(SweepError, match=r"latency\.backend 'onnxrutime' .* did you mean 'onnxruntime'"):
+        make_backend(LatencySection(backend="onnxrutime"))
+
+
+def test_a_backend_that_is_not_installed_is_refused_with_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    missing = build.BACKENDS["torch"].__class__("nowhere:Nothing", ("no_such_runtime",), "pip install no-such-runtime")
+    monkeypatch.setitem(BACKENDS, "absent", missing)
+    with pytest.raises(SweepError, match=r"needs no_such_runtime, .* run: pip install no-such-runtime"):
+        make_backend(LatencySection(backend="absent"))
+
+
+@pytest.mark.parametrize(
+    ("name", "args", "words"),
+    [
+        ("onnxruntime", {"provider": "tensorrt"}, "TensorrtExecutionProvider"),
+        ("onnxruntime", {"optimization": "most"}, r"latency\.args: optimization must be"),
+        ("torch", {"mode": "cuda_graph"}, "cuda_graph.* needs device_type 'cuda'"),
+        ("torch", {"channels_last": "perhaps"}, r"latency\.args: channels_last must"),
+    ],
+)
+def test_arguments_that_cannot_work_here_are_one_sentence(name: str, args: dict[str, object], words: str) -> None:
+    with pytest.raises(SweepError, match=words):
+        make_backend(LatencySection(backend=name, args=args))
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="a CUDA device is there")
+def test_cuda_is_refused_where_there_is_none() -> None:
+    with pytest.raises(SweepError, match="needs a CUDA device"):
+        make_backend(LatencySection(backend="torch", args={"device_type": "cuda"}))
+
+
+# ---- the protocol ----
+
+
+def spin(milliseconds: float) -> None:
+    end = time.process_time() + milliseconds / 1e3
+    while time.process_time() < end:
+        pass
+
+
+@pytest.mark.parametrize("clock", [CPU_CLOCK, WALL_CLOCK])
+def test_times_are_in_units_of_the_anchor(clock: protocol.Clock) -> None:
+    watch = Stopwatch(lambda: spin(1.0), clock)
+    [one, three] = watch.interleave([lambda: spin(1.0), lambda: spin(3.0)], rounds=5)
+    assert three.median / one.median == pytest.approx(3, rel=0.15)
+    assert one.median == pytest.approx(1, rel=0.15)
+    assert len(one.ratios) == len(three.ratios) == 5
+
+
+def test_the_cpu_clock_does_not_count_what_others_do_meanwhile() -> None:
+    def waiting() -> None:
+        spin(1.0)
+        time.sleep(0.002)
+
+    [busy] = Stopwatch(lambda: spin(1.0), CPU_CLOCK).interleave([waiting], rounds=3)
+    assert busy.median == pytest.approx(1, rel=0.2)
+
+
+def test_the_anchor_divides_out_drift() -> None:
+    """A machine that gets slower by half in every round: times triple, ratios stay."""
+    speed = [1.0]
+
+    def drifting() -> None:
+        speed[0] *= 1.01
+        spin(1.0 * speed[0])
+
+    watch = Stopwatch(drifting, CPU_CLOCK)
+    [taken] = watch.interleave([drifting], rounds=6)
+    assert watch.anchor_s[-1] > 1.5 * watch.anchor_s[0]
+    assert taken.median == pytest.approx(1, rel=0.15) and taken.spread < 0.15
+
+
+def test_one_disturbed_round_moves_neither_median_nor_spread() -> None:
+    quiet, disturbed = Rounds((1.0, 1.02, 0.98, 1.01, 0.99)), Rounds((1.0, 1.02, 0.98, 1.01, 9.0))
+    assert disturbed.median == pytest.approx(quiet.median, rel=0.02)
+    assert disturbed.spread < 0.05
+
+
+def test_contention_sees_more_threads_than_cores() -> None:
+    import os
+
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    assert contention(3 * cores, seconds=0.15) > 1.5
+
+
+def test_shared_cores_are_refused_only_by_the_wall_clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(build, "contention", lambda threads: 1.7)
+    net, image = deployed(TINY.smallest), TINY.smallest.input
+    with pytest.raises(SweepError, match=r"wall / CPU time is 1\.7.*latency\.threads: 1.*latency\.noisy: true"):
+        measure(net, image, LatencySection(threads=2, rounds=3))
+    assert measure(net, image, LatencySection(threads=2, rounds=3, noisy=True)).contention == 1.7
+    assert measure(net, image, LatencySection(threads=1, rounds=3)).ms > 0
+
+
+# ---- what is measured ----
+
+
+@pytest.mark.parametrize("name", SPACES)
+def test_all_parts_of_a_space_are_known(name: str) -> None:
+    space, rng = SearchSpace.from_yaml(SPACES[name]), random.Random(0)
+    known = set(parts_of(space))
+    networks = [space.smallest, space.largest, *space.presets.values(), *(space.sample(rng) for _ in range(300))]
+    assert {part for arch in networks for part in arch.parts} <= known
+
+
+@pytest.mark.parametrize("name", SPACES)
+def test_every_known_part_has_a_measured_one_of_its_family(name: str) -> None:
+    parts = parts_of(SearchSpace.from_yaml(SPACES[name]))
+    chosen = choose(parts, tolerance=0.05)
+    assert len(set(chosen)) == len(chosen) and set(chosen) <= set(parts)
+    assert by_family(chosen).keys() == by_family(parts).keys()
+
+
+def test_less_tolerance_measures_more() -> None:
+    parts = parts_of(SearchSpace.from_yaml(SPACES["ffnet_cifar"]))
+    counts = [len(choose(parts, tolerance)) for tolerance in (0.15, 0.08, 0.05)]
+    assert counts == sorted(counts) and counts[0] < counts[-1] < len(parts) / 2
+
+
+def test_networks_to_fit_and_to_check_on_are_apart() -> None:
+    plan = Plan(DIGITS, QUICK, seed=1)
+    assert len(set(plan.networks)) == len(plan.networks) == QUICK.calibration + QUICK.held_out
+    assert DIGITS.smallest in plan.networks[: plan.fitted] and DIGITS.largest in plan.networks[: plan.fitted]
+    assert all(arch in DIGITS for arch in plan.networks)
+
+
+def test_a_plan_depends_on_its_seed_alone() -> None:
+    assert [job.id for job in Plan(DIGITS, QUICK, 1).jobs] == [job.id for job in Plan(DIGITS, QUICK, 1).jobs]
+    assert Plan(DIGITS, QUICK, 1).networks != Plan(DIGITS, QUICK, 2).networks
+
+
+def test_groups_are_small_in_number_and_in_memory() -> None:
+    plan = Plan(SearchSpace.from_yaml(SPACES["ffnet_imagenet"]), QUICK, seed=0)
+    found = list(groups(plan.jobs))
+    assert [job for group in found for job in group] == plan.jobs
+    assert all(len(group) <= 10 for group in found)
+    assert all(len(group) == 1 or sum(job.weights_m for job in group) <= 64 for group in found)
+
+
+def test_a_space_too_small_to_check_a_table_on_is_refused(tmp_path: Path) -> None:
+    one = SearchSpace.model_validate({"input": {"resolution": 8, "classes": 2}, "stages": [{"depth": 1, "width": 16}]})
+    with pytest.raises(SweepError, match="at least 6 networks .* but holds 1"):
+        profile(one, QUICK, tmp_path / "table.json")
+
+
+# ---- interpolation and calibration ----
+
+
+def cost(part: Part) -> float:
+    """A machine that is not linear in anything: utilisation grows with the width."""
+    return 0.002 + part.macs / 1e8 * (1 + 8 / part.out_width) + part.params / 1e8
+
+
+@pytest.mark.parametrize("name", SPACES)
+def test_parts_that_were_not_measured_are_near(name: str) -> None:
+    parts = parts_of(SearchSpace.from_yaml(SPACES[name]))
+    chosen = choose(parts, tolerance=0.05)
+    found = interpolate({part: cost(part) for part in chosen}, parts)
+    errors = [abs(found[part] / cost(part) - 1) for part in parts]
+    assert np.mean(errors) < 0.02 and max(errors) < 0.15
+    assert found.keys() == set(parts) and min(found.values()) > 0
+
+
+def test_noise_of_one_part_is_shared_with_its_neighbours() -> None:
+    parts = parts_of(SearchSpace.from_yaml(SPACES["ffnet_cifar"]))
+    rng = np.random.default_rng(0)
+    noisy = {part: cost(part) * float(np.exp(rng.normal(0, 0.08))) for part in parts}
+    found = interpolate(noisy, parts)
+    before, after = (np.mean([abs(times[part] / cost(part) - 1) for part in parts]) for times in (noisy, found))
+    assert after < 0.7 * before
+
+
+def test_a_fit_is_exact_where_it_can_be_and_never_negative() -> None:
+    rng = np.random.default_rng(0)
+    x = rng.uniform(0.1, 1, (30, 4))
+    truth = np.array([0.5, 0.0, 2.0, 1.0])
+    assert non_negative_fit(x, x @ truth) == pytest.approx(truth, abs=1e-9)
+    falling = 2 - x[:, 0]
+    assert (non_negative_fit(x[:, :1], falling) >= 0).all()
+
+
+def test_a_fit_is_the_best_of_all_that_are_not_negative() -> None:
+    from scipy.optimize import nnls
+
+    rng = np.random.default_rng(1)
+    for _ in range(20):
+        x, y = rng.normal(0, 1, (12, 4)), rng.uniform(0.5, 2, 12)
+        assert non_negative_fit(x, y) == pytest.approx(nnls(x / y[:, None], np.ones(12))[0], abs=1e-6)
+
+
+def test_the_overhead_of_a_call_is_found_and_taken_off() -> None:
+    parts = [part for part in parts_of(DIGITS) if part.kind == "channel_mixer"]
+    overhead = Overhead(0.01, 0.5)
+    alone = {part: cost(part) + overhead(part) for part in parts}
+    chained = {part: 4 * cost(part) + overhead(part) for part in parts}
+    found = Overhead.fit(alone, chained, copies=4)
+    assert all(found(part) == pytest.approx(overhead(part), rel=0.02) for part in parts)
+
+
+def test_calibration_finds_what_a_network_adds_to_its_parts() -> None:
+    rng = random.Random(0)
+    networks = [DIGITS.sample(rng) for _ in range(12)]
+    truth = Calibration(0.03, 1.2, 0.4)
+    times = [0.03 + sum(truth.part_ms(part, cost(part)) for part in arch.parts) for arch in networks]
+    found = Calibration.fit(networks, times, cost)
+    held_out = [DIGITS.sample(rng) for _ in range(12)]
+    for arch in held_out:
+        predicted = found.intercept_ms + sum(found.part_ms(part, cost(part)) for part in arch.parts)
+        assert predicted == pytest.approx(0.03 + sum(truth.part_ms(p, cost(p)) for p in arch.parts), rel=1e-6)
+
+
+# ---- the table ----
+
+
+@pytest.fixture(scope="module")
+def table(tmp_path_factory: pytest.TempPathFactory) -> LatencyTable:
+    return profile(TINY, QUICK, tmp_path_factory.mktemp("latency") / "table.json", seed=0)
+
+
+def test_a_table_knows_every_network_of_its_space(table: LatencyTable) -> None:
+    rng = random.Random(9)
+    for _ in range(50):
+        assert table.predict_ms(TINY.sample(rng)) > 0
+    assert any(entry.measured for entry in table.entries.values())
+
+
+def test_a_table_ranks_and_is_not_far_off(table: LatencyTable) -> None:
+    """Loose limits: this machine may be busy. The figures to hold are those of benchmarks/latency_error.py."""
+    assert table.error.mean < 0.25
+    assert table.predict_ms(TINY.largest) > 1.2 * table.predict_ms(TINY.smallest)
+
+
+def test_a_table_says_how_it_was_made(table: LatencyTable) -> None:
+    at = table.setting
+    assert (at.backend, at.threads, at.batch_size, at.dtype, at.rounds) == ("onnxruntime", 1, 1, "float32", 3)
+    assert at.settings["optimization"] == "all" and at.clock == "process CPU time"
+    assert {"torch", "onnxruntime"} <= at.versions.keys()
+    assert at.build_seconds > 0 and at.anchor_ms > 0 and at.contention > 0.9
+
+
+def test_the_error_is_that_of_the_held_out_networks(table: LatencyTable) -> None:
+    fitted = {check.architecture for check in table.calibration}
+    assert not fitted & {check.architecture for check in table.held_out}
+    assert table.error.networks == len(table.held_out)
+    assert table.error.mean == pytest.approx(np.mean([abs(check.error) for check in table.held_out]))
+    for check in table.held_out:
+        assert check.predicted_ms == pytest.approx(table.predict_ms(check.architecture))
+
+
+def test_a_network_measured_alone_is_comparable_with_the_table(table: LatencyTable) -> None:
+    arch = TINY.largest
+    alone = measure(deployed(arch), arch.input, QUICK, table=table)
+    assert alone.ms == pytest.approx(table.predict_ms(arch), rel=0.4)
+
+
+class Killed(BaseException):
+    """As the keyboard would."""
+
+
+def test_an_interrupted_profile_loses_only_what_was_in_flight(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, taken = tmp_path / "table.json", []
+    interleave = Stopwatch.interleave
+
+    def counted(self: Stopwatch, *args: object) -> list[Rounds]:
+        taken.append(len(args[0]))  # type: ignore[arg-type]
+        if len(taken) == 4:
+            raise Killed
+        return interleave(self, *args)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Stopwatch, "interleave", counted)
+    with pytest.raises(Killed):
+        profile(TINY, QUICK, path)
+    journal = path.with_name("table.json.journal")
+    assert journal.exists() and not path.exists()
+    with journal.open("a") as file:
+        file.write('{"ratios": {"cut o')  # as a kill in the middle of a line leaves it
+    before = sum(taken[:3])
+    del taken[:]
+    taken += [0] * 4
+    table = profile(TINY, QUICK, path)
+    assert before + sum(taken) == len(Plan(TINY, QUICK, 0).jobs), "each measurement was made once"
+    assert path.exists() and not journal.exists()
+    assert LatencyTable.load(path) == table
+
+
+@pytest.mark.parametrize("spoilt", ['{"digest": "another"}\n', "\n", "[]\n", "\udcff"])
+def test_a_journal_of_other_settings_is_begun_anew(spoilt: str, tmp_path: Path) -> None:
+    path = tmp_path / "journal"
+    Journal(path, "digest").add({"a": (1.0, 2.0, 3.0)}, [0.1], 1.0, 5.0)
+    assert Journal(path, "digest").rounds("a").median == 2
+    lines = path.read_text().splitlines(keepends=True)
+    path.write_text("".join([spoilt, *lines[1:]]), errors="surrogateescape")
+    assert not Journal(path, "digest").ratios
+
+
+def test_the_anchor_fits_every_input() -> None:
+    for image in (Input(1, 8, 10), Input(3, 32, 10), Input(3, 256, 1000)):
+        assert anchor(image).input == image
+
+
+def test_torch_is_put_aside_and_handed_back() -> None:
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        with _torch_aside():
+            assert torch.get_num_threads() == 1
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
