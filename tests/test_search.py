@@ -351,6 +351,15 @@ def test_every_known_sampler_searches(tmp_path: Path, name: str, objectives: lis
     assert len(Run(tmp_path).search(trials=16, **section)) == 16
 
 
+def test_a_genetic_sampler_breeds_from_what_the_walk_found(tmp_path: Path) -> None:
+    run = Run(tmp_path, space=CIFAR)
+    sampler = {"name": "NSGAIISampler", "args": {"population_size": 6}}
+    run.search(trials=30, proposals=20, constraints={"latency_ms": 0.13}, sampler=sampler)
+    origins = Counter(trial.user_attrs["origin"] for trial in run.trials(TrialState.COMPLETE))
+    assert origins["walk"] >= 3  # random proposals are all beyond this limit
+    assert origins["sampler"] >= 15
+
+
 @pytest.mark.parametrize(
     ("name", "args", "message"),
     [

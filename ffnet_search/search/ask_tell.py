@@ -21,7 +21,7 @@ from ffnet_search.architecture import Architecture
 from ffnet_search.errors import SweepError
 from ffnet_search.pareto import Candidate, pareto_front
 from ffnet_search.reachable import CheapMetrics, smallest_reachable, within_limits
-from ffnet_search.search.sampler import make_sampler
+from ffnet_search.search.sampler import adopt, make_sampler
 from ffnet_search.search.study import architecture_of, candidate_of, distributions, params_of
 from ffnet_search.search.writer import TrialWriter
 from ffnet_search.search_space import SearchSpace
@@ -148,6 +148,8 @@ class Search:
             if arch is not None:
                 self.study.enqueue_trial(params_of(self.space, arch))
             trial = self.study.ask(self._axes)
+            if arch is not None:
+                adopt(self.study, trial)
         proposed = architecture_of(self.space, trial.params)
         key = proposed.key
         if key in self._in_flight:

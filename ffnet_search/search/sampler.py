@@ -8,7 +8,8 @@ import warnings
 
 import optuna
 from optuna.distributions import CategoricalDistribution
-from optuna.samplers import BaseSampler
+from optuna.samplers import BaseGASampler, BaseSampler
+from optuna.trial import Trial
 
 from ffnet_search.errors import SweepError, did_you_mean
 from ffnet_search.sweep import SamplerSection
@@ -54,6 +55,13 @@ def make_sampler(section: SamplerSection, seed: int, finished: int, objectives: 
                 f"{where}, which are {dict(section.args)}, are refused by Optuna for {objectives} objective(s): "
                 f"{' '.join(str(error).split())}"
             ) from None
+
+
+def adopt(study: optuna.Study, trial: Trial) -> None:
+    """Makes an enqueued trial one of the population, where there is one: Optuna leaves them out, and then a genetic
+    sampler whose own proposals are all infeasible never gets beyond random ones."""
+    if isinstance(study.sampler, BaseGASampler):
+        study.sampler.get_trial_generation(study, study.get_trials(deepcopy=False)[trial.number])
 
 
 def _try_out(sampler: BaseSampler, objectives: int) -> None:
