@@ -85,8 +85,8 @@ class LatencySection(Section):
     backend: str = "onnxruntime"
     threads: int = Field(1, gt=0)
     batch_size: int = Field(1, gt=0)
-    rounds: int = Field(5, ge=3)
-    calibration: int = Field(10, ge=4)
+    rounds: int = Field(7, ge=3)
+    calibration: int = Field(20, ge=4)
     held_out: int = Field(20, ge=20)
     noisy: bool = False
     args: Mapping[str, Any] = {}

@@ -223,9 +223,10 @@ def test_all_parts_of_a_space_are_known(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", SPACES)
-def test_every_known_part_has_a_measured_one_of_its_family(name: str) -> None:
+@pytest.mark.parametrize("tolerance", [0.05, 1.0])
+def test_every_known_part_has_a_measured_one_of_its_family(tolerance: float, name: str) -> None:
     parts = parts_of(SearchSpace.from_yaml(SPACES[name]))
-    chosen = choose(parts, tolerance=0.05)
+    chosen = choose(parts, tolerance)
     assert len(set(chosen)) == len(chosen) and set(chosen) <= set(parts)
     assert by_family(chosen).keys() == by_family(parts).keys()
 
@@ -313,13 +314,13 @@ def test_the_overhead_of_a_call_is_found_and_taken_off() -> None:
     alone = {part: cost(part) + overhead(part) for part in parts}
     chained = {part: 4 * cost(part) + overhead(part) for part in parts}
     found = Overhead.fit(alone, chained, copies=4)
-    assert all(found(part) == pytest.approx(overhead(part), rel=0.02) for part in parts)
+    assert all(found(part) == pytest.approx(overhead(part), rel=1e-6) for part in parts)
 
 
 def test_calibration_finds_what_a_network_adds_to_its_parts() -> None:
     rng = random.Random(0)
     networks = [DIGITS.sample(rng) for _ in range(12)]
-    truth = Calibration(0.03, 1.2, 0.4)
+    truth = Calibration(0.03, 1.2, 0.4, 0.01)
     times = [0.03 + sum(truth.part_ms(part, cost(part)) for part in arch.parts) for arch in networks]
     found = Calibration.fit(networks, times, cost)
     held_out = [DIGITS.sample(rng) for _ in range(12)]

@@ -33,7 +33,7 @@ from ffnet_search.profiling.protocol import (
     Stopwatch,
     contention,
 )
-from ffnet_search.progress import progress
+from ffnet_search.progress import progress, say
 from ffnet_search.search_space import SearchSpace
 from ffnet_search.sweep import LatencySection
 
@@ -73,6 +73,10 @@ def profile(space: SearchSpace, section: LatencySection, path: Path, *, seed: in
             )
             _refuse_shared_cores(path, section, stopwatch.clock, journal.contention)
             bar.advance(len(group))
+    if journal.contention > SHARED_RATIO:
+        say(
+            f"other programs used the cores meanwhile (wall / CPU time {journal.contention:.1f}): expect a larger error"
+        )
     table = _table(plan, section, backend, journal)
     table.save(path)
     journal.path.unlink(missing_ok=True)

@@ -6,10 +6,11 @@ same process says, before anything is measured, which parts are worth measuring:
 
 Whole networks then say what a part costs inside one, where weights come from further away than when it runs alone:
 
-    network_ms = intercept + slope * (sum of parts alone) + weight_slope * (sum of weights)
+    network_ms = intercept + a * (sum of parts alone) + b * (sum of weights) + c * (sum of MACs),   all >= 0
 
-Tried and worse: trees on the same features; one slope per kind of part (overfits at 20 networks); timing parts with
-evicted caches (a network's weights come from L3 or from memory, depending on the whole network).
+Tried and worse on 60 to 90 networks of the CIFAR space: without b and c (14 % mean error on a busy machine, where b
+alone gives 7 % and both 6 %; a quiet one needs them less); one slope per kind of part (overfits at 20 networks); parts
+timed with evicted caches (whether weights come from L3 or from memory depends on the whole network).
 """
 
 from __future__ import annotations
@@ -63,11 +64,10 @@ def choose(parts: Sequence[Part], tolerance: float) -> list[Part]:
     """
     chosen = []
     for members in by_family(parts).values():
-        prior = _kernel(members, members)
-        covariance = prior.copy()
-        for _ in members:
+        covariance = _kernel(members, members)
+        for count in range(len(members)):
             index = int(np.argmax(np.diag(covariance)))
-            if covariance[index, index] <= tolerance**2 and len(members) > 1:
+            if count and covariance[index, index] <= tolerance**2:
                 break
             chosen.append(members[index])
             column = covariance[:, index]  # condition on the new observation: a rank-one downdate
@@ -96,20 +96,21 @@ def _kernel(a: Sequence[Part], b: Sequence[Part]) -> Vector:
     return SIGNAL**2 * np.exp(-distance / (2 * LENGTH**2))
 
 
-def non_negative_fit(x: Vector, y: Vector) -> Vector:
-    """Coefficients >= 0 that minimise the relative residual `(x @ c - y) / y`, y > 0.
+def non_negative_fit(x: Vector, y: Vector, errors: Vector | None = None) -> Vector:
+    """Coefficients c >= 0 with the least sum of ((x @ c - y) / errors)^2; errors are proportional to y by default.
 
     Exact, by trying every subset of columns: there are four at most.
     """
+    errors = y if errors is None else errors
     scale = np.where(np.abs(x).max(0) > 0, np.abs(x).max(0), 1.0)
-    rows, ones = x / scale / y[:, None], np.ones(len(y))
-    best, least = np.zeros(x.shape[1]), np.inf
+    rows, target = x / scale / errors[:, None], y / errors
+    best, least = np.zeros(x.shape[1]), float(target @ target)
     for count in range(1, x.shape[1] + 1):
         for columns in combinations(range(x.shape[1]), count):
-            found = np.linalg.lstsq(rows[:, columns], ones, rcond=None)[0]
-            error = float(((rows[:, columns] @ found - ones) ** 2).sum())
-            if (found >= 0).all() and error < least - 1e-12:
-                best, least = np.zeros(x.shape[1]), error
+            found = np.linalg.lstsq(rows[:, columns], target, rcond=None)[0]
+            misfit = float(((rows[:, columns] @ found - target) ** 2).sum())
+            if (found >= 0).all() and misfit < least - 1e-12:
+                best, least = np.zeros(x.shape[1]), misfit
                 best[list(columns)] = found
     return best / scale
 
@@ -128,13 +129,10 @@ class Overhead:
     def fit(cls, alone: Mapping[Part, float], chained: Mapping[Part, float], copies: int) -> Overhead:
         """From the same parts once and in chains of `copies`: T(n) = overhead + n t."""
         parts = list(alone)
-        total = np.array(
-            [max((copies * alone[part] - chained[part]) / (copies - 1), 1e-3 * alone[part]) for part in parts]
-        )
-        # Errors are those of the times, not of their small difference: weigh by the time.
-        weight = np.array([chained[part] for part in parts])
         x = np.array([[1.0, _ends(part)] for part in parts])
-        found = non_negative_fit(x / (total / weight)[:, None] * (total / weight)[:, None], total)
+        total = np.array([(copies * alone[part] - chained[part]) / (copies - 1) for part in parts])
+        # Their errors are those of the times, of which they are a small difference.
+        found = non_negative_fit(x, total, errors=np.array([chained[part] for part in parts]))
         return cls(float(found[0]), float(found[1]))
 
 
@@ -150,14 +148,16 @@ class Calibration:
     intercept_ms: float
     slope: float
     per_million_weights_ms: float
+    per_million_macs_ms: float
 
     def part_ms(self, part: Part, alone_ms: float) -> float:
-        return self.slope * alone_ms + self.per_million_weights_ms * part.params / 1e6
+        weights_ms = self.per_million_weights_ms * part.params / 1e6
+        return self.slope * alone_ms + weights_ms + self.per_million_macs_ms * part.macs / 1e6
 
     @classmethod
     def fit(
         cls, networks: Sequence[Architecture], measured_ms: Sequence[float], alone_ms: Callable[[Part], float]
     ) -> Calibration:
-        x = np.array([[1.0, sum(map(alone_ms, arch.parts)), arch.params_m] for arch in networks])
+        x = np.array([[1.0, sum(map(alone_ms, arch.parts)), arch.params_m, arch.macs_m] for arch in networks])
         found = non_negative_fit(x, np.asarray(measured_ms, float))
         return cls(*map(float, found))
