@@ -17,6 +17,7 @@ from ffnet_search.models.fuse import fuse
 from ffnet_search.models.metamixer import MetaMixer
 from ffnet_search.pareto import Candidate
 from ffnet_search.sweep import Sweep
+from ffnet_search.threads import threads_for
 from ffnet_search.train import read_supernet
 
 
@@ -45,7 +46,8 @@ class Evaluator:
 
     def __call__(self, arch: Architecture) -> Candidate:
         """Raises ValueError where `arch` is not in the supernet."""
-        score = accuracy(fuse(self.calibrated(arch)), self.batches)
+        with threads_for(1e6 * arch.macs_m * len(self.batches[0][0])):
+            score = accuracy(fuse(self.calibrated(arch)), self.batches)
         return Candidate(arch, {"accuracy": score, "params_m": arch.params_m, "macs_m": arch.macs_m})
 
     def calibrated(self, arch: Architecture) -> MetaMixer:

@@ -56,7 +56,9 @@ def export_front(sweep: Sweep) -> list[Pick]:
 
     The folder is replaced as a whole when all of it is there. Raises SweepError where there is no candidate.
     """
-    front = choose(pareto_front(read_candidates(sweep), sweep.search.directions), sweep.export.top)
+    front = choose(
+        pareto_front(read_candidates(sweep.files.study, sweep.search_space), sweep.search.directions), sweep.export.top
+    )
     if not front:
         raise SweepError(f"{sweep.path}: the search found no feasible candidate, so there is nothing to export")
     data = build_data(sweep.data, sweep.seed, sweep.search_space.largest.input)
@@ -186,7 +188,7 @@ def _read_form(path: Path) -> Form:
     with safe_open(path, framework="pt") as file:
         metadata = file.metadata() or {}
     scale = metadata["layer_scale"]
-    return Form(metadata["branches"], None if scale == "None" else float(scale))  # type: ignore[arg-type]
+    return Form(metadata["branches"], None if scale == "None" else float(scale))
 
 
 def read_picks(files: RunFiles) -> list[Pick]:

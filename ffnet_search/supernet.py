@@ -22,6 +22,7 @@ from ffnet_search.models.metamixer import MetaMixer
 from ffnet_search.recipe import learning_rate, make_optimizer
 from ffnet_search.search_space import SearchSpace
 from ffnet_search.sweep import TrainSection
+from ffnet_search.threads import threads_for
 
 CHECK_EVERY = 20  # steps between looks at whether the loss is finite, where a look has to wait for a GPU
 
@@ -58,17 +59,15 @@ class Trained(LightningModule):
         return per_epoch * self.recipe.epochs
 
     def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
-        optimizer = cast(Optimizer, self.optimizers())
-        step = self.global_step
-        last = batch_idx + 1 == self.trainer.num_training_batches
+        step, last = self.global_step, batch_idx + 1 == self.trainer.num_training_batches
+        randomness = random.Random(f"{self.seed} {self.current_epoch} {batch_idx} {self.global_rank}")
         devices = [self.device] if self.device.type == "cuda" else []
-        with torch.random.fork_rng(devices):  # what is random in a step depends on the step alone
-            torch.manual_seed(
-                random.Random(f"{self.seed} {self.current_epoch} {batch_idx} {self.global_rank}").getrandbits(63)
-            )
+        # What is random in a step depends on its place alone, so a resumed run repeats it.
+        with threads_for(1e6 * self.net.largest.macs_m * len(batch[0])), torch.random.fork_rng(devices):
+            torch.manual_seed(randomness.getrandbits(63))
             loss = self.accumulate(*batch, step)
-        if last or (batch_idx + 1) % self.recipe.accumulate == 0:
-            self._step(optimizer, loss, step)
+            if last or (batch_idx + 1) % self.recipe.accumulate == 0:
+                self._step(cast(Optimizer, self.optimizers()), loss, step)
         self.log("train_loss", loss, batch_size=len(batch[0]))
         return loss
 

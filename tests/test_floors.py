@@ -56,6 +56,7 @@ FLOORS = {  # in reading order; a package stands for its __init__, below its mod
     "profiling.plan": 4,
     "profiling.build": 4,
     "profiling": 4,
+    "threads": 3,
     "train": 5,
     "evaluate": 5,
     "search.sampler": 6,
