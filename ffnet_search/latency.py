@@ -1,11 +1,12 @@
 """A latency table: milliseconds of every part that a search space can ask for, on one device, and how far to trust it.
 
-A table is made by `ffnet_search.profiling.profile`. Prediction is a sum, so that the least reachable latency of a space
-can be found stage by stage:
+A table is made by `ffnet_search.profiling.profile`. It predicts
 
-    predict_ms(arch) = intercept_ms + sum of part_ms(part) over arch.parts
+    predict_ms(arch) = intercept_ms + sum of part_ms(part) + spill_ms_per_m * max(0, params_m - resident_m)
 
-`part_ms` is not negative. It is already calibrated on whole networks (how: `ffnet_search/profiling/predictor.py`).
+over arch.parts. `part_ms` is calibrated on whole networks and not negative; the last term is what is fetched again in
+every run because it does not stay in the cache (derived in `ffnet_search/profiling/predictor.py`). It is 0 for small
+networks, so that the least reachable latency of a space can be found part by part.
 """
 
 from __future__ import annotations
@@ -120,6 +121,8 @@ class LatencyTable(Section):
     setting: Setting
     error: TableError
     intercept_ms: Ms = Field(ge=0)
+    spill_ms_per_m: Ms = Field(0.0, ge=0)  # for a million weights more than the cache holds
+    resident_m: float = Field(0.0, ge=0)  # millions of weights that it holds
     entries: dict[str, Entry]  # by Part.key
     calibration: tuple[Check, ...]  # networks that the intercept and the slopes were fitted on
     held_out: tuple[Check, ...] = Field(min_length=1)
@@ -131,16 +134,21 @@ class LatencyTable(Section):
 
     def predict_ms(self, arch: Architecture) -> Ms:
         """Milliseconds for one batch. Raises SweepError for a network with parts that were not profiled."""
-        return self.intercept_ms + sum(map(self._part_ms.__getitem__, arch.parts))
+        [ms] = self.predict_batch([arch])
+        return ms
 
     def predict_batch(self, archs: Iterable[Architecture]) -> list[Ms]:
         """`predict_ms` of each."""
-        part_ms, intercept = self._part_ms.__getitem__, self.intercept_ms
-        return [intercept + sum(map(part_ms, arch.parts)) for arch in archs]
+        cost, found = self._costs.__getitem__, []
+        for arch in archs:
+            parts_ms, params = map(sum, zip(*map(cost, arch.parts), strict=True))
+            beyond_m = max(0.0, params / 1e6 - self.resident_m)
+            found.append(self.intercept_ms + parts_ms + self.spill_ms_per_m * beyond_m)
+        return found
 
     def part_ms(self, part: Part) -> Ms:
-        """What one occurrence of `part` adds to `predict_ms`. Raises SweepError where it was not profiled."""
-        return self._part_ms[part]
+        """What one occurrence of `part` adds to `predict_ms`, spill aside. Raises SweepError where it is not known."""
+        return self._costs[part][0]
 
     def raw_ms(self, arch: Architecture) -> Ms:
         """The sum of parts as they were measured alone: a straw man to compare `predict_ms` with."""
@@ -161,8 +169,8 @@ class LatencyTable(Section):
         return entry
 
     @cached_property
-    def _part_ms(self) -> _PartMs:
-        return _PartMs(self)
+    def _costs(self) -> _Costs:
+        return _Costs(self)
 
     def save(self, path: Path) -> None:
         """Whole or not at all. Raises SweepError where the file cannot be written."""
@@ -192,15 +200,15 @@ class LatencyTable(Section):
             ) from None
 
 
-class _PartMs(dict[Part, float]):
-    """Part -> calibrated milliseconds, looked up by name once: a search asks for the same parts a million times."""
+class _Costs(dict[Part, tuple[Ms, int]]):
+    """Part -> calibrated milliseconds and weights, looked up by name once: a search asks for the same parts often."""
 
     def __init__(self, table: LatencyTable) -> None:
         super().__init__()
         self._table = table
 
-    def __missing__(self, part: Part) -> float:
-        self[part] = self._table._entry(part).ms
+    def __missing__(self, part: Part) -> tuple[Ms, int]:
+        self[part] = self._table._entry(part).ms, part.params
         return self[part]
 
 

@@ -55,6 +55,15 @@ def test_prediction_is_the_intercept_and_the_sum_of_parts(table: LatencyTable) -
         assert table.raw_ms(arch) == pytest.approx(arch.macs_m)
 
 
+def test_weights_beyond_the_cache_cost_extra(table: LatencyTable) -> None:
+    """Nothing up to `resident_m`, then in proportion; more weights never make a network faster."""
+    spilling = table.model_copy(update={"spill_ms_per_m": 3.0, "resident_m": 0.05})
+    for arch in (SPACE.smallest, SPACE.largest, *archs(20)):
+        extra = spilling.predict_ms(arch) - table.predict_ms(arch)
+        assert extra == pytest.approx(3.0 * max(0, arch.params_m - 0.05))
+    assert SPACE.smallest.params_m < 0.05 < SPACE.largest.params_m
+
+
 def test_a_batch_is_predicted_as_one_by_one(table: LatencyTable) -> None:
     networks = archs(50)
     assert table.predict_batch(networks) == [table.predict_ms(arch) for arch in networks]

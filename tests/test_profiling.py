@@ -317,16 +317,28 @@ def test_the_overhead_of_a_call_is_found_and_taken_off() -> None:
     assert all(found(part) == pytest.approx(overhead(part), rel=1e-6) for part in parts)
 
 
-def test_calibration_finds_what_a_network_adds_to_its_parts() -> None:
-    rng = random.Random(0)
-    networks = [DIGITS.sample(rng) for _ in range(12)]
-    truth = Calibration(0.03, 1.2, 0.4, 0.01)
-    times = [0.03 + sum(truth.part_ms(part, cost(part)) for part in arch.parts) for arch in networks]
-    found = Calibration.fit(networks, times, cost)
-    held_out = [DIGITS.sample(rng) for _ in range(12)]
-    for arch in held_out:
-        predicted = found.intercept_ms + sum(found.part_ms(part, cost(part)) for part in arch.parts)
-        assert predicted == pytest.approx(0.03 + sum(truth.part_ms(p, cost(p)) for p in arch.parts), rel=1e-6)
+def networks_of(name: str, count: int, seed: int) -> tuple[list[float], list[float]]:
+    """Sums of parts alone, and millions of weights, of random networks."""
+    space, rng = SearchSpace.from_yaml(SPACES[name]), random.Random(seed)
+    archs = [space.sample(rng) for _ in range(count)]
+    return [sum(map(cost, arch.parts)) for arch in archs], [arch.params_m for arch in archs]
+
+
+@pytest.mark.parametrize("truth", [Calibration(0.03, 1.2), Calibration(0.1, 1.1, 0.4, 2.0), Calibration(0, 1, 0.3, 0)])
+def test_calibration_finds_what_a_network_adds_to_its_parts(truth: Calibration) -> None:
+    alone, weights = networks_of("ffnet_cifar", 20, seed=0)
+    found = Calibration.fit(alone, weights, list(map(truth, alone, weights)))
+    for ms, params_m in zip(*networks_of("ffnet_cifar", 50, seed=1), strict=True):
+        assert found(ms, params_m) == pytest.approx(truth(ms, params_m), rel=0.03)
+
+
+def test_noise_alone_is_not_taken_for_a_cache() -> None:
+    rng, spilt = np.random.default_rng(0), 0
+    for seed in range(20):
+        alone, weights = networks_of("ffnet_cifar", 20, seed)
+        noisy = [float(1.1 * ms * np.exp(rng.normal(0, 0.03))) for ms in alone]
+        spilt += Calibration.fit(alone, weights, noisy).spill_ms_per_m > 0
+    assert spilt <= 5
 
 
 # ---- the table ----

@@ -114,11 +114,13 @@ def _table(plan: Plan, section: LatencySection, backend: Backend, journal: Journ
     passes = [[journal.rounds(network_job(arch, i).id) for i in range(PASSES)] for arch in networks]
     both = [Rounds(tuple(ratio for rounds in taken for ratio in rounds.ratios)) for taken in passes]
     times = [taken.median * anchor_ms for taken in both]
-    calibration = Calibration.fit(networks[: plan.fitted], times[: plan.fitted], alone_ms.__getitem__)
+    sums = [sum(alone_ms[part] for part in arch.parts) for arch in networks]
+    weights = [arch.params_m for arch in networks]
+    calibration = Calibration.fit(*(values[: plan.fitted] for values in (sums, weights, times)))
     spreads = {job.subject: journal.rounds(job.id).spread for job in plan.singles + plan.chains}
     entries = {
         part.key: Entry(
-            ms=calibration.part_ms(part, alone_ms[part]),
+            ms=calibration.slope * alone_ms[part],
             raw_ms=alone_ms[part],
             spread=spreads.get(part, 0.0),
             measured=part in measured,
@@ -128,12 +130,14 @@ def _table(plan: Plan, section: LatencySection, backend: Backend, journal: Journ
     checks = [
         Check(
             architecture=arch,
-            predicted_ms=calibration.intercept_ms + sum(entries[part.key].ms for part in arch.parts),
+            predicted_ms=calibration(alone, params_m),
             measured_ms=taken_ms,
             halves_ms=(halves[0].median * anchor_ms, halves[1].median * anchor_ms),
             spread=rounds.spread,
         )
-        for arch, taken_ms, halves, rounds in zip(networks, times, passes, both, strict=True)
+        for arch, alone, params_m, taken_ms, halves, rounds in zip(
+            networks, sums, weights, times, passes, both, strict=True
+        )
     ]
     held_out = checks[plan.fitted :]
     return LatencyTable(
@@ -144,6 +148,8 @@ def _table(plan: Plan, section: LatencySection, backend: Backend, journal: Journ
             [check.halves_ms for check in held_out],
         ),
         intercept_ms=calibration.intercept_ms,
+        spill_ms_per_m=calibration.spill_ms_per_m,
+        resident_m=calibration.resident_m,
         entries=entries,
         calibration=tuple(checks[: plan.fitted]),
         held_out=tuple(held_out),

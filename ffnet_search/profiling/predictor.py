@@ -4,26 +4,28 @@ A part's time is `NNLS on [1, elements, MACs, weights]` of its family (kind, mix
 correction: a Gaussian process over the logarithms of its sizes on the logarithm of measured / fitted (kriging). The
 same process says, before anything is measured, which parts are worth measuring: those that it knows least about.
 
-Whole networks then say what a part costs inside one, where weights come from further away than when it runs alone:
+Whole networks then say what a part costs inside one. Alone, its weights stay in the cache; those of a network do so up
+to some number, and beyond that each run fetches the rest again:
 
-    network_ms = intercept + a * (sum of parts alone) + b * (sum of weights) + c * (sum of MACs),   all >= 0
+    network_ms = intercept + slope * (sum of parts alone) + spill * max(0, millions of weights - resident)
 
-Tried and worse on 60 to 90 networks of the CIFAR space: without b and c (14 % mean error on a busy machine, where b
-alone gives 7 % and both 6 %; a quiet one needs them less); one slope per kind of part (overfits at 20 networks); parts
-timed with evicted caches (whether weights come from L3 or from memory depends on the whole network).
+Without the last term the mean error on the CIFAR space was 9 to 14 % (Xeon- and EPYC-like caches, busy neighbours),
+with a linear one 7 %, with this 4 to 5 %. Tried and worse: a linear term in MACs (6 %), weights counted by resolution
+(7 %), one slope per kind of part (overfits at 20 networks), parts timed with evicted caches (which level the weights
+come from depends on the whole network), and no parts at all, a plane through MACs and weights (6 %).
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ffnet_search.architecture import Architecture, Part
+from ffnet_search.architecture import Part
 
 Vector = NDArray[np.float64]
 Family = tuple[str, str, int, int]
@@ -143,21 +145,31 @@ def _ends(part: Part) -> float:
 
 @dataclass(frozen=True)
 class Calibration:
-    """What whole networks say about a sum of parts. All coefficients are >= 0."""
+    """What whole networks say about a sum of parts (the formula above). All coefficients are >= 0."""
 
     intercept_ms: float
     slope: float
-    per_million_weights_ms: float
-    per_million_macs_ms: float
+    spill_ms_per_m: float = 0.0
+    resident_m: float = 0.0
 
-    def part_ms(self, part: Part, alone_ms: float) -> float:
-        weights_ms = self.per_million_weights_ms * part.params / 1e6
-        return self.slope * alone_ms + weights_ms + self.per_million_macs_ms * part.macs / 1e6
+    def __call__(self, alone_ms: float, params_m: float) -> float:
+        return self.intercept_ms + self.slope * alone_ms + self.spill_ms_per_m * max(0.0, params_m - self.resident_m)
 
     @classmethod
-    def fit(
-        cls, networks: Sequence[Architecture], measured_ms: Sequence[float], alone_ms: Callable[[Part], float]
-    ) -> Calibration:
-        x = np.array([[1.0, sum(map(alone_ms, arch.parts)), arch.params_m, arch.macs_m] for arch in networks])
-        found = non_negative_fit(x, np.asarray(measured_ms, float))
-        return cls(*map(float, found))
+    def fit(cls, alone_ms: Sequence[float], params_m: Sequence[float], measured_ms: Sequence[float]) -> Calibration:
+        """From a value of each per network. `resident` is found by trying; the last term is left out where it does not
+        take away a quarter of the squared error (the Bayesian information criterion at 20 networks)."""
+        parts, weights, times = (np.asarray(values, float) for values in (alone_ms, params_m, measured_ms))
+
+        def fitted(columns: Sequence[Vector]) -> tuple[float, Vector]:
+            x = np.stack([np.ones(len(times)), *columns], axis=1)
+            found = non_negative_fit(x, times)
+            return float(((x @ found / times - 1) ** 2).sum()), found
+
+        misfit, (intercept, slope) = fitted([parts])
+        best, least = cls(float(intercept), float(slope)), 0.75 * misfit
+        for resident in np.linspace(0, np.sort(weights)[-2], 50):  # two networks are beyond it
+            misfit, (intercept, slope, spill) = fitted([parts, np.maximum(0, weights - resident)])
+            if misfit < least:
+                best, least = cls(float(intercept), float(slope), float(spill), float(resident)), misfit
+        return best
