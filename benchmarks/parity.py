@@ -1,0 +1,76 @@
+"""Elastic = sliced = fused = exported, on random architectures of each shipped space: the largest differences.
+
+    python benchmarks/parity.py [--count 200] [--space ffnet_cifar ...]
+
+Weights, BN statistics and layer scales are random, since identities hide errors. Differences are of logits, fp32;
+sliced against fused also relative to the largest logit.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import random
+import sys
+from pathlib import Path
+
+import onnxruntime
+import torch
+
+REPO = Path(__file__).parents[1]
+sys.path.insert(0, str(REPO / "tests"))
+
+from networks import SPACES, images, space, supernet  # noqa: E402
+
+from ffnet_search.architecture import Form  # noqa: E402
+from ffnet_search.models.fuse import fuse  # noqa: E402
+from ffnet_search.models.onnx import write_onnx  # noqa: E402
+from ffnet_search.progress import progress  # noqa: E402
+
+
+@torch.no_grad()
+def differences(name: str, branches: str, count: int) -> list[float]:
+    """Largest of each kind over `count` architectures, and the largest logit."""
+    chosen = space(name)
+    net = supernet(chosen, Form(branches, 0.1))  # type: ignore[arg-type]
+    x_BCHW, rng = images(chosen, 2), random.Random(0)
+    worst = [0.0] * 5
+    with progress(f"{name}, branches {branches}", count, "architectures") as bar:
+        for _ in range(count):
+            arch = chosen.sample(rng)
+            elastic_BK = net(x_BCHW, arch)
+            sliced = net.slice_to(arch)
+            sliced_BK = sliced(x_BCHW)
+            fused = fuse(sliced)
+            fused_BK = fused(x_BCHW)
+            model = io.BytesIO()
+            write_onnx(fused, tuple(x_BCHW.shape), model)
+            session = onnxruntime.InferenceSession(model.getvalue(), providers=["CPUExecutionProvider"])
+            exported_BK = torch.from_numpy(session.run(None, {"images": x_BCHW.numpy()})[0])
+            largest = float(sliced_BK.abs().max())
+            folding = float((sliced_BK - fused_BK).abs().max())
+            found = [float((elastic_BK - sliced_BK).abs().max()), folding, folding / largest]
+            found += [float((fused_BK - exported_BK).abs().max()), largest]
+            worst = [max(pair) for pair in zip(worst, found, strict=True)]
+            bar.advance()
+    return worst
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--count", type=int, default=200)
+    parser.add_argument("--space", nargs="+", choices=list(SPACES), default=list(SPACES))
+    arguments = parser.parse_args()
+    rows = [
+        "| space | branches | elastic - sliced | sliced - fused | relative | fused - ONNX Runtime | largest logit |"
+    ]
+    rows.append("|---|---|---|---|---|---|---|")
+    for name in arguments.space:
+        for branches in ("none", "all"):
+            worst = differences(name, branches, arguments.count)
+            rows.append(f"| {name} | {branches} | " + " | ".join(f"{value:.1e}" for value in worst) + " |")
+    print("\n".join(rows))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,79 @@
+"""What sharing costs: one sandwich step against the same four networks trained alone, each with a step of its own.
+
+    python benchmarks/supernet_step.py [--space ffnet_digits] [--batch 64] [--rounds 15]
+
+The networks alone are sliced copies (`Standalone`), on the same images; all take turns within a round, and medians of
+CPU seconds on one thread are compared, so that a busy machine does not decide.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+
+REPO = Path(__file__).parents[1]
+sys.path.insert(0, str(REPO / "tests"))
+
+from networks import SPACES, images, space  # noqa: E402
+
+from ffnet_search.progress import progress  # noqa: E402
+from ffnet_search.recipe import make_optimizer  # noqa: E402
+from ffnet_search.supernet import Standalone, Supernet, Trained, draw  # noqa: E402
+from ffnet_search.sweep import TrainSection  # noqa: E402
+
+RECIPE = TrainSection()
+
+
+def stepper(module: Trained, x_BCHW: torch.Tensor, label_B: torch.Tensor) -> Callable[[int], None]:
+    """A training step of `module` outside of a Trainer."""
+    module.manual_backward = torch.Tensor.backward  # type: ignore[method-assign, assignment]
+    optimizer = make_optimizer(module.net.named_parameters(), RECIPE)
+
+    def step(index: int) -> None:
+        module.accumulate(x_BCHW, label_B, index)
+        torch.nn.utils.clip_grad_norm_(module.net.parameters(), RECIPE.clip_norm)
+        optimizer.step()
+        optimizer.zero_grad()
+
+    return step
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--space", choices=list(SPACES), default="ffnet_digits")
+    parser.add_argument("--batch", type=int, default=64)
+    parser.add_argument("--rounds", type=int, default=15)
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    chosen = space(arguments.space)
+    x_BCHW = images(chosen, arguments.batch).contiguous(memory_format=torch.channels_last)
+    label_B = torch.arange(arguments.batch) % chosen.input.classes
+    supernet = Supernet(chosen, RECIPE)
+    networks = (chosen.largest, *draw(chosen, 0, 0, RECIPE.sampled), chosen.smallest)
+    names = ["sandwich", "largest", "sampled 1", "sampled 2", "smallest"]
+    modules = [supernet, *(Standalone(supernet.net.slice_to(arch).train(), RECIPE) for arch in networks)]
+    steps = [stepper(module, x_BCHW, label_B) for module in modules]
+    seconds: list[list[float]] = [[] for _ in steps]
+    with progress("supernet step", arguments.rounds, "rounds") as bar:
+        for _ in range(arguments.rounds):
+            for step, taken in zip(steps, seconds, strict=True):
+                start = time.process_time()
+                step(0)  # always the same sampled networks
+                taken.append(time.process_time() - start)
+            bar.advance()
+    medians = [statistics.median(taken[2:]) for taken in seconds]
+    print(f"{arguments.space}, batch {arguments.batch}, one thread, CPU ms, medians of {arguments.rounds - 2} rounds\n")
+    print("| " + " | ".join([*names, "sum of the four", "sandwich / sum"]) + " |")
+    print("|" + "---|" * (len(names) + 2))
+    cells = [f"{1000 * value:.1f}" for value in (*medians, sum(medians[1:]))]
+    print("| " + " | ".join([*cells, f"{medians[0] / sum(medians[1:]):.2f}"]) + " |")
+
+
+if __name__ == "__main__":
+    main()
