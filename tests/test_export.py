@@ -1,0 +1,85 @@
+"""What is picked from a front, and that an exported folder gives back the same network."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import pytest
+import torch
+import yaml
+from networks import images, space, supernet
+
+import ffnet_search
+from ffnet_search.architecture import Architecture, Form
+from ffnet_search.errors import SweepError
+from ffnet_search.export import choose, write_network
+from ffnet_search.models.fuse import Deployed, fuse
+from ffnet_search.models.metamixer import MetaMixer
+from ffnet_search.pareto import Candidate
+
+
+def exported(folder: Path, form: Form, name: str = "ffnet_digits") -> tuple[MetaMixer, Deployed]:
+    chosen = space(name)
+    net = supernet(chosen, form).slice_to(chosen.largest)
+    fused = fuse(net)
+    write_network(folder, net, fused, opset=17)
+    return net, fused
+
+
+@pytest.mark.parametrize("form", [Form("none", 0.1), Form("all", None)])
+@torch.no_grad()
+def test_exported_folder_gives_back_the_network(tmp_path: Path, form: Form) -> None:
+    net, fused = exported(tmp_path, form)
+    x_BCHW = images(space("ffnet_digits"), 5)
+    logits_BK = fused(x_BCHW)
+    assert torch.equal(ffnet_search.load(tmp_path)(x_BCHW), logits_BK)
+    trainable = ffnet_search.load(tmp_path, trainable=True)
+    assert torch.equal(trainable(x_BCHW), net(x_BCHW))
+    assert trainable.form == form and all(parameter.requires_grad for parameter in trainable.parameters())
+    session = onnxruntime.InferenceSession(tmp_path / "model.onnx", providers=["CPUExecutionProvider"])
+    for batch in (1, 5):  # any batch size
+        found = session.run(None, {"images": x_BCHW[:batch].numpy()})[0]
+        assert np.abs(found - logits_BK[:batch].numpy()).max() <= 1e-4
+    content = yaml.safe_load((tmp_path / "architecture.yaml").read_text())
+    assert Architecture.from_dict(content) == net.largest
+
+
+@pytest.mark.parametrize("broken", ["architecture.yaml", "model.safetensors"])
+@pytest.mark.parametrize("content", [None, b"", b"input: {}", b"\xff\xfe not what it was"])
+def test_broken_folders_are_one_sentence(tmp_path: Path, broken: str, content: bytes | None) -> None:
+    exported(tmp_path, Form("none", 0.1))
+    (tmp_path / broken).unlink() if content is None else (tmp_path / broken).write_bytes(content)
+    with pytest.raises(SweepError, match="must be a folder that `ffnet-search export` wrote"):
+        ffnet_search.load(tmp_path)
+
+
+def test_weights_of_another_architecture_are_refused(tmp_path: Path) -> None:
+    exported(tmp_path, Form("none", 0.1))
+    smaller = space("ffnet_digits").smallest
+    (tmp_path / "architecture.yaml").write_text(yaml.safe_dump(smaller.to_dict()))
+    with pytest.raises(SweepError, match="must be a folder"):
+        ffnet_search.load(tmp_path)
+
+
+def test_picks_are_spread_over_the_front_with_both_ends() -> None:
+    arch = space("ffnet_digits").smallest
+    front = [Candidate(arch, {"accuracy": 1 - i / 20, "latency_ms": 20.0 - i}) for i in range(20)]
+    for top in (1, 2, 5, 19, 20, 30):
+        chosen = choose(front, top)
+        assert len(chosen) == min(top, 20)
+        assert chosen[0] is front[0]
+        assert top == 1 or chosen[-1] is front[-1]
+        positions = [front.index(candidate) for candidate in chosen]
+        assert positions == sorted(set(positions))
+    assert choose([], 3) == []
+
+
+def test_public_names_load_and_others_do_not() -> None:
+    for name in ffnet_search.__all__:
+        assert getattr(ffnet_search, name) is not None
+    with pytest.raises(AttributeError, match="no attribute 'Supernett'"):
+        ffnet_search.Supernett  # noqa: B018
+    assert json.dumps(dir(ffnet_search)) == json.dumps(ffnet_search.__all__)
