@@ -170,6 +170,6 @@ class Calibration:
         best, least = cls(float(intercept), float(slope)), 0.75 * misfit
         for resident in np.linspace(0, np.sort(weights)[-2], 50):  # two networks are beyond it
             misfit, (intercept, slope, spill) = fitted([parts, np.maximum(0, weights - resident)])
-            if misfit < least:
+            if misfit < least - 1e-9:  # of equals the least, which assumes least below what was seen
                 best, least = cls(float(intercept), float(slope), float(spill), float(resident)), misfit
         return best
