@@ -10,7 +10,7 @@ import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any, Literal
 
 HEAD_DIM = 16  # channels of one attention head; heads are cut with the width, so the size must not depend on it
@@ -204,6 +204,9 @@ class Part:
         return self.in_width * w + w
 
 
+_part = lru_cache(maxsize=1 << 16)(Part)  # networks share their parts: making them was most of a prediction
+
+
 @dataclass(frozen=True)
 class Architecture:
     """One network.
@@ -230,19 +233,19 @@ class Architecture:
 
     def _parts(self) -> Iterator[Part]:
         side, first = self.input.resolution, self.stages[0].width
-        yield Part("stem", side, self.input.channels, first, self.stem.width, 3, self.stem.stride)
+        yield _part("stem", side, self.input.channels, first, self.stem.width, 3, self.stem.stride)
         for stride in self.stem.strides:
             side = -(-side // stride)
         for index, stage in enumerate(self.stages):
             w = stage.width
             if index:
                 before = self.stages[index - 1].width
-                yield Part("merging", side, before, w, before * stage.multiplier, MERGE_KERNEL, 2)
+                yield _part("merging", side, before, w, before * stage.multiplier, MERGE_KERNEL, 2)
                 side = -(-side // 2)
             for block in stage.blocks:
-                yield Part("token_mixer", side, w, w, 0, block.token_kernel, mixer=block.mixer)
-                yield Part("channel_mixer", side, w, w, block.expansion * w, block.channel_kernel)
-        yield Part("head", side, self.stages[-1].width, self.input.classes)
+                yield _part("token_mixer", side, w, w, 0, block.token_kernel, mixer=block.mixer)
+                yield _part("channel_mixer", side, w, w, block.expansion * w, block.channel_kernel)
+        yield _part("head", side, self.stages[-1].width, self.input.classes)
 
     @cached_property
     def key(self) -> str:

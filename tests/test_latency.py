@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import random
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -74,6 +75,17 @@ def test_another_block_never_makes_a_network_faster(table: LatencyTable) -> None
         stage = arch.stages[-1]
         deeper = replace(arch, stages=(*arch.stages[:-1], replace(stage, blocks=stage.blocks * 2)))
         assert table.predict_ms(deeper) > table.predict_ms(arch)
+
+
+def test_a_search_can_look_at_very_many(table: LatencyTable) -> None:
+    """At most 50 us for an architecture that nothing was asked of before."""
+    best = float("inf")
+    for seed in range(5):
+        networks = archs(500, seed)
+        start = time.process_time()
+        table.predict_batch(networks)
+        best = min(best, (time.process_time() - start) / len(networks))
+    assert best < 50e-6
 
 
 def test_a_foreign_part_is_refused_by_name(table: LatencyTable) -> None:
