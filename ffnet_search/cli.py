@@ -68,11 +68,13 @@ def check(sweep: SweepFile, name: Name = None, seed: Seed = None, trials: Trials
     and says what would be run.
     """
     from ffnet_search.data import check_data
+    from ffnet_search.errors import mistakes_in
     from ffnet_search.pipeline import plan, refuse_impossible
     from ffnet_search.show import print_plan, print_space
 
     loaded = _load(sweep, name, seed, trials)
-    check_data(loaded.data, loaded.search_space.largest.input)
+    with mistakes_in(loaded.path):
+        check_data(loaded.data, loaded.search_space.largest.input)
     refuse_impossible(loaded)
     print_space(loaded.search_space)
     print_plan(loaded, plan(loaded))

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -17,6 +18,15 @@ ModelT = TypeVar("ModelT", bound=BaseModel)
 
 class SweepError(Exception):
     """A user's mistake: where it is, what must hold, what was found, what to do. The CLI prints it and exits with 2."""
+
+
+@contextmanager
+def mistakes_in(where: object) -> Iterator[None]:
+    """Puts a file in front of the sentences of those who know a field, but not which file it came from."""
+    try:
+        yield
+    except SweepError as error:
+        raise SweepError(f"{where}: {error}") from None
 
 
 class Section(BaseModel):

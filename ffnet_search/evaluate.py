@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torchmetrics.classification import MulticlassAccuracy
 
 from ffnet_search.architecture import Architecture
-from ffnet_search.data import build_data
+from ffnet_search.data import sweep_data
 from ffnet_search.models.calibrate import recalibrate
 from ffnet_search.models.fuse import fuse
 from ffnet_search.models.metamixer import MetaMixer
@@ -40,9 +40,7 @@ class Evaluator:
     @classmethod
     def from_sweep(cls, sweep: Sweep) -> Evaluator:
         """Of a run's supernet and data. Raises SweepError where one of them is missing or broken."""
-        return cls(
-            read_supernet(sweep.files.supernet), build_data(sweep.data, sweep.seed, sweep.search_space.largest.input)
-        )
+        return cls(read_supernet(sweep.files.supernet), sweep_data(sweep))
 
     def __call__(self, arch: Architecture) -> Candidate:
         """Raises ValueError where `arch` is not in the supernet."""

@@ -23,7 +23,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from ffnet_search.architecture import Architecture, Form
-from ffnet_search.data import build_data
+from ffnet_search.data import sweep_data
 from ffnet_search.errors import SweepError
 from ffnet_search.evaluate import Evaluator, accuracy
 from ffnet_search.latency import LatencyTable
@@ -61,7 +61,7 @@ def export_front(sweep: Sweep) -> list[Pick]:
     )
     if not front:
         raise SweepError(f"{sweep.path}: the search found no feasible candidate, so there is nothing to export")
-    data = build_data(sweep.data, sweep.seed, sweep.search_space.largest.input)
+    data = sweep_data(sweep)
     evaluator = Evaluator(read_supernet(sweep.files.supernet), data)
     table = LatencyTable.load(sweep.latency_path)
     scratch = sweep.files.pareto.with_name("pareto.new")
@@ -103,7 +103,7 @@ def _export(
     if sweep.export.finetune_epochs:
         net = _finetune(sweep, net, data, evaluator)
     fused = fuse(net).cpu()
-    measured = measure(fused, arch.input, sweep.latency)
+    measured = measure(fused, arch.input, sweep.latency, table=table)
     metrics = {
         "search_accuracy": candidate.metrics["accuracy"],
         "test_accuracy": accuracy(fused.to(evaluator.device), data.test_dataloader()),

