@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
-from ffnet_search.architecture import Architecture, Block, Input, Stage, Stem
+from ffnet_search.architecture import MIXERS, Architecture, Block, Input, Stage, Stem
 from ffnet_search.errors import SweepError
 from ffnet_search.search_space import BLOCK_AXES, SearchSpace
 
