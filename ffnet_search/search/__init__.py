@@ -12,6 +12,7 @@ from ffnet_search.latency import LatencyTable
 from ffnet_search.pareto import Candidate
 from ffnet_search.reachable import CheapMetrics, check_budget
 from ffnet_search.search.ask_tell import Failure, Search
+from ffnet_search.search.history import History, read_history
 from ffnet_search.search.local import Local
 from ffnet_search.search.loop import Engine, Evaluate, run_loop
 from ffnet_search.search.study import open_study, read_candidates, write_candidates
@@ -87,4 +88,15 @@ def _evaluator(sweep: Sweep) -> Evaluate:
     return Evaluator.from_sweep(sweep)
 
 
-__all__ = ["ENGINES", "Engine", "Evaluate", "Failure", "Search", "read_candidates", "run_search", "search"]
+__all__ = [
+    "ENGINES",
+    "Engine",
+    "Evaluate",
+    "Failure",
+    "History",
+    "Search",
+    "read_candidates",
+    "read_history",
+    "run_search",
+    "search",
+]

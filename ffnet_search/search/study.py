@@ -43,7 +43,7 @@ def open_study(
     (`digest`: of all that its results depend on).
     """
     _must_be_a_study(path)
-    with _quiet_optuna():
+    with quiet_optuna():
         storage = _open_storage(path)
         try:
             with database_errors(path):
@@ -130,7 +130,7 @@ def _must_be_a_study(path: Path) -> None:
 
 
 @contextmanager
-def _quiet_optuna() -> Iterator[None]:
+def quiet_optuna() -> Iterator[None]:
     """Its log tells of studies created and trials told, which is the progress bar's business."""
     before = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -165,20 +165,23 @@ def candidate_of(space: SearchSpace, trial: FrozenTrial) -> Candidate:
 def read_candidates(path: Path, space: SearchSpace) -> list[Candidate]:
     """The evaluated architectures of a study, all feasible, in the order in which they were. Raises SweepError where
     the file is missing, broken, or no study of this program."""
+    return [candidate_of(space, trial) for trial in read_trials(path) if trial.state == TrialState.COMPLETE]
+
+
+def read_trials(path: Path) -> list[FrozenTrial]:
+    """All trials of a study, in their order. Raises SweepError as `read_candidates` does."""
     if not path.exists():
         raise SweepError(f"{path}: no such study; run `ffnet-search search` first")
     _must_be_a_study(path)
-    with _quiet_optuna(), database_errors(path):
+    with quiet_optuna(), database_errors(path):
         storage = _open_storage(path)
         try:
             if NAME not in optuna.get_all_study_names(storage):
                 raise SweepError(f"{path}: must hold the study {NAME!r}, but does not; run `ffnet-search search` again")
-            study = optuna.load_study(storage=storage, study_name=NAME)
-            trials = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+            return optuna.load_study(storage=storage, study_name=NAME).get_trials(deepcopy=False)
         finally:
             storage.engine.dispose()
             _one_file_again(path)
-    return [candidate_of(space, trial) for trial in trials]
 
 
 def write_candidates(path: Path, trials: Sequence[FrozenTrial]) -> None:

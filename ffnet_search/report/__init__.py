@@ -1,0 +1,27 @@
+"""The run to look at: `report.html`, one file that needs no network, and `front.png`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ffnet_search.export import read_picks
+from ffnet_search.latency import LatencyTable
+from ffnet_search.report.content import content
+from ffnet_search.report.page import page
+from ffnet_search.report.picture import as_png, draw_front
+from ffnet_search.search import read_history
+from ffnet_search.sweep import Sweep
+
+
+def write_report(sweep: Sweep) -> Path:
+    """Writes `front.png` and `report.html` of a run whose front is exported; returns the report's path."""
+    history = read_history(sweep.files.study, sweep.search_space, sweep.search.objectives)
+    picks = read_picks(sweep.files)
+    table = LatencyTable.load(sweep.latency_path)
+    sweep.files.front_png.write_bytes(as_png(draw_front(sweep, history.evaluated, picks)))
+    shown = content(sweep, history, picks, table)
+    sweep.files.report.write_text(page(sweep, history, picks, table, shown), encoding="utf-8")
+    return sweep.files.report
+
+
+__all__ = ["write_report"]

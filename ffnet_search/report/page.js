@@ -1,0 +1,228 @@
+// The charts and the budget slider of a report. No library: what plotly does in 4.5 MB this page needs in 8 kB.
+"use strict";
+const data = JSON.parse(document.getElementById("data").textContent);
+const all = data.candidates, picks = data.picks;
+const count = all.key.length;
+const byId = (id) => document.getElementById(id);
+const LABEL = { latency_ms: "latency, ms", params_m: "parameters, M", macs_m: "MACs, M" };
+const UNIT = { latency_ms: "ms", params_m: "M parameters", macs_m: "M MACs" };
+const short = (x) => (x === 0 ? "0" : String(+x.toPrecision(4)));
+const percent = (x) => `${(100 * x).toFixed(2)} %`;
+
+function add(parent, tag, attributes, text) {
+  const node = document.createElementNS("http://www.w3.org/2000/svg", tag);
+  for (const name in attributes) node.setAttribute(name, attributes[name]);
+  if (text !== undefined) node.textContent = text;
+  return parent.appendChild(node);
+}
+
+/** Round numbers between low and high, about `wanted` of them. */
+function ticks(low, high, wanted) {
+  const rough = (high - low) / wanted, power = 10 ** Math.floor(Math.log10(rough));
+  const step = power * [1, 2, 5, 10].find((m) => m * power >= rough);
+  const found = [];
+  for (let i = Math.ceil(low / step); i * step <= high * (1 + 1e-9); i++) found.push(+(i * step).toPrecision(12));
+  return found;
+}
+
+function range(values, share = 0.06) {
+  let low = Infinity, high = -Infinity;
+  for (const value of values) { if (value < low) low = value; if (value > high) high = value; }
+  if (low > high) return [0, 1];
+  const pad = (high - low) * share || Math.abs(high) * share || 1;
+  return [low - pad, high + pad];
+}
+
+const tip = byId("tip");
+function showTip(text, left, top) {
+  tip.textContent = text;
+  tip.hidden = false;
+  const box = tip.getBoundingClientRect();
+  tip.style.left = `${Math.max(8, Math.min(left + 14, innerWidth - box.width - 8))}px`;
+  tip.style.top = `${top + 14 + box.height > innerHeight ? top - box.height - 10 : top + 14}px`;
+}
+
+/**
+ * A chart that fills its box, redrawn when that changes. `make()` gives {x, y: label, xs, ys: ranges, points, stops,
+ * draw(svg, X, Y)}: `points` [x, y, text] are found by the pointer, `stops` of them one by one by the arrow keys.
+ */
+function chart(id, title, make) {
+  const box = byId(id);
+  const svg = add(box, "svg", { role: "img", tabindex: 0, "aria-label": title });
+  let here = null, at = null, stop = -1;
+  function draw() {
+    const width = Math.max(280, box.clientWidth), height = Math.round(Math.min(430, Math.max(260, width * 0.56)));
+    const plot = (here = make());
+    const left = 54, right = width - 12, top = 12, bottom = height - 44;
+    const X = (x) => left + ((x - plot.xs[0]) / (plot.xs[1] - plot.xs[0])) * (right - left);
+    const Y = (y) => bottom - ((y - plot.ys[0]) / (plot.ys[1] - plot.ys[0])) * (bottom - top);
+    Object.assign(here, { X, Y });
+    svg.replaceChildren();
+    svg.setAttribute("viewBox", `0 0 ${width} ${height}`);
+    for (const x of ticks(...plot.xs, width / 90)) {
+      add(svg, "line", { x1: X(x), x2: X(x), y1: top, y2: bottom, class: "grid" });
+      add(svg, "text", { x: X(x), y: bottom + 17, "text-anchor": "middle" }, short(x));
+    }
+    for (const y of ticks(...plot.ys, height / 60)) {
+      add(svg, "line", { x1: left, x2: right, y1: Y(y), y2: Y(y), class: "grid" });
+      add(svg, "text", { x: left - 7, y: Y(y) + 4, "text-anchor": "end" }, short(y));
+    }
+    add(svg, "line", { x1: left, x2: right, y1: bottom, y2: bottom, class: "axis" });
+    add(svg, "text", { x: (left + right) / 2, y: height - 6, "text-anchor": "middle" }, plot.x);
+    add(svg, "text", { transform: `translate(13 ${(top + bottom) / 2}) rotate(-90)`, "text-anchor": "middle" }, plot.y);
+    const clip = add(svg, "clipPath", { id: `${id}-clip` });
+    add(clip, "rect", { x: left, y: top - 6, width: right - left + 6, height: bottom - top + 6 });
+    plot.draw(add(svg, "g", { "clip-path": `url(#${id}-clip)` }), X, Y, [left, right, top, bottom]);
+    at = add(svg, "circle", { r: 7, class: "at", visibility: "hidden" });
+  }
+  function mark(point) {
+    const scale = svg.getBoundingClientRect(), ratio = scale.width / svg.viewBox.baseVal.width;
+    const x = here.X(point[0]), y = here.Y(point[1]);
+    for (const [name, value] of [["cx", x], ["cy", y], ["visibility", "visible"]]) at.setAttribute(name, value);
+    showTip(point[2](), scale.left + x * ratio, scale.top + y * ratio);
+  }
+  function hide() { tip.hidden = true; if (at) at.setAttribute("visibility", "hidden"); }
+  svg.addEventListener("pointermove", (event) => {
+    const scale = svg.getBoundingClientRect(), ratio = svg.viewBox.baseVal.width / scale.width;
+    const px = (event.clientX - scale.left) * ratio, py = (event.clientY - scale.top) * ratio;
+    let best = null, least = 24 ** 2;
+    for (const point of here.points) {
+      const away = (here.X(point[0]) - px) ** 2 + (here.Y(point[1]) - py) ** 2;
+      if (away < least) { least = away; best = point; }
+    }
+    if (best) mark(best); else hide();
+  });
+  svg.addEventListener("pointerleave", hide);
+  svg.addEventListener("blur", hide);
+  svg.addEventListener("keydown", (event) => {
+    const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
+    if (event.key === "Escape") hide();
+    if (!step || !here.stops.length) return;
+    event.preventDefault();
+    stop = (stop + step + here.stops.length) % here.stops.length;
+    mark(here.stops[stop]);
+  });
+  new ResizeObserver(draw).observe(box);
+  return draw;
+}
+
+/** Many dots as one path: five thousand of them take no time. */
+const dots = (points, X, Y) => points.map((p) => `M${X(p[0]).toFixed(1)} ${Y(p[1]).toFixed(1)}h0`).join("");
+function steps(points, X, Y, end) {
+  let text = "";
+  points.forEach((p, i) => { text += i ? `H${X(p[0]).toFixed(1)}V${Y(p[1]).toFixed(1)}` : `M${X(p[0]).toFixed(1)} ${Y(p[1]).toFixed(1)}`; });
+  return text && `${text}H${end}`;
+}
+
+const about = (i) =>
+  `${all.key[i]}, candidate ${i + 1}\n${percent(all.accuracy[i])} on search validation\n` +
+  Object.keys(UNIT).map((name) => `${short(all[name][i])} ${UNIT[name]}`).join(", ") + ` (predicted)\n${all.text[i]}`;
+const aboutPick = (p) =>
+  `${p.folder}, exported\n${percent(p.search_accuracy)} on search validation, ${percent(p.test_accuracy)} on test\n` +
+  `${short(p.measured_ms)} ms measured (± ${percent(p.measured_spread)}), ${short(p.predicted_ms)} predicted\n${p.text}`;
+
+// --- the front, and the budget that picks from it
+const axis = byId("axis"), zoom = byId("zoom"), slider = byId("slider"), number = byId("budget");
+let budget = Infinity, chosen = null;
+const drawFront = chart("front", "Accuracy of all candidates against their cost; the table of the front has the numbers", () => {
+  const name = axis.value;
+  const points = [...all.key.keys()].map((i) => [all[name][i], 100 * all.accuracy[i], () => about(i)]);
+  const sorted = points.slice().sort((a, b) => a[0] - b[0] || b[1] - a[1]);
+  const front = [];
+  for (const point of sorted) if (!front.length || point[1] > front[front.length - 1][1]) front.push(point);
+  const spots = picks.map((p) => [name === "latency_ms" ? p.measured_ms : p[name], 100 * p.search_accuracy, () => aboutPick(p), p]);
+  const shown = zoom.checked ? [...front, ...spots] : [...points, ...spots];
+  const limit = data.limits[name];
+  return {
+    x: LABEL[name], y: "accuracy on search validation, %",
+    xs: range(shown.map((p) => p[0])), ys: range(shown.map((p) => p[1])),
+    points: [...points, ...spots], stops: spots.slice().sort((a, b) => a[0] - b[0]),
+    draw(svg, X, Y, [left, right, top, bottom]) {
+      add(svg, "path", { d: dots(points, X, Y), class: "dots" });
+      add(svg, "path", { d: steps(front, X, Y, right), class: "front" });
+      add(svg, "path", { d: dots(front, X, Y), class: "on-front" });
+      const rule = (x, kind) => add(svg, "line", { x1: X(x), x2: X(x), y1: top, y2: bottom, class: kind });
+      if (limit) rule(limit, "limit");
+      if (name === "latency_ms" && isFinite(budget)) rule(budget, "budget-line");
+      for (const [x, y, , pick] of spots) {
+        const off = name === "latency_ms" ? x * pick.measured_spread : 0;
+        if (off) add(svg, "line", { x1: X(x - off), x2: X(x + off), y1: Y(y), y2: Y(y), class: "error" });
+        const node = add(svg, "circle", { cx: X(x), cy: Y(y), r: 5.5, class: pick === chosen ? "pick chosen" : "pick" });
+        node.addEventListener("click", () => setBudget(pick.measured_ms));
+      }
+    },
+  };
+});
+
+function setBudget(value) {
+  budget = value;
+  slider.value = number.value = short(Math.ceil(value * 1e4) / 1e4);
+  const within = picks.filter((p) => p.measured_ms <= value * (1 + 1e-3));
+  chosen = within.reduce((best, p) => (!best || p.search_accuracy > best.search_accuracy || (p.search_accuracy === best.search_accuracy && p.measured_ms < best.measured_ms) ? p : best), null);
+  const winner = byId("winner");
+  if (!chosen) {
+    const least = picks.reduce((best, p) => (p.measured_ms < best.measured_ms ? p : best));
+    winner.textContent = `No exported network is that fast; the fastest takes ${short(least.measured_ms)} ms.`;
+  } else {
+    winner.replaceChildren(byId(`card-${chosen.folder}`).content.cloneNode(true));
+    let better = -1;
+    for (let i = 0; i < count; i++)
+      if (all.latency_ms[i] <= value && all.accuracy[i] > chosen.search_accuracy + 1e-9 && (better < 0 || all.accuracy[i] > all.accuracy[better])) better = i;
+    if (better >= 0) {
+      const note = document.createElement("p");
+      note.className = "muted";
+      note.textContent =
+        `Not exported, but predicted to fit: ${all.key[better]} with ${percent(all.accuracy[better])} at ` +
+        `${short(all.latency_ms[better])} ms. Raise export.top to have it measured and written.`;
+      winner.append(note);
+    }
+  }
+  for (const row of document.querySelectorAll("#picks tr")) row.classList.toggle("chosen", !!chosen && row.id === `row-${chosen.folder}`);
+  drawFront();
+}
+if (picks.length) {
+  slider.addEventListener("input", () => setBudget(+slider.value));
+  number.addEventListener("change", () => setBudget(+number.value));
+  setBudget(+slider.value);
+}
+axis.addEventListener("change", drawFront);
+zoom.addEventListener("change", drawFront);
+
+// --- the search over time
+chart("accuracy", "Accuracy of each candidate in the order of evaluation, and the best so far", () => {
+  const points = [...all.key.keys()].map((i) => [i + 1, 100 * all.accuracy[i], () => about(i)]);
+  const best = [];
+  for (const point of points) if (!best.length || point[1] > best[best.length - 1][1]) best.push(point);
+  return {
+    x: "candidate", y: "accuracy, %", xs: [0, count + 1], ys: range(all.accuracy.map((a) => 100 * a)), points, stops: best,
+    draw(svg, X, Y, [, right]) {
+      add(svg, "path", { d: dots(points, X, Y), class: "dots" });
+      add(svg, "path", { d: steps(best, X, Y, right), class: "front" });
+    },
+  };
+});
+chart("hypervolume", "Hypervolume of the front after each candidate: it rises where the front gets better", () => {
+  const points = data.hypervolume.map(([i, v]) => [i, 100 * v, () => `after ${i} candidates: ${percent(v)} of the final hypervolume`]);
+  return {
+    x: "candidate", y: "hypervolume, % of the last", xs: [0, count + 1], ys: [Math.min(0, ...points.map((p) => p[1])), 104], points, stops: points,
+    draw(svg, X, Y, [, right]) { add(svg, "path", { d: steps(points, X, Y, right), class: "front" }); },
+  };
+});
+
+// --- latency
+chart("latency", "Predicted against measured latency of networks held out from fitting and of the exported ones", () => {
+  const held = data.held_out.map(([m, p, text]) => [m, p, () => `held out: ${short(m)} ms measured, ${short(p)} predicted (${percent(p / m - 1)})\n${text}`]);
+  const alone = picks.map((p) => [p.measured_ms, p.predicted_ms, () => aboutPick(p)]);
+  const both = range([...held, ...alone].flatMap((p) => [p[0], p[1]]));
+  return {
+    x: "measured, ms", y: "predicted, ms", xs: both, ys: both, points: [...held, ...alone], stops: [...held, ...alone].sort((a, b) => a[0] - b[0]),
+    draw(svg, X, Y) {
+      const [low, high] = both, at = (m, s) => `${X(m)} ${Y(m * s)}`;
+      add(svg, "path", { d: `M${at(low, 0.9)}L${at(high, 0.9)}L${at(high, 1.1)}L${at(low, 1.1)}Z`, class: "band" });
+      add(svg, "path", { d: `M${at(low, 1)}L${at(high, 1)}`, class: "axis" });
+      add(svg, "path", { d: dots(held, X, Y), class: "dots", style: "opacity:1;stroke-width:7" });
+      for (const [x, y] of alone) add(svg, "circle", { cx: X(x), cy: Y(y), r: 5, class: "pick" });
+    },
+  };
+});
+document.documentElement.dataset.ready = performance.now().toFixed(0);

@@ -1,0 +1,272 @@
+"""The page: all that must be readable without a script is written here, tables first; `page.js` adds the charts."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from html import escape
+from importlib.resources import files
+from typing import Any
+
+from ffnet_search.drawing import draw
+from ffnet_search.export import Pick, versions
+from ffnet_search.latency import LatencyTable
+from ffnet_search.search import History
+from ffnet_search.sweep import Sweep
+
+TOP_AXES = 12  # of the importances: the others matter less than they are in the way
+WORDS = {"latency_ms": "latency", "params_m": "parameters", "macs_m": "MACs", "accuracy": "accuracy"}
+FILES = {
+    "model.onnx": "for ONNX Runtime and most others, any batch size",
+    "model.safetensors": "weights of the deployed form, for ffnet_search.load",
+    "trainable.safetensors": "weights before fusing, to go on training",
+    "architecture.yaml": "the network",
+    "card.json": "all figures and where they come from",
+}
+BUSY = 1.2  # wall / CPU time beyond which other programs were in the way
+
+
+def page(sweep: Sweep, history: History, picks: Sequence[Pick], table: LatencyTable, content: Mapping[str, Any]) -> str:
+    """The whole file. Links lead to files beside it, and to nowhere else."""
+    here = files(__package__)
+    data = json.dumps(content, separators=(",", ":")).replace("</", "<\\/")
+    return f"""<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{escape(sweep.name)}: the Pareto front</title>
+<link rel="icon" href="data:,">
+<style>
+{(here / "page.css").read_text(encoding="utf-8")}</style>
+</head>
+<body>
+<header><h1>{escape(sweep.name)}</h1>{_summary(sweep, history, picks, table)}</header>
+<main>
+{_choice(sweep, picks)}
+{_front()}
+{_table(sweep, picks)}
+{_search(history)}
+{_importances(history)}
+{_latency(table)}
+{_networks(picks)}
+{_left_out(sweep, history)}
+{_provenance(sweep, picks, table)}
+</main>
+<div id="tip" role="status" hidden></div>
+<script type="application/json" id="data">{data}</script>
+<script>
+{(here / "page.js").read_text(encoding="utf-8")}</script>
+</body>
+</html>
+"""
+
+
+def _summary(sweep: Sweep, history: History, picks: Sequence[Pick], table: LatencyTable) -> str:
+    best = max(picks, key=lambda pick: pick.metrics["search_accuracy"])
+    count = len(history.evaluated)
+    return (
+        f"<p>{count:,} architectures of {sweep.search_space.size:,} were evaluated. {_plural(len(picks), 'network')} "
+        "of the front were rebuilt alone, measured again and tested on images that neither training nor search saw: "
+        f"up to <strong>{_percent(best.metrics['test_accuracy'])}</strong> at "
+        f"{_ms(best.metrics['measured_ms'])} on {escape(table.setting.device)}.</p>"
+        "<noscript><p>The charts and the budget need JavaScript; the tables below say the same.</p></noscript>"
+    )
+
+
+def _choice(sweep: Sweep, picks: Sequence[Pick]) -> str:
+    times = [pick.metrics["measured_ms"] for pick in picks]
+    low, high = min(times), max(times)
+    start = min(max(sweep.search.constraints.get("latency_ms", high * 1.001), low), high * 1.05)
+    span = f'min="{low:.6g}" max="{high * 1.05:.4g}" step="any" value="{start:.6g}"'
+    templates = "".join(f'<template id="card-{pick.folder.name}">{_card(pick)}</template>' for pick in picks)
+    return f"""<section aria-labelledby="choose"><h2 id="choose">Which network for my budget?</h2>
+<p>The most accurate exported network (on search validation: the test split chooses nothing) whose measured latency
+keeps the budget.</p>
+<div class="card"><div class="budget"><label for="slider">Latency budget</label>
+<input type="range" id="slider" {span}>
+<span><input type="number" id="budget" {span} aria-label="Latency budget in milliseconds"> ms</span></div>
+<div id="winner" aria-live="polite"></div></div>{templates}</section>"""
+
+
+def _card(pick: Pick) -> str:
+    m = pick.metrics
+    facts = {
+        "test accuracy": _percent(m["test_accuracy"]),
+        "search accuracy": _percent(m["search_accuracy"]),
+        "measured": f"{_ms(m['measured_ms'])} ± {m['measured_spread']:.1%}",
+        "predicted": _ms(m["predicted_ms"]),
+        "parameters": f"{m['params_m']:.3g} M",
+        "MACs": f"{m['macs_m']:.3g} M",
+    }
+    pairs = "".join(f"<div><dt>{name}</dt><dd>{value}</dd></div>" for name, value in facts.items())
+    there = [name for name in FILES if (pick.folder / name).exists()]
+    there += sorted(path.name for path in pick.folder.iterdir() if path.name not in FILES)
+    folder = f"pareto/{pick.folder.name}"
+    links = "".join(
+        f'<li><a href="{folder}/{escape(name)}">{escape(name)}</a> <span class="muted">{FILES.get(name, "")}</span>'
+        for name in there
+    )
+    return (
+        f'<h3><a href="{folder}/">{pick.folder.name}</a></h3><dl>{pairs}</dl>{_drawing(pick)}'
+        f"<details open><summary>Its files</summary><ul>{links}</ul></details>"
+    )
+
+
+def _drawing(pick: Pick) -> str:
+    label = f"Drawing of {pick.folder.name}"
+    return f'<div class="drawing" role="region" tabindex="0" aria-label="{label}">{draw(pick.architecture)}</div>'
+
+
+def _front() -> str:
+    options = "".join(f'<option value="{name}">{WORDS[name]}</option>' for name in ("latency_ms", "params_m", "macs_m"))
+    return f"""<section aria-labelledby="front-title"><h2 id="front-title">The front</h2>
+<div class="tools"><label>against <select id="axis">{options}</select></label>
+<label><input type="checkbox" id="zoom" checked> close to the front</label></div>
+<div class="chart" id="front"></div>
+{
+        _legend(
+            {
+                "dot": ("candidates, predicted", "dot"),
+                "blue": ("front, predicted", "blue"),
+                "red": ("exported, measured alone; bars: one standard deviation of a round", "red"),
+            }
+        )
+    }
+<p class="muted">Point at a dot, or use the arrow keys, to see its architecture.</p></section>"""
+
+
+def _legend(items: Mapping[str, tuple[str, str]]) -> str:
+    entries = "".join(f'<li><i style="background:var(--{colour})"></i>{text}</li>' for text, colour in items.values())
+    return f'<ul class="legend">{entries}</ul>'
+
+
+def _table(sweep: Sweep, picks: Sequence[Pick]) -> str:
+    heads = ["network", "test", "search", "measured", "predicted", "params", "MACs"]
+    head = "".join(f'<th scope="col"{" class=number" if i else ""}>{name}</th>' for i, name in enumerate(heads))
+    rows = "".join(
+        f'<tr id="row-{pick.folder.name}"><th scope="row"><a href="#{pick.folder.name}">{pick.folder.name}</a></th>'
+        + "".join(f'<td class="number">{cell}</td>' for cell in _cells(pick))
+        + "</tr>"
+        for pick in picks
+    )
+    return f"""<div class="wide" tabindex="0" role="region" aria-label="Table of the front"><table id="picks">
+<caption>The exported networks: accuracy on test and on search validation, latency of one batch of
+{sweep.latency.batch_size} measured alone and predicted while searching, millions of parameters and of
+multiply-accumulates.</caption>
+<thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>"""
+
+
+def _cells(pick: Pick) -> Iterable[str]:
+    m = pick.metrics
+    yield from (_percent(m["test_accuracy"]), _percent(m["search_accuracy"]), _ms(m["measured_ms"]))
+    yield from (_ms(m["predicted_ms"]), f"{m['params_m']:.3g} M", f"{m['macs_m']:.3g} M")
+
+
+def _search(history: History) -> str:
+    return f"""<section aria-labelledby="search-title"><h2 id="search-title">The search</h2>
+<p>{len(history.evaluated):,} candidates in the order in which they were evaluated. The hypervolume is what the front
+dominates, down to the worst that was seen: where it has been flat for long, more trials would find little.</p>
+<div class="two"><div><h3>Accuracy</h3><div class="chart" id="accuracy"></div></div>
+<div><h3>Hypervolume</h3><div class="chart" id="hypervolume"></div></div></div></section>"""
+
+
+def _importances(history: History) -> str:
+    tables = "".join(
+        f'<div><table class="bars"><caption>for {WORDS[objective]}</caption>{_bars(shares)}</table></div>'
+        for objective, shares in history.importances.items()
+        if shares
+    )
+    if not tables:
+        return ""
+    return f"""<section aria-labelledby="matter"><h2 id="matter">Which choices mattered</h2>
+<p>How much a choice decided whether a candidate was in the best tenth, as shares of all choices (PED-ANOVA). Of what
+was proposed: a sampler that settled on a value early hides what the others would have done.</p>
+<div class="two">{tables}</div></section>"""
+
+
+def _bars(shares: Mapping[str, float]) -> str:
+    top = max(shares.values()) or 1.0
+    return "".join(
+        f'<tr><th scope="row">{escape(name)}</th><td><span class="bar" style="width:{70 * share / top:.1f}%"></span>'
+        f"{share:.0%}</td></tr>"
+        for name, share in list(shares.items())[:TOP_AXES]
+    )
+
+
+def _latency(table: LatencyTable) -> str:
+    at = table.setting
+    busy = (
+        f" <strong>Other programs used the cores meanwhile (wall / CPU time {at.contention:.1f}): measure again on a "
+        "quiet machine before you trust small differences.</strong>"
+        if at.contention > BUSY
+        else ""
+    )
+    return f"""<section aria-labelledby="latency-title"><h2 id="latency-title">Can the latency be trusted?</h2>
+<p>Predictions are sums of measured parts, checked on whole networks that were not used to fit them:
+{escape(str(table.error))}. The band is 10 %.{busy}</p>
+<div class="chart" id="latency" style="max-width:40rem"></div>
+{_legend({"dot": ("held-out networks", "dot"), "red": ("exported networks", "red")})}</section>"""
+
+
+def _networks(picks: Sequence[Pick]) -> str:
+    drawings = "".join(
+        f'<div class="card" id="{pick.folder.name}"><h3>{pick.folder.name}: {_percent(pick.metrics["test_accuracy"])}, '
+        f"{_ms(pick.metrics['measured_ms'])}</h3>{_drawing(pick)}</div>"
+        for pick in picks
+    )
+    return f"""<section aria-labelledby="networks"><h2 id="networks">The networks</h2>
+<p>A row per stage; a box is a block, as high as the stage is wide: the token mixer with its kernel, below it the
+channel mixer with its kernel and expansion.</p><div class="two">{drawings}</div></section>"""
+
+
+def _left_out(sweep: Sweep, history: History) -> str:
+    limits = sweep.search.constraints
+    lines = [
+        f"{_plural(count, 'architecture')} beyond {WORDS[name]} ≤ {limits[name]:g}"
+        for name, count in history.infeasible.items()
+    ]
+    excluded = (
+        f"{', '.join(lines)}. They were never evaluated, and are no part of any chart here." if lines else "None."
+    )
+    items = "".join(f"<li><code>{escape(key)}</code>: {escape(reason)}" for key, reason in history.failures)
+    failed = f"<ul>{items}</ul>" if items else "none"
+    return f"""<section aria-labelledby="left-out"><h2 id="left-out">What was skipped or failed</h2>
+<p>Skipped: {excluded}</p><div>Failed: {failed}</div></section>"""
+
+
+def _provenance(sweep: Sweep, picks: Sequence[Pick], table: LatencyTable) -> str:
+    at, search = table.setting, sweep.search
+    card = json.loads((picks[0].folder / "card.json").read_text(encoding="utf-8"))
+    facts = {
+        "Sweep": f"{sweep.path.name}, seed {sweep.seed}",
+        "Data": f"{sweep.data.name}, fingerprint {card['data']['fingerprint']}",
+        "Search space": f"{sweep.search_space.name}, {sweep.search_space.size:,} architectures",
+        "Objectives": ", ".join(f"{direction} {name}" for name, direction in search.directions.items()),
+        "Limits": ", ".join(f"{name} ≤ {limit:g}" for name, limit in search.constraints.items()) or "none",
+        "Sampler": f"{search.sampler.name} {dict(search.sampler.args)}",
+        "Training": f"{sweep.train.epochs} epochs of {sweep.train.optimizer}; fine-tuned "
+        f"{sweep.export.finetune_epochs} epochs",
+        "Latency": f"{at.backend}, {_plural(at.threads, 'thread')}, batch {at.batch_size}, {at.dtype}, {at.clock}, "
+        f"on {at.device}, {at.date}",
+        "Exported": card["date"],
+        "Versions": ", ".join(f"{name} {version}" for name, version in versions().items()),
+    }
+    rows = "".join(f'<tr><th scope="row">{k}</th><td>{escape(str(v))}</td></tr>' for k, v in facts.items())
+    text = sweep.files.sweep.read_text(encoding="utf-8") if sweep.files.sweep.exists() else ""
+    whole = f"<details><summary>The whole sweep</summary><pre>{escape(text)}</pre></details>" if text else ""
+    return f"""<section aria-labelledby="made"><h2 id="made">How it was made</h2>
+<div class="wide" tabindex="0" role="region" aria-label="How it was made">
+<table class="facts">{rows}</table></div>{whole}</section>"""
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.2f} %"
+
+
+def _ms(ms: float) -> str:
+    return f"{ms:.3g} ms"
+
+
+def _plural(count: int, noun: str) -> str:
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"

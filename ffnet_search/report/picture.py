@@ -1,0 +1,69 @@
+"""The front as a picture, for a README or a slide: what the report shows without a hand on it."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from ffnet_search.export import Pick
+from ffnet_search.pareto import Candidate, pareto_front
+from ffnet_search.sweep import Sweep
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+LABELS: Mapping[str, str] = {
+    "accuracy": "accuracy on search validation, %",
+    "latency_ms": "latency, ms",
+    "params_m": "parameters, M",
+    "macs_m": "MACs, M",
+}
+GREY, BLUE, RED = "#a0a4a8", "#1f5fbf", "#c03028"
+
+
+def draw_front(sweep: Sweep, candidates: Sequence[Candidate], picks: Sequence[Pick]) -> Figure:
+    """All candidates, the front, and the exported picks by what was measured: accuracy against the second objective."""
+    names = list(sweep.search.objectives)
+    x = next((name for name in names if name != "accuracy"), "latency_ms")
+    figure, axes = _axes(f"{sweep.name}: {len(candidates)} candidates", LABELS[x], LABELS["accuracy"])
+    front = pareto_front(candidates, sweep.search.directions)
+    label = "front, predicted" if x == "latency_ms" else "front"
+    axes.scatter(*_xy((c.metrics[x], 100 * c.metrics["accuracy"]) for c in candidates), 12, GREY, label="candidates")
+    edge = sorted((c.metrics[x], 100 * c.metrics["accuracy"]) for c in front)
+    axes.scatter(*_xy(edge), 26, BLUE, label=label)
+    axes.plot(*_xy(edge), color=BLUE, linewidth=1, drawstyle="steps-post")
+    if x == "latency_ms" and picks:
+        measured = _xy((pick.metrics["measured_ms"], 100 * pick.metrics["search_accuracy"]) for pick in picks)
+        spread = [pick.metrics["measured_ms"] * pick.metrics["measured_spread"] for pick in picks]
+        label = "exported, measured alone"
+        axes.errorbar(*measured, xerr=spread, fmt="x", color=RED, capsize=2, linewidth=1, label=label)
+    if (limit := sweep.search.constraints.get(x)) is not None:
+        axes.axvline(limit, color=GREY, linestyle="--", linewidth=1, label=f"limit {limit:g}")
+    axes.legend(frameon=False, loc="lower right")
+    return figure
+
+
+def _xy(points: Iterable[tuple[float, float]]) -> tuple[list[float], list[float]]:
+    points = list(points)
+    return [x for x, _ in points], [y for _, y in points]
+
+
+def _axes(title: str, x: str, y: str) -> tuple[Figure, Axes]:
+    """Without pyplot, which keeps every figure and picks a window system."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(6.4, 4.2), layout="constrained")
+    axes = figure.add_subplot(title=title, xlabel=x, ylabel=y)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(color="#e8eaec", linewidth=0.6)
+    axes.set_axisbelow(True)
+    return figure, axes
+
+
+def as_png(figure: Figure) -> bytes:
+    """The figure's file, for screens of high resolution."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=144)
+    return buffer.getvalue()
