@@ -3,12 +3,13 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: help quickstart test lint check format clean
+.PHONY: help quickstart test e2e lint check format clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make quickstart   set up .venv, then train, profile, search and export on handwritten digits (minutes)"
 	@echo "make test         set up .venv, then run the whole test suite"
+	@echo "make e2e          the long tests: a cluster on this machine, killed in many ways; pages in a browser"
 	@echo "make check        lint, then test: what must pass before a commit"
 	@echo "make lint         ruff and mypy"
 	@echo "make format       let ruff rewrite what it can"
@@ -30,6 +31,9 @@ quickstart: $(STAMP)
 
 test: $(STAMP)
 	$(BIN)/python -m pytest
+
+e2e: $(STAMP)
+	$(BIN)/python -m pytest tests/e2e
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

@@ -4,6 +4,7 @@ images that the search holds out of training."""
 from __future__ import annotations
 
 from collections.abc import Iterable
+from pathlib import Path
 
 import torch
 from lightning import LightningDataModule
@@ -38,8 +39,9 @@ class Evaluator:
         ]
 
     @classmethod
-    def from_sweep(cls, sweep: Sweep) -> Evaluator:
-        """Of a run's supernet and data. Raises SweepError where one of them is missing or broken."""
+    def from_sweep(cls, sweep: Sweep, supernet: Path | None = None) -> Evaluator:
+        """Of a run's supernet (or of that in another file) and data. Raises SweepError where one of them is missing or
+        broken."""
         return cls(read_supernet(sweep.files.supernet), sweep_data(sweep))
 
     def __call__(self, arch: Architecture) -> Candidate:

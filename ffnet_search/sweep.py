@@ -21,6 +21,7 @@ from ffnet_search.pareto import METRICS, Direction
 from ffnet_search.search_space import SearchSpace
 
 Share = Annotated[float, Field(ge=0, lt=1)]
+_HOW = {"engine", "resources", "workers", "wait_minutes", "trials"}  # of search: how fast and how much, not what
 STAGES = ("profile", "train", "search", "export")  # in this order: a bad budget is seen before training
 
 
@@ -99,10 +100,41 @@ class SamplerSection(Section):
     args: Mapping[str, Any] = {"multivariate": True}
 
 
-class SearchSection(Section):
-    """What is searched for, under which hard constraints (upper limits), by which sampler and how long."""
+class Resources(Section):
+    """What one worker of a cluster takes; a fraction of a GPU lets several share it."""
 
-    engine: Literal["local"] = "local"
+    cpu: float = Field(1.0, ge=0, allow_inf_nan=False)
+    gpu: float = Field(0.0, ge=0, allow_inf_nan=False)
+    memory_gb: float = Field(0.0, ge=0, allow_inf_nan=False)
+
+    @model_validator(mode="after")
+    def _is_something(self) -> Resources:
+        if self.gpu > 1 and self.gpu % 1:
+            raise ValueError(f"gpu must be a fraction below 1 or a whole number, but got {self.gpu}")
+        if not self.cpu and not self.gpu:
+            raise ValueError("cpu or gpu must be > 0, or there is no limit to the workers of a machine")
+        return self
+
+
+class SchedulerSection(Section):
+    """Any scheduler of `ray.tune.schedulers` by name, with its arguments; for engine "tune"."""
+
+    name: str = "FIFOScheduler"
+    args: Mapping[str, Any] = {}
+
+
+class SearchSection(Section):
+    """What is searched for, under which hard constraints (upper limits), by which sampler and how long.
+
+    `workers`: how many evaluate on a cluster; where it is not given, as many as fit on the nodes that are there.
+    `wait_minutes`: for the first of them to start, which on an autoscaling cluster includes the start of a node.
+    """
+
+    engine: Literal["local", "ray", "tune"] = "local"
+    resources: Resources = Resources()
+    workers: int | None = Field(None, gt=0)
+    wait_minutes: float = Field(10.0, gt=0, allow_inf_nan=False)
+    scheduler: SchedulerSection = SchedulerSection()
     trials: int = Field(200, gt=0)
     objectives: tuple[str, ...] = Field(("accuracy", "latency_ms"), min_length=1)
     constraints: Mapping[str, Annotated[float, Field(gt=0, allow_inf_nan=False)]] = {}
@@ -159,6 +191,7 @@ class RunFiles:
         self.front_csv = self.pareto / "front.csv"
         self.front_png = folder / "front.png"
         self.report = folder / "report.html"
+        self.artifacts = folder / "artifacts"  # that Optuna Dashboard shows
 
     def latency_table(self, backend: str, threads: int, batch_size: int) -> Path:
         return self.latency / f"{backend}-t{threads}-b{batch_size}.json"
@@ -193,6 +226,18 @@ class Sweep(Section):
         sweep = parse(cls, {"name": path.stem, **content}, str(path))
         sweep._path = path
         return sweep
+
+    @classmethod
+    def of_run(cls, where: str | Path) -> Sweep:
+        """Of a run's folder, which may have been moved since (by its copy of the sweep), or of a sweep file."""
+        folder = Path(where)
+        if not folder.is_dir():
+            return cls.from_yaml(folder)
+        folder = folder if folder.name else folder.resolve()
+        path = RunFiles(folder).sweep
+        if not path.exists():
+            raise SweepError(f"{where}: must be a sweep file or the folder of a run, but holds no {path.name}")
+        return cls.from_yaml(path).model_copy(update={"runs": folder.parent, "name": folder.name})
 
     def override(self, *, name: str | None = None, seed: int | None = None, trials: int | None = None) -> Sweep:
         """The sweep with other values, as a command line gives them; None keeps what is there. Raises SweepError."""
@@ -239,7 +284,7 @@ class Sweep(Section):
         data = self.data.model_dump(mode="json", exclude={"workers", "download", "path", "in_memory_mb"})
         train = self.train.model_dump(mode="json", exclude={"checkpoint_minutes"})
         latency = self.latency.model_dump(mode="json", exclude={"noisy"})
-        search = self.search.model_dump(mode="json", exclude={"engine", "trials"})
+        search = self.search.model_dump(mode="json", exclude=_HOW)
         inputs: dict[str, Any] = {"search_space": space}
         if stage != "profile":
             inputs |= {"seed": self.seed, "data": data, "train": train}

@@ -14,6 +14,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ from ffnet_search.architecture import Architecture, Part
 from ffnet_search.errors import SweepError
 from ffnet_search.pareto import Candidate, pareto_front
 from ffnet_search.reachable import CheapMetrics, smallest_reachable
-from ffnet_search.search import ENGINES, search, writer
+from ffnet_search.search import search, writer
 from ffnet_search.search.sampler import known_samplers, make_sampler
 from ffnet_search.search.study import architecture_of, candidate_of, open_study
 from ffnet_search.search_space import SearchSpace
@@ -61,7 +62,7 @@ class Accuracy:
     """An evaluator: more MACs are better, with some luck. Notes every call in a file, and can be pickled."""
 
     log: Path
-    broken: dict[str, Any] = field(default_factory=dict)  # key -> what comes instead; "": for all
+    broken: dict[str, Any] = field(default_factory=dict)  # key -> what comes instead; "": for all; "kill": a death
     sleep_s: float = 0.0
 
     def __call__(self, arch: Architecture) -> Candidate:
@@ -70,9 +71,15 @@ class Accuracy:
         time.sleep(self.sleep_s)
         luck = int(hashlib.sha256(arch.key.encode()).hexdigest()[:4], 16) / 2**16
         value = self.broken.get(arch.key, self.broken.get("", 1 - 1 / (1 + arch.macs_m + luck)))
+        if value == "kill" or (value == "kill once" and self.log.read_text().split().count(arch.key) == 1):
+            os.kill(os.getpid(), signal.SIGKILL)
         if isinstance(value, BaseException):
             raise value
-        return Candidate(arch, {} if value is None else {"accuracy": value})
+        return Candidate(arch, {} if value is None else {"accuracy": 0.5 if value == "kill once" else value})
+
+
+def same(evaluate: Accuracy) -> Accuracy:
+    return evaluate
 
 
 @dataclass
@@ -97,7 +104,14 @@ class Run:
         evaluate = Accuracy(self.folder / "log", self.broken)
         settings = SearchSection.model_validate({"trials": 20, **section})
         return search(
-            self.space, lambda: evaluate, CHEAP, settings, self.study, self.csv, seed=self.seed, digest=self.digest
+            self.space,
+            partial(same, evaluate),
+            CHEAP,
+            settings,
+            self.study,
+            self.csv,
+            seed=self.seed,
+            digest=self.digest,
         )
 
     @property
@@ -117,9 +131,13 @@ def run(tmp_path: Path) -> Run:
     return Run(tmp_path)
 
 
-@pytest.fixture(params=sorted(ENGINES))
-def engine(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
+@pytest.fixture
+def engine() -> str:
+    """The others are under this contract too: a few tests in `test_cluster.py`, all of it in `e2e/test_engines.py`."""
+    return "local"
+
+
+IN_FLIGHT = {"local": 1, "ray": 2 * 2 * 16, "tune": 2 + 2}  # at most, with two workers
 
 
 class TestContract:
@@ -168,7 +186,9 @@ class TestContract:
         run = Run(tmp_path, space=IMAGENET)
         run.search(engine=engine, trials=8, constraints={"latency_ms": 70.0})
         origins = {trial.user_attrs["origin"]: trial for trial in run.on_disk.trials}
-        assert list(origins)[:5] == ["smallest", "largest", "ffnet_1", "ffnet_2", "ffnet_3"]
+        assert {"smallest", "largest", "ffnet_1", "ffnet_2", "ffnet_3"} < origins.keys()
+        if engine == "local":  # the others write in the order in which they end
+            assert list(origins)[:5] == ["smallest", "largest", "ffnet_1", "ffnet_2", "ffnet_3"]
         assert origins["smallest"].state == origins["ffnet_1"].state == TrialState.COMPLETE
         assert origins["largest"].state == origins["ffnet_3"].state == TrialState.PRUNED
 
@@ -201,7 +221,7 @@ class TestContract:
         run.broken = {"": OSError("no such device")}
         with pytest.raises(SweepError, match=r"10 evaluations in a row failed.*OSError: no such device"):
             run.search(engine=engine, trials=50)
-        assert len(run.evaluated) == 15
+        assert 15 <= len(run.evaluated) < 15 + IN_FLIGHT[engine]
         run.broken = {}
         assert len(run.search(engine=engine, trials=20)) == 20
 
@@ -253,19 +273,19 @@ from pathlib import Path
 from tests.test_search import *
 folder, engine = Path(sys.argv[1]), sys.argv[2]
 evaluate = Accuracy(folder / "log", sleep_s=0.01)
-section = SearchSection(engine=engine, trials=80, constraints={"latency_ms": 0.03})
-search(DIGITS, lambda: evaluate, CHEAP, section, folder / "study.db", folder / "candidates.csv", digest="d")
+section = SearchSection(engine=engine, trials=int(sys.argv[3]), constraints={"latency_ms": 0.03})
+search(DIGITS, partial(same, evaluate), CHEAP, section, folder / "study.db", folder / "candidates.csv", digest="d")
 """
 
 
 def test_killed_at_any_moment_it_goes_on_and_loses_at_most_what_was_under_way(run: Run, engine: str) -> None:
-    rng, kills = random.Random(0), 0
+    rng, kills, trials = random.Random(0), 0, 80 if engine == "local" else 300
     root = Path(__file__).parents[1]
-    for _ in range(12):
+    for _ in range(12 if engine == "local" else 5):
         process = subprocess.Popen(
-            [sys.executable, "-c", SCRIPT, str(run.folder), engine],
+            [sys.executable, "-c", SCRIPT, str(run.folder), engine, str(trials)],
             cwd=root,
-            env={**os.environ, "PYTHONPATH": str(root)},
+            env={**os.environ, "PYTHONPATH": str(root)},  # RAY_ADDRESS is in it where there is one
             stderr=subprocess.PIPE,
         )
         known = len(run.evaluated) if (run.folder / "log").exists() else 0
@@ -284,12 +304,12 @@ def test_killed_at_any_moment_it_goes_on_and_loses_at_most_what_was_under_way(ru
         if process.returncode == 0:
             break
     assert kills >= 3
-    candidates = run.search(engine=engine, trials=80, constraints={"latency_ms": 0.03})
+    candidates = run.search(engine=engine, trials=trials, constraints={"latency_ms": 0.03})
     stored = [trial.user_attrs["key"] for trial in run.on_disk.trials]
     assert len(set(stored)) == len(stored)
-    assert len(candidates) == len(run.trials(TrialState.COMPLETE)) == 80
+    assert len(candidates) == len(run.trials(TrialState.COMPLETE)) == trials
     repeated = Counter(run.evaluated)
-    assert sum(repeated.values()) - len(repeated) <= kills  # each kill may cost the one evaluation under way
+    assert sum(repeated.values()) - len(repeated) <= kills * IN_FLIGHT[engine]  # each kill may cost those under way
     assert {c.architecture.key for c in candidates} <= repeated.keys()
 
 

@@ -4,24 +4,39 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 
+from ffnet_search.attempt import Evaluate, Failure, FromSweep
 from ffnet_search.errors import SweepError
 from ffnet_search.latency import LatencyTable
 from ffnet_search.pareto import Candidate
 from ffnet_search.reachable import CheapMetrics, check_budget
-from ffnet_search.search.ask_tell import Failure, Search
+from ffnet_search.search.ask_tell import Search
 from ffnet_search.search.history import History, read_history
 from ffnet_search.search.local import Local
-from ffnet_search.search.loop import Engine, Evaluate, run_loop
+from ffnet_search.search.loop import Engine, run_loop
 from ffnet_search.search.study import open_study, read_candidates, write_candidates
 from ffnet_search.search_space import SearchSpace
 from ffnet_search.sweep import SearchSection, Sweep
 
+
+def _ray(make_evaluate: Callable[[], Evaluate], section: SearchSection, folder: Path) -> Engine:
+    from ffnet_search.search.cluster import Pool
+
+    return Pool(make_evaluate, section)
+
+
+def _tune(make_evaluate: Callable[[], Evaluate], section: SearchSection, folder: Path) -> Engine:
+    from ffnet_search.search.tune import Tune
+
+    return Tune(make_evaluate, section, folder / "tune")
+
+
 # Name -> engine. It is given what makes an evaluator: called once in each process that evaluates, so it can be pickled.
-ENGINES: dict[str, Callable[[Callable[[], Evaluate], SearchSection], Engine]] = {
-    "local": lambda make_evaluate, section: Local(make_evaluate()),
+ENGINES: dict[str, Callable[[Callable[[], Evaluate], SearchSection, Path], Engine]] = {
+    "local": lambda make_evaluate, section, folder: Local(make_evaluate()),
+    "ray": _ray,
+    "tune": _tune,
 }
 
 
@@ -35,7 +50,7 @@ def run_search(sweep: Sweep) -> list[Candidate]:
     check_budget(sweep, table)
     return search(
         sweep.search_space,
-        partial(_evaluator, sweep),
+        FromSweep(sweep),
         CheapMetrics(table),
         sweep.search,
         sweep.files.study,
@@ -64,7 +79,7 @@ def search(
     with open_study(study, section.directions, digest) as (writer, finished):
         state = Search(space, cheap, section, seed, writer, finished)
         try:
-            with ENGINES[section.engine](make_evaluate, section) as engine:
+            with ENGINES[section.engine](make_evaluate, section, study.parent) as engine:
                 run_loop(state, engine)
         finally:
             write_candidates(candidates, state.trials)
@@ -80,12 +95,6 @@ def _digest(sweep: Sweep) -> str:
         except OSError as error:
             raise SweepError(f"{path}: the search needs it, but it cannot be read: {error.strerror}") from None
     return content.hexdigest()[:16]
-
-
-def _evaluator(sweep: Sweep) -> Evaluate:
-    from ffnet_search.evaluate import Evaluator
-
-    return Evaluator.from_sweep(sweep)
 
 
 __all__ = [

@@ -12,12 +12,12 @@ import time
 from collections import Counter, deque
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 
 import optuna
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from ffnet_search.architecture import Architecture
+from ffnet_search.attempt import Failure
 from ffnet_search.errors import SweepError
 from ffnet_search.pareto import Candidate, pareto_front
 from ffnet_search.reachable import CheapMetrics, smallest_reachable, within_limits
@@ -29,14 +29,6 @@ from ffnet_search.sweep import SearchSection
 
 FAILURES_IN_A_ROW = 10  # and the search stops: it is not the architectures
 STEPS_PER_PROPOSAL = 20  # of the walk that looks for a feasible architecture where the sampler has found none
-
-
-@dataclass(frozen=True)
-class Failure:
-    """An evaluation that raised: one line for people, and where."""
-
-    reason: str
-    traceback: str = ""
 
 
 class Search:

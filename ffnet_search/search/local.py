@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import traceback
 from collections import deque
 from types import TracebackType
 
 from ffnet_search.architecture import Architecture
-from ffnet_search.errors import SweepError
+from ffnet_search.attempt import Evaluate, Failure, attempt
 from ffnet_search.pareto import Candidate
-from ffnet_search.search.ask_tell import Failure
-from ffnet_search.search.loop import Evaluate
 
 
 class Local:
@@ -29,13 +26,7 @@ class Local:
 
     def next(self) -> tuple[Architecture, Candidate | Failure]:
         arch = self._waiting.popleft()
-        try:
-            return arch, self.evaluate(arch)
-        except SweepError:  # a user's mistake will not go away with another architecture
-            raise
-        except Exception as error:
-            reason = " ".join(f"{type(error).__name__}: {error}".split())
-            return arch, Failure(reason, traceback.format_exc())
+        return arch, attempt(self.evaluate, arch)
 
     def __enter__(self) -> Local:
         return self

@@ -6,17 +6,15 @@ back.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from types import TracebackType
 from typing import Protocol
 
 from ffnet_search.architecture import Architecture
+from ffnet_search.attempt import Failure
 from ffnet_search.errors import SweepError
 from ffnet_search.pareto import Candidate
 from ffnet_search.progress import progress, say
-from ffnet_search.search.ask_tell import Failure, Search
-
-Evaluate = Callable[[Architecture], Candidate]
+from ffnet_search.search.ask_tell import Search
 
 
 class Engine(Protocol):

@@ -1,0 +1,97 @@
+"""One evaluation whose errors are values, and the worker that makes many of them in a process of its own.
+
+Apart from the search, so that a node of a cluster that evaluates loads neither Optuna nor Tune.
+"""
+
+from __future__ import annotations
+
+import socket
+import tempfile
+import time
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ffnet_search.architecture import Architecture
+from ffnet_search.errors import SweepError
+from ffnet_search.pareto import Candidate
+from ffnet_search.sweep import Sweep
+
+Evaluate = Callable[[Architecture], Candidate]
+
+
+@dataclass(frozen=True)
+class Failure:
+    """An evaluation that raised: one line for people, and where."""
+
+    reason: str
+    traceback: str = ""
+
+
+Outcome = Candidate | Failure | BaseException  # the last one ends the search
+
+
+def attempt(evaluate: Evaluate, arch: Architecture) -> Candidate | Failure:
+    """One evaluation, whose errors are outcomes. Raises SweepError: a user's mistake stays with every architecture."""
+    try:
+        return evaluate(arch)
+    except SweepError:
+        raise
+    except Exception as error:
+        return Failure(" ".join(f"{type(error).__name__}: {error}".split()), traceback.format_exc())
+
+
+class FromSweep:
+    """Makes the evaluator of a sweep. Pickled, it takes the supernet along, so that nodes need share no files; the data
+    it expects at the same absolute path everywhere."""
+
+    def __init__(self, sweep: Sweep) -> None:
+        self.sweep = sweep
+        self.weights: bytes | None = None
+
+    def __call__(self) -> Evaluate:
+        from ffnet_search.evaluate import Evaluator
+
+        if self.weights is None:
+            return Evaluator.from_sweep(self.sweep)
+        with tempfile.NamedTemporaryFile() as file:
+            file.write(self.weights)
+            file.flush()
+            return Evaluator.from_sweep(self.sweep, Path(file.name))
+
+    def __getstate__(self) -> dict[str, Any]:
+        data = self.sweep.data
+        if data.path is not None:
+            data = data.model_copy(update={"path": data.path.absolute()})
+        return {
+            "sweep": self.sweep.model_copy(update={"data": data}),
+            "weights": self.sweep.files.supernet.read_bytes(),
+        }
+
+
+class Worker:
+    """Makes one evaluator and keeps it; what runs in an actor of Ray. Errors come back as values: an actor whose method
+    raises tells less about them."""
+
+    def start(self, make_evaluate: Callable[[], Evaluate], node: Callable[[], str]) -> str | SweepError:
+        """Makes the evaluator; returns what `node()` gives here, or the user's mistake that was met."""
+        try:
+            self._evaluate = make_evaluate()
+        except SweepError as error:
+            return SweepError(f"{error} (on {socket.gethostname()})")
+        return node()
+
+    def evaluate(self, batch: list[Architecture]) -> list[tuple[Outcome, float]]:
+        """Outcome and seconds of each."""
+        return [self._timed(arch) for arch in batch]
+
+    def _timed(self, arch: Architecture) -> tuple[Outcome, float]:
+        start = time.perf_counter()
+        outcome: Outcome
+        try:
+            outcome = attempt(self._evaluate, arch)
+        except (SweepError, KeyboardInterrupt) as error:
+            outcome = error
+        return outcome, time.perf_counter() - start

@@ -1,0 +1,85 @@
+"""Engines "ray" and "tune" on one machine: deaths, waits, mistakes. The whole contract is in e2e/test_engines.py."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import pytest
+from optuna.trial import TrialState
+from test_search import CHEAP, DIGITS, Run, TestContract, run  # noqa: F401 (a fixture)
+
+from ffnet_search.errors import SweepError
+from ffnet_search.search import search
+from ffnet_search.search.connect import Cluster, granted
+from ffnet_search.sweep import Resources, SearchSection
+
+contract = TestContract()
+del TestContract  # or pytest would run it here
+pytestmark = pytest.mark.usefixtures("ray_cluster")
+
+
+@pytest.fixture(params=["ray", "tune"])
+def engine(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+def test_it_is_under_the_contract(run: Run, engine: str) -> None:  # noqa: F811
+    contract.test_each_architecture_is_evaluated_once_and_all_are_kept(run, engine)
+
+
+@pytest.mark.parametrize("engine", ["ray"])
+def test_who_kills_three_workers_has_failed_and_the_search_goes_on(run: Run, engine: str) -> None:  # noqa: F811
+    run.broken = {DIGITS.smallest.key: "kill", DIGITS.largest.key: "kill once"}
+    candidates = run.search(engine=engine, trials=12)
+    assert len(candidates) == 11
+    (failed,) = run.trials(TrialState.FAIL)
+    assert failed.user_attrs["key"] == DIGITS.smallest.key
+    assert failed.user_attrs["reason"].startswith("its worker died 3 times")
+    assert run.evaluated.count(DIGITS.smallest.key) == 3
+    assert DIGITS.largest.key in {candidate.architecture.key for candidate in candidates}
+    keys = [trial.user_attrs["key"] for trial in run.on_disk.trials]
+    assert len(set(keys)) == len(keys) == 12
+
+
+def no_weights() -> Any:
+    raise SweepError("supernet.ckpt: no such file")
+
+
+@pytest.mark.parametrize("engine", ["ray"])
+def test_a_mistake_that_a_worker_meets_as_it_starts_is_the_users(run: Run, engine: str) -> None:  # noqa: F811
+    section = SearchSection(engine=engine)
+    with pytest.raises(SweepError, match=r"^supernet\.ckpt: no such file"):
+        search(DIGITS, no_weights, CHEAP, section, run.study, run.csv)
+
+
+@pytest.mark.parametrize("resources", [{"gpu": 1}, {"memory_gb": 1e6}])
+def test_what_the_cluster_lacks_is_named_after_a_bounded_wait(
+    run: Run,  # noqa: F811
+    engine: str,
+    resources: dict[str, float],
+) -> None:
+    start = time.monotonic()
+    with pytest.raises(SweepError, match=r"asks for cpu 1, .* no node with that free: 1 node \(2 CPU, 0 GPU"):
+        run.search(engine=engine, resources=resources, wait_minutes=0.02)
+    assert time.monotonic() - start < 40
+    assert not run.on_disk.trials
+
+
+def test_a_laptop_without_gpu_runs_the_sweep_of_a_cluster() -> None:
+    here = Cluster(fixed=True)
+    assert granted(Resources(gpu=0.25), here) == Resources()
+    with pytest.raises(SweepError, match=r"asks for cpu 64, but this machine has no node with that"):
+        granted(Resources(cpu=64), here)
+
+
+@pytest.mark.parametrize(
+    ("scheduler", "message"),
+    [
+        ({"name": "ASHASchedule"}, "did you mean 'ASHAScheduler'"),
+        ({"name": "ASHAScheduler", "args": {"mode": "up"}}, "are refused by Tune"),
+    ],
+)
+def test_a_wrong_scheduler_is_one_sentence(run: Run, scheduler: dict[str, Any], message: str) -> None:  # noqa: F811
+    with pytest.raises(SweepError, match=message):
+        run.search(engine="tune", scheduler=scheduler)
