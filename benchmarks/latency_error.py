@@ -43,7 +43,8 @@ def report(table: LatencyTable, space: str) -> None:
     at, fitted = table.setting, [check.architecture for check in table.calibration]
     measured = [entry for entry in table.entries.values() if entry.measured]
     print(
-        f"{space}, {table.name}, {at.device}, {at.clock}, wall / CPU {at.contention:.2f}, anchor {at.anchor_ms:.3f} ms"
+        f"{space}, {table.name}, {at.device}, {at.clock}, wall / CPU {at.contention:.2f}, "
+        f"anchors {' and '.join(f'{ms:.3f}' for ms in at.anchors_ms)} ms"
     )
     print(
         f"{len(measured)} of {len(table.entries)} parts measured, {len(fitted)} networks to calibrate, "

@@ -103,7 +103,7 @@ def _export(
     if sweep.export.finetune_epochs:
         net = _finetune(sweep, net, data, evaluator)
     fused = fuse(net).cpu()
-    measured = measure(fused, arch.input, sweep.latency, table=table)
+    measured = measure(fused, sweep.latency, table=table)
     metrics = {
         "search_accuracy": candidate.metrics["accuracy"],
         "test_accuracy": accuracy(fused.to(evaluator.device), data.test_dataloader()),

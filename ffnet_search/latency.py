@@ -25,7 +25,7 @@ from ffnet_search.errors import Section, SweepError
 
 Ms = float  # milliseconds for one batch
 FORMAT: Literal["ffnet-search latency table"] = "ffnet-search latency table"
-VERSION: Literal[1] = 1  # raised with every change of the fields below
+VERSION: Literal[2] = 2  # raised with every change of the fields below
 
 
 class Entry(Section):
@@ -73,7 +73,7 @@ class Setting(Section):
     clock: str
     rounds: int
     contention: float  # wall / CPU time of busy threads while it was measured: 1 = nobody else on the cores
-    anchor_ms: Ms  # of the network whose time divides out drift
+    anchors_ms: tuple[Ms, ...]  # of the networks whose times divide out drift
     build_seconds: float
 
 
@@ -117,7 +117,7 @@ class LatencyTable(Section):
     """
 
     format: Literal["ffnet-search latency table"] = FORMAT
-    version: Literal[1] = VERSION
+    version: Literal[2] = VERSION
     setting: Setting
     error: TableError
     intercept_ms: Ms = Field(ge=0)

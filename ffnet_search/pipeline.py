@@ -47,6 +47,8 @@ def run(sweep: Sweep, *, fresh: bool = False, stages: Collection[str] = STAGES) 
                 _run_stage(sweep, folder, stage, f"{stage} ({number} of {len(STAGES)})")
             if stage == "profile" and "search" in stages:
                 refuse_impossible(sweep)  # before hours are spent on training
+                if not is_done(sweep, folder, "search"):
+                    _refuse_inaccurate(sweep)
     return read_front(sweep.files)
 
 
@@ -65,6 +67,7 @@ def _train(sweep: Sweep) -> None:
 def _search(sweep: Sweep) -> None:
     from ffnet_search.search import run_search
 
+    _refuse_stale(sweep)
     run_search(sweep)
 
 
@@ -72,8 +75,22 @@ def _export(sweep: Sweep) -> None:
     from ffnet_search.export import export_front
     from ffnet_search.report import write_report
 
+    _refuse_stale(sweep)
     export_front(sweep)
     write_report(sweep)
+
+
+def _refuse_inaccurate(sweep: Sweep) -> None:
+    if sweep.latency_path.exists():  # where it is not, the search says so
+        from ffnet_search.profiling import refuse_inaccurate
+
+        refuse_inaccurate(LatencyTable.load(sweep.latency_path), sweep.latency, sweep.latency_path)
+
+
+def _refuse_stale(sweep: Sweep) -> None:
+    from ffnet_search.profiling import refuse_stale
+
+    refuse_stale(LatencyTable.load(sweep.latency_path), sweep.latency, sweep.latency_path)
 
 
 RUN: Mapping[str, Callable[[Sweep], None]] = {

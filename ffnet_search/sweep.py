@@ -81,7 +81,11 @@ class TrainSection(Section):
 
 
 class LatencySection(Section):
-    """Where latency is measured and how."""
+    """Where latency is measured and how.
+
+    `min_within_10`: the least share of the held-out networks that must be predicted within 10 %, or no search is based
+    on the table. `noisy`: says so and goes on, where a busy machine would be refused.
+    """
 
     backend: str = "onnxruntime"
     threads: int = Field(1, gt=0)
@@ -89,6 +93,7 @@ class LatencySection(Section):
     rounds: int = Field(7, ge=3)
     calibration: int = Field(20, ge=4)
     held_out: int = Field(20, ge=20)
+    min_within_10: float = Field(0.9, ge=0, le=1)
     noisy: bool = False
     args: Mapping[str, Any] = {}
 
@@ -283,7 +288,7 @@ class Sweep(Section):
         space = self.search_space.model_dump(mode="json", exclude={"name"})
         data = self.data.model_dump(mode="json", exclude={"workers", "download", "path", "in_memory_mb"})
         train = self.train.model_dump(mode="json", exclude={"checkpoint_minutes"})
-        latency = self.latency.model_dump(mode="json", exclude={"noisy"})
+        latency = self.latency.model_dump(mode="json", exclude={"noisy", "min_within_10"})
         search = self.search.model_dump(mode="json", exclude=_HOW)
         inputs: dict[str, Any] = {"search_space": space}
         if stage != "profile":

@@ -47,7 +47,7 @@ def table_of(space: SearchSpace, ms: float = 0.01) -> LatencyTable:
     return LatencyTable(
         setting=Setting(
             device="test", backend="onnxruntime", settings={}, threads=1, batch_size=1, dtype="float32", versions={},
-            date="2026-01-01T00:00:00+00:00", clock="none", rounds=3, contention=1, anchor_ms=1, build_seconds=0,
+            date="2026-01-01T00:00:00+00:00", clock="none", rounds=3, contention=1, anchors_ms=(1, 1), build_seconds=0,
         ),
         error=TableError(networks=1, mean=0, max=0, within_10=1, kendall=1, noise_floor=0),
         intercept_ms=0,
@@ -151,7 +151,7 @@ def test_more_of_a_thing_goes_on_and_less_is_there(tmp_path: Path, ran: list[str
     [
         ({"train": {"epochs": 4}}, "train.epochs (30 -> 4) has changed", ["train", "search", "export"]),
         ({"seed": 5}, "seed (0 -> 5) has changed", ["train", "search", "export"]),
-        ({"latency": {"rounds": 9}}, "latency.rounds (5 -> 9) has changed", ["profile", "search", "export"]),
+        ({"latency": {"rounds": 9}}, "latency.rounds (7 -> 9) has changed", ["profile", "search", "export"]),
         (
             {"search": {"constraints": {"macs_m": 9}}},
             "search.constraints.macs_m (nothing -> 9.0) has changed",

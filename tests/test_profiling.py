@@ -7,6 +7,7 @@ import json
 import random
 import time
 import weakref
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -15,13 +16,14 @@ import torch
 
 from ffnet_search.architecture import Architecture, Input, Part
 from ffnet_search.errors import SweepError
-from ffnet_search.latency import LatencyTable
+from ffnet_search.latency import LatencyTable, TableError
 from ffnet_search.models.fuse import deployed, deployed_part
-from ffnet_search.profiling import BACKENDS, build, measure, profile, protocol
+from ffnet_search.profiling import BACKENDS, bench, build, measure, profile, protocol, refuse_inaccurate, refuse_stale
 from ffnet_search.profiling.backend import make_backend
-from ffnet_search.profiling.build import _torch_aside
+from ffnet_search.profiling.build import torch_aside
 from ffnet_search.profiling.journal import Journal
-from ffnet_search.profiling.plan import Plan, anchor, groups, parts_of
+from ffnet_search.profiling.model import Model
+from ffnet_search.profiling.plan import Plan, anchors, groups, mix, parts_of
 from ffnet_search.profiling.predictor import Calibration, Overhead, by_family, choose, interpolate, non_negative_fit
 from ffnet_search.profiling.protocol import CPU_CLOCK, WALL_CLOCK, Rounds, Stopwatch, contention
 from ffnet_search.search_space import SearchSpace
@@ -39,6 +41,11 @@ TINY = SearchSpace.model_validate(
 QUICK = LatencySection(rounds=3, calibration=4, held_out=20)
 
 
+def model_of(arch: Architecture, batch: int = 1) -> Model:
+    image = arch.input
+    return Model(lambda: deployed(arch), (batch, image.channels, image.resolution, image.resolution))
+
+
 @pytest.fixture(params=BACKENDS)
 def backend(request: pytest.FixtureRequest) -> str:
     name = str(request.param)
@@ -53,7 +60,7 @@ def backend(request: pytest.FixtureRequest) -> str:
 @pytest.mark.parametrize("batch", [1, 4])
 def test_a_backend_runs_any_network_at_any_batch(backend: str, batch: int) -> None:
     section = LatencySection(backend=backend, batch_size=batch)
-    run = make_backend(section).load(deployed(DIGITS.largest), (batch, 1, 8, 8), 1)
+    run = make_backend(section).load(model_of(DIGITS.largest, batch), 1)
     run()
     run()
 
@@ -62,14 +69,15 @@ def test_a_backend_runs_any_network_at_any_batch(backend: str, batch: int) -> No
 def test_a_backend_runs_each_kind_of_part(backend: str, kind: str) -> None:
     target = make_backend(LatencySection(backend=backend))
     for part in {part.mixer: part for part in parts_of(DIGITS) if part.kind == kind}.values():
-        target.load(deployed_part(part), (1, part.in_width, part.resolution, part.resolution), 1)()
+        shape = (1, part.in_width, part.resolution, part.resolution)
+        target.load(Model(lambda part=part: deployed_part(part), shape), 1)()  # type: ignore[misc]
 
 
 def test_a_backend_spends_its_time_in_the_call(backend: str) -> None:
     """Work that is only queued would look fast, and a larger network would cost the same."""
     target = make_backend(LatencySection(backend=backend))
-    small, large = (target.load(deployed(arch), (1, 1, 8, 8), 1) for arch in (DIGITS.smallest, DIGITS.largest))
-    watch = Stopwatch(small, CPU_CLOCK)
+    small, large = (target.load(model_of(arch), 1) for arch in (DIGITS.smallest, DIGITS.largest))
+    watch = Stopwatch([small], CPU_CLOCK)
     [same, larger] = watch.interleave([small, large], 5)
     assert larger.median > 1.3 * same.median
 
@@ -83,7 +91,7 @@ def test_a_backend_says_what_it_is_as_json(backend: str) -> None:
 
 def test_a_backend_keeps_to_one_thread(backend: str) -> None:
     arch = Architecture.preset("ffnet_1", resolution=128, classes=10)
-    run = make_backend(LatencySection(backend=backend)).load(deployed(arch), (1, 3, 128, 128), 1)
+    run = make_backend(LatencySection(backend=backend)).load(model_of(arch), 1)
     run()
     wall, cpu = time.perf_counter(), time.process_time()
     for _ in range(5):
@@ -97,14 +105,14 @@ def test_a_backend_leaves_the_callers_threads_and_random_numbers_alone(backend: 
     torch.manual_seed(3)
     expected, threads = torch.rand(1), torch.get_num_threads()
     torch.manual_seed(3)
-    measure(net, TINY.smallest.input, QUICK.model_copy(update={"backend": backend}))
+    measure(net, QUICK.model_copy(update={"backend": backend}))
     assert torch.rand(1) == expected and torch.get_num_threads() == threads
 
 
 def test_a_backend_releases_what_it_holds(backend: str) -> None:
     net = deployed(DIGITS.smallest)
     alive = weakref.ref(net)
-    run = make_backend(LatencySection(backend=backend)).load(net, (1, 1, 8, 8), 1)
+    run = make_backend(LatencySection(backend=backend)).load(Model(alive, (1, 1, 8, 8)), 1)
     run()
     del run, net
     gc.collect()
@@ -122,7 +130,7 @@ def test_an_unknown_backend_is_refused_with_the_nearest() -> None:
 
 
 def test_a_backend_that_is_not_installed_is_refused_with_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
-    missing = build.BACKENDS["torch"].__class__("nowhere:Nothing", ("no_such_runtime",), "pip install no-such-runtime")
+    missing = BACKENDS["torch"].__class__("nowhere:Nothing", ("no_such_runtime",), "pip install no-such-runtime")
     monkeypatch.setitem(BACKENDS, "absent", missing)
     with pytest.raises(SweepError, match=r"needs no_such_runtime, .* run: pip install no-such-runtime"):
         make_backend(LatencySection(backend="absent"))
@@ -159,7 +167,7 @@ def spin(milliseconds: float) -> None:
 
 @pytest.mark.parametrize("clock", [CPU_CLOCK, WALL_CLOCK])
 def test_times_are_in_units_of_the_anchor(clock: protocol.Clock) -> None:
-    watch = Stopwatch(lambda: spin(1.0), clock)
+    watch = Stopwatch([lambda: spin(1.0)], clock)
     [one, three] = watch.interleave([lambda: spin(1.0), lambda: spin(3.0)], rounds=5)
     assert three.median / one.median == pytest.approx(3, rel=0.15)
     assert one.median == pytest.approx(1, rel=0.15)
@@ -171,7 +179,7 @@ def test_the_cpu_clock_does_not_count_what_others_do_meanwhile() -> None:
         spin(1.0)
         time.sleep(0.002)
 
-    [busy] = Stopwatch(lambda: spin(1.0), CPU_CLOCK).interleave([waiting], rounds=3)
+    [busy] = Stopwatch([lambda: spin(1.0)], CPU_CLOCK).interleave([waiting], rounds=3)
     assert busy.median == pytest.approx(1, rel=0.2)
 
 
@@ -183,10 +191,29 @@ def test_the_anchor_divides_out_drift() -> None:
         speed[0] *= 1.01
         spin(1.0 * speed[0])
 
-    watch = Stopwatch(drifting, CPU_CLOCK)
+    watch = Stopwatch([drifting], CPU_CLOCK)
     [taken] = watch.interleave([drifting], rounds=6)
-    assert watch.anchor_s[-1] > 1.5 * watch.anchor_s[0]
+    assert watch.looks[-1][0] > 1.5 * watch.looks[0][0]
     assert taken.median == pytest.approx(1, rel=0.15) and taken.spread < 0.15
+
+
+def test_two_drifts_are_divided_out_of_what_is_like_both_anchors() -> None:
+    """Memory gets slower and computing does not: half of one and half of the other stays what it is."""
+    memory = [1.0]
+
+    def fetching() -> None:
+        memory[0] *= 1.01
+        spin(0.5 * memory[0])
+
+    def both() -> None:
+        spin(0.5)
+        fetching()
+
+    watch = Stopwatch([lambda: spin(0.5), fetching], CPU_CLOCK)
+    [mixed, by_one] = watch.interleave([both, both], 6, mixes=[(1.0, 1.0), (2.0, 0.0)])
+    assert watch.looks[-1][1] > 1.5 * watch.looks[0][1]
+    assert mixed.median == pytest.approx(1, rel=0.15)
+    assert by_one.ratios[-1] > 1.3 * by_one.ratios[0]
 
 
 def test_one_disturbed_round_moves_neither_median_nor_spread() -> None:
@@ -203,12 +230,12 @@ def test_contention_sees_more_threads_than_cores() -> None:
 
 
 def test_shared_cores_are_refused_only_by_the_wall_clock(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(build, "contention", lambda threads: 1.7)
-    net, image = deployed(TINY.smallest), TINY.smallest.input
+    monkeypatch.setattr(bench, "contention", lambda threads: 1.7)
+    net = deployed(TINY.smallest)
     with pytest.raises(SweepError, match=r"wall / CPU time is 1\.7.*latency\.threads: 1.*latency\.noisy: true"):
-        measure(net, image, LatencySection(threads=2, rounds=3))
-    assert measure(net, image, LatencySection(threads=2, rounds=3, noisy=True)).contention == 1.7
-    assert measure(net, image, LatencySection(threads=1, rounds=3)).ms > 0
+        measure(net, LatencySection(threads=2, rounds=3))
+    assert measure(net, LatencySection(threads=2, rounds=3, noisy=True)).contention == 1.7
+    assert measure(net, LatencySection(threads=1, rounds=3)).ms > 0
 
 
 # ---- what is measured ----
@@ -367,7 +394,7 @@ def test_a_table_says_how_it_was_made(table: LatencyTable) -> None:
     assert (at.backend, at.threads, at.batch_size, at.dtype, at.rounds) == ("onnxruntime", 1, 1, "float32", 3)
     assert at.settings["optimization"] == "all" and at.clock == "process CPU time"
     assert {"torch", "onnxruntime"} <= at.versions.keys()
-    assert at.build_seconds > 0 and at.anchor_ms > 0 and at.contention > 0.9
+    assert at.build_seconds > 0 and min(at.anchors_ms) > 0 and at.contention > 0.9
 
 
 def test_the_error_is_that_of_the_held_out_networks(table: LatencyTable) -> None:
@@ -381,8 +408,82 @@ def test_the_error_is_that_of_the_held_out_networks(table: LatencyTable) -> None
 
 def test_a_network_measured_alone_is_comparable_with_the_table(table: LatencyTable) -> None:
     arch = TINY.largest
-    alone = measure(deployed(arch), arch.input, QUICK, table=table)
+    alone = measure(deployed(arch), QUICK, table=table)
     assert alone.ms == pytest.approx(table.predict_ms(arch), rel=0.4)
+
+
+def test_what_spreads_is_measured_again_within_a_bound(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is certain enough: the extra rounds stop at their share all the same."""
+    monkeypatch.setattr(build, "UNCERTAIN", 0.0)
+    counts: dict[str, int] = {}
+    add = Journal.add
+
+    def counted(self: Journal, ratios: tuple[tuple[str, float], ...], *args: object) -> None:
+        for name, _ in ratios:
+            counts[name] = counts.get(name, 0) + 1
+        add(self, ratios, *args)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Journal, "add", counted)
+    profile(TINY, QUICK.model_copy(update={"min_within_10": 0.0}), tmp_path / "table.json")
+    planned = len(Plan(TINY, QUICK, 0).jobs) * QUICK.rounds
+    assert planned * 1.1 < sum(counts.values()) < planned * 1.5
+
+
+# ---- whether a table may be relied on ----
+
+
+def with_errors(table: LatencyTable, *errors: float) -> LatencyTable:
+    checks = [table.held_out[0].model_copy(update={"predicted_ms": 1 + e, "measured_ms": 1.0}) for e in errors]
+    error = TableError.of([1 + e for e in errors], [1.0] * len(errors), [(1.0, 1.0)] * len(errors))
+    return table.model_copy(update={"held_out": tuple(checks), "error": error})
+
+
+def test_a_table_that_is_too_far_off_is_refused_with_its_worst_networks(
+    table: LatencyTable, capfd: pytest.CaptureFixture[str]
+) -> None:
+    path, key = Path("t.json"), table.held_out[0].architecture.key
+    refuse_inaccurate(with_errors(table, *[0.05] * 9, 0.3), QUICK, path)
+    bad = with_errors(table, *[0.05] * 8, 0.3, -0.2)
+    with pytest.raises(SweepError, match=rf"t.json: 90% .* but 80% are, .*: {key} \+30% .*; {key} -20% .*calibration"):
+        refuse_inaccurate(bad, QUICK, path)
+    refuse_inaccurate(bad, QUICK.model_copy(update={"min_within_10": 0.8}), path)
+    assert not capfd.readouterr().err
+    refuse_inaccurate(bad, QUICK.model_copy(update={"noisy": True}), path)
+    assert "warning" in capfd.readouterr().err
+
+
+def test_a_noisy_table_asks_for_a_quieter_machine(table: LatencyTable) -> None:
+    noisy = with_errors(table, *[0.2] * 20)
+    noisy = noisy.model_copy(update={"error": noisy.error.model_copy(update={"noise_floor": 0.15})})
+    with pytest.raises(SweepError, match=r"the machine was busy .* quieter one, or with more latency\.rounds"):
+        refuse_inaccurate(noisy, QUICK, Path("t.json"))
+
+
+def test_a_fresh_table_is_not_stale_and_a_drifted_one_is(table: LatencyTable) -> None:
+    """As if each network had taken twice as long against the anchors when the table was made."""
+    assert refuse_stale(table, QUICK.model_copy(update={"noisy": True}), Path("t.json")) < 0.3
+    slower = tuple(
+        check.model_copy(update={"measured_ms": 2 * check.measured_ms, "predicted_ms": 2 * check.predicted_ms})
+        for check in table.held_out
+    )
+    with pytest.raises(
+        SweepError, match=r"t\.json: is stale: 5 of its networks, .* but have drifted by [3-7]\d% .*profile"
+    ):
+        refuse_stale(table.model_copy(update={"held_out": slower}), QUICK, Path("t.json"))
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"device": "a telephone"}, "must be of the device that is there, .*, but was measured with a telephone"),
+        ({"versions": {"onnxruntime": "0.1"}}, r"must be of the runtime .*, but .*0\.1"),
+        ({"settings": {"provider": "cuda"}}, "must be of the settings"),
+    ],
+)
+def test_a_table_of_something_else_is_stale_at_once(change: dict[str, object], words: str, table: LatencyTable) -> None:
+    other = table.model_copy(update={"setting": table.setting.model_copy(update=change)})
+    with pytest.raises(SweepError, match=words):
+        refuse_stale(other, QUICK.model_copy(update={"noisy": True}), Path("t.json"))
 
 
 class Killed(BaseException):
@@ -390,51 +491,63 @@ class Killed(BaseException):
 
 
 def test_an_interrupted_profile_loses_only_what_was_in_flight(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path, taken = tmp_path / "table.json", []
-    interleave = Stopwatch.interleave
+    path, looks = tmp_path / "table.json", []
+    segments = Stopwatch.segments
 
-    def counted(self: Stopwatch, *args: object) -> list[Rounds]:
-        taken.append(len(args[0]))  # type: ignore[arg-type]
-        if len(taken) == 4:
-            raise Killed
-        return interleave(self, *args)  # type: ignore[arg-type]
+    def until_killed(self: Stopwatch, *args: object) -> Iterator[protocol.Segment]:
+        for segment in segments(self, *args):  # type: ignore[arg-type]
+            looks.append(len(segment.ratios))
+            yield segment
+            if len(looks) == 12:
+                raise Killed
 
-    monkeypatch.setattr(Stopwatch, "interleave", counted)
+    monkeypatch.setattr(Stopwatch, "segments", until_killed)
     with pytest.raises(Killed):
         profile(TINY, QUICK, path)
     journal = path.with_name("table.json.journal")
-    assert journal.exists() and not path.exists()
+    assert len(journal.read_text().splitlines()) >= 1 + 12, "each look is on disk at once"
+    assert not path.exists()
     with journal.open("a") as file:
         file.write('{"ratios": {"cut o')  # as a kill in the middle of a line leaves it
-    before = sum(taken[:3])
-    del taken[:]
-    taken += [0] * 4
+    monkeypatch.setattr(build, "UNCERTAIN", 99.0)
     table = profile(TINY, QUICK, path)
-    assert before + sum(taken) == len(Plan(TINY, QUICK, 0).jobs), "each measurement was made once"
-    assert path.exists() and not journal.exists()
+    wanted = len(Plan(TINY, QUICK, 0).jobs) * QUICK.rounds
+    assert sum(looks) == wanted, "each measurement was made once"
+    assert [file.name for file in tmp_path.iterdir()] == ["table.json"]
     assert LatencyTable.load(path) == table
 
 
 @pytest.mark.parametrize("spoilt", ['{"digest": "another"}\n', "\n", "[]\n", "\udcff"])
 def test_a_journal_of_other_settings_is_begun_anew(spoilt: str, tmp_path: Path) -> None:
     path = tmp_path / "journal"
-    Journal(path, "digest").add({"a": (1.0, 2.0, 3.0)}, [0.1], 1.0, 5.0)
-    assert Journal(path, "digest").rounds("a").median == 2
+    for ratio in (1.0, 2.0, 3.0):
+        Journal(path, "digest").add((("a", ratio),), (0.1, 0.2), 5.0)
+    Journal(path, "digest").add_contention(1.5)
+    again = Journal(path, "digest")
+    assert again.rounds("a").ratios == (1.0, 2.0, 3.0) and again.anchors_ms == (100.0, 200.0)
+    assert again.contention == 1.5 and again.seconds == 15
     lines = path.read_text().splitlines(keepends=True)
     path.write_text("".join([spoilt, *lines[1:]]), errors="surrogateescape")
     assert not Journal(path, "digest").ratios
 
 
-def test_the_anchor_fits_every_input() -> None:
-    for image in (Input(1, 8, 10), Input(3, 32, 10), Input(3, 256, 1000)):
-        assert anchor(image).input == image
+@pytest.mark.parametrize("image", [Input(1, 8, 10), Input(3, 32, 10), Input(3, 256, 1000)])
+def test_anchors_fit_every_input_and_mix_to_anything_between(image: Input) -> None:
+    light, heavy = anchors(image)
+    assert light.input == heavy.input == image
+    assert light.params_m < 0.25 and heavy.params_m > 20 * light.params_m
+    assert mix(light.macs_m, light.params_m, image) == pytest.approx((1, 0))
+    assert mix(heavy.macs_m, heavy.params_m, image) == pytest.approx((0, 1))
+    both = mix(light.macs_m + heavy.macs_m, heavy.params_m, image)
+    assert both == pytest.approx((1, 1))
+    assert min(mix(1e-3, 50.0, image)) >= 0 and sum(mix(1e-6, 0.0, image)) > 0
 
 
 def test_torch_is_put_aside_and_handed_back() -> None:
     before = torch.get_num_threads()
     torch.set_num_threads(2)
     try:
-        with _torch_aside():
+        with torch_aside():
             assert torch.get_num_threads() == 1
         assert torch.get_num_threads() == 2
     finally:

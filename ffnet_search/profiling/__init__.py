@@ -2,5 +2,6 @@
 
 from ffnet_search.profiling.backend import BACKENDS
 from ffnet_search.profiling.build import Measurement, measure, profile
+from ffnet_search.profiling.trust import refuse_inaccurate, refuse_stale
 
-__all__ = ["BACKENDS", "Measurement", "measure", "profile"]
+__all__ = ["BACKENDS", "Measurement", "measure", "profile", "refuse_inaccurate", "refuse_stale"]

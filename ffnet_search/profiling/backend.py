@@ -7,9 +7,8 @@ from importlib import import_module
 from importlib.util import find_spec
 from typing import Any, Protocol
 
-from torch import nn
-
 from ffnet_search.errors import SweepError, did_you_mean, parse
+from ffnet_search.profiling.model import Model
 from ffnet_search.profiling.protocol import Run
 from ffnet_search.sweep import LatencySection
 
@@ -31,9 +30,14 @@ class Backend(Protocol):
         """All that was asked of the runtime, for the record."""
         ...
 
-    def load(self, net: nn.Module, shape: tuple[int, ...], threads: int) -> Run:
-        """`net` (deployed form) compiled for inputs (B, C, H, W) of `shape`; each call of the result is one inference
-        that has finished. All that it holds is released with it."""
+    @property
+    def own_clock(self) -> bool:
+        """Whether its runs return their milliseconds, because only the runtime can tell them."""
+        ...
+
+    def load(self, model: Model, threads: int) -> Run:
+        """`model` compiled; each call of the result is one inference that has finished. All that it holds is released
+        with it."""
         ...
 
 

@@ -1,108 +1,181 @@
-"""Builds a LatencyTable: chooses what to measure, measures it with a journal, fits, and checks on held-out networks."""
+"""Builds a LatencyTable: measures what the plan says with a journal, again where the spread is large, fits, checks."""
 
 from __future__ import annotations
 
 import hashlib
 import json
+import math
+import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import torch
-from torch import nn
 
-from ffnet_search.architecture import Input, Part
+from ffnet_search.architecture import Architecture, Part
 from ffnet_search.errors import SweepError
 from ffnet_search.latency import Check, Entry, LatencyTable, Setting, TableError
-from ffnet_search.models.fuse import deployed
-from ffnet_search.profiling.backend import BACKENDS, Backend, make_backend
+from ffnet_search.models.fuse import Deployed
+from ffnet_search.profiling.bench import Bench, LocalBench, MakeBench
 from ffnet_search.profiling.journal import Journal
-from ffnet_search.profiling.plan import COPIES, PASSES, TOLERANCE, Job, Plan, anchor, groups, network_job
+from ffnet_search.profiling.plan import COPIES, PASSES, TOLERANCE, Job, Plan, groups, mix, network_job
 from ffnet_search.profiling.predictor import Calibration, Overhead, interpolate
-from ffnet_search.profiling.protocol import (
-    CPU_CLOCK,
-    SHARED_RATIO,
-    WALL_CLOCK,
-    Clock,
-    Rounds,
-    Run,
-    Stopwatch,
-    contention,
-)
+from ffnet_search.profiling.protocol import SHARED_RATIO, WALL_CLOCK, Mix, Rounds
 from ffnet_search.progress import progress, say
 from ffnet_search.search_space import SearchSpace
 from ffnet_search.sweep import LatencySection
 
+UNCERTAIN = 0.02  # relative standard error of a median beyond which it is measured again
+REPEATS = 0.25  # of all rounds may be spent on that, and so many again, up to MOST_REPEATS, while the limit is missed
+MOST_REPEATS = 0.5
+
 
 @dataclass(frozen=True)
 class Measurement:
-    """One network alone. `spread`: relative standard deviation of a round; `anchor_ms`: of the anchor at that time."""
+    """One network alone. `spread`: relative standard deviation of a round; `anchors_ms`: of the anchors then."""
 
     ms: float
     spread: float
-    anchor_ms: float
+    anchors_ms: tuple[float, ...]
     contention: float
 
 
-def profile(space: SearchSpace, section: LatencySection, path: Path, *, seed: int = 0) -> LatencyTable:
+def profile(
+    space: SearchSpace, section: LatencySection, path: Path, *, seed: int = 0, make_bench: MakeBench = LocalBench
+) -> LatencyTable:
     """Measures the table of `space` and saves it at `path`. What an interrupted profile has measured is not lost.
 
     Raises SweepError where the backend is not there, the cores are shared and the clock cannot tell (unless
     `section.noisy`), or the space has too few networks to check a table on.
     """
-    backend, plan = make_backend(section), Plan(space, section, seed)
-    journal = Journal(path.with_name(f"{path.name}.journal"), _digest(space, section, seed, backend))
-    todo = [job for job in plan.jobs if job.id not in journal.ratios]
-    name = f"profile {section.backend} (threads {section.threads}, batch {section.batch_size})"
-    with _torch_aside(), progress(name, len(plan.jobs), "measurements", len(plan.jobs) - len(todo)) as bar:
-        stopwatch = _stopwatch(backend, section, plan.networks[0].input) if todo else None
-        for group in groups(todo):
-            assert stopwatch is not None
-            start, looks = time.perf_counter(), len(stopwatch.anchor_s)
-            runs = [backend.load(job.build(), job.shape(section.batch_size), section.threads) for job in group]
-            times = stopwatch.interleave(runs, section.rounds, seed)
-            journal.add(
-                {job.id: taken.ratios for job, taken in zip(group, times, strict=True)},
-                stopwatch.anchor_s[looks:],
-                contention(section.threads),
-                time.perf_counter() - start,
-            )
-            _refuse_shared_cores(path, section, stopwatch.clock, journal.contention)
-            bar.advance(len(group))
+    plan, kept = Plan(space, section, seed), path.with_name(f"{path.name}.models")
+    bench = make_bench(section, plan.networks[0].input, kept)
+    journal = Journal(path.with_name(f"{path.name}.journal"), _digest(space, section, seed, bench))
+    with torch_aside():
+        _measure_all(plan, section, bench, journal, path, seed)
+        table = _repeat(plan, section, bench, journal, path, seed)
     if journal.contention > SHARED_RATIO:
-        say(
-            f"other programs used the cores meanwhile (wall / CPU time {journal.contention:.1f}): expect a larger error"
-        )
-    table = _table(plan, section, backend, journal)
+        say(f"other programs used the cores meanwhile (wall / CPU time {journal.contention:.1f})")
     table.save(path)
     journal.path.unlink(missing_ok=True)
+    shutil.rmtree(kept, ignore_errors=True)
     return table
 
 
-def measure(net: nn.Module, input: Input, section: LatencySection, *, table: LatencyTable | None = None) -> Measurement:
+def measure(
+    net: Deployed, section: LatencySection, *, table: LatencyTable | None = None, make_bench: MakeBench = LocalBench
+) -> Measurement:
     """One deployed network, by the protocol that tables are built with. With `table`, in milliseconds of the time when
-    it was built: what the machine has slowed down since is divided out by the anchor (compare `anchor_ms`).
+    it was built: what the machine has slowed down since is divided out by the anchors (compare `anchors_ms`).
 
-    >>> measure(deployed(arch), arch.input, LatencySection()).ms  # doctest: +SKIP
+    >>> measure(deployed(arch), LatencySection()).ms  # doctest: +SKIP
     """
-    backend = make_backend(section)
-    with _torch_aside():
-        stopwatch = _stopwatch(backend, section, input)
-        shape = (section.batch_size, input.channels, input.resolution, input.resolution)
-        [times] = stopwatch.interleave([backend.load(net, shape, section.threads)], PASSES * section.rounds)
-    shared = contention(section.threads)
-    _refuse_shared_cores(Path("latency"), section, stopwatch.clock, shared)
-    anchor_ms = stopwatch.anchor_ms if table is None else table.setting.anchor_ms
-    return Measurement(times.median * anchor_ms, times.spread, stopwatch.anchor_ms, shared)
+    bench = make_bench(section, net.arch.input, None)
+    job = Job(net.arch.key, net.arch, net=net)
+    with torch_aside():
+        [rounds], anchors_ms = time_jobs(bench, [job], PASSES * section.rounds)
+    shared = bench.contention()
+    _refuse_shared_cores(Path("latency"), section, bench, shared)
+    ms = rounds.median * _dot(
+        mix(job.macs_m, job.weights_m, net.arch.input), anchors_ms if table is None else table.setting.anchors_ms
+    )
+    return Measurement(ms, rounds.spread, anchors_ms, shared)
 
 
-def _table(plan: Plan, section: LatencySection, backend: Backend, journal: Journal) -> LatencyTable:
-    anchor_ms = journal.anchor_ms
-    ms: Callable[[Job], float] = lambda job: journal.rounds(job.id).median * anchor_ms  # noqa: E731
+def time_jobs(bench: Bench, jobs: Sequence[Job], rounds: int) -> tuple[list[Rounds], Mix]:
+    """Each of `jobs`, and the anchors' milliseconds meanwhile."""
+    ratios: dict[str, list[float]] = {job.id: [] for job in jobs}
+    looks = []
+    for timed in bench.time(jobs, [rounds] * len(jobs), 0):
+        looks.append(timed.anchors_s)
+        for name, ratio in timed.ratios:
+            ratios[name].append(ratio)
+    anchors_ms = tuple(1e3 * sorted(seconds)[len(looks) // 2] for seconds in zip(*looks, strict=True))
+    return [Rounds(tuple(ratios[job.id])) for job in jobs], anchors_ms
+
+
+def _measure_all(plan: Plan, section: LatencySection, bench: Bench, journal: Journal, path: Path, seed: int) -> None:
+    todo = [job for job in plan.jobs if journal.count(job.id) < section.rounds]
+    name = f"profile {section.backend} (threads {section.threads}, batch {section.batch_size})"
+    with progress(name, len(plan.jobs), "measurements", len(plan.jobs) - len(todo)) as bar:
+        for group in groups(todo):
+            _measure_group(group, section, bench, journal, path, seed)
+            bar.advance(len(group))
+
+
+def _measure_group(
+    group: Sequence[Job], section: LatencySection, bench: Bench, journal: Journal, path: Path, seed: int
+) -> None:
+    """`section.rounds` more of each job, or what was missing of them."""
+    rounds = [section.rounds - journal.count(job.id) % section.rounds for job in group]
+    since = time.perf_counter()
+    for timed in bench.time(group, rounds, seed):
+        now = time.perf_counter()
+        journal.add(timed.ratios, timed.anchors_s, now - since)
+        since = now
+    journal.add_contention(bench.contention())
+    _refuse_shared_cores(path, section, bench, journal.contention)
+
+
+def _repeat(plan: Plan, section: LatencySection, bench: Bench, journal: Journal, path: Path, seed: int) -> LatencyTable:
+    """The table, after what is least certain was measured again: chosen by its own spread, never by its error."""
+    planned = len(plan.jobs) * section.rounds
+    allowed = REPEATS
+    while True:
+        spent = sum(map(len, journal.ratios.values())) / planned - 1
+        again = _uncertain(plan, journal, section)
+        if again and spent < allowed:
+            if not spent:
+                say(f"profile: measuring {len(again)} networks and parts again, whose times spread")
+            for group in groups(again[: max(1, min(len(again), int((allowed - spent) * len(plan.jobs))))]):
+                _measure_group(group, section, bench, journal, path, seed)
+            continue
+        table = _table(plan, section, bench, journal)
+        if table.error.within_10 >= section.min_within_10 or not again or allowed >= MOST_REPEATS:
+            return table
+        allowed += REPEATS
+
+
+def _uncertain(plan: Plan, journal: Journal, section: LatencySection) -> list[Job]:
+    """What to measure again, worst first: a network in another pass, a part in more rounds."""
+    found = []
+    for arch in plan.networks:
+        passes = _passes(journal, arch)
+        halves, both = _halves(passes)
+        error = max(both.uncertainty, abs(math.log(halves[0].median / halves[1].median)) / 2)
+        number = len(passes) - bool(len(passes[-1].ratios) % section.rounds)
+        found.append((error, network_job(arch, number)))
+    found += [(journal.rounds(job.id).uncertainty, job) for job in plan.chains + plan.singles]
+    return [job for error, job in sorted(found, key=lambda pair: -pair[0]) if error > UNCERTAIN]
+
+
+def _passes(journal: Journal, arch: Architecture) -> list[Rounds]:
+    passes: list[Rounds] = []
+    while journal.count(name := network_job(arch, len(passes)).id):
+        passes.append(journal.rounds(name))
+    return passes
+
+
+def _halves(passes: Sequence[Rounds]) -> tuple[tuple[Rounds, Rounds], Rounds]:
+    """Even and odd passes apart, and all of them together."""
+    even, odd = (Rounds(tuple(r for taken in passes[first::2] for r in taken.ratios)) for first in (0, 1))
+    return (even, odd), Rounds(even.ratios + odd.ratios)
+
+
+def _dot(shares: Mix, ms: Sequence[float]) -> float:
+    return sum(share * each for share, each in zip(shares, ms, strict=True))
+
+
+def _table(plan: Plan, section: LatencySection, bench: Bench, journal: Journal) -> LatencyTable:
+    anchors_ms, image = journal.anchors_ms, plan.networks[0].input
+
+    def ms(job: Job) -> float:
+        return journal.rounds(job.id).median * _dot(mix(job.macs_m, job.weights_m, image), anchors_ms)
+
     single = {job.subject: ms(job) for job in plan.singles if isinstance(job.subject, Part)}
     chain = {job.subject: ms(job) for job in plan.chains if isinstance(job.subject, Part)}
     overhead = Overhead.fit({part: single[part] for part in plan.alone}, chain, COPIES)
@@ -111,16 +184,24 @@ def _table(plan: Plan, section: LatencySection, backend: Backend, journal: Journ
     alone_ms = interpolate(measured, plan.parts)
 
     networks = plan.networks
-    passes = [[journal.rounds(network_job(arch, i).id) for i in range(PASSES)] for arch in networks]
-    both = [Rounds(tuple(ratio for rounds in taken for ratio in rounds.ratios)) for taken in passes]
-    times = [taken.median * anchor_ms for taken in both]
+    taken = [_halves(_passes(journal, arch)) for arch in networks]
+    scales = [_dot(mix(arch.macs_m, arch.params_m, image), anchors_ms) for arch in networks]
+    times = [both.median * scale for (_, both), scale in zip(taken, scales, strict=True)]
     sums = [sum(alone_ms[part] for part in arch.parts) for arch in networks]
     weights = [arch.params_m for arch in networks]
-    calibration = Calibration.fit(*(values[: plan.fitted] for values in (sums, weights, times)))
+    mixers = {
+        mixer: [sum(alone_ms[part] for part in arch.parts if part.mixer == mixer) for arch in networks]
+        for mixer in sorted({part.mixer for part in plan.parts} - {""})
+    }
+    first = slice(plan.fitted)
+    calibration = Calibration.fit(
+        sums[first], weights[first], times[first], {mixer: own[first] for mixer, own in mixers.items()}
+    )
+    own = mixers.get(calibration.mixer, [0.0] * len(networks))
     spreads = {job.subject: journal.rounds(job.id).spread for job in plan.singles + plan.chains}
     entries = {
         part.key: Entry(
-            ms=calibration.slope * alone_ms[part],
+            ms=calibration.slope_of(part) * alone_ms[part],
             raw_ms=alone_ms[part],
             spread=spreads.get(part, 0.0),
             measured=part in measured,
@@ -130,18 +211,18 @@ def _table(plan: Plan, section: LatencySection, backend: Backend, journal: Journ
     checks = [
         Check(
             architecture=arch,
-            predicted_ms=calibration(alone, params_m),
+            predicted_ms=calibration(alone, params_m, mixer_ms),
             measured_ms=taken_ms,
-            halves_ms=(halves[0].median * anchor_ms, halves[1].median * anchor_ms),
-            spread=rounds.spread,
+            halves_ms=(halves[0].median * scale, halves[1].median * scale),
+            spread=both.spread,
         )
-        for arch, alone, params_m, taken_ms, halves, rounds in zip(
-            networks, sums, weights, times, passes, both, strict=True
+        for arch, alone, params_m, mixer_ms, taken_ms, scale, (halves, both) in zip(
+            networks, sums, weights, own, times, scales, taken, strict=True
         )
     ]
     held_out = checks[plan.fitted :]
     return LatencyTable(
-        setting=_setting(section, backend, journal),
+        setting=_setting(section, bench, journal),
         error=TableError.of(
             [check.predicted_ms for check in held_out],
             [check.measured_ms for check in held_out],
@@ -156,60 +237,49 @@ def _table(plan: Plan, section: LatencySection, backend: Backend, journal: Journ
     )
 
 
-def _setting(section: LatencySection, backend: Backend, journal: Journal) -> Setting:
+def _setting(section: LatencySection, bench: Bench, journal: Journal) -> Setting:
+    identity = bench.identity
     return Setting(
-        device=backend.device,
+        device=identity.device,
         backend=section.backend,
-        settings=backend.settings(),
+        settings=identity.settings,
         threads=section.threads,
         batch_size=section.batch_size,
         dtype="float32",
-        versions=_versions(section),
+        versions={**_versions("ffnet-search", "torch"), **identity.versions},
         date=datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        clock=_clock(backend, section).name,
+        clock=identity.clock,
         rounds=section.rounds,
         contention=journal.contention,
-        anchor_ms=journal.anchor_ms,
+        anchors_ms=journal.anchors_ms,
         build_seconds=journal.seconds,
     )
 
 
-def _versions(section: LatencySection) -> dict[str, str]:
-    packages = dict.fromkeys(("ffnet-search", "torch", *BACKENDS[section.backend].packages))
-    return {package: version(package) for package in packages if _is_installed(package)}
+def _versions(*packages: str) -> dict[str, str]:
+    found = {}
+    for package in packages:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:  # run from a checkout that was never installed
+            continue
+    return found
 
 
-def _is_installed(package: str) -> bool:
-    try:
-        return bool(version(package))
-    except ModuleNotFoundError:  # run from a checkout that was never installed, or a build under another name
-        return False
-
-
-def _digest(space: SearchSpace, section: LatencySection, seed: int, backend: Backend) -> str:
+def _digest(space: SearchSpace, section: LatencySection, seed: int, bench: Bench) -> str:
     inputs = [
         space.model_dump(mode="json", exclude={"name"}),
-        section.model_dump(mode="json", exclude={"noisy"}),
+        section.model_dump(mode="json", exclude={"noisy", "min_within_10"}),
         seed,
-        backend.device,
-        _versions(section),
+        asdict(bench.identity),
+        _versions("torch"),
         [COPIES, TOLERANCE, PASSES],
     ]
     return hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def _clock(backend: Backend, section: LatencySection) -> Clock:
-    return CPU_CLOCK if backend.in_process and section.threads == 1 else WALL_CLOCK
-
-
-def _stopwatch(backend: Backend, section: LatencySection, input: Input) -> Stopwatch:
-    shape = (section.batch_size, input.channels, input.resolution, input.resolution)
-    run: Run = backend.load(deployed(anchor(input)), shape, section.threads)
-    return Stopwatch(run, _clock(backend, section))
-
-
-def _refuse_shared_cores(where: Path, section: LatencySection, clock: Clock, found: float) -> None:
-    if clock is WALL_CLOCK and found > SHARED_RATIO and not section.noisy:
+def _refuse_shared_cores(where: Path, section: LatencySection, bench: Bench, found: float) -> None:
+    if bench.identity.clock == WALL_CLOCK.name and found > SHARED_RATIO and not section.noisy:
         raise SweepError(
             f"{where}: the cores must be free while latency is read from the wall clock, but other programs use them "
             f"(wall / CPU time is {found:.1f}, at most {SHARED_RATIO} is right); stop those programs, or measure on a "
@@ -218,7 +288,7 @@ def _refuse_shared_cores(where: Path, section: LatencySection, clock: Clock, fou
 
 
 @contextmanager
-def _torch_aside() -> Iterator[None]:
+def torch_aside() -> Iterator[None]:
     """PyTorch makes and traces the networks here: on one thread, since on shared cores the threads wait for each other
     longer than they work, and without moving the caller's random numbers."""
     threads = torch.get_num_threads()

@@ -10,6 +10,7 @@ from torch import nn
 
 from ffnet_search.errors import Section
 from ffnet_search.profiling.backend import cpu_model
+from ffnet_search.profiling.model import Model
 from ffnet_search.profiling.protocol import Run
 
 
@@ -39,17 +40,21 @@ class Torch(Section):
         return self.device_type == "cpu"
 
     @property
+    def own_clock(self) -> bool:
+        return False
+
+    @property
     def device(self) -> str:
         return cpu_model() if self.in_process else torch.cuda.get_device_name()
 
     def settings(self) -> dict[str, Any]:
         return self.model_dump()
 
-    def load(self, net: nn.Module, shape: tuple[int, ...], threads: int) -> Run:
+    def load(self, model: Model, threads: int) -> Run:
         layout = torch.channels_last if self.channels_last else torch.contiguous_format
         generator = torch.Generator().manual_seed(0)
-        x_BCHW = torch.randn(shape, generator=generator).to(self.device_type, memory_format=layout)
-        net = net.to(self.device_type, memory_format=layout)  # type: ignore[call-overload]
+        x_BCHW = torch.randn(model.shape, generator=generator).to(self.device_type, memory_format=layout)
+        net = model.build().to(self.device_type, memory_format=layout)  # type: ignore[call-overload]
         forward = torch.compile(net) if self.mode == "compile" else net
 
         def run() -> None:

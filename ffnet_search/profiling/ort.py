@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import io
 from typing import Any, Literal
 
 import numpy as np
 import onnxruntime
 from pydantic import field_validator
-from torch import nn
 
 from ffnet_search.errors import Section
-from ffnet_search.models.onnx import write_onnx
 from ffnet_search.profiling.backend import cpu_model
+from ffnet_search.profiling.model import Model
 from ffnet_search.profiling.protocol import Run
 
 PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider", "tensorrt": "TensorrtExecutionProvider"}
@@ -40,6 +38,10 @@ class OnnxRuntime(Section):
         return self.provider == "cpu"
 
     @property
+    def own_clock(self) -> bool:
+        return False
+
+    @property
     def device(self) -> str:
         if self.in_process:
             return cpu_model()
@@ -50,7 +52,7 @@ class OnnxRuntime(Section):
     def settings(self) -> dict[str, Any]:
         return {**self.model_dump(), "execution": "sequential", "spinning": False}
 
-    def load(self, net: nn.Module, shape: tuple[int, ...], threads: int) -> Run:
+    def load(self, model: Model, threads: int) -> Run:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
@@ -60,9 +62,7 @@ class OnnxRuntime(Section):
         )
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         options.log_severity_level = 3  # errors: warnings about constant folding are not the reader's business
-        model = io.BytesIO()
-        write_onnx(net, shape, model, opset=self.opset)
-        session = onnxruntime.InferenceSession(model.getvalue(), options, providers=[PROVIDERS[self.provider]])
-        images = np.random.default_rng(0).standard_normal(shape, dtype=np.float32)
+        session = onnxruntime.InferenceSession(model.onnx(self.opset), options, providers=[PROVIDERS[self.provider]])
+        images = np.random.default_rng(0).standard_normal(model.shape, dtype=np.float32)
         feed = {session.get_inputs()[0].name: images}
         return lambda: session.run(None, feed)

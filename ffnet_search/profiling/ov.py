@@ -3,16 +3,14 @@ networks of this size, and changes logits by 5e-3)."""
 
 from __future__ import annotations
 
-import io
 from typing import Any, Literal
 
 import numpy as np
 import openvino
-from torch import nn
 
 from ffnet_search.errors import Section
-from ffnet_search.models.onnx import write_onnx
 from ffnet_search.profiling.backend import cpu_model
+from ffnet_search.profiling.model import Model
 from ffnet_search.profiling.protocol import Run
 
 
@@ -27,17 +25,19 @@ class OpenVino(Section):
         return True
 
     @property
+    def own_clock(self) -> bool:
+        return False
+
+    @property
     def device(self) -> str:
         return cpu_model()
 
     def settings(self) -> dict[str, Any]:
         return {**self.model_dump(), "streams": 1}
 
-    def load(self, net: nn.Module, shape: tuple[int, ...], threads: int) -> Run:
-        model = io.BytesIO()
-        write_onnx(net, shape, model, opset=self.opset)
+    def load(self, model: Model, threads: int) -> Run:
         core = openvino.Core()
         config = {"INFERENCE_PRECISION_HINT": self.precision, "INFERENCE_NUM_THREADS": threads, "NUM_STREAMS": 1}
-        request = core.compile_model(core.read_model(model.getvalue()), "CPU", config).create_infer_request()
-        images = np.random.default_rng(0).standard_normal(shape, dtype=np.float32)
+        request = core.compile_model(core.read_model(model.onnx(self.opset)), "CPU", config).create_infer_request()
+        images = np.random.default_rng(0).standard_normal(model.shape, dtype=np.float32)
         return lambda: request.infer([images], share_inputs=True)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import random
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
 from itertools import product
+from pathlib import Path
 from typing import Any
 
 from torch import nn
@@ -14,7 +16,9 @@ from torch import nn
 from ffnet_search.architecture import Architecture, Input, Part, Stem
 from ffnet_search.errors import SweepError
 from ffnet_search.models.fuse import deployed, deployed_part
+from ffnet_search.profiling.model import Model
 from ffnet_search.profiling.predictor import choose
+from ffnet_search.profiling.protocol import Mix
 from ffnet_search.search_space import SearchSpace
 from ffnet_search.sweep import LatencySection
 
@@ -25,18 +29,40 @@ GROUP = 10  # compiled and interleaved at a time
 GROUP_WEIGHTS_M = 64.0  # and at most so many million weights, so that memory stays small
 
 
-def anchor(input: Input) -> Architecture:
-    """The network whose time divides out drift: like those of interest in its mix of operators and its use of caches
-    (a small one that stays in L2 was tried: it did not slow down with the others, and made noise of its own)."""
-    return Architecture.uniform(
-        depths=(1, 1, 3, 1),
-        widths=(64, 128, 224, 320),
-        token_kernels=(7,) * 4,
-        channel_kernels=(3,) * 4,
-        expansions=(3,) * 4,
-        stem=Stem(32, 1 if input.resolution <= 64 else 4),
-        input=input,
-    )
+RESIDENT_M = 0.25  # million weights that stay in a core's own cache of 1 MB between runs
+
+
+@lru_cache
+def anchors(input: Input) -> tuple[Architecture, Architecture]:
+    """The networks whose times divide out drift: one whose weights stay in the core's own cache, and one that does
+    little but fetch them."""
+    shrink = input.resolution > 64
+
+    def network(stride: int, *stages: tuple[int, int], kernel: int, expansion: int) -> Architecture:
+        depths, widths = zip(*stages, strict=True)
+        kernels, expansions = (kernel,) * len(stages), (expansion,) * len(stages)
+        return Architecture.uniform(
+            depths=depths,
+            widths=widths,
+            token_kernels=kernels,
+            channel_kernels=(3,) * len(stages),
+            expansions=expansions,
+            stem=Stem(16, stride),
+            input=input,
+        )
+
+    light = network(4 if shrink else 1, (1, 32), (1, 48), (1, 64), kernel=5, expansion=3)
+    heavy = network(4, (1, 64), (1, 128), (2, 256), (2, 384), kernel=3, expansion=4)
+    return light, heavy
+
+
+def mix(macs_m: float, weights_m: float, input: Input) -> Mix:
+    """How much of each anchor is like something with so many MACs and weights: as many weights to fetch as shares of
+    the heavy one have, and as many MACs as both have together."""
+    light, heavy = anchors(input)
+    of_heavy = max(0.0, weights_m - RESIDENT_M) / (heavy.params_m - RESIDENT_M)
+    of_light = max(0.0, macs_m - of_heavy * heavy.macs_m) / light.macs_m
+    return of_light, of_heavy
 
 
 def parts_of(space: SearchSpace) -> list[Part]:
@@ -71,13 +97,17 @@ def _without_block(axis: str) -> str:
 
 @dataclass(frozen=True)
 class Job:
-    """One thing to measure: a chain of copies of a part, or a network in one of the passes."""
+    """One thing to measure: a chain of copies of a part, or a network in one of the passes. `net`: the network where
+    it is there; otherwise it is made, with random weights."""
 
     id: str
     subject: Part | Architecture
     copies: int = 1
+    net: nn.Module | None = field(default=None, compare=False)
 
     def build(self) -> nn.Module:
+        if self.net is not None:
+            return self.net
         if isinstance(self.subject, Architecture):
             return deployed(self.subject)
         return nn.Sequential(*(deployed_part(self.subject) for _ in range(self.copies))).train(False)
@@ -87,6 +117,16 @@ class Job:
             image = self.subject.input
             return batch, image.channels, image.resolution, image.resolution
         return batch, self.subject.in_width, self.subject.resolution, self.subject.resolution
+
+    def model(self, batch: int, kept: Path | None = None) -> Model:
+        """`kept`: the folder for networks' files."""
+        keep = kept and self.net is None and isinstance(self.subject, Architecture)
+        return Model(self.build, self.shape(batch), kept / self.subject.key if kept and keep else None)
+
+    @property
+    def macs_m(self) -> float:
+        """Of one image."""
+        return self.subject.macs_m if isinstance(self.subject, Architecture) else self.copies * self.subject.macs / 1e6
 
     @property
     def weights_m(self) -> float:
@@ -139,7 +179,8 @@ def _draw(space: SearchSpace, count: int, rng: random.Random) -> list[Architectu
     return list(networks)
 
 
-def groups(jobs: Sequence[Job]) -> Iterator[list[Job]]:
+def groups(jobs: Iterable[Job]) -> Iterator[list[Job]]:
+    """Jobs that are compiled and interleaved together."""
     group: list[Job] = []
     for job in jobs:
         if group and (len(group) == GROUP or sum(j.weights_m for j in group) + job.weights_m > GROUP_WEIGHTS_M):

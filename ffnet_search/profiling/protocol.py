@@ -1,8 +1,12 @@
-"""How milliseconds are taken: bursts of runs, interleaved over many networks in rounds, against an anchor.
+"""How milliseconds are taken: bursts of runs, interleaved over many networks in rounds, against anchors.
 
 The clock of a busy machine drifts by tens of per cent within seconds (a neighbour on the core, on the cache, on the
-power budget). So no time is read alone: each burst is divided by what the anchor network took just before and after it,
+power budget). So no time is read alone: each burst is divided by what anchor networks took just before and after it,
 and the median over rounds is kept. On one thread the CPU-time clock leaves out what others ran on the core.
+
+There are two anchors, because there are two drifts: what computes on data in its own cache is slowed down by other
+causes than what fetches its weights in every run. A network is divided by a mix of both that is like itself. With one
+anchor, small networks with many weights drifted by 20 % against it between two passes, minutes apart.
 """
 
 from __future__ import annotations
@@ -11,11 +15,12 @@ import hashlib
 import random
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-Run = Callable[[], object]  # one inference, finished when it returns
+Run = Callable[[], object]  # one inference, finished when it returns; with OWN_CLOCK it returns its milliseconds
+Mix = tuple[float, ...]  # how much of each anchor's time a time is divided by
 
 BURST_S = 0.008  # of one network, between looks at the others
 SAMPLE_S = 0.0002  # shorter runs are timed several at once: reading the CPU-time clock costs about 0.4 us
@@ -34,11 +39,12 @@ class Clock:
 
 CPU_CLOCK = Clock("process CPU time", time.process_time)
 WALL_CLOCK = Clock("wall clock", time.perf_counter)
+OWN_CLOCK = Clock("that of the runtime", lambda: 0.0)  # never read: each run tells its time
 
 
 @dataclass(frozen=True)
 class Rounds:
-    """One network's times in units of the anchor's, a value per round, each taken seconds apart."""
+    """One network's times in units of its anchors', a value per round, each taken seconds apart."""
 
     ratios: tuple[float, ...]
 
@@ -51,32 +57,58 @@ class Rounds:
         """Relative standard deviation of one round, estimated robustly (1.48 x median absolute deviation)."""
         return 1.4826 * statistics.median(abs(ratio / self.median - 1) for ratio in self.ratios)
 
+    @property
+    def uncertainty(self) -> float:
+        """Relative standard error of the median, were rounds independent and normal."""
+        return 1.2533 * self.spread / len(self.ratios) ** 0.5
+
+
+@dataclass(frozen=True)
+class Segment:
+    """What was timed between two looks at the anchors: (number of the run, ratio) of each, and the second look."""
+
+    ratios: tuple[tuple[int, float], ...]
+    anchors_s: tuple[float, ...]
+
 
 class Stopwatch:
-    """Times networks against `anchor` on `clock`.
+    """Times networks against `anchors` on `clock`.
 
-    >>> watch = Stopwatch(anchor=lambda: sum(range(9999)), clock=WALL_CLOCK)
+    >>> watch = Stopwatch([lambda: sum(range(9999))], clock=WALL_CLOCK)
     >>> [twice] = watch.interleave([lambda: sum(range(19999))], rounds=5)
-    >>> watch.anchor_ms, twice.median  # doctest: +SKIP
-    (0.13, 2.0)
+    >>> watch.anchors_ms, twice.median  # doctest: +SKIP
+    ((0.13,), 2.0)
     """
 
-    def __init__(self, anchor: Run, clock: Clock) -> None:
+    def __init__(self, anchors: Sequence[Run], clock: Clock) -> None:
         self.clock = clock
-        self.anchor_s: list[float] = []  # every look at the anchor
-        self._anchor = anchor
-        self._anchor_runs = self._warm_up(anchor)
+        self.looks: list[tuple[float, ...]] = []  # seconds of each anchor
+        self._anchors = [(anchor, self._warm_up(anchor)) for anchor in anchors]
 
     @property
-    def anchor_ms(self) -> float:
-        return 1e3 * statistics.median(self.anchor_s)
+    def anchors_ms(self) -> tuple[float, ...]:
+        return tuple(1e3 * statistics.median(seconds) for seconds in zip(*self.looks, strict=True))
 
-    def interleave(self, runs: Sequence[Run], rounds: int, seed: int = 0) -> list[Rounds]:
-        """Each of `runs` in each of `rounds`, in an order drawn from `seed`."""
-        order, rng = list(range(len(runs))), random.Random(seed)
-        counts = [self._warm_up(run) for run in runs]
+    def interleave(
+        self, runs: Sequence[Run], rounds: int, mixes: Sequence[Mix] | None = None, seed: int = 0
+    ) -> list[Rounds]:
+        """Each of `runs` in each of `rounds`, in an order drawn from `seed`, divided by its mix of the anchors (the
+        first anchor alone by default)."""
         ratios: list[list[float]] = [[] for _ in runs]
-        for _ in range(rounds):
+        for segment in self.segments(runs, [rounds] * len(runs), mixes, seed):
+            for index, ratio in segment.ratios:
+                ratios[index].append(ratio)
+        return [Rounds(tuple(values)) for values in ratios]
+
+    def segments(
+        self, runs: Sequence[Run], rounds: Sequence[int], mixes: Sequence[Mix] | None = None, seed: int = 0
+    ) -> Iterator[Segment]:
+        """As `interleave`, each with a number of rounds of its own, handed out as they are taken."""
+        rng = random.Random(seed)
+        mixes = mixes or [(1.0,) + (0.0,) * (len(self._anchors) - 1)] * len(runs)
+        counts = [self._warm_up(run) for run in runs]
+        for done in range(max(rounds, default=0)):
+            order = [index for index, wanted in enumerate(rounds) if wanted > done]
             rng.shuffle(order)
             before, pending = self._look(), []
             since = time.perf_counter()
@@ -84,17 +116,20 @@ class Stopwatch:
                 pending.append((index, self._burst(runs[index], counts[index])))
                 if time.perf_counter() - since > ANCHOR_EVERY_S or position == len(order):
                     after = self._look()
-                    for waiting, seconds in pending:
-                        ratios[waiting].append(2 * seconds / (before + after))
+                    yield Segment(
+                        tuple((i, 2 * s / (_mixed(mixes[i], before) + _mixed(mixes[i], after))) for i, s in pending),
+                        after,
+                    )
                     before, pending, since = after, [], time.perf_counter()
-        return [Rounds(tuple(values)) for values in ratios]
 
-    def _look(self) -> float:
-        self.anchor_s.append(self._burst(self._anchor, self._anchor_runs))
-        return self.anchor_s[-1]
+    def _look(self) -> tuple[float, ...]:
+        self.looks.append(tuple(self._burst(anchor, counts) for anchor, counts in self._anchors))
+        return self.looks[-1]
 
     def _warm_up(self, run: Run) -> tuple[int, int]:
         """Runs until times are stable (no new minimum in three runs). Returns samples per burst and runs per sample."""
+        if self.clock is OWN_CLOCK:
+            return 1, 1
         end, best, stale = time.perf_counter() + WARMUP_S, float("inf"), 0
         while stale < 3 and time.perf_counter() < end:
             start = self.clock.read()
@@ -106,6 +141,8 @@ class Stopwatch:
 
     def _burst(self, run: Run, counts: tuple[int, int]) -> float:
         """Seconds of one run: the median of the burst's samples, after one run that refills the caches."""
+        if self.clock is OWN_CLOCK:
+            return float(run()) / 1e3  # type: ignore[arg-type]
         samples, per_sample = counts
         run()
         times = []
@@ -115,6 +152,10 @@ class Stopwatch:
                 run()
             times.append((self.clock.read() - start) / per_sample)
         return statistics.median(times)
+
+
+def _mixed(mix: Mix, seconds: Sequence[float]) -> float:
+    return sum(share * s for share, s in zip(mix, seconds, strict=True))
 
 
 def contention(threads: int, seconds: float = 0.03) -> float:
