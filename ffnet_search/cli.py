@@ -32,6 +32,9 @@ app = typer.Typer(
 )
 
 SweepFile = Annotated[Path, typer.Argument(metavar="SWEEP", help="The sweep file, e.g. sweeps/digits.yaml.")]
+RunFolderOrSweep = Annotated[
+    Path, typer.Argument(metavar="RUN", help="The folder of a run, e.g. runs/digits, or its sweep file.")
+]
 Name = Annotated[str | None, typer.Option(help="Name of the run, and of its folder; instead of the sweep's.")]
 Seed = Annotated[int | None, typer.Option(help="Instead of the sweep's seed.")]
 Trials = Annotated[int | None, typer.Option(help="Architectures to try; instead of the sweep's search.trials.")]
@@ -114,17 +117,32 @@ def search(
 
 @app.command()
 def export(
-    sweep: SweepFile,
+    sweep: RunFolderOrSweep,
     name: Name = None,
     seed: Seed = None,
     trials: Trials = None,
+    format: Annotated[
+        str | None, typer.Option(help="Write exported networks in this format too: onnx, pt2, openvino, int8, coreml.")
+    ] = None,
+    top: Annotated[int | None, typer.Option(min=1, help="With --format: only the best so many.")] = None,
     fresh: Fresh = False,
     quiet: Quiet = False,
 ) -> None:
     """Writes the front's networks: architecture, weights, ONNX, metrics; needs `search`.
 
-    Each is rebuilt alone, measured again and tested on the test split, which nothing else looks at.
+    Each is rebuilt alone, measured again and tested on the test split, which nothing else looks at. With `--format`
+    networks that are exported already are written for another runtime, run there, and compared with torch; what was
+    found is in their cards.
     """
+    if sweep.is_dir() and format is None:
+        sweep /= "sweep.yaml"
+    if format is not None:
+        from ffnet_search.formats import export_format
+        from ffnet_search.show import print_formats
+        from ffnet_search.sweep import Sweep
+
+        print_formats(export_format(Sweep.of_run(sweep).override(name=name), format, top), format)
+        return
     _run(_load(sweep, name, seed, trials), ("export",), fresh, quiet)
 
 
@@ -143,6 +161,38 @@ def show(
     from ffnet_search.show import show as print_it
 
     print_it(what)
+
+
+@app.command()
+def dashboard(
+    run: RunFolderOrSweep,
+    host: Annotated[str, typer.Option(help="Address to listen on; other machines can reach 0.0.0.0.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port to listen on; 0 takes a free one.")] = 8080,
+) -> None:
+    """Opens Optuna Dashboard on a run, while it searches or afterwards.
+
+    The trials of the front have a note and the network's files there. Only this machine can reach it unless `--host`
+    says otherwise: whoever can reach it may change the study.
+    """
+    import webbrowser
+
+    from ffnet_search.report import annotate_study
+    from ffnet_search.search.dashboard import serve
+    from ffnet_search.sweep import Sweep
+
+    sweep = Sweep.of_run(run)
+    annotate_study(sweep)
+
+    def ready(address: str) -> None:
+        typer.echo(f"{address}   (Ctrl-C stops it)")
+        sys.stdout.flush()
+        if sys.stdout.isatty():
+            webbrowser.open(address)
+
+    try:
+        serve(sweep.files.study, sweep.files.artifacts, host, port, ready)
+    except KeyboardInterrupt:
+        raise typer.Exit() from None
 
 
 def _load(path: Path, name: str | None = None, seed: int | None = None, trials: int | None = None) -> Sweep:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import sys
 from collections.abc import Mapping, Sequence
@@ -155,6 +156,18 @@ def print_front(picks: Sequence[Pick]) -> None:
     ]
     titles = ["accuracy %", "test %", "predicted ms", "measured ms", "params (M)", "MACs (M)", "key", "architecture"]
     _print(_table(titles, rows, right=6, left=0))
+
+
+def print_formats(picks: Sequence[Pick], name: str) -> None:
+    """What `export --format` wrote, and how it compares with torch and with the ONNX model."""
+    rows = []
+    for pick in picks:
+        found = json.loads((pick.folder / "card.json").read_text(encoding="utf-8"))["formats"][name]
+        accuracy = found.get("test_accuracy")
+        test = "as torch" if accuracy is None else f"{100 * accuracy:.2f} ({100 * found['test_accuracy_before']:.2f})"
+        times = [f"{found['latency_ms']:.3f}", f"{found['onnx_latency_ms']:.3f}", f"{found['max_difference']:.1e}"]
+        rows.append([str(pick.folder / found["files"][0]), *times, test])
+    _print(_table(["file", "ms", "onnx ms", "logits differ by", "test % (before)"], rows, right=4))
 
 
 def print_paths(files: RunFiles) -> None:

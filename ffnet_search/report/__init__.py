@@ -1,4 +1,4 @@
-"""The run to look at: `report.html`, one file that needs no network, and `front.png`."""
+"""The run to look at: `report.html`, one file that needs no network, `front.png`, and what Optuna Dashboard tells."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 from ffnet_search.export import read_picks
 from ffnet_search.latency import LatencyTable
 from ffnet_search.report.content import content
+from ffnet_search.report.notes import annotate_study
 from ffnet_search.report.page import page
 from ffnet_search.report.picture import as_png, draw_front
 from ffnet_search.search import read_history
@@ -24,4 +25,4 @@ def write_report(sweep: Sweep) -> Path:
     return sweep.files.report
 
 
-__all__ = ["write_report"]
+__all__ = ["annotate_study", "write_report"]

@@ -7,9 +7,11 @@ from typing import Any
 
 from ffnet_search.export import Pick
 from ffnet_search.latency import LatencyTable
-from ffnet_search.pareto import METRICS, Candidate, Direction, hypervolume, pareto_front
+from ffnet_search.pareto import METRICS, Candidate, Direction, hypervolume
 from ffnet_search.search import History
 from ffnet_search.sweep import Sweep
+
+MOMENTS = 100  # at which the hypervolume is shown, at most
 
 
 def content(sweep: Sweep, history: History, picks: Sequence[Pick], table: LatencyTable) -> dict[str, Any]:
@@ -40,23 +42,21 @@ def hypervolume_over_time(
 
     The reference point is the worst that was seen of each objective, so that it needs no choice of ours.
     """
-    names, directions = list(objectives), list(objectives.values())
-    points = [[candidate.metrics[name] for name in names] for candidate in candidates]
-    worst = [
-        (min if direction == "maximize" else max)((point[i] for point in points), default=0.0)
-        for i, direction in enumerate(directions)
-    ]
-    front: list[Candidate] = []
-    volumes: list[tuple[int, float]] = []
-    for number, candidate in enumerate(candidates, 1):
-        better = pareto_front([*front, candidate], objectives)
-        if better != front:
-            front = better
-            volume = hypervolume([[c.metrics[name] for name in names] for c in front], worst, directions)
-            volumes.append((number, volume))
+    signs = [1.0 if direction == "maximize" else -1.0 for direction in objectives.values()]
+    gains = [tuple(s * c.metrics[name] for s, name in zip(signs, objectives, strict=True)) for c in candidates]
+    worst = [min(gain[i] for gain in gains) for i in range(len(signs))] if gains else []
+    front: list[tuple[float, ...]] = []
+    fronts: list[tuple[int, list[tuple[float, ...]]]] = []
+    for number, gain in enumerate(gains, 1):
+        if not any(all(x >= y for x, y in zip(point, gain, strict=True)) for point in front):
+            front = [point for point in front if any(x > y for x, y in zip(point, gain, strict=True))] + [gain]
+            fronts.append((number, front))
+    if len(fronts) > MOMENTS:  # more than a line can show, and each costs the square of its front
+        fronts = [fronts[round(i * (len(fronts) - 1) / (MOMENTS - 1))] for i in range(MOMENTS)]
+    volumes = [(number, hypervolume(points, worst, ["maximize"] * len(signs))) for number, points in fronts]
     last = volumes[-1][1] if volumes else 0.0
-    shares = [(number, _short(volume / last) if last else 0.0) for number, volume in volumes]
-    return [*shares, (len(candidates), 1.0 if last else 0.0)] if shares else []
+    shares = [(number, _short(volume / last)) for number, volume in volumes] if last else []
+    return [*shares, (len(candidates), 1.0)] if shares else []
 
 
 def _short(value: float) -> float:

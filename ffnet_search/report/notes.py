@@ -1,0 +1,73 @@
+"""What a run tells on Optuna Dashboard: its front in words, and with each trial of it the network's files."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import yaml
+
+from ffnet_search.drawing import draw
+from ffnet_search.export import Pick, read_picks
+from ffnet_search.pareto import Candidate, pareto_front
+from ffnet_search.search import read_candidates
+from ffnet_search.search.dashboard import Noted, annotate
+from ffnet_search.sweep import Sweep
+
+MOST = 50  # trials with notes: Optuna Dashboard looks through all of them for every trial of the study
+HEAD = "| network | test | search | measured | predicted | params |\n|---|---|---|---|---|---|\n"
+
+
+def annotate_study(sweep: Sweep) -> None:
+    """Notes and files into the run's study. Raises SweepError where there is no study."""
+    candidates = read_candidates(sweep.files.study, sweep.search_space)
+    front = pareto_front(candidates, sweep.search.directions)
+    picks = {pick.architecture.key: pick for pick in read_picks(sweep.files)}
+    picks = {key: pick for key, pick in picks.items() if key in {c.architecture.key for c in candidates}}
+    first = sorted(front, key=lambda candidate: candidate.architecture.key not in picks)  # exported ones
+    noted = [_noted(candidate, picks.get(candidate.architecture.key)) for candidate in first[:MOST]]
+    study_note = _study_note(sweep, front, list(picks.values()))
+    annotate(sweep.files.study, sweep.files.artifacts, study_note, sweep.files.report, noted)
+
+
+def _study_note(sweep: Sweep, front: Sequence[Candidate], picks: Sequence[Pick]) -> Callable[[str], str]:
+    limits = ", ".join(f"{name} ≤ {limit:g}" for name, limit in sweep.search.constraints.items()) or "none"
+    rows = "".join(
+        f"| {p.folder.name} | {_percent(p.metrics['test_accuracy'])} | {_percent(p.metrics['search_accuracy'])} | "
+        f"{p.metrics['measured_ms']:.3g} ms | {p.metrics['predicted_ms']:.3g} ms | {p.metrics['params_m']:.3g} M |\n"
+        for p in picks
+    )
+    table = f"The exported networks:\n\n{HEAD}{rows}" if rows else "Nothing is exported yet.\n"
+    keys = ", ".join(f"`{candidate.architecture.key}`" for candidate in front)
+
+    def note(link: str) -> str:
+        report = f"**[Open the report]({link})** (also `{sweep.files.report}`).\n\n" if link else ""
+        return (
+            f"# {sweep.name}\n\n{report}{table}\n"
+            f"The front ({len(front)} candidates, best first): {keys}. Their trials have a note, and files of the "
+            f"network as artifacts.\n\nLimits: {limits}. Architectures beyond them were never evaluated: they have no "
+            "values, and are the trials that are *pruned*.\n"
+        )
+
+    return note
+
+
+def _noted(candidate: Candidate, pick: Pick | None) -> Noted:
+    arch = candidate.architecture
+    files = {
+        "architecture.yaml": yaml.safe_dump(arch.to_dict(), sort_keys=False).encode(),
+        "network.svg": draw(arch).encode(),
+    }
+    text = f"On the front.\n\n`{arch}`\n\n"
+    if pick is None:
+        return Noted(arch.key, text + "Not exported: raise `export.top` to have it measured and written.\n", files)
+    m = pick.metrics
+    files["card.json"] = (pick.folder / "card.json").read_bytes()
+    text += (
+        f"Exported to `{pick.folder}`: **{_percent(m['test_accuracy'])}** on test, {m['measured_ms']:.3g} ms measured "
+        f"(± {m['measured_spread']:.1%}; {m['predicted_ms']:.3g} ms predicted).\n"
+    )
+    return Noted(arch.key, text, files)
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.2f} %"

@@ -1,0 +1,145 @@
+"""Optuna Dashboard shows our front and nothing else as the best, with notes and files, by its own server's answers."""
+
+from __future__ import annotations
+
+import io
+import json
+import random
+from pathlib import Path
+from typing import Any
+
+import optuna_dashboard
+import pytest
+from optuna.artifacts import FileSystemArtifactStore
+from optuna.trial import TrialState, create_trial
+
+from ffnet_search.errors import SweepError
+from ffnet_search.pareto import Candidate, pareto_front
+from ffnet_search.report import annotate_study
+from ffnet_search.search import read_candidates
+from ffnet_search.search.dashboard import serve
+from ffnet_search.search.study import distributions, open_study, params_of, read_trials
+from ffnet_search.sweep import Sweep
+
+OBJECTIVES: dict[str, Any] = {"accuracy": "maximize", "latency_ms": "minimize"}
+
+
+def make_run(folder: Path, trials: int = 40, better: bool = False) -> Sweep:
+    """A run whose infeasible architectures would win; `better` adds one that beats all others."""
+    (folder / "study").mkdir(exist_ok=True)
+    file = folder / "study.yaml"
+    spaces = Path(__file__).parents[1] / "search_spaces"
+    limits = "search: {constraints: {macs_m: 2.0}}\n"
+    file.write_text(f"search_space: {spaces / 'ffnet_digits.yaml'}\nruns: {folder}\n{limits}")
+    sweep, rng = Sweep.from_yaml(file), random.Random(0)
+    axes, found = distributions(sweep.search_space), []
+    for number in range(trials + better):
+        arch = sweep.search_space.sample(rng)
+        accuracy = 1.0 if number == trials else min(0.9, 0.3 * arch.macs_m)
+        ms = 0.001 if number == trials else arch.macs_m
+        known = {"key": arch.key, "architecture": str(arch), "latency_ms": ms, "params_m": arch.params_m}
+        known |= {"macs_m": arch.macs_m}
+        common: dict[str, Any] = {"params": params_of(sweep.search_space, arch), "distributions": axes}
+        common["constraints"] = {"macs_m": arch.macs_m / 2 - 1}
+        if arch.macs_m > 2 and number != trials:
+            found.append(create_trial(state=TrialState.PRUNED, user_attrs=known, **common))
+        else:
+            found.append(create_trial(values=[accuracy, ms], user_attrs={**known, "accuracy": accuracy}, **common))
+    with open_study(sweep.files.study, OBJECTIVES, "x") as (writer, before):
+        writer.add(found[len(before) :])
+    return sweep
+
+
+def get(sweep: Sweep, path: str) -> bytes:
+    """What Optuna Dashboard answers, asked as a web server would."""
+    store = FileSystemArtifactStore(str(sweep.files.artifacts))
+    app = optuna_dashboard.wsgi(f"sqlite:///{sweep.files.study}", artifact_store=store)
+    status: list[str] = []
+    environ = {"REQUEST_METHOD": "GET", "PATH_INFO": path, "wsgi.input": io.BytesIO(), "wsgi.errors": io.StringIO()}
+    environ |= {"SERVER_NAME": "test", "SERVER_PORT": "80", "wsgi.url_scheme": "http"}
+    body = app(environ, lambda line, headers, error=None: status.append(line))
+    content = b"".join(body)
+    assert status[0].startswith("200"), (status, content)
+    return content
+
+
+def front_of(sweep: Sweep) -> list[Candidate]:
+    return pareto_front(read_candidates(sweep.files.study, sweep.search_space), sweep.search.directions)
+
+
+@pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
+def test_the_best_trials_are_the_front_and_have_notes_and_files(tmp_path: Path) -> None:
+    sweep = make_run(tmp_path)
+    sweep.files.report.write_text("the report")
+    annotate_study(sweep)
+    study = json.loads(get(sweep, "/api/studies/1"))
+    keys = {candidate.architecture.key for candidate in front_of(sweep)}
+
+    def key_of(trial: dict[str, Any]) -> str:
+        return next(str(attr["value"]) for attr in trial["user_attrs"] if attr["key"] == "key")
+
+    pruned = [trial for trial in study["trials"] if trial["state"] == "Pruned"]
+    assert pruned and {key_of(trial) for trial in study["best_trials"]} == keys
+    assert study["objective_names"] == list(OBJECTIVES)
+    assert all(key in study["note"]["body"] for key in keys)
+    report = study["artifacts"][0]["artifact_id"]
+    assert f"(/artifacts/1/{report})" in study["note"]["body"]
+    assert get(sweep, f"/artifacts/1/{report}") == b"the report"
+    for trial in study["trials"]:
+        names = [artifact["filename"] for artifact in trial["artifacts"]]
+        assert names == (["architecture.yaml", "network.svg"] if key_of(trial) in keys else [])
+        assert ("On the front" in trial["note"]["body"]) == (key_of(trial) in keys)
+        for artifact in trial["artifacts"]:
+            content = get(sweep, f"/artifacts/1/{trial['trial_id']}/{artifact['artifact_id']}")
+            assert content.startswith(b"<svg" if artifact["filename"].endswith("svg") else b"input:")
+
+
+@pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
+def test_annotating_again_changes_nothing_and_another_front_replaces_the_old(tmp_path: Path) -> None:
+    sweep = make_run(tmp_path)
+    annotate_study(sweep)
+    before = json.loads(get(sweep, "/api/studies/1"))
+    annotate_study(sweep)
+    assert json.loads(get(sweep, "/api/studies/1")) == before
+
+    make_run(tmp_path, better=True)
+    annotate_study(sweep)
+    after = json.loads(get(sweep, "/api/studies/1"))
+    assert [trial["number"] for trial in after["trials"] if trial["artifacts"]] == [40]
+    assert [trial["number"] for trial in after["trials"] if trial["note"]["body"]] == [40]
+    assert len(list(sweep.files.artifacts.iterdir())) == 2
+
+
+def test_the_search_goes_on_with_an_annotated_study(tmp_path: Path) -> None:
+    sweep = make_run(tmp_path)
+    before = read_trials(sweep.files.study)
+    annotate_study(sweep)
+    with open_study(sweep.files.study, OBJECTIVES, "x") as (_, finished):
+        assert [trial.user_attrs for trial in finished] == [trial.user_attrs for trial in before]
+        assert [trial.constraints for trial in finished] == [trial.constraints for trial in before]
+
+
+def test_a_taken_port_is_one_sentence(tmp_path: Path) -> None:
+    import socket
+
+    sweep = make_run(tmp_path, trials=3)
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        with pytest.raises(SweepError, match=f"cannot listen on 127.0.0.1:{port} .*choose another with --port"):
+            serve(sweep.files.study, sweep.files.artifacts, "127.0.0.1", port, lambda address: None)
+
+
+def test_a_run_is_found_by_its_folder_wherever_it_is(tmp_path: Path) -> None:
+    sweep = make_run(tmp_path, trials=3)
+    from ffnet_search.runfolder import open_run
+
+    with pytest.raises(SweepError, match="must be a sweep file or the folder of a run, but holds no sweep.yaml"):
+        Sweep.of_run(sweep.files.folder)
+    sweep.files.study.rename(tmp_path / "elsewhere.db")
+    with open_run(sweep) as folder:
+        folder.write_sweep(sweep)
+    moved = sweep.files.folder.rename(tmp_path / "moved")
+    assert Sweep.of_run(moved).files.study == tmp_path / "moved" / "study.db"
+    assert Sweep.of_run(sweep.path).files.folder == sweep.files.folder
