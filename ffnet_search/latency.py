@@ -5,8 +5,7 @@ A table is made by `ffnet_search.profiling.profile`. It predicts
     predict_ms(arch) = intercept_ms + sum of part_ms(part) + spill_ms_per_m * max(0, params_m - resident_m)
 
 over arch.parts. `part_ms` is calibrated on whole networks and not negative; the last term is what is fetched again in
-every run because it does not stay in the cache (derived in `ffnet_search/profiling/predictor.py`). It is 0 for small
-networks, so that the least reachable latency of a space can be found part by part.
+every run because it does not stay in the cache (derived in `ffnet_search/profiling/predictor.py`).
 """
 
 from __future__ import annotations
@@ -146,9 +145,11 @@ class LatencyTable(Section):
             found.append(self.intercept_ms + parts_ms + self.spill_ms_per_m * beyond_m)
         return found
 
-    def part_ms(self, part: Part) -> Ms:
-        """What one occurrence of `part` adds to `predict_ms`, spill aside. Raises SweepError where it is not known."""
-        return self._costs[part][0]
+    def part_ms(self, part: Part, spilt: float = 0.0) -> Ms:
+        """What one occurrence of `part` adds to `predict_ms`, where a share `spilt` of its weights does not stay in the
+        cache. Raises SweepError where it is not known."""
+        ms, params = self._costs[part]
+        return ms + spilt * self.spill_ms_per_m * params / 1e6
 
     def raw_ms(self, arch: Architecture) -> Ms:
         """The sum of parts as they were measured alone: a straw man to compare `predict_ms` with."""

@@ -185,7 +185,7 @@ class _Unmeasured:
     def predict_ms(self, arch: Architecture) -> float:
         return 0.0
 
-    def part_ms(self, part: Part) -> float:
+    def part_ms(self, part: Part, spilt: float = 0.0) -> float:
         return 0.0
 
 

@@ -19,14 +19,15 @@ from ffnet_search.errors import SweepError
 from ffnet_search.search_space import BLOCK_AXES, SearchSpace, StageChoices
 
 Cost = Callable[[Part], float]
-ROUNDS = 20  # of re-weighting, where several constraints must hold at once
+ROUNDS = 20  # of re-weighting, where several things must be small at once
 
 
 class Latency(Protocol):
-    """What is asked of a `LatencyTable`: a prediction that is least where the sum of `part_ms` is least."""
+    """What is asked of a `LatencyTable`: a prediction that is, up to a constant, the sum of `part_ms` with nothing
+    spilt, or with everything, whichever is more."""
 
     def predict_ms(self, arch: Architecture) -> float: ...
-    def part_ms(self, part: Part) -> float: ...
+    def part_ms(self, part: Part, spilt: float = 0.0) -> float: ...
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,52 @@ class CheapMetrics:
             "params_m": lambda part: part.params / 1e6,
             "macs_m": lambda part: part.macs / 1e6,
         }
+
+    def least(self, space: SearchSpace, metric: str) -> Architecture:
+        """The architecture of `space` with the least value of `metric`.
+
+        Exact, but for latency where what is fastest while nothing spills does spill, and what is fastest when all does
+        has weights that would not: then it is the better of the two networks between which the Lagrangian dual turns.
+        """
+        if metric != "latency_ms":
+            return smallest_reachable(space, self.of_part[metric])[0]
+
+        def fastest(spilt: float) -> _Fastest:
+            arch, total = smallest_reachable(space, lambda part: self.latency.part_ms(part, spilt))
+            parts_ms = sum(map(self.latency.part_ms, arch.parts))
+            all_spilt_ms = sum(self.latency.part_ms(part, 1.0) for part in arch.parts) - parts_ms
+            return _Fastest(arch, total, parts_ms, all_spilt_ms, self.latency.predict_ms(arch))
+
+        lean, found = fastest(1.0), [fastest(0.0)]
+        heavy = found[0]
+        for _ in range(ROUNDS):  # heavy: more weights, less to compute
+            if heavy.beyond_ms <= lean.beyond_ms + 1e-9:  # nothing spills of either
+                break
+            turn = (lean.parts_ms - heavy.parts_ms) / (heavy.all_spilt_ms - lean.all_spilt_ms)
+            between = fastest(turn)
+            found += [lean, between]
+            if between.total >= lean.parts_ms + turn * lean.all_spilt_ms - 1e-9:
+                break
+            if between.beyond_ms > lean.beyond_ms + 1e-9:
+                heavy = between
+            else:
+                lean = between
+        return min([*found, lean], key=lambda one: one.predicted_ms).arch
+
+
+class _Fastest(NamedTuple):
+    """The architecture with the least sum, were some share of all weights spilt."""
+
+    arch: Architecture
+    total: float
+    parts_ms: float
+    all_spilt_ms: float  # what spilling all of its weights costs
+    predicted_ms: float
+
+    @property
+    def beyond_ms(self) -> float:
+        """What its prediction has beyond its parts: the intercept, and what does spill."""
+        return self.predicted_ms - self.parts_ms
 
 
 class _Constraints(Protocol):
@@ -71,7 +118,7 @@ def check_budget(sweep: Budgeted, latency: Latency) -> None:
     """
     cheap = CheapMetrics(latency)
     for name, limit in sweep.search.constraints.items():
-        arch, _ = smallest_reachable(sweep.search_space, cheap.of_part[name])
+        arch = cheap.least(sweep.search_space, name)
         least = cheap(arch)[name]
         if least > limit:
             raise SweepError(

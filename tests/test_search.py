@@ -50,7 +50,7 @@ class Macs:
     def predict_ms(self, arch: Architecture) -> float:
         return arch.macs_m / 100
 
-    def part_ms(self, part: Part) -> float:
+    def part_ms(self, part: Part, spilt: float = 0.0) -> float:
         return part.macs / 1e8
 
 

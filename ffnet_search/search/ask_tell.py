@@ -20,7 +20,7 @@ from ffnet_search.architecture import Architecture
 from ffnet_search.attempt import Failure
 from ffnet_search.errors import SweepError
 from ffnet_search.pareto import Candidate, pareto_front
-from ffnet_search.reachable import CheapMetrics, smallest_reachable, within_limits
+from ffnet_search.reachable import CheapMetrics, within_limits
 from ffnet_search.search.sampler import adopt, make_sampler
 from ffnet_search.search.study import architecture_of, candidate_of, distributions, params_of
 from ffnet_search.search.writer import TrialWriter
@@ -124,9 +124,9 @@ class Search:
         """Name -> architecture of what is looked at before the sampler proposes: the ends of the space, the published
         networks, and the ends of the front that can be known."""
         known = {"smallest": self.space.smallest, "largest": self.space.largest, **self.space.presets}
-        for name, cost in self.cheap.of_part.items():
+        for name in self.cheap.of_part:
             if name in (*self.section.objectives, *self.section.constraints):
-                known[f"least {name}"] = smallest_reachable(self.space, cost)[0]
+                known[f"least {name}"] = self.cheap.least(self.space, name)
         seen = self.candidates.keys() | self.infeasible
         for name, arch in known.items():
             if arch.key not in seen:
