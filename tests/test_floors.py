@@ -53,6 +53,7 @@ FLOORS = {  # in reading order; a package stands for its __init__, below its mod
     "profiling.eager": 4,
     "profiling.ort": 4,
     "profiling.ov": 4,
+    "profiling.command": 4,
     "profiling.predictor": 4,
     "profiling.journal": 4,
     "profiling.plan": 4,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import json
 import random
+import sys
 import time
 import weakref
 from collections.abc import Iterator
@@ -25,7 +26,7 @@ from ffnet_search.profiling.journal import Journal
 from ffnet_search.profiling.model import Model
 from ffnet_search.profiling.plan import Plan, anchors, groups, mix, parts_of
 from ffnet_search.profiling.predictor import Calibration, Overhead, by_family, choose, interpolate, non_negative_fit
-from ffnet_search.profiling.protocol import CPU_CLOCK, WALL_CLOCK, Rounds, Stopwatch, contention
+from ffnet_search.profiling.protocol import CPU_CLOCK, OWN_CLOCK, WALL_CLOCK, Rounds, Stopwatch, contention
 from ffnet_search.search_space import SearchSpace
 from ffnet_search.sweep import LatencySection
 
@@ -46,6 +47,15 @@ def model_of(arch: Architecture, batch: int = 1) -> Model:
     return Model(lambda: deployed(arch), (batch, image.channels, image.resolution, image.resolution))
 
 
+MEASURE = [sys.executable, str(Path(__file__).with_name("measure_onnx.py"))]
+ARGS: dict[str, dict[str, object]] = {"command": {"command": MEASURE, "device": "this machine, by a script"}}
+
+
+def section_of(backend: str, **fields: object) -> LatencySection:
+    args = ARGS.get(backend, {}) | fields.pop("args", {})  # type: ignore[operator]
+    return QUICK.model_copy(update={"backend": backend, "args": args, **fields})
+
+
 @pytest.fixture(params=BACKENDS)
 def backend(request: pytest.FixtureRequest) -> str:
     name = str(request.param)
@@ -59,7 +69,7 @@ def backend(request: pytest.FixtureRequest) -> str:
 
 @pytest.mark.parametrize("batch", [1, 4])
 def test_a_backend_runs_any_network_at_any_batch(backend: str, batch: int) -> None:
-    section = LatencySection(backend=backend, batch_size=batch)
+    section = section_of(backend, batch_size=batch)
     run = make_backend(section).load(model_of(DIGITS.largest, batch), 1)
     run()
     run()
@@ -67,7 +77,7 @@ def test_a_backend_runs_any_network_at_any_batch(backend: str, batch: int) -> No
 
 @pytest.mark.parametrize("kind", ["stem", "merging", "token_mixer", "channel_mixer", "head"])
 def test_a_backend_runs_each_kind_of_part(backend: str, kind: str) -> None:
-    target = make_backend(LatencySection(backend=backend))
+    target = make_backend(section_of(backend))
     for part in {part.mixer: part for part in parts_of(DIGITS) if part.kind == kind}.values():
         shape = (1, part.in_width, part.resolution, part.resolution)
         target.load(Model(lambda part=part: deployed_part(part), shape), 1)()  # type: ignore[misc]
@@ -75,23 +85,23 @@ def test_a_backend_runs_each_kind_of_part(backend: str, kind: str) -> None:
 
 def test_a_backend_spends_its_time_in_the_call(backend: str) -> None:
     """Work that is only queued would look fast, and a larger network would cost the same."""
-    target = make_backend(LatencySection(backend=backend))
+    target = make_backend(section_of(backend))
     small, large = (target.load(model_of(arch), 1) for arch in (DIGITS.smallest, DIGITS.largest))
-    watch = Stopwatch([small], CPU_CLOCK)
-    [same, larger] = watch.interleave([small, large], 5)
+    watch = Stopwatch([small], OWN_CLOCK if target.own_clock else CPU_CLOCK)
+    [same, larger] = watch.interleave([small, large], 3)
     assert larger.median > 1.3 * same.median
 
 
 def test_a_backend_says_what_it_is_as_json(backend: str) -> None:
-    target = make_backend(LatencySection(backend=backend))
+    target = make_backend(section_of(backend))
     assert target.device.strip()
     assert json.loads(json.dumps(target.settings())) == target.settings()
-    assert target.in_process
+    assert target.in_process != target.own_clock
 
 
 def test_a_backend_keeps_to_one_thread(backend: str) -> None:
     arch = Architecture.preset("ffnet_1", resolution=128, classes=10)
-    run = make_backend(LatencySection(backend=backend)).load(model_of(arch), 1)
+    run = make_backend(section_of(backend)).load(model_of(arch), 1)
     run()
     wall, cpu = time.perf_counter(), time.process_time()
     for _ in range(5):
@@ -105,14 +115,14 @@ def test_a_backend_leaves_the_callers_threads_and_random_numbers_alone(backend: 
     torch.manual_seed(3)
     expected, threads = torch.rand(1), torch.get_num_threads()
     torch.manual_seed(3)
-    measure(net, QUICK.model_copy(update={"backend": backend}))
+    measure(net, section_of(backend))
     assert torch.rand(1) == expected and torch.get_num_threads() == threads
 
 
 def test_a_backend_releases_what_it_holds(backend: str) -> None:
     net = deployed(DIGITS.smallest)
     alive = weakref.ref(net)
-    run = make_backend(LatencySection(backend=backend)).load(Model(alive, (1, 1, 8, 8)), 1)
+    run = make_backend(section_of(backend)).load(Model(alive, (1, 1, 8, 8)), 1)
     run()
     del run, net
     gc.collect()
@@ -121,7 +131,7 @@ def test_a_backend_releases_what_it_holds(backend: str) -> None:
 
 def test_a_backend_refuses_arguments_that_it_does_not_know(backend: str) -> None:
     with pytest.raises(SweepError, match=r"latency\.args: colour is not a known key"):
-        make_backend(LatencySection(backend=backend, args={"colour": "red"}))
+        make_backend(section_of(backend, args={"colour": "red"}))
 
 
 def test_an_unknown_backend_is_refused_with_the_nearest() -> None:
@@ -154,6 +164,51 @@ def test_arguments_that_cannot_work_here_are_one_sentence(name: str, args: dict[
 def test_cuda_is_refused_where_there_is_none() -> None:
     with pytest.raises(SweepError, match="needs a CUDA device"):
         make_backend(LatencySection(backend="torch", args={"device_type": "cuda"}))
+
+
+# ---- the command ----
+
+
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        ("python3 -c 'print(1/0)'", "must end with status 0, but ended with 1: ZeroDivisionError"),
+        ("echo fast", "must print the milliseconds .* but printed '.*model.onnx'"),
+        ("echo {model} quick", "but printed 'quick'"),
+        ("echo {model} -3", "but printed '-3'"),
+        ("echo {model} nan", "but printed 'nan'"),
+        ("sleep 9 {model}", "must end within 0.2 s"),
+        (
+            "no-such-program",
+            r"latency\.args: command: must begin with a program that can be run, but 'no-such-program'",
+        ),
+        ([], r"latency\.args: command must"),
+    ],
+)
+def test_a_command_that_does_not_keep_its_contract_is_one_sentence(command: object, words: str) -> None:
+    if isinstance(command, str) and command.startswith("sleep"):
+        command = ["python3", "-c", "import time; time.sleep(9)", "{model}"]
+    section = section_of("command", args={"command": command, "timeout": 0.2 if "sleep" in str(command) else 9})
+    with pytest.raises(SweepError, match=words):
+        make_backend(section).load(model_of(TINY.smallest), 1)()
+
+
+def test_a_command_tells_its_own_milliseconds_of_the_file_that_it_gets() -> None:
+    script = "import sys, os; print(len(open(sys.argv[1], 'rb').read()) * 1e-3, os.environ['FFNET_SHAPE'], 7.5)"
+    section = section_of("command", args={"command": [sys.executable, "-c", script, "{model}"]})
+    found = measure(deployed(TINY.smallest), section)
+    assert found.anchors_ms == pytest.approx((7.5, 7.5))
+    shares = mix(TINY.smallest.macs_m, TINY.smallest.params_m, TINY.smallest.input)
+    assert found.ms == pytest.approx(7.5) and found.spread == 0 and sum(shares) > 0
+
+
+def test_files_of_a_command_are_gone_when_its_run_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    run = make_backend(section_of("command")).load(model_of(TINY.smallest), 1)
+    assert len(list(tmp_path.rglob("model.onnx"))) == 1
+    del run
+    gc.collect()
+    assert not list(tmp_path.iterdir())
 
 
 # ---- the protocol ----

@@ -54,6 +54,7 @@ BACKENDS: dict[str, Registered] = {
     "onnxruntime": Registered("ffnet_search.profiling.ort:OnnxRuntime", ("onnxruntime",), "pip install onnxruntime"),
     "torch": Registered("ffnet_search.profiling.eager:Torch", ("torch",), "pip install torch"),
     "openvino": Registered("ffnet_search.profiling.ov:OpenVino", ("openvino",), "pip install 'ffnet-search[openvino]'"),
+    "command": Registered("ffnet_search.profiling.command:Command", (), "nothing"),
 }
 
 

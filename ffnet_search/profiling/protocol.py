@@ -25,6 +25,7 @@ Mix = tuple[float, ...]  # how much of each anchor's time a time is divided by
 BURST_S = 0.008  # of one network, between looks at the others
 SAMPLE_S = 0.0002  # shorter runs are timed several at once: reading the CPU-time clock costs about 0.4 us
 ANCHOR_EVERY_S = 0.025
+ANCHOR_EVERY = 5  # runs, where each of them is a call of another program
 WARMUP_S = 0.25  # at most, per network
 SHARED_RATIO = 1.2  # wall / CPU time beyond which a wall-clock time includes somebody else's work
 
@@ -114,7 +115,10 @@ class Stopwatch:
             since = time.perf_counter()
             for position, index in enumerate(order, 1):
                 pending.append((index, self._burst(runs[index], counts[index])))
-                if time.perf_counter() - since > ANCHOR_EVERY_S or position == len(order):
+                late = time.perf_counter() - since > ANCHOR_EVERY_S
+                if self.clock is OWN_CLOCK:
+                    late = len(pending) == ANCHOR_EVERY
+                if late or position == len(order):
                     after = self._look()
                     yield Segment(
                         tuple((i, 2 * s / (_mixed(mixes[i], before) + _mixed(mixes[i], after))) for i, s in pending),
