@@ -26,6 +26,7 @@ from ffnet_search.architecture import Architecture, Form
 from ffnet_search.data import sweep_data
 from ffnet_search.errors import SweepError
 from ffnet_search.evaluate import Evaluator, accuracy
+from ffnet_search.handover import write_handover
 from ffnet_search.latency import LatencyTable
 from ffnet_search.models.calibrate import recalibrate
 from ffnet_search.models.fuse import Deployed, deployed, fuse
@@ -121,13 +122,24 @@ def _export(
         "latency": table.setting.model_dump(mode="json") | {"table_error": table.error.model_dump(mode="json")},
         "sweep": {"name": sweep.name, "seed": sweep.seed, "digest": sweep.digest("export")},
         "data": {"name": sweep.data.name, "fingerprint": getattr(data, "fingerprint", None)},
+        "input": _input(arch, data),
         "finetune_epochs": sweep.export.finetune_epochs,
         "onnx_opset": sweep.export.opset,
         "versions": versions(),
         "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
     }
     (folder / "card.json").write_text(json.dumps(card, indent=1) + "\n")
+    write_handover(folder, card)
     return metrics
+
+
+def _input(arch: Architecture, data: LightningDataModule) -> dict[str, object]:
+    """What the network takes and gives: mean and standard deviation per channel in levels of 255, names of classes."""
+    found: dict[str, object] = {"channels": arch.input.channels, "resolution": arch.input.resolution}
+    found["classes"] = list(getattr(data, "classes", ())) or [str(k) for k in range(arch.input.classes)]
+    if hasattr(data, "statistics"):
+        found["mean"], found["std"] = (tensor_C.tolist() for tensor_C in data.statistics)
+    return found
 
 
 def _finetune(sweep: Sweep, net: MetaMixer, data: LightningDataModule, evaluator: Evaluator) -> MetaMixer:

@@ -25,6 +25,7 @@ FLOORS = {  # in reading order; a package stands for its __init__, below its mod
     "latency": 1,
     "pareto": 1,
     "drawing": 1,
+    "handover": 1,
     "reachable": 2,
     "sweep": 2,
     "models.elastic": 3,

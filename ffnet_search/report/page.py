@@ -17,10 +17,12 @@ from ffnet_search.sweep import Sweep
 TOP_AXES = 12  # of the importances: the others matter less than they are in the way
 WORDS = {"latency_ms": "latency", "params_m": "parameters", "macs_m": "MACs", "accuracy": "accuracy"}
 FILES = {
+    "predict.py": "classifies pictures, with ONNX Runtime alone",
     "model.onnx": "for ONNX Runtime and most others, any batch size",
     "model.safetensors": "weights of the deployed form, for ffnet_search.load",
     "trainable.safetensors": "weights before fusing, to go on training",
     "architecture.yaml": "the network",
+    "README.md": "the model card, as model hubs read it",
     "card.json": "all figures and where they come from",
 }
 BUSY = 1.2  # wall / CPU time beyond which other programs were in the way

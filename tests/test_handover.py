@@ -1,0 +1,90 @@
+"""An exported folder is usable without this program: its script sees what training saw, its card is what hubs read."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import yaml
+from networks import space, supernet
+from PIL import Image
+
+from ffnet_search.architecture import Input
+from ffnet_search.data import build_data
+from ffnet_search.export import _input, write_network
+from ffnet_search.handover import write_handover
+from ffnet_search.models.fuse import fuse
+from ffnet_search.sweep import DataSection
+
+
+def write_folder(folder: Path) -> dict[str, Any]:
+    data = build_data(DataSection(), 0, Input(1, 8, 10))
+    net = supernet(space("ffnet_digits")).slice_to(space("ffnet_digits").smallest)
+    write_network(folder, net, fuse(net), 17)
+    names = ("test_accuracy", "search_accuracy", "measured_ms", "params_m", "macs_m")
+    card = {
+        "key": net.largest.key,
+        "summary": str(net.largest),
+        "metrics": dict.fromkeys(names, 0.5),
+        "latency": {"device": "a device", "batch_size": 1, "threads": 1, "backend": "onnxruntime"},
+        "data": {"name": "digits", "fingerprint": data.fingerprint},
+        "input": _input(net.largest, data),
+    }
+    (folder / "card.json").write_text(json.dumps(card))
+    write_handover(folder, card)
+    return card
+
+
+@torch.no_grad()
+def test_the_script_says_what_the_network_says_of_the_same_images(tmp_path: Path) -> None:
+    write_folder(tmp_path)
+    data = build_data(DataSection(), 0, Input(1, 8, 10))
+    images_BCHW = next(iter(data.test_dataloader()))[0][:6]
+    mean, std = (tensor.numpy() for tensor in data.statistics)  # type: ignore[attr-defined]
+    for number, image_HWC in enumerate(images_BCHW.permute(0, 2, 3, 1).numpy()):
+        Image.fromarray(np.rint(image_HWC * std + mean).astype(np.uint8)[..., 0]).save(tmp_path / f"{number}.png")
+    from ffnet_search.export import load
+
+    logits_BK = load(tmp_path)(images_BCHW)
+    shares = logits_BK.softmax(1).max(1)
+    code = "import sys, runpy; sys.modules['torch'] = None; sys.argv = sys.argv[1:]; runpy.run_path(sys.argv[0])"
+    files = [str(tmp_path / f"{number}.png") for number in range(6)]
+    command = [sys.executable, "-c", code, str(tmp_path / "predict.py"), *files]
+    told = subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()
+    for line, file, share, label in zip(told, files, shares.values.tolist(), shares.indices.tolist(), strict=True):
+        assert line == f"{file}: {label} ({share:.0%})"
+
+
+def test_a_picture_of_another_size_is_cut_to_its_centre(tmp_path: Path) -> None:
+    write_folder(tmp_path)
+    square = Image.fromarray(np.random.default_rng(0).integers(0, 255, (40, 40), np.uint8))
+    wide = Image.new("L", (80, 40))
+    wide.paste(square, (20, 0))
+    square.save(tmp_path / "a.png")
+    wide.convert("RGB").save(tmp_path / "b.png")
+    command = [sys.executable, "predict.py", "a.png", "b.png"]
+    told = subprocess.run(command, check=True, capture_output=True, text=True, cwd=tmp_path).stdout.splitlines()
+    assert told[0].split(": ")[1] == told[1].split(": ")[1]
+
+
+def test_the_model_card_has_the_metadata_that_hubs_read(tmp_path: Path) -> None:
+    card = write_folder(tmp_path)
+    _, header, text = (tmp_path / "README.md").read_text().split("---\n", 2)
+    metadata = yaml.safe_load(header)
+    assert metadata["pipeline_tag"] == "image-classification"
+    assert metadata["model-index"][0]["results"][0]["metrics"][0]["value"] == 0.5
+    assert card["summary"] in text and "python predict.py" in text
+
+
+def test_without_normalisation_there_is_no_script(tmp_path: Path) -> None:
+    card = write_folder(tmp_path)
+    (tmp_path / "predict.py").unlink()
+    del card["input"]["mean"]
+    write_handover(tmp_path, card)
+    assert not (tmp_path / "predict.py").exists()
+    assert "predict.py" not in (tmp_path / "README.md").read_text()
