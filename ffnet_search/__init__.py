@@ -7,6 +7,7 @@ from typing import Any
 
 _PUBLIC = {  # name -> module; loaded when first asked for, so that importing this package costs nothing
     "Architecture": "architecture",
+    "Backbone": "models.backbone",
     "Candidate": "pareto",
     "Evaluator": "evaluate",
     "LatencyTable": "latency",

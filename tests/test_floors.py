@@ -34,6 +34,7 @@ FLOORS = {  # in reading order; a package stands for its __init__, below its mod
     "models.calibrate": 3,
     "models.reference": 3,
     "models.fuse": 3,
+    "models.backbone": 3,
     "models.onnx": 3,
     "models": 3,
     "data.source": 3,
