@@ -74,10 +74,16 @@ def check(sweep: SweepFile, name: Name = None, seed: Seed = None, trials: Trials
     from ffnet_search.errors import mistakes_in
     from ffnet_search.pipeline import plan, refuse_impossible
     from ffnet_search.show import print_plan, print_space
+    from ffnet_search.sweep import is_cluster
 
     loaded = _load(sweep, name, seed, trials)
-    with mistakes_in(loaded.path):
-        check_data(loaded.data, loaded.search_space.largest.input)
+    if is_cluster(sweep):
+        from ffnet_search.search.submit import check_cluster
+
+        check_cluster(sweep)  # the data are on its nodes, not here
+    else:
+        with mistakes_in(loaded.path):
+            check_data(loaded.data, loaded.search_space.largest.input)
     refuse_impossible(loaded)
     print_space(loaded.search_space)
     print_plan(loaded, plan(loaded))
@@ -144,6 +150,28 @@ def export(
         print_formats(export_format(Sweep.of_run(sweep).override(name=name), format, top), format)
         return
     _run(_load(sweep, name, seed, trials), ("export",), fresh, quiet)
+
+
+@app.command()
+def submit(
+    sweep: SweepFile,
+    name: Name = None,
+    seed: Seed = None,
+    trials: Trials = None,
+    detach: Annotated[
+        bool, typer.Option("--detach/--follow", help="Leave it in tmux on the head, or follow it to its end.")
+    ] = False,
+) -> None:
+    """Runs a sweep on a Ray cluster: the one of the file that carries it under `metadata: sweep:`.
+
+    Checks the file, starts the cluster where it is not running, packs this program with the sweep into one archive
+    (so that every node runs what is here now), submits that, and brings the run's folder back.
+    """
+    from ffnet_search.search.submit import submit as submit_it
+
+    code = submit_it(_load(sweep, name, seed, trials), detach=detach)
+    if code:
+        raise typer.Exit(code)
 
 
 @app.command()
@@ -218,12 +246,31 @@ def _run(sweep: Sweep, stages: tuple[str, ...], fresh: bool, quiet: bool) -> Non
     print_paths(sweep.files)
 
 
-def main() -> Any:
+def on_head(sweep: Path) -> Any:
+    """What runs on a cluster's head: `run` of its copy of the sweep, which says first which one that is."""
+    os.environ["TERM"] = "dumb"  # plain lines: what looks like a terminal here may be a file at the other end
+    sys.argv[1:] = ["run", str(sweep), *sys.argv[1:]]
+    return main(announce=sweep)
+
+
+def _announce(path: Path) -> None:
+    from datetime import datetime
+
+    from ffnet_search.progress import say
+
+    sweep = _load(path)
+    written = datetime.fromtimestamp(path.stat().st_mtime)
+    say(f"sweep {sweep.name}, digest {sweep.digest('export')}, in {path}, written {written:%Y-%m-%d %H:%M:%S}")
+
+
+def main(announce: Path | None = None) -> Any:
     """Entry point of `ffnet-search`. A user's mistake is one line and exit code 2; a bug is a traceback."""
     # Before torch is imported: threads that wait for each other sleep, where by default they spin. On a machine that
     # others use too, spinning made a training step of a small network 16 times slower.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
+        if announce is not None:
+            _announce(announce)
         return app()
     except Exception as error:
         from ffnet_search.errors import SweepError

@@ -42,7 +42,7 @@ class Evaluator:
     def from_sweep(cls, sweep: Sweep, supernet: Path | None = None) -> Evaluator:
         """Of a run's supernet (or of that in another file) and data. Raises SweepError where one of them is missing or
         broken."""
-        return cls(read_supernet(sweep.files.supernet), sweep_data(sweep))
+        return cls(read_supernet(supernet or sweep.files.supernet), sweep_data(sweep))
 
     def __call__(self, arch: Architecture) -> Candidate:
         """Raises ValueError where `arch` is not in the supernet."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Iterator
@@ -46,7 +47,7 @@ class Bar:
 @contextmanager
 def progress(label: str, total: int, unit: str, done: int = 0) -> Iterator[Bar]:
     """A bar for `total` steps of which `done` were made by an earlier run (they do not count in the rate)."""
-    if sys.stderr.isatty():
+    if sys.stderr.isatty() and os.environ.get("TERM") != "dumb":
         with _terminal_bar(label, total, unit, done) as bar:
             yield bar
     else:

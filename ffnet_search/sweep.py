@@ -222,12 +222,13 @@ class Sweep(Section):
 
     @classmethod
     def from_yaml(cls, path: str | Path) -> Sweep:
-        """Reads a sweep. `search_space` is a mapping, or a file named relative to the sweep. Raises SweepError."""
+        """Reads a sweep, or a Ray cluster file that carries one under `metadata.sweep`. `search_space` is a mapping, or
+        a file named relative to the sweep. Raises SweepError."""
         path = Path(path)
-        content = read_yaml(path)
+        content = _of_cluster(read_yaml(path), path)
         space = content.get("search_space")
         if isinstance(space, str):
-            content["search_space"] = SearchSpace.from_yaml(path.parent / space)
+            content["search_space"] = SearchSpace.from_yaml(_find_space(path.parent / space))
         sweep = parse(cls, {"name": path.stem, **content}, str(path))
         sweep._path = path
         return sweep
@@ -315,4 +316,32 @@ class Sweep(Section):
         return import_module("ffnet_search.pipeline").run(self, fresh=fresh)  # a convenience that points upwards
 
 
-__all__ = ["RunFiles", "Sweep", "SweepError", "STAGES"]
+def is_cluster(path: Path) -> bool:
+    """Whether a file is a Ray cluster's (which may carry a sweep), and not a sweep alone."""
+    return "provider" in read_yaml(path)
+
+
+def _of_cluster(content: dict[str, Any], path: Path) -> dict[str, Any]:
+    """The sweep that a cluster file carries, named like the cluster; other files as they are."""
+    if "provider" not in content:
+        return content
+    metadata = content.get("metadata")
+    carried = metadata.get("sweep") if isinstance(metadata, dict) else None
+    if not isinstance(carried, dict):
+        keys = list(metadata) if isinstance(metadata, dict) else []
+        hint = did_you_mean(str(keys[0]), ["sweep"]) if keys else ""
+        raise SweepError(
+            f"{path}: is a Ray cluster file, which must carry its sweep as a mapping under metadata.sweep, but "
+            f"metadata holds {', '.join(map(str, keys)) or 'nothing'}{hint}"
+        )
+    return {"name": content.get("cluster_name"), **carried}
+
+
+def _find_space(path: Path) -> Path:
+    """Where a file is not beside its sweep (a cluster's head gets the sweep alone), the one that came with the
+    program."""
+    shipped = [parent / "search_spaces" / path.name for parent in Path(__file__).parents[:2]]
+    return next((found for found in [path, *shipped] if found.exists()), path)
+
+
+__all__ = ["RunFiles", "Sweep", "SweepError", "STAGES", "is_cluster"]

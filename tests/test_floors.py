@@ -78,6 +78,7 @@ FLOORS = {  # in reading order; a package stands for its __init__, below its mod
     "search.connect": 6,
     "search.cluster": 6,
     "search.tune": 6,
+    "search.submit": 6,
     "search": 6,
     "export": 6,
     "formats": 6,
