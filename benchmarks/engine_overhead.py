@@ -1,0 +1,73 @@
+"""What each engine costs per candidate: an evaluator that does nothing, two workers, the study on disk.
+
+    python benchmarks/engine_overhead.py [--candidates 1000] [--engines local ray tune]
+
+From the first candidate told to the last, so that what is paid once (Ray, workers) is beside it and not in it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import tempfile
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+from search_throughput import MacsAsLatency, Stopwatch, no_op
+
+from ffnet_search.attempt import Evaluate
+from ffnet_search.reachable import CheapMetrics
+from ffnet_search.search import ENGINES
+from ffnet_search.search.loop import run_loop
+from ffnet_search.search.study import open_study
+from ffnet_search.search_space import SearchSpace
+from ffnet_search.sweep import SamplerSection, SearchSection
+
+
+def maker() -> Evaluate:
+    """What makes the evaluator; found by name in the workers."""
+    return no_op
+
+
+class Clocked(Stopwatch):
+    """Notes when candidates are told."""
+
+    def tell(self, *args: object) -> None:
+        super().tell(*args)  # type: ignore[arg-type]
+        self.times = [*getattr(self, "times", [])[:1], time.perf_counter()]  # first and last
+
+
+def measure(engine: str, candidates: int, space: SearchSpace, make: Callable[[], Evaluate]) -> tuple[float, float]:
+    """Milliseconds per candidate, and seconds until the first one."""
+    sampler = SamplerSection(name="RandomSampler", args={})
+    section = SearchSection(engine=engine, trials=candidates, workers=2, sampler=sampler)
+    with tempfile.TemporaryDirectory() as folder:
+        start = time.perf_counter()
+        with open_study(Path(folder) / "study.db", section.directions, "benchmark") as (writer, finished):
+            search = Clocked(space, CheapMetrics(MacsAsLatency()), section, 0, writer, finished)
+            with ENGINES[engine](make, section, Path(folder)) as running:
+                run_loop(search, running)
+    first, last = search.times
+    return 1e3 * (last - first) / (candidates - 1), first - start
+
+
+def main() -> None:
+    root = Path(__file__).resolve().parent.parent
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--candidates", type=int, default=1000)
+    parser.add_argument("--engines", nargs="+", choices=ENGINES, default=list(ENGINES))
+    options = parser.parse_args()
+    space = SearchSpace.from_yaml(root / "search_spaces" / "ffnet_cifar.yaml")
+    machine = f"{os.cpu_count()} CPUs ({platform.machine()}), Python {platform.python_version()}"
+    print(f"{options.candidates} candidates of {space.name}, random proposals, {machine}")
+    print(f"{'engine':<8}{'ms/candidate':>14}{'s to the first':>16}")
+    for engine in options.engines:
+        ms, first = measure(engine, options.candidates, space, partial(maker))
+        print(f"{engine:<8}{ms:>14.1f}{first:>16.1f}", flush=True)
+
+
+if __name__ == "__main__":
+    main()
