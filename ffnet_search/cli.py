@@ -90,12 +90,27 @@ def check(sweep: SweepFile, name: Name = None, seed: Seed = None, trials: Trials
 
 
 @app.command()
-def profile(sweep: SweepFile, name: Name = None, fresh: Fresh = False, quiet: Quiet = False) -> None:
+def profile(
+    sweep: SweepFile,
+    name: Name = None,
+    device: Annotated[
+        str | None, typer.Option(help="Name of one of the sweep's devices, before or after a search.")
+    ] = None,
+    fresh: Fresh = False,
+    quiet: Quiet = False,
+) -> None:
     """Measures the latency of every building block on this machine.
 
     Blocks are timed in the form that will be deployed, and the table is checked against whole networks that were not
     used to fit it. Leave the machine alone meanwhile: a busy one is noticed and refused.
     """
+    if device is not None:
+        from ffnet_search.latency import LatencyTable
+        from ffnet_search.pipeline import profile_device
+        from ffnet_search.show import print_latency
+
+        print_latency(LatencyTable.load(profile_device(_load(sweep, name), device)))
+        return
     _run(_load(sweep, name), ("profile",), fresh, quiet)
 
 
@@ -172,6 +187,22 @@ def submit(
     code = submit_it(_load(sweep, name, seed, trials), detach=detach)
     if code:
         raise typer.Exit(code)
+
+
+@app.command()
+def pick(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a run, e.g. runs/digits.")],
+    latency_ms: Annotated[float, typer.Option(help="What the network may take, in milliseconds for a batch.")],
+    device: Annotated[str | None, typer.Option(help="Name of a latency table of the run; the search's own.")] = None,
+) -> None:
+    """Picks the most accurate network that was evaluated and fits a latency, on any device that was profiled.
+
+    Answers at once, from the study and the device's table, and says where it would pay to search on.
+    """
+    from ffnet_search.pick import pick as choose
+    from ffnet_search.show import print_choice
+
+    print_choice(choose(run, latency_ms, device))
 
 
 @app.command()

@@ -52,6 +52,19 @@ def run(sweep: Sweep, *, fresh: bool = False, stages: Collection[str] = STAGES) 
     return read_front(sweep.files)
 
 
+def profile_device(sweep: Sweep, name: str) -> Path:
+    """The table of one of the sweep's devices, made where it is missing; whatever was searched stays as it is."""
+    device = sweep.on_device(name)
+    with open_run(sweep) as folder:
+        if device.latency_path.exists():
+            say(f"profile: {device.latency_path} is there")
+        else:
+            folder.write_sweep(sweep)
+            folder.claim()
+            _profile(device)
+    return device.latency_path
+
+
 def _profile(sweep: Sweep) -> None:
     from ffnet_search.profiling import profile
 

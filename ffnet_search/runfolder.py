@@ -52,6 +52,10 @@ class RunFolder:
         """Sets the record of `stage`."""
         self._write_all({**self.records, stage: record})
 
+    def claim(self) -> None:
+        """Makes the folder one of a run, where no stage has begun."""
+        self._write_all(self.records)
+
     def write_sweep(self, sweep: Sweep) -> None:
         """Keeps a copy of the sweep, its search space included, that `Sweep.from_yaml` reads."""
         content = sweep.model_dump(mode="json")

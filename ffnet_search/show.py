@@ -20,6 +20,7 @@ from ffnet_search.sweep import RunFiles, Sweep
 if TYPE_CHECKING:
     from ffnet_search.export import Pick
     from ffnet_search.latency import LatencyTable
+    from ffnet_search.pick import Choice
 
 SAMPLES = 300  # of a space, for the range that its architectures have
 
@@ -168,6 +169,18 @@ def print_formats(picks: Sequence[Pick], name: str) -> None:
         times = [f"{found['latency_ms']:.3f}", f"{found['onnx_latency_ms']:.3f}", f"{found['max_difference']:.1e}"]
         rows.append([str(pick.folder / found["files"][0]), *times, test])
     _print(_table(["file", "ms", "onnx ms", "logits differ by", "test % (before)"], rows, right=4))
+
+
+def print_choice(choice: Choice) -> None:
+    """One network of a study, for a latency on a device."""
+    arch = choice.candidate.architecture
+    _print(
+        f"{arch.key}: {100 * choice.candidate.metrics['accuracy']:.2f} % of the search's validation images, "
+        f"{choice.latency_ms:.3g} ms on {choice.table.name} (predicted; {choice.table.error})"
+    )
+    _print(f"{arch.params_m:.3g} M parameters, {arch.macs_m:.4g} M MACs: {arch}")
+    if choice.advice:
+        _print(f"advice: {choice.advice}")
 
 
 def print_paths(files: RunFiles) -> None:

@@ -84,8 +84,11 @@ class LatencySection(Section):
     """Where latency is measured and how.
 
     `min_within_10`: the least share of the held-out networks that must be predicted within 10 %, or no search is based
-    on the table. `noisy`: says so and goes on, where a busy machine would be refused.
+    on the table. `noisy`: says so and goes on, where a busy machine would be refused. `name`: of the device, which a
+    sweep with several of them needs.
     """
+
+    name: str | None = Field(None, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
 
     backend: str = "onnxruntime"
     threads: int = Field(1, gt=0)
@@ -198,8 +201,9 @@ class RunFiles:
         self.report = folder / "report.html"
         self.artifacts = folder / "artifacts"  # that Optuna Dashboard shows
 
-    def latency_table(self, backend: str, threads: int, batch_size: int) -> Path:
-        return self.latency / f"{backend}-t{threads}-b{batch_size}.json"
+    def latency_table(self, section: LatencySection) -> Path:
+        name = section.name or f"{section.backend}-t{section.threads}-b{section.batch_size}"
+        return self.latency / f"{name}.json"
 
 
 class Sweep(Section):
@@ -216,6 +220,7 @@ class Sweep(Section):
     data: DataSection = DataSection()
     train: TrainSection = TrainSection()
     latency: LatencySection = LatencySection()
+    devices: tuple[LatencySection, ...] = ()  # more of them: in YAML, `latency` is then a list, the search's own first
     search: SearchSection = SearchSection()
     export: ExportSection = ExportSection()
     _path: Path = PrivateAttr(Path("sweep"))
@@ -255,8 +260,19 @@ class Sweep(Section):
         sweep._path = self._path
         return sweep
 
+    @model_validator(mode="before")
+    @classmethod
+    def _first_device_is_searched_for(cls, content: Any) -> Any:
+        if isinstance(content, dict) and isinstance(content.get("latency"), list) and content["latency"]:
+            first, *others = content["latency"]
+            return {**content, "latency": first, "devices": [*others, *content.get("devices", ())]}
+        return content
+
     @model_validator(mode="after")
     def _sections_agree(self) -> Sweep:
+        names = [section.name for section in (self.latency, *self.devices)]
+        if self.devices and (None in names or len(set(names)) < len(names)):
+            raise ValueError(f"latency: each of several devices must have a name of its own, but they are {names}")
         elastic = any(
             min(kernels) == 3 < max(kernels)
             for stage in self.search_space.stages
@@ -281,7 +297,19 @@ class Sweep(Section):
     @property
     def latency_path(self) -> Path:
         """The latency table that the search reads."""
-        return self.files.latency_table(self.latency.backend, self.latency.threads, self.latency.batch_size)
+        return self.files.latency_table(self.latency)
+
+    def on_device(self, name: str) -> Sweep:
+        """The sweep whose search reads the table of device `name`. Raises SweepError where it has no such device."""
+        sections = {section.name: section for section in (self.latency, *self.devices) if section.name}
+        if name not in sections:
+            raise SweepError(
+                f"{self.path}: latency must have a device named {name!r}{did_you_mean(name, sections)}, but has "
+                f"{', '.join(sections) or 'none with a name'}"
+            )
+        sweep = self.model_copy(update={"latency": sections[name], "devices": ()})
+        sweep._path = self._path
+        return sweep
 
     def inputs(self, stage: str) -> dict[str, Any]:
         """All that a stage's output depends on, as plain data: where it changed, the output is of another sweep. What
@@ -289,7 +317,7 @@ class Sweep(Section):
         space = self.search_space.model_dump(mode="json", exclude={"name"})
         data = self.data.model_dump(mode="json", exclude={"workers", "download", "path", "in_memory_mb"})
         train = self.train.model_dump(mode="json", exclude={"checkpoint_minutes"})
-        latency = self.latency.model_dump(mode="json", exclude={"noisy", "min_within_10"})
+        latency = self.latency.model_dump(mode="json", exclude={"noisy", "min_within_10", "name"})
         search = self.search.model_dump(mode="json", exclude=_HOW)
         inputs: dict[str, Any] = {"search_space": space}
         if stage != "profile":

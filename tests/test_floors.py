@@ -89,6 +89,7 @@ FLOORS = {  # in reading order; a package stands for its __init__, below its mod
     "report": 7,
     "runfolder": 7,
     "pipeline": 7,
+    "pick": 7,
     "show": 7,
     "cli": 7,
 }

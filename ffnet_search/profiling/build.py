@@ -269,7 +269,7 @@ def _versions(*packages: str) -> dict[str, str]:
 def _digest(space: SearchSpace, section: LatencySection, seed: int, bench: Bench) -> str:
     inputs = [
         space.model_dump(mode="json", exclude={"name"}),
-        section.model_dump(mode="json", exclude={"noisy", "min_within_10"}),
+        section.model_dump(mode="json", exclude={"noisy", "min_within_10", "name"}),
         seed,
         asdict(bench.identity),
         _versions("torch"),

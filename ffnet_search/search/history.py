@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import optuna
-from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from ffnet_search.pareto import METRICS, Candidate
@@ -51,6 +50,8 @@ def read_history(path: Path, space: SearchSpace, objectives: Sequence[str]) -> H
 def _importances(complete: Sequence[FrozenTrial], objectives: Sequence[str]) -> dict[str, dict[str, float]]:
     """Of each axis for being in the best tenth: PED-ANOVA (Watanabe et al. 2023), of which 5,000 trials take seconds
     where random forests take minutes."""
+    from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances  # brings scikit-learn: a second
+
     shares: dict[str, dict[str, float]] = {name: {} for name in objectives}
     if len(complete) < ENOUGH:
         return shares

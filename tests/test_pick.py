@@ -1,0 +1,139 @@
+"""Several devices, and the network to take on each of them: from what was evaluated, without running anything."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from ffnet_search.architecture import Architecture
+from ffnet_search.errors import SweepError
+from ffnet_search.latency import Check, Entry, LatencyTable, Setting, TableError
+from ffnet_search.pareto import Candidate
+from ffnet_search.pick import pick
+from ffnet_search.pipeline import profile_device
+from ffnet_search.profiling.plan import parts_of
+from ffnet_search.reachable import CheapMetrics
+from ffnet_search.runfolder import RunFolder
+from ffnet_search.search import read_candidates, search
+from ffnet_search.search_space import SearchSpace
+from ffnet_search.sweep import Sweep
+
+DIGITS = Path(__file__).parents[1] / "search_spaces" / "ffnet_digits.yaml"
+
+
+def table_of(space: SearchSpace, ms_per_mmac: float, ms_per_mparam: float) -> LatencyTable:
+    check = Check(architecture=space.smallest, predicted_ms=1, measured_ms=1, halves_ms=(1, 1), spread=0)
+    costs = {part.key: (ms_per_mmac * part.macs + ms_per_mparam * part.params) / 1e6 for part in parts_of(space)}
+    return LatencyTable(
+        setting=Setting(
+            device="a test", backend="onnxruntime", settings={}, threads=1, batch_size=1, dtype="float32", versions={},
+            date="2026-01-01T00:00:00+00:00", clock="none", rounds=3, contention=1, anchors_ms=(1, 1), build_seconds=0,
+        ),
+        error=TableError.of([1.0], [1.0], [(1.0, 1.0)]),
+        intercept_ms=0,
+        entries={key: Entry(ms=ms, raw_ms=ms) for key, ms in costs.items()},
+        calibration=(),
+        held_out=(check,),
+    )  # fmt: skip
+
+
+def score(arch: Architecture) -> Candidate:
+    """Better where it is larger, with something that nobody knows."""
+    return Candidate(arch, {"accuracy": 0.9 + 0.02 * arch.macs_m**0.5 + int(arch.key[:4], 16) / 65536 / 1000})
+
+
+@pytest.fixture(scope="module")
+def sweep(tmp_path_factory: pytest.TempPathFactory) -> Sweep:
+    """A run whose study is real, and whose networks have scores that cost nothing."""
+    folder = tmp_path_factory.mktemp("pick")
+    latency = [{"name": "laptop"}, {"name": "phone", "batch_size": 4}, {"name": "board"}]
+    content = {"search_space": str(DIGITS), "runs": str(folder / "runs"), "latency": latency, "search": {"trials": 60}}
+    (folder / "digits.yaml").write_text(yaml.safe_dump(content))
+    sweep = Sweep.from_yaml(folder / "digits.yaml")
+    sweep.files.folder.mkdir(parents=True)
+    RunFolder(sweep.files).write_sweep(sweep)
+    RunFolder(sweep.files).claim()
+    laptop = table_of(sweep.search_space, 1.0, 0.0)
+    laptop.save(sweep.latency_path)
+    table_of(sweep.search_space, 0.0, 10.0).save(sweep.on_device("phone").latency_path)
+    files = sweep.files
+    search(sweep.search_space, lambda: score, CheapMetrics(laptop), sweep.search, files.study, files.candidates)
+    return sweep
+
+
+def test_each_device_has_its_own_table_and_the_search_reads_the_first(sweep: Sweep) -> None:
+    assert sweep.latency_path.name == "laptop.json"
+    assert sweep.on_device("phone").latency_path.name == "phone.json"
+    assert sweep.on_device("phone").latency.batch_size == 4
+    again = Sweep.from_yaml(sweep.files.sweep)
+    assert again.latency == sweep.latency and again.devices == sweep.devices
+    for stage in ("profile", "search"):
+        assert again.digest(stage) == sweep.digest(stage)
+
+
+@pytest.mark.parametrize("device", [None, "laptop", "phone"])
+def test_the_pick_is_the_best_that_fits_the_device(sweep: Sweep, device: str | None) -> None:
+    table = LatencyTable.load(sweep.on_device(device or "laptop").latency_path)
+    candidates = read_candidates(sweep.files.study, sweep.search_space)
+    times = sorted(table.predict_ms(candidate.architecture) for candidate in candidates)
+    for limit in (times[0], times[len(times) // 2], times[-1]):
+        choice = pick(sweep.files.folder, limit, device)
+        fitting = [c for c in candidates if table.predict_ms(c.architecture) <= limit]
+        assert choice.latency_ms == table.predict_ms(choice.candidate.architecture) <= limit
+        assert choice.candidate.metrics["accuracy"] == max(c.metrics["accuracy"] for c in fitting)
+
+
+def test_devices_differ_in_what_to_pick(sweep: Sweep) -> None:
+    keys = {
+        device: {pick(sweep.files.folder, limit, device).candidate.architecture.key for limit in (0.4, 0.8, 1.6)}
+        for device in ("laptop", "phone")
+    }
+    assert keys["laptop"] != keys["phone"]
+
+
+def test_where_nothing_good_was_looked_at_it_says_to_search_on(sweep: Sweep) -> None:
+    """The study was made for the laptop: many a network that is quick on the phone was never evaluated."""
+    limits = [0.3 + 0.1 * step for step in range(20)]
+    told = [choice.advice for limit in limits if (choice := pick(sweep.files.folder, limit, "phone")).advice]
+    assert told and all("never evaluated" in advice and "search.trials" in advice for advice in told)
+
+
+def test_a_limit_that_no_candidate_meets_is_refused_with_what_there_is(sweep: Sweep) -> None:
+    with pytest.raises(SweepError, match=r"of 60 candidates the fastest takes \S+ ms .* space reaches \S+ ms"):
+        pick(sweep.files.folder, 1e-6)
+
+
+def test_a_device_without_a_table_is_refused_with_how_to_make_it(sweep: Sweep) -> None:
+    with pytest.raises(
+        SweepError, match=r"no table of 'phones'; did you mean 'phone'\?.*profile SWEEP --device phones"
+    ):
+        pick(sweep.files.folder, 1.0, "phones")
+    with pytest.raises(SweepError, match="must be the folder of a run"):
+        pick(sweep.files.folder.parent, 1.0)
+    with pytest.raises(SweepError, match="must have a device named 'phones'"):
+        sweep.on_device("phones")
+
+
+def test_a_table_that_is_there_is_not_measured_again(sweep: Sweep) -> None:
+    before = sweep.on_device("phone").latency_path.read_bytes()
+    assert profile_device(sweep, "phone").read_bytes() == before
+
+
+@pytest.mark.parametrize("names", [["a", "a"], ["a", None]])
+def test_several_devices_need_names_of_their_own(names: list[str | None], tmp_path: Path) -> None:
+    latency = [{"name": name} if name else {} for name in names]
+    (tmp_path / "s.yaml").write_text(yaml.safe_dump({"search_space": str(DIGITS), "latency": latency}))
+    with pytest.raises(SweepError, match="each of several devices must have a name of its own"):
+        Sweep.from_yaml(tmp_path / "s.yaml")
+
+
+def test_the_command_prints_the_pick(sweep: Sweep) -> None:
+    words = ["pick", str(sweep.files.folder), "--device", "phone", "--latency-ms", "0.8"]
+    done = subprocess.run([sys.executable, "-m", "ffnet_search.cli", *words], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert pick(sweep.files.folder, 0.8, "phone").candidate.architecture.key in done.stdout
+    assert "ms on" in done.stdout
