@@ -25,6 +25,7 @@ ENOUGH = 20  # candidates, for a guess at the accuracy of others
 class Choice:
     """`advice`: empty, or why to search on."""
 
+    device: str
     candidate: Candidate
     latency_ms: float
     table: LatencyTable
@@ -42,7 +43,8 @@ def pick(folder: Path, latency_ms: float, device: str | None = None) -> Choice:
     if not files.sweep.exists():
         raise SweepError(f"{folder}: must be the folder of a run, but holds no {files.sweep.name}")
     sweep = Sweep.from_yaml(files.sweep)
-    table = LatencyTable.load(_table_path(files, sweep, device))
+    path = _table_path(files, sweep, device)
+    table = LatencyTable.load(path)
     candidates = read_candidates(files.study, sweep.search_space)
     if not candidates:
         raise SweepError(f"{files.study}: holds no evaluated candidate; run `ffnet-search search {files.sweep}` first")
@@ -51,7 +53,7 @@ def pick(folder: Path, latency_ms: float, device: str | None = None) -> Choice:
     least = CheapMetrics(table).least(sweep.search_space, "latency_ms")
     if not fitting:
         raise SweepError(
-            f"{folder}: of {len(candidates)} candidates the fastest takes {min(times):.3g} ms on {table.name}, but "
+            f"{folder}: of {len(candidates)} candidates the fastest takes {min(times):.3g} ms on {path.stem}, but "
             f"{latency_ms:g} ms were asked for; the search space reaches {table.predict_ms(least):.3g} ms ({least}): "
             "search on with such a limit, or give the space smaller choices"
         )
@@ -64,7 +66,7 @@ def pick(folder: Path, latency_ms: float, device: str | None = None) -> Choice:
             f"{table.predict_ms(unseen[0]):.3g} ms ({unseen[0]}); search on with more search.trials, and "
             f"search.constraints: {{latency_ms: {latency_ms:g}}} of this device"
         )
-    return Choice(best, ms, table, advice)
+    return Choice(path.stem, best, ms, table, advice)
 
 
 def _table_path(files: RunFiles, sweep: Sweep, device: str | None) -> Path:

@@ -176,7 +176,7 @@ def print_choice(choice: Choice) -> None:
     arch = choice.candidate.architecture
     _print(
         f"{arch.key}: {100 * choice.candidate.metrics['accuracy']:.2f} % of the search's validation images, "
-        f"{choice.latency_ms:.3g} ms on {choice.table.name} (predicted; {choice.table.error})"
+        f"{choice.latency_ms:.3g} ms on {choice.device} (predicted; {choice.table.error})"
     )
     _print(f"{arch.params_m:.3g} M parameters, {arch.macs_m:.4g} M MACs: {arch}")
     if choice.advice:

@@ -136,4 +136,4 @@ def test_the_command_prints_the_pick(sweep: Sweep) -> None:
     done = subprocess.run([sys.executable, "-m", "ffnet_search.cli", *words], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert pick(sweep.files.folder, 0.8, "phone").candidate.architecture.key in done.stdout
-    assert "ms on" in done.stdout
+    assert "ms on phone" in done.stdout

@@ -49,7 +49,7 @@ def refuse_stale(table: LatencyTable, section: LatencySection, path: Path, make_
     measured again, have drifted against the anchors by more than the error that nine in ten held-out networks keep.
 
     Returns the drift, as a share: the median over the sentinels of the change of their time, in units of the anchors'.
-    A device that got slower as a whole has none. Where `section.noisy`, a drift is only said.
+    A device that got slower as a whole has none. Where `section.noisy`, it is only said.
     """
     sentinels = _sentinels(table.held_out)
     image = sentinels[0].architecture.input
@@ -62,9 +62,10 @@ def refuse_stale(table: LatencyTable, section: LatencySection, path: Path, make_
         ("settings", then.settings, now.settings),
     ):
         if old != new:
-            raise SweepError(
-                f"{path}: must be of the {what} that is there, {new}, but was measured with {old}; move "
-                "the file away and profile again"
+            _refuse(
+                f"{path}: must be of the {what} that is there, {new}, but was measured with {old}; move the file away "
+                "and profile again, or accept it with latency.noisy: true",
+                section,
             )
     limit = max(LEAST_DRIFT, sorted(abs(check.error) for check in table.held_out)[int(0.9 * len(table.held_out))])
     jobs = [network_job(check.architecture, 0) for check in sentinels]
