@@ -35,7 +35,7 @@ from ffnet_search.models.onnx import write_onnx
 from ffnet_search.pareto import Candidate, pareto_front
 from ffnet_search.profiling import measure
 from ffnet_search.progress import progress
-from ffnet_search.search import read_candidates
+from ffnet_search.search import make_bench, read_candidates
 from ffnet_search.sweep import RunFiles, Sweep
 from ffnet_search.train import read_supernet, train_architecture
 
@@ -104,7 +104,7 @@ def _export(
     if sweep.export.finetune_epochs:
         net = _finetune(sweep, net, data, evaluator)
     fused = fuse(net).cpu()
-    measured = measure(fused, sweep.latency, table=table)
+    measured = measure(fused, sweep.latency, table=table, make_bench=make_bench)
     metrics = {
         "search_accuracy": candidate.metrics["accuracy"],
         "test_accuracy": accuracy(fused.to(evaluator.device), data.test_dataloader()),

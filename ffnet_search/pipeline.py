@@ -67,8 +67,9 @@ def profile_device(sweep: Sweep, name: str) -> Path:
 
 def _profile(sweep: Sweep) -> None:
     from ffnet_search.profiling import profile
+    from ffnet_search.search import make_bench
 
-    profile(sweep.search_space, sweep.latency, sweep.latency_path, seed=sweep.seed)
+    profile(sweep.search_space, sweep.latency, sweep.latency_path, seed=sweep.seed, make_bench=make_bench)
 
 
 def _train(sweep: Sweep) -> None:
@@ -102,8 +103,9 @@ def _refuse_inaccurate(sweep: Sweep) -> None:
 
 def _refuse_stale(sweep: Sweep) -> None:
     from ffnet_search.profiling import refuse_stale
+    from ffnet_search.search import make_bench
 
-    refuse_stale(LatencyTable.load(sweep.latency_path), sweep.latency, sweep.latency_path)
+    refuse_stale(LatencyTable.load(sweep.latency_path), sweep.latency, sweep.latency_path, make_bench)
 
 
 RUN: Mapping[str, Callable[[Sweep], None]] = {

@@ -85,10 +85,11 @@ class LatencySection(Section):
 
     `min_within_10`: the least share of the held-out networks that must be predicted within 10 %, or no search is based
     on the table. `noisy`: says so and goes on, where a busy machine would be refused. `name`: of the device, which a
-    sweep with several of them needs.
+    sweep with several of them needs. `resource`: measured on the node of a Ray cluster that carries it.
     """
 
     name: str | None = Field(None, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    resource: str | None = Field(None, min_length=1)
 
     backend: str = "onnxruntime"
     threads: int = Field(1, gt=0)
@@ -317,7 +318,7 @@ class Sweep(Section):
         space = self.search_space.model_dump(mode="json", exclude={"name"})
         data = self.data.model_dump(mode="json", exclude={"workers", "download", "path", "in_memory_mb"})
         train = self.train.model_dump(mode="json", exclude={"checkpoint_minutes"})
-        latency = self.latency.model_dump(mode="json", exclude={"noisy", "min_within_10", "name"})
+        latency = self.latency.model_dump(mode="json", exclude={"noisy", "min_within_10", "name"}, exclude_none=True)
         search = self.search.model_dump(mode="json", exclude=_HOW)
         inputs: dict[str, Any] = {"search_space": space}
         if stage != "profile":

@@ -76,6 +76,7 @@ FLOORS = {  # in reading order; a package stands for its __init__, below its mod
     "search.loop": 6,
     "search.local": 6,
     "search.connect": 6,
+    "search.device": 6,
     "search.cluster": 6,
     "search.tune": 6,
     "search.submit": 6,

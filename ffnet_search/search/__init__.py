@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from ffnet_search.architecture import Input
 from ffnet_search.attempt import Evaluate, Failure, FromSweep
 from ffnet_search.errors import SweepError
 from ffnet_search.latency import LatencyTable
@@ -17,7 +19,10 @@ from ffnet_search.search.local import Local
 from ffnet_search.search.loop import Engine, run_loop
 from ffnet_search.search.study import open_study, read_candidates, write_candidates
 from ffnet_search.search_space import SearchSpace
-from ffnet_search.sweep import SearchSection, Sweep
+from ffnet_search.sweep import LatencySection, SearchSection, Sweep
+
+if TYPE_CHECKING:
+    from ffnet_search.profiling.bench import Bench
 
 
 def _ray(make_evaluate: Callable[[], Evaluate], section: SearchSection, folder: Path) -> Engine:
@@ -38,6 +43,13 @@ ENGINES: dict[str, Callable[[Callable[[], Evaluate], SearchSection, Path], Engin
     "ray": _ray,
     "tune": _tune,
 }
+
+
+def make_bench(section: LatencySection, input: Input, kept: Path | None) -> Bench:
+    """Where latency is measured: in this process, or on the node of a cluster that carries the device."""
+    from ffnet_search.search import device  # brings PyTorch, which looking at a study does without
+
+    return device.make_bench(section, input, kept)
 
 
 def run_search(sweep: Sweep) -> list[Candidate]:
@@ -104,6 +116,7 @@ __all__ = [
     "Failure",
     "History",
     "Search",
+    "make_bench",
     "read_candidates",
     "read_history",
     "run_search",

@@ -1,0 +1,64 @@
+"""Latency on another node: the same profile, where the device is."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from ffnet_search.errors import SweepError
+from ffnet_search.models.fuse import deployed
+from ffnet_search.profiling import measure, profile, refuse_stale
+from ffnet_search.profiling.bench import LocalBench
+from ffnet_search.search.device import RemoteBench, make_bench
+from ffnet_search.search_space import SearchSpace
+from ffnet_search.sweep import LatencySection
+
+TINY = SearchSpace.model_validate(
+    {
+        "input": {"channels": 1, "resolution": 8, "classes": 10},
+        "stem": {"width": 16, "stride": 2},
+        "stages": [{"depth": [1, 2], "width": [16, 32, 48], "token_kernel": [3, 5], "expansion": [2, 3]}],
+    }
+)
+THERE = LatencySection(rounds=3, calibration=4, held_out=20, noisy=True, min_within_10=0, resource="latency_device")
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[None]:
+    import ray
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        ray.init(num_cpus=2, resources={"latency_device": 1}, include_dashboard=False, log_to_driver=False)
+        yield
+        ray.shutdown()
+
+
+@pytest.mark.slow
+def test_a_table_is_made_where_the_device_is(cluster: None, tmp_path: Path) -> None:
+    path, arch = tmp_path / "table.json", TINY.largest
+    table = profile(TINY, THERE, path, make_bench=make_bench)
+    assert table.setting.backend == "onnxruntime" and table.setting.versions["onnxruntime"]
+    assert [file.name for file in tmp_path.iterdir()] == ["table.json"]
+    assert measure(deployed(arch), THERE, table=table, make_bench=make_bench).ms == pytest.approx(
+        table.predict_ms(arch), rel=0.4
+    )
+    refuse_stale(table, THERE, path, make_bench)
+
+
+@pytest.mark.slow
+def test_what_cannot_be_measured_there_is_one_sentence(cluster: None) -> None:
+    image = TINY.largest.input
+    with pytest.raises(SweepError, match="a node of the cluster must carry 'telephone', .*ray start"):
+        RemoteBench(THERE.model_copy(update={"resource": "telephone"}), image)
+    unknown = RemoteBench(THERE.model_copy(update={"args": {"colour": "red"}}), image)
+    with pytest.raises(SweepError, match="colour is not a known key.*on the node that carries the device"):
+        _ = unknown.identity
+
+
+def test_without_a_resource_it_is_this_process() -> None:
+    here = THERE.model_copy(update={"resource": None})
+    assert isinstance(make_bench(here, TINY.largest.input, None), LocalBench)
