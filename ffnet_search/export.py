@@ -120,6 +120,7 @@ def _export(
         "summary": str(arch),
         "metrics": metrics,
         "latency": table.setting.model_dump(mode="json") | {"table_error": table.error.model_dump(mode="json")},
+        "predicted_within_10_percent": abs(metrics["predicted_ms"] / metrics["measured_ms"] - 1) <= 0.1,
         "sweep": {"name": sweep.name, "seed": sweep.seed, "digest": sweep.digest("export")},
         "data": {"name": sweep.data.name, "fingerprint": getattr(data, "fingerprint", None)},
         "input": _input(arch, data),
