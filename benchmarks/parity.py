@@ -68,8 +68,7 @@ def main() -> None:
     for name in arguments.space:
         for branches in ("none", "all"):
             worst = differences(name, branches, arguments.count)
-            rows.append(f"| {name} | {branches} | " + " | ".join(f"{value:.1e}" for value in worst) + " |")
-    print("\n".join(rows))
+            print(f"| {name} | {branches} | " + " | ".join(f"{value:.1e}" for value in worst) + " |", flush=True)
 
 
 if __name__ == "__main__":

@@ -114,7 +114,7 @@ class Resources(Section):
 
     cpu: float = Field(1.0, ge=0, allow_inf_nan=False)
     gpu: float = Field(0.0, ge=0, allow_inf_nan=False)
-    memory_gb: float = Field(0.0, ge=0, allow_inf_nan=False)
+    memory_gb: float = Field(0.0, ge=0, le=1e5)  # beyond it Ray's integers overflow, and it gives what it has not
 
     @model_validator(mode="after")
     def _is_something(self) -> Resources:

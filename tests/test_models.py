@@ -161,7 +161,8 @@ def test_recalibration_pools_exactly() -> None:
     x_BCHW = images(chosen, 50)
     recalibrate(net, x_BCHW, batch_size=16)
     first = net.patch_embed["0"]
-    values_CV = first.c(x_BCHW).transpose(0, 1).flatten(1)  # type: ignore[operator, union-attr]
+    stride = chosen.smallest.stem.strides[0]
+    values_CV = first.c(x_BCHW, None, stride).transpose(0, 1).flatten(1)  # type: ignore[operator, union-attr]
     norm = first.bn
     assert isinstance(norm, ElasticBatchNorm2d)
     assert norm.running_mean is not None and norm.running_var is not None
