@@ -12,14 +12,14 @@ torch.set_num_threads(1)
 
 @pytest.fixture(scope="session")
 def ray_cluster() -> Iterator[str]:
-    """The address of a Ray with two CPUs on this machine, to which this process is connected. Its workers can import
-    what the tests define."""
+    """The address of a Ray on this machine with two CPUs and a `latency_device`, to which this process is connected. Its
+    workers can import what the tests define."""
     from ffnet_search.search.connect import start_here
 
     here = Path(__file__).parent
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", f"{here}{os.pathsep}{here.parent}")
-        ray = start_here(num_cpus=2)
+        ray = start_here(num_cpus=2, resources={"latency_device": 1})
     address = str(ray.get_runtime_context().gcs_address)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RAY_ADDRESS", address)  # for the processes that tests start

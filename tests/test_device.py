@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -26,19 +24,8 @@ TINY = SearchSpace.model_validate(
 THERE = LatencySection(rounds=3, calibration=4, held_out=20, noisy=True, min_within_10=0, resource="latency_device")
 
 
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[None]:
-    import ray
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        ray.init(num_cpus=2, resources={"latency_device": 1}, include_dashboard=False, log_to_driver=False)
-        yield
-        ray.shutdown()
-
-
 @pytest.mark.slow
-def test_a_table_is_made_where_the_device_is(cluster: None, tmp_path: Path) -> None:
+def test_a_table_is_made_where_the_device_is(ray_cluster: str, tmp_path: Path) -> None:
     path, arch = tmp_path / "table.json", TINY.largest
     table = profile(TINY, THERE, path, make_bench=make_bench)
     assert table.setting.backend == "onnxruntime" and table.setting.versions["onnxruntime"]
@@ -50,7 +37,7 @@ def test_a_table_is_made_where_the_device_is(cluster: None, tmp_path: Path) -> N
 
 
 @pytest.mark.slow
-def test_what_cannot_be_measured_there_is_one_sentence(cluster: None) -> None:
+def test_what_cannot_be_measured_there_is_one_sentence(ray_cluster: str) -> None:
     image = TINY.largest.input
     with pytest.raises(SweepError, match="a node of the cluster must carry 'telephone', .*ray start"):
         RemoteBench(THERE.model_copy(update={"resource": "telephone"}), image)

@@ -134,7 +134,7 @@ def _connect(ray: Any) -> bool:
     return True
 
 
-def start_here(**resources: int) -> Any:
+def start_here(**resources: Any) -> Any:
     """A Ray on this machine alone, with what it has or, for tests, with `resources`."""
     ray = _ray()
     with warnings.catch_warnings():
