@@ -12,8 +12,8 @@ torch.set_num_threads(1)
 
 @pytest.fixture(scope="session")
 def ray_cluster() -> Iterator[str]:
-    """The address of a Ray on this machine with two CPUs and a `latency_device`, to which this process is connected. Its
-    workers can import what the tests define."""
+    """The address of a Ray on this machine with two CPUs and a `latency_device`, to which this process is connected.
+    Its workers can import what the tests define."""
     from ffnet_search.search.connect import start_here
 
     here = Path(__file__).parent
