@@ -24,7 +24,7 @@ from ffnet_search.search import ENGINES
 from ffnet_search.search.loop import run_loop
 from ffnet_search.search.study import open_study
 from ffnet_search.search_space import SearchSpace
-from ffnet_search.sweep import SamplerSection, SearchSection
+from ffnet_search.sections import SamplerSection, SearchSection
 
 
 def maker() -> Evaluate:

@@ -20,7 +20,7 @@ from ffnet_search.latency import Check, LatencyTable, TableError
 from ffnet_search.profiling import profile
 from ffnet_search.profiling.predictor import non_negative_fit
 from ffnet_search.search_space import SearchSpace
-from ffnet_search.sweep import LatencySection
+from ffnet_search.sections import LatencySection
 
 SPACES = Path(__file__).parents[1] / "search_spaces"
 

@@ -26,7 +26,7 @@ from ffnet_search.search.local import Local
 from ffnet_search.search.loop import run_loop
 from ffnet_search.search.study import open_study
 from ffnet_search.search_space import SearchSpace
-from ffnet_search.sweep import SamplerSection, SearchSection
+from ffnet_search.sections import SamplerSection, SearchSection
 
 SAMPLERS: dict[str, dict[str, Any]] = {
     "TPESampler": {"multivariate": True},

@@ -24,8 +24,8 @@ from networks import SPACES, images, space  # noqa: E402
 
 from ffnet_search.progress import progress  # noqa: E402
 from ffnet_search.recipe import make_optimizer  # noqa: E402
+from ffnet_search.sections import TrainSection  # noqa: E402
 from ffnet_search.supernet import Standalone, Supernet, Trained, draw  # noqa: E402
-from ffnet_search.sweep import TrainSection  # noqa: E402
 
 RECIPE = TrainSection()
 

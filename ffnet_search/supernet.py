@@ -21,7 +21,7 @@ from ffnet_search.architecture import Architecture
 from ffnet_search.models.metamixer import MetaMixer
 from ffnet_search.recipe import learning_rate, make_optimizer
 from ffnet_search.search_space import SearchSpace
-from ffnet_search.sweep import TrainSection
+from ffnet_search.sections import TrainSection
 from ffnet_search.threads import threads_for
 
 CHECK_EVERY = 20  # steps between looks at whether the loss is finite, where a look has to wait for a GPU

@@ -7,180 +7,19 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
 from functools import cached_property
 from importlib import import_module
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any
 
-from pydantic import Field, PrivateAttr, field_validator, model_validator
+from pydantic import Field, PrivateAttr, model_validator
 
-from ffnet_search.architecture import Form
 from ffnet_search.errors import Section, SweepError, did_you_mean, parse, read_yaml
-from ffnet_search.pareto import METRICS, Direction
 from ffnet_search.search_space import SearchSpace
+from ffnet_search.sections import DataSection, ExportSection, LatencySection, SearchSection, TrainSection
 
-Share = Annotated[float, Field(ge=0, lt=1)]
 _HOW = {"engine", "resources", "workers", "wait_minutes", "trials"}  # of search: how fast and how much, not what
 STAGES = ("profile", "train", "search", "export")  # in this order: a bad budget is seen before training
-
-
-class Augment(Section):
-    """Random crop (pixels of padding), horizontal flip, cutout (side in pixels) of training images; 0 = off.
-
-    `resized_crop`, for image folders: the least share of a picture's area that a random resized crop keeps.
-    """
-
-    crop: int = Field(0, ge=0)
-    resized_crop: Share = 0.0
-    flip: bool = False
-    cutout: int = Field(0, ge=0)
-
-
-class DataSection(Section):
-    """Which images, and how they are split: train, calibration (a part of train), search validation, test."""
-
-    name: str = "digits"
-    path: Path | None = None
-    download: bool = False
-    batch_size: int = Field(128, gt=1)
-    validation: Annotated[float, Field(gt=0, lt=1)] = 0.1
-    calibration: int = Field(1024, gt=1)
-    workers: int = Field(2, ge=0)
-    in_memory_mb: int = Field(2048, ge=0)
-    augment: Augment = Augment()
-    args: Mapping[str, Any] = {}
-
-
-class TrainSection(Section):
-    """The supernet's training: sandwich rule, in-place distillation, optimiser and schedule."""
-
-    epochs: int = Field(30, gt=0)
-    optimizer: Literal["adamw", "sgd"] = "adamw"
-    learning_rate: float = Field(1e-3, gt=0)
-    learning_rate_floor: Share = 0.05
-    warmup_epochs: float = Field(1.0, ge=0)
-    weight_decay: float = Field(0.05, ge=0)
-    momentum: Share = 0.9
-    clip_norm: float = Field(1.0, gt=0)
-    sampled: int = Field(2, ge=0)
-    accumulate: int = Field(1, gt=0)
-    label_smoothing: Share = 0.1
-    drop_path: Share = 0.0
-    mixup: float = Field(0.0, ge=0)
-    ema: Share = 0.0
-    branches: Literal["all", "none", "reference"] = "none"
-    layer_scale: float | None = Field(0.1, gt=0)
-    start_from: Path | None = None
-    checkpoint_minutes: float = Field(2.0, gt=0)
-
-    @property
-    def form(self) -> Form:
-        """How the weights are parametrised while they train."""
-        return Form(self.branches, self.layer_scale)
-
-
-class LatencySection(Section):
-    """Where latency is measured and how.
-
-    `min_within_10`: the least share of the held-out networks that must be predicted within 10 %, or no search is based
-    on the table. `noisy`: says so and goes on, where a busy machine would be refused. `name`: of the device, which a
-    sweep with several of them needs. `resource`: measured on the node of a Ray cluster that carries it.
-    """
-
-    name: str | None = Field(None, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
-    resource: str | None = Field(None, min_length=1)
-
-    backend: str = "onnxruntime"
-    threads: int = Field(1, gt=0)
-    batch_size: int = Field(1, gt=0)
-    rounds: int = Field(7, ge=3)
-    calibration: int = Field(20, ge=4)
-    held_out: int = Field(20, ge=20)
-    min_within_10: float = Field(0.9, ge=0, le=1)
-    noisy: bool = False
-    args: Mapping[str, Any] = {}
-
-
-class SamplerSection(Section):
-    """Any sampler of `optuna.samplers` by name, with its arguments."""
-
-    name: str = "TPESampler"
-    args: Mapping[str, Any] = {"multivariate": True}
-
-
-class Resources(Section):
-    """What one worker of a cluster takes; a fraction of a GPU lets several share it."""
-
-    cpu: float = Field(1.0, ge=0, allow_inf_nan=False)
-    gpu: float = Field(0.0, ge=0, allow_inf_nan=False)
-    memory_gb: float = Field(0.0, ge=0, le=1e5)  # beyond it Ray's integers overflow, and it gives what it has not
-
-    @model_validator(mode="after")
-    def _is_something(self) -> Resources:
-        if self.gpu > 1 and self.gpu % 1:
-            raise ValueError(f"gpu must be a fraction below 1 or a whole number, but got {self.gpu}")
-        if not self.cpu and not self.gpu:
-            raise ValueError("cpu or gpu must be > 0, or there is no limit to the workers of a machine")
-        return self
-
-
-class SchedulerSection(Section):
-    """Any scheduler of `ray.tune.schedulers` by name, with its arguments; for engine "tune"."""
-
-    name: str = "FIFOScheduler"
-    args: Mapping[str, Any] = {}
-
-
-class SearchSection(Section):
-    """What is searched for, under which hard constraints (upper limits), by which sampler and how long.
-
-    `workers`: how many evaluate on a cluster; where it is not given, as many as fit on the nodes that are there.
-    `wait_minutes`: for the first of them to start, which on an autoscaling cluster includes the start of a node.
-    """
-
-    engine: Literal["local", "ray", "tune"] = "local"
-    resources: Resources = Resources()
-    workers: int | None = Field(None, gt=0)
-    wait_minutes: float = Field(10.0, gt=0, allow_inf_nan=False)
-    scheduler: SchedulerSection = SchedulerSection()
-    trials: int = Field(200, gt=0)
-    objectives: tuple[str, ...] = Field(("accuracy", "latency_ms"), min_length=1)
-    constraints: Mapping[str, Annotated[float, Field(gt=0, allow_inf_nan=False)]] = {}
-    sampler: SamplerSection = SamplerSection()
-    proposals: int = Field(200, gt=0)
-
-    @field_validator("objectives", "constraints")
-    @classmethod
-    def _metrics_are_known(cls, names: Any) -> Any:
-        for name in names:
-            if name not in METRICS:
-                raise ValueError(f"{name!r} is not a known metric{did_you_mean(name, METRICS)}")
-        if len(set(names)) != len(names):
-            raise ValueError(f"must not repeat a metric, but got {list(names)}")
-        return names
-
-    @field_validator("constraints")
-    @classmethod
-    def _constraints_are_upper_limits(cls, limits: Mapping[str, float]) -> Mapping[str, float]:
-        if "accuracy" in limits:
-            raise ValueError(
-                "'accuracy' cannot be a constraint (limits are checked before evaluation): make it an objective"
-            )
-        return limits
-
-    @property
-    def directions(self) -> dict[str, Direction]:
-        """Objective -> direction."""
-        return {name: METRICS[name] for name in self.objectives}
-
-
-class ExportSection(Section):
-    """What is done with the front: how many picks, fine-tuned for how long."""
-
-    top: int = Field(8, gt=0)
-    finetune_epochs: int = Field(0, ge=0)
-    opset: int = Field(17, ge=13)
 
 
 class RunFiles:

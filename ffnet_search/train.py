@@ -24,8 +24,9 @@ from ffnet_search.models.metamixer import MetaMixer
 from ffnet_search.models.reference import UNREADABLE, load_reference, start_from
 from ffnet_search.progress import Bar, progress, say
 from ffnet_search.search_space import SearchSpace
+from ffnet_search.sections import TrainSection
 from ffnet_search.supernet import NonFiniteLoss, Standalone, Supernet, Trained
-from ffnet_search.sweep import Sweep, TrainSection
+from ffnet_search.sweep import Sweep
 
 LAST = "last.ckpt"
 

@@ -11,7 +11,7 @@ from test_search import CHEAP, DIGITS, Run, TestContract, run  # noqa: F401 (a f
 from ffnet_search.errors import SweepError
 from ffnet_search.search import search
 from ffnet_search.search.connect import Cluster, granted
-from ffnet_search.sweep import Resources, SearchSection
+from ffnet_search.sections import Resources, SearchSection
 
 contract = TestContract()
 del TestContract  # or pytest would run it here

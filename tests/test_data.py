@@ -34,7 +34,7 @@ from ffnet_search.data.cifar import CIFAR10, CIFAR100, download
 from ffnet_search.data.folder import Pictures, centre_box, random_box, to_mode
 from ffnet_search.data.source import split, stratified_order
 from ffnet_search.errors import SweepError
-from ffnet_search.sweep import Augment, DataSection
+from ffnet_search.sections import Augment, DataSection
 
 FOREIGN = '''
 import torch
@@ -771,7 +771,7 @@ def test_a_check_needs_neither_torch_nor_lightning_nor_scikit_learn(place: Path)
         from pathlib import Path
         from ffnet_search.architecture import Input
         from ffnet_search.data import check_data
-        from ffnet_search.sweep import DataSection
+        from ffnet_search.sections import DataSection
         sys.path.append({str(place)!r})
         check_data(DataSection(), Input(1, 8, 10))
         check_data(DataSection(name="cifar10", path=Path({str(place)!r})), Input(3, 32, 10))

@@ -12,7 +12,7 @@ from ffnet_search.profiling import measure, profile, refuse_stale
 from ffnet_search.profiling.bench import LocalBench
 from ffnet_search.search.device import RemoteBench, make_bench
 from ffnet_search.search_space import SearchSpace
-from ffnet_search.sweep import LatencySection
+from ffnet_search.sections import LatencySection
 
 TINY = SearchSpace.model_validate(
     {

@@ -27,6 +27,7 @@ FLOORS = {  # in reading order; a package stands for its __init__, below its mod
     "drawing": 1,
     "handover": 1,
     "reachable": 2,
+    "sections": 2,
     "sweep": 2,
     "models.elastic": 3,
     "models.mixers": 3,

@@ -19,7 +19,7 @@ from ffnet_search.data import build_data
 from ffnet_search.export import _input, write_network
 from ffnet_search.handover import write_handover
 from ffnet_search.models.fuse import fuse
-from ffnet_search.sweep import DataSection
+from ffnet_search.sections import DataSection
 
 
 def write_folder(folder: Path) -> dict[str, Any]:

@@ -28,7 +28,7 @@ from ffnet_search.profiling.plan import Plan, anchors, groups, mix, parts_of
 from ffnet_search.profiling.predictor import Calibration, Overhead, by_family, choose, interpolate, non_negative_fit
 from ffnet_search.profiling.protocol import CPU_CLOCK, OWN_CLOCK, WALL_CLOCK, Rounds, Stopwatch, contention
 from ffnet_search.search_space import SearchSpace
-from ffnet_search.sweep import LatencySection
+from ffnet_search.sections import LatencySection
 
 SPACES = {path.stem: path for path in sorted((Path(__file__).parents[1] / "search_spaces").glob("*.yaml"))}
 DIGITS = SearchSpace.from_yaml(SPACES["ffnet_digits"])

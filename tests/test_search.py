@@ -30,7 +30,7 @@ from ffnet_search.search import search, writer
 from ffnet_search.search.sampler import known_samplers, make_sampler
 from ffnet_search.search.study import architecture_of, candidate_of, open_study
 from ffnet_search.search_space import SearchSpace
-from ffnet_search.sweep import SamplerSection, SearchSection
+from ffnet_search.sections import SamplerSection, SearchSection
 
 SPACES = Path(__file__).parents[1] / "search_spaces"
 DIGITS = SearchSpace.from_yaml(SPACES / "ffnet_digits.yaml")

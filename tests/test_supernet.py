@@ -22,8 +22,9 @@ from ffnet_search.evaluate import Evaluator, accuracy
 from ffnet_search.models.fuse import fuse
 from ffnet_search.models.metamixer import MetaMixer
 from ffnet_search.recipe import learning_rate, make_optimizer
+from ffnet_search.sections import TrainSection
 from ffnet_search.supernet import Supernet, draw
-from ffnet_search.sweep import Sweep, TrainSection
+from ffnet_search.sweep import Sweep
 from ffnet_search.train import LAST, read_supernet, train_architecture, train_supernet, write_supernet
 
 TINY = {

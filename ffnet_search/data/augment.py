@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from ffnet_search.data.source import Images, Indices, Pixels
-from ffnet_search.sweep import Augment
+from ffnet_search.sections import Augment
 
 LEAST_STD = 1.0  # levels of 255, of a channel that hardly varies
 CHUNK = 1024  # images that are summed at once

@@ -10,7 +10,8 @@ from ffnet_search.data.digits import Digits
 from ffnet_search.data.folder import ImageFolder
 from ffnet_search.data.source import DataSet, find_path
 from ffnet_search.errors import SweepError, did_you_mean, mistakes_in
-from ffnet_search.sweep import DataSection, Sweep
+from ffnet_search.sections import DataSection
+from ffnet_search.sweep import Sweep
 
 if TYPE_CHECKING:
     from ffnet_search.data.module import Data

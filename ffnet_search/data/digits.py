@@ -6,7 +6,7 @@ import numpy as np
 
 from ffnet_search.architecture import Input
 from ffnet_search.data.source import InMemory, Source, must_match, split_test
-from ffnet_search.sweep import DataSection
+from ffnet_search.sections import DataSection
 
 LEVELS = 16  # the brightest pixel; each counts the ink in a 4 x 4 square of the original scan
 

@@ -22,7 +22,7 @@ from ffnet_search.architecture import Input
 from ffnet_search.data.source import Images, Indices, InMemory, Labels, Pixels, Source, must_match, split_test
 from ffnet_search.errors import SweepError
 from ffnet_search.progress import Bar, progress
-from ffnet_search.sweep import DataSection
+from ffnet_search.sections import DataSection
 
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".pbm")
 TEST_FOLDERS = ("test", "val")  # the first that is there

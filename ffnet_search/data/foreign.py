@@ -25,7 +25,7 @@ from ffnet_search.data.loader import Batch, EpochLoader
 from ffnet_search.data.module import ORDER, Data
 from ffnet_search.data.source import find_path
 from ffnet_search.errors import SweepError
-from ffnet_search.sweep import DataSection
+from ffnet_search.sections import DataSection
 
 LOADERS = ("train_dataloader", "val_dataloader", "test_dataloader")
 

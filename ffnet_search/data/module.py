@@ -15,7 +15,7 @@ from ffnet_search.data.augment import augment_batch, normalise, statistics
 from ffnet_search.data.loader import Batch, EpochLoader
 from ffnet_search.data.source import Images, Indices, InMemory, Source, split, stratified_order
 from ffnet_search.errors import SweepError
-from ffnet_search.sweep import DataSection
+from ffnet_search.sections import DataSection
 
 # What is drawn from the sweep's seed, each in a stream of its own: numpy.random.default_rng([seed, stream, ...]).
 VALIDATION, CALIBRATION, ORDER, CROP, AUGMENT = range(5)

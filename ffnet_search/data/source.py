@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from ffnet_search.architecture import Input
 from ffnet_search.errors import SweepError
-from ffnet_search.sweep import DataSection
+from ffnet_search.sections import DataSection
 
 TEST_SHARE = 0.2  # held out, once and for every seed, where a data set comes without a test split
 Indices = NDArray[np.int64]

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 from ffnet_search.errors import SweepError, did_you_mean, parse
 from ffnet_search.profiling.model import Model
 from ffnet_search.profiling.protocol import Run
-from ffnet_search.sweep import LatencySection
+from ffnet_search.sections import LatencySection
 
 
 class Backend(Protocol):

@@ -15,7 +15,7 @@ from ffnet_search.profiling.backend import BACKENDS, make_backend
 from ffnet_search.profiling.model import Model
 from ffnet_search.profiling.plan import Job, anchors, mix
 from ffnet_search.profiling.protocol import CPU_CLOCK, OWN_CLOCK, WALL_CLOCK, Clock, Stopwatch, contention
-from ffnet_search.sweep import LatencySection
+from ffnet_search.sections import LatencySection
 
 
 @dataclass(frozen=True)

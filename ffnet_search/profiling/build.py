@@ -27,7 +27,7 @@ from ffnet_search.profiling.predictor import Calibration, Overhead, interpolate
 from ffnet_search.profiling.protocol import SHARED_RATIO, WALL_CLOCK, Mix, Rounds
 from ffnet_search.progress import progress, say
 from ffnet_search.search_space import SearchSpace
-from ffnet_search.sweep import LatencySection
+from ffnet_search.sections import LatencySection
 
 UNCERTAIN = 0.02  # relative standard error of a median beyond which it is measured again
 REPEATS = 0.25  # of all rounds may be spent on that, and so many again, up to MOST_REPEATS, while the limit is missed

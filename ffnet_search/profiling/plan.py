@@ -20,7 +20,7 @@ from ffnet_search.profiling.model import Model
 from ffnet_search.profiling.predictor import choose
 from ffnet_search.profiling.protocol import Mix
 from ffnet_search.search_space import SearchSpace
-from ffnet_search.sweep import LatencySection
+from ffnet_search.sections import LatencySection
 
 COPIES = 4  # of a part in a chain, so that the call and the copies in and out weigh little
 TOLERANCE = 0.05  # standard deviation that interpolation may have: sets how many parts are measured

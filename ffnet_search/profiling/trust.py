@@ -12,7 +12,7 @@ from ffnet_search.profiling.bench import LocalBench, MakeBench
 from ffnet_search.profiling.build import time_jobs, torch_aside
 from ffnet_search.profiling.plan import Job, mix, network_job
 from ffnet_search.progress import say
-from ffnet_search.sweep import LatencySection
+from ffnet_search.sections import LatencySection
 
 SENTINELS = 5  # held-out networks that are measured again
 LOOKS = 3  # at them, each longer than the last, before a table is called stale

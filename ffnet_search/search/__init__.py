@@ -19,7 +19,8 @@ from ffnet_search.search.local import Local
 from ffnet_search.search.loop import Engine, run_loop
 from ffnet_search.search.study import open_study, read_candidates, write_candidates
 from ffnet_search.search_space import SearchSpace
-from ffnet_search.sweep import LatencySection, SearchSection, Sweep
+from ffnet_search.sections import LatencySection, SearchSection
+from ffnet_search.sweep import Sweep
 
 if TYPE_CHECKING:
     from ffnet_search.profiling.bench import Bench

@@ -25,7 +25,7 @@ from ffnet_search.search.sampler import adopt, make_sampler
 from ffnet_search.search.study import architecture_of, candidate_of, distributions, params_of
 from ffnet_search.search.writer import TrialWriter
 from ffnet_search.search_space import SearchSpace
-from ffnet_search.sweep import SearchSection
+from ffnet_search.sections import SearchSection
 
 FAILURES_IN_A_ROW = 10  # and the search stops: it is not the architectures
 STEPS_PER_PROPOSAL = 20  # of the walk that looks for a feasible architecture where the sampler has found none

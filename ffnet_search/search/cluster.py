@@ -22,7 +22,7 @@ from ffnet_search.attempt import Evaluate, Failure, Worker
 from ffnet_search.errors import SweepError
 from ffnet_search.pareto import Candidate
 from ffnet_search.search import connect
-from ffnet_search.sweep import SearchSection
+from ffnet_search.sections import SearchSection
 
 CRASHES = 3  # of workers, for which a candidate is held to be the cause
 DEPTH = 2  # calls per worker: one under way, one waiting

@@ -15,7 +15,7 @@ from typing import Any
 
 import ffnet_search
 from ffnet_search.errors import SweepError
-from ffnet_search.sweep import Resources
+from ffnet_search.sections import Resources
 
 GB = 1e9
 QUIET = {  # what Ray reads when it is imported or starts; a person's own setting wins

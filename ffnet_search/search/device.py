@@ -20,7 +20,7 @@ from ffnet_search.profiling.bench import Identity, LocalBench, Timed
 from ffnet_search.profiling.build import torch_aside
 from ffnet_search.profiling.plan import Job
 from ffnet_search.search import connect
-from ffnet_search.sweep import LatencySection
+from ffnet_search.sections import LatencySection
 
 
 def make_bench(section: LatencySection, input: Input, kept: Path | None) -> LocalBench | RemoteBench:

@@ -12,7 +12,7 @@ from optuna.samplers import BaseGASampler, BaseSampler
 from optuna.trial import Trial
 
 from ffnet_search.errors import SweepError, did_you_mean
-from ffnet_search.sweep import SamplerSection
+from ffnet_search.sections import SamplerSection
 
 # Of optuna.samplers, but no use here: abstract, for a fixed list of points, or (CMA-ES) random on categorical axes.
 _EXCLUDED = {"BaseGASampler", "BaseSampler", "GridSampler", "PartialFixedSampler", "CmaEsSampler"}

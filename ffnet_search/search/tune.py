@@ -29,7 +29,7 @@ from ffnet_search.attempt import Evaluate, Failure, Outcome, attempt
 from ffnet_search.errors import SweepError, did_you_mean
 from ffnet_search.pareto import METRICS, Candidate
 from ffnet_search.search import connect
-from ffnet_search.sweep import SchedulerSection, SearchSection
+from ffnet_search.sections import SchedulerSection, SearchSection
 
 CRASHES = 3  # of workers, for which a candidate is held to be the cause
 AHEAD = 2  # proposals that lie ready, so that Tune, which looks ten times a second, never finds none
