@@ -18,7 +18,7 @@ from pathlib import Path
 
 from search_throughput import MacsAsLatency, Stopwatch, no_op
 
-from ffnet_search.attempt import Evaluate
+from ffnet_search.attempt import Evaluate, GoOn
 from ffnet_search.reachable import CheapMetrics
 from ffnet_search.search import ENGINES
 from ffnet_search.search.loop import run_loop
@@ -48,7 +48,7 @@ def measure(engine: str, candidates: int, space: SearchSpace, make: Callable[[],
         start = time.perf_counter()
         with open_study(Path(folder) / "study.db", section.directions, "benchmark") as (writer, finished):
             search = Clocked(space, CheapMetrics(MacsAsLatency()), section, 0, writer, finished)
-            with ENGINES[engine](make, section, Path(folder)) as running:
+            with ENGINES[engine](make, section, Path(folder), GoOn()) as running:
                 run_loop(search, running)
     first, last = search.times
     return 1e3 * (last - first) / (candidates - 1), first - start

@@ -19,9 +19,11 @@ from pathlib import Path
 from typing import Any
 
 from ffnet_search.architecture import Architecture, Part
+from ffnet_search.attempt import Ended, GoOn, Report
 from ffnet_search.pareto import Candidate
+from ffnet_search.proposal import Proposal
 from ffnet_search.reachable import CheapMetrics
-from ffnet_search.search.ask_tell import Failure, Search
+from ffnet_search.search.ask_tell import Search
 from ffnet_search.search.local import Local
 from ffnet_search.search.loop import run_loop
 from ffnet_search.search.study import open_study
@@ -45,9 +47,10 @@ class MacsAsLatency:
         return part.macs / 1e8
 
 
-def no_op(arch: Architecture) -> Candidate:
+def no_op(proposal: Proposal, report: Report) -> Candidate:
     """An accuracy out of the key: no two alike, nothing to wait for."""
-    return Candidate(arch, {"accuracy": int(hashlib.sha256(arch.key.encode()).hexdigest()[:8], 16) / 2**32})
+    accuracy = int(hashlib.sha256(proposal.key.encode()).hexdigest()[:8], 16) / 2**32
+    return Candidate(proposal.architecture, {"accuracy": accuracy})
 
 
 class Stopwatch(Search):
@@ -58,8 +61,8 @@ class Stopwatch(Search):
         self._clock = self._now()
         self.rows: list[tuple[float, float, float]] = []  # ms: propose, store, else
 
-    def tell(self, arch: Architecture, outcome: Candidate | Failure) -> None:
-        super().tell(arch, outcome)
+    def tell(self, proposal: Proposal, outcome: Ended) -> None:
+        super().tell(proposal, outcome)
         before, self._clock = self._clock, self._now()
         total, propose, store = (1e3 * (now - then) for now, then in zip(self._clock, before, strict=True))
         self.rows.append((propose, store, total - propose - store))
@@ -73,7 +76,7 @@ def measure(space: SearchSpace, section: SearchSection, folder: Path) -> tuple[S
     start = time.perf_counter()
     with open_study(folder / "study.db", section.directions, "benchmark") as (writer, finished):
         search = Stopwatch(space, CheapMetrics(MacsAsLatency()), section, 0, writer, finished)
-        run_loop(search, Local(no_op))
+        run_loop(search, Local(no_op, GoOn()))
     return search, time.perf_counter() - start
 
 

@@ -9,17 +9,15 @@ import socket
 import tempfile
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
-from ffnet_search.architecture import Architecture
 from ffnet_search.errors import SweepError
 from ffnet_search.pareto import Candidate
+from ffnet_search.proposal import Proposal
 from ffnet_search.sweep import Sweep
-
-Evaluate = Callable[[Architecture], Candidate]
 
 
 @dataclass(frozen=True)
@@ -30,13 +28,49 @@ class Failure:
     traceback: str = ""
 
 
-Outcome = Candidate | Failure | BaseException  # the last one ends the search
+@dataclass(frozen=True)
+class Stopped:
+    """An evaluation that was ended early: how many epochs it had trained, and its metrics then."""
+
+    epochs: int
+    metrics: Mapping[str, float]
 
 
-def attempt(evaluate: Evaluate, arch: Architecture) -> Candidate | Failure:
-    """One evaluation, whose errors are outcomes. Raises SweepError: a user's mistake stays with every architecture."""
+# Called by an evaluator after each epoch (1, 2, ...) with the metrics so far; False: end now, and return Stopped.
+Report = Callable[[int, Mapping[str, float]], bool]
+Evaluate = Callable[[Proposal, Report], Candidate | Stopped]
+Ended = Candidate | Stopped | Failure
+Outcome = Ended | BaseException  # the last one ends the search
+
+
+class Referee(Protocol):
+    """Decides what goes on: the other end of `Report`, one for all trials of a search.
+
+    An engine that evaluates in this process calls it. One that does so elsewhere keeps it in a process that all of its
+    workers can ask, one after another, so it must be picklable and is asked by key, not by object.
+    """
+
+    def report(self, key: str, epoch: int, metrics: Mapping[str, float]) -> bool:
+        """Whether the trial `key`, which has trained `epoch` epochs and has these metrics (those that were known
+        before it began among them), goes on."""
+        ...
+
+
+class GoOn:
+    """The referee that stops nothing."""
+
+    def report(self, key: str, epoch: int, metrics: Mapping[str, float]) -> bool:
+        return True
+
+
+def attempt(evaluate: Evaluate, proposal: Proposal, referee: Referee) -> Ended:
+    """One evaluation, whose errors are outcomes. Raises SweepError: a user's mistake stays with every proposal."""
+
+    def report(epoch: int, metrics: Mapping[str, float]) -> bool:
+        return referee.report(proposal.key, epoch, {**proposal.known, **metrics})
+
     try:
-        return evaluate(arch)
+        return evaluate(proposal, report)
     except SweepError:
         raise
     except Exception as error:
@@ -75,23 +109,26 @@ class Worker:
     """Makes one evaluator and keeps it; what runs in an actor of Ray. Errors come back as values: an actor whose method
     raises tells less about them."""
 
-    def start(self, make_evaluate: Callable[[], Evaluate], node: Callable[[], str]) -> str | SweepError:
+    def start(
+        self, make_evaluate: Callable[[], Evaluate], node: Callable[[], str], referee: Referee
+    ) -> str | SweepError:
         """Makes the evaluator; returns what `node()` gives here, or the user's mistake that was met."""
+        self._referee = referee
         try:
             self._evaluate = make_evaluate()
         except SweepError as error:
             return SweepError(f"{error} (on {socket.gethostname()})")
         return node()
 
-    def evaluate(self, batch: list[Architecture]) -> list[tuple[Outcome, float]]:
+    def evaluate(self, batch: list[Proposal]) -> list[tuple[Outcome, float]]:
         """Outcome and seconds of each."""
-        return [self._timed(arch) for arch in batch]
+        return [self._timed(proposal) for proposal in batch]
 
-    def _timed(self, arch: Architecture) -> tuple[Outcome, float]:
+    def _timed(self, proposal: Proposal) -> tuple[Outcome, float]:
         start = time.perf_counter()
         outcome: Outcome
         try:
-            outcome = attempt(self._evaluate, arch)
+            outcome = attempt(self._evaluate, proposal, self._referee)
         except (SweepError, KeyboardInterrupt) as error:
             outcome = error
         return outcome, time.perf_counter() - start

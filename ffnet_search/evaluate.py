@@ -1,4 +1,4 @@
-"""Evaluator: architecture -> Candidate, on the supernet's weights: sliced, BN recalibrated, fused, and scored on the
+"""Evaluator: proposal -> Candidate, on the supernet's weights: sliced, BN recalibrated, fused, and scored on the
 images that the search holds out of training."""
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from ffnet_search.models.calibrate import recalibrate
 from ffnet_search.models.fuse import fuse
 from ffnet_search.models.metamixer import MetaMixer
 from ffnet_search.pareto import Candidate
+from ffnet_search.proposal import Proposal
 from ffnet_search.sweep import Sweep
 from ffnet_search.threads import threads_for
 from ffnet_search.train import read_supernet
@@ -26,7 +27,7 @@ class Evaluator:
     """Scores sub-networks of a trained supernet.
 
     >>> evaluate = Evaluator(read_supernet(path), data)  # doctest: +SKIP
-    >>> evaluate(space.smallest).metrics["accuracy"]  # doctest: +SKIP
+    >>> evaluate(Proposal(space.smallest)).metrics["accuracy"]  # doctest: +SKIP
     """
 
     def __init__(self, net: MetaMixer, data: LightningDataModule) -> None:
@@ -44,8 +45,10 @@ class Evaluator:
         broken."""
         return cls(read_supernet(supernet or sweep.files.supernet), sweep_data(sweep))
 
-    def __call__(self, arch: Architecture) -> Candidate:
-        """Raises ValueError where `arch` is not in the supernet."""
+    def __call__(self, proposal: Proposal, report: object = None) -> Candidate:
+        """There is no epoch to `report`. Raises ValueError where the architecture is not in the supernet."""
+        arch = proposal.architecture
+        assert arch is not None
         with threads_for(1e6 * arch.macs_m * len(self.batches[0][0])):
             score = accuracy(fuse(self.calibrated(arch)), self.batches)
         return Candidate(arch, {"accuracy": score, "params_m": arch.params_m, "macs_m": arch.macs_m})

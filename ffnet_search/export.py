@@ -70,7 +70,7 @@ def export_front(sweep: Sweep) -> list[Pick]:
     picks = []
     with progress("export", len(front), "networks") as bar:
         for number, candidate in enumerate(front, 1):
-            arch = candidate.architecture
+            arch = candidate.network
             folder = scratch / f"{number:02d}-{arch.key}"
             folder.mkdir(parents=True)
             pick = _export(sweep, candidate, evaluator, data, table, folder)
@@ -99,7 +99,7 @@ def _export(
     table: LatencyTable,
     folder: Path,
 ) -> dict[str, float]:
-    arch = candidate.architecture
+    arch = candidate.network
     net = evaluator.calibrated(arch)
     if sweep.export.finetune_epochs:
         net = _finetune(sweep, net, data, evaluator)

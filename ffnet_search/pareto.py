@@ -8,9 +8,10 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeVar
+from typing import Literal, TypeVar
 
 from ffnet_search.architecture import Architecture
+from ffnet_search.proposal import Proposal, Value
 
 Direction = Literal["maximize", "minimize"]
 
@@ -24,11 +25,28 @@ METRICS: dict[str, Direction] = {  # every metric that an objective or a constra
 
 @dataclass(frozen=True)
 class Candidate:
-    """An evaluated architecture. `metrics` holds names of `METRICS`; `hyperparameters` what it was trained with."""
+    """What was evaluated. `metrics` holds names of `METRICS`; `hyperparameters` what was searched of its training;
+    `architecture` is None where it is a network of the user's own."""
 
-    architecture: Architecture
+    architecture: Architecture | None
     metrics: Mapping[str, float]
-    hyperparameters: Mapping[str, Any] = field(default_factory=dict)
+    hyperparameters: Mapping[str, Value] = field(default_factory=dict)
+
+    @property
+    def proposal(self) -> Proposal:
+        return Proposal(self.architecture, self.hyperparameters)
+
+    @property
+    def key(self) -> str:
+        """Of its proposal."""
+        return self.proposal.key
+
+    @property
+    def network(self) -> Architecture:
+        """The architecture, for those who need one. Raises ValueError where it has none."""
+        if self.architecture is None:
+            raise ValueError(f"candidate {self.key} is not of an FFNet")
+        return self.architecture
 
 
 Item = TypeVar("Item")
@@ -51,7 +69,7 @@ def pareto_front(candidates: Sequence[Candidate], objectives: Mapping[str, Direc
     points = [tuple(c.metrics[name] for name in objectives) for c in candidates]
     for candidate, point in zip(candidates, points, strict=True):
         if not all(math.isfinite(value) for value in point):
-            raise ValueError(f"metrics must be finite, but {candidate.architecture.key} has {point}")
+            raise ValueError(f"metrics must be finite, but {candidate.key} has {point}")
     # In this order nothing can be dominated by a later one, so the front so far is all that need be asked.
     order = sorted(range(len(points)), key=lambda i: [s * x for s, x in zip(signs, points[i], strict=True)])
     front: list[int] = []

@@ -48,7 +48,7 @@ def pick(folder: Path, latency_ms: float, device: str | None = None) -> Choice:
     candidates = read_candidates(files.study, sweep.search_space)
     if not candidates:
         raise SweepError(f"{files.study}: holds no evaluated candidate; run `ffnet-search search {files.sweep}` first")
-    times = table.predict_batch(candidate.architecture for candidate in candidates)
+    times = table.predict_batch(candidate.network for candidate in candidates)
     fitting = [(c, ms) for c, ms in zip(candidates, times, strict=True) if ms <= latency_ms]
     least = CheapMetrics(table).least(sweep.search_space, "latency_ms")
     if not fitting:
@@ -88,7 +88,7 @@ def _best_unseen(
     highest: a ridge regression on the logarithms of MACs, weights, time and parts."""
     if len(candidates) < ENOUGH:
         return None
-    seen, rng = {candidate.architecture.key for candidate in candidates}, random.Random(0)
+    seen, rng = {candidate.network.key for candidate in candidates}, random.Random(0)
     drawn = dict.fromkeys(sweep.search_space.sample(rng) for _ in range(DRAWN))
     fast = [
         a for a, ms in zip(drawn, table.predict_batch(drawn), strict=True) if ms <= latency_ms and a.key not in seen
@@ -101,7 +101,7 @@ def _best_unseen(
         rows = [(a.macs_m, a.params_m, ms, len(a.parts)) for a, ms in zip(archs, times, strict=True)]
         return np.log(np.array(rows))
 
-    known = features([candidate.architecture for candidate in candidates])
+    known = features([candidate.network for candidate in candidates])
     centre, scale = known.mean(0), known.std(0) + 1e-9
     x = np.c_[np.ones(len(known)), (known - centre) / scale]
     y = np.array([candidate.metrics["accuracy"] for candidate in candidates])

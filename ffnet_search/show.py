@@ -173,7 +173,7 @@ def print_formats(picks: Sequence[Pick], name: str) -> None:
 
 def print_choice(choice: Choice) -> None:
     """One network of a study, for a latency on a device."""
-    arch = choice.candidate.architecture
+    arch = choice.candidate.network
     _print(
         f"{arch.key}: {100 * choice.candidate.metrics['accuracy']:.2f} % of the search's validation images, "
         f"{choice.latency_ms:.3g} ms on {choice.device} (predicted; {choice.table.error})"

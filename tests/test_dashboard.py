@@ -15,6 +15,7 @@ from optuna.trial import TrialState, create_trial
 
 from ffnet_search.errors import SweepError
 from ffnet_search.pareto import Candidate, pareto_front
+from ffnet_search.proposal import Proposal
 from ffnet_search.report import annotate_study
 from ffnet_search.search import read_candidates
 from ffnet_search.search.dashboard import serve
@@ -39,7 +40,7 @@ def make_run(folder: Path, trials: int = 40, better: bool = False) -> Sweep:
         ms = 0.001 if number == trials else arch.macs_m
         known = {"key": arch.key, "architecture": str(arch), "latency_ms": ms, "params_m": arch.params_m}
         known |= {"macs_m": arch.macs_m}
-        common: dict[str, Any] = {"params": params_of(sweep.search_space, arch), "distributions": axes}
+        common: dict[str, Any] = {"params": params_of(sweep.search_space, Proposal(arch)), "distributions": axes}
         common["constraints"] = {"macs_m": arch.macs_m / 2 - 1}
         if arch.macs_m > 2 and number != trials:
             found.append(create_trial(state=TrialState.PRUNED, user_attrs=known, **common))

@@ -23,6 +23,7 @@ FLOORS = {  # in reading order; a package stands for its __init__, below its mod
     "architecture": 0,
     "search_space": 1,
     "latency": 1,
+    "proposal": 1,
     "pareto": 1,
     "drawing": 1,
     "handover": 1,

@@ -20,6 +20,7 @@ from ffnet_search.architecture import MIXERS, Architecture
 from ffnet_search.drawing import describe, draw
 from ffnet_search.export import Pick
 from ffnet_search.pareto import Candidate, hypervolume
+from ffnet_search.proposal import Proposal
 from ffnet_search.report.content import content, hypervolume_over_time
 from ffnet_search.report.page import page
 from ffnet_search.search import History, read_history
@@ -139,7 +140,7 @@ def test_history_tells_what_was_tried_skipped_and_failed_and_what_mattered(tmp_p
     trials = []
     for number in range(60):
         arch = digits.sample(rng)
-        common: dict[str, Any] = {"params": params_of(digits, arch), "distributions": axes}
+        common: dict[str, Any] = {"params": params_of(digits, Proposal(arch)), "distributions": axes}
         common["user_attrs"] = {"key": arch.key, "accuracy": 0.5, "latency_ms": 1.0}
         if number < 50:  # the width of the last stage is all that counts
             score = arch.stages[-1].width / 100 + rng.random() / 1000

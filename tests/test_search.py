@@ -12,7 +12,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -23,12 +23,14 @@ import pytest
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from ffnet_search.architecture import Architecture, Part
+from ffnet_search.attempt import Referee, Report, Stopped
 from ffnet_search.errors import SweepError
 from ffnet_search.pareto import Candidate, pareto_front
+from ffnet_search.proposal import Proposal
 from ffnet_search.reachable import CheapMetrics, smallest_reachable
-from ffnet_search.search import search, writer
+from ffnet_search.search import read_history, search, writer
 from ffnet_search.search.sampler import known_samplers, make_sampler
-from ffnet_search.search.study import architecture_of, candidate_of, open_study
+from ffnet_search.search.study import candidate_of, open_study, proposal_of, state_of
 from ffnet_search.search_space import SearchSpace
 from ffnet_search.sections import SamplerSection, SearchSection
 
@@ -64,8 +66,11 @@ class Accuracy:
     log: Path
     broken: dict[str, Any] = field(default_factory=dict)  # key -> what comes instead; "": for all; "kill": a death
     sleep_s: float = 0.0
+    epochs: int = 0  # that are reported
 
-    def __call__(self, arch: Architecture) -> Candidate:
+    def __call__(self, proposal: Proposal, report: Report) -> Candidate | Stopped:
+        arch = proposal.architecture
+        assert arch is not None
         with self.log.open("a") as file:
             file.write(f"{arch.key}\n")
         time.sleep(self.sleep_s)
@@ -75,11 +80,31 @@ class Accuracy:
             os.kill(os.getpid(), signal.SIGKILL)
         if isinstance(value, BaseException):
             raise value
+        for epoch in range(1, self.epochs + 1):
+            metrics = {"accuracy": value * epoch / self.epochs}
+            if not report(epoch, metrics):
+                return Stopped(epoch, metrics)
         return Candidate(arch, {} if value is None else {"accuracy": 0.5 if value == "kill once" else value})
 
 
 def same(evaluate: Accuracy) -> Accuracy:
     return evaluate
+
+
+def architecture_of(trial: FrozenTrial) -> Architecture:
+    arch = proposal_of(DIGITS, trial.params).architecture
+    assert arch is not None
+    return arch
+
+
+@dataclass
+class Impatient:
+    """A referee that ends what is slow after two epochs; it can be sent to another process."""
+
+    limit_ms: float
+
+    def report(self, key: str, epoch: int, metrics: Mapping[str, float]) -> bool:
+        return epoch < 2 or metrics["latency_ms"] <= self.limit_ms
 
 
 @dataclass
@@ -91,6 +116,8 @@ class Run:
     broken: dict[str, Any] = field(default_factory=dict)
     seed: int = 0
     digest: str = "d"
+    epochs: int = 0
+    referee: Referee | None = None
 
     @property
     def study(self) -> Path:
@@ -101,7 +128,7 @@ class Run:
         return self.folder / "candidates.csv"
 
     def search(self, **section: Any) -> list[Candidate]:
-        evaluate = Accuracy(self.folder / "log", self.broken)
+        evaluate = Accuracy(self.folder / "log", self.broken, epochs=self.epochs)
         settings = SearchSection.model_validate({"trials": 20, **section})
         return search(
             self.space,
@@ -112,6 +139,7 @@ class Run:
             self.csv,
             seed=self.seed,
             digest=self.digest,
+            referee=self.referee,
         )
 
     @property
@@ -145,7 +173,7 @@ class TestContract:
 
     def test_each_architecture_is_evaluated_once_and_all_are_kept(self, run: Run, engine: str) -> None:
         candidates = run.search(engine=engine, trials=60)
-        keys = [candidate.architecture.key for candidate in candidates]
+        keys = [candidate.key for candidate in candidates]
         assert len(set(keys)) == 60
         assert sorted(run.evaluated) == sorted(keys)
         stored = run.on_disk.trials
@@ -154,7 +182,7 @@ class TestContract:
         assert [trial.number for trial in stored] == list(range(60))
         for trial, candidate in zip(stored, candidates, strict=True):
             assert trial.values == [candidate.metrics["accuracy"], candidate.metrics["latency_ms"]]
-            assert trial.user_attrs["key"] == architecture_of(DIGITS, trial.params).key
+            assert trial.user_attrs["key"] == architecture_of(trial).key
 
     def test_beyond_a_limit_nothing_is_evaluated_but_all_is_told(self, run: Run, engine: str) -> None:
         limits = {"latency_ms": 0.03, "params_m": 0.3}
@@ -165,15 +193,13 @@ class TestContract:
         assert DIGITS.largest.key in {trial.user_attrs["key"] for trial in infeasible}
         assert not {trial.user_attrs["key"] for trial in infeasible} & set(run.evaluated)
         for trial in run.on_disk.trials:
-            metrics = CHEAP(architecture_of(DIGITS, trial.params))
+            metrics = CHEAP(architecture_of(trial))
             assert trial.constraints == pytest.approx({n: metrics[n] / limit - 1 for n, limit in limits.items()})
             assert (trial.state == TrialState.PRUNED) == any(value > 0 for value in trial.constraints.values())
 
     def test_optuna_and_its_dashboard_see_the_front_that_we_see(self, run: Run, engine: str) -> None:
         candidates = run.search(engine=engine, trials=40, constraints={"latency_ms": 0.03})
-        front = {
-            c.architecture.key for c in pareto_front(candidates, {"accuracy": "maximize", "latency_ms": "minimize"})
-        }
+        front = {c.key for c in pareto_front(candidates, {"accuracy": "maximize", "latency_ms": "minimize"})}
         assert {trial.user_attrs["key"] for trial in run.on_disk.best_trials} == front
         # optuna-dashboard 0.21 plots what has values, and takes for feasible what has no old list of violations > 0.
         plotted = [trial for trial in run.on_disk.trials if trial.values]
@@ -240,7 +266,7 @@ class TestContract:
     ) -> None:
         run = Run(tmp_path, space=TINY)
         candidates = run.search(engine=engine, trials=100)
-        assert len({c.architecture.key for c in candidates}) == len(run.evaluated) == TINY.size == 12
+        assert len({c.key for c in candidates}) == len(run.evaluated) == TINY.size == 12
         assert "all 12 architectures of the space are known, so it ends with 12 of 100" in capsys.readouterr().err
         assert len(run.search(engine=engine, trials=100)) == 12
         assert len(run.evaluated) == 12
@@ -261,10 +287,35 @@ class TestContract:
         assert "12 candidates are kept, and the same command goes on" in capsys.readouterr().err
         assert len(run.on_disk.trials) == 12
 
+    @pytest.mark.parametrize("objectives", [["accuracy", "latency_ms"], ["accuracy"]])
+    def test_what_the_referee_stops_is_kept_apart(self, run: Run, engine: str, objectives: list[str]) -> None:
+        if engine == "tune":
+            pytest.skip("Tune's schedulers stop its trials")
+        run.epochs, run.referee = 4, Impatient(0.02)
+        candidates = run.search(engine=engine, trials=30, objectives=objectives)
+        stopped = [trial for trial in run.on_disk.trials if state_of(trial) == "stopped"]
+        assert len(candidates) + len(stopped) == 30
+        assert candidates
+        assert stopped
+        assert all(candidate.metrics["latency_ms"] <= 0.02 for candidate in candidates)
+        for trial in stopped:
+            assert trial.state == TrialState.PRUNED
+            assert trial.user_attrs["stopped"] == 2
+            assert trial.user_attrs["latency_ms"] > 0.02
+            assert trial.intermediate_values == ({2: trial.user_attrs["accuracy"]} if len(objectives) == 1 else {})
+        assert {trial.user_attrs["key"] for trial in run.on_disk.best_trials} <= {c.key for c in candidates}
+        history = read_history(run.study, DIGITS, objectives)
+        assert (history.stopped, history.excluded, len(history.failures)) == (len(stopped), 0, 0)
+        with run.csv.open(newline="") as file:
+            rows = [row for row in csv.DictReader(file) if row["state"] == "stopped"]
+        assert [(row["key"], row["stopped"]) for row in rows] == [(t.user_attrs["key"], "2") for t in stopped]
+        assert len(run.search(engine=engine, trials=30, objectives=objectives)) == len(candidates)  # all are known
+        assert len(run.evaluated) == 30
+
     def test_one_objective(self, run: Run, engine: str) -> None:
         candidates = run.search(engine=engine, objectives=["accuracy"], constraints={"macs_m": 3.0})
         best = max(candidates, key=lambda candidate: candidate.metrics["accuracy"])
-        assert run.on_disk.best_trial.user_attrs["key"] == best.architecture.key
+        assert run.on_disk.best_trial.user_attrs["key"] == best.key
 
 
 SCRIPT = """
@@ -310,7 +361,7 @@ def test_killed_at_any_moment_it_goes_on_and_loses_at_most_what_was_under_way(ru
     assert len(candidates) == len(run.trials(TrialState.COMPLETE)) == trials
     repeated = Counter(run.evaluated)
     assert sum(repeated.values()) - len(repeated) <= kills * IN_FLIGHT[engine]  # each kill may cost those under way
-    assert {c.architecture.key for c in candidates} <= repeated.keys()
+    assert {c.key for c in candidates} <= repeated.keys()
 
 
 def content(run: Run) -> list[tuple[Any, ...]]:
@@ -409,7 +460,7 @@ def test_the_csv_holds_every_architecture_that_was_looked_at(run: Run) -> None:
         ("infeasible", "false"),
     }
     for row, trial in zip(rows, run.on_disk.trials, strict=True):
-        arch = architecture_of(DIGITS, trial.params)
+        arch = architecture_of(trial)
         assert (row["key"], row["architecture"], int(row["trial"])) == (arch.key, str(arch), trial.number)
         assert float(row["macs_m"]) == arch.macs_m
         assert bool(row["accuracy"]) == (row["state"] == "evaluated")
@@ -491,6 +542,7 @@ def finished_trials() -> Iterator[FrozenTrial]:
         values=[0.5, 1e-3], constraints={"macs_m": -1.0}, system_attrs={"NSGAIISampler:generation": 1}, **common
     )
     yield create_trial(state=TrialState.PRUNED, constraints={"macs_m": 1.0}, **common)
+    yield create_trial(state=TrialState.PRUNED, intermediate_values={2: 0.5}, **common)
     yield create_trial(state=TrialState.FAIL, **common)
 
 
@@ -507,9 +559,17 @@ def test_written_trials_are_read_by_optuna_as_they_were(
         to_disk.add(trials[:2])
         to_disk.add(trials[2:])
     read = optuna.load_study(study_name="search", storage=f"sqlite:///{tmp_path / 's.db'}").trials
-    assert [trial.number for trial in read] == list(range(6))
+    assert [trial.number for trial in read] == list(range(8))
     for before, after in zip(trials, read, strict=True):
-        for name in ("state", "params", "distributions", "user_attrs", "system_attrs", "constraints"):
+        for name in (
+            "state",
+            "params",
+            "distributions",
+            "user_attrs",
+            "system_attrs",
+            "constraints",
+            "intermediate_values",
+        ):
             assert getattr(after, name) == getattr(before, name)
         assert (after.datetime_start, after.datetime_complete) == (before.datetime_start, before.datetime_complete)
     assert read[0].values == [0.5, 1e-3]

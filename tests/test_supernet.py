@@ -21,6 +21,7 @@ from ffnet_search.errors import SweepError
 from ffnet_search.evaluate import Evaluator, accuracy
 from ffnet_search.models.fuse import fuse
 from ffnet_search.models.metamixer import MetaMixer
+from ffnet_search.proposal import Proposal
 from ffnet_search.recipe import learning_rate, make_optimizer
 from ffnet_search.sections import TrainSection
 from ffnet_search.supernet import Supernet, draw
@@ -119,10 +120,10 @@ def test_training_learns_and_evaluation_inherits(tmp_path: Path, options: dict[s
     evaluate = Evaluator(net, data)
     untrained = Evaluator(MetaMixer.for_space(run.search_space, run.train.form), data)
     for arch in (run.search_space.largest, run.search_space.smallest):
-        candidate = evaluate(arch)
-        assert candidate.metrics["accuracy"] > max(0.3, untrained(arch).metrics["accuracy"] + 0.1)
+        candidate = evaluate(Proposal(arch))
+        assert candidate.metrics["accuracy"] > max(0.3, untrained(Proposal(arch)).metrics["accuracy"] + 0.1)
         assert candidate.metrics["macs_m"] == arch.macs_m
-        assert evaluate(arch) == candidate
+        assert evaluate(Proposal(arch)) == candidate
     assert (run.files.training / "logs").is_dir()
 
 
@@ -134,7 +135,9 @@ def test_evaluation_counts_images(tmp_path: Path) -> None:
     net = fuse(evaluate.calibrated(arch))
     with torch.no_grad():
         hits = [(net(x_BCHW).argmax(1) == label_B) for x_BCHW, label_B in data.val_dataloader()]
-    assert evaluate(arch).metrics["accuracy"] == pytest.approx(float(torch.cat(hits).double().mean()), abs=1e-6)
+    assert evaluate(Proposal(arch)).metrics["accuracy"] == pytest.approx(
+        float(torch.cat(hits).double().mean()), abs=1e-6
+    )
     with pytest.raises(ValueError, match="at least one batch"):
         accuracy(net, [])
 

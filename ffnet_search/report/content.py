@@ -18,7 +18,7 @@ def content(sweep: Sweep, history: History, picks: Sequence[Pick], table: Latenc
     """For the page's script: columns of the candidates, rows of the exported networks and of the held-out ones."""
     evaluated = history.evaluated
     columns: dict[str, list[Any]] = {name: [_short(c.metrics.get(name, 0.0)) for c in evaluated] for name in METRICS}
-    columns |= {"key": [c.architecture.key for c in evaluated], "text": [str(c.architecture) for c in evaluated]}
+    columns |= {"key": [c.key for c in evaluated], "text": [str(c.proposal) for c in evaluated]}
     rows = [
         {"folder": pick.folder.name, "text": str(pick.architecture)}
         | {name: _short(value) for name, value in pick.metrics.items()}

@@ -22,9 +22,9 @@ def annotate_study(sweep: Sweep) -> None:
     candidates = read_candidates(sweep.files.study, sweep.search_space)
     front = pareto_front(candidates, sweep.search.directions)
     picks = {pick.architecture.key: pick for pick in read_picks(sweep.files)}
-    picks = {key: pick for key, pick in picks.items() if key in {c.architecture.key for c in candidates}}
-    first = sorted(front, key=lambda candidate: candidate.architecture.key not in picks)  # exported ones
-    noted = [_noted(candidate, picks.get(candidate.architecture.key)) for candidate in first[:MOST]]
+    picks = {key: pick for key, pick in picks.items() if key in {c.key for c in candidates}}
+    first = sorted(front, key=lambda candidate: candidate.key not in picks)  # exported ones
+    noted = [_noted(candidate, picks.get(candidate.key)) for candidate in first[:MOST]]
     study_note = _study_note(sweep, front, list(picks.values()))
     annotate(sweep.files.study, sweep.files.artifacts, study_note, sweep.files.report, noted)
 
@@ -37,7 +37,7 @@ def _study_note(sweep: Sweep, front: Sequence[Candidate], picks: Sequence[Pick])
         for p in picks
     )
     table = f"The exported networks:\n\n{HEAD}{rows}" if rows else "Nothing is exported yet.\n"
-    keys = ", ".join(f"`{candidate.architecture.key}`" for candidate in front)
+    keys = ", ".join(f"`{candidate.key}`" for candidate in front)
 
     def note(link: str) -> str:
         report = f"**[Open the report]({link})** (also `{sweep.files.report}`).\n\n" if link else ""
@@ -52,7 +52,7 @@ def _study_note(sweep: Sweep, front: Sequence[Candidate], picks: Sequence[Pick])
 
 
 def _noted(candidate: Candidate, pick: Pick | None) -> Noted:
-    arch = candidate.architecture
+    arch = candidate.network
     files = {
         "architecture.yaml": yaml.safe_dump(arch.to_dict(), sort_keys=False).encode(),
         "network.svg": draw(arch).encode(),

@@ -1,4 +1,5 @@
-"""The search: Optuna proposes architectures under hard constraints, an engine evaluates them, a study keeps them."""
+"""The search: Optuna proposes architectures and hyper-parameters under hard constraints, an engine evaluates them, a
+study keeps them."""
 
 from __future__ import annotations
 
@@ -8,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ffnet_search.architecture import Input
-from ffnet_search.attempt import Evaluate, Failure, FromSweep
+from ffnet_search.attempt import Evaluate, Failure, FromSweep, GoOn, Referee
 from ffnet_search.errors import SweepError
 from ffnet_search.latency import LatencyTable
 from ffnet_search.pareto import Candidate
@@ -26,21 +27,25 @@ if TYPE_CHECKING:
     from ffnet_search.profiling.bench import Bench
 
 
-def _ray(make_evaluate: Callable[[], Evaluate], section: SearchSection, folder: Path) -> Engine:
+def _local(make_evaluate: Callable[[], Evaluate], section: SearchSection, folder: Path, referee: Referee) -> Engine:
+    return Local(make_evaluate(), referee)
+
+
+def _ray(make_evaluate: Callable[[], Evaluate], section: SearchSection, folder: Path, referee: Referee) -> Engine:
     from ffnet_search.search.cluster import Pool
 
-    return Pool(make_evaluate, section)
+    return Pool(make_evaluate, section, referee)
 
 
-def _tune(make_evaluate: Callable[[], Evaluate], section: SearchSection, folder: Path) -> Engine:
+def _tune(make_evaluate: Callable[[], Evaluate], section: SearchSection, folder: Path, referee: Referee) -> Engine:
     from ffnet_search.search.tune import Tune
 
     return Tune(make_evaluate, section, folder / "tune")
 
 
 # Name -> engine. It is given what makes an evaluator: called once in each process that evaluates, so it can be pickled.
-ENGINES: dict[str, Callable[[Callable[[], Evaluate], SearchSection, Path], Engine]] = {
-    "local": lambda make_evaluate, section, folder: Local(make_evaluate()),
+ENGINES: dict[str, Callable[[Callable[[], Evaluate], SearchSection, Path, Referee], Engine]] = {
+    "local": _local,
     "ray": _ray,
     "tune": _tune,
 }
@@ -83,16 +88,18 @@ def search(
     *,
     seed: int = 0,
     digest: str = "",
+    referee: Referee | None = None,
 ) -> list[Candidate]:
     """The search without a sweep: any evaluator, any files.
 
-    `make_evaluate()` gives what scores an architecture; `digest` names all that scores depend on, and a study with
-    another one is refused. The same seed gives the same study, on one engine that evaluates one at a time.
+    `make_evaluate()` gives what scores a proposal, and `referee` may stop one early; `digest` names all that scores
+    depend on, and a study with another one is refused. The same seed gives the same study, on one engine that
+    evaluates one at a time.
     """
     with open_study(study, section.directions, digest) as (writer, finished):
         state = Search(space, cheap, section, seed, writer, finished)
         try:
-            with ENGINES[section.engine](make_evaluate, section, study.parent) as engine:
+            with ENGINES[section.engine](make_evaluate, section, study.parent, referee or GoOn()) as engine:
                 run_loop(state, engine)
         finally:
             write_candidates(candidates, state.trials)

@@ -1,7 +1,7 @@
-"""Which architecture is next, and what is known so far: Optuna's ask and tell, of architectures instead of trials.
+"""Which proposal is next, and what is known so far: Optuna's ask and tell, of proposals instead of trials.
 
-An architecture beyond a constraint is told to the sampler without being evaluated, one that is known is told from
-memory. The sampler works on a study in memory; each architecture's first trial is added to the one on disk.
+A proposal beyond a constraint is told to the sampler without being evaluated, one that is known is told from memory.
+The sampler works on a study in memory; each proposal's first trial is added to the one on disk.
 """
 
 from __future__ import annotations
@@ -10,32 +10,34 @@ import math
 import random
 import time
 from collections import Counter, deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 
 import optuna
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from ffnet_search.architecture import Architecture
-from ffnet_search.attempt import Failure
+from ffnet_search.attempt import Ended, Failure, Stopped
 from ffnet_search.errors import SweepError
 from ffnet_search.pareto import Candidate, pareto_front
+from ffnet_search.proposal import Proposal
 from ffnet_search.reachable import CheapMetrics, within_limits
 from ffnet_search.search.sampler import adopt, make_sampler
-from ffnet_search.search.study import architecture_of, candidate_of, distributions, params_of
+from ffnet_search.search.study import candidate_of, distributions, metrics_of, params_of, proposal_of, state_of
 from ffnet_search.search.writer import TrialWriter
 from ffnet_search.search_space import SearchSpace
 from ffnet_search.sections import SearchSection
 
-FAILURES_IN_A_ROW = 10  # and the search stops: it is not the architectures
+FAILURES_IN_A_ROW = 10  # and the search stops: it is not the proposals
 STEPS_PER_PROPOSAL = 20  # of the walk that looks for a feasible architecture where the sampler has found none
 
 
 class Search:
-    """`ask` gives an architecture to evaluate, `tell` takes what came of it; several may be under way at once.
+    """`ask` gives a proposal to evaluate, `tell` takes what came of it; several may be under way at once.
 
-    `section.trials` counts architectures that were evaluated: infeasible ones and repeats are free. Those that failed
-    count in the run that saw them fail, and are tried again by the next.
+    `section.trials` counts proposals that were evaluated or stopped early: infeasible ones and repeats are free. Those
+    that failed count in the run that saw them fail, and are tried again by the next.
     """
 
     def __init__(
@@ -50,10 +52,11 @@ class Search:
         self.space, self.cheap, self.section, self.writer = space, cheap, section, writer
         self.trials = finished  # all that is on disk, in its order
         self.candidates: dict[str, Candidate] = {}
+        self.stopped: dict[str, Stopped] = {}  # early, by a referee
         self.infeasible: set[str] = set()
         self.failures: dict[str, str] = {}  # key -> reason, of this run
         self.evaluated = self.failed = self.repeats = 0
-        self.stopped = ""  # why, where it ends early
+        self.ended = ""  # why, where it ends before all trials are made
         self.seconds: Counter[str] = Counter()  # spent in: propose, store
         self._failed_in_a_row = 0
         self._in_flight: dict[str, list[Trial]] = {}
@@ -66,98 +69,107 @@ class Search:
         self._load(finished)
         self._queue = deque(self._first())
 
-    def ask(self) -> Architecture | None:
-        """The next architecture to evaluate: new and feasible. None where there is none; `stopped` then says why."""
-        self.stopped = ""
+    @property
+    def told(self) -> int:
+        """How many of `section.trials` are made."""
+        return self.evaluated + len(self.stopped) + self.failed
+
+    def ask(self) -> Proposal | None:
+        """The next proposal to evaluate: new and feasible. None where there is none; `ended` then says why."""
+        self.ended = ""
         try:
             for _ in range(self.section.proposals):
-                arch = self._propose()
-                if arch is not None:
-                    return arch
+                proposal = self._propose()
+                if proposal is not None:
+                    return proposal
                 if self._is_exhausted:
-                    self.stopped = f"all {self.space.size} architectures of the space are known"
+                    self.ended = f"all {self.space.size} architectures of the space are known"
                     return None
             return self._walk()
         finally:
             self._store()
 
-    def tell(self, arch: Architecture, outcome: Candidate | Failure) -> None:
-        """What became of an architecture that `ask` gave. Raises SweepError after too many failures in a row."""
-        outcome = self._checked(arch, outcome)
-        first, *others = self._in_flight.pop(arch.key)
+    def tell(self, proposal: Proposal, outcome: Ended) -> None:
+        """What became of a proposal that `ask` gave. Raises SweepError after too many failures in a row."""
+        outcome = self._checked(proposal, outcome)
+        first, *others = self._in_flight.pop(proposal.key)
         if isinstance(outcome, Failure):
             self.failed += 1
             self._failed_in_a_row += 1
-            self.failures[arch.key] = outcome.reason
+            self.failures[proposal.key] = outcome.reason
             first.set_user_attr("reason", outcome.reason)
             if outcome.traceback:
                 first.set_user_attr("traceback", outcome.traceback)
         else:
-            self.evaluated += 1
             self._failed_in_a_row = 0
-            self._know(outcome)
             for name, value in outcome.metrics.items():
                 first.set_user_attr(name, value)
-            if outcome.hyperparameters:
-                first.set_user_attr("hyperparameters", dict(outcome.hyperparameters))
-        self._finish(first, arch, save=True)
+            if isinstance(outcome, Stopped):
+                self.stopped[proposal.key] = outcome
+                first.set_user_attr("stopped", outcome.epochs)
+            else:
+                self.evaluated += 1
+                self._know(outcome)
+        self._finish(first, proposal, save=True)
         for trial in others:
-            self._finish(trial, arch)
+            self._finish(trial, proposal)
         self._store()
         if self._failed_in_a_row == FAILURES_IN_A_ROW:
             raise SweepError(
-                f"search: {FAILURES_IN_A_ROW} evaluations in a row failed, the last of them ({arch.key}) with: "
-                f"{self.failures[arch.key]}; its traceback is in the study. Nothing that was found before is lost: "
+                f"search: {FAILURES_IN_A_ROW} evaluations in a row failed, the last of them ({proposal.key}) with: "
+                f"{self.failures[proposal.key]}; its traceback is in the study. Nothing that was found before is lost: "
                 "mend the cause and give the same command again"
             )
 
     def note(self) -> str:
         """For the progress bar."""
         name, direction = next(iter(self.section.directions.items()))
-        words = [f"{self.failed} failed"] if self.failed else []
+        counts = {"stopped": len(self.stopped), "failed": self.failed}
+        words = [f"{count} {what}" for what, count in counts.items() if count]
         if self._front:
             best = (max if direction == "maximize" else min)(c.metrics[name] for c in self._front)
             words = [f"best {name} {best:.4g}", f"front of {len(self._front)}", *words]
         return ", ".join([*words, f"{len(self.infeasible)} infeasible", f"{self.repeats} repeats"])
 
-    def _first(self) -> Iterator[tuple[str, Architecture]]:
-        """Name -> architecture of what is looked at before the sampler proposes: the ends of the space, the published
+    def _first(self) -> Iterator[tuple[str, Proposal]]:
+        """Name -> proposal of what is looked at before the sampler proposes: the ends of the space, the published
         networks, and the ends of the front that can be known."""
+        known: dict[str, Architecture]
         known = {"smallest": self.space.smallest, "largest": self.space.largest, **self.space.presets}
         for name in self.cheap.of_part:
             if name in (*self.section.objectives, *self.section.constraints):
                 known[f"least {name}"] = self.cheap.least(self.space, name)
-        seen = self.candidates.keys() | self.infeasible
+        seen = self.candidates.keys() | self.stopped.keys() | self.infeasible
         for name, arch in known.items():
             if arch.key not in seen:
                 seen.add(arch.key)
-                yield name, arch
+                yield name, Proposal(arch)
 
-    def _propose(self) -> Architecture | None:
+    def _propose(self) -> Proposal | None:
         """One proposal of the queue or the sampler, returned where it must be evaluated and told where not."""
         with self._timed("propose"):
-            origin, arch = self._queue.popleft() if self._queue else ("sampler", None)
-            if arch is not None:
-                self.study.enqueue_trial(params_of(self.space, arch))
+            origin, queued = self._queue.popleft() if self._queue else ("sampler", None)
+            if queued is not None:
+                self.study.enqueue_trial(params_of(self.space, queued))
             trial = self.study.ask(self._axes)
-            if arch is not None:
+            if queued is not None:
                 adopt(self.study, trial)
-        proposed = architecture_of(self.space, trial.params)
+        proposed = proposal_of(self.space, trial.params)
         key = proposed.key
         if key in self._in_flight:
             self.repeats += 1
             self._in_flight[key].append(trial)
             return None
-        is_known = key in self.candidates or key in self.infeasible or key in self.failures
+        is_known = not self._is_new(proposed)
         self.repeats += is_known
-        metrics = self.cheap(proposed)
+        metrics = self._known_of(proposed)
         excess = self._excess(metrics)
         for name, value in excess.items():
             trial.set_constraint(name, value)
         if is_known:
             self._finish(trial, proposed)
             return None
-        attributes = {"key": key, "architecture": str(proposed), "origin": origin, **metrics}
+        attributes = {"key": key, "architecture": str(proposed.architecture), "origin": origin, **metrics}
         for name, text in attributes.items():
             trial.set_user_attr(name, text)
         if any(value > 0 for value in excess.values()):
@@ -165,23 +177,34 @@ class Search:
             self._finish(trial, proposed, save=True)
             return None
         self._in_flight[key] = [trial]
-        return proposed
+        return replace(proposed, known=metrics)
 
-    def _finish(self, trial: Trial, arch: Architecture, save: bool = False) -> None:
-        """Tells Optuna what is known of `arch`; `save` where the trial is to be on disk: one for each architecture."""
-        if arch.key in self.candidates:
-            metrics = self.candidates[arch.key].metrics
+    def _finish(self, trial: Trial, proposal: Proposal, save: bool = False) -> None:
+        """Tells Optuna what is known of `proposal`; `save` where the trial is to be on disk: one for each proposal.
+
+        A stopped trial is told as pruned, never as complete with an early value, which would stand on the front and
+        compare epoch 1 with epoch 30. Of Optuna 5's samplers TPE alone reads pruned trials: after all complete ones,
+        those that got further first, at the same epoch by their last value. For one objective it is given that value;
+        for several Optuna keeps none, and they count as bad unless fewer than a tenth of all trials are complete. The
+        genetic samplers and GP learn from complete trials only.
+        """
+        if proposal.key in self.candidates:
+            metrics = self.candidates[proposal.key].metrics
             frozen = self.study.tell(trial, [metrics[name] for name in self.section.objectives])
+        elif proposal.key in self.failures:
+            frozen = self.study.tell(trial, state=TrialState.FAIL)
         else:
-            state = TrialState.FAIL if arch.key in self.failures else TrialState.PRUNED
-            frozen = self.study.tell(trial, state=state)
+            stopped = self.stopped.get(proposal.key)
+            if stopped is not None and len(self.section.objectives) == 1:
+                trial.report(stopped.metrics[self.section.objectives[0]], stopped.epochs)
+            frozen = self.study.tell(trial, state=TrialState.PRUNED)
         if save:
             self._unsaved.append(frozen)
 
-    def _walk(self) -> Architecture | None:
-        """A new feasible architecture near those that are known, where the sampler found none."""
-        starts = [candidate.architecture for candidate in self.candidates.values()]
-        starts += [architecture_of(self.space, trial.params) for trial, *_ in self._in_flight.values()]
+    def _walk(self) -> Proposal | None:
+        """A new feasible proposal near those that are known, where the sampler found none."""
+        starts = [candidate.proposal for candidate in self.candidates.values()]
+        starts += [proposal_of(self.space, trial.params) for trial, *_ in self._in_flight.values()]
         if not starts:
             start = within_limits(self.space, self.cheap, self.section.constraints)
             if start is None:
@@ -189,15 +212,15 @@ class Search:
                     f"search.constraints: no architecture was found that keeps {dict(self.section.constraints)} at "
                     f"once, in {self.section.proposals} proposals; each alone can be kept: raise one of them"
                 )
-            starts = [start]
-        for arch in self._steps(starts):
-            if self._is_new(arch) and all(value <= 0 for value in self._excess(self.cheap(arch)).values()):
-                self._queue.appendleft(("walk", arch))
+            starts = [Proposal(start)]
+        for proposal in self._steps(starts):
+            if self._is_new(proposal) and all(x <= 0 for x in self._excess(self._known_of(proposal)).values()):
+                self._queue.appendleft(("walk", proposal))
                 return self._propose()
-        self.stopped = f"no new feasible architecture was found in {self.section.proposals} proposals"
+        self.ended = f"no new feasible architecture was found in {self.section.proposals} proposals"
         return None
 
-    def _steps(self, starts: list[Architecture]) -> Iterator[Architecture]:
+    def _steps(self, starts: list[Proposal]) -> Iterator[Proposal]:
         """The starts and what is one choice away from them, in random order, up to a bound."""
         axes, left = self._axes, STEPS_PER_PROPOSAL * self.section.proposals
         for start in self._rng.sample(starts, len(starts)):
@@ -205,38 +228,46 @@ class Search:
             params = params_of(self.space, start)
             moves = [(name, value) for name in axes for value in axes[name].choices if value != params[name]]
             for name, value in self._rng.sample(moves, len(moves)):
-                yield architecture_of(self.space, {**params, name: value})
+                yield proposal_of(self.space, {**params, name: value})
                 left -= 1
                 if not left:
                     return
 
-    def _checked(self, arch: Architecture, outcome: Candidate | Failure) -> Candidate | Failure:
+    def _known_of(self, proposal: Proposal) -> dict[str, float]:
+        """Metrics that need no evaluation."""
+        return {} if proposal.architecture is None else self.cheap(proposal.architecture)
+
+    def _checked(self, proposal: Proposal, outcome: Ended) -> Ended:
         """With the metrics that were known before, and as a failure where an objective is missing or not finite."""
         if isinstance(outcome, Failure):
             return outcome
-        metrics = {name: float(value) for name, value in {**outcome.metrics, **self.cheap(arch)}.items()}
+        metrics = {name: float(value) for name, value in {**outcome.metrics, **self._known_of(proposal)}.items()}
         for name in self.section.objectives:
             if not math.isfinite(metrics.get(name, math.nan)):
                 return Failure(f"{name} is {metrics.get(name, 'missing')}")
         finite = {name: value for name, value in metrics.items() if math.isfinite(value)}
-        return Candidate(arch, finite, outcome.hyperparameters)
+        if isinstance(outcome, Stopped):
+            return Stopped(outcome.epochs, finite)
+        return Candidate(proposal.architecture, finite, proposal.hyperparameters)
 
     def _excess(self, metrics: Mapping[str, float]) -> dict[str, float]:
         """Constraint -> value / limit - 1: feasible where <= 0, as in Optuna. Relative, since samplers add them up."""
         return {name: metrics[name] / limit - 1 for name, limit in self.section.constraints.items()}
 
-    def _is_new(self, arch: Architecture) -> bool:
-        return not any(
-            arch.key in known for known in (self.candidates, self.infeasible, self.failures, self._in_flight)
-        )
+    @property
+    def _met(self) -> tuple[Collection[str], ...]:
+        """Keys of all that was proposed, by what became of it."""
+        return self.candidates, self.stopped, self.infeasible, self.failures, self._in_flight
+
+    def _is_new(self, proposal: Proposal) -> bool:
+        return not any(proposal.key in keys for keys in self._met)
 
     @property
     def _is_exhausted(self) -> bool:
-        known = len(self.candidates) + len(self.infeasible) + len(self.failures) + len(self._in_flight)
-        return known == self.space.size
+        return sum(map(len, self._met)) == self.space.size
 
     def _know(self, candidate: Candidate) -> None:
-        self.candidates[candidate.architecture.key] = candidate
+        self.candidates[candidate.key] = candidate
         self._front = pareto_front([*self._front, candidate], self.section.directions)
 
     def _load(self, finished: list[FrozenTrial]) -> None:
@@ -245,6 +276,8 @@ class Search:
             if trial.state == TrialState.COMPLETE:
                 self._know(candidate_of(self.space, trial))
                 self.evaluated += 1
+            elif state_of(trial) == "stopped":
+                self.stopped[trial.user_attrs["key"]] = Stopped(trial.user_attrs["stopped"], metrics_of(trial))
             elif trial.state == TrialState.PRUNED:
                 self.infeasible.add(trial.user_attrs["key"])
 

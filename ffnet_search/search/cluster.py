@@ -11,16 +11,15 @@ from __future__ import annotations
 import re
 import time
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any
 
-from ffnet_search.architecture import Architecture
-from ffnet_search.attempt import Evaluate, Failure, Worker
+from ffnet_search.attempt import Ended, Evaluate, Failure, GoOn, Referee, Worker
 from ffnet_search.errors import SweepError
-from ffnet_search.pareto import Candidate
+from ffnet_search.proposal import Proposal
 from ffnet_search.search import connect
 from ffnet_search.sections import SearchSection
 
@@ -38,19 +37,19 @@ class _Hired:
 
     actor: Any
     node: str = ""  # id of its node; empty until it has started
-    calls: dict[Any, list[Architecture]] = field(default_factory=dict)
+    calls: dict[Any, list[Proposal]] = field(default_factory=dict)
 
 
 class Pool:
     """See the head of this file, and `loop.Engine`."""
 
-    def __init__(self, make_evaluate: Callable[[], Evaluate], section: SearchSection) -> None:
-        self._make_evaluate, self._section = make_evaluate, section
+    def __init__(self, make_evaluate: Callable[[], Evaluate], section: SearchSection, referee: Referee) -> None:
+        self._make_evaluate, self._section, self._referee = make_evaluate, section, referee
         self._workers: list[_Hired] = []
-        self._waiting: deque[Architecture] = deque()
-        self._suspects: deque[Architecture] = deque()  # were there when a worker died: evaluated one a call
+        self._waiting: deque[Proposal] = deque()
+        self._suspects: deque[Proposal] = deque()  # were there when a worker died: evaluated one a call
         self._crashes: Counter[str] = Counter()
-        self._results: deque[tuple[Architecture, Candidate | Failure]] = deque()
+        self._results: deque[tuple[Proposal, Ended]] = deque()
         self._call_size = 1
         self._seconds = 0.0  # of one evaluation, a moving average
         self._lost_at_start = 0
@@ -70,6 +69,7 @@ class Pool:
             self._wanted = connect.granted(self._section.resources, self._cluster)
             self._actor = ray.remote(**connect.options(self._wanted), max_restarts=0, max_task_retries=0)(Worker)
             self._maker = ray.put(self._make_evaluate)  # once; nodes fetch it from each other
+            self._asked = self._referee if isinstance(self._referee, GoOn) else _referee_actor(ray, self._referee)
             self._idle_since = time.monotonic()
             self._hire()
             undo.pop_all()
@@ -81,6 +81,7 @@ class Pool:
         for worker in self._workers:
             self._ray.kill(worker.actor)
         self._workers.clear()
+        self._asked = self._referee  # an actor ends with its last handle
         self._stack.close()
 
     @property
@@ -89,11 +90,11 @@ class Pool:
         queued = len(self._waiting) + len(self._suspects) + len(self._results)
         return under_way + queued < max(1, len(self._workers)) * DEPTH * self._call_size
 
-    def submit(self, arch: Architecture) -> None:
-        self._waiting.append(arch)
+    def submit(self, proposal: Proposal) -> None:
+        self._waiting.append(proposal)
         self._hand_out()
 
-    def next(self) -> tuple[Architecture, Candidate | Failure]:
+    def next(self) -> tuple[Proposal, Ended]:
         while not self._results:
             self._hire()
             self._hand_out()
@@ -114,7 +115,7 @@ class Pool:
         wanted = self._section.workers or max(1, self._cluster.fits(self._wanted))
         for _ in range(wanted - len(self._workers)):
             actor = self._actor.remote()
-            self._workers.append(_Hired(actor, calls={actor.start.remote(self._maker, self._node): []}))
+            self._workers.append(_Hired(actor, calls={actor.start.remote(self._maker, self._node, self._asked): []}))
 
     def _hand_out(self) -> None:
         for depth in range(DEPTH):
@@ -125,7 +126,7 @@ class Pool:
                     return
                 worker.calls[worker.actor.evaluate.remote(batch)] = batch
 
-    def _batch(self, free: int) -> list[Architecture]:
+    def _batch(self, free: int) -> list[Proposal]:
         """For one call, leaving something for the other `free` workers."""
         if self._suspects:
             return [self._suspects.popleft()]
@@ -146,10 +147,10 @@ class Pool:
                 raise value
             worker.node, self._lost_at_start = value, 0
             return
-        for arch, (outcome, seconds) in zip(batch, value, strict=True):
+        for proposal, (outcome, seconds) in zip(batch, value, strict=True):
             if isinstance(outcome, BaseException):
                 raise outcome
-            self._results.append((arch, outcome))
+            self._results.append((proposal, outcome))
             self._seconds = 0.8 * self._seconds + 0.2 * seconds if self._seconds else seconds
         self._call_size = max(1, min(LARGEST_CALL, int(CALL_S / max(self._seconds, 1e-6))))
 
@@ -178,14 +179,14 @@ class Pool:
             else:
                 self._waiting.extendleft(reversed(batch))
 
-    def _suspect(self, batch: list[Architecture], error: Exception) -> None:
-        for arch in batch:
-            self._crashes[arch.key] += 1
-            if self._crashes[arch.key] < CRASHES:
-                self._suspects.append(arch)
+    def _suspect(self, batch: list[Proposal], error: Exception) -> None:
+        for proposal in batch:
+            self._crashes[proposal.key] += 1
+            if self._crashes[proposal.key] < CRASHES:
+                self._suspects.append(proposal)
             else:
                 reason = f"its worker died {CRASHES} times, the last time with: {_reason(error)}"
-                self._results.append((arch, Failure(reason, str(error))))
+                self._results.append((proposal, Failure(reason, str(error))))
 
     def _is_whole(self, ref: Any) -> bool:
         try:
@@ -197,6 +198,27 @@ class Pool:
         if time.monotonic() - self._idle_since > 60 * self._section.wait_minutes:
             what = f"after {self._section.wait_minutes:g} minutes (search.wait_minutes) the cluster"
             raise connect.too_small(self._wanted, self._cluster, what)
+
+
+def _referee_actor(ray: Any, referee: Referee) -> Referee:
+    """What workers ask instead of `referee`: a copy of it in an actor, which answers all of them in turn. A report
+    costs some 2 ms, against an epoch of training."""
+
+    class Asked:  # defined here it travels by value, as `node` does
+        def __init__(self, actor: Any) -> None:
+            self.actor = actor
+
+        def report(self, key: str, epoch: int, metrics: Mapping[str, float]) -> bool:
+            return bool(ray.get(self.actor.report.remote(key, epoch, dict(metrics))))
+
+    class Actor:
+        def __init__(self, referee: Referee) -> None:
+            self.referee = referee
+
+        def report(self, key: str, epoch: int, metrics: Mapping[str, float]) -> bool:
+            return self.referee.report(key, epoch, metrics)
+
+    return Asked(ray.remote(num_cpus=0)(Actor).remote(referee))
 
 
 def _reason(error: Exception) -> str:

@@ -12,7 +12,7 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from ffnet_search.pareto import METRICS, Candidate
-from ffnet_search.search.study import candidate_of, quiet_optuna, read_trials
+from ffnet_search.search.study import candidate_of, quiet_optuna, read_trials, state_of
 from ffnet_search.search_space import SearchSpace
 
 ENOUGH = 20  # candidates, of which the best tenth is then two: fewer say nothing about what mattered
@@ -22,20 +22,21 @@ ENOUGH = 20  # candidates, of which the best tenth is then two: fewer say nothin
 class History:
     """`evaluated` in order. `infeasible`: limit -> how many architectures it ruled out, unevaluated (one may break
     several); `excluded`: how many in all. `failures`: (key, reason). `importances`: objective -> axis -> share, most
-    important first; empty where too little was evaluated."""
+    important first; empty where too little was evaluated. `stopped`: how many were ended early."""
 
     evaluated: tuple[Candidate, ...]
     infeasible: Mapping[str, int]
     excluded: int
     failures: tuple[tuple[str, str], ...]
     importances: Mapping[str, Mapping[str, float]]
+    stopped: int = 0
 
 
 def read_history(path: Path, space: SearchSpace, objectives: Sequence[str]) -> History:
     """Of the study at `path`. Raises SweepError where it is missing or broken."""
     trials = read_trials(path)
     complete = [trial for trial in trials if trial.state == TrialState.COMPLETE]
-    pruned = [trial for trial in trials if trial.state == TrialState.PRUNED]
+    pruned = [trial for trial in trials if state_of(trial) == "infeasible"]
     broken = Counter(name for trial in pruned for name, excess in trial.constraints.items() if excess > 0)
     failed = [trial for trial in trials if trial.state == TrialState.FAIL]
     return History(
@@ -44,6 +45,7 @@ def read_history(path: Path, space: SearchSpace, objectives: Sequence[str]) -> H
         len(pruned),
         tuple((trial.user_attrs.get("key", "?"), trial.user_attrs.get("reason", "unknown")) for trial in failed),
         _importances(complete, objectives),
+        sum(state_of(trial) == "stopped" for trial in trials),
     )
 
 

@@ -1,32 +1,31 @@
-"""Engine "local": evaluates in this process, one architecture at a time."""
+"""Engine "local": evaluates in this process, one proposal at a time."""
 
 from __future__ import annotations
 
 from collections import deque
 from types import TracebackType
 
-from ffnet_search.architecture import Architecture
-from ffnet_search.attempt import Evaluate, Failure, attempt
-from ffnet_search.pareto import Candidate
+from ffnet_search.attempt import Ended, Evaluate, Referee, attempt
+from ffnet_search.proposal import Proposal
 
 
 class Local:
     """The engine that needs nothing. See `loop.Engine`."""
 
-    def __init__(self, evaluate: Evaluate) -> None:
-        self.evaluate = evaluate
-        self._waiting: deque[Architecture] = deque()
+    def __init__(self, evaluate: Evaluate, referee: Referee) -> None:
+        self.evaluate, self.referee = evaluate, referee
+        self._waiting: deque[Proposal] = deque()
 
     @property
     def has_room(self) -> bool:
         return not self._waiting
 
-    def submit(self, arch: Architecture) -> None:
-        self._waiting.append(arch)
+    def submit(self, proposal: Proposal) -> None:
+        self._waiting.append(proposal)
 
-    def next(self) -> tuple[Architecture, Candidate | Failure]:
-        arch = self._waiting.popleft()
-        return arch, attempt(self.evaluate, arch)
+    def next(self) -> tuple[Proposal, Ended]:
+        proposal = self._waiting.popleft()
+        return proposal, attempt(self.evaluate, proposal, self.referee)
 
     def __enter__(self) -> Local:
         return self

@@ -1,6 +1,6 @@
 """Ask, evaluate, tell: once, for every engine.
 
-`Search` decides and an `Engine` does: the loop asks for architectures while the engine has room, and tells what came
+`Search` decides and an `Engine` does: the loop asks for proposals while the engine has room, and tells what came
 back.
 """
 
@@ -9,21 +9,22 @@ from __future__ import annotations
 from types import TracebackType
 from typing import Protocol
 
-from ffnet_search.architecture import Architecture
-from ffnet_search.attempt import Failure
+from ffnet_search.attempt import Ended
 from ffnet_search.errors import SweepError
-from ffnet_search.pareto import Candidate
 from ffnet_search.progress import progress, say
+from ffnet_search.proposal import Proposal
 from ffnet_search.search.ask_tell import Search
 
 
 class Engine(Protocol):
-    """Evaluates architectures, several at a time. Used as a context, at whose end nothing of it is left running."""
+    """Evaluates proposals, several at a time. Used as a context, at whose end nothing of it is left running.
+
+    It is made with a `Referee`, to which it takes each report of an evaluation, and whose answer it takes back."""
 
     @property
     def has_room(self) -> bool: ...
-    def submit(self, arch: Architecture) -> None: ...
-    def next(self) -> tuple[Architecture, Candidate | Failure]:
+    def submit(self, proposal: Proposal) -> None: ...
+    def next(self) -> tuple[Proposal, Ended]:
         """Waits for the next one that is finished. Raises SweepError where it is a user's mistake."""
         ...
 
@@ -34,16 +35,16 @@ class Engine(Protocol):
 
 
 def run_loop(search: Search, engine: Engine) -> None:
-    """Until `search.section.trials` architectures were evaluated or none is left. Interrupted, it says how to go on."""
-    trials, in_flight, done = search.section.trials, 0, search.evaluated
+    """Until `search.section.trials` proposals were evaluated or none is left. Interrupted, it says how to go on."""
+    trials, in_flight, done = search.section.trials, 0, search.told
     with progress("search", trials, "candidates", done=done) as bar:
         try:
             while True:
-                while engine.has_room and search.evaluated + search.failed + in_flight < trials:
-                    arch = search.ask()
-                    if arch is None:
+                while engine.has_room and search.told + in_flight < trials:
+                    proposal = search.ask()
+                    if proposal is None:
                         break
-                    engine.submit(arch)
+                    engine.submit(proposal)
                     in_flight += 1
                 if not in_flight:
                     break
@@ -53,8 +54,8 @@ def run_loop(search: Search, engine: Engine) -> None:
         except KeyboardInterrupt:
             say(f"search: interrupted; {search.evaluated} candidates are kept, and the same command goes on from there")
             raise
-    if search.stopped:
-        say(f"search: {search.stopped}, so it ends with {search.evaluated} of {trials} candidates")
+    if search.ended:
+        say(f"search: {search.ended}, so it ends with {search.evaluated} of {trials} candidates")
     if search.failed and not search.evaluated:
         reason = next(iter(search.failures.values()))
         raise SweepError(f"search: all {search.failed} evaluations failed, the first with: {reason}")

@@ -2,7 +2,7 @@
 
 Only finished trials are ever on disk, each added whole, so a kill can leave none RUNNING and none half written. On
 resume they are put into a new study in memory. What each trial is, for people and for `Candidate`s, is in its user
-attributes: key, architecture, origin, metrics, reason.
+attributes: key, architecture, origin, metrics, stopped, reason.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import optuna
 from optuna.distributions import CategoricalDistribution
@@ -21,16 +22,22 @@ from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import event
 
-from ffnet_search.architecture import Architecture
 from ffnet_search.errors import SweepError
 from ffnet_search.pareto import METRICS, Candidate, Direction
+from ffnet_search.proposal import Proposal
 from ffnet_search.search.writer import TrialWriter, database_errors
 from ffnet_search.search_space import SearchSpace
 
 NAME = "search"  # of the study in its file
-# State of a trial as people read it. An infeasible architecture is never evaluated, so it has no values, and Optuna
-# calls it pruned: TPE learns from its constraints, and no plot of the front can show it.
+# State of a trial as people read it. What Optuna calls pruned is two things, neither of which may be on a front. An
+# infeasible architecture is never evaluated, so it has no values: TPE learns from its constraints. A stopped trial has
+# trained for some epochs: its attributes are how many, and its last metrics. See `ask_tell.Search._finish`.
 STATES = {TrialState.COMPLETE: "evaluated", TrialState.PRUNED: "infeasible", TrialState.FAIL: "failed"}
+
+
+def state_of(trial: FrozenTrial) -> str:
+    """evaluated, infeasible, stopped or failed."""
+    return "stopped" if "stopped" in trial.user_attrs else STATES[trial.state]
 
 
 @contextmanager
@@ -145,21 +152,26 @@ def distributions(space: SearchSpace) -> dict[str, CategoricalDistribution]:
     return {name: CategoricalDistribution(values) for name, values in space.axes().items() if len(values) > 1}
 
 
-def architecture_of(space: SearchSpace, params: Mapping[str, int | str]) -> Architecture:
-    """The architecture of a trial's parameters."""
-    return space.build({name: params.get(name, values[0]) for name, values in space.axes().items()})
+def proposal_of(space: SearchSpace, params: Mapping[str, Any]) -> Proposal:
+    """What a trial's parameters stand for."""
+    return Proposal(space.build({name: params.get(name, values[0]) for name, values in space.axes().items()}))
 
 
-def params_of(space: SearchSpace, arch: Architecture) -> dict[str, int | str]:
-    """The inverse of `architecture_of`. Raises ValueError where `arch` is not in the space."""
+def params_of(space: SearchSpace, proposal: Proposal) -> dict[str, Any]:
+    """The inverse of `proposal_of`. Raises ValueError where its architecture is not in the space."""
+    assert proposal.architecture is not None
     axes = space.axes()
-    return {name: value for name, value in space.choices_of(arch).items() if len(axes[name]) > 1}
+    return {name: value for name, value in space.choices_of(proposal.architecture).items() if len(axes[name]) > 1}
+
+
+def metrics_of(trial: FrozenTrial) -> dict[str, float]:
+    return {name: trial.user_attrs[name] for name in METRICS if name in trial.user_attrs}
 
 
 def candidate_of(space: SearchSpace, trial: FrozenTrial) -> Candidate:
-    """What an evaluated trial says of its architecture."""
-    metrics = {name: trial.user_attrs[name] for name in METRICS if name in trial.user_attrs}
-    return Candidate(architecture_of(space, trial.params), metrics, trial.user_attrs.get("hyperparameters", {}))
+    """What an evaluated trial says of its proposal."""
+    proposal = proposal_of(space, trial.params)
+    return Candidate(proposal.architecture, metrics_of(trial), proposal.hyperparameters)
 
 
 def read_candidates(path: Path, space: SearchSpace) -> list[Candidate]:
@@ -186,7 +198,7 @@ def read_trials(path: Path) -> list[FrozenTrial]:
 
 def write_candidates(path: Path, trials: Sequence[FrozenTrial]) -> None:
     """All trials as CSV, the file replaced whole. Raises SweepError where it cannot be written."""
-    columns = ["trial", "key", "state", "feasible", "origin", *METRICS, "reason", "architecture"]
+    columns = ["trial", "key", "state", "feasible", "origin", *METRICS, "stopped", "reason", "architecture"]
     scratch = path.with_name(f"{path.name}.tmp")
     try:
         with scratch.open("w", newline="", encoding="utf-8") as file:
@@ -194,7 +206,7 @@ def write_candidates(path: Path, trials: Sequence[FrozenTrial]) -> None:
             table.writeheader()
             for number, trial in enumerate(trials):
                 feasible = all(value <= 0 for value in trial.constraints.values())
-                state = STATES[trial.state]
+                state = state_of(trial)
                 table.writerow({**trial.user_attrs, "trial": number, "state": state, "feasible": str(feasible).lower()})
         os.replace(scratch, path)
     except OSError as error:

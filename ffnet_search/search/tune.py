@@ -24,10 +24,10 @@ from ray.tune import schedulers
 from ray.tune.experiment import Trial
 from ray.tune.search import Searcher
 
-from ffnet_search.architecture import Architecture
-from ffnet_search.attempt import Evaluate, Failure, Outcome, attempt
+from ffnet_search.attempt import Ended, Evaluate, Failure, GoOn, Outcome, Stopped, attempt
 from ffnet_search.errors import SweepError, did_you_mean
 from ffnet_search.pareto import METRICS, Candidate
+from ffnet_search.proposal import Proposal
 from ffnet_search.search import connect
 from ffnet_search.sections import SchedulerSection, SearchSection
 
@@ -38,7 +38,7 @@ STOP_S = 30.0  # for Tune to end what runs
 
 
 class Trainee(tune.Trainable):
-    """A trial evaluates one architecture in one step. Its actor, and the evaluator in it, serve many trials."""
+    """A trial evaluates one proposal in one step. Its actor, and the evaluator in it, serve many trials."""
 
     def setup(self, config: dict[str, Any], make_evaluate: Callable[[], Evaluate]) -> None:
         self.mistake = ""
@@ -56,14 +56,16 @@ class Trainee(tune.Trainable):
         if self.mistake:
             return result | {"mistake": self.mistake}
         try:
-            outcome = attempt(self.evaluate, self.config["architecture"])
+            outcome = attempt(self.evaluate, self.config["proposal"], GoOn())
         except SweepError as error:
             return result | {"mistake": str(error)}
         except KeyboardInterrupt:
             return result | {"interrupted": True}
         if isinstance(outcome, Failure):
             return result | {"reason": outcome.reason, "traceback": outcome.traceback}
-        return result | dict(outcome.metrics) | {"hyperparameters": dict(outcome.hyperparameters)}
+        if isinstance(outcome, Stopped):
+            return result | dict(outcome.metrics) | {"stopped": outcome.epochs}
+        return result | dict(outcome.metrics)
 
 
 class Proposals(Searcher):
@@ -73,25 +75,26 @@ class Proposals(Searcher):
     def __init__(self, workers: int) -> None:
         super().__init__(metric=None, mode=None)
         self.workers = workers
-        self.asked: queue.Queue[Architecture | None] = queue.Queue()
-        self.told: queue.Queue[tuple[Architecture, Outcome]] = queue.Queue()
-        self.live: dict[str, Architecture] = {}
+        self.asked: queue.Queue[Proposal | None] = queue.Queue()
+        self.told: queue.Queue[tuple[Proposal, Outcome]] = queue.Queue()
+        self.live: dict[str, Proposal] = {}
 
     def suggest(self, trial_id: str) -> Any:
         if len(self.live) > self.workers:  # one more than work: the next for the actor that is free first
             return None
         try:
-            arch = self.asked.get(block=not self.live)  # else Tune would sleep a second
+            proposal = self.asked.get(block=not self.live)  # else Tune would sleep a second
         except queue.Empty:
             return None
-        if arch is None:
+        if proposal is None:
             return Searcher.FINISHED
-        self.live[trial_id] = arch
-        return {"key": arch.key, "architecture": arch}
+        self.live[trial_id] = proposal
+        return {"key": proposal.key, "proposal": proposal}
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
-        arch = self.live.pop(trial_id)
-        self.told.put((arch, Failure(f"its worker died {CRASHES} times") if error else _outcome(arch, result or {})))
+        proposal = self.live.pop(trial_id)
+        died = Failure(f"its worker died {CRASHES} times")
+        self.told.put((proposal, died if error else _outcome(proposal, result or {})))
 
     def save(self, checkpoint_path: str) -> None:
         pass
@@ -106,7 +109,7 @@ class Proposals(Searcher):
         return self
 
 
-def _outcome(arch: Architecture, result: dict[str, Any]) -> Outcome:
+def _outcome(proposal: Proposal, result: dict[str, Any]) -> Outcome:
     if "mistake" in result:
         return SweepError(result["mistake"])
     if "interrupted" in result:
@@ -116,7 +119,9 @@ def _outcome(arch: Architecture, result: dict[str, Any]) -> Outcome:
     if not result.get("whole"):
         return Failure(f"Tune stopped it after {result.get('training_iteration', 0)} reports")
     metrics = {name: result[name] for name in METRICS if name in result}
-    return Candidate(arch, metrics, result.get("hyperparameters", {}))
+    if "stopped" in result:
+        return Stopped(result["stopped"], metrics)
+    return Candidate(proposal.architecture, metrics, proposal.hyperparameters)
 
 
 class Tune:
@@ -155,21 +160,21 @@ class Tune:
     def has_room(self) -> bool:
         return self._in_flight < self._room
 
-    def submit(self, arch: Architecture) -> None:
+    def submit(self, proposal: Proposal) -> None:
         self._in_flight += 1
-        self._proposals.asked.put(arch)
+        self._proposals.asked.put(proposal)
 
-    def next(self) -> tuple[Architecture, Candidate | Failure]:
+    def next(self) -> tuple[Proposal, Ended]:
         while True:
             try:
-                arch, outcome = self._proposals.told.get(timeout=WAKE_EVERY_S)
+                proposal, outcome = self._proposals.told.get(timeout=WAKE_EVERY_S)
                 break
             except queue.Empty:
                 self._refuse_to_wait_for_ever()
         if isinstance(outcome, BaseException):
             raise outcome
         self._in_flight -= 1
-        return arch, outcome
+        return proposal, outcome
 
     def _fit(self) -> None:
         needs = {name: need for name, need in connect.as_ray(self._wanted).items() if need}
@@ -198,7 +203,7 @@ class Tune:
                 ),
             ).fit()
         except BaseException as error:
-            self._proposals.told.put((Architecture.preset("ffnet_1"), error))
+            self._proposals.told.put((Proposal(None), error))
 
     def _refuse_to_wait_for_ever(self) -> None:
         if self._proposals.told.empty() and self._cluster.fits(self._wanted):

@@ -24,7 +24,14 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from ffnet_search.errors import SweepError
 
-TABLES = ("trials", "trial_values", "trial_params", "trial_user_attributes", "trial_system_attributes")
+TABLES = (
+    "trials",
+    "trial_values",
+    "trial_intermediate_values",
+    "trial_params",
+    "trial_user_attributes",
+    "trial_system_attributes",
+)
 # A sampler's notes on a proposal under way; of no use once it has finished, and as long as all parameters.
 SCRATCH = ("tpe:relative_params", "gp:relative_params")
 
@@ -99,6 +106,9 @@ class _Rows:
 def _details(trial: FrozenTrial) -> Iterable[tuple[str, dict[str, Any]]]:
     for objective, value in enumerate(trial.values or ()):
         yield "trial_values", {"objective": objective, "value": value, "value_type": "FINITE"}
+    for step, value in trial.intermediate_values.items():
+        row = {"step": step, "intermediate_value": value, "intermediate_value_type": "FINITE"}
+        yield "trial_intermediate_values", row
     for name, value in trial.params.items():
         distribution = trial.distributions[name]
         internal, text = distribution.to_internal_repr(value), _distribution_json(distribution)
@@ -128,6 +138,7 @@ def _rows_are_right() -> bool:
     trials = [
         create_trial(values=[0.5, 2.0], constraints={"macs_m": -0.5}, system_attrs={"n": 1}, **common),
         create_trial(state=TrialState.PRUNED, constraints={"macs_m": 0.5}, **common),
+        create_trial(state=TrialState.PRUNED, intermediate_values={3: 0.25}, **common),
         create_trial(state=TrialState.FAIL, **common),
     ]
     storage = RDBStorage("sqlite://")
@@ -149,4 +160,4 @@ def _rows_are_right() -> bool:
 def _content(trial: FrozenTrial) -> tuple[object, ...]:
     values = trial.values if trial.state == TrialState.COMPLETE else None
     told = trial.number, trial.state, values, trial.constraints, trial.datetime_start, trial.datetime_complete
-    return (*told, trial.params, trial.distributions, trial.user_attrs, trial.system_attrs)
+    return (*told, trial.intermediate_values, trial.params, trial.distributions, trial.user_attrs, trial.system_attrs)

@@ -30,6 +30,7 @@ from ffnet_search.architecture import Architecture
 from ffnet_search.export import write_network
 from ffnet_search.models.fuse import fuse
 from ffnet_search.models.metamixer import MetaMixer
+from ffnet_search.proposal import Proposal
 from ffnet_search.report import annotate_study, write_report
 from ffnet_search.runfolder import open_run
 from ffnet_search.search.study import distributions, open_study, params_of
@@ -74,7 +75,7 @@ def make_run(folder: Path, count: int) -> Sweep:
         score, ms = 0.99 - 0.02 / arch.macs_m + rng.gauss(0, 0.002), arch.macs_m / 100
         known = {"key": arch.key, "architecture": str(arch), "latency_ms": ms}
         known |= {"params_m": arch.params_m, "macs_m": arch.macs_m}
-        common: dict[str, Any] = {"params": params_of(space, arch), "distributions": axes}
+        common: dict[str, Any] = {"params": params_of(space, Proposal(arch)), "distributions": axes}
         common["constraints"] = {"macs_m": arch.macs_m / 3 - 1}
         if arch.macs_m > 3:
             trials.append(create_trial(state=TrialState.PRUNED, user_attrs=known, **common))
