@@ -73,9 +73,9 @@ def _profile(sweep: Sweep) -> None:
 
 
 def _train(sweep: Sweep) -> None:
-    from ffnet_search.train import train_supernet
+    from ffnet_search.launch import train_on_ranks
 
-    train_supernet(sweep)
+    train_on_ranks(sweep)
 
 
 def _search(sweep: Sweep) -> None:

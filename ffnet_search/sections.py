@@ -43,8 +43,13 @@ class DataSection(Section):
 
 
 class TrainSection(Section):
-    """The supernet's training: sandwich rule, in-place distillation, optimiser and schedule."""
+    """The supernet's training: sandwich rule, in-place distillation, optimiser and schedule.
 
+    `devices`: GPUs (of this machine, or of the cluster), or where there are none processes, that share every batch.
+    How many they are changes how fast it is and not what comes out.
+    """
+
+    devices: int = Field(1, gt=0)
     epochs: int = Field(30, gt=0)
     optimizer: Literal["adamw", "sgd"] = "adamw"
     learning_rate: float = Field(1e-3, gt=0)

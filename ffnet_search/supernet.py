@@ -18,6 +18,7 @@ from torch.optim import Optimizer
 from torchmetrics.classification import MulticlassAccuracy
 
 from ffnet_search.architecture import Architecture
+from ffnet_search.models import ranks
 from ffnet_search.models.metamixer import MetaMixer
 from ffnet_search.recipe import learning_rate, make_optimizer
 from ffnet_search.search_space import SearchSpace
@@ -76,15 +77,20 @@ class Trained(LightningModule):
         raise NotImplementedError
 
     def _step(self, optimizer: Optimizer, loss: Tensor, step: int) -> None:
+        loss = ranks.average_gradients(self.net.parameters(), loss)
         rate = learning_rate(self.recipe, step, self.steps) * self.learning_rate_factor
         for group in optimizer.param_groups:
             group["lr"] = rate
         norm = torch.nn.utils.clip_grad_norm_(self.net.parameters(), self.recipe.clip_norm)
         self.finite = self.finite.to(loss.device) & loss.isfinite() & norm.isfinite()
-        if self.device.type == "cpu" or step % CHECK_EVERY == 0:
+        if self.may_look(step):
             self.check_finite()
         optimizer.step()
         optimizer.zero_grad()
+
+    def may_look(self, step: int) -> bool:
+        """Whether to wait for the device here: at every step on a CPU, seldom on a GPU, which works ahead."""
+        return self.device.type == "cpu" or step % CHECK_EVERY == 0
 
     def check_finite(self) -> None:
         """Raises NonFiniteLoss where any step since the start had a loss or gradient that was not finite."""

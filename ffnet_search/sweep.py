@@ -113,6 +113,11 @@ class Sweep(Section):
         names = [section.name for section in (self.latency, *self.devices)]
         if self.devices and (None in names or len(set(names)) < len(names)):
             raise ValueError(f"latency: each of several devices must have a name of its own, but they are {names}")
+        if self.data.batch_size % self.train.devices or self.data.batch_size < 2 * self.train.devices:
+            raise ValueError(
+                f"data.batch_size must be a multiple of train.devices, with 2 images for each of them, but got "
+                f"{self.data.batch_size} for {self.train.devices}"
+            )
         elastic = any(
             min(kernels) == 3 < max(kernels)
             for stage in self.search_space.stages
@@ -156,7 +161,7 @@ class Sweep(Section):
         only says how much (`amounts`) or how fast is left out: more trials continue what is there."""
         space = self.search_space.model_dump(mode="json", exclude={"name"})
         data = self.data.model_dump(mode="json", exclude={"workers", "download", "path", "in_memory_mb"})
-        train = self.train.model_dump(mode="json", exclude={"checkpoint_minutes"})
+        train = self.train.model_dump(mode="json", exclude={"checkpoint_minutes", "devices"})
         latency = self.latency.model_dump(mode="json", exclude={"noisy", "min_within_10", "name"}, exclude_none=True)
         search = self.search.model_dump(mode="json", exclude=_HOW)
         inputs: dict[str, Any] = {"search_space": space}

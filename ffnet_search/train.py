@@ -8,8 +8,9 @@ import os
 import signal
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -31,10 +32,22 @@ from ffnet_search.sweep import Sweep
 LAST = "last.ckpt"
 
 
-def train_supernet(sweep: Sweep) -> Path:
+@dataclass(frozen=True)
+class Place:
+    """Where a Trainer runs: in this process alone, or as one of several ranks. Arguments and callbacks for it."""
+
+    arguments: Mapping[str, Any] = field(default_factory=lambda: {"devices": 1})
+    callbacks: Sequence[Callback] = ()
+
+
+ALONE = Place()
+
+
+def train_supernet(sweep: Sweep, place: Place = ALONE) -> Path:
     """Trains the supernet of `sweep` and writes it to `sweep.files.supernet`; goes on from the last checkpoint.
 
-    Raises SweepError where a checkpoint is unreadable, or the loss stays non-finite at half the learning rate.
+    On several ranks, each calls this with its place, and the first one writes. Raises SweepError where a checkpoint is
+    unreadable, or the loss stays non-finite at half the learning rate.
     """
     data = sweep_data(sweep)
 
@@ -46,13 +59,14 @@ def train_supernet(sweep: Sweep) -> Path:
         return supernet
 
     try:
-        supernet = fit(fresh, data, sweep.train, sweep.files.training, "train")
+        supernet = fit(fresh, data, sweep.train, sweep.files.training, "train", place)
     except NonFiniteLoss as error:
         raise SweepError(
             f"{sweep.path}: the {error}, again after going back to the last good checkpoint at half the learning rate; "
             f"lower train.learning_rate ({sweep.train.learning_rate}) or train.clip_norm ({sweep.train.clip_norm})"
         ) from None
-    write_supernet(sweep.files.supernet, supernet.net, sweep.search_space)
+    if supernet.global_rank == 0:
+        write_supernet(sweep.files.supernet, supernet.net, sweep.search_space)
     return sweep.files.supernet
 
 
@@ -63,13 +77,20 @@ def train_architecture(
     return fit(lambda: Standalone(net, recipe, seed), data, recipe, folder, f"train {net.largest.key}").net.eval()
 
 
-def fit(make: Any, data: LightningDataModule, recipe: TrainSection, folder: Path, label: str) -> Any:
+def fit(
+    make: Any,
+    data: LightningDataModule,
+    recipe: TrainSection,
+    folder: Path,
+    label: str,
+    place: Place = ALONE,
+) -> Any:
     """Fits the module that `make()` gives. After a non-finite loss it goes back once, at half the learning rate."""
     last = folder / LAST
     module: Trained = make()
     for attempt in (1, 2):
         try:
-            _fit(module, data, recipe, folder, label)
+            _fit(module, data, recipe, folder, label, place)
             break
         except NonFiniteLoss as error:
             factor = module.learning_rate_factor / 2
@@ -82,7 +103,9 @@ def fit(make: Any, data: LightningDataModule, recipe: TrainSection, folder: Path
     return module
 
 
-def _fit(module: Trained, data: LightningDataModule, recipe: TrainSection, folder: Path, label: str) -> None:
+def _fit(
+    module: Trained, data: LightningDataModule, recipe: TrainSection, folder: Path, label: str, place: Place
+) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     last = folder / LAST
     if last.exists():
@@ -90,11 +113,12 @@ def _fit(module: Trained, data: LightningDataModule, recipe: TrainSection, folde
     cuda = torch.cuda.is_available()
     averaging = [EMAWeightAveraging(decay=recipe.ema)] if recipe.ema else []
     # In this order: a checkpoint holds the average of the step that it was made after.
-    callbacks: list[Callback] = [*averaging, _Progress(label), _Keep(last, recipe.checkpoint_minutes)]
+    callbacks: list[Callback] = [*averaging, _Progress(label), _Keep(last, recipe.checkpoint_minutes), *place.callbacks]
     with quiet_lightning():
         trainer = Trainer(
             accelerator="gpu" if cuda else "cpu",
-            devices=1,
+            **place.arguments,
+            use_distributed_sampler=False,  # the data know the ranks
             precision="bf16-mixed" if cuda else "32-true",  # on CPU bf16 is the slower one
             max_epochs=recipe.epochs,
             callbacks=callbacks,
@@ -140,9 +164,12 @@ class _Keep(Callback):
         self.saved = time.monotonic()
 
     def on_train_batch_end(self, trainer: Trainer, module: LightningModule, *_: Any) -> None:
+        assert isinstance(module, Trained)
         accumulating = any(parameter.grad is not None for parameter in module.parameters())
-        if time.monotonic() - self.saved >= self.seconds and not accumulating:  # gradients are not in a checkpoint
-            self._save(trainer, module)
+        if accumulating or not module.may_look(module.global_step):  # gradients are not in a checkpoint
+            return
+        if trainer.strategy.reduce_boolean_decision(time.monotonic() - self.saved >= self.seconds, all=False):
+            self._save(trainer, module)  # which all ranks do together
 
     def on_train_epoch_end(self, trainer: Trainer, module: LightningModule) -> None:
         self._save(trainer, module)

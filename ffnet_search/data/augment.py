@@ -16,22 +16,29 @@ LEAST_STD = 1.0  # levels of 255, of a channel that hardly varies
 CHUNK = 1024  # images that are summed at once
 
 
-def augment_batch(images_BCHW: Tensor, augment: Augment, generator: torch.Generator) -> Tensor:
+def augment_batch(
+    images_BCHW: Tensor, augment: Augment, generator: torch.Generator, rank: int = 0, ranks: int = 1
+) -> Tensor:
     """Crops after padding, flips, then cuts squares out (DeVries and Taylor 2017: centred anywhere, so often clipped).
 
-    `generator` is a CPU generator. Returns channels_last images of the same shape; with nothing to do, the same images.
+    `generator` is a CPU generator. Where the images are the share of one of several ranks, it draws for the whole
+    batch, so that together they see what one would. Returns channels_last images of the same shape; with nothing to do,
+    the same images.
     """
+    share = len(images_BCHW)
+    whole, mine = ranks * share, slice(rank * share, (rank + 1) * share)
     if augment.crop or augment.flip:
-        images_BCHW = _crop_and_flip(images_BCHW, augment.crop, augment.flip, generator)
+        offsets_2B11 = torch.randint(0, 2 * augment.crop + 1, (2, whole, 1, 1), generator=generator)
+        flips_B11 = torch.rand(whole, 1, 1, generator=generator) < (0.5 if augment.flip else 0.0)
+        images_BCHW = _crop_and_flip(images_BCHW, augment.crop, offsets_2B11[:, mine], flips_B11[mine])
     if augment.cutout:
-        images_BCHW = _cutout(images_BCHW, augment.cutout, generator)
+        centres_2B1 = [torch.randint(0, size, (whole, 1), generator=generator)[mine] for size in images_BCHW.shape[2:]]
+        images_BCHW = _cutout(images_BCHW, augment.cutout, *centres_2B1)
     return images_BCHW
 
 
-def _crop_and_flip(images_BCHW: Tensor, padding: int, flip: bool, generator: torch.Generator) -> Tensor:
+def _crop_and_flip(images_BCHW: Tensor, padding: int, offsets_2B11: Tensor, flips_B11: Tensor) -> Tensor:
     batch, channels, height, width = images_BCHW.shape
-    offsets_2B11 = torch.randint(0, 2 * padding + 1, (2, batch, 1, 1), generator=generator)
-    flips_B11 = torch.rand(batch, 1, 1, generator=generator) < (0.5 if flip else 0.0)
     columns = torch.arange(width)
     y_BH1 = offsets_2B11[0] + torch.arange(height)[:, None]
     x_B1W = offsets_2B11[1] + torch.where(flips_B11, columns.flip(0), columns)
@@ -43,16 +50,15 @@ def _crop_and_flip(images_BCHW: Tensor, padding: int, flip: bool, generator: tor
     return chosen.view(batch, height, width, channels).permute(0, 3, 1, 2)
 
 
-def _cutout(images_BCHW: Tensor, side: int, generator: torch.Generator) -> Tensor:
-    batch, _, height, width = images_BCHW.shape
+def _cutout(images_BCHW: Tensor, side: int, rows_B1: Tensor, columns_B1: Tensor) -> Tensor:
+    _, _, height, width = images_BCHW.shape
 
-    def inside(pixels: int) -> Tensor:
-        centre_B1 = torch.randint(0, pixels, (batch, 1), generator=generator)
+    def inside(centre_B1: Tensor, pixels: int) -> Tensor:
         start_B1 = centre_B1 - side // 2
         at = torch.arange(pixels)
         return (at >= start_B1) & (at < start_B1 + side)
 
-    kept_BHW = ~(inside(height)[:, :, None] & inside(width)[:, None, :])
+    kept_BHW = ~(inside(rows_B1, height)[:, :, None] & inside(columns_B1, width)[:, None, :])
     kept_BHW1 = kept_BHW[..., None].to(images_BCHW.device, images_BCHW.dtype)
     return (images_BCHW.permute(0, 2, 3, 1) * kept_BHW1).permute(0, 3, 1, 2)
 

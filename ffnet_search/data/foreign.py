@@ -59,23 +59,22 @@ class ForeignData(Data):
         self._must_match(next(iter(self.module.val_dataloader())), "val_dataloader")
 
     def train_dataloader(self) -> EpochLoader:
-        """Across several processes, each trains on every so-manieth batch."""
+        """Across several ranks, each trains on its share of every batch; all of them read everything."""
         loader = self.module.train_dataloader()
         rank, ranks = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
-        steps = len(loader) // ranks
 
         def batches(epoch: int, start: int) -> Iterator[Batch]:
             if hasattr(getattr(loader, "sampler", None), "set_epoch"):
                 loader.sampler.set_epoch(epoch)
             with _seeded(self._seed, ORDER, epoch):  # the order, and the seeds of the workers
                 iterator = iter(loader)
-            for index in range(steps * ranks):
+            for index in range(len(loader)):
                 with _seeded(self._seed, ORDER, epoch, index):
                     batch = next(iterator)
-                if index % ranks == rank and index // ranks >= start:
-                    yield batch
+                if index >= start:
+                    yield batch if ranks == 1 else _share(batch, rank, ranks)
 
-        return EpochLoader(batches, steps)
+        return EpochLoader(batches, len(loader))
 
     def val_dataloader(self) -> Any:
         return self.module.val_dataloader()
@@ -142,6 +141,14 @@ def find_module(data: DataSection) -> type[LightningDataModule]:
     except TypeError as error:
         raise SweepError(f"data.args must fit {data.name}{inspect.signature(found)}, but: {error}") from None
     return found
+
+
+def _share(batch: Batch, rank: int, ranks: int) -> Batch:
+    """As large for each rank; a last batch that is smaller than there are ranks goes to each."""
+    images_BCHW, labels_B = batch
+    share = len(labels_B) // ranks
+    mine = slice(rank * share, (rank + 1) * share) if share else slice(None)
+    return images_BCHW[mine], labels_B[mine]
 
 
 @contextmanager

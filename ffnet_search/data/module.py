@@ -46,7 +46,8 @@ class ImageData(Data):
     """A `Source`, split by class from the seed: train (of which calibration is a part) and search validation.
 
     What batch k of epoch e holds, and how it is augmented, is a function of (seed, e, k): resumed runs see the same.
-    Across several processes each trains on its share of every batch, and each validates on everything.
+    Across several ranks each trains on its share of every batch, so that together they see the batches of one, and each
+    validates on everything.
     """
 
     def __init__(self, source: Source, data: DataSection, seed: int) -> None:
@@ -67,7 +68,7 @@ class ImageData(Data):
     def train_dataloader(self) -> EpochLoader:
         """Shuffled; the images that do not fill a last batch are left out, others in every epoch."""
         rank, ranks = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
-        per_rank = min(self._data.batch_size, len(self._train) // ranks)
+        per_rank = min(self._data.batch_size, len(self._train)) // ranks
 
         def batches(epoch: int, start: int) -> Iterator[Batch]:
             order = self._train[np.random.default_rng([self._seed, ORDER, epoch]).permutation(len(self._train))]
@@ -83,11 +84,12 @@ class ImageData(Data):
     def test_dataloader(self) -> EpochLoader:
         return self._in_order(self._source.test, np.arange(len(self._source.test.labels_N)))
 
-    def augment(self, images_BCHW: Tensor, epoch: int, batch: int, rank: int = 0) -> Tensor:
-        """Batch `batch` of `epoch`, augmented on the device where it is."""
-        draw = np.random.SeedSequence([self._seed, AUGMENT, epoch, batch, rank]).generate_state(1, np.uint64)[0]
+    def augment(self, images_BCHW: Tensor, epoch: int, batch: int, rank: int = 0, ranks: int = 1) -> Tensor:
+        """The share of `rank` in batch `batch` of `epoch`, augmented on the device where it is."""
+        key = [self._seed, AUGMENT, epoch, batch, 0]
+        draw = np.random.SeedSequence(key).generate_state(1, np.uint64)[0]
         generator = torch.Generator().manual_seed(int(draw >> np.uint64(1)))
-        return augment_batch(images_BCHW, self._data.augment, generator)
+        return augment_batch(images_BCHW, self._data.augment, generator, rank, ranks)
 
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
         """Lightning's hook, after a batch has arrived at the device."""
@@ -95,7 +97,7 @@ class ImageData(Data):
             return batch
         images_BCHW, labels_B = batch
         epoch, index = self.trainer.train_dataloader.position  # type: ignore[union-attr]
-        return self.augment(images_BCHW, epoch, index, self.trainer.global_rank), labels_B
+        return self.augment(images_BCHW, epoch, index, self.trainer.global_rank, self.trainer.world_size), labels_B
 
     @cached_property
     def calibration(self) -> Tensor:

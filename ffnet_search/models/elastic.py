@@ -12,6 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ffnet_search.models import ranks
+
 
 def crop(tensor: Tensor, shape: tuple[int, ...]) -> Tensor:
     """A view of `tensor` with `shape`: leading entries of the first two dimensions, the centre of the others."""
@@ -65,8 +67,9 @@ class DepthwiseConv2d(nn.Conv2d):
 class ElasticBatchNorm2d(nn.BatchNorm2d):
     """Batch norm over the leading channels.
 
-    In training it normalises by the batch; running statistics follow only where `tracking` is set, since those of a
-    supernet would mix the networks. In evaluation it uses the running statistics, which are recalibrated.
+    In training it normalises by the batch, of all ranks where there are several; running statistics follow only where
+    `tracking` is set, since those of a supernet would mix the networks. In evaluation it uses the running statistics,
+    which are recalibrated.
     """
 
     tracking = True
@@ -76,6 +79,8 @@ class ElasticBatchNorm2d(nn.BatchNorm2d):
         mean_C, variance_C = self.running_mean, self.running_var
         assert mean_C is not None and variance_C is not None
         used = self.tracking or not self.training
+        if not used and ranks.count() > 1:
+            return ranks.batch_norm(x_BCHW, self.weight[:width], self.bias[:width], self.eps)
         return F.batch_norm(
             x_BCHW,
             mean_C[:width] if used else None,
