@@ -23,7 +23,7 @@ app = typer.Typer(
     supernet once, measures this machine, searches, and writes the Pareto front (accuracy against latency) as networks
     that can be deployed.
 
-    Start with: ffnet-search run sweeps/digits.yaml
+    Start with: ffnet-search init --data FOLDER, where FOLDER holds one folder of pictures per class.
     """,
     no_args_is_help=True,
     add_completion=False,
@@ -42,6 +42,30 @@ Fresh = Annotated[
     bool, typer.Option("--fresh", help="Where the sweep changed: move what that invalidates aside, and make it anew.")
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", help="Print results and errors only.")]
+
+
+@app.command()
+def init(
+    data: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="Your pictures: a folder that holds one folder per class.")
+    ] = None,
+    latency_ms: Annotated[float | None, typer.Option(min=0, help="What a network may take, in milliseconds.")] = None,
+    minutes: Annotated[float, typer.Option(min=1, help="What a run may cost on this machine, about.")] = 15,
+    name: Annotated[str | None, typer.Option(help="Of the sweep; the folder's by default.")] = None,
+) -> None:
+    """Writes a first sweep for your pictures and this machine, and says what it will cost.
+
+    Looks at the pictures, measures a few training steps and latencies (seconds), and writes a commented sweep and
+    search space into this folder, overwriting nothing. Without `--data`, the starter on handwritten digits.
+    """
+    from ffnet_search.show import print_start
+    from ffnet_search.starter import start, start_digits
+
+    here = Path()
+    if data is None:
+        print_start(start_digits(here))
+    else:
+        print_start(start(data, here, name=name, latency_ms=latency_ms, minutes=minutes))
 
 
 @app.command()
@@ -275,6 +299,9 @@ def _run(sweep: Sweep, stages: tuple[str, ...], fresh: bool, quiet: bool) -> Non
     if "export" in stages:
         print_front(picks)
     print_paths(sweep.files)
+    if "export" in stages:
+        folder = sweep.files.folder
+        say(f"look: ffnet-search dashboard {folder}; choose: ffnet-search pick {folder} --latency-ms MS")
 
 
 def on_head(sweep: Path) -> Any:

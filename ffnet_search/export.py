@@ -11,8 +11,7 @@ import json
 import os
 import platform
 import shutil
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 
@@ -33,23 +32,15 @@ from ffnet_search.models.fuse import Deployed, deployed, fuse
 from ffnet_search.models.metamixer import MetaMixer
 from ffnet_search.models.onnx import write_onnx
 from ffnet_search.pareto import Candidate, pareto_front
+from ffnet_search.picks import Pick
 from ffnet_search.profiling import measure
 from ffnet_search.progress import progress
 from ffnet_search.search import make_bench, read_candidates
-from ffnet_search.sweep import RunFiles, Sweep
+from ffnet_search.sweep import Sweep
 from ffnet_search.train import read_supernet, train_architecture
 
 FINETUNE_RATE = 0.1  # of the supernet's learning rate: the weights are good, and only have to forget the others
 PACKAGES = ("torch", "lightning", "optuna", "onnxruntime", "numpy")
-
-
-@dataclass(frozen=True)
-class Pick:
-    """An exported network: where it is and what was found. Accuracies are shares, 0 to 1."""
-
-    folder: Path
-    architecture: Architecture
-    metrics: Mapping[str, float]  # search_accuracy, test_accuracy, predicted_ms, measured_ms, params_m, macs_m
 
 
 def export_front(sweep: Sweep) -> list[Pick]:
@@ -204,19 +195,6 @@ def _read_form(path: Path) -> Form:
     return Form(metadata["branches"], None if scale == "None" else float(scale))
 
 
-def read_picks(files: RunFiles) -> list[Pick]:
-    """What an earlier `export_front` wrote. Raises SweepError where it is not there or broken."""
-    try:
-        folders = sorted(path.parent for path in files.pareto.glob("*/card.json"))
-        picks = []
-        for folder in folders:
-            arch = Architecture.from_dict(yaml.safe_load((folder / "architecture.yaml").read_text()))
-            picks.append(Pick(folder, arch, json.loads((folder / "card.json").read_text())["metrics"]))
-    except (OSError, yaml.YAMLError, KeyError, TypeError, ValueError) as error:
-        raise SweepError(f"{files.pareto}: cannot be read as exported networks ({error}); export again") from None
-    return picks
-
-
 def versions() -> dict[str, str]:
     """Of Python, this program and the packages that a result depends on."""
     found: dict[str, str] = {"python": platform.python_version()}
@@ -236,4 +214,4 @@ def _write_csv(path: Path, picks: Sequence[Pick]) -> None:
             writer.writerow([pick.folder.name, pick.architecture.key, *pick.metrics.values(), pick.architecture])
 
 
-__all__ = ["Pick", "export_front", "load", "read_picks"]
+__all__ = ["Pick", "export_front", "load"]

@@ -27,7 +27,8 @@ from torch import nn
 
 from ffnet_search.data import sweep_data
 from ffnet_search.errors import SweepError, did_you_mean
-from ffnet_search.export import Pick, load, read_picks
+from ffnet_search.export import load
+from ffnet_search.picks import Pick, read_picks
 from ffnet_search.profiling.protocol import CPU_CLOCK, Stopwatch
 from ffnet_search.progress import progress
 from ffnet_search.sweep import Sweep

@@ -22,7 +22,7 @@ from ffnet_search.runfolder import Record, RunFolder, open_run
 from ffnet_search.sweep import STAGES, RunFiles, Sweep
 
 if TYPE_CHECKING:
-    from ffnet_search.export import Pick
+    from ffnet_search.picks import Pick
 
 READS: Mapping[str, tuple[str, ...]] = {
     "profile": (),
@@ -270,7 +270,7 @@ def read_front(files: RunFiles) -> list[Pick]:
     """The exported front, read from the run's folder; empty where nothing was exported."""
     if not files.front_csv.exists():
         return []
-    from ffnet_search.export import read_picks
+    from ffnet_search.picks import read_picks
 
     return read_picks(files)
 

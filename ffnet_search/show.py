@@ -18,9 +18,10 @@ from ffnet_search.search_space import BLOCK_AXES, SearchSpace
 from ffnet_search.sweep import RunFiles, Sweep
 
 if TYPE_CHECKING:
-    from ffnet_search.export import Pick
     from ffnet_search.latency import LatencyTable
     from ffnet_search.pick import Choice
+    from ffnet_search.picks import Pick
+    from ffnet_search.starter import Started
 
 SAMPLES = 300  # of a space, for the range that its architectures have
 
@@ -138,6 +139,18 @@ def print_plan(sweep: Sweep, words: Mapping[str, str]) -> None:
         f"{sweep.search.sampler.name} for {', '.join(sweep.search.objectives)}; limits: {limits}"
     )
     _print(_table(["stage", f"in {sweep.files.folder}"], [[stage, word] for stage, word in words.items()]))
+
+
+def print_start(started: Started) -> None:
+    """What `init` found and wrote, what a run costs, and the next command."""
+    for line in started.lines:
+        _print(line)
+    for path in started.files:
+        _print(f"wrote {path}")
+    if started.minutes:
+        rows = [[stage, f"{minutes:.1f}"] for stage, minutes in started.minutes.items()]
+        _print(_table(["stage", "minutes"], [*rows, ["all", f"{sum(started.minutes.values()):.1f}"]], right=1))
+    _print(f"next: ffnet-search run {started.sweep}")
 
 
 def print_front(picks: Sequence[Pick]) -> None:

@@ -213,8 +213,13 @@ def _of_cluster(content: dict[str, Any], path: Path) -> dict[str, Any]:
 def _find_space(path: Path) -> Path:
     """Where a file is not beside its sweep (a cluster's head gets the sweep alone), the one that came with the
     program."""
-    shipped = [parent / "search_spaces" / path.name for parent in Path(__file__).parents[:2]]
-    return next((found for found in [path, *shipped] if found.exists()), path)
+    return path if path.exists() else shipped(f"search_spaces/{path.name}") or path
 
 
-__all__ = ["RunFiles", "Sweep", "SweepError", "STAGES", "is_cluster"]
+def shipped(name: str) -> Path | None:
+    """A file that came with the program, such as `sweeps/digits.yaml`: in a checkout beside the package, else in it."""
+    places = (parent / name for parent in Path(__file__).parents[:2])
+    return next((path for path in places if path.exists()), None)
+
+
+__all__ = ["RunFiles", "Sweep", "SweepError", "STAGES", "is_cluster", "shipped"]

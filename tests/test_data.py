@@ -233,6 +233,15 @@ def test_splits_are_disjoint_and_hold_everything(kind: str, make: Callable[..., 
     assert len(train) + len(validation) + len(test) == KINDS[kind][2]
 
 
+def test_a_batch_of_validation_has_all_classes_in_proportion(make: Callable[..., Any]) -> None:
+    """The supernet is looked at with the statistics of a batch, which one class alone would spoil."""
+    data = make("tree")
+    whole = torch.cat([labels for _, labels in data.val_dataloader()]).bincount(minlength=len(data.classes))
+    for _, labels in data.val_dataloader():
+        expected = whole / whole.sum() * len(labels)
+        assert (labels.bincount(minlength=len(data.classes)) - expected).abs().max() <= 1
+
+
 @KIND
 def test_batches_have_the_shapes_of_the_input(kind: str, make: Callable[..., Any]) -> None:
     data, input = make(kind), KINDS[kind][1]

@@ -18,8 +18,8 @@ from test_pipeline import SPACE, table_of
 
 from ffnet_search.architecture import MIXERS, Architecture
 from ffnet_search.drawing import describe, draw
-from ffnet_search.export import Pick
 from ffnet_search.pareto import Candidate, hypervolume
+from ffnet_search.picks import Pick
 from ffnet_search.proposal import Proposal
 from ffnet_search.report.content import content, hypervolume_over_time
 from ffnet_search.report.page import page

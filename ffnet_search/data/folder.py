@@ -1,4 +1,4 @@
-"""One folder per class: DIR/train and DIR/test (or DIR/val), or one tree, a fifth of which becomes the test split.
+"""One folder per class: DIR/train and DIR/test (or val, valid), or one tree, a fifth of which becomes test.
 
 Any picture that Pillow opens: grey, palette, CMYK, 16 bits, transparent (put on white), turned by EXIF, of any size.
 For evaluation the largest centred square is resized (bicubic, antialiased) to the resolution of the search space.
@@ -25,7 +25,7 @@ from ffnet_search.progress import Bar, progress
 from ffnet_search.sections import DataSection
 
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".pbm")
-TEST_FOLDERS = ("test", "val")  # the first that is there
+TEST_FOLDERS = ("test", "val", "valid", "validation")  # the first that is there
 RATIOS = (3 / 4, 4 / 3)  # of width to height in random resized crops (Szegedy et al. 2015)
 ATTEMPTS = 10  # at a random box that fits into the picture
 BAR_FROM = 5000  # files; fewer are decoded before a bar could be read
@@ -44,13 +44,13 @@ class ImageFolder:
 
     def read(self, data: DataSection, input: Input) -> Source:
         self.check(data, input)
-        root, test_root = _roots(data)
-        classes = _classes(root)
-        files, labels, digest = _list(root, classes)
+        root, test_root = find_roots(data)
+        classes = find_classes(root)
+        files, labels, digest = list_pictures(root, classes)
         if test_root is None:
             train, test = split_test(labels)
         else:
-            test_files, test_labels, test_digest = _list(test_root, classes)
+            test_files, test_labels, test_digest = list_pictures(test_root, classes)
             train, test = np.split(np.arange(len(files) + len(test_files)), [len(files)])
             files, labels = files + test_files, np.concatenate((labels, test_labels))
             digest = hashlib.sha256(f"{digest} {test_digest}".encode()).hexdigest()
@@ -71,8 +71,8 @@ class ImageFolder:
                 f"data.name: {data.name!r} has pictures of 1 or 3 channels, but the search space has input.channels "
                 f"{input.channels}; set input.channels: 3 in the search space's file"
             )
-        root, test_root = _roots(data)
-        classes = _classes(root)
+        root, test_root = find_roots(data)
+        classes = find_classes(root)
         must_match(data, input, channels=input.channels, resolution=input.resolution, classes=len(classes))
         for folder in (root,) if test_root is None else (root, test_root):
             empty = [name for name in classes if next(_pictures(folder / name), None) is None]
@@ -81,7 +81,7 @@ class ImageFolder:
                     f"data.path: every class folder of {folder} must hold pictures ({', '.join(EXTENSIONS)}), but "
                     f"{', '.join(empty)} {'has' if len(empty) == 1 else 'have'} none; fill or remove what is empty"
                 )
-        extra = [] if test_root is None else sorted(set(_classes(test_root)) - set(classes))
+        extra = [] if test_root is None else sorted(set(find_classes(test_root)) - set(classes))
         if extra:
             raise SweepError(f"data.path: {test_root} must have the classes of {root}, but also has {', '.join(extra)}")
 
@@ -214,7 +214,7 @@ def random_box(width: int, height: int, least_share: float, rng: np.random.Gener
     return centre_box(width, height)
 
 
-def _roots(data: DataSection) -> tuple[Path, Path | None]:
+def find_roots(data: DataSection) -> tuple[Path, Path | None]:
     """The folders of training and test classes; None where the test split is to be held out."""
     if data.path is None:
         raise SweepError(f"data.path must be given for {data.name}: the folder with one folder per class")
@@ -225,7 +225,7 @@ def _roots(data: DataSection) -> tuple[Path, Path | None]:
     return (root / "train", tests[0]) if (root / "train").is_dir() and tests else (root, None)
 
 
-def _classes(folder: Path) -> tuple[str, ...]:
+def find_classes(folder: Path) -> tuple[str, ...]:
     names = sorted(entry.name for entry in os.scandir(folder) if entry.is_dir() and not entry.name.startswith("."))
     if len(names) < 2:
         raise SweepError(f"data.path: {folder} must hold a folder per class, two at least, but holds {names or 'none'}")
@@ -241,7 +241,7 @@ def _pictures(folder: Path) -> Iterator[Path]:
                 yield Path(place, name)
 
 
-def _list(root: Path, classes: tuple[str, ...]) -> tuple[list[str], Labels, str]:
+def list_pictures(root: Path, classes: tuple[str, ...]) -> tuple[list[str], Labels, str]:
     """Files, labels (int64), and a sha256 of relative names and sizes: cheap, and the same on every machine."""
     files: list[str] = []
     labels: list[int] = []

@@ -79,7 +79,9 @@ class ImageData(Data):
         return EpochLoader(batches, steps)
 
     def val_dataloader(self) -> EpochLoader:
-        return self._in_order(self._source.train, self._validation)
+        """In an order in which every batch has all classes: the supernet is looked at with a batch's statistics."""
+        order = stratified_order(self._source.train.labels_N[self._validation], np.random.default_rng(0))
+        return self._in_order(self._source.train, self._validation[order])
 
     def test_dataloader(self) -> EpochLoader:
         return self._in_order(self._source.test, np.arange(len(self._source.test.labels_N)))

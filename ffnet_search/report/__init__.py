@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ffnet_search.export import read_picks
 from ffnet_search.latency import LatencyTable
+from ffnet_search.picks import read_picks
 from ffnet_search.report.content import content
 from ffnet_search.report.notes import annotate_study
 from ffnet_search.report.page import page

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ffnet_search.export import Pick
 from ffnet_search.latency import LatencyTable
 from ffnet_search.pareto import METRICS, Candidate, Direction, hypervolume
+from ffnet_search.picks import Pick
 from ffnet_search.search import History
 from ffnet_search.sweep import Sweep
 

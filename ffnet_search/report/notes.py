@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 import yaml
 
 from ffnet_search.drawing import draw
-from ffnet_search.export import Pick, read_picks
 from ffnet_search.pareto import Candidate, pareto_front
+from ffnet_search.picks import Pick, read_picks
 from ffnet_search.search import read_candidates
 from ffnet_search.search.dashboard import Noted, annotate
 from ffnet_search.sweep import Sweep

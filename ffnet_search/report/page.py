@@ -9,8 +9,9 @@ from importlib.resources import files
 from typing import Any
 
 from ffnet_search.drawing import draw
-from ffnet_search.export import Pick, versions
+from ffnet_search.export import versions
 from ffnet_search.latency import LatencyTable
+from ffnet_search.picks import Pick
 from ffnet_search.search import History
 from ffnet_search.sweep import Sweep
 

@@ -6,8 +6,8 @@ import io
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from ffnet_search.export import Pick
 from ffnet_search.pareto import Candidate, pareto_front
+from ffnet_search.picks import Pick
 from ffnet_search.sweep import Sweep
 
 if TYPE_CHECKING:
