@@ -127,6 +127,31 @@ class SchedulerSection(Section):
     args: Mapping[str, Any] = {}
 
 
+class EarlyStoppingSection(Section):
+    """Which trials end before their last epoch: those that others beat at the same age.
+
+    `asha`: successive halving, for any number of objectives; `median` and `hyperband`: Optuna's pruners, for one.
+    `min_epochs`: that every trial is given. `reduction`: of so many that reach a rung, one goes on; the next rung is so
+    many times as far. `brackets`: groups of trials, each first judged one rung later. `max_epochs`: from there on
+    nothing is stopped. `tie_break`: which of equals by non-dominated sorting go on.
+    """
+
+    rule: Literal["none", "asha", "median", "hyperband"] = "none"
+    min_epochs: int = Field(1, gt=0)
+    reduction: int = Field(3, gt=1)
+    brackets: int = Field(1, gt=0)
+    max_epochs: int | None = Field(None, gt=0)
+    tie_break: Literal["epsilon_net", "hypervolume"] = "epsilon_net"
+
+    @model_validator(mode="after")
+    def _rule_has_these_fields(self) -> EarlyStoppingSection:
+        used = {"none": (), "median": ("min_epochs",), "hyperband": ("min_epochs", "reduction", "max_epochs")}
+        for name, field in type(self).model_fields.items():
+            if name not in ("rule", *used.get(self.rule, (name,))) and getattr(self, name) != field.default:
+                raise ValueError(f"{name} must be left out, since rule {self.rule!r} has no such thing")
+        return self
+
+
 class SearchSection(Section):
     """What is searched for, under which hard constraints (upper limits), by which sampler and how long.
 
@@ -139,6 +164,7 @@ class SearchSection(Section):
     workers: int | None = Field(None, gt=0)
     wait_minutes: float = Field(10.0, gt=0, allow_inf_nan=False)
     scheduler: SchedulerSection = SchedulerSection()
+    early_stopping: EarlyStoppingSection = EarlyStoppingSection()
     trials: int = Field(200, gt=0)
     objectives: tuple[str, ...] = Field(("accuracy", "latency_ms"), min_length=1)
     constraints: Mapping[str, Annotated[float, Field(gt=0, allow_inf_nan=False)]] = {}
@@ -163,6 +189,21 @@ class SearchSection(Section):
                 "'accuracy' cannot be a constraint (limits are checked before evaluation): make it an objective"
             )
         return limits
+
+    @model_validator(mode="after")
+    def _early_stopping_fits(self) -> SearchSection:
+        rule = self.early_stopping.rule
+        if rule in ("median", "hyperband") and len(self.objectives) > 1:
+            raise ValueError(
+                f"early_stopping.rule {rule!r} must have one objective, since it compares single values, but there are "
+                f"{len(self.objectives)} ({', '.join(self.objectives)}); use rule 'asha', or one objective"
+            )
+        if rule != "none" and self.scheduler.name != "FIFOScheduler":
+            raise ValueError(
+                f"early_stopping.rule must be 'none' where Tune's scheduler {self.scheduler.name} decides what is "
+                f"stopped, but got {rule!r}; remove one of them"
+            )
+        return self
 
     @property
     def directions(self) -> dict[str, Direction]:
