@@ -36,7 +36,8 @@ class Stopped:
     metrics: Mapping[str, float]
 
 
-# Called by an evaluator after each epoch (1, 2, ...) with the metrics so far; False: end now, and return Stopped.
+# Called by an evaluator after each epoch (1, 2, ...) but the last, which its Candidate tells of, with the metrics so
+# far; False: end now, and return Stopped.
 Report = Callable[[int, Mapping[str, float]], bool]
 Evaluate = Callable[[Proposal, Report], Candidate | Stopped]
 Ended = Candidate | Stopped | Failure
@@ -46,8 +47,8 @@ Outcome = Ended | BaseException  # the last one ends the search
 class Referee(Protocol):
     """Decides what goes on: the other end of `Report`, one for all trials of a search.
 
-    An engine that evaluates in this process calls it. One that does so elsewhere keeps it in a process that all of its
-    workers can ask, one after another, so it must be picklable and is asked by key, not by object.
+    It stays in the process of the search, and knows trials by their keys. Engines bring it the reports of other
+    processes, and may bring one twice where a worker dies.
     """
 
     def report(self, key: str, epoch: int, metrics: Mapping[str, float]) -> bool:

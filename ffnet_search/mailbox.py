@@ -32,7 +32,7 @@ class Mailbox:
             del self._waiting[number]
 
     async def take(self) -> dict[int, Any]:
-        """All questions that nobody has taken yet, by number and in their order; waits for one. None: it is closed."""
+        """All questions that nobody has taken yet, by number and in their order; waits for one. None left: closed."""
         taken = [await self._asked.get()]
         while not self._asked.empty():
             taken.append(self._asked.get_nowait())

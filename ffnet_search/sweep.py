@@ -18,7 +18,14 @@ from ffnet_search.errors import Section, SweepError, did_you_mean, parse, read_y
 from ffnet_search.search_space import SearchSpace
 from ffnet_search.sections import DataSection, ExportSection, LatencySection, SearchSection, TrainSection
 
-_HOW = {"engine", "resources", "workers", "wait_minutes", "trials", "early_stopping"}  # of search: how fast and how much, not what
+_HOW = {
+    "engine",
+    "resources",
+    "workers",
+    "wait_minutes",
+    "trials",
+    "early_stopping",
+}  # of search: how fast and how much, not what
 STAGES = ("profile", "train", "search", "export")  # in this order: a bad budget is seen before training
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from test_search import CHEAP, DIGITS, Run, TestContract, run  # noqa: F401 (a f
 from ffnet_search.errors import SweepError
 from ffnet_search.search import search
 from ffnet_search.search.connect import Cluster, granted
+from ffnet_search.search.remote import by_mail
 from ffnet_search.sections import Resources, SearchSection
 
 contract = TestContract()
@@ -25,6 +27,12 @@ def engine(request: pytest.FixtureRequest) -> str:
 
 def test_it_is_under_the_contract(run: Run, engine: str) -> None:  # noqa: F811
     contract.test_each_architecture_is_evaluated_once_and_all_are_kept(run, engine)
+
+
+def test_its_trials_are_stopped_by_the_rule(run: Run, engine: str) -> None:  # noqa: F811
+    contract.test_every_engine_stops_the_same_trials_and_goes_on_so_when_resumed(
+        run, engine, ["accuracy", "latency_ms"]
+    )
 
 
 @pytest.mark.parametrize("engine", ["ray"])
@@ -80,3 +88,34 @@ def test_a_laptop_without_gpu_runs_the_sweep_of_a_cluster() -> None:
 def test_a_wrong_scheduler_is_one_sentence(run: Run, scheduler: dict[str, Any], message: str) -> None:  # noqa: F811
     with pytest.raises(SweepError, match=message):
         run.search(engine="tune", scheduler=scheduler)
+
+
+def test_the_search_answers_workers_whoever_dies(ray_cluster: str) -> None:
+    import ray
+
+    def ask(referee: Any, epochs: int) -> list[bool]:
+        return [referee.report("key", epoch, {"accuracy": epoch / epochs}) for epoch in range(epochs)]
+
+    asked: list[float] = []
+
+    class Half:
+        def report(self, key: str, epoch: int, metrics: Mapping[str, float]) -> bool:
+            asked.append(metrics["accuracy"])
+            if len(asked) == 5:
+                ray.kill(mailbox, no_restart=False)  # Ray starts it anew, and the question is asked again
+            if epoch == 99:
+                raise ValueError("of no use")
+            return metrics["accuracy"] < 0.5
+
+    with by_mail(Half()) as referee:
+        (mailbox,) = (cell.cell_contents for cell in type(referee).report.__closure__ or () if is_actor(cell))
+        remote = ray.remote(num_cpus=0)(ask)
+        answers = ray.get([remote.remote(referee, 40) for _ in range(2)], timeout=60)
+        assert answers == [[True] * 20 + [False] * 20] * 2
+        assert 80 <= len(asked) <= 82  # those under way when it died were asked twice
+        with pytest.raises(ValueError, match="of no use"):
+            ray.get(remote.remote(referee, 100), timeout=60)
+
+
+def is_actor(cell: Any) -> bool:
+    return hasattr(cell.cell_contents, "ask")

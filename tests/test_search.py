@@ -23,12 +23,14 @@ import pytest
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from ffnet_search.architecture import Architecture, Part
-from ffnet_search.attempt import Referee, Report, Stopped
+from ffnet_search.attempt import Report, Stopped
+from ffnet_search.early_stopping import SuccessiveHalving
 from ffnet_search.errors import SweepError
-from ffnet_search.pareto import Candidate, pareto_front
+from ffnet_search.pareto import METRICS, Candidate, pareto_front
 from ffnet_search.proposal import Proposal
 from ffnet_search.reachable import CheapMetrics, smallest_reachable
 from ffnet_search.search import read_history, search, writer
+from ffnet_search.search.referee import Rule
 from ffnet_search.search.sampler import known_samplers, make_sampler
 from ffnet_search.search.study import candidate_of, open_study, proposal_of, state_of
 from ffnet_search.search_space import SearchSpace
@@ -66,7 +68,7 @@ class Accuracy:
     log: Path
     broken: dict[str, Any] = field(default_factory=dict)  # key -> what comes instead; "": for all; "kill": a death
     sleep_s: float = 0.0
-    epochs: int = 0  # that are reported
+    epochs: int = 0  # all but the last are reported
 
     def __call__(self, proposal: Proposal, report: Report) -> Candidate | Stopped:
         arch = proposal.architecture
@@ -80,7 +82,7 @@ class Accuracy:
             os.kill(os.getpid(), signal.SIGKILL)
         if isinstance(value, BaseException):
             raise value
-        for epoch in range(1, self.epochs + 1):
+        for epoch in range(1, self.epochs):
             metrics = {"accuracy": value * epoch / self.epochs}
             if not report(epoch, metrics):
                 return Stopped(epoch, metrics)
@@ -99,12 +101,14 @@ def architecture_of(trial: FrozenTrial) -> Architecture:
 
 @dataclass
 class Impatient:
-    """A referee that ends what is slow after two epochs; it can be sent to another process."""
+    """A rule that ends what is slow after two epochs."""
 
     limit_ms: float
 
     def report(self, key: str, epoch: int, metrics: Mapping[str, float]) -> bool:
         return epoch < 2 or metrics["latency_ms"] <= self.limit_ms
+
+    def finish(self, key: str) -> None: ...
 
 
 @dataclass
@@ -117,7 +121,7 @@ class Run:
     seed: int = 0
     digest: str = "d"
     epochs: int = 0
-    referee: Referee | None = None
+    rule: Rule | None = None
 
     @property
     def study(self) -> Path:
@@ -139,7 +143,7 @@ class Run:
             self.csv,
             seed=self.seed,
             digest=self.digest,
-            referee=self.referee,
+            rule=self.rule,
         )
 
     @property
@@ -288,10 +292,8 @@ class TestContract:
         assert len(run.on_disk.trials) == 12
 
     @pytest.mark.parametrize("objectives", [["accuracy", "latency_ms"], ["accuracy"]])
-    def test_what_the_referee_stops_is_kept_apart(self, run: Run, engine: str, objectives: list[str]) -> None:
-        if engine == "tune":
-            pytest.skip("Tune's schedulers stop its trials")
-        run.epochs, run.referee = 4, Impatient(0.02)
+    def test_what_the_rule_stops_is_kept_apart(self, run: Run, engine: str, objectives: list[str]) -> None:
+        run.epochs, run.rule = 4, Impatient(0.02)
         candidates = run.search(engine=engine, trials=30, objectives=objectives)
         stopped = [trial for trial in run.on_disk.trials if state_of(trial) == "stopped"]
         assert len(candidates) + len(stopped) == 30
@@ -302,7 +304,10 @@ class TestContract:
             assert trial.state == TrialState.PRUNED
             assert trial.user_attrs["stopped"] == 2
             assert trial.user_attrs["latency_ms"] > 0.02
-            assert trial.intermediate_values == ({2: trial.user_attrs["accuracy"]} if len(objectives) == 1 else {})
+            assert [set(metrics) for metrics in trial.user_attrs["reports"].values()] == [{"accuracy"}] * 2
+            curve = {int(epoch): metrics["accuracy"] for epoch, metrics in trial.user_attrs["reports"].items()}
+            assert trial.intermediate_values == (curve if len(objectives) == 1 else {})
+            assert curve[2] == trial.user_attrs["accuracy"]
         assert {trial.user_attrs["key"] for trial in run.on_disk.best_trials} <= {c.key for c in candidates}
         history = read_history(run.study, DIGITS, objectives)
         assert (history.stopped, history.excluded, len(history.failures)) == (len(stopped), 0, 0)
@@ -311,6 +316,28 @@ class TestContract:
         assert [(row["key"], row["stopped"]) for row in rows] == [(t.user_attrs["key"], "2") for t in stopped]
         assert len(run.search(engine=engine, trials=30, objectives=objectives)) == len(candidates)  # all are known
         assert len(run.evaluated) == 30
+
+    @pytest.mark.parametrize("objectives", [["accuracy", "latency_ms"], ["accuracy"]])
+    def test_every_engine_stops_the_same_trials_and_goes_on_so_when_resumed(
+        self, run: Run, engine: str, objectives: list[str]
+    ) -> None:
+        run.epochs = 27
+        section = {"objectives": objectives, "early_stopping": {"rule": "asha"}, "resources": {"cpu": 2}}  # one at once
+        for trials in (12, 30):
+            run.search(engine=engine, trials=trials, sampler={"name": "RandomSampler", "args": {}}, **section)
+        rule = SuccessiveHalving({name: METRICS[name] for name in objectives})
+        for trial in run.on_disk.trials:
+            reports = {int(epoch): metrics for epoch, metrics in trial.user_attrs["reports"].items()}
+            assert list(reports) == list(range(1, 1 + trial.user_attrs.get("stopped", 26)))
+            latency_ms = trial.user_attrs["latency_ms"]
+            answers = [
+                rule.report(trial.user_attrs["key"], epoch, {"latency_ms": latency_ms, **metrics})
+                for epoch, metrics in reports.items()
+            ]
+            assert all(answers[:-1])
+            assert answers[-1] == (trial.state == TrialState.COMPLETE)
+        assert Counter(map(state_of, run.on_disk.trials)).keys() == {"evaluated", "stopped"}
+        assert len(run.on_disk.trials) == 30
 
     def test_one_objective(self, run: Run, engine: str) -> None:
         candidates = run.search(engine=engine, objectives=["accuracy"], constraints={"macs_m": 3.0})

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ffnet_search.architecture import Input
-from ffnet_search.attempt import Evaluate, Failure, FromSweep, GoOn, Referee
+from ffnet_search.attempt import Evaluate, Failure, FromSweep, Referee
 from ffnet_search.errors import SweepError
 from ffnet_search.latency import LatencyTable
 from ffnet_search.pareto import Candidate
@@ -18,6 +18,7 @@ from ffnet_search.search.ask_tell import Search
 from ffnet_search.search.history import History, read_history
 from ffnet_search.search.local import Local
 from ffnet_search.search.loop import Engine, run_loop
+from ffnet_search.search.referee import Rule
 from ffnet_search.search.study import open_study, read_candidates, write_candidates
 from ffnet_search.search_space import SearchSpace
 from ffnet_search.sections import LatencySection, SearchSection
@@ -40,7 +41,7 @@ def _ray(make_evaluate: Callable[[], Evaluate], section: SearchSection, folder: 
 def _tune(make_evaluate: Callable[[], Evaluate], section: SearchSection, folder: Path, referee: Referee) -> Engine:
     from ffnet_search.search.tune import Tune
 
-    return Tune(make_evaluate, section, folder / "tune")
+    return Tune(make_evaluate, section, folder / "tune", referee)
 
 
 # Name -> engine. It is given what makes an evaluator: called once in each process that evaluates, so it can be pickled.
@@ -88,18 +89,18 @@ def search(
     *,
     seed: int = 0,
     digest: str = "",
-    referee: Referee | None = None,
+    rule: Rule | None = None,
 ) -> list[Candidate]:
     """The search without a sweep: any evaluator, any files.
 
-    `make_evaluate()` gives what scores a proposal, and `referee` may stop one early; `digest` names all that scores
-    depend on, and a study with another one is refused. The same seed gives the same study, on one engine that
-    evaluates one at a time.
+    `make_evaluate()` gives what scores a proposal, and `rule`, in place of that of `section.early_stopping`, may stop
+    one early; `digest` names all that scores depend on, and a study with another one is refused. The same seed gives
+    the same study, on one engine that evaluates one at a time.
     """
     with open_study(study, section.directions, digest) as (writer, finished):
-        state = Search(space, cheap, section, seed, writer, finished)
+        state = Search(space, cheap, section, seed, writer, finished, rule)
         try:
-            with ENGINES[section.engine](make_evaluate, section, study.parent, referee or GoOn()) as engine:
+            with ENGINES[section.engine](make_evaluate, section, study.parent, state.referee) as engine:
                 run_loop(state, engine)
         finally:
             write_candidates(candidates, state.trials)

@@ -23,6 +23,7 @@ from ffnet_search.errors import SweepError
 from ffnet_search.pareto import Candidate, pareto_front
 from ffnet_search.proposal import Proposal
 from ffnet_search.reachable import CheapMetrics, within_limits
+from ffnet_search.search.referee import Rule, RuleReferee, make_rule
 from ffnet_search.search.sampler import adopt, make_sampler
 from ffnet_search.search.study import candidate_of, distributions, metrics_of, params_of, proposal_of, state_of
 from ffnet_search.search.writer import TrialWriter
@@ -48,9 +49,11 @@ class Search:
         seed: int,
         writer: TrialWriter,
         finished: list[FrozenTrial],
+        rule: Rule | None = None,
     ) -> None:
         self.space, self.cheap, self.section, self.writer = space, cheap, section, writer
         self.trials = finished  # all that is on disk, in its order
+        self.referee = RuleReferee(section.objectives, rule or make_rule(section))
         self.candidates: dict[str, Candidate] = {}
         self.stopped: dict[str, Stopped] = {}  # early, by a referee
         self.infeasible: set[str] = set()
@@ -93,6 +96,7 @@ class Search:
         """What became of a proposal that `ask` gave. Raises SweepError after too many failures in a row."""
         outcome = self._checked(proposal, outcome)
         first, *others = self._in_flight.pop(proposal.key)
+        self.referee.close(proposal, first, finished=isinstance(outcome, Candidate))
         if isinstance(outcome, Failure):
             self.failed += 1
             self._failed_in_a_row += 1
@@ -195,7 +199,7 @@ class Search:
             frozen = self.study.tell(trial, state=TrialState.FAIL)
         else:
             stopped = self.stopped.get(proposal.key)
-            if stopped is not None and len(self.section.objectives) == 1:
+            if stopped is not None and len(self.section.objectives) == 1 and not save:  # else it has its reports
                 trial.report(stopped.metrics[self.section.objectives[0]], stopped.epochs)
             frozen = self.study.tell(trial, state=TrialState.PRUNED)
         if save:
@@ -272,6 +276,7 @@ class Search:
 
     def _load(self, finished: list[FrozenTrial]) -> None:
         self.study.add_trials(finished)
+        self.referee.recall(finished)
         for trial in finished:
             if trial.state == TrialState.COMPLETE:
                 self._know(candidate_of(self.space, trial))

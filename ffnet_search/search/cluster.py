@@ -11,16 +11,17 @@ from __future__ import annotations
 import re
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any
 
-from ffnet_search.attempt import Ended, Evaluate, Failure, GoOn, Referee, Worker
+from ffnet_search.attempt import Ended, Evaluate, Failure, Referee, Worker
 from ffnet_search.errors import SweepError
 from ffnet_search.proposal import Proposal
 from ffnet_search.search import connect
+from ffnet_search.search.remote import by_mail
 from ffnet_search.sections import SearchSection
 
 CRASHES = 3  # of workers, for which a candidate is held to be the cause
@@ -69,7 +70,7 @@ class Pool:
             self._wanted = connect.granted(self._section.resources, self._cluster)
             self._actor = ray.remote(**connect.options(self._wanted), max_restarts=0, max_task_retries=0)(Worker)
             self._maker = ray.put(self._make_evaluate)  # once; nodes fetch it from each other
-            self._asked = self._referee if isinstance(self._referee, GoOn) else _referee_actor(ray, self._referee)
+            self._asked = self._stack.enter_context(by_mail(self._referee))
             self._idle_since = time.monotonic()
             self._hire()
             undo.pop_all()
@@ -81,7 +82,6 @@ class Pool:
         for worker in self._workers:
             self._ray.kill(worker.actor)
         self._workers.clear()
-        self._asked = self._referee  # an actor ends with its last handle
         self._stack.close()
 
     @property
@@ -198,27 +198,6 @@ class Pool:
         if time.monotonic() - self._idle_since > 60 * self._section.wait_minutes:
             what = f"after {self._section.wait_minutes:g} minutes (search.wait_minutes) the cluster"
             raise connect.too_small(self._wanted, self._cluster, what)
-
-
-def _referee_actor(ray: Any, referee: Referee) -> Referee:
-    """What workers ask instead of `referee`: a copy of it in an actor, which answers all of them in turn. A report
-    costs some 2 ms, against an epoch of training."""
-
-    class Asked:  # defined here it travels by value, as `node` does
-        def __init__(self, actor: Any) -> None:
-            self.actor = actor
-
-        def report(self, key: str, epoch: int, metrics: Mapping[str, float]) -> bool:
-            return bool(ray.get(self.actor.report.remote(key, epoch, dict(metrics))))
-
-    class Actor:
-        def __init__(self, referee: Referee) -> None:
-            self.referee = referee
-
-        def report(self, key: str, epoch: int, metrics: Mapping[str, float]) -> bool:
-            return self.referee.report(key, epoch, metrics)
-
-    return Asked(ray.remote(num_cpus=0)(Actor).remote(referee))
 
 
 def _reason(error: Exception) -> str:

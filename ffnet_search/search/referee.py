@@ -8,18 +8,18 @@ from __future__ import annotations
 
 import threading
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Protocol
 
 import optuna
 from optuna.pruners import BasePruner, HyperbandPruner, MedianPruner
-from optuna.trial import Trial, TrialState
+from optuna.trial import FrozenTrial, Trial, TrialState
 
 from ffnet_search.early_stopping import SuccessiveHalving
 from ffnet_search.errors import SweepError
+from ffnet_search.proposal import Proposal
+from ffnet_search.search.study import metrics_of
 from ffnet_search.sections import SearchSection
-
-Reports = dict[int, dict[str, float]]  # epoch -> metrics
 
 
 class Rule(Protocol):
@@ -31,39 +31,51 @@ class Rule(Protocol):
         ...
 
 
-class Referee:
-    """A rule that several threads may ask, and its protocol of the trials under way."""
+class RuleReferee:
+    """The `attempt.Referee` of a search: a rule (None stops nothing) that several threads may ask, and what was
+    reported of the trials under way."""
 
-    def __init__(self, section: SearchSection) -> None:
-        self.objectives = section.objectives
-        self._rule = make_rule(section)
-        self._reports: dict[str, Reports] = {}
+    def __init__(self, objectives: Sequence[str], rule: Rule | None) -> None:
+        self.objectives, self.rule = objectives, rule
+        self._reports: dict[str, dict[int, Mapping[str, float]]] = {}  # key -> epoch -> metrics
         self._lock = threading.Lock()
 
     def report(self, key: str, epoch: int, metrics: Mapping[str, float]) -> bool:
-        """See `attempt.Referee`. Raises SweepError where an objective is neither reported nor known before training."""
+        """Raises SweepError where a rule needs an objective that is neither reported nor known before training."""
         missing = [name for name in self.objectives if name not in metrics]
-        if self._rule and missing:
+        if self.rule and missing:
             raise SweepError(
                 f"search.early_stopping: each objective must be reported after every epoch or known before training, "
                 f"but {', '.join(missing)} is neither (there are {', '.join(metrics)}); use rule 'none'"
             )
         with self._lock:
-            self._reports.setdefault(key, {})[epoch] = dict(metrics)
-            return self._rule is None or self._rule.report(key, epoch, metrics)
+            self._reports.setdefault(key, {})[epoch] = metrics
+            return self.rule is None or self.rule.report(key, epoch, metrics)
 
-    def close(self, key: str, *, finished: bool) -> Reports:
-        """What was reported of a trial that is over; `finished`: by itself, at its last epoch."""
+    def close(self, proposal: Proposal, trial: Trial, *, finished: bool) -> None:
+        """Moves the reports of a trial that is over into `trial`, where it has one objective as Optuna's intermediate
+        values too; `finished`: it is over by itself."""
         with self._lock:
-            if finished and self._rule:
-                self._rule.finish(key)
-            return self._reports.pop(key, {})
+            reports = self._reports.pop(proposal.key, {})
+            if finished and self.rule:
+                self.rule.finish(proposal.key)
+        learnt = {e: {n: x for n, x in found.items() if n not in proposal.known} for e, found in reports.items()}
+        if learnt:
+            trial.set_user_attr("reports", learnt)
+        if len(self.objectives) == 1:
+            for epoch, metrics in reports.items():
+                trial.report(metrics[self.objectives[0]], epoch)
 
-    def recall(self, key: str, reports: Reports, *, finished: bool) -> None:
-        """Tells the rule what became of a trial of an earlier run."""
-        for epoch in sorted(reports):
-            self.report(key, epoch, reports[epoch])
-        self.close(key, finished=finished)
+    def recall(self, trials: Iterable[FrozenTrial]) -> None:
+        """Tells the rule what became of the trials of earlier runs, as far as they trained."""
+        for trial in trials:
+            reports = trial.user_attrs.get("reports")
+            if self.rule and reports and trial.state != TrialState.FAIL:  # what failed is tried again
+                key, known = trial.user_attrs["key"], metrics_of(trial)
+                for epoch, metrics in reports.items():
+                    self.rule.report(key, int(epoch), {**known, **metrics})
+                if trial.state == TrialState.COMPLETE:
+                    self.rule.finish(key)
 
 
 def make_rule(section: SearchSection) -> Rule | None:

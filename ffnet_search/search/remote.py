@@ -11,7 +11,6 @@ from contextlib import contextmanager
 from typing import Any
 
 from ffnet_search import attempt
-from ffnet_search.errors import SweepError
 from ffnet_search.mailbox import Mailbox
 
 ASKING_AT_ONCE = 10_000  # workers; Ray's own limit of an actor's calls under way is 1,000
@@ -45,10 +44,10 @@ def by_mail(referee: attempt.Referee) -> Iterator[attempt.Referee]:
 def _answer(ray: Any, mailbox: Any, referee: attempt.Referee) -> None:
     """Until the mailbox is closed."""
 
-    def decide(key: str, epoch: int, metrics: Mapping[str, float]) -> bool | SweepError:
+    def decide(key: str, epoch: int, metrics: Mapping[str, float]) -> bool | Exception:
         try:
             return referee.report(key, epoch, metrics)
-        except SweepError as error:  # a user's mistake travels to the worker, and comes back as its outcome
+        except Exception as error:  # travels to the worker, where it becomes the outcome of the trial
             return error
 
     while questions := ray.get(mailbox.take.remote()):

@@ -10,9 +10,10 @@ import inspect
 import logging
 import os
 import queue
+import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from datetime import datetime
 from pathlib import Path
@@ -22,13 +23,15 @@ from typing import Any
 from ray import tune
 from ray.tune import schedulers
 from ray.tune.experiment import Trial
-from ray.tune.search import Searcher
+from ray.tune.experiment.config_parser import _create_trial_from_spec, _make_parser
+from ray.tune.search.search_algorithm import SearchAlgorithm
 
-from ffnet_search.attempt import Ended, Evaluate, Failure, GoOn, Outcome, Stopped, attempt
+from ffnet_search.attempt import Ended, Evaluate, Failure, Outcome, Referee, Stopped
 from ffnet_search.errors import SweepError, did_you_mean
 from ffnet_search.pareto import METRICS, Candidate
 from ffnet_search.proposal import Proposal
 from ffnet_search.search import connect
+from ffnet_search.search.trainee import Trainee
 from ffnet_search.sections import SchedulerSection, SearchSection
 
 CRASHES = 3  # of workers, for which a candidate is held to be the cause
@@ -37,99 +40,111 @@ WAKE_EVERY_S = 1.0
 STOP_S = 30.0  # for Tune to end what runs
 
 
-class Trainee(tune.Trainable):
-    """A trial evaluates one proposal in one step. Its actor, and the evaluator in it, serve many trials."""
+class Proposals(SearchAlgorithm):
+    """Hands Tune what the loop submits, and the loop what Tune is told. Tune pickles it, which here would serve
+    nothing: what there is to know is in the study. (No `Searcher`: population-based training refuses those.)"""
 
-    def setup(self, config: dict[str, Any], make_evaluate: Callable[[], Evaluate]) -> None:
-        self.mistake = ""
-        try:
-            self.evaluate = make_evaluate()
-        except SweepError as error:
-            self.mistake = str(error)
-
-    def reset_config(self, new_config: dict[str, Any]) -> bool:
-        return True  # `self.config` is the new one by now
-
-    def step(self) -> dict[str, Any]:
-        """What Tune logs: plain values only."""
-        result: dict[str, Any] = {"done": True, "whole": True}
-        if self.mistake:
-            return result | {"mistake": self.mistake}
-        try:
-            outcome = attempt(self.evaluate, self.config["proposal"], GoOn())
-        except SweepError as error:
-            return result | {"mistake": str(error)}
-        except KeyboardInterrupt:
-            return result | {"interrupted": True}
-        if isinstance(outcome, Failure):
-            return result | {"reason": outcome.reason, "traceback": outcome.traceback}
-        if isinstance(outcome, Stopped):
-            return result | dict(outcome.metrics) | {"stopped": outcome.epochs}
-        return result | dict(outcome.metrics)
-
-
-class Proposals(Searcher):
-    """Hands Tune what the loop submits, and the loop what Tune is told. Tune pickles its searchers, which here would
-    serve nothing: what there is to know is in the study."""
-
-    def __init__(self, workers: int) -> None:
-        super().__init__(metric=None, mode=None)
-        self.workers = workers
+    def __init__(self, at_once: int, referee: Referee) -> None:
+        self.at_once, self.referee = at_once, referee
         self.asked: queue.Queue[Proposal | None] = queue.Queue()
         self.told: queue.Queue[tuple[Proposal, Outcome]] = queue.Queue()
         self.live: dict[str, Proposal] = {}
+        self._parser = _make_parser()
 
-    def suggest(self, trial_id: str) -> Any:
-        if len(self.live) > self.workers:  # one more than work: the next for the actor that is free first
+    @property
+    def total_samples(self) -> int:
+        return sys.maxsize
+
+    def add_configurations(self, experiments: Any) -> None:
+        (experiment,) = experiments
+        self._spec = experiment.spec
+
+    def next_trial(self) -> Trial | None:
+        if self._finished or len(self.live) >= self.at_once:
             return None
         try:
             proposal = self.asked.get(block=not self.live)  # else Tune would sleep a second
         except queue.Empty:
             return None
         if proposal is None:
-            return Searcher.FINISHED
+            self.set_finished()
+            return None
+        trial_id = Trial.generate_id()
         self.live[trial_id] = proposal
-        return {"key": proposal.key, "proposal": proposal}
+        config = {"key": proposal.key, "proposal": proposal}
+        return _create_trial_from_spec(
+            {**self._spec, "config": {**self._spec["config"], **config}}, self._parser, trial_id=trial_id
+        )
+
+    def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
+        report_to(self.referee, self.live[trial_id].key, result)
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         proposal = self.live.pop(trial_id)
-        died = Failure(f"its worker died {CRASHES} times")
-        self.told.put((proposal, died if error else _outcome(proposal, result or {})))
-
-    def save(self, checkpoint_path: str) -> None:
-        pass
-
-    def restore(self, checkpoint_path: str) -> None:
-        pass
+        if error or not result:
+            self.told.put((proposal, Failure(f"its worker died {CRASHES} times")))
+            return
+        report_to(self.referee, proposal.key, result)
+        self.told.put((proposal, _outcome(proposal, result)))
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"workers": self.workers}
+        return {}
 
     def __deepcopy__(self, memo: Any) -> Proposals:
         return self
 
 
-def _outcome(proposal: Proposal, result: dict[str, Any]) -> Outcome:
+class Refereed(schedulers.FIFOScheduler):
+    """The scheduler that asks the referee of the search."""
+
+    def __init__(self, referee: Referee) -> None:
+        super().__init__()
+        self.referee: Referee | None = referee
+
+    def on_trial_result(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> str:
+        assert self.referee is not None
+        goes_on = report_to(self.referee, trial.config["key"], result)
+        return str(self.CONTINUE if goes_on else self.STOP)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "referee": None}
+
+    def __deepcopy__(self, memo: Any) -> Refereed:
+        return self
+
+
+def report_to(referee: Referee, key: str, result: Mapping[str, Any]) -> bool:
+    """What a trial told Tune, to the referee; True where there is nothing to judge."""
+    if "epoch" not in result:
+        return True
+    return referee.report(key, result["epoch"], metrics_in(result))
+
+
+def metrics_in(result: Mapping[str, Any]) -> dict[str, float]:
+    return {name: result[name] for name in METRICS if name in result}
+
+
+def _outcome(proposal: Proposal, result: Mapping[str, Any]) -> Outcome:
     if "mistake" in result:
         return SweepError(result["mistake"])
     if "interrupted" in result:
         return KeyboardInterrupt()
     if "reason" in result:
         return Failure(result["reason"], result["traceback"])
-    if not result.get("whole"):
-        return Failure(f"Tune stopped it after {result.get('training_iteration', 0)} reports")
-    metrics = {name: result[name] for name in METRICS if name in result}
-    if "stopped" in result:
-        return Stopped(result["stopped"], metrics)
-    return Candidate(proposal.architecture, metrics, proposal.hyperparameters)
+    if not result.get("whole"):  # Tune's scheduler or the referee stopped it, or it did so by itself
+        return Stopped(result["epoch"], metrics_in(result))
+    return Candidate(proposal.architecture, metrics_in(result), proposal.hyperparameters)
 
 
 class Tune:
     """See the head of this file, and `loop.Engine`."""
 
-    def __init__(self, make_evaluate: Callable[[], Evaluate], section: SearchSection, folder: Path) -> None:
+    def __init__(
+        self, make_evaluate: Callable[[], Evaluate], section: SearchSection, folder: Path, referee: Referee
+    ) -> None:
         self._make_evaluate, self._section, self._folder = make_evaluate, section, folder
-        self._scheduler = make_scheduler(section.scheduler)
+        self._referee = referee
+        self._scheduler = make_scheduler(section.scheduler, referee)
         self._in_flight = 0
         self._stopping = threading.Event()
         self._stack = ExitStack()
@@ -140,7 +155,8 @@ class Tune:
             undo.push(self._stack)
             self._wanted = connect.granted(self._section.resources, self._cluster)
             workers = self._section.workers or max(1, self._cluster.fits(self._wanted))
-            self._proposals = Proposals(workers)
+            # One more than work: the next for the actor that is free first.
+            self._proposals = Proposals(workers + 1, self._referee)
             self._room = workers + AHEAD
             self._thread = threading.Thread(target=self._fit, name="tune", daemon=True)
             self._waiting_since = time.monotonic()
@@ -236,8 +252,10 @@ def _folder_name(trial: Trial) -> str:
     return f"{trial.config['key']}-{trial.trial_id}"
 
 
-def make_scheduler(section: SchedulerSection) -> Any:
+def make_scheduler(section: SchedulerSection, referee: Referee) -> Any:
     """Raises SweepError where Tune has no such scheduler, or it refuses the arguments."""
+    if section == SchedulerSection():
+        return Refereed(referee)
     known = {name: getattr(schedulers, name) for name in schedulers.__all__}
     known = {name: value for name, value in known.items() if inspect.isclass(value) and name != "TrialScheduler"}
     if section.name not in known:

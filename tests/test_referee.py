@@ -1,0 +1,120 @@
+"""Rules of early stopping by name, what a sweep may say of them, and the mailbox between workers and the search."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from typing import Any
+
+import optuna
+import pytest
+from optuna.pruners import BasePruner, HyperbandPruner, MedianPruner
+
+from ffnet_search.early_stopping import SuccessiveHalving
+from ffnet_search.errors import SweepError, parse
+from ffnet_search.mailbox import Mailbox
+from ffnet_search.search.referee import RuleReferee, make_rule
+from ffnet_search.sections import SearchSection
+
+
+def section(objectives: tuple[str, ...] = ("accuracy",), **early_stopping: Any) -> SearchSection:
+    return parse(SearchSection, {"objectives": objectives, "early_stopping": early_stopping}, "sweep")
+
+
+@pytest.mark.parametrize(
+    ("how", "pruner"),
+    [
+        ({"rule": "median", "min_epochs": 3}, MedianPruner(n_warmup_steps=3)),
+        ({"rule": "hyperband", "max_epochs": 12, "reduction": 2}, HyperbandPruner(1, 12, reduction_factor=2)),
+        ({"rule": "hyperband"}, HyperbandPruner(1, "auto", reduction_factor=3)),
+    ],
+)
+def test_optunas_pruners_answer_as_they_do_in_optuna(how: dict[str, Any], pruner: BasePruner) -> None:
+    rule, rng = make_rule(section(**how)), random.Random(0)
+    assert rule is not None
+    study = optuna.create_study(direction="maximize", pruner=pruner, study_name="early stopping")
+    stopped = 0
+    for number in range(40):
+        trial, final = study.ask(), rng.random()
+        for epoch in range(1, 12):
+            trial.report(final * epoch, epoch)
+            goes_on = rule.report(str(number), epoch, {"accuracy": final * epoch, "latency_ms": 1.0})
+            assert goes_on != trial.should_prune()
+            assert rule.report(str(number), epoch, {"accuracy": 0.0}) == goes_on  # told again, answered as before
+            if not goes_on:
+                study.tell(trial, state=optuna.trial.TrialState.PRUNED)
+                stopped += 1
+                break
+        else:
+            study.tell(trial, final * 11)
+            rule.finish(str(number))
+    assert 10 < stopped < 40
+
+
+def test_the_fields_of_a_sweep_reach_the_rule() -> None:
+    how = {"min_epochs": 2, "reduction": 4, "brackets": 2, "max_epochs": 50, "tie_break": "hypervolume"}
+    sweep = section(("accuracy", "latency_ms"), rule="asha", **how)
+    rule = make_rule(sweep.model_copy(update={"constraints": {"params_m": 1.0}}))
+    assert isinstance(rule, SuccessiveHalving)
+    assert (rule.min_epochs, rule.reduction, rule.brackets, rule.max_epochs) == (2, 4, 2, 50)
+    assert rule.tie_break.__name__ == "most_hypervolume"
+    assert rule.objectives == {"accuracy": "maximize", "latency_ms": "minimize"}
+    assert rule.limits == {"params_m": 1.0}
+    assert make_rule(section()) is None
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (
+            {"early_stopping": {"rule": "median"}},
+            r"'median' must have one objective, since it compares single values, but there are 2 \(accuracy, latency_ms"
+            r"\); use rule 'asha', or one objective",
+        ),
+        ({"early_stopping": {"rule": "ashe"}}, "early_stopping.rule must be 'none', 'asha', 'median' or 'hyperband'"),
+        ({"early_stopping": {"rule": "asha", "reduction": 1}}, "early_stopping.reduction must be > 1, but got 1"),
+        ({"early_stopping": {"min_epochs": 3}}, "min_epochs must be left out, since rule 'none' has no such thing"),
+        (
+            {"objectives": ["accuracy"], "early_stopping": {"rule": "median", "brackets": 2}},
+            "brackets must be left out, since rule 'median' has no such thing",
+        ),
+        (
+            {"early_stopping": {"rule": "asha"}, "scheduler": {"name": "ASHAScheduler"}},
+            "must be 'none' where Tune's scheduler ASHAScheduler decides what is stopped, but got 'asha'; remove one",
+        ),
+    ],
+)
+def test_a_mistake_is_one_sentence(content: dict[str, Any], message: str) -> None:
+    with pytest.raises(SweepError, match=message):
+        parse(SearchSection, content, "sweep.yaml: search")
+
+
+def test_an_objective_that_no_epoch_tells_is_a_mistake() -> None:
+    how = section(("accuracy", "latency_ms"), rule="asha")
+    referee = RuleReferee(how.objectives, make_rule(how))
+    assert referee.report("a", 1, {"accuracy": 0.5, "latency_ms": 1.0})
+    with pytest.raises(SweepError, match=r"latency_ms is neither \(there are accuracy\); use rule 'none'"):
+        referee.report("a", 2, {"accuracy": 0.5})
+    assert RuleReferee(how.objectives, None).report("a", 2, {"accuracy": 0.5})
+
+
+def test_questions_get_their_own_answers_and_the_dead_are_not_waited_for() -> None:
+    async def talk() -> None:
+        mailbox = Mailbox()
+        alive, dead, late = (asyncio.create_task(mailbox.ask(name)) for name in ("alive", "dead", "late"))
+        await asyncio.sleep(0)
+        questions = await mailbox.take()
+        assert list(questions.values()) == ["alive", "dead", "late"]
+        dead.cancel()
+        await asyncio.sleep(0)
+        first, *others = questions
+        await mailbox.answer({number: questions[number].upper() for number in others})
+        assert await late == "LATE"
+        assert not alive.done()
+        await mailbox.answer({first: "yes", 99: "nobody asked"})
+        assert await alive == "yes"
+        closing = asyncio.create_task(mailbox.take())
+        await mailbox.close()
+        assert await closing == {}
+
+    asyncio.run(talk())
