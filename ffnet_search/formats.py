@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
-import platform
+import shutil
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -44,10 +44,11 @@ CALIBRATION = 256  # images that int8's ranges are taken from
 
 @dataclass(frozen=True)
 class Written:
-    """A network in a format: the names of its files, and how it is run here."""
+    """A network in a format: the names of its files, and how it is run here (by its own runtime where `is_timed`)."""
 
     files: tuple[str, ...]
     forward: Forward
+    is_timed: bool = True
 
 
 def export_format(sweep: Sweep, name: str, top: int | None = None) -> list[Pick]:
@@ -70,7 +71,8 @@ def export_format(sweep: Sweep, name: str, top: int | None = None) -> list[Pick]
             with _quietly(), threads_for(0):
                 found = _check(pick, name, write(pick.folder, load(pick.folder), data), data)
             _note(pick.folder / "card.json", name, found)
-            bar.advance(note=f"{pick.folder.name}: {found['latency_ms']:.3g} ms")
+            ms = found.get("latency_ms")
+            bar.advance(note=f"{pick.folder.name}{'' if ms is None else f': {ms:.3g} ms'}")
     return picks
 
 
@@ -83,11 +85,12 @@ def _check(pick: Pick, name: str, written: Written, data: LightningDataModule) -
     difference = float(np.abs(written.forward(images) - expected).max())
     plain = onnx_forward(pick.folder / "model.onnx")
     one = np.zeros((1, shape.channels, shape.resolution, shape.resolution), np.float32)
-    watch = Stopwatch([lambda: plain(one)], CPU_CLOCK)
-    [times] = watch.interleave([lambda: written.forward(one)], rounds=15)
-    (onnx_ms,) = watch.anchors_ms
     found: dict[str, Any] = {"files": list(written.files), "max_difference": difference}
-    found |= {"latency_ms": times.median * onnx_ms, "onnx_latency_ms": onnx_ms}
+    if written.is_timed:
+        watch = Stopwatch([lambda: plain(one)], CPU_CLOCK)
+        [times] = watch.interleave([lambda: written.forward(one)], rounds=15)
+        (onnx_ms,) = watch.anchors_ms
+        found |= {"latency_ms": times.median * onnx_ms, "onnx_latency_ms": onnx_ms}
     found["versions"] = {package: version(package) for package in _packages(name)}
     if name == "int8":
         before, after = (_accuracy(forward, data) for forward in (plain, written.forward))
@@ -102,7 +105,7 @@ def _check(pick: Pick, name: str, written: Written, data: LightningDataModule) -
 
 
 def _packages(name: str) -> tuple[str, ...]:
-    return ("torch", "openvino" if name == "openvino" else "onnxruntime")
+    return ("torch", {"openvino": "openvino", "coreml": "coremltools"}.get(name, "onnxruntime"))
 
 
 def _accuracy(forward: Forward, data: LightningDataModule) -> float:
@@ -176,13 +179,13 @@ def _int8(folder: Path, net: nn.Module, data: LightningDataModule) -> Written:
 
 
 def _coreml(folder: Path, net: nn.Module, data: LightningDataModule) -> Written:
-    """Refused: what cannot be run here cannot be checked here."""
-    has = f"coremltools {version('coremltools')}" if find_spec("coremltools") else "no coremltools"
-    raise SweepError(
-        f"--format coreml: a .mlpackage must be run to be checked, which needs macOS, but this is {platform.system()} "
-        f"with torch {version('torch')} and {has}; on a Mac, convert what ffnet_search.load gives with coremltools and "
-        "a torch version that its release notes name"
-    )
+    """An ML program for one image; computed from its file by torch, since CoreML is not here."""
+    from ffnet_search.coreml import convert, forward
+
+    path = folder / "model.mlpackage"
+    shutil.rmtree(path, ignore_errors=True)
+    convert(net, (1, *data.calibration.shape[1:]), path)  # type: ignore[attr-defined]
+    return Written((path.name,), forward(path), is_timed=False)
 
 
 Write = Callable[[Path, nn.Module, LightningDataModule], Written]
@@ -191,7 +194,7 @@ FORMATS: dict[str, tuple[Write, str]] = {  # name -> what writes it, the package
     "pt2": (_pt2, ""),
     "openvino": (_openvino, "openvino"),
     "int8": (_int8, ""),
-    "coreml": (_coreml, ""),
+    "coreml": (_coreml, "coremltools"),
 }
 
 

@@ -98,6 +98,7 @@ FLOORS = {  # in reading order; a package stands for its __init__, below its mod
     "search.submit": 6,
     "search": 6,
     "export": 6,
+    "coreml": 3,
     "formats": 6,
     "report.picture": 7,
     "report.content": 7,
