@@ -1,8 +1,8 @@
 """CoreML: converted on any system by coremltools, and computed again from the saved file, operation by operation.
 
-CoreML itself runs on Apple's systems alone. What can be checked elsewhere is the program in the package: its dozen kinds
-of operations are computed here by torch, with the weights of the file, and compared with the network like every other
-format. How fast it is, a Mac or a phone must tell.
+CoreML itself runs on Apple's systems alone. What can be checked elsewhere is the program in the package: its dozen
+kinds of operations are computed here by torch, with the weights of the file, and compared with the network like every
+other format. How fast it is, a Mac or a phone must tell.
 """
 
 from __future__ import annotations
