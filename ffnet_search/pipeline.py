@@ -73,9 +73,12 @@ def _profile(sweep: Sweep) -> None:
 
 
 def _train(sweep: Sweep) -> None:
-    from ffnet_search.launch import train_on_ranks
+    if sweep.search.engine == "local":
+        from ffnet_search.launch import train_on_ranks as train
+    else:
+        from ffnet_search.search.training import train_on_cluster as train
 
-    train_on_ranks(sweep)
+    train(sweep)
 
 
 def _search(sweep: Sweep) -> None:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from functools import cached_property
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -142,7 +141,7 @@ class Sweep(Section):
         """The file that the sweep was read from."""
         return self._path
 
-    @cached_property
+    @property
     def files(self) -> RunFiles:
         return RunFiles(self.runs / self.name)
 

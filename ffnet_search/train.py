@@ -8,8 +8,8 @@ import os
 import signal
 import time
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -34,10 +34,12 @@ LAST = "last.ckpt"
 
 @dataclass(frozen=True)
 class Place:
-    """Where a Trainer runs: in this process alone, or as one of several ranks. Arguments and callbacks for it."""
+    """Where a Trainer runs: in this process alone, or as one of several ranks. Arguments and callbacks for it, and what
+    makes the bar that shows how far it is."""
 
     arguments: Mapping[str, Any] = field(default_factory=lambda: {"devices": 1})
     callbacks: Sequence[Callback] = ()
+    bar: Callable[..., AbstractContextManager[Bar]] = progress
 
 
 ALONE = Place()
@@ -113,7 +115,12 @@ def _fit(
     cuda = torch.cuda.is_available()
     averaging = [EMAWeightAveraging(decay=recipe.ema)] if recipe.ema else []
     # In this order: a checkpoint holds the average of the step that it was made after.
-    callbacks: list[Callback] = [*averaging, _Progress(label), _Keep(last, recipe.checkpoint_minutes), *place.callbacks]
+    callbacks: list[Callback] = [
+        *averaging,
+        _Progress(label, place.bar),
+        _Keep(last, recipe.checkpoint_minutes),
+        *place.callbacks,
+    ]
     with quiet_lightning():
         trainer = Trainer(
             accelerator="gpu" if cuda else "cpu",
@@ -186,14 +193,14 @@ class _Keep(Callback):
 class _Progress(Callback):
     """Images per second, time left, loss, and the accuracies of the last validation."""
 
-    def __init__(self, label: str) -> None:
-        self.label, self.stack, self.bar = label, ExitStack(), Bar(label, 1, "")
+    def __init__(self, label: str, make: Callable[..., AbstractContextManager[Bar]]) -> None:
+        self.label, self.make, self.stack, self.bar = label, make, ExitStack(), Bar(label, 1, "")
         self.seen = ""
 
     def on_train_start(self, trainer: Trainer, module: LightningModule) -> None:
         per_epoch = int(trainer.num_training_batches)
         total, done = per_epoch * int(trainer.max_epochs or 0), trainer.fit_loop.total_batch_idx + 1
-        self.bar = self.stack.enter_context(progress(self.label, total, "batches", done=done))
+        self.bar = self.stack.enter_context(self.make(self.label, total, "batches", done=done))
         self.images, self.start = 0, time.monotonic()
 
     def on_train_batch_end(

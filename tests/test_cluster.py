@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
 from optuna.trial import TrialState
 from test_search import CHEAP, DIGITS, Run, TestContract, run  # noqa: F401 (a fixture)
+from test_supernet import sweep
 
 from ffnet_search.errors import SweepError
 from ffnet_search.search import search
 from ffnet_search.search.connect import Cluster, granted
 from ffnet_search.search.remote import by_mail
+from ffnet_search.search.training import train_on_cluster
 from ffnet_search.sections import Resources, SearchSection
+from ffnet_search.sweep import Sweep
 
 contract = TestContract()
 del TestContract  # or pytest would run it here
@@ -69,6 +73,13 @@ def test_what_the_cluster_lacks_is_named_after_a_bounded_wait(
     with pytest.raises(SweepError, match=r"asks for cpu 1, .* no node with that free: 1 node \(2 CPU, 0 GPU"):
         run.search(engine=engine, resources=resources, wait_minutes=0.02)
     assert not run.on_disk.trials
+
+
+def test_gpus_that_training_lacks_are_named_after_a_bounded_wait(tmp_path: Path) -> None:
+    search = {"engine": "ray", "resources": {"gpu": 0.25}, "wait_minutes": 0.02}
+    run = Sweep.model_validate(sweep(tmp_path, devices=2).model_dump() | {"search": search})
+    with pytest.raises(SweepError, match=r"train.devices: 2 ranks ask for 1 GPU .* 1 node \(2 CPU, 0 GPU"):
+        train_on_cluster(run)
 
 
 def test_a_laptop_without_gpu_runs_the_sweep_of_a_cluster() -> None:

@@ -20,7 +20,8 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 from ffnet_search.architecture import Architecture
 from ffnet_search.attempt import Ended, Failure, Stopped
 from ffnet_search.errors import SweepError
-from ffnet_search.pareto import Candidate, pareto_front
+from ffnet_search.front import Front
+from ffnet_search.pareto import Candidate
 from ffnet_search.proposal import Proposal
 from ffnet_search.reachable import CheapMetrics, within_limits
 from ffnet_search.search.referee import Rule, RuleReferee, make_rule
@@ -64,7 +65,9 @@ class Search:
         self._failed_in_a_row = 0
         self._in_flight: dict[str, list[Trial]] = {}
         self._unsaved: list[FrozenTrial] = []
-        self._front: list[Candidate] = []
+        worst = {name: 0.0 for name, direction in section.directions.items() if direction == "maximize"}
+        most = self._known_of(Proposal(space.largest))
+        self.front = Front(section.directions, {**most, **section.constraints, **worst})
         self._axes = distributions(space)
         self._rng = random.Random(f"{seed}/{len(finished)}/walk")
         sampler = make_sampler(section.sampler, seed, len(finished), len(section.objectives))
@@ -125,15 +128,14 @@ class Search:
                 "mend the cause and give the same command again"
             )
 
-    def note(self) -> str:
-        """For the progress bar."""
-        name, direction = next(iter(self.section.directions.items()))
+    def facts(self) -> dict[str, str]:
+        """For the progress table."""
+        volume = self.front.volume
+        facts = {f"best {name}": f"{value:.4g}" for name, value in self.front.best.items()}
+        facts |= {"front": str(len(self.front))} | ({} if volume is None else {"hypervolume": f"{volume:.4f}"})
         counts = {"stopped": len(self.stopped), "failed": self.failed}
-        words = [f"{count} {what}" for what, count in counts.items() if count]
-        if self._front:
-            best = (max if direction == "maximize" else min)(c.metrics[name] for c in self._front)
-            words = [f"best {name} {best:.4g}", f"front of {len(self._front)}", *words]
-        return ", ".join([*words, f"{len(self.infeasible)} infeasible", f"{self.repeats} repeats"])
+        facts |= {name: str(count) for name, count in counts.items() if count}
+        return facts | {"infeasible": str(len(self.infeasible)), "repeats": str(self.repeats)}
 
     def _first(self) -> Iterator[tuple[str, Proposal]]:
         """Name -> proposal of what is looked at before the sampler proposes: the ends of the space, the published
@@ -272,7 +274,7 @@ class Search:
 
     def _know(self, candidate: Candidate) -> None:
         self.candidates[candidate.key] = candidate
-        self._front = pareto_front([*self._front, candidate], self.section.directions)
+        self.front.add(candidate)
 
     def _load(self, finished: list[FrozenTrial]) -> None:
         self.study.add_trials(finished)

@@ -90,6 +90,10 @@ class Pool:
         queued = len(self._waiting) + len(self._suspects) + len(self._results)
         return under_way + queued < max(1, len(self._workers)) * DEPTH * self._call_size
 
+    @property
+    def crew(self) -> dict[str, str]:
+        return connect.crew(sum(bool(w.node and w.calls) for w in self._workers), len(self._workers), self._wanted)
+
     def submit(self, proposal: Proposal) -> None:
         self._waiting.append(proposal)
         self._hand_out()

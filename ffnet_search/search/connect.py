@@ -60,14 +60,28 @@ class Cluster:
 
 @contextmanager
 def connected() -> Iterator[Cluster]:
-    """Raises SweepError where a cluster is named that does not answer, or has another Python or Ray."""
+    """A cluster, or a Ray of our own. Raises SweepError where a cluster is named that does not answer, or has another
+    Python or Ray."""
+    with found() as cluster:
+        if cluster is not None:
+            yield cluster
+            return
+    ray = start_here()
+    try:
+        yield Cluster(fixed=True)
+    finally:
+        ray.shutdown()
+
+
+@contextmanager
+def found() -> Iterator[Cluster | None]:
+    """The cluster that is there, or None. Raises SweepError as `connected` does."""
     ray = _ray()
     if ray.is_initialized():
         yield Cluster(fixed=False)
         return
-    fixed = _connect(ray)
     try:
-        yield Cluster(fixed)
+        yield Cluster(fixed=False) if _connect(ray) else None
     finally:
         ray.shutdown()
 
@@ -81,6 +95,12 @@ def options(wanted: Resources) -> dict[str, float]:
     """As Ray's actors take it."""
     memory = {"memory": wanted.memory_gb * GB} if wanted.memory_gb else {}
     return {"num_cpus": wanted.cpu, "num_gpus": wanted.gpu, **memory}
+
+
+def crew(busy: int, workers: int, each: Resources) -> dict[str, str]:
+    """Who is at work, for people."""
+    gpus = {"GPUs busy": f"{busy * each.gpu:g} of {workers * each.gpu:g}"} if each.gpu else {}
+    return {"workers busy": f"{busy} of {workers}", **gpus}
 
 
 def granted(wanted: Resources, cluster: Cluster) -> Resources:
@@ -110,18 +130,21 @@ def _ray() -> Any:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of what Ray imports
         import ray
+    # Whatever `log_to_driver` says, deaths of workers are printed to standard output, which is for results. The engines
+    # say themselves what becomes of them.
+    ray._private.worker.print_to_stdstream = lambda *_, **__: None
     return ray
 
 
 def _connect(ray: Any) -> bool:
-    """True where a Ray of our own was started on this machine."""
+    """False where no cluster is there."""
     code = {"py_modules": [str(Path(ffnet_search.__file__).parent)], "excludes": ["__pycache__"]}
     named = os.environ.get("RAY_ADDRESS")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
             ray.init(address="auto", runtime_env=code, **_INIT)  # every node gets the code that runs here
-            return False
+            return True
         except ConnectionError as error:
             if named:
                 raise SweepError(
@@ -130,8 +153,7 @@ def _connect(ray: Any) -> bool:
                 ) from None
         except RuntimeError as error:  # another version of Python or Ray than the cluster's
             raise SweepError(f"the Ray cluster at {named or 'this machine'} refuses: {_line(error)}") from None
-    start_here()
-    return True
+    return False
 
 
 def start_here(**resources: Any) -> Any:

@@ -20,6 +20,10 @@ class Local:
     def has_room(self) -> bool:
         return not self._waiting
 
+    @property
+    def crew(self) -> dict[str, str]:
+        return {}
+
     def submit(self, proposal: Proposal) -> None:
         self._waiting.append(proposal)
 

@@ -23,6 +23,11 @@ class Engine(Protocol):
 
     @property
     def has_room(self) -> bool: ...
+    @property
+    def crew(self) -> dict[str, str]:
+        """Who is at work, for the progress table; empty where it is this process alone."""
+        ...
+
     def submit(self, proposal: Proposal) -> None: ...
     def next(self) -> tuple[Proposal, Ended]:
         """Waits for the next one that is finished. Raises SweepError where it is a user's mistake."""
@@ -50,7 +55,7 @@ def run_loop(search: Search, engine: Engine) -> None:
                     break
                 search.tell(*engine.next())
                 in_flight -= 1
-                bar.advance(note=search.note())
+                bar.advance(facts=search.facts() | engine.crew)
         except KeyboardInterrupt:
             say(f"search: interrupted; {search.evaluated} candidates are kept, and the same command goes on from there")
             raise

@@ -176,6 +176,11 @@ class Tune:
     def has_room(self) -> bool:
         return self._in_flight < self._room
 
+    @property
+    def crew(self) -> dict[str, str]:
+        workers = self._proposals.workers
+        return connect.crew(min(workers, len(self._proposals.live)), workers, self._wanted)
+
     def submit(self, proposal: Proposal) -> None:
         self._in_flight += 1
         self._proposals.asked.put(proposal)

@@ -1,0 +1,56 @@
+"""The front that grows is the front of all, and its volume the hypervolume; the table that shows it."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+from networks import space
+
+from ffnet_search.front import Front
+from ffnet_search.pareto import METRICS, Candidate, hypervolume, pareto_front
+from ffnet_search.progress import Bar
+
+ARCH = space("ffnet_digits").smallest
+
+
+@pytest.mark.parametrize("names", [["accuracy"], ["accuracy", "latency_ms"], ["latency_ms", "accuracy", "params_m"]])
+def test_one_by_one_it_is_the_front_of_all(names: list[str]) -> None:
+    rng, objectives = random.Random(0), {name: METRICS[name] for name in names}
+    worst = {"accuracy": 0.0, "latency_ms": 4.0, "params_m": 2.0}
+    front, everything = Front(objectives, worst), []
+    volume = 0.0
+    for _ in range(200):
+        metrics = {name: rng.choice((rng.random(), 0.25, 0.5)) for name in names}  # with ties
+        everything.append(Candidate(ARCH, metrics))
+        was_added = front.add(everything[-1])
+        expected = pareto_front(everything, objectives)
+        assert len(front) == len(expected)
+        assert was_added == any(candidate is everything[-1] for candidate in expected)
+        assert front.best == {
+            name: (max if METRICS[name] == "maximize" else min)(one.metrics[name] for one in everything)
+            for name in names
+        }
+        assert front.volume is not None and front.volume >= volume
+        volume = front.volume
+    points = [[one.metrics[name] for name in names] for one in everything]
+    box = 1.0
+    for name in names:
+        box *= worst[name] or 1.0
+    assert volume == pytest.approx(hypervolume(points, [worst[n] for n in names], list(objectives.values())) / box)
+
+
+def test_without_a_worst_there_is_no_volume() -> None:
+    front = Front({"latency_ms": "minimize"}, {})
+    assert front.best == {}
+    front.add(Candidate(ARCH, {"latency_ms": 1.0}))
+    assert front.volume is None
+    with pytest.raises(ValueError, match="must be finite"):
+        front.add(Candidate(ARCH, {"latency_ms": float("nan")}))
+
+
+def test_facts_are_in_the_plain_line() -> None:
+    bar = Bar("search", 10, "candidates")
+    bar.advance(4, facts={"best accuracy": "0.9", "workers busy": "2 of 3"})
+    assert "4/10 candidates" in bar.line(bar._start + 2)
+    assert bar.line(bar._start + 2).endswith("2/s, 3s left, best accuracy 0.9, workers busy 2 of 3")
