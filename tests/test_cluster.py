@@ -77,9 +77,9 @@ def test_what_the_cluster_lacks_is_named_after_a_bounded_wait(
 
 def test_gpus_that_training_lacks_are_named_after_a_bounded_wait(tmp_path: Path) -> None:
     search = {"engine": "ray", "resources": {"gpu": 0.25}, "wait_minutes": 0.02}
-    run = Sweep.model_validate(sweep(tmp_path, devices=2).model_dump() | {"search": search})
+    lacking = Sweep.model_validate(sweep(tmp_path, devices=2).model_dump() | {"search": search})
     with pytest.raises(SweepError, match=r"train.devices: 2 ranks ask for 1 GPU .* 1 node \(2 CPU, 0 GPU"):
-        train_on_cluster(run)
+        train_on_cluster(lacking)
 
 
 def test_a_laptop_without_gpu_runs_the_sweep_of_a_cluster() -> None:

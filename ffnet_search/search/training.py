@@ -151,7 +151,7 @@ def _rank(config: dict[str, Any]) -> None:
     from ray.train.collective import broadcast_from_rank_zero
     from ray.train.lightning import RayDDPStrategy, RayLightningEnvironment
 
-    class Shared(SharedStep, RayDDPStrategy):  # type: ignore[misc]
+    class Shared(SharedStep, RayDDPStrategy):
         """Ray's strategy, with one reduction a step."""
 
     keeper, first = config["keeper"], ray.train.get_context().get_world_rank() == 0
