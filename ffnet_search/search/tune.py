@@ -178,7 +178,7 @@ class Tune:
 
     @property
     def crew(self) -> dict[str, str]:
-        workers = self._proposals.workers
+        workers = self._room - AHEAD
         return connect.crew(min(workers, len(self._proposals.live)), workers, self._wanted)
 
     def submit(self, proposal: Proposal) -> None:
