@@ -19,6 +19,7 @@ from torchmetrics.classification import MulticlassAccuracy
 
 from ffnet_search.architecture import Architecture
 from ffnet_search.models import ranks
+from ffnet_search.models.calibrate import recalibrate
 from ffnet_search.models.metamixer import MetaMixer
 from ffnet_search.recipe import learning_rate, make_optimizer
 from ffnet_search.search_space import SearchSpace
@@ -173,6 +174,13 @@ class Standalone(Trained):
         loss, _ = self.labelled_loss(x_BCHW, label_B)
         self.manual_backward(loss / self.recipe.accumulate)
         return loss.detach()
+
+    def on_validation_epoch_start(self) -> None:
+        """Running averages lag some twenty steps behind the weights: after a first epoch on few images, a good network
+        would look like chance, and what ends trials early would go by that."""
+        data = getattr(self.trainer, "datamodule", None)
+        if data is not None:
+            recalibrate(self.net, data.calibration.to(self.device))
 
     def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
         self.val_accuracy(self.net(batch[0]), batch[1])

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from lightning import Trainer
 from networks import REPO, images, space
 from torch.nn import functional as F
 
@@ -19,14 +20,15 @@ from ffnet_search.architecture import Architecture, Form, Input, Stem
 from ffnet_search.data import build_data
 from ffnet_search.errors import SweepError
 from ffnet_search.evaluate import Evaluator, accuracy
+from ffnet_search.models.calibrate import recalibrate
 from ffnet_search.models.fuse import fuse
 from ffnet_search.models.metamixer import MetaMixer
 from ffnet_search.proposal import Proposal
 from ffnet_search.recipe import learning_rate, make_optimizer
 from ffnet_search.sections import TrainSection
-from ffnet_search.supernet import Supernet, draw
+from ffnet_search.supernet import Standalone, Supernet, draw
 from ffnet_search.sweep import Sweep
-from ffnet_search.train import LAST, read_supernet, train_architecture, train_supernet, write_supernet
+from ffnet_search.train import LAST, quiet_lightning, read_supernet, train_architecture, train_supernet, write_supernet
 
 TINY = {
     "input": {"channels": 1, "resolution": 8, "classes": 10},
@@ -151,6 +153,21 @@ def test_one_network_trains_alone(tmp_path: Path) -> None:
     trained = train_architecture(net, data, recipe, tmp_path / "alone", seed=0)
     assert not trained.training
     assert accuracy(trained, data.val_dataloader()) > before + 0.2
+
+
+def test_a_network_is_validated_with_statistics_of_its_own(tmp_path: Path) -> None:
+    """Not with running averages, which after few steps are still those of no images at all."""
+    run = sweep(tmp_path)
+    data = build_data(run.data, run.seed, run.search_space.largest.input)
+    net = MetaMixer.for_space(run.search_space, run.train.form).slice_to(run.search_space.smallest)
+    alone = Standalone(net, run.train.model_copy(update={"epochs": 3}))
+    trainer = Trainer(
+        accelerator="cpu", max_epochs=1, logger=False, enable_checkpointing=False, enable_progress_bar=False
+    )
+    with quiet_lightning():
+        trainer.fit(alone, datamodule=data)
+    told = float(trainer.callback_metrics["val_accuracy"])
+    assert told == pytest.approx(accuracy(fuse(recalibrate(net, data.calibration)), data.val_dataloader()), abs=0.01)
 
 
 # --- killed and resumed

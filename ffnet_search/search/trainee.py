@@ -6,6 +6,7 @@ it reports until Tune wants the next step, or wants no more.
 
 from __future__ import annotations
 
+import json
 import queue
 import threading
 from collections.abc import Callable, Mapping
@@ -15,6 +16,7 @@ from ray import tune
 
 from ffnet_search.attempt import Evaluate, Failure, Outcome, Stopped, attempt
 from ffnet_search.errors import SweepError
+from ffnet_search.pareto import Candidate
 from ffnet_search.proposal import Proposal
 
 Reported = tuple[int, Mapping[str, float]]  # epoch, metrics
@@ -78,25 +80,44 @@ class Trainee(tune.Trainable):
         self.course = None
 
     def step(self) -> dict[str, Any]:
-        """What Tune logs: plain values only."""
+        """What Tune logs and its schedulers read: the metrics, and in `told` all that is ours, as text."""
         if self.mistake:
-            return {"done": True, "mistake": self.mistake}
+            return {"done": True} | told({"mistake": self.mistake})
         if self.course is None:
             self.course = Course(self.evaluate, self.config["proposal"])
         event = self.course.next()
         if isinstance(event, tuple):
             epoch, metrics = event
-            return {"epoch": epoch, **metrics}
-        return {"done": True} | as_result(event)
+            return {**metrics} | told({"epoch": epoch, "metrics": dict(metrics)})
+        if isinstance(event, BaseException):
+            kind = "mistake" if isinstance(event, SweepError) else "interrupted"
+            return {"done": True} | told({kind: str(event)})
+        if isinstance(event, Failure):
+            return {"done": True} | told({"reason": event.reason, "traceback": event.traceback})
+        metrics = dict(event.metrics)
+        if isinstance(event, Stopped):
+            return {**metrics, "done": True} | told({"epoch": event.epochs, "metrics": metrics})
+        return {**metrics, "done": True} | told({"metrics": metrics})
 
 
-def as_result(outcome: Outcome) -> dict[str, Any]:
-    """As plain values, which `outcome_of` reads."""
-    if isinstance(outcome, SweepError):
-        return {"mistake": str(outcome)}
-    if isinstance(outcome, BaseException):
-        return {"interrupted": True}
-    if isinstance(outcome, Failure):
-        return {"reason": outcome.reason, "traceback": outcome.traceback}
-    epochs = {"epoch": outcome.epochs} if isinstance(outcome, Stopped) else {"whole": True}
-    return {**outcome.metrics, **epochs}
+def told(content: dict[str, Any]) -> dict[str, str]:
+    """Text survives whatever Tune does with results."""
+    return {"told": json.dumps(content)}
+
+
+def heard(result: Mapping[str, Any]) -> dict[str, Any]:
+    """The inverse of `told`."""
+    return dict(json.loads(result["told"]))
+
+
+def outcome_of(proposal: Proposal, content: Mapping[str, Any]) -> Outcome:
+    """What became of a trial of which this was heard last."""
+    if "mistake" in content:
+        return SweepError(content["mistake"])
+    if "interrupted" in content:
+        return KeyboardInterrupt()
+    if "reason" in content:
+        return Failure(content["reason"], content["traceback"])
+    if "epoch" in content:  # Tune's scheduler or the referee stopped it, or it did so by itself
+        return Stopped(content["epoch"], content["metrics"])
+    return Candidate(proposal.architecture, content["metrics"], proposal.hyperparameters)

@@ -26,12 +26,11 @@ from ray.tune.experiment import Trial
 from ray.tune.experiment.config_parser import _create_trial_from_spec, _make_parser
 from ray.tune.search.search_algorithm import SearchAlgorithm
 
-from ffnet_search.attempt import Ended, Evaluate, Failure, Outcome, Referee, Stopped
+from ffnet_search.attempt import Ended, Evaluate, Failure, Outcome, Referee
 from ffnet_search.errors import SweepError, did_you_mean
-from ffnet_search.pareto import METRICS, Candidate
 from ffnet_search.proposal import Proposal
 from ffnet_search.search import connect
-from ffnet_search.search.trainee import Trainee
+from ffnet_search.search.trainee import Trainee, heard, outcome_of
 from ffnet_search.sections import SchedulerSection, SearchSection
 
 CRASHES = 3  # of workers, for which a candidate is held to be the cause
@@ -85,7 +84,7 @@ class Proposals(SearchAlgorithm):
             self.told.put((proposal, Failure(f"its worker died {CRASHES} times")))
             return
         report_to(self.referee, proposal.key, result)
-        self.told.put((proposal, _outcome(proposal, result)))
+        self.told.put((proposal, outcome_of(proposal, heard(result))))
 
     def __getstate__(self) -> dict[str, Any]:
         return {}
@@ -115,25 +114,8 @@ class Refereed(schedulers.FIFOScheduler):
 
 def report_to(referee: Referee, key: str, result: Mapping[str, Any]) -> bool:
     """What a trial told Tune, to the referee; True where there is nothing to judge."""
-    if "epoch" not in result:
-        return True
-    return referee.report(key, result["epoch"], metrics_in(result))
-
-
-def metrics_in(result: Mapping[str, Any]) -> dict[str, float]:
-    return {name: result[name] for name in METRICS if name in result}
-
-
-def _outcome(proposal: Proposal, result: Mapping[str, Any]) -> Outcome:
-    if "mistake" in result:
-        return SweepError(result["mistake"])
-    if "interrupted" in result:
-        return KeyboardInterrupt()
-    if "reason" in result:
-        return Failure(result["reason"], result["traceback"])
-    if not result.get("whole"):  # Tune's scheduler or the referee stopped it, or it did so by itself
-        return Stopped(result["epoch"], metrics_in(result))
-    return Candidate(proposal.architecture, metrics_in(result), proposal.hyperparameters)
+    content = heard(result)
+    return "epoch" not in content or referee.report(key, content["epoch"], content["metrics"])
 
 
 class Tune:
