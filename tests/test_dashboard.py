@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import io
 import json
+import math
 import random
+import time
 from pathlib import Path
 from typing import Any
 
+import optuna
 import optuna_dashboard
 import pytest
 from optuna.artifacts import FileSystemArtifactStore
+from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.storages import RDBStorage
 from optuna.trial import TrialState, create_trial
 
 from ffnet_search.errors import SweepError
@@ -18,7 +23,9 @@ from ffnet_search.pareto import Candidate, pareto_front
 from ffnet_search.proposal import Proposal
 from ffnet_search.report import annotate_study
 from ffnet_search.search import read_candidates
+from ffnet_search.search.answers import Answers
 from ffnet_search.search.dashboard import serve
+from ffnet_search.search.reader import QuickStorage
 from ffnet_search.search.study import distributions, open_study, params_of, read_trials
 from ffnet_search.sweep import Sweep
 
@@ -118,6 +125,75 @@ def test_the_search_goes_on_with_an_annotated_study(tmp_path: Path) -> None:
     with open_study(sweep.files.study, OBJECTIVES, "x") as (_, finished):
         assert [trial.user_attrs for trial in finished] == [trial.user_attrs for trial in before]
         assert [trial.constraints for trial in finished] == [trial.constraints for trial in before]
+
+
+def test_quick_reading_is_optunas_reading(tmp_path: Path) -> None:
+    """Of a study that Optuna wrote itself, with all that a trial can have, while it grows."""
+    url = f"sqlite:///{tmp_path / 'any.db'}"
+    study = optuna.create_study(storage=url, study_name="any", directions=["maximize", "minimize"])
+    other = optuna.create_study(storage=url, study_name="other")
+    quick, plain = QuickStorage(url), RDBStorage(url)
+    space = {"a": FloatDistribution(0, 1), "b": CategoricalDistribution(["x", 2]), "c": IntDistribution(1, 9)}
+    params = {"a": 0.5, "b": "x", "c": 3}
+    whole = create_trial(
+        values=[math.inf, -1.0], params=params, distributions=space, user_attrs={"u": [1]}, system_attrs={"s": {"k": 2}}
+    )
+    reported = create_trial(state=TrialState.PRUNED, intermediate_values={0: 0.5, 3: math.inf})
+    for added in ([whole, reported], [create_trial(state=TrialState.FAIL)], [whole] * 3):
+        study.add_trials(added)
+        under_way = study.ask(space)
+        other.ask()
+        for states in (None, (TrialState.COMPLETE,), (TrialState.RUNNING, TrialState.FAIL)):
+            expected = plain.get_all_trials(study._study_id, states=states)
+            assert quick.get_all_trials(study._study_id, states=states) == expected
+        study.tell(under_way, [0.0, 0.0])
+    study.add_trial(whole)
+    assert quick.get_all_trials(study._study_id) == plain.get_all_trials(study._study_id)
+    with pytest.raises(KeyError):
+        quick.get_all_trials(99)
+    first, *_, last = (t for t in quick.get_all_trials(study._study_id, deepcopy=False) if "b" in t.params)
+    assert first.distributions["b"] is last.distributions["b"], "Optuna reads by itself: _get_trials is gone"
+    for storage in (quick, plain):
+        storage.engine.dispose()
+
+
+@pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
+def test_kept_answers_are_those_of_optuna_dashboard(tmp_path: Path) -> None:
+    sweep = make_run(tmp_path)
+    storage = QuickStorage(f"sqlite:///{sweep.files.study}")
+    asked: list[str] = []
+    plain = optuna_dashboard.wsgi(f"sqlite:///{sweep.files.study}")
+
+    def counted(environ: dict[str, Any], start_response: Any) -> Any:
+        asked.append(environ["PATH_INFO"])
+        return plain(environ, start_response)
+
+    app = Answers(counted, lambda study: (storage.get_n_trials(study), storage.get_study_system_attrs(study)))
+
+    def ask(path: str, query: str = "", of: Any = app) -> Any:
+        environ = {"REQUEST_METHOD": "GET", "PATH_INFO": path, "QUERY_STRING": query, "wsgi.input": io.BytesIO()}
+        environ |= {"SERVER_NAME": "test", "SERVER_PORT": "80", "wsgi.url_scheme": "http", "wsgi.errors": io.StringIO()}
+        status: list[str] = []
+        content = b"".join(of(environ, lambda line, headers, *_: status.append(line)))
+        return status[0][:3], json.loads(content) if content.startswith(b"{") else len(content)
+
+    app.warm(1)
+    assert len(asked) == 2
+    for path in ("/api/studies/1", "/api/studies/1/param_importances"):
+        for query in ("", "after=0", "after=39", "after=100", "evaluator=ped_anova"):
+            assert ask(path, query) == ask(path, query, plain)
+    seen = [path for path in asked if path == "/api/studies/1"]
+    assert len(seen) == 1, "the study was serialised again without a change"
+    for path, query in (("/api/studies/9", ""), ("/api/meta", ""), ("/dashboard", "")):
+        assert ask(path, query)[0] == ask(path, query, plain)[0]
+    annotate_study(sweep)
+    assert "The front" in ask("/api/studies/1", "after=40")[1]["note"]["body"]
+    make_run(tmp_path, better=True)
+    end = time.monotonic() + 20  # Optuna Dashboard looks for trials every other second
+    while not (new := ask("/api/studies/1", "after=40")[1]["trials"]) and time.monotonic() < end:
+        time.sleep(0.2)
+    assert [trial["number"] for trial in new] == [40]
+    storage.engine.dispose()
 
 
 def test_a_taken_port_is_one_sentence(tmp_path: Path) -> None:

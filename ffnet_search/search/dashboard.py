@@ -11,15 +11,19 @@ from __future__ import annotations
 import json
 import mimetypes
 import shutil
+import threading
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
 
 from optuna.storages import RDBStorage
 
 from ffnet_search.errors import SweepError
+from ffnet_search.search.answers import Answers
+from ffnet_search.search.reader import QuickStorage
 from ffnet_search.search.study import NAME, quiet_optuna, read_trials
 from ffnet_search.search.writer import database_errors
 
@@ -101,6 +105,7 @@ def serve(study: Path, artifacts: Path, host: str, port: int, ready: Callable[[s
 
     import optuna_dashboard
     from optuna.artifacts import FileSystemArtifactStore
+    from optuna_dashboard import _serializer
 
     class Threads(ThreadingMixIn, WSGIServer):  # importances of 5,000 trials take 17 s: nothing waits for them
         daemon_threads = True
@@ -110,10 +115,19 @@ def serve(study: Path, artifacts: Path, host: str, port: int, ready: Callable[[s
             pass
 
     artifacts.mkdir(parents=True, exist_ok=True)
+    if not hasattr(_serializer.serialize_distribution, "cache_info"):  # a third of the time, for the same few again
+        _serializer.serialize_distribution = lru_cache(maxsize=4096)(_serializer.serialize_distribution)
     with quiet_optuna():
-        storage = RDBStorage(f"sqlite:///{study}")
+        storage = QuickStorage(f"sqlite:///{study}")
         try:
-            app = optuna_dashboard.wsgi(storage, artifact_store=FileSystemArtifactStore(str(artifacts)))
+
+            def version(study_id: int) -> tuple[int, object]:
+                """Trials are added when they are finished, and whole; notes and files are attributes."""
+                return storage.get_n_trials(study_id), storage.get_study_system_attrs(study_id)
+
+            store = FileSystemArtifactStore(str(artifacts))
+            app = Answers(optuna_dashboard.wsgi(storage, artifact_store=store), version)
+            study_id = storage.get_study_id_from_name(NAME)
             try:
                 server = make_server(host, port, app, Threads, Quiet)
             except OSError as error:
@@ -121,7 +135,7 @@ def serve(study: Path, artifacts: Path, host: str, port: int, ready: Callable[[s
                     f"the dashboard cannot listen on {host}:{port} ({error.strerror}); choose another with --port"
                 ) from None
             with server:
-                study_id = storage.get_study_id_from_name(NAME)
+                threading.Thread(target=app.warm, args=(study_id,), daemon=True).start()
                 ready(f"http://{host}:{server.server_port}/dashboard/studies/{study_id}")
                 server.serve_forever(poll_interval=0.2)
         finally:

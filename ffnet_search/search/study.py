@@ -25,6 +25,7 @@ from sqlalchemy import event
 from ffnet_search.errors import SweepError
 from ffnet_search.pareto import METRICS, Candidate, Direction
 from ffnet_search.proposal import Proposal
+from ffnet_search.search.reader import QuickStorage
 from ffnet_search.search.writer import TrialWriter, database_errors
 from ffnet_search.search_space import SearchSpace
 
@@ -57,7 +58,8 @@ def open_study(
                 study = _our_study(storage, path, objectives, digest)
                 event.listen(storage.engine, "connect", _write_ahead)  # now that it is known to be ours
                 storage.engine.dispose()  # closes the connections that were made before
-                finished = [trial for trial in study.get_trials(deepcopy=False) if trial.state.is_finished()]
+                trials = storage.get_all_trials(study._study_id, deepcopy=False)
+                finished = [trial for trial in trials if trial.state.is_finished()]
                 writer = TrialWriter(study, storage, path)
             try:
                 yield writer, finished
@@ -68,11 +70,11 @@ def open_study(
             storage.engine.dispose()
 
 
-def _open_storage(path: Path) -> RDBStorage:
+def _open_storage(path: Path) -> QuickStorage:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with database_errors(path):
-            return RDBStorage(f"sqlite:///{path}")
+            return QuickStorage(f"sqlite:///{path}")
     except OSError as error:
         raise SweepError(f"{path}: the study cannot be written: {error}") from None
     except RuntimeError as error:  # what Optuna raises for the tables of another version
@@ -190,7 +192,7 @@ def read_trials(path: Path) -> list[FrozenTrial]:
         try:
             if NAME not in optuna.get_all_study_names(storage):
                 raise SweepError(f"{path}: must hold the study {NAME!r}, but does not; run `ffnet-search search` again")
-            return optuna.load_study(storage=storage, study_name=NAME).get_trials(deepcopy=False)
+            return storage.get_all_trials(storage.get_study_id_from_name(NAME), deepcopy=False)
         finally:
             storage.engine.dispose()
             _one_file_again(path)

@@ -1,0 +1,118 @@
+"""What Optuna Dashboard answers, kept while the study is the same.
+
+It serialises all trials for each page, and looks for the search space in all of them at each of the questions that a
+page asks every few seconds: seconds each for 5,000 trials, and importances take longer still. All that it answers is a
+function of the study, of which finished trials never change. So the answers are kept until there are other trials, or
+somebody writes a note.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+import threading
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import parse_qs
+
+WSGI = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
+DETAIL = re.compile(r"/api/studies/(\d+)/?")
+IMPORTANCES = re.compile(r"/api/studies/(\d+)/param_importances/?")
+
+
+@dataclass(frozen=True)
+class Answer:
+    """Of the dashboard, to one question."""
+
+    status: str
+    headers: tuple[tuple[str, str], ...]
+    body: bytes
+
+
+@dataclass(frozen=True)
+class Detail:
+    """A study, serialised in pieces, so that the trials after any number can be told."""
+
+    version: object
+    trials: tuple[bytes, ...]
+    rest: bytes  # of the mapping, after its trials
+
+    def after(self, number: int) -> bytes:
+        return b'{"trials": [' + b", ".join(self.trials[number:]) + b"], " + self.rest[1:]
+
+
+class Answers:
+    """Optuna Dashboard's application, with a memory. `version(study)`: the number of its trials, and all else that its
+    answers depend on."""
+
+    def __init__(self, app: WSGI, version: Callable[[int], tuple[int, object]]) -> None:
+        self._app, self._version = app, version
+        self._details: dict[int, Detail] = {}
+        self._importances: dict[tuple[int, str], tuple[object, Answer]] = {}
+        self._detail_lock, self._importance_lock = threading.Lock(), threading.Lock()
+
+    def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        path, query = environ["PATH_INFO"], environ.get("QUERY_STRING", "")
+        answer: Answer | None = None
+        if environ["REQUEST_METHOD"] == "GET":
+            with suppress(KeyError):  # there is no such study: the application says so
+                if found := DETAIL.fullmatch(path):
+                    answer = self._detail(int(found[1]), query)
+                elif found := IMPORTANCES.fullmatch(path):
+                    answer = self._importance(int(found[1]), query)
+        if answer is None:
+            return self._app(environ, start_response)
+        start_response(answer.status, [*answer.headers, ("Content-Length", str(len(answer.body)))])
+        return [answer.body]
+
+    def warm(self, study: int) -> None:
+        """Makes the answers that a first page asks for."""
+        self._detail(study, "")
+        self._importance(study, "")
+
+    def _detail(self, study: int, query: str) -> Answer | None:
+        after = parse_qs(query).get("after", ["0"])[0]
+        if not after.isdigit():
+            return None
+        with self._detail_lock:  # who comes second waits for the first, and has its answer
+            version, detail = self._version(study), self._details.get(study)
+            if detail is None or detail.version != version:
+                answer = self._ask(f"/api/studies/{study}", "")
+                if not answer.status.startswith("200"):
+                    return answer
+                content = json.loads(answer.body)
+                trials = tuple(json.dumps(trial).encode() for trial in content.pop("trials"))
+                is_new = len(trials) == version[0]  # the application itself looks for trials every ten seconds only
+                detail = Detail(version if is_new else None, trials, json.dumps(content).encode())
+                self._details[study] = detail
+        return Answer("200 OK", (("Content-Type", "application/json"),), detail.after(int(after)))
+
+    def _importance(self, study: int, query: str) -> Answer:
+        with self._importance_lock:
+            version = self._version(study)
+            known = self._importances.get((study, query))
+            if known is None or known[0] != version:
+                known = version, self._ask(f"/api/studies/{study}/param_importances", query)
+                self._importances[study, query] = known
+        return known[1]
+
+    def _ask(self, path: str, query: str) -> Answer:
+        """The application's own answer."""
+        told: list[Any] = []
+        environ = {
+            "REQUEST_METHOD": "GET",
+            "PATH_INFO": path,
+            "QUERY_STRING": query,
+            "SERVER_NAME": "localhost",
+            "SERVER_PORT": "80",
+            "SERVER_PROTOCOL": "HTTP/1.1",
+            "wsgi.url_scheme": "http",
+            "wsgi.input": io.BytesIO(),
+            "wsgi.errors": io.StringIO(),
+        }
+        body = b"".join(self._app(environ, lambda status, headers, *_: told.extend((status, headers))))
+        headers = tuple((name, value) for name, value in told[1] if name.lower() != "content-length")
+        return Answer(told[0], headers, body)

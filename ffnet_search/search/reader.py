@@ -1,0 +1,109 @@
+"""Trials of a study on disk, read in bulk: the counterpart of `writer`.
+
+Optuna's own reading parses every distribution of every trial twice, and builds an object per row: 5 to 9 s for 5,000
+trials of 14 parameters. Finished trials never change, so they are read once, and one object serves equal distributions.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import defaultdict
+from collections.abc import Callable, Container
+from datetime import datetime
+from functools import lru_cache
+from typing import Any
+
+import sqlalchemy as sa
+from optuna.distributions import json_to_distribution
+from optuna.storages import RDBStorage
+from optuna.trial import FrozenTrial, TrialState
+
+NUMBERS = {"INF_POS": math.inf, "INF_NEG": -math.inf, "NAN": math.nan}
+_distribution = lru_cache(maxsize=4096)(json_to_distribution)
+
+
+class QuickStorage(RDBStorage):
+    """Optuna's storage, quicker where all trials are asked for.
+
+    >>> QuickStorage("sqlite:///study.db").get_all_trials(1, deepcopy=False)  # doctest: +SKIP
+    """
+
+    def __init__(self, url: str) -> None:
+        super().__init__(url)
+        self._finished: dict[int, list[FrozenTrial]] = defaultdict(list)  # by study, up to the first that is not
+
+    def _get_trials(
+        self,
+        study_id: int,
+        states: Container[TrialState] | None,
+        included_trial_ids: set[int],
+        trial_id_greater_than: int,
+    ) -> list[FrozenTrial]:
+        """Optuna's own name for where all its reading of many trials comes together, its cache's included. Were it
+        renamed there, reading would be slow again, which a test tells."""
+        self.get_study_name_from_id(study_id)  # raises KeyError where there is no such study
+        known = self._finished[study_id]
+        new = self._read(study_id, known[-1]._trial_id if known else -1)
+        trials = known + new
+        for trial in new:
+            if not trial.state.is_finished():
+                break
+            known.append(trial)
+        return [
+            trial
+            for trial in trials
+            if (states is None or trial.state in states)
+            and (trial._trial_id > trial_id_greater_than or trial._trial_id in included_trial_ids)
+        ]
+
+    def _read(self, study_id: int, after: int) -> list[FrozenTrial]:
+        """The trials of greater ids."""
+        mine = f"trial_id in (select trial_id from trials where study_id = {study_id:d} and trial_id > {after:d})"
+        with self.engine.connect() as connection:
+
+            def rows(columns: str, table: str, order: str) -> Any:
+                return connection.execute(sa.text(f"select {columns} from {table} where {mine} order by {order}"))
+
+            def details(columns: str, table: str, order: str, value: Callable[..., Any]) -> dict[int, dict[Any, Any]]:
+                """Of each trial: second column -> `value` of the later ones."""
+                found: dict[int, dict[Any, Any]] = defaultdict(dict)
+                for trial_id, key, *rest in rows(f"trial_id, {columns}", f"trial_{table}", order):
+                    found[trial_id][key] = value(*rest)
+                return found
+
+            values = details("objective, value, value_type", "values", "objective", _number)
+            columns = "step, intermediate_value, intermediate_value_type"
+            reports = details(columns, "intermediate_values", "trial_intermediate_value_id", _number)
+            columns = "param_name, distribution_json, param_value"
+            params = details(columns, "params", "param_id", lambda text, v: _distribution(text).to_external_repr(v))
+            spaces = details("param_name, distribution_json", "params", "param_id", _distribution)
+            user = details("key, value_json", "user_attributes", "trial_user_attribute_id", json.loads)
+            system = details("key, value_json", "system_attributes", "trial_system_attribute_id", json.loads)
+            return [
+                FrozenTrial(
+                    number=number,
+                    state=TrialState[state],
+                    value=None,
+                    values=list(values[id].values()) or None,
+                    datetime_start=_time(start),
+                    datetime_complete=_time(end),
+                    params=params[id],
+                    distributions=spaces[id],
+                    user_attrs=user[id],
+                    system_attrs=system[id],
+                    intermediate_values=reports[id],
+                    trial_id=id,
+                )
+                for id, number, state, start, end in rows(
+                    "trial_id, number, state, datetime_start, datetime_complete", "trials", "number"
+                )
+            ]
+
+
+def _number(value: float | None, kind: str) -> float:
+    return NUMBERS[kind] if value is None else value
+
+
+def _time(text: str | None) -> datetime | None:
+    return None if text is None else datetime.fromisoformat(text)
