@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import os
 import sys
-from contextlib import nullcontext, redirect_stderr
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext, redirect_stderr
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
 if TYPE_CHECKING:
     from ffnet_search.sweep import Sweep
 
+T = TypeVar("T")
 EXIT_MISTAKE, EXIT_STOPPED = 2, 130  # as shells and argument parsers have it: usage error, 128 + SIGINT
 
 app = typer.Typer(
@@ -42,6 +44,7 @@ Fresh = Annotated[
     bool, typer.Option("--fresh", help="Where the sweep changed: move what that invalidates aside, and make it anew.")
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", help="Print results and errors only.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document, also for a mistake; for scripts.")]
 
 
 @app.command()
@@ -52,20 +55,25 @@ def init(
     latency_ms: Annotated[float | None, typer.Option(min=0, help="What a network may take, in milliseconds.")] = None,
     minutes: Annotated[float, typer.Option(min=1, help="What a run may cost on this machine, about.")] = 15,
     name: Annotated[str | None, typer.Option(help="Of the sweep; the folder's by default.")] = None,
+    quiet: Quiet = False,
+    json: Json = False,
 ) -> None:
     """Writes a first sweep for your pictures and this machine, and says what it will cost.
 
     Looks at the pictures, measures a few training steps and latencies (seconds), and writes a commented sweep and
     search space into this folder, overwriting nothing. Without `--data`, the starter on handwritten digits.
     """
+    from ffnet_search.documents import of_start
     from ffnet_search.show import print_start
     from ffnet_search.starter import start, start_digits
 
     here = Path()
-    if data is None:
-        print_start(start_digits(here))
-    else:
-        print_start(start(data, here, name=name, latency_ms=latency_ms, minutes=minutes))
+    with _hushed(quiet):
+        if data is None:
+            started = start_digits(here)
+        else:
+            started = start(data, here, name=name, latency_ms=latency_ms, minutes=minutes)
+    _tell(json, started, of_start, print_start)
 
 
 @app.command()
@@ -76,6 +84,7 @@ def run(
     trials: Trials = None,
     fresh: Fresh = False,
     quiet: Quiet = False,
+    json: Json = False,
 ) -> None:
     """Does all stages: profile, train, search, export.
 
@@ -84,11 +93,11 @@ def run(
     """
     from ffnet_search.sweep import STAGES
 
-    _run(_load(sweep, name, seed, trials), STAGES, fresh, quiet)
+    _run(_load(sweep, name, seed, trials), STAGES, fresh, quiet, json)
 
 
 @app.command()
-def check(sweep: SweepFile, name: Name = None, seed: Seed = None, trials: Trials = None) -> None:
+def check(sweep: SweepFile, name: Name = None, seed: Seed = None, trials: Trials = None, json: Json = False) -> None:
     """Checks a sweep in a second, without running anything.
 
     Reads the sweep and its search space, looks whether the data are there and whether the limits can be kept at all,
@@ -109,8 +118,13 @@ def check(sweep: SweepFile, name: Name = None, seed: Seed = None, trials: Trials
         with mistakes_in(loaded.path):
             check_data(loaded.data, loaded.search_space.largest.input)
     refuse_impossible(loaded)
-    print_space(loaded.search_space)
-    print_plan(loaded, plan(loaded))
+    if json:
+        from ffnet_search.documents import as_text, of_plan
+
+        typer.echo(as_text(of_plan(loaded, plan(loaded))))
+    else:
+        print_space(loaded.search_space)
+        print_plan(loaded, plan(loaded))
 
 
 @app.command()
@@ -122,6 +136,7 @@ def profile(
     ] = None,
     fresh: Fresh = False,
     quiet: Quiet = False,
+    json: Json = False,
 ) -> None:
     """Measures the latency of every building block on this machine.
 
@@ -129,19 +144,29 @@ def profile(
     used to fit it. Leave the machine alone meanwhile: a busy one is noticed and refused.
     """
     if device is not None:
+        from ffnet_search.documents import of_table
         from ffnet_search.latency import LatencyTable
         from ffnet_search.pipeline import profile_device
         from ffnet_search.show import print_latency
 
-        print_latency(LatencyTable.load(profile_device(_load(sweep, name), device)))
+        with _hushed(quiet):
+            table = LatencyTable.load(profile_device(_load(sweep, name), device))
+        _tell(json, table, of_table, print_latency)
         return
-    _run(_load(sweep, name), ("profile",), fresh, quiet)
+    _run(_load(sweep, name), ("profile",), fresh, quiet, json)
 
 
 @app.command()
-def train(sweep: SweepFile, name: Name = None, seed: Seed = None, fresh: Fresh = False, quiet: Quiet = False) -> None:
+def train(
+    sweep: SweepFile,
+    name: Name = None,
+    seed: Seed = None,
+    fresh: Fresh = False,
+    quiet: Quiet = False,
+    json: Json = False,
+) -> None:
     """Trains the supernet: one set of weights that every architecture of the search space shares."""
-    _run(_load(sweep, name, seed), ("train",), fresh, quiet)
+    _run(_load(sweep, name, seed), ("train",), fresh, quiet, json)
 
 
 @app.command()
@@ -152,12 +177,13 @@ def search(
     trials: Trials = None,
     fresh: Fresh = False,
     quiet: Quiet = False,
+    json: Json = False,
 ) -> None:
     """Searches for the Pareto front; needs `profile` and `train`.
 
     More trials than last time continue the same study.
     """
-    _run(_load(sweep, name, seed, trials), ("search",), fresh, quiet)
+    _run(_load(sweep, name, seed, trials), ("search",), fresh, quiet, json)
 
 
 @app.command()
@@ -172,6 +198,7 @@ def export(
     top: Annotated[int | None, typer.Option(min=1, help="With --format: only the best so many.")] = None,
     fresh: Fresh = False,
     quiet: Quiet = False,
+    json: Json = False,
 ) -> None:
     """Writes the front's networks: architecture, weights, ONNX, metrics; needs `search`.
 
@@ -182,13 +209,16 @@ def export(
     if sweep.is_dir() and format is None:
         sweep /= "sweep.yaml"
     if format is not None:
+        from ffnet_search.documents import of_formats
         from ffnet_search.formats import export_format
         from ffnet_search.show import print_formats
         from ffnet_search.sweep import Sweep
 
-        print_formats(export_format(Sweep.of_run(sweep).override(name=name), format, top), format)
+        with _hushed(quiet):
+            picks = export_format(Sweep.of_run(sweep).override(name=name), format, top)
+        _tell(json, picks, lambda written: of_formats(written, format), lambda written: print_formats(written, format))
         return
-    _run(_load(sweep, name, seed, trials), ("export",), fresh, quiet)
+    _run(_load(sweep, name, seed, trials), ("export",), fresh, quiet, json)
 
 
 @app.command()
@@ -218,15 +248,17 @@ def pick(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a run, e.g. runs/digits.")],
     latency_ms: Annotated[float, typer.Option(help="What the network may take, in milliseconds for a batch.")],
     device: Annotated[str | None, typer.Option(help="Name of a latency table of the run; the search's own.")] = None,
+    json: Json = False,
 ) -> None:
     """Picks the most accurate network that was evaluated and fits a latency, on any device that was profiled.
 
     Answers at once, from the study and the device's table, and says where it would pay to search on.
     """
+    from ffnet_search.documents import of_choice
     from ffnet_search.pick import pick as choose
     from ffnet_search.show import print_choice
 
-    print_choice(choose(run, latency_ms, device))
+    _tell(json, choose(run, latency_ms, device), of_choice, print_choice)
 
 
 @app.command()
@@ -239,11 +271,13 @@ def show(
             "a sweep, or the folder of a run.",
         ),
     ],
+    json: Json = False,
 ) -> None:
     """Prints what a file holds: a search space, an architecture, a latency table, a sweep or a run's front."""
-    from ffnet_search.show import show as print_it
+    from ffnet_search.documents import of_shown
+    from ffnet_search.show import look_up, print_shown
 
-    print_it(what)
+    _tell(json, look_up(what), of_shown, print_shown)
 
 
 @app.command()
@@ -284,18 +318,42 @@ def _load(path: Path, name: str | None = None, seed: int | None = None, trials: 
     return Sweep.from_yaml(path).override(name=name, seed=seed, trials=trials)
 
 
-def _run(sweep: Sweep, stages: tuple[str, ...], fresh: bool, quiet: bool) -> None:
+def _tell(json: bool, value: T, document: Callable[[T], dict[str, Any]], show: Callable[[T], None]) -> None:
+    """The result of a verb on standard output, for scripts or for people."""
+    if json:
+        from ffnet_search.documents import as_text
+
+        typer.echo(as_text(document(value)))
+    else:
+        show(value)
+
+
+@contextmanager
+def _hushed(quiet: bool) -> Iterator[None]:
+    with open(os.devnull, "w") as nowhere, redirect_stderr(nowhere) if quiet else nullcontext():
+        yield
+
+
+def _run(sweep: Sweep, stages: tuple[str, ...], fresh: bool, quiet: bool, json: bool) -> None:
+    from ffnet_search.documents import as_text, of_mistake, of_run
+    from ffnet_search.pipeline import plan
     from ffnet_search.pipeline import run as run_pipeline
     from ffnet_search.progress import say
     from ffnet_search.show import print_front, print_paths
 
     try:
-        with open(os.devnull, "w") as nowhere, redirect_stderr(nowhere) if quiet else nullcontext():
+        with _hushed(quiet):
             picks = run_pipeline(sweep, fresh=fresh, stages=stages)
     except KeyboardInterrupt:
         again = " ".join(["ffnet-search", *(word for word in sys.argv[1:] if word != "--fresh")])
-        say(f"\nstopped; what was done is kept in {sweep.files.folder}; to go on from there: {again}")
+        told = f"stopped; what was done is kept in {sweep.files.folder}; to go on from there: {again}"
+        say(f"\n{told}")
+        if json:
+            typer.echo(as_text(of_mistake(told, EXIT_STOPPED)))
         raise typer.Exit(EXIT_STOPPED) from None
+    if json:
+        typer.echo(as_text(of_run(sweep, picks, plan(sweep))))
+        return
     if "export" in stages:
         print_front(picks)
     print_paths(sweep.files)
@@ -326,16 +384,23 @@ def main(announce: Path | None = None) -> Any:
     # Before torch is imported: threads that wait for each other sleep, where by default they spin. On a machine that
     # others use too, spinning made a training step of a small network 16 times slower.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    as_json = "--json" in sys.argv
     try:
         if announce is not None:
             _announce(announce)
-        return app()
+        raise SystemExit(app(standalone_mode=not as_json) or 0)
     except Exception as error:
         from ffnet_search.errors import SweepError
 
-        if not isinstance(error, SweepError):
+        is_usage = hasattr(error, "format_message")  # what typer raises for a wrong option
+        if not is_usage and not isinstance(error, SweepError):
             raise
-        typer.echo(f"ffnet-search: {error}", err=True)
+        told = error.format_message() if is_usage else str(error)  # type: ignore[attr-defined]
+        typer.echo(f"ffnet-search: {told}", err=True)
+        if as_json:
+            from ffnet_search.documents import as_text, of_mistake
+
+            typer.echo(as_text(of_mistake(told, EXIT_MISTAKE)))
         raise SystemExit(EXIT_MISTAKE) from None
 
 

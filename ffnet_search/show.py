@@ -6,6 +6,7 @@ import json
 import random
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,60 +27,78 @@ if TYPE_CHECKING:
 SAMPLES = 300  # of a space, for the range that its architectures have
 
 
-def show(what: str) -> None:
-    """Prints the front of a run's folder, or what a file or a preset holds. Raises SweepError for anything else."""
+@dataclass(frozen=True)
+class Shown:
+    """What a name stands for: its file or preset, and an architecture, a space, a table, a sweep, or a run's front."""
+
+    name: str
+    value: Architecture | SearchSpace | LatencyTable | Sweep | Sequence[Pick]
+
+
+def look_up(what: str) -> Shown:
+    """The front of a run's folder, or what a file or a preset holds. Raises SweepError for anything else."""
     path = Path(what)
     if what in PRESETS:
-        print_architecture(Architecture.preset(what), what)
-    elif path.is_dir():
-        _show_run(path)
-    elif path.suffix == ".json":
+        return Shown(what, Architecture.preset(what))
+    if path.is_dir():
+        return _look_up_run(path)
+    if path.suffix == ".json":
         from ffnet_search.latency import LatencyTable
 
-        print_latency(LatencyTable.load(path))
-    elif path.suffix in (".yaml", ".yml"):
-        _show_yaml(path)
-    else:
-        hint = "" if path.exists() else did_you_mean(what, PRESETS)
-        raise SweepError(
-            f"{what}: must be a YAML file (search space, architecture, sweep), a latency table (JSON), the folder of a "
-            f"run or a preset{hint}"
-        )
+        return Shown(what, LatencyTable.load(path))
+    if path.suffix in (".yaml", ".yml"):
+        return Shown(path.name, _read(path))
+    hint = "" if path.exists() else did_you_mean(what, PRESETS)
+    raise SweepError(
+        f"{what}: must be a YAML file (search space, architecture, sweep), a latency table (JSON), the folder of a "
+        f"run or a preset{hint}"
+    )
 
 
-def _show_yaml(path: Path) -> None:
+def _read(path: Path) -> Architecture | SearchSpace | Sweep:
     content = read_yaml(path)
     stages = content.get("stages")
-    if "search_space" in content:
-        from ffnet_search.pipeline import plan
-
-        sweep = Sweep.from_yaml(path)
-        print_space(sweep.search_space)
-        print_plan(sweep, plan(sweep))
-    elif isinstance(stages, list) and any(isinstance(stage, dict) and "blocks" in stage for stage in stages):
+    if "search_space" in content or "provider" in content:
+        return Sweep.from_yaml(path)
+    if isinstance(stages, list) and any(isinstance(stage, dict) and "blocks" in stage for stage in stages):
         try:
-            arch = Architecture.from_dict(content)
+            return Architecture.from_dict(content)
         except (ValueError, KeyError, TypeError) as error:
             raise SweepError(f"{path}: must hold what Architecture.to_dict writes, but has {error!r}") from None
-        print_architecture(arch, path.name)
-    else:
-        print_space(SearchSpace.from_yaml(path))
+    return SearchSpace.from_yaml(path)
 
 
-def _show_run(path: Path) -> None:
+def _look_up_run(path: Path) -> Shown:
     from ffnet_search.pipeline import read_front
 
     files = RunFiles(path)
     if (path / "architecture.yaml").exists():  # of one network of a front
-        _show_yaml(path / "architecture.yaml")
-        return
+        return Shown("architecture.yaml", _read(path / "architecture.yaml"))
     if not files.state.exists():
         raise SweepError(f"{path}: must be the folder of a run, but holds no {files.state.name}")
     picks = read_front(files)
     if not picks:
         raise SweepError(f"{path}: has no front yet; make it with `ffnet-search run {files.sweep}`")
-    print_front(picks)
-    print_paths(files)
+    return Shown(str(path), picks)
+
+
+def print_shown(shown: Shown) -> None:
+    """As tables."""
+    value = shown.value
+    if isinstance(value, Architecture):
+        print_architecture(value, shown.name)
+    elif isinstance(value, SearchSpace):
+        print_space(value)
+    elif isinstance(value, Sweep):
+        from ffnet_search.pipeline import plan
+
+        print_space(value.search_space)
+        print_plan(value, plan(value))
+    elif isinstance(value, Sequence):
+        print_front(value)
+        print_paths(RunFiles(Path(shown.name)))
+    else:
+        print_latency(value)
 
 
 def print_space(space: SearchSpace) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -145,6 +146,37 @@ def test_show_says_what_it_cannot_print(tmp_path: Path) -> None:
     assert "arch.yaml: must hold what Architecture.to_dict writes, but has" in mistake("show", tmp_path / "arch.yaml")
     (tmp_path / "other.yaml").write_text("a: 1")
     assert "a is not a known key" in mistake("show", tmp_path / "other.yaml")
+
+
+def test_json_is_one_document_with_what_the_tables_say(tmp_path: Path) -> None:
+    def document(*words: object) -> Any:
+        done = call(*words, "--json", cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
+
+    space = document("show", ROOT / "search_spaces" / "ffnet_digits.yaml")
+    assert space["size"] == SearchSpace.from_yaml(ROOT / "search_spaces" / "ffnet_digits.yaml").size
+    arch = Architecture.from_dict(space["networks"]["largest"]["architecture"])
+    assert (arch.key, arch.macs_m) == (space["networks"]["largest"]["key"], space["networks"]["largest"]["macs_m"])
+    assert document("show", "ffnet_2")["key"] == Architecture.preset("ffnet_2").key
+    assert document("init")["sweep"] == "sweeps/digits.yaml"
+    plan = document("check", "sweeps/digits.yaml", "--trials", 7)
+    assert plan["stages"] == dict.fromkeys(("profile", "train", "search", "export"), "to do")
+    assert plan["trials"] == 7
+    assert plan == {**document("show", "sweeps/digits.yaml"), "trials": 7}
+
+
+def test_a_mistake_is_a_document_too(tmp_path: Path) -> None:
+    for words, sentence in (
+        (["check", "no-such.yaml"], "no-such.yaml: no such file"),
+        (["train", "x.yaml", "--epocs", "3"], "No such option: --epocs"),
+        (["train"], "Missing argument"),
+        (["pick", "nowhere", "--latency-ms", "1"], "must be the folder of a run"),
+    ):
+        done = call(*words, "--json", cwd=tmp_path)
+        told = json.loads(done.stdout)
+        assert done.returncode == told["exit_code"] == 2
+        assert sentence in told["error"] and sentence in done.stderr
 
 
 @pytest.mark.slow

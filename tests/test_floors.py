@@ -114,6 +114,7 @@ FLOORS = {  # in reading order; a package stands for its __init__, below its mod
     "pipeline": 7,
     "pick": 7,
     "show": 7,
+    "documents": 7,
     "cli": 7,
 }
 UPWARDS = {("sweep", "pipeline")}  # Sweep.run(), a convenience for notebooks: documented there, by import_module

@@ -1,0 +1,130 @@
+"""What the verbs tell as plain data: one JSON document on standard output, for scripts (`--json`).
+
+Metrics keep their names and units everywhere: accuracies are shares, 0 to 1, times are in milliseconds.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from ffnet_search.architecture import Architecture
+from ffnet_search.latency import LatencyTable
+from ffnet_search.picks import Pick
+from ffnet_search.search_space import SearchSpace
+from ffnet_search.sweep import Sweep
+
+if TYPE_CHECKING:
+    from ffnet_search.pick import Choice
+    from ffnet_search.show import Shown
+    from ffnet_search.starter import Started
+
+Document = dict[str, Any]
+
+
+def as_text(document: Mapping[str, Any]) -> str:
+    return json.dumps(document, indent=1, default=str)
+
+
+def of_mistake(message: str, code: int) -> Document:
+    """Instead of the document that was asked for, where there is none."""
+    return {"error": message, "exit_code": code}
+
+
+def of_architecture(arch: Architecture) -> Document:
+    costs = {"params_m": arch.params_m, "macs_m": arch.macs_m}
+    return {"key": arch.key, "summary": str(arch), **costs, "architecture": arch.to_dict()}
+
+
+def of_space(space: SearchSpace) -> Document:
+    extremes = {"smallest": space.smallest, "largest": space.largest, **space.presets}
+    return {
+        "search_space": space.name,
+        "size": space.size,
+        "input": space.input.model_dump(),
+        "axes": {name: list(values) for name, values in space.axes().items()},
+        "networks": {name: of_architecture(arch) for name, arch in extremes.items()},
+    }
+
+
+def of_table(table: LatencyTable) -> Document:
+    return {
+        "name": table.name,
+        "setting": table.setting.model_dump(mode="json"),
+        "error": table.error.model_dump(mode="json"),
+        "parts": {key: entry.ms for key, entry in table.entries.items()},
+    }
+
+
+def of_plan(sweep: Sweep, words: Mapping[str, str]) -> Document:
+    """A sweep, and what `run` would do now with each stage."""
+    return {
+        "sweep": sweep.name,
+        "folder": str(sweep.files.folder),
+        "stages": dict(words),
+        "trials": sweep.search.trials,
+        "objectives": list(sweep.search.objectives),
+        "constraints": dict(sweep.search.constraints),
+        "search_space": of_space(sweep.search_space),
+    }
+
+
+def of_run(sweep: Sweep, picks: Sequence[Pick], words: Mapping[str, str]) -> Document:
+    """Where a run stands, its files that are there, and its front."""
+    files = {name: path for name, path in vars(sweep.files).items() if name not in ("folder", "lock", "front_csv")}
+    return {
+        "run": sweep.name,
+        "folder": str(sweep.files.folder),
+        "stages": dict(words),
+        "files": {name: str(path) for name, path in files.items() if path.exists()},
+        "front": [of_pick(pick) for pick in picks],
+    }
+
+
+def of_pick(pick: Pick) -> Document:
+    return {"folder": str(pick.folder), "metrics": dict(pick.metrics), **of_architecture(pick.architecture)}
+
+
+def of_formats(picks: Sequence[Pick], name: str) -> Document:
+    """What `export --format` wrote, and what was found when it was run."""
+    cards = {pick: json.loads((pick.folder / "card.json").read_text(encoding="utf-8")) for pick in picks}
+    found = [{"folder": str(pick.folder), **card["formats"][name]} for pick, card in cards.items()]
+    return {"format": name, "networks": found}
+
+
+def of_choice(choice: Choice) -> Document:
+    return {
+        "device": choice.device,
+        "latency_ms": choice.latency_ms,
+        "metrics": dict(choice.candidate.metrics),
+        "table_error": choice.table.error.model_dump(mode="json"),
+        "advice": choice.advice,
+        **of_architecture(choice.candidate.network),
+    }
+
+
+def of_shown(shown: Shown) -> Document:
+    """What `show` found: as in the document of the verb that makes it."""
+    value = shown.value
+    if isinstance(value, Architecture):
+        return of_architecture(value)
+    if isinstance(value, SearchSpace):
+        return of_space(value)
+    if isinstance(value, LatencyTable):
+        return of_table(value)
+    from ffnet_search.pipeline import plan
+
+    if isinstance(value, Sweep):
+        return of_plan(value, plan(value))
+    sweep = Sweep.of_run(shown.name)
+    return of_run(sweep, value, plan(sweep))
+
+
+def of_start(started: Started) -> Document:
+    return {
+        "sweep": str(started.sweep),
+        "files": [str(path) for path in started.files],
+        "minutes": dict(started.minutes),
+        "remarks": list(started.lines),
+    }
