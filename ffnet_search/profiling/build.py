@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import shutil
 import time
 from collections.abc import Iterator, Sequence
@@ -99,7 +98,7 @@ def time_jobs(bench: Bench, jobs: Sequence[Job], rounds: int) -> tuple[list[Roun
 
 
 def _measure_all(plan: Plan, section: LatencySection, bench: Bench, journal: Journal, path: Path, seed: int) -> None:
-    todo = [job for job in plan.jobs if journal.count(job.id) < section.rounds]
+    todo = [job for job in plan.jobs if journal.count(job.id) < job.rounds(section)]
     name = f"profile {section.backend} (threads {section.threads}, batch {section.batch_size})"
     with progress(name, len(plan.jobs), "measurements", len(plan.jobs) - len(todo)) as bar:
         for group in groups(todo):
@@ -110,8 +109,8 @@ def _measure_all(plan: Plan, section: LatencySection, bench: Bench, journal: Jou
 def _measure_group(
     group: Sequence[Job], section: LatencySection, bench: Bench, journal: Journal, path: Path, seed: int
 ) -> None:
-    """`section.rounds` more of each job, or what was missing of them."""
-    rounds = [section.rounds - journal.count(job.id) % section.rounds for job in group]
+    """The rounds of each job once more, or what was missing of them."""
+    rounds = [job.rounds(section) - journal.count(job.id) % job.rounds(section) for job in group]
     since = time.perf_counter()
     for timed in bench.time(group, rounds, seed):
         now = time.perf_counter()
@@ -123,7 +122,7 @@ def _measure_group(
 
 def _repeat(plan: Plan, section: LatencySection, bench: Bench, journal: Journal, path: Path, seed: int) -> LatencyTable:
     """The table, after what is least certain was measured again: chosen by its own spread, never by its error."""
-    planned = len(plan.jobs) * section.rounds
+    planned = sum(job.rounds(section) for job in plan.jobs)
     allowed = REPEATS
     while True:
         spent = sum(map(len, journal.ratios.values())) / planned - 1
@@ -145,10 +144,10 @@ def _uncertain(plan: Plan, journal: Journal, section: LatencySection) -> list[Jo
     found = []
     for arch in plan.networks:
         passes = _passes(journal, arch)
-        halves, both = _halves(passes)
-        error = max(both.uncertainty, abs(math.log(halves[0].median / halves[1].median)) / 2)
-        number = len(passes) - bool(len(passes[-1].ratios) % section.rounds)
-        found.append((error, network_job(arch, number)))
+        error = Rounds(tuple(taken.median for taken in passes)).uncertainty  # rounds of one pass share their noise
+        last = network_job(arch, len(passes) - 1)
+        is_whole = journal.count(last.id) % last.rounds(section) == 0
+        found.append((error, network_job(arch, len(passes)) if is_whole else last))
     found += [(journal.rounds(job.id).uncertainty, job) for job in plan.chains + plan.singles]
     return [job for error, job in sorted(found, key=lambda pair: -pair[0]) if error > UNCERTAIN]
 

@@ -24,7 +24,7 @@ from ffnet_search.sections import LatencySection
 
 COPIES = 4  # of a part in a chain, so that the call and the copies in and out weigh little
 TOLERANCE = 0.05  # standard deviation that interpolation may have: sets how many parts are measured
-PASSES = 2  # over the networks, minutes apart and each compiled anew: halves of a fair noise floor
+PASSES = 6  # over the networks, each compiled anew, seconds apart: what slows a machine down lasts for about ten
 GROUP = 10  # compiled and interleaved at a time
 GROUP_WEIGHTS_M = 64.0  # and at most so many million weights, so that memory stays small
 
@@ -112,6 +112,10 @@ class Job:
             return deployed(self.subject)
         return nn.Sequential(*(deployed_part(self.subject) for _ in range(self.copies))).train(False)
 
+    def rounds(self, section: LatencySection) -> int:
+        """A network has some in each pass: rounds at once are hardly better than one, since their noise is shared."""
+        return -(-section.rounds // 3) if isinstance(self.subject, Architecture) else section.rounds
+
     def shape(self, batch: int) -> tuple[int, ...]:
         if isinstance(self.subject, Architecture):
             image = self.subject.input
@@ -158,10 +162,11 @@ class Plan:
         self.chains = [Job(f"{COPIES} x {part.key}", part, COPIES) for part in chained]
         self.singles = [Job(part.key, part) for part in self.chosen if not _chains(part)]
         self.singles += [Job(part.key, part) for part in self.alone]
-        first, *later = ([network_job(arch, i) for arch in self.networks] for i in range(PASSES))
         # Neighbours in time should not be neighbours in the table: a disturbed minute then spoils no family.
         parts = random.Random(seed).sample(self.chains + self.singles, len(self.chains) + len(self.singles))
-        self.jobs = [*first, *parts, *(job for again in later for job in again)]
+        self.jobs: list[Job] = []
+        for number in range(PASSES):
+            self.jobs += [*parts[number::PASSES], *(network_job(arch, number) for arch in self.networks)]
 
 
 def _draw(space: SearchSpace, count: int, rng: random.Random) -> list[Architecture]:

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 Run = Callable[[], object]  # one inference, finished when it returns; with OWN_CLOCK it returns its milliseconds
 Mix = tuple[float, ...]  # how much of each anchor's time a time is divided by
 
-BURST_S = 0.008  # of one network, between looks at the others
+BURST_S = 0.004  # of one network, between looks at the others
 SAMPLE_S = 0.0002  # shorter runs are timed several at once: reading the CPU-time clock costs about 0.4 us
 ANCHOR_EVERY_S = 0.025
 ANCHOR_EVERY = 5  # runs, where each of them is a call of another program
