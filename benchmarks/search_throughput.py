@@ -18,9 +18,10 @@ import time
 from pathlib import Path
 from typing import Any
 
-from ffnet_search.architecture import Architecture, Part
+from ffnet_search.architecture import Architecture
 from ffnet_search.attempt import Ended, GoOn, Report
 from ffnet_search.pareto import Candidate
+from ffnet_search.parts import Part
 from ffnet_search.proposal import Proposal
 from ffnet_search.reachable import CheapMetrics
 from ffnet_search.search.ask_tell import Search

@@ -8,49 +8,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property, lru_cache
 from typing import Any, Literal
 
-HEAD_DIM = 16  # channels of one attention head; heads are cut with the width, so the size must not depend on it
-MERGE_KERNEL = 7  # of the depthwise convolution in patch merging (reference: PatchMerging)
-
-
-@dataclass(frozen=True)
-class Mixer:
-    """A value of the `mixer` axis: its cost in the deployed form, and the class (by import path) that computes it.
-
-    `params(width, kernel)` counts weights and biases, `macs(width, kernel, pixels)` multiply-accumulates.
-    `width_step` must divide the width. A mixer without a kernel ignores `token_kernel`, which is then 0.
-    """
-
-    module: str
-    params: Callable[[int, int], int]
-    macs: Callable[[int, int, int], int]
-    has_kernel: bool = True
-    width_step: int = 1
-
-
-MIXERS: dict[str, Mixer] = {
-    "ffn_attention": Mixer(
-        module="ffnet_search.models.mixers:FFNAttention",
-        params=lambda w, k: w * w + w + 2 * (k * k * w + w),
-        macs=lambda w, k, pixels: pixels * (w * w + 2 * w * k * k),
-    ),
-    "pool": Mixer(
-        module="ffnet_search.models.mixers:Pool",
-        params=lambda w, k: w * w,
-        macs=lambda w, k, pixels: pixels * w * w,
-    ),
-    "attention": Mixer(
-        module="ffnet_search.models.mixers:Attention",
-        params=lambda w, k: 4 * (w * w + w),
-        macs=lambda w, k, pixels: pixels * 4 * w * w + 2 * pixels * pixels * w,
-        has_kernel=False,
-        width_step=HEAD_DIM,
-    ),
-}
+from ffnet_search.parts import MERGE_KERNEL, MIXERS, STEM_STRIDES, Part
 
 
 @dataclass(frozen=True)
@@ -121,14 +84,14 @@ class Stem:
     stride: int = 4
 
     def __post_init__(self) -> None:
-        if self.width < 1 or self.stride not in (1, 2, 4):
+        if self.width < 1 or self.stride not in STEM_STRIDES:
             raise ValueError(
                 f"the stem must have width >= 1 and stride 1, 2 or 4, but got width={self.width}, stride={self.stride}"
             )
 
     @property
     def strides(self) -> tuple[int, int]:
-        return {1: (1, 1), 2: (2, 1), 4: (2, 2)}[self.stride]
+        return STEM_STRIDES[self.stride]
 
 
 @dataclass(frozen=True)
@@ -145,63 +108,6 @@ class Input:
                 "input must have channels >= 1, resolution >= 1 and classes >= 2, but got "
                 f"channels={self.channels}, resolution={self.resolution}, classes={self.classes}"
             )
-
-
-@dataclass(frozen=True)
-class Part:
-    """A piece of a deployed network whose cost depends on nothing around it: the unit of MACs, parameters, latency.
-
-    `resolution` is the side of the map that enters. `hidden` is the width between the two convolutions of a stem, a
-    patch merging or a channel mixer. Fields that a kind does not have are 0 or "".
-    """
-
-    kind: Literal["stem", "merging", "token_mixer", "channel_mixer", "head"]
-    resolution: int
-    in_width: int
-    out_width: int
-    hidden: int = 0
-    kernel: int = 0
-    stride: int = 1
-    mixer: str = ""
-
-    @property
-    def key(self) -> str:
-        """Names the part in files, e.g. `token_mixer ffn_attention 64x16x16 k7`."""
-        words = [self.kind, self.mixer, f"{self.in_width}x{self.resolution}x{self.resolution}"]
-        words += [f"h{self.hidden}" if self.hidden else ""]
-        words += [f"to{self.out_width}" if self.out_width != self.in_width else ""]
-        words += [f"k{self.kernel}" if self.kernel else "", f"s{self.stride}" if self.stride > 1 else ""]
-        return " ".join(word for word in words if word)
-
-    @property
-    def macs(self) -> int:
-        """Multiply-accumulates for one image."""
-        pixels, w = self.resolution**2, self.out_width
-        if self.kind == "stem":
-            first, second = Stem(self.hidden, self.stride).strides
-            middle = -(-self.resolution // first)
-            return 9 * self.hidden * (middle**2 * self.in_width + (-(-middle // second)) ** 2 * w)
-        if self.kind == "merging":
-            return (-(-self.resolution // 2)) ** 2 * self.hidden * (self.kernel**2 + w)
-        if self.kind == "token_mixer":
-            return MIXERS[self.mixer].macs(w, self.kernel, pixels)
-        if self.kind == "channel_mixer":
-            return pixels * w * (self.kernel**2 + 2 * self.hidden)
-        return self.in_width * w
-
-    @property
-    def params(self) -> int:
-        """Weights and biases."""
-        w, h = self.out_width, self.hidden
-        if self.kind == "stem":
-            return 9 * self.in_width * h + h + 9 * h * w + w
-        if self.kind == "merging":
-            return self.kernel**2 * h + h + h * w + w
-        if self.kind == "token_mixer":
-            return MIXERS[self.mixer].params(w, self.kernel)
-        if self.kind == "channel_mixer":
-            return self.kernel**2 * w + w + 2 * h * w + h + w
-        return self.in_width * w + w
 
 
 _part = lru_cache(maxsize=1 << 16)(Part)  # networks share their parts: making them was most of a prediction
@@ -262,6 +168,18 @@ class Architecture:
     def params_m(self) -> float:
         """Millions of parameters of the deployed form."""
         return sum(part.params for part in self.parts) / 1e6
+
+    @property
+    def weights_mb(self) -> float:
+        """Millions of bytes of the deployed form's parameters in float32."""
+        return 4 * self.params_m
+
+    @property
+    def peak_memory_mb(self) -> float:
+        """Millions of bytes of all maps at the worst moment (`Part.memory`), for one image in float32, itself included.
+        Runtimes that compute in place need less."""
+        image = self.input.channels * self.input.resolution**2
+        return 4 * (image + max(part.memory for part in self.parts)) / 1e6
 
     def __str__(self) -> str:
         """One line: `stem 32/2 | 64: k7+3 e3 x2 | ...`, kernels as token + channel."""

@@ -11,7 +11,8 @@ from collections.abc import Iterator
 from html import escape
 from itertools import groupby
 
-from ffnet_search.architecture import MIXERS, Architecture, Block, Part, Stage
+from ffnet_search.architecture import Architecture, Block, Stage
+from ffnet_search.parts import MIXERS, Part
 
 LABEL, GAP, BOX, SLAB = 128, 10, 96, 12  # widths in pixels: of a row's label, between boxes, of a box, of one behind it
 LEAST, MOST = 36, 76  # heights of a block in pixels

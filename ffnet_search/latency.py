@@ -19,8 +19,9 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import Field, ValidationError
 
-from ffnet_search.architecture import Architecture, Part
+from ffnet_search.architecture import Architecture
 from ffnet_search.errors import Section, SweepError
+from ffnet_search.parts import Part
 
 Ms = float  # milliseconds for one batch
 FORMAT: Literal["ffnet-search latency table"] = "ffnet-search latency table"

@@ -13,9 +13,10 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ffnet_search.architecture import Architecture, Part
+from ffnet_search.architecture import Architecture
 from ffnet_search.errors import SweepError
 from ffnet_search.latency import LatencyTable
+from ffnet_search.parts import Part
 from ffnet_search.progress import clock, say
 from ffnet_search.reachable import check_budget
 from ffnet_search.runfolder import Record, RunFolder, open_run

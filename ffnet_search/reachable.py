@@ -14,8 +14,9 @@ from itertools import product
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
-from ffnet_search.architecture import Architecture, Block, Input, Part, Stage, Stem
+from ffnet_search.architecture import Architecture, Block, Input, Stage, Stem
 from ffnet_search.errors import SweepError
+from ffnet_search.parts import Part
 from ffnet_search.search_space import BLOCK_AXES, SearchSpace, StageChoices
 
 Cost = Callable[[Part], float]

@@ -14,8 +14,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
-from ffnet_search.architecture import MIXERS, PRESETS, Architecture, Block, Input, Stage, Stem
+from ffnet_search.architecture import PRESETS, Architecture, Block, Input, Stage, Stem
 from ffnet_search.errors import Section, SweepError, did_you_mean, parse, read_yaml
+from ffnet_search.parts import MIXERS
 
 Choice = int | str
 BlockAxis = Literal["mixer", "token_kernel", "channel_kernel", "expansion"]

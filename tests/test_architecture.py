@@ -10,17 +10,8 @@ from typing import Any
 import pytest
 import yaml
 
-from ffnet_search.architecture import (
-    HEAD_DIM,
-    MIXERS,
-    PRESET_FORMS,
-    PRESETS,
-    Architecture,
-    Block,
-    Input,
-    Stage,
-    Stem,
-)
+from ffnet_search.architecture import PRESET_FORMS, PRESETS, Architecture, Block, Input, Stage, Stem
+from ffnet_search.parts import HEAD_DIM, MIXERS
 
 REFERENCE = Path(__file__).parents[1] / "../shared/reference/ffnet_family.json"
 

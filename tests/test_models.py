@@ -14,7 +14,7 @@ from torch import nn
 from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
-from ffnet_search.architecture import MIXERS, PRESET_FORMS, PRESETS, Architecture, Block, Form, Input, Stage, Stem
+from ffnet_search.architecture import PRESET_FORMS, PRESETS, Architecture, Block, Form, Input, Stage, Stem
 from ffnet_search.errors import SweepError
 from ffnet_search.models.calibrate import recalibrate
 from ffnet_search.models.elastic import DepthwiseConv2d, ElasticBatchNorm2d, crop
@@ -23,6 +23,7 @@ from ffnet_search.models.metamixer import MetaMixer
 from ffnet_search.models.mixers import make_mixer
 from ffnet_search.models.onnx import write_onnx
 from ffnet_search.models.reference import load_reference, start_from
+from ffnet_search.parts import MIXERS
 from ffnet_search.search_space import SearchSpace
 
 

@@ -15,10 +15,11 @@ import numpy as np
 import pytest
 import torch
 
-from ffnet_search.architecture import Architecture, Input, Part
+from ffnet_search.architecture import Architecture, Input
 from ffnet_search.errors import SweepError
 from ffnet_search.latency import LatencyTable, TableError
 from ffnet_search.models.fuse import deployed, deployed_part
+from ffnet_search.parts import Part
 from ffnet_search.profiling import BACKENDS, bench, build, measure, profile, protocol, refuse_inaccurate, refuse_stale
 from ffnet_search.profiling.backend import make_backend
 from ffnet_search.profiling.build import torch_aside

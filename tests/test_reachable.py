@@ -13,8 +13,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from ffnet_search.architecture import Architecture, Part
+from ffnet_search.architecture import Architecture
 from ffnet_search.errors import SweepError
+from ffnet_search.parts import Part
 from ffnet_search.reachable import CheapMetrics, check_budget, smallest_reachable, within_limits
 from ffnet_search.search_space import SearchSpace
 

@@ -16,9 +16,10 @@ from networks import space
 from optuna.trial import TrialState, create_trial
 from test_pipeline import SPACE, table_of
 
-from ffnet_search.architecture import MIXERS, Architecture
+from ffnet_search.architecture import Architecture
 from ffnet_search.drawing import describe, draw
 from ffnet_search.pareto import Candidate, hypervolume
+from ffnet_search.parts import MIXERS
 from ffnet_search.picks import Pick
 from ffnet_search.proposal import Proposal
 from ffnet_search.report.content import content, hypervolume_over_time

@@ -22,11 +22,12 @@ import optuna
 import pytest
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from ffnet_search.architecture import Architecture, Part
+from ffnet_search.architecture import Architecture
 from ffnet_search.attempt import Report, Stopped
 from ffnet_search.early_stopping import SuccessiveHalving
 from ffnet_search.errors import SweepError
 from ffnet_search.pareto import METRICS, Candidate, pareto_front
+from ffnet_search.parts import Part
 from ffnet_search.proposal import Proposal
 from ffnet_search.reachable import CheapMetrics, smallest_reachable
 from ffnet_search.search import read_history, search, writer

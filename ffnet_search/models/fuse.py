@@ -11,10 +11,11 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from ffnet_search.architecture import MIXERS, Architecture, Form, Input, Part, Stage, Stem
+from ffnet_search.architecture import Architecture, Form, Input, Stage, Stem
 from ffnet_search.architecture import Block as ArchitectureBlock
 from ffnet_search.models.metamixer import ChannelMixer, Merging, MetaMixer, MixerBlock, Residual
 from ffnet_search.models.mixers import ConvNorm, affine, as_conv, folded
+from ffnet_search.parts import MIXERS, Part
 
 
 class Deployed(nn.Module):

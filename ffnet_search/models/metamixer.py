@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ffnet_search.architecture import MERGE_KERNEL, MIXERS, Architecture, Block, Form, Stage
+from ffnet_search.architecture import Architecture, Block, Form, Stage
 from ffnet_search.models.elastic import (
     DenseConv2d,
     DepthwiseConv2d,
@@ -24,6 +24,7 @@ from ffnet_search.models.elastic import (
     crop,
 )
 from ffnet_search.models.mixers import Branches, ConvNorm, depthwise, make_mixer
+from ffnet_search.parts import MERGE_KERNEL, MIXERS
 from ffnet_search.search_space import SearchSpace
 
 

@@ -2,7 +2,7 @@
 
 Each class has a training form here (elastic: `forward(x, kernel)` runs on as many channels as enter) and says by
 `deploy` what it becomes. A new mixer is a class with these two methods, and a row in
-`architecture.MIXERS` that names it; nothing else knows them.
+`parts.MIXERS` that names it; nothing else knows them.
 """
 
 from __future__ import annotations
@@ -14,8 +14,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ffnet_search.architecture import HEAD_DIM, MIXERS, Form
+from ffnet_search.architecture import Form
 from ffnet_search.models.elastic import DenseConv2d, DepthwiseConv2d, ElasticBatchNorm2d, PointwiseConv2d
+from ffnet_search.parts import HEAD_DIM, MIXERS
 
 
 class TokenMixer(Protocol):
@@ -31,7 +32,7 @@ class TokenMixer(Protocol):
 
 
 def make_mixer(name: str, width: int, kernel: int, form: Form) -> nn.Module:
-    """The training form of a mixer of `architecture.MIXERS`."""
+    """The training form of a mixer of `parts.MIXERS`."""
     module, _, attribute = MIXERS[name].module.partition(":")
     return cast(nn.Module, getattr(import_module(module), attribute)(width, kernel, form))
 

@@ -15,10 +15,11 @@ from pathlib import Path
 
 import torch
 
-from ffnet_search.architecture import Architecture, Part
+from ffnet_search.architecture import Architecture
 from ffnet_search.errors import SweepError
 from ffnet_search.latency import Check, Entry, LatencyTable, Setting, TableError
 from ffnet_search.models.fuse import Deployed
+from ffnet_search.parts import Part
 from ffnet_search.profiling.bench import Bench, LocalBench, MakeBench
 from ffnet_search.profiling.journal import Journal
 from ffnet_search.profiling.plan import COPIES, PASSES, TOLERANCE, Job, Plan, groups, mix, network_job

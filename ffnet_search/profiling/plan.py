@@ -13,9 +13,10 @@ from typing import Any
 
 from torch import nn
 
-from ffnet_search.architecture import Architecture, Input, Part, Stem
+from ffnet_search.architecture import Architecture, Input, Stem
 from ffnet_search.errors import SweepError
 from ffnet_search.models.fuse import deployed, deployed_part
+from ffnet_search.parts import Part
 from ffnet_search.profiling.model import Model
 from ffnet_search.profiling.predictor import choose
 from ffnet_search.profiling.protocol import Mix

@@ -27,7 +27,7 @@ from itertools import combinations
 import numpy as np
 from numpy.typing import NDArray
 
-from ffnet_search.architecture import Part
+from ffnet_search.parts import Part
 
 Vector = NDArray[np.float64]
 Family = tuple[str, str, int, int]
