@@ -176,10 +176,8 @@ class Architecture:
 
     @property
     def peak_memory_mb(self) -> float:
-        """Millions of bytes of all maps at the worst moment (`Part.memory`), for one image in float32, itself included.
-        Runtimes that compute in place need less."""
-        image = self.input.channels * self.input.resolution**2
-        return 4 * (image + max(part.memory for part in self.parts)) / 1e6
+        """Millions of bytes of all maps at the worst moment (`Part.memory`), for one image in float32."""
+        return 4 * max(part.memory for part in self.parts) / 1e6
 
     def __str__(self) -> str:
         """One line: `stem 32/2 | 64: k7+3 e3 x2 | ...`, kernels as token + channel."""

@@ -20,7 +20,23 @@ METRICS: dict[str, Direction] = {  # every metric that an objective or a constra
     "latency_ms": "minimize",  # predicted by the latency table, one batch
     "params_m": "minimize",  # millions, deployed form
     "macs_m": "minimize",  # millions of multiply-accumulates for one image, deployed form
+    "weights_mb": "minimize",  # millions of bytes, float32
+    "peak_memory_mb": "minimize",  # of activations at the worst moment, one image, millions of bytes, float32
 }
+
+
+def base_of(metric: str) -> str:
+    """The name in `METRICS`: `latency_ms` of `latency_ms@phone`, the latency on one of several devices."""
+    return metric.partition("@")[0]
+
+
+def is_metric(name: str) -> bool:
+    return name in METRICS or (name.startswith("latency_ms@") and len(name) > len("latency_ms@"))
+
+
+def direction_of(metric: str) -> Direction:
+    """Raises KeyError for what is no metric."""
+    return METRICS[base_of(metric)]
 
 
 @dataclass(frozen=True)

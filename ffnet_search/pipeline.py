@@ -18,8 +18,9 @@ from ffnet_search.errors import SweepError
 from ffnet_search.latency import LatencyTable
 from ffnet_search.parts import Part
 from ffnet_search.progress import clock, say
-from ffnet_search.reachable import check_budget
+from ffnet_search.reachable import CheapMetrics, check_budget
 from ffnet_search.runfolder import Record, RunFolder, open_run
+from ffnet_search.sections import LatencySection
 from ffnet_search.sweep import STAGES, RunFiles, Sweep
 
 if TYPE_CHECKING:
@@ -46,6 +47,10 @@ def run(sweep: Sweep, *, fresh: bool = False, stages: Collection[str] = STAGES) 
             if stage in stages:
                 _require(sweep, folder, stage)
                 _run_stage(sweep, folder, stage, f"{stage} ({number} of {len(STAGES)})")
+                if stage == "profile":
+                    for device in sweep.devices:  # those that the search does not ask for: for `pick` and the report
+                        if device not in sweep.searched:
+                            _profile_on(sweep, device)
             if stage == "profile" and "search" in stages:
                 refuse_impossible(sweep)  # before hours are spent on training
                 if not is_done(sweep, folder, "search"):
@@ -55,22 +60,35 @@ def run(sweep: Sweep, *, fresh: bool = False, stages: Collection[str] = STAGES) 
 
 def profile_device(sweep: Sweep, name: str) -> Path:
     """The table of one of the sweep's devices, made where it is missing; whatever was searched stays as it is."""
-    device = sweep.on_device(name)
+    device = sweep.on_device(name).latency
     with open_run(sweep) as folder:
-        if device.latency_path.exists():
-            say(f"profile: {device.latency_path} is there")
-        else:
-            folder.write_sweep(sweep)
-            folder.claim()
-            _profile(device)
-    return device.latency_path
+        folder.write_sweep(sweep)
+        folder.claim()
+        _profile_on(sweep, device)
+    return sweep.files.latency_table(device)
 
 
 def _profile(sweep: Sweep) -> None:
+    for device in sweep.searched:
+        _profile_on(sweep, device)
+
+
+def _profile_on(sweep: Sweep, device: LatencySection) -> None:
+    """The table of one device, where it is not there. Raises SweepError where it is, but of something else."""
     from ffnet_search.profiling import profile
     from ffnet_search.search import make_bench
 
-    profile(sweep.search_space, sweep.latency, sweep.latency_path, seed=sweep.seed, make_bench=make_bench)
+    path = sweep.files.latency_table(device)
+    if not path.exists():
+        profile(sweep.search_space, device, path, seed=sweep.seed, make_bench=make_bench)
+        return
+    at = LatencyTable.load(path).setting
+    found = {"backend": at.backend, "threads": at.threads, "batch_size": at.batch_size}
+    if found != (wanted := {name: getattr(device, name) for name in found}):
+        raise SweepError(
+            f"{path}: must be of {wanted}, as latency says, but is of {found}; move it away, or name the device anew"
+        )
+    say(f"profile: {path} is there")
 
 
 def _train(sweep: Sweep) -> None:
@@ -99,17 +117,21 @@ def _export(sweep: Sweep) -> None:
 
 
 def _refuse_inaccurate(sweep: Sweep) -> None:
-    if sweep.latency_path.exists():  # where it is not, the search says so
-        from ffnet_search.profiling import refuse_inaccurate
+    from ffnet_search.profiling import refuse_inaccurate
 
-        refuse_inaccurate(LatencyTable.load(sweep.latency_path), sweep.latency, sweep.latency_path)
+    for device in sweep.searched:
+        path = sweep.files.latency_table(device)
+        if path.exists():  # where it is not, the search says so
+            refuse_inaccurate(LatencyTable.load(path), device, path)
 
 
 def _refuse_stale(sweep: Sweep) -> None:
     from ffnet_search.profiling import refuse_stale
     from ffnet_search.search import make_bench
 
-    refuse_stale(LatencyTable.load(sweep.latency_path), sweep.latency, sweep.latency_path, make_bench)
+    for device in sweep.searched:
+        path = sweep.files.latency_table(device)
+        refuse_stale(LatencyTable.load(path), device, path, make_bench)
 
 
 RUN: Mapping[str, Callable[[Sweep], None]] = {
@@ -124,7 +146,7 @@ def outputs(sweep: Sweep, stage: str) -> list[Path]:
     """What a stage writes and later ones or people read: it is done only where all of it is there."""
     files = sweep.files
     return {
-        "profile": [sweep.latency_path],
+        "profile": [sweep.files.latency_table(device) for device in sweep.searched],
         "train": [files.supernet],
         "search": [files.study],
         "export": [files.front_csv, files.report],
@@ -210,7 +232,13 @@ class _Unmeasured:
 
 def refuse_impossible(sweep: Sweep) -> None:
     """Raises SweepError where no architecture of the space keeps a limit; on latency once its table is there."""
-    check_budget(sweep, LatencyTable.load(sweep.latency_path) if sweep.latency_path.exists() else _Unmeasured())
+
+    def table(device: LatencySection) -> LatencyTable | _Unmeasured:
+        path = sweep.files.latency_table(device)
+        return LatencyTable.load(path) if path.exists() else _Unmeasured()
+
+    devices = {name: table(sweep.on_device(name).latency) for name in sweep.search.devices}
+    check_budget(sweep, CheapMetrics(table(sweep.latency), devices))
 
 
 @dataclass(frozen=True)

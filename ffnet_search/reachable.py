@@ -8,8 +8,9 @@ a stage knows of those before it is their last width and the side of its map.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from itertools import product
 from pathlib import Path
 from typing import NamedTuple, Protocol
@@ -20,6 +21,8 @@ from ffnet_search.parts import Part
 from ffnet_search.search_space import BLOCK_AXES, SearchSpace, StageChoices
 
 Cost = Callable[[Part], float]
+Total = Callable[[Iterable[float]], float]  # of the costs of parts: `sum`, or `max`
+WORST = {"peak_memory_mb"}  # metrics that are the largest over the parts, and not their sum
 ROUNDS = 20  # of re-weighting, where several things must be small at once
 
 
@@ -33,20 +36,32 @@ class Latency(Protocol):
 
 @dataclass(frozen=True)
 class CheapMetrics:
-    """What is known of an architecture without running it: `latency_ms` by the table, `params_m` and `macs_m`."""
+    """What is known of an architecture without running it: `latency_ms` by the table, `latency_ms@NAME` by those of
+    other devices, `params_m`, `macs_m`, `weights_mb` and `peak_memory_mb`."""
 
     latency: Latency
+    devices: Mapping[str, Latency] = field(default_factory=dict)
 
     def __call__(self, arch: Architecture) -> dict[str, float]:
-        return {"latency_ms": self.latency.predict_ms(arch), "params_m": arch.params_m, "macs_m": arch.macs_m}
+        return {name: latency.predict_ms(arch) for name, latency in self._latencies.items()} | {
+            "params_m": arch.params_m,
+            "macs_m": arch.macs_m,
+            "weights_mb": arch.weights_mb,
+            "peak_memory_mb": arch.peak_memory_mb,
+        }
 
-    @property
+    @cached_property
+    def _latencies(self) -> dict[str, Latency]:
+        return {"latency_ms": self.latency} | {f"latency_ms@{name}": table for name, table in self.devices.items()}
+
+    @cached_property
     def of_part(self) -> dict[str, Cost]:
-        """Metric -> what one part adds to it."""
-        return {
-            "latency_ms": self.latency.part_ms,
+        """Metric -> what one part adds to it; to `peak_memory_mb` it adds nothing, but is a bound."""
+        return {name: latency.part_ms for name, latency in self._latencies.items()} | {
             "params_m": lambda part: part.params / 1e6,
             "macs_m": lambda part: part.macs / 1e6,
+            "weights_mb": lambda part: 4 * part.params / 1e6,
+            "peak_memory_mb": lambda part: 4 * part.memory / 1e6,
         }
 
     def least(self, space: SearchSpace, metric: str) -> Architecture:
@@ -55,14 +70,15 @@ class CheapMetrics:
         Exact, but for latency where what is fastest while nothing spills does spill, and what is fastest when all does
         has weights that would not: then it is the better of the two networks between which the Lagrangian dual turns.
         """
-        if metric != "latency_ms":
-            return smallest_reachable(space, self.of_part[metric])[0]
+        if metric not in self._latencies:
+            return smallest_reachable(space, self.of_part[metric], max if metric in WORST else sum)[0]
+        latency = self._latencies[metric]
 
         def fastest(spilt: float) -> _Fastest:
-            arch, total = smallest_reachable(space, lambda part: self.latency.part_ms(part, spilt))
-            parts_ms = sum(map(self.latency.part_ms, arch.parts))
-            all_spilt_ms = sum(self.latency.part_ms(part, 1.0) for part in arch.parts) - parts_ms
-            return _Fastest(arch, total, parts_ms, all_spilt_ms, self.latency.predict_ms(arch))
+            arch, total = smallest_reachable(space, lambda part: latency.part_ms(part, spilt))
+            parts_ms = sum(map(latency.part_ms, arch.parts))
+            all_spilt_ms = sum(latency.part_ms(part, 1.0) for part in arch.parts) - parts_ms
+            return _Fastest(arch, total, parts_ms, all_spilt_ms, latency.predict_ms(arch))
 
         lean, found = fastest(1.0), [fastest(0.0)]
         heavy = found[0]
@@ -112,12 +128,11 @@ class Budgeted(Protocol):
     def path(self) -> Path: ...
 
 
-def check_budget(sweep: Budgeted, latency: Latency) -> None:
+def check_budget(sweep: Budgeted, cheap: CheapMetrics) -> None:
     """Raises SweepError where a constraint is below all that the space holds, naming what can be reached and by what.
 
     Takes well under a second, so it can be asked before anything is trained.
     """
-    cheap = CheapMetrics(latency)
     for name, limit in sweep.search.constraints.items():
         arch = cheap.least(sweep.search_space, name)
         least = cheap(arch)[name]
@@ -141,11 +156,17 @@ def within_limits(space: SearchSpace, cheap: CheapMetrics, limits: Mapping[str, 
     Minimises weighted sums of `value / limit`, and moves weight to the limits that are still exceeded (multiplicative
     weights). One limit is met at once; for several it is a heuristic, since sums miss what lies inside the hull.
     """
-    weights = dict.fromkeys(limits, 1.0)
-    costs = cheap.of_part
+    costs, bounds = cheap.of_part, {name: limit for name, limit in limits.items() if name in WORST}
+    weights = dict.fromkeys(limits.keys() - bounds, 1.0)
     for _ in range(ROUNDS):
         scales = {name: weight / limits[name] for name, weight in weights.items()}
-        arch, _ = smallest_reachable(space, lambda part: sum(s * costs[n](part) for n, s in scales.items()))  # noqa: B023
+
+        def cost(part: Part, scales: Mapping[str, float] = scales) -> float:
+            if any(costs[name](part) > bound for name, bound in bounds.items()):
+                return math.inf
+            return sum(scale * costs[name](part) for name, scale in scales.items())
+
+        arch, _ = smallest_reachable(space, cost)
         excess = {name: value / limits[name] - 1 for name, value in cheap(arch).items() if name in limits}
         if all(value <= 0 for value in excess.values()):
             return arch
@@ -153,8 +174,8 @@ def within_limits(space: SearchSpace, cheap: CheapMetrics, limits: Mapping[str, 
     return None
 
 
-def smallest_reachable(space: SearchSpace, cost: Cost) -> tuple[Architecture, float]:
-    """The architecture of `space` with the least sum of `cost` over its parts, and that sum.
+def smallest_reachable(space: SearchSpace, cost: Cost, total: Total = sum) -> tuple[Architecture, float]:
+    """The architecture of `space` with the least sum of `cost` over its parts (or the least maximum), and that.
 
     `cost` may be negative, but must depend on the part alone. It is asked once for each different part: 717 times in
     the shipped space for CIFAR, which has 10^20 architectures.
@@ -162,25 +183,25 @@ def smallest_reachable(space: SearchSpace, cost: Cost) -> tuple[Architecture, fl
     >>> space = SearchSpace.from_yaml("search_spaces/ffnet_digits.yaml")  # doctest: +SKIP
     >>> smallest_reachable(space, lambda part: part.params / 1e6)  # doctest: +SKIP
     """
-    tables = _Costs(space, cost)
+    tables = _Costs(space, cost, total)
     best: dict[tuple[int, int], _Prefix] = {}  # (width of the last stage, side of its map) -> cheapest network so far
     for width, stride, first in product(space.stem.width, space.stem.stride, space.stages[0].width):
         stem = Stem(width, stride)
         side = _side_after(space.input.resolution, stem)
         stage = tables.stage(0, side, first)
-        _keep(best, (first, side), _Prefix(tables.stem(stem, first) + stage.cost, stem, (stage.value,)))
+        _keep(best, (first, side), _Prefix(total((tables.stem(stem, first), stage.cost)), stem, (stage.value,)))
     for index in range(1, len(space.stages)):
         before, best = best, {}
         for ((width_before, side), prefix), width in product(before.items(), space.stages[index].width):
             half = -(-side // 2)
             stage = tables.stage(index, half, width)
-            total = prefix.cost + tables.merging(index, side, width_before, width) + stage.cost
-            _keep(best, (width, half), _Prefix(total, prefix.stem, (*prefix.stages, stage.value)))
-    total, prefix = min(
-        ((prefix.cost + tables.head(side, width), prefix) for (width, side), prefix in best.items()),
+            so_far = total((prefix.cost, tables.merging(index, side, width_before, width), stage.cost))
+            _keep(best, (width, half), _Prefix(so_far, prefix.stem, (*prefix.stages, stage.value)))
+    least, prefix = min(
+        ((total((prefix.cost, tables.head(side, width))), prefix) for (width, side), prefix in best.items()),
         key=lambda pair: pair[0],
     )
-    return Architecture(prefix.stem, prefix.stages, space.largest.input), total
+    return Architecture(prefix.stem, prefix.stages, space.largest.input), least
 
 
 class _Prefix(NamedTuple):
@@ -214,6 +235,7 @@ class _Costs:
 
     space: SearchSpace
     cost: Cost
+    total: Total
 
     def __post_init__(self) -> None:
         self._parts: dict[Part, float] = {}
@@ -221,15 +243,15 @@ class _Costs:
         self._multipliers = [stage.multiplier for stage in self.space.largest.stages]
 
     def stem(self, stem: Stem, width: int) -> float:
-        return self._sum(Architecture(stem, (Stage(width, (Block(),)),), self.space.largest.input).parts[:1])
+        return self._of(Architecture(stem, (Stage(width, (Block(),)),), self.space.largest.input).parts[:1])
 
     def merging(self, index: int, side: int, before: int, width: int) -> float:
         stages = (Stage(before, (Block(),)), Stage(width, (Block(),), self._multipliers[index]))
-        return self._sum(_miniature(side, stages).parts[3:4])
+        return self._of(_miniature(side, stages).parts[3:4])
 
     def head(self, side: int, width: int) -> float:
         network = _miniature(side, (Stage(width, (Block(),)),))
-        return self._sum(replace(network, input=replace(network.input, classes=self.space.input.classes)).parts[-1:])
+        return self._of(replace(network, input=replace(network.input, classes=self.space.input.classes)).parts[-1:])
 
     def stage(self, index: int, side: int, width: int) -> _CheapestStage:
         """The cheapest depth and blocks of a stage at this width, without the patch merging in front of it."""
@@ -237,7 +259,7 @@ class _Costs:
         if state not in self._stages:
             choices = self.space.stages[index]
             options = (
-                _CheapestStage(depth * cost, Stage(width, (block,) * depth, self._multipliers[index]))
+                _CheapestStage(self.total([cost] * depth), Stage(width, (block,) * depth, self._multipliers[index]))
                 for cost, block in self._blocks(choices, side, width)
                 for depth in choices.depth
             )
@@ -249,13 +271,13 @@ class _Costs:
         per stage or per block: the blocks of a stage do not see each other."""
         for values in product(*(getattr(choices, axis) for axis in BLOCK_AXES)):
             block = Block(*values)
-            yield self._sum(_miniature(side, (Stage(width, (block,)),)).parts[1:3]), block
+            yield self._of(_miniature(side, (Stage(width, (block,)),)).parts[1:3]), block
 
-    def _sum(self, parts: tuple[Part, ...]) -> float:
+    def _of(self, parts: tuple[Part, ...]) -> float:
         for part in parts:
             if part not in self._parts:
                 self._parts[part] = self.cost(part)
-        return sum(self._parts[part] for part in parts)
+        return self.total(self._parts[part] for part in parts)
 
 
 def _miniature(side: int, stages: tuple[Stage, ...]) -> Architecture:

@@ -10,7 +10,7 @@ from pydantic import Field, field_validator, model_validator
 
 from ffnet_search.architecture import Form
 from ffnet_search.errors import Section, did_you_mean
-from ffnet_search.pareto import METRICS, Direction
+from ffnet_search.pareto import METRICS, Direction, direction_of, is_metric
 
 Share = Annotated[float, Field(ge=0, lt=1)]
 
@@ -175,7 +175,7 @@ class SearchSection(Section):
     @classmethod
     def _metrics_are_known(cls, names: Any) -> Any:
         for name in names:
-            if name not in METRICS:
+            if not is_metric(name):
                 raise ValueError(f"{name!r} is not a known metric{did_you_mean(name, METRICS)}")
         if len(set(names)) != len(names):
             raise ValueError(f"must not repeat a metric, but got {list(names)}")
@@ -206,9 +206,15 @@ class SearchSection(Section):
         return self
 
     @property
+    def devices(self) -> tuple[str, ...]:
+        """Names of the devices whose latency is an objective or a constraint."""
+        names = [name.partition("@")[2] for name in (*self.objectives, *self.constraints)]
+        return tuple(dict.fromkeys(name for name in names if name))
+
+    @property
     def directions(self) -> dict[str, Direction]:
         """Objective -> direction."""
-        return {name: METRICS[name] for name in self.objectives}
+        return {name: direction_of(name) for name in self.objectives}
 
 
 class ExportSection(Section):

@@ -124,6 +124,13 @@ class Sweep(Section):
                 f"data.batch_size must be a multiple of train.devices, with 2 images for each of them, but got "
                 f"{self.data.batch_size} for {self.train.devices}"
             )
+        for name in self.search.devices:
+            if name not in names:
+                there = [str(known) for known in names if known]
+                raise ValueError(
+                    f"search: latency_ms@{name} must name a device of latency{did_you_mean(name, there)}, but there "
+                    f"are: {', '.join(there) or 'none with a name'}"
+                )
         elastic = any(
             min(kernels) == 3 < max(kernels)
             for stage in self.search_space.stages
@@ -144,6 +151,12 @@ class Sweep(Section):
     @property
     def files(self) -> RunFiles:
         return RunFiles(self.runs / self.name)
+
+    @property
+    def searched(self) -> tuple[LatencySection, ...]:
+        """The devices that the search knows the latency of: its own, and those named by `latency_ms@NAME`."""
+        others = (section for section in self.devices if section.name in self.search.devices)
+        return self.latency, *others
 
     @property
     def latency_path(self) -> Path:
@@ -168,7 +181,12 @@ class Sweep(Section):
         space = self.search_space.model_dump(mode="json", exclude={"name"})
         data = self.data.model_dump(mode="json", exclude={"workers", "download", "path", "in_memory_mb"})
         train = self.train.model_dump(mode="json", exclude={"checkpoint_minutes", "devices"})
-        latency = self.latency.model_dump(mode="json", exclude={"noisy", "min_within_10", "name"}, exclude_none=True)
+        latency, *others = (
+            section.model_dump(mode="json", exclude={"noisy", "min_within_10", "name"}, exclude_none=True)
+            for section in self.searched
+        )
+        if others:
+            latency["others"] = {str(s.name): dump for s, dump in zip(self.searched[1:], others, strict=True)}
         search = self.search.model_dump(mode="json", exclude=_HOW)
         inputs: dict[str, Any] = {"search_space": space}
         if stage != "profile":

@@ -4,7 +4,7 @@ study keeps them."""
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -65,12 +65,12 @@ def run_search(sweep: Sweep) -> list[Candidate]:
     Reads the supernet and the latency table of the run, writes its study and its CSV of all candidates, and returns
     the candidates, all feasible. Raises SweepError where the constraints cannot be met.
     """
-    table = LatencyTable.load(sweep.latency_path)
-    check_budget(sweep, table)
+    cheap = CheapMetrics(LatencyTable.load(sweep.latency_path), read_tables(sweep, sweep.search.devices))
+    check_budget(sweep, cheap)
     return search(
         sweep.search_space,
         FromSweep(sweep),
-        CheapMetrics(table),
+        cheap,
         sweep.search,
         sweep.files.study,
         sweep.files.candidates,
@@ -107,10 +107,15 @@ def search(
     return list(state.candidates.values())
 
 
+def read_tables(sweep: Sweep, devices: Iterable[str]) -> dict[str, LatencyTable]:
+    """Device -> its latency table. Raises SweepError where one is missing."""
+    return {name: LatencyTable.load(sweep.on_device(name).latency_path) for name in devices}
+
+
 def _digest(sweep: Sweep) -> str:
     """Of all that a candidate's metrics depend on: the settings, and the table and weights that were made from them."""
     content = hashlib.sha256(sweep.digest("search").encode())
-    for path in (sweep.latency_path, sweep.files.supernet):
+    for path in (*map(sweep.files.latency_table, sweep.searched), sweep.files.supernet):
         try:
             content.update(path.read_bytes())
         except OSError as error:
@@ -128,6 +133,7 @@ __all__ = [
     "make_bench",
     "read_candidates",
     "read_history",
+    "read_tables",
     "run_search",
     "search",
 ]

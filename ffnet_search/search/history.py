@@ -11,7 +11,7 @@ from pathlib import Path
 import optuna
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from ffnet_search.pareto import METRICS, Candidate
+from ffnet_search.pareto import Candidate, direction_of
 from ffnet_search.search.study import candidate_of, quiet_optuna, read_trials, state_of
 from ffnet_search.search_space import SearchSpace
 
@@ -59,13 +59,13 @@ def _importances(complete: Sequence[FrozenTrial], objectives: Sequence[str]) -> 
         return shares
     with quiet_optuna(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        study = optuna.create_study(directions=[METRICS[name] for name in objectives])
+        study = optuna.create_study(directions=[direction_of(name) for name in objectives])
         study.add_trials(
             create_trial(values=trial.values, params=trial.params, distributions=trial.distributions)
             for trial in complete
         )
         for index, name in enumerate(objectives):
-            sign = -1.0 if METRICS[name] == "maximize" else 1.0  # the evaluator takes less for better
+            sign = -1.0 if direction_of(name) == "maximize" else 1.0  # the evaluator takes less for better
 
             def target(trial: FrozenTrial, sign: float = sign, index: int = index) -> float:
                 return sign * trial.values[index]

@@ -23,7 +23,7 @@ from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import event
 
 from ffnet_search.errors import SweepError
-from ffnet_search.pareto import METRICS, Candidate, Direction
+from ffnet_search.pareto import METRICS, Candidate, Direction, is_metric
 from ffnet_search.proposal import Proposal
 from ffnet_search.search.reader import QuickStorage
 from ffnet_search.search.writer import TrialWriter, database_errors
@@ -167,7 +167,7 @@ def params_of(space: SearchSpace, proposal: Proposal) -> dict[str, Any]:
 
 
 def metrics_of(trial: FrozenTrial) -> dict[str, float]:
-    return {name: trial.user_attrs[name] for name in METRICS if name in trial.user_attrs}
+    return {name: value for name, value in trial.user_attrs.items() if is_metric(name)}
 
 
 def candidate_of(space: SearchSpace, trial: FrozenTrial) -> Candidate:
@@ -200,7 +200,9 @@ def read_trials(path: Path) -> list[FrozenTrial]:
 
 def write_candidates(path: Path, trials: Sequence[FrozenTrial]) -> None:
     """All trials as CSV, the file replaced whole. Raises SweepError where it cannot be written."""
-    columns = ["trial", "key", "state", "feasible", "origin", *METRICS, "stopped", "reason", "architecture"]
+    devices = dict.fromkeys(name for trial in trials for name in trial.user_attrs if "@" in name and is_metric(name))
+    metrics = [*METRICS, *devices]
+    columns = ["trial", "key", "state", "feasible", "origin", *metrics, "stopped", "reason", "architecture"]
     scratch = path.with_name(f"{path.name}.tmp")
     try:
         with scratch.open("w", newline="", encoding="utf-8") as file:
