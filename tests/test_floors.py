@@ -67,6 +67,7 @@ FLOORS = {  # in reading order; a package stands for its __init__, below its mod
     "profiling.journal": 4,
     "profiling.plan": 4,
     "profiling.bench": 4,
+    "profiling.measure": 4,
     "profiling.build": 4,
     "profiling.trust": 4,
     "profiling": 4,

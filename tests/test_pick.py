@@ -26,13 +26,14 @@ from ffnet_search.sweep import Sweep
 DIGITS = Path(__file__).parents[1] / "search_spaces" / "ffnet_digits.yaml"
 
 
-def table_of(space: SearchSpace, ms_per_mmac: float, ms_per_mparam: float) -> LatencyTable:
+def table_of(space: SearchSpace, ms_per_mmac: float, ms_per_mparam: float, batch_size: int = 1) -> LatencyTable:
     check = Check(architecture=space.smallest, predicted_ms=1, measured_ms=1, halves_ms=(1, 1), spread=0)
     costs = {part.key: (ms_per_mmac * part.macs + ms_per_mparam * part.params) / 1e6 for part in parts_of(space)}
     return LatencyTable(
         setting=Setting(
-            device="a test", backend="onnxruntime", settings={}, threads=1, batch_size=1, dtype="float32", versions={},
-            date="2026-01-01T00:00:00+00:00", clock="none", rounds=3, contention=1, anchors_ms=(1, 1), build_seconds=0,
+            device="a test", backend="onnxruntime", settings={}, threads=1, batch_size=batch_size, dtype="float32",
+            versions={}, date="2026-01-01T00:00:00+00:00", clock="none", rounds=3, contention=1,
+            anchors_ms=(1, 1), build_seconds=0,
         ),
         error=TableError.of([1.0], [1.0], [(1.0, 1.0)]),
         intercept_ms=0,
@@ -62,7 +63,7 @@ def sweep(tmp_path_factory: pytest.TempPathFactory) -> Sweep:
     RunFolder(sweep.files).claim()
     laptop = table_of(sweep.search_space, 1.0, 0.0)
     laptop.save(sweep.latency_path)
-    table_of(sweep.search_space, 0.0, 10.0).save(sweep.on_device("phone").latency_path)
+    table_of(sweep.search_space, 0.0, 10.0, batch_size=4).save(sweep.on_device("phone").latency_path)
     files = sweep.files
     search(sweep.search_space, lambda: score, CheapMetrics(laptop), sweep.search, files.study, files.candidates)
     return sweep

@@ -481,7 +481,7 @@ def test_what_spreads_is_measured_again_within_a_bound(tmp_path: Path, monkeypat
 
     monkeypatch.setattr(Journal, "add", counted)
     profile(TINY, QUICK.model_copy(update={"min_within_10": 0.0}), tmp_path / "table.json")
-    planned = len(Plan(TINY, QUICK, 0).jobs) * QUICK.rounds
+    planned = sum(job.rounds(QUICK) for job in Plan(TINY, QUICK, 0).jobs)
     assert planned * 1.1 < sum(counts.values()) < planned * 1.5
 
 
@@ -567,7 +567,7 @@ def test_an_interrupted_profile_loses_only_what_was_in_flight(tmp_path: Path, mo
         file.write('{"ratios": {"cut o')  # as a kill in the middle of a line leaves it
     monkeypatch.setattr(build, "UNCERTAIN", 99.0)
     table = profile(TINY, QUICK, path)
-    wanted = len(Plan(TINY, QUICK, 0).jobs) * QUICK.rounds
+    wanted = sum(job.rounds(QUICK) for job in Plan(TINY, QUICK, 0).jobs)
     assert sum(looks) == wanted, "each measurement was made once"
     assert [file.name for file in tmp_path.iterdir()] == ["table.json"]
     assert LatencyTable.load(path) == table

@@ -118,19 +118,31 @@ def a_sweep(**limits: float) -> SimpleNamespace:
     return SimpleNamespace(search_space=SMALL, search=SimpleNamespace(constraints=limits), path=Path("a.yaml"))
 
 
-@pytest.mark.parametrize("name", ["latency_ms", "params_m", "macs_m"])
+class PerWeight(Linear):
+    """1 ms per million weights."""
+
+    def predict_ms(self, arch: Architecture) -> float:
+        return arch.params_m
+
+    def part_ms(self, part: Part, spilt: float = 0.0) -> float:
+        return part.params / 1e6
+
+
+@pytest.mark.parametrize(
+    "name", ["latency_ms", "latency_ms@phone", "params_m", "macs_m", "weights_mb", "peak_memory_mb"]
+)
 def test_an_impossible_budget_names_one_that_is_possible_and_what_reaches_it(name: str) -> None:
-    cheap = CheapMetrics(Linear())
+    cheap = CheapMetrics(Linear(), {"phone": PerWeight()})
     least = min(cheap(arch)[name] for arch in everything(SMALL))
-    check_budget(a_sweep(**{name: least}), Linear())
+    check_budget(a_sweep(**{name: least}), cheap)
     with pytest.raises(SweepError) as caught:
-        check_budget(a_sweep(**{name: least * 0.999}), Linear())
+        check_budget(a_sweep(**{name: least * 0.999}), cheap)
     message = str(caught.value)
     found = re.fullmatch(
         rf"a\.yaml: search\.constraints\.{name} must be >= (\S+), the least .* is (\w{{12}}): .*", message
     )
     assert found, message
-    check_budget(a_sweep(**{name: float(found[1])}), Linear())
+    check_budget(a_sweep(**{name: float(found[1])}), cheap)
     assert float(found[1]) == pytest.approx(least, rel=0.01)
     assert cheap(next(arch for arch in everything(SMALL) if arch.key == found[2]))[name] == pytest.approx(least)
 
@@ -141,7 +153,7 @@ def test_several_limits_are_met_at_once() -> None:
     archs = everything(SMALL)
     for _ in range(20):
         metrics = cheap(rng.choice(archs))
-        limits = {name: metrics[name] * 1.05 for name in ("latency_ms", "params_m")}
+        limits = {name: metrics[name] * 1.05 for name in ("latency_ms", "params_m", "peak_memory_mb")}
         arch = within_limits(SMALL, cheap, limits)
         if arch is not None:
             met += 1

@@ -34,6 +34,17 @@ def model_card(card: Mapping[str, Any], readable: bool) -> str:
         "tags": ["image-classification", "ffnet", "neural-architecture-search", "onnx"],
         "model-index": [{"name": name, "results": [result]}],
     }
+    rows = "".join(
+        f"| latency, batch {there['batch_size']}, {there['threads']} thread(s), {there['backend']}, on {name} | "
+        f"{m[f'measured_ms@{name}']:.3g} ms |\n"
+        for name, there in card.get("devices", {}).items()
+    )
+    off = "".join(
+        f"The latency table had predicted {m[f'predicted_ms{d}']:.3g} ms{d and ' on ' + d[1:]}, which is off by more "
+        "than 10 %.\n\n"
+        for d in ("", *(f"@{name}" for name in card.get("devices", {})))
+        if not card.get(f"predicted_within_10_percent{d}", True)
+    )
     shape = f"{card['input']['channels']} x {card['input']['resolution']} x {card['input']['resolution']}"
     use = "```\npip install numpy pillow onnxruntime\npython predict.py picture.png\n```\n\n" if readable else ""
     return f"""---
@@ -47,10 +58,11 @@ A small vision network that `ffnet-search` found for {data} on {at["device"]}: `
 | accuracy on test | {100 * m["test_accuracy"]:.2f} % |
 | accuracy on the images that the search looked at | {100 * m["search_accuracy"]:.2f} % |
 | latency, batch {at["batch_size"]}, {at["threads"]} thread(s), {at["backend"]} | {m["measured_ms"]:.3g} ms |
-| parameters | {m["params_m"]:.3g} M |
+{rows}| parameters | {m["params_m"]:.3g} M |
 | multiply-accumulates for one image | {m["macs_m"]:.3g} M |
+| weights; maps at the worst moment, one image, float32 | {m["weights_mb"]:.3g} + {m["peak_memory_mb"]:.3g} MB |
 
-## Use
+{off}## Use
 
 {use}`model.onnx` takes normalised images, float32 (batch, {shape}), named `images`, and gives `logits`; how they are
 normalised and what the classes are is in `card.json`, under `input`. In Python: `ffnet_search.load(folder)`.

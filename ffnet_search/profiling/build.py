@@ -6,42 +6,27 @@ import hashlib
 import json
 import shutil
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import asdict
 from datetime import datetime, timezone
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-import torch
-
 from ffnet_search.architecture import Architecture
-from ffnet_search.errors import SweepError
 from ffnet_search.latency import Check, Entry, LatencyTable, Setting, TableError
-from ffnet_search.models.fuse import Deployed
 from ffnet_search.parts import Part
 from ffnet_search.profiling.bench import Bench, LocalBench, MakeBench
 from ffnet_search.profiling.journal import Journal
+from ffnet_search.profiling.measure import UNCERTAIN, dot, of_passes, refuse_shared_cores, torch_aside
 from ffnet_search.profiling.plan import COPIES, PASSES, TOLERANCE, Job, Plan, groups, mix, network_job
 from ffnet_search.profiling.predictor import Calibration, Overhead, interpolate
-from ffnet_search.profiling.protocol import SHARED_RATIO, WALL_CLOCK, Mix, Rounds
+from ffnet_search.profiling.protocol import SHARED_RATIO, Rounds
 from ffnet_search.progress import progress, say
 from ffnet_search.search_space import SearchSpace
 from ffnet_search.sections import LatencySection
 
-UNCERTAIN = 0.02  # relative standard error of a median beyond which it is measured again
 REPEATS = 0.25  # of all rounds may be spent on that, and so many again, up to MOST_REPEATS, while the limit is missed
 MOST_REPEATS = 0.5
-
-
-@dataclass(frozen=True)
-class Measurement:
-    """One network alone. `spread`: relative standard deviation of a round; `anchors_ms`: of the anchors then."""
-
-    ms: float
-    spread: float
-    anchors_ms: tuple[float, ...]
-    contention: float
 
 
 def profile(
@@ -66,38 +51,6 @@ def profile(
     return table
 
 
-def measure(
-    net: Deployed, section: LatencySection, *, table: LatencyTable | None = None, make_bench: MakeBench = LocalBench
-) -> Measurement:
-    """One deployed network, by the protocol that tables are built with. With `table`, in milliseconds of the time when
-    it was built: what the machine has slowed down since is divided out by the anchors (compare `anchors_ms`).
-
-    >>> measure(deployed(arch), LatencySection()).ms  # doctest: +SKIP
-    """
-    bench = make_bench(section, net.arch.input, None)
-    job = Job(net.arch.key, net.arch, net=net)
-    with torch_aside():
-        [rounds], anchors_ms = time_jobs(bench, [job], PASSES * section.rounds)
-    shared = bench.contention()
-    _refuse_shared_cores(Path("latency"), section, bench, shared)
-    ms = rounds.median * _dot(
-        mix(job.macs_m, job.weights_m, net.arch.input), anchors_ms if table is None else table.setting.anchors_ms
-    )
-    return Measurement(ms, rounds.spread, anchors_ms, shared)
-
-
-def time_jobs(bench: Bench, jobs: Sequence[Job], rounds: int) -> tuple[list[Rounds], Mix]:
-    """Each of `jobs`, and the anchors' milliseconds meanwhile."""
-    ratios: dict[str, list[float]] = {job.id: [] for job in jobs}
-    looks = []
-    for timed in bench.time(jobs, [rounds] * len(jobs), 0):
-        looks.append(timed.anchors_s)
-        for name, ratio in timed.ratios:
-            ratios[name].append(ratio)
-    anchors_ms = tuple(1e3 * sorted(seconds)[len(looks) // 2] for seconds in zip(*looks, strict=True))
-    return [Rounds(tuple(ratios[job.id])) for job in jobs], anchors_ms
-
-
 def _measure_all(plan: Plan, section: LatencySection, bench: Bench, journal: Journal, path: Path, seed: int) -> None:
     todo = [job for job in plan.jobs if journal.count(job.id) < job.rounds(section)]
     name = f"profile {section.backend} (threads {section.threads}, batch {section.batch_size})"
@@ -118,7 +71,7 @@ def _measure_group(
         journal.add(timed.ratios, timed.anchors_s, now - since)
         since = now
     journal.add_contention(bench.contention())
-    _refuse_shared_cores(path, section, bench, journal.contention)
+    refuse_shared_cores(path, section, bench, journal.contention)
 
 
 def _repeat(plan: Plan, section: LatencySection, bench: Bench, journal: Journal, path: Path, seed: int) -> LatencyTable:
@@ -145,7 +98,7 @@ def _uncertain(plan: Plan, journal: Journal, section: LatencySection) -> list[Jo
     found = []
     for arch in plan.networks:
         passes = _passes(journal, arch)
-        error = Rounds(tuple(taken.median for taken in passes)).uncertainty  # rounds of one pass share their noise
+        error = of_passes(passes).uncertainty
         last = network_job(arch, len(passes) - 1)
         is_whole = journal.count(last.id) % last.rounds(section) == 0
         found.append((error, network_job(arch, len(passes)) if is_whole else last))
@@ -166,15 +119,11 @@ def _halves(passes: Sequence[Rounds]) -> tuple[tuple[Rounds, Rounds], Rounds]:
     return (even, odd), Rounds(even.ratios + odd.ratios)
 
 
-def _dot(shares: Mix, ms: Sequence[float]) -> float:
-    return sum(share * each for share, each in zip(shares, ms, strict=True))
-
-
 def _table(plan: Plan, section: LatencySection, bench: Bench, journal: Journal) -> LatencyTable:
     anchors_ms, image = journal.anchors_ms, plan.networks[0].input
 
     def ms(job: Job) -> float:
-        return journal.rounds(job.id).median * _dot(mix(job.macs_m, job.weights_m, image), anchors_ms)
+        return journal.rounds(job.id).median * dot(mix(job.macs_m, job.weights_m, image), anchors_ms)
 
     single = {job.subject: ms(job) for job in plan.singles if isinstance(job.subject, Part)}
     chain = {job.subject: ms(job) for job in plan.chains if isinstance(job.subject, Part)}
@@ -185,7 +134,7 @@ def _table(plan: Plan, section: LatencySection, bench: Bench, journal: Journal) 
 
     networks = plan.networks
     taken = [_halves(_passes(journal, arch)) for arch in networks]
-    scales = [_dot(mix(arch.macs_m, arch.params_m, image), anchors_ms) for arch in networks]
+    scales = [dot(mix(arch.macs_m, arch.params_m, image), anchors_ms) for arch in networks]
     times = [both.median * scale for (_, both), scale in zip(taken, scales, strict=True)]
     sums = [sum(alone_ms[part] for part in arch.parts) for arch in networks]
     weights = [arch.params_m for arch in networks]
@@ -276,26 +225,3 @@ def _digest(space: SearchSpace, section: LatencySection, seed: int, bench: Bench
         [COPIES, TOLERANCE, PASSES],
     ]
     return hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()[:16]
-
-
-def _refuse_shared_cores(where: Path, section: LatencySection, bench: Bench, found: float) -> None:
-    if bench.identity.clock == WALL_CLOCK.name and found > SHARED_RATIO and not section.noisy:
-        raise SweepError(
-            f"{where}: the cores must be free while latency is read from the wall clock, but other programs use them "
-            f"(wall / CPU time is {found:.1f}, at most {SHARED_RATIO} is right); stop those programs, or measure on a "
-            "CPU with latency.threads: 1 (read from the CPU-time clock), or accept it with latency.noisy: true"
-        )
-
-
-@contextmanager
-def torch_aside() -> Iterator[None]:
-    """PyTorch makes and traces the networks here: on one thread, since on shared cores the threads wait for each other
-    longer than they work, and without moving the caller's random numbers."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(0)
-            yield
-    finally:
-        torch.set_num_threads(threads)

@@ -9,7 +9,7 @@ from pathlib import Path
 from ffnet_search.errors import SweepError
 from ffnet_search.latency import Check, LatencyTable
 from ffnet_search.profiling.bench import LocalBench, MakeBench
-from ffnet_search.profiling.build import time_jobs, torch_aside
+from ffnet_search.profiling.measure import time_jobs, torch_aside
 from ffnet_search.profiling.plan import Job, mix, network_job
 from ffnet_search.progress import say
 from ffnet_search.sections import LatencySection

@@ -19,9 +19,14 @@ def write_report(sweep: Sweep) -> Path:
     history = read_history(sweep.files.study, sweep.search_space, sweep.search.objectives)
     picks = read_picks(sweep.files)
     table = LatencyTable.load(sweep.latency_path)
+    devices = {
+        str(section.name): LatencyTable.load(path)
+        for section in sweep.devices
+        if (path := sweep.files.latency_table(section)).exists()
+    }
     sweep.files.front_png.write_bytes(as_png(draw_front(sweep, history.evaluated, picks)))
-    shown = content(sweep, history, picks, table)
-    sweep.files.report.write_text(page(sweep, history, picks, table, shown), encoding="utf-8")
+    shown = content(sweep, history, picks, table, devices)
+    sweep.files.report.write_text(page(sweep, history, picks, table, shown, list(devices)), encoding="utf-8")
     return sweep.files.report
 
 

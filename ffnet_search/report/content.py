@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 from ffnet_search.latency import LatencyTable
@@ -14,13 +15,27 @@ from ffnet_search.sweep import Sweep
 MOMENTS = 100  # at which the hypervolume is shown, at most
 
 
-def content(sweep: Sweep, history: History, picks: Sequence[Pick], table: LatencyTable) -> dict[str, Any]:
-    """For the page's script: columns of the candidates, rows of the exported networks and of the held-out ones."""
+def content(
+    sweep: Sweep,
+    history: History,
+    picks: Sequence[Pick],
+    table: LatencyTable,
+    devices: Mapping[str, LatencyTable] = MappingProxyType({}),
+) -> dict[str, Any]:
+    """For the page's script: columns of the candidates, rows of the exported networks and of the held-out ones.
+
+    `devices`: other ones, whether the search asked for them or not: each has a front of the same candidates.
+    """
     evaluated = history.evaluated
     columns: dict[str, list[Any]] = {name: [_short(c.metrics.get(name, 0.0)) for c in evaluated] for name in METRICS}
+    networks = [c.architecture for c in evaluated]
+    for name, other in devices.items():
+        times = iter(other.predict_batch(arch for arch in networks if arch))
+        columns[f"latency_ms@{name}"] = [_short(next(times)) if arch else 0.0 for arch in networks]
     columns |= {"key": [c.key for c in evaluated], "text": [str(c.proposal) for c in evaluated]}
     rows = [
         {"folder": pick.folder.name, "text": str(pick.architecture)}
+        | {f"latency_ms@{name}": _short(other.predict_ms(pick.architecture)) for name, other in devices.items()}
         | {name: _short(value) for name, value in pick.metrics.items()}
         for pick in picks
     ]

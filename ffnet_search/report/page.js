@@ -4,8 +4,12 @@ const data = JSON.parse(document.getElementById("data").textContent);
 const all = data.candidates, picks = data.picks;
 const count = all.key.length;
 const byId = (id) => document.getElementById(id);
-const LABEL = { latency_ms: "latency, ms", params_m: "parameters, M", macs_m: "MACs, M" };
-const UNIT = { latency_ms: "ms", params_m: "M parameters", macs_m: "M MACs" };
+const UNIT = { latency_ms: "ms", params_m: "M parameters", macs_m: "M MACs", peak_memory_mb: "MB of maps" };
+const LABEL = { latency_ms: "latency, ms", params_m: "parameters, M", macs_m: "MACs, M", weights_mb: "weights, MB", peak_memory_mb: "peak memory of maps, MB" };
+for (const name of Object.keys(data.candidates)) if (name.startsWith("latency_ms@")) {
+  UNIT[name] = `ms on ${name.slice(11)}`;
+  LABEL[name] = `latency on ${name.slice(11)}, ms`;
+}
 const short = (x) => (x === 0 ? "0" : String(+x.toPrecision(4)));
 const percent = (x) => `${(100 * x).toFixed(2)} %`;
 
@@ -130,7 +134,7 @@ const drawFront = chart("front", "Accuracy of all candidates against their cost;
   const sorted = points.slice().sort((a, b) => a[0] - b[0] || b[1] - a[1]);
   const front = [];
   for (const point of sorted) if (!front.length || point[1] > front[front.length - 1][1]) front.push(point);
-  const spots = picks.map((p) => [name === "latency_ms" ? p.measured_ms : p[name], 100 * p.search_accuracy, () => aboutPick(p), p]);
+  const spots = picks.map((p) => [p[name.replace("latency_ms", "measured_ms")] ?? p[name], 100 * p.search_accuracy, () => aboutPick(p), p]);
   const shown = zoom.checked ? [...front, ...spots] : [...points, ...spots];
   const limit = data.limits[name];
   return {

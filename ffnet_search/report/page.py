@@ -16,7 +16,14 @@ from ffnet_search.search import History
 from ffnet_search.sweep import Sweep
 
 TOP_AXES = 12  # of the importances: the others matter less than they are in the way
-WORDS = {"latency_ms": "latency", "params_m": "parameters", "macs_m": "MACs", "accuracy": "accuracy"}
+WORDS = {
+    "latency_ms": "latency",
+    "params_m": "parameters",
+    "macs_m": "MACs",
+    "weights_mb": "weights",
+    "peak_memory_mb": "peak memory",
+    "accuracy": "accuracy",
+}
 FILES = {
     "predict.py": "classifies pictures, with ONNX Runtime alone",
     "model.onnx": "for ONNX Runtime and most others, any batch size",
@@ -29,8 +36,15 @@ FILES = {
 BUSY = 1.2  # wall / CPU time beyond which other programs were in the way
 
 
-def page(sweep: Sweep, history: History, picks: Sequence[Pick], table: LatencyTable, content: Mapping[str, Any]) -> str:
-    """The whole file. Links lead to files beside it, and to nowhere else."""
+def page(
+    sweep: Sweep,
+    history: History,
+    picks: Sequence[Pick],
+    table: LatencyTable,
+    content: Mapping[str, Any],
+    devices: Sequence[str] = (),
+) -> str:
+    """The whole file; `devices` have a front too. Links lead to files beside it, and to nowhere else."""
     here = files(__package__)
     data = json.dumps(content, separators=(",", ":")).replace("</", "<\\/")
     return f"""<!doctype html>
@@ -47,7 +61,7 @@ def page(sweep: Sweep, history: History, picks: Sequence[Pick], table: LatencyTa
 <header><h1>{escape(sweep.name)}</h1>{_summary(sweep, history, picks, table)}</header>
 <main>
 {_choice(sweep, picks)}
-{_front()}
+{_front(devices)}
 {_table(sweep, picks)}
 {_search(history)}
 {_importances(history)}
@@ -121,8 +135,9 @@ def _drawing(pick: Pick) -> str:
     return f'<div class="drawing" role="region" tabindex="0" aria-label="{label}">{draw(pick.architecture)}</div>'
 
 
-def _front() -> str:
-    options = "".join(f'<option value="{name}">{WORDS[name]}</option>' for name in ("latency_ms", "params_m", "macs_m"))
+def _front(devices: Sequence[str]) -> str:
+    costs = [name for name in WORDS if name != "accuracy"] + [f"latency_ms@{name}" for name in devices]
+    options = "".join(f'<option value="{escape(name)}">{escape(word_of(name))}</option>' for name in costs)
     return f"""<section aria-labelledby="front-title"><h2 id="front-title">The front</h2>
 <div class="tools"><label>against <select id="axis">{options}</select></label>
 <label><input type="checkbox" id="zoom" checked> close to the front</label></div>
@@ -137,6 +152,12 @@ def _front() -> str:
         )
     }
 <p class="muted">Point at a dot, or use the arrow keys, to see its architecture.</p></section>"""
+
+
+def word_of(metric: str) -> str:
+    """`latency on phone` of `latency_ms@phone`."""
+    name, _, device = metric.partition("@")
+    return f"{WORDS[name]} on {device}" if device else WORDS[name]
 
 
 def _legend(items: Mapping[str, tuple[str, str]]) -> str:
@@ -176,7 +197,7 @@ dominates, down to the worst that was seen: where it has been flat for long, mor
 
 def _importances(history: History) -> str:
     tables = "".join(
-        f'<div><table class="bars"><caption>for {WORDS[objective]}</caption>{_bars(shares)}</table></div>'
+        f'<div><table class="bars"><caption>for {escape(word_of(objective))}</caption>{_bars(shares)}</table></div>'
         for objective, shares in history.importances.items()
         if shares
     )
@@ -226,7 +247,7 @@ channel mixer with its kernel and expansion.</p><div class="two">{drawings}</div
 def _left_out(sweep: Sweep, history: History) -> str:
     limits = sweep.search.constraints
     lines = [
-        f"{_plural(count, 'architecture')} beyond {WORDS[name]} ≤ {limits[name]:g}"
+        f"{_plural(count, 'architecture')} beyond {escape(word_of(name))} ≤ {limits[name]:g}"
         for name, count in history.infeasible.items()
     ]
     excluded = (

@@ -19,15 +19,24 @@ LABELS: Mapping[str, str] = {
     "latency_ms": "latency, ms",
     "params_m": "parameters, M",
     "macs_m": "MACs, M",
+    "weights_mb": "weights, MB",
+    "peak_memory_mb": "peak memory of maps, MB",
 }
+
 GREY, BLUE, RED = "#a0a4a8", "#1f5fbf", "#c03028"
+
+
+def label_of(metric: str) -> str:
+    """`latency on phone, ms` of `latency_ms@phone`."""
+    name, _, device = metric.partition("@")
+    return LABELS[name].replace(",", f" on {device},") if device else LABELS[name]
 
 
 def draw_front(sweep: Sweep, candidates: Sequence[Candidate], picks: Sequence[Pick]) -> Figure:
     """All candidates, the front, and the exported picks by what was measured: accuracy against the second objective."""
     names = list(sweep.search.objectives)
     x = next((name for name in names if name != "accuracy"), "latency_ms")
-    figure, axes = _axes(f"{sweep.name}: {len(candidates)} candidates", LABELS[x], LABELS["accuracy"])
+    figure, axes = _axes(f"{sweep.name}: {len(candidates)} candidates", label_of(x), LABELS["accuracy"])
     front = pareto_front(candidates, sweep.search.directions)
     label = "front, predicted" if x == "latency_ms" else "front"
     axes.scatter(*_xy((c.metrics[x], 100 * c.metrics["accuracy"]) for c in candidates), 12, GREY, label="candidates")

@@ -17,7 +17,7 @@ from typing import Any
 from ffnet_search.architecture import Input
 from ffnet_search.errors import SweepError
 from ffnet_search.profiling.bench import Identity, LocalBench, Timed
-from ffnet_search.profiling.build import torch_aside
+from ffnet_search.profiling.measure import torch_aside
 from ffnet_search.profiling.plan import Job
 from ffnet_search.search import connect
 from ffnet_search.sections import LatencySection

@@ -21,7 +21,7 @@ from ffnet_search.evaluate import Evaluator
 from ffnet_search.models.fuse import fuse
 from ffnet_search.models.metamixer import MetaMixer
 from ffnet_search.profiling.bench import LocalBench
-from ffnet_search.profiling.build import time_jobs, torch_aside
+from ffnet_search.profiling.measure import time_jobs, torch_aside
 from ffnet_search.profiling.plan import Plan, mix, network_job
 from ffnet_search.proposal import Proposal
 from ffnet_search.search_space import SearchSpace
