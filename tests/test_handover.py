@@ -26,7 +26,7 @@ def write_folder(folder: Path) -> dict[str, Any]:
     data = build_data(DataSection(), 0, Input(1, 8, 10))
     net = supernet(space("ffnet_digits")).slice_to(space("ffnet_digits").smallest)
     write_network(folder, net, fuse(net), 17)
-    names = ("test_accuracy", "search_accuracy", "measured_ms", "params_m", "macs_m")
+    names = ("test_accuracy", "search_accuracy", "measured_ms", "params_m", "macs_m", "weights_mb", "peak_memory_mb")
     card = {
         "key": net.largest.key,
         "summary": str(net.largest),
@@ -38,6 +38,15 @@ def write_folder(folder: Path) -> dict[str, Any]:
     (folder / "card.json").write_text(json.dumps(card))
     write_handover(folder, card)
     return card
+
+
+def test_the_model_card_says_where_a_prediction_was_far_off(tmp_path: Path) -> None:
+    card = write_folder(tmp_path)
+    assert "off by more than" not in (tmp_path / "README.md").read_text()
+    card["metrics"]["predicted_ms"] = 0.25
+    write_handover(tmp_path, card | {"predicted_within_10_percent": False})
+    told = "The latency table had predicted 0.25 ms, which is off by more than 10 %."
+    assert told in (tmp_path / "README.md").read_text()
 
 
 @torch.no_grad()
