@@ -42,14 +42,15 @@ def main() -> None:
     space, rng = SearchSpace.from_yaml(options.space), random.Random(0)
     archs = [space.sample(rng) for _ in range(options.networks)]
     formula = [1e6 * arch.peak_memory_mb for arch in archs]
-    print(f"{options.space.stem}, {len(archs)} random networks, {min(formula) / 1e6:.2f} to {max(formula) / 1e6:.2f} MB\n")
+    print(
+        f"{options.space.stem}, {len(archs)} random networks, {min(formula) / 1e6:.2f} to {max(formula) / 1e6:.2f} MB\n"
+    )
     print(f"{'runtime':14}{'formula / allocated: median':>28}{'least':>8}{'most':>8}{'Kendall':>9}")
     for name, allocated in (("ONNX Runtime", onnx_runtime), ("PyTorch eager", eager)):
         found = [allocated(arch) for arch in archs]
         ratios = np.array(formula) / np.array(found)
-        print(
-            f"{name:14}{np.median(ratios):28.2f}{ratios.min():8.2f}{ratios.max():8.2f}{kendall_tau(formula, found):9.3f}"
-        )
+        least, most, tau = ratios.min(), ratios.max(), kendall_tau(formula, found)
+        print(f"{name:14}{np.median(ratios):28.2f}{least:8.2f}{most:8.2f}{tau:9.3f}")
 
 
 def onnx_runtime(arch: Architecture) -> float:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import json
 import random
+import runpy
+from pathlib import Path
 
 import onnxruntime
 import pytest
@@ -257,3 +259,12 @@ def test_a_supernet_can_start_from_the_reference(name: str, branches: str) -> No
     big = supernet(space, Form(branches, 0.3))  # type: ignore[arg-type]
     start_from(big, net)
     assert (big(x_BCHW, arch) - logits_BK).abs().max() <= 1e-5
+
+
+def test_the_memory_of_a_network_is_what_its_allocator_says() -> None:
+    """By the benchmark that prints it for ONNX Runtime too."""
+    allocated = runpy.run_path(str(Path(__file__).parents[1] / "benchmarks/memory.py"))["eager"]
+    rng = random.Random(0)
+    for arch in (space("ffnet_cifar").sample(rng) for _ in range(6)):
+        assert 0.93 * allocated(arch) <= 1e6 * arch.peak_memory_mb <= 1.001 * allocated(arch), str(arch)
+        assert arch.weights_mb == pytest.approx(sum(4e-6 * p.numel() for p in deployed(arch).parameters()))
