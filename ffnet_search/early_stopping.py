@@ -41,7 +41,7 @@ class SuccessiveHalving:
         limits: Mapping[str, float] | None = None,
         *,
         min_epochs: int = 1,
-        reduction: int = 3,
+        reduction: int = 2,
         brackets: int = 1,
         max_epochs: int | None = None,
         tie_break: str = "epsilon_net",

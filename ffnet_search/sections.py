@@ -138,7 +138,7 @@ class EarlyStoppingSection(Section):
 
     rule: Literal["none", "asha", "median", "hyperband"] = "none"
     min_epochs: int = Field(1, gt=0)
-    reduction: int = Field(3, gt=1)
+    reduction: int = Field(2, gt=1)
     brackets: int = Field(1, gt=0)
     max_epochs: int | None = Field(None, gt=0)
     tie_break: Literal["epsilon_net", "hypervolume"] = "epsilon_net"

@@ -25,8 +25,8 @@ def section(objectives: tuple[str, ...] = ("accuracy",), **early_stopping: Any) 
     ("how", "pruner"),
     [
         ({"rule": "median", "min_epochs": 3}, MedianPruner(n_warmup_steps=3)),
-        ({"rule": "hyperband", "max_epochs": 12, "reduction": 2}, HyperbandPruner(1, 12, reduction_factor=2)),
-        ({"rule": "hyperband"}, HyperbandPruner(1, "auto", reduction_factor=3)),
+        ({"rule": "hyperband", "max_epochs": 12, "reduction": 3}, HyperbandPruner(1, 12, reduction_factor=3)),
+        ({"rule": "hyperband"}, HyperbandPruner(1, "auto", reduction_factor=2)),
     ],
 )
 def test_optunas_pruners_answer_as_they_do_in_optuna(how: dict[str, Any], pruner: BasePruner) -> None:
