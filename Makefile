@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: help quickstart test e2e lint check format clean
+.PHONY: help quickstart test e2e lint check docs format clean
 .DEFAULT_GOAL := help
 
 help:
@@ -12,6 +12,7 @@ help:
 	@echo "make e2e          the long tests: a cluster on this machine, killed in many ways; pages in a browser"
 	@echo "make check        lint, then test: what must pass before a commit"
 	@echo "make lint         ruff and mypy"
+	@echo "make docs         build the site of docs/ into site/ (Python 3.11 or newer)"
 	@echo "make format       let ruff rewrite what it can"
 	@echo "make clean        remove .venv and caches (never runs/)"
 
@@ -42,10 +43,13 @@ lint: $(STAMP)
 
 check: lint test
 
+docs: $(STAMP)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
+
 format: $(STAMP)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache build dist
+	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache build dist site
 	find . -name __pycache__ -type d -not -path './.git/*' -exec rm -rf {} +

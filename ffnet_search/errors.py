@@ -66,6 +66,10 @@ def read_yaml(path: Path) -> dict[str, Any]:
         data = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)  # noqa: S506 (a SafeLoader)
     except FileNotFoundError:
         raise SweepError(f"{path}: no such file{_nearest_file(path)}") from None
+    except IsADirectoryError:
+        run = path / "sweep.yaml"
+        hint = f"its sweep is {run}" if run.exists() else f"for pictures, `ffnet-search init --data {path}` writes one"
+        raise SweepError(f"{path}: must be a YAML file, but is a folder; {hint}") from None
     except (OSError, UnicodeDecodeError) as error:
         raise SweepError(f"{path}: cannot be read: {error}") from None
     except (yaml.YAMLError, ValueError) as error:  # ValueError: a date such as 2026-02-30

@@ -97,6 +97,14 @@ def test_mistakes_are_one_line(tmp_path: Path) -> None:
     assert "command line: seed must be >= 0, but got -1" in mistake("run", DIGITS, "--seed", -1)
 
 
+def test_a_folder_in_place_of_a_sweep_is_told_what_to_do(tmp_path: Path) -> None:
+    assert f"but is a folder; for pictures, `ffnet-search init --data {tmp_path}` writes one" in mistake(
+        "run", tmp_path
+    )
+    (tmp_path / "sweep.yaml").write_text("")
+    assert f"its sweep is {tmp_path / 'sweep.yaml'}" in mistake("check", tmp_path)
+
+
 def test_a_foreign_folder_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "runs" / "tiny").mkdir(parents=True)
     (tmp_path / "runs" / "tiny" / "thesis.tex").write_text("dear")

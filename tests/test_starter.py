@@ -152,6 +152,8 @@ def test_what_is_written_is_a_sweep_on_those_pictures(tmp_path: Path) -> None:
     assert set(started.minutes) == {"profile", "train", "search", "export"}
     assert any("excludes none" in line for line in started.lines)
     assert all("#" in line for line in started.sweep.read_text().splitlines() if "epochs" in line or "trials" in line)
+    with pytest.raises(SweepError, match="^--data: .* there is no such folder"):
+        start(tmp_path / "nowhere", tmp_path)
     with pytest.raises(SweepError, match="my_flowers.yaml is there already and is not overwritten"):
         start(pictures, tmp_path)
     checked = call("check", started.sweep, cwd=tmp_path)

@@ -53,7 +53,10 @@ def start(
     name = name or re.sub(r"[^A-Za-z0-9_-]+", "_", folder.resolve().name).strip("_") or "mine"
     paths = into / f"{name}.yaml", into / f"{name}_space.yaml"
     _refuse_to_overwrite(paths)
-    found = look(folder.expanduser().resolve())
+    try:
+        found = look(folder.expanduser().resolve())
+    except SweepError as error:
+        raise SweepError(str(error).replace("data.path:", "--data:", 1)) from None
     began = time.monotonic()
     from ffnet_search.starter.cost import measure_pace
     from ffnet_search.starter.plan import choose_amounts

@@ -1,0 +1,41 @@
+"""Takes the pictures of the documents: python tests/e2e/screenshots.py runs/digits docs/images"""
+
+from __future__ import annotations
+
+import io
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from pages import Driver, dashboard, open_page, wait_for
+from PIL import Image
+
+from ffnet_search.report import write_report
+from ffnet_search.sweep import Sweep
+
+COLOURS = 128  # of a palette: flat pages need no more, and the files stay small
+
+
+def save(page: Driver, path: Path) -> None:
+    time.sleep(1.5)  # charts move into place
+    picture = Image.open(io.BytesIO(page.get_screenshot_as_png())).convert("RGB")
+    picture.quantize(COLOURS).save(path, optimize=True)
+
+
+def main(run: Path, target: Path) -> None:
+    sweep = Sweep.of_run(run)
+    write_report(sweep)
+    with tempfile.TemporaryDirectory() as folder:
+        page = open_page(sweep.files.report.resolve().as_uri(), Path(folder) / "browser")
+        save(page, target / "report.png")
+        with dashboard(sweep) as address:
+            page.get(address)
+            wait_for(lambda: page.execute_script("return document.querySelectorAll('.js-plotly-plot').length"), 60)
+            save(page, target / "dashboard.png")
+            page.get("about:blank")
+        page.quit()
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), Path(sys.argv[2]))
