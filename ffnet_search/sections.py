@@ -156,6 +156,7 @@ class SearchSection(Section):
     """What is searched for, under which hard constraints (upper limits), by which sampler and how long.
 
     `workers`: how many evaluate on a cluster; where it is not given, as many as fit on the nodes that are there.
+    `storage`: the URL of a database that gets a copy of the study, such as postgresql://user@host/name.
     `wait_minutes`: for the first of them to start, which on an autoscaling cluster includes the start of a node.
     """
 
@@ -166,6 +167,7 @@ class SearchSection(Section):
     scheduler: SchedulerSection = SchedulerSection()
     early_stopping: EarlyStoppingSection = EarlyStoppingSection()
     trials: int = Field(200, gt=0)
+    storage: str | None = Field(None, min_length=1)
     objectives: tuple[str, ...] = Field(("accuracy", "latency_ms"), min_length=1)
     constraints: Mapping[str, Annotated[float, Field(gt=0, allow_inf_nan=False)]] = {}
     sampler: SamplerSection = SamplerSection()

@@ -24,6 +24,7 @@ _HOW = {
     "wait_minutes",
     "trials",
     "early_stopping",
+    "storage",
 }  # of search: how fast and how much, not what
 STAGES = ("profile", "train", "search", "export")  # in this order: a bad budget is seen before training
 

@@ -15,6 +15,7 @@ from ffnet_search.latency import LatencyTable
 from ffnet_search.pareto import Candidate
 from ffnet_search.reachable import CheapMetrics, check_budget
 from ffnet_search.search.ask_tell import Search
+from ffnet_search.search.copies import copied
 from ffnet_search.search.history import History, read_history
 from ffnet_search.search.local import Local
 from ffnet_search.search.loop import Engine, run_loop
@@ -97,7 +98,11 @@ def search(
     one early; `digest` names all that scores depend on, and a study with another one is refused. The same seed gives
     the same study, on one engine that evaluates one at a time.
     """
-    with open_study(study, section.directions, digest) as (writer, finished):
+    objectives = section.directions
+    with (
+        open_study(study, objectives, digest) as (writer, finished),
+        copied(writer, finished, section.storage, study.parent.name, objectives, digest),
+    ):
         state = Search(space, cheap, section, seed, writer, finished, rule)
         try:
             with ENGINES[section.engine](make_evaluate, section, study.parent, state.referee) as engine:

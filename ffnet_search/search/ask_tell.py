@@ -25,7 +25,7 @@ from ffnet_search.pareto import Candidate
 from ffnet_search.proposal import Proposal
 from ffnet_search.reachable import CheapMetrics, within_limits
 from ffnet_search.search.referee import Rule, RuleReferee, make_rule
-from ffnet_search.search.sampler import adopt, make_sampler
+from ffnet_search.search.sampler import adopt, make_sampler, shortened
 from ffnet_search.search.study import candidate_of, distributions, metrics_of, params_of, proposal_of, state_of
 from ffnet_search.search.writer import TrialWriter
 from ffnet_search.search_space import SearchSpace
@@ -154,6 +154,7 @@ class Search:
     def _propose(self) -> Proposal | None:
         """One proposal of the queue or the sampler, returned where it must be evaluated and told where not."""
         with self._timed("propose"):
+            self.study = shortened(self.study)
             origin, queued = self._queue.popleft() if self._queue else ("sampler", None)
             if queued is not None:
                 self.study.enqueue_trial(params_of(self.space, queued))
@@ -196,14 +197,16 @@ class Search:
         """
         if proposal.key in self.candidates:
             metrics = self.candidates[proposal.key].metrics
-            frozen = self.study.tell(trial, [metrics[name] for name in self.section.objectives])
+            frozen = trial.study.tell(trial, [metrics[name] for name in self.section.objectives])
         elif proposal.key in self.failures:
-            frozen = self.study.tell(trial, state=TrialState.FAIL)
+            frozen = trial.study.tell(trial, state=TrialState.FAIL)
         else:
             stopped = self.stopped.get(proposal.key)
             if stopped is not None and len(self.section.objectives) == 1 and not save:  # else it has its reports
                 trial.report(stopped.metrics[self.section.objectives[0]], stopped.epochs)
-            frozen = self.study.tell(trial, state=TrialState.PRUNED)
+            frozen = trial.study.tell(trial, state=TrialState.PRUNED)
+        if trial.study is not self.study:  # it was shortened meanwhile
+            self.study.add_trial(frozen)
         if save:
             self._unsaved.append(frozen)
 

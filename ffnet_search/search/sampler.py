@@ -5,17 +5,25 @@ from __future__ import annotations
 import inspect
 import random
 import warnings
+from collections.abc import Sequence
 
+import numpy as np
 import optuna
 from optuna.distributions import CategoricalDistribution
 from optuna.samplers import BaseGASampler, BaseSampler
-from optuna.trial import Trial
+from optuna.study import StudyDirection
+from optuna.trial import FrozenTrial, Trial, TrialState
 
 from ffnet_search.errors import SweepError, did_you_mean
 from ffnet_search.sections import SamplerSection
 
 # Of optuna.samplers, but no use here: abstract, for a fixed list of points, or (CMA-ES) random on categorical axes.
 _EXCLUDED = {"BaseGASampler", "BaseSampler", "GridSampler", "PartialFixedSampler", "CmaEsSampler"}
+
+
+# TPE weighs all trials for each proposal: 18 ms at 44 axes and 1,000 trials, 83 at 4,000. It loses nothing by being
+# given the best and the newest of them (docs/log.md). At most twice as many are kept.
+MEMORY = {"TPESampler": 500}
 
 
 def known_samplers() -> dict[str, type[BaseSampler]]:
@@ -62,6 +70,32 @@ def adopt(study: optuna.Study, trial: Trial) -> None:
     sampler whose own proposals are all infeasible never gets beyond random ones."""
     if isinstance(study.sampler, BaseGASampler):
         study.sampler.get_trial_generation(study, study.get_trials(deepcopy=False)[trial.number])
+
+
+def shortened(study: optuna.Study) -> optuna.Study:
+    """A study in memory with the newest trials and, as many again, the best of the older ones, where the sampler would
+    be slowed down by more; else the study as it is. Trials under way stay in the old one."""
+    kept = MEMORY.get(type(study.sampler).__name__)
+    trials = study.get_trials(deepcopy=False)
+    if kept is None or len(trials) < 2 * kept:
+        return study
+    finished = [trial for trial in trials if trial.state in (TrialState.COMPLETE, TrialState.PRUNED)]
+    older, newest = finished[: -kept // 2], finished[-kept // 2 :]
+    complete = [trial for trial in older if trial.state == TrialState.COMPLETE]
+    best = [complete[at] for at in _by_rank(complete, study.directions)[: kept // 2]]
+    short = optuna.create_study(directions=study.directions, sampler=study.sampler)
+    short.add_trials(sorted(best, key=lambda trial: trial.number) + newest)
+    return short
+
+
+def _by_rank(trials: Sequence[FrozenTrial], directions: Sequence[StudyDirection]) -> list[int]:
+    """Indices, those first that are dominated by few others (Fonseca and Fleming 1993)."""
+    signs = [1.0 if direction == StudyDirection.MAXIMIZE else -1.0 for direction in directions]
+    gain_TO = np.array([trial.values for trial in trials]).reshape(len(trials), len(signs)) * signs
+    no_worse_TT = (gain_TO[:, None] >= gain_TO[None]).all(-1)
+    better_TT = (gain_TO[:, None] > gain_TO[None]).any(-1)
+    order: list[int] = np.argsort((no_worse_TT & better_TT).sum(0), kind="stable").tolist()
+    return order
 
 
 def _try_out(sampler: BaseSampler, objectives: int) -> None:

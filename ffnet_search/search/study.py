@@ -109,7 +109,12 @@ def _our_study(storage: RDBStorage, path: Path, objectives: Mapping[str, Directi
                 "constraints, data, supernet or latency table are not the same; move the file away to search anew"
             )
         optuna.delete_study(storage=storage, study_name=NAME)  # a kill came between its making and its digest
-    study = optuna.create_study(storage=storage, study_name=NAME, directions=list(objectives.values()))
+    return new_study(storage, NAME, objectives, digest)
+
+
+def new_study(storage: RDBStorage, name: str, objectives: Mapping[str, Direction], digest: str) -> optuna.Study:
+    """An empty study that says what search it is of."""
+    study = optuna.create_study(storage=storage, study_name=name, directions=list(objectives.values()))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)  # names on the dashboard's axes, no more
         study.set_metric_names(list(objectives))

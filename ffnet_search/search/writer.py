@@ -37,10 +37,12 @@ SCRATCH = ("tpe:relative_params", "gp:relative_params")
 
 
 class TrialWriter:
-    """Adds finished trials to `study`, which lies in `storage`, for people at `path`. The only writer."""
+    """Adds finished trials to `study`, which lies in `storage`, for people at `path`; then to its copy, where there is
+    one. The only writer."""
 
-    def __init__(self, study: optuna.Study, storage: RDBStorage, path: Path) -> None:
+    def __init__(self, study: optuna.Study, storage: RDBStorage, path: Path | str) -> None:
         self.study, self.path = study, path
+        self.copy: TrialWriter | None = None
         self._rows = _Rows(study, storage) if _rows_are_right() else None
 
     @property
@@ -55,10 +57,12 @@ class TrialWriter:
                 self._rows.add(trials)
             else:
                 self.study.add_trials(trials)
+        if self.copy is not None:
+            self.copy.add(trials)
 
 
 @contextmanager
-def database_errors(path: Path) -> Iterator[None]:
+def database_errors(path: Path | str) -> Iterator[None]:
     """A full disk, a locked or broken file: a user's matter, in one sentence."""
     try:
         yield
