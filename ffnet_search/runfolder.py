@@ -21,6 +21,7 @@ from typing import IO, Any
 import yaml
 
 from ffnet_search.errors import SweepError
+from ffnet_search.mirror import Mirror, mirrored
 from ffnet_search.sweep import RunFiles, Sweep
 
 FORMAT = 1
@@ -40,8 +41,8 @@ class Record:
 class RunFolder:
     """The records of one run; made by `open_run`, which holds its lock."""
 
-    def __init__(self, files: RunFiles) -> None:
-        self.files = files
+    def __init__(self, files: RunFiles, mirror: Mirror | None = None) -> None:
+        self.files, self.mirror = files, mirror
         self.records = _read(files.state)
 
     @property
@@ -51,6 +52,8 @@ class RunFolder:
     def write(self, stage: str, record: Record) -> None:
         """Sets the record of `stage`."""
         self._write_all({**self.records, stage: record})
+        if self.mirror is not None:
+            self.mirror.send()
 
     def claim(self) -> None:
         """Makes the folder one of a run, where no stage has begun."""
@@ -97,7 +100,8 @@ def open_run(sweep: Sweep) -> Iterator[RunFolder]:
     with lock:
         _acquire(lock, files)
         try:
-            yield RunFolder(files)
+            with mirrored(files, sweep.mirror) as mirror:
+                yield RunFolder(files, mirror)
         finally:
             lock.truncate(0)
             fcntl.flock(lock, fcntl.LOCK_UN)  # said aloud: a forked helper may still hold the file open

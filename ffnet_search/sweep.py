@@ -64,6 +64,7 @@ class Sweep(Section):
     search_space: SearchSpace
     seed: int = Field(0, ge=0)
     runs: Path = Path("runs")
+    mirror: str | None = None  # where the run's folder is copied to; in YAML, a URL as `runs` stands for it
     data: DataSection = DataSection()
     train: TrainSection = TrainSection()
     latency: LatencySection = LatencySection()
@@ -106,6 +107,13 @@ class Sweep(Section):
         sweep = parse(type(self), values, "command line")
         sweep._path = self._path
         return sweep
+
+    @model_validator(mode="before")
+    @classmethod
+    def _runs_may_be_a_url(cls, content: Any) -> Any:
+        if isinstance(content, dict) and "://" in str(content.get("runs", "")):
+            return {**content, "runs": cls.model_fields["runs"].default, "mirror": str(content["runs"])}
+        return content
 
     @model_validator(mode="before")
     @classmethod

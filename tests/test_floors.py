@@ -113,6 +113,7 @@ FLOORS = {  # in reading order; a package stands for its __init__, below its mod
     "report.page": 7,
     "report.notes": 7,
     "report": 7,
+    "mirror": 7,
     "runfolder": 7,
     "pipeline": 7,
     "pick": 7,

@@ -1,0 +1,111 @@
+"""A run's folder in an object store: up as it grows, down where it was lost."""
+
+from __future__ import annotations
+
+import shutil
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from s3 import bucket
+
+from ffnet_search.errors import SweepError
+from ffnet_search.mirror import mirrored
+from ffnet_search.runfolder import Record, open_run
+from ffnet_search.sweep import RunFiles, Sweep
+
+SPACE = {"input": {"channels": 1, "resolution": 8, "classes": 10}, "stages": [{"depth": [1], "width": [8]}] * 2}
+
+
+@pytest.fixture(params=["s3", "file"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    if request.param == "s3":
+        with bucket() as (url, _):
+            yield url
+    else:
+        yield (tmp_path / "store").as_uri()
+
+
+def names(files: RunFiles) -> set[str]:
+    return {path.relative_to(files.folder).as_posix() for path in files.folder.rglob("*") if path.is_file()}
+
+
+def test_what_one_machine_made_another_goes_on_with(tmp_path: Path, store: str) -> None:
+    first, second = (RunFiles(tmp_path / machine / "run") for machine in ("first", "second"))
+    first.training.mkdir(parents=True)
+    first.lock.touch()
+    with mirrored(first, store):
+        (first.training / "last.ckpt").write_bytes(b"x" * 6_000_000)  # more than one part of an upload
+        first.supernet.write_bytes(b"soon gone")
+    with closing(sqlite3.connect(first.study)) as study:
+        study.execute("pragma journal_mode = wal")
+        study.execute("create table t (x)")
+        with mirrored(first, store):
+            study.execute("insert into t values (7)")
+            study.commit()  # into SQLite's log beside the file
+            first.supernet.unlink()
+            first.state.write_text("{}")
+    second.folder.mkdir(parents=True)
+    with mirrored(second, store):
+        pass
+    assert names(second) == {"training/last.ckpt", "study.db", "run.json"}
+    assert (second.training / "last.ckpt").read_bytes() == b"x" * 6_000_000
+    with closing(sqlite3.connect(second.study)) as study:
+        assert study.execute("select x from t").fetchall() == [(7,)]
+
+
+def test_what_is_here_wins(tmp_path: Path, store: str) -> None:
+    files = RunFiles(tmp_path / "run")
+    files.folder.mkdir()
+    for text in ("old", "new"):
+        files.state.write_text(text)
+        with mirrored(files, store):
+            assert files.state.read_text() == text
+    shutil.rmtree(files.folder)
+    files.folder.mkdir()
+    with mirrored(files, store):
+        assert files.state.read_text() == "new"
+
+
+def test_the_record_goes_up_last_and_what_is_unchanged_stays_there(tmp_path: Path) -> None:
+    files = RunFiles(tmp_path / "run")
+    files.folder.mkdir()
+    for path in (files.state, files.supernet, files.candidates):
+        path.write_text(path.name)
+    with bucket() as (url, objects):
+        with mirrored(files, url) as mirror:
+            assert mirror is not None
+            sent = [key for key in objects if not key.endswith("/")]
+            assert sent[-1] == "some/runs/run/run.json" and len(sent) == 3
+            objects["some/runs/run/supernet.ckpt"] = b"as it was"
+            files.candidates.write_text("changed")
+            mirror.send()
+        assert objects["some/runs/run/supernet.ckpt"] == b"as it was"
+        assert objects["some/runs/run/candidates.csv"] == b"changed"
+
+
+def test_each_record_of_a_stage_goes_up_at_once(tmp_path: Path) -> None:
+    with bucket() as (url, objects):
+        sweep = Sweep.model_validate({"name": "x", "search_space": SPACE, "runs": url})
+        sweep = sweep.model_copy(update={"runs": tmp_path})
+        with open_run(sweep) as folder:
+            folder.write("profile", Record("digest", {}))
+            assert b'"profile"' in objects["some/runs/x/run.json"]
+
+
+@pytest.mark.parametrize("url", ["s3://key:secret@bucket/x?scheme=http&endpoint_override=127.0.0.1:1", "moon://x"])
+def test_a_store_that_is_not_there_is_one_sentence(tmp_path: Path, url: str) -> None:
+    files = RunFiles(tmp_path / "run")
+    files.folder.mkdir()
+    with pytest.raises(SweepError, match=r"^runs: .* cannot be read or written: ") as caught, mirrored(files, url):
+        pass
+    assert "secret" not in str(caught.value)
+
+
+def test_runs_that_is_a_url_works_in_a_folder() -> None:
+    sweep = Sweep.model_validate({"name": "x", "search_space": SPACE, "runs": "s3://bucket/mine"})
+    assert (sweep.runs, sweep.mirror) == (Path("runs"), "s3://bucket/mine")
+    assert Sweep.model_validate(sweep.model_dump(mode="json")) == sweep
+    assert Sweep.model_validate({"name": "x", "search_space": SPACE, "runs": "mine"}).mirror is None
