@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import re
+import subprocess
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -130,3 +134,16 @@ def test_the_search_answers_workers_whoever_dies(ray_cluster: str) -> None:
 
 def is_actor(cell: Any) -> bool:
     return hasattr(cell.cell_contents, "ask")
+
+
+def test_another_version_than_the_clusters_is_one_sentence(ray_cluster: str) -> None:
+    script = (
+        "import ray; ray.__version__ = '2.0.0'\n"
+        "from ffnet_search.search.connect import connected\n"
+        "with connected(): pass"
+    )
+    environment = {**os.environ, "RAY_ADDRESS": ray_cluster, "PYTHONPATH": os.pathsep.join(sys.path)}
+    ran = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True)
+    assert re.search(
+        rf"SweepError: the Ray cluster at {ray_cluster} refuses: Version mismatch: .*2\.0\.0", ran.stderr
+    ), ran.stderr

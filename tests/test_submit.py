@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 import yaml
 
 from ffnet_search.errors import SweepError
-from ffnet_search.search.submit import check_cluster, pack, submit
+from ffnet_search.search.submit import check_cluster, must_be_reachable, pack, submit
 from ffnet_search.sweep import Sweep, is_cluster
 
 ROOT = Path(__file__).parents[1]
@@ -72,6 +73,24 @@ def test_a_date_is_named_before_ray_stumbles_over_it(tmp_path: Path) -> None:
         SweepError, match=r"metadata.day must be text, a number or true / false, but YAML reads 2026-01"
     ):
         check_cluster(path)
+
+
+@pytest.mark.skipif(shutil.which("ssh") is None, reason="ssh is not installed")
+@pytest.mark.parametrize(
+    ("auth", "message"),
+    [
+        ({"ssh_private_key": "~/no/such/key"}, r"auth.ssh_private_key must be a file, but there is none at ~/no/such"),
+        (
+            {},
+            r"ssh must reach the head, nobody@localhost.invalid, without asking for a password, but says: .*; see to",
+        ),
+    ],
+)
+def test_a_machine_that_cannot_be_logged_in_to_is_named(tmp_path: Path, auth: dict[str, str], message: str) -> None:
+    provider = {"type": "local", "head_ip": "localhost.invalid", "worker_ips": []}
+    content = LOCAL | {"provider": provider, "auth": {"ssh_user": "nobody"} | auth}
+    with pytest.raises(SweepError, match=message):
+        must_be_reachable(write(tmp_path, content))
 
 
 @pytest.mark.parametrize(

@@ -27,6 +27,8 @@ from ffnet_search.errors import SweepError, read_yaml
 from ffnet_search.progress import say
 from ffnet_search.sweep import Sweep, is_cluster
 
+LOGIN_S = 10  # that a machine may take to answer
+
 # What the head runs: unpacked once per content, since Ray can hand a folder to its workers, but not a part of a zip.
 MAIN = """
 import hashlib, os, sys, tempfile, zipfile
@@ -71,6 +73,32 @@ def check_cluster(path: Path) -> None:
         raise SweepError(f"{path}: {error.args[0]} must be given for this provider, says Ray") from None
     except Exception as error:  # Ray raises what comes to its hand
         raise SweepError(f"{path}: is refused by Ray: {' '.join(str(error).split())[:300]}") from None
+
+
+def must_be_reachable(path: Path) -> None:
+    """Raises SweepError where the head that the file names cannot be logged in to, which Ray would try for 15 minutes;
+    says so of workers, without which a sweep can run. Machines that are started first are left to Ray."""
+    content = read_yaml(path)
+    provider, auth = content["provider"], content.get("auth", {})
+    if provider.get("type") != "local" or "head_ip" not in provider or "ssh_proxy_command" in auth:
+        return
+    key = auth.get("ssh_private_key")
+    if key is not None and not Path(key).expanduser().exists():
+        raise SweepError(f"{path}: auth.ssh_private_key must be a file, but there is none at {key}")
+    options = [f"ConnectTimeout={LOGIN_S}", "BatchMode=yes", "StrictHostKeyChecking=no", "UserKnownHostsFile=/dev/null"]
+    login = ["ssh", *(word for option in options for word in ("-o", option)), "-o", "LogLevel=ERROR"]
+    login += [] if key is None else ["-i", str(Path(key).expanduser())]
+    hosts = [f"{auth['ssh_user']}@{host}" for host in [provider["head_ip"], *provider.get("worker_ips", [])]]
+    tries = [subprocess.Popen([*login, host, "true"], stderr=subprocess.PIPE, text=True) for host in hosts]
+    for host, one in zip(hosts, tries, strict=True):  # all at once: one that is off costs the wait once
+        said = (one.communicate()[1].strip().splitlines() or ["nothing"])[-1]
+        if one.returncode and host == hosts[0]:
+            raise SweepError(
+                f"{path}: ssh must reach the head, {host}, without asking for a password, but says: {said}; see to its "
+                "address, its power and auth"
+            )
+        if one.returncode:
+            say(f"submit: {host} cannot be reached by ssh ({said}): the sweep runs without it")
 
 
 def _must_survive_json(value: Any, where: str) -> None:
@@ -119,6 +147,7 @@ def submit(sweep: Sweep, *, detach: bool = False) -> int:
             "`ffnet-search run` runs it here"
         )
     check_cluster(cluster)
+    must_be_reachable(cluster)
     environment = {**os.environ, "RAY_USAGE_STATS_ENABLED": os.environ.get("RAY_USAGE_STATS_ENABLED", "0")}
     with tempfile.TemporaryDirectory() as folder:
         archive = pack(sweep, Path(folder))

@@ -89,5 +89,23 @@ def test_submitted_it_runs_on_all_hosts_loses_one_and_comes_back_whole(hosts: Ho
     assert again.returncode == 0, again.stdout
     assert "sweep small, digest" in again.stdout
     assert "search (3 of 4): done before and unchanged" in again.stdout
+
+    if hosts.run("head", "command -v tmux").returncode == 0:
+        detached = hosts.run("laptop", "ffnet-search submit --detach --name later --trials 20 small.yaml")
+        assert detached.returncode == 0, detached.stdout
+        assert f"root@{hosts.address['w2']} cannot be reached by ssh" in detached.stdout
+        report = hosts.home("head") / "runs" / "later" / "report.html"
+        deadline = time.monotonic() + 400
+        while not report.exists() and time.monotonic() < deadline:
+            time.sleep(1)
+        (bring,) = (line.strip() for line in detached.stdout.splitlines() if "rsync-down" in line)
+        assert hosts.run("laptop", f"mkdir -p runs/later && {bring}").returncode == 0
+        assert len(trials_in(hosts.home("laptop") / "runs" / "later")) == 20, detached.stdout
+
     down = hosts.run("laptop", "timeout 120 ray down -y small.yaml")
     assert down.returncode == 0, down.stdout
+
+    hosts.cut_off("head")
+    off = hosts.run("laptop", "ffnet-search submit small.yaml")
+    assert off.returncode == 2
+    assert f"ssh must reach the head, root@{hosts.address['head']}" in off.stdout, off.stdout
