@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 
 import optuna
+from optuna.distributions import BaseDistribution
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from ffnet_search.architecture import Architecture
@@ -27,7 +28,7 @@ from ffnet_search.reachable import CheapMetrics, within_limits
 from ffnet_search.search.referee import Rule, RuleReferee, make_rule
 from ffnet_search.search.sampler import adopt, make_sampler, shortened
 from ffnet_search.search.study import candidate_of, distributions, metrics_of, params_of, proposal_of, state_of
-from ffnet_search.search.writer import TrialWriter
+from ffnet_search.search.writer import SCRATCH, TrialWriter
 from ffnet_search.search_space import SearchSpace
 from ffnet_search.sections import SearchSection
 
@@ -65,6 +66,7 @@ class Search:
         self._failed_in_a_row = 0
         self._in_flight: dict[str, list[Trial]] = {}
         self._unsaved: list[FrozenTrial] = []
+        self._shared: dict[BaseDistribution, BaseDistribution] = {}
         worst = {name: 0.0 for name, direction in section.directions.items() if direction == "maximize"}
         most = self._known_of(Proposal(space.largest))
         self.front = Front(section.directions, {**most, **section.constraints, **worst})
@@ -295,8 +297,14 @@ class Search:
         if self._unsaved:
             with self._timed("store"):
                 self.writer.add(self._unsaved)
-            self.trials += self._unsaved
+            self.trials += map(self._slim, self._unsaved)
             self._unsaved = []
+
+    def _slim(self, trial: FrozenTrial) -> FrozenTrial:
+        """Without the sampler's notes, and with distributions that all trials share: thousands are kept."""
+        trial.distributions = {name: self._shared.setdefault(one, one) for name, one in trial.distributions.items()}
+        trial.system_attrs = {key: note for key, note in trial.system_attrs.items() if not key.startswith(SCRATCH)}
+        return trial
 
     @contextmanager
     def _timed(self, what: str) -> Iterator[None]:
