@@ -90,7 +90,7 @@ class LatencySection(Section):
     threads: int = Field(1, gt=0)
     batch_size: int = Field(1, gt=0)
     rounds: int = Field(7, ge=3)
-    calibration: int = Field(20, ge=4)
+    calibration: int = Field(40, ge=4)
     held_out: int = Field(20, ge=20)
     min_within_10: float = Field(0.9, ge=0, le=1)
     noisy: bool = False

@@ -64,6 +64,7 @@ FLOORS = {  # in reading order; a package stands for its __init__, below its mod
     "profiling.ov": 4,
     "profiling.command": 4,
     "profiling.predictor": 4,
+    "profiling.calibration": 4,
     "profiling.journal": 4,
     "profiling.plan": 4,
     "profiling.bench": 4,

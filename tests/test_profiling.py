@@ -8,7 +8,7 @@ import random
 import sys
 import time
 import weakref
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -23,10 +23,11 @@ from ffnet_search.parts import Part
 from ffnet_search.profiling import BACKENDS, bench, build, measure, profile, protocol, refuse_inaccurate, refuse_stale
 from ffnet_search.profiling.backend import make_backend
 from ffnet_search.profiling.build import torch_aside
+from ffnet_search.profiling.calibration import Calibration, Kind, by_kind
 from ffnet_search.profiling.journal import Journal
 from ffnet_search.profiling.model import Model
 from ffnet_search.profiling.plan import Plan, anchors, groups, mix, parts_of
-from ffnet_search.profiling.predictor import Calibration, Overhead, by_family, choose, interpolate, non_negative_fit
+from ffnet_search.profiling.predictor import Overhead, by_family, choose, interpolate, non_negative_fit
 from ffnet_search.profiling.protocol import CPU_CLOCK, OWN_CLOCK, WALL_CLOCK, Rounds, Stopwatch, contention
 from ffnet_search.search_space import SearchSpace
 from ffnet_search.sections import LatencySection
@@ -400,28 +401,49 @@ def test_the_overhead_of_a_call_is_found_and_taken_off() -> None:
     assert all(found(part) == pytest.approx(overhead(part), rel=1e-6) for part in parts)
 
 
-def networks_of(name: str, count: int, seed: int) -> tuple[list[float], list[float]]:
-    """Sums of parts alone, and millions of weights, of random networks."""
+def networks_of(name: str, count: int, seed: int) -> tuple[list[Mapping[Kind, float]], list[float]]:
+    """Sums of parts alone by kind, and millions of weights, of random networks."""
     space, rng = SearchSpace.from_yaml(SPACES[name]), random.Random(seed)
     archs = [space.sample(rng) for _ in range(count)]
-    return [sum(map(cost, arch.parts)) for arch in archs], [arch.params_m for arch in archs]
+    alone_ms = {part: cost(part) for part in parts_of(space)}
+    return [by_kind(arch.parts, alone_ms) for arch in archs], [arch.params_m for arch in archs]
 
 
-@pytest.mark.parametrize("truth", [Calibration(0.03, 1.2), Calibration(0.1, 1.1, 0.4, 2.0), Calibration(0, 1, 0.3, 0)])
+POOLING = {("token_mixer", "pool", resolution): 1.4 for resolution in (2, 4, 8, 16, 32)}
+
+
+@pytest.mark.parametrize(
+    "truth",
+    [
+        Calibration(0.03, 1.2),
+        Calibration(0.1, 1.1, {}, 0.4, 2.0),
+        Calibration(0, 1, {}, 0.3, 0),
+        Calibration(0, 1, POOLING),
+    ],
+)
 def test_calibration_finds_what_a_network_adds_to_its_parts(truth: Calibration) -> None:
-    alone, weights = networks_of("ffnet_cifar", 20, seed=0)
+    alone, weights = networks_of("ffnet_cifar", 40, seed=0)
     found = Calibration.fit(alone, weights, list(map(truth, alone, weights)))
     for ms, params_m in zip(*networks_of("ffnet_cifar", 50, seed=1), strict=True):
         assert found(ms, params_m) == pytest.approx(truth(ms, params_m), rel=0.03)
 
 
-def test_noise_alone_is_not_taken_for_a_cache() -> None:
+def test_noise_alone_is_not_taken_for_a_cache_nor_for_slopes() -> None:
     rng, spilt = np.random.default_rng(0), 0
-    for seed in range(20):
-        alone, weights = networks_of("ffnet_cifar", 20, seed)
-        noisy = [float(1.1 * ms * np.exp(rng.normal(0, 0.03))) for ms in alone]
-        spilt += Calibration.fit(alone, weights, noisy).spill_ms_per_m > 0
-    assert spilt <= 5
+    for seed in range(10):
+        alone, weights = networks_of("ffnet_cifar", 40, seed)
+        noisy = [float(1.1 * sum(ms.values()) * np.exp(rng.normal(0, 0.03))) for ms in alone]
+        found = Calibration.fit(alone, weights, noisy)
+        spilt += found.spill_ms_per_m > 0
+        assert all(0.8 < slope < 1.4 for slope in found.slopes.values())
+    assert spilt <= 3
+
+
+def test_what_a_kind_is_off_by_is_learnt_from_few_networks_and_never_negative() -> None:
+    alone, weights = networks_of("ffnet_cifar", 8, seed=0)
+    found = Calibration.fit(alone, weights, [0.2 * sum(ms.values()) + 0.01 for ms in alone])
+    assert min(found.slopes.values()) >= 0 and found.intercept_ms >= 0 and found.spill_ms_per_m >= 0
+    assert found.slope_of(Part("token_mixer", 3, 8, 8, kernel=3, mixer="pool")) == found.slope
 
 
 # ---- the table ----

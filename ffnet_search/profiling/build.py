@@ -16,10 +16,11 @@ from ffnet_search.architecture import Architecture
 from ffnet_search.latency import Check, Entry, LatencyTable, Setting, TableError
 from ffnet_search.parts import Part
 from ffnet_search.profiling.bench import Bench, LocalBench, MakeBench
+from ffnet_search.profiling.calibration import Calibration, by_kind
 from ffnet_search.profiling.journal import Journal
 from ffnet_search.profiling.measure import UNCERTAIN, dot, of_passes, refuse_shared_cores, torch_aside
 from ffnet_search.profiling.plan import COPIES, PASSES, TOLERANCE, Job, Plan, groups, mix, network_job
-from ffnet_search.profiling.predictor import Calibration, Overhead, interpolate
+from ffnet_search.profiling.predictor import Overhead, interpolate
 from ffnet_search.profiling.protocol import SHARED_RATIO, Rounds
 from ffnet_search.progress import progress, say
 from ffnet_search.search_space import SearchSpace
@@ -136,17 +137,10 @@ def _table(plan: Plan, section: LatencySection, bench: Bench, journal: Journal) 
     taken = [_halves(_passes(journal, arch)) for arch in networks]
     scales = [dot(mix(arch.macs_m, arch.params_m, image), anchors_ms) for arch in networks]
     times = [both.median * scale for (_, both), scale in zip(taken, scales, strict=True)]
-    sums = [sum(alone_ms[part] for part in arch.parts) for arch in networks]
+    sums = [by_kind(arch.parts, alone_ms) for arch in networks]
     weights = [arch.params_m for arch in networks]
-    mixers = {
-        mixer: [sum(alone_ms[part] for part in arch.parts if part.mixer == mixer) for arch in networks]
-        for mixer in sorted({part.mixer for part in plan.parts} - {""})
-    }
     first = slice(plan.fitted)
-    calibration = Calibration.fit(
-        sums[first], weights[first], times[first], {mixer: own[first] for mixer, own in mixers.items()}
-    )
-    own = mixers.get(calibration.mixer, [0.0] * len(networks))
+    calibration = Calibration.fit(sums[first], weights[first], times[first])
     spreads = {job.subject: journal.rounds(job.id).spread for job in plan.singles + plan.chains}
     entries = {
         part.key: Entry(
@@ -160,13 +154,13 @@ def _table(plan: Plan, section: LatencySection, bench: Bench, journal: Journal) 
     checks = [
         Check(
             architecture=arch,
-            predicted_ms=calibration(alone, params_m, mixer_ms),
+            predicted_ms=calibration(alone, params_m),
             measured_ms=taken_ms,
             halves_ms=(halves[0].median * scale, halves[1].median * scale),
             spread=both.spread,
         )
-        for arch, alone, params_m, mixer_ms, taken_ms, scale, (halves, both) in zip(
-            networks, sums, weights, own, times, scales, taken, strict=True
+        for arch, alone, params_m, taken_ms, scale, (halves, both) in zip(
+            networks, sums, weights, times, scales, taken, strict=True
         )
     ]
     held_out = checks[plan.fitted :]

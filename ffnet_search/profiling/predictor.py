@@ -1,20 +1,8 @@
-"""From a few timed parts and networks to milliseconds of every part: interpolation, then calibration.
+"""From a few timed parts to milliseconds of every part alone, by interpolation; `calibration` puts them in a network.
 
 A part's time is `NNLS on [1, elements, MACs, weights]` of its family (kind, mixer, kernel, stride), times a smooth
 correction: a Gaussian process over the logarithms of its sizes on the logarithm of measured / fitted (kriging). The
 same process says, before anything is measured, which parts are worth measuring: those that it knows least about.
-
-Whole networks then say what a part costs inside one. Alone, its weights stay in the cache; those of a network do so up
-to some number, and beyond that each run fetches the rest again:
-
-    network_ms = intercept + slope * (sum of parts alone) + spill * max(0, millions of weights - resident)
-
-Where it pays, one kind of token mixer has its own slope: with pooling among the mixers of the digits space, the mean
-error then was 2.6 % instead of 4.5. Without the last term it was 9 to 14 % on the CIFAR space (Xeon- and EPYC-like
-caches, busy neighbours), with a linear one 7 %, with this 4 to 5 %. Tried and worse: a linear term in MACs (6 %),
-weights counted by resolution (7 %), one slope per kind of part (overfits at 20 networks), parts timed with evicted
-caches (which level the weights come from depends on the whole network), weights counted by part (the larger of time
-and fetching: 7 %), and no parts at all, a plane through MACs and weights (6 %).
 """
 
 from __future__ import annotations
@@ -143,62 +131,3 @@ class Overhead:
 def _ends(part: Part) -> float:
     out = -(-part.resolution // part.stride)
     return (part.in_width * part.resolution**2 + part.out_width * out**2) / 1e6
-
-
-@dataclass(frozen=True)
-class Calibration:
-    """What whole networks say about a sum of parts (the formula above). All coefficients are >= 0. Where token mixers
-    of one kind cost otherwise in a network than alone, as pooling does, they have a slope of their own."""
-
-    intercept_ms: float
-    slope: float
-    spill_ms_per_m: float = 0.0
-    resident_m: float = 0.0
-    mixer: str = ""
-    mixer_slope: float = 0.0
-
-    def __call__(self, alone_ms: float, params_m: float, mixer_ms: float = 0.0) -> float:
-        """`mixer_ms`: how much of `alone_ms` is of `mixer`."""
-        spilt = self.spill_ms_per_m * max(0.0, params_m - self.resident_m)
-        return self.intercept_ms + self.slope * (alone_ms - mixer_ms) + self.mixer_slope * mixer_ms + spilt
-
-    def slope_of(self, part: Part) -> float:
-        return self.mixer_slope if self.mixer and part.mixer == self.mixer else self.slope
-
-    @classmethod
-    def fit(
-        cls,
-        alone_ms: Sequence[float],
-        params_m: Sequence[float],
-        measured_ms: Sequence[float],
-        mixers_ms: Mapping[str, Sequence[float]] | None = None,
-    ) -> Calibration:
-        """From a value of each per network; `mixers_ms`: how much of `alone_ms` is of which mixer. `resident` is found
-        by trying. A term is left out where it does not take away a quarter of the squared error (the Bayesian
-        information criterion at 20 networks)."""
-        parts, weights, times = (np.asarray(values, float) for values in (alone_ms, params_m, measured_ms))
-
-        def fitted(columns: Sequence[Vector]) -> tuple[float, Vector]:
-            x = np.stack([np.ones(len(times)), *columns], axis=1)
-            found = non_negative_fit(x, times)
-            return float(((x @ found / times - 1) ** 2).sum()), found
-
-        def with_spill(sums: Sequence[Vector]) -> tuple[float, Vector, float]:
-            """Squared error, coefficients (the last one is of what spills), and what stays."""
-            misfit, found = fitted(sums)
-            best, least = (misfit, np.append(found, 0.0), 0.0), 0.75 * misfit
-            for resident in np.linspace(0, np.sort(weights)[-2], 50):  # two networks are beyond it
-                misfit, found = fitted([*sums, np.maximum(0, weights - resident)])
-                if misfit < least - 1e-9:  # of equals the least, which assumes least below what was seen
-                    best, least = (misfit, found, float(resident)), misfit
-            return best
-
-        misfit, found, resident = with_spill([parts])
-        best, least = cls(float(found[0]), float(found[1]), float(found[2]), resident), 0.75 * misfit
-        for mixer, share in (mixers_ms or {}).items():
-            own = np.asarray(share, float)
-            misfit, found, resident = with_spill([parts - own, own])
-            if own.any() and misfit < least - 1e-9:
-                intercept, slope, own_slope, spill = map(float, found)
-                best, least = cls(intercept, slope, spill, resident, mixer, own_slope), misfit
-        return best
