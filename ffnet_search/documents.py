@@ -99,6 +99,7 @@ def of_choice(choice: Choice) -> Document:
         "latency_ms": choice.latency_ms,
         "metrics": dict(choice.candidate.metrics),
         "table_error": choice.table.error.model_dump(mode="json"),
+        "warning": choice.warning,
         "advice": choice.advice,
         **of_architecture(choice.candidate.network),
     }

@@ -23,13 +23,14 @@ ENOUGH = 20  # candidates, for a guess at the accuracy of others
 
 @dataclass(frozen=True)
 class Choice:
-    """`advice`: empty, or why to search on."""
+    """`advice`: empty, or why to search on. `warning`: empty, or how far off the device's table is."""
 
     device: str
     candidate: Candidate
     latency_ms: float
     table: LatencyTable
     advice: str
+    warning: str = ""
 
 
 def pick(folder: Path, latency_ms: float, device: str | None = None) -> Choice:
@@ -64,9 +65,21 @@ def pick(folder: Path, latency_ms: float, device: str | None = None) -> Choice:
         advice = (
             f"{unseen[0].key} was never evaluated, and is guessed to reach {100 * unseen[1]:.2f} % in "
             f"{table.predict_ms(unseen[0]):.3g} ms ({unseen[0]}); search on with more search.trials, and "
-            f"search.constraints: {{latency_ms: {latency_ms:g}}} of this device"
+            f"search.constraints: {{{_metric(sweep, path.stem)}: {latency_ms:g}}}"
         )
-    return Choice(path.stem, best, ms, table, advice)
+    warning = ""
+    if table.error.within_10 < sweep.latency.min_within_10:
+        warning = (
+            f"only {table.error.within_10:.0%} of the networks that the table of {path.stem} was checked on are within "
+            f"10 % of their prediction (latency.min_within_10 is {sweep.latency.min_within_10:.0%}): measure the "
+            "network there before relying on this"
+        )
+    return Choice(path.stem, best, ms, table, advice, warning)
+
+
+def _metric(sweep: Sweep, device: str) -> str:
+    """The name of a device's latency in a sweep."""
+    return "latency_ms" if device == sweep.latency_path.stem else f"latency_ms@{device}"
 
 
 def _table_path(files: RunFiles, sweep: Sweep, device: str | None) -> Path:

@@ -212,6 +212,8 @@ def print_choice(choice: Choice) -> None:
         f"{choice.latency_ms:.3g} ms on {choice.device} (predicted; {choice.table.error})"
     )
     _print(f"{arch.params_m:.3g} M parameters, {arch.macs_m:.4g} M MACs: {arch}")
+    if choice.warning:
+        _print(f"warning: {choice.warning}")
     if choice.advice:
         _print(f"advice: {choice.advice}")
 

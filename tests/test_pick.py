@@ -106,6 +106,17 @@ def test_where_nothing_good_was_looked_at_it_says_to_search_on(sweep: Sweep) -> 
     assert told and all("never evaluated" in advice and "search.trials" in advice for advice in told)
 
 
+def test_a_table_that_is_far_off_is_told_with_the_pick(sweep: Sweep) -> None:
+    """The search refuses such a table; a pick from it is a guess, and says so."""
+    rough = LatencyTable.load(sweep.on_device("phone").latency_path)
+    rough = rough.model_copy(update={"error": rough.error.model_copy(update={"within_10": 0.5})})
+    rough.save(sweep.files.latency / "board.json")
+    choice = pick(sweep.files.folder, 1e3, "board")
+    assert "only 50% of the networks that the table of board was checked on" in choice.warning
+    assert not pick(sweep.files.folder, 1e3, "phone").warning
+    (sweep.files.latency / "board.json").unlink()
+
+
 def test_a_limit_that_no_candidate_meets_is_refused_with_what_there_is(sweep: Sweep) -> None:
     with pytest.raises(SweepError, match=r"of 60 candidates the fastest takes \S+ ms .* space reaches \S+ ms"):
         pick(sweep.files.folder, 1e-6)
