@@ -6,18 +6,15 @@ Apart from the search, so that a node of a cluster that evaluates loads neither 
 from __future__ import annotations
 
 import socket
-import tempfile
 import time
 import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 from ffnet_search.errors import SweepError
 from ffnet_search.pareto import Candidate
 from ffnet_search.proposal import Proposal
-from ffnet_search.sweep import Sweep
 
 
 @dataclass(frozen=True)
@@ -76,34 +73,6 @@ def attempt(evaluate: Evaluate, proposal: Proposal, referee: Referee) -> Ended:
         raise
     except Exception as error:
         return Failure(" ".join(f"{type(error).__name__}: {error}".split()), traceback.format_exc())
-
-
-class FromSweep:
-    """Makes the evaluator of a sweep. Pickled, it takes the supernet along, so that nodes need share no files; the data
-    it expects at the same absolute path everywhere."""
-
-    def __init__(self, sweep: Sweep) -> None:
-        self.sweep = sweep
-        self.weights: bytes | None = None
-
-    def __call__(self) -> Evaluate:
-        from ffnet_search.evaluate import Evaluator
-
-        if self.weights is None:
-            return Evaluator.from_sweep(self.sweep)
-        with tempfile.NamedTemporaryFile() as file:
-            file.write(self.weights)
-            file.flush()
-            return Evaluator.from_sweep(self.sweep, Path(file.name))
-
-    def __getstate__(self) -> dict[str, Any]:
-        data = self.sweep.data
-        if data.path is not None:
-            data = data.model_copy(update={"path": data.path.absolute()})
-        return {
-            "sweep": self.sweep.model_copy(update={"data": data}),
-            "weights": self.sweep.files.supernet.read_bytes(),
-        }
 
 
 class Worker:

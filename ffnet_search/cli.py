@@ -106,6 +106,7 @@ def check(sweep: SweepFile, name: Name = None, seed: Seed = None, trials: Trials
     from ffnet_search.data import check_data
     from ffnet_search.errors import mistakes_in
     from ffnet_search.pipeline import plan, refuse_impossible
+    from ffnet_search.settings import check_imports
     from ffnet_search.show import print_plan, print_space
     from ffnet_search.sweep import is_cluster
 
@@ -116,7 +117,9 @@ def check(sweep: SweepFile, name: Name = None, seed: Seed = None, trials: Trials
         check_cluster(sweep)  # the data are on its nodes, not here
     else:
         with mistakes_in(loaded.path):
-            check_data(loaded.data, loaded.search_space.largest.input)
+            if loaded.module is None or ":" not in loaded.data.name:
+                check_data(loaded.data, loaded.search_space.images)
+            check_imports(loaded)
     refuse_impossible(loaded)
     if json:
         from ffnet_search.documents import as_text, of_plan
@@ -259,6 +262,21 @@ def pick(
     from ffnet_search.show import print_choice
 
     _tell(json, choose(run, latency_ms, device), of_choice, print_choice)
+
+
+@app.command()
+def rerun(
+    run: RunFolderOrSweep,
+    trial: Annotated[str, typer.Argument(metavar="TRIAL", help="Number or key of a trial, from candidates.csv.")],
+) -> None:
+    """Repeats one trial of a run, and prints the difference: 0 on the same CPU and versions.
+
+    Nothing in the run's folder changes.
+    """
+    from ffnet_search.search.rerun import rerun as repeat
+    from ffnet_search.show import print_rerun
+
+    print_rerun(repeat(run, trial))
 
 
 @app.command()

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from ffnet_search.architecture import Architecture
@@ -38,12 +39,17 @@ def of_architecture(arch: Architecture) -> Document:
 
 
 def of_space(space: SearchSpace) -> Document:
-    extremes = {"smallest": space.smallest, "largest": space.largest, **space.presets}
+    extremes = {"smallest": space.smallest, "largest": space.largest, **space.presets} if space.is_elastic else {}
+    if space.architecture is not None:
+        extremes = {"architecture": space.architecture}
     return {
         "search_space": space.name,
         "size": space.size,
-        "input": space.input.model_dump(),
+        "input": asdict(space.images) if space.has_network else None,
         "axes": {name: list(values) for name, values in space.axes().items()},
+        "hyperparameters": {
+            name: one.model_dump(mode="json", exclude_defaults=True) for name, one in space.hyperparameters.items()
+        },
         "networks": {name: of_architecture(arch) for name, arch in extremes.items()},
     }
 
@@ -83,7 +89,9 @@ def of_run(sweep: Sweep, picks: Sequence[Pick], words: Mapping[str, str]) -> Doc
 
 
 def of_pick(pick: Pick) -> Document:
-    return {"folder": str(pick.folder), "metrics": dict(pick.metrics), **of_architecture(pick.architecture)}
+    network = {} if pick.architecture is None else of_architecture(pick.architecture)
+    found = {"folder": str(pick.folder), "metrics": dict(pick.metrics), "hyperparameters": dict(pick.hyperparameters)}
+    return {**found, **network, "key": pick.key}
 
 
 def of_formats(picks: Sequence[Pick], name: str) -> Document:

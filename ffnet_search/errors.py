@@ -115,7 +115,9 @@ def _keys_at(model: type[BaseModel], path: tuple[int | str, ...]) -> Iterable[st
         if isinstance(step, int):
             continue
         field = model.model_fields.get(step)
-        candidates = [] if field is None else _models_in(field.annotation)
+        if field is None:  # a key of a mapping, whose values are of `model`
+            continue
+        candidates = _models_in(field.annotation)
         if not candidates:
             return ()
         model = candidates[0]

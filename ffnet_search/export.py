@@ -6,15 +6,15 @@ runs/NAME/pareto/01-KEY/   architecture.yaml  model.safetensors  trainable.safet
 from __future__ import annotations
 
 import csv
-import importlib.metadata
 import json
 import os
-import platform
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
+from typing import Any
 
+import torch
 import yaml
 from lightning import LightningDataModule
 from safetensors import SafetensorError, safe_open
@@ -34,13 +34,17 @@ from ffnet_search.models.onnx import write_onnx
 from ffnet_search.pareto import Candidate, pareto_front
 from ffnet_search.picks import Pick
 from ffnet_search.profiling import measure_all
+from ffnet_search.profiling.backend import make_backend
 from ffnet_search.progress import progress
+from ffnet_search.provenance import git_state, versions
+from ffnet_search.reachable import counted
 from ffnet_search.search import make_bench, read_candidates
+from ffnet_search.sections import LatencySection
 from ffnet_search.sweep import Sweep
 from ffnet_search.train import read_supernet, train_architecture
+from ffnet_search.trial import TrialEvaluator, resolved
 
 FINETUNE_RATE = 0.1  # of the supernet's learning rate: the weights are good, and only have to forget the others
-PACKAGES = ("torch", "lightning", "optuna", "onnxruntime", "numpy")
 
 
 def export_front(sweep: Sweep) -> list[Pick]:
@@ -53,31 +57,18 @@ def export_front(sweep: Sweep) -> list[Pick]:
     )
     if not front:
         raise SweepError(f"{sweep.path}: the search found no feasible candidate, so there is nothing to export")
-    data = sweep_data(sweep)
-    evaluator = Evaluator(read_supernet(sweep.files.supernet), data)
+    write = _writer(sweep)
     scratch = sweep.files.pareto.with_name("pareto.new")
     shutil.rmtree(scratch, ignore_errors=True)
     picks = []
     with progress("export", len(front), "networks") as bar:
-        nets = [_trained(sweep, candidate.network, data, evaluator) for candidate in front]
-        fused = [fuse(net).cpu() for net in nets]
-        latencies = _latencies(sweep, fused)  # of all together: what disturbs one minute must not be one network's
-        for number, (candidate, net, deployed_net, latency) in enumerate(
-            zip(front, nets, fused, latencies, strict=True), 1
-        ):
-            arch = candidate.network
-            folder = scratch / f"{number:02d}-{arch.key}"
+        folders = [scratch / f"{number:02d}-{candidate.key}" for number, candidate in enumerate(front, 1)]
+        for folder in folders:
             folder.mkdir(parents=True)
-            pick = {
-                "search_accuracy": candidate.metrics["accuracy"],
-                "test_accuracy": accuracy(deployed_net.to(evaluator.device), data.test_dataloader()),
-                **{f"{name}{at}": value for at, found in latency.items() for name, value in found.items()},
-                **{name: getattr(arch, name) for name in ("params_m", "macs_m", "weights_mb", "peak_memory_mb")},
-            }
-            write_network(folder, net.cpu(), deployed_net.cpu(), sweep.export.opset)
-            _write_card(sweep, folder, arch, pick, data)
-            picks.append(Pick(sweep.files.pareto / folder.name, arch, pick))
-            bar.advance(note=f"{arch.key}: {100 * pick['test_accuracy']:.2f} %, {pick['measured_ms']:.3g} ms")
+        for candidate, folder, metrics in zip(front, folders, write(front, folders), strict=True):
+            path, arch = sweep.files.pareto / folder.name, candidate.architecture
+            picks.append(Pick(path, arch, metrics, candidate.hyperparameters))
+            bar.advance(note=f"{candidate.key}: {_words(metrics)}")
     _write_csv(scratch / sweep.files.front_csv.name, picks)
     shutil.rmtree(sweep.files.pareto, ignore_errors=True)
     os.replace(scratch, sweep.files.pareto)
@@ -93,53 +84,117 @@ def choose(front: Sequence[Candidate], top: int) -> list[Candidate]:
     return [front[round(i * (len(front) - 1) / (top - 1))] for i in range(top)]
 
 
-def _trained(sweep: Sweep, arch: Architecture, data: LightningDataModule, evaluator: Evaluator) -> MetaMixer:
-    net = evaluator.calibrated(arch)
-    return _finetune(sweep, net, data, evaluator) if sweep.export.finetune_epochs else net
+def _words(metrics: Mapping[str, float]) -> str:
+    if "test_accuracy" in metrics:
+        return f"{100 * metrics['test_accuracy']:.2f} %, {metrics['measured_ms']:.3g} ms"
+    return ", ".join(f"{name} {value:.4g}" for name, value in metrics.items())
 
 
-def _latencies(sweep: Sweep, nets: Sequence[Deployed]) -> list[dict[str, dict[str, float]]]:
-    """For each network: suffix of the device ("" of the search's own, else "@NAME") -> what was predicted and found."""
-    latencies: list[dict[str, dict[str, float]]] = [{} for _ in nets]
-    for number, section in enumerate(sweep.searched):
-        table = LatencyTable.load(sweep.files.latency_table(section))
-        found = measure_all(nets, section, table=table, make_bench=make_bench)
-        for net, one, latency in zip(nets, found, latencies, strict=True):
-            latency[f"@{section.name}" if number else ""] = {
-                "predicted_ms": table.predict_ms(net.arch),
-                "measured_ms": one.ms,
-                "measured_spread": one.spread,
+# Writes the files of each candidate into its folder, and gives its metrics.
+Writer = Callable[[Sequence[Candidate], Sequence[Path]], Iterator[dict[str, float]]]
+
+
+def _writer(sweep: Sweep) -> Writer:
+    if sweep.module is not None:
+        from ffnet_search.export_own import OwnExport
+
+        return OwnExport(sweep)
+    data = sweep_data(sweep)
+    if sweep.search.evaluator == "train":
+        trials = TrialEvaluator(sweep, git=git_state(Path.cwd()))
+        return FFNetExport(sweep, data, lambda candidate: trials.network(candidate.proposal))
+    evaluator = Evaluator(read_supernet(sweep.files.supernet), data)
+    return FFNetExport(sweep, data, lambda candidate: evaluator.calibrated(candidate.network))
+
+
+class FFNetExport:
+    """A `Writer` of FFNets, measured alone and tested on untouched images. `network(candidate)` gives its weights."""
+
+    def __init__(self, sweep: Sweep, data: LightningDataModule, network: Callable[[Candidate], MetaMixer]) -> None:
+        self.sweep, self.data, self.network = sweep, data, network
+        has_tables = "profile" in sweep.stages
+        paths = [sweep.files.latency_table(section) for section in sweep.searched]
+        self.tables = [LatencyTable.load(path) if has_tables else None for path in paths]
+        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+    def __call__(self, front: Sequence[Candidate], folders: Sequence[Path]) -> Iterator[dict[str, float]]:
+        nets = [self._trained(candidate) for candidate in front]
+        fused = [fuse(net).cpu() for net in nets]
+        latencies = self._latencies(fused)  # of all together: what disturbs one minute must not be one network's
+        for candidate, folder, net, deployed_net, latency in zip(front, folders, nets, fused, latencies, strict=True):
+            metrics = {
+                "search_accuracy": candidate.metrics["accuracy"],
+                "test_accuracy": accuracy(deployed_net.to(self.device), self.data.test_dataloader()),
+                **{f"{name}{at}": value for at, found in latency.items() for name, value in found.items()},
+                **counted(candidate.network),
             }
-    return latencies
+            write_network(folder, net.cpu(), deployed_net.cpu(), self.sweep.export.opset)
+            card = self._card(candidate, metrics)
+            (folder / "card.json").write_text(json.dumps(card, indent=1) + "\n")
+            write_handover(folder, card)
+            yield metrics
 
+    def _trained(self, candidate: Candidate) -> MetaMixer:
+        net = self.network(candidate)
+        return self._finetune(net, candidate) if self.sweep.export.finetune_epochs else net
 
-def _write_card(
-    sweep: Sweep, folder: Path, arch: Architecture, metrics: Mapping[str, float], data: LightningDataModule
-) -> None:
-    """`card.json`, and what is made from it."""
-    tables = [LatencyTable.load(sweep.files.latency_table(section)) for section in sweep.searched]
-    settings = [
-        table.setting.model_dump(mode="json") | {"table_error": table.error.model_dump(mode="json")} for table in tables
-    ]
-    devices = {str(section.name): setting for section, setting in zip(sweep.searched[1:], settings[1:], strict=True)}
-    card = {
-        "key": arch.key,
-        "summary": str(arch),
-        "metrics": metrics,
-        "latency": settings[0],
-        **({"devices": devices} if devices else {}),
-        "predicted_within_10_percent": _is_near(metrics, ""),
-        **{f"predicted_within_10_percent@{name}": _is_near(metrics, f"@{name}") for name in devices},
-        "sweep": {"name": sweep.name, "seed": sweep.seed, "digest": sweep.digest("export")},
-        "data": {"name": sweep.data.name, "fingerprint": getattr(data, "fingerprint", None)},
-        "input": _input(arch, data),
-        "finetune_epochs": sweep.export.finetune_epochs,
-        "onnx_opset": sweep.export.opset,
-        "versions": versions(),
-        "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-    }
-    (folder / "card.json").write_text(json.dumps(card, indent=1) + "\n")
-    write_handover(folder, card)
+    def _latencies(self, nets: Sequence[Deployed]) -> list[dict[str, dict[str, float]]]:
+        """For each network: suffix of the device ("" of the search's own, else "@NAME") -> what was predicted, where
+        there is a table, and found."""
+        latencies: list[dict[str, dict[str, float]]] = [{} for _ in nets]
+        for number, (section, table) in enumerate(zip(self.sweep.searched, self.tables, strict=True)):
+            found = measure_all(nets, section, table=table, make_bench=make_bench)
+            for net, one, latency in zip(nets, found, latencies, strict=True):
+                predicted = {} if table is None else {"predicted_ms": table.predict_ms(net.arch)}
+                measured = {"measured_ms": one.ms, "measured_spread": one.spread}
+                latency[f"@{section.name}" if number else ""] = predicted | measured
+        return latencies
+
+    def _card(self, candidate: Candidate, metrics: Mapping[str, float]) -> dict[str, Any]:
+        sweep, arch, data = self.sweep, candidate.network, self.data
+        settings = [self._setting(*pair) for pair in zip(sweep.searched, self.tables, strict=True)]
+        others = zip(sweep.searched[1:], settings[1:], strict=True)
+        devices = {str(section.name): setting for section, setting in others}
+        near = {at: _is_near(metrics, at) for at in ("", *(f"@{name}" for name in devices))} if self.tables[0] else {}
+        return {
+            "key": candidate.key,
+            "summary": str(arch),
+            "metrics": metrics,
+            "latency": settings[0],
+            **({"devices": devices} if devices else {}),
+            **{f"predicted_within_10_percent{at}": is_near for at, is_near in near.items()},
+            "sweep": {"name": sweep.name, "seed": sweep.seed, "digest": sweep.digest("export")},
+            "data": {"name": sweep.data.name, "fingerprint": getattr(data, "fingerprint", None)},
+            "hyperparameters": dict(candidate.hyperparameters),
+            "training": dict(candidate.record) or {"seed": sweep.seed, "resolved": resolved(sweep)},
+            "git": git_state(Path.cwd()),
+            "input": _input(arch, data),
+            "finetune_epochs": sweep.export.finetune_epochs,
+            "onnx_opset": sweep.export.opset,
+            "versions": versions(),
+            "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        }
+
+    def _setting(self, section: LatencySection, table: LatencyTable | None) -> dict[str, Any]:
+        """How latency was measured."""
+        if table is not None:
+            return table.setting.model_dump(mode="json") | {"table_error": table.error.model_dump(mode="json")}
+        said = section.model_dump(mode="json", include={"backend", "threads", "batch_size"})
+        return {"device": make_backend(section).device, **said}
+
+    def _finetune(self, net: MetaMixer, candidate: Candidate) -> MetaMixer:
+        """Trains the network alone for some epochs. The fine-tuned statistics are measured afresh too."""
+        sweep, data = self.sweep.with_values(candidate.hyperparameters), self.data
+        recipe = sweep.train.model_copy(
+            update={
+                "epochs": sweep.export.finetune_epochs,
+                "learning_rate": FINETUNE_RATE * sweep.train.learning_rate,
+                "warmup_epochs": 0.0,
+            }
+        )
+        folder = sweep.files.training / f"finetune-{candidate.key}"
+        net = train_architecture(net, data, recipe, folder, sweep.seed).to(self.device)
+        return recalibrate(net, data.calibration.to(self.device))  # type: ignore[attr-defined]
 
 
 def _is_near(metrics: Mapping[str, float], at: str) -> bool:
@@ -154,20 +209,6 @@ def _input(arch: Architecture, data: LightningDataModule) -> dict[str, object]:
     if hasattr(data, "statistics"):
         found["mean"], found["std"] = (tensor_C.tolist() for tensor_C in data.statistics)
     return found
-
-
-def _finetune(sweep: Sweep, net: MetaMixer, data: LightningDataModule, evaluator: Evaluator) -> MetaMixer:
-    """Trains the network alone for some epochs. The fine-tuned statistics are measured afresh too."""
-    recipe = sweep.train.model_copy(
-        update={
-            "epochs": sweep.export.finetune_epochs,
-            "learning_rate": FINETUNE_RATE * sweep.train.learning_rate,
-            "warmup_epochs": 0.0,
-        }
-    )
-    folder = sweep.files.training / f"finetune-{net.largest.key}"
-    net = train_architecture(net, data, recipe, folder, sweep.seed).to(evaluator.device)
-    return recalibrate(net, evaluator.calibration_NCHW)
 
 
 def write_network(folder: Path, net: MetaMixer, fused: Deployed, opset: int) -> None:
@@ -217,23 +258,14 @@ def _read_form(path: Path) -> Form:
     return Form(metadata["branches"], None if scale == "None" else float(scale))
 
 
-def versions() -> dict[str, str]:
-    """Of Python, this program and the packages that a result depends on."""
-    found: dict[str, str] = {"python": platform.python_version()}
-    for name in ("ffnet-search", *PACKAGES):
-        try:
-            found[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return found
-
-
 def _write_csv(path: Path, picks: Sequence[Pick]) -> None:
     with path.open("w", newline="") as file:
         writer = csv.writer(file)
-        writer.writerow(["folder", "key", *picks[0].metrics, "architecture"])
+        names = dict.fromkeys(name for pick in picks for name in pick.hyperparameters)
+        writer.writerow(["folder", "key", *picks[0].metrics, *names, "architecture"])
         for pick in picks:
-            writer.writerow([pick.folder.name, pick.architecture.key, *pick.metrics.values(), pick.architecture])
+            values = [pick.hyperparameters.get(name, "") for name in names]
+            writer.writerow([pick.folder.name, pick.key, *pick.metrics.values(), *values, pick.architecture or ""])
 
 
 __all__ = ["Pick", "export_front", "load"]

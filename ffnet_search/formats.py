@@ -78,7 +78,7 @@ def export_format(sweep: Sweep, name: str, top: int | None = None) -> list[Pick]
 
 def _check(pick: Pick, name: str, written: Written, data: LightningDataModule) -> dict[str, Any]:
     """Runs it: the difference from torch, one batch's milliseconds, and for int8 the accuracy before and after."""
-    shape = pick.architecture.input
+    shape = pick.network.input
     images = data.calibration[:8].numpy()  # type: ignore[attr-defined]
     with torch.inference_mode():
         expected = load(pick.folder)(torch.from_numpy(images)).numpy()

@@ -24,7 +24,8 @@ from lightning.pytorch.strategies import DDPStrategy
 from ffnet_search.errors import SweepError
 from ffnet_search.progress import say
 from ffnet_search.sweep import Sweep
-from ffnet_search.train import Place, train_supernet
+from ffnet_search.train import train_supernet
+from ffnet_search.trainer import Place
 
 RESTARTS = 3  # after ranks were killed, before their death is held to be the sweep's own
 LOOK_EVERY_S = 0.1

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 from ffnet_search.architecture import Architecture
 from ffnet_search.proposal import Proposal, Value
@@ -41,12 +41,14 @@ def direction_of(metric: str) -> Direction:
 
 @dataclass(frozen=True)
 class Candidate:
-    """What was evaluated. `metrics` holds names of `METRICS`; `hyperparameters` what was searched of its training;
-    `architecture` is None where it is a network of the user's own."""
+    """What was evaluated. `metrics` holds names of `METRICS`, or what a module of the user's own logs;
+    `hyperparameters` what was searched of its training; `architecture` is None where the network is the user's own.
+    `record`: how it was trained, for a card: plain data."""
 
     architecture: Architecture | None
     metrics: Mapping[str, float]
     hyperparameters: Mapping[str, Value] = field(default_factory=dict)
+    record: Mapping[str, Any] = field(default_factory=dict, compare=False)
 
     @property
     def proposal(self) -> Proposal:

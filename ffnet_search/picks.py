@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import yaml
 
 from ffnet_search.architecture import Architecture
 from ffnet_search.errors import SweepError
+from ffnet_search.proposal import Value
 from ffnet_search.sweep import RunFiles
 
 
@@ -19,8 +20,20 @@ class Pick:
     """An exported network: where it is and what was found. Accuracies are shares, 0 to 1."""
 
     folder: Path
-    architecture: Architecture
+    architecture: Architecture | None  # None where it is a module of the user's own
     metrics: Mapping[str, float]  # search_accuracy, test_accuracy, predicted_ms, measured_ms, params_m, macs_m
+    hyperparameters: Mapping[str, Value] = field(default_factory=dict)
+
+    @property
+    def key(self) -> str:
+        return self.folder.name.partition("-")[2]
+
+    @property
+    def network(self) -> Architecture:
+        """The architecture, for those who need one. Raises SweepError where it has none."""
+        if self.architecture is None:
+            raise SweepError(f"{self.folder}: is no FFNet, but a module of your own; load its model.ckpt with that")
+        return self.architecture
 
 
 def read_picks(files: RunFiles) -> list[Pick]:
@@ -29,8 +42,11 @@ def read_picks(files: RunFiles) -> list[Pick]:
         folders = sorted(path.parent for path in files.pareto.glob("*/card.json"))
         picks = []
         for folder in folders:
-            arch = Architecture.from_dict(yaml.safe_load((folder / "architecture.yaml").read_text()))
-            picks.append(Pick(folder, arch, json.loads((folder / "card.json").read_text())["metrics"]))
+            path, arch = folder / "architecture.yaml", None
+            card = json.loads((folder / "card.json").read_text())
+            if path.exists():
+                arch = Architecture.from_dict(yaml.safe_load(path.read_text()))
+            picks.append(Pick(folder, arch, card["metrics"], card.get("hyperparameters", {})))
     except (OSError, yaml.YAMLError, KeyError, TypeError, ValueError) as error:
         raise SweepError(f"{files.pareto}: cannot be read as exported networks ({error}); export again") from None
     return picks

@@ -42,11 +42,12 @@ def run(sweep: Sweep, *, fresh: bool = False, stages: Collection[str] = STAGES) 
     the folder is in use, foreign or cannot be written.
     """
     with open_run(sweep) as folder:
+        _refuse_foreign(sweep, stages)
         _agree(sweep, folder, fresh, stages)
-        for number, stage in enumerate(STAGES, 1):
+        for number, stage in enumerate(sweep.stages, 1):
             if stage in stages:
                 _require(sweep, folder, stage)
-                _run_stage(sweep, folder, stage, f"{stage} ({number} of {len(STAGES)})")
+                _run_stage(sweep, folder, stage, f"{stage} ({number} of {len(sweep.stages)})")
                 if stage == "profile":
                     for device in sweep.devices:  # those that the search does not ask for: for `pick` and the report
                         if device not in sweep.searched:
@@ -56,6 +57,14 @@ def run(sweep: Sweep, *, fresh: bool = False, stages: Collection[str] = STAGES) 
                 if not is_done(sweep, folder, "search"):
                     _refuse_inaccurate(sweep)
     return read_front(sweep.files)
+
+
+def _refuse_foreign(sweep: Sweep, stages: Collection[str]) -> None:
+    if not set(stages) & set(sweep.stages):
+        raise SweepError(
+            f"{sweep.path}: has no stage {_words(list(stages))}, since its search needs {_words(list(sweep.stages))} "
+            "alone (search.evaluator, search.warm_start and search_space decide); run one of those"
+        )
 
 
 def profile_device(sweep: Sweep, name: str) -> Path:
@@ -126,6 +135,8 @@ def _refuse_inaccurate(sweep: Sweep) -> None:
 
 
 def _refuse_stale(sweep: Sweep) -> None:
+    if "profile" not in sweep.stages:
+        return
     from ffnet_search.profiling import refuse_stale
     from ffnet_search.search import make_bench
 
@@ -158,7 +169,7 @@ def leftovers(files: RunFiles, stage: str) -> list[Path]:
     wholes = {
         "profile": [files.latency],
         "train": [files.supernet, files.training],
-        "search": [files.study, files.candidates],
+        "search": [files.study, files.candidates, files.trials],
         "export": [files.pareto, files.front_png, files.report],
     }[stage]
     # SQLite keeps its journal beside the study, and files are written beside their names first.
@@ -187,7 +198,7 @@ def plan(sweep: Sweep) -> dict[str, str]:
     """What `run` would do now: stage -> "done", "to do", "goes on" or "changed: ..."."""
     folder = RunFolder(sweep.files)
     words = {}
-    for stage in STAGES:
+    for stage in sweep.stages:
         record = folder.records.get(stage)
         if record is None:
             words[stage] = "to do"
@@ -212,7 +223,7 @@ def _run_stage(sweep: Sweep, folder: RunFolder, stage: str, label: str) -> None:
 
 
 def _require(sweep: Sweep, folder: RunFolder, stage: str) -> None:
-    for other in READS[stage]:
+    for other in (other for other in READS[stage] if other in sweep.stages):
         if not is_done(sweep, folder, other):
             raise SweepError(
                 f"{folder.path}: {stage} needs {other}, which is not done; run `ffnet-search {other} {sweep.path}` "

@@ -34,6 +34,11 @@ class Latency(Protocol):
     def part_ms(self, part: Part, spilt: float = 0.0) -> float: ...
 
 
+def counted(arch: Architecture) -> dict[str, float]:
+    """The metrics that need no device."""
+    return {name: getattr(arch, name) for name in ("params_m", "macs_m", "weights_mb", "peak_memory_mb")}
+
+
 @dataclass(frozen=True)
 class CheapMetrics:
     """What is known of an architecture without running it: `latency_ms` by the table, `latency_ms@NAME` by those of
@@ -43,12 +48,7 @@ class CheapMetrics:
     devices: Mapping[str, Latency] = field(default_factory=dict)
 
     def __call__(self, arch: Architecture) -> dict[str, float]:
-        return {name: latency.predict_ms(arch) for name, latency in self._latencies.items()} | {
-            "params_m": arch.params_m,
-            "macs_m": arch.macs_m,
-            "weights_mb": arch.weights_mb,
-            "peak_memory_mb": arch.peak_memory_mb,
-        }
+        return {name: latency.predict_ms(arch) for name, latency in self._latencies.items()} | counted(arch)
 
     @cached_property
     def _latencies(self) -> dict[str, Latency]:
@@ -183,11 +183,13 @@ def smallest_reachable(space: SearchSpace, cost: Cost, total: Total = sum) -> tu
     >>> space = SearchSpace.from_yaml("search_spaces/ffnet_digits.yaml")  # doctest: +SKIP
     >>> smallest_reachable(space, lambda part: part.params / 1e6)  # doctest: +SKIP
     """
+    if not space.is_elastic:
+        return space.largest, total(map(cost, space.largest.parts))
     tables = _Costs(space, cost, total)
     best: dict[tuple[int, int], _Prefix] = {}  # (width of the last stage, side of its map) -> cheapest network so far
     for width, stride, first in product(space.stem.width, space.stem.stride, space.stages[0].width):
         stem = Stem(width, stride)
-        side = _side_after(space.input.resolution, stem)
+        side = _side_after(space.images.resolution, stem)
         stage = tables.stage(0, side, first)
         _keep(best, (first, side), _Prefix(total((tables.stem(stem, first), stage.cost)), stem, (stage.value,)))
     for index in range(1, len(space.stages)):
@@ -251,7 +253,7 @@ class _Costs:
 
     def head(self, side: int, width: int) -> float:
         network = _miniature(side, (Stage(width, (Block(),)),))
-        return self._of(replace(network, input=replace(network.input, classes=self.space.input.classes)).parts[-1:])
+        return self._of(replace(network, input=replace(network.input, classes=self.space.images.classes)).parts[-1:])
 
     def stage(self, index: int, side: int, width: int) -> _CheapestStage:
         """The cheapest depth and blocks of a stage at this width, without the patch merging in front of it."""

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from ffnet_search.architecture import Form
 from ffnet_search.errors import Section, did_you_mean
@@ -42,6 +42,13 @@ class DataSection(Section):
     args: Mapping[str, Any] = {}
 
 
+class Plugin(Section):
+    """Somebody's class by import path, `package.module:Class`, with its arguments."""
+
+    path: str = Field(pattern=r"^[\w.]+:\w+$")
+    args: Mapping[str, Any] = {}
+
+
 class TrainSection(Section):
     """The supernet's training: sandwich rule, in-place distillation, optimiser and schedule.
 
@@ -68,11 +75,21 @@ class TrainSection(Section):
     layer_scale: float | None = Field(0.1, gt=0)
     start_from: Path | None = None
     checkpoint_minutes: float = Field(2.0, gt=0)
+    callbacks: tuple[Plugin, ...] = ()
+    loggers: tuple[Plugin, ...] = ()
 
     @property
     def form(self) -> Form:
         """How the weights are parametrised while they train."""
         return Form(self.branches, self.layer_scale)
+
+
+class ModuleSection(Section):
+    """A LightningModule of the user's own by import path, `package.module:Class`, with its arguments; it takes the
+    network's place in trials that train."""
+
+    name: str = Field(pattern=r"^[\w.]+:\w+$")
+    args: Mapping[str, Any] = {}
 
 
 class LatencySection(Section):
@@ -155,11 +172,15 @@ class EarlyStoppingSection(Section):
 class SearchSection(Section):
     """What is searched for, under which hard constraints (upper limits), by which sampler and how long.
 
+    `evaluator`: "supernet" scores a network on the supernet's weights, "train" trains each; `warm_start`: from those.
+    `metrics`: name -> direction of what a module of the user's own logs, for `objectives`.
     `workers`: how many evaluate on a cluster; where it is not given, as many as fit on the nodes that are there.
     `storage`: the URL of a database that gets a copy of the study, such as postgresql://user@host/name.
     `wait_minutes`: for the first of them to start, which on an autoscaling cluster includes the start of a node.
     """
 
+    evaluator: Literal["supernet", "train"] = "supernet"
+    warm_start: bool = False
     engine: Literal["local", "ray", "tune"] = "local"
     resources: Resources = Resources()
     workers: int | None = Field(None, gt=0)
@@ -168,6 +189,7 @@ class SearchSection(Section):
     early_stopping: EarlyStoppingSection = EarlyStoppingSection()
     trials: int = Field(200, gt=0)
     storage: str | None = Field(None, min_length=1)
+    metrics: Mapping[str, Direction] = {}
     objectives: tuple[str, ...] = Field(("accuracy", "latency_ms"), min_length=1)
     constraints: Mapping[str, Annotated[float, Field(gt=0, allow_inf_nan=False)]] = {}
     sampler: SamplerSection = SamplerSection()
@@ -175,10 +197,11 @@ class SearchSection(Section):
 
     @field_validator("objectives", "constraints")
     @classmethod
-    def _metrics_are_known(cls, names: Any) -> Any:
+    def _metrics_are_known(cls, names: Any, info: ValidationInfo) -> Any:
+        known = {**METRICS, **info.data.get("metrics", {})}
         for name in names:
-            if not is_metric(name):
-                raise ValueError(f"{name!r} is not a known metric{did_you_mean(name, METRICS)}")
+            if not (is_metric(name) or name in info.data.get("metrics", {})):
+                raise ValueError(f"{name!r} is not a known metric{did_you_mean(name, known)}")
         if len(set(names)) != len(names):
             raise ValueError(f"must not repeat a metric, but got {list(names)}")
         return names
@@ -216,7 +239,7 @@ class SearchSection(Section):
     @property
     def directions(self) -> dict[str, Direction]:
         """Objective -> direction."""
-        return {name: direction_of(name) for name in self.objectives}
+        return {name: self.metrics.get(name) or direction_of(name) for name in self.objectives}
 
 
 class ExportSection(Section):

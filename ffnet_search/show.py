@@ -15,6 +15,8 @@ from rich.table import Table
 
 from ffnet_search.architecture import PRESETS, Architecture
 from ffnet_search.errors import SweepError, did_you_mean, read_yaml
+from ffnet_search.hyperparameters import Hyperparameter
+from ffnet_search.proposal import Proposal
 from ffnet_search.search_space import BLOCK_AXES, SearchSpace
 from ffnet_search.sweep import RunFiles, Sweep
 
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from ffnet_search.latency import LatencyTable
     from ffnet_search.pick import Choice
     from ffnet_search.picks import Pick
+    from ffnet_search.search.rerun import Rerun
     from ffnet_search.starter import Started
 
 SAMPLES = 300  # of a space, for the range that its architectures have
@@ -102,8 +105,15 @@ def print_shown(shown: Shown) -> None:
 
 
 def print_space(space: SearchSpace) -> None:
-    """Choices per stage, how many architectures they make, and what those cost."""
-    shape = space.input
+    """Choices per stage, how many architectures they make, and what those cost; and the hyper-parameters."""
+    if space.hyperparameters:
+        rows = [[name, _range(one), _when(one)] for name, one in space.hyperparameters.items()]
+        _print(_table(["hyper-parameter", "values", "only where"], rows))
+    if space.architecture:
+        print_architecture(space.architecture, f"the architecture of {space.name}")
+    if not space.is_elastic:
+        return
+    shape = space.images
     _print(
         f"search space {space.name}: {space.size:,} architectures for {shape.channels} x {shape.resolution} x "
         f"{shape.resolution} images of {shape.classes} classes"
@@ -172,23 +182,27 @@ def print_start(started: Started) -> None:
     _print(f"next: ffnet-search run {started.sweep}")
 
 
+FRONT = {  # metric of an exported network -> title, how it is written; any other by its own name
+    "search_accuracy": ("accuracy %", lambda x: f"{100 * x:.2f}"),
+    "test_accuracy": ("test %", lambda x: f"{100 * x:.2f}"),
+    "predicted_ms": ("predicted ms", lambda x: f"{x:.3f}"),
+    "measured_ms": ("measured ms", lambda x: f"{x:.3f}"),
+    "params_m": ("params (M)", lambda x: f"{x:.3f}"),
+    "macs_m": ("MACs (M)", lambda x: f"{x:.2f}"),
+}
+
+
 def print_front(picks: Sequence[Pick]) -> None:
     """The exported front, best first."""
+    names = [name for name in picks[0].metrics if name != "measured_spread"] if picks else []
+    columns = [FRONT.get(name, (name, lambda x: f"{x:.4g}")) for name in names]
     rows = [
-        [
-            f"{100 * pick.metrics['search_accuracy']:.2f}",
-            f"{100 * pick.metrics['test_accuracy']:.2f}",
-            f"{pick.metrics['predicted_ms']:.3f}",
-            f"{pick.metrics['measured_ms']:.3f}",
-            f"{pick.architecture.params_m:.3f}",
-            f"{pick.architecture.macs_m:.2f}",
-            pick.architecture.key,
-            str(pick.architecture),
-        ]
+        [write(pick.metrics[name]) for name, (_, write) in zip(names, columns, strict=True)]
+        + [pick.key, str(Proposal(pick.architecture, pick.hyperparameters))]
         for pick in picks
     ]
-    titles = ["accuracy %", "test %", "predicted ms", "measured ms", "params (M)", "MACs (M)", "key", "architecture"]
-    _print(_table(titles, rows, right=6, left=0))
+    what = "architecture" if not picks or picks[0].architecture else "hyper-parameters"
+    _print(_table([*(title for title, _ in columns), "key", what], rows, right=len(columns), left=0))
 
 
 def print_formats(picks: Sequence[Pick], name: str) -> None:
@@ -202,6 +216,20 @@ def print_formats(picks: Sequence[Pick], name: str) -> None:
         times.append(f"{found['max_difference']:.1e}")
         rows.append([str(pick.folder / found["files"][0]), *times, test])
     _print(_table(["file", "ms", "onnx ms", "logits differ by", "test % (before)"], rows, right=4))
+
+
+def print_rerun(found: Rerun) -> None:
+    """A trial's metrics then and now."""
+    _print(f"trial {found.number}, {found.proposal.key}: {found.proposal}")
+    before, now = found.reasons
+    if before or now:
+        _print(f"then: {before or 'no failure'}")
+        _print(f"now: {now or 'no failure'}")
+    rows = [[name, f"{x:.6g}", f"{y:.6g}", f"{y - x:+.3g}"] for name, (x, y) in found.metrics.items()]
+    if rows:
+        _print(_table(["metric", "then", "now", "difference"], rows, right=3))
+    for words in found.changed:
+        _print(f"not as it was then: {words}")
 
 
 def print_choice(choice: Choice) -> None:
@@ -231,6 +259,18 @@ def print_paths(files: RunFiles) -> None:
     there = {str(path): words for path, words in told.items() if path.exists()}
     for name, words in there.items():
         _print(f"{name:<{max(map(len, there))}}  {words}")
+
+
+def _range(one: Hyperparameter) -> str:
+    if one.choices is not None:
+        return _choices(one.choices)
+    low, high = one.range
+    how = ", log" if one.log else "" if one.step is None else f", in steps of {one.step:g}"
+    return f"{low:g} to {high:g}{how}"
+
+
+def _when(one: Hyperparameter) -> str:
+    return ", ".join(f"{name} is {' or '.join(map(str, values))}" for name, values in one.when.items())
 
 
 def _choices(values: Sequence[object]) -> str:

@@ -133,7 +133,7 @@ class Supernet(Trained):
     def __init__(self, space: SearchSpace, recipe: TrainSection, seed: int = 0) -> None:
         super().__init__(MetaMixer.for_space(space, recipe.form), recipe, seed)
         self.space = space
-        classes = space.input.classes
+        classes = space.images.classes
         self.val_largest = MulticlassAccuracy(classes, average="micro")
         self.val_smallest = MulticlassAccuracy(classes, average="micro")
 

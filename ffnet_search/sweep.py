@@ -7,15 +7,26 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from pydantic import Field, PrivateAttr, model_validator
 
+from ffnet_search import settings
 from ffnet_search.errors import Section, SweepError, did_you_mean, parse, read_yaml
+from ffnet_search.pareto import METRICS
+from ffnet_search.proposal import Value
 from ffnet_search.search_space import SearchSpace
-from ffnet_search.sections import DataSection, ExportSection, LatencySection, SearchSection, TrainSection
+from ffnet_search.sections import (
+    DataSection,
+    ExportSection,
+    LatencySection,
+    ModuleSection,
+    SearchSection,
+    TrainSection,
+)
 
 _HOW = {
     "engine",
@@ -42,6 +53,7 @@ class RunFiles:
         self.latency = folder / "latency"  # one table per device
         self.study = folder / "study.db"
         self.candidates = folder / "candidates.csv"
+        self.trials = folder / "trials"  # a folder for each that trained: checkpoint, logs, weights
         self.pareto = folder / "pareto"
         self.front_csv = self.pareto / "front.csv"
         self.front_png = folder / "front.png"
@@ -67,6 +79,7 @@ class Sweep(Section):
     mirror: str | None = None  # where the run's folder is copied to; in YAML, a URL as `runs` stands for it
     data: DataSection = DataSection()
     train: TrainSection = TrainSection()
+    module: ModuleSection | None = None
     latency: LatencySection = LatencySection()
     devices: tuple[LatencySection, ...] = ()  # more of them: in YAML, `latency` is then a list, the search's own first
     search: SearchSection = SearchSection()
@@ -82,6 +95,8 @@ class Sweep(Section):
         space = content.get("search_space")
         if isinstance(space, str):
             content["search_space"] = SearchSpace.from_yaml(_find_space(path.parent / space))
+        elif isinstance(space, dict):
+            content["search_space"] = SearchSpace.located(space, path.parent)
         sweep = parse(cls, {"name": path.stem, **content}, str(path))
         sweep._path = path
         return sweep
@@ -105,6 +120,15 @@ class Sweep(Section):
         if trials is not None:
             values["search"] = self.search.model_dump() | {"trials": trials}
         sweep = parse(type(self), values, "command line")
+        sweep._path = self._path
+        return sweep
+
+    def absolute(self) -> Sweep:
+        """The sweep with absolute paths, for processes that run elsewhere."""
+        values = {field: getattr(self, field) for field in type(self).model_fields} | {"runs": self.runs.absolute()}
+        if self.data.path is not None:
+            values["data"] = self.data.model_copy(update={"path": self.data.path.absolute()})
+        sweep = parse(type(self), values, str(self.path))
         sweep._path = self._path
         return sweep
 
@@ -152,10 +176,68 @@ class Sweep(Section):
             )
         return self
 
+    @model_validator(mode="after")
+    def _evaluator_fits(self) -> Sweep:
+        space, search = self.search_space, self.search
+        if search.evaluator != "train":
+            trained = {
+                "search_space.hyperparameters": space.hyperparameters,
+                "search_space.architecture": space.architecture,
+                "module": self.module,
+                "search.warm_start": search.warm_start,
+            }
+            for field, value in trained.items():
+                if value:
+                    raise ValueError(f"search.evaluator must be 'train' where {field} is given, but is 'supernet'")
+        if space.has_network == (self.module is not None):
+            raise ValueError(
+                "module must be given where search_space has neither stages nor an architecture, and only there"
+            )
+        if search.metrics and self.module is None:
+            raise ValueError("search.metrics must be left out where there is no module that logs them")
+        if search.warm_start and not space.is_elastic:
+            raise ValueError("search.warm_start must be left out where search_space has no stages, for a supernet")
+        self._known_metrics_vary()
+        settings.check(self)
+        if search.warm_start and {"branches", "layer_scale"} & space.hyperparameters.keys():
+            raise ValueError("hyperparameters: branches and layer_scale are the supernet's under search.warm_start")
+        return self
+
+    def _known_metrics_vary(self) -> None:
+        """Without architectures to choose from, nothing is known of a trial before it."""
+        if self.search_space.is_elastic:
+            return
+        known = set(METRICS) - {"accuracy"} - ({"latency_ms"} if self.module else set())
+        idle = [name for name in self.search.objectives if name in known]
+        if idle:
+            raise ValueError(
+                f"search.objectives must not have {', '.join(idle)}, which would be the same for every trial of this "
+                "search space; remove it, or give the space stages"
+            )
+        if self.search.constraints:
+            raise ValueError(
+                "search.constraints must be left out where search_space has no stages: all trials are alike"
+            )
+
     @property
     def path(self) -> Path:
         """The file that the sweep was read from."""
         return self._path
+
+    @property
+    def stages(self) -> tuple[str, ...]:
+        """Those of `STAGES` that the search needs."""
+        needed = {
+            "profile": self.search_space.is_elastic,
+            "train": self.search.evaluator == "supernet" or self.search.warm_start,
+        }
+        return tuple(stage for stage in STAGES if needed.get(stage, True))
+
+    def with_values(self, values: Mapping[str, Value]) -> Sweep:
+        """The sweep of a trial: its hyper-parameters in their places."""
+        sweep = self.model_copy(update=settings.sections(self, values))
+        sweep._path = self._path
+        return sweep
 
     @property
     def files(self) -> RunFiles:
@@ -187,7 +269,7 @@ class Sweep(Section):
     def inputs(self, stage: str) -> dict[str, Any]:
         """All that a stage's output depends on, as plain data: where it changed, the output is of another sweep. What
         only says how much (`amounts`) or how fast is left out: more trials continue what is there."""
-        space = self.search_space.model_dump(mode="json", exclude={"name"})
+        space = self.search_space.model_dump(mode="json", exclude={"name", "hyperparameters"}, exclude_none=True)
         data = self.data.model_dump(mode="json", exclude={"workers", "download", "path", "in_memory_mb"})
         train = self.train.model_dump(mode="json", exclude={"checkpoint_minutes", "devices"})
         latency, *others = (
@@ -204,6 +286,13 @@ class Sweep(Section):
             inputs |= {"latency": latency}
         if stage in ("search", "export"):
             inputs |= {"search": search}
+            if self.search_space.hyperparameters:
+                inputs["hyperparameters"] = [  # a list: their order matters
+                    {"name": name} | one.model_dump(mode="json", exclude_defaults=True)
+                    for name, one in self.search_space.hyperparameters.items()
+                ]
+            if self.module:
+                inputs["module"] = self.module.model_dump(mode="json")
         if stage == "export":
             inputs |= {"export": self.export.model_dump(mode="json", exclude={"top"})}
         return inputs

@@ -2,47 +2,26 @@
 
 from __future__ import annotations
 
-import importlib.util
-import logging
 import os
-import signal
 import time
-import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 from typing import Any
 
 import torch
 from lightning import Callback, LightningDataModule, LightningModule, Trainer, seed_everything
-from lightning.pytorch.callbacks import EMAWeightAveraging
-from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
 
 from ffnet_search.data import sweep_data
 from ffnet_search.errors import SweepError
 from ffnet_search.models.metamixer import MetaMixer
 from ffnet_search.models.reference import UNREADABLE, load_reference, start_from
-from ffnet_search.progress import Bar, progress, say
+from ffnet_search.progress import Bar, say
 from ffnet_search.search_space import SearchSpace
 from ffnet_search.sections import TrainSection
 from ffnet_search.supernet import NonFiniteLoss, Standalone, Supernet, Trained
 from ffnet_search.sweep import Sweep
-
-LAST = "last.ckpt"
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where a Trainer runs: in this process alone, or as one of several ranks. Arguments and callbacks for it, and what
-    makes the bar that shows how far it is."""
-
-    arguments: Mapping[str, Any] = field(default_factory=lambda: {"devices": 1})
-    callbacks: Sequence[Callback] = ()
-    bar: Callable[..., AbstractContextManager[Bar]] = progress
-
-
-ALONE = Place()
+from ffnet_search.trainer import ALONE, LAST, Place, run_trainer, save
 
 
 def train_supernet(sweep: Sweep, place: Place = ALONE) -> Path:
@@ -108,47 +87,12 @@ def fit(
 def _fit(
     module: Trained, data: LightningDataModule, recipe: TrainSection, folder: Path, label: str, place: Place
 ) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
     last = folder / LAST
     if last.exists():
         _read_factor(last)  # says clearly when the file is broken
-    cuda = torch.cuda.is_available()
-    averaging = [EMAWeightAveraging(decay=recipe.ema)] if recipe.ema else []
-    # In this order: a checkpoint holds the average of the step that it was made after.
-    callbacks: list[Callback] = [
-        *averaging,
-        _Progress(label, place.bar),
-        _Keep(last, recipe.checkpoint_minutes),
-        *place.callbacks,
-    ]
-    with quiet_lightning():
-        trainer = Trainer(
-            accelerator="gpu" if cuda else "cpu",
-            **place.arguments,
-            use_distributed_sampler=False,  # the data know the ranks
-            precision="bf16-mixed" if cuda else "32-true",  # on CPU bf16 is the slower one
-            max_epochs=recipe.epochs,
-            callbacks=callbacks,
-            logger=_loggers(folder),
-            log_every_n_steps=20,
-            num_sanity_val_steps=0,
-            enable_checkpointing=False,
-            enable_progress_bar=False,
-            enable_model_summary=False,
-        )
-        on_interrupt = signal.getsignal(signal.SIGINT)
-        try:
-            trainer.fit(module, datamodule=data, ckpt_path=str(last) if last.exists() else None, weights_only=True)
-        except SystemExit:  # what Lightning makes of Ctrl-C, after it has switched off further ones
-            signal.signal(signal.SIGINT, on_interrupt)
-            raise KeyboardInterrupt from None
-
-
-def _loggers(folder: Path) -> list[Logger]:
-    loggers: list[Logger] = [CSVLogger(folder, name="logs")]
-    if importlib.util.find_spec("tensorboard") or importlib.util.find_spec("tensorboardX"):
-        loggers.append(TensorBoardLogger(folder, name="tensorboard"))
-    return loggers
+    run_trainer(
+        module, data, recipe, folder, [_Progress(label, place.bar), _Keep(last, recipe.checkpoint_minutes)], place
+    )
 
 
 def _read_factor(last: Path) -> float:
@@ -184,9 +128,7 @@ class _Keep(Callback):
     def _save(self, trainer: Trainer, module: LightningModule) -> None:
         assert isinstance(module, Trained)
         module.check_finite()
-        trainer.save_checkpoint(self.path.with_suffix(".new"))
-        if trainer.is_global_zero:
-            os.replace(self.path.with_suffix(".new"), self.path)
+        save(trainer, self.path)
         self.saved = time.monotonic()
 
 
@@ -219,23 +161,6 @@ class _Progress(Callback):
 
     def teardown(self, trainer: Trainer, module: LightningModule, stage: str) -> None:
         self.stack.close()
-
-
-@contextmanager
-def quiet_lightning() -> Iterator[None]:
-    """Without Lightning's notes on hardware and loaders, which are not about the user's sweep."""
-    loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
-    levels = [logger.level for logger in loggers]
-    for logger in loggers:
-        logger.setLevel(logging.WARNING)
-    try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", module=r"lightning\..*")
-            warnings.filterwarnings("ignore", message=r".*(num_workers|log_every_n_steps|litlogger).*")
-            yield
-    finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)
 
 
 def _start_from(net: MetaMixer, path: Path, sweep_path: Path) -> None:

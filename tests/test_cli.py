@@ -51,7 +51,7 @@ def write_sweep(folder: Path, **changed: Any) -> Path:
 
 
 def test_the_verbs() -> None:
-    assert " ".join(VERBS) == "check dashboard export init pick profile run search show submit train"
+    assert " ".join(VERBS) == "check dashboard export init pick profile rerun run search show submit train"
 
 
 @pytest.mark.parametrize("verb", VERBS)
@@ -60,7 +60,7 @@ def test_every_verb_has_help(verb: str) -> None:
     assert done.returncode == 0
     described = re.sub(r"\s+", " ", done.stdout)
     assert f"ffnet-search {verb}" in described or f"cli {verb}" in described
-    assert ("SWEEP" in described) == (verb not in ("dashboard", "export", "init", "pick", "show"))
+    assert ("SWEEP" in described) == (verb not in ("dashboard", "export", "init", "pick", "rerun", "show"))
     for option in re.findall(r"--[a-z][a-z-]*", described):
         assert re.search(rf"{option}\s+\S+\s+\S+", described), f"{option} has no help"
 

@@ -734,7 +734,7 @@ def test_a_mistake_is_one_sentence_before_anything_is_loaded(
 @pytest.mark.parametrize(
     ("data", "input", "message"),
     [
-        (section("my_own_data:Nothing"), FOUR, "must name a LightningDataModule, but Nothing is None"),
+        (section("my_own_data:Nothing"), FOUR, "must name a LightningDataModule, but Nothing is not there"),
         (section("my_own_data:Noisy"), FOUR, "must name a LightningDataModule, but Noisy is <class"),
         (section("my_own_data:NoTest"), FOUR, "must offer .* but lacks test_dataloader"),
         (section("my_own_data:MyData", args={"imagse": 3}), FOUR, "data.args must fit .*'imagse'"),

@@ -156,7 +156,7 @@ def test_history_tells_what_was_tried_skipped_and_failed_and_what_mattered(tmp_p
     path = tmp_path / "study.db"
     with open_study(path, OBJECTIVES, "x") as (writer, _):
         writer.add(trials)
-    history = read_history(path, digits, list(OBJECTIVES))
+    history = read_history(path, digits, OBJECTIVES)
     assert len(history.evaluated) == 50
     assert (history.excluded, dict(history.infeasible)) == (7, {"params_m": 7})
     assert [reason for _, reason in history.failures] == ["out of memory"] * 3

@@ -310,7 +310,7 @@ class TestContract:
             assert trial.intermediate_values == (curve if len(objectives) == 1 else {})
             assert curve[2] == trial.user_attrs["accuracy"]
         assert {trial.user_attrs["key"] for trial in run.on_disk.best_trials} <= {c.key for c in candidates}
-        history = read_history(run.study, DIGITS, objectives)
+        history = read_history(run.study, DIGITS, SearchSection(objectives=objectives).directions)
         assert (history.stopped, history.excluded, len(history.failures)) == (len(stopped), 0, 0)
         with run.csv.open(newline="") as file:
             rows = [row for row in csv.DictReader(file) if row["state"] == "stopped"]

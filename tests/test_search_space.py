@@ -213,9 +213,13 @@ def space_with(path: str, value: Any) -> dict[str, Any]:
     [
         ("stages.1.widht", [8], "stages.1.widht is not a known key; did you mean 'width'?"),
         ("sterm", {}, "sterm is not a known key; did you mean 'stem'?"),
-        ("zzz", 1, "zzz is not a known key; known: input, name, per_block, stages, stem"),
+        (
+            "zzz",
+            1,
+            "zzz is not a known key; known: architecture, hyperparameters, input, .*, stages, stem",
+        ),
         ("stages.0.depth", [], "stages.0.depth must have at least 1 item, but got "),
-        ("stages", [], "stages must have at least 1 item, but got "),
+        ("stages", [], "must have stages, an architecture or hyperparameters"),
         ("stages.0", {"width": [8]}, "stages.0.depth must be given"),
         ("stages.0.width", ["wide"], "stages.0.width.0 must be a valid integer, .* but got 'wide'"),
         ("stages.0.width", [0], "stages.0.width.0 must be > 0, but got 0"),

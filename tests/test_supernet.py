@@ -28,7 +28,8 @@ from ffnet_search.recipe import learning_rate, make_optimizer
 from ffnet_search.sections import TrainSection
 from ffnet_search.supernet import Standalone, Supernet, draw
 from ffnet_search.sweep import Sweep
-from ffnet_search.train import LAST, quiet_lightning, read_supernet, train_architecture, train_supernet, write_supernet
+from ffnet_search.train import read_supernet, train_architecture, train_supernet, write_supernet
+from ffnet_search.trainer import LAST, quiet_lightning
 
 TINY = {
     "input": {"channels": 1, "resolution": 8, "classes": 10},

@@ -8,8 +8,9 @@ from ffnet_search.architecture import Input
 from ffnet_search.data.cifar import CIFAR10, CIFAR100
 from ffnet_search.data.digits import Digits
 from ffnet_search.data.folder import ImageFolder
-from ffnet_search.data.source import DataSet, find_path
+from ffnet_search.data.source import DataSet
 from ffnet_search.errors import SweepError, did_you_mean, mistakes_in
+from ffnet_search.imports import find_module
 from ffnet_search.sections import DataSection
 from ffnet_search.sweep import Sweep
 
@@ -51,7 +52,7 @@ def check_data(data: DataSection, input: Input) -> None:
     """Raises the SweepError of `build_data` as far as it can be found in a second, without loading images."""
     _check(data, input)
     if ":" in data.name:
-        find_path(data)
+        find_module(data.name, "data.name")
     else:
         DATASETS[data.name].check(data, input)
 

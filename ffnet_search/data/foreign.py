@@ -7,11 +7,9 @@ that its batches repeat; to go on in the middle of an epoch, the batches before 
 from __future__ import annotations
 
 import hashlib
-import inspect
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cached_property
-from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -23,8 +21,8 @@ from torch import Tensor
 from ffnet_search.architecture import Input
 from ffnet_search.data.loader import Batch, EpochLoader
 from ffnet_search.data.module import ORDER, Data
-from ffnet_search.data.source import find_path
 from ffnet_search.errors import SweepError
+from ffnet_search.imports import find_class, must_take
 from ffnet_search.sections import DataSection
 
 LOADERS = ("train_dataloader", "val_dataloader", "test_dataloader")
@@ -41,7 +39,7 @@ class ForeignData(Data):
     def __init__(self, data: DataSection, seed: int, input: Input) -> None:
         super().__init__()
         self._data, self._seed, self._input = data, seed, input
-        self.module = find_module(data)(**data.args)
+        self.module = find_data(data)(**data.args)
         self.module.prepare_data()
         self.module.setup("fit")
         self.module.setup("test")
@@ -126,20 +124,13 @@ class ForeignData(Data):
             )
 
 
-def find_module(data: DataSection) -> type[LightningDataModule]:
+def find_data(data: DataSection) -> type[LightningDataModule]:
     """The class that `data.name` names. Raises SweepError where that is none, or does not take `data.args`."""
-    path, _, name = data.name.partition(":")
-    find_path(data)
-    found = getattr(import_module(path), name, None)
-    if not (isinstance(found, type) and issubclass(found, LightningDataModule)):
-        raise SweepError(f"data.name: {data.name!r} must name a LightningDataModule, but {name} is {found!r}")
+    found = find_class(data.name, "data.name", LightningDataModule)
     missing = [method for method in LOADERS if not is_overridden(method, found, LightningDataModule)]
     if missing:
         raise SweepError(f"data.name: {data.name} must offer {', '.join(LOADERS)}, but lacks {', '.join(missing)}")
-    try:
-        inspect.signature(found).bind(**data.args)
-    except TypeError as error:
-        raise SweepError(f"data.args must fit {data.name}{inspect.signature(found)}, but: {error}") from None
+    must_take(found, data.args, "data.args")
     return found
 
 

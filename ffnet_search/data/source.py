@@ -6,11 +6,8 @@ Shape keys: N images of the set, B of a batch, C channels, H and W pixels. No to
 from __future__ import annotations
 
 import hashlib
-import os
-import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from importlib.util import find_spec
 from typing import Protocol
 
 import numpy as np
@@ -117,18 +114,3 @@ def must_match(data: DataSection, input: Input, *, channels: int, resolution: in
                 f"data.name: {data.name!r} has {field} {value}, but the search space has input.{field} {wanted}; "
                 f"set input.{field}: {value} in the search space's file, or choose other data"
             )
-
-
-def find_path(data: DataSection) -> None:
-    """Raises SweepError where the module in a `data.name` of package.module:Class is not there; does not import it."""
-    path, _, _ = data.name.partition(":")
-    if os.getcwd() not in sys.path:
-        sys.path.append(os.getcwd())  # an installed command does not look there by itself
-    try:
-        found = find_spec(path) is not None
-    except (ModuleNotFoundError, ValueError):  # its package is not there, or it is no name
-        found = False
-    if not found:
-        raise SweepError(
-            f"data.name: {data.name!r} must be package.module:Class, but there is no module {path!r} to import"
-        )

@@ -10,21 +10,25 @@ from ffnet_search.report.content import content
 from ffnet_search.report.notes import annotate_study
 from ffnet_search.report.page import page
 from ffnet_search.report.picture import as_png, draw_front
+from ffnet_search.report.plain import plain_page
 from ffnet_search.search import read_history
 from ffnet_search.sweep import Sweep
 
 
 def write_report(sweep: Sweep) -> Path:
     """Writes `front.png` and `report.html` of a run whose front is exported; returns the report's path."""
-    history = read_history(sweep.files.study, sweep.search_space, sweep.search.objectives)
+    history = read_history(sweep.files.study, sweep.search_space, sweep.search.directions)
     picks = read_picks(sweep.files)
+    sweep.files.front_png.write_bytes(as_png(draw_front(sweep, history.evaluated, picks)))
+    if "profile" not in sweep.stages:
+        sweep.files.report.write_text(plain_page(sweep, history, picks), encoding="utf-8")
+        return sweep.files.report
     table = LatencyTable.load(sweep.latency_path)
     devices = {
         str(section.name): LatencyTable.load(path)
         for section in sweep.devices
         if (path := sweep.files.latency_table(section)).exists()
     }
-    sweep.files.front_png.write_bytes(as_png(draw_front(sweep, history.evaluated, picks)))
     shown = content(sweep, history, picks, table, devices)
     sweep.files.report.write_text(page(sweep, history, picks, table, shown, list(devices)), encoding="utf-8")
     return sweep.files.report

@@ -35,7 +35,7 @@ def content(
     columns |= {"key": [c.key for c in evaluated], "text": [str(c.proposal) for c in evaluated]}
     rows = [
         {"folder": pick.folder.name, "text": str(pick.architecture)}
-        | {f"latency_ms@{name}": _short(other.predict_ms(pick.architecture)) for name, other in devices.items()}
+        | {f"latency_ms@{name}": _short(other.predict_ms(pick.network)) for name, other in devices.items()}
         | {name: _short(value) for name, value in pick.metrics.items()}
         for pick in picks
     ]

@@ -21,7 +21,7 @@ def annotate_study(sweep: Sweep) -> None:
     """Notes and files into the run's study. Raises SweepError where there is no study."""
     candidates = read_candidates(sweep.files.study, sweep.search_space)
     front = pareto_front(candidates, sweep.search.directions)
-    picks = {pick.architecture.key: pick for pick in read_picks(sweep.files)}
+    picks = {pick.key: pick for pick in read_picks(sweep.files)}
     picks = {key: pick for key, pick in picks.items() if key in {c.key for c in candidates}}
     first = sorted(front, key=lambda candidate: candidate.key not in picks)  # exported ones
     noted = [_noted(candidate, picks.get(candidate.key)) for candidate in first[:MOST]]
@@ -35,8 +35,11 @@ def _study_note(sweep: Sweep, front: Sequence[Candidate], picks: Sequence[Pick])
         f"| {p.folder.name} | {_percent(p.metrics['test_accuracy'])} | {_percent(p.metrics['search_accuracy'])} | "
         f"{p.metrics['measured_ms']:.3g} ms | {p.metrics['predicted_ms']:.3g} ms | {p.metrics['params_m']:.3g} M |\n"
         for p in picks
+        if "predicted_ms" in p.metrics
     )
-    table = f"The exported networks:\n\n{HEAD}{rows}" if rows else "Nothing is exported yet.\n"
+    listed = "".join(f"- {p.folder.name}: {_figures(p)}\n" for p in picks)
+    shown = f"{HEAD}{rows}" if rows else listed
+    table = f"The exported networks:\n\n{shown}" if picks else "Nothing is exported yet.\n"
     keys = ", ".join(f"`{candidate.key}`" for candidate in front)
 
     def note(link: str) -> str:
@@ -52,21 +55,26 @@ def _study_note(sweep: Sweep, front: Sequence[Candidate], picks: Sequence[Pick])
 
 
 def _noted(candidate: Candidate, pick: Pick | None) -> Noted:
-    arch = candidate.network
-    files = {
-        "architecture.yaml": yaml.safe_dump(arch.to_dict(), sort_keys=False).encode(),
-        "network.svg": draw(arch).encode(),
-    }
-    text = f"On the front.\n\n`{arch}`\n\n"
+    arch, files = candidate.architecture, dict[str, bytes]()
+    if arch is not None:
+        files["architecture.yaml"] = yaml.safe_dump(arch.to_dict(), sort_keys=False).encode()
+        files["network.svg"] = draw(arch).encode()
+    text = f"On the front.\n\n`{candidate.proposal}`\n\n"
     if pick is None:
-        return Noted(arch.key, text + "Not exported: raise `export.top` to have it measured and written.\n", files)
-    m = pick.metrics
+        text += "Not exported: raise `export.top` to have it measured and written.\n"
+        return Noted(candidate.key, text, files)
     files["card.json"] = (pick.folder / "card.json").read_bytes()
-    text += (
-        f"Exported to `{pick.folder}`: **{_percent(m['test_accuracy'])}** on test, {m['measured_ms']:.3g} ms measured "
-        f"(± {m['measured_spread']:.1%}; {m['predicted_ms']:.3g} ms predicted).\n"
-    )
-    return Noted(arch.key, text, files)
+    text += f"Exported to `{pick.folder}`: {_figures(pick)}.\n"
+    return Noted(candidate.key, text, files)
+
+
+def _figures(pick: Pick) -> str:
+    m = pick.metrics
+    if "measured_ms" not in m:
+        return ", ".join(f"{name} {value:.4g}" for name, value in m.items())
+    predicted = f"; {m['predicted_ms']:.3g} ms predicted" if "predicted_ms" in m else ""
+    measured = f"{m['measured_ms']:.3g} ms measured (± {m['measured_spread']:.1%}{predicted})"
+    return f"**{_percent(m['test_accuracy'])}** on test, {measured}"
 
 
 def _percent(share: float) -> str:

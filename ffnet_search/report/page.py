@@ -9,9 +9,9 @@ from importlib.resources import files
 from typing import Any
 
 from ffnet_search.drawing import draw
-from ffnet_search.export import versions
 from ffnet_search.latency import LatencyTable
 from ffnet_search.picks import Pick
+from ffnet_search.provenance import versions
 from ffnet_search.search import History
 from ffnet_search.sweep import Sweep
 
@@ -64,10 +64,10 @@ def page(
 {_front(devices)}
 {_table(sweep, picks)}
 {_search(history)}
-{_importances(history)}
+{importances(history)}
 {_latency(table)}
 {_networks(picks)}
-{_left_out(sweep, history)}
+{left_out(sweep, history)}
 {_provenance(sweep, picks, table)}
 </main>
 <div id="tip" role="status" hidden></div>
@@ -116,7 +116,8 @@ def _card(pick: Pick) -> str:
         "parameters": f"{m['params_m']:.3g} M",
         "MACs": f"{m['macs_m']:.3g} M",
     }
-    pairs = "".join(f"<div><dt>{name}</dt><dd>{value}</dd></div>" for name, value in facts.items())
+    facts |= {n: f"{v:.4g}" if isinstance(v, float) else str(v) for n, v in pick.hyperparameters.items()}
+    pairs = "".join(f"<div><dt>{escape(name)}</dt><dd>{escape(value)}</dd></div>" for name, value in facts.items())
     there = [name for name in FILES if (pick.folder / name).exists()]
     there += sorted(path.name for path in pick.folder.iterdir() if path.name not in FILES)
     folder = f"pareto/{pick.folder.name}"
@@ -132,7 +133,7 @@ def _card(pick: Pick) -> str:
 
 def _drawing(pick: Pick) -> str:
     label = f"Drawing of {pick.folder.name}"
-    return f'<div class="drawing" role="region" tabindex="0" aria-label="{label}">{draw(pick.architecture)}</div>'
+    return f'<div class="drawing" role="region" tabindex="0" aria-label="{label}">{draw(pick.network)}</div>'
 
 
 def _front(devices: Sequence[str]) -> str:
@@ -195,7 +196,7 @@ dominates, down to the worst that was seen: where it has been flat for long, mor
 <div><h3>Hypervolume</h3><div class="chart" id="hypervolume"></div></div></div></section>"""
 
 
-def _importances(history: History) -> str:
+def importances(history: History) -> str:
     tables = "".join(
         f'<div><table class="bars"><caption>for {escape(word_of(objective))}</caption>{_bars(shares)}</table></div>'
         for objective, shares in history.importances.items()
@@ -244,7 +245,7 @@ def _networks(picks: Sequence[Pick]) -> str:
 channel mixer with its kernel and expansion.</p><div class="two">{drawings}</div></section>"""
 
 
-def _left_out(sweep: Sweep, history: History) -> str:
+def left_out(sweep: Sweep, history: History) -> str:
     limits = sweep.search.constraints
     lines = [
         f"{_plural(count, 'architecture')} beyond {escape(word_of(name))} ≤ {limits[name]:g}"
@@ -255,8 +256,9 @@ def _left_out(sweep: Sweep, history: History) -> str:
     )
     items = "".join(f"<li><code>{escape(key)}</code>: {escape(reason)}" for key, reason in history.failures)
     failed = f"<ul>{items}</ul>" if items else "none"
+    stopped = f"<p>Stopped early: {_plural(history.stopped, 'trial')}.</p>" if history.stopped else ""
     return f"""<section aria-labelledby="left-out"><h2 id="left-out">What was skipped or failed</h2>
-<p>Skipped: {excluded}</p><div>Failed: {failed}</div></section>"""
+<p>Skipped: {excluded}</p>{stopped}<div>Failed: {failed}</div></section>"""
 
 
 def _provenance(sweep: Sweep, picks: Sequence[Pick], table: LatencyTable) -> str:
@@ -276,6 +278,11 @@ def _provenance(sweep: Sweep, picks: Sequence[Pick], table: LatencyTable) -> str
         "Exported": card["date"],
         "Versions": ", ".join(f"{name} {version}" for name, version in versions().items()),
     }
+    return provenance(sweep, facts)
+
+
+def provenance(sweep: Sweep, facts: Mapping[str, object]) -> str:
+    """Facts by name, and the whole sweep."""
     rows = "".join(f'<tr><th scope="row">{k}</th><td>{escape(str(v))}</td></tr>' for k, v in facts.items())
     text = sweep.files.sweep.read_text(encoding="utf-8") if sweep.files.sweep.exists() else ""
     whole = f"<details><summary>The whole sweep</summary><pre>{escape(text)}</pre></details>" if text else ""

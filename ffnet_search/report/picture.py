@@ -29,21 +29,26 @@ GREY, BLUE, RED = "#a0a4a8", "#1f5fbf", "#c03028"
 def label_of(metric: str) -> str:
     """`latency on phone, ms` of `latency_ms@phone`."""
     name, _, device = metric.partition("@")
-    return LABELS[name].replace(",", f" on {device},") if device else LABELS[name]
+    label = LABELS.get(name, name)  # what a module of the user's own logs has its own name
+    return label.replace(",", f" on {device},") if device else label
 
 
 def draw_front(sweep: Sweep, candidates: Sequence[Candidate], picks: Sequence[Pick]) -> Figure:
-    """All candidates, the front, and the exported picks by what was measured: accuracy against the second objective."""
+    """All candidates, the front, and the exported picks by what was measured: the first objective (or accuracy) against
+    another one; with a single objective against latency or, where that is not known, the number of the trial."""
     names = list(sweep.search.objectives)
-    x = next((name for name in names if name != "accuracy"), "latency_ms")
-    figure, axes = _axes(f"{sweep.name}: {len(candidates)} candidates", label_of(x), LABELS["accuracy"])
-    front = pareto_front(candidates, sweep.search.directions)
+    y = "accuracy" if "accuracy" in names else names[0]
+    x = next((name for name in names if name != y), "latency_ms" if "profile" in sweep.stages else "trial")
+    figure, axes = _axes(f"{sweep.name}: {len(candidates)} candidates", label_of(x), label_of(y))
+    front = {candidate.key for candidate in pareto_front(candidates, sweep.search.directions)}
+    scale = 100 if y == "accuracy" else 1
+    points = {c.key: (c.metrics.get(x, float(n)), scale * c.metrics[y]) for n, c in enumerate(candidates, 1)}
     label = "front, predicted" if x == "latency_ms" else "front"
-    axes.scatter(*_xy((c.metrics[x], 100 * c.metrics["accuracy"]) for c in candidates), 12, GREY, label="candidates")
-    edge = sorted((c.metrics[x], 100 * c.metrics["accuracy"]) for c in front)
+    axes.scatter(*_xy(points.values()), 12, GREY, label="candidates")
+    edge = sorted(points[key] for key in front)
     axes.scatter(*_xy(edge), 26, BLUE, label=label)
     axes.plot(*_xy(edge), color=BLUE, linewidth=1, drawstyle="steps-post")
-    if x == "latency_ms" and picks:
+    if x == "latency_ms" and picks and "measured_ms" in picks[0].metrics:
         measured = _xy((pick.metrics["measured_ms"], 100 * pick.metrics["search_accuracy"]) for pick in picks)
         spread = [pick.metrics["measured_ms"] * pick.metrics["measured_spread"] for pick in picks]
         label = "exported, measured alone"

@@ -4,15 +4,18 @@ study keeps them."""
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ffnet_search import settings
 from ffnet_search.architecture import Input
-from ffnet_search.attempt import Evaluate, Failure, FromSweep, Referee
+from ffnet_search.attempt import Evaluate, Failure, Referee
 from ffnet_search.errors import SweepError
+from ffnet_search.evaluators import FromSweep
 from ffnet_search.latency import LatencyTable
 from ffnet_search.pareto import Candidate
+from ffnet_search.proposal import Value
 from ffnet_search.reachable import CheapMetrics, check_budget
 from ffnet_search.search.ask_tell import Search
 from ffnet_search.search.copies import copied
@@ -66,8 +69,10 @@ def run_search(sweep: Sweep) -> list[Candidate]:
     Reads the supernet and the latency table of the run, writes its study and its CSV of all candidates, and returns
     the candidates, all feasible. Raises SweepError where the constraints cannot be met.
     """
-    cheap = CheapMetrics(LatencyTable.load(sweep.latency_path), read_tables(sweep, sweep.search.devices))
-    check_budget(sweep, cheap)
+    cheap = None
+    if "profile" in sweep.stages:
+        cheap = CheapMetrics(LatencyTable.load(sweep.latency_path), read_tables(sweep, sweep.search.devices))
+        check_budget(sweep, cheap)
     return search(
         sweep.search_space,
         FromSweep(sweep),
@@ -77,13 +82,14 @@ def run_search(sweep: Sweep) -> list[Candidate]:
         sweep.files.candidates,
         seed=sweep.seed,
         digest=_digest(sweep),
+        start=settings.current(sweep),
     )
 
 
 def search(
     space: SearchSpace,
     make_evaluate: Callable[[], Evaluate],
-    cheap: CheapMetrics,
+    cheap: CheapMetrics | None,
     section: SearchSection,
     study: Path,
     candidates: Path,
@@ -91,24 +97,25 @@ def search(
     seed: int = 0,
     digest: str = "",
     rule: Rule | None = None,
+    start: Mapping[str, Value] | None = None,
 ) -> list[Candidate]:
     """The search without a sweep: any evaluator, any files.
 
     `make_evaluate()` gives what scores a proposal, and `rule`, in place of that of `section.early_stopping`, may stop
-    one early; `digest` names all that scores depend on, and a study with another one is refused. The same seed gives
-    the same study, on one engine that evaluates one at a time.
+    one early; `digest` names all that scores depend on, and a study with another one is refused; `cheap` and `start`
+    are those of `Search`. The same seed gives the same study, on one engine that evaluates one at a time.
     """
     objectives = section.directions
     with (
         open_study(study, objectives, digest) as (writer, finished),
         copied(writer, finished, section.storage, study.parent.name, objectives, digest),
     ):
-        state = Search(space, cheap, section, seed, writer, finished, rule)
+        state = Search(space, cheap, section, seed, writer, finished, rule, start)
         try:
             with ENGINES[section.engine](make_evaluate, section, study.parent, state.referee) as engine:
                 run_loop(state, engine)
         finally:
-            write_candidates(candidates, state.trials)
+            write_candidates(candidates, state.trials, space)
     return list(state.candidates.values())
 
 
@@ -120,7 +127,9 @@ def read_tables(sweep: Sweep, devices: Iterable[str]) -> dict[str, LatencyTable]
 def _digest(sweep: Sweep) -> str:
     """Of all that a candidate's metrics depend on: the settings, and the table and weights that were made from them."""
     content = hashlib.sha256(sweep.digest("search").encode())
-    for path in (*map(sweep.files.latency_table, sweep.searched), sweep.files.supernet):
+    tables, supernet = map(sweep.files.latency_table, sweep.searched), sweep.files.supernet
+    read = {"profile": list(tables), "train": [supernet]}
+    for path in (path for stage, paths in read.items() if stage in sweep.stages for path in paths):
         try:
             content.update(path.read_bytes())
         except OSError as error:

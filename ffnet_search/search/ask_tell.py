@@ -13,6 +13,7 @@ from collections import Counter, deque
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 
 import optuna
 from optuna.distributions import BaseDistribution
@@ -22,12 +23,13 @@ from ffnet_search.architecture import Architecture
 from ffnet_search.attempt import Ended, Failure, Stopped
 from ffnet_search.errors import SweepError
 from ffnet_search.front import Front
-from ffnet_search.pareto import Candidate
-from ffnet_search.proposal import Proposal
-from ffnet_search.reachable import CheapMetrics, within_limits
+from ffnet_search.hyperparameters import settle
+from ffnet_search.pareto import METRICS, Candidate
+from ffnet_search.proposal import Proposal, Value
+from ffnet_search.reachable import CheapMetrics, counted, within_limits
 from ffnet_search.search.referee import Rule, RuleReferee, make_rule
 from ffnet_search.search.sampler import adopt, make_sampler, shortened
-from ffnet_search.search.study import candidate_of, distributions, metrics_of, params_of, proposal_of, state_of
+from ffnet_search.search.study import candidate_of, distributions, metrics_of, params_of, proposal_of, state_of, suggest
 from ffnet_search.search.writer import SCRATCH, TrialWriter
 from ffnet_search.search_space import SearchSpace
 from ffnet_search.sections import SearchSection
@@ -39,6 +41,7 @@ STEPS_PER_PROPOSAL = 20  # of the walk that looks for a feasible architecture wh
 class Search:
     """`ask` gives a proposal to evaluate, `tell` takes what came of it; several may be under way at once.
 
+    `cheap` is None where there are no architectures to choose from; `start` holds hyper-parameters to begin with.
     `section.trials` counts proposals that were evaluated or stopped early: infeasible ones and repeats are free. Those
     that failed count in the run that saw them fail, and are tried again by the next.
     """
@@ -46,14 +49,16 @@ class Search:
     def __init__(
         self,
         space: SearchSpace,
-        cheap: CheapMetrics,
+        cheap: CheapMetrics | None,
         section: SearchSection,
         seed: int,
         writer: TrialWriter,
         finished: list[FrozenTrial],
         rule: Rule | None = None,
+        start: Mapping[str, Value] | None = None,
     ) -> None:
         self.space, self.cheap, self.section, self.writer = space, cheap, section, writer
+        self._start = settle(space.hyperparameters, lambda name, one: one.nearest((start or {}).get(name)))
         self.trials = finished  # all that is on disk, in its order
         self.referee = RuleReferee(section.objectives, rule or make_rule(section))
         self.candidates: dict[str, Candidate] = {}
@@ -67,12 +72,14 @@ class Search:
         self._in_flight: dict[str, list[Trial]] = {}
         self._unsaved: list[FrozenTrial] = []
         self._shared: dict[BaseDistribution, BaseDistribution] = {}
-        worst = {name: 0.0 for name, direction in section.directions.items() if direction == "maximize"}
-        most = self._known_of(Proposal(space.largest))
+        worst = {name: 0.0 for name, direction in METRICS.items() if direction == "maximize"}
+        most = self._known_of(Proposal(space.largest)) if space.has_network else {}
         self.front = Front(section.directions, {**most, **section.constraints, **worst})
         self._axes = distributions(space)
         self._rng = random.Random(f"{seed}/{len(finished)}/walk")
-        sampler = make_sampler(section.sampler, seed, len(finished), len(section.objectives))
+        conditional = any(one.when for one in space.hyperparameters.values())
+        objectives = len(section.objectives)
+        sampler = make_sampler(section.sampler, seed, len(finished), objectives, conditional=conditional)
         self.study = optuna.create_study(directions=list(section.directions.values()), sampler=sampler)
         self._load(finished)
         self._queue = deque(self._first())
@@ -91,7 +98,8 @@ class Search:
                 if proposal is not None:
                     return proposal
                 if self._is_exhausted:
-                    self.ended = f"all {self.space.size} architectures of the space are known"
+                    what = "proposals" if self.space.hyperparameters else "architectures"
+                    self.ended = f"all {self.space.combinations:g} {what} of the space are known"
                     return None
             return self._walk()
         finally:
@@ -119,6 +127,8 @@ class Search:
             else:
                 self.evaluated += 1
                 self._know(outcome)
+                if outcome.record:
+                    first.set_user_attr("record", dict(outcome.record))
         self._finish(first, proposal, save=True)
         for trial in others:
             self._finish(trial, proposal)
@@ -142,16 +152,18 @@ class Search:
     def _first(self) -> Iterator[tuple[str, Proposal]]:
         """Name -> proposal of what is looked at before the sampler proposes: the ends of the space, the published
         networks, and the ends of the front that can be known."""
-        known: dict[str, Architecture]
-        known = {"smallest": self.space.smallest, "largest": self.space.largest, **self.space.presets}
-        for name in self.cheap.of_part:
-            if name in (*self.section.objectives, *self.section.constraints):
-                known[f"least {name}"] = self.cheap.least(self.space, name)
+        known: dict[str, Architecture | None] = {"recipe": self.space.architecture}
+        if self.cheap is not None:
+            known = {"smallest": self.space.smallest, "largest": self.space.largest, **self.space.presets}
+            for name in self.cheap.of_part:
+                if name in (*self.section.objectives, *self.section.constraints):
+                    known[f"least {name}"] = self.cheap.least(self.space, name)
         seen = self.candidates.keys() | self.stopped.keys() | self.infeasible
         for name, arch in known.items():
-            if arch.key not in seen:
-                seen.add(arch.key)
-                yield name, Proposal(arch)
+            proposal = Proposal(arch, self._start)
+            if proposal.key not in seen:
+                seen.add(proposal.key)
+                yield name, proposal
 
     def _propose(self) -> Proposal | None:
         """One proposal of the queue or the sampler, returned where it must be evaluated and told where not."""
@@ -161,6 +173,7 @@ class Search:
             if queued is not None:
                 self.study.enqueue_trial(params_of(self.space, queued))
             trial = self.study.ask(self._axes)
+            settle(self.space.hyperparameters, partial(suggest, trial))
             if queued is not None:
                 adopt(self.study, trial)
         proposed = proposal_of(self.space, trial.params)
@@ -178,7 +191,7 @@ class Search:
         if is_known:
             self._finish(trial, proposed)
             return None
-        attributes = {"key": key, "architecture": str(proposed.architecture), "origin": origin, **metrics}
+        attributes = {"key": key, "architecture": str(proposed.architecture or ""), "origin": origin, **metrics}
         for name, text in attributes.items():
             trial.set_user_attr(name, text)
         if any(value > 0 for value in excess.values()):
@@ -216,14 +229,14 @@ class Search:
         """A new feasible proposal near those that are known, where the sampler found none."""
         starts = [candidate.proposal for candidate in self.candidates.values()]
         starts += [proposal_of(self.space, trial.params) for trial, *_ in self._in_flight.values()]
-        if not starts:
+        if not starts and self.cheap is not None:
             start = within_limits(self.space, self.cheap, self.section.constraints)
             if start is None:
                 raise SweepError(
                     f"search.constraints: no architecture was found that keeps {dict(self.section.constraints)} at "
                     f"once, in {self.section.proposals} proposals; each alone can be kept: raise one of them"
                 )
-            starts = [Proposal(start)]
+            starts = [Proposal(start, self._start)]
         for proposal in self._steps(starts):
             if self._is_new(proposal) and all(x <= 0 for x in self._excess(self._known_of(proposal)).values()):
                 self._queue.appendleft(("walk", proposal))
@@ -238,15 +251,24 @@ class Search:
             yield start
             params = params_of(self.space, start)
             moves = [(name, value) for name in axes for value in axes[name].choices if value != params[name]]
+            for name in start.hyperparameters:
+                one = self.space.hyperparameters[name]
+                moves += [(name, value) for value in one.choices or (one.draw(self._rng),) if value != params[name]]
             for name, value in self._rng.sample(moves, len(moves)):
-                yield proposal_of(self.space, {**params, name: value})
+                moved = {**params, name: value}
+                for other, one in self.space.hyperparameters.items():  # what has an effect only now
+                    moved.setdefault(other, one.draw(self._rng))
+                yield proposal_of(self.space, moved)
                 left -= 1
                 if not left:
                     return
 
     def _known_of(self, proposal: Proposal) -> dict[str, float]:
         """Metrics that need no evaluation."""
-        return {} if proposal.architecture is None else self.cheap(proposal.architecture)
+        arch = proposal.architecture
+        if arch is None:
+            return {}
+        return counted(arch) if self.cheap is None else self.cheap(arch)
 
     def _checked(self, proposal: Proposal, outcome: Ended) -> Ended:
         """With the metrics that were known before, and as a failure where an objective is missing or not finite."""
@@ -259,7 +281,7 @@ class Search:
         finite = {name: value for name, value in metrics.items() if math.isfinite(value)}
         if isinstance(outcome, Stopped):
             return Stopped(outcome.epochs, finite)
-        return Candidate(proposal.architecture, finite, proposal.hyperparameters)
+        return Candidate(proposal.architecture, finite, proposal.hyperparameters, outcome.record)
 
     def _excess(self, metrics: Mapping[str, float]) -> dict[str, float]:
         """Constraint -> value / limit - 1: feasible where <= 0, as in Optuna. Relative, since samplers add them up."""
@@ -275,7 +297,7 @@ class Search:
 
     @property
     def _is_exhausted(self) -> bool:
-        return sum(map(len, self._met)) == self.space.size
+        return sum(map(len, self._met)) == self.space.combinations
 
     def _know(self, candidate: Candidate) -> None:
         self.candidates[candidate.key] = candidate

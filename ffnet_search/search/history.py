@@ -11,7 +11,7 @@ from pathlib import Path
 import optuna
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from ffnet_search.pareto import Candidate, direction_of
+from ffnet_search.pareto import Candidate, Direction
 from ffnet_search.search.study import candidate_of, quiet_optuna, read_trials, state_of
 from ffnet_search.search_space import SearchSpace
 
@@ -32,7 +32,7 @@ class History:
     stopped: int = 0
 
 
-def read_history(path: Path, space: SearchSpace, objectives: Sequence[str]) -> History:
+def read_history(path: Path, space: SearchSpace, objectives: Mapping[str, Direction]) -> History:
     """Of the study at `path`. Raises SweepError where it is missing or broken."""
     trials = read_trials(path)
     complete = [trial for trial in trials if trial.state == TrialState.COMPLETE]
@@ -49,7 +49,7 @@ def read_history(path: Path, space: SearchSpace, objectives: Sequence[str]) -> H
     )
 
 
-def _importances(complete: Sequence[FrozenTrial], objectives: Sequence[str]) -> dict[str, dict[str, float]]:
+def _importances(complete: Sequence[FrozenTrial], objectives: Mapping[str, Direction]) -> dict[str, dict[str, float]]:
     """Of each axis for being in the best tenth: PED-ANOVA (Watanabe et al. 2023), of which 5,000 trials take seconds
     where random forests take minutes."""
     from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances  # brings scikit-learn: a second
@@ -59,13 +59,13 @@ def _importances(complete: Sequence[FrozenTrial], objectives: Sequence[str]) -> 
         return shares
     with quiet_optuna(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        study = optuna.create_study(directions=[direction_of(name) for name in objectives])
+        study = optuna.create_study(directions=list(objectives.values()))
         study.add_trials(
             create_trial(values=trial.values, params=trial.params, distributions=trial.distributions)
             for trial in complete
         )
-        for index, name in enumerate(objectives):
-            sign = -1.0 if direction_of(name) == "maximize" else 1.0  # the evaluator takes less for better
+        for index, (name, direction) in enumerate(objectives.items()):
+            sign = -1.0 if direction == "maximize" else 1.0  # the evaluator takes less for better
 
             def target(trial: FrozenTrial, sign: float = sign, index: int = index) -> float:
                 return sign * trial.values[index]

@@ -32,8 +32,13 @@ def known_samplers() -> dict[str, type[BaseSampler]]:
     return {name: value for name, value in found.items() if isinstance(value, type) and issubclass(value, BaseSampler)}
 
 
-def make_sampler(section: SamplerSection, seed: int, finished: int, objectives: int) -> BaseSampler:
+def make_sampler(
+    section: SamplerSection, seed: int, finished: int, objectives: int, *, conditional: bool = False
+) -> BaseSampler:
     """The sampler of a sweep, for a study that has `finished` trials.
+
+    `conditional`: not every trial has all parameters. A multivariate TPE then looks at each group of them that occur
+    together, where else it would leave the conditional ones to be sampled one by one.
 
     The draws of a resumed search are new ones: the same seed again would replay the proposals of the first run. Raises
     SweepError where Optuna has no such sampler, or it does not take the arguments or the number of objectives.
@@ -51,13 +56,17 @@ def make_sampler(section: SamplerSection, seed: int, finished: int, objectives: 
             raise SweepError(f"{where}: 'seed' must not be given, since the sweep's own seed is used; remove it")
         if name not in accepted:
             raise SweepError(f"{where}: {name!r} is not a known argument{did_you_mean(name, accepted)}")
+    args = dict(section.args)
+    if conditional and args.get("multivariate") and "group" in accepted:
+        args.setdefault("group", True)
     seeds = {"seed": random.Random(f"{seed}/{finished}").getrandbits(32)} if "seed" in accepted else {}
     with warnings.catch_warnings():
         # Experimental and deprecated ones warn; whoever names them in a sweep has chosen them.
         warnings.simplefilter("ignore", category=FutureWarning)
+        warnings.simplefilter("ignore", category=optuna.exceptions.ExperimentalWarning)
         try:
-            _try_out(sampler(**section.args, **seeds), objectives)
-            return sampler(**section.args, **seeds)
+            _try_out(sampler(**args, **seeds), objectives)
+            return sampler(**args, **seeds)
         except (TypeError, ValueError, ImportError) as error:
             raise SweepError(
                 f"{where}, which are {dict(section.args)}, are refused by Optuna for {objectives} objective(s): "

@@ -19,12 +19,13 @@ from typing import Any
 import optuna
 from optuna.distributions import CategoricalDistribution
 from optuna.storages import RDBStorage
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import FrozenTrial, Trial, TrialState
 from sqlalchemy import event
 
 from ffnet_search.errors import SweepError
-from ffnet_search.pareto import METRICS, Candidate, Direction, is_metric
-from ffnet_search.proposal import Proposal
+from ffnet_search.hyperparameters import Hyperparameter, settle
+from ffnet_search.pareto import METRICS, Candidate, Direction
+from ffnet_search.proposal import Proposal, Value
 from ffnet_search.search.reader import QuickStorage
 from ffnet_search.search.writer import TrialWriter, database_errors
 from ffnet_search.search_space import SearchSpace
@@ -155,30 +156,47 @@ def quiet_optuna() -> Iterator[None]:
 
 
 def distributions(space: SearchSpace) -> dict[str, CategoricalDistribution]:
-    """The axes on which there is something to choose."""
+    """The axes of architectures on which there is something to choose."""
     return {name: CategoricalDistribution(values) for name, values in space.axes().items() if len(values) > 1}
 
 
 def proposal_of(space: SearchSpace, params: Mapping[str, Any]) -> Proposal:
     """What a trial's parameters stand for."""
-    return Proposal(space.build({name: params.get(name, values[0]) for name, values in space.axes().items()}))
+    choices = {name: params.get(name, values[0]) for name, values in space.axes().items()}
+    hyperparameters = settle(space.hyperparameters, lambda name, one: params[name])
+    return Proposal(space.build(choices) if space.has_network else None, hyperparameters)
 
 
 def params_of(space: SearchSpace, proposal: Proposal) -> dict[str, Any]:
     """The inverse of `proposal_of`. Raises ValueError where its architecture is not in the space."""
-    assert proposal.architecture is not None
+    if proposal.architecture is None:
+        return dict(proposal.hyperparameters)
     axes = space.axes()
-    return {name: value for name, value in space.choices_of(proposal.architecture).items() if len(axes[name]) > 1}
+    choices = space.choices_of(proposal.architecture)
+    return {name: value for name, value in choices.items() if len(axes[name]) > 1} | dict(proposal.hyperparameters)
+
+
+def suggest(trial: Trial, name: str, one: Hyperparameter) -> Value:
+    """A value of a hyper-parameter, by the sampler. Asked one by one: which ones there are depends on those before."""
+    if one.choices is not None:
+        choice: Value = trial.suggest_categorical(name, one.choices)
+        return choice
+    low, high = one.range
+    if one.kind == "int":
+        return trial.suggest_int(name, low, high, step=int(one.step or 1), log=one.log)
+    return trial.suggest_float(name, low, high, step=one.step, log=one.log)
 
 
 def metrics_of(trial: FrozenTrial) -> dict[str, float]:
-    return {name: value for name, value in trial.user_attrs.items() if is_metric(name)}
+    """Of its attributes those that are floats: no others are."""
+    return {name: value for name, value in trial.user_attrs.items() if isinstance(value, float)}
 
 
 def candidate_of(space: SearchSpace, trial: FrozenTrial) -> Candidate:
     """What an evaluated trial says of its proposal."""
     proposal = proposal_of(space, trial.params)
-    return Candidate(proposal.architecture, metrics_of(trial), proposal.hyperparameters)
+    record = trial.user_attrs.get("record", {})
+    return Candidate(proposal.architecture, metrics_of(trial), proposal.hyperparameters, record)
 
 
 def read_candidates(path: Path, space: SearchSpace) -> list[Candidate]:
@@ -203,11 +221,11 @@ def read_trials(path: Path) -> list[FrozenTrial]:
             _one_file_again(path)
 
 
-def write_candidates(path: Path, trials: Sequence[FrozenTrial]) -> None:
+def write_candidates(path: Path, trials: Sequence[FrozenTrial], space: SearchSpace) -> None:
     """All trials as CSV, the file replaced whole. Raises SweepError where it cannot be written."""
-    devices = dict.fromkeys(name for trial in trials for name in trial.user_attrs if "@" in name and is_metric(name))
-    metrics = [*METRICS, *devices]
-    columns = ["trial", "key", "state", "feasible", "origin", *metrics, "stopped", "reason", "architecture"]
+    metrics = dict.fromkeys([*METRICS, *(name for trial in trials for name in metrics_of(trial))])
+    columns = ["trial", "key", "state", "feasible", "origin", *metrics, "stopped", *space.hyperparameters, "reason"]
+    columns += ["architecture"]
     scratch = path.with_name(f"{path.name}.tmp")
     try:
         with scratch.open("w", newline="", encoding="utf-8") as file:
@@ -216,7 +234,8 @@ def write_candidates(path: Path, trials: Sequence[FrozenTrial]) -> None:
             for number, trial in enumerate(trials):
                 feasible = all(value <= 0 for value in trial.constraints.values())
                 state = state_of(trial)
-                table.writerow({**trial.user_attrs, "trial": number, "state": state, "feasible": str(feasible).lower()})
+                found = {**trial.params, **trial.user_attrs}
+                table.writerow({**found, "trial": number, "state": state, "feasible": str(feasible).lower()})
         os.replace(scratch, path)
     except OSError as error:
         raise SweepError(f"{path}: cannot be written: {error}") from None

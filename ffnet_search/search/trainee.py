@@ -97,7 +97,7 @@ class Trainee(tune.Trainable):
         metrics = dict(event.metrics)
         if isinstance(event, Stopped):
             return {**metrics, "done": True} | told({"epoch": event.epochs, "metrics": metrics})
-        return {**metrics, "done": True} | told({"metrics": metrics})
+        return {**metrics, "done": True} | told({"metrics": metrics, "record": dict(event.record)})
 
 
 def told(content: dict[str, Any]) -> dict[str, str]:
@@ -120,4 +120,4 @@ def outcome_of(proposal: Proposal, content: Mapping[str, Any]) -> Outcome:
         return Failure(content["reason"], content["traceback"])
     if "epoch" in content:  # Tune's scheduler or the referee stopped it, or it did so by itself
         return Stopped(content["epoch"], content["metrics"])
-    return Candidate(proposal.architecture, content["metrics"], proposal.hyperparameters)
+    return Candidate(proposal.architecture, content["metrics"], proposal.hyperparameters, content["record"])

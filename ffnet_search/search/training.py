@@ -26,7 +26,8 @@ from ffnet_search.search.connect import Cluster
 from ffnet_search.search.keeper import Keeper, News
 from ffnet_search.sections import Resources
 from ffnet_search.sweep import Sweep
-from ffnet_search.train import LAST, Place, train_supernet
+from ffnet_search.train import train_supernet
+from ffnet_search.trainer import LAST, Place
 
 RESTARTS = 5  # of all ranks, after some died or lost each other
 TELL_EVERY_S = 1.0

@@ -28,7 +28,7 @@ from ffnet_search.search_space import SearchSpace
 from ffnet_search.sections import DataSection, LatencySection, TrainSection
 from ffnet_search.starter.draft import Draft
 from ffnet_search.supernet import Supernet
-from ffnet_search.train import quiet_lightning
+from ffnet_search.trainer import quiet_lightning
 
 STEP_S = 1.0  # for a step to be measured with
 LEAST_BATCH = 8

@@ -1,0 +1,35 @@
+"""Where a result comes from: versions of what computed it, and the state of the repository it was computed in."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import platform
+import subprocess
+from pathlib import Path
+
+PACKAGES = ("torch", "lightning", "optuna", "onnxruntime", "numpy")
+
+
+def versions() -> dict[str, str]:
+    """Of Python, this program and the packages that a result depends on."""
+    found: dict[str, str] = {"python": platform.python_version()}
+    for name in ("ffnet-search", *PACKAGES):
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def git_state(folder: Path) -> dict[str, object] | None:
+    """The commit that is checked out where `folder` is, and whether files differ from it; None outside of git."""
+    try:
+        commit = _git(folder, "rev-parse", "HEAD").strip()
+        return {"commit": commit, "changed": bool(_git(folder, "status", "--porcelain", "--untracked-files=no"))}
+    except (OSError, subprocess.SubprocessError):
+        return None
+
+
+def _git(folder: Path, *words: str) -> str:
+    command = ["git", "-C", str(folder), *words]
+    return subprocess.run(command, check=True, capture_output=True, text=True, timeout=10).stdout

@@ -1,0 +1,95 @@
+"""One trial of a run again, alone, beside what it gave the first time: 0 apart on a CPU, with the same versions."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from optuna.trial import FrozenTrial
+
+from ffnet_search.attempt import Evaluate, Failure, GoOn, Report, Stopped, attempt
+from ffnet_search.errors import SweepError
+from ffnet_search.pareto import Candidate
+from ffnet_search.proposal import Proposal
+from ffnet_search.provenance import git_state, versions
+from ffnet_search.search.study import metrics_of, proposal_of, read_trials, state_of
+from ffnet_search.sweep import Sweep
+
+
+@dataclass(frozen=True)
+class Rerun:
+    """`metrics`: name -> (before, now). `reasons`: why it failed, before and now; empty where it did not. `changed`:
+    what is not as it was then, in words."""
+
+    number: int
+    proposal: Proposal
+    metrics: Mapping[str, tuple[float, float]]
+    reasons: tuple[str, str]
+    changed: tuple[str, ...]
+
+
+def rerun(run: Path, which: str) -> Rerun:
+    """Repeats trial `which`, a number or a key, of a run; nothing in the run's folder changes.
+
+    One that was stopped early is stopped after as many epochs. Raises SweepError where there is no such trial, or none
+    that was ever evaluated.
+    """
+    sweep = Sweep.of_run(run)
+    number, trial = _find(read_trials(sweep.files.study), which, sweep)
+    proposal = proposal_of(sweep.search_space, trial.params)
+    with tempfile.TemporaryDirectory(prefix="ffnet-rerun-") as folder:
+        outcome = attempt(_evaluator(sweep, Path(folder), trial.user_attrs.get("stopped")), proposal, GoOn())
+    before, record = metrics_of(trial), trial.user_attrs.get("record", {})
+    now: Mapping[str, float] = {} if isinstance(outcome, Failure) else outcome.metrics
+    return Rerun(
+        number,
+        proposal,
+        {name: (before[name], value) for name, value in now.items() if name in before},
+        (trial.user_attrs.get("reason", ""), outcome.reason if isinstance(outcome, Failure) else ""),
+        tuple(_changes(record, outcome.record if isinstance(outcome, Candidate) else {})),
+    )
+
+
+def _find(trials: Sequence[FrozenTrial], which: str, sweep: Sweep) -> tuple[int, FrozenTrial]:
+    keys = [trial.user_attrs.get("key", "") for trial in trials]
+    is_number = which.isdecimal() and int(which) < len(trials) and which not in keys
+    if not is_number and which not in keys:
+        raise SweepError(
+            f"{sweep.files.study}: has no trial {which!r}; give a number below {len(trials)}, "
+            f"or a key from {sweep.files.candidates.name}"
+        )
+    number = int(which) if is_number else keys.index(which)
+    if state_of(trials[number]) == "infeasible":
+        raise SweepError(
+            f"{sweep.files.study}: trial {which} is beyond a limit, so it was never evaluated; choose another"
+        )
+    return number, trials[number]
+
+
+def _evaluator(sweep: Sweep, folder: Path, stopped: int | None) -> Evaluate:
+    if sweep.search.evaluator == "supernet":
+        from ffnet_search.evaluate import Evaluator
+
+        return Evaluator.from_sweep(sweep)
+    from ffnet_search.trial import TrialEvaluator
+
+    trials = TrialEvaluator(sweep, git=git_state(Path.cwd()))
+
+    def evaluate(proposal: Proposal, report: Report) -> Candidate | Stopped:
+        return trials.train(proposal, lambda epoch, metrics: epoch != stopped, folder)
+
+    return evaluate
+
+
+def _changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
+    if not before or not now:
+        return
+    for name in ("data", "git", "seed"):
+        if before.get(name) != now.get(name):
+            yield f"{name} ({before.get(name)} then, {now.get(name)} now)"
+    for name, version in versions().items():
+        if before["versions"].get(name) != version:
+            yield f"{name} ({before['versions'].get(name)} then, {version} now)"

@@ -1,0 +1,78 @@
+"""Trials that train, through whole sweeps: killed, and on the engines of a cluster."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from test_trial import own_sweep, sweep_of
+
+from ffnet_search.pipeline import run
+from ffnet_search.search import read_history
+from ffnet_search.search.rerun import rerun
+from ffnet_search.search.study import read_trials
+from ffnet_search.trial import WEIGHTS
+
+ROOT = Path(__file__).parents[2]
+RATES = {"learning_rate": {"low": 1e-3, "high": 3e-2, "log": True}, "momentum": {"low": 0.5, "high": 0.9}}
+
+
+SCRIPT = """
+import sys
+from ffnet_search import Sweep
+Sweep.from_yaml(sys.argv[1]).run()
+"""
+
+
+def test_a_killed_sweep_goes_on_with_its_hyperparameters(tmp_path: Path) -> None:
+    sweep = sweep_of(tmp_path, RATES, search={"evaluator": "train", "objectives": ["accuracy"], "trials": 5})
+    process = subprocess.Popen(
+        [sys.executable, "-c", SCRIPT, str(sweep.path)],
+        cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline and len(list(sweep.files.trials.glob(f"*/{WEIGHTS}"))) < 2:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    before = read_trials(sweep.files.study)
+    run(sweep)
+    after = read_trials(sweep.files.study)
+    assert 1 <= len(before) < len(after) == 5
+    assert [trial.params for trial in after[: len(before)]] == [trial.params for trial in before]
+    assert {trial.state.name for trial in after} == {"COMPLETE"}
+
+
+@pytest.mark.usefixtures("ray_cluster")
+@pytest.mark.parametrize("engine", ["ray", "tune"])
+def test_workers_of_a_cluster_train(tmp_path: Path, engine: str) -> None:
+    search = {"evaluator": "train", "objectives": ["accuracy"], "trials": 5, "engine": engine, "workers": 2}
+    sweep = sweep_of(tmp_path, RATES, search=search)
+    (pick,) = run(sweep)
+    trials = read_trials(sweep.files.study)
+    assert [trial.state.name for trial in trials] == ["COMPLETE"] * 5
+    assert all(trial.user_attrs["record"]["seed"] for trial in trials)
+    found = rerun(sweep.files.folder, pick.key)  # here what a worker computed there
+    assert found.metrics["accuracy"][0] == found.metrics["accuracy"][1]
+
+
+@pytest.mark.usefixtures("ray_cluster")
+@pytest.mark.parametrize("engine", ["ray", "tune"])
+def test_a_trial_that_kills_its_worker_is_a_failure(tmp_path: Path, engine: str) -> None:
+    search = {"evaluator": "train", "metrics": {"val_loss": "minimize"}, "objectives": ["val_loss"]}
+    sweep = own_sweep(
+        tmp_path,
+        {"module.rate": [0.01, -1.0, 5.0, 0.03]},  # -1: its process is killed, 5: no memory
+        search={**search, "engine": engine, "workers": 1, "trials": 4},
+    )
+    run(sweep)
+    history = read_history(sweep.files.study, sweep.search_space, sweep.search.directions)
+    assert len(history.evaluated) == 2
+    reasons = sorted(reason[:20] for _, reason in history.failures)
+    assert reasons == ["MemoryError: no room", "its worker died 3 ti"]
+    assert {trial.state.name for trial in read_trials(sweep.files.study)} == {"COMPLETE", "FAIL"}

@@ -1,0 +1,356 @@
+"""Hyper-parameters: how they are written, which names and values are refused, and that a search draws them rightly."""
+
+from __future__ import annotations
+
+import csv
+import math
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pytest
+import yaml
+from optuna.trial import TrialState
+
+from ffnet_search.architecture import PRESETS, Architecture
+from ffnet_search.attempt import Report
+from ffnet_search.errors import SweepError, parse
+from ffnet_search.hyperparameters import Hyperparameter, combinations, settle
+from ffnet_search.pareto import Candidate
+from ffnet_search.proposal import Proposal, Value
+from ffnet_search.search import read_candidates, search
+from ffnet_search.search_space import SearchSpace
+from ffnet_search.sections import Augment, DataSection, SearchSection, TrainSection
+from ffnet_search.settings import current
+from ffnet_search.sweep import Sweep
+
+ROOT = Path(__file__).parents[1]
+INPUT = {"channels": 1, "resolution": 8, "classes": 10}
+RECIPE = {
+    "learning_rate": {"low": 1e-4, "high": 1e-1, "log": True},
+    "optimizer": ["adamw", "sgd"],
+    "momentum": {"low": 0.8, "high": 0.99, "when": {"optimizer": "sgd"}},
+    "weight_decay": {"low": 0.0, "high": 0.1, "step": 0.02, "when": {"optimizer": ["adamw"]}},
+    "batch_size": {"low": 16, "high": 64, "step": 16},
+}
+ALONE = {"architecture": "ffnet_1", "input": {**INPUT, "resolution": 32}, "hyperparameters": RECIPE}
+
+
+def space_of(hyperparameters: Mapping[str, Any], **more: Any) -> SearchSpace:
+    return parse(SearchSpace, {**ALONE, "hyperparameters": hyperparameters, **more}, "space.yaml")
+
+
+def sweep_of(folder: Path, hyperparameters: Mapping[str, Any], **more: Any) -> Sweep:
+    content: dict[str, Any] = {
+        "search_space": {**ALONE, "hyperparameters": hyperparameters},
+        "search": {"evaluator": "train", "objectives": ["accuracy"]},
+    }
+    (folder / "s.yaml").write_text(yaml.safe_dump({**content, **more}))
+    return Sweep.from_yaml(folder / "s.yaml")
+
+
+@pytest.mark.parametrize(
+    ("one", "kind", "size"),
+    [
+        ({"low": 1, "high": 5}, "int", 5),
+        ({"low": 2, "high": 9, "step": 3}, "int", 3),
+        ({"low": 0.0, "high": 1.0}, "float", math.inf),
+        ({"low": 0, "high": 1.0, "step": 0.25}, "float", 5),
+        ({"low": 1e-4, "high": 1, "log": True}, "float", math.inf),
+        ({"low": 1, "high": 16, "log": True}, "int", 16),
+        (["adamw", "sgd"], "categorical", 2),
+        ([None, 0.1, 1], "categorical", 3),
+    ],
+)
+def test_what_is_drawn_is_one_of_its_values(one: Any, kind: str, size: float) -> None:
+    found, rng = Hyperparameter.model_validate(one), random.Random(0)
+    assert (found.kind, found.size) == (kind, size)
+    drawn = [found.draw(rng) for _ in range(400)]
+    if found.choices is None:
+        low, high = found.range
+        assert all(type(value).__name__ == kind and low <= value <= high for value in drawn)  # type: ignore[operator]
+    assert all(found.nearest(value) == pytest.approx(value) for value in drawn if value is not None)
+    if size < math.inf:
+        assert len(set(drawn)) == size
+    else:
+        assert len(set(drawn)) > 300
+
+
+def test_the_nearest_of_what_is_not_in_it() -> None:
+    rate = Hyperparameter(low=1e-4, high=1e-2, log=True)
+    assert (rate.nearest(1.0), rate.nearest(0.0)) == (1e-2, 1e-4)
+    assert rate.nearest(None) == pytest.approx(1e-3)  # the middle
+    assert Hyperparameter(low=16, high=64, step=16).nearest(50) == 48
+    assert Hyperparameter.model_validate(["a", "b"]).nearest("c") == "a"
+
+
+def test_conditions_decide_what_there_is() -> None:
+    hyperparameters = space_of(dict(reversed(RECIPE.items()))).hyperparameters  # whatever order they are written in
+    rng, seen = random.Random(0), Counter[tuple[str, ...]]()
+    for _ in range(50):
+        values = settle(hyperparameters, lambda name, one: one.draw(rng))
+        assert ("momentum" in values) == (values["optimizer"] == "sgd")
+        seen[tuple(values)] += 1
+    assert len(seen) == 2
+    finite = {name: one for name, one in RECIPE.items() if name not in ("learning_rate", "momentum")}
+    drawn = {
+        tuple(settle(space_of(finite).hyperparameters, lambda name, one: one.draw(rng)).items()) for _ in range(2000)
+    }
+    assert combinations(space_of(finite).hyperparameters) == len(drawn) == (6 + 1) * 4
+
+
+@pytest.mark.parametrize(
+    ("hyperparameters", "message"),
+    [
+        ({"epochs": {"low": 5, "high": 5}}, r"epochs: low < high must hold, but got low=5, high=5"),
+        ({"epochs": {"low": 5}}, r"epochs: must have low and high, or choices"),
+        ({"epochs": {"low": 1, "high": 4, "choices": [1]}}, r"epochs: choices must stand alone"),
+        ({"epochs": {"low": 1, "hihg": 4}}, r"epochs.hihg is not a known key; did you mean 'high'"),
+        ({"learning_rate": {"low": 0.0, "high": 1.0, "log": True}}, r"log must go with low > 0 and without step"),
+        ({"epochs": {"low": 1, "high": 4, "step": 0.5}}, r"step must be a whole number between whole numbers"),
+        ({"optimizer": ["sgd", "sgd"]}, r"must not repeat a value"),
+        ({"momentum": {"low": 0.1, "high": 0.2, "when": {"optimizer": "sgd"}}}, r"momentum.when: 'optimizer' must be"),
+        ({"optimizer": ["adamw", "sgd"], "momentum": {"low": 0.1, "high": 0.2, "when": {"optimiser": "sgd"}}},
+         r"momentum.when: 'optimiser' must be another one that has choices; did you mean 'optimizer'"),
+        ({"optimizer": ["adamw", "sgd"], "momentum": {"low": 0.1, "high": 0.2, "when": {"optimizer": "adam"}}},
+         r"momentum.when: optimizer must be one of \['adamw', 'sgd'\], but got 'adam'"),
+        ({"ema": {"choices": [0.0], "when": {"mixup": 0.0}}, "mixup": {"choices": [0.0], "when": {"ema": 0.0}}},
+         r"the conditions of ema, mixup are in a circle"),
+    ],
+)  # fmt: skip
+def test_what_is_written_wrongly_is_one_sentence(hyperparameters: Any, message: str) -> None:
+    with pytest.raises(SweepError, match=message):
+        space_of(hyperparameters)
+
+
+@pytest.mark.parametrize(
+    ("hyperparameters", "message"),
+    [
+        ({"learning_rat": [0.1]}, r"learning_rat is no field of the training recipe.*did you mean 'learning_rate'"),
+        ({"data.augment.cutuot": [1]}, r"did you mean 'data.augment.cutout'"),
+        ({"module.hidden": [1]}, r"module.hidden is no field"),
+        ({"sampled": [1, 2]}, r"sampled is no field"),  # of a supernet alone
+        ({"cutout": [2, 4], "data.augment.cutout": [2]}, r"cutout and data.augment.cutout are the same field"),
+        ({"epochs": {"low": 0, "high": 4}}, r"hyperparameters.epochs: epochs must be > 0, but got 0"),
+        ({"momentum": [0.9, 1.5]}, r"hyperparameters.momentum: momentum must be < 1, but got 1.5"),
+        ({"optimizer": ["adamw", "adam"]}, r"optimizer must be 'adamw' or 'sgd', but got 'adam'"),
+        ({"mixup": {"low": 0, "high": 1}}, r"mixup: low 0 and high 1 are whole numbers.*write 0.0 and 1.0"),
+        ({"batch_size": {"low": 8.0, "high": 64.0}}, r"batch_size: low and high must be whole numbers"),
+    ],
+)
+def test_a_name_or_value_that_the_recipe_lacks_is_one_sentence(
+    tmp_path: Path, hyperparameters: Any, message: str
+) -> None:
+    with pytest.raises(SweepError, match=message):
+        sweep_of(tmp_path, hyperparameters)
+
+
+def test_every_field_has_one_short_name() -> None:
+    fields = [*TrainSection.model_fields, "batch_size", *Augment.model_fields]
+    assert len(set(fields)) == len(fields)
+
+
+def test_values_come_to_their_places(tmp_path: Path) -> None:
+    names = {**RECIPE, "cutout": [0, 2], "train.drop_path": [0.0, 0.1], "ema": [0.0, 0.9]}
+    sweep = sweep_of(tmp_path, names, train={"momentum": 0.95}, data={"augment": {"flip": True}})
+    assert current(sweep) == {
+        "learning_rate": 1e-3, "optimizer": "adamw", "momentum": 0.95, "weight_decay": 0.05, "batch_size": 128,
+        "cutout": 0, "train.drop_path": 0.0, "ema": 0.0,
+    }  # fmt: skip
+    trial = sweep.with_values({"learning_rate": 0.01, "batch_size": 32, "cutout": 2, "train.drop_path": 0.1})
+    assert trial.train == TrainSection(learning_rate=0.01, drop_path=0.1, momentum=0.95)
+    assert trial.data == DataSection(batch_size=32, augment=Augment(flip=True, cutout=2))
+    assert trial.path == sweep.path
+    assert sweep.train.learning_rate == 1e-3
+
+
+def test_arguments_of_own_modules_are_named_by_their_path(tmp_path: Path) -> None:
+    sweep = sweep_of(
+        tmp_path,
+        {},
+        search_space={"hyperparameters": {"module.hidden": [8, 16], "data.args.size": [1, 2], "epochs": [1, 2]}},
+        module={"name": "mine.net:Net", "args": {"depth": 3}},
+        data={"name": "mine.data:Data"},
+        search={"evaluator": "train", "metrics": {"val_loss": "minimize"}, "objectives": ["val_loss", "latency_ms"]},
+    )
+    trial = sweep.with_values({"module.hidden": 8, "data.args.size": 2, "epochs": 1})
+    assert trial.module is not None
+    assert trial.module.args == {"depth": 3, "hidden": 8}
+    assert (trial.data.args, trial.train.epochs) == ({"size": 2}, 1)
+    assert sweep.search.directions == {"val_loss": "minimize", "latency_ms": "minimize"}
+    with pytest.raises(SweepError, match=r"learning_rate is no field.*or an argument: module.NAME"):
+        sweep_of(tmp_path, {}, search_space={"hyperparameters": {"learning_rate": [0.1]}}, module={"name": "a:B"})
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"search": {}}, r"search.evaluator must be 'train' where search_space.hyperparameters is given"),
+        ({"search": {"evaluator": "train"}}, r"search.objectives must not have latency_ms, which would be the same"),
+        ({"search": {"evaluator": "train", "objectives": ["accuracy"], "constraints": {"macs_m": 1}}},
+         r"search.constraints must be left out where search_space has no stages"),
+        ({"search": {"evaluator": "train", "objectives": ["accuracy"], "warm_start": True}},
+         r"search.warm_start must be left out where search_space has no stages"),
+        ({"search": {"evaluator": "train", "objectives": ["val_loss"]}}, r"'val_loss' is not a known metric"),
+        ({"search": {"evaluator": "train", "objectives": ["accuracy"], "metrics": {"val_loss": "minimize"}}},
+         r"search.metrics must be left out where there is no module"),
+        ({"module": {"name": "mine:Net"}}, r"module must be given where search_space has neither"),
+        ({"module": {"name": "mine.Net"}}, r"module.name must match pattern|module.name .*pattern"),
+    ],
+)  # fmt: skip
+def test_sections_that_do_not_fit_together_are_one_sentence(tmp_path: Path, change: Any, message: str) -> None:
+    with pytest.raises(SweepError, match=message):
+        sweep_of(tmp_path, RECIPE, **change)
+
+
+def test_one_architecture_by_preset_file_or_content(tmp_path: Path) -> None:
+    arch = Architecture.preset("ffnet_1", resolution=32, channels=1, classes=10)
+    (tmp_path / "net.yaml").write_text(yaml.safe_dump(arch.to_dict()))
+    (tmp_path / "space.yaml").write_text(yaml.safe_dump({"architecture": "net.yaml", "hyperparameters": RECIPE}))
+    (tmp_path / "sweep.yaml").write_text(
+        yaml.safe_dump({"search_space": "space.yaml", "search": {"evaluator": "train", "objectives": ["accuracy"]}})
+    )
+    by_file = Sweep.from_yaml(tmp_path / "sweep.yaml").search_space
+    for space in (space_of(RECIPE), by_file, SearchSpace.model_validate_json(by_file.model_dump_json())):
+        assert space.architecture == space.largest == space.smallest == space.sample(random.Random(0)) == arch
+        assert (space.size, space.axes(), space.images, arch in space) == (1, {}, arch.input, True)
+    with pytest.raises(SweepError, match=r"no such file; architecture must be a preset .*; did you mean 'ffnet_1'"):
+        SearchSpace.located({"architecture": "ffnet1"}, tmp_path)
+    for content, message in (
+        ({"architecture": "ffnet_1"}, "input must be given beside architecture 'ffnet_1'"),
+        ({"architecture": arch.to_dict(), "input": INPUT}, "input must be the architecture's own"),
+        ({"architecture": arch.to_dict(), "stages": [{"depth": 1, "width": 8}]}, "stages and architecture cannot both"),
+        ({}, "must have stages, an architecture or hyperparameters"),
+        ({"stages": [{"depth": 1, "width": 8}]}, "input must be given: channels, resolution, classes"),
+    ):
+        with pytest.raises(SweepError, match=message):
+            parse(SearchSpace, content, "space.yaml")
+    assert "ffnet_1" in PRESETS
+
+
+class Rate:
+    """An evaluator without training: best at a learning rate of 0.01, with SGD, at a momentum of 0.9."""
+
+    def __init__(self, log: Path | None = None, sleep_s: float = 0.0) -> None:
+        self.log, self.sleep_s = log, sleep_s
+
+    def __call__(self, proposal: Proposal, report: Report) -> Candidate:
+        if self.log:
+            with self.log.open("a") as file:
+                file.write(f"{proposal.key}\n")
+        time.sleep(self.sleep_s)
+        values: Any = proposal.hyperparameters
+        score = 1 - abs(math.log10(values["learning_rate"]) + 2) / 4 - abs(values.get("momentum", 0.5) - 0.9)
+        return Candidate(proposal.architecture, {"accuracy": score}, record={"seed": 7})
+
+
+def run(
+    folder: Path, space: SearchSpace, start: Mapping[str, Value] | None = None, seed: int = 0, **section: Any
+) -> list[Candidate]:
+    settings = SearchSection.model_validate({"trials": 40, "objectives": ["accuracy"], **section})
+    folder.mkdir(exist_ok=True)
+    evaluate = Rate(folder / "log")
+    return search(
+        space, lambda: evaluate, None, settings, folder / "s.db", folder / "c.csv", seed=seed, digest="d", start=start
+    )
+
+
+def stored(folder: Path) -> list[optuna.trial.FrozenTrial]:
+    return optuna.load_study(study_name="search", storage=f"sqlite:///{folder / 's.db'}").trials
+
+
+@pytest.mark.parametrize("sampler", ["TPESampler", "RandomSampler", "NSGAIISampler"])
+def test_a_search_draws_what_has_an_effect_and_keeps_it(tmp_path: Path, sampler: str) -> None:
+    space = space_of(RECIPE)
+    args = {"multivariate": True} if sampler == "TPESampler" else {}
+    found = run(tmp_path, space, {"learning_rate": 0.05, "batch_size": 100}, sampler={"name": sampler, "args": args})
+    assert len({candidate.key for candidate in found}) == 40
+    first = found[0].hyperparameters  # what the sweep says, where it may be, and the middle or the first choice
+    assert first == {"learning_rate": 0.05, "optimizer": "adamw", "weight_decay": 0.04, "batch_size": 64}
+    for trial, candidate in zip(stored(tmp_path), found, strict=True):
+        values = candidate.hyperparameters
+        assert trial.params == dict(values)
+        assert values.keys() <= RECIPE.keys()
+        assert ("momentum" in values, "weight_decay" in values) == (
+            (True, False) if values["optimizer"] == "sgd" else (False, True)
+        )
+        assert (trial.state, trial.user_attrs["key"]) == (TrialState.COMPLETE, candidate.key)
+        assert candidate.record == {"seed": 7}
+    assert read_candidates(tmp_path / "s.db", space) == found
+    with (tmp_path / "c.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["optimizer"] for row in rows] == [candidate.hyperparameters["optimizer"] for candidate in found]
+    assert {bool(row["momentum"]) for row in rows} == {True, False}
+    best = max(candidate.metrics["accuracy"] for candidate in found)
+    assert run(tmp_path, space) == found  # all are made
+    assert best > 0.5
+
+
+def test_tpe_learns_conditional_ones_too(tmp_path: Path) -> None:
+    found = run(tmp_path, space_of(RECIPE), trials=120)
+    late = [candidate.hyperparameters for candidate in found[-40:]]
+    assert sum(values["optimizer"] == "sgd" for values in late) > 30
+    momenta = [float(str(values["momentum"])) for values in late if "momentum" in values]
+    assert sum(abs(momentum - 0.9) < 0.04 for momentum in momenta) > len(momenta) / 2  # by chance: 0.42
+
+
+def test_the_same_seed_draws_the_same(tmp_path: Path) -> None:
+    a, b, c = (run(tmp_path / name, space_of(RECIPE), seed=seed) for name, seed in (("a", 0), ("b", 0), ("c", 1)))
+    assert a == b
+    assert a[1:] != c[1:]
+
+
+def test_a_small_space_ends_and_a_key_is_of_both(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    space = space_of({"learning_rate": [0.1, 0.01], "ema": [0.0, 0.9]})
+    found = run(tmp_path, space)
+    assert len({candidate.key for candidate in found}) == 4
+    assert "all 4 proposals of the space are known, so it ends with 4 of 40" in capsys.readouterr().err
+    arch = found[0].architecture
+    assert arch is not None
+    assert arch.key not in {candidate.key for candidate in found}
+    assert Proposal(arch).key == arch.key
+    assert Proposal(arch, {"a": 1, "b": 2}).key == Proposal(arch, {"b": 2, "a": 1}).key
+
+
+def test_without_an_architecture_there_are_hyperparameters_alone(tmp_path: Path) -> None:
+    space = SearchSpace.model_validate({"hyperparameters": RECIPE})
+    found = run(tmp_path, space, trials=10)
+    assert [candidate.architecture for candidate in found] == [None] * 10
+    assert read_candidates(tmp_path / "s.db", space) == found
+    assert str(found[0].proposal).startswith("learning_rate ")
+
+
+SCRIPT = """
+import sys
+from pathlib import Path
+from tests.test_hyperparameters import *
+folder = Path(sys.argv[1])
+evaluate = Rate(folder / "log", 0.02)
+section = SearchSection(trials=60, objectives=["accuracy"])
+search(space_of(RECIPE), lambda: evaluate, None, section, folder / "s.db", folder / "c.csv", digest="d")
+"""
+
+
+def test_killed_it_goes_on(tmp_path: Path) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-c", SCRIPT, str(tmp_path)], cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}
+    )
+    log, deadline = tmp_path / "log", time.monotonic() + 60
+    while time.monotonic() < deadline and not (log.exists() and len(log.read_text().split()) > 12):
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    before = stored(tmp_path)
+    assert 12 <= len(before) < 60
+    assert {trial.state for trial in before} == {TrialState.COMPLETE}
+    found = run(tmp_path, space_of(RECIPE), trials=60)
+    assert [candidate.key for candidate in found[: len(before)]] == [trial.user_attrs["key"] for trial in before]
+    assert len({candidate.key for candidate in found}) == len(found) == 60

@@ -1,0 +1,332 @@
+"""Trials that train: FFNets and modules of somebody's own, what becomes of bad ones, and that each can be repeated."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import yaml
+from own_network import Curve
+
+from ffnet_search.architecture import Architecture
+from ffnet_search.attempt import Failure, GoOn, Stopped, attempt
+from ffnet_search.data import sweep_data
+from ffnet_search.errors import SweepError
+from ffnet_search.evaluate import accuracy
+from ffnet_search.evaluators import FromSweep
+from ffnet_search.export import load
+from ffnet_search.imports import find_class, must_take
+from ffnet_search.models.fuse import fuse
+from ffnet_search.pareto import Candidate
+from ffnet_search.pipeline import read_front, run
+from ffnet_search.proposal import Proposal
+from ffnet_search.search import read_history
+from ffnet_search.search.rerun import rerun
+from ffnet_search.sweep import Sweep
+from ffnet_search.train import train_supernet
+from ffnet_search.trainer import LAST, make_loggers
+from ffnet_search.trial import WEIGHTS, TrialEvaluator, trial_seed
+
+NET = Architecture.uniform(
+    depths=(1, 1), widths=(8, 16), token_kernels=(3, 3), channel_kernels=(3, 3), expansions=(1, 1)
+).to_dict() | {"input": {"channels": 1, "resolution": 8, "classes": 10}, "stem": {"width": 8, "stride": 2}}
+DATA = {"name": "digits", "batch_size": 128, "validation": 0.25, "calibration": 256, "workers": 0}
+
+
+def sweep_of(folder: Path, hyperparameters: Mapping[str, Any], name: str = "s", **more: Any) -> Sweep:
+    """HPO of one small FFNet on digits, where `more` does not say otherwise."""
+    content: dict[str, Any] = {
+        "name": name,
+        "search_space": {"architecture": NET, "hyperparameters": dict(hyperparameters)},
+        "data": DATA,
+        "train": {"epochs": 3, "learning_rate": 0.01, "warmup_epochs": 0},
+        "search": {"evaluator": "train", "objectives": ["accuracy"], "trials": 4},
+        "runs": str(folder / "runs"),
+    }
+    path = folder / f"{name}.yaml"
+    path.write_text(yaml.safe_dump({**content, **more}, sort_keys=False))
+    return Sweep.from_yaml(path)
+
+
+def own_sweep(folder: Path, hyperparameters: Mapping[str, Any], **more: Any) -> Sweep:
+    """HPO of a network that is no FFNet, on data that are no images."""
+    content: dict[str, Any] = {
+        "search_space": {"hyperparameters": dict(hyperparameters)},
+        "module": {"name": "own_network:Curve"},
+        "data": {"name": "own_network:Points"},
+        "train": {"epochs": 4},
+        "search": {
+            "evaluator": "train",
+            "metrics": {"val_loss": "minimize"},
+            "objectives": ["val_loss", "latency_ms"],
+            "trials": 5,
+        },
+        "latency": {"backend": "torch", "rounds": 3},
+    }
+    return sweep_of(folder, {}, "own", **{**content, **more})
+
+
+def proposal_of(sweep: Sweep, **values: Any) -> Proposal:
+    return Proposal(sweep.search_space.architecture, values)
+
+
+def always(epoch: int, metrics: Mapping[str, float]) -> bool:
+    return True
+
+
+def test_a_trial_trains_reports_and_keeps_its_weights(tmp_path: Path) -> None:
+    sweep = sweep_of(tmp_path, {"learning_rate": [0.01, 0.02], "batch_size": [64, 128], "ema": [0.0, 0.9]})
+    evaluate = TrialEvaluator(sweep)
+    proposal = proposal_of(sweep, learning_rate=0.02, batch_size=64, ema=0.9)
+    reports: dict[int, Mapping[str, float]] = {}
+
+    def report(epoch: int, metrics: Mapping[str, float]) -> bool:
+        reports[epoch] = metrics
+        assert (sweep.files.trials / proposal.key / LAST).exists()
+        return True
+
+    found = evaluate(proposal, report)
+    assert isinstance(found, Candidate)
+    assert found.proposal == proposal
+    assert list(reports) == [1, 2, 3]
+    assert reports[1]["accuracy"] < reports[3]["accuracy"] > 0.6
+    assert found.metrics["accuracy"] > 0.8
+    resolved = found.record["resolved"]
+    assert (resolved["train"]["learning_rate"], resolved["train"]["ema"]) == (0.02, 0.9)
+    assert (resolved["data"]["batch_size"], found.record["epochs"]) == (64, 3)
+    assert found.record["seed"] == trial_seed(0, proposal.key)
+    assert found.record["data"] == sweep_data(sweep).fingerprint
+    json.dumps(found.record)
+    # The accuracy is that of the fused network that is kept, and the checkpoint has gone.
+    net, data = evaluate.network(proposal), sweep_data(sweep)
+    assert accuracy(fuse(net), data.val_dataloader()) == pytest.approx(found.metrics["accuracy"], abs=1e-6)
+    assert [path.name for path in sorted((sweep.files.trials / proposal.key).iterdir())] == ["logs", WEIGHTS] or (
+        sweep.files.trials / proposal.key / "tensorboard"
+    ).exists()
+    again = evaluate.train(proposal, always, tmp_path / "again")
+    assert isinstance(again, Candidate)
+    assert again.metrics == found.metrics
+
+
+def test_a_killed_trial_goes_on_from_its_last_epoch(tmp_path: Path) -> None:
+    sweep = sweep_of(tmp_path, {"learning_rate": [0.01]})
+    evaluate, proposal = TrialEvaluator(sweep), proposal_of(sweep, learning_rate=0.01)
+    whole = evaluate.train(proposal, always, tmp_path / "whole")
+
+    def kill(epoch: int, metrics: Mapping[str, float]) -> bool:
+        if epoch == 2:
+            raise KeyboardInterrupt
+        return True
+
+    with pytest.raises(KeyboardInterrupt):
+        evaluate(proposal, kill)
+    epochs: list[int] = []
+    resumed = TrialEvaluator(sweep)(proposal, lambda epoch, metrics: not epochs.append(epoch))  # type: ignore[func-returns-value]
+    assert isinstance(resumed, Candidate)
+    assert isinstance(whole, Candidate)
+    assert epochs == [3]
+    assert resumed.metrics == whole.metrics
+
+
+def test_who_is_told_to_stop_stops_but_not_after_the_last_epoch(tmp_path: Path) -> None:
+    sweep = sweep_of(tmp_path, {"learning_rate": [0.01]})
+    evaluate, proposal = TrialEvaluator(sweep), proposal_of(sweep, learning_rate=0.01)
+    found = evaluate(proposal, lambda epoch, metrics: epoch < 2)
+    assert isinstance(found, Stopped)
+    assert found.epochs == 2
+    assert 0 < found.metrics["accuracy"] < 1
+    assert not (sweep.files.trials / proposal.key / LAST).exists()
+    assert isinstance(evaluate(proposal, lambda epoch, metrics: epoch < 3), Candidate)
+
+
+def test_a_warm_start_is_better_than_none(tmp_path: Path) -> None:
+    stages = [{"depth": 1, "width": [8, 16], "token_kernel": 3}, {"depth": 1, "width": 16, "token_kernel": 3}]
+    space = {"input": NET["input"], "stem": {"width": 8, "stride": 2}, "stages": stages}
+    space["hyperparameters"] = {"learning_rate": [0.001, 0.002]}
+    search = {"evaluator": "train", "warm_start": True}
+    sweep = sweep_of(tmp_path, {}, search_space=space, search=search)
+    assert sweep.stages == ("profile", "train", "search", "export")
+    train_supernet(sweep)
+    cold = sweep.model_copy(update={"search": sweep.search.model_copy(update={"warm_start": False})})
+    assert cold.stages == ("profile", "search", "export")
+    proposal = Proposal(sweep.search_space.smallest, {"learning_rate": 0.001})
+    first: list[float] = []
+    for one in (sweep, cold):
+
+        def note(epoch: int, metrics: Mapping[str, float]) -> bool:
+            first.append(metrics["accuracy"])
+            return False
+
+        TrialEvaluator(one)(proposal, note)
+    warm, scratch = first
+    assert warm > scratch + 0.2
+
+
+def broken(name: str) -> dict[str, Any]:
+    return {"path": f"test_trial:{name}"}
+
+
+class OutOfMemory(__import__("lightning").Callback):  # type: ignore[misc]
+    """What a GPU does that is too small."""
+
+    def on_train_batch_start(self, trainer: Any, module: Any, batch: Any, index: int) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+
+
+def test_a_bad_trial_is_a_failure_with_its_reason(tmp_path: Path) -> None:
+    sweep = sweep_of(tmp_path, {"learning_rate": [0.01, 1e30]}, train={"epochs": 2, "clip_norm": 1e30})
+    found = attempt(TrialEvaluator(sweep), proposal_of(sweep, learning_rate=1e30), GoOn())
+    assert isinstance(found, Failure)
+    assert "NonFiniteLoss: loss or gradient is not finite" in found.reason
+    sweep = sweep_of(tmp_path, {"learning_rate": [0.01]}, train={"epochs": 2, "callbacks": [broken("OutOfMemory")]})
+    found = attempt(TrialEvaluator(sweep), proposal_of(sweep, learning_rate=0.01), GoOn())
+    assert isinstance(found, Failure)
+    assert found.reason.startswith("OutOfMemoryError: CUDA out of memory")
+    assert "on_train_batch_start" in found.traceback
+
+
+def test_a_sweep_over_ones_own_network_ends_in_a_front(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    names = {
+        "module.hidden": {"low": 4, "high": 64, "log": True},
+        "module.rate": {"choices": [0.003, 0.03, 5.0, 1.0]},  # 5.0: no memory, 1.0: not a number
+        "module.act": ["relu", "tanh"],
+        "data.args.batch_size": [16, 64],
+        "epochs": {"low": 2, "high": 4},
+    }
+    sweep = own_sweep(tmp_path, names, search={
+        "evaluator": "train", "metrics": {"val_loss": "minimize"}, "objectives": ["val_loss", "latency_ms"],
+        "trials": 14, "sampler": {"name": "RandomSampler", "args": {}},
+    })  # fmt: skip
+    assert sweep.stages == ("search", "export")
+    picks = run(sweep)
+    assert picks
+    assert read_front(sweep.files) == picks
+    history = read_history(sweep.files.study, sweep.search_space, sweep.search.directions)
+    reasons = {reason.split(":")[0] for _, reason in history.failures}
+    assert reasons <= {"MemoryError", "NonFiniteLoss", "ValueError"}
+    assert {"MemoryError"} <= reasons
+    assert len(history.evaluated) + len(history.failures) == 14
+    for candidate in history.evaluated:
+        assert candidate.architecture is None
+        assert candidate.metrics.keys() == {"val_loss", "latency_ms", "params_m"}
+        hidden = candidate.hyperparameters["module.hidden"]
+        assert candidate.metrics["params_m"] == pytest.approx((3 * int(str(hidden)) + 1) / 1e6)
+    for pick in picks:
+        assert {path.name for path in pick.folder.iterdir()} == {"card.json", "model.ckpt"}
+        net = Curve.load_from_checkpoint(pick.folder / "model.ckpt", weights_only=False)
+        assert net.hparams["hidden"] == pick.hyperparameters["module.hidden"]
+        assert "test_loss" in pick.metrics
+        card = json.loads((pick.folder / "card.json").read_text())
+        assert card["training"]["resolved"]["module"]["args"]["hidden"] == net.hparams["hidden"]
+    html = sweep.files.report.read_text()
+    assert picks[0].key in html
+    assert "module.hidden" in html
+    assert sweep.files.front_png.stat().st_size > 1000
+    with sweep.files.candidates.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert {row["state"] for row in rows} == {"evaluated", "failed"}
+    again = rerun(sweep.files.folder, picks[0].key)
+    assert again.metrics["val_loss"][0] == again.metrics["val_loss"][1]
+
+
+def test_hpo_of_an_ffnet_ends_in_networks_and_each_trial_repeats(tmp_path: Path) -> None:
+    sweep = sweep_of(
+        tmp_path, {"learning_rate": {"low": 1e-3, "high": 3e-2, "log": True}, "optimizer": ["adamw", "sgd"]}
+    )
+    (pick,) = run(sweep)
+    assert pick.metrics["test_accuracy"] > 0.6
+    assert {"model.onnx", "card.json", "architecture.yaml", "README.md"} <= {p.name for p in pick.folder.iterdir()}
+    card = json.loads((pick.folder / "card.json").read_text())
+    assert card["hyperparameters"] == dict(pick.hyperparameters)
+    assert card["training"]["seed"] == trial_seed(0, pick.key)
+    assert card["training"]["data"] == card["data"]["fingerprint"]
+    data = sweep_data(sweep)
+    assert accuracy(load(pick.folder), data.test_dataloader()) == pytest.approx(pick.metrics["test_accuracy"], abs=1e-6)
+    before = {path: path.read_bytes() for path in sorted(sweep.files.folder.rglob("*")) if path.is_file()}
+    for number in ("0", "3"):
+        found = rerun(sweep.files.folder, number)
+        assert all(then == now for then, now in found.metrics.values()), found
+        assert "accuracy" in found.metrics
+        assert found.changed == ()
+    assert {path: path.read_bytes() for path in sorted(sweep.files.folder.rglob("*")) if path.is_file()} == before
+    assert run(sweep) == [pick]  # all is done
+    with pytest.raises(SweepError, match=r"has no stage train, since its search needs search and export"):
+        run(sweep, stages=("train",))
+    with pytest.raises(SweepError, match=r"has no trial '17'; give a number below 4, or a key"):
+        rerun(sweep.files.folder, "17")
+
+
+def test_mistakes_in_ones_own_module_are_one_sentence(tmp_path: Path) -> None:
+    for change, message in (
+        ({"module": {"name": "own_network:Curv"}}, "must name a LightningModule, but Curv is.*did you mean 'Curve'"),
+        ({"module": {"name": "own_netwrok:Curve"}}, "there is no module 'own_netwrok' to import"),
+        ({"module": {"name": "own_network:Curve", "args": {"hide": 3}}}, "module.args must fit .*did you mean 'hid"),
+        ({"data": {"name": "own_network:Points", "args": {"n": 3}}}, "data.args must fit Points"),
+        ({"search_space": {"hyperparameters": {"module.hiddn": [3]}}}, "did you mean 'hidden'"),
+    ):  # fmt: skip
+        with pytest.raises(SweepError, match=message):
+            TrialEvaluator(own_sweep(tmp_path, {"module.hidden": [4]}, **change))
+    silent = own_sweep(tmp_path, {"module.hidden": [4]}, module={"name": "own_network:Silent"})
+    with pytest.raises(SweepError, match="val_loss must be logged by Silent in every epoch, but it logs nothing"):
+        TrialEvaluator(silent)(Proposal(None, {"module.hidden": 4}), always)
+
+
+def test_a_mistake_in_the_data_is_seen_before_the_search(tmp_path: Path) -> None:
+    with pytest.raises(SweepError, match=r"hyperparameters: data.augment.cutout must be < 8"):
+        TrialEvaluator(sweep_of(tmp_path, {"cutout": [0, 8]}))
+
+
+@pytest.mark.parametrize(
+    ("train", "message"),
+    [
+        ({"callbacks": [{"path": "lightning.pytorch.callbacks:EarlyStoping"}]}, "did you mean 'EarlyStopping'"),
+        ({"callbacks": [{"path": "lightning.callback:X"}]}, "there is no module 'lightning.callback' to import"),
+        ({"callbacks": [{"path": "lightning.pytorch.callbacks:EarlyStopping"}]},
+         r"train.callbacks.0.args must fit EarlyStopping.*missing a required argument: 'monitor'"),
+        ({"loggers": [{"path": "lightning.pytorch.loggers:CSVLogger", "args": {"nam": "x"}}]},
+         r"train.loggers.0.args must fit CSVLogger.*did you mean 'name'"),
+        ({"loggers": [{"path": "lightning.pytorch.callbacks:EarlyStopping"}]}, "must name a Logger, but Early"),
+    ],
+)  # fmt: skip
+def test_a_bad_plugin_is_one_sentence(tmp_path: Path, train: dict[str, Any], message: str) -> None:
+    sweep = sweep_of(tmp_path, {"learning_rate": [0.01]}, train={"epochs": 1, **train})
+    with pytest.raises(SweepError, match=message):
+        TrialEvaluator(sweep)(proposal_of(sweep, learning_rate=0.01), always)
+
+
+def test_lightnings_own_callbacks_and_loggers_take_part(tmp_path: Path) -> None:
+    stopping = {"monitor": "val_accuracy", "mode": "max", "stopping_threshold": 0.0}  # at once
+    train = {
+        "epochs": 3,
+        "callbacks": [{"path": "lightning.pytorch.callbacks:EarlyStopping", "args": stopping}],
+        "loggers": [{"path": "lightning.pytorch.loggers:CSVLogger", "args": {"name": "mine"}}],
+    }
+    sweep = sweep_of(tmp_path, {"learning_rate": [0.01]}, train=train)
+    found = TrialEvaluator(sweep)(proposal_of(sweep, learning_rate=0.01), always)
+    assert isinstance(found, Candidate)  # stopped by its own recipe, it is whole
+    assert found.record["epochs"] == 1
+    folder = sweep.files.trials / found.key
+    assert list(folder.glob("mine/version_0/metrics.csv"))
+    assert len(make_loggers(sweep.train, folder)) >= 2
+
+
+def test_the_evaluator_travels_without_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import pickle
+
+    monkeypatch.chdir(tmp_path)
+    sweep = sweep_of(tmp_path, {"learning_rate": [0.01]}, runs="runs", train={"epochs": 1})
+    there = pickle.loads(pickle.dumps(FromSweep(sweep)))  # noqa: S301 (of this test)
+    monkeypatch.chdir("/")
+    found = there()(proposal_of(sweep, learning_rate=0.01), always)
+    assert isinstance(found, Candidate)
+    assert (tmp_path / "runs" / "s" / "trials" / found.key / WEIGHTS).exists()
+
+
+def test_what_is_imported_must_be_of_its_kind() -> None:
+    assert find_class("own_network:Curve", "x", Curve) is Curve
+    must_take(Curve, {"hidden": 3}, "x")
