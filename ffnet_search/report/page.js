@@ -134,7 +134,9 @@ const drawFront = chart("front", "Accuracy of all candidates against their cost;
   const sorted = points.slice().sort((a, b) => a[0] - b[0] || b[1] - a[1]);
   const front = [];
   for (const point of sorted) if (!front.length || point[1] > front[front.length - 1][1]) front.push(point);
-  const spots = picks.map((p) => [p[name.replace("latency_ms", "measured_ms")] ?? p[name], 100 * p.search_accuracy, () => aboutPick(p), p]);
+  const spots = picks
+    .map((p) => [p[name.replace("latency_ms", "measured_ms")] ?? p[name], 100 * p.search_accuracy, () => aboutPick(p), p])
+    .filter((spot) => isFinite(spot[0])); // cards of earlier versions lack some metrics
   const shown = zoom.checked ? [...front, ...spots] : [...points, ...spots];
   const limit = data.limits[name];
   return {

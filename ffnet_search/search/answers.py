@@ -14,7 +14,8 @@ import re
 import threading
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -34,14 +35,27 @@ class Answer:
 
 @dataclass(frozen=True)
 class Detail:
-    """A study, serialised in pieces, so that the trials after any number can be told."""
+    """A study, serialised: whole, as a page first asks for it, and in pieces for the questions that follow."""
 
     version: object
-    trials: tuple[bytes, ...]
-    rest: bytes  # of the mapping, after its trials
+    whole: bytes
 
     def after(self, number: int) -> bytes:
-        return b'{"trials": [' + b", ".join(self.trials[number:]) + b"], " + self.rest[1:]
+        """With the trials from the one of that number on."""
+        if number == 0:
+            return self.whole
+        trials, rest = self._pieces
+        return b'{"trials": [' + b", ".join(trials[number:]) + b"], " + rest[1:]
+
+    @property
+    def count(self) -> int:
+        """Of its trials; the best ones stand there a second time."""
+        return self.whole.count(b'{"trial_id": ', 0, self.whole.rfind(b'"best_trials": ['))
+
+    @cached_property
+    def _pieces(self) -> tuple[list[bytes], bytes]:
+        content = json.loads(self.whole)
+        return [json.dumps(trial).encode() for trial in content.pop("trials")], json.dumps(content).encode()
 
 
 class Answers:
@@ -83,10 +97,9 @@ class Answers:
                 answer = self._ask(f"/api/studies/{study}", "")
                 if not answer.status.startswith("200"):
                     return answer
-                content = json.loads(answer.body)
-                trials = tuple(json.dumps(trial).encode() for trial in content.pop("trials"))
-                is_new = len(trials) == version[0]  # the application itself looks for trials every ten seconds only
-                detail = Detail(version if is_new else None, trials, json.dumps(content).encode())
+                detail = Detail(version, answer.body)
+                if detail.count != version[0]:  # the application itself looks for trials every ten seconds only
+                    detail = replace(detail, version=None)
                 self._details[study] = detail
         return Answer("200 OK", (("Content-Type", "application/json"),), detail.after(int(after)))
 

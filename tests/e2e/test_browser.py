@@ -8,6 +8,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Callable, Iterator
 from itertools import pairwise
 from pathlib import Path
@@ -138,6 +139,14 @@ def test_the_dashboard_shows_front_trial_artifact_and_note(small_run: Sweep, bro
         page.get("about:blank")  # it would ask on, and find nobody there
 
 
+def answers(address: str) -> bool:
+    try:
+        with urllib.request.urlopen(address, timeout=5):
+            return True
+    except OSError:
+        return False
+
+
 def test_the_plain_dashboard_works_as_well(small_run: Sweep, browse: Callable[..., Driver]) -> None:
     annotate_study(small_run)
     command = [
@@ -149,7 +158,7 @@ def test_the_plain_dashboard_works_as_well(small_run: Sweep, browse: Callable[..
     command += ["--artifact-dir", str(small_run.files.artifacts), "--port", "18099"]
     server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
-        time.sleep(4)
+        wait_for(lambda: answers("http://127.0.0.1:18099/dashboard"), 60)
         page = browse("http://127.0.0.1:18099/dashboard/studies/1/note")
         wait_for(lambda: "Open the report" in page.find_element(By.TAG_NAME, "body").text)
         page.get("about:blank")
