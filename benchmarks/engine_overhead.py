@@ -1,13 +1,15 @@
 """What each engine costs per candidate: an evaluator that does nothing, two workers, the study on disk.
 
-    python benchmarks/engine_overhead.py [--candidates 1000] [--engines local ray tune]
+    python benchmarks/engine_overhead.py [--candidates 1000] [--engines local ray tune] [--tuner 20]
 
-From the first candidate told to the last, so that what is paid once (Ray, workers) is beside it and not in it.
+From the first candidate told to the last, so that what is paid once (Ray, workers) is beside it and not in it. For
+comparison, `Tuner` is Ray Tune as it comes, with a function to train: an actor is started for each of `--tuner` trials.
 """
 
 from __future__ import annotations
 
 import argparse
+import logging
 import os
 import platform
 import tempfile
@@ -21,10 +23,13 @@ from search_throughput import MacsAsLatency, Stopwatch, no_op
 from ffnet_search.attempt import Evaluate, GoOn
 from ffnet_search.reachable import CheapMetrics
 from ffnet_search.search import ENGINES
+from ffnet_search.search.connect import start_here
 from ffnet_search.search.loop import run_loop
 from ffnet_search.search.study import open_study
 from ffnet_search.search_space import SearchSpace
 from ffnet_search.sections import SamplerSection, SearchSection
+
+WORKERS = 2
 
 
 def maker() -> Evaluate:
@@ -43,7 +48,7 @@ class Clocked(Stopwatch):
 def measure(engine: str, candidates: int, space: SearchSpace, make: Callable[[], Evaluate]) -> tuple[float, float]:
     """Milliseconds per candidate, and seconds until the first one."""
     sampler = SamplerSection(name="RandomSampler", args={})
-    section = SearchSection(engine=engine, trials=candidates, workers=2, sampler=sampler)
+    section = SearchSection(engine=engine, trials=candidates, workers=WORKERS, sampler=sampler)
     with tempfile.TemporaryDirectory() as folder:
         start = time.perf_counter()
         with open_study(Path(folder) / "study.db", section.directions, "benchmark") as (writer, finished):
@@ -54,11 +59,36 @@ def measure(engine: str, candidates: int, space: SearchSpace, make: Callable[[],
     return 1e3 * (last - first) / (candidates - 1), first - start
 
 
+def plain_tuner(trials: int) -> float:
+    """Milliseconds per trial of a Tuner with a function that does nothing, on as many CPUs as the engines have."""
+    from ray import tune
+
+    def train(config: dict[str, float]) -> dict[str, float]:
+        return {"accuracy": config["x"]}
+
+    logging.getLogger("ray.tune").setLevel(logging.ERROR)
+    ray = start_here(num_cpus=WORKERS)
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            tuner = tune.Tuner(
+                train,
+                param_space={"x": tune.uniform(0, 1)},
+                tune_config=tune.TuneConfig(num_samples=trials),
+                run_config=tune.RunConfig(storage_path=folder, verbose=0),
+            )
+            start = time.perf_counter()
+            tuner.fit()
+            return 1e3 * (time.perf_counter() - start) / trials
+    finally:
+        ray.shutdown()
+
+
 def main() -> None:
     root = Path(__file__).resolve().parent.parent
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--candidates", type=int, default=1000)
     parser.add_argument("--engines", nargs="+", choices=ENGINES, default=list(ENGINES))
+    parser.add_argument("--tuner", type=int, default=20, metavar="TRIALS", help="0: without it")
     options = parser.parse_args()
     space = SearchSpace.from_yaml(root / "search_spaces" / "ffnet_cifar.yaml")
     machine = f"{os.cpu_count()} CPUs ({platform.machine()}), Python {platform.python_version()}"
@@ -67,6 +97,8 @@ def main() -> None:
     for engine in options.engines:
         ms, first = measure(engine, options.candidates, space, partial(maker))
         print(f"{engine:<8}{ms:>14.1f}{first:>16.1f}", flush=True)
+    if options.tuner:
+        print(f"{'Tuner':<8}{plain_tuner(options.tuner):>14.1f}{'':>16}({options.tuner} trials)")
 
 
 if __name__ == "__main__":

@@ -115,6 +115,8 @@ def _follow(thread: threading.Thread, keeper: Any) -> None:
     while thread.is_alive() and not ray.get(keeper.news.remote()).total:
         thread.join(TELL_EVERY_S)
     first: News = ray.get(keeper.news.remote())
+    if not first.total:  # they ended before they began
+        return
     with progress("train", first.total, "batches", done=first.done) as bar:
         done, starts = first.done, first.starts
         while True:
