@@ -1,0 +1,88 @@
+"""One study that grows long: what a proposal costs and how much memory the driver holds, as candidates are told.
+
+    python benchmarks/long_study.py [--candidates 10000] [--samplers TPESampler]
+
+The evaluator costs nothing and can be learnt: more MACs are better, with noise. `propose` and `else` (all that is not
+proposing) are medians of the last hundred candidates; `volume` is the front's share of what lies between the largest
+network and a perfect one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import math
+import os
+import platform
+import statistics
+import tempfile
+from pathlib import Path
+
+from search_throughput import SAMPLERS, MacsAsLatency, Stopwatch
+
+from ffnet_search.attempt import Ended, GoOn, Report
+from ffnet_search.pareto import Candidate
+from ffnet_search.proposal import Proposal
+from ffnet_search.reachable import CheapMetrics
+from ffnet_search.search.local import Local
+from ffnet_search.search.loop import run_loop
+from ffnet_search.search.study import open_study
+from ffnet_search.search_space import SearchSpace
+from ffnet_search.sections import SamplerSection, SearchSection
+
+LAST = 100  # candidates that a row tells of
+
+
+def saturating(proposal: Proposal, report: Report) -> Candidate:
+    """An accuracy that rises with the MACs, and a little that the key decides."""
+    assert proposal.architecture is not None
+    noise = int(hashlib.sha256(proposal.key.encode()).hexdigest()[:8], 16) / 2**32
+    return Candidate(
+        proposal.architecture, {"accuracy": 0.9 - 0.5 * math.exp(-proposal.architecture.macs_m / 60) + 0.05 * noise}
+    )
+
+
+class Watched(Stopwatch):
+    """Prints a row every so often."""
+
+    every = 1000
+
+    def tell(self, proposal: Proposal, outcome: Ended) -> None:
+        super().tell(proposal, outcome)
+        if self.told % self.every == 0:
+            propose, store, rest = (statistics.median(column) for column in zip(*self.rows[-LAST:], strict=True))
+            worst = max(row[0] for row in self.rows[-LAST:])
+            figures = f"{self.told:>10}{propose:>10.1f}{worst:>10.1f}{store + rest:>8.1f}{resident_mb():>8.0f}"
+            print(f"{figures}{len(self.front):>8}{self.front.volume or 0:>9.4f}", flush=True)
+
+
+def resident_mb() -> float:
+    """Memory of this process."""
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
+
+
+def main() -> None:
+    root = Path(__file__).resolve().parent.parent
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--candidates", type=int, default=10_000)
+    parser.add_argument("--samplers", nargs="+", choices=SAMPLERS, default=["TPESampler"])
+    options = parser.parse_args()
+    space = SearchSpace.from_yaml(root / "search_spaces" / "ffnet_cifar.yaml")
+    Watched.every = max(1, options.candidates // 10)
+    machine = f"{os.cpu_count()} CPUs ({platform.machine()}), Python {platform.python_version()}"
+    print(f"{options.candidates} candidates of {space.name}, {machine}; ms each, medians of {LAST}, MB resident")
+    for name in options.samplers:
+        print(f"{name}\n{'told':>10}{'propose':>10}{'worst':>10}{'else':>8}{'MB':>8}{'front':>8}{'volume':>9}")
+        sampler = SamplerSection(name=name, args=SAMPLERS[name])
+        section = SearchSection(trials=options.candidates, sampler=sampler)
+        with (
+            tempfile.TemporaryDirectory() as folder,
+            open_study(Path(folder) / "study.db", section.directions, "benchmark") as (writer, finished),
+        ):
+            search = Watched(space, CheapMetrics(MacsAsLatency()), section, 0, writer, finished)
+            run_loop(search, Local(saturating, GoOn()))
+
+
+if __name__ == "__main__":
+    main()
