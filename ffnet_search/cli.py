@@ -274,15 +274,20 @@ def pick(
 def rerun(
     run: RunFolderOrSweep,
     trial: Annotated[str, typer.Argument(metavar="TRIAL", help="Number or key of a trial, from candidates.csv.")],
+    quiet: Quiet = False,
+    json: Json = False,
 ) -> None:
     """Repeats one trial of a run, and prints the difference: 0 on the same CPU and versions.
 
     Nothing in the run's folder changes.
     """
+    from ffnet_search.documents import of_rerun
     from ffnet_search.search.rerun import rerun as repeat
     from ffnet_search.show import print_rerun
 
-    print_rerun(repeat(run, trial))
+    with _hushed(quiet):
+        found = repeat(run, trial)
+    _tell(json, found, of_rerun, print_rerun)
 
 
 @app.command()

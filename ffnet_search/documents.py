@@ -18,6 +18,7 @@ from ffnet_search.sweep import Sweep
 
 if TYPE_CHECKING:
     from ffnet_search.pick import Choice
+    from ffnet_search.search.rerun import Rerun
     from ffnet_search.show import Shown
     from ffnet_search.starter import Started
 
@@ -39,19 +40,18 @@ def of_architecture(arch: Architecture) -> Document:
 
 
 def of_space(space: SearchSpace) -> Document:
-    extremes = {"smallest": space.smallest, "largest": space.largest, **space.presets} if space.is_elastic else {}
-    if space.architecture is not None:
-        extremes = {"architecture": space.architecture}
-    return {
-        "search_space": space.name,
-        "size": space.size,
-        "input": asdict(space.images) if space.has_network else None,
-        "axes": {name: list(values) for name, values in space.axes().items()},
-        "hyperparameters": {
-            name: one.model_dump(mode="json", exclude_defaults=True) for name, one in space.hyperparameters.items()
-        },
-        "networks": {name: of_architecture(arch) for name, arch in extremes.items()},
-    }
+    """What may vary: the axes of its architectures, if it has any, and its hyper-parameters."""
+    found: Document = {"search_space": space.name}
+    found["hyperparameters"] = {name: one.model_dump(mode="json") for name, one in space.hyperparameters.items()}
+    if space.architecture:
+        found["fixed"] = of_architecture(space.architecture)
+    if space.is_elastic:
+        extremes = {"smallest": space.smallest, "largest": space.largest, **space.presets}
+        found["size"] = space.size
+        found["input"] = asdict(space.images)
+        found["axes"] = {name: list(values) for name, values in space.axes().items()}
+        found["networks"] = {name: of_architecture(arch) for name, arch in extremes.items()}
+    return found
 
 
 def of_table(table: LatencyTable) -> Document:
@@ -110,6 +110,18 @@ def of_choice(choice: Choice) -> Document:
         "warning": choice.warning,
         "advice": choice.advice,
         **of_architecture(choice.candidate.network),
+    }
+
+
+def of_rerun(found: Rerun) -> Document:
+    """A trial's metrics then and now."""
+    return {
+        "trial": found.number,
+        "key": found.proposal.key,
+        "proposal": str(found.proposal),
+        "metrics": {name: {"then": before, "now": now} for name, (before, now) in found.metrics.items()},
+        "reasons": {"then": found.reasons[0], "now": found.reasons[1]},
+        "changed": list(found.changed),
     }
 
 
