@@ -53,7 +53,7 @@ def measure(engine: str, candidates: int, space: SearchSpace, make: Callable[[],
         start = time.perf_counter()
         with open_study(Path(folder) / "study.db", section.directions, "benchmark") as (writer, finished):
             search = Clocked(space, CheapMetrics(MacsAsLatency()), section, 0, writer, finished)
-            with ENGINES[engine](make, section, Path(folder), GoOn()) as running:
+            with ENGINES[engine](make, section, Path(folder), GoOn(), space) as running:
                 run_loop(search, running)
     first, last = search.times
     return 1e3 * (last - first) / (candidates - 1), first - start

@@ -10,7 +10,8 @@ import time
 import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from pathlib import Path
+from typing import Protocol, runtime_checkable
 
 from ffnet_search.errors import SweepError
 from ffnet_search.pareto import Candidate
@@ -39,6 +40,17 @@ Report = Callable[[int, Mapping[str, float]], bool]
 Evaluate = Callable[[Proposal, Report], Candidate | Stopped]
 Ended = Candidate | Stopped | Failure
 Outcome = Ended | BaseException  # the last one ends the search
+
+
+@runtime_checkable
+class Resumable(Protocol):
+    """An evaluator that leaves a checkpoint after every epoch, from which any process can go on."""
+
+    def checkpoint(self, key: str) -> Path:
+        """Of trial `key`, in a folder of its own: written before each report, read where it is there at the start."""
+        ...
+
+    def train(self, proposal: Proposal, report: Report, folder: Path) -> Candidate | Stopped: ...
 
 
 class Referee(Protocol):

@@ -218,10 +218,20 @@ class SearchSection(Section):
     @model_validator(mode="after")
     def _early_stopping_fits(self) -> SearchSection:
         rule = self.early_stopping.rule
+        if rule != "none" and self.evaluator == "supernet":
+            raise ValueError(
+                f"early_stopping.rule must be 'none' where evaluator is 'supernet', which scores a network without "
+                f"training it, but got {rule!r}; remove it, or use evaluator 'train'"
+            )
         if rule in ("median", "hyperband") and len(self.objectives) > 1:
             raise ValueError(
                 f"early_stopping.rule {rule!r} must have one objective, since it compares single values, but there are "
                 f"{len(self.objectives)} ({', '.join(self.objectives)}); use rule 'asha', or one objective"
+            )
+        if self.scheduler.name != "FIFOScheduler" and self.engine != "tune":
+            raise ValueError(
+                f"scheduler {self.scheduler.name} must go with engine 'tune', whose it is, but engine is "
+                f"{self.engine!r}; use engine 'tune', or early_stopping, which all engines know"
             )
         if rule != "none" and self.scheduler.name != "FIFOScheduler":
             raise ValueError(

@@ -54,6 +54,12 @@ class Trained(LightningModule):
     def configure_optimizers(self) -> Optimizer:
         return make_optimizer(self.net.named_parameters(), self.recipe)
 
+    def on_train_start(self) -> None:
+        """A checkpoint brings the optimiser's own settings; where it is of another recipe, this one's hold."""
+        ours = make_optimizer(self.net.named_parameters(), self.recipe).param_groups
+        for group, wanted in zip(cast(Optimizer, self.optimizers()).param_groups, ours, strict=True):
+            group.update({name: wanted[name] for name in ("weight_decay", "momentum") if name in wanted})
+
     @property
     def steps(self) -> int:
         """Optimiser steps of the whole training."""

@@ -73,7 +73,11 @@ class TrialEvaluator:
                 self._check(sweep.with_values({name: value}))
 
     def __call__(self, proposal: Proposal, report: Report) -> Candidate | Stopped:
-        return self.train(proposal, report, self.sweep.files.trials / proposal.key)
+        return self.train(proposal, report, self.checkpoint(proposal.key).parent)
+
+    def checkpoint(self, key: str) -> Path:
+        """See `attempt.Resumable`."""
+        return self.sweep.files.trials / key / LAST
 
     def train(self, proposal: Proposal, report: Report, folder: Path) -> Candidate | Stopped:
         """In another folder. Raises whatever training raises, NonFiniteLoss among it."""
@@ -195,6 +199,5 @@ class _Epochs(Callback):
             if not math.isfinite(value):
                 raise NonFiniteLoss(f"{name} is {value} after epoch {self.count}")
         save(trainer, self.path)
-        goes_on = self.report(self.count, self.metrics)
-        if not goes_on and self.count < (trainer.max_epochs or 0):  # who has trained all is not stopped
+        if self.count < (trainer.max_epochs or 0) and not self.report(self.count, self.metrics):
             self.is_stopped = trainer.should_stop = True

@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from ffnet_search.errors import SweepError
 from ffnet_search.search import search
 from ffnet_search.search.connect import Cluster, granted
 from ffnet_search.search.remote import by_mail
+from ffnet_search.search.study import state_of
 from ffnet_search.search.training import train_on_cluster
 from ffnet_search.sections import Resources, SearchSection
 from ffnet_search.sweep import Sweep
@@ -41,6 +43,18 @@ def test_its_trials_are_stopped_by_the_rule(run: Run, engine: str) -> None:  # n
     contract.test_every_engine_stops_the_same_trials_and_goes_on_so_when_resumed(
         run, engine, ["accuracy", "latency_ms"]
     )
+
+
+@pytest.mark.parametrize("engine", ["tune"])
+def test_what_tunes_own_scheduler_stops_is_told_as_stopped(run: Run, engine: str) -> None:  # noqa: F811
+    run.epochs = 9
+    scheduler = {"name": "ASHAScheduler", "args": {"max_t": 9, "grace_period": 1, "reduction_factor": 2}}
+    candidates = run.search(engine=engine, trials=16, objectives=["accuracy"], scheduler=scheduler)
+    states = Counter(map(state_of, run.on_disk.trials))
+    assert states == {"evaluated": len(candidates), "stopped": 16 - len(candidates)}
+    assert 1 <= len(candidates) <= 12
+    for trial in run.on_disk.trials:
+        assert list(map(int, trial.user_attrs["reports"])) == list(range(1, 1 + trial.user_attrs.get("stopped", 8)))
 
 
 @pytest.mark.parametrize("engine", ["ray"])
@@ -97,7 +111,11 @@ def test_a_laptop_without_gpu_runs_the_sweep_of_a_cluster() -> None:
     ("scheduler", "message"),
     [
         ({"name": "ASHASchedule"}, "did you mean 'ASHAScheduler'"),
-        ({"name": "ASHAScheduler", "args": {"mode": "up"}}, "are refused by Tune"),
+        ({"name": "ASHAScheduler", "args": {"metric": "accuracy", "mode": "up"}}, "are refused by Tune"),
+        (
+            {"name": "ASHAScheduler"},
+            "args.metric must be one of accuracy, latency_ms: ASHAScheduler compares trials by",
+        ),
     ],
 )
 def test_a_wrong_scheduler_is_one_sentence(run: Run, scheduler: dict[str, Any], message: str) -> None:  # noqa: F811

@@ -110,6 +110,8 @@ FLOORS = {  # in reading order; a package stands for its __init__, below its mod
     "search.remote": 6,
     "search.cluster": 6,
     "search.trainee": 6,
+    "search.population": 6,
+    "search.scheduler": 6,
     "search.tune": 6,
     "search.keeper": 6,
     "search.training": 6,

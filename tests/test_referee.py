@@ -18,7 +18,9 @@ from ffnet_search.sections import SearchSection
 
 
 def section(objectives: tuple[str, ...] = ("accuracy",), **early_stopping: Any) -> SearchSection:
-    return parse(SearchSection, {"objectives": objectives, "early_stopping": early_stopping}, "sweep")
+    return parse(
+        SearchSection, {"objectives": objectives, "evaluator": "train", "early_stopping": early_stopping}, "sweep"
+    )
 
 
 @pytest.mark.parametrize(
@@ -79,14 +81,22 @@ def test_the_fields_of_a_sweep_reach_the_rule() -> None:
             "brackets must be left out, since rule 'median' has no such thing",
         ),
         (
-            {"early_stopping": {"rule": "asha"}, "scheduler": {"name": "ASHAScheduler"}},
+            {"evaluator": "supernet", "early_stopping": {"rule": "asha"}},
+            "'none' where evaluator is 'supernet', which scores a network without training it, but got 'asha'; remove",
+        ),
+        (
+            {"scheduler": {"name": "ASHAScheduler"}},
+            "ASHAScheduler must go with engine 'tune', whose it is, but engine is 'local'; use engine 'tune', or early",
+        ),
+        (
+            {"engine": "tune", "early_stopping": {"rule": "asha"}, "scheduler": {"name": "ASHAScheduler"}},
             "must be 'none' where Tune's scheduler ASHAScheduler decides what is stopped, but got 'asha'; remove one",
         ),
     ],
 )
 def test_a_mistake_is_one_sentence(content: dict[str, Any], message: str) -> None:
     with pytest.raises(SweepError, match=message):
-        parse(SearchSection, content, "sweep.yaml: search")
+        parse(SearchSection, {"evaluator": "train", **content}, "sweep.yaml: search")
 
 
 def test_an_objective_that_no_epoch_tells_is_a_mistake() -> None:

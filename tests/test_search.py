@@ -323,7 +323,9 @@ class TestContract:
         self, run: Run, engine: str, objectives: list[str]
     ) -> None:
         run.epochs = 27
-        section = {"objectives": objectives, "early_stopping": {"rule": "asha"}, "resources": {"cpu": 2}}  # one at once
+        section: dict[str, Any]
+        section = {"objectives": objectives, "early_stopping": {"rule": "asha"}, "evaluator": "train"}
+        section["resources"] = {"cpu": 2}  # one at once
         for trials in (12, 30):
             run.search(engine=engine, trials=trials, sampler={"name": "RandomSampler", "args": {}}, **section)
         rule = SuccessiveHalving({name: METRICS[name] for name in objectives})

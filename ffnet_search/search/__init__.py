@@ -32,24 +32,30 @@ if TYPE_CHECKING:
     from ffnet_search.profiling.bench import Bench
 
 
-def _local(make_evaluate: Callable[[], Evaluate], section: SearchSection, folder: Path, referee: Referee) -> Engine:
+def _local(
+    make_evaluate: Callable[[], Evaluate], section: SearchSection, folder: Path, referee: Referee, space: SearchSpace
+) -> Engine:
     return Local(make_evaluate(), referee)
 
 
-def _ray(make_evaluate: Callable[[], Evaluate], section: SearchSection, folder: Path, referee: Referee) -> Engine:
+def _ray(
+    make_evaluate: Callable[[], Evaluate], section: SearchSection, folder: Path, referee: Referee, space: SearchSpace
+) -> Engine:
     from ffnet_search.search.cluster import Pool
 
     return Pool(make_evaluate, section, referee)
 
 
-def _tune(make_evaluate: Callable[[], Evaluate], section: SearchSection, folder: Path, referee: Referee) -> Engine:
+def _tune(
+    make_evaluate: Callable[[], Evaluate], section: SearchSection, folder: Path, referee: Referee, space: SearchSpace
+) -> Engine:
     from ffnet_search.search.tune import Tune
 
-    return Tune(make_evaluate, section, folder / "tune", referee)
+    return Tune(make_evaluate, section, folder / "tune", referee, space)
 
 
 # Name -> engine. It is given what makes an evaluator: called once in each process that evaluates, so it can be pickled.
-ENGINES: dict[str, Callable[[Callable[[], Evaluate], SearchSection, Path, Referee], Engine]] = {
+ENGINES: dict[str, Callable[[Callable[[], Evaluate], SearchSection, Path, Referee, SearchSpace], Engine]] = {
     "local": _local,
     "ray": _ray,
     "tune": _tune,
@@ -112,7 +118,7 @@ def search(
     ):
         state = Search(space, cheap, section, seed, writer, finished, rule, start)
         try:
-            with ENGINES[section.engine](make_evaluate, section, study.parent, state.referee) as engine:
+            with ENGINES[section.engine](make_evaluate, section, study.parent, state.referee, space) as engine:
                 run_loop(state, engine)
         finally:
             write_candidates(candidates, state.trials, space)

@@ -10,11 +10,12 @@ import json
 import queue
 import threading
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 from ray import tune
 
-from ffnet_search.attempt import Evaluate, Failure, Outcome, Stopped, attempt
+from ffnet_search.attempt import Evaluate, Failure, Outcome, Report, Resumable, Stopped, attempt
 from ffnet_search.errors import SweepError
 from ffnet_search.pareto import Candidate
 from ffnet_search.proposal import Proposal
@@ -60,11 +61,13 @@ class Course:
 
 
 class Trainee(tune.Trainable):
-    """Its actor, and the evaluator in it, serve many trials."""
+    """Its actor, and the evaluator in it, serve many trials. A trial that Tune pauses, or that goes on from another's
+    checkpoint, takes along with which hyper-parameters it was trained, and from when."""
 
     def setup(self, config: dict[str, Any], make_evaluate: Callable[[], Evaluate]) -> None:
         self.mistake = ""
         self.course: Course | None = None
+        self.epoch, self.schedule = 0, list[dict[str, Any]]()
         try:
             self.evaluate = make_evaluate()
         except SweepError as error:
@@ -77,18 +80,49 @@ class Trainee(tune.Trainable):
     def cleanup(self) -> None:
         if self.course:
             self.course.stop()
-        self.course = None
+        self.course, self.epoch, self.schedule = None, 0, []
+
+    @property
+    def _resumable(self) -> Resumable | None:
+        evaluate: object = self.evaluate
+        return evaluate if isinstance(evaluate, Resumable) else None
+
+    def save_checkpoint(self, checkpoint_dir: str) -> dict[str, Any]:
+        """Of an evaluation that waits where it reported."""
+        assert self._resumable is not None
+        training = self._resumable.checkpoint(self.trial_id).read_bytes()
+        return {"epoch": self.epoch, "schedule": self.schedule, "training": training}
+
+    def load_checkpoint(self, checkpoint: dict[str, Any] | None) -> None:
+        assert self._resumable is not None and checkpoint is not None
+        self.cleanup()
+        self.epoch, self.schedule = checkpoint["epoch"], checkpoint["schedule"]
+        path = self._resumable.checkpoint(self.trial_id)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(checkpoint["training"])
+
+    def _begin(self) -> Course:
+        proposal: Proposal = self.config["proposal"]
+        if not self.schedule or proposal.hyperparameters != self.schedule[-1]["hyperparameters"]:
+            now = {"after_epoch": self.epoch, "hyperparameters": dict(proposal.hyperparameters)}
+            self.schedule = [*self.schedule, now]
+        return Course(partial(self._evaluate, folder_of=self.trial_id), proposal)
+
+    def _evaluate(self, proposal: Proposal, report: Report, folder_of: str) -> Candidate | Stopped:
+        if self._resumable is not None:  # by its first name: two may come to have the same hyper-parameters
+            return self._resumable.train(proposal, report, self._resumable.checkpoint(folder_of).parent)
+        return self.evaluate(proposal, report)
 
     def step(self) -> dict[str, Any]:
         """What Tune logs and its schedulers read: the metrics, and in `told` all that is ours, as text."""
         if self.mistake:
             return {"done": True} | told({"mistake": self.mistake})
         if self.course is None:
-            self.course = Course(self.evaluate, self.config["proposal"])
+            self.course = self._begin()
         event = self.course.next()
         if isinstance(event, tuple):
-            epoch, metrics = event
-            return {**metrics} | told({"epoch": epoch, "metrics": dict(metrics)})
+            self.epoch, metrics = event
+            return {**metrics} | told({"epoch": self.epoch, "metrics": dict(metrics)})
         if isinstance(event, BaseException):
             kind = "mistake" if isinstance(event, SweepError) else "interrupted"
             return {"done": True} | told({kind: str(event)})
@@ -97,7 +131,8 @@ class Trainee(tune.Trainable):
         metrics = dict(event.metrics)
         if isinstance(event, Stopped):
             return {**metrics, "done": True} | told({"epoch": event.epochs, "metrics": metrics})
-        return {**metrics, "done": True} | told({"metrics": metrics, "record": dict(event.record)})
+        schedule = {"schedule": self.schedule} if len(self.schedule) > 1 else {}
+        return {**metrics, "done": True} | told({"metrics": metrics, "record": {**event.record, **schedule}})
 
 
 def told(content: dict[str, Any]) -> dict[str, str]:

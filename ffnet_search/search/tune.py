@@ -6,14 +6,13 @@ run's folder under `tune/`, are for TensorBoard and Tune's own tools. A trial co
 
 from __future__ import annotations
 
-import inspect
 import logging
 import os
 import queue
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import ExitStack
 from datetime import datetime
 from pathlib import Path
@@ -21,17 +20,18 @@ from types import TracebackType
 from typing import Any
 
 from ray import tune
-from ray.tune import schedulers
 from ray.tune.experiment import Trial
 from ray.tune.experiment.config_parser import _create_trial_from_spec, _make_parser
 from ray.tune.search.search_algorithm import SearchAlgorithm
 
 from ffnet_search.attempt import Ended, Evaluate, Failure, Outcome, Referee
-from ffnet_search.errors import SweepError, did_you_mean
 from ffnet_search.proposal import Proposal
 from ffnet_search.search import connect
+from ffnet_search.search.population import NAME as POPULATION
+from ffnet_search.search.scheduler import make_scheduler, report_to
 from ffnet_search.search.trainee import Trainee, heard, outcome_of
-from ffnet_search.sections import SchedulerSection, SearchSection
+from ffnet_search.search_space import SearchSpace
+from ffnet_search.sections import SearchSection
 
 CRASHES = 3  # of workers, for which a candidate is held to be the cause
 AHEAD = 2  # proposals that lie ready, so that Tune, which looks ten times a second, never finds none
@@ -68,22 +68,20 @@ class Proposals(SearchAlgorithm):
         if proposal is None:
             self.set_finished()
             return None
-        trial_id = Trial.generate_id()
-        self.live[trial_id] = proposal
-        config = {"key": proposal.key, "proposal": proposal}
-        return _create_trial_from_spec(
-            {**self._spec, "config": {**self._spec["config"], **config}}, self._parser, trial_id=trial_id
-        )
+        self.live[proposal.key] = proposal
+        config = {"key": proposal.key, "proposal": proposal, **proposal.hyperparameters}
+        spec = {**self._spec, "config": {**self._spec["config"], **config}}
+        return _create_trial_from_spec(spec, self._parser, trial_id=proposal.key)
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
-        report_to(self.referee, self.live[trial_id].key, result)
+        report_to(self.referee, trial_id, result)
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         proposal = self.live.pop(trial_id)
         if error or not result:
             self.told.put((proposal, Failure(f"its worker died {CRASHES} times")))
             return
-        report_to(self.referee, proposal.key, result)
+        report_to(self.referee, trial_id, result)
         self.told.put((proposal, outcome_of(proposal, heard(result))))
 
     def __getstate__(self) -> dict[str, Any]:
@@ -93,40 +91,20 @@ class Proposals(SearchAlgorithm):
         return self
 
 
-class Refereed(schedulers.FIFOScheduler):
-    """The scheduler that asks the referee of the search."""
-
-    def __init__(self, referee: Referee) -> None:
-        super().__init__()
-        self.referee: Referee | None = referee
-
-    def on_trial_result(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> str:
-        assert self.referee is not None
-        goes_on = report_to(self.referee, trial.config["key"], result)
-        return str(self.CONTINUE if goes_on else self.STOP)
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "referee": None}
-
-    def __deepcopy__(self, memo: Any) -> Refereed:
-        return self
-
-
-def report_to(referee: Referee, key: str, result: Mapping[str, Any]) -> bool:
-    """What a trial told Tune, to the referee; True where there is nothing to judge."""
-    content = heard(result)
-    return "epoch" not in content or referee.report(key, content["epoch"], content["metrics"])
-
-
 class Tune:
     """See the head of this file, and `loop.Engine`."""
 
     def __init__(
-        self, make_evaluate: Callable[[], Evaluate], section: SearchSection, folder: Path, referee: Referee
+        self,
+        make_evaluate: Callable[[], Evaluate],
+        section: SearchSection,
+        folder: Path,
+        referee: Referee,
+        space: SearchSpace,
     ) -> None:
         self._make_evaluate, self._section, self._folder = make_evaluate, section, folder
         self._referee = referee
-        self._scheduler = make_scheduler(section.scheduler, referee)
+        self._scheduler = make_scheduler(section, space, referee)
         self._in_flight = 0
         self._stopping = threading.Event()
         self._stack = ExitStack()
@@ -137,9 +115,10 @@ class Tune:
             undo.push(self._stack)
             self._wanted = connect.granted(self._section.resources, self._cluster)
             workers = self._section.workers or max(1, self._cluster.fits(self._wanted))
+            whole = self._section.trials if self._section.scheduler.name == POPULATION else 0  # at once, taking turns
             # One more than work: the next for the actor that is free first.
-            self._proposals = Proposals(workers + 1, self._referee)
-            self._room = workers + AHEAD
+            self._proposals = Proposals(max(workers + 1, whole), self._referee)
+            self._room = max(workers + AHEAD, whole)
             self._thread = threading.Thread(target=self._fit, name="tune", daemon=True)
             self._waiting_since = time.monotonic()
             self._thread.start()
@@ -236,24 +215,4 @@ class _Stop(tune.Stopper):
 
 
 def _folder_name(trial: Trial) -> str:
-    return f"{trial.config['key']}-{trial.trial_id}"
-
-
-def make_scheduler(section: SchedulerSection, referee: Referee) -> Any:
-    """Raises SweepError where Tune has no such scheduler, or it refuses the arguments."""
-    if section == SchedulerSection():
-        return Refereed(referee)
-    known = {name: getattr(schedulers, name) for name in schedulers.__all__}
-    known = {name: value for name, value in known.items() if inspect.isclass(value) and name != "TrialScheduler"}
-    if section.name not in known:
-        raise SweepError(
-            f"search.scheduler.name must be a scheduler of ray.tune.schedulers, but got {section.name!r}"
-            f"{did_you_mean(section.name, known)}"
-        )
-    try:
-        return known[section.name](**section.args)
-    except (TypeError, ValueError, AssertionError, ImportError) as error:
-        raise SweepError(
-            f"search.scheduler.args of {section.name}, which are {dict(section.args)}, are refused by Tune: "
-            f"{' '.join(str(error).split())}"
-        ) from None
+    return str(trial.trial_id)

@@ -1,0 +1,63 @@
+"""Population-based training: what may be a population, and how it changes. It trains in e2e/test_populations.py."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+import pytest
+
+from ffnet_search.errors import SweepError, parse
+from ffnet_search.proposal import Proposal
+from ffnet_search.search.population import Explore, arguments
+from ffnet_search.search_space import SearchSpace
+from ffnet_search.sections import SearchSection
+
+INPUT = {"channels": 1, "resolution": 8, "classes": 10}
+STAGE = {"depth": [1], "width": [16], "token_kernel": [3], "channel_kernel": [3], "expansion": [2]}
+ONE = {"input": INPUT, "stem": {"width": [8], "stride": [2]}, "stages": [STAGE]}
+RATES = {"learning_rate": {"low": 1e-6, "high": 0.02, "log": True}, "weight_decay": {"low": 0.0, "high": 0.2}}
+POPULATION = {
+    "name": "PopulationBasedTraining",
+    "args": {"perturbation_interval": 1, "quantile_fraction": 0.5, "resample_probability": 0.0},
+}
+
+
+def test_what_tune_changes_stays_in_the_space() -> None:
+    space = parse(SearchSpace, {**ONE, "hyperparameters": {**RATES, "mixup": [0.0, 0.2], "flip": [True, False]}}, "s")
+    explore, rng = Explore(space.hyperparameters), random.Random(0)
+    for _ in range(100):
+        changed = {"learning_rate": 10 ** rng.uniform(-9, 3), "weight_decay": rng.uniform(-1, 1), "mixup": 0.2}
+        config = explore({**changed, "flip": True, "proposal": Proposal(None, {"learning_rate": 1.0}), "key": "k"})
+        values = config["proposal"].hyperparameters
+        assert {name: config[name] for name in space.hyperparameters} == values
+        for name in RATES:
+            low, high = space.hyperparameters[name].range
+            assert low <= values[name] <= high
+        assert (values["mixup"], values["flip"], config["key"]) == (0.2, True, "k")
+
+
+@pytest.mark.parametrize(
+    ("section", "space", "message"),
+    [
+        ({"evaluator": "supernet"}, {}, "must go with search.evaluator 'train'"),
+        ({"objectives": ["accuracy", "macs_m"]}, {}, r"must have one objective.* there are 2 \(accuracy, macs_m\)"),
+        ({}, {"stages": [{**STAGE, "depth": [1, 2]}]}, "must have one FFNet, since a trial goes on with the weights"),
+        ({}, {"hyperparameters": {}}, "hyperparameters that can change in the middle of a training .* but has none"),
+        ({}, {"hyperparameters": {"epochs": [3, 6]}}, r"can change in the middle .*\), but has epochs"),
+        (
+            {"scheduler": {**POPULATION, "args": {"hyperparam_mutations": {"learning_rate": [0.1]}}}},
+            {},
+            "args.hyperparam_mutations must be left out",
+        ),
+    ],
+)
+def test_what_cannot_be_a_population_is_one_sentence(
+    section: dict[str, Any], space: dict[str, Any], message: str
+) -> None:
+    settings = {"engine": "tune", "evaluator": "train", "objectives": ["accuracy"], "scheduler": POPULATION, **section}
+    with pytest.raises(SweepError, match=message):
+        arguments(
+            parse(SearchSection, settings, "search"),
+            parse(SearchSpace, {**ONE, "hyperparameters": RATES, **space}, "s"),
+        )
