@@ -204,7 +204,7 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
     (tmp_path / "digits.yaml").write_text("seed: 0")
     with pytest.raises(SweepError, match=r"digit.yaml: no such file; did you mean .*digits.yaml\?"):
         read_yaml(tmp_path / "digit.yaml")
-    with pytest.raises(SweepError, match="cannot be read"):
+    with pytest.raises(SweepError, match="must be a YAML file, but is a folder"):
         read_yaml(tmp_path)
     (tmp_path / "latin.yaml").write_bytes(b"name: caf\xe9")
     with pytest.raises(SweepError, match="cannot be read"):
