@@ -44,7 +44,8 @@ lint: $(STAMP)
 check: lint test
 
 docs: $(STAMP)
-	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
+	@if [ -x $(BIN)/mkdocs ]; then NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict; \
+	else echo "the site is not built: its tools need Python 3.11 or newer"; fi
 
 format: $(STAMP)
 	$(BIN)/ruff check --fix .
