@@ -69,7 +69,7 @@ def measure(sampler: str, workers: int, seconds: float, candidates: int, space: 
         path = Path(folder)
         with open_study(path / "study.db", section.directions, "benchmark") as (writer, finished):
             search = Timed(space, CheapMetrics(MacsAsLatency()), section, 0, writer, finished)
-            with ENGINES["ray"](partial(sleeper, seconds), section, path, GoOn()) as engine:
+            with ENGINES["ray"](partial(sleeper, seconds), section, path, GoOn(), space) as engine:
                 run_loop(search, engine)
         own = sum(search.seconds.values())
     begin, end = candidates // 2, candidates - 2 * workers
