@@ -207,7 +207,7 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
     with pytest.raises(SweepError, match="must be a YAML file, but is a folder"):
         read_yaml(tmp_path)
     (tmp_path / "latin.yaml").write_bytes(b"name: caf\xe9")
-    with pytest.raises(SweepError, match="cannot be read|is a folder"):
+    with pytest.raises(SweepError, match="cannot be read"):
         read_yaml(tmp_path / "latin.yaml")
 
 
