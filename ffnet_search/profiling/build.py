@@ -16,7 +16,7 @@ from ffnet_search.architecture import Architecture
 from ffnet_search.latency import Check, Entry, LatencyTable, Setting, TableError
 from ffnet_search.parts import Part
 from ffnet_search.profiling.bench import Bench, LocalBench, MakeBench
-from ffnet_search.profiling.calibration import Calibration, by_kind
+from ffnet_search.profiling.calibration import Calibration, by_kind, kind_of
 from ffnet_search.profiling.journal import Journal
 from ffnet_search.profiling.measure import UNCERTAIN, dot, of_passes, refuse_shared_cores, torch_aside
 from ffnet_search.profiling.plan import COPIES, PASSES, TOLERANCE, Job, Plan, groups, mix, network_job
@@ -144,7 +144,7 @@ def _table(plan: Plan, section: LatencySection, bench: Bench, journal: Journal) 
     spreads = {job.subject: journal.rounds(job.id).spread for job in plan.singles + plan.chains}
     entries = {
         part.key: Entry(
-            ms=calibration.slope_of(part) * alone_ms[part],
+            ms=calibration.slope_of(kind_of(part)) * alone_ms[part],
             raw_ms=alone_ms[part],
             spread=spreads.get(part, 0.0),
             measured=part in measured,
