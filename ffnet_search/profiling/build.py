@@ -26,7 +26,7 @@ from ffnet_search.progress import progress, say
 from ffnet_search.search_space import SearchSpace
 from ffnet_search.sections import LatencySection
 
-REPEATS = 0.25  # of all rounds may be spent on that, and so many again, up to MOST_REPEATS, while the limit is missed
+REPEATS = 0.15  # of all rounds may be spent on that, and so many again, up to MOST_REPEATS, while the limit is missed
 MOST_REPEATS = 0.5
 
 

@@ -24,7 +24,7 @@ from ffnet_search.search_space import SearchSpace
 from ffnet_search.sections import LatencySection
 
 COPIES = 4  # of a part in a chain, so that the call and the copies in and out weigh little
-TOLERANCE = 0.05  # standard deviation that interpolation may have: sets how many parts are measured
+TOLERANCE = 0.06  # standard deviation that interpolation may have: sets how many parts are measured
 PASSES = 5  # over the networks, each compiled anew, seconds apart: what slows a machine down lasts for about ten
 GROUP = 10  # compiled and interleaved at a time
 GROUP_WEIGHTS_M = 64.0  # and at most so many million weights, so that memory stays small

@@ -24,7 +24,7 @@ Mix = tuple[float, ...]  # how much of each anchor's time a time is divided by
 
 BURST_S = 0.004  # of one network, between looks at the others
 SAMPLE_S = 0.0002  # shorter runs are timed several at once: reading the CPU-time clock costs about 0.4 us
-ANCHOR_EVERY_S = 0.025
+ANCHOR_EVERY_S = 0.04
 ANCHOR_EVERY = 5  # runs, where each of them is a call of another program
 WARMUP_S = 0.25  # at most, per network
 SHARED_RATIO = 1.2  # wall / CPU time beyond which a wall-clock time includes somebody else's work
