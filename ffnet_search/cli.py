@@ -1,4 +1,4 @@
-"""The command line: one verb per stage, one for all, and two to look. Imports happen inside the verbs."""
+"""The command line: one verb per stage, one for all, and some to begin and to look. Imports happen inside them."""
 
 from __future__ import annotations
 
@@ -388,7 +388,8 @@ def _run(sweep: Sweep, stages: tuple[str, ...], fresh: bool, quiet: bool, json: 
     print_paths(sweep.files)
     if "export" in stages:
         folder = sweep.files.folder
-        say(f"look: ffnet-search dashboard {folder}; choose: ffnet-search pick {folder} --latency-ms MS")
+        pick = f"; choose: ffnet-search pick {folder} --latency-ms MS" if sweep.latency_path.exists() else ""
+        say(f"look: ffnet-search dashboard {folder}{pick}")
 
 
 def on_head(sweep: Path) -> Any:
