@@ -188,6 +188,8 @@ FRONT = {  # metric of an exported network -> title, how it is written; any othe
     "predicted_ms": ("predicted ms", lambda x: f"{x:.3f}"),
     "measured_ms": ("measured ms", lambda x: f"{x:.3f}"),
     "params_m": ("params (M)", lambda x: f"{x:.3f}"),
+    "weights_mb": ("weights (MB)", lambda x: f"{x:.3g}"),
+    "peak_memory_mb": ("maps (MB)", lambda x: f"{x:.3g}"),
     "macs_m": ("MACs (M)", lambda x: f"{x:.2f}"),
 }
 
