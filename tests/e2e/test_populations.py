@@ -63,7 +63,7 @@ def test_the_worst_go_on_from_the_best_and_the_study_says_what_was_trained(tmp_p
     last = trials[0].user_attrs["record"].get("schedule", [{"hyperparameters": trials[0].params}])[-1]
     assert {name: resolved[name] for name in space} == last["hyperparameters"]
     worst = min(trials, key=lambda trial: trial.params["learning_rate"])
-    assert worst.params["learning_rate"] < 1e-4 and worst.value > 0.5  # with which alone it would have learnt nothing
+    assert worst.params["learning_rate"] < 1e-4 and worst.value > 0.25  # with which alone it stays at chance, 0.1
     assert {trial.user_attrs["key"] for trial in trials} == {
         path.name for path in files.trials.iterdir() if (path / "weights.ckpt").exists()
     }
