@@ -109,7 +109,7 @@ def check(sweep: SweepFile, name: Name = None, seed: Seed = None, trials: Trials
     from ffnet_search.pipeline import plan, refuse_impossible
     from ffnet_search.settings import check_imports
     from ffnet_search.show import print_plan, print_space
-    from ffnet_search.sweep import is_cluster
+    from ffnet_search.sweepfile import is_cluster
 
     loaded = _load(sweep, name, seed, trials)
     if is_cluster(sweep):

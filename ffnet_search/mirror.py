@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 
 from ffnet_search.errors import SweepError
 from ffnet_search.progress import say
-from ffnet_search.sweep import RunFiles
+from ffnet_search.runfiles import RunFiles
 
 EVERY_S = 60.0
 CHUNK = 1 << 20

@@ -14,8 +14,9 @@ from ffnet_search.errors import SweepError, did_you_mean
 from ffnet_search.latency import LatencyTable
 from ffnet_search.pareto import Candidate
 from ffnet_search.reachable import CheapMetrics
+from ffnet_search.runfiles import RunFiles
 from ffnet_search.search import read_candidates
-from ffnet_search.sweep import RunFiles, Sweep
+from ffnet_search.sweep import Sweep
 
 DRAWN = 400  # architectures that are looked at beside the evaluated ones
 ENOUGH = 20  # candidates, for a guess at the accuracy of others

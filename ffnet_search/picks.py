@@ -12,7 +12,7 @@ import yaml
 from ffnet_search.architecture import Architecture
 from ffnet_search.errors import SweepError
 from ffnet_search.proposal import Value
-from ffnet_search.sweep import RunFiles
+from ffnet_search.runfiles import RunFiles
 
 
 @dataclass(frozen=True)

@@ -7,21 +7,23 @@ wanted (`Sweep.amounts`), and nothing that it reads was made after it. The stage
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ffnet_search.architecture import Architecture
+from ffnet_search.changes import Change, changes
 from ffnet_search.errors import SweepError
 from ffnet_search.latency import LatencyTable
 from ffnet_search.parts import Part
 from ffnet_search.progress import clock, say
 from ffnet_search.reachable import CheapMetrics, check_budget
+from ffnet_search.runfiles import RunFiles
 from ffnet_search.runfolder import Record, RunFolder, open_run
 from ffnet_search.sections import LatencySection
-from ffnet_search.sweep import STAGES, RunFiles, Sweep
+from ffnet_search.sweep import STAGES, Sweep
 
 if TYPE_CHECKING:
     from ffnet_search.picks import Pick
@@ -252,39 +254,6 @@ def refuse_impossible(sweep: Sweep) -> None:
     check_budget(sweep, CheapMetrics(table(sweep.latency), devices))
 
 
-@dataclass(frozen=True)
-class Change:
-    """A field of the sweep that is not what a stage's output was made from."""
-
-    field: str
-    old: object
-    new: object
-
-    def __str__(self) -> str:
-        return f"{self.field} ({_short(self.old)} -> {_short(self.new)})"
-
-
-def changes(old: Any, new: Any, field: str = "") -> Iterator[Change]:
-    """The innermost differences of two trees of plain data, with dotted paths."""
-    if isinstance(old, dict) and isinstance(new, dict):
-        for key in [*old, *(key for key in new if key not in old)]:
-            yield from changes(old.get(key), new.get(key), f"{field}.{key}" if field else key)
-    elif (
-        isinstance(old, list)
-        and isinstance(new, list)
-        and len(old) == len(new)
-        and any(isinstance(x, dict) for x in old)
-    ):
-        for index, pair in enumerate(zip(old, new, strict=True)):
-            yield from changes(*pair, f"{field}.{index}")
-    elif old != new:
-        yield Change(field, old, new)
-
-
-def _is_tree(value: object) -> bool:
-    return isinstance(value, dict | list)
-
-
 def _agree(sweep: Sweep, folder: RunFolder, fresh: bool, stages: Collection[str]) -> None:
     """Nothing that the sweep invalidates is left in place: the user said `fresh`, or gets the choice."""
     matters = [stage for stage in STAGES if stage in stages or any(stage in READS[other] for other in stages)]
@@ -320,8 +289,3 @@ def read_front(files: RunFiles) -> list[Pick]:
 
 def _words(names: list[str]) -> str:
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
-
-
-def _short(value: object) -> str:
-    text = "nothing" if value is None else str(value)
-    return text if len(text) <= 60 else text[:57] + "..."

@@ -16,9 +16,10 @@ from pathlib import Path
 from typing import NamedTuple, Protocol
 
 from ffnet_search.architecture import Architecture, Block, Input, Stage, Stem
+from ffnet_search.choices import BLOCK_AXES, StageChoices
 from ffnet_search.errors import SweepError
 from ffnet_search.parts import Part
-from ffnet_search.search_space import BLOCK_AXES, SearchSpace, StageChoices
+from ffnet_search.search_space import SearchSpace
 
 Cost = Callable[[Part], float]
 Total = Callable[[Iterable[float]], float]  # of the costs of parts: `sum`, or `max`

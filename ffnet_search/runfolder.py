@@ -22,7 +22,8 @@ import yaml
 
 from ffnet_search.errors import SweepError
 from ffnet_search.mirror import Mirror, mirrored
-from ffnet_search.sweep import RunFiles, Sweep
+from ffnet_search.runfiles import RunFiles
+from ffnet_search.sweep import Sweep
 
 FORMAT = 1
 ENDING_S = 10.0  # that the helpers of a killed run get to notice its end: they inherited its lock

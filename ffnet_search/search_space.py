@@ -5,65 +5,21 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Callable, Mapping
 from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
-from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, model_validator
 
 from ffnet_search.architecture import PRESETS, Architecture, Block, Input, Stage, Stem
+from ffnet_search.choices import BLOCK_AXES, BlockAxis, Choice, InputChoices, StageChoices, StemChoices, no_repeats
 from ffnet_search.errors import Section, SweepError, did_you_mean, parse, read_yaml
 from ffnet_search.hyperparameters import Hyperparameter, combinations, in_order
 from ffnet_search.parts import MIXERS
-
-Choice = int | str
-BlockAxis = Literal["mixer", "token_kernel", "channel_kernel", "expansion"]
-BLOCK_AXES: tuple[BlockAxis, ...] = ("mixer", "token_kernel", "channel_kernel", "expansion")
-
-
-def _as_list(value: Any) -> Any:
-    return value if isinstance(value, list | tuple) else (value,)
-
-
-def _no_repeats(values: tuple[Any, ...]) -> tuple[Any, ...]:
-    if len(set(values)) != len(values):
-        raise ValueError(f"must not repeat a choice, but got {list(values)}")
-    return values
-
-
-Sizes = Annotated[
-    tuple[Annotated[int, Field(gt=0)], ...], BeforeValidator(_as_list), AfterValidator(_no_repeats), Field(min_length=1)
-]
-Names = Annotated[tuple[str, ...], BeforeValidator(_as_list), AfterValidator(_no_repeats), Field(min_length=1)]
-
-
-class InputChoices(Section):
-    """The images: fixed, not searched."""
-
-    channels: int = Field(3, gt=0)
-    resolution: int = Field(gt=0)
-    classes: int = Field(gt=1)
-
-
-class StemChoices(Section):
-    """Choices for the two convolutions in front: width of the first, stride of both together."""
-
-    width: Sizes = (32,)
-    stride: Sizes = (2,)
-
-
-class StageChoices(Section):
-    """Choices for one stage. `depth` counts blocks; the rest is chosen per stage or per block."""
-
-    depth: Sizes
-    width: Sizes
-    mixer: Names = ("ffn_attention",)
-    token_kernel: Sizes = (7,)
-    channel_kernel: Sizes = (3,)
-    expansion: Sizes = (3,)
 
 
 class SearchSpace(Section):
@@ -78,7 +34,7 @@ class SearchSpace(Section):
     input: InputChoices | None = None
     stem: StemChoices = StemChoices()
     stages: tuple[StageChoices, ...] = ()
-    per_block: Annotated[tuple[BlockAxis, ...], AfterValidator(_no_repeats)] = ()
+    per_block: Annotated[tuple[BlockAxis, ...], AfterValidator(no_repeats)] = ()
     architecture: Architecture | None = None
     hyperparameters: Annotated[Mapping[str, Hyperparameter], AfterValidator(in_order)] = {}
 
@@ -130,7 +86,7 @@ class SearchSpace(Section):
             if stride not in (1, 2, 4):
                 raise ValueError(f"stem.stride must be 1, 2 or 4, but got {stride}")
         for index, stage in enumerate(self.stages):
-            _check_stage(f"stages.{index}", stage)
+            stage.check(f"stages.{index}")
         return self
 
     def axes(self) -> dict[str, tuple[Choice, ...]]:
@@ -207,12 +163,8 @@ class SearchSpace(Section):
         """How many architectures are in the space: distinct ones, exactly."""
         if not self.stages:
             return 1 if self.architecture else 0
-        total = len(self.stem.width) * len(self.stem.stride)
-        for stage in self.stages:
-            shared = [axis for axis in BLOCK_AXES if axis not in self.per_block]
-            free = [axis for axis in BLOCK_AXES if axis in self.per_block]
-            total *= len(stage.width) * sum(_count_blocks(stage, shared, free, depth) for depth in stage.depth)
-        return total
+        stem = len(self.stem.width) * len(self.stem.stride)
+        return stem * math.prod(stage.size(self.per_block) for stage in self.stages)
 
     @cached_property
     def combinations(self) -> float:
@@ -285,38 +237,6 @@ class SearchSpace(Section):
 
 def _choices_of(input: Input) -> InputChoices:
     return InputChoices(channels=input.channels, resolution=input.resolution, classes=input.classes)
-
-
-def _check_stage(place: str, stage: StageChoices) -> None:
-    for mixer in stage.mixer:
-        if mixer not in MIXERS:
-            raise ValueError(f"{place}.mixer {mixer!r} is not a known mixer{did_you_mean(mixer, MIXERS)}")
-        step = MIXERS[mixer].width_step
-        for width in stage.width:
-            if width % step:
-                raise ValueError(f"{place}.width must be multiples of {step} for mixer {mixer!r}, but got {width}")
-    for axis in ("token_kernel", "channel_kernel"):
-        for kernel in getattr(stage, axis):
-            if kernel < 3 or kernel % 2 == 0:
-                raise ValueError(f"{place}.{axis} must be odd and >= 3, but got {kernel}")
-
-
-def _count_blocks(stage: StageChoices, shared: list[BlockAxis], free: list[BlockAxis], depth: int) -> int:
-    """Distinct block tuples of one depth. A mixer without a kernel has one network for all token kernels."""
-    total = 0
-    kernels = len(stage.token_kernel)
-    other = 1  # choices that always have an effect
-    for axis in ("channel_kernel", "expansion"):
-        other *= len(getattr(stage, axis)) ** (depth if axis in free else 1)
-    with_kernel = sum(MIXERS[mixer].has_kernel for mixer in stage.mixer)
-    without = len(stage.mixer) - with_kernel
-    if "mixer" in shared:
-        total = with_kernel * kernels ** (depth if "token_kernel" in free else 1) + without
-    elif "token_kernel" in free:
-        total = (with_kernel * kernels + without) ** depth
-    else:  # mixers per block, one kernel per stage: it has no effect where no block uses it
-        total = ((with_kernel + without) ** depth - without**depth) * kernels + without**depth
-    return total * other
 
 
 __all__ = ["SearchSpace", "SweepError"]

@@ -14,11 +14,13 @@ from rich.console import Console
 from rich.table import Table
 
 from ffnet_search.architecture import PRESETS, Architecture
+from ffnet_search.choices import BLOCK_AXES
 from ffnet_search.errors import SweepError, did_you_mean, read_yaml
 from ffnet_search.hyperparameters import Hyperparameter
 from ffnet_search.proposal import Proposal
-from ffnet_search.search_space import BLOCK_AXES, SearchSpace
-from ffnet_search.sweep import RunFiles, Sweep
+from ffnet_search.runfiles import RunFiles
+from ffnet_search.search_space import SearchSpace
+from ffnet_search.sweep import Sweep
 
 if TYPE_CHECKING:
     from ffnet_search.latency import LatencyTable

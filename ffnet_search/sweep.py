@@ -18,6 +18,7 @@ from ffnet_search import settings
 from ffnet_search.errors import Section, SweepError, did_you_mean, parse, read_yaml
 from ffnet_search.pareto import METRICS
 from ffnet_search.proposal import Value
+from ffnet_search.runfiles import RunFiles
 from ffnet_search.search_space import SearchSpace
 from ffnet_search.sections import (
     DataSection,
@@ -27,6 +28,7 @@ from ffnet_search.sections import (
     SearchSection,
     TrainSection,
 )
+from ffnet_search.sweepfile import carried_by, find_space
 
 _HOW = {
     "engine",
@@ -38,31 +40,6 @@ _HOW = {
     "storage",
 }  # of search: how fast and how much, not what
 STAGES = ("profile", "train", "search", "export")  # in this order: a bad budget is seen before training
-
-
-class RunFiles:
-    """The names of a run's files. Each is written by one stage and read by later ones."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.lock = folder / ".lock"
-        self.state = folder / "run.json"  # what each stage was made from, and when
-        self.sweep = folder / "sweep.yaml"  # a copy, its search space included
-        self.training = folder / "training"  # checkpoints and logs of the supernet under way
-        self.supernet = folder / "supernet.ckpt"
-        self.latency = folder / "latency"  # one table per device
-        self.study = folder / "study.db"
-        self.candidates = folder / "candidates.csv"
-        self.trials = folder / "trials"  # a folder for each that trained: checkpoint, logs, weights
-        self.pareto = folder / "pareto"
-        self.front_csv = self.pareto / "front.csv"
-        self.front_png = folder / "front.png"
-        self.report = folder / "report.html"
-        self.artifacts = folder / "artifacts"  # that Optuna Dashboard shows
-
-    def latency_table(self, section: LatencySection) -> Path:
-        name = section.name or f"{section.backend}-t{section.threads}-b{section.batch_size}"
-        return self.latency / f"{name}.json"
 
 
 class Sweep(Section):
@@ -91,10 +68,10 @@ class Sweep(Section):
         """Reads a sweep, or a Ray cluster file that carries one under `metadata.sweep`. `search_space` is a mapping, or
         a file named relative to the sweep. Raises SweepError."""
         path = Path(path)
-        content = _of_cluster(read_yaml(path), path)
+        content = carried_by(read_yaml(path), path)
         space = content.get("search_space")
         if isinstance(space, str):
-            content["search_space"] = SearchSpace.from_yaml(_find_space(path.parent / space))
+            content["search_space"] = SearchSpace.from_yaml(find_space(path.parent / space))
         elif isinstance(space, dict):
             content["search_space"] = SearchSpace.located(space, path.parent)
         sweep = parse(cls, {"name": path.stem, **content}, str(path))
@@ -311,37 +288,4 @@ class Sweep(Section):
         return import_module("ffnet_search.pipeline").run(self, fresh=fresh)  # a convenience that points upwards
 
 
-def is_cluster(path: Path) -> bool:
-    """Whether a file is a Ray cluster's (which may carry a sweep), and not a sweep alone."""
-    return "provider" in read_yaml(path)
-
-
-def _of_cluster(content: dict[str, Any], path: Path) -> dict[str, Any]:
-    """The sweep that a cluster file carries, named like the cluster; other files as they are."""
-    if "provider" not in content:
-        return content
-    metadata = content.get("metadata")
-    carried = metadata.get("sweep") if isinstance(metadata, dict) else None
-    if not isinstance(carried, dict):
-        keys = list(metadata) if isinstance(metadata, dict) else []
-        hint = did_you_mean(str(keys[0]), ["sweep"]) if keys else ""
-        raise SweepError(
-            f"{path}: is a Ray cluster file, which must carry its sweep as a mapping under metadata.sweep, but "
-            f"metadata holds {', '.join(map(str, keys)) or 'nothing'}{hint}"
-        )
-    return {"name": content.get("cluster_name"), **carried}
-
-
-def _find_space(path: Path) -> Path:
-    """Where a file is not beside its sweep (a cluster's head gets the sweep alone), the one that came with the
-    program."""
-    return path if path.exists() else shipped(f"search_spaces/{path.name}") or path
-
-
-def shipped(name: str) -> Path | None:
-    """A file that came with the program, such as `sweeps/digits.yaml`: in a checkout beside the package, else in it."""
-    places = (parent / name for parent in Path(__file__).parents[:2])
-    return next((path for path in places if path.exists()), None)
-
-
-__all__ = ["RunFiles", "Sweep", "SweepError", "STAGES", "is_cluster", "shipped"]
+__all__ = ["STAGES", "Sweep", "SweepError"]

@@ -13,8 +13,9 @@ from s3 import bucket
 
 from ffnet_search.errors import SweepError
 from ffnet_search.mirror import mirrored
+from ffnet_search.runfiles import RunFiles
 from ffnet_search.runfolder import Record, open_run
-from ffnet_search.sweep import RunFiles, Sweep
+from ffnet_search.sweep import Sweep
 
 SPACE = {"input": {"channels": 1, "resolution": 8, "classes": 10}, "stages": [{"depth": [1], "width": [8]}] * 2}
 

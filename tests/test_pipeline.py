@@ -19,7 +19,7 @@ from ffnet_search import pipeline
 from ffnet_search.architecture import Architecture
 from ffnet_search.errors import SweepError
 from ffnet_search.latency import Check, Entry, LatencyTable, Setting, TableError
-from ffnet_search.pipeline import changes, plan, read_front, refuse_impossible, run
+from ffnet_search.pipeline import plan, read_front, refuse_impossible, run
 from ffnet_search.runfolder import RunFolder
 from ffnet_search.search_space import SearchSpace
 from ffnet_search.sweep import STAGES, Sweep
@@ -256,19 +256,6 @@ def test_an_impossible_size_is_refused_without_a_table(tmp_path: Path) -> None:
     with pytest.raises(SweepError, match="search.constraints.params_m must be >= "):
         refuse_impossible(sweep)
     assert min(Architecture.from_dict(sweep.search_space.smallest.to_dict()).params_m, 1) > 0.0001
-
-
-def test_changes_are_the_innermost_differences() -> None:
-    old = {"a": {"b": 1, "c": [1, 2]}, "stages": [{"d": 1}, {"d": 2}], "gone": 1}
-    new = {"a": {"b": 2, "c": [1]}, "stages": [{"d": 1}, {"d": 3}], "more": {"x": 1}}
-    assert [str(change) for change in changes(old, new)] == [
-        "a.b (1 -> 2)",
-        "a.c ([1, 2] -> [1])",
-        "stages.1.d (2 -> 3)",
-        "gone (1 -> nothing)",
-        "more (nothing -> {'x': 1})",
-    ]
-    assert list(changes(old, old)) == []
 
 
 def test_a_folder_without_a_front_has_an_empty_one(tmp_path: Path) -> None:

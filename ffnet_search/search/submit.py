@@ -25,7 +25,8 @@ import yaml
 import ffnet_search
 from ffnet_search.errors import SweepError, read_yaml
 from ffnet_search.progress import say
-from ffnet_search.sweep import Sweep, is_cluster
+from ffnet_search.sweep import Sweep
+from ffnet_search.sweepfile import is_cluster
 
 LOGIN_S = 10  # that a machine may take to answer
 

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 from ffnet_search.errors import SweepError
 from ffnet_search.progress import say
-from ffnet_search.sweep import Sweep, shipped
+from ffnet_search.sweep import Sweep
+from ffnet_search.sweepfile import shipped
 
 if TYPE_CHECKING:
     from ffnet_search.starter.plan import Amounts

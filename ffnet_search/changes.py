@@ -1,0 +1,41 @@
+"""What of a sweep is not as it was when a stage's output was made: the differences of two trees of plain data."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Change:
+    """A field of the sweep that is not what a stage's output was made from."""
+
+    field: str
+    old: object
+    new: object
+
+    def __str__(self) -> str:
+        return f"{self.field} ({_short(self.old)} -> {_short(self.new)})"
+
+
+def changes(old: Any, new: Any, field: str = "") -> Iterator[Change]:
+    """The innermost differences of two trees of plain data, with dotted paths."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        for key in [*old, *(key for key in new if key not in old)]:
+            yield from changes(old.get(key), new.get(key), f"{field}.{key}" if field else key)
+    elif (
+        isinstance(old, list)
+        and isinstance(new, list)
+        and len(old) == len(new)
+        and any(isinstance(x, dict) for x in old)
+    ):
+        for index, pair in enumerate(zip(old, new, strict=True)):
+            yield from changes(*pair, f"{field}.{index}")
+    elif old != new:
+        yield Change(field, old, new)
+
+
+def _short(value: object) -> str:
+    text = "nothing" if value is None else str(value)
+    return text if len(text) <= 60 else text[:57] + "..."
