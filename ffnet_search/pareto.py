@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from operator import le
 from typing import Any, Literal, TypeVar
 
 from ffnet_search.architecture import Architecture
@@ -70,29 +71,22 @@ class Candidate:
 Item = TypeVar("Item")
 
 
-def dominates(a: Sequence[float], b: Sequence[float], directions: Sequence[Direction]) -> bool:
-    """True where `a` is at least as good as `b` everywhere and better somewhere."""
-    signed = [(x, y) if d == "maximize" else (-x, -y) for x, y, d in zip(a, b, directions, strict=True)]
-    return all(x >= y for x, y in signed) and any(x > y for x, y in signed)
-
-
 def pareto_front(candidates: Sequence[Candidate], objectives: Mapping[str, Direction]) -> list[Candidate]:
     """The candidates that none dominates, one per point, best first objective first.
 
     >>> pareto_front([], {"accuracy": "maximize", "latency_ms": "minimize"})
     []
     """
-    directions = list(objectives.values())
-    signs = [-1.0 if d == "maximize" else 1.0 for d in directions]
-    points = [tuple(c.metrics[name] for name in objectives) for c in candidates]
+    signs = [-1.0 if direction == "maximize" else 1.0 for direction in objectives.values()]
+    points = [tuple(s * c.metrics[name] for s, name in zip(signs, objectives, strict=True)) for c in candidates]
     for candidate, point in zip(candidates, points, strict=True):
         if not all(math.isfinite(value) for value in point):
-            raise ValueError(f"metrics must be finite, but {candidate.key} has {point}")
-    # In this order nothing can be dominated by a later one, so the front so far is all that need be asked.
-    order = sorted(range(len(points)), key=lambda i: [s * x for s, x in zip(signs, points[i], strict=True)])
+            metrics = tuple(candidate.metrics[name] for name in objectives)
+            raise ValueError(f"metrics must be finite, but {candidate.key} has {metrics}")
+    # Less is better now. In this order nothing can be dominated by a later one: the front so far is all to be asked.
     front: list[int] = []
-    for i in order:
-        if not any(points[j] == points[i] or dominates(points[j], points[i], directions) for j in front):
+    for i in sorted(range(len(points)), key=points.__getitem__):
+        if not any(all(map(le, points[j], points[i])) for j in front):  # as good everywhere: the same, or dominated
             front.append(i)
     return [candidates[i] for i in front]
 

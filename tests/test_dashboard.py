@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import json
 import math
@@ -25,6 +26,7 @@ from ffnet_search.report import annotate_study
 from ffnet_search.search import read_candidates
 from ffnet_search.search.answers import Answers
 from ffnet_search.search.dashboard import serve
+from ffnet_search.search.lean import _of_new_spaces, make_lean
 from ffnet_search.search.reader import QuickStorage
 from ffnet_search.search.study import distributions, open_study, params_of, read_trials
 from ffnet_search.sweep import Sweep
@@ -194,6 +196,74 @@ def test_kept_answers_are_those_of_optuna_dashboard(tmp_path: Path) -> None:
         time.sleep(0.2)
     assert [trial["number"] for trial in new] == [40]
     storage.engine.dispose()
+
+
+@pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
+def test_lean_answers_lack_nothing_but_distributions_of_trials(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cache = optuna_dashboard._inmemory_cache._CachedExtraStudyProperty
+    for owner, name in (
+        (optuna_dashboard._serializer, "serialize_frozen_trial"),
+        (optuna_dashboard._serializer, "serialize_distribution"),
+        (cache, "_update_search_space"),
+    ):
+        monkeypatch.setattr(owner, name, getattr(owner, name))  # to have it back afterwards
+    sweep = make_run(tmp_path)
+    sweep.files.report.write_text("the report")
+    annotate_study(sweep)
+    plain_text = get(sweep, "/api/studies/1")
+    make_lean()
+    make_lean()
+    lean_text = get(sweep, "/api/studies/1")
+    plain, lean = json.loads(plain_text), json.loads(lean_text)
+    for study in (plain, lean):
+        for space in (study["intersection_search_space"], study["union_search_space"]):
+            for axis in space:  # choices of a union come in any order
+                axis["distribution"]["choices"].sort(key=str)
+    for trial in plain["trials"] + plain["best_trials"]:
+        for parameter in trial["params"]:
+            del parameter["distribution"]
+    assert lean == plain
+    assert any(trial["note"]["body"] and trial["artifacts"] for trial in lean["trials"])
+    assert len(lean_text) < 0.7 * len(plain_text)
+
+
+@pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
+def test_the_union_of_spaces_grows_with_each_new_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cache = optuna_dashboard._inmemory_cache._CachedExtraStudyProperty
+    spaces = [{"a": IntDistribution(1, 3)}, {"b": IntDistribution(0, 1)}, {"a": IntDistribution(2, 9)}]
+    trials = [
+        create_trial(value=0.0, params={name: 2 if name == "a" else 1 for name in space}, distributions=space)
+        for space in [spaces[0], *spaces, spaces[1], spaces[0]]
+    ]
+    monkeypatch.setattr(cache, "_update_search_space", cache._update_search_space)
+    plain = cache()
+    plain.update(trials)
+    cache._update_search_space = _of_new_spaces(cache._update_search_space)
+    lean = cache()
+    lean.update(trials)
+    assert lean.union_search_space == plain.union_search_space == [("a", IntDistribution(1, 9)), ("b", spaces[1]["b"])]
+    assert lean.intersection_search_space == plain.intersection_search_space == []
+
+
+def test_answers_are_compressed_for_who_takes_it() -> None:
+    body = b'{"trials": [], "best_trials": []}'
+
+    def plain(environ: dict[str, Any], start_response: Any) -> list[bytes]:
+        start_response("200 OK", [("Content-Type", "application/json"), ("Content-Length", str(len(body)))])
+        return [body]
+
+    def ask(**accepted: str) -> tuple[dict[str, str], bytes]:
+        told: dict[str, str] = {}
+        environ = {"REQUEST_METHOD": "GET", "PATH_INFO": "/api/studies/1", **accepted}
+        return told, b"".join(
+            Answers(plain, lambda study: (0, None))(environ, lambda line, headers: told.update(headers))
+        )
+
+    headers, content = ask(HTTP_ACCEPT_ENCODING="gzip, deflate, br")
+    assert headers["Content-Encoding"] == "gzip" and gzip.decompress(content) == body
+    assert int(headers["Content-Length"]) == len(content)
+    headers, content = ask()
+    assert "Content-Encoding" not in headers and content == body
 
 
 def test_a_taken_port_is_one_sentence(tmp_path: Path) -> None:

@@ -103,6 +103,7 @@ FLOORS = {  # in reading order; a package stands for its __init__, below its mod
     "search.copies": 6,
     "search.history": 6,
     "search.answers": 6,
+    "search.lean": 6,
     "search.rerun": 6,
     "search.dashboard": 6,
     "search.referee": 6,

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import pytest
 
 from ffnet_search.architecture import Architecture, Block, Stage, Stem
-from ffnet_search.pareto import METRICS, Candidate, Direction, dominates, hypervolume, pareto_front
+from ffnet_search.pareto import METRICS, Candidate, Direction, hypervolume, pareto_front
 
 ARCH = Architecture(Stem(8, 2), (Stage(16, (Block(),)),))
 BOTH: dict[str, Direction] = {"accuracy": "maximize", "latency_ms": "minimize"}
@@ -28,6 +28,12 @@ def clouds(metrics: int, count: int = 30) -> list[list[tuple[float, ...]]]:
     return [
         [tuple(rng.randint(0, 9) / 10 for _ in range(metrics)) for _ in range(rng.randint(1, 40))] for _ in range(count)
     ]
+
+
+def dominates(a: Sequence[float], b: Sequence[float], directions: Sequence[Direction]) -> bool:
+    """True where `a` is at least as good as `b` everywhere and better somewhere."""
+    signed = [(x, y) if d == "maximize" else (-x, -y) for x, y, d in zip(a, b, directions, strict=True)]
+    return all(x >= y for x, y in signed) and any(x > y for x, y in signed)
 
 
 @pytest.mark.parametrize("metrics", [1, 2, 3, 4])

@@ -9,8 +9,8 @@ import yaml
 from ffnet_search.drawing import draw
 from ffnet_search.pareto import Candidate, pareto_front
 from ffnet_search.picks import Pick, read_picks
-from ffnet_search.search import read_candidates
 from ffnet_search.search.dashboard import Noted, annotate
+from ffnet_search.search.study import read_evaluated
 from ffnet_search.sweep import Sweep
 
 MOST = 50  # trials with notes: Optuna Dashboard looks through all of them for every trial of the study
@@ -19,12 +19,11 @@ HEAD = "| network | test | search | measured | predicted | params |\n|---|---|--
 
 def annotate_study(sweep: Sweep) -> None:
     """Notes and files into the run's study. Raises SweepError where there is no study."""
-    candidates = read_candidates(sweep.files.study, sweep.search_space)
-    front = pareto_front(candidates, sweep.search.directions)
-    picks = {pick.key: pick for pick in read_picks(sweep.files)}
-    picks = {key: pick for key, pick in picks.items() if key in {c.key for c in candidates}}
-    first = sorted(front, key=lambda candidate: candidate.key not in picks)  # exported ones
-    noted = [_noted(candidate, picks.get(candidate.key)) for candidate in first[:MOST]]
+    evaluated = read_evaluated(sweep.files.study, sweep.search_space)
+    front = pareto_front([candidate for _, candidate in evaluated.values()], sweep.search.directions)
+    picks = {pick.key: pick for pick in read_picks(sweep.files) if pick.key in evaluated}
+    first = sorted(front, key=lambda candidate: candidate.key not in picks)[:MOST]  # exported ones
+    noted = [_noted(evaluated[one.key][0], one, picks.get(one.key)) for one in first]
     study_note = _study_note(sweep, front, list(picks.values()))
     annotate(sweep.files.study, sweep.files.artifacts, study_note, sweep.files.report, noted)
 
@@ -54,7 +53,7 @@ def _study_note(sweep: Sweep, front: Sequence[Candidate], picks: Sequence[Pick])
     return note
 
 
-def _noted(candidate: Candidate, pick: Pick | None) -> Noted:
+def _noted(trial: int, candidate: Candidate, pick: Pick | None) -> Noted:
     arch, files = candidate.architecture, dict[str, bytes]()
     if arch is not None:
         files["architecture.yaml"] = yaml.safe_dump(arch.to_dict(), sort_keys=False).encode()
@@ -62,10 +61,10 @@ def _noted(candidate: Candidate, pick: Pick | None) -> Noted:
     text = f"On the front.\n\n`{candidate.proposal}`\n\n"
     if pick is None:
         text += "Not exported: raise `export.top` to have it measured and written.\n"
-        return Noted(candidate.key, text, files)
+        return Noted(trial, text, files)
     files["card.json"] = (pick.folder / "card.json").read_bytes()
     text += f"Exported to `{pick.folder}`: {_figures(pick)}.\n"
-    return Noted(candidate.key, text, files)
+    return Noted(trial, text, files)
 
 
 def _figures(pick: Pick) -> str:

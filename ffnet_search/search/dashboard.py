@@ -13,22 +13,27 @@ import mimetypes
 import shutil
 import threading
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
 
+import sqlalchemy as sa
 from optuna.storages import RDBStorage
 
 from ffnet_search.errors import SweepError
 from ffnet_search.search.answers import Answers
+from ffnet_search.search.lean import make_lean
 from ffnet_search.search.reader import QuickStorage
-from ffnet_search.search.study import NAME, quiet_optuna, read_trials
+from ffnet_search.search.study import NAME, quiet_optuna
 from ffnet_search.search.writer import database_errors
 
 PREFIX = "dashboard:artifacts:"  # of a trial's files, in its study's attributes
 STUDY_PREFIX = "artifacts:"
+SET_ATTRIBUTE = sa.text(
+    "insert into study_system_attributes (study_id, key, value_json) values (:study, :key, :value) "
+    "on conflict (study_id, key) do update set value_json = excluded.value_json"
+)
 INSTALL = "pip install 'ffnet-search[dashboard]'"
 
 
@@ -36,18 +41,17 @@ INSTALL = "pip install 'ffnet-search[dashboard]'"
 class Noted:
     """What is shown with one trial: a note in Markdown, and files by the name they are shown under."""
 
-    key: str  # of the architecture
+    trial: int  # its id in the storage
     note: str
     files: Mapping[str, bytes]
 
 
 def annotate(study: Path, artifacts: Path, note: Callable[[str], str], report: Path, noted: Sequence[Noted]) -> None:
-    """Puts notes and files to the trials of `noted`, and the report to the study; takes away those of an earlier front.
+    """Puts notes and files to trials, and the report to the study; takes away those of an earlier front.
 
     `note(link)` is the study's note, with the report's address on the dashboard. Raises SweepError where the study
     cannot be read or written.
     """
-    trials = {trial.user_attrs.get("key"): trial._trial_id for trial in read_trials(study)}
     shutil.rmtree(artifacts, ignore_errors=True)
     artifacts.mkdir(parents=True)
     with quiet_optuna(), database_errors(study):
@@ -65,14 +69,18 @@ def annotate(study: Path, artifacts: Path, note: Callable[[str], str], report: P
                 link = f"/artifacts/{study_id}/{id}"
             attributes |= _note("dashboard", note(link), before)
             for shown in noted:
-                trial_id = trials[shown.key]
                 for name, content in shown.files.items():
-                    id, text = _store(artifacts, name, content, owner=shown.key)
-                    attributes[f"{PREFIX}{trial_id}:{id}"] = text
-                attributes |= _note(f"dashboard:{trial_id}", shown.note, before)
-            for key, value in attributes.items():
-                if before.get(key) != value:
-                    storage.set_study_system_attr(study_id, key, value)
+                    id, text = _store(artifacts, name, content, owner=str(shown.trial))
+                    attributes[f"{PREFIX}{shown.trial}:{id}"] = text
+                attributes |= _note(f"dashboard:{shown.trial}", shown.note, before)
+            rows = [
+                {"study": study_id, "key": key, "value": json.dumps(value)}
+                for key, value in attributes.items()
+                if key not in before or before[key] != value
+            ]
+            if rows:
+                with storage.engine.begin() as connection:  # at once: a disk may take 20 ms for each
+                    connection.execute(SET_ATTRIBUTE, rows)
         finally:
             storage.engine.dispose()
 
@@ -103,40 +111,48 @@ def serve(study: Path, artifacts: Path, host: str, port: int, ready: Callable[[s
     from socketserver import ThreadingMixIn
     from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
-    import optuna_dashboard
-    from optuna.artifacts import FileSystemArtifactStore
-    from optuna_dashboard import _serializer
-
-    class Threads(ThreadingMixIn, WSGIServer):  # importances of 5,000 trials take 17 s: nothing waits for them
+    class Threads(ThreadingMixIn, WSGIServer):  # nothing waits for importances, which can take seconds
         daemon_threads = True
 
     class Quiet(WSGIRequestHandler):
         def log_message(self, *words: object) -> None:
             pass
 
-    artifacts.mkdir(parents=True, exist_ok=True)
-    if not hasattr(_serializer.serialize_distribution, "cache_info"):  # a third of the time, for the same few again
-        _serializer.serialize_distribution = lru_cache(maxsize=4096)(_serializer.serialize_distribution)
     with quiet_optuna():
         storage = QuickStorage(f"sqlite:///{study}")
         try:
-
-            def version(study_id: int) -> tuple[int, object]:
-                """Trials are added when they are finished, and whole; notes and files are attributes."""
-                return storage.get_n_trials(study_id), storage.get_study_system_attrs(study_id)
-
-            store = FileSystemArtifactStore(str(artifacts))
-            app = Answers(optuna_dashboard.wsgi(storage, artifact_store=store), version)
             study_id = storage.get_study_id_from_name(NAME)
             try:
-                server = make_server(host, port, app, Threads, Quiet)
+                server = make_server(host, port, _not_yet, Threads, Quiet)
             except OSError as error:
                 raise SweepError(
                     f"the dashboard cannot listen on {host}:{port} ({error.strerror}); choose another with --port"
                 ) from None
             with server:
-                threading.Thread(target=app.warm, args=(study_id,), daemon=True).start()
+                # A browser can start meanwhile: whoever asks now waits, while Optuna Dashboard is imported for seconds.
                 ready(f"http://{host}:{server.server_port}/dashboard/studies/{study_id}")
+                app = _application(storage, artifacts)
+                threading.Thread(target=app.warm, args=(study_id,), daemon=True).start()
+                server.set_app(app)
                 server.serve_forever(poll_interval=0.2)
         finally:
             storage.engine.dispose()
+
+
+def _not_yet(environ: object, start_response: object) -> Iterable[bytes]:
+    raise AssertionError("nobody is served before there is an application")
+
+
+def _application(storage: QuickStorage, artifacts: Path) -> Answers:
+    """Optuna Dashboard on a storage, made to answer soon."""
+    import optuna_dashboard
+    from optuna.artifacts import FileSystemArtifactStore
+
+    def version(study_id: int) -> tuple[int, object]:
+        """Trials are added when they are finished, and whole; notes and files are attributes."""
+        return storage.get_n_trials(study_id), storage.get_study_system_attrs(study_id)
+
+    make_lean()
+    artifacts.mkdir(parents=True, exist_ok=True)
+    store = FileSystemArtifactStore(str(artifacts))
+    return Answers(optuna_dashboard.wsgi(storage, artifact_store=store), version)

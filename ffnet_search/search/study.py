@@ -205,6 +205,12 @@ def read_candidates(path: Path, space: SearchSpace) -> list[Candidate]:
     return [candidate_of(space, trial) for trial in read_trials(path) if trial.state == TrialState.COMPLETE]
 
 
+def read_evaluated(path: Path, space: SearchSpace) -> dict[str, tuple[int, Candidate]]:
+    """The same by their keys, each with its trial's id in the study's storage."""
+    evaluated = (trial for trial in read_trials(path) if trial.state == TrialState.COMPLETE)
+    return {str(trial.user_attrs.get("key")): (trial._trial_id, candidate_of(space, trial)) for trial in evaluated}
+
+
 def read_trials(path: Path) -> list[FrozenTrial]:
     """All trials of a study, in their order. Raises SweepError as `read_candidates` does."""
     if not path.exists():
