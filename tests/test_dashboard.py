@@ -7,6 +7,8 @@ import io
 import json
 import math
 import random
+import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -225,6 +227,21 @@ def test_lean_answers_lack_nothing_but_distributions_of_trials(tmp_path: Path, m
     assert lean == plain
     assert any(trial["note"]["body"] and trial["artifacts"] for trial in lean["trials"])
     assert len(lean_text) < 0.7 * len(plain_text)
+
+
+def test_the_dashboard_is_imported_without_forests_which_stay_at_hand() -> None:
+    code = (
+        "import sys\n"
+        "from ffnet_search.search.lean import without_forests\n"
+        "with without_forests():\n"
+        "    import optuna_dashboard\n"
+        "assert 'sklearn' not in sys.modules and 'optuna.importance' not in sys.modules\n"
+        "from optuna.importance import FanovaImportanceEvaluator\n"
+        "FanovaImportanceEvaluator()\n"
+        "assert 'sklearn' in sys.modules\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")

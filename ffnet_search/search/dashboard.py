@@ -23,7 +23,7 @@ from optuna.storages import RDBStorage
 
 from ffnet_search.errors import SweepError
 from ffnet_search.search.answers import Answers
-from ffnet_search.search.lean import make_lean
+from ffnet_search.search.lean import make_lean, without_forests
 from ffnet_search.search.reader import QuickStorage
 from ffnet_search.search.study import NAME, quiet_optuna
 from ffnet_search.search.writer import database_errors
@@ -145,7 +145,8 @@ def _not_yet(environ: object, start_response: object) -> Iterable[bytes]:
 
 def _application(storage: QuickStorage, artifacts: Path) -> Answers:
     """Optuna Dashboard on a storage, made to answer soon."""
-    import optuna_dashboard
+    with without_forests():
+        import optuna_dashboard
     from optuna.artifacts import FileSystemArtifactStore
 
     def version(study_id: int) -> tuple[int, object]:
