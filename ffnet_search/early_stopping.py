@@ -5,7 +5,8 @@ Trials are compared at rungs: after `min_epochs` of training, after `reduction` 
 on where it is among the best 1/reduction of all that have reached the rung by then, itself included. With several
 objectives "best" is the order of non-dominated sorting, and in a front those first that spread over it. What is known
 before training (latency, parameters) is an objective like the others, from the first rung on: the smallest network is
-never beaten by accuracy alone.
+never beaten by accuracy alone. The best by each objective go on beside the others' share, which they would else fill:
+a search begins with the ends of its space, and nothing between them came through.
 
 Nobody waits for a rung to fill, as in the paper's "stopping" variant: pausing and promoting later would need a
 checkpoint of every trial.
@@ -88,7 +89,9 @@ class SuccessiveHalving:
     def _is_promoted(self, key: str, rung: int) -> bool:
         entries = self.rungs[rung]
         rows = np.array(list(entries.values()))
-        places = max(len(self.objectives), len(rows) // self.reduction)  # one at least for the best by each
+        feasible = rows[rows[:, 0] <= 0, 1:]
+        ends = len(_ends(feasible)) if len(self.objectives) > 1 and len(feasible) else 0
+        places = ends + max(1, (len(rows) - ends) // self.reduction)
         promoted = islice(ranked(rows[:, 1:], rows[:, 0], self.tie_break), places)
         return any(tuple(rows[i]) == entries[key] for i in promoted)  # who is as good as one of them, is one
 

@@ -67,7 +67,7 @@ def export_front(sweep: Sweep) -> list[Pick]:
             folder.mkdir(parents=True)
         for candidate, folder, metrics in zip(front, folders, write(front, folders), strict=True):
             path, arch = sweep.files.pareto / folder.name, candidate.architecture
-            picks.append(Pick(path, arch, metrics, candidate.hyperparameters))
+            picks.append(Pick(path, arch, metrics, candidate.trained_with))
             bar.advance(note=f"{candidate.key}: {_words(metrics)}")
     _write_csv(scratch / sweep.files.front_csv.name, picks)
     shutil.rmtree(sweep.files.pareto, ignore_errors=True)
@@ -102,7 +102,7 @@ def _writer(sweep: Sweep) -> Writer:
     data = sweep_data(sweep)
     if sweep.search.evaluator == "train":
         trials = TrialEvaluator(sweep, git=git_state(Path.cwd()))
-        return FFNetExport(sweep, data, lambda candidate: trials.network(candidate.proposal))
+        return FFNetExport(sweep, data, lambda candidate: trials.network(candidate))
     evaluator = Evaluator(read_supernet(sweep.files.supernet), data)
     return FFNetExport(sweep, data, lambda candidate: evaluator.calibrated(candidate.network))
 
@@ -165,7 +165,7 @@ class FFNetExport:
             **{f"predicted_within_10_percent{at}": is_near for at, is_near in near.items()},
             "sweep": {"name": sweep.name, "seed": sweep.seed, "digest": sweep.digest("export")},
             "data": {"name": sweep.data.name, "fingerprint": getattr(data, "fingerprint", None)},
-            "hyperparameters": dict(candidate.hyperparameters),
+            "hyperparameters": dict(candidate.trained_with),
             "training": dict(candidate.record) or {"seed": sweep.seed, "resolved": resolved(sweep)},
             "git": git_state(Path.cwd()),
             "input": _input(arch, data),
@@ -184,7 +184,7 @@ class FFNetExport:
 
     def _finetune(self, net: MetaMixer, candidate: Candidate) -> MetaMixer:
         """Trains the network alone for some epochs. The fine-tuned statistics are measured afresh too."""
-        sweep, data = self.sweep.with_values(candidate.hyperparameters), self.data
+        sweep, data = self.sweep.with_values(candidate.trained_with), self.data
         recipe = sweep.train.model_copy(
             update={
                 "epochs": sweep.export.finetune_epochs,

@@ -35,12 +35,12 @@ class OwnExport:
         return (self._write(candidate, folder) for candidate, folder in zip(front, folders, strict=True))
 
     def _write(self, candidate: Candidate, folder: Path) -> dict[str, float]:
-        shutil.copy2(self.trials.weights(candidate.proposal), folder / "model.ckpt")
+        shutil.copy2(self.trials.weights(candidate), folder / "model.ckpt")
         metrics = {**candidate.metrics, **self._test(candidate, folder / "model.ckpt")}
         card = {
             "key": candidate.key,
             "metrics": metrics,
-            "hyperparameters": dict(candidate.hyperparameters),
+            "hyperparameters": dict(candidate.trained_with),
             "sweep": {"name": self.sweep.name, "seed": self.sweep.seed, "digest": self.sweep.digest("export")},
             "training": dict(candidate.record),
             "versions": versions(),

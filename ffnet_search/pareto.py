@@ -13,6 +13,7 @@ from typing import Any, Literal, TypeVar
 
 from ffnet_search.architecture import Architecture
 from ffnet_search.proposal import Proposal, Value
+from ffnet_search.schedule import Schedule, ending
 
 Direction = Literal["maximize", "minimize"]
 
@@ -44,7 +45,8 @@ def direction_of(metric: str) -> Direction:
 class Candidate:
     """What was evaluated. `metrics` holds names of `METRICS`, or what a module of the user's own logs;
     `hyperparameters` what was searched of its training; `architecture` is None where the network is the user's own.
-    `record`: how it was trained, for a card: plain data."""
+    `record`: how it was trained, for a card: plain data; its `schedule`, where a population changed the
+    hyper-parameters on the way."""
 
     architecture: Architecture | None
     metrics: Mapping[str, float]
@@ -54,6 +56,17 @@ class Candidate:
     @property
     def proposal(self) -> Proposal:
         return Proposal(self.architecture, self.hyperparameters)
+
+    @property
+    def schedule(self) -> Schedule:
+        """Empty where it was trained as it was proposed."""
+        schedule: Schedule = self.record.get("schedule", [])
+        return schedule
+
+    @property
+    def trained_with(self) -> Mapping[str, Value]:
+        """The hyper-parameters of its last epoch, which people are shown."""
+        return ending(self.schedule, self.hyperparameters)
 
     @property
     def key(self) -> str:

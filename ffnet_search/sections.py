@@ -137,6 +137,9 @@ class Resources(Section):
         return self
 
 
+POPULATION = "PopulationBasedTraining"  # the scheduler whose trials go on from each other's checkpoints
+
+
 class SchedulerSection(Section):
     """Any scheduler of `ray.tune.schedulers` by name, with its arguments; for engine "tune"."""
 

@@ -8,7 +8,11 @@ from __future__ import annotations
 import gc
 import hashlib
 import math
+import os
+import shutil
 from collections.abc import Mapping
+from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -29,6 +33,7 @@ from ffnet_search.progress import say
 from ffnet_search.proposal import Proposal
 from ffnet_search.provenance import versions
 from ffnet_search.reachable import counted
+from ffnet_search.schedule import Schedule, ending
 from ffnet_search.supernet import NonFiniteLoss, Standalone
 from ffnet_search.sweep import Sweep
 from ffnet_search.threads import threads_for
@@ -109,19 +114,35 @@ class TrialEvaluator:
         }
         return Candidate(proposal.architecture, metrics, proposal.hyperparameters, record)
 
-    def weights(self, proposal: Proposal) -> Path:
+    def repeat(
+        self, proposal: Proposal, schedule: Schedule, folder: Path, report: Report = lambda epoch, metrics: True
+    ) -> Candidate | Stopped:
+        """`train`, by the schedule that it was trained by, if any."""
+        last, kept = folder / LAST, folder / f"{LAST}.kept"  # who is told to stop removes its checkpoint
+        for step, following in pairwise(schedule):
+            until: int = following["after_epoch"]
+
+            def leave(epoch: int, metrics: Mapping[str, float], until: int = until) -> bool:
+                if epoch == until:
+                    shutil.copyfile(last, kept)
+                return epoch < until
+
+            self.train(replace(proposal, hyperparameters=step["hyperparameters"]), leave, folder)
+            os.replace(kept, last)
+        return self.train(replace(proposal, hyperparameters=ending(schedule, proposal.hyperparameters)), report, folder)
+
+    def weights(self, candidate: Candidate) -> Path:
         """The file of its weights. Where it lies on another machine, the trial is repeated here."""
-        path = self.sweep.files.trials / proposal.key / WEIGHTS
+        path = self.sweep.files.trials / candidate.key / WEIGHTS
         if not path.exists():
-            say(f"{proposal.key}: its weights are not on this machine, so it is trained again")
-            self(proposal, lambda epoch, metrics: True)
+            say(f"{candidate.key}: its weights are not on this machine, so it is trained again")
+            self.repeat(candidate.proposal, candidate.schedule, path.parent)
         return path
 
-    def network(self, proposal: Proposal) -> MetaMixer:
+    def network(self, candidate: Candidate) -> MetaMixer:
         """A trained FFNet, in evaluation mode on the CPU."""
-        assert proposal.architecture is not None
-        net = MetaMixer(proposal.architecture, self.sweep.with_values(proposal.hyperparameters).train.form)
-        net.load_state_dict(torch.load(self.weights(proposal), map_location="cpu", weights_only=True))
+        net = MetaMixer(candidate.network, self.sweep.with_values(candidate.trained_with).train.form)
+        net.load_state_dict(torch.load(self.weights(candidate), map_location="cpu", weights_only=True))
         return net.eval()
 
     def _check(self, trial: Sweep) -> None:

@@ -182,6 +182,16 @@ class TestSeveralObjectives:
         assert train(rule, "slow and bad", 0.1, latency_ms=3.0) == 1
 
     @pytest.mark.parametrize("tie_break", TIE_BREAKS)
+    @pytest.mark.parametrize("reduction", [2, 3])
+    def test_the_ends_that_came_first_take_no_places(self, tie_break: str, reduction: int) -> None:
+        rule, rng = SuccessiveHalving(BOTH, tie_break=tie_break, reduction=reduction), random.Random(0)
+        assert train(rule, "smallest", 0.5, latency_ms=1.0) == train(rule, "largest", 1.0, latency_ms=2.0) == 27
+        between = [rng.random() for _ in range(40)]
+        given = [train(rule, str(x), 0.5 + x / 2, latency_ms=1 + x) for x in between]  # nobody dominates another
+        assert given[0] == 27
+        assert 2 <= given.count(27) <= 12
+
+    @pytest.mark.parametrize("tie_break", TIE_BREAKS)
     def test_a_front_too_large_for_the_rung_is_thinned_but_keeps_its_ends(self, tie_break: str) -> None:
         rule = SuccessiveHalving(BOTH, tie_break=tie_break)
         line = [number / 60 for number in range(60)]

@@ -26,6 +26,7 @@ FLOORS = {  # in reading order; a package stands for its __init__, below its mod
     "provenance": 1,
     "changes": 1,
     "proposal": 1,
+    "schedule": 1,
     "hyperparameters": 1,
     "choices": 1,
     "search_space": 1,

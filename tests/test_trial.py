@@ -103,7 +103,7 @@ def test_a_trial_trains_reports_and_keeps_its_weights(tmp_path: Path) -> None:
     assert found.record["data"] == sweep_data(sweep).fingerprint
     json.dumps(found.record)
     # The accuracy is that of the fused network that is kept, and the checkpoint has gone.
-    net, data = evaluate.network(proposal), sweep_data(sweep)
+    net, data = evaluate.network(found), sweep_data(sweep)
     assert accuracy(fuse(net), data.val_dataloader()) == pytest.approx(found.metrics["accuracy"], abs=1e-6)
     assert [path.name for path in sorted((sweep.files.trials / proposal.key).iterdir())] == ["logs", WEIGHTS] or (
         sweep.files.trials / proposal.key / "tensorboard"

@@ -9,6 +9,7 @@ import yaml
 from ffnet_search.drawing import draw
 from ffnet_search.pareto import Candidate, pareto_front
 from ffnet_search.picks import Pick, read_picks
+from ffnet_search.proposal import Proposal
 from ffnet_search.search.dashboard import Noted, annotate
 from ffnet_search.search.study import read_evaluated
 from ffnet_search.sweep import Sweep
@@ -58,7 +59,7 @@ def _noted(trial: int, candidate: Candidate, pick: Pick | None) -> Noted:
     if arch is not None:
         files["architecture.yaml"] = yaml.safe_dump(arch.to_dict(), sort_keys=False).encode()
         files["network.svg"] = draw(arch).encode()
-    text = f"On the front.\n\n`{candidate.proposal}`\n\n"
+    text = f"On the front.\n\n`{Proposal(arch, candidate.trained_with)}`\n\n"
     if pick is None:
         text += "Not exported: raise `export.top` to have it measured and written.\n"
         return Noted(trial, text, files)

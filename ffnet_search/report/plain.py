@@ -61,7 +61,7 @@ def _pick_rows(picks: Sequence[Pick]) -> Iterable[dict[str, str]]:
 
 def _trial_rows(candidates: Sequence[Candidate]) -> Iterable[dict[str, str]]:
     for candidate in candidates:
-        values = {name: _short(value) for name, value in {**candidate.metrics, **candidate.hyperparameters}.items()}
+        values = {name: _short(value) for name, value in {**candidate.metrics, **candidate.trained_with}.items()}
         yield {"trial": escape(candidate.key), **values}
 
 

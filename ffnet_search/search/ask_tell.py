@@ -27,6 +27,7 @@ from ffnet_search.hyperparameters import settle
 from ffnet_search.pareto import METRICS, Candidate
 from ffnet_search.proposal import Proposal, Value
 from ffnet_search.reachable import CheapMetrics, counted, within_limits
+from ffnet_search.schedule import in_words
 from ffnet_search.search.referee import Rule, RuleReferee, make_rule
 from ffnet_search.search.sampler import adopt, make_sampler, shortened
 from ffnet_search.search.study import candidate_of, distributions, metrics_of, params_of, proposal_of, state_of, suggest
@@ -129,6 +130,8 @@ class Search:
                 self._know(outcome)
                 if outcome.record:
                     first.set_user_attr("record", dict(outcome.record))
+                if outcome.schedule:  # what the trial's parameters are not
+                    first.set_user_attr("schedule", in_words(outcome.schedule))
         self._finish(first, proposal, save=True)
         for trial in others:
             self._finish(trial, proposal)

@@ -12,7 +12,7 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from ffnet_search.pareto import Candidate, Direction
-from ffnet_search.search.study import candidate_of, quiet_optuna, read_trials, state_of
+from ffnet_search.search.study import candidate_of, quiet_optuna, read_trials, state_of, trained_with
 from ffnet_search.search_space import SearchSpace
 
 ENOUGH = 20  # candidates, of which the best tenth is then two: fewer say nothing about what mattered
@@ -61,7 +61,7 @@ def _importances(complete: Sequence[FrozenTrial], objectives: Mapping[str, Direc
         warnings.simplefilter("ignore")
         study = optuna.create_study(directions=list(objectives.values()))
         study.add_trials(
-            create_trial(values=trial.values, params=trial.params, distributions=trial.distributions)
+            create_trial(values=trial.values, params=dict(trained_with(trial)), distributions=trial.distributions)
             for trial in complete
         )
         for index, (name, direction) in enumerate(objectives.items()):

@@ -15,9 +15,8 @@ from ray import tune
 from ffnet_search.errors import SweepError
 from ffnet_search.hyperparameters import Hyperparameter, Hyperparameters, settle
 from ffnet_search.search_space import SearchSpace
-from ffnet_search.sections import SearchSection
+from ffnet_search.sections import POPULATION, SearchSection
 
-NAME = "PopulationBasedTraining"
 INTERVAL = 3  # epochs
 # What may change in the middle of a training. The rest is in the form of its checkpoint, or in where its schedule is.
 CHANGEABLE = (
@@ -32,7 +31,7 @@ def arguments(section: SearchSection, space: SearchSpace) -> dict[str, Any]:
     _must_be_a_population(section, space)
     ((objective, direction),) = section.directions.items()
     return {
-        "time_attr": "training_iteration",
+        "time_attr": "epoch",  # what resumes does not begin at its first again
         "metric": objective,
         "mode": "max" if direction == "maximize" else "min",
         "perturbation_interval": INTERVAL,
@@ -43,7 +42,7 @@ def arguments(section: SearchSection, space: SearchSpace) -> dict[str, Any]:
 
 
 def _must_be_a_population(section: SearchSection, space: SearchSpace) -> None:
-    where = f"search.scheduler {NAME}"
+    where = f"search.scheduler {POPULATION}"
     if section.evaluator != "train":
         raise SweepError(f"{where} must go with search.evaluator 'train', since it changes how a network is trained")
     if len(section.objectives) > 1:

@@ -16,6 +16,7 @@ from ffnet_search.pareto import Candidate
 from ffnet_search.proposal import Proposal
 from ffnet_search.provenance import git_state, versions
 from ffnet_search.search.study import metrics_of, proposal_of, read_trials, state_of
+from ffnet_search.sections import POPULATION
 from ffnet_search.sweep import Sweep
 
 
@@ -34,14 +35,14 @@ class Rerun:
 def rerun(run: Path, which: str) -> Rerun:
     """Repeats trial `which`, a number or a key, of a run; nothing in the run's folder changes.
 
-    One that was stopped early is stopped after as many epochs. Raises SweepError where there is no such trial, or none
-    that was ever evaluated.
+    One that was stopped early is stopped after as many epochs, and one of a population follows its schedule. Raises
+    SweepError where there is no such trial, none that was ever evaluated, or one whose schedule nobody knows.
     """
     sweep = Sweep.of_run(run)
     number, trial = _find(read_trials(sweep.files.study), which, sweep)
     proposal = proposal_of(sweep.search_space, trial.params)
     with tempfile.TemporaryDirectory(prefix="ffnet-rerun-") as folder:
-        outcome = attempt(_evaluator(sweep, Path(folder), trial.user_attrs.get("stopped")), proposal, GoOn())
+        outcome = attempt(_evaluator(sweep, Path(folder), trial), proposal, GoOn())
     before, record = metrics_of(trial), trial.user_attrs.get("record", {})
     now: Mapping[str, float] = {} if isinstance(outcome, Failure) else outcome.metrics
     return Rerun(
@@ -66,10 +67,15 @@ def _find(trials: Sequence[FrozenTrial], which: str, sweep: Sweep) -> tuple[int,
         raise SweepError(
             f"{sweep.files.study}: trial {which} is beyond a limit, so it was never evaluated; choose another"
         )
+    if state_of(trials[number]) == "failed" and sweep.search.scheduler.name == POPULATION:
+        raise SweepError(
+            f"{sweep.files.study}: trial {which} failed in a population, which keeps the schedules of those alone that "
+            "were trained to the end; choose another"
+        )
     return number, trials[number]
 
 
-def _evaluator(sweep: Sweep, folder: Path, stopped: int | None) -> Evaluate:
+def _evaluator(sweep: Sweep, folder: Path, trial: FrozenTrial) -> Evaluate:
     if sweep.search.evaluator == "supernet":
         from ffnet_search.evaluate import Evaluator
 
@@ -77,9 +83,10 @@ def _evaluator(sweep: Sweep, folder: Path, stopped: int | None) -> Evaluate:
     from ffnet_search.trial import TrialEvaluator
 
     trials = TrialEvaluator(sweep, git=git_state(Path.cwd()))
+    stopped, schedule = trial.user_attrs.get("stopped"), trial.user_attrs.get("record", {}).get("schedule", [])
 
     def evaluate(proposal: Proposal, report: Report) -> Candidate | Stopped:
-        return trials.train(proposal, lambda epoch, metrics: epoch != stopped, folder)
+        return trials.repeat(proposal, schedule, folder, lambda epoch, metrics: epoch != stopped)
 
     return evaluate
 

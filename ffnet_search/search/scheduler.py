@@ -15,7 +15,7 @@ from ffnet_search.errors import SweepError, did_you_mean
 from ffnet_search.search import population
 from ffnet_search.search.trainee import heard
 from ffnet_search.search_space import SearchSpace
-from ffnet_search.sections import SchedulerSection, SearchSection
+from ffnet_search.sections import POPULATION, SchedulerSection, SearchSection
 
 
 class Refereed(schedulers.FIFOScheduler):
@@ -57,7 +57,7 @@ def make_scheduler(section: SearchSection, space: SearchSpace, referee: Referee)
             f"{did_you_mean(wanted.name, known)}"
         )
     make = known[wanted.name]
-    args = population.arguments(section, space) if wanted.name == population.NAME else compared(section, make)
+    args = population.arguments(section, space) if wanted.name == POPULATION else compared(section, make)
     try:
         return make(**args)
     except (TypeError, ValueError, AssertionError, ImportError, TuneError) as error:

@@ -26,6 +26,7 @@ from ffnet_search.errors import SweepError
 from ffnet_search.hyperparameters import Hyperparameter, settle
 from ffnet_search.pareto import METRICS, Candidate, Direction
 from ffnet_search.proposal import Proposal, Value
+from ffnet_search.schedule import ending
 from ffnet_search.search.reader import QuickStorage
 from ffnet_search.search.writer import TrialWriter, database_errors
 from ffnet_search.search_space import SearchSpace
@@ -192,6 +193,11 @@ def metrics_of(trial: FrozenTrial) -> dict[str, float]:
     return {name: value for name, value in trial.user_attrs.items() if isinstance(value, float)}
 
 
+def trained_with(trial: FrozenTrial) -> Mapping[str, Any]:
+    """Its parameters as they were in the end."""
+    return {**trial.params, **ending(trial.user_attrs.get("record", {}).get("schedule", []), {})}
+
+
 def candidate_of(space: SearchSpace, trial: FrozenTrial) -> Candidate:
     """What an evaluated trial says of its proposal."""
     proposal = proposal_of(space, trial.params)
@@ -228,10 +234,11 @@ def read_trials(path: Path) -> list[FrozenTrial]:
 
 
 def write_candidates(path: Path, trials: Sequence[FrozenTrial], space: SearchSpace) -> None:
-    """All trials as CSV, the file replaced whole. Raises SweepError where it cannot be written."""
+    """All trials as CSV, with the hyper-parameters that they ended with; the file is replaced whole. Raises SweepError
+    where it cannot be written."""
     metrics = dict.fromkeys([*METRICS, *(name for trial in trials for name in metrics_of(trial))])
-    columns = ["trial", "key", "state", "feasible", "origin", *metrics, "stopped", *space.hyperparameters, "reason"]
-    columns += ["architecture"]
+    columns = ["trial", "key", "state", "feasible", "origin", *metrics, "stopped", *space.hyperparameters]
+    columns += ["schedule"] * any("schedule" in trial.user_attrs for trial in trials) + ["reason", "architecture"]
     scratch = path.with_name(f"{path.name}.tmp")
     try:
         with scratch.open("w", newline="", encoding="utf-8") as file:
@@ -240,7 +247,7 @@ def write_candidates(path: Path, trials: Sequence[FrozenTrial], space: SearchSpa
             for number, trial in enumerate(trials):
                 feasible = all(value <= 0 for value in trial.constraints.values())
                 state = state_of(trial)
-                found = {**trial.params, **trial.user_attrs}
+                found = {**trained_with(trial), **trial.user_attrs}
                 table.writerow({**found, "trial": number, "state": state, "feasible": str(feasible).lower()})
         os.replace(scratch, path)
     except OSError as error:

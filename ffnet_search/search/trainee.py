@@ -11,6 +11,7 @@ import queue
 import threading
 from collections.abc import Callable, Mapping
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from ray import tune
@@ -18,7 +19,8 @@ from ray import tune
 from ffnet_search.attempt import Evaluate, Failure, Outcome, Report, Resumable, Stopped, attempt
 from ffnet_search.errors import SweepError
 from ffnet_search.pareto import Candidate
-from ffnet_search.proposal import Proposal
+from ffnet_search.proposal import Proposal, Value
+from ffnet_search.schedule import Schedule, extended, forget_schedule, in_words, read_schedule, write_schedule
 
 Reported = tuple[int, Mapping[str, float]]  # epoch, metrics
 
@@ -66,8 +68,7 @@ class Trainee(tune.Trainable):
 
     def setup(self, config: dict[str, Any], make_evaluate: Callable[[], Evaluate]) -> None:
         self.mistake = ""
-        self.course: Course | None = None
-        self.epoch, self.schedule = 0, list[dict[str, Any]]()
+        self._forget()
         try:
             self.evaluate = make_evaluate()
         except SweepError as error:
@@ -80,7 +81,17 @@ class Trainee(tune.Trainable):
     def cleanup(self) -> None:
         if self.course:
             self.course.stop()
-        self.course, self.epoch, self.schedule = None, 0, []
+        if self.paused:  # after it was stopped, which removes its checkpoint: a kill may come before it goes on
+            path, training = self.paused
+            path.write_bytes(training)
+        self._forget()
+
+    def _forget(self) -> None:
+        self.course: Course | None = None
+        self.epoch = 0
+        self.schedule: Schedule = []
+        self.paused: tuple[Path, bytes] | None = None  # where it is saved, and perhaps stays
+        self.inherited: bytes | None = None  # a checkpoint to begin with
 
     @property
     def _resumable(self) -> Resumable | None:
@@ -90,23 +101,38 @@ class Trainee(tune.Trainable):
     def save_checkpoint(self, checkpoint_dir: str) -> dict[str, Any]:
         """Of an evaluation that waits where it reported."""
         assert self._resumable is not None
-        training = self._resumable.checkpoint(self.trial_id).read_bytes()
-        return {"epoch": self.epoch, "schedule": self.schedule, "training": training}
+        path = self._resumable.checkpoint(self.trial_id)
+        self.paused = path, path.read_bytes()
+        return {"epoch": self.epoch, "schedule": self.schedule, "training": self.paused[1]}
 
     def load_checkpoint(self, checkpoint: dict[str, Any] | None) -> None:
         assert self._resumable is not None and checkpoint is not None
         self.cleanup()
         self.epoch, self.schedule = checkpoint["epoch"], checkpoint["schedule"]
-        path = self._resumable.checkpoint(self.trial_id)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(checkpoint["training"])
+        self.inherited = checkpoint["training"]
 
     def _begin(self) -> Course:
         proposal: Proposal = self.config["proposal"]
-        if not self.schedule or proposal.hyperparameters != self.schedule[-1]["hyperparameters"]:
-            now = {"after_epoch": self.epoch, "hyperparameters": dict(proposal.hyperparameters)}
-            self.schedule = [*self.schedule, now]
+        if self._resumable is not None:
+            self._lay_out(self._resumable.checkpoint(self.trial_id), proposal.hyperparameters)
         return Course(partial(self._evaluate, folder_of=self.trial_id), proposal)
+
+    def _lay_out(self, checkpoint: Path, hyperparameters: Mapping[str, Value]) -> None:
+        """Leaves a checkpoint only beside the schedule that it was trained by, wherever a kill comes."""
+        if self.inherited is None:
+            kept = read_schedule(checkpoint.parent)
+            if kept and checkpoint.exists() and kept[-1]["hyperparameters"] == hyperparameters:
+                self.schedule = kept
+                return
+            if not kept:  # so nothing was changed: what is there was trained by these
+                self.schedule = extended([], 0, hyperparameters)
+                return
+        checkpoint.unlink(missing_ok=True)
+        self.schedule = extended(self.schedule, self.epoch, hyperparameters)
+        write_schedule(checkpoint.parent, self.schedule)
+        if self.inherited is not None:
+            checkpoint.write_bytes(self.inherited)
+            self.inherited = None
 
     def _evaluate(self, proposal: Proposal, report: Report, folder_of: str) -> Candidate | Stopped:
         if self._resumable is not None:  # by its first name: two may come to have the same hyper-parameters
@@ -119,20 +145,25 @@ class Trainee(tune.Trainable):
             return {"done": True} | told({"mistake": self.mistake})
         if self.course is None:
             self.course = self._begin()
+        self.paused = None
         event = self.course.next()
         if isinstance(event, tuple):
             self.epoch, metrics = event
-            return {**metrics} | told({"epoch": self.epoch, "metrics": dict(metrics)})
+            return {**metrics, "epoch": self.epoch} | told({"epoch": self.epoch, "metrics": dict(metrics)})
         if isinstance(event, BaseException):
             kind = "mistake" if isinstance(event, SweepError) else "interrupted"
             return {"done": True} | told({kind: str(event)})
         if isinstance(event, Failure):
-            return {"done": True} | told({"reason": event.reason, "traceback": event.traceback})
+            how = f" (trained with {in_words(self.schedule)})" if len(self.schedule) > 1 else ""
+            return {"done": True} | told({"reason": f"{event.reason}{how}", "traceback": event.traceback})
+        if self._resumable is not None:
+            forget_schedule(self._resumable.checkpoint(self.trial_id).parent)
         metrics = dict(event.metrics)
         if isinstance(event, Stopped):
             return {**metrics, "done": True} | told({"epoch": event.epochs, "metrics": metrics})
-        schedule = {"schedule": self.schedule} if len(self.schedule) > 1 else {}
-        return {**metrics, "done": True} | told({"metrics": metrics, "record": {**event.record, **schedule}})
+        return {**metrics, "done": True} | told(
+            {"metrics": metrics, "record": {**event.record}, "schedule": self.schedule}
+        )
 
 
 def told(content: dict[str, Any]) -> dict[str, str]:
@@ -155,4 +186,7 @@ def outcome_of(proposal: Proposal, content: Mapping[str, Any]) -> Outcome:
         return Failure(content["reason"], content["traceback"])
     if "epoch" in content:  # Tune's scheduler or the referee stopped it, or it did so by itself
         return Stopped(content["epoch"], content["metrics"])
-    return Candidate(proposal.architecture, content["metrics"], proposal.hyperparameters, content["record"])
+    record, schedule = content["record"], content["schedule"]
+    if schedule and schedule != extended([], 0, proposal.hyperparameters):
+        record = {**record, "schedule": schedule}
+    return Candidate(proposal.architecture, content["metrics"], proposal.hyperparameters, record)

@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
@@ -26,12 +27,13 @@ from ray.tune.search.search_algorithm import SearchAlgorithm
 
 from ffnet_search.attempt import Ended, Evaluate, Failure, Outcome, Referee
 from ffnet_search.proposal import Proposal
+from ffnet_search.schedule import ending, read_schedule
 from ffnet_search.search import connect
-from ffnet_search.search.population import NAME as POPULATION
 from ffnet_search.search.scheduler import make_scheduler, report_to
 from ffnet_search.search.trainee import Trainee, heard, outcome_of
 from ffnet_search.search_space import SearchSpace
-from ffnet_search.sections import SearchSection
+from ffnet_search.sections import POPULATION, SearchSection
+from ffnet_search.sweep import RunFiles
 
 CRASHES = 3  # of workers, for which a candidate is held to be the cause
 AHEAD = 2  # proposals that lie ready, so that Tune, which looks ten times a second, never finds none
@@ -43,8 +45,8 @@ class Proposals(SearchAlgorithm):
     """Hands Tune what the loop submits, and the loop what Tune is told. Tune pickles it, which here would serve
     nothing: what there is to know is in the study. (No `Searcher`: population-based training refuses those.)"""
 
-    def __init__(self, at_once: int, referee: Referee) -> None:
-        self.at_once, self.referee = at_once, referee
+    def __init__(self, at_once: int, referee: Referee, trials: Path) -> None:
+        self.at_once, self.referee, self.trials = at_once, referee, trials
         self.asked: queue.Queue[Proposal | None] = queue.Queue()
         self.told: queue.Queue[tuple[Proposal, Outcome]] = queue.Queue()
         self.live: dict[str, Proposal] = {}
@@ -69,7 +71,8 @@ class Proposals(SearchAlgorithm):
             self.set_finished()
             return None
         self.live[proposal.key] = proposal
-        config = {"key": proposal.key, "proposal": proposal, **proposal.hyperparameters}
+        changed = ending(read_schedule(self.trials / proposal.key), proposal.hyperparameters)  # before a kill
+        config = {"key": proposal.key, "proposal": replace(proposal, hyperparameters=changed), **changed}
         spec = {**self._spec, "config": {**self._spec["config"], **config}}
         return _create_trial_from_spec(spec, self._parser, trial_id=proposal.key)
 
@@ -117,7 +120,7 @@ class Tune:
             workers = self._section.workers or max(1, self._cluster.fits(self._wanted))
             whole = self._section.trials if self._section.scheduler.name == POPULATION else 0  # at once, taking turns
             # One more than work: the next for the actor that is free first.
-            self._proposals = Proposals(max(workers + 1, whole), self._referee)
+            self._proposals = Proposals(max(workers + 1, whole), self._referee, RunFiles(self._folder.parent).trials)
             self._room = max(workers + AHEAD, whole)
             self._thread = threading.Thread(target=self._fit, name="tune", daemon=True)
             self._waiting_since = time.monotonic()

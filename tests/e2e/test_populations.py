@@ -2,6 +2,13 @@
 
 from __future__ import annotations
 
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -11,12 +18,20 @@ import yaml
 from optuna.trial import TrialState
 from test_population import ONE, POPULATION, RATES
 
+from ffnet_search.data import sweep_data
 from ffnet_search.errors import parse
-from ffnet_search.evaluators import FromSweep
-from ffnet_search.search import search
-from ffnet_search.search.study import read_trials
+from ffnet_search.evaluate import accuracy
+from ffnet_search.models.fuse import fuse
+from ffnet_search.pipeline import run
+from ffnet_search.schedule import Schedule, read_schedule
+from ffnet_search.search.rerun import rerun
+from ffnet_search.search.study import candidate_of, read_trials
 from ffnet_search.search_space import SearchSpace
 from ffnet_search.sweep import Sweep
+from ffnet_search.trainer import LAST
+from ffnet_search.trial import WEIGHTS, TrialEvaluator
+
+ROOT = Path(__file__).parents[2]
 
 
 def sweep_of(folder: Path, epochs: int, **section: Any) -> Sweep:
@@ -37,33 +52,92 @@ def architecture() -> dict[str, Any]:
 
 
 @pytest.mark.usefixtures("ray_cluster")
-def test_the_worst_go_on_from_the_best_and_the_study_says_what_was_trained(tmp_path: Path) -> None:
+def test_the_worst_go_on_from_the_best_and_all_that_people_see_says_what_was_trained(tmp_path: Path) -> None:
     sweep = sweep_of(tmp_path, 6, trials=4, scheduler=POPULATION, sampler={"name": "RandomSampler", "args": {}})
     files = sweep.files
-    files.study.parent.mkdir()
-    search(sweep.search_space, FromSweep(sweep), None, sweep.search, files.study, files.candidates)
+    (pick,) = run(sweep)
     trials = read_trials(files.study)
     assert [trial.state for trial in trials] == [TrialState.COMPLETE] * 4
-    schedules = [trial.user_attrs["record"]["schedule"] for trial in trials if "schedule" in trial.user_attrs["record"]]
+    schedules = {
+        trial.number: trial.user_attrs["record"]["schedule"]
+        for trial in trials
+        if "schedule" in trial.user_attrs["record"]
+    }
     assert schedules
     starts = [dict(trial.params) for trial in trials]
     space = sweep.search_space.hyperparameters
-    for schedule in schedules:
+    for schedule in schedules.values():
         assert schedule[0]["after_epoch"] == 0
         assert schedule[0]["hyperparameters"] in starts  # of this trial, or of the one that it went on from
         epochs = [step["after_epoch"] for step in schedule]
-        assert epochs == sorted(epochs) and epochs[-1] < 6
+        assert epochs == sorted(set(epochs)) and epochs[-1] < 6
         for before, after in pairwise(schedule):
             assert before["hyperparameters"] != after["hyperparameters"]
             for name, one in space.items():
                 low, high = one.range
                 changed = {factor * before["hyperparameters"][name] for factor in (0.8, 1.2)}
                 assert after["hyperparameters"][name] in {max(low, min(high, value)) for value in changed}
-    resolved = trials[0].user_attrs["record"]["resolved"]["train"]
-    last = trials[0].user_attrs["record"].get("schedule", [{"hyperparameters": trials[0].params}])[-1]
-    assert {name: resolved[name] for name in space} == last["hyperparameters"]
+    with files.candidates.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    for trial, row in zip(trials, rows, strict=True):
+        last = schedules.get(trial.number, [{"hyperparameters": trial.params}])[-1]["hyperparameters"]
+        resolved = trial.user_attrs["record"]["resolved"]["train"]
+        assert {name: resolved[name] for name in space} == last
+        assert {name: float(row[name]) for name in space} == last
+        assert row["schedule"] == trial.user_attrs.get("schedule", "")
+        assert (trial.number in schedules) == ("; after epoch " in row["schedule"])
+        if row["key"] == pick.key:
+            assert dict(pick.hyperparameters) == last
+            card = json.loads((pick.folder / "card.json").read_text())
+            assert card["hyperparameters"] == last and card["training"]["resolved"]["train"] == resolved
     worst = min(trials, key=lambda trial: trial.params["learning_rate"])
     assert worst.params["learning_rate"] < 1e-4 and worst.value > 0.25  # with which alone it stays at chance, 0.1
     assert {trial.user_attrs["key"] for trial in trials} == {
-        path.name for path in files.trials.iterdir() if (path / "weights.ckpt").exists()
+        path.name for path in files.trials.iterdir() if (path / WEIGHTS).exists()
     }
+    longest = max(schedules, key=lambda number: len(schedules[number]))
+    again = rerun(files.folder, str(longest))  # by its schedule, alone and in one process
+    assert again.metrics["accuracy"][0] == again.metrics["accuracy"][1]
+    (files.trials / trials[longest].user_attrs["key"] / WEIGHTS).unlink()
+    evaluate, candidate = TrialEvaluator(sweep), candidate_of(sweep.search_space, trials[longest])
+    assert accuracy(fuse(evaluate.network(candidate)), sweep_data(sweep).val_dataloader()) == pytest.approx(
+        candidate.metrics["accuracy"], abs=1e-6
+    )
+
+
+SCRIPT = "import sys; from ffnet_search import Sweep; Sweep.from_yaml(sys.argv[1]).run(stages=('search',))"
+
+
+def test_a_killed_population_goes_on_from_its_checkpoints_and_schedules(tmp_path: Path, ray_cluster: str) -> None:
+    sweep = sweep_of(tmp_path, 12, trials=4, scheduler=POPULATION, sampler={"name": "RandomSampler", "args": {}})
+    files = sweep.files
+    process = subprocess.Popen(
+        [sys.executable, "-c", SCRIPT, str(sweep.path)],
+        env={**os.environ, "PYTHONPATH": str(ROOT), "RAY_ADDRESS": ray_cluster}, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+
+    def under_way() -> dict[str, Schedule]:
+        """Of members whose hyper-parameters were changed, and that have a checkpoint."""
+        folders = [path.parent for path in files.trials.glob(f"*/{LAST}")]
+        return {path.name: found for path in folders if len(found := read_schedule(path)) > 1}
+
+    deadline = time.monotonic() + 180
+    while time.monotonic() < deadline and not under_way():
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    time.sleep(3)  # for Ray to end the workers of the dead
+    before = under_way()
+    assert before
+    run(sweep, stages=("search",))
+    trials = {trial.user_attrs["key"]: trial for trial in read_trials(files.study)}
+    assert [trial.state for trial in trials.values()] == [TrialState.COMPLETE] * 4
+    for key in before.keys() & trials.keys():
+        found = trials[key].user_attrs["record"]
+        assert found["epochs"] == 12
+        assert found["schedule"][0] in [schedule[0] for schedule in before.values()] or key not in before
+    assert before.keys() <= trials.keys()
+    for number in range(4):  # what the records say is what was trained
+        again = rerun(files.folder, str(number))
+        assert again.metrics["accuracy"][0] == again.metrics["accuracy"][1]
+    assert not list(files.trials.glob("*/schedule.json"))
