@@ -81,9 +81,12 @@ def page(
 
 def _summary(sweep: Sweep, history: History, picks: Sequence[Pick], table: LatencyTable) -> str:
     best = max(picks, key=lambda pick: pick.metrics["search_accuracy"])
-    count = len(history.evaluated)
+    count, size = len(history.evaluated), sweep.search_space.size
+    what = f"{count:,} architectures of {size:,} were evaluated."
+    if sweep.search_space.hyperparameters:
+        what = f"{count:,} networks were trained to the end, in a space of {size:,} architectures."
     return (
-        f"<p>{count:,} architectures of {sweep.search_space.size:,} were evaluated. {_plural(len(picks), 'network')} "
+        f"<p>{what} {_plural(len(picks), 'network')} "
         "of the front were rebuilt alone, measured again and tested on images that neither training nor search saw: "
         f"up to <strong>{_percent(best.metrics['test_accuracy'])}</strong> at "
         f"{_ms(best.metrics['measured_ms'])} on {escape(table.setting.device)}.</p>"
@@ -262,7 +265,8 @@ def left_out(sweep: Sweep, history: History) -> str:
 
 
 def _provenance(sweep: Sweep, picks: Sequence[Pick], table: LatencyTable) -> str:
-    at, search = table.setting, sweep.search
+    at, search, names = table.setting, sweep.search, ", ".join(sweep.search_space.hyperparameters)
+    searched = f", but for what was searched ({names})" if names else ""
     card = json.loads((picks[0].folder / "card.json").read_text(encoding="utf-8"))
     facts = {
         "Sweep": f"{sweep.path.name}, seed {sweep.seed}",
@@ -271,7 +275,7 @@ def _provenance(sweep: Sweep, picks: Sequence[Pick], table: LatencyTable) -> str
         "Objectives": ", ".join(f"{direction} {name}" for name, direction in search.directions.items()),
         "Limits": ", ".join(f"{name} ≤ {limit:g}" for name, limit in search.constraints.items()) or "none",
         "Sampler": f"{search.sampler.name} {dict(search.sampler.args)}",
-        "Training": f"{sweep.train.epochs} epochs of {sweep.train.optimizer}; fine-tuned "
+        "Training": f"{sweep.train.epochs} epochs of {sweep.train.optimizer}{searched}; fine-tuned "
         f"{sweep.export.finetune_epochs} epochs",
         "Latency": f"{at.backend}, {_plural(at.threads, 'thread')}, batch {at.batch_size}, {at.dtype}, {at.clock}, "
         f"on {at.device}, {at.date}",

@@ -27,13 +27,13 @@ from ray.tune.search.search_algorithm import SearchAlgorithm
 
 from ffnet_search.attempt import Ended, Evaluate, Failure, Outcome, Referee
 from ffnet_search.proposal import Proposal
+from ffnet_search.runfiles import RunFiles
 from ffnet_search.schedule import ending, read_schedule
 from ffnet_search.search import connect
 from ffnet_search.search.scheduler import make_scheduler, report_to
 from ffnet_search.search.trainee import Trainee, heard, outcome_of
 from ffnet_search.search_space import SearchSpace
 from ffnet_search.sections import POPULATION, SearchSection
-from ffnet_search.sweep import RunFiles
 
 CRASHES = 3  # of workers, for which a candidate is held to be the cause
 AHEAD = 2  # proposals that lie ready, so that Tune, which looks ten times a second, never finds none

@@ -63,16 +63,16 @@ def test_workers_of_a_cluster_train(tmp_path: Path, engine: str) -> None:
 
 @pytest.mark.usefixtures("ray_cluster")
 @pytest.mark.parametrize("engine", ["ray", "tune"])
-def test_a_trial_that_kills_its_worker_is_a_failure(tmp_path: Path, engine: str) -> None:
+def test_what_breaks_in_a_trial_is_a_failure_with_its_reason(tmp_path: Path, engine: str) -> None:
     search = {"evaluator": "train", "metrics": {"val_loss": "minimize"}, "objectives": ["val_loss"]}
     sweep = own_sweep(
         tmp_path,
-        {"module.rate": [0.01, -1.0, 5.0, 0.03]},  # -1: its process is killed, 5: no memory
-        search={**search, "engine": engine, "workers": 1, "trials": 4},
+        {"module.rate": [0.01, -1.0, 5.0, 1.0, 0.03]},  # -1: its process is killed, 5: no memory, 1: not a number
+        search={**search, "engine": engine, "workers": 1, "trials": 5},
     )
     run(sweep)
     history = read_history(sweep.files.study, sweep.search_space, sweep.search.directions)
     assert len(history.evaluated) == 2
     reasons = sorted(reason[:20] for _, reason in history.failures)
-    assert reasons == ["MemoryError: no room", "its worker died 3 ti"]
+    assert reasons == ["MemoryError: no room", "NonFiniteLoss: val_l", "its worker died 3 ti"]
     assert {trial.state.name for trial in read_trials(sweep.files.study)} == {"COMPLETE", "FAIL"}
