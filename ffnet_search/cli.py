@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-import atexit
 import os
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext, redirect_stderr, suppress
+from contextlib import contextmanager, nullcontext, redirect_stderr
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
+from ffnet_search.stopping import EXIT_STOPPED, end_at_once, stoppable
+
 if TYPE_CHECKING:
     from ffnet_search.sweep import Sweep
 
 T = TypeVar("T")
-EXIT_MISTAKE, EXIT_STOPPED = 2, 130  # as shells and argument parsers have it: usage error, 128 + SIGINT
+EXIT_MISTAKE = 2  # as argument parsers have it
 
 app = typer.Typer(
     name="ffnet-search",
@@ -28,7 +29,6 @@ app = typer.Typer(
 
     Start with: ffnet-search init --data FOLDER, where FOLDER holds one folder of pictures per class.
     """,
-    no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,  # a bug shows a plain traceback
     rich_markup_mode="markdown",
@@ -370,15 +370,18 @@ def _run(sweep: Sweep, stages: tuple[str, ...], fresh: bool, quiet: bool, json: 
     from ffnet_search.progress import say
     from ffnet_search.show import print_front, print_paths
 
-    try:
-        with _hushed(quiet):
-            picks = run_pipeline(sweep, fresh=fresh, stages=stages)
-    except KeyboardInterrupt:
+    def tell_stopped() -> None:
         again = " ".join(["ffnet-search", *(word for word in sys.argv[1:] if word != "--fresh")])
         told = f"stopped; what was done is kept in {sweep.files.folder}; to go on from there: {again}"
         say(f"\n{told}")
         if json:
             typer.echo(as_text(of_mistake(told, EXIT_STOPPED)))
+
+    try:
+        with stoppable(tell_stopped), _hushed(quiet):
+            picks = run_pipeline(sweep, fresh=fresh, stages=stages)
+    except KeyboardInterrupt:
+        tell_stopped()
         raise typer.Exit(EXIT_STOPPED) from None
     if json:
         typer.echo(as_text(of_run(sweep, picks, plan(sweep))))
@@ -409,14 +412,17 @@ def _announce(path: Path) -> None:
     say(f"sweep {sweep.name}, digest {sweep.digest('export')}, in {path}, written {written:%Y-%m-%d %H:%M:%S}")
 
 
-def _end_at_once() -> None:
-    """Ends a process that was stopped, when all is saved: what is registered for the end is done, but PyTorch and the
-    like are not taken apart, which took a second and on a busy machine five."""
-    for stream in (sys.stdout, sys.stderr):
-        with suppress(OSError):
-            stream.flush()
-    atexit._run_exitfuncs()
-    os._exit(EXIT_STOPPED)
+def _usage(error: Any) -> str:
+    """What is wrong with the words of a command, and what to do, in one sentence."""
+    from ffnet_search.errors import START
+
+    told = str(error.format_message()).rstrip(".")
+    verb = error.ctx.info_name if error.ctx is not None and error.ctx.parent is not None else None
+    if getattr(error, "param", None) is not None and error.param.name == "sweep" and told.startswith("Missing"):
+        return f"{told}: {verb} needs a sweep file; {START}"
+    if told.endswith("?"):  # did you mean
+        return told
+    return f"{told}; see `ffnet-search {verb + ' ' if verb else ''}--help`"
 
 
 def main(announce: Path | None = None) -> Any:
@@ -428,10 +434,10 @@ def main(announce: Path | None = None) -> Any:
     try:
         if announce is not None:
             _announce(announce)
-        raise SystemExit(app(standalone_mode=not as_json) or 0)
+        raise SystemExit(app(args=sys.argv[1:] or ["--help"], standalone_mode=False) or 0)
     except SystemExit as end:
         if end.code == EXIT_STOPPED:
-            _end_at_once()
+            end_at_once()
         raise
     except Exception as error:
         from ffnet_search.errors import SweepError
@@ -439,7 +445,7 @@ def main(announce: Path | None = None) -> Any:
         is_usage = hasattr(error, "format_message")  # what typer raises for a wrong option
         if not is_usage and not isinstance(error, SweepError):
             raise
-        told = error.format_message() if is_usage else str(error)  # type: ignore[attr-defined]
+        told = _usage(error) if is_usage else str(error)
         typer.echo(f"ffnet-search: {told}", err=True)
         if as_json:
             from ffnet_search.documents import as_text, of_mistake

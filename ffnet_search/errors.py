@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic_core import ErrorDetails
 
 ModelT = TypeVar("ModelT", bound=BaseModel)
+START = "`ffnet-search init --data FOLDER` writes one for a folder of pictures"  # where there is no sweep yet
 
 
 class SweepError(Exception):
@@ -60,12 +61,13 @@ def _mapping_without_repeats(loader: _Loader, node: yaml.MappingNode, deep: bool
 _Loader.add_constructor("tag:yaml.org,2002:map", _mapping_without_repeats)
 
 
-def read_yaml(path: Path) -> dict[str, Any]:
-    """The mapping in a YAML file. Raises SweepError where the file is missing, broken, or something else."""
+def read_yaml(path: Path, otherwise: str = "") -> dict[str, Any]:
+    """The mapping in a YAML file. Raises SweepError where the file is missing, broken, or something else; `otherwise`:
+    what to do where it is missing and none has a name like it."""
     try:
         data = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)  # noqa: S506 (a SafeLoader)
     except FileNotFoundError:
-        raise SweepError(f"{path}: no such file{_nearest_file(path)}") from None
+        raise SweepError(f"{path}: no such file{_nearest_file(path) or otherwise}") from None
     except IsADirectoryError:
         run = path / "sweep.yaml"
         hint = f"its sweep is {run}" if run.exists() else f"for pictures, `ffnet-search init --data {path}` writes one"

@@ -15,7 +15,7 @@ from typing import Any
 from pydantic import Field, PrivateAttr, model_validator
 
 from ffnet_search import settings
-from ffnet_search.errors import Section, SweepError, did_you_mean, parse, read_yaml
+from ffnet_search.errors import START, Section, SweepError, did_you_mean, parse, read_yaml
 from ffnet_search.pareto import METRICS
 from ffnet_search.proposal import Value
 from ffnet_search.runfiles import RunFiles
@@ -68,7 +68,7 @@ class Sweep(Section):
         """Reads a sweep, or a Ray cluster file that carries one under `metadata.sweep`. `search_space` is a mapping, or
         a file named relative to the sweep. Raises SweepError."""
         path = Path(path)
-        content = carried_by(read_yaml(path), path)
+        content = carried_by(read_yaml(path, f"; {START}"), path)
         space = content.get("search_space")
         if isinstance(space, str):
             content["search_space"] = SearchSpace.from_yaml(find_space(path.parent / space))
@@ -82,6 +82,10 @@ class Sweep(Section):
     def of_run(cls, where: str | Path) -> Sweep:
         """Of a run's folder, which may have been moved since (by its copy of the sweep), or of a sweep file."""
         folder = Path(where)
+        if not folder.exists() and folder.suffix not in (".yaml", ".yml"):
+            there = [str(path.parent) for path in folder.parent.glob("*/sweep.yaml")]
+            hint = did_you_mean(str(folder), there)
+            raise SweepError(f"{where}: must be the folder of a run, or a sweep file, but there is none{hint}")
         if not folder.is_dir():
             return cls.from_yaml(folder)
         folder = folder if folder.name else folder.resolve()
