@@ -25,7 +25,7 @@ from ffnet_search.errors import SweepError
 from ffnet_search.pareto import Candidate, pareto_front
 from ffnet_search.proposal import Proposal
 from ffnet_search.report import annotate_study
-from ffnet_search.search import read_candidates
+from ffnet_search.search import read_candidates, reader
 from ffnet_search.search.answers import Answers
 from ffnet_search.search.dashboard import serve
 from ffnet_search.search.lean import _of_new_spaces, make_lean
@@ -131,7 +131,7 @@ def test_the_search_goes_on_with_an_annotated_study(tmp_path: Path) -> None:
         assert [trial.constraints for trial in finished] == [trial.constraints for trial in before]
 
 
-def test_quick_reading_is_optunas_reading(tmp_path: Path) -> None:
+def test_quick_reading_is_optunas_reading(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of a study that Optuna wrote itself, with all that a trial can have, while it grows."""
     url = f"sqlite:///{tmp_path / 'any.db'}"
     study = optuna.create_study(storage=url, study_name="any", directions=["maximize", "minimize"])
@@ -155,6 +155,15 @@ def test_quick_reading_is_optunas_reading(tmp_path: Path) -> None:
     assert quick.get_all_trials(study._study_id) == plain.get_all_trials(study._study_id)
     with pytest.raises(KeyError):
         quick.get_all_trials(99)
+    monkeypatch.setattr(reader, "AT_ONCE", 2)
+    expected = plain.get_all_trials(study._study_id)
+    assert list(reader.stream(quick, study._study_id)) == expected
+    for names in ([], ["c", "a"]):
+        streamed = list(reader.stream(plain, study._study_id, names))
+        assert [t.number for t in streamed] == [t.number for t in expected]
+        for some, every in zip(streamed, expected, strict=True):
+            assert some.params == {name: value for name, value in every.params.items() if name in names}
+            assert (some.values, some.user_attrs, some.state) == (every.values, every.user_attrs, every.state)
     first, *_, last = (t for t in quick.get_all_trials(study._study_id, deepcopy=False) if "b" in t.params)
     assert first.distributions["b"] is last.distributions["b"], "Optuna reads by itself: _get_trials is gone"
     for storage in (quick, plain):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import gc
 import hashlib
 import os
 import random
@@ -23,14 +24,16 @@ import pytest
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from ffnet_search.architecture import Architecture
-from ffnet_search.attempt import Report, Stopped
+from ffnet_search.attempt import GoOn, Report, Stopped
 from ffnet_search.early_stopping import SuccessiveHalving
 from ffnet_search.errors import SweepError
 from ffnet_search.pareto import METRICS, Candidate, pareto_front
 from ffnet_search.parts import Part
 from ffnet_search.proposal import Proposal
 from ffnet_search.reachable import CheapMetrics, smallest_reachable
-from ffnet_search.search import read_history, search, writer
+from ffnet_search.search import Search, read_history, sampler, search, writer
+from ffnet_search.search.local import Local
+from ffnet_search.search.loop import run_loop
 from ffnet_search.search.referee import Rule
 from ffnet_search.search.sampler import known_samplers, make_sampler
 from ffnet_search.search.study import candidate_of, open_study, proposal_of, state_of
@@ -441,6 +444,30 @@ def test_limits_that_exclude_each_other_are_named(tmp_path: Path) -> None:
     run.folder.mkdir()
     with pytest.raises(SweepError, match="no architecture was found that keeps"):
         run.search(trials=3, proposals=3, constraints={"params_m": 1e-6, "macs_m": 1e-6})
+
+
+def living() -> Counter[type]:
+    gc.collect()
+    return Counter(type(one) for one in gc.get_objects() if type(one) in (FrozenTrial, Architecture))
+
+
+@pytest.mark.parametrize("name", ["TPESampler", "RandomSampler"])
+def test_what_is_kept_of_a_candidate_is_a_key_and_its_objectives(
+    tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Trials, candidates and architectures are on disk, how many there may be."""
+    monkeypatch.setattr(sampler, "MEMORY", 20)
+    before = living()
+    section = SearchSection(trials=150, objectives=["accuracy"], sampler=SamplerSection(name=name, args={}))
+    with open_study(tmp_path / "s.db", section.directions, "d") as (to_disk, finished):
+        state = Search(CIFAR, CHEAP, section, 0, to_disk, finished)
+        run_loop(state, Local(Accuracy(tmp_path / "log"), GoOn()))
+        alive = living() - before
+        assert state.evaluated == 150
+        assert alive[FrozenTrial] <= 2 * 2 * 20  # of the sampler's study, and the one before it
+        assert alive[Architecture] <= len(state.front) + len(CIFAR.presets) + 10
+        keys = [trial.user_attrs["key"] for trial in to_disk.stored(["stem.width"])]
+        assert keys == [trial.user_attrs["key"] for trial in to_disk.study.trials]
 
 
 @pytest.mark.parametrize("name", sorted(known_samplers()))

@@ -117,12 +117,13 @@ def search(
         copied(writer, finished, section.storage, study.parent.name, objectives, digest),
     ):
         state = Search(space, cheap, section, seed, writer, finished, rule, start)
+        finished.clear()  # there may be thousands, and they are on disk
         try:
             with ENGINES[section.engine](make_evaluate, section, study.parent, state.referee, space) as engine:
                 run_loop(state, engine)
         finally:
-            write_candidates(candidates, state.trials, space)
-    return list(state.candidates.values())
+            write_candidates(candidates, writer.stored(space.hyperparameters), state.names, space)
+    return read_candidates(study, space)
 
 
 def read_tables(sweep: Sweep, devices: Iterable[str]) -> dict[str, LatencyTable]:

@@ -1,7 +1,8 @@
 """Which proposal is next, and what is known so far: Optuna's ask and tell, of proposals instead of trials.
 
 A proposal beyond a constraint is told to the sampler without being evaluated, one that is known is told from memory.
-The sampler works on a study in memory; each proposal's first trial is added to the one on disk.
+The sampler works on a study in memory; each proposal's first trial is added to the one on disk, and is kept here as a
+key and its objectives: searches are long.
 """
 
 from __future__ import annotations
@@ -14,9 +15,9 @@ from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 import optuna
-from optuna.distributions import BaseDistribution
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from ffnet_search.architecture import Architecture
@@ -29,9 +30,18 @@ from ffnet_search.proposal import Proposal, Value
 from ffnet_search.reachable import CheapMetrics, counted, within_limits
 from ffnet_search.schedule import in_words
 from ffnet_search.search.referee import Rule, RuleReferee, make_rule
-from ffnet_search.search.sampler import adopt, make_sampler, shortened
-from ffnet_search.search.study import candidate_of, distributions, metrics_of, params_of, proposal_of, state_of, suggest
-from ffnet_search.search.writer import SCRATCH, TrialWriter
+from ffnet_search.search.sampler import adopt, expect, make_sampler, remembered, shortened
+from ffnet_search.search.study import (
+    candidate_of,
+    distributions,
+    metrics_of,
+    params_of,
+    proposal_of,
+    state_of,
+    suggest,
+    told_of,
+)
+from ffnet_search.search.writer import TrialWriter
 from ffnet_search.search_space import SearchSpace
 from ffnet_search.sections import SearchSection
 
@@ -60,19 +70,18 @@ class Search:
     ) -> None:
         self.space, self.cheap, self.section, self.writer = space, cheap, section, writer
         self._start = settle(space.hyperparameters, lambda name, one: one.nearest((start or {}).get(name)))
-        self.trials = finished  # all that is on disk, in its order
         self.referee = RuleReferee(section.objectives, rule or make_rule(section))
-        self.candidates: dict[str, Candidate] = {}
+        self.scores: dict[str, tuple[float, ...]] = {}  # key -> objectives of what was evaluated
+        self.names: dict[str, None] = {}  # see `study.told_of`: of all trials on disk
         self.stopped: dict[str, Stopped] = {}  # early, by a referee
         self.infeasible: set[str] = set()
         self.failures: dict[str, str] = {}  # key -> reason, of this run
-        self.evaluated = self.failed = self.repeats = 0
+        self.failed = self.repeats = 0
         self.ended = ""  # why, where it ends before all trials are made
         self.seconds: Counter[str] = Counter()  # spent in: propose, store
         self._failed_in_a_row = 0
         self._in_flight: dict[str, list[Trial]] = {}
         self._unsaved: list[FrozenTrial] = []
-        self._shared: dict[BaseDistribution, BaseDistribution] = {}
         worst = {name: 0.0 for name, direction in METRICS.items() if direction == "maximize"}
         most = self._known_of(Proposal(space.largest)) if space.has_network else {}
         self.front = Front(section.directions, {**most, **section.constraints, **worst})
@@ -86,13 +95,21 @@ class Search:
         self._queue = deque(self._first())
 
     @property
+    def evaluated(self) -> int:
+        return len(self.scores)
+
+    @property
     def told(self) -> int:
         """How many of `section.trials` are made."""
         return self.evaluated + len(self.stopped) + self.failed
 
-    def ask(self) -> Proposal | None:
-        """The next proposal to evaluate: new and feasible. None where there is none; `ended` then says why."""
+    def ask(self, wanted: int = 1) -> Proposal | None:
+        """The next proposal to evaluate: new and feasible. None where there is none; `ended` then says why.
+
+        `wanted`: how many will be asked for, this one included, before anything is told.
+        """
         self.ended = ""
+        expect(self.study.sampler, wanted)
         try:
             for _ in range(self.section.proposals):
                 proposal = self._propose()
@@ -126,7 +143,6 @@ class Search:
                 self.stopped[proposal.key] = outcome
                 first.set_user_attr("stopped", outcome.epochs)
             else:
-                self.evaluated += 1
                 self._know(outcome)
                 if outcome.record:
                     first.set_user_attr("record", dict(outcome.record))
@@ -161,7 +177,7 @@ class Search:
             for name in self.cheap.of_part:
                 if name in (*self.section.objectives, *self.section.constraints):
                     known[f"least {name}"] = self.cheap.least(self.space, name)
-        seen = self.candidates.keys() | self.stopped.keys() | self.infeasible
+        seen = self.scores.keys() | self.stopped.keys() | self.infeasible
         for name, arch in known.items():
             proposal = Proposal(arch, self._start)
             if proposal.key not in seen:
@@ -213,9 +229,8 @@ class Search:
         for several Optuna keeps none, and they count as bad unless fewer than a tenth of all trials are complete. The
         genetic samplers and GP learn from complete trials only.
         """
-        if proposal.key in self.candidates:
-            metrics = self.candidates[proposal.key].metrics
-            frozen = trial.study.tell(trial, [metrics[name] for name in self.section.objectives])
+        if proposal.key in self.scores:
+            frozen = trial.study.tell(trial, self.scores[proposal.key])
         elif proposal.key in self.failures:
             frozen = trial.study.tell(trial, state=TrialState.FAIL)
         else:
@@ -230,8 +245,8 @@ class Search:
 
     def _walk(self) -> Proposal | None:
         """A new feasible proposal near those that are known, where the sampler found none."""
-        starts = [candidate.proposal for candidate in self.candidates.values()]
-        starts += [proposal_of(self.space, trial.params) for trial, *_ in self._in_flight.values()]
+        starts = [one.params for one in self.study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))]
+        starts += [trial.params for trial, *_ in self._in_flight.values()]
         if not starts and self.cheap is not None:
             start = within_limits(self.space, self.cheap, self.section.constraints)
             if start is None:
@@ -239,7 +254,7 @@ class Search:
                     f"search.constraints: no architecture was found that keeps {dict(self.section.constraints)} at "
                     f"once, in {self.section.proposals} proposals; each alone can be kept: raise one of them"
                 )
-            starts = [Proposal(start, self._start)]
+            starts = [params_of(self.space, Proposal(start, self._start))]
         for proposal in self._steps(starts):
             if self._is_new(proposal) and all(x <= 0 for x in self._excess(self._known_of(proposal)).values()):
                 self._queue.appendleft(("walk", proposal))
@@ -247,12 +262,12 @@ class Search:
         self.ended = f"no new feasible architecture was found in {self.section.proposals} proposals"
         return None
 
-    def _steps(self, starts: list[Proposal]) -> Iterator[Proposal]:
-        """The starts and what is one choice away from them, in random order, up to a bound."""
+    def _steps(self, starts: list[dict[str, Any]]) -> Iterator[Proposal]:
+        """The starts, given by their parameters, and what is one choice away from them; at random, up to a bound."""
         axes, left = self._axes, STEPS_PER_PROPOSAL * self.section.proposals
-        for start in self._rng.sample(starts, len(starts)):
+        for params in self._rng.sample(starts, len(starts)):
+            start = proposal_of(self.space, params)
             yield start
-            params = params_of(self.space, start)
             moves = [(name, value) for name in axes for value in axes[name].choices if value != params[name]]
             for name in start.hyperparameters:
                 one = self.space.hyperparameters[name]
@@ -293,7 +308,7 @@ class Search:
     @property
     def _met(self) -> tuple[Collection[str], ...]:
         """Keys of all that was proposed, by what became of it."""
-        return self.candidates, self.stopped, self.infeasible, self.failures, self._in_flight
+        return self.scores, self.stopped, self.infeasible, self.failures, self._in_flight
 
     def _is_new(self, proposal: Proposal) -> bool:
         return not any(proposal.key in keys for keys in self._met)
@@ -303,16 +318,16 @@ class Search:
         return sum(map(len, self._met)) == self.space.combinations
 
     def _know(self, candidate: Candidate) -> None:
-        self.candidates[candidate.key] = candidate
+        self.scores[candidate.key] = tuple(candidate.metrics[name] for name in self.section.objectives)
         self.front.add(candidate)
 
     def _load(self, finished: list[FrozenTrial]) -> None:
-        self.study.add_trials(finished)
+        self.study.add_trials(remembered(self.study, finished))
         self.referee.recall(finished)
         for trial in finished:
+            self.names |= dict.fromkeys(told_of(trial))
             if trial.state == TrialState.COMPLETE:
                 self._know(candidate_of(self.space, trial))
-                self.evaluated += 1
             elif state_of(trial) == "stopped":
                 self.stopped[trial.user_attrs["key"]] = Stopped(trial.user_attrs["stopped"], metrics_of(trial))
             elif trial.state == TrialState.PRUNED:
@@ -322,14 +337,9 @@ class Search:
         if self._unsaved:
             with self._timed("store"):
                 self.writer.add(self._unsaved)
-            self.trials += map(self._slim, self._unsaved)
+            for trial in self._unsaved:
+                self.names |= dict.fromkeys(told_of(trial))
             self._unsaved = []
-
-    def _slim(self, trial: FrozenTrial) -> FrozenTrial:
-        """Without the sampler's notes, and with distributions that all trials share: thousands are kept."""
-        trial.distributions = {name: self._shared.setdefault(one, one) for name, one in trial.distributions.items()}
-        trial.system_attrs = {key: note for key, note in trial.system_attrs.items() if not key.startswith(SCRATCH)}
-        return trial
 
     @contextmanager
     def _timed(self, what: str) -> Iterator[None]:

@@ -85,10 +85,14 @@ class Pool:
         self._stack.close()
 
     @property
-    def has_room(self) -> bool:
+    def room(self) -> int:
         under_way = sum(len(batch) for worker in self._workers for batch in worker.calls.values())
         queued = len(self._waiting) + len(self._suspects) + len(self._results)
-        return under_way + queued < max(1, len(self._workers)) * DEPTH * self._call_size
+        return max(0, max(1, len(self._workers)) * DEPTH * self._call_size - under_way - queued)
+
+    @property
+    def is_ready(self) -> bool:
+        return bool(self._results)
 
     @property
     def crew(self) -> dict[str, str]:
@@ -103,7 +107,9 @@ class Pool:
             self._hire()
             self._hand_out()
             calls = {ref: worker for worker in self._workers for ref in worker.calls}
-            ready, _ = self._ray.wait(list(calls), num_returns=1, timeout=WAKE_EVERY_S)
+            ready, others = self._ray.wait(list(calls), num_returns=1, timeout=WAKE_EVERY_S)
+            if ready and others:  # whatever else has come meanwhile
+                ready += self._ray.wait(others, num_returns=len(others), timeout=0)[0]
             for ref in ready:
                 self._take(calls[ref], ref)
             if not any(worker.node for worker in self._workers):

@@ -152,7 +152,8 @@ def _connect(ray: Any) -> bool:
                     "RAY_ADDRESS to use this machine alone"
                 ) from None
         except RuntimeError as error:  # another version of Python or Ray than the cluster's
-            raise SweepError(f"the Ray cluster at {named or 'this machine'} refuses: {_line(error)}") from None
+            remedy = "; both must be the same here and on its nodes" if "Version mismatch" in str(error) else ""
+            raise SweepError(f"the Ray cluster at {named or 'this machine'} refuses: {_line(error)}{remedy}") from None
     return False
 
 

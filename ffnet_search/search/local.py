@@ -17,8 +17,12 @@ class Local:
         self._waiting: deque[Proposal] = deque()
 
     @property
-    def has_room(self) -> bool:
-        return not self._waiting
+    def room(self) -> int:
+        return 1 - len(self._waiting)
+
+    @property
+    def is_ready(self) -> bool:
+        return False
 
     @property
     def crew(self) -> dict[str, str]:

@@ -22,7 +22,15 @@ class Engine(Protocol):
     It is made with a `Referee`, to which it takes each report of an evaluation, and whose answer it takes back."""
 
     @property
-    def has_room(self) -> bool: ...
+    def room(self) -> int:
+        """For how many proposals more."""
+        ...
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether `next` need not wait."""
+        ...
+
     @property
     def crew(self) -> dict[str, str]:
         """Who is at work, for the progress table; empty where it is this process alone."""
@@ -45,17 +53,20 @@ def run_loop(search: Search, engine: Engine) -> None:
     with progress("search", trials, "candidates", done=done) as bar:
         try:
             while True:
-                while engine.has_room and search.told + in_flight < trials:
-                    proposal = search.ask()
+                while wanted := min(engine.room, trials - search.told - in_flight):
+                    proposal = search.ask(wanted)
                     if proposal is None:
                         break
                     engine.submit(proposal)
                     in_flight += 1
                 if not in_flight:
                     break
-                search.tell(*engine.next())
-                in_flight -= 1
-                bar.advance(facts=search.facts() | engine.crew)
+                while True:  # all that is there, since proposals that know more are better
+                    search.tell(*engine.next())
+                    in_flight -= 1
+                    bar.advance(facts=search.facts() | engine.crew)
+                    if not engine.is_ready:
+                        break
         except KeyboardInterrupt:
             say(f"search: interrupted; {search.evaluated} candidates are kept, and the same command goes on from there")
             raise

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 from collections import defaultdict
-from collections.abc import Callable, Container
+from collections.abc import Callable, Collection, Container, Iterator
 from datetime import datetime
 from functools import lru_cache
 from typing import Any
@@ -20,6 +20,7 @@ from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, TrialState
 
 NUMBERS = {"INF_POS": math.inf, "INF_NEG": -math.inf, "NAN": math.nan}
+AT_ONCE = 500
 _distribution = lru_cache(maxsize=4096)(json_to_distribution)
 
 
@@ -44,7 +45,7 @@ class QuickStorage(RDBStorage):
         renamed there, reading would be slow again, which a test tells."""
         self.get_study_name_from_id(study_id)  # raises KeyError where there is no such study
         known = self._finished[study_id]
-        new = self._read(study_id, known[-1]._trial_id if known else -1)
+        new = _read(self.engine, study_id, known[-1]._trial_id if known else -1)
         trials = known + new
         for trial in new:
             if not trial.state.is_finished():
@@ -57,48 +58,68 @@ class QuickStorage(RDBStorage):
             and (trial._trial_id > trial_id_greater_than or trial._trial_id in included_trial_ids)
         ]
 
-    def _read(self, study_id: int, after: int) -> list[FrozenTrial]:
-        """The trials of greater ids."""
-        mine = f"trial_id in (select trial_id from trials where study_id = {study_id:d} and trial_id > {after:d})"
-        with self.engine.connect() as connection:
 
-            def rows(columns: str, table: str, order: str) -> Any:
-                return connection.execute(sa.text(f"select {columns} from {table} where {mine} order by {order}"))
+def stream(storage: RDBStorage, study_id: int, params: Collection[str] | None = None) -> Iterator[FrozenTrial]:
+    """All trials of a study in their order, of which few are in memory at once; with all or with these parameters."""
+    last = -1
+    while trials := _read(storage.engine, study_id, last, AT_ONCE, params):
+        yield from trials
+        last = trials[-1]._trial_id
 
-            def details(columns: str, table: str, order: str, value: Callable[..., Any]) -> dict[int, dict[Any, Any]]:
-                """Of each trial: second column -> `value` of the later ones."""
-                found: dict[int, dict[Any, Any]] = defaultdict(dict)
-                for trial_id, key, *rest in rows(f"trial_id, {columns}", f"trial_{table}", order):
-                    found[trial_id][key] = value(*rest)
-                return found
 
-            values = details("objective, value, value_type", "values", "objective", _number)
-            columns = "step, intermediate_value, intermediate_value_type"
-            reports = details(columns, "intermediate_values", "trial_intermediate_value_id", _number)
-            columns = "param_name, distribution_json, param_value"
-            params = details(columns, "params", "param_id", lambda text, v: _distribution(text).to_external_repr(v))
-            spaces = details("param_name, distribution_json", "params", "param_id", _distribution)
-            user = details("key, value_json", "user_attributes", "trial_user_attribute_id", json.loads)
-            system = details("key, value_json", "system_attributes", "trial_system_attribute_id", json.loads)
-            return [
-                FrozenTrial(
-                    number=number,
-                    state=TrialState[state],
-                    value=None,
-                    values=list(values[id].values()) or None,
-                    datetime_start=_time(start),
-                    datetime_complete=_time(end),
-                    params=params[id],
-                    distributions=spaces[id],
-                    user_attrs=user[id],
-                    system_attrs=system[id],
-                    intermediate_values=reports[id],
-                    trial_id=id,
-                )
-                for id, number, state, start, end in rows(
-                    "trial_id, number, state, datetime_start, datetime_complete", "trials", "number"
-                )
-            ]
+def _read(
+    engine: sa.Engine, study_id: int, after: int, at_most: int | None = None, params: Collection[str] | None = None
+) -> list[FrozenTrial]:
+    """The trials of greater ids."""
+    ids = f"select trial_id from trials where study_id = {study_id:d} and trial_id > {after:d} order by trial_id"
+    if at_most is not None:
+        ids += f" limit {at_most:d}"
+    with engine.connect() as connection:
+
+        def rows(columns: str, table: str, order: str, names: Collection[str] | None = None) -> Any:
+            mine = f"trial_id in ({ids})" + (" and param_name in :names" if names is not None else "")
+            query = sa.text(f"select {columns} from {table} where {mine} order by {order}")
+            if names is None:
+                return connection.execute(query)
+            return connection.execute(query.bindparams(sa.bindparam("names", list(names), expanding=True)))
+
+        def details(columns: str, table: str, order: str, value: Callable[..., Any]) -> dict[int, dict[Any, Any]]:
+            """Of each trial: second column -> `value` of the later ones."""
+            found: dict[int, dict[Any, Any]] = defaultdict(dict)
+            for trial_id, key, *rest in rows(f"trial_id, {columns}", f"trial_{table}", order):
+                found[trial_id][key] = value(*rest)
+            return found
+
+        values = details("objective, value, value_type", "values", "objective", _number)
+        columns = "step, intermediate_value, intermediate_value_type"
+        reports = details(columns, "intermediate_values", "trial_intermediate_value_id", _number)
+        chosen: dict[int, dict[str, Any]] = defaultdict(dict)
+        spaces: dict[int, dict[str, Any]] = defaultdict(dict)
+        columns = "trial_id, param_name, distribution_json, param_value"
+        for trial_id, name, text, value in rows(columns, "trial_params", "param_id", params):
+            spaces[trial_id][name] = distribution = _distribution(text)
+            chosen[trial_id][name] = distribution.to_external_repr(value)
+        user = details("key, value_json", "user_attributes", "trial_user_attribute_id", json.loads)
+        system = details("key, value_json", "system_attributes", "trial_system_attribute_id", json.loads)
+        return [
+            FrozenTrial(
+                number=number,
+                state=TrialState[state],
+                value=None,
+                values=list(values[id].values()) or None,
+                datetime_start=_time(start),
+                datetime_complete=_time(end),
+                params=chosen[id],
+                distributions=spaces[id],
+                user_attrs=user[id],
+                system_attrs=system[id],
+                intermediate_values=reports[id],
+                trial_id=id,
+            )
+            for id, number, state, start, end in rows(
+                "trial_id, number, state, datetime_start, datetime_complete", "trials", "number"
+            )
+        ]
 
 
 def _number(value: float | None, kind: str) -> float:

@@ -10,26 +10,29 @@ from collections.abc import Sequence
 import numpy as np
 import optuna
 from optuna.distributions import CategoricalDistribution
-from optuna.samplers import BaseGASampler, BaseSampler
+from optuna.samplers import BaseGASampler, BaseSampler, RandomSampler
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from ffnet_search.errors import SweepError, did_you_mean
+from ffnet_search.search.tpe import QuickTPESampler
 from ffnet_search.sections import SamplerSection
 
 # Of optuna.samplers, but no use here: abstract, for a fixed list of points, or (CMA-ES) random on categorical axes.
 _EXCLUDED = {"BaseGASampler", "BaseSampler", "GridSampler", "PartialFixedSampler", "CmaEsSampler"}
 
 
-# TPE weighs all trials for each proposal: 18 ms at 44 axes and 1,000 trials, 83 at 4,000. It loses nothing by being
-# given the best and the newest of them (docs/log.md). At most twice as many are kept.
-MEMORY = {"TPESampler": 500}
+# TPE weighs all trials for each proposal, ever longer. It loses nothing by being given the best and the newest of them
+# (docs/log.md). At most twice as many are kept. Random proposals need none.
+MEMORY = 500
+FORGETFUL = QuickTPESampler, RandomSampler
 
 
 def known_samplers() -> dict[str, type[BaseSampler]]:
     """Name -> class of every sampler that `search.sampler.name` can be."""
     found = {name: getattr(optuna.samplers, name) for name in optuna.samplers.__all__ if name not in _EXCLUDED}
-    return {name: value for name, value in found.items() if isinstance(value, type) and issubclass(value, BaseSampler)}
+    usable = {name: kind for name, kind in found.items() if isinstance(kind, type) and issubclass(kind, BaseSampler)}
+    return {**usable, "TPESampler": QuickTPESampler}
 
 
 def make_sampler(
@@ -81,20 +84,35 @@ def adopt(study: optuna.Study, trial: Trial) -> None:
         study.sampler.get_trial_generation(study, study.get_trials(deepcopy=False)[trial.number])
 
 
+def expect(sampler: BaseSampler, wanted: int) -> None:
+    """Tells the sampler how many proposals will be asked for before anything is told, if it can make use of that."""
+    if isinstance(sampler, QuickTPESampler):
+        sampler.wanted = wanted
+
+
 def shortened(study: optuna.Study) -> optuna.Study:
-    """A study in memory with the newest trials and, as many again, the best of the older ones, where the sampler would
-    be slowed down by more; else the study as it is. Trials under way stay in the old one."""
-    kept = MEMORY.get(type(study.sampler).__name__)
+    """A study in memory with what `remembered` leaves where there is more, else the study as it is. Trials under way
+    stay in the old one."""
     trials = study.get_trials(deepcopy=False)
-    if kept is None or len(trials) < 2 * kept:
+    finished = [trial for trial in trials if trial.state.is_finished()] if len(trials) >= 2 * MEMORY else trials
+    kept = remembered(study, finished)
+    if len(kept) == len(finished):
         return study
-    finished = [trial for trial in trials if trial.state in (TrialState.COMPLETE, TrialState.PRUNED)]
-    older, newest = finished[: -kept // 2], finished[-kept // 2 :]
-    complete = [trial for trial in older if trial.state == TrialState.COMPLETE]
-    best = [complete[at] for at in _by_rank(complete, study.directions)[: kept // 2]]
     short = optuna.create_study(directions=study.directions, sampler=study.sampler)
-    short.add_trials(sorted(best, key=lambda trial: trial.number) + newest)
+    short.add_trials(kept)
     return short
+
+
+def remembered(study: optuna.Study, trials: Sequence[FrozenTrial]) -> Sequence[FrozenTrial]:
+    """Of many finished trials the newest and, as many again, the best of the older ones; all where the study's sampler
+    needs them."""
+    if not isinstance(study.sampler, FORGETFUL) or len(trials) < 2 * MEMORY:
+        return trials
+    learnt_from = [trial for trial in trials if trial.state in (TrialState.COMPLETE, TrialState.PRUNED)]
+    older, newest = learnt_from[: -MEMORY // 2], learnt_from[-MEMORY // 2 :]
+    complete = [trial for trial in older if trial.state == TrialState.COMPLETE]
+    best = [complete[at] for at in _by_rank(complete, study.directions)[: MEMORY // 2]]
+    return [*sorted(best, key=lambda trial: trial.number), *newest]
 
 
 def _by_rank(trials: Sequence[FrozenTrial], directions: Sequence[StudyDirection]) -> list[int]:

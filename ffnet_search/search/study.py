@@ -11,7 +11,7 @@ import csv
 import os
 import sqlite3
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,7 @@ from ffnet_search.hyperparameters import Hyperparameter, settle
 from ffnet_search.pareto import METRICS, Candidate, Direction
 from ffnet_search.proposal import Proposal, Value
 from ffnet_search.schedule import ending
-from ffnet_search.search.reader import QuickStorage
+from ffnet_search.search.reader import QuickStorage, stream
 from ffnet_search.search.writer import TrialWriter, database_errors
 from ffnet_search.search_space import SearchSpace
 
@@ -60,8 +60,7 @@ def open_study(
                 study = _our_study(storage, path, objectives, digest)
                 event.listen(storage.engine, "connect", _write_ahead)  # now that it is known to be ours
                 storage.engine.dispose()  # closes the connections that were made before
-                trials = storage.get_all_trials(study._study_id, deepcopy=False)
-                finished = [trial for trial in trials if trial.state.is_finished()]
+                finished = [trial for trial in stream(storage, study._study_id) if trial.state.is_finished()]
                 writer = TrialWriter(study, storage, path)
             try:
                 yield writer, finished
@@ -198,6 +197,11 @@ def trained_with(trial: FrozenTrial) -> Mapping[str, Any]:
     return {**trial.params, **ending(trial.user_attrs.get("record", {}).get("schedule", []), {})}
 
 
+def told_of(trial: FrozenTrial) -> list[str]:
+    """Names of what not every trial tells: its metrics, and that it has a schedule."""
+    return [*metrics_of(trial), *({"schedule"} & trial.user_attrs.keys())]
+
+
 def candidate_of(space: SearchSpace, trial: FrozenTrial) -> Candidate:
     """What an evaluated trial says of its proposal."""
     proposal = proposal_of(space, trial.params)
@@ -208,7 +212,7 @@ def candidate_of(space: SearchSpace, trial: FrozenTrial) -> Candidate:
 def read_candidates(path: Path, space: SearchSpace) -> list[Candidate]:
     """The evaluated architectures of a study, all feasible, in the order in which they were. Raises SweepError where
     the file is missing, broken, or no study of this program."""
-    return [candidate_of(space, trial) for trial in read_trials(path) if trial.state == TrialState.COMPLETE]
+    return [candidate_of(space, trial) for trial in stream_trials(path) if trial.state == TrialState.COMPLETE]
 
 
 def read_evaluated(path: Path, space: SearchSpace) -> dict[str, tuple[int, Candidate]]:
@@ -219,6 +223,11 @@ def read_evaluated(path: Path, space: SearchSpace) -> dict[str, tuple[int, Candi
 
 def read_trials(path: Path) -> list[FrozenTrial]:
     """All trials of a study, in their order. Raises SweepError as `read_candidates` does."""
+    return list(stream_trials(path))
+
+
+def stream_trials(path: Path) -> Iterator[FrozenTrial]:
+    """The same, some at a time."""
     if not path.exists():
         raise SweepError(f"{path}: no such study; run `ffnet-search search` first")
     _must_be_a_study(path)
@@ -227,18 +236,18 @@ def read_trials(path: Path) -> list[FrozenTrial]:
         try:
             if NAME not in optuna.get_all_study_names(storage):
                 raise SweepError(f"{path}: must hold the study {NAME!r}, but does not; run `ffnet-search search` again")
-            return storage.get_all_trials(storage.get_study_id_from_name(NAME), deepcopy=False)
+            yield from stream(storage, storage.get_study_id_from_name(NAME))
         finally:
             storage.engine.dispose()
             _one_file_again(path)
 
 
-def write_candidates(path: Path, trials: Sequence[FrozenTrial], space: SearchSpace) -> None:
-    """All trials as CSV, with the hyper-parameters that they ended with; the file is replaced whole. Raises SweepError
-    where it cannot be written."""
-    metrics = dict.fromkeys([*METRICS, *(name for trial in trials for name in metrics_of(trial))])
+def write_candidates(path: Path, trials: Iterable[FrozenTrial], told: Collection[str], space: SearchSpace) -> None:
+    """All trials as CSV, with the hyper-parameters that they ended with; the file is replaced whole. `told`: what
+    `told_of` names of any of them. Raises SweepError where it cannot be written."""
+    metrics = dict.fromkeys([*METRICS, *(name for name in told if name != "schedule")])
     columns = ["trial", "key", "state", "feasible", "origin", *metrics, "stopped", *space.hyperparameters]
-    columns += ["schedule"] * any("schedule" in trial.user_attrs for trial in trials) + ["reason", "architecture"]
+    columns += ["schedule"] * ("schedule" in told) + ["reason", "architecture"]
     scratch = path.with_name(f"{path.name}.tmp")
     try:
         with scratch.open("w", newline="", encoding="utf-8") as file:

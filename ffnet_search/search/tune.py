@@ -137,8 +137,12 @@ class Tune:
         self._stack.close()
 
     @property
-    def has_room(self) -> bool:
-        return self._in_flight < self._room
+    def room(self) -> int:
+        return self._room - self._in_flight
+
+    @property
+    def is_ready(self) -> bool:
+        return not self._proposals.told.empty()
 
     @property
     def crew(self) -> dict[str, str]:

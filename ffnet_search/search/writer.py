@@ -8,7 +8,7 @@ whenever a writer is made; where Optuna reads them back differently, `add_trial`
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timezone
 from functools import lru_cache
@@ -23,6 +23,7 @@ from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from ffnet_search.errors import SweepError
+from ffnet_search.search.reader import stream
 
 TABLES = (
     "trials",
@@ -41,7 +42,7 @@ class TrialWriter:
     one. The only writer."""
 
     def __init__(self, study: optuna.Study, storage: RDBStorage, path: Path | str) -> None:
-        self.study, self.path = study, path
+        self.study, self.storage, self.path = study, storage, path
         self.copy: TrialWriter | None = None
         self._rows = _Rows(study, storage) if _rows_are_right() else None
 
@@ -59,6 +60,11 @@ class TrialWriter:
                 self.study.add_trials(trials)
         if self.copy is not None:
             self.copy.add(trials)
+
+    def stored(self, params: Collection[str]) -> Iterator[FrozenTrial]:
+        """All that are there, in their order, with those of their parameters."""
+        with database_errors(self.path):
+            yield from stream(self.storage, self.storage.get_study_id_from_name(self.study.study_name), params)
 
 
 @contextmanager

@@ -1,0 +1,138 @@
+"""Optuna's TPE for one process that proposes to many workers: the same sampler, quicker.
+
+One proposal of Optuna 5's costs 17 ms at 44 axes, 800 trials and 64 under way: most of it translates all parameters of
+all trials again, compares their distributions, and fits estimators to what is hardly new. Here a trial is looked at
+once, and where several proposals are wanted at the same time, because results came back faster than one can be made,
+they are drawn from the same estimators. A single one is, bit for bit, Optuna's.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict, deque
+from collections.abc import Sequence
+from functools import cached_property
+from inspect import signature
+from typing import Any
+
+import numpy as np
+import optuna
+from optuna.distributions import BaseDistribution
+from optuna.samplers import TPESampler
+from optuna.samplers._tpe.parzen_estimator import _ParzenEstimator
+from optuna.samplers._tpe.probability_distributions import _BatchedCategoricalDistributions
+from optuna.trial import FrozenTrial, TrialState
+
+AT_ONCE = 16  # drawn at most: the samples and estimators of more would not stay in a processor's cache
+LEARNT_FROM = (TrialState.COMPLETE, TrialState.PRUNED)
+
+
+class QuickTPESampler(TPESampler):
+    """`wanted`: how many proposals, the next one included, will be asked for before anything is told."""
+
+    __signature__ = signature(TPESampler)
+    _n_ei_candidates: int
+
+    def __init__(self, **args: Any) -> None:
+        super().__init__(**args)
+        self.wanted = 1
+        self._parzen_estimator_cls = _Estimator
+        self._looked_at = self._n_ei_candidates  # per proposal
+        self._study: optuna.Study | None = None
+        self._begin(None)
+
+    def _begin(self, study: optuna.Study | None) -> None:
+        """Forgets what it knows of another study: ids of trials are a study's own."""
+        if study is not self._study or study is None:
+            self._study = study
+            self._rows: dict[tuple[str, ...], dict[tuple[int, bool], np.ndarray | None]] = defaultdict(dict)
+            self._drawn: dict[tuple[str, ...], deque[dict[str, Any]]] = defaultdict(deque)
+            self._space: dict[str, BaseDistribution] | None = None  # that all finished trials share
+            self._finished: set[int] = set()
+
+    def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
+        """As Optuna's, which compares the distributions of all trials since the oldest one under way, each time."""
+        self._begin(study)
+        if self._group or not self._is_multivariate(study):
+            return super().infer_relative_search_space(study, trial)
+        for one in study._get_trials(deepcopy=False, use_cache=True):
+            if one._trial_id not in self._finished and one.state in LEARNT_FROM:
+                self._finished.add(one._trial_id)
+                known = one.distributions if self._space is None else self._space
+                self._space = {n: d for n, d in known.items() if (own := one.distributions.get(n)) is d or own == d}
+        return {name: one for name, one in sorted((self._space or {}).items()) if not one.single()}
+
+    def _sample(
+        self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> dict[str, Any]:
+        drawn = self._drawn[tuple(search_space)]
+        if drawn:
+            return drawn.popleft()
+        self._n_ei_candidates = self._looked_at * min(self.wanted, AT_ONCE)
+        return super()._sample(study, trial, search_space)
+
+    def _compute_acquisition_func(
+        self, samples: dict[str, np.ndarray], mpe_below: _Estimator, mpe_above: _Estimator
+    ) -> np.ndarray:
+        """Of the first proposal's samples. The best of the samples for each later one is put aside; where it stands
+        counts as bad for those after it, as Optuna counts what is under way."""
+        below, above = mpe_below.log_pdf(samples), mpe_above.log_pdf(samples)
+        gains = np.full(len(below), -np.inf)
+        gains[: self._looked_at] = (below - above)[: self._looked_at]
+        for start in range(0, len(below), self._looked_at):
+            here = slice(start, start + self._looked_at)
+            best = start + int(np.argmax(below[here] - above[here]))
+            above = np.logaddexp(above, mpe_above.log_kernel(samples, best))
+            if start:
+                of = mpe_above._search_space
+                found = {name: of[name].to_external_repr(values[best].item()) for name, values in samples.items()}
+                self._drawn[tuple(samples)].append(found)
+        return gains
+
+    def _get_internal_repr(
+        self, trials: Sequence[FrozenTrial], search_space: dict[str, BaseDistribution], study: optuna.Study
+    ) -> dict[str, np.ndarray]:
+        self._begin(study)
+        known = self._rows[tuple(search_space)]
+        rows = []
+        for trial in trials:
+            id = trial._trial_id, trial.state.is_finished()  # under way it has what was drawn and not suggested, too
+            if id not in known:
+                row = np.array(list(super()._get_internal_repr([trial], search_space, study).values()))
+                known[id] = row[:, 0] if row.size else None  # it may lack one of them
+            if (values := known[id]) is not None:
+                rows.append(values)
+        table = np.array(rows).reshape(len(rows), len(search_space))
+        return {name: table[:, column] for column, name in enumerate(search_space)}
+
+
+class _Estimator(_ParzenEstimator):
+    """With the logarithms taken once of each weight, instead of once for each sample and weight, where all parameters
+    are choices."""
+
+    @cached_property
+    def _are_choices(self) -> bool:
+        kinds = self._mixture_distribution.distributions
+        return all(isinstance(one, _BatchedCategoricalDistributions) for one in kinds)
+
+    def log_pdf(self, samples_dict: dict[str, np.ndarray]) -> np.ndarray:
+        if not self._are_choices:
+            return super().log_pdf(samples_dict)
+        mixture, samples_SA = self._mixture_distribution, self._transform(samples_dict).astype(np.int64)
+        logs_SK = np.zeros((len(samples_SA), len(mixture.weights)))
+        for axis, one in enumerate(mixture.distributions):
+            logs_SK += np.log(one.weights.T)[samples_SA[:, axis]]
+        logs_SK += np.log(mixture.weights)
+        most_S = logs_SK.max(axis=1)
+        return np.log(np.exp(logs_SK - most_S[:, None]).sum(axis=1)) + most_S
+
+    def log_kernel(self, samples_dict: dict[str, np.ndarray], at: int) -> np.ndarray:
+        """What one more trial, where sample `at` stands, would add to the density (not yet divided by the weight that
+        it adds); nothing where a parameter is a number, since then no two samples are the same."""
+        samples_SA, mixture = self._transform(samples_dict), self._mixture_distribution
+        if not self._are_choices:
+            return np.full(len(samples_SA), -np.inf)
+        likely_A, unlikely_A = (
+            np.log([pick(one.weights[0]) for one in mixture.distributions]) for pick in (np.max, np.min)
+        )
+        weight = mixture.weights[-1]  # the prior's, which is that of the newest trial
+        return np.where(samples_SA == samples_SA[at], likely_A, unlikely_A).sum(axis=1) + np.log(weight)

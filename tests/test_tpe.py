@@ -1,0 +1,129 @@
+"""TPE for many workers: Optuna's own proposals one by one, several from one fit where they are wanted at once."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import numpy as np
+import optuna
+import pytest
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.samplers import BaseSampler, TPESampler
+from optuna.trial import Trial, TrialState
+
+from ffnet_search.search.tpe import QuickTPESampler, _Estimator
+
+CHOICES: dict[str, BaseDistribution] = {f"axis {i}": CategoricalDistribution((8, 16, "pool")) for i in range(6)}
+MIXED: dict[str, BaseDistribution] = {
+    **CHOICES,
+    "rate": FloatDistribution(1e-4, 1.0, log=True),
+    "depth": IntDistribution(1, 9, step=2),
+    "drop": FloatDistribution(0.0, 0.5),
+}
+
+
+def score(trial: Trial) -> list[float]:
+    worth = sum({8: 0.0, 16: 1.0, "pool": 0.3}.get(value, 0.1) for value in trial.params.values())
+    return [worth + trial.params.get("drop", 0.0), worth * trial.params.get("rate", 0.5) + (worth - 2) ** 2]
+
+
+def proposals(
+    sampler: BaseSampler,
+    axes: dict[str, BaseDistribution],
+    under_way: int,
+    trials: int = 50,
+    at_once: int = 1,
+    conditional: bool = False,
+) -> list[dict[str, Any]]:
+    """Of a search in which a trial is told when `under_way` others are: some infeasible, some stopped, some failed."""
+    study = optuna.create_study(directions=["maximize", "minimize"], sampler=sampler)
+    waiting: list[Trial] = []
+    for number in range(trials):
+        if isinstance(sampler, QuickTPESampler):
+            sampler.wanted = at_once - number % at_once
+        trial = study.ask(axes)
+        if conditional and trial.params["axis 0"] == 8:
+            trial.suggest_float("momentum", 0.0, 1.0)
+        waiting.append(trial)
+        while number % at_once == at_once - 1 and len(waiting) > under_way:
+            first = waiting.pop(0)
+            first.set_constraint("macs_m", 1.0 if first.number % 5 == 0 else -1.0)
+            if first.number % 5 == 0 or first.number % 7 == 0:
+                study.tell(first, state=TrialState.PRUNED)
+            elif first.number % 11 == 0:
+                study.tell(first, state=TrialState.FAIL)
+            else:
+                study.tell(first, score(first))
+    return [trial.params for trial in study.trials]
+
+
+@pytest.mark.parametrize("axes", [CHOICES, MIXED], ids=["choices", "mixed"])
+@pytest.mark.parametrize("under_way", [0, 3, 20])
+@pytest.mark.parametrize("args", [{"multivariate": True}, {}, {"multivariate": True, "group": True}], ids=str)
+def test_one_by_one_it_proposes_what_optuna_does(
+    axes: dict[str, BaseDistribution], under_way: int, args: dict[str, Any]
+) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        conditional = "group" in args
+        expected = proposals(TPESampler(seed=3, **args), axes, under_way, conditional=conditional)
+        assert proposals(QuickTPESampler(seed=3, **args), axes, under_way, conditional=conditional) == expected
+
+
+class Counted(QuickTPESampler):
+    """Counts its fits."""
+
+    def __init__(self, **args: Any) -> None:
+        super().__init__(**args)
+        self.fits = 0
+
+    def _compute_acquisition_func(self, *args: Any) -> Any:
+        self.fits += 1
+        return super()._compute_acquisition_func(*args)
+
+
+@pytest.mark.parametrize("axes", [CHOICES, MIXED], ids=["choices", "mixed"])
+def test_what_is_wanted_at_once_comes_from_one_fit(axes: dict[str, BaseDistribution]) -> None:
+    samplers = [Counted(multivariate=True, seed=0) for _ in range(2)]
+    found, again = (proposals(sampler, axes, under_way=32, trials=400, at_once=4) for sampler in samplers)
+    assert samplers[0].fits == pytest.approx((400 - 32 - 10) / 4, abs=4)  # the first ones are random
+    assert found == again
+    for params in found:
+        assert all(one._contains(one.to_internal_repr(params[name])) for name, one in axes.items())
+
+
+def distinct(seed: int) -> int:
+    """Of 16 proposals that are drawn together where a single point is by far the best one known."""
+    sampler = Counted(multivariate=True, seed=seed)
+    study = optuna.create_study(sampler=sampler)
+    for number in range(300):
+        trial = study.ask(CHOICES)
+        study.tell(trial, sum(value != 8 for value in trial.params.values()) + number / 1e6)
+    sampler.wanted = 16
+    before = sampler.fits
+    drawn = {tuple(study.ask(CHOICES).params.items()) for _ in range(16)}
+    assert sampler.fits == before + 1
+    return len(drawn)
+
+
+def test_what_was_drawn_counts_as_bad_for_the_draws_after_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    apart = [distinct(seed) for seed in range(4)]
+    monkeypatch.setattr(_Estimator, "log_kernel", lambda self, samples, at: np.full(len(samples["axis 0"]), -np.inf))
+    alike = [distinct(seed) for seed in range(4)]
+    assert all(more >= less for more, less in zip(apart, alike, strict=True))
+    assert sum(apart) > sum(alike) + 4
+
+
+def test_it_goes_on_with_another_study() -> None:
+    """Whose trials have the same numbers, and other values."""
+    sampler, fresh = (QuickTPESampler(multivariate=True, seed=5) for _ in range(2))
+    proposals(sampler, CHOICES, 0, 30)
+    studies = [optuna.create_study(sampler=one) for one in (sampler, fresh)]
+    fresh._rng.rng.set_state(sampler._rng.rng.get_state())
+    fresh._random_sampler._rng.rng.set_state(sampler._random_sampler._rng.rng.get_state())
+    for _ in range(30):
+        first, second = (study.ask(CHOICES) for study in studies)
+        assert first.params == second.params
+        for study, trial in zip(studies, (first, second), strict=True):
+            study.tell(trial, score(trial)[0])
