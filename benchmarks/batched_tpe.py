@@ -97,7 +97,7 @@ def main() -> None:
     parser.add_argument("--candidates", type=int, default=600)
     parser.add_argument("--under-way", type=int, default=64)
     parser.add_argument("--at-once", type=int, nargs="+", default=[1, 4])
-    parser.add_argument("--seeds", type=int, default=8)
+    parser.add_argument("--seeds", type=int, default=10)
     options = parser.parse_args()
     machine = f"{os.cpu_count()} CPUs ({platform.machine()}), Python {platform.python_version()}"
     print(f"{options.candidates} candidates, {options.under_way} under way, {options.seeds} seeds, {machine}; medians")
