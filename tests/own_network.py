@@ -53,7 +53,7 @@ class Curve(LightningModule):
         return self.net(x_B1)
 
     def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
-        return nn.functional.mse_loss(self(batch[0]), batch[1])
+        return nn.functional.mse_loss(self(batch[0]), batch[1]) * (1 if self.rate < 1 else math.nan)
 
     def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
         self.val_loss(self(batch[0]), batch[1])
@@ -68,7 +68,7 @@ class Curve(LightningModule):
             os.kill(os.getpid(), signal.SIGKILL)
         if self.rate > 1:
             raise MemoryError("no room for the optimiser")
-        return torch.optim.Adam(self.parameters(), self.rate if self.rate < 1 else math.nan)
+        return torch.optim.Adam(self.parameters(), self.rate)
 
 
 class Silent(Curve):
