@@ -21,6 +21,7 @@ from pydantic import Field, ValidationError
 
 from ffnet_search.architecture import Architecture
 from ffnet_search.errors import Section, SweepError
+from ffnet_search.figures import percent
 from ffnet_search.parts import Part
 
 Ms = float  # milliseconds for one batch
@@ -104,8 +105,9 @@ class TableError(Section):
 
     def __str__(self) -> str:
         return (
-            f"mean error {self.mean:.1%} (noise floor {self.noise_floor:.1%}), max {self.max:.1%}, "
-            f"{self.within_10:.0%} within 10 %, Kendall {self.kendall:.3f} on {self.networks} held-out networks"
+            f"mean error {percent(self.mean, 1)} (noise floor {percent(self.noise_floor, 1)}), max "
+            f"{percent(self.max, 1)}, {percent(self.within_10, 0)} within 10 %, Kendall {self.kendall:.3f} on "
+            f"{self.networks} held-out networks"
         )
 
 

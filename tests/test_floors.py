@@ -21,6 +21,7 @@ FLOORS = {  # in reading order; a package stands for its __init__, below its mod
     "errors": 0,
     "progress": 0,
     "stopping": 0,
+    "figures": 0,
     "parts": 0,
     "architecture": 0,
     "imports": 1,

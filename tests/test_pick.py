@@ -112,7 +112,7 @@ def test_a_table_that_is_far_off_is_told_with_the_pick(sweep: Sweep) -> None:
     rough = rough.model_copy(update={"error": rough.error.model_copy(update={"within_10": 0.5})})
     rough.save(sweep.files.latency / "board.json")
     choice = pick(sweep.files.folder, 1e3, "board")
-    assert "only 50% of the networks that the table of board was checked on" in choice.warning
+    assert "only 50 % of the networks that the table of board was checked on" in choice.warning
     assert not pick(sweep.files.folder, 1e3, "phone").warning
     (sweep.files.latency / "board.json").unlink()
 

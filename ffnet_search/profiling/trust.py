@@ -32,7 +32,7 @@ def refuse_inaccurate(table: LatencyTable, section: LatencySection, path: Path) 
         advice = (
             f"the machine was busy (wall / CPU time {table.setting.contention:.1f}, two halves of the measurements "
         )
-        advice += f"differ by {error.noise_floor:.1%}): measure on a quieter one, or with more latency.rounds"
+        advice += f"differ by {100 * error.noise_floor:.1f} %): measure on a quieter one, or with more latency.rounds"
     else:
         advice = "the measurements agree with each other, so the networks are hard to predict: give more of them to "
         advice += "fit on (latency.calibration)"

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 import yaml
 
 from ffnet_search.drawing import draw
+from ffnet_search.figures import figure, ms, percent
 from ffnet_search.pareto import Candidate, pareto_front
 from ffnet_search.picks import Pick, read_picks
 from ffnet_search.proposal import Proposal
@@ -32,8 +33,8 @@ def annotate_study(sweep: Sweep) -> None:
 def _study_note(sweep: Sweep, front: Sequence[Candidate], picks: Sequence[Pick]) -> Callable[[str], str]:
     limits = ", ".join(f"{name} ≤ {limit:g}" for name, limit in sweep.search.constraints.items()) or "none"
     rows = "".join(
-        f"| {p.folder.name} | {_percent(p.metrics['test_accuracy'])} | {_percent(p.metrics['search_accuracy'])} | "
-        f"{p.metrics['measured_ms']:.3g} ms | {p.metrics['predicted_ms']:.3g} ms | {p.metrics['params_m']:.3g} M |\n"
+        f"| {p.folder.name} | {percent(p.metrics['test_accuracy'])} | {percent(p.metrics['search_accuracy'])} | "
+        f"{ms(p.metrics['measured_ms'])} | {ms(p.metrics['predicted_ms'])} | {figure(p.metrics['params_m'])} M |\n"
         for p in picks
         if "predicted_ms" in p.metrics
     )
@@ -72,10 +73,6 @@ def _figures(pick: Pick) -> str:
     m = pick.metrics
     if "measured_ms" not in m:
         return ", ".join(f"{name} {value:.4g}" for name, value in m.items())
-    predicted = f"; {m['predicted_ms']:.3g} ms predicted" if "predicted_ms" in m else ""
-    measured = f"{m['measured_ms']:.3g} ms measured (± {m['measured_spread']:.1%}{predicted})"
-    return f"**{_percent(m['test_accuracy'])}** on test, {measured}"
-
-
-def _percent(share: float) -> str:
-    return f"{100 * share:.2f} %"
+    predicted = f"; {ms(m['predicted_ms'])} predicted" if "predicted_ms" in m else ""
+    measured = f"{ms(m['measured_ms'])} measured (± {percent(m['measured_spread'], 1)}{predicted})"
+    return f"**{percent(m['test_accuracy'])}** on test, {measured}"

@@ -9,7 +9,9 @@ from importlib.resources import files
 from typing import Any
 
 from ffnet_search.drawing import draw
+from ffnet_search.figures import figure, ms, percent
 from ffnet_search.latency import LatencyTable
+from ffnet_search.pareto import base_of
 from ffnet_search.picks import Pick
 from ffnet_search.provenance import versions
 from ffnet_search.search import History
@@ -24,9 +26,14 @@ WORDS = {
     "peak_memory_mb": "peak memory",
     "accuracy": "accuracy",
 }
+UNITS = {"latency_ms": " ms", "params_m": " M", "macs_m": " M", "weights_mb": " MB", "peak_memory_mb": " MB"}
 FILES = {
     "predict.py": "classifies pictures, with ONNX Runtime alone",
     "model.onnx": "for ONNX Runtime and most others, any batch size",
+    "model.int8.onnx": "quantised to 8 bits, for ONNX Runtime",
+    "model.pt2": "for torch.export.load, without this package",
+    "model.mlpackage": "for CoreML",
+    "openvino.xml": "for OpenVINO, with openvino.bin beside it",
     "model.safetensors": "weights of the deployed form, for ffnet_search.load",
     "trainable.safetensors": "weights before fusing, to go on training",
     "architecture.yaml": "the network",
@@ -88,8 +95,8 @@ def _summary(sweep: Sweep, history: History, picks: Sequence[Pick], table: Laten
     return (
         f"<p>{what} {_plural(len(picks), 'network')} "
         "of the front were rebuilt alone, measured again and tested on images that neither training nor search saw: "
-        f"up to <strong>{_percent(best.metrics['test_accuracy'])}</strong> at "
-        f"{_ms(best.metrics['measured_ms'])} on {escape(table.setting.device)}.</p>"
+        f"up to <strong>{percent(best.metrics['test_accuracy'])}</strong> at "
+        f"{ms(best.metrics['measured_ms'])} on {escape(table.setting.device)}.</p>"
         "<noscript><p>The charts and the budget need JavaScript; the tables below say the same.</p></noscript>"
     )
 
@@ -112,12 +119,12 @@ keeps the budget.</p>
 def _card(pick: Pick) -> str:
     m = pick.metrics
     facts = {
-        "test accuracy": _percent(m["test_accuracy"]),
-        "search accuracy": _percent(m["search_accuracy"]),
-        "measured": f"{_ms(m['measured_ms'])} ± {m['measured_spread']:.1%}",
-        "predicted": _ms(m["predicted_ms"]),
-        "parameters": f"{m['params_m']:.3g} M",
-        "MACs": f"{m['macs_m']:.3g} M",
+        "test accuracy": percent(m["test_accuracy"]),
+        "search accuracy": percent(m["search_accuracy"]),
+        "measured": f"{ms(m['measured_ms'])} ± {percent(m['measured_spread'], 1)}",
+        "predicted": ms(m["predicted_ms"]),
+        "parameters": f"{figure(m['params_m'])} M",
+        "MACs": f"{figure(m['macs_m'])} M",
     }
     facts |= {n: f"{v:.4g}" if isinstance(v, float) else str(v) for n, v in pick.hyperparameters.items()}
     pairs = "".join(f"<div><dt>{escape(name)}</dt><dd>{escape(value)}</dd></div>" for name, value in facts.items())
@@ -179,16 +186,16 @@ def _table(sweep: Sweep, picks: Sequence[Pick]) -> str:
         for pick in picks
     )
     return f"""<div class="wide" tabindex="0" role="region" aria-label="Table of the front"><table id="picks">
-<caption>The exported networks: accuracy on test and on search validation, latency of one batch of
+<caption><span>The exported networks: accuracy on test and on search validation, latency of one batch of
 {sweep.latency.batch_size} measured alone and predicted while searching, millions of parameters and of
-multiply-accumulates.</caption>
+multiply-accumulates.</span></caption>
 <thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>"""
 
 
 def _cells(pick: Pick) -> Iterable[str]:
     m = pick.metrics
-    yield from (_percent(m["test_accuracy"]), _percent(m["search_accuracy"]), _ms(m["measured_ms"]))
-    yield from (_ms(m["predicted_ms"]), f"{m['params_m']:.3g} M", f"{m['macs_m']:.3g} M")
+    yield from (percent(m["test_accuracy"]), percent(m["search_accuracy"]), ms(m["measured_ms"]))
+    yield from (ms(m["predicted_ms"]), f"{figure(m['params_m'])} M", f"{figure(m['macs_m'])} M")
 
 
 def _search(history: History) -> str:
@@ -217,7 +224,7 @@ def _bars(shares: Mapping[str, float]) -> str:
     top = max(shares.values()) or 1.0
     return "".join(
         f'<tr><th scope="row">{escape(name)}</th><td><span class="bar" style="width:{70 * share / top:.1f}%"></span>'
-        f"{share:.0%}</td></tr>"
+        f"{percent(share, 0)}</td></tr>"
         for name, share in list(shares.items())[:TOP_AXES]
     )
 
@@ -239,8 +246,8 @@ def _latency(table: LatencyTable) -> str:
 
 def _networks(picks: Sequence[Pick]) -> str:
     drawings = "".join(
-        f'<div class="card" id="{pick.folder.name}"><h3>{pick.folder.name}: {_percent(pick.metrics["test_accuracy"])}, '
-        f"{_ms(pick.metrics['measured_ms'])}</h3>{_drawing(pick)}</div>"
+        f'<div class="card" id="{pick.folder.name}"><h3>{pick.folder.name}: {percent(pick.metrics["test_accuracy"])}, '
+        f"{ms(pick.metrics['measured_ms'])}</h3>{_drawing(pick)}</div>"
         for pick in picks
     )
     return f"""<section aria-labelledby="networks"><h2 id="networks">The networks</h2>
@@ -251,12 +258,11 @@ channel mixer with its kernel and expansion.</p><div class="two">{drawings}</div
 def left_out(sweep: Sweep, history: History) -> str:
     limits = sweep.search.constraints
     lines = [
-        f"{_plural(count, 'architecture')} beyond {escape(word_of(name))} ≤ {limits[name]:g}"
+        f"{_plural(count, 'architecture')} beyond {escape(word_of(name))} ≤ "
+        f"{limits[name]:g}{UNITS.get(base_of(name), '')}"
         for name, count in history.infeasible.items()
     ]
-    excluded = (
-        f"{', '.join(lines)}. They were never evaluated, and are no part of any chart here." if lines else "None."
-    )
+    excluded = f"{', '.join(lines)}: never evaluated, and no part of any chart here." if lines else "none."
     items = "".join(f"<li><code>{escape(key)}</code>: {escape(reason)}" for key, reason in history.failures)
     failed = f"<ul>{items}</ul>" if items else "none"
     stopped = f"<p>Stopped early: {_plural(history.stopped, 'trial')}.</p>" if history.stopped else ""
@@ -293,14 +299,6 @@ def provenance(sweep: Sweep, facts: Mapping[str, object]) -> str:
     return f"""<section aria-labelledby="made"><h2 id="made">How it was made</h2>
 <div class="wide" tabindex="0" role="region" aria-label="How it was made">
 <table class="facts">{rows}</table></div>{whole}</section>"""
-
-
-def _percent(share: float) -> str:
-    return f"{100 * share:.2f} %"
-
-
-def _ms(ms: float) -> str:
-    return f"{ms:.3g} ms"
 
 
 def _plural(count: int, noun: str) -> str:

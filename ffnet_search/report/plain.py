@@ -73,7 +73,7 @@ def _table(caption: str, rows: Iterable[dict[str, str]]) -> str:
     cells = ("".join(f'<td class="number">{row.get(name, "")}</td>' for name in names[1:]) for row in rows)
     body = "".join(f"<tr><td>{row[names[0]]}</td>{rest}</tr>" for row, rest in zip(rows, cells, strict=True))
     return f"""<div class="wide" tabindex="0" role="region" aria-label="{escape(caption)}"><table>
-<caption>{escape(caption)}</caption><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"""
+<caption><span>{escape(caption)}</span></caption><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"""
 
 
 def _provenance(sweep: Sweep, picks: Sequence[Pick]) -> str:

@@ -1,0 +1,20 @@
+"""Numbers as people read them: three significant digits, and a space before the unit."""
+
+from __future__ import annotations
+
+
+def figure(number: float) -> str:
+    """Three significant digits, ends in zero included, so that columns line up.
+
+    >>> figure(0.039), figure(1.5), figure(123.4), figure(12345.6)
+    ('0.0390', '1.50', '123', '12,346')
+    """
+    return f"{number:,.0f}" if abs(number) >= 999.5 else f"{number:#.3g}".rstrip(".")
+
+
+def ms(number: float) -> str:
+    return f"{figure(number)} ms"
+
+
+def percent(share: float, digits: int = 2) -> str:
+    return f"{100 * share:.{digits}f} %"
