@@ -1,4 +1,4 @@
-"""Nodes of a cluster that are lost, come back, or take the whole cluster with them: three on one machine."""
+"""Nodes of a cluster that are lost, come back, or take the whole cluster with them: several on one machine."""
 
 from __future__ import annotations
 
@@ -12,8 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from optuna.trial import TrialState
+from test_ranks import trained
 from test_search import Run, run  # noqa: F401 (a fixture)
+
+from ffnet_search.train import LAST, read_supernet, train_supernet
 
 ROOT = Path(__file__).parents[2]
 SCRIPT = """
@@ -37,16 +41,28 @@ search(DIGITS, partial(make, folder), CHEAP, section, folder / "study.db", folde
 """
 
 
+TRAIN = """
+import sys
+from pathlib import Path
+from test_ranks import trained
+from ffnet_search.search.training import train_on_cluster
+from ffnet_search.sweep import Sweep
+
+run = trained(Path(sys.argv[1]), devices=2, checkpoint_minutes=1e-4)
+train_on_cluster(Sweep.model_validate(run.model_dump() | {"search": {"engine": "ray"}}))
+"""
+NODE = {"num_cpus": 1, "object_store_memory": 80_000_000}
+
+
 @contextmanager
-def cluster(nodes: int) -> Iterator[Any]:
+def cluster(nodes: int, head_cpus: int = 1) -> Iterator[Any]:
     """Of nodes with a CPU each; `address` names it."""
     from ray.cluster_utils import Cluster
 
-    node = {"num_cpus": 1, "object_store_memory": 80_000_000, "include_dashboard": False}
-    made = Cluster(initialize_head=True, head_node_args=node)
+    made = Cluster(initialize_head=True, head_node_args={**NODE, "num_cpus": head_cpus, "include_dashboard": False})
     try:
         for _ in range(nodes - 1):
-            made.add_node(**node)
+            made.add_node(**NODE)
         made.wait_for_nodes()
         yield made
     finally:
@@ -54,14 +70,19 @@ def cluster(nodes: int) -> Iterator[Any]:
 
 
 def start(run: Run, address: str, trials: int) -> subprocess.Popen[str]:  # noqa: F811
+    return drive(address, SCRIPT, str(run.folder), str(trials))
+
+
+def drive(address: str, script: str, *arguments: str) -> subprocess.Popen[str]:
+    """A script on the cluster."""
     environment = {
         **os.environ,
-        "PYTHONPATH": str(ROOT),
+        "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests'}",
         "RAY_ADDRESS": address,
         "RAY_gcs_rpc_server_reconnect_timeout_s": "3",  # after which a driver holds the head for lost
     }
-    script = [sys.executable, "-c", SCRIPT, str(run.folder), str(trials)]
-    return subprocess.Popen(script, env=environment, cwd=ROOT, stderr=subprocess.PIPE, text=True)
+    command = [sys.executable, "-c", script, *arguments]
+    return subprocess.Popen(command, env=environment, cwd=ROOT, stderr=subprocess.PIPE, text=True)
 
 
 def wait_until(process: subprocess.Popen[str], is_so: Callable[[], bool]) -> None:
@@ -91,7 +112,7 @@ def test_a_node_that_is_lost_is_done_without_and_one_that_joins_is_used(run: Run
         made.remove_node(made.list_all_nodes()[-1], allow_graceful=False)
         seen = evaluations(run)
         wait_until(process, lambda: evaluations(run) > seen + 20)
-        joined = made.add_node(num_cpus=1, object_store_memory=80_000_000)
+        joined = made.add_node(**NODE)
         wait_until(process, lambda: joined.unique_id and len((run.folder / "nodes").read_text().split()) > 3)
         err = process.communicate(timeout=200)[1]
         assert process.returncode == 0, err
@@ -114,3 +135,27 @@ def test_after_the_head_was_lost_the_same_command_goes_on_on_another_one(run: Ru
         err = process.communicate(timeout=200)[1]
         assert process.returncode == 0, err
     assert_whole(run, 200, lost=2 * 2 * 16)
+
+
+@pytest.mark.timeout(400)
+def test_training_goes_on_from_its_checkpoint_where_a_node_is_lost_and_another_joins(tmp_path: Path) -> None:
+    alone, shared = trained(tmp_path / "alone"), trained(tmp_path / "shared", devices=2)
+    last = shared.files.training / LAST
+    with cluster(3, head_cpus=0) as made:  # a rank on each of two nodes
+        process = drive(made.address, TRAIN, str(tmp_path / "shared"))
+        wait_until(process, last.exists)
+        made.remove_node(made.list_all_nodes()[-1], allow_graceful=False)
+        steps = [torch.load(last, weights_only=True)["global_step"]]
+        made.add_node(**NODE)
+        while process.poll() is None:
+            steps.append(torch.load(last, weights_only=True)["global_step"] if last.exists() else 10)
+            time.sleep(0.02)
+        err = process.communicate()[1]
+        assert process.returncode == 0, err
+    assert 0 < steps[0] < 10
+    assert steps == sorted(steps), "it began anew"
+    assert "all start again from the last checkpoint" in err
+    train_supernet(alone)
+    one, two = (read_supernet(sweep.files.supernet).state_dict() for sweep in (alone, shared))
+    for name, weight in one.items():
+        torch.testing.assert_close(two[name], weight, rtol=1e-3, atol=1e-5, msg=name)
