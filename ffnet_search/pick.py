@@ -73,8 +73,8 @@ def pick(folder: Path, latency_ms: float, device: str | None = None) -> Choice:
     if table.error.within_10 < sweep.latency.min_within_10:
         warning = (
             f"only {percent(table.error.within_10, 0)} of the networks that the table of {path.stem} was checked on "
-            f"are within 10 % of their prediction (latency.min_within_10 is {sweep.latency.min_within_10:g}): measure the "
-            "network there before relying on this"
+            f"are within 10 % of their prediction (latency.min_within_10 is {sweep.latency.min_within_10:g}): measure "
+            "the network there before relying on this"
         )
     return Choice(path.stem, best, ms, table, advice, warning)
 
