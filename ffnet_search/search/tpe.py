@@ -22,7 +22,7 @@ from optuna.samplers._tpe.parzen_estimator import _ParzenEstimator
 from optuna.samplers._tpe.probability_distributions import _BatchedCategoricalDistributions
 from optuna.trial import FrozenTrial, TrialState
 
-AT_ONCE = 16  # drawn at most: the samples and estimators of more would not stay in a processor's cache
+AT_ONCE = 16  # drawn at most: all samples are weighed against all trials, a matrix of 2 MB then
 LEARNT_FROM = (TrialState.COMPLETE, TrialState.PRUNED)
 
 
