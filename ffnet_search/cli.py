@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 EXIT_MISTAKE = 2  # as argument parsers have it
+ON_HEAD = "FFNET_SEARCH_ON_HEAD"  # in the environment of a run that was submitted: its command means nothing here
 
 app = typer.Typer(
     name="ffnet-search",
@@ -246,9 +247,12 @@ def submit(
     try:
         code = submit_it(_load(sweep, name, seed, trials), detach=detach)
     except KeyboardInterrupt:
-        say("\nstopped, here and on the cluster; what was done is kept there, and the same command goes on from it")
+        again = " ".join(["ffnet-search", *sys.argv[1:]])
+        say(f"\nstopped, here and on the cluster, where what was done is kept; to go on from there: {again}")
         raise typer.Exit(EXIT_STOPPED) from None
     if code:
+        again = " ".join(["ffnet-search", *sys.argv[1:]])
+        say(f"it did not end well, or was stopped; what was done is kept on the cluster; to go on from there: {again}")
         raise typer.Exit(code)
 
 
@@ -371,7 +375,8 @@ def _run(sweep: Sweep, stages: tuple[str, ...], fresh: bool, quiet: bool, json: 
     from ffnet_search.show import print_front, print_paths
 
     def tell_stopped() -> None:
-        again = " ".join(["ffnet-search", *(word for word in sys.argv[1:] if word != "--fresh")])
+        words = ["ffnet-search", *(word for word in sys.argv[1:] if word != "--fresh")]
+        again = "submit it again" if ON_HEAD in os.environ else " ".join(words)
         told = f"stopped; what was done is kept in {sweep.files.folder}; to go on from there: {again}"
         say(f"\n{told}")
         if json:
@@ -397,6 +402,7 @@ def _run(sweep: Sweep, stages: tuple[str, ...], fresh: bool, quiet: bool, json: 
 
 def on_head(sweep: Path) -> Any:
     """What runs on a cluster's head: `run` of its copy of the sweep, which says first which one that is."""
+    os.environ[ON_HEAD] = "1"
     os.environ["TERM"] = "dumb"  # plain lines: what looks like a terminal here may be a file at the other end
     sys.argv[1:] = ["run", str(sweep), *sys.argv[1:]]
     return main(announce=sweep)

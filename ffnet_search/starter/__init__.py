@@ -86,7 +86,7 @@ def _remarks(amounts: Amounts, minutes: float, latency_ms: float | None) -> Iter
     if latency_ms is not None and latency_ms >= pace.largest_ms:
         yield f"--latency-ms {latency_ms:g} excludes none of them: accuracy alone decides, or give more --minutes"
     if amounts.minutes > 1.25 * minutes:
-        yield f"{minutes:g} minutes are too few for these pictures here; this is the least that makes sense"
+        yield f"{minutes:g} min is too little for these pictures here; this is the least that makes sense"
 
 
 def _refuse_to_overwrite(paths: Iterable[Path]) -> None:
