@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import sqlite3
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -17,6 +18,9 @@ from hosts import ROOT, Hosts, missing
 
 pytestmark = [pytest.mark.timeout(1500), pytest.mark.skipif(bool(missing()), reason=missing() or "-")]
 RAY = "--num-cpus=1 --object-store-memory=150000000"
+# A terminal around a command, in which Ctrl-C is pressed once there is a file named `stop`.
+TERMINAL = f"{sys.executable} {Path(__file__).with_name('terminal.py')} stop"
+LEFT = "ps -eo args | grep -v grep | grep SWEEP.yaml || true"
 SPACE: dict[str, Any] = {
     "input": {"channels": 1, "resolution": 8, "classes": 10},
     "stages": [{"depth": [1, 2], "width": [8, 16, 24, 32], "token_kernel": [3, 5], "expansion": [1, 2, 3, 4]}] * 2,
@@ -82,6 +86,27 @@ def test_submitted_it_runs_on_all_hosts_loses_one_and_comes_back_whole(hosts: Ho
     with closing(sqlite3.connect(folder / "study.db")) as connection:
         assert dict(connection.execute("select state, count(*) from trials group by state")) == {"COMPLETE": 300}
     assert list(folder.glob("pareto/01-*/model.onnx"))
+
+    # Ctrl-C here is Ctrl-C there, as in a terminal: ssh and all that runs at the other end are of its foreground.
+    stopped = hosts.start("laptop", f"exec {TERMINAL} ffnet-search submit --name stopped --trials 5000 small.yaml")
+    there = hosts.home("head") / "runs" / "stopped"
+    _when(stopped, lambda: evaluated(there) >= 10)
+    (hosts.home("laptop") / "stop").touch()
+    said = stopped.communicate(timeout=120)[0]
+    assert stopped.returncode != 0, said
+    assert "stopped; what was done is kept in runs/stopped; to go on from there: submit it again" in said, said
+    assert "to go on from there: ffnet-search submit --name stopped --trials 5000 small.yaml" in said
+    assert "brought back runs/stopped" in said
+    deadline = time.monotonic() + 60
+    while "SWEEP.yaml" in hosts.run("head", LEFT).stdout and time.monotonic() < deadline:
+        time.sleep(0.5)
+    kept = evaluated(there)
+    time.sleep(3)
+    assert 10 <= kept == evaluated(there) < 5000, "it goes on at the other end"
+    assert "search (3 of 4)" in said
+    again = hosts.run("laptop", f"ffnet-search submit --name stopped --trials {kept + 5} small.yaml")
+    assert again.returncode == 0, again.stdout
+    assert len(trials_in(hosts.home("laptop") / "runs" / "stopped")) == kept + 5
 
     # The plain way: the script alone travels, so the head reads its own copy of the file.
     (hosts.home("laptop") / "run.py").write_text((ROOT / "sweeps" / "run.py").read_text())
