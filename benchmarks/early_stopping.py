@@ -3,9 +3,9 @@
     python benchmarks/early_stopping.py [--seeds 0 1 2 3 4] [--trials 20] [--epochs 16] [--skip recipe|joint]
 
 *recipe*: the hyper-parameters of one network, `trials` of them with the rule `asha` and without. *joint*: architecture
-and hyper-parameters together, each arm until it has trained the epochs of `trials` whole trainings; the hypervolume is
-that of accuracy above 80 % and of the logarithm of MACs below the largest network's, since a network of half the size
-is worth the same wherever it is.
+and hyper-parameters together, each arm until it has trained the epochs of `trials` whole trainings; the hypervolume,
+after a quarter of them, after half, and at the end, is that of accuracy above 80 % and of the logarithm of MACs below
+the largest network's, since a network of half the size is worth the same wherever it is.
 """
 
 from __future__ import annotations
@@ -44,6 +44,7 @@ RECIPE: dict[str, Any] = {
 }
 DATA = {"name": "digits", "validation": 0.25, "calibration": 512, "augment": {"crop": 1}, "workers": 0}
 LEAST_ACCURACY = 0.8
+SHARES = (0.25, 0.5, 1.0)  # of the epochs
 RANDOM = {"name": "RandomSampler", "args": {}}
 ASHA = {"rule": "asha"}
 
@@ -151,20 +152,20 @@ def joint(seeds: Sequence[int], trials: int, epochs: int) -> None:
         "TPE": {"trials": trials},
         "TPE, asha": {"trials": 2 * trials, "early_stopping": ASHA},
     }
-    volumes: dict[str, list[float]] = {name: [] for name in arms}
+    volumes: dict[str, list[list[float]]] = {name: [] for name in arms}
     for seed in seeds:
         for name, how in arms.items():
             with tempfile.TemporaryDirectory() as folder:
                 made = run(Path(folder), space, epochs, seed, budget, objectives=["accuracy", "macs_m"], **how)
-            volumes[name].append(volume(made, epochs, budget, largest))
+            volumes[name].append([volume(made, epochs, share * budget, largest) for share in SHARES])
             complete = sum(trial.state == TrialState.COMPLETE for trial in made)
-            found = f"hypervolume {volumes[name][-1]:.3f}, {complete} of {len(made)} trials whole"
-            print(f"  seed {seed}: {name:<10} {found}", flush=True)
-    middle = {name: statistics.median(found) for name, found in volumes.items()}
-    print(f"  medians: {', '.join(f'{name} {found:.3f}' for name, found in middle.items())}")
-    for name in ("random", "TPE"):
-        if middle[name]:
-            print(f"  asha / {name}: {middle['TPE, asha'] / middle[name]:.2f}")
+            found = ", ".join(f"{one:.3f}" for one in volumes[name][-1])
+            print(f"  seed {seed}: {name:<10} hypervolume {found}, {complete} of {len(made)} trials whole", flush=True)
+    for place, share in enumerate(SHARES):
+        middle = {name: statistics.median(of_seed[place] for of_seed in found) for name, found in volumes.items()}
+        medians = ", ".join(f"{name} {found:.3f}" for name, found in middle.items())
+        ratios = (f"/ {name} {middle['TPE, asha'] / middle[name]:.2f}" for name in ("random", "TPE") if middle[name])
+        print(f"  after {share * budget:.0f} epochs, medians: {medians}; asha {', '.join(ratios)}")
 
 
 def main() -> None:
