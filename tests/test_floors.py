@@ -104,6 +104,7 @@ FLOORS = {  # in reading order; a package stands for its __init__, below its mod
     "search.reader": 6,
     "search.writer": 6,
     "search.study": 6,
+    "search.nearby": 6,
     "search.copies": 6,
     "search.history": 6,
     "search.answers": 6,

@@ -15,7 +15,6 @@ from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
-from typing import Any
 
 import optuna
 from optuna.trial import FrozenTrial, Trial, TrialState
@@ -29,6 +28,7 @@ from ffnet_search.pareto import METRICS, Candidate
 from ffnet_search.proposal import Proposal, Value
 from ffnet_search.reachable import CheapMetrics, counted, within_limits
 from ffnet_search.schedule import in_words
+from ffnet_search.search.nearby import nearby
 from ffnet_search.search.referee import Rule, RuleReferee, make_rule
 from ffnet_search.search.sampler import adopt, expect, make_sampler, remembered, shortened
 from ffnet_search.search.study import (
@@ -255,31 +255,12 @@ class Search:
                     f"once, in {self.section.proposals} proposals; each alone can be kept: raise one of them"
                 )
             starts = [params_of(self.space, Proposal(start, self._start))]
-        for proposal in self._steps(starts):
+        for proposal in nearby(self.space, starts, self._rng, STEPS_PER_PROPOSAL * self.section.proposals):
             if self._is_new(proposal) and all(x <= 0 for x in self._excess(self._known_of(proposal)).values()):
                 self._queue.appendleft(("walk", proposal))
                 return self._propose()
         self.ended = f"no new feasible architecture was found in {self.section.proposals} proposals"
         return None
-
-    def _steps(self, starts: list[dict[str, Any]]) -> Iterator[Proposal]:
-        """The starts, given by their parameters, and what is one choice away from them; at random, up to a bound."""
-        axes, left = self._axes, STEPS_PER_PROPOSAL * self.section.proposals
-        for params in self._rng.sample(starts, len(starts)):
-            start = proposal_of(self.space, params)
-            yield start
-            moves = [(name, value) for name in axes for value in axes[name].choices if value != params[name]]
-            for name in start.hyperparameters:
-                one = self.space.hyperparameters[name]
-                moves += [(name, value) for value in one.choices or (one.draw(self._rng),) if value != params[name]]
-            for name, value in self._rng.sample(moves, len(moves)):
-                moved = {**params, name: value}
-                for other, one in self.space.hyperparameters.items():  # what has an effect only now
-                    moved.setdefault(other, one.draw(self._rng))
-                yield proposal_of(self.space, moved)
-                left -= 1
-                if not left:
-                    return
 
     def _known_of(self, proposal: Proposal) -> dict[str, float]:
         """Metrics that need no evaluation."""
