@@ -27,6 +27,7 @@ from ffnet_search.errors import SweepError
 from ffnet_search.evaluate import Evaluator, accuracy
 from ffnet_search.handover import write_handover
 from ffnet_search.latency import LatencyTable
+from ffnet_search.models.backbone import Backbone
 from ffnet_search.models.calibrate import recalibrate
 from ffnet_search.models.fuse import Deployed, deployed, fuse
 from ffnet_search.models.metamixer import MetaMixer
@@ -231,23 +232,30 @@ def _tensors(net: nn.Module) -> dict[str, Tensor]:
     return {name: tensor.detach().contiguous() for name, tensor in net.state_dict().items()}
 
 
-def load(folder: str | Path, *, trainable: bool = False) -> nn.Module:
+def load(folder: str | Path, *, trainable: bool = False, features_only: bool = False) -> nn.Module:
     """The network in an exported folder, in evaluation mode: (B, C, H, W) normalised images -> logits (B, classes).
 
-    `trainable` gives the form before fusing, to go on training. Raises SweepError where the folder is not an export.
+    `trainable` gives the form before fusing, to go on training. `features_only` gives the `Backbone` instead: a map per
+    stage. Raises SweepError where the folder is not an export, ValueError where both are asked for: maps are of the
+    deployed form, whose weights can be trained too.
 
     >>> net = load("runs/digits/pareto/01-0123456789ab")  # doctest: +SKIP
     >>> logits_BK = net(images_BCHW)  # doctest: +SKIP
     """
+    if trainable and features_only:
+        raise ValueError("load: trainable and features_only cannot both be asked for; remove one")
     folder = Path(folder)
     path = folder / ("trainable.safetensors" if trainable else "model.safetensors")
     try:
         arch = Architecture.from_dict(yaml.safe_load((folder / "architecture.yaml").read_text()))
-        net: nn.Module = deployed(arch) if not trainable else MetaMixer(arch, _read_form(path))
+        net = MetaMixer(arch, _read_form(path)) if trainable else deployed(arch)
         net.load_state_dict(load_file(path))
     except (OSError, yaml.YAMLError, SafetensorError, RuntimeError, KeyError, TypeError, ValueError) as error:
         reason = " ".join(str(error).split())[:150]
         raise SweepError(f"{folder}: must be a folder that `ffnet-search export` wrote, but {reason}") from None
+    if features_only:
+        assert isinstance(net, Deployed)
+        return Backbone(net).eval()
     return net.eval()
 
 

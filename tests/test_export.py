@@ -39,6 +39,10 @@ def test_exported_folder_gives_back_the_network(tmp_path: Path, form: Form) -> N
     trainable = ffnet_search.load(tmp_path, trainable=True)
     assert torch.equal(trainable(x_BCHW), net(x_BCHW))
     assert trainable.form == form and all(parameter.requires_grad for parameter in trainable.parameters())
+    *_, last_BCHW = ffnet_search.load(tmp_path, features_only=True)(x_BCHW)
+    assert torch.equal(fused.parts[-1](last_BCHW), logits_BK)
+    with pytest.raises(ValueError, match="remove one"):
+        ffnet_search.load(tmp_path, trainable=True, features_only=True)
     session = onnxruntime.InferenceSession(tmp_path / "model.onnx", providers=["CPUExecutionProvider"])
     for batch in (1, 5):  # any batch size
         found = session.run(None, {"images": x_BCHW[:batch].numpy()})[0]
