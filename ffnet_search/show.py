@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from ffnet_search.starter import Started
 
 SAMPLES = 300  # of a space, for the range that its architectures have
+SLOWER = 1.1  # times the milliseconds of the plain ONNX model: beyond the noise of one look
 
 
 @dataclass(frozen=True)
@@ -211,15 +212,19 @@ def print_front(picks: Sequence[Pick]) -> None:
 
 def print_formats(picks: Sequence[Pick], name: str) -> None:
     """What `export --format` wrote, and how it compares with torch and with the ONNX model."""
-    rows = []
+    rows, slower = [], []
     for pick in picks:
         found = json.loads((pick.folder / "card.json").read_text(encoding="utf-8"))["formats"][name]
+        slower.append(found.get("latency_ms", 0.0) > SLOWER * found.get("onnx_latency_ms", 1.0))
         accuracy = found.get("test_accuracy")
         test = "as torch" if accuracy is None else f"{100 * accuracy:.2f} ({100 * found['test_accuracy_before']:.2f})"
         times = [f"{found[ms]:.3f}" if ms in found else "not here" for ms in ("latency_ms", "onnx_latency_ms")]
         times.append(f"{found['max_difference']:.1e}")
         rows.append([str(pick.folder / found["files"][0]), *times, test])
     _print(_table(["file", "ms", "onnx ms", "logits differ by", "test % (before)"], rows, right=4))
+    if any(slower):
+        which = "all of them are" if all(slower) else f"{sum(slower)} of them are"
+        _print(f"{which} slower here than model.onnx: on this machine, that is the one to use")
 
 
 def print_rerun(found: Rerun) -> None:

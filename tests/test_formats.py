@@ -86,6 +86,18 @@ def test_pt2_takes_any_batch(sweep: Sweep) -> None:
         assert torch.allclose(net(x_BCHW), load(folder)(x_BCHW), atol=1e-5)
 
 
+@pytest.mark.parametrize(("ms", "said"), [(1.0, False), (1.3, True)])
+def test_what_is_slower_than_the_onnx_model_is_said_to_be(
+    sweep: Sweep, capsys: pytest.CaptureFixture[str], ms: float, said: bool
+) -> None:
+    [pick] = export_format(sweep, "onnx", top=1)
+    content = card(pick.folder)
+    content["formats"]["onnx"] |= {"latency_ms": ms, "onnx_latency_ms": 1.0}
+    (pick.folder / "card.json").write_text(json.dumps(content))
+    print_formats([pick], "onnx")
+    assert ("slower here than model.onnx" in capsys.readouterr().out) == said
+
+
 def test_a_model_that_computes_something_else_is_refused(sweep: Sweep, monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(folder: Path, net: torch.nn.Module, data: Any) -> Written:
         return Written(("model.onnx",), lambda images: np.ones((len(images), 10), np.float32))
