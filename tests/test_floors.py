@@ -112,6 +112,7 @@ FLOORS = {  # in reading order; a package stands for its __init__, below its mod
     "search.rerun": 6,
     "search.dashboard": 6,
     "search.referee": 6,
+    "search.under_way": 6,
     "search.ask_tell": 6,
     "search.loop": 6,
     "search.local": 6,

@@ -126,6 +126,7 @@ class Run:
     digest: str = "d"
     epochs: int = 0
     rule: Rule | None = None
+    resumable: bool = False
 
     @property
     def study(self) -> Path:
@@ -148,6 +149,7 @@ class Run:
             seed=self.seed,
             digest=self.digest,
             rule=self.rule,
+            resumable=self.resumable,
         )
 
     @property
@@ -418,6 +420,25 @@ def test_a_resumed_search_does_not_repeat_its_first_proposals(run: Run) -> None:
     samplers = [make_sampler(SamplerSection(name="RandomSampler", args={}), 0, n, 2) for n in (0, len(again))]
     asked = [optuna.create_study(sampler=s).ask(trial_axes()).params for s in samplers]
     assert asked[0] != asked[1]
+
+
+def test_what_was_cut_off_comes_first_the_next_time(tmp_path: Path) -> None:
+    whole, cut = (Run(tmp_path / name, resumable=True) for name in ("whole", "cut"))
+    for run in (whole, cut):
+        run.folder.mkdir()
+    whole.search(trials=10)
+    key = whole.evaluated[7]
+    cut.broken = {key: KeyboardInterrupt()}
+    with pytest.raises(KeyboardInterrupt):
+        cut.search(trials=10)
+    cut.broken = {}
+    cut.search(trials=10)
+    assert cut.evaluated[:9] == [*whole.evaluated[:8], key]
+    origins = [
+        {trial.user_attrs["key"]: trial.user_attrs["origin"] for trial in run.on_disk.trials} for run in (whole, cut)
+    ]
+    assert origins[0][key] == origins[1][key] == "sampler"
+    assert [path.name for path in cut.folder.glob("*under_way*")] == []
 
 
 def trial_axes() -> dict[str, optuna.distributions.BaseDistribution]:

@@ -24,6 +24,7 @@ from ffnet_search.search.local import Local
 from ffnet_search.search.loop import Engine, run_loop
 from ffnet_search.search.referee import Rule
 from ffnet_search.search.study import open_study, read_candidates, write_candidates
+from ffnet_search.search.under_way import UnderWay
 from ffnet_search.search_space import SearchSpace
 from ffnet_search.sections import LatencySection, SearchSection
 from ffnet_search.sweep import Sweep
@@ -89,6 +90,7 @@ def run_search(sweep: Sweep) -> list[Candidate]:
         seed=sweep.seed,
         digest=_digest(sweep),
         start=settings.current(sweep),
+        resumable=sweep.search.evaluator == "train",
     )
 
 
@@ -104,24 +106,28 @@ def search(
     digest: str = "",
     rule: Rule | None = None,
     start: Mapping[str, Value] | None = None,
+    resumable: bool = False,
 ) -> list[Candidate]:
     """The search without a sweep: any evaluator, any files.
 
     `make_evaluate()` gives what scores a proposal, and `rule`, in place of that of `section.early_stopping`, may stop
     one early; `digest` names all that scores depend on, and a study with another one is refused; `cheap` and `start`
-    are those of `Search`. The same seed gives the same study, on one engine that evaluates one at a time.
+    are those of `Search`. `resumable`: an evaluation that was cut off leaves what it can go on from, so the next search
+    begins with it. The same seed gives the same study, on one engine that evaluates one at a time.
     """
     objectives = section.directions
     with (
         open_study(study, objectives, digest) as (writer, finished),
         copied(writer, finished, section.storage, study.parent.name, objectives, digest),
     ):
-        state = Search(space, cheap, section, seed, writer, finished, rule, start)
+        under_way = UnderWay(study.with_name(f"{study.name}.under_way") if resumable else None)
+        state = Search(space, cheap, section, seed, writer, finished, rule, start, under_way)
         finished.clear()  # there may be thousands, and they are on disk
         try:
             with ENGINES[section.engine](make_evaluate, section, study.parent, state.referee, space) as engine:
                 run_loop(state, engine)
         finally:
+            under_way.put_back()
             write_candidates(candidates, writer.stored(space.hyperparameters), state.names, space)
     return read_candidates(study, space)
 

@@ -41,6 +41,7 @@ from ffnet_search.search.study import (
     suggest,
     told_of,
 )
+from ffnet_search.search.under_way import UnderWay
 from ffnet_search.search.writer import TrialWriter
 from ffnet_search.search_space import SearchSpace
 from ffnet_search.sections import SearchSection
@@ -67,6 +68,7 @@ class Search:
         finished: list[FrozenTrial],
         rule: Rule | None = None,
         start: Mapping[str, Value] | None = None,
+        under_way: UnderWay | None = None,
     ) -> None:
         self.space, self.cheap, self.section, self.writer = space, cheap, section, writer
         self._start = settle(space.hyperparameters, lambda name, one: one.nearest((start or {}).get(name)))
@@ -80,6 +82,7 @@ class Search:
         self.ended = ""  # why, where it ends before all trials are made
         self.seconds: Counter[str] = Counter()  # spent in: propose, store
         self._failed_in_a_row = 0
+        self._under_way = under_way or UnderWay()
         self._in_flight: dict[str, list[Trial]] = {}
         self._unsaved: list[FrozenTrial] = []
         worst = {name: 0.0 for name, direction in METRICS.items() if direction == "maximize"}
@@ -127,6 +130,7 @@ class Search:
         """What became of a proposal that `ask` gave. Raises SweepError after too many failures in a row."""
         outcome = self._checked(proposal, outcome)
         first, *others = self._in_flight.pop(proposal.key)
+        self._under_way.end(proposal.key)
         self.referee.close(proposal, first, finished=isinstance(outcome, Candidate))
         if isinstance(outcome, Failure):
             self.failed += 1
@@ -169,15 +173,20 @@ class Search:
         return facts | {"infeasible": str(len(self.infeasible)), "repeats": str(self.repeats)}
 
     def _first(self) -> Iterator[tuple[str, Proposal]]:
-        """Name -> proposal of what is looked at before the sampler proposes: the ends of the space, the published
-        networks, and the ends of the front that can be known."""
+        """Origin -> proposal of what is looked at before the sampler proposes: what was cut off, the ends of the space,
+        the published networks, and the ends of the front that can be known."""
+        seen = self.scores.keys() | self.stopped.keys() | self.infeasible
+        for begun in self._under_way.left:
+            proposal = proposal_of(self.space, begun.params)
+            if proposal.key not in seen:
+                seen.add(proposal.key)
+                yield begun.origin, proposal
         known: dict[str, Architecture | None] = {"recipe": self.space.architecture}
         if self.cheap is not None:
             known = {"smallest": self.space.smallest, "largest": self.space.largest, **self.space.presets}
             for name in self.cheap.of_part:
                 if name in (*self.section.objectives, *self.section.constraints):
                     known[f"least {name}"] = self.cheap.least(self.space, name)
-        seen = self.scores.keys() | self.stopped.keys() | self.infeasible
         for name, arch in known.items():
             proposal = Proposal(arch, self._start)
             if proposal.key not in seen:
@@ -218,6 +227,7 @@ class Search:
             self._finish(trial, proposed, save=True)
             return None
         self._in_flight[key] = [trial]
+        self._under_way.begin(key, origin, trial.params)
         return replace(proposed, known=metrics)
 
     def _finish(self, trial: Trial, proposal: Proposal, save: bool = False) -> None:

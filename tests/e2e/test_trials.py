@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -31,6 +32,7 @@ Sweep.from_yaml(sys.argv[1]).run()
 
 def test_a_killed_sweep_goes_on_with_its_hyperparameters(tmp_path: Path) -> None:
     sweep = sweep_of(tmp_path, RATES, search={"evaluator": "train", "objectives": ["accuracy"], "trials": 5})
+    under_way = sweep.files.study.with_name("study.db.under_way")
     process = subprocess.Popen(
         [sys.executable, "-c", SCRIPT, str(sweep.path)],
         cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}, stderr=subprocess.DEVNULL,
@@ -41,11 +43,14 @@ def test_a_killed_sweep_goes_on_with_its_hyperparameters(tmp_path: Path) -> None
     process.send_signal(signal.SIGKILL)
     process.wait()
     before = read_trials(sweep.files.study)
+    cut_off = [one["params"] for one in json.loads(under_way.read_text()).values()] if under_way.exists() else []
     run(sweep)
     after = read_trials(sweep.files.study)
     assert 1 <= len(before) < len(after) == 5
     assert [trial.params for trial in after[: len(before)]] == [trial.params for trial in before]
+    assert [trial.params for trial in after[len(before) :][: len(cut_off)]] == cut_off
     assert {trial.state.name for trial in after} == {"COMPLETE"}
+    assert not under_way.exists()
 
 
 @pytest.mark.usefixtures("ray_cluster")
