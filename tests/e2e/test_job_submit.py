@@ -27,6 +27,12 @@ pytestmark = [
 ]
 
 
+def environment(**more: str) -> dict[str, str]:
+    """Of one who is at no cluster: RAY_ADDRESS, which other tests set, goes before `--address`."""
+    here = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "RAY_ADDRESS")}
+    return {**here, **TOKEN, **more}
+
+
 def free_ports(count: int) -> list[int]:
     sockets = [socket.socket() for _ in range(count)]
     try:
@@ -47,15 +53,15 @@ def job_server(tmp_path: Path) -> Iterator[str]:
     command += [f"--port={port}", f"--dashboard-port={dashboard}", f"--ray-client-server-port={client}"]
     command += [f"--dashboard-agent-listen-port={listen}", f"--dashboard-agent-grpc-port={grpc}"]
     command += [f"--metrics-export-port={agent}"]
-    environment = {**os.environ, **TOKEN, "RAY_enable_metrics_collection": "0"}
+    apart = environment(RAY_enable_metrics_collection="0")
     with (tmp_path / "head.log").open("wb") as log:
-        head = subprocess.Popen(command, stdout=log, stderr=log, env=environment, start_new_session=True)
+        head = subprocess.Popen(command, stdout=log, stderr=log, env=apart, start_new_session=True)
     try:
         address = f"http://127.0.0.1:{dashboard}"
         deadline = time.monotonic() + 120
         while True:
             listed = subprocess.run(
-                [RAY, "job", "list", "--address", address], capture_output=True, text=True, env={**os.environ, **TOKEN}
+                [RAY, "job", "list", "--address", address], capture_output=True, text=True, env=environment()
             )
             if listed.returncode == 0:
                 break
@@ -105,9 +111,7 @@ def test_a_submitted_job_runs_the_sweep_on_the_clusters_workers(job_server: str,
     (work / "sweeps" / "small.yaml").write_text(yaml.safe_dump(sweep))
     command = [RAY, "job", "submit", "--address", job_server, "--working-dir", str(work), "--"]
     command += [sys.executable, "-m", "ffnet_search.cli", "run", "sweeps/small.yaml"]
-    environment = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "RAY_ADDRESS")}
-    environment |= TOKEN
-    ran = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=400)
+    ran = subprocess.run(command, env=environment(), capture_output=True, text=True, timeout=400)
     assert ran.returncode == 0, ran.stdout + ran.stderr
     assert "succeeded" in ran.stdout
     with (runs / "small" / "candidates.csv").open(newline="") as file:
