@@ -100,6 +100,7 @@ FLOORS = {  # in reading order; a package stands for its __init__, below its mod
     "starter.text": 6,
     "starter": 6,
     "search.tpe": 6,
+    "search.memory": 6,
     "search.sampler": 6,
     "search.reader": 6,
     "search.writer": 6,

@@ -16,7 +16,6 @@ from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 
-import optuna
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from ffnet_search.architecture import Architecture
@@ -28,6 +27,7 @@ from ffnet_search.pareto import METRICS, Candidate
 from ffnet_search.proposal import Proposal, Value
 from ffnet_search.reachable import CheapMetrics, counted, within_limits
 from ffnet_search.schedule import in_words
+from ffnet_search.search.memory import ask, in_memory
 from ffnet_search.search.nearby import nearby
 from ffnet_search.search.referee import Rule, RuleReferee, make_rule
 from ffnet_search.search.sampler import adopt, expect, make_sampler, remembered, shortened
@@ -93,7 +93,7 @@ class Search:
         conditional = any(one.when for one in space.hyperparameters.values())
         objectives = len(section.objectives)
         sampler = make_sampler(section.sampler, seed, len(finished), objectives, conditional=conditional)
-        self.study = optuna.create_study(directions=list(section.directions.values()), sampler=sampler)
+        self.study = in_memory(list(section.directions.values()), sampler)
         self._load(finished)
         self._queue = deque(self._first())
 
@@ -200,7 +200,7 @@ class Search:
             origin, queued = self._queue.popleft() if self._queue else ("sampler", None)
             if queued is not None:
                 self.study.enqueue_trial(params_of(self.space, queued))
-            trial = self.study.ask(self._axes)
+            trial = ask(self.study, self._axes)
             settle(self.space.hyperparameters, partial(suggest, trial))
             if queued is not None:
                 adopt(self.study, trial)

@@ -15,6 +15,7 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from ffnet_search.errors import SweepError, did_you_mean
+from ffnet_search.search.memory import in_memory
 from ffnet_search.search.tpe import QuickTPESampler
 from ffnet_search.sections import SamplerSection
 
@@ -98,7 +99,7 @@ def shortened(study: optuna.Study) -> optuna.Study:
     kept = remembered(study, finished)
     if len(kept) == len(finished):
         return study
-    short = optuna.create_study(directions=study.directions, sampler=study.sampler)
+    short = in_memory(study.directions, study.sampler)
     short.add_trials(kept)
     return short
 
