@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
 from collections import Counter
@@ -166,3 +167,27 @@ def test_another_version_than_the_clusters_is_one_sentence(ray_cluster: str, oth
     (said,) = (line for line in ran.stderr.splitlines() if line.startswith("ffnet_search.errors.SweepError"))
     assert f"the Ray cluster at {ray_cluster} refuses: Version mismatch" in said
     assert f"was started with: Ray: {other[0]} Python: {other[1]}; both must be the same here and on its nodes" in said
+
+
+LOOK = """
+import ray
+from ffnet_search.search import connect
+asked = []
+ray.init = lambda **arguments: asked.append(arguments["address"])
+with connect.found() as cluster:
+    print(cluster is not None, asked)
+"""
+
+
+@pytest.mark.parametrize("is_there", [False, True])
+def test_a_cluster_that_is_gone_is_not_waited_for(tmp_path: Path, is_there: bool) -> None:
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        if is_there:
+            server.listen()
+        (tmp_path / "ray").mkdir()
+        (tmp_path / "ray" / "ray_current_cluster").write_text(f"127.0.0.1:{server.getsockname()[1]}")
+        environment = {**os.environ, "RAY_TMPDIR": str(tmp_path), "PYTHONPATH": os.pathsep.join(sys.path)}
+        environment.pop("RAY_ADDRESS", None)
+        ran = subprocess.run([sys.executable, "-c", LOOK], env=environment, capture_output=True, text=True)
+    assert ran.stdout.strip() == ("True ['auto']" if is_there else "False []"), ran.stderr

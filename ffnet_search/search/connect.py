@@ -6,6 +6,7 @@ A cluster is there where `RAY_ADDRESS` names one, where this runs on its head, o
 from __future__ import annotations
 
 import os
+import socket
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -27,6 +28,7 @@ QUIET = {  # what Ray reads when it is imported or starts; a person's own settin
     "RAY_AIR_NEW_OUTPUT": "0",  # Tune's older output is silent when it is asked to be
     "GLOG_minloglevel": "3",
 }
+ANSWERS_WITHIN_S = 2.0
 _INIT: Mapping[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
 
 
@@ -140,6 +142,8 @@ def _connect(ray: Any) -> bool:
     """False where no cluster is there."""
     code = {"py_modules": [str(Path(ffnet_search.__file__).parent)], "excludes": ["__pycache__"]}
     named = os.environ.get("RAY_ADDRESS")
+    if not named and _is_gone(ray._private.utils.read_ray_address()):
+        return False
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
@@ -154,6 +158,19 @@ def _connect(ray: Any) -> bool:
         except RuntimeError as error:  # another version of Python or Ray than the cluster's
             remedy = "; both must be the same here and on its nodes" if "Version mismatch" in str(error) else ""
             raise SweepError(f"the Ray cluster at {named or 'this machine'} refuses: {_line(error)}{remedy}") from None
+    return False
+
+
+def _is_gone(address: str | None) -> bool:
+    """Whether the cluster that this machine was at last, of which Ray keeps a note, does not answer: Ray would wait for
+    it for half a minute, in which nothing can stop it."""
+    if not address:
+        return False
+    host, _, port = address.rpartition(":")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=ANSWERS_WITHIN_S).close()
+    except (OSError, ValueError):
+        return True
     return False
 
 
