@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from typing import Any, Literal
 
@@ -198,9 +198,11 @@ class Architecture:
     def to_dict(self) -> dict[str, Any]:
         """Plain lists and numbers, for YAML and JSON; `from_dict` is the inverse."""
         return {
-            "input": asdict(self.input),
-            "stem": asdict(self.stem),
-            "stages": [{**asdict(stage), "blocks": [asdict(block) for block in stage.blocks]} for stage in self.stages],
+            "input": dict(vars(self.input)),  # `asdict` copies deeply: most of what a key cost
+            "stem": dict(vars(self.stem)),
+            "stages": [
+                {**vars(stage), "blocks": [dict(vars(block)) for block in stage.blocks]} for stage in self.stages
+            ],
         }
 
     @classmethod

@@ -31,7 +31,7 @@ from ffnet_search.pareto import METRICS, Candidate, pareto_front
 from ffnet_search.parts import Part
 from ffnet_search.proposal import Proposal
 from ffnet_search.reachable import CheapMetrics, smallest_reachable
-from ffnet_search.search import Search, read_history, sampler, search, writer
+from ffnet_search.search import Search, memory, read_history, sampler, search, writer
 from ffnet_search.search.local import Local
 from ffnet_search.search.loop import run_loop
 from ffnet_search.search.referee import Rule
@@ -465,6 +465,44 @@ def test_limits_that_exclude_each_other_are_named(tmp_path: Path) -> None:
     run.folder.mkdir()
     with pytest.raises(SweepError, match="no architecture was found that keeps"):
         run.search(trials=3, proposals=3, constraints={"params_m": 1e-6, "macs_m": 1e-6})
+
+
+@pytest.mark.parametrize("at_once", [1, 4])
+def test_tpe_repeats_nothing_while_there_is_something_new_near(at_once: int, tmp_path: Path) -> None:
+    """Of the space of digits a fourth of its proposals were repeats."""
+    section, asked = SearchSection(trials=200), set[str]()
+    with open_study(tmp_path / "study.db", section.directions, "") as (to_disk, finished):
+        state = Search(DIGITS, CHEAP, section, 0, to_disk, finished)
+        evaluate = Accuracy(tmp_path / "log")
+        while state.told < section.trials:
+            batch = [state.ask(at_once - number) for number in range(at_once)]
+            for proposal in batch:
+                assert proposal is not None and proposal.key not in asked
+                asked.add(proposal.key)
+                outcome = evaluate(proposal, lambda epoch, metrics: True)
+                state.tell(proposal, outcome)
+    assert state.repeats <= 2
+
+
+@pytest.mark.parametrize("state", [TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL])
+def test_a_trial_that_is_told_and_moved_is_as_optuna_has_it(state: TrialState) -> None:
+    axes = {"width": optuna.distributions.CategoricalDistribution((16, 32))}
+    study, other = (memory.in_memory(["maximize"], optuna.samplers.RandomSampler(seed=1)) for _ in range(2))
+    other.add_trial(create_trial(value=0.0))
+    for number in range(3):
+        trial = memory.ask(study, axes)
+        trial.set_user_attr("key", str(number))
+        told = memory.tell(trial, [float(number)] if state == TrialState.COMPLETE else None, state)
+        assert told == study.trials[number] and told.state == state
+        assert told.datetime_complete is not None
+    other.add_trials(study.trials)
+    assert [one.number for one in study.trials] == [0, 1, 2]
+    assert [one.number for one in other.trials] == [0, 1, 2, 3]
+    for before, after in zip(study.trials, other.trials[1:], strict=True):
+        assert (before.params, before.user_attrs, before.state) == (after.params, after.user_attrs, after.state)
+        assert before.datetime_complete == after.datetime_complete
+    if state == TrialState.COMPLETE:
+        assert other.best_trial.number == 3 and study.best_trial.number == 2
 
 
 def living() -> Counter[type]:

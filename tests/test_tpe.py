@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -93,13 +94,19 @@ def test_what_is_wanted_at_once_comes_from_one_fit(axes: dict[str, BaseDistribut
         assert all(one._contains(one.to_internal_repr(params[name])) for name, one in axes.items())
 
 
-def distinct(seed: int) -> int:
-    """Of 16 proposals that are drawn together where a single point is by far the best one known."""
-    sampler = Counted(multivariate=True, seed=seed)
+def learnt(sampler: QuickTPESampler) -> optuna.Study:
+    """A study in which a single point is by far the best one."""
     study = optuna.create_study(sampler=sampler)
     for number in range(300):
         trial = study.ask(CHOICES)
         study.tell(trial, sum(value != 8 for value in trial.params.values()) + number / 1e6)
+    return study
+
+
+def distinct(seed: int) -> int:
+    """Of 16 proposals that are drawn together where a single point is by far the best one known."""
+    sampler = Counted(multivariate=True, seed=seed)
+    study = learnt(sampler)
     sampler.wanted = 16
     before = sampler.fits
     drawn = {tuple(study.ask(CHOICES).params.items()) for _ in range(16)}
@@ -113,6 +120,40 @@ def test_what_was_drawn_counts_as_bad_for_the_draws_after_it(monkeypatch: pytest
     alike = [distinct(seed) for seed in range(4)]
     assert all(more >= less for more, less in zip(apart, alike, strict=True))
     assert sum(apart) > sum(alike) + 4
+
+
+def name_of(params: Mapping[str, Any]) -> str:
+    """Of what parameters stand for: the first axis decides nothing."""
+    return str([value for axis, value in params.items() if axis != "axis 0"])
+
+
+@pytest.mark.parametrize("at_once", [1, 4])
+@pytest.mark.parametrize("seed", range(3))
+def test_of_the_samples_that_are_no_repeat_the_best_is_proposed(at_once: int, seed: int) -> None:
+    sampler = QuickTPESampler(multivariate=True, seed=seed)
+    study = learnt(sampler)
+    known, judged = {name_of(trial.params) for trial in study.trials}, list[str]()
+
+    def new_key(params: dict[str, Any]) -> str | None:
+        judged.append(name_of(params))
+        return None if judged[-1] in known else judged[-1]
+
+    sampler.new_key, before = new_key, len(known)
+    for _ in range(10):
+        judged.clear()
+        sampler.wanted = at_once
+        names = [name_of(study.ask(CHOICES).params) for _ in range(at_once)]
+        new = [name for name in names if name not in known]
+        assert sorted(new) == sorted(set(judged) - known)  # none is passed over, and none comes twice
+        assert len(new) == at_once or len(judged) >= 24  # where all samples of one are repeats, it is one
+        known.update(new)
+    assert len(known) > before
+
+
+def test_where_all_samples_are_repeats_it_proposes_what_optuna_does() -> None:
+    sampler, plain = QuickTPESampler(multivariate=True, seed=7), TPESampler(multivariate=True, seed=7)
+    sampler.new_key = lambda params: None
+    assert proposals(sampler, CHOICES, 3) == proposals(plain, CHOICES, 3)
 
 
 def test_it_goes_on_with_another_study() -> None:

@@ -15,6 +15,7 @@ from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 from optuna.trial import FrozenTrial, Trial, TrialState
 
@@ -27,7 +28,7 @@ from ffnet_search.pareto import METRICS, Candidate
 from ffnet_search.proposal import Proposal, Value
 from ffnet_search.reachable import CheapMetrics, counted, within_limits
 from ffnet_search.schedule import in_words
-from ffnet_search.search.memory import ask, in_memory
+from ffnet_search.search.memory import ask, in_memory, tell
 from ffnet_search.search.nearby import nearby
 from ffnet_search.search.referee import Rule, RuleReferee, make_rule
 from ffnet_search.search.sampler import adopt, expect, make_sampler, remembered, shortened
@@ -112,7 +113,7 @@ class Search:
         `wanted`: how many will be asked for, this one included, before anything is told.
         """
         self.ended = ""
-        expect(self.study.sampler, wanted)
+        expect(self.study.sampler, wanted, self._new_key)
         try:
             for _ in range(self.section.proposals):
                 proposal = self._propose()
@@ -240,14 +241,14 @@ class Search:
         genetic samplers and GP learn from complete trials only.
         """
         if proposal.key in self.scores:
-            frozen = trial.study.tell(trial, self.scores[proposal.key])
+            frozen = tell(trial, self.scores[proposal.key])
         elif proposal.key in self.failures:
-            frozen = trial.study.tell(trial, state=TrialState.FAIL)
+            frozen = tell(trial, state=TrialState.FAIL)
         else:
             stopped = self.stopped.get(proposal.key)
             if stopped is not None and len(self.section.objectives) == 1 and not save:  # else it has its reports
                 trial.report(stopped.metrics[self.section.objectives[0]], stopped.epochs)
-            frozen = trial.study.tell(trial, state=TrialState.PRUNED)
+            frozen = tell(trial, state=TrialState.PRUNED)
         if trial.study is not self.study:  # it was shortened meanwhile
             self.study.add_trial(frozen)
         if save:
@@ -303,6 +304,16 @@ class Search:
 
     def _is_new(self, proposal: Proposal) -> bool:
         return not any(proposal.key in keys for keys in self._met)
+
+    def _new_key(self, params: Mapping[str, Any]) -> str | None:
+        """See `tpe.QuickTPESampler`."""
+        if not self._axes.keys() <= params.keys():
+            return ""
+        try:
+            proposal = proposal_of(self.space, params)
+        except KeyError:  # of hyper-parameters, some of which may be asked for later
+            return ""
+        return proposal.key if self._is_new(proposal) else None
 
     @property
     def _is_exhausted(self) -> bool:

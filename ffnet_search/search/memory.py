@@ -3,6 +3,7 @@ trial (a third of the cost of a proposal with 44 axes)."""
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
 
 import optuna
@@ -10,14 +11,26 @@ from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler
 from optuna.storages import InMemoryStorage
 from optuna.study import StudyDirection
-from optuna.trial import Trial
+from optuna.study._tell import _tell_with_warning
+from optuna.trial import FrozenTrial, Trial, TrialState
 
 from ffnet_search.pareto import Direction
 
 
 class _Memory(InMemoryStorage):
-    """A parameter whose distribution is the very one that the study had before is added in place. Optuna copies the
-    trial for each, for the sake of readers in other threads, of which there are none here."""
+    """A parameter whose distribution is the very one that the study had before is added in place, and a finished trial
+    of another study shares its content. Optuna copies trials for both, for the sake of readers in other threads and of
+    those who change what is finished, of which there are none here."""
+
+    def create_new_trial(self, study_id: int, template_trial: FrozenTrial | None = None) -> int:
+        if template_trial is None or not template_trial.state.is_finished():
+            return super().create_new_trial(study_id, template_trial)
+        trial_id = super().create_new_trial(study_id)
+        moved = copy.copy(template_trial)
+        moved.number, moved._trial_id = self._get_trial(trial_id).number, trial_id
+        self._set_trial(trial_id, moved)
+        self._update_cache(trial_id, study_id)
+        return trial_id
 
     def set_trial_param(
         self, trial_id: int, param_name: str, param_value_internal: float, distribution: BaseDistribution
@@ -43,3 +56,9 @@ def ask(study: optuna.Study, axes: Mapping[str, BaseDistribution]) -> Trial:
     for name, axis in axes.items():
         trial._suggest(name, axis)
     return trial
+
+
+def tell(trial: Trial, values: Sequence[float] | None = None, state: TrialState | None = None) -> FrozenTrial:
+    """`study.tell`, which returns a copy of the trial."""
+    _tell_with_warning(trial.study, trial, values, state)
+    return trial.storage.get_trial(trial._trial_id)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import inspect
 import random
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import optuna
@@ -85,10 +86,11 @@ def adopt(study: optuna.Study, trial: Trial) -> None:
         study.sampler.get_trial_generation(study, study.get_trials(deepcopy=False)[trial.number])
 
 
-def expect(sampler: BaseSampler, wanted: int) -> None:
-    """Tells the sampler how many proposals will be asked for before anything is told, if it can make use of that."""
+def expect(sampler: BaseSampler, wanted: int, new_key: Callable[[Mapping[str, Any]], str | None]) -> None:
+    """Tells the sampler how many proposals will be asked for before anything is told, and which would be new, if it can
+    make use of that."""
     if isinstance(sampler, QuickTPESampler):
-        sampler.wanted = wanted
+        sampler.wanted, sampler.new_key = wanted, new_key
 
 
 def shortened(study: optuna.Study) -> optuna.Study:

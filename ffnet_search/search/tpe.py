@@ -3,22 +3,23 @@
 One proposal of Optuna 5's costs 17 ms at 44 axes, 800 trials and 64 under way: most of it translates all parameters of
 all trials again, compares their distributions, and fits estimators to what is hardly new. Here a trial is looked at
 once, and where several proposals are wanted at the same time, because results came back faster than one can be made,
-they are drawn from the same estimators. A single one is, bit for bit, Optuna's.
+they are drawn from the same estimators. A single one is, bit for bit, Optuna's, unless that would be a repeat: then it
+is the next best of the samples that is none.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict, deque
-from collections.abc import Sequence
-from functools import cached_property
+from collections.abc import Callable, Sequence
+from functools import lru_cache
 from inspect import signature
 from typing import Any
 
 import numpy as np
 import optuna
-from optuna.distributions import BaseDistribution
+from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.samplers import TPESampler
-from optuna.samplers._tpe.parzen_estimator import _ParzenEstimator
+from optuna.samplers._tpe.parzen_estimator import _ParzenEstimator, _ParzenEstimatorParameters
 from optuna.samplers._tpe.probability_distributions import _BatchedCategoricalDistributions
 from optuna.trial import FrozenTrial, TrialState
 
@@ -27,7 +28,8 @@ LEARNT_FROM = (TrialState.COMPLETE, TrialState.PRUNED)
 
 
 class QuickTPESampler(TPESampler):
-    """`wanted`: how many proposals, the next one included, will be asked for before anything is told."""
+    """`wanted`: how many proposals, the next one included, will be asked for before anything is told. `new_key`: what
+    names the proposal that parameters stand for, "" where they are too few to tell, None where it would be a repeat."""
 
     __signature__ = signature(TPESampler)
     _n_ei_candidates: int
@@ -35,6 +37,7 @@ class QuickTPESampler(TPESampler):
     def __init__(self, **args: Any) -> None:
         super().__init__(**args)
         self.wanted = 1
+        self.new_key: Callable[[dict[str, Any]], str | None] = lambda params: ""
         self._parzen_estimator_cls = _Estimator
         self._looked_at = self._n_ei_candidates  # per proposal
         self._study: optuna.Study | None = None
@@ -73,20 +76,32 @@ class QuickTPESampler(TPESampler):
     def _compute_acquisition_func(
         self, samples: dict[str, np.ndarray], mpe_below: _Estimator, mpe_above: _Estimator
     ) -> np.ndarray:
-        """Of the first proposal's samples. The best of the samples for each later one is put aside; where it stands
-        counts as bad for those after it, as Optuna counts what is under way."""
+        """Of the first proposal's best sample; those of the later ones are put aside. Where one stands counts as bad
+        for those after it, as Optuna counts what is under way."""
         below, above = mpe_below.log_pdf(samples), mpe_above.log_pdf(samples)
-        gains = np.full(len(below), -np.inf)
-        gains[: self._looked_at] = (below - above)[: self._looked_at]
+        gains, taken = np.full(len(below), -np.inf), set[str]()
         for start in range(0, len(below), self._looked_at):
             here = slice(start, start + self._looked_at)
-            best = start + int(np.argmax(below[here] - above[here]))
+            order = start + np.argsort(above[here] - below[here], kind="stable")
+            best = self._first_new(order.tolist(), samples, mpe_above._search_space, taken)
             above = np.logaddexp(above, mpe_above.log_kernel(samples, best))
             if start:
-                of = mpe_above._search_space
-                found = {name: of[name].to_external_repr(values[best].item()) for name, values in samples.items()}
-                self._drawn[tuple(samples)].append(found)
+                self._drawn[tuple(samples)].append(_external(samples, best, mpe_above._search_space))
+            else:
+                gains[best] = 0.0
         return gains
+
+    def _first_new(
+        self, order: list[int], samples: dict[str, np.ndarray], space: dict[str, BaseDistribution], taken: set[str]
+    ) -> int:
+        """Of samples the first in `order` that is no repeat, neither of one `taken`, as it then is; the very first
+        where all are repeats."""
+        for at in order:
+            key = self.new_key(_external(samples, at, space))
+            if key is not None and key not in taken:
+                taken |= {key} - {""}
+                return at
+        return order[0]
 
     def _get_internal_repr(
         self, trials: Sequence[FrozenTrial], search_space: dict[str, BaseDistribution], study: optuna.Study
@@ -105,22 +120,46 @@ class QuickTPESampler(TPESampler):
         return {name: table[:, column] for column, name in enumerate(search_space)}
 
 
-class _Estimator(_ParzenEstimator):
-    """With the logarithms taken once of each weight, instead of once for each sample and weight, where all parameters
-    are choices."""
+def _external(samples: dict[str, np.ndarray], at: int, space: dict[str, BaseDistribution]) -> dict[str, Any]:
+    """Sample `at` as parameters."""
+    return {name: space[name].to_external_repr(values[at].item()) for name, values in samples.items()}
 
-    @cached_property
-    def _are_choices(self) -> bool:
-        kinds = self._mixture_distribution.distributions
-        return all(isinstance(one, _BatchedCategoricalDistributions) for one in kinds)
+
+class _Estimator(_ParzenEstimator):
+    """The same density and the same draws, where all parameters are choices. Each trial is then a row of indices into
+    tables: a choice's kernel is one of as many as there are choices, or the prior's."""
+
+    def __init__(
+        self,
+        observations: dict[str, np.ndarray],
+        search_space: dict[str, BaseDistribution],
+        parameters: _ParzenEstimatorParameters,
+        predetermined_weights: np.ndarray | None = None,
+    ) -> None:
+        self._are_choices = all(isinstance(one, CategoricalDistribution) for one in search_space.values())
+        self._kernels: list[tuple[np.ndarray, np.ndarray]] = []
+        super().__init__(observations, search_space, parameters, predetermined_weights)
+
+    def _calculate_categorical_distributions(
+        self,
+        observations: np.ndarray,
+        param_name: str,
+        search_space: CategoricalDistribution,
+        parameters: _ParzenEstimatorParameters,
+    ) -> _BatchedCategoricalDistributions:
+        choices = len(search_space.choices)
+        table = _table(choices, parameters.prior_weight / (len(observations) + 1))
+        rows = np.append(observations.astype(np.int64), choices)
+        self._kernels.append((table, rows))
+        return _BatchedCategoricalDistributions(table[rows])
 
     def log_pdf(self, samples_dict: dict[str, np.ndarray]) -> np.ndarray:
         if not self._are_choices:
             return super().log_pdf(samples_dict)
         mixture, samples_SA = self._mixture_distribution, self._transform(samples_dict).astype(np.int64)
         logs_SK = np.zeros((len(samples_SA), len(mixture.weights)))
-        for axis, one in enumerate(mixture.distributions):
-            logs_SK += np.log(one.weights.T)[samples_SA[:, axis]]
+        for axis, (table, rows) in enumerate(self._kernels):
+            logs_SK += np.log(table.T)[samples_SA[:, axis]][:, rows]
         logs_SK += np.log(mixture.weights)
         most_S = logs_SK.max(axis=1)
         return np.log(np.exp(logs_SK - most_S[:, None]).sum(axis=1)) + most_S
@@ -136,3 +175,12 @@ class _Estimator(_ParzenEstimator):
         )
         weight = mixture.weights[-1]  # the prior's, which is that of the newest trial
         return np.where(samples_SA == samples_SA[at], likely_A, unlikely_A).sum(axis=1) + np.log(weight)
+
+
+@lru_cache(maxsize=1024)
+def _table(choices: int, prior: float) -> np.ndarray:
+    """Of each kernel of one parameter the probability of each choice, as Optuna has it; the last is the prior's."""
+    table = np.full((choices + 1, choices), prior)
+    table[np.arange(choices), np.arange(choices)] += 1
+    sums = table.sum(axis=1, keepdims=True)
+    return table / np.where(sums == 0, 1, sums)
