@@ -46,6 +46,8 @@ def run(sweep: Sweep, *, fresh: bool = False, stages: Collection[str] = STAGES) 
     with open_run(sweep) as folder:
         _refuse_foreign(sweep, stages)
         _agree(sweep, folder, fresh, stages)
+        if sweep.search.engine != "local" and "search" in stages and not is_done(sweep, folder, "search"):
+            _refuse_cluster()
         for number, stage in enumerate(sweep.stages, 1):
             if stage in stages:
                 _require(sweep, folder, stage)
@@ -252,6 +254,15 @@ def refuse_impossible(sweep: Sweep) -> None:
 
     devices = {name: table(sweep.on_device(name).latency) for name in sweep.search.devices}
     check_budget(sweep, CheapMetrics(table(sweep.latency), devices))
+
+
+def _refuse_cluster() -> None:
+    """Raises SweepError where the cluster does not answer, or is of another Python or Ray: before hours are spent on
+    what comes before the search."""
+    from ffnet_search.search import connect
+
+    with connect.found():
+        pass
 
 
 def _agree(sweep: Sweep, folder: RunFolder, fresh: bool, stages: Collection[str]) -> None:

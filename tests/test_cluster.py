@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from optuna.trial import TrialState
-from test_search import CHEAP, DIGITS, Run, TestContract, run  # noqa: F401 (a fixture)
+from test_search import CHEAP, DIGITS, SPACES, Run, TestContract, run  # noqa: F401 (a fixture)
 from test_supernet import sweep
 
 from ffnet_search.errors import SweepError
@@ -155,18 +156,28 @@ def is_actor(cell: Any) -> bool:
 
 
 @pytest.mark.parametrize("other", [("2.0.0", "3.11.7"), ("2.60.0", "3.9.1")], ids=["Ray", "Python"])
-def test_another_version_than_the_clusters_is_one_sentence(ray_cluster: str, other: tuple[str, str]) -> None:
+def test_another_version_than_the_clusters_is_one_sentence_before_any_stage(
+    ray_cluster: str, other: tuple[str, str], tmp_path: Path
+) -> None:
+    path = tmp_path / "other.yaml"
+    search = {"trials": 2, "engine": "ray"}
+    path.write_text(
+        yaml.dump({"search_space": str(SPACES / "ffnet_digits.yaml"), "data": {"name": "digits"}, "search": search})
+    )
     script = (
         "import ray._private.utils\n"
         f"ray._private.utils.compute_version_info = lambda: {other}\n"
-        "from ffnet_search.search.connect import connected\n"
-        "with connected(): pass"
+        f"import sys; sys.argv = ['ffnet-search', 'run', {str(path)!r}]\n"
+        "from ffnet_search.cli import main\n"
+        "main()"
     )
     environment = {**os.environ, "RAY_ADDRESS": ray_cluster, "PYTHONPATH": os.pathsep.join(sys.path)}
-    ran = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True)
-    (said,) = (line for line in ran.stderr.splitlines() if line.startswith("ffnet_search.errors.SweepError"))
+    ran = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, cwd=tmp_path)
+    assert ran.returncode == 2
+    (said,) = (line for line in ran.stderr.splitlines() if line.startswith("ffnet-search: "))
     assert f"the Ray cluster at {ray_cluster} refuses: Version mismatch" in said
     assert f"was started with: Ray: {other[0]} Python: {other[1]}; both must be the same here and on its nodes" in said
+    assert "profile (1" not in ran.stderr and not (tmp_path / "runs" / "other" / "latency").exists()
 
 
 LOOK = """
