@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import socket
 import subprocess
@@ -18,7 +19,7 @@ from test_search import CHEAP, DIGITS, SPACES, Run, TestContract, run  # noqa: F
 from test_supernet import sweep
 
 from ffnet_search.errors import SweepError
-from ffnet_search.search import search
+from ffnet_search.search import cluster, search
 from ffnet_search.search.connect import Cluster, granted
 from ffnet_search.search.remote import by_mail
 from ffnet_search.search.study import state_of
@@ -178,6 +179,22 @@ def test_another_version_than_the_clusters_is_one_sentence_before_any_stage(
     assert f"the Ray cluster at {ray_cluster} refuses: Version mismatch" in said
     assert f"was started with: Ray: {other[0]} Python: {other[1]}; both must be the same here and on its nodes" in said
     assert "profile (1" not in ran.stderr and not (tmp_path / "runs" / "other" / "latency").exists()
+
+
+def lacking() -> Any:
+    import no_such_package  # noqa: F401
+
+
+@pytest.mark.parametrize("lacks", ["for its evaluator", "for itself"])
+def test_a_node_without_the_packages_is_named(tmp_path: Path, lacks: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    if lacks == "for itself":
+        (tmp_path / "only_here.py").write_text("from ffnet_search import attempt\nclass Worker(attempt.Worker): ...\n")
+        monkeypatch.syspath_prepend(tmp_path)
+        monkeypatch.setattr(cluster, "Worker", importlib.import_module("only_here").Worker)
+    section = SearchSection(trials=3, engine="ray")
+    named = r"a worker on node [\d.]+ cannot load this program \(ModuleNotFoundError: No module named '\w+'\); every"
+    with pytest.raises(SweepError, match=named):
+        search(DIGITS, lacking, CHEAP, section, tmp_path / "study.db", tmp_path / "candidates.csv")
 
 
 LOOK = """

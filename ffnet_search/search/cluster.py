@@ -151,6 +151,8 @@ class Pool:
         except self._ray.exceptions.RayActorError as error:
             self._lose(worker, error)
             return
+        except ImportError as error:  # Ray raises here what was raised there
+            raise _lacks_packages(error) from None
         batch = worker.calls.pop(ref)
         if not worker.node:
             if isinstance(value, BaseException):
@@ -170,6 +172,8 @@ class Pool:
         self._workers.remove(worker)
         self._looked, self._idle_since = 0.0, time.monotonic()
         if not worker.node:
+            if getattr(error, "actor_init_failed", False):
+                raise _lacks_packages(error)
             self._lost_at_start += 1
             if self._lost_at_start == CRASHES:
                 raise SweepError(
@@ -215,3 +219,14 @@ def _reason(error: Exception) -> str:
     text = " ".join(str(error).split())
     found = re.search(r"(?:Worker exit detail|The actor (?:died|is dead) because(?: of)?):? (.{1,200}?)(?:\.|$)", text)
     return found.group(1) if found else text[:200]
+
+
+def _lacks_packages(error: Exception) -> SweepError:
+    """A node that cannot import what a worker consists of."""
+    *_, line = str(error).strip().splitlines()
+    found = re.search(r"\bip=([^,)\s]+)", str(error))
+    where = f" on node {found.group(1)}" if found else ""
+    return SweepError(
+        f"search: a worker{where} cannot load this program ({line}); every node needs the packages of pyproject.toml, "
+        "of the same versions as here"
+    )
