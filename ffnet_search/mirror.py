@@ -22,6 +22,8 @@ from ffnet_search.runfiles import RunFiles
 
 EVERY_S = 60.0
 CHUNK = 1 << 20
+WITHOUT_FOLDERS = ("s3", "gcs")  # there to make one asks for the right to look at, or even to make, the bucket
+PATIENCE_S = 60  # with a store that does not answer; Google's library would try again for a quarter of an hour
 # Not of the run but of this machine: locks, unfinished files, SQLite's own beside a study that goes up as a whole.
 _LOCAL = (".lock", ".tmp", ".new", "-wal", "-shm", "-journal")
 
@@ -60,7 +62,7 @@ class Mirror:
         with self._errors():
             from pyarrow import fs
 
-            self._store, root = fs.FileSystem.from_uri(url)
+            self._store, root = fs.FileSystem.from_uri(_with_patience(url))
             self._root = f"{root.rstrip('/')}/{files.folder.name}"
             self._selector = fs.FileSelector(self._root, recursive=True, allow_not_found=True)
             self._is_file = fs.FileType.File
@@ -121,13 +123,15 @@ class Mirror:
 
     def _put(self, name: str, path: Path) -> None:
         target = f"{self._root}/{name}"
-        self._store.create_dir(target.rpartition("/")[0], recursive=True)
         with tempfile.TemporaryDirectory() as folder:
             if path.suffix == ".db":  # as it is at one moment, however it is written meanwhile
                 path = _snapshot(path, Path(folder) / path.name)
-            with path.open("rb") as source, self._store.open_output_stream(target) as stream:
-                while chunk := source.read(CHUNK):
-                    stream.write(chunk)
+            with path.open("rb") as source, self._errors():  # a missing bucket is no missing file
+                if self._store.type_name not in WITHOUT_FOLDERS:
+                    self._store.create_dir(target.rpartition("/")[0], recursive=True)
+                with self._store.open_output_stream(target) as stream:
+                    while chunk := source.read(CHUNK):
+                        stream.write(chunk)
 
     def _last(self, name: str) -> tuple[bool, str]:
         return name == self.files.state.name, name
@@ -136,10 +140,8 @@ class Mirror:
     def _errors(self) -> Iterator[None]:
         try:
             yield
-        except FileNotFoundError:
-            raise
         except (OSError, ValueError, ImportError) as error:  # pyarrow's errors are among these
-            reason = " ".join(str(error).split())[:300]
+            reason = " ".join(str(error).split()).partition(" error_info=")[0][:300]  # Google's, and where in its code
             raise SweepError(f"runs: {self.where} cannot be read or written: {reason}") from None
 
 
@@ -147,6 +149,14 @@ def _for_people(url: str) -> str:
     """Without a password or options."""
     parts = urlsplit(url)
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path.rstrip('/')}"
+
+
+def _with_patience(url: str) -> str:
+    """With a limit to trying again, where the store's options have one and none is given."""
+    parts = urlsplit(url)
+    if parts.scheme not in ("gs", "gcs") or "retry_limit_seconds" in parts.query:
+        return url
+    return f"{url}{'&' if parts.query else '?'}retry_limit_seconds={PATIENCE_S}"
 
 
 def _stamp(path: Path) -> tuple[int, int]:

@@ -15,6 +15,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 from xml.sax.saxutils import escape
 
 TIME = "2026-01-01T00:00:00.000Z"
+ELSEWHERE = "in another bucket"  # what no object is named
 
 
 @contextmanager
@@ -61,7 +62,9 @@ def _handler(bucket: str, objects: dict[str, bytes]) -> type[BaseHTTPRequestHand
         def do_PUT(self) -> None:
             key, query = self.place()
             content = self.body()
-            if "uploadId" in query:
+            if key == ELSEWHERE:
+                self.answer(404, b"<Error><Code>NoSuchBucket</Code></Error>")
+            elif "uploadId" in query:
                 uploads[query["uploadId"]][int(query["partNumber"])] = content
             else:
                 objects[key] = content
@@ -70,7 +73,9 @@ def _handler(bucket: str, objects: dict[str, bytes]) -> type[BaseHTTPRequestHand
         def do_POST(self) -> None:
             key, query = self.place()
             content = self.body()
-            if "uploads" in query:
+            if key == ELSEWHERE:
+                self.answer(404, b"<Error><Code>NoSuchBucket</Code></Error>")
+            elif "uploads" in query:
                 name = str(next(numbers))
                 uploads[name] = {}
                 self.answer(200, xml("InitiateMultipartUploadResult", f"<Key>{key}</Key><UploadId>{name}</UploadId>"))
@@ -91,7 +96,7 @@ def _handler(bucket: str, objects: dict[str, bytes]) -> type[BaseHTTPRequestHand
             parts = urlsplit(self.path)
             first, _, key = unquote(parts.path).lstrip("/").partition("/")
             if first != bucket:  # pyarrow asks for one that cannot exist, to see what is said of such
-                key = "no such bucket"
+                key = ELSEWHERE
             query = parse_qs(parts.query, keep_blank_values=True)
             return key, {name: values[0] for name, values in query.items()}
 

@@ -8,22 +8,24 @@ from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
+import gcs
 import pytest
-from s3 import bucket
+import s3
 
 from ffnet_search.errors import SweepError
-from ffnet_search.mirror import mirrored
+from ffnet_search.mirror import Mirror, mirrored
 from ffnet_search.runfiles import RunFiles
 from ffnet_search.runfolder import Record, open_run
 from ffnet_search.sweep import Sweep
 
+BUCKETS = {"s3": s3.bucket, "gs": gcs.bucket}
 SPACE = {"input": {"channels": 1, "resolution": 8, "classes": 10}, "stages": [{"depth": [1], "width": [8]}] * 2}
 
 
-@pytest.fixture(params=["s3", "file"])
+@pytest.fixture(params=["s3", "gs", "file"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    if request.param == "s3":
-        with bucket() as (url, _):
+    if request.param in BUCKETS:
+        with BUCKETS[request.param]() as (url, _):
             yield url
     else:
         yield (tmp_path / "store").as_uri()
@@ -75,7 +77,7 @@ def test_the_record_goes_up_last_and_what_is_unchanged_stays_there(tmp_path: Pat
     files.folder.mkdir()
     for path in (files.state, files.supernet, files.candidates):
         path.write_text(path.name)
-    with bucket() as (url, objects):
+    with s3.bucket() as (url, objects):
         with mirrored(files, url) as mirror:
             assert mirror is not None
             sent = [key for key in objects if not key.endswith("/")]
@@ -88,7 +90,7 @@ def test_the_record_goes_up_last_and_what_is_unchanged_stays_there(tmp_path: Pat
 
 
 def test_each_record_of_a_stage_goes_up_at_once(tmp_path: Path) -> None:
-    with bucket() as (url, objects):
+    with s3.bucket() as (url, objects):
         sweep = Sweep.model_validate({"name": "x", "search_space": SPACE, "runs": url})
         sweep = sweep.model_copy(update={"runs": tmp_path})
         with open_run(sweep) as folder:
@@ -103,6 +105,27 @@ def test_a_store_that_is_not_there_is_one_sentence(tmp_path: Path, url: str) -> 
     with pytest.raises(SweepError, match=r"^runs: .* cannot be read or written: ") as caught, mirrored(files, url):
         pass
     assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("kind", BUCKETS)
+def test_a_bucket_that_is_not_there_is_one_sentence(tmp_path: Path, kind: str) -> None:
+    files = RunFiles(tmp_path / "run")
+    files.folder.mkdir()
+    files.state.write_text("{}")
+    with BUCKETS[kind]() as (url, objects):
+        elsewhere = url.replace("@bucket/", "@other/")
+        with pytest.raises(SweepError, match=r"^runs: \w+://other/some/runs/run cannot be read or written: ") as caught:
+            Mirror(files, elsewhere).send()
+        assert "error_info" not in str(caught.value) and not objects
+
+
+def test_a_store_of_google_that_does_not_answer_is_not_waited_for_long(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ffnet_search.mirror.PATIENCE_S", 1)
+    url = "gs://anonymous@bucket/x?scheme=http&endpoint_override=127.0.0.1:1"
+    with pytest.raises(SweepError, match="Could not connect"):
+        Mirror(RunFiles(tmp_path / "run"), url).fetch()
 
 
 def test_runs_that_is_a_url_works_in_a_folder() -> None:
