@@ -13,6 +13,7 @@ from collections import defaultdict, deque
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 from inspect import signature
+from itertools import takewhile
 from typing import Any
 
 import numpy as np
@@ -51,17 +52,20 @@ class QuickTPESampler(TPESampler):
             self._drawn: dict[tuple[str, ...], deque[dict[str, Any]]] = defaultdict(deque)
             self._space: dict[str, BaseDistribution] | None = None  # that all finished trials share
             self._finished: set[int] = set()
+            self._settled = 0  # trials from the first on that are finished, and looked at
 
     def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
         """As Optuna's, which compares the distributions of all trials since the oldest one under way, each time."""
         self._begin(study)
         if self._group or not self._is_multivariate(study):
             return super().infer_relative_search_space(study, trial)
-        for one in study._get_trials(deepcopy=False, use_cache=True):
+        trials = study._get_trials(deepcopy=False, use_cache=True)
+        for one in trials[self._settled :]:
             if one._trial_id not in self._finished and one.state in LEARNT_FROM:
                 self._finished.add(one._trial_id)
                 known = one.distributions if self._space is None else self._space
                 self._space = {n: d for n, d in known.items() if (own := one.distributions.get(n)) is d or own == d}
+        self._settled += sum(1 for _ in takewhile(lambda one: one.state.is_finished(), trials[self._settled :]))
         return {name: one for name, one in sorted((self._space or {}).items()) if not one.single()}
 
     def _sample(
@@ -153,13 +157,23 @@ class _Estimator(_ParzenEstimator):
         self._kernels.append((table, rows))
         return _BatchedCategoricalDistributions(table[rows])
 
+    def sample(self, rng: np.random.RandomState, size: int) -> dict[str, np.ndarray]:
+        if not self._are_choices:
+            return super().sample(rng, size)
+        weights, found_SA = self._mixture_distribution.weights, np.empty((size, len(self._kernels)))
+        picked_S = rng.choice(len(weights), p=weights, size=size)
+        for axis, (table, rows) in enumerate(self._kernels):
+            up_to = np.cumsum(table, axis=1)[:, :-1]  # the last is 1
+            found_SA[:, axis] = (up_to[rows[picked_S]] < rng.rand(size)[:, None]).sum(axis=1)
+        return self._untransform(found_SA)
+
     def log_pdf(self, samples_dict: dict[str, np.ndarray]) -> np.ndarray:
         if not self._are_choices:
             return super().log_pdf(samples_dict)
         mixture, samples_SA = self._mixture_distribution, self._transform(samples_dict).astype(np.int64)
         logs_SK = np.zeros((len(samples_SA), len(mixture.weights)))
         for axis, (table, rows) in enumerate(self._kernels):
-            logs_SK += np.log(table.T)[samples_SA[:, axis]][:, rows]
+            logs_SK += np.take(np.log(table.T)[samples_SA[:, axis]], rows, axis=1)
         logs_SK += np.log(mixture.weights)
         most_S = logs_SK.max(axis=1)
         return np.log(np.exp(logs_SK - most_S[:, None]).sum(axis=1)) + most_S
