@@ -3,9 +3,11 @@
     python benchmarks/early_stopping.py [--seeds 0 1 2 3 4] [--trials 20] [--epochs 16] [--skip recipe|joint]
 
 *recipe*: the hyper-parameters of one network, `trials` of them with the rule `asha` and without. *joint*: architecture
-and hyper-parameters together, each arm until it has trained the epochs of `trials` whole trainings; the hypervolume,
-after a quarter of them, after half, and at the end, is that of accuracy above 80 % and of the logarithm of MACs below
-the largest network's, since a network of half the size is worth the same wherever it is.
+and hyper-parameters together, each arm until it has trained the epochs of `trials` whole trainings. Its hypervolume,
+after a quarter of them, after half, and at the end, is of accuracy and the logarithm of MACs, since a network of half
+the size is worth the same wherever it is; from two reference points. *normalised*: from a tenth beyond the nadir of the
+front of all that any arm found, as a share of the box between that and the ideal. *wide*: accuracy 0.8 and the MACs of
+the largest network, most of which is dominated by the ends of the space, with which every search begins.
 """
 
 from __future__ import annotations
@@ -25,7 +27,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from ffnet_search.architecture import Architecture, Part
 from ffnet_search.evaluators import FromSweep
-from ffnet_search.pareto import hypervolume
+from ffnet_search.pareto import Direction, hypervolume
 from ffnet_search.reachable import CheapMetrics
 from ffnet_search.search import search
 from ffnet_search.search.study import read_trials
@@ -47,6 +49,10 @@ LEAST_ACCURACY = 0.8
 SHARES = (0.25, 0.5, 1.0)  # of the epochs
 RANDOM = {"name": "RandomSampler", "args": {}}
 ASHA = {"rule": "asha"}
+ASHA_ARM = "TPE, asha"
+WAYS: list[Direction] = ["maximize", "minimize"]
+Point = tuple[float, float]  # accuracy, logarithm of MACs
+Found = tuple[int, Point]  # with the epochs that were trained by then
 
 
 class NoLatency:
@@ -108,14 +114,26 @@ def best(trials: Sequence[FrozenTrial]) -> float:
     return max(trial.user_attrs["accuracy"] for trial in trials if trial.state == TrialState.COMPLETE)
 
 
-def volume(trials: Sequence[FrozenTrial], epochs: int, budget: float, largest: float) -> float:
-    """Of what was complete when `budget` epochs had been trained."""
-    points, spent = [], 0
+def found(trials: Sequence[FrozenTrial], epochs: int) -> list[Found]:
+    """Each complete one, with the epochs that were trained by then."""
+    complete, spent = [], 0
     for trial in trials:
         spent += epochs_of([trial], epochs)
-        if trial.state == TrialState.COMPLETE and spent <= budget:
-            points.append((trial.user_attrs["accuracy"], math.log(trial.user_attrs["macs_m"])))
-    return hypervolume(points, (LEAST_ACCURACY, math.log(largest) + 1e-9), ["maximize", "minimize"])
+        if trial.state == TrialState.COMPLETE:
+            complete.append((spent, (trial.user_attrs["accuracy"], math.log(trial.user_attrs["macs_m"]))))
+    return complete
+
+
+def volume(of: Sequence[Found], budget: float, reference: Point) -> float:
+    """Of what was complete when `budget` epochs had been trained."""
+    return hypervolume([point for spent, point in of if spent <= budget], reference, WAYS)
+
+
+def corners(points: Sequence[Point]) -> tuple[Point, Point]:
+    """Ideal and nadir: the best and the worst that their front has by each objective."""
+    front = [a for a in points if not any(b != a and b[0] >= a[0] and b[1] <= a[1] for b in points)]
+    accuracies, macs = zip(*front, strict=True)
+    return (max(accuracies), min(macs)), (min(accuracies), max(macs))
 
 
 def recipe(seeds: Sequence[int], trials: int, epochs: int) -> None:
@@ -150,22 +168,36 @@ def joint(seeds: Sequence[int], trials: int, epochs: int) -> None:
     arms: dict[str, dict[str, Any]] = {
         "random": {"trials": trials, "sampler": RANDOM},
         "TPE": {"trials": trials},
-        "TPE, asha": {"trials": 2 * trials, "early_stopping": ASHA},
+        ASHA_ARM: {"trials": 2 * trials, "early_stopping": ASHA},
     }
-    volumes: dict[str, list[list[float]]] = {name: [] for name in arms}
+    made: dict[str, list[list[Found]]] = {name: [] for name in arms}
+    wide = (LEAST_ACCURACY, math.log(largest) + 1e-9)
     for seed in seeds:
         for name, how in arms.items():
             with tempfile.TemporaryDirectory() as folder:
-                made = run(Path(folder), space, epochs, seed, budget, objectives=["accuracy", "macs_m"], **how)
-            volumes[name].append([volume(made, epochs, share * budget, largest) for share in SHARES])
-            complete = sum(trial.state == TrialState.COMPLETE for trial in made)
-            found = ", ".join(f"{one:.3f}" for one in volumes[name][-1])
-            print(f"  seed {seed}: {name:<10} hypervolume {found}, {complete} of {len(made)} trials whole", flush=True)
-    for place, share in enumerate(SHARES):
-        middle = {name: statistics.median(of_seed[place] for of_seed in found) for name, found in volumes.items()}
-        medians = ", ".join(f"{name} {found:.3f}" for name, found in middle.items())
-        ratios = (f"/ {name} {middle['TPE, asha'] / middle[name]:.2f}" for name in ("random", "TPE") if middle[name])
-        print(f"  after {share * budget:.0f} epochs, medians: {medians}; asha {', '.join(ratios)}")
+                trials = run(Path(folder), space, epochs, seed, budget, objectives=["accuracy", "macs_m"], **how)
+            made[name].append(found(trials, epochs))
+            volumes = ", ".join(f"{volume(made[name][-1], share * budget, wide):.3f}" for share in SHARES)
+            whole = f"{len(made[name][-1])} of {len(trials)} trials whole"
+            print(f"  seed {seed}: {name:<10} hypervolume (wide) {volumes}; {whole}", flush=True)
+    ideal, nadir = corners(
+        [point for of in made.values() for seed_of in of for spent, point in seed_of if spent <= budget]
+    )
+    beyond = (nadir[0] - (ideal[0] - nadir[0]) / 10, nadir[1] + (nadir[1] - ideal[1]) / 10)
+    box = hypervolume([ideal], beyond, WAYS)
+    for measure, reference, unit in (("normalised", beyond, box), ("wide", wide, 1.0)):
+        macs = f"{math.exp(reference[1]):.3g} M MACs"
+        print(f"  hypervolume, {measure}: from accuracy {reference[0]:.3f} and {macs}; medians")
+        for share in SHARES:
+            middle = {
+                name: statistics.median(volume(one, share * budget, reference) / unit for one in of)
+                for name, of in made.items()
+            }
+            medians = ", ".join(f"{name} {value:.3f}" for name, value in middle.items())
+            over = ", ".join(
+                f"/ {name} {middle[ASHA_ARM] / middle[name]:.2f}" for name in ("random", "TPE") if middle[name]
+            )
+            print(f"    after {share * budget:.0f} epochs: {medians}; asha {over}")
 
 
 def main() -> None:

@@ -1,8 +1,8 @@
 """Which proposal is next, and what is known so far: Optuna's ask and tell, of proposals instead of trials.
 
 A proposal beyond a constraint is told to the sampler without being evaluated, one that is known is told from memory.
-The sampler works on a study in memory; each proposal's first trial is added to the one on disk, and is kept here as a
-key and its objectives: searches are long.
+Each proposal's first trial is added to the study on disk, and is kept here as a key and its objectives: searches are
+long.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ from collections import Counter, deque
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
 from optuna.trial import FrozenTrial, Trial, TrialState
@@ -28,20 +27,10 @@ from ffnet_search.pareto import METRICS, Candidate
 from ffnet_search.proposal import Proposal, Value
 from ffnet_search.reachable import CheapMetrics, counted, within_limits
 from ffnet_search.schedule import in_words
-from ffnet_search.search.memory import ask, in_memory, tell
 from ffnet_search.search.nearby import nearby
+from ffnet_search.search.proposer import Proposer
 from ffnet_search.search.referee import Rule, RuleReferee, make_rule
-from ffnet_search.search.sampler import adopt, expect, make_sampler, remembered, shortened
-from ffnet_search.search.study import (
-    candidate_of,
-    distributions,
-    metrics_of,
-    params_of,
-    proposal_of,
-    state_of,
-    suggest,
-    told_of,
-)
+from ffnet_search.search.study import candidate_of, metrics_of, params_of, proposal_of, state_of, told_of
 from ffnet_search.search.under_way import UnderWay
 from ffnet_search.search.writer import TrialWriter
 from ffnet_search.search_space import SearchSpace
@@ -89,12 +78,8 @@ class Search:
         worst = {name: 0.0 for name, direction in METRICS.items() if direction == "maximize"}
         most = self._known_of(Proposal(space.largest)) if space.has_network else {}
         self.front = Front(section.directions, {**most, **section.constraints, **worst})
-        self._axes = distributions(space)
         self._rng = random.Random(f"{seed}/{len(finished)}/walk")
-        conditional = any(one.when for one in space.hyperparameters.values())
-        objectives = len(section.objectives)
-        sampler = make_sampler(section.sampler, seed, len(finished), objectives, conditional=conditional)
-        self.study = in_memory(list(section.directions.values()), sampler)
+        self.proposer = Proposer(space, section, seed, finished)
         self._load(finished)
         self._queue = deque(self._first())
 
@@ -113,7 +98,7 @@ class Search:
         `wanted`: how many will be asked for, this one included, before anything is told.
         """
         self.ended = ""
-        expect(self.study.sampler, wanted, self._new_key)
+        self.proposer.expect(wanted, self._new_key)
         try:
             for _ in range(self.section.proposals):
                 proposal = self._propose()
@@ -197,14 +182,8 @@ class Search:
     def _propose(self) -> Proposal | None:
         """One proposal of the queue or the sampler, returned where it must be evaluated and told where not."""
         with self._timed("propose"):
-            self.study = shortened(self.study)
             origin, queued = self._queue.popleft() if self._queue else ("sampler", None)
-            if queued is not None:
-                self.study.enqueue_trial(params_of(self.space, queued))
-            trial = ask(self.study, self._axes)
-            settle(self.space.hyperparameters, partial(suggest, trial))
-            if queued is not None:
-                adopt(self.study, trial)
+            trial = self.proposer.ask(queued)
         proposed = proposal_of(self.space, trial.params)
         key = proposed.key
         if key in self._in_flight:
@@ -232,32 +211,17 @@ class Search:
         return replace(proposed, known=metrics)
 
     def _finish(self, trial: Trial, proposal: Proposal, save: bool = False) -> None:
-        """Tells Optuna what is known of `proposal`; `save` where the trial is to be on disk: one for each proposal.
-
-        A stopped trial is told as pruned, never as complete with an early value, which would stand on the front and
-        compare epoch 1 with epoch 30. Of Optuna 5's samplers TPE alone reads pruned trials: after all complete ones,
-        those that got further first, at the same epoch by their last value. For one objective it is given that value;
-        for several Optuna keeps none, and they count as bad unless fewer than a tenth of all trials are complete. The
-        genetic samplers and GP learn from complete trials only.
-        """
-        if proposal.key in self.scores:
-            frozen = tell(trial, self.scores[proposal.key])
-        elif proposal.key in self.failures:
-            frozen = tell(trial, state=TrialState.FAIL)
-        else:
-            stopped = self.stopped.get(proposal.key)
-            if stopped is not None and len(self.section.objectives) == 1 and not save:  # else it has its reports
-                trial.report(stopped.metrics[self.section.objectives[0]], stopped.epochs)
-            frozen = tell(trial, state=TrialState.PRUNED)
-        if trial.study is not self.study:  # it was shortened meanwhile
-            self.study.add_trial(frozen)
+        """Tells the sampler what is known of `proposal`; `save` where the trial is to be on disk: one for each
+        proposal."""
+        key = proposal.key
+        without = TrialState.FAIL if key in self.failures else TrialState.PRUNED
+        told = self.proposer.tell(trial, self.scores.get(key) or self.stopped.get(key) or without)
         if save:
-            self._unsaved.append(frozen)
+            self._unsaved.append(told)
 
     def _walk(self) -> Proposal | None:
         """A new feasible proposal near those that are known, where the sampler found none."""
-        starts = [one.params for one in self.study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))]
-        starts += [trial.params for trial, *_ in self._in_flight.values()]
+        starts = self.proposer.known + [trial.params for trial, *_ in self._in_flight.values()]
         if not starts and self.cheap is not None:
             start = within_limits(self.space, self.cheap, self.section.constraints)
             if start is None:
@@ -307,8 +271,6 @@ class Search:
 
     def _new_key(self, params: Mapping[str, Any]) -> str | None:
         """See `tpe.QuickTPESampler`."""
-        if not self._axes.keys() <= params.keys():
-            return ""
         try:
             proposal = proposal_of(self.space, params)
         except KeyError:  # of hyper-parameters, some of which may be asked for later
@@ -324,7 +286,6 @@ class Search:
         self.front.add(candidate)
 
     def _load(self, finished: list[FrozenTrial]) -> None:
-        self.study.add_trials(remembered(self.study, finished))
         self.referee.recall(finished)
         for trial in finished:
             self.names |= dict.fromkeys(told_of(trial))

@@ -18,7 +18,7 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 from ffnet_search.early_stopping import SuccessiveHalving
 from ffnet_search.errors import SweepError
 from ffnet_search.proposal import Proposal
-from ffnet_search.search.study import metrics_of
+from ffnet_search.search.study import metrics_of, reports_of
 from ffnet_search.sections import SearchSection
 
 
@@ -69,11 +69,11 @@ class RuleReferee:
     def recall(self, trials: Iterable[FrozenTrial]) -> None:
         """Tells the rule what became of the trials of earlier runs, as far as they trained."""
         for trial in trials:
-            reports = trial.user_attrs.get("reports")
+            reports = reports_of(trial)
             if self.rule and reports and trial.state != TrialState.FAIL:  # what failed is tried again
                 key, known = trial.user_attrs["key"], metrics_of(trial)
                 for epoch, metrics in reports.items():
-                    self.rule.report(key, int(epoch), {**known, **metrics})
+                    self.rule.report(key, epoch, {**known, **metrics})
                 if trial.state == TrialState.COMPLETE:
                     self.rule.finish(key)
 

@@ -34,7 +34,7 @@ from ffnet_search.search_space import SearchSpace
 NAME = "search"  # of the study in its file
 # State of a trial as people read it. What Optuna calls pruned is two things, neither of which may be on a front. An
 # infeasible architecture is never evaluated, so it has no values: TPE learns from its constraints. A stopped trial has
-# trained for some epochs: its attributes are how many, and its last metrics. See `ask_tell.Search._finish`.
+# trained for some epochs: its attributes are how many, and its last metrics. See `proposer`.
 STATES = {TrialState.COMPLETE: "evaluated", TrialState.PRUNED: "infeasible", TrialState.FAIL: "failed"}
 
 
@@ -190,6 +190,11 @@ def suggest(trial: Trial, name: str, one: Hyperparameter) -> Value:
 def metrics_of(trial: FrozenTrial) -> dict[str, float]:
     """Of its attributes those that are floats: no others are."""
     return {name: value for name, value in trial.user_attrs.items() if isinstance(value, float)}
+
+
+def reports_of(trial: FrozenTrial) -> dict[int, dict[str, float]]:
+    """Epoch -> what was reported after it."""
+    return {int(epoch): metrics for epoch, metrics in trial.user_attrs.get("reports", {}).items()}
 
 
 def trained_with(trial: FrozenTrial) -> Mapping[str, Any]:
