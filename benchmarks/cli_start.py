@@ -25,7 +25,7 @@ def main() -> None:
     for _ in range(rounds):
         for words, taken in zip(CALLS, seconds, strict=True):
             start = time.perf_counter()
-            command = [sys.executable, "-m", "ffnet_search.cli", *words]
+            command = [sys.executable, "-m", "ffnet_search", *words]
             environment = {**os.environ, "PYTHONPATH": str(REPO)}
             subprocess.run(command, cwd=REPO, env=environment, capture_output=True, check=False)
             taken.append(time.perf_counter() - start)

@@ -31,7 +31,7 @@ export: {{top: 6}}
 
 def start(words: list[str], folder: Path) -> subprocess.Popen[str]:
     environment = {**os.environ, "PYTHONPATH": str(REPO), "TERM": "dumb"}
-    command = [sys.executable, "-m", "ffnet_search.cli", *words]
+    command = [sys.executable, "-m", "ffnet_search", *words]
     return subprocess.Popen(
         command, cwd=folder, env=environment, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
     )

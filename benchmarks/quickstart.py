@@ -18,7 +18,7 @@ REPO = Path(__file__).parents[1]
 
 
 def main() -> None:
-    command = [sys.executable, "-m", "ffnet_search.cli", "run", str(REPO / "sweeps" / "digits.yaml")]
+    command = [sys.executable, "-m", "ffnet_search", "run", str(REPO / "sweeps" / "digits.yaml")]
     with tempfile.TemporaryDirectory() as folder:
         start = time.monotonic()
         environment = {**os.environ, "PYTHONPATH": str(REPO)}

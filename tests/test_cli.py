@@ -29,7 +29,7 @@ SPACE = {"input": {"channels": 1, "resolution": 8, "classes": 10}, "stages": [{"
 def call(*words: object, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
     """`ffnet-search WORDS`, as a person calls it."""
     environment = {**os.environ, "COLUMNS": "200", "TERM": "dumb"}
-    command = [sys.executable, "-m", "ffnet_search.cli", *map(str, words)]
+    command = [sys.executable, "-m", "ffnet_search", *map(str, words)]
     return subprocess.run(command, capture_output=True, text=True, cwd=cwd, env=environment, timeout=120)
 
 
@@ -59,7 +59,7 @@ def test_every_verb_has_help(verb: str) -> None:
     done = call(verb, "--help")
     assert done.returncode == 0
     described = re.sub(r"\s+", " ", done.stdout)
-    assert f"ffnet-search {verb}" in described or f"cli {verb}" in described
+    assert f"ffnet-search {verb}" in described
     assert ("SWEEP" in described) == (verb not in ("dashboard", "export", "init", "pick", "rerun", "show"))
     for option in re.findall(r"--[a-z][a-z-]*", described):
         assert re.search(rf"{option}\s+\S+\s+\S+", described), f"{option} has no help"
@@ -195,7 +195,7 @@ def test_a_mistake_is_a_document_too(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_ctrl_c_says_how_to_go_on(tmp_path: Path) -> None:
     sweep = write_sweep(tmp_path, train={"epochs": 500})
-    command = [sys.executable, "-m", "ffnet_search.cli", "train", str(sweep), "--name", "stopped"]
+    command = [sys.executable, "-m", "ffnet_search", "train", str(sweep), "--name", "stopped"]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     folder = tmp_path / "runs" / "stopped"
     deadline = time.monotonic() + 60

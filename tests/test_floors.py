@@ -147,7 +147,11 @@ FLOORS = {  # in reading order; a package stands for its __init__, below its mod
     "pick": 7,
     "show": 7,
     "documents": 7,
-    "cli": 7,
+    "cli.options": 8,
+    "cli.stages": 8,
+    "cli.results": 8,
+    "cli": 8,
+    "__main__": 8,
 }
 UPWARDS = {("sweep", "pipeline")}  # Sweep.run(), a convenience for notebooks: documented there, by import_module
 HEAVY = {"torch", "lightning", "torchmetrics", "optuna", "ray", "onnx", "onnxruntime", "sklearn", "matplotlib"}

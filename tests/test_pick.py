@@ -148,7 +148,7 @@ def test_several_devices_need_names_of_their_own(names: list[str | None], tmp_pa
 
 def test_the_command_prints_the_pick(sweep: Sweep) -> None:
     words = ["pick", str(sweep.files.folder), "--device", "phone", "--latency-ms", "0.8"]
-    done = subprocess.run([sys.executable, "-m", "ffnet_search.cli", *words], capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-m", "ffnet_search", *words], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert pick(sweep.files.folder, 0.8, "phone").candidate.key in done.stdout
     assert "ms on phone" in done.stdout

@@ -275,7 +275,7 @@ TINY_SWEEP: dict[str, Any] = {
 def test_the_whole_of_it_for_real_and_killed_on_the_way(tmp_path: Path) -> None:
     """Profile, train, search and export of the real digits: killed once, gone on with, then found done."""
     sweep = write_sweep(tmp_path, **TINY_SWEEP)
-    command = [sys.executable, "-m", "ffnet_search.cli", "run", str(sweep.path)]
+    command = [sys.executable, "-m", "ffnet_search", "run", str(sweep.path)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     first = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
     deadline = time.monotonic() + 80

@@ -113,7 +113,7 @@ def wait_for(condition: Callable[[], Any], seconds: float = 20.0) -> Any:
 @contextmanager
 def dashboard(sweep: Sweep) -> Iterator[str]:
     """The address of `ffnet-search dashboard` on a run; it must end well when it is interrupted."""
-    command = [sys.executable, "-m", "ffnet_search.cli", "dashboard", str(sweep.files.folder), "--port", "0"]
+    command = [sys.executable, "-m", "ffnet_search", "dashboard", str(sweep.files.folder), "--port", "0"]
     server = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     try:
         assert server.stdout is not None

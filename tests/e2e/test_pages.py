@@ -85,7 +85,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
             pixels = np.kron(levels / 16 * 255, np.ones((2, 2))).astype(np.uint8)
             Image.fromarray(pixels).save(here / "flowers" / name / f"{number}.png")
     (here / "bin").mkdir()
-    for name, words in {"ffnet-search": "-m ffnet_search.cli", "python": ""}.items():
+    for name, words in {"ffnet-search": "-m ffnet_search", "python": ""}.items():
         (here / "bin" / name).write_text(f'#!/bin/sh\nexec {sys.executable} {words} "$@"\n')
         (here / "bin" / name).chmod(0o755)
     return here

@@ -1,0 +1,5 @@
+"""`python -m ffnet_search`: the command line."""
+
+from ffnet_search.cli import main
+
+main()
