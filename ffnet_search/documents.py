@@ -17,9 +17,9 @@ from ffnet_search.search_space import SearchSpace
 from ffnet_search.sweep import Sweep
 
 if TYPE_CHECKING:
+    from ffnet_search.lookup import Shown
     from ffnet_search.pick import Choice
     from ffnet_search.search.rerun import Rerun
-    from ffnet_search.show import Shown
     from ffnet_search.starter import Started
 
 Document = dict[str, Any]

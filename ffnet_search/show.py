@@ -6,17 +6,16 @@ import json
 import random
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.table import Table
 
-from ffnet_search.architecture import PRESETS, Architecture
+from ffnet_search.architecture import Architecture
 from ffnet_search.choices import BLOCK_AXES
-from ffnet_search.errors import SweepError, did_you_mean, read_yaml
 from ffnet_search.hyperparameters import Hyperparameter
+from ffnet_search.lookup import Shown
 from ffnet_search.proposal import Proposal
 from ffnet_search.runfiles import RunFiles
 from ffnet_search.search_space import SearchSpace
@@ -31,61 +30,6 @@ if TYPE_CHECKING:
 
 SAMPLES = 300  # of a space, for the range that its architectures have
 SLOWER = 1.1  # times the milliseconds of the plain ONNX model: beyond the noise of one look
-
-
-@dataclass(frozen=True)
-class Shown:
-    """What a name stands for: its file or preset, and an architecture, a space, a table, a sweep, or a run's front."""
-
-    name: str
-    value: Architecture | SearchSpace | LatencyTable | Sweep | Sequence[Pick]
-
-
-def look_up(what: str) -> Shown:
-    """The front of a run's folder, or what a file or a preset holds. Raises SweepError for anything else."""
-    path = Path(what)
-    if what in PRESETS:
-        return Shown(what, Architecture.preset(what))
-    if path.is_dir():
-        return _look_up_run(path)
-    if path.suffix == ".json":
-        from ffnet_search.latency import LatencyTable
-
-        return Shown(what, LatencyTable.load(path))
-    if path.suffix in (".yaml", ".yml"):
-        return Shown(path.name, _read(path))
-    hint = "" if path.exists() else did_you_mean(what, PRESETS)
-    raise SweepError(
-        f"{what}: must be a YAML file (search space, architecture, sweep), a latency table (JSON), the folder of a "
-        f"run or a preset{hint}"
-    )
-
-
-def _read(path: Path) -> Architecture | SearchSpace | Sweep:
-    content = read_yaml(path)
-    stages = content.get("stages")
-    if "search_space" in content or "provider" in content:
-        return Sweep.from_yaml(path)
-    if isinstance(stages, list) and any(isinstance(stage, dict) and "blocks" in stage for stage in stages):
-        try:
-            return Architecture.from_dict(content)
-        except (ValueError, KeyError, TypeError) as error:
-            raise SweepError(f"{path}: must hold what Architecture.to_dict writes, but has {error!r}") from None
-    return SearchSpace.from_yaml(path)
-
-
-def _look_up_run(path: Path) -> Shown:
-    from ffnet_search.pipeline import read_front
-
-    files = RunFiles(path)
-    if (path / "architecture.yaml").exists():  # of one network of a front
-        return Shown("architecture.yaml", _read(path / "architecture.yaml"))
-    if not files.state.exists():
-        raise SweepError(f"{path}: must be the folder of a run, but holds no {files.state.name}")
-    picks = read_front(files)
-    if not picks:
-        raise SweepError(f"{path}: has no front yet; make it with `ffnet-search run {files.sweep}`")
-    return Shown(str(path), picks)
 
 
 def print_shown(shown: Shown) -> None:

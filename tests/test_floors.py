@@ -145,6 +145,7 @@ FLOORS = {  # in reading order; a package stands for its __init__, below its mod
     "runfolder": 7,
     "pipeline": 7,
     "pick": 7,
+    "lookup": 7,
     "show": 7,
     "documents": 7,
     "cli.options": 8,

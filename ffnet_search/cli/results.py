@@ -60,7 +60,8 @@ def show(
 ) -> None:
     """Prints what a file holds: a search space, an architecture, a latency table, a sweep or a run's front."""
     from ffnet_search.documents import of_shown
-    from ffnet_search.show import look_up, print_shown
+    from ffnet_search.lookup import look_up
+    from ffnet_search.show import print_shown
 
     tell(json, look_up(what), of_shown, print_shown)
 
