@@ -14,6 +14,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from contextlib import closing
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -640,6 +641,24 @@ def test_what_a_kill_left_of_a_new_file_is_used(run: Run) -> None:
     half.folder.mkdir()
     optuna.create_study(study_name="search", storage=f"sqlite:///{half.study}", directions=["minimize"])
     assert len(half.search(trials=3)) == 3
+
+
+def test_what_was_told_is_what_is_returned(run: Run) -> None:
+    told = Accuracy(run.folder / "log")
+
+    def meddling(proposal: Proposal, report: Report) -> Candidate | Stopped:
+        candidate = told(proposal, report)
+        if len(run.evaluated) == 4:
+            with closing(sqlite3.connect(run.study)) as connection:
+                connection.execute("update trials set state = 'FAIL'")
+                connection.commit()
+        return candidate
+
+    section = SearchSection(trials=6)
+    with pytest.raises(
+        SweepError, match="must hold each of the 6 candidates that were evaluated once, but holds 3: an"
+    ):
+        search(DIGITS, lambda: meddling, CHEAP, section, run.study, run.csv, digest=run.digest)
 
 
 def test_finished_it_is_one_file(run: Run) -> None:

@@ -4,6 +4,7 @@ study keeps them."""
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -129,7 +130,13 @@ def search(
         finally:
             under_way.put_back()
             write_candidates(candidates, writer.stored(space.hyperparameters), state.names, space)
-    return read_candidates(study, space)
+    found = read_candidates(study, space)
+    if Counter(candidate.key for candidate in found) != Counter(state.scores.keys()):
+        raise SweepError(
+            f"{study}: must hold each of the {state.evaluated} candidates that were evaluated once, but holds "
+            f"{len(found)}: another program wrote to it; keep it to one, and give the same command again"
+        )
+    return found
 
 
 def read_tables(sweep: Sweep, devices: Iterable[str]) -> dict[str, LatencyTable]:
