@@ -136,6 +136,7 @@ FLOORS = {  # in reading order; a package stands for its __init__, below its mod
     "coreml": 3,
     "formats": 6,
     "report.picture": 7,
+    "report.curves": 7,
     "report.content": 7,
     "report.page": 7,
     "report.plain": 7,

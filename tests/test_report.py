@@ -23,8 +23,9 @@ from ffnet_search.parts import MIXERS
 from ffnet_search.picks import Pick
 from ffnet_search.proposal import Proposal
 from ffnet_search.report.content import content, hypervolume_over_time
+from ffnet_search.report.curves import learning_curves
 from ffnet_search.report.page import page
-from ffnet_search.search import History, read_history
+from ffnet_search.search import Curve, History, read_history
 from ffnet_search.search.study import distributions, open_study, params_of
 from ffnet_search.search_space import SearchSpace
 from ffnet_search.sweep import Sweep
@@ -133,6 +134,63 @@ def test_hypervolume_only_rises_and_ends_at_one() -> None:
 
     for count, share in shares:
         assert share == pytest.approx(volume(count) / volume(60), rel=1e-4)
+
+
+def curves(stopped: bool) -> tuple[Curve, ...]:
+    whole = Curve(0, "a <b>", {1: 0.2, 2: 0.6, 3: 0.9}, stopped=False)
+    return (whole, Curve(1, "c", {1: 0.1}, stopped=True)) if stopped else (whole,)
+
+
+def test_learning_curves_show_each_trial_as_far_as_it_trained() -> None:
+    section = learning_curves(History((), {}, 0, (), {}, 1, "accuracy", curves(stopped=True)))
+    assert "2 trials trained 4 epochs, 67 % of what they would have without early stopping; 1 of them" in section
+    titles = re.findall(r"<title>(.*?)</title><path d=\"(.*?)\"", section)
+    assert [(words, drawn.count("L")) for words, drawn in titles] == [
+        ("trial 1, stopped at 10.00 %: c", 0),
+        ("trial 0, ended with 90.00 %: a &lt;b&gt;", 2),
+    ]
+    ends = [tuple(map(float, point.split())) for point in titles[1][1].removeprefix("M").split("L")]
+    assert [x for x, _ in ends] == sorted(x for x, _ in ends)
+    assert [y for _, y in ends] == sorted((y for _, y in ends), reverse=True)  # up is better
+
+
+def test_without_early_stopping_nothing_is_said_of_it() -> None:
+    section = learning_curves(History((), {}, 0, (), {}, 0, "val_loss", curves(stopped=False)))
+    assert "1 trial trained 3 epochs; 1 of them trained to the end." in section
+    assert "val_loss" in section
+    assert learning_curves(History((), {}, 0, (), {})) == ""
+
+
+def test_many_curves_are_thinned() -> None:
+    many = tuple(Curve(n, "a", {1: 0.5, 2: n / 1000}, stopped=False) for n in range(700))
+    section = learning_curves(History((), {}, 0, (), {}, 0, "accuracy", many))
+    assert section.count("<title>") == 234
+    assert "One of 3 is drawn." in section
+
+
+def test_history_has_the_curves_of_what_trained(tmp_path: Path) -> None:
+    digits, rng = space("ffnet_digits"), random.Random(0)
+    trials = []
+    for number in range(3):
+        arch = digits.sample(rng)
+        attributes: dict[str, Any] = {"key": arch.key, "accuracy": 0.9, "latency_ms": 1.0}
+        attributes["reports"] = {"1": {"accuracy": 0.2}, "2": {"accuracy": 0.3}}
+        common: dict[str, Any] = {"params": params_of(digits, Proposal(arch)), "distributions": distributions(digits)}
+        if number == 0:
+            trials.append(create_trial(values=[0.9, 1.0], user_attrs=attributes, **common))
+        elif number == 1:
+            attributes |= {"stopped": 2, "accuracy": 0.3}
+            trials.append(create_trial(state=TrialState.PRUNED, user_attrs=attributes, **common))
+        else:
+            trials.append(create_trial(state=TrialState.FAIL, user_attrs=attributes, **common))
+    with open_study(tmp_path / "study.db", OBJECTIVES, "x") as (writer, _):
+        writer.add(trials)
+    history = read_history(tmp_path / "study.db", digits, OBJECTIVES)
+    assert history.curved == "accuracy"
+    assert [(one.number, one.values, one.stopped) for one in history.curves] == [
+        (0, {1: 0.2, 2: 0.3, 3: 0.9}, False),
+        (1, {1: 0.2, 2: 0.3}, True),
+    ]
 
 
 def test_history_tells_what_was_tried_skipped_and_failed_and_what_mattered(tmp_path: Path) -> None:

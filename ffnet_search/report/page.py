@@ -9,11 +9,12 @@ from importlib.resources import files
 from typing import Any
 
 from ffnet_search.drawing import draw
-from ffnet_search.figures import figure, ms, percent
+from ffnet_search.figures import figure, ms, percent, plural
 from ffnet_search.latency import LatencyTable
 from ffnet_search.pareto import base_of
 from ffnet_search.picks import Pick
 from ffnet_search.provenance import versions
+from ffnet_search.report.curves import learning_curves
 from ffnet_search.search import History
 from ffnet_search.sweep import Sweep
 
@@ -71,6 +72,7 @@ def page(
 {_front(devices)}
 {_table(sweep, picks)}
 {_search(history)}
+{learning_curves(history)}
 {importances(history)}
 {_latency(table)}
 {_networks(picks)}
@@ -93,7 +95,7 @@ def _summary(sweep: Sweep, history: History, picks: Sequence[Pick], table: Laten
     if sweep.search_space.hyperparameters:
         what = f"{count:,} networks were trained to the end, in a space of {size:,} architectures."
     return (
-        f"<p>{what} {_plural(len(picks), 'network')} "
+        f"<p>{what} {plural(len(picks), 'network')} "
         "of the front were rebuilt alone, measured again and tested on images that neither training nor search saw: "
         f"up to <strong>{percent(best.metrics['test_accuracy'])}</strong> at "
         f"{ms(best.metrics['measured_ms'])} on {escape(table.setting.device)}.</p>"
@@ -258,14 +260,14 @@ channel mixer with its kernel and expansion.</p><div class="two">{drawings}</div
 def left_out(sweep: Sweep, history: History) -> str:
     limits = sweep.search.constraints
     lines = [
-        f"{_plural(count, 'architecture')} beyond {escape(word_of(name))} ≤ "
+        f"{plural(count, 'architecture')} beyond {escape(word_of(name))} ≤ "
         f"{limits[name]:g}{UNITS.get(base_of(name), '')}"
         for name, count in history.infeasible.items()
     ]
     excluded = f"{', '.join(lines)}: never evaluated, and no part of any chart here." if lines else "none."
     items = "".join(f"<li><code>{escape(key)}</code>: {escape(reason)}" for key, reason in history.failures)
     failed = f"<ul>{items}</ul>" if items else "none"
-    stopped = f"<p>Stopped early: {_plural(history.stopped, 'trial')}.</p>" if history.stopped else ""
+    stopped = f"<p>Stopped early: {plural(history.stopped, 'trial')}.</p>" if history.stopped else ""
     return f"""<section aria-labelledby="left-out"><h2 id="left-out">What was skipped or failed</h2>
 <p>Skipped: {excluded}</p>{stopped}<div>Failed: {failed}</div></section>"""
 
@@ -283,7 +285,7 @@ def _provenance(sweep: Sweep, picks: Sequence[Pick], table: LatencyTable) -> str
         "Sampler": f"{search.sampler.name} {dict(search.sampler.args)}",
         "Training": f"{sweep.train.epochs} epochs of {sweep.train.optimizer}{searched}; fine-tuned "
         f"{sweep.export.finetune_epochs} epochs",
-        "Latency": f"{at.backend}, {_plural(at.threads, 'thread')}, batch {at.batch_size}, {at.dtype}, {at.clock}, "
+        "Latency": f"{at.backend}, {plural(at.threads, 'thread')}, batch {at.batch_size}, {at.dtype}, {at.clock}, "
         f"on {at.device}, {at.date}",
         "Exported": card["date"],
         "Versions": ", ".join(f"{name} {version}" for name, version in versions().items()),
@@ -299,7 +301,3 @@ def provenance(sweep: Sweep, facts: Mapping[str, object]) -> str:
     return f"""<section aria-labelledby="made"><h2 id="made">How it was made</h2>
 <div class="wide" tabindex="0" role="region" aria-label="How it was made">
 <table class="facts">{rows}</table></div>{whole}</section>"""
-
-
-def _plural(count: int, noun: str) -> str:
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"

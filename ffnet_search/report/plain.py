@@ -11,6 +11,7 @@ from importlib.resources import files
 from ffnet_search.pareto import Candidate
 from ffnet_search.picks import Pick
 from ffnet_search.provenance import versions
+from ffnet_search.report.curves import learning_curves
 from ffnet_search.report.page import importances, left_out, provenance
 from ffnet_search.search import History
 from ffnet_search.sweep import Sweep
@@ -43,6 +44,7 @@ stopped early and {len(history.failures):,} failed. {len(picks):,} of the front 
 {_table("Exported, best first", _pick_rows(picks))}</section>
 <section aria-labelledby="best"><h2 id="best">The best trials</h2>
 {_table(f"By {first}; all are in {sweep.files.candidates.name}", _trial_rows(best))}</section>
+{learning_curves(history)}
 {importances(history)}
 {left_out(sweep, history)}
 {_provenance(sweep, picks)}

@@ -20,7 +20,7 @@ from ffnet_search.proposal import Value
 from ffnet_search.reachable import CheapMetrics, check_budget
 from ffnet_search.search.ask_tell import Search
 from ffnet_search.search.copies import copied
-from ffnet_search.search.history import History, read_history
+from ffnet_search.search.history import Curve, History, read_history
 from ffnet_search.search.local import Local
 from ffnet_search.search.loop import Engine, run_loop
 from ffnet_search.search.referee import Rule
@@ -159,6 +159,7 @@ def _digest(sweep: Sweep) -> str:
 
 __all__ = [
     "ENGINES",
+    "Curve",
     "Engine",
     "Evaluate",
     "Failure",

@@ -12,17 +12,29 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from ffnet_search.pareto import Candidate, Direction
-from ffnet_search.search.study import candidate_of, quiet_optuna, read_trials, state_of, trained_with
+from ffnet_search.search.study import candidate_of, quiet_optuna, read_trials, reports_of, state_of, trained_with
 from ffnet_search.search_space import SearchSpace
 
 ENOUGH = 20  # candidates, of which the best tenth is then two: fewer say nothing about what mattered
 
 
 @dataclass(frozen=True)
+class Curve:
+    """What trial `number` reported as it trained: epoch -> value, the last one of a trial that was not stopped being
+    what it ended with."""
+
+    number: int
+    proposal: str
+    values: Mapping[int, float]
+    stopped: bool
+
+
+@dataclass(frozen=True)
 class History:
     """`evaluated` in order. `infeasible`: limit -> how many architectures it ruled out, unevaluated (one may break
     several); `excluded`: how many in all. `failures`: (key, reason). `importances`: objective -> axis -> share, most
-    important first; empty where too little was evaluated. `stopped`: how many were ended early."""
+    important first; empty where too little was evaluated. `stopped`: how many were ended early. `curves`: of the first
+    objective that trials report."""
 
     evaluated: tuple[Candidate, ...]
     infeasible: Mapping[str, int]
@@ -30,6 +42,8 @@ class History:
     failures: tuple[tuple[str, str], ...]
     importances: Mapping[str, Mapping[str, float]]
     stopped: int = 0
+    curved: str = ""
+    curves: tuple[Curve, ...] = ()
 
 
 def read_history(path: Path, space: SearchSpace, objectives: Mapping[str, Direction]) -> History:
@@ -39,6 +53,9 @@ def read_history(path: Path, space: SearchSpace, objectives: Mapping[str, Direct
     pruned = [trial for trial in trials if state_of(trial) == "infeasible"]
     broken = Counter(name for trial in pruned for name, excess in trial.constraints.items() if excess > 0)
     failed = [trial for trial in trials if trial.state == TrialState.FAIL]
+    learnt = [trial for trial in trials if reports_of(trial) and trial.state != TrialState.FAIL]
+    reported = {name for trial in learnt for metrics in reports_of(trial).values() for name in metrics}
+    curved = next((name for name in objectives if name in reported), "")
     return History(
         tuple(candidate_of(space, trial) for trial in complete),
         dict(broken.most_common()),
@@ -46,7 +63,17 @@ def read_history(path: Path, space: SearchSpace, objectives: Mapping[str, Direct
         tuple((trial.user_attrs.get("key", "?"), trial.user_attrs.get("reason", "unknown")) for trial in failed),
         _importances(complete, objectives),
         sum(state_of(trial) == "stopped" for trial in trials),
+        curved,
+        tuple(_curve(trial, curved, space) for trial in learnt if curved),
     )
+
+
+def _curve(trial: FrozenTrial, metric: str, space: SearchSpace) -> Curve:
+    values = {epoch: metrics[metric] for epoch, metrics in reports_of(trial).items() if metric in metrics}
+    stopped = state_of(trial) == "stopped"
+    if not stopped:
+        values[max(values, default=0) + 1] = trial.user_attrs[metric]
+    return Curve(trial.number, str(candidate_of(space, trial).proposal), values, stopped)
 
 
 def _importances(complete: Sequence[FrozenTrial], objectives: Mapping[str, Direction]) -> dict[str, dict[str, float]]:
