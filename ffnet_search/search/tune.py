@@ -23,6 +23,7 @@ from typing import Any
 from ray import tune
 from ray.tune.experiment import Trial
 from ray.tune.experiment.config_parser import _create_trial_from_spec, _make_parser
+from ray.tune.logger import CSVLoggerCallback, JsonLoggerCallback
 from ray.tune.search.search_algorithm import SearchAlgorithm
 
 from ffnet_search.attempt import Ended, Evaluate, Failure, Outcome, Referee
@@ -189,6 +190,7 @@ class Tune:
                     failure_config=tune.FailureConfig(max_failures=CRASHES - 1),
                     checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
                     stop=_Stop(self._stopping),
+                    callbacks=[_Json(), _Csv()],
                 ),
             ).fit()
         except BaseException as error:
@@ -200,6 +202,22 @@ class Tune:
         elif time.monotonic() - self._waiting_since > 60 * self._section.wait_minutes:
             what = f"after {self._section.wait_minutes:g} minutes (search.wait_minutes) the cluster"
             raise connect.too_small(self._wanted, self._cluster, what)
+
+
+class _Closing:
+    """For a logger of Tune, which leaves the files open of trials that are under way where a search is ended."""
+
+    def on_experiment_end(self, trials: list[Trial], **info: Any) -> None:
+        for trial in trials:
+            self.log_trial_end(trial)  # type: ignore[attr-defined]
+
+
+class _Json(_Closing, JsonLoggerCallback):
+    pass
+
+
+class _Csv(_Closing, CSVLoggerCallback):
+    pass
 
 
 class _Stop(tune.Stopper):
