@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
@@ -21,7 +22,9 @@ class LearningCurves:
         """`reports`: epoch -> metrics."""
         for epoch, metrics in reports.items():
             for name in metrics.keys() & ending.keys():
-                self._pairs[epoch][name].append((metrics[name], ending[name]))
+                pair = metrics[name], ending[name]
+                if all(map(math.isfinite, pair)):  # a loss that was infinite once is no measure of others
+                    self._pairs[epoch][name].append(pair)
 
     def ending(self, epoch: int, metrics: Mapping[str, float]) -> dict[str, float] | None:
         """Of a trial that had these metrics after `epoch` epochs; None where no other tells of that epoch.

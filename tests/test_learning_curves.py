@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 
 import pytest
@@ -48,3 +49,9 @@ def test_what_is_known_before_training_stays(curves: LearningCurves) -> None:
 def test_nothing_is_made_up(curves: LearningCurves, epoch: int, metrics: dict[str, float]) -> None:
     assert curves.ending(epoch, metrics) is None
     assert LearningCurves().ending(epoch, metrics) is None
+
+
+def test_what_is_not_finite_tells_nothing(curves: LearningCurves) -> None:
+    before = curves.ending(2, {"accuracy": 0.5})
+    curves.add({2: {"accuracy": math.nan, "loss": math.inf}}, {"accuracy": 0.9, "loss": 0.1})
+    assert curves.ending(2, {"accuracy": 0.5}) == before

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import random
 import re
 import xml.etree.ElementTree as xml
@@ -161,6 +162,13 @@ def test_without_early_stopping_nothing_is_said_of_it() -> None:
     assert learning_curves(History((), {}, 0, (), {})) == ""
 
 
+@pytest.mark.parametrize("values", [{1: 0.5, 2: 0.5}, {1: 0.0, 2: 0.0}, {1: 0.5}, {3: 1e-9, 4: 2e9}])
+def test_any_curve_can_be_drawn(values: dict[int, float]) -> None:
+    section = learning_curves(History((), {}, 0, (), {}, 0, "val_loss", (Curve(0, "a", values, stopped=False),)))
+    (drawn,) = re.findall(r'<path d="M([^"]*)" fill', section)
+    assert all(0 <= float(number) <= 720 for number in re.findall(r"[-\w.]+", drawn.replace("L", " ")))
+
+
 def test_many_curves_are_thinned() -> None:
     many = tuple(Curve(n, "a", {1: 0.5, 2: n / 1000}, stopped=False) for n in range(700))
     section = learning_curves(History((), {}, 0, (), {}, 0, "accuracy", many))
@@ -174,7 +182,7 @@ def test_history_has_the_curves_of_what_trained(tmp_path: Path) -> None:
     for number in range(3):
         arch = digits.sample(rng)
         attributes: dict[str, Any] = {"key": arch.key, "accuracy": 0.9, "latency_ms": 1.0}
-        attributes["reports"] = {"1": {"accuracy": 0.2}, "2": {"accuracy": 0.3}}
+        attributes["reports"] = {"1": {"accuracy": 0.2}, "2": {"accuracy": 0.3}, "3": {"accuracy": math.inf}}
         common: dict[str, Any] = {"params": params_of(digits, Proposal(arch)), "distributions": distributions(digits)}
         if number == 0:
             trials.append(create_trial(values=[0.9, 1.0], user_attrs=attributes, **common))
@@ -188,7 +196,7 @@ def test_history_has_the_curves_of_what_trained(tmp_path: Path) -> None:
     history = read_history(tmp_path / "study.db", digits, OBJECTIVES)
     assert history.curved == "accuracy"
     assert [(one.number, one.values, one.stopped) for one in history.curves] == [
-        (0, {1: 0.2, 2: 0.3, 3: 0.9}, False),
+        (0, {1: 0.2, 2: 0.3, 4: 0.9}, False),
         (1, {1: 0.2, 2: 0.3}, True),
     ]
 

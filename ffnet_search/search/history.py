@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -64,15 +65,18 @@ def read_history(path: Path, space: SearchSpace, objectives: Mapping[str, Direct
         _importances(complete, objectives),
         sum(state_of(trial) == "stopped" for trial in trials),
         curved,
-        tuple(_curve(trial, curved, space) for trial in learnt if curved),
+        tuple(curve for trial in learnt if (curve := _curve(trial, curved, space)).values),
     )
 
 
 def _curve(trial: FrozenTrial, metric: str, space: SearchSpace) -> Curve:
-    values = {epoch: metrics[metric] for epoch, metrics in reports_of(trial).items() if metric in metrics}
-    stopped = state_of(trial) == "stopped"
-    if not stopped:
-        values[max(values, default=0) + 1] = trial.user_attrs[metric]
+    """Empty where the trial did not report `metric`, or nothing finite."""
+    reports, stopped = reports_of(trial), state_of(trial) == "stopped"
+    values = {
+        epoch: metrics[metric] for epoch, metrics in reports.items() if math.isfinite(metrics.get(metric, math.nan))
+    }
+    if values and not stopped:
+        values[max(reports) + 1] = trial.user_attrs[metric]
     return Curve(trial.number, str(candidate_of(space, trial).proposal), values, stopped)
 
 
