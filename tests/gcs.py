@@ -5,28 +5,21 @@ from __future__ import annotations
 
 import json
 import re
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
+
+from loopback import served
 
 
 @contextmanager
 def bucket(name: str = "bucket") -> Iterator[tuple[str, dict[str, bytes]]]:
     """The URL of an empty bucket, and its objects by name."""
     objects: dict[str, bytes] = {}
-    server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(name, objects))
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    try:
-        query = f"scheme=http&endpoint_override=127.0.0.1:{server.server_address[1]}"
-        yield f"gs://anonymous@{name}/some/runs?{query}", objects
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
+    with served(_handler(name, objects)) as address:
+        yield f"gs://anonymous@{name}/some/runs?scheme=http&endpoint_override={address}", objects
 
 
 def _handler(bucket: str, objects: dict[str, bytes]) -> type[BaseHTTPRequestHandler]:

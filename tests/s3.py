@@ -6,13 +6,14 @@ from __future__ import annotations
 import io
 import itertools
 import re
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 from xml.sax.saxutils import escape
+
+from loopback import served
 
 TIME = "2026-01-01T00:00:00.000Z"
 ELSEWHERE = "in another bucket"  # what no object is named
@@ -22,17 +23,9 @@ ELSEWHERE = "in another bucket"  # what no object is named
 def bucket(name: str = "bucket") -> Iterator[tuple[str, dict[str, bytes]]]:
     """The URL of an empty bucket, and its objects by key."""
     objects: dict[str, bytes] = {}
-    server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(name, objects))
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    try:
-        port = server.server_address[1]
-        query = f"scheme=http&endpoint_override=127.0.0.1:{port}&region=us-east-1"
+    with served(_handler(name, objects)) as address:
+        query = f"scheme=http&endpoint_override={address}&region=us-east-1"
         yield f"s3://key:secret@{name}/some/runs?{query}", objects
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
 
 
 def _handler(bucket: str, objects: dict[str, bytes]) -> type[BaseHTTPRequestHandler]:

@@ -9,12 +9,11 @@ import pickle
 import subprocess
 import sys
 import tarfile
-import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from http.server import SimpleHTTPRequestHandler
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, ClassVar
@@ -24,6 +23,7 @@ import pytest
 import torch
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
+from loopback import served
 from PIL import Image
 from torch import Tensor
 
@@ -557,13 +557,9 @@ def server(tmp_path: Path, place: Path) -> Iterator[tuple[str, str]]:
     class Quiet(SimpleHTTPRequestHandler):
         def log_message(self, *_: Any) -> None: ...
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(folder))) as http:
-        thread = threading.Thread(target=http.serve_forever)
-        thread.start()
-        md5 = hashlib.md5((folder / CIFAR10.archive).read_bytes(), usedforsecurity=False).hexdigest()
-        yield f"http://127.0.0.1:{http.server_port}/{CIFAR10.archive}", md5
-        http.shutdown()
-        thread.join()
+    md5 = hashlib.md5((folder / CIFAR10.archive).read_bytes(), usedforsecurity=False).hexdigest()
+    with served(partial(Quiet, directory=str(folder))) as address:
+        yield f"http://{address}/{CIFAR10.archive}", md5
 
 
 def test_download_happens_when_it_is_asked_for_and_only_once(
