@@ -11,7 +11,7 @@ help:
 	@echo "make test         set up .venv, then run the whole test suite"
 	@echo "make e2e          the long tests: a cluster on this machine, killed in many ways; pages in a browser"
 	@echo "make check        lint, then test: what must pass before a commit"
-	@echo "make lint         ruff and mypy"
+	@echo "make lint         ruff, mypy and import-linter"
 	@echo "make docs         build the site of docs/ into site/ (Python 3.11 or newer)"
 	@echo "make format       let ruff rewrite what it can"
 	@echo "make clean        remove .venv and caches (never runs/)"
@@ -40,6 +40,7 @@ lint: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
 
 check: lint test
 

@@ -23,15 +23,15 @@ from types import TracebackType
 
 from search_throughput import SAMPLERS, MacsAsLatency
 
-from ffnet_search.attempt import Ended
-from ffnet_search.pareto import Candidate
-from ffnet_search.proposal import Proposal
-from ffnet_search.reachable import CheapMetrics
-from ffnet_search.search.ask_tell import Search
+from ffnet_search.config.schema import SamplerSection, SearchSection
+from ffnet_search.evaluation.outcome import Ended
+from ffnet_search.pareto.front import Candidate
 from ffnet_search.search.loop import run_loop
-from ffnet_search.search.study import open_study
-from ffnet_search.search_space import SearchSpace
-from ffnet_search.sections import SamplerSection, SearchSection
+from ffnet_search.search.optimizer import Search
+from ffnet_search.search.storage.study import open_study
+from ffnet_search.space.configuration import Configuration
+from ffnet_search.space.feasibility import CostModel
+from ffnet_search.space.search_space import SearchSpace
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -44,31 +44,31 @@ def chance(*of: object) -> float:
 class Late:
     """An engine whose results come when `under_way` proposals are, `at_once` of them. See `loop.Engine`."""
 
-    crew: dict[str, str] = {}  # noqa: RUF012
+    utilisation: dict[str, str] = {}  # noqa: RUF012
 
     def __init__(self, space: SearchSpace, under_way: int, at_once: int) -> None:
         self.space, self.under_way, self.at_once = space, under_way, at_once
-        self.waiting: deque[Proposal] = deque()
+        self.waiting: deque[Configuration] = deque()
 
     @property
-    def room(self) -> int:
+    def free_slots(self) -> int:
         return self.under_way - len(self.waiting)
 
     @property
     def is_ready(self) -> bool:
-        return 0 < self.room < self.at_once and bool(self.waiting)
+        return 0 < self.free_slots < self.at_once and bool(self.waiting)
 
-    def submit(self, proposal: Proposal) -> None:
-        self.waiting.append(proposal)
+    def submit(self, configuration: Configuration) -> None:
+        self.waiting.append(configuration)
 
-    def next(self) -> tuple[Proposal, Ended]:
-        proposal = self.waiting.popleft()
-        arch = proposal.architecture
+    def next(self) -> tuple[Configuration, Ended]:
+        configuration = self.waiting.popleft()
+        arch = configuration.architecture
         assert arch is not None
         choices = self.space.choices_of(arch).items()
         worth = statistics.fmean(chance(axis, value) for axis, value in choices)
         rise = 1 - math.exp(-arch.macs_m / self.space.largest.macs_m * 4)
-        return proposal, Candidate(arch, {"accuracy": 0.4 * rise + 0.5 * worth + 0.02 * chance(arch.key)})
+        return configuration, Candidate(arch, {"accuracy": 0.4 * rise + 0.5 * worth + 0.02 * chance(arch.key)})
 
     def __enter__(self) -> Late:
         return self
@@ -79,14 +79,14 @@ class Late:
 
 
 def measure(space: SearchSpace, candidates: int, under_way: int, at_once: int, seed: int) -> tuple[float, float, float]:
-    """The hypervolume, repeats per candidate, and milliseconds that a proposal took."""
-    sampler = SamplerSection(name="TPESampler", args=SAMPLERS["TPESampler"])
+    """The hypervolume, repeats per candidate, and milliseconds that a configuration took."""
+    sampler = SamplerSection(class_path="TPESampler", init_args=SAMPLERS["TPESampler"])
     section = SearchSection(trials=candidates, sampler=sampler)
     with (
         tempfile.TemporaryDirectory() as folder,
         open_study(Path(folder) / "study.db", section.directions, "benchmark") as (writer, finished),
     ):
-        search = Search(space, CheapMetrics(MacsAsLatency()), section, seed, writer, finished)
+        search = Search(space, CostModel(MacsAsLatency()), section, seed, writer, finished)
         run_loop(search, Late(space, under_way, at_once))
     return search.front.volume or 0.0, search.repeats / candidates, 1e3 * search.seconds["propose"] / candidates
 

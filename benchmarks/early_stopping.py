@@ -25,14 +25,15 @@ from typing import Any
 import yaml
 from optuna.trial import FrozenTrial, TrialState
 
-from ffnet_search.architecture import Architecture, Part
-from ffnet_search.evaluators import FromSweep
-from ffnet_search.pareto import Direction, hypervolume
-from ffnet_search.reachable import CheapMetrics
-from ffnet_search.search import search
-from ffnet_search.search.study import read_trials
-from ffnet_search.search_space import SearchSpace
-from ffnet_search.sweep import Sweep
+from ffnet_search.config.sweep import Sweep
+from ffnet_search.evaluation.factory import FromSweep
+from ffnet_search.metrics import Direction
+from ffnet_search.pareto.front import hypervolume
+from ffnet_search.run.search import search
+from ffnet_search.search.storage.study import read_trials
+from ffnet_search.space.architecture import Architecture, Part
+from ffnet_search.space.feasibility import CostModel
+from ffnet_search.space.search_space import SearchSpace
 
 ROOT = Path(__file__).resolve().parent.parent
 RECIPE: dict[str, Any] = {
@@ -47,7 +48,7 @@ RECIPE: dict[str, Any] = {
 DATA = {"name": "digits", "validation": 0.25, "calibration": 512, "augment": {"crop": 1}, "workers": 0}
 LEAST_ACCURACY = 0.8
 SHARES = (0.25, 0.5, 1.0)  # of the epochs
-RANDOM = {"name": "RandomSampler", "args": {}}
+RANDOM = {"class_path": "RandomSampler", "init_args": {}}
 ASHA = {"rule": "asha"}
 ASHA_ARM = "TPE, asha"
 WAYS: list[Direction] = ["maximize", "minimize"]
@@ -99,8 +100,8 @@ def run(
         sweep = Sweep.from_yaml(file)
         study = sweep.files.study
         study.parent.mkdir(exist_ok=True)
-        cheap = CheapMetrics(NoLatency())
-        search(sweep.search_space, FromSweep(sweep), cheap, sweep.search, study, sweep.files.candidates, seed=seed)
+        cost_model = CostModel(NoLatency())
+        search(sweep.search_space, FromSweep(sweep), cost_model, sweep.search, study, sweep.files.candidates, seed=seed)
         trials = read_trials(study)
         step = 4
     return trials

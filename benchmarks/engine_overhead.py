@@ -20,14 +20,14 @@ from pathlib import Path
 
 from search_throughput import MacsAsLatency, Stopwatch, no_op
 
-from ffnet_search.attempt import Evaluate, GoOn
-from ffnet_search.reachable import CheapMetrics
-from ffnet_search.search import ENGINES
-from ffnet_search.search.connect import start_here
+from ffnet_search.cluster.session import start_here
+from ffnet_search.config.schema import SamplerSection, SearchSection
+from ffnet_search.evaluation.outcome import Evaluate, NopPruner
+from ffnet_search.run.search import ENGINES
 from ffnet_search.search.loop import run_loop
-from ffnet_search.search.study import open_study
-from ffnet_search.search_space import SearchSpace
-from ffnet_search.sections import SamplerSection, SearchSection
+from ffnet_search.search.storage.study import open_study
+from ffnet_search.space.feasibility import CostModel
+from ffnet_search.space.search_space import SearchSpace
 
 WORKERS = 2
 
@@ -47,13 +47,13 @@ class Clocked(Stopwatch):
 
 def measure(engine: str, candidates: int, space: SearchSpace, make: Callable[[], Evaluate]) -> tuple[float, float]:
     """Milliseconds per candidate, and seconds until the first one."""
-    sampler = SamplerSection(name="RandomSampler", args={})
+    sampler = SamplerSection(class_path="RandomSampler", init_args={})
     section = SearchSection(engine=engine, trials=candidates, workers=WORKERS, sampler=sampler)
     with tempfile.TemporaryDirectory() as folder:
         start = time.perf_counter()
         with open_study(Path(folder) / "study.db", section.directions, "benchmark") as (writer, finished):
-            search = Clocked(space, CheapMetrics(MacsAsLatency()), section, 0, writer, finished)
-            with ENGINES[engine](make, section, Path(folder), GoOn(), space) as running:
+            search = Clocked(space, CostModel(MacsAsLatency()), section, 0, writer, finished)
+            with ENGINES[engine](make, section, Path(folder), NopPruner(), space) as running:
                 run_loop(search, running)
     first, last = search.times
     return 1e3 * (last - first) / (candidates - 1), first - start

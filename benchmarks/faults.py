@@ -28,14 +28,14 @@ from typing import NamedTuple
 
 from search_throughput import MacsAsLatency
 
-from ffnet_search.attempt import Evaluate, Report
-from ffnet_search.pareto import Candidate
-from ffnet_search.proposal import Proposal
-from ffnet_search.reachable import CheapMetrics
-from ffnet_search.search import search
-from ffnet_search.search.connect import start_here
-from ffnet_search.search_space import SearchSpace
-from ffnet_search.sections import SamplerSection, SearchSection
+from ffnet_search.cluster.session import start_here
+from ffnet_search.config.schema import SamplerSection, SearchSection
+from ffnet_search.evaluation.outcome import Evaluate, Report
+from ffnet_search.pareto.front import Candidate
+from ffnet_search.run.search import search
+from ffnet_search.space.configuration import Configuration
+from ffnet_search.space.feasibility import CostModel
+from ffnet_search.space.search_space import SearchSpace
 
 ROOT = Path(__file__).resolve().parent.parent
 WORKERS = 2
@@ -57,23 +57,23 @@ class Tally(NamedTuple):
 def logged(log: Path) -> Evaluate:
     """An evaluator that takes some time and notes what it has done."""
 
-    def evaluate(proposal: Proposal, report: Report) -> Candidate:
+    def evaluate(configuration: Configuration, report: Report) -> Candidate:
         time.sleep(0.05)
         with log.open("a") as file:
-            file.write(f"{proposal.key}\n")
-        accuracy = int(hashlib.sha256(proposal.key.encode()).hexdigest()[:8], 16) / 2**32
-        return Candidate(proposal.architecture, {"accuracy": accuracy})
+            file.write(f"{configuration.key}\n")
+        accuracy = int(hashlib.sha256(configuration.key.encode()).hexdigest()[:8], 16) / 2**32
+        return Candidate(configuration.architecture, {"accuracy": accuracy})
 
     return evaluate
 
 
 def drive(folder: Path, candidates: int) -> None:
     """The process that is killed: one search, from wherever it was."""
-    sampler = SamplerSection(name="RandomSampler", args={})
+    sampler = SamplerSection(class_path="RandomSampler", init_args={})
     section = SearchSection(engine="ray", trials=candidates, workers=WORKERS, sampler=sampler)
     space = SearchSpace.from_yaml(ROOT / "search_spaces" / "ffnet_digits.yaml")
-    cheap = CheapMetrics(MacsAsLatency())
-    search(space, partial(logged, folder / "log"), cheap, section, folder / "study.db", folder / "candidates.csv")
+    cost_model = CostModel(MacsAsLatency())
+    search(space, partial(logged, folder / "log"), cost_model, section, folder / "study.db", folder / "candidates.csv")
 
 
 def suffer(folder: Path, seed: int, candidates: int) -> Tally:

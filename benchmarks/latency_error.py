@@ -15,12 +15,12 @@ from pathlib import Path
 
 import numpy as np
 
-from ffnet_search.architecture import Architecture
-from ffnet_search.latency import Check, LatencyTable, TableError
-from ffnet_search.profiling import profile
-from ffnet_search.profiling.predictor import non_negative_fit
-from ffnet_search.search_space import SearchSpace
-from ffnet_search.sections import LatencySection
+from ffnet_search.config.schema import LatencySection
+from ffnet_search.latency.build import profile
+from ffnet_search.latency.part_model import non_negative_fit
+from ffnet_search.latency.table import Check, LatencyTable, TableError
+from ffnet_search.space.architecture import Architecture
+from ffnet_search.space.search_space import SearchSpace
 
 SPACES = Path(__file__).parents[1] / "search_spaces"
 

@@ -1,4 +1,4 @@
-"""One study that grows long: what a proposal costs and how much memory the driver holds, as candidates are told.
+"""One study that grows long: what a configuration costs and how much memory the driver holds, as candidates are told.
 
     python benchmarks/long_study.py [--candidates 10000] [--samplers TPESampler]
 
@@ -20,25 +20,26 @@ from pathlib import Path
 
 from search_throughput import SAMPLERS, MacsAsLatency, Stopwatch
 
-from ffnet_search.attempt import Ended, GoOn, Report
-from ffnet_search.pareto import Candidate
-from ffnet_search.proposal import Proposal
-from ffnet_search.reachable import CheapMetrics
-from ffnet_search.search.local import Local
+from ffnet_search.config.schema import SamplerSection, SearchSection
+from ffnet_search.engines.local import LocalEngine
+from ffnet_search.evaluation.outcome import Ended, NopPruner, Report
+from ffnet_search.pareto.front import Candidate
 from ffnet_search.search.loop import run_loop
-from ffnet_search.search.study import open_study
-from ffnet_search.search_space import SearchSpace
-from ffnet_search.sections import SamplerSection, SearchSection
+from ffnet_search.search.storage.study import open_study
+from ffnet_search.space.configuration import Configuration
+from ffnet_search.space.feasibility import CostModel
+from ffnet_search.space.search_space import SearchSpace
 
 LAST = 100  # candidates that a row tells of
 
 
-def saturating(proposal: Proposal, report: Report) -> Candidate:
+def saturating(configuration: Configuration, report: Report) -> Candidate:
     """An accuracy that rises with the MACs, and a little that the key decides."""
-    assert proposal.architecture is not None
-    noise = int(hashlib.sha256(proposal.key.encode()).hexdigest()[:8], 16) / 2**32
+    assert configuration.architecture is not None
+    noise = int(hashlib.sha256(configuration.key.encode()).hexdigest()[:8], 16) / 2**32
     return Candidate(
-        proposal.architecture, {"accuracy": 0.9 - 0.5 * math.exp(-proposal.architecture.macs_m / 60) + 0.05 * noise}
+        configuration.architecture,
+        {"accuracy": 0.9 - 0.5 * math.exp(-configuration.architecture.macs_m / 60) + 0.05 * noise},
     )
 
 
@@ -47,8 +48,8 @@ class Watched(Stopwatch):
 
     every = 1000
 
-    def tell(self, proposal: Proposal, outcome: Ended) -> None:
-        super().tell(proposal, outcome)
+    def tell(self, configuration: Configuration, outcome: Ended) -> None:
+        super().tell(configuration, outcome)
         if self.told % self.every == 0:
             propose, store, rest = (statistics.median(column) for column in zip(*self.rows[-LAST:], strict=True))
             worst = max(row[0] for row in self.rows[-LAST:])
@@ -74,14 +75,14 @@ def main() -> None:
     print(f"{options.candidates} candidates of {space.name}, {machine}; ms each, medians of {LAST}, MB resident")
     for name in options.samplers:
         print(f"{name}\n{'told':>10}{'propose':>10}{'worst':>10}{'else':>8}{'MB':>8}{'front':>8}{'volume':>9}")
-        sampler = SamplerSection(name=name, args=SAMPLERS[name])
+        sampler = SamplerSection(class_path=name, init_args=SAMPLERS[name])
         section = SearchSection(trials=options.candidates, sampler=sampler)
         with (
             tempfile.TemporaryDirectory() as folder,
             open_study(Path(folder) / "study.db", section.directions, "benchmark") as (writer, finished),
         ):
-            search = Watched(space, CheapMetrics(MacsAsLatency()), section, 0, writer, finished)
-            run_loop(search, Local(saturating, GoOn()))
+            search = Watched(space, CostModel(MacsAsLatency()), section, 0, writer, finished)
+            run_loop(search, LocalEngine(saturating, NopPruner()))
 
 
 if __name__ == "__main__":

@@ -20,11 +20,11 @@ import onnxruntime
 import torch
 from torch.profiler import ProfilerActivity, profile
 
-from ffnet_search.architecture import Architecture
-from ffnet_search.latency import kendall_tau
-from ffnet_search.models.fuse import deployed
+from ffnet_search.latency.table import kendall_tau
+from ffnet_search.models.deployed import deployed
 from ffnet_search.models.onnx import write_onnx
-from ffnet_search.search_space import SearchSpace
+from ffnet_search.space.architecture import Architecture
+from ffnet_search.space.search_space import SearchSpace
 
 SPACES = Path(__file__).parents[1] / "search_spaces"
 MALLOC = {"MALLOC_MMAP_THRESHOLD_": "16384", "MALLOC_TRIM_THRESHOLD_": "16384"}  # of the C library, read at its start

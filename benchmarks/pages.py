@@ -22,7 +22,7 @@ sys.path.insert(0, str(REPO / "tests" / "e2e"))
 
 from pages import Driver, dashboard, make_run, open_page, wait_for  # noqa: E402
 
-from ffnet_search.sweep import Sweep  # noqa: E402
+from ffnet_search.config.sweep import Sweep  # noqa: E402
 
 WATCH = """
     const timer = setInterval(() => {

@@ -18,14 +18,14 @@ import onnxruntime
 import torch
 
 REPO = Path(__file__).parents[1]
-sys.path.insert(0, str(REPO / "tests"))
+sys.path.insert(0, str(REPO / "tests" / "support"))
 
 from networks import SPACES, images, space, supernet  # noqa: E402
 
-from ffnet_search.architecture import Form  # noqa: E402
-from ffnet_search.models.fuse import fuse  # noqa: E402
+from ffnet_search.models.deployed import fuse  # noqa: E402
 from ffnet_search.models.onnx import write_onnx  # noqa: E402
 from ffnet_search.progress import progress  # noqa: E402
+from ffnet_search.space.architecture import Form  # noqa: E402
 
 
 @torch.no_grad()

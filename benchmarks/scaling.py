@@ -21,26 +21,26 @@ from typing import Any
 
 from search_throughput import SAMPLERS, MacsAsLatency
 
-from ffnet_search.attempt import Ended, Evaluate, GoOn, Report
-from ffnet_search.pareto import Candidate
-from ffnet_search.proposal import Proposal
-from ffnet_search.reachable import CheapMetrics
-from ffnet_search.search import ENGINES
-from ffnet_search.search.ask_tell import Search
-from ffnet_search.search.connect import start_here
+from ffnet_search.cluster.session import start_here
+from ffnet_search.config.schema import SamplerSection, SearchSection
+from ffnet_search.evaluation.outcome import Ended, Evaluate, NopPruner, Report
+from ffnet_search.pareto.front import Candidate
+from ffnet_search.run.search import ENGINES
 from ffnet_search.search.loop import run_loop
-from ffnet_search.search.study import open_study
-from ffnet_search.search_space import SearchSpace
-from ffnet_search.sections import SamplerSection, SearchSection
+from ffnet_search.search.optimizer import Search
+from ffnet_search.search.storage.study import open_study
+from ffnet_search.space.configuration import Configuration
+from ffnet_search.space.feasibility import CostModel
+from ffnet_search.space.search_space import SearchSpace
 
 
 def sleeper(seconds: float) -> Evaluate:
     """What makes the evaluator. It travels by value, so the workers load little: there are many on one machine."""
 
-    def evaluate(proposal: Proposal, report: Report) -> Candidate:
+    def evaluate(configuration: Configuration, report: Report) -> Candidate:
         time.sleep(seconds)
-        accuracy = int(hashlib.sha256(proposal.key.encode()).hexdigest()[:8], 16) / 2**32
-        return Candidate(proposal.architecture, {"accuracy": accuracy})
+        accuracy = int(hashlib.sha256(configuration.key.encode()).hexdigest()[:8], 16) / 2**32
+        return Candidate(configuration.architecture, {"accuracy": accuracy})
 
     return evaluate
 
@@ -52,8 +52,8 @@ class Timed(Search):
         super().__init__(*args)
         self.times: list[float] = []
 
-    def tell(self, proposal: Proposal, outcome: Ended) -> None:
-        super().tell(proposal, outcome)
+    def tell(self, configuration: Configuration, outcome: Ended) -> None:
+        super().tell(configuration, outcome)
         self.times.append(time.perf_counter())
 
 
@@ -63,13 +63,13 @@ def measure(sampler: str, workers: int, seconds: float, candidates: int, space: 
         engine="ray",
         trials=candidates,
         workers=workers,
-        sampler=SamplerSection(name=sampler, args=SAMPLERS[sampler]),
+        sampler=SamplerSection(class_path=sampler, init_args=SAMPLERS[sampler]),
     )
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder)
         with open_study(path / "study.db", section.directions, "benchmark") as (writer, finished):
-            search = Timed(space, CheapMetrics(MacsAsLatency()), section, 0, writer, finished)
-            with ENGINES["ray"](partial(sleeper, seconds), section, path, GoOn(), space) as engine:
+            search = Timed(space, CostModel(MacsAsLatency()), section, 0, writer, finished)
+            with ENGINES["ray"](partial(sleeper, seconds), section, path, NopPruner(), space) as engine:
                 run_loop(search, engine)
         own = sum(search.seconds.values())
     begin, end = candidates // 2, candidates - 2 * workers

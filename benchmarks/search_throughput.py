@@ -3,7 +3,7 @@
     python benchmarks/search_throughput.py [--candidates 1000] [--limit-ms 1.0] [--samplers TPESampler]
 
 `propose` is the sampler (Optuna's ask), `store` the study on disk, `else` all that is left: building architectures,
-their cheap metrics, constraints, the front, progress. Latency stands in as 1 ms per 100 M MACs.
+their cost_model metrics, constraints, the front, progress. Latency stands in as 1 ms per 100 M MACs.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ import time
 from pathlib import Path
 from typing import Any
 
-from ffnet_search.architecture import Architecture
-from ffnet_search.attempt import Ended, GoOn, Report
-from ffnet_search.pareto import Candidate
-from ffnet_search.parts import Part
-from ffnet_search.proposal import Proposal
-from ffnet_search.reachable import CheapMetrics
-from ffnet_search.search.ask_tell import Search
-from ffnet_search.search.local import Local
+from ffnet_search.config.schema import SamplerSection, SearchSection
+from ffnet_search.engines.local import LocalEngine
+from ffnet_search.evaluation.outcome import Ended, NopPruner, Report
+from ffnet_search.pareto.front import Candidate
 from ffnet_search.search.loop import run_loop
-from ffnet_search.search.study import open_study
-from ffnet_search.search_space import SearchSpace
-from ffnet_search.sections import SamplerSection, SearchSection
+from ffnet_search.search.optimizer import Search
+from ffnet_search.search.storage.study import open_study
+from ffnet_search.space.architecture import Architecture
+from ffnet_search.space.configuration import Configuration
+from ffnet_search.space.feasibility import CostModel
+from ffnet_search.space.parts import Part
+from ffnet_search.space.search_space import SearchSpace
 
 SAMPLERS: dict[str, dict[str, Any]] = {
     "TPESampler": {"multivariate": True},
@@ -48,10 +48,10 @@ class MacsAsLatency:
         return part.macs / 1e8
 
 
-def no_op(proposal: Proposal, report: Report) -> Candidate:
+def no_op(configuration: Configuration, report: Report) -> Candidate:
     """An accuracy out of the key: no two alike, nothing to wait for."""
-    accuracy = int(hashlib.sha256(proposal.key.encode()).hexdigest()[:8], 16) / 2**32
-    return Candidate(proposal.architecture, {"accuracy": accuracy})
+    accuracy = int(hashlib.sha256(configuration.key.encode()).hexdigest()[:8], 16) / 2**32
+    return Candidate(configuration.architecture, {"accuracy": accuracy})
 
 
 class Stopwatch(Search):
@@ -62,8 +62,8 @@ class Stopwatch(Search):
         self._clock = self._now()
         self.rows: list[tuple[float, float, float]] = []  # ms: propose, store, else
 
-    def tell(self, proposal: Proposal, outcome: Ended) -> None:
-        super().tell(proposal, outcome)
+    def tell(self, configuration: Configuration, outcome: Ended) -> None:
+        super().tell(configuration, outcome)
         before, self._clock = self._clock, self._now()
         total, propose, store = (1e3 * (now - then) for now, then in zip(self._clock, before, strict=True))
         self.rows.append((propose, store, total - propose - store))
@@ -76,8 +76,8 @@ def measure(space: SearchSpace, section: SearchSection, folder: Path) -> tuple[S
     """The search with its times, and the seconds that it took in all."""
     start = time.perf_counter()
     with open_study(folder / "study.db", section.directions, "benchmark") as (writer, finished):
-        search = Stopwatch(space, CheapMetrics(MacsAsLatency()), section, 0, writer, finished)
-        run_loop(search, Local(no_op, GoOn()))
+        search = Stopwatch(space, CostModel(MacsAsLatency()), section, 0, writer, finished)
+        run_loop(search, LocalEngine(no_op, NopPruner()))
     return search, time.perf_counter() - start
 
 
@@ -98,7 +98,7 @@ def main() -> None:
     for name in options.samplers:
         section = SearchSection(
             trials=options.candidates,
-            sampler=SamplerSection(name=name, args=SAMPLERS[name]),
+            sampler=SamplerSection(class_path=name, init_args=SAMPLERS[name]),
             constraints={"latency_ms": options.limit_ms} if options.limit_ms else {},
         )
         with tempfile.TemporaryDirectory() as folder:

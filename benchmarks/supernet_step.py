@@ -18,19 +18,19 @@ from pathlib import Path
 import torch
 
 REPO = Path(__file__).parents[1]
-sys.path.insert(0, str(REPO / "tests"))
+sys.path.insert(0, str(REPO / "tests" / "support"))
 
 from networks import SPACES, images, space  # noqa: E402
 
+from ffnet_search.config.schema import TrainSection  # noqa: E402
 from ffnet_search.progress import progress  # noqa: E402
-from ffnet_search.recipe import make_optimizer  # noqa: E402
-from ffnet_search.sections import TrainSection  # noqa: E402
-from ffnet_search.supernet import Standalone, Supernet, Trained, draw  # noqa: E402
+from ffnet_search.training.modules import FFNetModule, Standalone, Supernet, draw  # noqa: E402
+from ffnet_search.training.optim import make_optimizer  # noqa: E402
 
 RECIPE = TrainSection()
 
 
-def stepper(module: Trained, x_BCHW: torch.Tensor, label_B: torch.Tensor) -> Callable[[int], None]:
+def stepper(module: FFNetModule, x_BCHW: torch.Tensor, label_B: torch.Tensor) -> Callable[[int], None]:
     """A training step of `module` outside of a Trainer."""
     module.manual_backward = torch.Tensor.backward  # type: ignore[method-assign, assignment]
     optimizer = make_optimizer(module.net.named_parameters(), RECIPE)

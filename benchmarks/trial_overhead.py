@@ -21,13 +21,13 @@ from pathlib import Path
 
 from lightning import Callback, Trainer
 
-from ffnet_search.data import sweep_data
+from ffnet_search.config.sweep import Sweep
+from ffnet_search.data.registry import sweep_data
+from ffnet_search.evaluation.trained import TrialEvaluator
 from ffnet_search.models.metamixer import MetaMixer
-from ffnet_search.proposal import Proposal
-from ffnet_search.supernet import Standalone
-from ffnet_search.sweep import Sweep
-from ffnet_search.trainer import quiet_lightning
-from ffnet_search.trial import TrialEvaluator
+from ffnet_search.space.configuration import Configuration
+from ffnet_search.training.modules import Standalone
+from ffnet_search.training.trainer import quiet_lightning
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -47,10 +47,10 @@ def per_epoch(ends: list[float]) -> list[float]:
     return [later - earlier for earlier, later in pairwise(ends)]
 
 
-def bare(sweep: Sweep, proposal: Proposal) -> list[float]:
+def bare(sweep: Sweep, configuration: Configuration) -> list[float]:
     """Lightning with all its extras off."""
-    assert proposal.architecture is not None
-    module, clock = Standalone(MetaMixer(proposal.architecture, sweep.train.form), sweep.train), Clock()
+    assert configuration.architecture is not None
+    module, clock = Standalone(MetaMixer(configuration.architecture, sweep.train.form), sweep.train), Clock()
     with quiet_lightning():
         trainer = Trainer(
             accelerator="cpu", max_epochs=sweep.train.epochs, callbacks=[clock], logger=False, num_sanity_val_steps=0,
@@ -60,7 +60,7 @@ def bare(sweep: Sweep, proposal: Proposal) -> list[float]:
     return per_epoch(clock.ends)
 
 
-def evaluated(evaluator: TrialEvaluator, proposal: Proposal, folder: Path) -> list[float]:
+def evaluated(evaluator: TrialEvaluator, configuration: Configuration, folder: Path) -> list[float]:
     """The same through the evaluator."""
     ends: list[float] = []
 
@@ -68,7 +68,7 @@ def evaluated(evaluator: TrialEvaluator, proposal: Proposal, folder: Path) -> li
         ends.append(time.perf_counter())
         return True
 
-    evaluator.train(proposal, report, folder)
+    evaluator.train(configuration, report, folder)
     return per_epoch(ends)
 
 
@@ -85,15 +85,15 @@ def main() -> None:
             "data": sweep.data.model_copy(update={"batch_size": options.batch}),
         }
     )
-    proposal, evaluator = Proposal(sweep.search_space.largest), TrialEvaluator(sweep)
+    configuration, evaluator = Configuration(sweep.search_space.largest), TrialEvaluator(sweep)
     times: dict[str, list[float]] = {"bare": [], "evaluator": []}
     with tempfile.TemporaryDirectory() as folder:
         for number in range(options.rounds):
-            times["bare"] += bare(sweep, proposal)
-            times["evaluator"] += evaluated(evaluator, proposal, Path(folder) / str(number))
+            times["bare"] += bare(sweep, configuration)
+            times["evaluator"] += evaluated(evaluator, configuration, Path(folder) / str(number))
     medians = {name: 1e3 * statistics.median(values) for name, values in times.items()}
     machine = f"{os.cpu_count()} CPUs ({platform.machine()}), Python {platform.python_version()}"
-    print(f"{proposal.architecture.macs_m:.2f} M MACs, batch {options.batch}, {machine}")  # type: ignore[union-attr]
+    print(f"{configuration.architecture.macs_m:.2f} M MACs, batch {options.batch}, {machine}")  # type: ignore[union-attr]
     print(f"epoch: bare {medians['bare']:.1f} ms, evaluator {medians['evaluator']:.1f} ms")
     print(f"ratio of medians {medians['evaluator'] / medians['bare']:.3f}")
 

@@ -6,22 +6,22 @@ from importlib import import_module
 from typing import Any
 
 _PUBLIC = {  # name -> module; loaded when first asked for, so that importing this package costs nothing
-    "Architecture": "architecture",
+    "Architecture": "space.architecture",
     "Backbone": "models.backbone",
-    "Candidate": "pareto",
-    "Evaluator": "evaluate",
-    "LatencyTable": "latency",
+    "Candidate": "pareto.front",
+    "Evaluator": "evaluation.inherited",
+    "LatencyTable": "latency.table",
     "MetaMixer": "models.metamixer",
-    "SearchSpace": "search_space",
-    "Supernet": "supernet",
-    "Sweep": "sweep",
+    "SearchSpace": "space.search_space",
+    "Supernet": "training.modules",
+    "Sweep": "config.sweep",
     "SweepError": "errors",
-    "fuse": "models.fuse",
-    "hypervolume": "pareto",
-    "load": "export",
+    "fuse": "models.deployed",
+    "hypervolume": "pareto.front",
+    "load": "export.front",
     "load_reference": "models.reference",
-    "pareto_front": "pareto",
-    "profile": "profiling",
+    "pareto_front": "pareto.front",
+    "profile": "latency.build",
 }
 __all__ = sorted(_PUBLIC)
 

@@ -1,5 +1,5 @@
 """`python -m ffnet_search`: the command line."""
 
-from ffnet_search.cli import main
+from ffnet_search.cli.app import main
 
 main()

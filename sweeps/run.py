@@ -5,7 +5,7 @@
 
 from pathlib import Path
 
-from ffnet_search.cli import on_head
+from ffnet_search.cli.app import on_head
 
 if __name__ == "__main__":
     on_head(Path("~/ray_bootstrap_config.yaml").expanduser())

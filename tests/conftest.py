@@ -14,11 +14,11 @@ torch.set_num_threads(1)
 def ray_cluster() -> Iterator[str]:
     """The address of a Ray on this machine with two CPUs and a `latency_device`, to which this process is connected.
     Its workers can import what the tests define."""
-    from ffnet_search.search.connect import start_here
+    from ffnet_search.cluster.session import start_here
 
     here = Path(__file__).parent
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PYTHONPATH", f"{here}{os.pathsep}{here.parent}")
+        patch.setenv("PYTHONPATH", os.pathsep.join(map(str, (here, here / "support", here.parent))))
         ray = start_here(num_cpus=2, resources={"latency_device": 1})
     address = str(ray.get_runtime_context().gcs_address)
     with pytest.MonkeyPatch.context() as patch:

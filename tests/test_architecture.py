@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 import yaml
 
-from ffnet_search.architecture import PRESET_FORMS, PRESETS, Architecture, Block, Input, Stage, Stem
-from ffnet_search.parts import HEAD_DIM, MIXERS
+from ffnet_search.space.architecture import PRESET_FORMS, PRESETS, Architecture, Block, Input, Stage, Stem
+from ffnet_search.space.parts import HEAD_DIM, MIXERS
 
 REFERENCE = Path(__file__).parents[1] / "../shared/reference/ffnet_family.json"
 

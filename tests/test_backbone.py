@@ -6,10 +6,10 @@ import pytest
 import torch
 from networks import images, randomise, space, supernet
 
-from ffnet_search.architecture import Architecture
 from ffnet_search.models.backbone import Backbone
-from ffnet_search.models.fuse import fuse
+from ffnet_search.models.deployed import fuse
 from ffnet_search.models.metamixer import MetaMixer
+from ffnet_search.space.architecture import Architecture
 
 
 @pytest.mark.parametrize("name", ["ffnet_digits", "ffnet_cifar"])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ffnet_search.changes import changes
+from ffnet_search.run.changes import changes
 
 
 def test_changes_are_the_innermost_differences() -> None:

@@ -16,9 +16,9 @@ import pytest
 import typer
 import yaml
 
-from ffnet_search.architecture import Architecture
-from ffnet_search.cli import app
-from ffnet_search.search_space import SearchSpace
+from ffnet_search.cli.app import app
+from ffnet_search.space.architecture import Architecture
+from ffnet_search.space.search_space import SearchSpace
 
 ROOT = Path(__file__).parents[1]
 VERBS = sorted(typer.main.get_command(app).commands)  # type: ignore[attr-defined]
@@ -127,7 +127,7 @@ def test_unknown_verbs_and_options_are_usage_errors() -> None:
 def test_a_bug_shows_its_traceback(tmp_path: Path) -> None:
     (tmp_path / "broken.py").write_text("raise ZeroDivisionError('a bug')")
     sweep = write_sweep(tmp_path, data={"name": "broken:Module"})
-    command = "import ffnet_search.sweep as s\ndel s.Sweep.from_yaml\nimport ffnet_search.cli as c\nc.main()"
+    command = "import ffnet_search.config.sweep as s\ndel s.Sweep.from_yaml\nimport ffnet_search.cli.app as c\nc.main()"
     done = subprocess.run([sys.executable, "-c", command, "check", str(sweep)], capture_output=True, text=True)
     assert done.returncode == 1
     assert "Traceback" in done.stderr and "AttributeError" in done.stderr

@@ -18,14 +18,14 @@ from optuna.trial import TrialState
 from test_search import CHEAP, DIGITS, SPACES, Run, TestContract, run  # noqa: F401 (a fixture)
 from test_supernet import sweep
 
+from ffnet_search.cluster.session import Cluster, granted
+from ffnet_search.config.schema import Resources, SearchSection
+from ffnet_search.config.sweep import Sweep
+from ffnet_search.engines.ray_pruner import remote_pruner
 from ffnet_search.errors import SweepError
-from ffnet_search.search import cluster, search
-from ffnet_search.search.connect import Cluster, granted
-from ffnet_search.search.remote import by_mail
-from ffnet_search.search.study import state_of
-from ffnet_search.search.training import train_on_cluster
-from ffnet_search.sections import Resources, SearchSection
-from ffnet_search.sweep import Sweep
+from ffnet_search.run.search import search
+from ffnet_search.search.storage.study import state_of
+from ffnet_search.training.ray_train import train_on_cluster
 
 contract = TestContract()
 del TestContract  # or pytest would run it here
@@ -50,7 +50,7 @@ def test_its_trials_are_stopped_by_the_rule(run: Run, engine: str) -> None:  # n
 @pytest.mark.parametrize("engine", ["tune"])
 def test_what_tunes_own_scheduler_stops_is_told_as_stopped(run: Run, engine: str) -> None:  # noqa: F811
     run.epochs = 9
-    scheduler = {"name": "ASHAScheduler", "args": {"max_t": 9, "grace_period": 1, "reduction_factor": 2}}
+    scheduler = {"class_path": "ASHAScheduler", "init_args": {"max_t": 9, "grace_period": 1, "reduction_factor": 2}}
     candidates = run.search(engine=engine, trials=16, objectives=["accuracy"], scheduler=scheduler)
     states = Counter(map(state_of, run.on_disk.trials))
     assert states == {"evaluated": len(candidates), "stopped": 16 - len(candidates)}
@@ -112,10 +112,10 @@ def test_a_laptop_without_gpu_runs_the_sweep_of_a_cluster() -> None:
 @pytest.mark.parametrize(
     ("scheduler", "message"),
     [
-        ({"name": "ASHASchedule"}, "did you mean 'ASHAScheduler'"),
-        ({"name": "ASHAScheduler", "args": {"metric": "accuracy", "mode": "up"}}, "are refused by Tune"),
+        ({"class_path": "ASHASchedule"}, "did you mean 'ASHAScheduler'"),
+        ({"class_path": "ASHAScheduler", "init_args": {"metric": "accuracy", "mode": "up"}}, "are refused by Tune"),
         (
-            {"name": "ASHAScheduler"},
+            {"class_path": "ASHAScheduler"},
             "args.metric must be one of accuracy, latency_ms: ASHAScheduler compares trials by",
         ),
     ],
@@ -128,8 +128,8 @@ def test_a_wrong_scheduler_is_one_sentence(run: Run, scheduler: dict[str, Any], 
 def test_the_search_answers_workers_whoever_dies(ray_cluster: str) -> None:
     import ray
 
-    def ask(referee: Any, epochs: int) -> list[bool]:
-        return [referee.report("key", epoch, {"accuracy": epoch / epochs}) for epoch in range(epochs)]
+    def ask(pruner: Any, epochs: int) -> list[bool]:
+        return [pruner.report("key", epoch, {"accuracy": epoch / epochs}) for epoch in range(epochs)]
 
     asked: list[float] = []
 
@@ -142,14 +142,14 @@ def test_the_search_answers_workers_whoever_dies(ray_cluster: str) -> None:
                 raise ValueError("of no use")
             return metrics["accuracy"] < 0.5
 
-    with by_mail(Half()) as referee:
-        (mailbox,) = (cell.cell_contents for cell in type(referee).report.__closure__ or () if is_actor(cell))
+    with remote_pruner(Half()) as pruner:
+        (mailbox,) = (cell.cell_contents for cell in type(pruner).report.__closure__ or () if is_actor(cell))
         remote = ray.remote(num_cpus=0)(ask)
-        answers = ray.get([remote.remote(referee, 40) for _ in range(2)], timeout=60)
+        answers = ray.get([remote.remote(pruner, 40) for _ in range(2)], timeout=60)
         assert answers == [[True] * 20 + [False] * 20] * 2
         assert 80 <= len(asked) <= 82  # those under way when it died were asked twice
         with pytest.raises(ValueError, match="of no use"):
-            ray.get(remote.remote(referee, 100), timeout=60)
+            ray.get(remote.remote(pruner, 100), timeout=60)
 
 
 def is_actor(cell: Any) -> bool:
@@ -169,7 +169,7 @@ def test_another_version_than_the_clusters_is_one_sentence_before_any_stage(
         "import ray._private.utils\n"
         f"ray._private.utils.compute_version_info = lambda: {other}\n"
         f"import sys; sys.argv = ['ffnet-search', 'run', {str(path)!r}]\n"
-        "from ffnet_search.cli import main\n"
+        "from ffnet_search.cli.app import main\n"
         "main()"
     )
     environment = {**os.environ, "RAY_ADDRESS": ray_cluster, "PYTHONPATH": os.pathsep.join(sys.path)}
@@ -188,9 +188,10 @@ def lacking() -> Any:
 @pytest.mark.parametrize("lacks", ["for its evaluator", "for itself"])
 def test_a_node_without_the_packages_is_named(tmp_path: Path, lacks: str, monkeypatch: pytest.MonkeyPatch) -> None:
     if lacks == "for itself":
-        (tmp_path / "only_here.py").write_text("from ffnet_search import attempt\nclass Worker(attempt.Worker): ...\n")
+        module = "from ffnet_search.evaluation import outcome\nclass Worker(outcome.Worker): ...\n"
+        (tmp_path / "only_here.py").write_text(module)
         monkeypatch.syspath_prepend(tmp_path)
-        monkeypatch.setattr(cluster, "Worker", importlib.import_module("only_here").Worker)
+        monkeypatch.setattr("ffnet_search.engines.ray_pool.Worker", importlib.import_module("only_here").Worker)
     section = SearchSection(trials=3, engine="ray")
     named = r"a worker on node [\d.]+ cannot load this program \(ModuleNotFoundError: No module named '\w+'\); every"
     with pytest.raises(SweepError, match=named):

@@ -16,7 +16,7 @@ import pytest
 from test_search import Run, run  # noqa: F401 (a fixture)
 
 from ffnet_search.errors import SweepError
-from ffnet_search.search.study import quiet_optuna
+from ffnet_search.search.storage.study import quiet_optuna
 
 pytest.importorskip("psycopg", reason="psycopg is not installed: pip install 'ffnet-search[postgresql]'")
 

@@ -21,17 +21,17 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution, Int
 from optuna.storages import RDBStorage
 from optuna.trial import TrialState, create_trial
 
+from ffnet_search.config.sweep import Sweep
 from ffnet_search.errors import SweepError
-from ffnet_search.pareto import Candidate, pareto_front
-from ffnet_search.proposal import Proposal
-from ffnet_search.report import annotate_study
-from ffnet_search.search import read_candidates, reader
-from ffnet_search.search.answers import Answers
-from ffnet_search.search.dashboard import serve
-from ffnet_search.search.lean import _of_new_spaces, make_lean
-from ffnet_search.search.reader import QuickStorage
-from ffnet_search.search.study import distributions, open_study, params_of, read_trials
-from ffnet_search.sweep import Sweep
+from ffnet_search.pareto.front import Candidate, pareto_front
+from ffnet_search.report.answers import Answers
+from ffnet_search.report.dashboard import serve
+from ffnet_search.report.lean import _of_new_spaces, make_lean
+from ffnet_search.report.notes import annotate_study
+from ffnet_search.search.storage import reader
+from ffnet_search.search.storage.reader import QuickStorage
+from ffnet_search.search.storage.study import distributions, open_study, params_of, read_candidates, read_trials
+from ffnet_search.space.configuration import Configuration
 
 OBJECTIVES: dict[str, Any] = {"accuracy": "maximize", "latency_ms": "minimize"}
 
@@ -51,7 +51,7 @@ def make_run(folder: Path, trials: int = 40, better: bool = False) -> Sweep:
         ms = 0.001 if number == trials else arch.macs_m
         known = {"key": arch.key, "architecture": str(arch), "latency_ms": ms, "params_m": arch.params_m}
         known |= {"macs_m": arch.macs_m}
-        common: dict[str, Any] = {"params": params_of(sweep.search_space, Proposal(arch)), "distributions": axes}
+        common: dict[str, Any] = {"params": params_of(sweep.search_space, Configuration(arch)), "distributions": axes}
         common["constraints"] = {"macs_m": arch.macs_m / 2 - 1}
         if arch.macs_m > 2 and number != trials:
             found.append(create_trial(state=TrialState.PRUNED, user_attrs=known, **common))
@@ -177,11 +177,11 @@ def test_kept_answers_are_those_of_optuna_dashboard(tmp_path: Path) -> None:
     asked: list[str] = []
     plain = optuna_dashboard.wsgi(f"sqlite:///{sweep.files.study}")
 
-    def counted(environ: dict[str, Any], start_response: Any) -> Any:
+    def analytic_metrics(environ: dict[str, Any], start_response: Any) -> Any:
         asked.append(environ["PATH_INFO"])
         return plain(environ, start_response)
 
-    app = Answers(counted, lambda study: (storage.get_n_trials(study), storage.get_study_system_attrs(study)))
+    app = Answers(analytic_metrics, lambda study: (storage.get_n_trials(study), storage.get_study_system_attrs(study)))
 
     def ask(path: str, query: str = "", of: Any = app) -> Any:
         environ = {"REQUEST_METHOD": "GET", "PATH_INFO": path, "QUERY_STRING": query, "wsgi.input": io.BytesIO()}
@@ -241,7 +241,7 @@ def test_lean_answers_lack_nothing_but_distributions_of_trials(tmp_path: Path, m
 def test_the_dashboard_is_imported_without_forests_which_stay_at_hand() -> None:
     code = (
         "import sys\n"
-        "from ffnet_search.search.lean import without_forests\n"
+        "from ffnet_search.report.lean import without_forests\n"
         "with without_forests():\n"
         "    import optuna_dashboard\n"
         "assert 'sklearn' not in sys.modules and 'optuna.importance' not in sys.modules\n"
@@ -306,7 +306,7 @@ def test_a_taken_port_is_one_sentence(tmp_path: Path) -> None:
 
 def test_a_run_is_found_by_its_folder_wherever_it_is(tmp_path: Path) -> None:
     sweep = make_run(tmp_path, trials=3)
-    from ffnet_search.runfolder import open_run
+    from ffnet_search.run.folder import open_run
 
     with pytest.raises(SweepError, match="must be a sweep file or the folder of a run, but holds no sweep.yaml"):
         Sweep.of_run(sweep.files.folder)

@@ -27,14 +27,14 @@ from loopback import served
 from PIL import Image
 from torch import Tensor
 
-from ffnet_search.architecture import Input
-from ffnet_search.data import DATASETS, build_data, check_data
-from ffnet_search.data.augment import augment_batch
+from ffnet_search.config.schema import Augment, DataSection
 from ffnet_search.data.cifar import CIFAR10, CIFAR100, download
-from ffnet_search.data.folder import Pictures, centre_box, random_box, to_mode
-from ffnet_search.data.source import split, stratified_order
+from ffnet_search.data.dataset import split, stratified_order
+from ffnet_search.data.image_folder import Pictures, centre_box, random_box, to_mode
+from ffnet_search.data.registry import DATASETS, build_data, check_data
+from ffnet_search.data.transforms import augment_batch
 from ffnet_search.errors import SweepError
-from ffnet_search.sections import Augment, DataSection
+from ffnet_search.space.architecture import Input
 
 FOREIGN = '''
 import torch
@@ -324,7 +324,7 @@ def test_calibration_is_a_part_of_train_without_augmentation(kind: str, make: Ca
 @KIND
 def test_processes_share_every_batch(kind: str, make: Callable[..., Any]) -> None:
     def rank(rank: int, size: int) -> list[str]:
-        data = make(kind, batch_size=8, **({"args": {"images": 128}} if kind == "foreign" else {}))
+        data = make(kind, batch_size=8, **({"init_args": {"images": 128}} if kind == "foreign" else {}))
         data.trainer = SimpleNamespace(global_rank=rank, world_size=size)
         return all_prints(data.train_dataloader())
 
@@ -375,7 +375,7 @@ def fit(data: Any, checkpoint: Path | None = None, save: Path | None = None, epo
 FITTED = {
     "digits": {"batch_size": 256, "augment": {"crop": 1, "flip": True, "cutout": 2}},
     "folder_streamed": {"batch_size": 48, "workers": 1, "augment": {"flip": True, "resized_crop": 0.3}},
-    "foreign": {"args": {"images": 70, "noise": 0.1}},
+    "foreign": {"init_args": {"images": 70, "noise": 0.1}},
 }
 
 
@@ -699,7 +699,7 @@ def section(name: str, **fields: Any) -> DataSection:
         (section("digits"), COLOUR, r"'digits' has channels 1, but the search space has input.channels 3; set"),
         (section("digits"), Input(1, 9, 10), r"'digits' has resolution 8, but .* input.resolution 9"),
         (section("digits"), Input(1, 8, 11), r"'digits' has classes 10, but .* set input.classes: 10 in the search"),
-        (section("digits", args={"a": 1}), Input(1, 8, 10), "data.args are for a data module by import path"),
+        (section("digits", init_args={"a": 1}), Input(1, 8, 10), "data.init_args are for a data module by import path"),
         (section("digits", augment={"crop": 8}), Input(1, 8, 10), "data.augment.crop must be < 8"),
         (section("digits", augment={"resized_crop": 0.5}), Input(1, 8, 10), "resized_crop is for image_folder"),
         (section("cifar10"), COLOUR, "data.path must be given for cifar10"),
@@ -733,7 +733,7 @@ def test_a_mistake_is_one_sentence_before_anything_is_loaded(
         (section("my_own_data:Nothing"), FOUR, "must name a LightningDataModule, but Nothing is not there"),
         (section("my_own_data:Noisy"), FOUR, "must name a LightningDataModule, but Noisy is <class"),
         (section("my_own_data:NoTest"), FOUR, "must offer .* but lacks test_dataloader"),
-        (section("my_own_data:MyData", args={"imagse": 3}), FOUR, "data.args must fit .*'imagse'"),
+        (section("my_own_data:MyData", init_args={"imagse": 3}), FOUR, "data.init_args must fit .*'imagse'"),
         (section("my_own_data:MyData"), FOUR, r"val_dataloader .* must give float32 images of \(3, 16, 16\)"),
         (section("digits", validation=1e-4), Input(1, 8, 10), "data.validation must leave 2 images"),
     ],

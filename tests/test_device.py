@@ -6,13 +6,15 @@ from pathlib import Path
 
 import pytest
 
+from ffnet_search.config.schema import LatencySection
 from ffnet_search.errors import SweepError
-from ffnet_search.models.fuse import deployed
-from ffnet_search.profiling import measure, profile, refuse_stale
-from ffnet_search.profiling.bench import LocalBench
-from ffnet_search.search.device import RemoteBench, make_bench
-from ffnet_search.search_space import SearchSpace
-from ffnet_search.sections import LatencySection
+from ffnet_search.latency import measure
+from ffnet_search.latency.bench import LocalBench
+from ffnet_search.latency.build import profile
+from ffnet_search.latency.ray_bench import RemoteBench, make_bench
+from ffnet_search.latency.validation import refuse_stale
+from ffnet_search.models.deployed import deployed
+from ffnet_search.space.search_space import SearchSpace
 
 TINY = SearchSpace.model_validate(
     {
@@ -41,7 +43,7 @@ def test_what_cannot_be_measured_there_is_one_sentence(ray_cluster: str) -> None
     image = TINY.largest.input
     with pytest.raises(SweepError, match="a node of the cluster must carry 'telephone', .*ray start"):
         RemoteBench(THERE.model_copy(update={"resource": "telephone"}), image)
-    unknown = RemoteBench(THERE.model_copy(update={"args": {"colour": "red"}}), image)
+    unknown = RemoteBench(THERE.model_copy(update={"init_args": {"colour": "red"}}), image)
     with pytest.raises(SweepError, match="colour is not a known key.*on the node that carries the device"):
         _ = unknown.identity
 

@@ -12,14 +12,14 @@ import pytest
 import yaml
 from test_pipeline import SPACE, table_of
 
+from ffnet_search.config.sweep import STAGES, Sweep
 from ffnet_search.errors import SweepError
-from ffnet_search.latency import LatencyTable
-from ffnet_search.pareto import pareto_front
-from ffnet_search.pick import pick
-from ffnet_search.pipeline import plan, run
-from ffnet_search.runfolder import RunFolder
-from ffnet_search.search import read_candidates
-from ffnet_search.sweep import STAGES, Sweep
+from ffnet_search.latency.table import LatencyTable
+from ffnet_search.pareto.front import pareto_front
+from ffnet_search.run.folder import RunFolder
+from ffnet_search.run.pipeline import plan, run
+from ffnet_search.run.select import pick
+from ffnet_search.search.storage.study import read_candidates
 
 QUICK = {"rounds": 3, "calibration": 4, "noisy": True}
 DEVICES = [

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 import typer
 
-from ffnet_search.cli import app
-from ffnet_search.search_space import SearchSpace
-from ffnet_search.sweep import Sweep
+from ffnet_search.cli.app import app
+from ffnet_search.config.sweep import Sweep
+from ffnet_search.space.search_space import SearchSpace
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")

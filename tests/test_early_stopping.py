@@ -10,8 +10,8 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from ffnet_search.early_stopping import TIE_BREAKS, SuccessiveHalving, epsilon_net, most_hypervolume, ranked
-from ffnet_search.pareto import Direction
+from ffnet_search.metrics import Direction
+from ffnet_search.search.early_stopping.asha import TIE_BREAKS, SuccessiveHalving, epsilon_net, most_hypervolume, ranked
 
 ACCURACY: Mapping[str, Direction] = {"accuracy": "maximize"}
 BOTH: Mapping[str, Direction] = {"accuracy": "maximize", "latency_ms": "minimize"}

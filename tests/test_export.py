@@ -13,12 +13,12 @@ import yaml
 from networks import images, space, supernet
 
 import ffnet_search
-from ffnet_search.architecture import Architecture, Form
 from ffnet_search.errors import SweepError
-from ffnet_search.export import choose, write_network
-from ffnet_search.models.fuse import Deployed, fuse
+from ffnet_search.export.front import choose, write_network
+from ffnet_search.models.deployed import Deployed, fuse
 from ffnet_search.models.metamixer import MetaMixer
-from ffnet_search.pareto import Candidate
+from ffnet_search.pareto.front import Candidate
+from ffnet_search.space.architecture import Architecture, Form
 
 
 def exported(folder: Path, form: Form, name: str = "ffnet_digits") -> tuple[MetaMixer, Deployed]:

@@ -13,14 +13,14 @@ import pytest
 import torch
 from networks import randomise, space
 
-from ffnet_search import formats
+from ffnet_search.cli.tables import print_formats
+from ffnet_search.config.sweep import Sweep
 from ffnet_search.errors import SweepError
-from ffnet_search.export import load, write_network
-from ffnet_search.formats import FORMATS, TOLERANCE, Written, export_format
-from ffnet_search.models.fuse import fuse
+from ffnet_search.export import formats
+from ffnet_search.export.formats import FORMATS, TOLERANCE, Written, export_format
+from ffnet_search.export.front import load, write_network
+from ffnet_search.models.deployed import fuse
 from ffnet_search.models.metamixer import MetaMixer
-from ffnet_search.show import print_formats
-from ffnet_search.sweep import Sweep
 
 HERE = [name for name, (_, package) in FORMATS.items() if not package or find_spec(package)]
 
@@ -120,7 +120,7 @@ def test_coreml_says_what_it_takes_and_gives_and_that_it_was_not_timed(sweep: Sw
 
 def test_a_wrong_weight_in_a_coreml_package_is_found(sweep: Sweep) -> None:
     pytest.importorskip("coremltools")
-    from ffnet_search.coreml import forward
+    from ffnet_search.export.coreml import forward
 
     [pick] = export_format(sweep, "coreml", top=1)
     images = np.random.default_rng(0).standard_normal((2, 1, 8, 8)).astype(np.float32)

@@ -7,9 +7,12 @@ import random
 import pytest
 from networks import space
 
-from ffnet_search.front import Front
-from ffnet_search.pareto import METRICS, Candidate, hypervolume, pareto_front
+from ffnet_search.pareto.front import Candidate, hypervolume, pareto_front
+from ffnet_search.pareto.running_front import Front
 from ffnet_search.progress import Bar
+from ffnet_search.space.registry import known_metrics
+
+METRICS = {name: metric.direction for name, metric in known_metrics().items()}
 
 ARCH = space("ffnet_digits").smallest
 

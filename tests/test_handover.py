@@ -14,12 +14,12 @@ import yaml
 from networks import space, supernet
 from PIL import Image
 
-from ffnet_search.architecture import Input
-from ffnet_search.data import build_data
-from ffnet_search.export import _input, write_network
-from ffnet_search.handover import write_handover
-from ffnet_search.models.fuse import fuse
-from ffnet_search.sections import DataSection
+from ffnet_search.config.schema import DataSection
+from ffnet_search.data.registry import build_data
+from ffnet_search.export.bundle import write_bundle
+from ffnet_search.export.front import _input, write_network
+from ffnet_search.models.deployed import fuse
+from ffnet_search.space.architecture import Input
 
 
 def write_folder(folder: Path) -> dict[str, Any]:
@@ -36,7 +36,7 @@ def write_folder(folder: Path) -> dict[str, Any]:
         "input": _input(net.largest, data),
     }
     (folder / "card.json").write_text(json.dumps(card))
-    write_handover(folder, card)
+    write_bundle(folder, card)
     return card
 
 
@@ -44,7 +44,7 @@ def test_the_model_card_says_where_a_prediction_was_far_off(tmp_path: Path) -> N
     card = write_folder(tmp_path)
     assert "off by more than" not in (tmp_path / "README.md").read_text()
     card["metrics"]["predicted_ms"] = 0.25
-    write_handover(tmp_path, card | {"predicted_within_10_percent": False})
+    write_bundle(tmp_path, card | {"predicted_within_10_percent": False})
     told = "The latency table had predicted 0.25 ms, which is off by more than 10 %."
     assert told in (tmp_path / "README.md").read_text()
 
@@ -57,7 +57,7 @@ def test_the_script_says_what_the_network_says_of_the_same_images(tmp_path: Path
     mean, std = (tensor.numpy() for tensor in data.statistics)  # type: ignore[attr-defined]
     for number, image_HWC in enumerate(images_BCHW.permute(0, 2, 3, 1).numpy()):
         Image.fromarray(np.rint(image_HWC * std + mean).astype(np.uint8)[..., 0]).save(tmp_path / f"{number}.png")
-    from ffnet_search.export import load
+    from ffnet_search.export.front import load
 
     logits_BK = load(tmp_path)(images_BCHW)
     shares = logits_BK.softmax(1).max(1)
@@ -94,6 +94,6 @@ def test_without_normalisation_there_is_no_script(tmp_path: Path) -> None:
     card = write_folder(tmp_path)
     (tmp_path / "predict.py").unlink()
     del card["input"]["mean"]
-    write_handover(tmp_path, card)
+    write_bundle(tmp_path, card)
     assert not (tmp_path / "predict.py").exists()
     assert "predict.py" not in (tmp_path / "README.md").read_text()

@@ -20,17 +20,19 @@ import pytest
 import yaml
 from optuna.trial import TrialState
 
-from ffnet_search.architecture import PRESETS, Architecture
-from ffnet_search.attempt import Report
-from ffnet_search.errors import SweepError, parse
-from ffnet_search.hyperparameters import Hyperparameter, combinations, settle
-from ffnet_search.pareto import Candidate
-from ffnet_search.proposal import Proposal, Value
-from ffnet_search.search import read_candidates, search
-from ffnet_search.search_space import SearchSpace
-from ffnet_search.sections import Augment, DataSection, SearchSection, TrainSection
-from ffnet_search.settings import current
-from ffnet_search.sweep import Sweep
+from ffnet_search.config.binding import current
+from ffnet_search.config.schema import Augment, DataSection, SearchSection, TrainSection
+from ffnet_search.config.sweep import Sweep
+from ffnet_search.errors import SweepError
+from ffnet_search.evaluation.outcome import Report
+from ffnet_search.pareto.front import Candidate
+from ffnet_search.run.search import search
+from ffnet_search.search.storage.study import read_candidates
+from ffnet_search.space.architecture import PRESETS, Architecture
+from ffnet_search.space.configuration import Configuration, Value
+from ffnet_search.space.hyperparameters import Hyperparameter, combinations, settle
+from ffnet_search.space.search_space import SearchSpace
+from ffnet_search.strict_yaml import parse
 
 ROOT = Path(__file__).parents[1]
 INPUT = {"channels": 1, "resolution": 8, "classes": 10}
@@ -176,15 +178,15 @@ def test_arguments_of_own_modules_are_named_by_their_path(tmp_path: Path) -> Non
     sweep = sweep_of(
         tmp_path,
         {},
-        search_space={"hyperparameters": {"module.hidden": [8, 16], "data.args.size": [1, 2], "epochs": [1, 2]}},
-        module={"name": "mine.net:Net", "args": {"depth": 3}},
+        search_space={"hyperparameters": {"module.hidden": [8, 16], "data.init_args.size": [1, 2], "epochs": [1, 2]}},
+        module={"class_path": "mine.net:Net", "init_args": {"depth": 3}},
         data={"name": "mine.data:Data"},
         search={"evaluator": "train", "metrics": {"val_loss": "minimize"}, "objectives": ["val_loss", "latency_ms"]},
     )
-    trial = sweep.with_values({"module.hidden": 8, "data.args.size": 2, "epochs": 1})
+    trial = sweep.with_values({"module.hidden": 8, "data.init_args.size": 2, "epochs": 1})
     assert trial.module is not None
-    assert trial.module.args == {"depth": 3, "hidden": 8}
-    assert (trial.data.args, trial.train.epochs) == ({"size": 2}, 1)
+    assert trial.module.init_args == {"depth": 3, "hidden": 8}
+    assert (trial.data.init_args, trial.train.epochs) == ({"size": 2}, 1)
     assert sweep.search.directions == {"val_loss": "minimize", "latency_ms": "minimize"}
     with pytest.raises(SweepError, match=r"learning_rate is no field.*or an argument: module.NAME"):
         sweep_of(tmp_path, {}, search_space={"hyperparameters": {"learning_rate": [0.1]}}, module={"name": "a:B"})
@@ -202,8 +204,8 @@ def test_arguments_of_own_modules_are_named_by_their_path(tmp_path: Path) -> Non
         ({"search": {"evaluator": "train", "objectives": ["val_loss"]}}, r"'val_loss' is not a known metric"),
         ({"search": {"evaluator": "train", "objectives": ["accuracy"], "metrics": {"val_loss": "minimize"}}},
          r"search.metrics must be left out where there is no module"),
-        ({"module": {"name": "mine:Net"}}, r"module must be given where search_space has neither"),
-        ({"module": {"name": "mine.Net"}}, r"module.name must match pattern|module.name .*pattern"),
+        ({"module": {"class_path": "mine:Net"}}, r"module must be given where search_space has neither"),
+        ({"module": {"class_path": "mine.Net"}}, r"module.class_path must match pattern|module.class_path .*pattern"),
     ],
 )  # fmt: skip
 def test_sections_that_do_not_fit_together_are_one_sentence(tmp_path: Path, change: Any, message: str) -> None:
@@ -242,14 +244,14 @@ class Rate:
     def __init__(self, log: Path | None = None, sleep_s: float = 0.0) -> None:
         self.log, self.sleep_s = log, sleep_s
 
-    def __call__(self, proposal: Proposal, report: Report) -> Candidate:
+    def __call__(self, configuration: Configuration, report: Report) -> Candidate:
         if self.log:
             with self.log.open("a") as file:
-                file.write(f"{proposal.key}\n")
+                file.write(f"{configuration.key}\n")
         time.sleep(self.sleep_s)
-        values: Any = proposal.hyperparameters
+        values: Any = configuration.hyperparameters
         score = 1 - abs(math.log10(values["learning_rate"]) + 2) / 4 - abs(values.get("momentum", 0.5) - 0.9)
-        return Candidate(proposal.architecture, {"accuracy": score}, record={"seed": 7})
+        return Candidate(configuration.architecture, {"accuracy": score}, record={"seed": 7})
 
 
 def run(
@@ -271,7 +273,9 @@ def stored(folder: Path) -> list[optuna.trial.FrozenTrial]:
 def test_a_search_draws_what_has_an_effect_and_keeps_it(tmp_path: Path, sampler: str) -> None:
     space = space_of(RECIPE)
     args = {"multivariate": True} if sampler == "TPESampler" else {}
-    found = run(tmp_path, space, {"learning_rate": 0.05, "batch_size": 100}, sampler={"name": sampler, "args": args})
+    found = run(
+        tmp_path, space, {"learning_rate": 0.05, "batch_size": 100}, sampler={"class_path": sampler, "init_args": args}
+    )
     assert len({candidate.key for candidate in found}) == 40
     first = found[0].hyperparameters  # what the sweep says, where it may be, and the middle or the first choice
     assert first == {"learning_rate": 0.05, "optimizer": "adamw", "weight_decay": 0.04, "batch_size": 64}
@@ -316,8 +320,8 @@ def test_a_small_space_ends_and_a_key_is_of_both(tmp_path: Path, capsys: pytest.
     arch = found[0].architecture
     assert arch is not None
     assert arch.key not in {candidate.key for candidate in found}
-    assert Proposal(arch).key == arch.key
-    assert Proposal(arch, {"a": 1, "b": 2}).key == Proposal(arch, {"b": 2, "a": 1}).key
+    assert Configuration(arch).key == arch.key
+    assert Configuration(arch, {"a": 1, "b": 2}).key == Configuration(arch, {"b": 2, "a": 1}).key
 
 
 def test_without_an_architecture_there_are_hyperparameters_alone(tmp_path: Path) -> None:
@@ -325,7 +329,7 @@ def test_without_an_architecture_there_are_hyperparameters_alone(tmp_path: Path)
     found = run(tmp_path, space, trials=10)
     assert [candidate.architecture for candidate in found] == [None] * 10
     assert read_candidates(tmp_path / "s.db", space) == found
-    assert str(found[0].proposal).startswith("learning_rate ")
+    assert str(found[0].configuration).startswith("learning_rate ")
 
 
 SCRIPT = """

@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 from scipy.stats import kendalltau
 
-from ffnet_search.architecture import Architecture
 from ffnet_search.errors import SweepError
-from ffnet_search.latency import Check, Entry, LatencyTable, Setting, TableError, kendall_tau
-from ffnet_search.search_space import SearchSpace
+from ffnet_search.latency.table import Check, Entry, LatencyTable, Setting, TableError, kendall_tau
+from ffnet_search.space.architecture import Architecture
+from ffnet_search.space.search_space import SearchSpace
 
 SPACE = SearchSpace.from_yaml(Path(__file__).parents[1] / "search_spaces" / "ffnet_digits.yaml")
 

@@ -12,11 +12,11 @@ import gcs
 import pytest
 import s3
 
+from ffnet_search.config.run_paths import RunPaths
+from ffnet_search.config.sweep import Sweep
 from ffnet_search.errors import SweepError
-from ffnet_search.mirror import Mirror, mirrored
-from ffnet_search.runfiles import RunFiles
-from ffnet_search.runfolder import Record, open_run
-from ffnet_search.sweep import Sweep
+from ffnet_search.run.folder import StageRecord, open_run
+from ffnet_search.run.remote_copy import RemoteCopy, remote_copy
 
 BUCKETS = {"s3": s3.bucket, "gs": gcs.bucket}
 SPACE = {"input": {"channels": 1, "resolution": 8, "classes": 10}, "stages": [{"depth": [1], "width": [8]}] * 2}
@@ -31,27 +31,27 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
         yield (tmp_path / "store").as_uri()
 
 
-def names(files: RunFiles) -> set[str]:
+def names(files: RunPaths) -> set[str]:
     return {path.relative_to(files.folder).as_posix() for path in files.folder.rglob("*") if path.is_file()}
 
 
 def test_what_one_machine_made_another_goes_on_with(tmp_path: Path, store: str) -> None:
-    first, second = (RunFiles(tmp_path / machine / "run") for machine in ("first", "second"))
+    first, second = (RunPaths(tmp_path / machine / "run") for machine in ("first", "second"))
     first.training.mkdir(parents=True)
     first.lock.touch()
-    with mirrored(first, store):
+    with remote_copy(first, store):
         (first.training / "last.ckpt").write_bytes(b"x" * 6_000_000)  # more than one part of an upload
         first.supernet.write_bytes(b"soon gone")
     with closing(sqlite3.connect(first.study)) as study:
         study.execute("pragma journal_mode = wal")
         study.execute("create table t (x)")
-        with mirrored(first, store):
+        with remote_copy(first, store):
             study.execute("insert into t values (7)")
             study.commit()  # into SQLite's log beside the file
             first.supernet.unlink()
             first.state.write_text("{}")
     second.folder.mkdir(parents=True)
-    with mirrored(second, store):
+    with remote_copy(second, store):
         pass
     assert names(second) == {"training/last.ckpt", "study.db", "run.json"}
     assert (second.training / "last.ckpt").read_bytes() == b"x" * 6_000_000
@@ -60,25 +60,25 @@ def test_what_one_machine_made_another_goes_on_with(tmp_path: Path, store: str) 
 
 
 def test_what_is_here_wins(tmp_path: Path, store: str) -> None:
-    files = RunFiles(tmp_path / "run")
+    files = RunPaths(tmp_path / "run")
     files.folder.mkdir()
     for text in ("old", "new"):
         files.state.write_text(text)
-        with mirrored(files, store):
+        with remote_copy(files, store):
             assert files.state.read_text() == text
     shutil.rmtree(files.folder)
     files.folder.mkdir()
-    with mirrored(files, store):
+    with remote_copy(files, store):
         assert files.state.read_text() == "new"
 
 
 def test_the_record_goes_up_last_and_what_is_unchanged_stays_there(tmp_path: Path) -> None:
-    files = RunFiles(tmp_path / "run")
+    files = RunPaths(tmp_path / "run")
     files.folder.mkdir()
     for path in (files.state, files.supernet, files.candidates):
         path.write_text(path.name)
     with s3.bucket() as (url, objects):
-        with mirrored(files, url) as mirror:
+        with remote_copy(files, url) as mirror:
             assert mirror is not None
             sent = [key for key in objects if not key.endswith("/")]
             assert sent[-1] == "some/runs/run/run.json" and len(sent) == 3
@@ -94,38 +94,38 @@ def test_each_record_of_a_stage_goes_up_at_once(tmp_path: Path) -> None:
         sweep = Sweep.model_validate({"name": "x", "search_space": SPACE, "runs": url})
         sweep = sweep.model_copy(update={"runs": tmp_path})
         with open_run(sweep) as folder:
-            folder.write("profile", Record("digest", {}))
+            folder.write("profile", StageRecord("digest", {}))
             assert b'"profile"' in objects["some/runs/x/run.json"]
 
 
 @pytest.mark.parametrize("url", ["s3://key:secret@bucket/x?scheme=http&endpoint_override=127.0.0.1:1", "moon://x"])
 def test_a_store_that_is_not_there_is_one_sentence(tmp_path: Path, url: str) -> None:
-    files = RunFiles(tmp_path / "run")
+    files = RunPaths(tmp_path / "run")
     files.folder.mkdir()
-    with pytest.raises(SweepError, match=r"^runs: .* cannot be read or written: ") as caught, mirrored(files, url):
+    with pytest.raises(SweepError, match=r"^runs: .* cannot be read or written: ") as caught, remote_copy(files, url):
         pass
     assert "secret" not in str(caught.value)
 
 
 @pytest.mark.parametrize("kind", BUCKETS)
 def test_a_bucket_that_is_not_there_is_one_sentence(tmp_path: Path, kind: str) -> None:
-    files = RunFiles(tmp_path / "run")
+    files = RunPaths(tmp_path / "run")
     files.folder.mkdir()
     files.state.write_text("{}")
     with BUCKETS[kind]() as (url, objects):
         elsewhere = url.replace("@bucket/", "@other/")
         with pytest.raises(SweepError, match=r"^runs: \w+://other/some/runs/run cannot be read or written: ") as caught:
-            Mirror(files, elsewhere).send()
+            RemoteCopy(files, elsewhere).send()
         assert "error_info" not in str(caught.value) and not objects
 
 
 def test_a_store_of_google_that_does_not_answer_is_not_waited_for_long(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ffnet_search.mirror.PATIENCE_S", 1)
+    monkeypatch.setattr("ffnet_search.run.remote_copy.PATIENCE_S", 1)
     url = "gs://anonymous@bucket/x?scheme=http&endpoint_override=127.0.0.1:1"
     with pytest.raises(SweepError, match="Could not connect"):
-        Mirror(RunFiles(tmp_path / "run"), url).fetch()
+        RemoteCopy(RunPaths(tmp_path / "run"), url).fetch()
 
 
 def test_runs_that_is_a_url_works_in_a_folder() -> None:

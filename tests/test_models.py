@@ -16,17 +16,17 @@ from torch import nn
 from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
-from ffnet_search.architecture import PRESET_FORMS, PRESETS, Architecture, Block, Form, Input, Stage, Stem
 from ffnet_search.errors import SweepError
-from ffnet_search.models.calibrate import recalibrate
+from ffnet_search.models.bn_calibration import recalibrate
+from ffnet_search.models.deployed import deployed, deployed_part, fuse
 from ffnet_search.models.elastic import DepthwiseConv2d, ElasticBatchNorm2d, crop
-from ffnet_search.models.fuse import deployed, deployed_part, fuse
 from ffnet_search.models.metamixer import MetaMixer
 from ffnet_search.models.mixers import make_mixer
 from ffnet_search.models.onnx import write_onnx
 from ffnet_search.models.reference import load_reference, start_from
-from ffnet_search.parts import MIXERS
-from ffnet_search.search_space import SearchSpace
+from ffnet_search.space.architecture import PRESET_FORMS, PRESETS, Architecture, Block, Form, Input, Stage, Stem
+from ffnet_search.space.parts import MIXERS
+from ffnet_search.space.search_space import SearchSpace
 
 
 def run_onnx(net: nn.Module, x_BCHW: torch.Tensor) -> torch.Tensor:

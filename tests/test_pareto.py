@@ -7,8 +7,12 @@ from collections.abc import Sequence
 
 import pytest
 
-from ffnet_search.architecture import Architecture, Block, Stage, Stem
-from ffnet_search.pareto import METRICS, Candidate, Direction, hypervolume, pareto_front
+from ffnet_search.metrics import Direction
+from ffnet_search.pareto.front import Candidate, hypervolume, pareto_front
+from ffnet_search.space.architecture import Architecture, Block, Stage, Stem
+from ffnet_search.space.registry import known_metrics
+
+METRICS = {name: metric.direction for name, metric in known_metrics().items()}
 
 ARCH = Architecture(Stem(8, 2), (Stage(16, (Block(),)),))
 BOTH: dict[str, Direction] = {"accuracy": "maximize", "latency_ms": "minimize"}

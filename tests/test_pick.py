@@ -9,19 +9,20 @@ from pathlib import Path
 import pytest
 import yaml
 
-from ffnet_search.attempt import Report
+from ffnet_search.config.sweep import Sweep
 from ffnet_search.errors import SweepError
-from ffnet_search.latency import Check, Entry, LatencyTable, Setting, TableError
-from ffnet_search.pareto import Candidate
-from ffnet_search.pick import pick
-from ffnet_search.pipeline import profile_device
-from ffnet_search.profiling.plan import parts_of
-from ffnet_search.proposal import Proposal
-from ffnet_search.reachable import CheapMetrics
-from ffnet_search.runfolder import RunFolder
-from ffnet_search.search import read_candidates, search
-from ffnet_search.search_space import SearchSpace
-from ffnet_search.sweep import Sweep
+from ffnet_search.evaluation.outcome import Report
+from ffnet_search.latency.plan import parts_of
+from ffnet_search.latency.table import Check, Entry, LatencyTable, Setting, TableError
+from ffnet_search.pareto.front import Candidate
+from ffnet_search.run.folder import RunFolder
+from ffnet_search.run.pipeline import profile_device
+from ffnet_search.run.search import search
+from ffnet_search.run.select import pick
+from ffnet_search.search.storage.study import read_candidates
+from ffnet_search.space.configuration import Configuration
+from ffnet_search.space.feasibility import CostModel
+from ffnet_search.space.search_space import SearchSpace
 
 DIGITS = Path(__file__).parents[1] / "search_spaces" / "ffnet_digits.yaml"
 
@@ -43,9 +44,9 @@ def table_of(space: SearchSpace, ms_per_mmac: float, ms_per_mparam: float, batch
     )  # fmt: skip
 
 
-def score(proposal: Proposal, report: Report) -> Candidate:
+def score(configuration: Configuration, report: Report) -> Candidate:
     """Better where it is larger, with something that nobody knows."""
-    arch = proposal.architecture
+    arch = configuration.architecture
     assert arch is not None
     return Candidate(arch, {"accuracy": 0.9 + 0.02 * arch.macs_m**0.5 + int(arch.key[:4], 16) / 65536 / 1000})
 
@@ -65,7 +66,7 @@ def sweep(tmp_path_factory: pytest.TempPathFactory) -> Sweep:
     laptop.save(sweep.latency_path)
     table_of(sweep.search_space, 0.0, 10.0, batch_size=4).save(sweep.on_device("phone").latency_path)
     files = sweep.files
-    search(sweep.search_space, lambda: score, CheapMetrics(laptop), sweep.search, files.study, files.candidates)
+    search(sweep.search_space, lambda: score, CostModel(laptop), sweep.search, files.study, files.candidates)
     return sweep
 
 

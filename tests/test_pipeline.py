@@ -15,14 +15,14 @@ from typing import Any
 import pytest
 import yaml
 
-from ffnet_search import pipeline
-from ffnet_search.architecture import Architecture
+from ffnet_search.config.sweep import STAGES, Sweep
 from ffnet_search.errors import SweepError
-from ffnet_search.latency import Check, Entry, LatencyTable, Setting, TableError
-from ffnet_search.pipeline import plan, read_front, refuse_impossible, run
-from ffnet_search.runfolder import RunFolder
-from ffnet_search.search_space import SearchSpace
-from ffnet_search.sweep import STAGES, Sweep
+from ffnet_search.latency.table import Check, Entry, LatencyTable, Setting, TableError
+from ffnet_search.run import pipeline
+from ffnet_search.run.folder import RunFolder
+from ffnet_search.run.pipeline import plan, read_front, refuse_impossible, run
+from ffnet_search.space.architecture import Architecture
+from ffnet_search.space.search_space import SearchSpace
 
 SPACE = {
     "input": {"channels": 1, "resolution": 8, "classes": 10},

@@ -7,19 +7,20 @@ from typing import Any
 
 import pytest
 
-from ffnet_search.errors import SweepError, parse
-from ffnet_search.proposal import Proposal
-from ffnet_search.search.population import Explore, arguments
-from ffnet_search.search_space import SearchSpace
-from ffnet_search.sections import SearchSection
+from ffnet_search.config.schema import SearchSection
+from ffnet_search.engines.tune.population import Explore, arguments
+from ffnet_search.errors import SweepError
+from ffnet_search.space.configuration import Configuration
+from ffnet_search.space.search_space import SearchSpace
+from ffnet_search.strict_yaml import parse
 
 INPUT = {"channels": 1, "resolution": 8, "classes": 10}
 STAGE = {"depth": [1], "width": [16], "token_kernel": [3], "channel_kernel": [3], "expansion": [2]}
 ONE = {"input": INPUT, "stem": {"width": [8], "stride": [2]}, "stages": [STAGE]}
 RATES = {"learning_rate": {"low": 1e-6, "high": 0.02, "log": True}, "weight_decay": {"low": 0.0, "high": 0.2}}
 POPULATION = {
-    "name": "PopulationBasedTraining",
-    "args": {"perturbation_interval": 1, "quantile_fraction": 0.5, "resample_probability": 0.0},
+    "class_path": "PopulationBasedTraining",
+    "init_args": {"perturbation_interval": 1, "quantile_fraction": 0.5, "resample_probability": 0.0},
 }
 
 
@@ -28,7 +29,7 @@ def test_what_tune_changes_stays_in_the_space() -> None:
     explore, rng = Explore(space.hyperparameters), random.Random(0)
     for _ in range(100):
         changed = {"learning_rate": 10 ** rng.uniform(-9, 3), "weight_decay": rng.uniform(-1, 1), "mixup": 0.2}
-        config = explore({**changed, "flip": True, "proposal": Proposal(None, {"learning_rate": 1.0}), "key": "k"})
+        config = explore({**changed, "flip": True, "proposal": Configuration(None, {"learning_rate": 1.0}), "key": "k"})
         values = config["proposal"].hyperparameters
         assert {name: config[name] for name in space.hyperparameters} == values
         for name in RATES:
@@ -46,7 +47,7 @@ def test_what_tune_changes_stays_in_the_space() -> None:
         ({}, {"hyperparameters": {}}, "hyperparameters that can change in the middle of a training .* but has none"),
         ({}, {"hyperparameters": {"epochs": [3, 6]}}, r"can change in the middle .*\), but has epochs"),
         (
-            {"scheduler": {**POPULATION, "args": {"hyperparam_mutations": {"learning_rate": [0.1]}}}},
+            {"scheduler": {**POPULATION, "init_args": {"hyperparam_mutations": {"learning_rate": [0.1]}}}},
             {},
             "args.hyperparam_mutations must be left out",
         ),

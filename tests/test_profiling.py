@@ -15,22 +15,23 @@ import numpy as np
 import pytest
 import torch
 
-from ffnet_search.architecture import Architecture, Input
+from ffnet_search.config.schema import LatencySection
 from ffnet_search.errors import SweepError
-from ffnet_search.latency import LatencyTable, TableError
-from ffnet_search.models.fuse import deployed, deployed_part
-from ffnet_search.parts import Part
-from ffnet_search.profiling import BACKENDS, bench, build, measure, profile, protocol, refuse_inaccurate, refuse_stale
-from ffnet_search.profiling.backend import make_backend
-from ffnet_search.profiling.build import torch_aside
-from ffnet_search.profiling.calibration import Calibration, Kind, by_kind
-from ffnet_search.profiling.journal import Journal
-from ffnet_search.profiling.model import Model
-from ffnet_search.profiling.plan import Plan, anchors, groups, mix, parts_of
-from ffnet_search.profiling.predictor import Overhead, by_family, choose, interpolate, non_negative_fit
-from ffnet_search.profiling.protocol import CPU_CLOCK, OWN_CLOCK, WALL_CLOCK, Rounds, Stopwatch, contention
-from ffnet_search.search_space import SearchSpace
-from ffnet_search.sections import LatencySection
+from ffnet_search.latency import bench, build, measure, timing
+from ffnet_search.latency.backends.base import BACKENDS, make_backend
+from ffnet_search.latency.backends.model_file import Model
+from ffnet_search.latency.build import profile, torch_aside
+from ffnet_search.latency.journal import Journal
+from ffnet_search.latency.network_model import Calibration, Kind, by_kind
+from ffnet_search.latency.part_model import Overhead, by_family, choose, interpolate, non_negative_fit
+from ffnet_search.latency.plan import Plan, anchors, groups, mix, parts_of
+from ffnet_search.latency.table import LatencyTable, TableError
+from ffnet_search.latency.timing import CPU_CLOCK, OWN_CLOCK, WALL_CLOCK, Rounds, Stopwatch, contention
+from ffnet_search.latency.validation import refuse_inaccurate, refuse_stale
+from ffnet_search.models.deployed import deployed, deployed_part
+from ffnet_search.space.architecture import Architecture, Input
+from ffnet_search.space.parts import Part
+from ffnet_search.space.search_space import SearchSpace
 
 SPACES = {path.stem: path for path in sorted((Path(__file__).parents[1] / "search_spaces").glob("*.yaml"))}
 DIGITS = SearchSpace.from_yaml(SPACES["ffnet_digits"])
@@ -49,13 +50,13 @@ def model_of(arch: Architecture, batch: int = 1) -> Model:
     return Model(lambda: deployed(arch), (batch, image.channels, image.resolution, image.resolution))
 
 
-MEASURE = [sys.executable, str(Path(__file__).with_name("measure_onnx.py"))]
+MEASURE = [sys.executable, str(Path(__file__).parent / "support" / "measure_onnx.py")]
 ARGS: dict[str, dict[str, object]] = {"command": {"command": MEASURE, "device": "this machine, by a script"}}
 
 
 def section_of(backend: str, **fields: object) -> LatencySection:
-    args = ARGS.get(backend, {}) | fields.pop("args", {})  # type: ignore[operator]
-    return QUICK.model_copy(update={"backend": backend, "args": args, **fields})
+    args = ARGS.get(backend, {}) | fields.pop("init_args", {})  # type: ignore[operator]
+    return QUICK.model_copy(update={"backend": backend, "init_args": args, **fields})
 
 
 @pytest.fixture(params=BACKENDS)
@@ -132,8 +133,8 @@ def test_a_backend_releases_what_it_holds(backend: str) -> None:
 
 
 def test_a_backend_refuses_arguments_that_it_does_not_know(backend: str) -> None:
-    with pytest.raises(SweepError, match=r"latency\.args: colour is not a known key"):
-        make_backend(section_of(backend, args={"colour": "red"}))
+    with pytest.raises(SweepError, match=r"latency\.init_args: colour is not a known key"):
+        make_backend(section_of(backend, init_args={"colour": "red"}))
 
 
 def test_an_unknown_backend_is_refused_with_the_nearest() -> None:
@@ -152,20 +153,20 @@ def test_a_backend_that_is_not_installed_is_refused_with_the_command(monkeypatch
     ("name", "args", "words"),
     [
         ("onnxruntime", {"provider": "tensorrt"}, "TensorrtExecutionProvider"),
-        ("onnxruntime", {"optimization": "most"}, r"latency\.args: optimization must be"),
+        ("onnxruntime", {"optimization": "most"}, r"latency\.init_args: optimization must be"),
         ("torch", {"mode": "cuda_graph"}, "cuda_graph.* needs device_type 'cuda'"),
-        ("torch", {"channels_last": "perhaps"}, r"latency\.args: channels_last must"),
+        ("torch", {"channels_last": "perhaps"}, r"latency\.init_args: channels_last must"),
     ],
 )
 def test_arguments_that_cannot_work_here_are_one_sentence(name: str, args: dict[str, object], words: str) -> None:
     with pytest.raises(SweepError, match=words):
-        make_backend(LatencySection(backend=name, args=args))
+        make_backend(LatencySection(backend=name, init_args=args))
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="a CUDA device is there")
 def test_cuda_is_refused_where_there_is_none() -> None:
     with pytest.raises(SweepError, match="needs a CUDA device"):
-        make_backend(LatencySection(backend="torch", args={"device_type": "cuda"}))
+        make_backend(LatencySection(backend="torch", init_args={"device_type": "cuda"}))
 
 
 # ---- the command ----
@@ -182,22 +183,22 @@ def test_cuda_is_refused_where_there_is_none() -> None:
         ("sleep 9 {model}", "must end within 0.2 s"),
         (
             "no-such-program",
-            r"latency\.args: command: must begin with a program that can be run, but 'no-such-program'",
+            r"latency\.init_args: command: must begin with a program that can be run, but 'no-such-program'",
         ),
-        ([], r"latency\.args: command must"),
+        ([], r"latency\.init_args: command must"),
     ],
 )
 def test_a_command_that_does_not_keep_its_contract_is_one_sentence(command: object, words: str) -> None:
     if isinstance(command, str) and command.startswith("sleep"):
         command = ["python3", "-c", "import time; time.sleep(9)", "{model}"]
-    section = section_of("command", args={"command": command, "timeout": 0.2 if "sleep" in str(command) else 9})
+    section = section_of("command", init_args={"command": command, "timeout": 0.2 if "sleep" in str(command) else 9})
     with pytest.raises(SweepError, match=words):
         make_backend(section).load(model_of(TINY.smallest), 1)()
 
 
 def test_a_command_tells_its_own_milliseconds_of_the_file_that_it_gets() -> None:
     script = "import sys, os; print(len(open(sys.argv[1], 'rb').read()) * 1e-3, os.environ['FFNET_SHAPE'], 7.5)"
-    section = section_of("command", args={"command": [sys.executable, "-c", script, "{model}"]})
+    section = section_of("command", init_args={"command": [sys.executable, "-c", script, "{model}"]})
     found = measure(deployed(TINY.smallest), section)
     assert found.anchors_ms == pytest.approx((7.5, 7.5))
     shares = mix(TINY.smallest.macs_m, TINY.smallest.params_m, TINY.smallest.input)
@@ -223,7 +224,7 @@ def spin(milliseconds: float) -> None:
 
 
 @pytest.mark.parametrize("clock", [CPU_CLOCK, WALL_CLOCK])
-def test_times_are_in_units_of_the_anchor(clock: protocol.Clock) -> None:
+def test_times_are_in_units_of_the_anchor(clock: timing.Clock) -> None:
     watch = Stopwatch([lambda: spin(1.0)], clock)
     [one, three] = watch.interleave([lambda: spin(1.0), lambda: spin(3.0)], rounds=5)
     assert three.median / one.median == pytest.approx(3, rel=0.15)
@@ -499,12 +500,12 @@ def test_what_spreads_is_measured_again_within_a_bound(tmp_path: Path, monkeypat
     counts: dict[str, int] = {}
     add = Journal.add
 
-    def counted(self: Journal, ratios: tuple[tuple[str, float], ...], *args: object) -> None:
+    def analytic_metrics(self: Journal, ratios: tuple[tuple[str, float], ...], *args: object) -> None:
         for name, _ in ratios:
             counts[name] = counts.get(name, 0) + 1
         add(self, ratios, *args)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(Journal, "add", counted)
+    monkeypatch.setattr(Journal, "add", analytic_metrics)
     profile(TINY, QUICK.model_copy(update={"min_within_10": 0.0}), tmp_path / "table.json")
     planned = sum(job.rounds(QUICK) for job in Plan(TINY, QUICK, 0).jobs)
     assert planned * 1.1 < sum(counts.values()) < planned * 1.5
@@ -575,7 +576,7 @@ def test_an_interrupted_profile_loses_only_what_was_in_flight(tmp_path: Path, mo
     path, looks = tmp_path / "table.json", []
     segments = Stopwatch.segments
 
-    def until_killed(self: Stopwatch, *args: object) -> Iterator[protocol.Segment]:
+    def until_killed(self: Stopwatch, *args: object) -> Iterator[timing.Segment]:
         for segment in segments(self, *args):  # type: ignore[arg-type]
             looks.append(len(segment.ratios))
             yield segment

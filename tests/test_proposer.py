@@ -8,10 +8,10 @@ import pytest
 from optuna.samplers import TPESampler
 from optuna.trial import FrozenTrial, Trial, TrialState
 
-from ffnet_search.attempt import Stopped
-from ffnet_search.search.proposer import Proposer
-from ffnet_search.search_space import SearchSpace
-from ffnet_search.sections import SearchSection
+from ffnet_search.config.schema import SearchSection
+from ffnet_search.evaluation.outcome import Stopped
+from ffnet_search.search.samplers.proposer import Proposer
+from ffnet_search.space.search_space import SearchSpace
 
 SPACE = SearchSpace.model_validate(
     {"hyperparameters": {"x": {"low": 0.0, "high": 1.0}, "y": {"low": 0.0, "high": 1.0}}}

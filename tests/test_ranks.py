@@ -12,10 +12,10 @@ import pytest
 import torch
 from test_supernet import sweep
 
+from ffnet_search.config.sweep import Sweep
 from ffnet_search.errors import SweepError
-from ffnet_search.launch import fitting, train_on_ranks
-from ffnet_search.sweep import Sweep
-from ffnet_search.train import LAST, read_supernet, train_supernet
+from ffnet_search.training.fit import LAST, read_supernet, train_supernet
+from ffnet_search.training.ranks import fitting, train_on_ranks
 
 
 def trained(runs: Path, devices: int = 1, **train: object) -> Sweep:

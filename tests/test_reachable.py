@@ -13,11 +13,11 @@ from types import SimpleNamespace
 
 import pytest
 
-from ffnet_search.architecture import Architecture
 from ffnet_search.errors import SweepError
-from ffnet_search.parts import Part
-from ffnet_search.reachable import CheapMetrics, check_budget, smallest_reachable, within_limits
-from ffnet_search.search_space import SearchSpace
+from ffnet_search.space.architecture import Architecture
+from ffnet_search.space.feasibility import CostModel, check_budget, smallest_reachable, within_limits
+from ffnet_search.space.parts import Part
+from ffnet_search.space.search_space import SearchSpace
 
 SPACES = Path(__file__).parents[1] / "search_spaces"
 SMALL = SearchSpace.model_validate(
@@ -107,7 +107,7 @@ def test_the_least_latency_is_found_where_weights_spill(spill: float) -> None:
     for seed in range(4):
         for resident in (0.0, sizes[0] * 1.2, sizes[len(sizes) // 2], sizes[-1]):
             latency = Spilling(seed, spill, resident)
-            found = latency.predict_ms(CheapMetrics(latency).least(SMALL, "latency_ms"))
+            found = latency.predict_ms(CostModel(latency).least(SMALL, "latency_ms"))
             least = min(map(latency.predict_ms, archs))
             assert least - 1e-9 <= found < 1.3 * least
             exact += found < least + 1e-9
@@ -132,32 +132,32 @@ class PerWeight(Linear):
     "name", ["latency_ms", "latency_ms@phone", "params_m", "macs_m", "weights_mb", "peak_memory_mb"]
 )
 def test_an_impossible_budget_names_one_that_is_possible_and_what_reaches_it(name: str) -> None:
-    cheap = CheapMetrics(Linear(), {"phone": PerWeight()})
-    least = min(cheap(arch)[name] for arch in everything(SMALL))
-    check_budget(a_sweep(**{name: least}), cheap)
+    cost_model = CostModel(Linear(), {"phone": PerWeight()})
+    least = min(cost_model(arch)[name] for arch in everything(SMALL))
+    check_budget(a_sweep(**{name: least}), cost_model)
     with pytest.raises(SweepError) as caught:
-        check_budget(a_sweep(**{name: least * 0.999}), cheap)
+        check_budget(a_sweep(**{name: least * 0.999}), cost_model)
     message = str(caught.value)
     found = re.fullmatch(
         rf"a\.yaml: search\.constraints\.{name} must be >= (\S+), the least .* is (\w{{12}}): .*", message
     )
     assert found, message
-    check_budget(a_sweep(**{name: float(found[1])}), cheap)
+    check_budget(a_sweep(**{name: float(found[1])}), cost_model)
     assert float(found[1]) == pytest.approx(least, rel=0.01)
-    assert cheap(next(arch for arch in everything(SMALL) if arch.key == found[2]))[name] == pytest.approx(least)
+    assert cost_model(next(arch for arch in everything(SMALL) if arch.key == found[2]))[name] == pytest.approx(least)
 
 
 def test_several_limits_are_met_at_once() -> None:
-    cheap = CheapMetrics(Linear())
+    cost_model = CostModel(Linear())
     rng, met = random.Random(1), 0
     archs = everything(SMALL)
     for _ in range(20):
-        metrics = cheap(rng.choice(archs))
+        metrics = cost_model(rng.choice(archs))
         limits = {name: metrics[name] * 1.05 for name in ("latency_ms", "params_m", "peak_memory_mb")}
-        arch = within_limits(SMALL, cheap, limits)
+        arch = within_limits(SMALL, cost_model, limits)
         if arch is not None:
             met += 1
-            assert all(cheap(arch)[name] <= limit for name, limit in limits.items())
+            assert all(cost_model(arch)[name] <= limit for name, limit in limits.items())
     assert met >= 19  # a heuristic, but a good one
-    assert within_limits(SMALL, cheap, {"params_m": 1e-9, "macs_m": 1e9}) is None
-    assert within_limits(SMALL, cheap, {}) in SMALL
+    assert within_limits(SMALL, cost_model, {"params_m": 1e-9, "macs_m": 1e9}) is None
+    assert within_limits(SMALL, cost_model, {}) in SMALL

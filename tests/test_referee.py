@@ -10,11 +10,12 @@ import optuna
 import pytest
 from optuna.pruners import BasePruner, HyperbandPruner, MedianPruner
 
-from ffnet_search.early_stopping import SuccessiveHalving
-from ffnet_search.errors import SweepError, parse
-from ffnet_search.mailbox import Mailbox
-from ffnet_search.search.referee import RuleReferee, make_rule
-from ffnet_search.sections import SearchSection
+from ffnet_search.config.schema import SearchSection
+from ffnet_search.engines.request_queue import RequestQueue
+from ffnet_search.errors import SweepError
+from ffnet_search.search.early_stopping.asha import SuccessiveHalving
+from ffnet_search.search.early_stopping.pruner import TrialPruner, make_rule
+from ffnet_search.strict_yaml import parse
 
 
 def section(objectives: tuple[str, ...] = ("accuracy",), **early_stopping: Any) -> SearchSection:
@@ -85,11 +86,11 @@ def test_the_fields_of_a_sweep_reach_the_rule() -> None:
             "'none' where evaluator is 'supernet', which scores a network without training it, but got 'asha'; remove",
         ),
         (
-            {"scheduler": {"name": "ASHAScheduler"}},
+            {"scheduler": {"class_path": "ASHAScheduler"}},
             "ASHAScheduler must go with engine 'tune', whose it is, but engine is 'local'; use engine 'tune', or early",
         ),
         (
-            {"engine": "tune", "early_stopping": {"rule": "asha"}, "scheduler": {"name": "ASHAScheduler"}},
+            {"engine": "tune", "early_stopping": {"rule": "asha"}, "scheduler": {"class_path": "ASHAScheduler"}},
             "must be 'none' where Tune's scheduler ASHAScheduler decides what is stopped, but got 'asha'; remove one",
         ),
     ],
@@ -101,16 +102,16 @@ def test_a_mistake_is_one_sentence(content: dict[str, Any], message: str) -> Non
 
 def test_an_objective_that_no_epoch_tells_is_a_mistake() -> None:
     how = section(("accuracy", "latency_ms"), rule="asha")
-    referee = RuleReferee(how.objectives, make_rule(how))
-    assert referee.report("a", 1, {"accuracy": 0.5, "latency_ms": 1.0})
+    pruner = TrialPruner(how.objectives, make_rule(how))
+    assert pruner.report("a", 1, {"accuracy": 0.5, "latency_ms": 1.0})
     with pytest.raises(SweepError, match=r"latency_ms is neither \(there are accuracy\); use rule 'none'"):
-        referee.report("a", 2, {"accuracy": 0.5})
-    assert RuleReferee(how.objectives, None).report("a", 2, {"accuracy": 0.5})
+        pruner.report("a", 2, {"accuracy": 0.5})
+    assert TrialPruner(how.objectives, None).report("a", 2, {"accuracy": 0.5})
 
 
 def test_questions_get_their_own_answers_and_the_dead_are_not_waited_for() -> None:
     async def talk() -> None:
-        mailbox = Mailbox()
+        mailbox = RequestQueue()
         alive, dead, late = (asyncio.create_task(mailbox.ask(name)) for name in ("alive", "dead", "late"))
         await asyncio.sleep(0)
         questions = await mailbox.take()

@@ -17,19 +17,19 @@ from networks import space
 from optuna.trial import TrialState, create_trial
 from test_pipeline import SPACE, table_of
 
-from ffnet_search.architecture import Architecture
-from ffnet_search.drawing import describe, draw
-from ffnet_search.pareto import Candidate, hypervolume
-from ffnet_search.parts import MIXERS
-from ffnet_search.picks import Pick
-from ffnet_search.proposal import Proposal
-from ffnet_search.report.content import content, hypervolume_over_time
-from ffnet_search.report.curves import learning_curves
+from ffnet_search.config.sweep import Sweep
+from ffnet_search.export.exported import ExportedNetwork
+from ffnet_search.pareto.front import Candidate, hypervolume
+from ffnet_search.report.architecture_svg import describe, draw
+from ffnet_search.report.charts import learning_curves
+from ffnet_search.report.data import content, hypervolume_over_time
 from ffnet_search.report.page import page
-from ffnet_search.search import Curve, History, read_history
-from ffnet_search.search.study import distributions, open_study, params_of
-from ffnet_search.search_space import SearchSpace
-from ffnet_search.sweep import Sweep
+from ffnet_search.search.history import History, LearningCurve, read_history
+from ffnet_search.search.storage.study import distributions, open_study, params_of
+from ffnet_search.space.architecture import Architecture
+from ffnet_search.space.configuration import Configuration
+from ffnet_search.space.parts import MIXERS
+from ffnet_search.space.search_space import SearchSpace
 
 OBJECTIVES: dict[str, Any] = {"accuracy": "maximize", "latency_ms": "minimize"}
 VOID = {"meta", "link", "input", "li", "br"}  # li: its end may be left out
@@ -83,7 +83,7 @@ def shown(tmp_path: Path) -> SimpleNamespace:
         folder.mkdir()
         (folder / "card.json").write_text(json.dumps({"data": {"fingerprint": "f00"}, "date": "2026-01-01"}))
         (folder / "model.onnx").touch()
-        picks.append(Pick(folder, candidate.architecture, {**metrics, "measured_ms": float(number)}))
+        picks.append(ExportedNetwork(folder, candidate.architecture, {**metrics, "measured_ms": float(number)}))
     failures = (("abc", "</script><b>broken"),)
     history = History(tuple(found), {"params_m": 7}, 7, failures, {"accuracy": {"stage1.width": 1}})
     sweep = sweep.model_copy(update={"search": sweep.search.model_copy(update={"constraints": {"params_m": 0.2}})})
@@ -137,9 +137,9 @@ def test_hypervolume_only_rises_and_ends_at_one() -> None:
         assert share == pytest.approx(volume(count) / volume(60), rel=1e-4)
 
 
-def curves(stopped: bool) -> tuple[Curve, ...]:
-    whole = Curve(0, "a <b>", {1: 0.2, 2: 0.6, 3: 0.9}, stopped=False)
-    return (whole, Curve(1, "c", {1: 0.1}, stopped=True)) if stopped else (whole,)
+def curves(stopped: bool) -> tuple[LearningCurve, ...]:
+    whole = LearningCurve(0, "a <b>", {1: 0.2, 2: 0.6, 3: 0.9}, stopped=False)
+    return (whole, LearningCurve(1, "c", {1: 0.1}, stopped=True)) if stopped else (whole,)
 
 
 def test_learning_curves_show_each_trial_as_far_as_it_trained() -> None:
@@ -164,13 +164,15 @@ def test_without_early_stopping_nothing_is_said_of_it() -> None:
 
 @pytest.mark.parametrize("values", [{1: 0.5, 2: 0.5}, {1: 0.0, 2: 0.0}, {1: 0.5}, {3: 1e-9, 4: 2e9}])
 def test_any_curve_can_be_drawn(values: dict[int, float]) -> None:
-    section = learning_curves(History((), {}, 0, (), {}, 0, "val_loss", (Curve(0, "a", values, stopped=False),)))
+    section = learning_curves(
+        History((), {}, 0, (), {}, 0, "val_loss", (LearningCurve(0, "a", values, stopped=False),))
+    )
     (drawn,) = re.findall(r'<path d="M([^"]*)" fill', section)
     assert all(0 <= float(number) <= 720 for number in re.findall(r"[-\w.]+", drawn.replace("L", " ")))
 
 
 def test_many_curves_are_thinned() -> None:
-    many = tuple(Curve(n, "a", {1: 0.5, 2: n / 1000}, stopped=False) for n in range(700))
+    many = tuple(LearningCurve(n, "a", {1: 0.5, 2: n / 1000}, stopped=False) for n in range(700))
     section = learning_curves(History((), {}, 0, (), {}, 0, "accuracy", many))
     assert section.count("<title>") == 234
     assert "One of 3 is drawn." in section
@@ -183,7 +185,10 @@ def test_history_has_the_curves_of_what_trained(tmp_path: Path) -> None:
         arch = digits.sample(rng)
         attributes: dict[str, Any] = {"key": arch.key, "accuracy": 0.9, "latency_ms": 1.0}
         attributes["reports"] = {"1": {"accuracy": 0.2}, "2": {"accuracy": 0.3}, "3": {"accuracy": math.inf}}
-        common: dict[str, Any] = {"params": params_of(digits, Proposal(arch)), "distributions": distributions(digits)}
+        common: dict[str, Any] = {
+            "params": params_of(digits, Configuration(arch)),
+            "distributions": distributions(digits),
+        }
         if number == 0:
             trials.append(create_trial(values=[0.9, 1.0], user_attrs=attributes, **common))
         elif number == 1:
@@ -207,7 +212,7 @@ def test_history_tells_what_was_tried_skipped_and_failed_and_what_mattered(tmp_p
     trials = []
     for number in range(60):
         arch = digits.sample(rng)
-        common: dict[str, Any] = {"params": params_of(digits, Proposal(arch)), "distributions": axes}
+        common: dict[str, Any] = {"params": params_of(digits, Configuration(arch)), "distributions": axes}
         common["user_attrs"] = {"key": arch.key, "accuracy": 0.5, "latency_ms": 1.0}
         if number < 50:  # the width of the last stage is all that counts
             score = arch.stages[-1].width / 100 + rng.random() / 1000

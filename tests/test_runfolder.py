@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 import yaml
 
+from ffnet_search.config.sweep import Sweep
 from ffnet_search.errors import SweepError
-from ffnet_search.runfolder import Record, RunFolder, open_run
-from ffnet_search.sweep import Sweep
+from ffnet_search.run.folder import RunFolder, StageRecord, open_run
 
 SPACE = {
     "input": {"channels": 1, "resolution": 8, "classes": 10},
@@ -129,11 +129,11 @@ def test_a_read_only_folder_is_named(tmp_path: Path) -> None:
 
 def test_records_survive(tmp_path: Path) -> None:
     sweep = sweep_in(tmp_path)
-    record = Record("abc", {"train": {"epochs": 3}}, {"trials": 9}, "2026-01-01T00:00:00.000000+00:00")
+    record = StageRecord("abc", {"train": {"epochs": 3}}, {"trials": 9}, "2026-01-01T00:00:00.000000+00:00")
     with open_run(sweep) as folder:
         folder.write("train", record)
-        folder.write("search", Record("def", {}))
-    assert RunFolder(sweep.files).records == {"train": record, "search": Record("def", {})}
+        folder.write("search", StageRecord("def", {}))
+    assert RunFolder(sweep.files).records == {"train": record, "search": StageRecord("def", {})}
     assert not list(sweep.files.folder.glob("*.tmp"))
 
 
@@ -163,10 +163,10 @@ def test_setting_aside_moves_files_and_records_together(tmp_path: Path) -> None:
         for stage, path in (("train", files.supernet), ("profile", files.latency / "x.json")):
             path.parent.mkdir(exist_ok=True)
             path.write_text(stage)
-            folder.write(stage, Record(stage, {}))
+            folder.write(stage, StageRecord(stage, {}))
         folder.write_sweep(sweep)
         folder.set_aside({"train": [files.supernet]})
-        folder.write("train", Record("train", {}))
+        folder.write("train", StageRecord("train", {}))
         files.supernet.write_text("second")
         folder.set_aside({"train": [files.supernet]})  # within the same second
     assert set(RunFolder(files).records) == {"profile"}

@@ -24,22 +24,28 @@ import optuna
 import pytest
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from ffnet_search.architecture import Architecture
-from ffnet_search.attempt import GoOn, Report, Stopped
-from ffnet_search.early_stopping import SuccessiveHalving
+from ffnet_search.config.schema import SamplerSection, SearchSection
+from ffnet_search.engines.local import LocalEngine
 from ffnet_search.errors import SweepError
-from ffnet_search.pareto import METRICS, Candidate, pareto_front
-from ffnet_search.parts import Part
-from ffnet_search.proposal import Proposal
-from ffnet_search.reachable import CheapMetrics, smallest_reachable
-from ffnet_search.search import Search, memory, read_history, sampler, search, writer
-from ffnet_search.search.local import Local
+from ffnet_search.evaluation.outcome import NopPruner, Report, Stopped
+from ffnet_search.pareto.front import Candidate, pareto_front
+from ffnet_search.run.search import search
+from ffnet_search.search.early_stopping.asha import SuccessiveHalving
+from ffnet_search.search.early_stopping.pruner import StoppingRule
+from ffnet_search.search.history import read_history
 from ffnet_search.search.loop import run_loop
-from ffnet_search.search.referee import Rule
-from ffnet_search.search.sampler import known_samplers, make_sampler
-from ffnet_search.search.study import candidate_of, open_study, proposal_of, state_of
-from ffnet_search.search_space import SearchSpace
-from ffnet_search.sections import SamplerSection, SearchSection
+from ffnet_search.search.optimizer import Search
+from ffnet_search.search.samplers import memory
+from ffnet_search.search.samplers import optuna as optuna_samplers
+from ffnet_search.search.samplers.optuna import known_samplers, make_sampler
+from ffnet_search.search.storage import sqlite_rows
+from ffnet_search.search.storage.study import candidate_of, configuration_of, open_study, state_of
+from ffnet_search.space.architecture import Architecture
+from ffnet_search.space.configuration import Configuration
+from ffnet_search.space.feasibility import CostModel, smallest_reachable
+from ffnet_search.space.parts import Part
+from ffnet_search.space.registry import known_metrics
+from ffnet_search.space.search_space import SearchSpace
 
 SPACES = Path(__file__).parents[1] / "search_spaces"
 DIGITS = SearchSpace.from_yaml(SPACES / "ffnet_digits.yaml")
@@ -63,7 +69,7 @@ class Macs:
         return part.macs / 1e8
 
 
-CHEAP = CheapMetrics(Macs())
+CHEAP = CostModel(Macs())
 
 
 @dataclass
@@ -75,8 +81,8 @@ class Accuracy:
     sleep_s: float = 0.0
     epochs: int = 0  # all but the last are reported
 
-    def __call__(self, proposal: Proposal, report: Report) -> Candidate | Stopped:
-        arch = proposal.architecture
+    def __call__(self, configuration: Configuration, report: Report) -> Candidate | Stopped:
+        arch = configuration.architecture
         assert arch is not None
         with self.log.open("a") as file:
             file.write(f"{arch.key}\n")
@@ -99,7 +105,7 @@ def same(evaluate: Accuracy) -> Accuracy:
 
 
 def architecture_of(trial: FrozenTrial) -> Architecture:
-    arch = proposal_of(DIGITS, trial.params).architecture
+    arch = configuration_of(DIGITS, trial.params).architecture
     assert arch is not None
     return arch
 
@@ -126,7 +132,7 @@ class Run:
     seed: int = 0
     digest: str = "d"
     epochs: int = 0
-    rule: Rule | None = None
+    rule: StoppingRule | None = None
     resumable: bool = False
 
     @property
@@ -333,8 +339,10 @@ class TestContract:
         section = {"objectives": objectives, "early_stopping": {"rule": "asha"}, "evaluator": "train"}
         section["resources"] = {"cpu": 2}  # one at once
         for trials in (12, 30):
-            run.search(engine=engine, trials=trials, sampler={"name": "RandomSampler", "args": {}}, **section)
-        rule = SuccessiveHalving({name: METRICS[name] for name in objectives})
+            run.search(
+                engine=engine, trials=trials, sampler={"class_path": "RandomSampler", "init_args": {}}, **section
+            )
+        rule = SuccessiveHalving({name: known_metrics()[name].direction for name in objectives})
         for trial in run.on_disk.trials:
             reports = {int(epoch): metrics for epoch, metrics in trial.user_attrs["reports"].items()}
             assert list(reports) == list(range(1, 1 + trial.user_attrs.get("stopped", 26)))
@@ -358,6 +366,7 @@ SCRIPT = """
 import sys
 from pathlib import Path
 from tests.test_search import *
+
 folder, engine = Path(sys.argv[1]), sys.argv[2]
 evaluate = Accuracy(folder / "log", sleep_s=0.01)
 section = SearchSection(engine=engine, trials=int(sys.argv[3]), constraints={"latency_ms": 0.03})
@@ -418,7 +427,9 @@ def test_the_same_seed_gives_the_same_study_and_another_seed_another(tmp_path: P
 def test_a_resumed_search_does_not_repeat_its_first_proposals(run: Run) -> None:
     run.search(trials=10)
     again = [trial.params for trial in run.on_disk.trials]
-    samplers = [make_sampler(SamplerSection(name="RandomSampler", args={}), 0, n, 2) for n in (0, len(again))]
+    samplers = [
+        make_sampler(SamplerSection(class_path="RandomSampler", init_args={}), 0, n, 2) for n in (0, len(again))
+    ]
     asked = [optuna.create_study(sampler=s).ask(trial_axes()).params for s in samplers]
     assert asked[0] != asked[1]
 
@@ -450,7 +461,7 @@ def trial_axes() -> dict[str, optuna.distributions.BaseDistribution]:
 def test_a_tight_limit_is_searched_though_the_sampler_finds_nothing(tmp_path: Path, factor: float) -> None:
     run = Run(tmp_path, space=CIFAR)
     least, _ = smallest_reachable(CIFAR, lambda part: part.params)
-    section = {"proposals": 5, "sampler": {"name": "RandomSampler", "args": {}}}
+    section = {"proposals": 5, "sampler": {"class_path": "RandomSampler", "init_args": {}}}
     candidates = run.search(trials=10, constraints={"params_m": least.params_m * factor}, **section)
     assert all(c.metrics["params_m"] <= least.params_m * factor for c in candidates)
     assert len(candidates) == 10  # at the least itself there are 54: the stride and pooling kernels have no parameters
@@ -477,11 +488,11 @@ def test_tpe_repeats_nothing_while_there_is_something_new_near(at_once: int, tmp
         evaluate = Accuracy(tmp_path / "log")
         while state.told < section.trials:
             batch = [state.ask(at_once - number) for number in range(at_once)]
-            for proposal in batch:
-                assert proposal is not None and proposal.key not in asked
-                asked.add(proposal.key)
-                outcome = evaluate(proposal, lambda epoch, metrics: True)
-                state.tell(proposal, outcome)
+            for configuration in batch:
+                assert configuration is not None and configuration.key not in asked
+                asked.add(configuration.key)
+                outcome = evaluate(configuration, lambda epoch, metrics: True)
+                state.tell(configuration, outcome)
     assert state.repeats <= 2
 
 
@@ -516,12 +527,12 @@ def test_what_is_kept_of_a_candidate_is_a_key_and_its_objectives(
     tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Trials, candidates and architectures are on disk, how many there may be."""
-    monkeypatch.setattr(sampler, "MEMORY", 20)
+    monkeypatch.setattr(optuna_samplers, "MEMORY", 20)
     before = living()
-    section = SearchSection(trials=150, objectives=["accuracy"], sampler=SamplerSection(name=name, args={}))
+    section = SearchSection(trials=150, objectives=["accuracy"], sampler=SamplerSection(class_path=name, init_args={}))
     with open_study(tmp_path / "s.db", section.directions, "d") as (to_disk, finished):
         state = Search(CIFAR, CHEAP, section, 0, to_disk, finished)
-        run_loop(state, Local(Accuracy(tmp_path / "log"), GoOn()))
+        run_loop(state, LocalEngine(Accuracy(tmp_path / "log"), NopPruner()))
         alive = living() - before
         assert state.evaluated == 150
         assert alive[FrozenTrial] <= 2 * 2 * 20  # of the sampler's study, and the one before it
@@ -535,13 +546,13 @@ def test_what_is_kept_of_a_candidate_is_a_key_and_its_objectives(
 @pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
 def test_every_known_sampler_searches(tmp_path: Path, name: str, objectives: list[str]) -> None:
     args = {"NSGAIISampler": {"population_size": 4}, "NSGAIIISampler": {"population_size": 4}}.get(name, {})
-    section = {"objectives": objectives, "sampler": {"name": name, "args": args}, "constraints": {"macs_m": 3.0}}
+    section = {"objectives": objectives, "sampler": {"name": name, "init_args": args}, "constraints": {"macs_m": 3.0}}
     assert len(Run(tmp_path).search(trials=16, **section)) == 16
 
 
 def test_a_genetic_sampler_breeds_from_what_the_walk_found(tmp_path: Path) -> None:
     run = Run(tmp_path, space=CIFAR)
-    sampler = {"name": "NSGAIISampler", "args": {"population_size": 6}}
+    sampler = {"class_path": "NSGAIISampler", "init_args": {"population_size": 6}}
     run.search(trials=30, proposals=20, constraints={"latency_ms": 0.13}, sampler=sampler)
     origins = Counter(trial.user_attrs["origin"] for trial in run.trials(TrialState.COMPLETE))
     assert origins["walk"] >= 3  # random proposals are all beyond this limit
@@ -561,7 +572,7 @@ def test_a_genetic_sampler_breeds_from_what_the_walk_found(tmp_path: Path) -> No
 )
 def test_a_wrong_sampler_is_one_sentence(name: str, args: dict[str, Any], message: str) -> None:
     with pytest.raises(SweepError, match=message):
-        make_sampler(SamplerSection(name=name, args=args), seed=0, finished=0, objectives=2)
+        make_sampler(SamplerSection(class_path=name, init_args=args), seed=0, finished=0, objectives=2)
 
 
 def test_the_csv_holds_every_architecture_that_was_looked_at(run: Run) -> None:
@@ -646,8 +657,8 @@ def test_what_a_kill_left_of_a_new_file_is_used(run: Run) -> None:
 def test_what_was_told_is_what_is_returned(run: Run) -> None:
     told = Accuracy(run.folder / "log")
 
-    def meddling(proposal: Proposal, report: Report) -> Candidate | Stopped:
-        candidate = told(proposal, report)
+    def meddling(configuration: Configuration, report: Report) -> Candidate | Stopped:
+        candidate = told(configuration, report)
         if len(run.evaluated) == 4:
             with closing(sqlite3.connect(run.study)) as connection:
                 connection.execute("update trials set state = 'FAIL'")
@@ -685,8 +696,8 @@ def finished_trials() -> Iterator[FrozenTrial]:
 def test_written_trials_are_read_by_optuna_as_they_were(
     tmp_path: Path, direct: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert writer._rows_are_right()  # with the version of Optuna that is pinned
-    monkeypatch.setattr(writer, "_rows_are_right", lambda: direct)
+    assert sqlite_rows._rows_are_right()  # with the version of Optuna that is pinned
+    monkeypatch.setattr(sqlite_rows, "_rows_are_right", lambda: direct)
     trials = [*finished_trials(), *finished_trials()]
     with open_study(tmp_path / "s.db", {"accuracy": "maximize", "latency_ms": "minimize"}, "d") as (to_disk, found):
         assert to_disk.is_direct == direct

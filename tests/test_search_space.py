@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 import yaml
 
-from ffnet_search.architecture import Architecture, Block, Input, Stage, Stem
 from ffnet_search.errors import SweepError
-from ffnet_search.parts import MIXERS
-from ffnet_search.search_space import BLOCK_AXES, SearchSpace
+from ffnet_search.space.architecture import Architecture, Block, Input, Stage, Stem
+from ffnet_search.space.parts import MIXERS
+from ffnet_search.space.search_space import BLOCK_AXES, SearchSpace
 
 FOLDER = Path(__file__).parents[1] / "search_spaces"
 SPACES = sorted(FOLDER.glob("*.yaml"))

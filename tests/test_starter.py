@@ -10,15 +10,15 @@ import pytest
 from PIL import Image
 from test_cli import call, mistake
 
-from ffnet_search.data import check_data
+from ffnet_search.autoconfig.benchmark import Throughput, measure_pace
+from ffnet_search.autoconfig.budget import EPOCHS, TRIALS, choose_amounts
+from ffnet_search.autoconfig.draft import Draft, drafts
+from ffnet_search.autoconfig.inspect import Found, look
+from ffnet_search.autoconfig.start import start, start_digits
+from ffnet_search.config.sweep import Sweep
+from ffnet_search.data.registry import check_data
 from ffnet_search.errors import SweepError
-from ffnet_search.search_space import SearchSpace
-from ffnet_search.starter import start, start_digits
-from ffnet_search.starter.cost import Pace, measure_pace
-from ffnet_search.starter.draft import Draft, drafts
-from ffnet_search.starter.look import Found, look
-from ffnet_search.starter.plan import EPOCHS, TRIALS, choose_amounts
-from ffnet_search.sweep import Sweep
+from ffnet_search.space.search_space import SearchSpace
 
 ROOT = Path(__file__).parents[1]
 
@@ -42,11 +42,11 @@ def found(pictures: int = 1000, side: int = 64, channels: int = 3, classes: int 
     return Found(Path("x"), names, counts, None, side, (side, side), channels, (), ("x",) * len(labels_N), labels_N)
 
 
-def pace_of(draft: Draft, batch_size: int = 64, step: float | None = None) -> Pace:
+def pace_of(draft: Draft, batch_size: int = 64, step: float | None = None) -> Throughput:
     """A machine that computes 20 G MACs a second, and whose latencies follow MACs."""
     macs = draft.step_macs / 20e9
     ms = [arch.macs_m / 20 for arch in (draft.space.smallest, draft.space.largest)]
-    return Pace(draft, 1e-3, 3 * macs, 0.02, macs / 4, 0.2, 200, *ms)
+    return Throughput(draft, 1e-3, 3 * macs, 0.02, macs / 4, 0.2, 200, *ms)
 
 
 def test_it_sees_classes_counts_sizes_and_colour(tmp_path: Path) -> None:
@@ -114,7 +114,7 @@ def test_amounts_fill_the_time_that_there_is() -> None:
 def test_few_drafts_are_measured() -> None:
     asked: list[Draft] = []
 
-    def measure(draft: Draft, batch_size: int, step: float | None) -> Pace:
+    def measure(draft: Draft, batch_size: int, step: float | None) -> Throughput:
         asked.append(draft)
         slow = pace_of(draft)
         return replace(slow, step=100 * slow.step) if len(asked) > 1 else slow  # never what was expected
@@ -174,7 +174,7 @@ def test_the_starter_is_what_came_with_the_program(tmp_path: Path) -> None:
 
 
 def test_spaces_that_are_written_are_spaces_that_are_read(tmp_path: Path) -> None:
-    from ffnet_search.starter.text import quoted, space_text
+    from ffnet_search.autoconfig.render import quoted, space_text
 
     for draft in drafts(found(20_000, 64)):
         file = tmp_path / f"{draft.size.name}{draft.resolution}.yaml"

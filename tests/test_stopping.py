@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from ffnet_search.stopping import EXIT_STOPPED, stoppable
+from ffnet_search.cli.interrupt import EXIT_STOPPED, stoppable
 
 
 def interrupt() -> None:
@@ -49,7 +49,7 @@ def test_in_an_import_the_process_says_so_and_ends(tmp_path: Path, swallow: str)
     )
     code = (
         "import atexit, sys\n"
-        "from ffnet_search.stopping import stoppable\n"
+        "from ffnet_search.cli.interrupt import stoppable\n"
         "atexit.register(lambda: print('tidied'))\n"
         "with stoppable(lambda: print('to go on', file=sys.stderr)):\n"
         "    import heavy\n"

@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 import yaml
 
+from ffnet_search.cluster.submit import check_cluster, must_be_reachable, pack, submit
+from ffnet_search.config.sweep import Sweep
+from ffnet_search.config.sweep_file import is_cluster
 from ffnet_search.errors import SweepError
-from ffnet_search.search.submit import check_cluster, must_be_reachable, pack, submit
-from ffnet_search.sweep import Sweep
-from ffnet_search.sweepfile import is_cluster
 
 ROOT = Path(__file__).parents[1]
 CLUSTERS = [path for path in sorted(ROOT.glob("sweeps/*.yaml")) if is_cluster(path)]

@@ -15,21 +15,21 @@ from lightning import Trainer
 from networks import REPO, images, space
 from torch.nn import functional as F
 
-from ffnet_search import train
-from ffnet_search.architecture import Architecture, Form, Input, Stem
-from ffnet_search.data import build_data
+from ffnet_search.config.schema import TrainSection
+from ffnet_search.config.sweep import Sweep
+from ffnet_search.data.registry import build_data
 from ffnet_search.errors import SweepError
-from ffnet_search.evaluate import Evaluator, accuracy
-from ffnet_search.models.calibrate import recalibrate
-from ffnet_search.models.fuse import fuse
+from ffnet_search.evaluation.inherited import Evaluator, accuracy
+from ffnet_search.models.bn_calibration import recalibrate
+from ffnet_search.models.deployed import fuse
 from ffnet_search.models.metamixer import MetaMixer
-from ffnet_search.proposal import Proposal
-from ffnet_search.recipe import learning_rate, make_optimizer
-from ffnet_search.sections import TrainSection
-from ffnet_search.supernet import Standalone, Supernet, draw
-from ffnet_search.sweep import Sweep
-from ffnet_search.train import read_supernet, train_architecture, train_supernet, write_supernet
-from ffnet_search.trainer import LAST, quiet_lightning
+from ffnet_search.space.architecture import Architecture, Form, Input, Stem
+from ffnet_search.space.configuration import Configuration
+from ffnet_search.training import fit
+from ffnet_search.training.fit import read_supernet, train_architecture, train_supernet, write_supernet
+from ffnet_search.training.modules import Standalone, Supernet, draw
+from ffnet_search.training.optim import learning_rate, make_optimizer
+from ffnet_search.training.trainer import LAST, quiet_lightning
 
 TINY = {
     "input": {"channels": 1, "resolution": 8, "classes": 10},
@@ -123,10 +123,10 @@ def test_training_learns_and_evaluation_inherits(tmp_path: Path, options: dict[s
     evaluate = Evaluator(net, data)
     untrained = Evaluator(MetaMixer.for_space(run.search_space, run.train.form), data)
     for arch in (run.search_space.largest, run.search_space.smallest):
-        candidate = evaluate(Proposal(arch))
-        assert candidate.metrics["accuracy"] > max(0.3, untrained(Proposal(arch)).metrics["accuracy"] + 0.1)
+        candidate = evaluate(Configuration(arch))
+        assert candidate.metrics["accuracy"] > max(0.3, untrained(Configuration(arch)).metrics["accuracy"] + 0.1)
         assert candidate.metrics["macs_m"] == arch.macs_m
-        assert evaluate(Proposal(arch)) == candidate
+        assert evaluate(Configuration(arch)) == candidate
     assert (run.files.training / "logs").is_dir()
 
 
@@ -138,7 +138,7 @@ def test_evaluation_counts_images(tmp_path: Path) -> None:
     net = fuse(evaluate.calibrated(arch))
     with torch.no_grad():
         hits = [(net(x_BCHW).argmax(1) == label_B) for x_BCHW, label_B in data.val_dataloader()]
-    assert evaluate(Proposal(arch)).metrics["accuracy"] == pytest.approx(
+    assert evaluate(Configuration(arch)).metrics["accuracy"] == pytest.approx(
         float(torch.cat(hits).double().mean()), abs=1e-6
     )
     with pytest.raises(ValueError, match="at least one batch"):
@@ -182,10 +182,10 @@ sys.path[:0] = [{tests!r}]
 from test_supernet import sweep
 from ffnet_search import train
 if sys.argv[2] == "slow":
-    step = train.Trained._step
-    train.Trained._step = lambda *args: (time.sleep(0.15), step(*args))[1]
+    step = fit.FFNetModule._step
+    fit.FFNetModule._step = lambda *args: (time.sleep(0.15), step(*args))[1]
 options = dict(ema=0.9, drop_path=0.1, mixup=0.2, accumulate=2)
-train.train_supernet(sweep(Path(sys.argv[1]), checkpoint_minutes=0.5 / 60, **options))
+fit.train_supernet(sweep(Path(sys.argv[1]), checkpoint_minutes=0.5 / 60, **options))
 """
 
 
@@ -222,15 +222,15 @@ def test_killed_training_ends_with_the_same_weights(tmp_path: Path) -> None:
 def test_non_finite_loss_goes_back_once_then_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
     run = sweep(tmp_path, epochs=2)
     factors: list[float] = []
-    step = train.Trained._step
+    step = fit.FFNetModule._step
 
-    def poisoned(self: train.Trained, optimizer: torch.optim.Optimizer, loss: torch.Tensor, index: int) -> None:
+    def poisoned(self: fit.FFNetModule, optimizer: torch.optim.Optimizer, loss: torch.Tensor, index: int) -> None:
         if index == 11 and len(factors) < failures:  # in the second epoch: there is a checkpoint to go back to
             factors.append(self.learning_rate_factor)
             loss = loss * float("nan")
         step(self, optimizer, loss, index)
 
-    monkeypatch.setattr(train.Trained, "_step", poisoned)
+    monkeypatch.setattr(fit.FFNetModule, "_step", poisoned)
     failures = 1
     train_supernet(run)
     assert factors == [1.0]
@@ -240,7 +240,7 @@ def test_non_finite_loss_goes_back_once_then_says_so(tmp_path: Path, monkeypatch
     factors.clear()
     failures = 2
     again = sweep(tmp_path / "again", epochs=2)
-    with pytest.raises(SweepError, match=r"lower train.learning_rate \(0.003\)"):
+    with pytest.raises(SweepError, match=r"lower fit.learning_rate \(0.003\)"):
         train_supernet(again)
     assert factors == [1.0, 0.5]
 

@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 import yaml
 
-from ffnet_search.errors import SweepError, read_yaml
-from ffnet_search.search_space import SearchSpace
-from ffnet_search.sweep import STAGES, Sweep
+from ffnet_search.config.sweep import STAGES, Sweep
+from ffnet_search.errors import SweepError
+from ffnet_search.space.search_space import SearchSpace
+from ffnet_search.strict_yaml import read_yaml
 
 ROOT = Path(__file__).parents[1]
 SWEEPS = sorted((ROOT / "sweeps").glob("*.yaml"))
@@ -85,7 +86,7 @@ def test_a_sweep_is_frozen() -> None:
         ("latency.rounds", 9, ("profile", "search", "export")),
         ("search.objectives", ["accuracy", "macs_m"], ("search", "export")),
         ("search.constraints", {"params_m": 0.1}, ("search", "export")),
-        ("search.sampler", {"name": "NSGAIISampler", "args": {}}, ("search", "export")),
+        ("search.sampler", {"class_path": "NSGAIISampler", "init_args": {}}, ("search", "export")),
         ("export.finetune_epochs", 2, ("export",)),
         ("search.trials", 999, ()),
         ("export.top", 3, ()),

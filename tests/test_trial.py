@@ -13,24 +13,24 @@ import torch
 import yaml
 from own_network import Curve
 
-from ffnet_search.architecture import Architecture
-from ffnet_search.attempt import Failure, GoOn, Stopped, attempt
-from ffnet_search.data import sweep_data
+from ffnet_search.config.sweep import Sweep
+from ffnet_search.data.registry import sweep_data
 from ffnet_search.errors import SweepError
-from ffnet_search.evaluate import accuracy
-from ffnet_search.evaluators import FromSweep
-from ffnet_search.export import load
-from ffnet_search.imports import find_class, must_take
-from ffnet_search.models.fuse import fuse
-from ffnet_search.pareto import Candidate
-from ffnet_search.pipeline import read_front, run
-from ffnet_search.proposal import Proposal
-from ffnet_search.search import read_history
-from ffnet_search.search.rerun import rerun
-from ffnet_search.sweep import Sweep
-from ffnet_search.train import train_supernet
-from ffnet_search.trainer import LAST, make_loggers
-from ffnet_search.trial import WEIGHTS, TrialEvaluator, trial_seed
+from ffnet_search.evaluation.factory import FromSweep
+from ffnet_search.evaluation.inherited import accuracy
+from ffnet_search.evaluation.outcome import Failed, NopPruner, Stopped, run_safely
+from ffnet_search.evaluation.trained import WEIGHTS, TrialEvaluator, trial_seed
+from ffnet_search.export.front import load
+from ffnet_search.models.deployed import fuse
+from ffnet_search.pareto.front import Candidate
+from ffnet_search.plugins import check_arguments, find_class
+from ffnet_search.run.pipeline import read_front, run
+from ffnet_search.run.rerun import rerun
+from ffnet_search.search.history import read_history
+from ffnet_search.space.architecture import Architecture
+from ffnet_search.space.configuration import Configuration
+from ffnet_search.training.fit import train_supernet
+from ffnet_search.training.trainer import LAST, make_loggers
 
 NET = Architecture.uniform(
     depths=(1, 1), widths=(8, 16), token_kernels=(3, 3), channel_kernels=(3, 3), expansions=(1, 1)
@@ -57,7 +57,7 @@ def own_sweep(folder: Path, hyperparameters: Mapping[str, Any], **more: Any) -> 
     """HPO of a network that is no FFNet, on data that are no images."""
     content: dict[str, Any] = {
         "search_space": {"hyperparameters": dict(hyperparameters)},
-        "module": {"name": "own_network:Curve"},
+        "module": {"class_path": "own_network:Curve"},
         "data": {"name": "own_network:Points"},
         "train": {"epochs": 4},
         "search": {
@@ -71,8 +71,8 @@ def own_sweep(folder: Path, hyperparameters: Mapping[str, Any], **more: Any) -> 
     return sweep_of(folder, {}, "own", **{**content, **more})
 
 
-def proposal_of(sweep: Sweep, **values: Any) -> Proposal:
-    return Proposal(sweep.search_space.architecture, values)
+def configuration_of(sweep: Sweep, **values: Any) -> Configuration:
+    return Configuration(sweep.search_space.architecture, values)
 
 
 def always(epoch: int, metrics: Mapping[str, float]) -> bool:
@@ -82,41 +82,41 @@ def always(epoch: int, metrics: Mapping[str, float]) -> bool:
 def test_a_trial_trains_reports_and_keeps_its_weights(tmp_path: Path) -> None:
     sweep = sweep_of(tmp_path, {"learning_rate": [0.01, 0.02], "batch_size": [64, 128], "ema": [0.0, 0.9]})
     evaluate = TrialEvaluator(sweep)
-    proposal = proposal_of(sweep, learning_rate=0.02, batch_size=64, ema=0.9)
+    configuration = configuration_of(sweep, learning_rate=0.02, batch_size=64, ema=0.9)
     reports: dict[int, Mapping[str, float]] = {}
 
     def report(epoch: int, metrics: Mapping[str, float]) -> bool:
         reports[epoch] = metrics
-        assert (sweep.files.trials / proposal.key / LAST).exists()
+        assert (sweep.files.trials / configuration.key / LAST).exists()
         return True
 
-    found = evaluate(proposal, report)
+    found = evaluate(configuration, report)
     assert isinstance(found, Candidate)
-    assert found.proposal == proposal
+    assert found.configuration == configuration
     assert list(reports) == [1, 2]  # the candidate tells of the last
     assert reports[1]["accuracy"] < reports[2]["accuracy"]
     assert found.metrics["accuracy"] > 0.8
     resolved = found.record["resolved"]
     assert (resolved["train"]["learning_rate"], resolved["train"]["ema"]) == (0.02, 0.9)
     assert (resolved["data"]["batch_size"], found.record["epochs"]) == (64, 3)
-    assert found.record["seed"] == trial_seed(0, proposal.key)
+    assert found.record["seed"] == trial_seed(0, configuration.key)
     assert found.record["data"] == sweep_data(sweep).fingerprint
     json.dumps(found.record)
     # The accuracy is that of the fused network that is kept, and the checkpoint has gone.
     net, data = evaluate.network(found), sweep_data(sweep)
     assert accuracy(fuse(net), data.val_dataloader()) == pytest.approx(found.metrics["accuracy"], abs=1e-6)
-    assert [path.name for path in sorted((sweep.files.trials / proposal.key).iterdir())] == ["logs", WEIGHTS] or (
-        sweep.files.trials / proposal.key / "tensorboard"
+    assert [path.name for path in sorted((sweep.files.trials / configuration.key).iterdir())] == ["logs", WEIGHTS] or (
+        sweep.files.trials / configuration.key / "tensorboard"
     ).exists()
-    again = evaluate.train(proposal, always, tmp_path / "again")
+    again = evaluate.train(configuration, always, tmp_path / "again")
     assert isinstance(again, Candidate)
     assert again.metrics == found.metrics
 
 
 def test_a_killed_trial_goes_on_from_its_last_epoch(tmp_path: Path) -> None:
     sweep = sweep_of(tmp_path, {"learning_rate": [0.01]})
-    evaluate, proposal = TrialEvaluator(sweep), proposal_of(sweep, learning_rate=0.01)
-    whole = evaluate.train(proposal, always, tmp_path / "whole")
+    evaluate, configuration = TrialEvaluator(sweep), configuration_of(sweep, learning_rate=0.01)
+    whole = evaluate.train(configuration, always, tmp_path / "whole")
 
     def kill(epoch: int, metrics: Mapping[str, float]) -> bool:
         if epoch == 1:
@@ -124,9 +124,9 @@ def test_a_killed_trial_goes_on_from_its_last_epoch(tmp_path: Path) -> None:
         return True
 
     with pytest.raises(KeyboardInterrupt):
-        evaluate(proposal, kill)
+        evaluate(configuration, kill)
     epochs: list[int] = []
-    resumed = TrialEvaluator(sweep)(proposal, lambda epoch, metrics: not epochs.append(epoch))  # type: ignore[func-returns-value]
+    resumed = TrialEvaluator(sweep)(configuration, lambda epoch, metrics: not epochs.append(epoch))  # type: ignore[func-returns-value]
     assert isinstance(resumed, Candidate)
     assert isinstance(whole, Candidate)
     assert epochs == [2]  # and the last, of which the candidate tells
@@ -135,13 +135,13 @@ def test_a_killed_trial_goes_on_from_its_last_epoch(tmp_path: Path) -> None:
 
 def test_who_is_told_to_stop_stops_but_not_after_the_last_epoch(tmp_path: Path) -> None:
     sweep = sweep_of(tmp_path, {"learning_rate": [0.01]})
-    evaluate, proposal = TrialEvaluator(sweep), proposal_of(sweep, learning_rate=0.01)
-    found = evaluate(proposal, lambda epoch, metrics: epoch < 2)
+    evaluate, configuration = TrialEvaluator(sweep), configuration_of(sweep, learning_rate=0.01)
+    found = evaluate(configuration, lambda epoch, metrics: epoch < 2)
     assert isinstance(found, Stopped)
     assert found.epochs == 2
     assert 0 < found.metrics["accuracy"] < 1
-    assert not (sweep.files.trials / proposal.key / LAST).exists()
-    assert isinstance(evaluate(proposal, lambda epoch, metrics: epoch < 3), Candidate)
+    assert not (sweep.files.trials / configuration.key / LAST).exists()
+    assert isinstance(evaluate(configuration, lambda epoch, metrics: epoch < 3), Candidate)
 
 
 def test_a_warm_start_is_better_than_none(tmp_path: Path) -> None:
@@ -154,7 +154,7 @@ def test_a_warm_start_is_better_than_none(tmp_path: Path) -> None:
     train_supernet(sweep)
     cold = sweep.model_copy(update={"search": sweep.search.model_copy(update={"warm_start": False})})
     assert cold.stages == ("profile", "search", "export")
-    proposal = Proposal(sweep.search_space.smallest, {"learning_rate": 0.001})
+    configuration = Configuration(sweep.search_space.smallest, {"learning_rate": 0.001})
     first: list[float] = []
     for one in (sweep, cold):
 
@@ -162,7 +162,7 @@ def test_a_warm_start_is_better_than_none(tmp_path: Path) -> None:
             first.append(metrics["accuracy"])
             return False
 
-        TrialEvaluator(one)(proposal, note)
+        TrialEvaluator(one)(configuration, note)
     warm, scratch = first
     assert warm > scratch + 0.2
 
@@ -180,12 +180,12 @@ class OutOfMemory(__import__("lightning").Callback):  # type: ignore[misc]
 
 def test_a_bad_trial_is_a_failure_with_its_reason(tmp_path: Path) -> None:
     sweep = sweep_of(tmp_path, {"learning_rate": [0.01, 1e30]}, train={"epochs": 2, "clip_norm": 1e30})
-    found = attempt(TrialEvaluator(sweep), proposal_of(sweep, learning_rate=1e30), GoOn())
-    assert isinstance(found, Failure)
+    found = run_safely(TrialEvaluator(sweep), configuration_of(sweep, learning_rate=1e30), NopPruner())
+    assert isinstance(found, Failed)
     assert "NonFiniteLoss: loss or gradient is not finite" in found.reason
     sweep = sweep_of(tmp_path, {"learning_rate": [0.01]}, train={"epochs": 2, "callbacks": [broken("OutOfMemory")]})
-    found = attempt(TrialEvaluator(sweep), proposal_of(sweep, learning_rate=0.01), GoOn())
-    assert isinstance(found, Failure)
+    found = run_safely(TrialEvaluator(sweep), configuration_of(sweep, learning_rate=0.01), NopPruner())
+    assert isinstance(found, Failed)
     assert found.reason.startswith("OutOfMemoryError: CUDA out of memory")
     assert "on_train_batch_start" in found.traceback
 
@@ -195,12 +195,12 @@ def test_a_sweep_over_ones_own_network_ends_in_a_front(tmp_path: Path, capsys: p
         "module.hidden": {"low": 4, "high": 64, "log": True},
         "module.rate": {"choices": [0.003, 0.03, 5.0, 1.0]},  # 5.0: no memory, 1.0: not a number
         "module.act": ["relu", "tanh"],
-        "data.args.batch_size": [16, 64],
+        "data.init_args.batch_size": [16, 64],
         "epochs": {"low": 2, "high": 4},
     }
     sweep = own_sweep(tmp_path, names, search={
         "evaluator": "train", "metrics": {"val_loss": "minimize"}, "objectives": ["val_loss", "latency_ms"],
-        "trials": 14, "sampler": {"name": "RandomSampler", "args": {}},
+        "trials": 14, "sampler": {"class_path": "RandomSampler", "init_args": {}},
     })  # fmt: skip
     assert sweep.stages == ("search", "export")
     picks = run(sweep)
@@ -222,7 +222,7 @@ def test_a_sweep_over_ones_own_network_ends_in_a_front(tmp_path: Path, capsys: p
         assert net.hparams["hidden"] == pick.hyperparameters["module.hidden"]
         assert "test_loss" in pick.metrics
         card = json.loads((pick.folder / "card.json").read_text())
-        assert card["training"]["resolved"]["module"]["args"]["hidden"] == net.hparams["hidden"]
+        assert card["training"]["resolved"]["module"]["init_args"]["hidden"] == net.hparams["hidden"]
     html = sweep.files.report.read_text()
     assert picks[0].key in html
     assert "module.hidden" in html
@@ -263,17 +263,17 @@ def test_hpo_of_an_ffnet_ends_in_networks_and_each_trial_repeats(tmp_path: Path)
 
 def test_mistakes_in_ones_own_module_are_one_sentence(tmp_path: Path) -> None:
     for change, message in (
-        ({"module": {"name": "own_network:Curv"}}, "must name a LightningModule, but Curv is.*did you mean 'Curve'"),
+        ({"module": {"class_path": "own_network:Curv"}}, "must name a LightningModule, but Curv is.*did you mean 'Curve'"),  # noqa: E501
         ({"module": {"name": "own_netwrok:Curve"}}, "there is no module 'own_netwrok' to import"),
-        ({"module": {"name": "own_network:Curve", "args": {"hide": 3}}}, "module.args must fit .*did you mean 'hid"),
-        ({"data": {"name": "own_network:Points", "args": {"n": 3}}}, "data.args must fit Points"),
+        ({"module": {"class_path": "own_network:Curve", "init_args": {"hide": 3}}}, "module.init_args must fit .*did you mean 'hid"),  # noqa: E501
+        ({"data": {"name": "own_network:Points", "init_args": {"n": 3}}}, "data.init_args must fit Points"),
         ({"search_space": {"hyperparameters": {"module.hiddn": [3]}}}, "did you mean 'hidden'"),
     ):  # fmt: skip
         with pytest.raises(SweepError, match=message):
             TrialEvaluator(own_sweep(tmp_path, {"module.hidden": [4]}, **change))
-    silent = own_sweep(tmp_path, {"module.hidden": [4]}, module={"name": "own_network:Silent"})
+    silent = own_sweep(tmp_path, {"module.hidden": [4]}, module={"class_path": "own_network:Silent"})
     with pytest.raises(SweepError, match="val_loss must be logged by Silent in every epoch, but it logs nothing"):
-        TrialEvaluator(silent)(Proposal(None, {"module.hidden": 4}), always)
+        TrialEvaluator(silent)(Configuration(None, {"module.hidden": 4}), always)
 
 
 def test_a_mistake_in_the_data_is_seen_before_the_search(tmp_path: Path) -> None:
@@ -284,30 +284,30 @@ def test_a_mistake_in_the_data_is_seen_before_the_search(tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("train", "message"),
     [
-        ({"callbacks": [{"path": "lightning.pytorch.callbacks:EarlyStoping"}]}, "did you mean 'EarlyStopping'"),
-        ({"callbacks": [{"path": "lightning.callback:X"}]}, "there is no module 'lightning.callback' to import"),
-        ({"callbacks": [{"path": "lightning.pytorch.callbacks:EarlyStopping"}]},
-         r"train.callbacks.0.args must fit EarlyStopping.*missing a required argument: 'monitor'"),
-        ({"loggers": [{"path": "lightning.pytorch.loggers:CSVLogger", "args": {"nam": "x"}}]},
-         r"train.loggers.0.args must fit CSVLogger.*did you mean 'name'"),
-        ({"loggers": [{"path": "lightning.pytorch.callbacks:EarlyStopping"}]}, "must name a Logger, but Early"),
+        ({"callbacks": [{"class_path": "lightning.pytorch.callbacks:EarlyStoping"}]}, "did you mean 'EarlyStopping'"),
+        ({"callbacks": [{"class_path": "lightning.callback:X"}]}, "there is no module 'lightning.callback' to import"),
+        ({"callbacks": [{"class_path": "lightning.pytorch.callbacks:EarlyStopping"}]},
+         r"train.callbacks.0.init_args must fit EarlyStopping.*missing a required argument: 'monitor'"),
+        ({"loggers": [{"class_path": "lightning.pytorch.loggers:CSVLogger", "init_args": {"nam": "x"}}]},
+         r"train.loggers.0.init_args must fit CSVLogger.*did you mean 'name'"),
+        ({"loggers": [{"class_path": "lightning.pytorch.callbacks:EarlyStopping"}]}, "must name a Logger, but Early"),
     ],
 )  # fmt: skip
 def test_a_bad_plugin_is_one_sentence(tmp_path: Path, train: dict[str, Any], message: str) -> None:
     sweep = sweep_of(tmp_path, {"learning_rate": [0.01]}, train={"epochs": 1, **train})
     with pytest.raises(SweepError, match=message):
-        TrialEvaluator(sweep)(proposal_of(sweep, learning_rate=0.01), always)
+        TrialEvaluator(sweep)(configuration_of(sweep, learning_rate=0.01), always)
 
 
 def test_lightnings_own_callbacks_and_loggers_take_part(tmp_path: Path) -> None:
     stopping = {"monitor": "val_accuracy", "mode": "max", "stopping_threshold": 0.0}  # at once
     train = {
         "epochs": 3,
-        "callbacks": [{"path": "lightning.pytorch.callbacks:EarlyStopping", "args": stopping}],
-        "loggers": [{"path": "lightning.pytorch.loggers:CSVLogger", "args": {"name": "mine"}}],
+        "callbacks": [{"class_path": "lightning.pytorch.callbacks:EarlyStopping", "init_args": stopping}],
+        "loggers": [{"class_path": "lightning.pytorch.loggers:CSVLogger", "init_args": {"class_path": "mine"}}],
     }
     sweep = sweep_of(tmp_path, {"learning_rate": [0.01]}, train=train)
-    found = TrialEvaluator(sweep)(proposal_of(sweep, learning_rate=0.01), always)
+    found = TrialEvaluator(sweep)(configuration_of(sweep, learning_rate=0.01), always)
     assert isinstance(found, Candidate)  # stopped by its own recipe, it is whole
     assert found.record["epochs"] == 1
     folder = sweep.files.trials / found.key
@@ -322,11 +322,11 @@ def test_the_evaluator_travels_without_the_run(tmp_path: Path, monkeypatch: pyte
     sweep = sweep_of(tmp_path, {"learning_rate": [0.01]}, runs="runs", train={"epochs": 1})
     there = pickle.loads(pickle.dumps(FromSweep(sweep)))  # noqa: S301 (of this test)
     monkeypatch.chdir("/")
-    found = there()(proposal_of(sweep, learning_rate=0.01), always)
+    found = there()(configuration_of(sweep, learning_rate=0.01), always)
     assert isinstance(found, Candidate)
     assert (tmp_path / "runs" / "s" / "trials" / found.key / WEIGHTS).exists()
 
 
 def test_what_is_imported_must_be_of_its_kind() -> None:
     assert find_class("own_network:Curve", "x", Curve) is Curve
-    must_take(Curve, {"hidden": 3}, "x")
+    check_arguments(Curve, {"hidden": 3}, "x")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 import typer
 
 if TYPE_CHECKING:
-    from ffnet_search.sweep import Sweep
+    from ffnet_search.config.sweep import Sweep
 
 T = TypeVar("T")
 ON_HEAD = "FFNET_SEARCH_ON_HEAD"  # in the environment of a run that was submitted: its command means nothing here
@@ -31,7 +31,7 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON document, als
 
 
 def load(path: Path, name: str | None = None, seed: int | None = None, trials: int | None = None) -> Sweep:
-    from ffnet_search.sweep import Sweep
+    from ffnet_search.config.sweep import Sweep
 
     return Sweep.from_yaml(path).override(name=name, seed=seed, trials=trials)
 
@@ -39,7 +39,7 @@ def load(path: Path, name: str | None = None, seed: int | None = None, trials: i
 def tell(json: bool, value: T, document: Callable[[T], dict[str, Any]], show: Callable[[T], None]) -> None:
     """The result of a verb on standard output, for scripts or for people."""
     if json:
-        from ffnet_search.documents import as_text
+        from ffnet_search.cli.json_output import as_text
 
         typer.echo(as_text(document(value)))
     else:

@@ -21,11 +21,11 @@ from typing import Any, Literal
 
 import numpy as np
 
-from ffnet_search.architecture import Input
-from ffnet_search.data.source import InMemory, Source, must_match
+from ffnet_search.config.schema import DataSection
+from ffnet_search.data.dataset import InMemory, Source, must_match
 from ffnet_search.errors import SweepError
 from ffnet_search.progress import progress
-from ffnet_search.sections import DataSection
+from ffnet_search.space.architecture import Input
 
 SIDE = 32  # pixels
 ROW = 3 * SIDE**2  # bytes of an image: channel after channel, row after row

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from ffnet_search.architecture import Input
-from ffnet_search.data.source import InMemory, Source, must_match, split_test
-from ffnet_search.sections import DataSection
+from ffnet_search.config.schema import DataSection
+from ffnet_search.data.dataset import InMemory, Source, must_match, split_test
+from ffnet_search.space.architecture import Input
 
 LEVELS = 16  # the brightest pixel; each counts the ink in a 4 x 4 square of the original scan
 

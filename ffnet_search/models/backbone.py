@@ -6,7 +6,7 @@ from itertools import pairwise
 
 from torch import Tensor, nn
 
-from ffnet_search.models.fuse import Deployed
+from ffnet_search.models.deployed import Deployed
 
 
 class Backbone(nn.Module):

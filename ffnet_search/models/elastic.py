@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ffnet_search.models import ranks
+from ffnet_search.models import distributed
 
 
 def crop(tensor: Tensor, shape: tuple[int, ...]) -> Tensor:
@@ -79,8 +79,8 @@ class ElasticBatchNorm2d(nn.BatchNorm2d):
         mean_C, variance_C = self.running_mean, self.running_var
         assert mean_C is not None and variance_C is not None
         used = self.tracking or not self.training
-        if not used and ranks.count() > 1:
-            return ranks.batch_norm(x_BCHW, self.weight[:width], self.bias[:width], self.eps)
+        if not used and distributed.count() > 1:
+            return distributed.batch_norm(x_BCHW, self.weight[:width], self.bias[:width], self.eps)
         return F.batch_norm(
             x_BCHW,
             mean_C[:width] if used else None,

@@ -14,7 +14,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ffnet_search.architecture import Architecture, Block, Form, Stage
 from ffnet_search.models.elastic import (
     DenseConv2d,
     DepthwiseConv2d,
@@ -24,8 +23,9 @@ from ffnet_search.models.elastic import (
     crop,
 )
 from ffnet_search.models.mixers import Branches, ConvNorm, depthwise, make_mixer
-from ffnet_search.parts import MERGE_KERNEL, MIXERS
-from ffnet_search.search_space import SearchSpace
+from ffnet_search.space.architecture import Architecture, Block, Form, Stage
+from ffnet_search.space.parts import MERGE_KERNEL, MIXERS
+from ffnet_search.space.search_space import SearchSpace
 
 
 class ChannelMixer(nn.Module):

@@ -14,9 +14,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ffnet_search.architecture import Form
 from ffnet_search.models.elastic import DenseConv2d, DepthwiseConv2d, ElasticBatchNorm2d, PointwiseConv2d
-from ffnet_search.parts import HEAD_DIM, MIXERS
+from ffnet_search.space.architecture import Form
+from ffnet_search.space.parts import HEAD_DIM, MIXERS
 
 
 class TokenMixer(Protocol):

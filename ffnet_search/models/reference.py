@@ -11,11 +11,11 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from ffnet_search.architecture import Architecture, Block, Form, Input, Stage, Stem
 from ffnet_search.errors import SweepError
 from ffnet_search.models.elastic import crop
 from ffnet_search.models.metamixer import MetaMixer, Residual
 from ffnet_search.models.mixers import Branches, ConvNorm, folded
+from ffnet_search.space.architecture import Architecture, Block, Form, Input, Stage, Stem
 
 # What torch's safe unpickler raises, depending on which byte of a file is wrong.
 UNREADABLE = (

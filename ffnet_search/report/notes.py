@@ -6,14 +6,14 @@ from collections.abc import Callable, Sequence
 
 import yaml
 
-from ffnet_search.drawing import draw
-from ffnet_search.figures import figure, ms, percent
-from ffnet_search.pareto import Candidate, pareto_front
-from ffnet_search.picks import Pick, read_picks
-from ffnet_search.proposal import Proposal
-from ffnet_search.search.dashboard import Noted, annotate
-from ffnet_search.search.study import read_evaluated
-from ffnet_search.sweep import Sweep
+from ffnet_search.config.sweep import Sweep
+from ffnet_search.export.exported import ExportedNetwork, read_exported
+from ffnet_search.formatting import figure, ms, percent
+from ffnet_search.pareto.front import Candidate, pareto_front
+from ffnet_search.report.architecture_svg import draw
+from ffnet_search.report.dashboard import TrialNote, annotate
+from ffnet_search.search.storage.study import read_evaluated
+from ffnet_search.space.configuration import Configuration
 
 MOST = 50  # trials with notes: Optuna Dashboard looks through all of them for every trial of the study
 HEAD = "| network | test | search | measured | predicted | params |\n|---|---|---|---|---|---|\n"
@@ -23,14 +23,14 @@ def annotate_study(sweep: Sweep) -> None:
     """Notes and files into the run's study. Raises SweepError where there is no study."""
     evaluated = read_evaluated(sweep.files.study, sweep.search_space)
     front = pareto_front([candidate for _, candidate in evaluated.values()], sweep.search.directions)
-    picks = {pick.key: pick for pick in read_picks(sweep.files) if pick.key in evaluated}
+    picks = {pick.key: pick for pick in read_exported(sweep.files) if pick.key in evaluated}
     first = sorted(front, key=lambda candidate: candidate.key not in picks)[:MOST]  # exported ones
     noted = [_noted(evaluated[one.key][0], one, picks.get(one.key)) for one in first]
     study_note = _study_note(sweep, front, list(picks.values()))
     annotate(sweep.files.study, sweep.files.artifacts, study_note, sweep.files.report, noted)
 
 
-def _study_note(sweep: Sweep, front: Sequence[Candidate], picks: Sequence[Pick]) -> Callable[[str], str]:
+def _study_note(sweep: Sweep, front: Sequence[Candidate], picks: Sequence[ExportedNetwork]) -> Callable[[str], str]:
     limits = ", ".join(f"{name} ≤ {limit:g}" for name, limit in sweep.search.constraints.items()) or "none"
     rows = "".join(
         f"| {p.folder.name} | {percent(p.metrics['test_accuracy'])} | {percent(p.metrics['search_accuracy'])} | "
@@ -55,21 +55,21 @@ def _study_note(sweep: Sweep, front: Sequence[Candidate], picks: Sequence[Pick])
     return note
 
 
-def _noted(trial: int, candidate: Candidate, pick: Pick | None) -> Noted:
+def _noted(trial: int, candidate: Candidate, pick: ExportedNetwork | None) -> TrialNote:
     arch, files = candidate.architecture, dict[str, bytes]()
     if arch is not None:
         files["architecture.yaml"] = yaml.safe_dump(arch.to_dict(), sort_keys=False).encode()
         files["network.svg"] = draw(arch).encode()
-    text = f"On the front.\n\n`{Proposal(arch, candidate.trained_with)}`\n\n"
+    text = f"On the front.\n\n`{Configuration(arch, candidate.trained_with)}`\n\n"
     if pick is None:
         text += "Not exported: raise `export.top` to have it measured and written.\n"
-        return Noted(trial, text, files)
+        return TrialNote(trial, text, files)
     files["card.json"] = (pick.folder / "card.json").read_bytes()
     text += f"Exported to `{pick.folder}`: {_figures(pick)}.\n"
-    return Noted(trial, text, files)
+    return TrialNote(trial, text, files)
 
 
-def _figures(pick: Pick) -> str:
+def _figures(pick: ExportedNetwork) -> str:
     m = pick.metrics
     if "measured_ms" not in m:
         return ", ".join(f"{name} {value:.4g}" for name, value in m.items())

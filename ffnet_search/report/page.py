@@ -8,15 +8,14 @@ from html import escape
 from importlib.resources import files
 from typing import Any
 
-from ffnet_search.drawing import draw
-from ffnet_search.figures import figure, ms, percent, plural
-from ffnet_search.latency import LatencyTable
-from ffnet_search.pareto import base_of
-from ffnet_search.picks import Pick
+from ffnet_search.config.sweep import Sweep
+from ffnet_search.export.exported import ExportedNetwork
+from ffnet_search.formatting import figure, ms, percent, plural
+from ffnet_search.latency.table import LatencyTable
 from ffnet_search.provenance import versions
-from ffnet_search.report.curves import learning_curves
-from ffnet_search.search import History
-from ffnet_search.sweep import Sweep
+from ffnet_search.report.architecture_svg import draw
+from ffnet_search.report.charts import learning_curves
+from ffnet_search.search.history import History
 
 TOP_AXES = 12  # of the importances: the others matter less than they are in the way
 WORDS = {
@@ -47,7 +46,7 @@ BUSY = 1.2  # wall / CPU time beyond which other programs were in the way
 def page(
     sweep: Sweep,
     history: History,
-    picks: Sequence[Pick],
+    picks: Sequence[ExportedNetwork],
     table: LatencyTable,
     content: Mapping[str, Any],
     devices: Sequence[str] = (),
@@ -88,7 +87,7 @@ def page(
 """
 
 
-def _summary(sweep: Sweep, history: History, picks: Sequence[Pick], table: LatencyTable) -> str:
+def _summary(sweep: Sweep, history: History, picks: Sequence[ExportedNetwork], table: LatencyTable) -> str:
     best = max(picks, key=lambda pick: pick.metrics["search_accuracy"])
     count, size = len(history.evaluated), sweep.search_space.size
     what = f"{count:,} architectures of {size:,} were evaluated."
@@ -103,7 +102,7 @@ def _summary(sweep: Sweep, history: History, picks: Sequence[Pick], table: Laten
     )
 
 
-def _choice(sweep: Sweep, picks: Sequence[Pick]) -> str:
+def _choice(sweep: Sweep, picks: Sequence[ExportedNetwork]) -> str:
     times = [pick.metrics["measured_ms"] for pick in picks]
     low, high = min(times), max(times)
     start = min(max(sweep.search.constraints.get("latency_ms", high * 1.001), low), high * 1.05)
@@ -118,7 +117,7 @@ keeps the budget.</p>
 <div id="winner" aria-live="polite"></div></div>{templates}</section>"""
 
 
-def _card(pick: Pick) -> str:
+def _card(pick: ExportedNetwork) -> str:
     m = pick.metrics
     facts = {
         "test accuracy": percent(m["test_accuracy"]),
@@ -143,7 +142,7 @@ def _card(pick: Pick) -> str:
     )
 
 
-def _drawing(pick: Pick) -> str:
+def _drawing(pick: ExportedNetwork) -> str:
     label = f"Drawing of {pick.folder.name}"
     return f'<div class="drawing" role="region" tabindex="0" aria-label="{label}">{draw(pick.network)}</div>'
 
@@ -178,7 +177,7 @@ def _legend(items: Mapping[str, tuple[str, str]]) -> str:
     return f'<ul class="legend">{entries}</ul>'
 
 
-def _table(sweep: Sweep, picks: Sequence[Pick]) -> str:
+def _table(sweep: Sweep, picks: Sequence[ExportedNetwork]) -> str:
     heads = ["network", "test", "search", "measured", "predicted", "params", "MACs"]
     head = "".join(f'<th scope="col"{" class=number" if i else ""}>{name}</th>' for i, name in enumerate(heads))
     rows = "".join(
@@ -194,7 +193,7 @@ multiply-accumulates.</span></caption>
 <thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>"""
 
 
-def _cells(pick: Pick) -> Iterable[str]:
+def _cells(pick: ExportedNetwork) -> Iterable[str]:
     m = pick.metrics
     yield from (percent(m["test_accuracy"]), percent(m["search_accuracy"]), ms(m["measured_ms"]))
     yield from (ms(m["predicted_ms"]), f"{figure(m['params_m'])} M", f"{figure(m['macs_m'])} M")
@@ -246,7 +245,7 @@ def _latency(table: LatencyTable) -> str:
 {_legend({"dot": ("held-out networks", "dot"), "red": ("exported networks", "red")})}</section>"""
 
 
-def _networks(picks: Sequence[Pick]) -> str:
+def _networks(picks: Sequence[ExportedNetwork]) -> str:
     drawings = "".join(
         f'<div class="card" id="{pick.folder.name}"><h3>{pick.folder.name}: {percent(pick.metrics["test_accuracy"])}, '
         f"{ms(pick.metrics['measured_ms'])}</h3>{_drawing(pick)}</div>"
@@ -261,7 +260,7 @@ def left_out(sweep: Sweep, history: History) -> str:
     limits = sweep.search.constraints
     lines = [
         f"{plural(count, 'architecture')} beyond {escape(word_of(name))} ≤ "
-        f"{limits[name]:g}{UNITS.get(base_of(name), '')}"
+        f"{limits[name]:g}{UNITS.get(name.partition('@')[0], '')}"
         for name, count in history.infeasible.items()
     ]
     excluded = f"{', '.join(lines)}: never evaluated, and no part of any chart here." if lines else "none."
@@ -272,7 +271,7 @@ def left_out(sweep: Sweep, history: History) -> str:
 <p>Skipped: {excluded}</p>{stopped}<div>Failed: {failed}</div></section>"""
 
 
-def _provenance(sweep: Sweep, picks: Sequence[Pick], table: LatencyTable) -> str:
+def _provenance(sweep: Sweep, picks: Sequence[ExportedNetwork], table: LatencyTable) -> str:
     at, search, names = table.setting, sweep.search, ", ".join(sweep.search_space.hyperparameters)
     searched = f", but for what was searched ({names})" if names else ""
     card = json.loads((picks[0].folder / "card.json").read_text(encoding="utf-8"))
@@ -282,7 +281,7 @@ def _provenance(sweep: Sweep, picks: Sequence[Pick], table: LatencyTable) -> str
         "Search space": f"{sweep.search_space.name}, {sweep.search_space.size:,} architectures",
         "Objectives": ", ".join(f"{direction} {name}" for name, direction in search.directions.items()),
         "Limits": ", ".join(f"{name} ≤ {limit:g}" for name, limit in search.constraints.items()) or "none",
-        "Sampler": f"{search.sampler.name} {dict(search.sampler.args)}",
+        "Sampler": f"{search.sampler.class_path} {dict(search.sampler.init_args)}",
         "Training": f"{sweep.train.epochs} epochs of {sweep.train.optimizer}{searched}; fine-tuned "
         f"{sweep.export.finetune_epochs} epochs",
         "Latency": f"{at.backend}, {plural(at.threads, 'thread')}, batch {at.batch_size}, {at.dtype}, {at.clock}, "

@@ -8,18 +8,18 @@ from collections.abc import Iterable, Sequence
 from html import escape
 from importlib.resources import files
 
-from ffnet_search.pareto import Candidate
-from ffnet_search.picks import Pick
+from ffnet_search.config.sweep import Sweep
+from ffnet_search.export.exported import ExportedNetwork
+from ffnet_search.pareto.front import Candidate
 from ffnet_search.provenance import versions
-from ffnet_search.report.curves import learning_curves
+from ffnet_search.report.charts import learning_curves
 from ffnet_search.report.page import importances, left_out, provenance
-from ffnet_search.search import History
-from ffnet_search.sweep import Sweep
+from ffnet_search.search.history import History
 
 BEST = 50  # trials that are listed: the CSV beside the page has all
 
 
-def plain_page(sweep: Sweep, history: History, picks: Sequence[Pick]) -> str:
+def plain_page(sweep: Sweep, history: History, picks: Sequence[ExportedNetwork]) -> str:
     """The whole file. Links lead to files beside it, and to nowhere else."""
     css = (files(__package__) / "page.css").read_text(encoding="utf-8")
     first, direction = next(iter(sweep.search.directions.items()))
@@ -54,7 +54,7 @@ stopped early and {len(history.failures):,} failed. {len(picks):,} of the front 
 """
 
 
-def _pick_rows(picks: Sequence[Pick]) -> Iterable[dict[str, str]]:
+def _pick_rows(picks: Sequence[ExportedNetwork]) -> Iterable[dict[str, str]]:
     for pick in picks:
         values = {name: _short(value) for name, value in {**pick.metrics, **pick.hyperparameters}.items()}
         link = f'<a href="pareto/{escape(pick.folder.name)}/">{escape(pick.folder.name)}</a>'
@@ -78,7 +78,7 @@ def _table(caption: str, rows: Iterable[dict[str, str]]) -> str:
 <caption><span>{escape(caption)}</span></caption><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"""
 
 
-def _provenance(sweep: Sweep, picks: Sequence[Pick]) -> str:
+def _provenance(sweep: Sweep, picks: Sequence[ExportedNetwork]) -> str:
     card = json.loads((picks[0].folder / "card.json").read_text(encoding="utf-8"))
     training = card["training"]
     search = sweep.search
@@ -89,7 +89,7 @@ def _provenance(sweep: Sweep, picks: Sequence[Pick]) -> str:
             "Data": f"{sweep.data.name}, fingerprint {training.get('data')}",
             "Git": training.get("git"),
             "Objectives": ", ".join(f"{direction} {name}" for name, direction in search.directions.items()),
-            "Sampler": f"{search.sampler.name} {dict(search.sampler.args)}",
+            "Sampler": f"{search.sampler.class_path} {dict(search.sampler.init_args)}",
             "Exported": card["date"],
             "Versions": ", ".join(f"{name} {version}" for name, version in versions().items()),
         },

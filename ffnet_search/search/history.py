@@ -12,20 +12,28 @@ from pathlib import Path
 import optuna
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from ffnet_search.pareto import Candidate, Direction
-from ffnet_search.search.study import candidate_of, quiet_optuna, read_trials, reports_of, state_of, trained_with
-from ffnet_search.search_space import SearchSpace
+from ffnet_search.metrics import Direction
+from ffnet_search.pareto.front import Candidate
+from ffnet_search.search.storage.study import (
+    candidate_of,
+    quiet_optuna,
+    read_trials,
+    reports_of,
+    state_of,
+    trained_with,
+)
+from ffnet_search.space.search_space import SearchSpace
 
 ENOUGH = 20  # candidates, of which the best tenth is then two: fewer say nothing about what mattered
 
 
 @dataclass(frozen=True)
-class Curve:
+class LearningCurve:
     """What trial `number` reported as it trained: epoch -> value, the last one of a trial that was not stopped being
     what it ended with."""
 
     number: int
-    proposal: str
+    configuration: str
     values: Mapping[int, float]
     stopped: bool
 
@@ -44,7 +52,7 @@ class History:
     importances: Mapping[str, Mapping[str, float]]
     stopped: int = 0
     curved: str = ""
-    curves: tuple[Curve, ...] = ()
+    curves: tuple[LearningCurve, ...] = ()
 
 
 def read_history(path: Path, space: SearchSpace, objectives: Mapping[str, Direction]) -> History:
@@ -69,7 +77,7 @@ def read_history(path: Path, space: SearchSpace, objectives: Mapping[str, Direct
     )
 
 
-def _curve(trial: FrozenTrial, metric: str, space: SearchSpace) -> Curve:
+def _curve(trial: FrozenTrial, metric: str, space: SearchSpace) -> LearningCurve:
     """Empty where the trial did not report `metric`, or nothing finite."""
     reports, stopped = reports_of(trial), state_of(trial) == "stopped"
     values = {
@@ -77,7 +85,7 @@ def _curve(trial: FrozenTrial, metric: str, space: SearchSpace) -> Curve:
     }
     if values and not stopped:
         values[max(reports) + 1] = trial.user_attrs[metric]
-    return Curve(trial.number, str(candidate_of(space, trial).proposal), values, stopped)
+    return LearningCurve(trial.number, str(candidate_of(space, trial).configuration), values, stopped)
 
 
 def _importances(complete: Sequence[FrozenTrial], objectives: Mapping[str, Direction]) -> dict[str, dict[str, float]]:

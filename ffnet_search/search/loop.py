@@ -1,6 +1,6 @@
 """Ask, evaluate, tell: once, for every engine.
 
-`Search` decides and an `Engine` does: the loop asks for proposals while the engine has room, and tells what came
+`Search` decides and an `Engine` does: the loop asks for proposals while the engine has free_slots, and tells what came
 back.
 """
 
@@ -9,20 +9,20 @@ from __future__ import annotations
 from types import TracebackType
 from typing import Protocol
 
-from ffnet_search.attempt import Ended
 from ffnet_search.errors import SweepError
+from ffnet_search.evaluation.outcome import Ended
 from ffnet_search.progress import progress, say
-from ffnet_search.proposal import Proposal
-from ffnet_search.search.ask_tell import Search
+from ffnet_search.search.optimizer import Search
+from ffnet_search.space.configuration import Configuration
 
 
 class Engine(Protocol):
     """Evaluates proposals, several at a time. Used as a context, at whose end nothing of it is left running.
 
-    It is made with a `Referee`, to which it takes each report of an evaluation, and whose answer it takes back."""
+    It is made with a `Pruner`, to which it takes each report of an evaluation, and whose answer it takes back."""
 
     @property
-    def room(self) -> int:
+    def free_slots(self) -> int:
         """For how many proposals more."""
         ...
 
@@ -32,12 +32,12 @@ class Engine(Protocol):
         ...
 
     @property
-    def crew(self) -> dict[str, str]:
+    def utilisation(self) -> dict[str, str]:
         """Who is at work, for the progress table; empty where it is this process alone."""
         ...
 
-    def submit(self, proposal: Proposal) -> None: ...
-    def next(self) -> tuple[Proposal, Ended]:
+    def submit(self, configuration: Configuration) -> None: ...
+    def next(self) -> tuple[Configuration, Ended]:
         """Waits for the next one that is finished. Raises SweepError where it is a user's mistake."""
         ...
 
@@ -53,18 +53,18 @@ def run_loop(search: Search, engine: Engine) -> None:
     with progress("search", trials, "candidates", done=done) as bar:
         try:
             while True:
-                while wanted := min(engine.room, trials - search.told - in_flight):
-                    proposal = search.ask(wanted)
-                    if proposal is None:
+                while wanted := min(engine.free_slots, trials - search.told - in_flight):
+                    configuration = search.ask(wanted)
+                    if configuration is None:
                         break
-                    engine.submit(proposal)
+                    engine.submit(configuration)
                     in_flight += 1
                 if not in_flight:
                     break
                 while True:  # all that is there, since proposals that know more are better
                     search.tell(*engine.next())
                     in_flight -= 1
-                    bar.advance(facts=search.facts() | engine.crew)
+                    bar.advance(facts=search.facts() | engine.utilisation)
                     if not engine.is_ready:
                         break
         except KeyboardInterrupt:

@@ -17,19 +17,19 @@ from optuna.trial import TrialState, create_trial
 from selenium import webdriver
 from selenium.webdriver.chrome.service import Service
 
-sys.path.append(str(Path(__file__).parents[1]))
+sys.path.append(str(Path(__file__).parents[1] / "support"))
 from test_pipeline import table_of
 
-from ffnet_search.architecture import Architecture
-from ffnet_search.export import write_network
-from ffnet_search.models.fuse import fuse
+from ffnet_search.config.sweep import Sweep
+from ffnet_search.export.front import write_network
+from ffnet_search.models.deployed import fuse
 from ffnet_search.models.metamixer import MetaMixer
-from ffnet_search.proposal import Proposal
-from ffnet_search.report import write_report
-from ffnet_search.runfolder import open_run
-from ffnet_search.search.study import distributions, open_study, params_of
-from ffnet_search.search_space import SearchSpace
-from ffnet_search.sweep import Sweep
+from ffnet_search.report.write import write_report
+from ffnet_search.run.folder import open_run
+from ffnet_search.search.storage.study import distributions, open_study, params_of
+from ffnet_search.space.architecture import Architecture
+from ffnet_search.space.configuration import Configuration
+from ffnet_search.space.search_space import SearchSpace
 
 BROWSER, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 FLAGS = (
@@ -54,7 +54,7 @@ def make_run(folder: Path, count: int) -> Sweep:
         score, ms = 0.99 - 0.02 / arch.macs_m + rng.gauss(0, 0.002), arch.macs_m / 100
         known = {"key": arch.key, "architecture": str(arch), "latency_ms": ms}
         known |= {"params_m": arch.params_m, "macs_m": arch.macs_m}
-        common: dict[str, Any] = {"params": params_of(space, Proposal(arch)), "distributions": axes}
+        common: dict[str, Any] = {"params": params_of(space, Configuration(arch)), "distributions": axes}
         common["constraints"] = {"macs_m": arch.macs_m / 3 - 1}
         if arch.macs_m > 3:
             trials.append(create_trial(state=TrialState.PRUNED, user_attrs=known, **common))

@@ -59,7 +59,7 @@ def test_tune_leaves_its_own_results(run: Run) -> None:  # noqa: F811
     run.search(
         engine="tune",
         trials=4,
-        scheduler={"name": "ASHAScheduler", "args": {"metric": "accuracy", "mode": "max"}},
+        scheduler={"class_path": "ASHAScheduler", "init_args": {"metric": "accuracy", "mode": "max"}},
     )
     (experiment,) = (run.folder / "tune").iterdir()
     frame = ExperimentAnalysis(str(experiment), default_metric="accuracy", default_mode="max").dataframe()

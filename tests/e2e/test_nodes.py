@@ -17,7 +17,7 @@ from optuna.trial import TrialState
 from test_ranks import trained
 from test_search import Run, run  # noqa: F401 (a fixture)
 
-from ffnet_search.train import LAST, read_supernet, train_supernet
+from ffnet_search.training.fit import LAST, read_supernet, train_supernet
 
 ROOT = Path(__file__).parents[2]
 SCRIPT = """

@@ -18,18 +18,18 @@ import yaml
 from optuna.trial import TrialState
 from test_population import ONE, POPULATION, RATES
 
-from ffnet_search.data import sweep_data
-from ffnet_search.errors import parse
-from ffnet_search.evaluate import accuracy
-from ffnet_search.models.fuse import fuse
-from ffnet_search.pipeline import run
-from ffnet_search.schedule import Schedule, read_schedule
-from ffnet_search.search.rerun import rerun
-from ffnet_search.search.study import candidate_of, read_trials
-from ffnet_search.search_space import SearchSpace
-from ffnet_search.sweep import Sweep
-from ffnet_search.trainer import LAST
-from ffnet_search.trial import WEIGHTS, TrialEvaluator
+from ffnet_search.config.sweep import Sweep
+from ffnet_search.data.registry import sweep_data
+from ffnet_search.evaluation.inherited import accuracy
+from ffnet_search.evaluation.schedule import Schedule, read_schedule
+from ffnet_search.evaluation.trained import WEIGHTS, TrialEvaluator
+from ffnet_search.models.deployed import fuse
+from ffnet_search.run.pipeline import run
+from ffnet_search.run.rerun import rerun
+from ffnet_search.search.storage.study import candidate_of, read_trials
+from ffnet_search.space.search_space import SearchSpace
+from ffnet_search.strict_yaml import parse
+from ffnet_search.training.trainer import LAST
 
 ROOT = Path(__file__).parents[2]
 
@@ -53,7 +53,9 @@ def architecture() -> dict[str, Any]:
 
 @pytest.mark.usefixtures("ray_cluster")
 def test_the_worst_go_on_from_the_best_and_all_that_people_see_says_what_was_trained(tmp_path: Path) -> None:
-    sweep = sweep_of(tmp_path, 6, trials=4, scheduler=POPULATION, sampler={"name": "RandomSampler", "args": {}})
+    sweep = sweep_of(
+        tmp_path, 6, trials=4, scheduler=POPULATION, sampler={"class_path": "RandomSampler", "init_args": {}}
+    )
     files = sweep.files
     (pick,) = run(sweep)
     trials = read_trials(files.study)
@@ -109,7 +111,9 @@ SCRIPT = "import sys; from ffnet_search import Sweep; Sweep.from_yaml(sys.argv[1
 
 
 def test_a_killed_population_goes_on_from_its_checkpoints_and_schedules(tmp_path: Path, ray_cluster: str) -> None:
-    sweep = sweep_of(tmp_path, 8, trials=4, scheduler=POPULATION, sampler={"name": "RandomSampler", "args": {}})
+    sweep = sweep_of(
+        tmp_path, 8, trials=4, scheduler=POPULATION, sampler={"class_path": "RandomSampler", "init_args": {}}
+    )
     files = sweep.files
     process = subprocess.Popen(
         [sys.executable, "-c", SCRIPT, str(sweep.path)],

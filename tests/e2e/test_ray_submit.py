@@ -40,7 +40,12 @@ def cluster_file(hosts: Hosts, trials: int) -> str:
         "search_space": SPACE,
         "train": {"epochs": 1},
         "latency": {"rounds": 3, "noisy": True},
-        "search": {"engine": "ray", "workers": 3, "trials": trials, "sampler": {"name": "RandomSampler", "args": {}}},
+        "search": {
+            "engine": "ray",
+            "workers": 3,
+            "trials": trials,
+            "sampler": {"class_path": "RandomSampler", "init_args": {}},
+        },
         "export": {"top": 2},
     }
     return yaml.safe_dump(content)

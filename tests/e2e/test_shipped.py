@@ -10,9 +10,9 @@ from typing import Any
 
 import yaml
 
-from ffnet_search.pipeline import run
-from ffnet_search.search.rerun import rerun
-from ffnet_search.sweep import Sweep
+from ffnet_search.config.sweep import Sweep
+from ffnet_search.run.pipeline import run
+from ffnet_search.run.rerun import rerun
 
 ROOT = Path(__file__).parents[2]
 

@@ -12,10 +12,10 @@ import pytest
 import torch
 from test_ranks import trained
 
+from ffnet_search.config.sweep import Sweep
 from ffnet_search.errors import SweepError
-from ffnet_search.search.training import train_on_cluster
-from ffnet_search.sweep import Sweep
-from ffnet_search.train import LAST, read_supernet, train_supernet
+from ffnet_search.training.fit import LAST, read_supernet, train_supernet
+from ffnet_search.training.ray_train import train_on_cluster
 
 pytestmark = pytest.mark.usefixtures("ray_cluster")
 

@@ -13,11 +13,11 @@ from pathlib import Path
 import pytest
 from test_trial import own_sweep, sweep_of
 
-from ffnet_search.pipeline import run
-from ffnet_search.search import read_history
-from ffnet_search.search.rerun import rerun
-from ffnet_search.search.study import read_trials
-from ffnet_search.trial import WEIGHTS
+from ffnet_search.evaluation.trained import WEIGHTS
+from ffnet_search.run.pipeline import run
+from ffnet_search.run.rerun import rerun
+from ffnet_search.search.history import read_history
+from ffnet_search.search.storage.study import read_trials
 
 ROOT = Path(__file__).parents[2]
 RATES = {"learning_rate": {"low": 1e-3, "high": 3e-2, "log": True}, "momentum": {"low": 0.5, "high": 0.9}}
@@ -79,5 +79,5 @@ def test_what_breaks_in_a_trial_is_a_failure_with_its_reason(tmp_path: Path, eng
     history = read_history(sweep.files.study, sweep.search_space, sweep.search.directions)
     assert len(history.evaluated) == 2
     reasons = sorted(reason[:20] for _, reason in history.failures)
-    assert reasons == ["MemoryError: no room", "NonFiniteLoss: val_l", "its worker died 3 ti"]
+    assert reasons == ["MemoryError: no free_slots", "NonFiniteLoss: val_l", "its worker died 3 ti"]
     assert {trial.state.name for trial in read_trials(sweep.files.study)} == {"COMPLETE", "FAIL"}

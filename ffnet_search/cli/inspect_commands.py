@@ -1,0 +1,97 @@
+"""The verbs that look at what a run found."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ffnet_search.cli.options import Json, Quiet, RunFolderOrSweep, hushed, tell
+
+
+def pick(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a run, e.g. runs/digits.")],
+    latency_ms: Annotated[float, typer.Option(help="What the network may take, in milliseconds for a batch.")],
+    device: Annotated[str | None, typer.Option(help="Name of a latency table of the run; the search's own.")] = None,
+    json: Json = False,
+) -> None:
+    """Picks the most accurate network that was evaluated and fits a latency, on any device that was profiled.
+
+    Answers at once, from the study and the device's table, and says where it would pay to search on.
+    """
+    from ffnet_search.cli.json_output import of_choice
+    from ffnet_search.cli.tables import print_choice
+    from ffnet_search.run.select import pick as choose
+
+    tell(json, choose(run, latency_ms, device), of_choice, print_choice)
+
+
+def rerun(
+    run: RunFolderOrSweep,
+    trial: Annotated[str, typer.Argument(metavar="TRIAL", help="Number or key of a trial, from candidates.csv.")],
+    quiet: Quiet = False,
+    json: Json = False,
+) -> None:
+    """Repeats one trial of a run, and prints the difference: 0 on the same CPU and versions.
+
+    Nothing in the run's folder changes.
+    """
+    from ffnet_search.cli.json_output import of_rerun
+    from ffnet_search.cli.tables import print_rerun
+    from ffnet_search.run.rerun import rerun as repeat
+
+    with hushed(quiet):
+        found = repeat(run, trial)
+    tell(json, found, of_rerun, print_rerun)
+
+
+def show(
+    what: Annotated[
+        str,
+        typer.Argument(
+            metavar="WHAT",
+            help="A search space or architecture (YAML), a preset (ffnet_1 .. ffnet_4), a latency table (JSON), "
+            "a sweep, or the folder of a run.",
+        ),
+    ],
+    json: Json = False,
+) -> None:
+    """Prints what a file holds: a search space, an architecture, a latency table, a sweep or a run's front."""
+    from ffnet_search.cli.json_output import of_shown
+    from ffnet_search.cli.resolve import look_up
+    from ffnet_search.cli.tables import print_shown
+
+    tell(json, look_up(what), of_shown, print_shown)
+
+
+def dashboard(
+    run: RunFolderOrSweep,
+    host: Annotated[str, typer.Option(help="Address to listen on; other machines can reach 0.0.0.0.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port to listen on; 0 takes a free one.")] = 8080,
+) -> None:
+    """Opens Optuna Dashboard on a run, while it searches or afterwards.
+
+    The trials of the front have a note and the network's files there. Only this machine can reach it unless `--host`
+    says otherwise: whoever can reach it may change the study.
+    """
+    import webbrowser
+
+    from ffnet_search.config.sweep import Sweep
+    from ffnet_search.report.dashboard import serve
+    from ffnet_search.report.notes import annotate_study
+
+    sweep = Sweep.of_run(run)
+    annotate_study(sweep)
+
+    def ready(address: str) -> None:
+        typer.echo(f"{address}   (Ctrl-C stops it)")
+        sys.stdout.flush()
+        if sys.stdout.isatty():
+            webbrowser.open(address)
+
+    try:
+        serve(sweep.files.study, sweep.files.artifacts, host, port, ready)
+    except KeyboardInterrupt:
+        raise typer.Exit() from None

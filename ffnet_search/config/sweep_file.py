@@ -1,0 +1,42 @@
+"""How a sweep's file is found and read: alone, carried by a Ray cluster's, or as it came with the program."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from ffnet_search.errors import SweepError, did_you_mean
+from ffnet_search.strict_yaml import read_yaml
+
+
+def is_cluster(path: Path) -> bool:
+    """Whether a file is a Ray cluster's (which may carry a sweep), and not a sweep alone."""
+    return "provider" in read_yaml(path)
+
+
+def carried_by(content: dict[str, Any], path: Path) -> dict[str, Any]:
+    """The sweep that a cluster file carries, named like the cluster; other files as they are."""
+    if "provider" not in content:
+        return content
+    metadata = content.get("metadata")
+    carried = metadata.get("sweep") if isinstance(metadata, dict) else None
+    if not isinstance(carried, dict):
+        keys = list(metadata) if isinstance(metadata, dict) else []
+        hint = did_you_mean(str(keys[0]), ["sweep"]) if keys else ""
+        raise SweepError(
+            f"{path}: is a Ray cluster file, which must carry its sweep as a mapping under metadata.sweep, but "
+            f"metadata holds {', '.join(map(str, keys)) or 'nothing'}{hint}"
+        )
+    return {"name": content.get("cluster_name"), **carried}
+
+
+def find_space(path: Path) -> Path:
+    """Where a file is not beside its sweep (a cluster's head gets the sweep alone), the one that came with the
+    program."""
+    return path if path.exists() else shipped(f"search_spaces/{path.name}") or path
+
+
+def shipped(name: str) -> Path | None:
+    """A file that came with the program, such as `sweeps/digits.yaml`: in a checkout beside the package, else in it."""
+    places = (parent / name for parent in Path(__file__).parents[1:3])
+    return next((path for path in places if path.exists()), None)

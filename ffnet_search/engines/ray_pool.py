@@ -1,0 +1,234 @@
+"""Engine "ray": a pool of actors, each of which makes one evaluator and keeps it.
+
+Each worker has a call under way and one waiting, so that a GPU never waits for this process, and a call holds several
+candidates where they are quick. A worker that dies is replaced. What it was evaluating is tried again, one candidate a
+call to see which it is; a candidate that was there at `CRASHES` deaths is a failed one. A node that is lost is not the
+candidate's fault.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections import Counter, deque
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Any
+
+from ffnet_search.cluster import session
+from ffnet_search.config.schema import SearchSection
+from ffnet_search.engines.ray_pruner import remote_pruner
+from ffnet_search.errors import SweepError
+from ffnet_search.evaluation.outcome import Ended, Evaluate, Failed, Pruner, Worker
+from ffnet_search.space.configuration import Configuration
+
+CRASHES = 3  # of workers, for which a candidate is held to be the cause
+DEPTH = 2  # calls per worker: one under way, one waiting
+CALL_S = 0.05  # that a call should take: long against its own cost (2 ms), short against what a sampler forgoes
+LARGEST_CALL = 16
+LOOK_EVERY_S = 5.0  # for nodes that joined
+WAKE_EVERY_S = 1.0
+
+
+@dataclass(eq=False)
+class _Hired:
+    """A worker as this process sees it. `calls`: reference -> candidates, in the order in which they are worked on."""
+
+    actor: Any
+    node: str = ""  # id of its node; empty until it has started
+    calls: dict[Any, list[Configuration]] = field(default_factory=dict)
+
+
+class RayPoolEngine:
+    """See the head of this file, and `loop.Engine`."""
+
+    def __init__(self, make_evaluate: Callable[[], Evaluate], section: SearchSection, pruner: Pruner) -> None:
+        self._make_evaluate, self._section, self._pruner = make_evaluate, section, pruner
+        self._workers: list[_Hired] = []
+        self._waiting: deque[Configuration] = deque()
+        self._suspects: deque[Configuration] = deque()  # were there when a worker died: evaluated one a call
+        self._crashes: Counter[str] = Counter()
+        self._results: deque[tuple[Configuration, Ended]] = deque()
+        self._call_size = 1
+        self._seconds = 0.0  # of one evaluation, a moving average
+        self._lost_at_start = 0
+        self._looked = self._idle_since = 0.0
+        self._stack = ExitStack()
+
+    def __enter__(self) -> RayPoolEngine:
+        self._cluster = self._stack.enter_context(session.connected())
+        with ExitStack() as undo:  # __exit__ is not called where __enter__ raises
+            undo.push(self._stack)
+            import ray
+
+            def node() -> str:  # defined here it travels by value: workers need not load this package
+                return str(ray.get_runtime_context().get_node_id())
+
+            self._ray, self._node = ray, node
+            self._wanted = session.granted(self._section.resources, self._cluster)
+            self._actor = ray.remote(**session.options(self._wanted), max_restarts=0, max_task_retries=0)(Worker)
+            self._maker = ray.put(self._make_evaluate)  # once; nodes fetch it from each other
+            self._asked = self._stack.enter_context(remote_pruner(self._pruner))
+            self._idle_since = time.monotonic()
+            self._hire()
+            undo.pop_all()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        for worker in self._workers:
+            self._ray.kill(worker.actor)
+        self._workers.clear()
+        self._stack.close()
+
+    @property
+    def free_slots(self) -> int:
+        under_way = sum(len(batch) for worker in self._workers for batch in worker.calls.values())
+        queued = len(self._waiting) + len(self._suspects) + len(self._results)
+        return max(0, max(1, len(self._workers)) * DEPTH * self._call_size - under_way - queued)
+
+    @property
+    def is_ready(self) -> bool:
+        return bool(self._results)
+
+    @property
+    def utilisation(self) -> dict[str, str]:
+        return session.utilisation(
+            sum(bool(w.node and w.calls) for w in self._workers), len(self._workers), self._wanted
+        )
+
+    def submit(self, configuration: Configuration) -> None:
+        self._waiting.append(configuration)
+        self._hand_out()
+
+    def next(self) -> tuple[Configuration, Ended]:
+        while not self._results:
+            self._hire()
+            self._hand_out()
+            calls = {ref: worker for worker in self._workers for ref in worker.calls}
+            ready, others = self._ray.wait(list(calls), num_returns=1, timeout=WAKE_EVERY_S)
+            if ready and others:  # whatever else has come meanwhile
+                ready += self._ray.wait(others, num_returns=len(others), timeout=0)[0]
+            for ref in ready:
+                self._take(calls[ref], ref)
+            if not any(worker.node for worker in self._workers):
+                self._refuse_to_wait_for_ever()
+        return self._results.popleft()
+
+    def _hire(self) -> None:
+        """Replaces workers that died, and takes what joined. Where nothing fits now, one is asked for all the same: an
+        autoscaler starts nodes for those who wait."""
+        if self._workers and time.monotonic() - self._looked < LOOK_EVERY_S:
+            return
+        self._looked = time.monotonic()
+        wanted = self._section.workers or max(1, self._cluster.fits(self._wanted))
+        for _ in range(wanted - len(self._workers)):
+            actor = self._actor.remote()
+            self._workers.append(_Hired(actor, calls={actor.start.remote(self._maker, self._node, self._asked): []}))
+
+    def _hand_out(self) -> None:
+        for depth in range(DEPTH):
+            free = [worker for worker in self._workers if worker.node and len(worker.calls) == depth]
+            for number, worker in enumerate(free):
+                batch = self._batch(len(free) - number)
+                if not batch:
+                    return
+                worker.calls[worker.actor.evaluate.remote(batch)] = batch
+
+    def _batch(self, free: int) -> list[Configuration]:
+        """For one call, leaving something for the other `free` workers."""
+        if self._suspects:
+            return [self._suspects.popleft()]
+        size = min(self._call_size, -(-len(self._waiting) // free))
+        return [self._waiting.popleft() for _ in range(size)]
+
+    def _take(self, worker: _Hired, ref: Any) -> None:
+        if ref not in worker.calls:  # of a worker that was found dead a moment ago
+            return
+        try:
+            value = self._ray.get(ref)
+        except self._ray.exceptions.RayActorError as error:
+            self._lose(worker, error)
+            return
+        except ImportError as error:  # Ray raises here what was raised there
+            raise _lacks_packages(error) from None
+        batch = worker.calls.pop(ref)
+        if not worker.node:
+            if isinstance(value, BaseException):
+                raise value
+            worker.node, self._lost_at_start = value, 0
+            return
+        for configuration, (outcome, seconds) in zip(batch, value, strict=True):
+            if isinstance(outcome, BaseException):
+                raise outcome
+            self._results.append((configuration, outcome))
+            self._seconds = 0.8 * self._seconds + 0.2 * seconds if self._seconds else seconds
+        self._call_size = max(1, min(LARGEST_CALL, int(CALL_S / max(self._seconds, 1e-6))))
+
+    def _lose(self, worker: _Hired, error: Exception) -> None:
+        """`worker` is dead. What it had finished counts, what it was at is suspect, the rest is handed to others."""
+        self._ray.kill(worker.actor)
+        self._workers.remove(worker)
+        self._looked, self._idle_since = 0.0, time.monotonic()
+        if not worker.node:
+            if getattr(error, "actor_init_failed", False):
+                raise _lacks_packages(error)
+            self._lost_at_start += 1
+            if self._lost_at_start == CRASHES:
+                raise SweepError(
+                    f"search: {CRASHES} workers in a row died while they loaded the supernet and the data "
+                    f"({_reason(error)}); where it was for want of memory, ask for more search.resources.memory_gb"
+                )
+            return
+        is_crash = worker.node in self._cluster.living()
+        calls, worker.calls = worker.calls, {}
+        for ref, batch in calls.items():
+            if self._is_whole(ref):
+                worker.calls[ref] = batch
+                self._take(worker, ref)
+            elif is_crash:
+                is_crash = False  # those after the first had not begun
+                self._suspect(batch, error)
+            else:
+                self._waiting.extendleft(reversed(batch))
+
+    def _suspect(self, batch: list[Configuration], error: Exception) -> None:
+        for configuration in batch:
+            self._crashes[configuration.key] += 1
+            if self._crashes[configuration.key] < CRASHES:
+                self._suspects.append(configuration)
+            else:
+                reason = f"its worker died {CRASHES} times, the last time with: {_reason(error)}"
+                self._results.append((configuration, Failed(reason, str(error))))
+
+    def _is_whole(self, ref: Any) -> bool:
+        try:
+            return bool(self._ray.wait([ref], timeout=0)[0]) and self._ray.get(ref) is not None
+        except self._ray.exceptions.RayActorError:
+            return False
+
+    def _refuse_to_wait_for_ever(self) -> None:
+        if time.monotonic() - self._idle_since > 60 * self._section.wait_minutes:
+            what = f"after {self._section.wait_minutes:g} minutes (search.wait_minutes) the cluster"
+            raise session.too_small(self._wanted, self._cluster, what)
+
+
+def _reason(error: Exception) -> str:
+    """The one line that matters in Ray's report of a death."""
+    text = " ".join(str(error).split())
+    found = re.search(r"(?:Worker exit detail|The actor (?:died|is dead) because(?: of)?):? (.{1,200}?)(?:\.|$)", text)
+    return found.group(1) if found else text[:200]
+
+
+def _lacks_packages(error: Exception) -> SweepError:
+    """A node that cannot import what a worker consists of."""
+    *_, line = str(error).strip().splitlines()
+    found = re.search(r"\bip=([^,)\s]+)", str(error))
+    where = f" on node {found.group(1)}" if found else ""
+    return SweepError(
+        f"search: a worker{where} cannot load this program ({line}); every node needs the packages of pyproject.toml, "
+        "of the same versions as here"
+    )

@@ -1,0 +1,41 @@
+"""From a sweep to its evaluator, in this process or in another one."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from ffnet_search.config.sweep import Sweep
+from ffnet_search.evaluation.outcome import Evaluate
+from ffnet_search.provenance import git_state
+
+
+class FromSweep:
+    """Makes the evaluator of a sweep. Pickled, it takes the supernet along, so that nodes need share no files; the data
+    it expects at the same absolute path everywhere."""
+
+    def __init__(self, sweep: Sweep) -> None:
+        self.sweep, self.git = sweep, git_state(Path.cwd())
+        self.weights: bytes | None = None
+
+    def __call__(self) -> Evaluate:
+        if self.weights is None:
+            return self._make(None)
+        with tempfile.NamedTemporaryFile() as file:
+            file.write(self.weights)
+            file.flush()
+            return self._make(Path(file.name))
+
+    def _make(self, supernet: Path | None) -> Evaluate:
+        if self.sweep.search.evaluator == "train":
+            from ffnet_search.evaluation.trained import TrialEvaluator
+
+            return TrialEvaluator(self.sweep, supernet, self.git)
+        from ffnet_search.evaluation.inherited import Evaluator
+
+        return Evaluator.from_sweep(self.sweep, supernet)
+
+    def __getstate__(self) -> dict[str, Any]:
+        weights = self.sweep.files.supernet.read_bytes() if "train" in self.sweep.stages else None
+        return {"sweep": self.sweep.absolute(), "git": self.git, "weights": weights}

@@ -1,0 +1,111 @@
+"""Backend `command`: any executable that is given a model file and prints milliseconds, so that a phone or a board is
+measured over whatever link there is.
+
+    latency:
+      backend: command
+      init_args: {command: ./on_phone.sh {model}, device: Pixel 8}
+
+It is run once for each time that is needed, with the ONNX file in place of `{model}` (or as its last argument), and
+with FFNET_THREADS and FFNET_SHAPE (`1x3x32x32`) in its environment. It warms up, times as it sees fit, and prints the
+milliseconds of one inference as the last word of its output. Another exit status than 0 ends the profile with the last
+line of its error output; what was measured until then is kept.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import shlex
+import shutil
+import subprocess
+import tempfile
+import weakref
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field, field_validator
+
+from ffnet_search.errors import SweepError
+from ffnet_search.latency.backends.model_file import Model
+from ffnet_search.latency.timing import Run
+from ffnet_search.strict_yaml import Section
+
+
+class Command(Section):
+    """`command`: a line as for a shell (which is not used), or a list of words. `device`: what is measured, for the
+    record. `timeout`: seconds that one call may take."""
+
+    command: tuple[str, ...] = Field(min_length=1)
+    device: str = Field(min_length=1)
+    opset: int = Field(17, ge=13)
+    timeout: float = Field(120.0, gt=0, allow_inf_nan=False)
+
+    @field_validator("command", mode="before")
+    @classmethod
+    def _words(cls, command: Any) -> Any:
+        return tuple(shlex.split(command)) if isinstance(command, str) else command
+
+    @field_validator("command")
+    @classmethod
+    def _is_executable(cls, command: tuple[str, ...]) -> tuple[str, ...]:
+        if shutil.which(command[0]) is None:
+            raise ValueError(f"must begin with a program that can be run, but {command[0]!r} is none")
+        return command
+
+    @property
+    def in_process(self) -> bool:
+        return False
+
+    @property
+    def own_clock(self) -> bool:
+        return True
+
+    def settings(self) -> dict[str, Any]:
+        return self.model_dump(mode="json", exclude={"device", "timeout"})
+
+    def load(self, model: Model, threads: int) -> Run:
+        folder = Path(tempfile.mkdtemp(prefix="ffnet-"))
+        file = folder / "model.onnx"
+        file.write_bytes(model.onnx(self.opset))
+
+        def run() -> float:
+            return self._milliseconds(file, model.shape, threads)
+
+        weakref.finalize(run, shutil.rmtree, folder, ignore_errors=True)
+        return run
+
+    def _milliseconds(self, file: Path, shape: tuple[int, ...], threads: int) -> float:
+        words = [word.replace("{model}", str(file)) for word in self.command]
+        if words == list(self.command):
+            words.append(str(file))
+        environment = {"FFNET_THREADS": str(threads), "FFNET_SHAPE": "x".join(map(str, shape))}
+        told = f"latency.init_args.command: {shlex.join(self.command)}"
+        try:
+            done = subprocess.run(
+                words,
+                env={**os.environ, **environment},
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                errors="replace",
+                timeout=self.timeout,
+            )
+        except subprocess.TimeoutExpired:
+            raise SweepError(
+                f"{told} must end within {self.timeout:g} s, but did not; raise latency.init_args.timeout"
+            ) from None
+        except OSError as error:
+            raise SweepError(f"{told} cannot be run: {error.strerror}") from None
+        if done.returncode:
+            last = (done.stderr.strip().splitlines() or ["nothing on its error output"])[-1]
+            raise SweepError(f"{told} must end with status 0, but ended with {done.returncode}: {last}")
+        printed = (done.stdout.split() or [""])[-1]
+        try:
+            ms = float(printed)
+        except ValueError:
+            ms = math.nan
+        if not (math.isfinite(ms) and ms > 0):
+            raise SweepError(
+                f"{told} must print the milliseconds of one inference last, a number > 0, but printed {printed!r}"
+            )
+        return ms

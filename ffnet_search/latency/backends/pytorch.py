@@ -1,0 +1,92 @@
+"""Backend `torch`: PyTorch itself, op by op or compiled, on CPU or CUDA."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import torch
+from pydantic import field_validator, model_validator
+from torch import nn
+
+from ffnet_search.latency.backends.base import cpu_model
+from ffnet_search.latency.backends.model_file import Model
+from ffnet_search.latency.timing import Run
+from ffnet_search.strict_yaml import Section
+
+
+class Torch(Section):
+    """`mode`: "eager", "compile" (`torch.compile`; seconds to minutes per network), or "cuda_graph" (CUDA only: one
+    launch per network, which is what small networks on a GPU need)."""
+
+    device_type: Literal["cpu", "cuda"] = "cpu"
+    mode: Literal["eager", "compile", "cuda_graph"] = "eager"
+    channels_last: bool = False
+
+    @field_validator("device_type")
+    @classmethod
+    def _device_is_there(cls, device_type: str) -> str:
+        if device_type == "cuda" and not torch.cuda.is_available():
+            raise ValueError("'cuda' needs a CUDA device that PyTorch can use, but there is none; use 'cpu'")
+        return device_type
+
+    @model_validator(mode="after")
+    def _mode_fits_device(self) -> Torch:
+        if self.mode == "cuda_graph" and self.device_type != "cuda":
+            raise ValueError("mode 'cuda_graph' needs device_type 'cuda', but got 'cpu'; use mode 'eager' or 'compile'")
+        return self
+
+    @property
+    def in_process(self) -> bool:
+        return self.device_type == "cpu"
+
+    @property
+    def own_clock(self) -> bool:
+        return False
+
+    @property
+    def device(self) -> str:
+        return cpu_model() if self.in_process else torch.cuda.get_device_name()
+
+    def settings(self) -> dict[str, Any]:
+        return self.model_dump()
+
+    def load(self, model: Model, threads: int) -> Run:
+        layout = torch.channels_last if self.channels_last else torch.contiguous_format
+        generator = torch.Generator().manual_seed(0)
+        x_BCHW = torch.randn(model.shape, generator=generator).to(self.device_type, memory_format=layout)
+        net = model.build().to(self.device_type, memory_format=layout)  # type: ignore[call-overload]
+        forward = torch.compile(net) if self.mode == "compile" else net
+
+        def run() -> None:
+            # The number of threads belongs to the process: it is set for the run and handed back.
+            before = torch.get_num_threads()
+            if before != threads:
+                torch.set_num_threads(threads)
+            try:
+                with torch.inference_mode():
+                    forward(x_BCHW)
+                    if self.device_type == "cuda":
+                        torch.cuda.synchronize()
+            finally:
+                if before != threads:
+                    torch.set_num_threads(before)
+
+        return self._graphed(net, x_BCHW) if self.mode == "cuda_graph" else run
+
+    @staticmethod
+    def _graphed(net: nn.Module, x_BCHW: torch.Tensor) -> Run:
+        stream = torch.cuda.Stream()
+        stream.wait_stream(torch.cuda.current_stream())
+        with torch.inference_mode(), torch.cuda.stream(stream):
+            for _ in range(3):  # libraries set themselves up outside the capture
+                net(x_BCHW)
+        torch.cuda.current_stream().wait_stream(stream)
+        graph = torch.cuda.CUDAGraph()
+        with torch.inference_mode(), torch.cuda.graph(graph):
+            net(x_BCHW)
+
+        def replay(held: tuple[nn.Module, torch.Tensor] = (net, x_BCHW)) -> None:  # the graph reads their memory
+            graph.replay()
+            torch.cuda.synchronize()
+
+        return replay

@@ -1,0 +1,107 @@
+"""What can be compared: metrics by name, each with its direction, unit, label and how it is printed.
+
+The one table for the terminal, the report, the page's script, the model card and the study. A task adds its quality
+(accuracy, ...), a user-supplied module what it logs. `latency_ms@phone` is a metric of one of several devices.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from ffnet_search.formatting import figure
+
+Direction = Literal["maximize", "minimize"]
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A quantity by which networks are compared.
+
+    `word` names it in a sentence, `unit` follows its numbers. `scale` turns the stored value into the printed one: 100
+    for shares that are printed in per cent. `decimals` fixes the decimals; None prints three significant digits.
+    """
+
+    name: str
+    direction: Direction
+    word: str = ""
+    unit: str = ""
+    scale: float = 1.0
+    decimals: int | None = None
+    device: str = ""
+
+    @property
+    def key(self) -> str:
+        """The name in sweeps, studies and files: `latency_ms`, `latency_ms@phone`."""
+        return f"{self.name}@{self.device}" if self.device else self.name
+
+    @property
+    def phrase(self) -> str:
+        """The metric in a sentence: `latency on phone`."""
+        word = self.word or self.name
+        return f"{word} on {self.device}" if self.device else word
+
+    @property
+    def label(self) -> str:
+        """The metric as the title of an axis or a column: `latency on phone, ms`."""
+        return f"{self.phrase}, {self.unit}" if self.unit else self.phrase
+
+    @property
+    def sign(self) -> float:
+        """The factor that makes less better: -1 for what is maximised, else 1."""
+        return -1.0 if self.direction == "maximize" else 1.0
+
+    def format(self, value: float, *, unit: bool = True) -> str:
+        """`value` for people: `97.50 %`, `0.0414 ms`, `0.212 M`."""
+        shown = self.scale * value
+        number = figure(shown) if self.decimals is None else f"{shown:.{self.decimals}f}"
+        return f"{number} {self.unit}" if unit and self.unit else number
+
+    def on(self, device: str) -> Metric:
+        """The same metric on one of several devices."""
+        return replace(self, device=device)
+
+
+COSTS: Mapping[str, Metric] = {
+    metric.name: metric
+    for metric in (
+        # Predicted by the latency table, milliseconds for one batch.
+        Metric("latency_ms", "minimize", "latency", "ms"),
+        # Of the deployed form: millions of parameters, and of multiply-accumulates for one image.
+        Metric("params_m", "minimize", "parameters", "M"),
+        Metric("macs_m", "minimize", "MACs", "M"),
+        # Millions of bytes in float32: of the weights, and of all maps of one image at the worst moment.
+        Metric("weights_mb", "minimize", "weights", "MB"),
+        Metric("peak_memory_mb", "minimize", "peak memory", "MB"),
+    )
+}
+MEASURED: Mapping[str, Metric] = {  # of exported networks alone, so no objective can name them
+    metric.name: metric
+    for metric in (
+        Metric("measured_ms", "minimize", "measured latency", "ms"),
+        Metric("predicted_ms", "minimize", "predicted latency", "ms"),
+        Metric("measured_spread", "minimize", "spread of the latency", "%", 100.0, 1),
+    )
+}
+PER_DEVICE = ("latency_ms", "measured_ms", "predicted_ms", "measured_spread")
+SPLITS = {"search": "on search validation", "test": "on test"}  # prefix of a quality in the figures of a network
+
+
+def find_metric(key: str, others: Iterable[Metric] = ()) -> Metric:
+    """The metric of a name as sweeps, studies and cards spell it: `macs_m`, `latency_ms@phone`, `test_accuracy`.
+
+    `others` are those that this table does not have: the task's quality, and what a user-supplied module logs. Raises
+    KeyError for an unknown name, or a device where the metric has none.
+    """
+    known = {**COSTS, **MEASURED, **{metric.name: metric for metric in others}}
+    name, at, device = key.partition("@")
+    if at:
+        if name not in PER_DEVICE or not device:
+            raise KeyError(key)
+        return known[name].on(device)
+    split, _, quality = name.partition("_")
+    if name not in known and split in SPLITS and quality in known:
+        metric = known[quality]
+        return replace(metric, name=name, word=f"{metric.word or metric.name} {SPLITS[split]}")
+    return known[name]

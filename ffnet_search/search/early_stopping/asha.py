@@ -1,0 +1,158 @@
+"""Early stopping by asynchronous successive halving: ASHA (Li et al., arXiv 1810.05934), for several objectives MO-ASHA
+(Schmucker et al., arXiv 2106.12639).
+
+Trials are compared at rungs: after `min_epochs` of training, after `reduction` times as many, and so on. A trial goes
+on where it is among the best 1/reduction of all that have reached the rung by then, itself included. With several
+objectives "best" is the order of non-dominated sorting, and in a front those first that spread over it. What is known
+before training (latency, parameters) is an objective like the others, from the first rung on: the smallest network is
+never beaten by accuracy alone. The best by each objective go on beside the others' share, which they would else fill:
+a search begins with the ends of its space, and nothing between them came through.
+
+Nobody waits for a rung to fill, as in the paper's "stopping" variant: pausing and promoting later would need a
+checkpoint of every trial.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Mapping
+from itertools import islice
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ffnet_search.metrics import Direction
+from ffnet_search.pareto.front import hypervolume
+
+Points = NDArray[np.float64]  # (N, M): N trials, M objectives, all to be minimised
+Indices = NDArray[np.intp]
+
+
+class SuccessiveHalving:
+    """Decides from reports alone, and the same in the same order of reports: what it knows can be rebuilt from them.
+
+    `limits`: metric -> upper limit; what exceeds one comes after all that does not (Deb 2000). Bracket b is first
+    judged at rung b, and gets 1/reduction of the trials of the bracket before it: what starts slowly has its chance.
+    From `max_epochs` on nothing is stopped.
+    """
+
+    def __init__(
+        self,
+        objectives: Mapping[str, Direction],
+        limits: Mapping[str, float] | None = None,
+        *,
+        min_epochs: int = 1,
+        reduction: int = 2,
+        brackets: int = 1,
+        max_epochs: int | None = None,
+        tie_break: str = "epsilon_net",
+    ) -> None:
+        self.objectives, self.limits = objectives, limits or {}
+        self.min_epochs, self.reduction, self.brackets = min_epochs, reduction, brackets
+        self.max_epochs = max_epochs or math.inf
+        self.tie_break = TIE_BREAKS[tie_break]
+        self.rungs: defaultdict[int, dict[str, tuple[float, ...]]] = defaultdict(dict)  # -> key -> excess, objectives
+        self.stopped: set[str] = set()
+        self._brackets: dict[str, int] = {}
+
+    def report(self, key: str, epoch: int, metrics: Mapping[str, float]) -> bool:
+        """Whether trial `key`, after `epoch` epochs, goes on. Only its first report at or beyond a rung counts there,
+        so what is said again (a worker died) is answered as before."""
+        values = [metrics[name] if way == "minimize" else -metrics[name] for name, way in self.objectives.items()]
+        if not all(map(math.isfinite, values)):
+            self.stopped.add(key)
+        rung = self._rung(epoch)
+        if rung < 0 or epoch >= self.max_epochs or key in self.stopped or key in self.rungs[rung]:
+            return key not in self.stopped
+        excess = sum(max(0.0, metrics[name] / most - 1) for name, most in self.limits.items() if name in metrics)
+        self.rungs[rung][key] = (excess, *values)
+        if rung >= self._bracket(key) and not self._is_promoted(key, rung):
+            self.stopped.add(key)
+        return key not in self.stopped
+
+    def finish(self, key: str) -> None:
+        """A trial that has trained all its epochs: its reports have said all."""
+
+    def _rung(self, epoch: int) -> int:
+        """The last rung that is reached after `epoch` epochs; -1 before the first."""
+        rung = -1
+        while self.min_epochs * self.reduction ** (rung + 1) <= epoch:
+            rung += 1
+        return rung
+
+    def _bracket(self, key: str) -> int:
+        if key not in self._brackets:
+            sizes = Counter(self._brackets.values())
+            self._brackets[key] = min(range(self.brackets), key=lambda b: (sizes[b] + 1) * self.reduction**b)
+        return self._brackets[key]
+
+    def _is_promoted(self, key: str, rung: int) -> bool:
+        entries = self.rungs[rung]
+        rows = np.array(list(entries.values()))
+        feasible = rows[rows[:, 0] <= 0, 1:]
+        ends = len(_ends(feasible)) if len(self.objectives) > 1 and len(feasible) else 0
+        places = ends + max(1, (len(rows) - ends) // self.reduction)
+        promoted = islice(ranked(rows[:, 1:], rows[:, 0], self.tie_break), places)
+        return any(tuple(rows[i]) == entries[key] for i in promoted)  # who is as good as one of them, is one
+
+
+TieBreak = Callable[[Points], Iterator[int]]
+
+
+def ranked(points_NM: Points, excess_N: Points, tie_break: TieBreak) -> Iterator[int]:
+    """Indices, best first, found as they are asked for: front after front of what keeps all limits, each in the order
+    of `tie_break`, then the others by how far they exceed them."""
+    feasible_N = np.flatnonzero(excess_N <= 0)
+    for front in _fronts(points_NM, feasible_N):
+        yield from (int(front[i]) for i in tie_break(_unit(points_NM[front])))
+    yield from (int(i) for i in np.argsort(excess_N, kind="stable")[len(feasible_N) :])
+
+
+def _fronts(points_NM: Points, left: Indices) -> Iterator[Indices]:
+    """Of those that are left, the ones that none dominates; then the same without them, and so on."""
+    while len(left):
+        a_LLM, b_LLM = points_NM[left][:, None], points_NM[left][None]
+        dominated_L = ((a_LLM <= b_LLM).all(-1) & (a_LLM < b_LLM).any(-1)).any(0)
+        yield left[~dominated_L]
+        left = left[dominated_L]
+
+
+def _unit(points_NM: Points) -> Points:
+    """Each objective from 0 to 1, since a millisecond is not a share of images."""
+    low_M, high_M = points_NM.min(0), points_NM.max(0)
+    return (points_NM - low_M) / np.where(high_M > low_M, high_M - low_M, 1.0)
+
+
+def _ends(points_NM: Points) -> list[int]:
+    """The best by each objective, each once."""
+    return list(dict.fromkeys(int(i) for i in points_NM.argmin(0)))
+
+
+def epsilon_net(points_NM: Points) -> Iterator[int]:
+    """The best by each objective, then whatever is farthest from all before it."""
+    distance_N, ends = np.full(len(points_NM), np.inf), _ends(points_NM)
+    for place in range(len(points_NM)):
+        index = ends[place] if place < len(ends) else int(distance_N.argmax())
+        yield index
+        distance_N = np.minimum(distance_N, np.linalg.norm(points_NM - points_NM[index], axis=1))
+        distance_N[index] = -1.0
+
+
+def most_hypervolume(points_NM: Points) -> Iterator[int]:
+    """The best by each objective, then whatever adds most to the volume that those before it dominate, up to a tenth
+    beyond the worst."""
+    count, dimensions = points_NM.shape
+    ways: list[Direction] = ["minimize"] * dimensions
+    chosen, ends = list[int](), _ends(points_NM)
+
+    def volume(index: int) -> float:
+        return hypervolume(points_NM[[*chosen, index]].tolist(), [1.1] * dimensions, ways)
+
+    for place in range(count):
+        left = (i for i in range(count) if i not in chosen)
+        chosen.append(ends[place] if place < len(ends) else max(left, key=volume))
+        yield chosen[-1]
+
+
+TIE_BREAKS: dict[str, TieBreak] = {"epsilon_net": epsilon_net, "hypervolume": most_hypervolume}

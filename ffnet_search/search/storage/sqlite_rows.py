@@ -1,0 +1,173 @@
+"""Finished trials into a study on disk, many in one transaction.
+
+`Study.add_trial` does the same, but asks the database about each parameter first: 28 ms for a trial of 44 parameters in
+SQLite against 2 ms here. The rows are those of Optuna's own schema. Whether they are, is tried out on a study in memory
+whenever a writer is made; where Optuna reads them back differently, `add_trial` is used.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import datetime, timezone
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import optuna
+import sqlalchemy as sa
+from optuna.distributions import CategoricalDistribution, distribution_to_json
+from optuna.exceptions import OptunaError
+from optuna.storages import RDBStorage
+from optuna.trial import FrozenTrial, TrialState, create_trial
+
+from ffnet_search.errors import SweepError
+from ffnet_search.search.storage.reader import stream
+
+TABLES = (
+    "trials",
+    "trial_values",
+    "trial_intermediate_values",
+    "trial_params",
+    "trial_user_attributes",
+    "trial_system_attributes",
+)
+# A sampler's notes on a configuration under way; of no use once it has finished, and as long as all parameters.
+SCRATCH = ("tpe:relative_params", "gp:relative_params")
+
+
+class TrialWriter:
+    """Adds finished trials to `study`, which lies in `storage`, for people at `path`; then to its copy, where there is
+    one. The only writer."""
+
+    def __init__(self, study: optuna.Study, storage: RDBStorage, path: Path | str) -> None:
+        self.study, self.storage, self.path = study, storage, path
+        self.copy: TrialWriter | None = None
+        self._rows = _Rows(study, storage) if _rows_are_right() else None
+
+    @property
+    def is_direct(self) -> bool:
+        """False where Optuna's schema is not the one that is known here."""
+        return self._rows is not None
+
+    def add(self, trials: Sequence[FrozenTrial]) -> None:
+        """All of them or, if killed, none. Raises SweepError where the database refuses."""
+        with database_errors(self.path):
+            if self._rows:
+                self._rows.add(trials)
+            else:
+                self.study.add_trials(trials)
+        if self.copy is not None:
+            self.copy.add(trials)
+
+    def stored(self, params: Collection[str]) -> Iterator[FrozenTrial]:
+        """All that are there, in their order, with those of their parameters."""
+        with database_errors(self.path):
+            yield from stream(self.storage, self.storage.get_study_id_from_name(self.study.study_name), params)
+
+
+@contextmanager
+def database_errors(path: Path | str) -> Iterator[None]:
+    """A full disk, a locked or broken file: a user's matter, in one sentence."""
+    try:
+        yield
+    except (sa.exc.SQLAlchemyError, OptunaError) as error:
+        cause = error.__cause__ or error
+        detail = str(getattr(cause, "orig", cause)).split("\n")[0]
+        raise SweepError(
+            f"{path}: the study cannot be read or written ({detail}); see to the disk and to other programs that have "
+            "it open, and give the same command again"
+        ) from error
+
+
+class _Rows:
+    """Trials as rows of the tables of Optuna's schema (optuna/storages/_rdb/models.py)."""
+
+    def __init__(self, study: optuna.Study, storage: RDBStorage) -> None:
+        self.engine = storage.engine
+        self.study_id = storage.get_study_id_from_name(study.study_name)
+        metadata = sa.MetaData()
+        metadata.reflect(self.engine, only=TABLES)
+        self.inserts = {name: sa.insert(metadata.tables[name]) for name in TABLES}
+        trials = metadata.tables["trials"]
+        self.count = sa.select(sa.func.count()).select_from(trials).where(trials.c.study_id == self.study_id)
+
+    def add(self, trials: Sequence[FrozenTrial]) -> None:
+        rows: dict[str, list[dict[str, Any]]] = {name: [] for name in TABLES[1:]}
+        with self.engine.begin() as connection:
+            first = connection.execute(self.count).scalar_one()
+            for number, trial in enumerate(trials, first):
+                head = {
+                    "number": number,
+                    "study_id": self.study_id,
+                    "state": trial.state.name,
+                    "datetime_start": _utc(trial.datetime_start),
+                    "datetime_complete": _utc(trial.datetime_complete),
+                }
+                trial_id = connection.execute(self.inserts["trials"], head).inserted_primary_key[0]
+                for name, found in _details(trial):
+                    rows[name].append({"trial_id": trial_id, **found})
+            for name, found_rows in rows.items():
+                if found_rows:
+                    connection.execute(self.inserts[name], found_rows)
+
+
+def _details(trial: FrozenTrial) -> Iterable[tuple[str, dict[str, Any]]]:
+    for objective, value in enumerate(trial.values or ()):
+        yield "trial_values", {"objective": objective, "value": value, "value_type": "FINITE"}
+    for step, value in trial.intermediate_values.items():
+        row = {"step": step, "intermediate_value": value, "intermediate_value_type": "FINITE"}
+        yield "trial_intermediate_values", row
+    for name, value in trial.params.items():
+        distribution = trial.distributions[name]
+        internal, text = distribution.to_internal_repr(value), _distribution_json(distribution)
+        yield "trial_params", {"param_name": name, "param_value": internal, "distribution_json": text}
+    for key, value in trial.user_attrs.items():
+        yield "trial_user_attributes", {"key": key, "value_json": json.dumps(value)}
+    for key, value in trial.system_attrs.items():
+        if not key.startswith(SCRATCH):
+            yield "trial_system_attributes", {"key": key, "value_json": json.dumps(value)}
+
+
+@lru_cache(maxsize=1024)
+def _distribution_json(distribution: CategoricalDistribution) -> str:
+    return str(distribution_to_json(distribution))
+
+
+def _utc(local: datetime | None) -> datetime | None:
+    return None if local is None else local.astimezone(timezone.utc).replace(tzinfo=None)
+
+
+@lru_cache(maxsize=1)
+def _rows_are_right() -> bool:
+    """Whether this version of Optuna reads from rows what it would from `add_trial`."""
+    choices = {"a": CategoricalDistribution((3, 5, 7)), "b": CategoricalDistribution(("pool", "attention"))}
+    params: dict[str, Any] = {"a": 5, "b": "attention"}
+    common: dict[str, Any] = {"params": params, "distributions": choices, "user_attrs": {"key": "x"}}
+    trials = [
+        create_trial(values=[0.5, 2.0], constraints={"macs_m": -0.5}, system_attrs={"n": 1}, **common),
+        create_trial(state=TrialState.PRUNED, constraints={"macs_m": 0.5}, **common),
+        create_trial(state=TrialState.PRUNED, intermediate_values={3: 0.25}, **common),
+        create_trial(state=TrialState.FAIL, **common),
+    ]
+    storage = RDBStorage("sqlite://")
+    try:
+        studies = [
+            optuna.create_study(storage=storage, study_name=name, directions=["maximize", "minimize"])
+            for name in ("rows", "trials")
+        ]
+        _Rows(studies[0], storage).add(trials)
+        studies[1].add_trials(trials)
+        rows, expected = ([_content(trial) for trial in study.trials] for study in studies)
+        return rows == expected
+    except (sa.exc.SQLAlchemyError, KeyError):  # another schema
+        return False
+    finally:
+        storage.engine.dispose()
+
+
+def _content(trial: FrozenTrial) -> tuple[object, ...]:
+    values = trial.values if trial.state == TrialState.COMPLETE else None
+    told = trial.number, trial.state, values, trial.constraints, trial.datetime_start, trial.datetime_complete
+    return (*told, trial.intermediate_values, trial.params, trial.distributions, trial.user_attrs, trial.system_attrs)

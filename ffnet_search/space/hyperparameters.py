@@ -1,0 +1,172 @@
+"""Hyper-parameters that a search may choose: ranges and choices by name, some of them under a condition.
+
+What a name stands for (a field of the training recipe, an argument of somebody's module) is `settings`' business.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+
+from ffnet_search.errors import did_you_mean
+from ffnet_search.space.configuration import Value
+from ffnet_search.strict_yaml import Section
+
+
+def _as_list(value: Any) -> Any:
+    return value if isinstance(value, list | tuple) else (value,)
+
+
+def _no_repeats(values: tuple[Value, ...]) -> tuple[Value, ...]:
+    if len({(type(value), value) for value in values}) != len(values):
+        raise ValueError(f"must not repeat a value, but got {list(values)}")
+    return values
+
+
+Values = Annotated[tuple[Value, ...], BeforeValidator(_as_list), AfterValidator(_no_repeats), Field(min_length=1)]
+
+
+class Hyperparameter(Section):
+    """A range from `low` to `high`, both included, or a list of `choices`.
+
+    A range whose ends are both written as whole numbers has whole numbers. `log`: every order of magnitude alike.
+    `step`: on a grid from `low`. `when`: name -> value or values of another that has choices, with which alone this one
+    has an effect; elsewhere the sweep's own value holds.
+    """
+
+    low: int | float | None = None
+    high: int | float | None = None
+    step: int | float | None = Field(None, gt=0)
+    log: bool = False
+    choices: Values | None = None
+    when: Mapping[str, Values] = {}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _a_list_is_choices(cls, content: Any) -> Any:
+        return {"choices": content} if isinstance(content, list | tuple) else content
+
+    @model_validator(mode="after")
+    def _is_a_range_or_a_list(self) -> Hyperparameter:
+        low, high = self.low, self.high
+        if self.choices is not None:
+            if (low, high, self.step, self.log) != (None, None, None, False):
+                raise ValueError("choices must stand alone, without low, high, step or log")
+            return self
+        if low is None or high is None:
+            raise ValueError("must have low and high, or choices")
+        if not (math.isfinite(low) and math.isfinite(high) and low < high):
+            raise ValueError(f"low < high must hold, but got low={low}, high={high}")
+        if self.log and (low <= 0 or self.step is not None):
+            raise ValueError(f"log must go with low > 0 and without step, but got low={low}, step={self.step}")
+        if self.kind == "int" and isinstance(self.step, float):
+            raise ValueError(f"step must be a whole number between whole numbers, but got {self.step}")
+        return self
+
+    @property
+    def kind(self) -> Literal["float", "int", "categorical"]:
+        if self.choices is not None:
+            return "categorical"
+        return "int" if isinstance(self.low, int) and isinstance(self.high, int) else "float"
+
+    @property
+    def range(self) -> tuple[Any, Any]:
+        """(low, high) of one that has no choices."""
+        assert self.low is not None and self.high is not None
+        return (self.low, self.high) if self.kind == "int" else (float(self.low), float(self.high))
+
+    @property
+    def extremes(self) -> tuple[Value, ...]:
+        """What must be allowed, for all of it to be allowed."""
+        return self.range if self.choices is None else self.choices
+
+    @property
+    def size(self) -> float:
+        """How many values there are."""
+        if self.choices is not None:
+            return len(self.choices)
+        low, high = self.range
+        step = self.step or (1 if self.kind == "int" else 0)
+        return math.floor((high - low) / step + 1e-9) + 1 if step else math.inf
+
+    def applies(self, values: Mapping[str, Value]) -> bool:
+        """Whether it has an effect beside `values` of those above it."""
+        return all(name in values and values[name] in allowed for name, allowed in self.when.items())
+
+    def draw(self, rng: random.Random) -> Value:
+        """Any value; uniformly, or evenly in the logarithm."""
+        if self.choices is not None:
+            return rng.choice(self.choices)
+        low, high = self.range
+        if self.log:
+            return self.nearest(math.exp(rng.uniform(math.log(low), math.log(high))))
+        return self.nearest(rng.uniform(low, high))
+
+    def nearest(self, value: Value) -> Value:
+        """`value` where it is one of these; else the nearest of a range, or the first choice. None gives the middle."""
+        if self.choices is not None:
+            return value if value in self.choices else self.choices[0]
+        low, high = self.range
+        if not isinstance(value, int | float):
+            value = math.sqrt(low * high) if self.log else (low + high) / 2
+        step = self.step or (1 if self.kind == "int" else 0)
+        if step:
+            steps = round((value - low) / step)
+            value = low + step * max(0, min(steps, int(self.size) - 1))
+        inside = max(low, min(high, value))
+        return int(inside) if self.kind == "int" else float(inside)
+
+
+Hyperparameters = Mapping[str, Hyperparameter]
+
+
+def in_order(space: Hyperparameters) -> Hyperparameters:
+    """Those that conditions ask for before those that have them, else as they are written. Raises ValueError where a
+    condition is on what is not there, has no choices, or is never true."""
+    ordered: dict[str, Hyperparameter] = {}
+    for name, one in space.items():
+        for other, allowed in one.when.items():
+            possible = space[other].choices if other in space and other != name else None
+            if possible is None:
+                hint = did_you_mean(other, [n for n, parent in space.items() if parent.choices is not None])
+                raise ValueError(f"{name}.when: {other!r} must be another one that has choices{hint}")
+            for value in allowed:
+                if value not in possible:
+                    raise ValueError(f"{name}.when: {other} must be one of {list(possible)}, but got {value!r}")
+    while len(ordered) < len(space):
+        ready = next((n for n, one in space.items() if n not in ordered and one.when.keys() <= ordered.keys()), None)
+        if ready is None:
+            waiting = ", ".join(name for name in space if name not in ordered)
+            raise ValueError(f"the conditions of {waiting} are in a circle; remove one")
+        ordered[ready] = space[ready]
+    return ordered
+
+
+def settle(space: Hyperparameters, choose: Callable[[str, Hyperparameter], Value]) -> dict[str, Value]:
+    """A value for each one that has an effect: `choose` is asked for those alone, one after another."""
+    values: dict[str, Value] = {}
+    for name, one in space.items():
+        if one.applies(values):
+            values[name] = choose(name, one)
+    return values
+
+
+def combinations(space: Hyperparameters) -> float:
+    """How many different settlements there are."""
+    decisive = {name for one in space.values() for name in one.when}
+
+    def count(names: tuple[str, ...], values: Mapping[str, Value]) -> float:
+        if not names:
+            return 1
+        one, rest = space[names[0]], names[1:]
+        if not one.applies(values):
+            return count(rest, values)
+        if names[0] not in decisive:
+            return one.size * count(rest, values)
+        return sum(count(rest, {**values, names[0]: value}) for value in one.choices or ())
+
+    return count(tuple(space), {})

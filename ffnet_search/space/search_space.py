@@ -1,0 +1,251 @@
+"""What a search may propose, read from YAML: architectures as a list of choices per axis, and hyper-parameters.
+
+`axes()` is the only list of choices; samplers, supernets and tables are all derived from it.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Callable, Mapping
+from functools import cached_property
+from itertools import pairwise
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, model_validator
+
+from ffnet_search.errors import SweepError, did_you_mean
+from ffnet_search.space.architecture import PRESETS, Architecture, Block, Input, Stage, Stem
+from ffnet_search.space.hyperparameters import Hyperparameter, combinations, in_order
+from ffnet_search.space.parts import MIXERS
+from ffnet_search.space.stage_choices import (
+    BLOCK_AXES,
+    BlockAxis,
+    Choice,
+    InputChoices,
+    StageChoices,
+    StemChoices,
+    no_repeats,
+)
+from ffnet_search.strict_yaml import Section, parse, read_yaml
+
+
+class SearchSpace(Section):
+    """Choices per axis: of `stages`, or none where one `architecture` is given (a preset, a file, or its content), or
+    where there are `hyperparameters` alone, of a network of the user's own.
+
+    >>> space = SearchSpace.from_yaml("search_spaces/ffnet_cifar.yaml")  # doctest: +SKIP
+    >>> space.size, space.sample(random.Random(0)).macs_m  # doctest: +SKIP
+    """
+
+    name: str = "space"
+    input: InputChoices | None = None
+    stem: StemChoices = StemChoices()
+    stages: tuple[StageChoices, ...] = ()
+    per_block: Annotated[tuple[BlockAxis, ...], AfterValidator(no_repeats)] = ()
+    architecture: Architecture | None = None
+    hyperparameters: Annotated[Mapping[str, Hyperparameter], AfterValidator(in_order)] = {}
+
+    @classmethod
+    def from_yaml(cls, path: str | Path) -> SearchSpace:
+        """Raises SweepError where the file is not a search space."""
+        path = Path(path)
+        return parse(cls, cls.located({"name": path.stem, **read_yaml(path)}, path.parent), str(path))
+
+    @staticmethod
+    def located(content: dict[str, Any], folder: Path) -> dict[str, Any]:
+        """`content` of a file in `folder`, with the content of the architecture's file in place of its name."""
+        named = content.get("architecture")
+        if not isinstance(named, str) or named in PRESETS:
+            return content
+        if not (folder / named).exists():
+            raise SweepError(
+                f"{folder / named}: no such file; architecture must be a preset ({', '.join(PRESETS)}), a file that "
+                f"`ffnet-search export` wrote, or its content{did_you_mean(named, PRESETS)}"
+            )
+        return {**content, "architecture": read_yaml(folder / named)}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _presets_are_architectures(cls, content: Any) -> Any:
+        name = content.get("architecture") if isinstance(content, dict) else None
+        if not isinstance(name, str):
+            return content
+        shape = content.get("input")
+        if not isinstance(shape, dict):
+            raise ValueError(f"input must be given beside architecture {name!r}: channels, resolution, classes")
+        return {**content, "architecture": Architecture.preset(name, **shape).to_dict()}
+
+    @model_validator(mode="after")
+    def _is_of_one_kind(self) -> SearchSpace:
+        if self.stages and self.architecture:
+            raise ValueError("stages and architecture cannot both be given; remove one")
+        if not (self.stages or self.architecture or self.hyperparameters):
+            raise ValueError("must have stages, an architecture or hyperparameters")
+        if self.stages and not self.input:
+            raise ValueError("input must be given: channels, resolution, classes")
+        if self.architecture and self.input and self.input != _choices_of(self.architecture.input):
+            raise ValueError(f"input must be the architecture's own, {self.architecture.input}, but got {self.input}")
+        return self
+
+    @model_validator(mode="after")
+    def _choices_are_buildable(self) -> SearchSpace:
+        for stride in self.stem.stride:
+            if stride not in (1, 2, 4):
+                raise ValueError(f"stem.stride must be 1, 2 or 4, but got {stride}")
+        for index, stage in enumerate(self.stages):
+            stage.check(f"stages.{index}")
+        return self
+
+    def axes(self) -> dict[str, tuple[Choice, ...]]:
+        """Axis name -> choices, ordered: the only list of what can vary. Axes of one choice are listed too."""
+        if not self.stages:
+            return {}
+        axes: dict[str, tuple[Choice, ...]] = {"stem.width": self.stem.width, "stem.stride": self.stem.stride}
+        for number, stage in enumerate(self.stages, 1):
+            axes[f"stage{number}.depth"] = stage.depth
+            axes[f"stage{number}.width"] = stage.width
+            for axis in BLOCK_AXES:
+                if axis in self.per_block:
+                    for block in range(1, max(stage.depth) + 1):
+                        axes[f"stage{number}.block{block}.{axis}"] = getattr(stage, axis)
+                else:
+                    axes[f"stage{number}.{axis}"] = getattr(stage, axis)
+        return axes
+
+    def build(self, choices: Mapping[str, Any]) -> Architecture:
+        """The architecture of one choice per axis. Choices that have no effect (blocks beyond the depth, the kernel of
+        attention) are ignored, so that equal networks are equal architectures. Raises KeyError for a missing axis."""
+        return self._build(choices.__getitem__)
+
+    def _build(self, choice: Callable[[str], Any]) -> Architecture:
+        if self.architecture is not None:
+            return self.architecture
+        stages = []
+        for number, multiplier in enumerate(self._multipliers, 1):
+            blocks = tuple(
+                Block(**{axis: choice(self._axis_of(number, block, axis)) for axis in BLOCK_AXES})
+                for block in range(1, choice(f"stage{number}.depth") + 1)
+            )
+            stages.append(Stage(choice(f"stage{number}.width"), blocks, multiplier))
+        return Architecture(Stem(choice("stem.width"), choice("stem.stride")), tuple(stages), self.images)
+
+    def _axis_of(self, number: int, block: int, axis: BlockAxis) -> str:
+        return f"stage{number}.block{block}.{axis}" if axis in self.per_block else f"stage{number}.{axis}"
+
+    def choices_of(self, arch: Architecture) -> dict[str, Choice]:
+        """One choice per axis that builds `arch`; axes without effect take their first choice. Raises ValueError where
+        `arch` is not in the space."""
+        if not self.stages:
+            if arch != self.architecture:
+                raise ValueError(f"the architecture must be the only one of the space, but is {arch}")
+            return {}
+        choices = {name: values[0] for name, values in self.axes().items()}
+        choices |= {"stem.width": arch.stem.width, "stem.stride": arch.stem.stride}
+        for number, stage in enumerate(arch.stages, 1):
+            choices |= {f"stage{number}.depth": stage.depth, f"stage{number}.width": stage.width}
+            for index, block in enumerate(stage.blocks, 1):
+                for axis in BLOCK_AXES:
+                    if axis != "token_kernel" or MIXERS[block.mixer].has_kernel:
+                        choices[self._axis_of(number, index, axis)] = getattr(block, axis)
+        axes = self.axes()
+        for name, value in choices.items():
+            if name not in axes or value not in axes[name]:
+                allowed = f"one of {list(axes[name])}" if name in axes else "absent"
+                raise ValueError(f"{name} must be {allowed}, but the architecture has {value!r}")
+        if self.build(choices) != arch:
+            raise ValueError(f"the architecture differs from the space in its input, merging or blocks: {arch}")
+        return choices
+
+    def __contains__(self, arch: object) -> bool:
+        if not isinstance(arch, Architecture):
+            return False
+        try:
+            self.choices_of(arch)
+        except ValueError:
+            return False
+        return True
+
+    @property
+    def size(self) -> int:
+        """How many architectures are in the space: distinct ones, exactly."""
+        if not self.stages:
+            return 1 if self.architecture else 0
+        stem = len(self.stem.width) * len(self.stem.stride)
+        return stem * math.prod(stage.size(self.per_block) for stage in self.stages)
+
+    @cached_property
+    def combinations(self) -> float:
+        """How many proposals are in the space; infinite where a hyper-parameter is continuous."""
+        return max(1, self.size) * combinations(self.hyperparameters)
+
+    @property
+    def has_network(self) -> bool:
+        """False where the network is the user's own."""
+        return self.size > 0
+
+    @property
+    def is_elastic(self) -> bool:
+        """Whether there are architectures to choose from."""
+        return bool(self.stages)
+
+    @cached_property
+    def largest(self) -> Architecture:
+        """The greatest choice on every axis, at the least stem stride: every other architecture is a crop of it.
+
+        No mixer contains another: where they can be chosen it has the first of the list that has a kernel.
+        """
+        return self._extreme(max)
+
+    @cached_property
+    def smallest(self) -> Architecture:
+        """The least choice on every axis, at the greatest stem stride."""
+        return self._extreme(min)
+
+    def _extreme(self, pick: Callable[..., Any]) -> Architecture:
+        def choose(name: str) -> Choice:
+            values = self.axes()[name]
+            if name.endswith("mixer"):  # one with a kernel, since the largest must hold those of all
+                return next((mixer for mixer in values if MIXERS[str(mixer)].has_kernel), values[0])
+            if name == "stem.stride":
+                return min(values) if pick is max else max(values)
+            return pick(values)
+
+        return self._build(choose)
+
+    def sample(self, rng: random.Random) -> Architecture:
+        """An architecture with every axis drawn uniformly and independently."""
+        return self.build({name: rng.choice(values) for name, values in self.axes().items()})
+
+    @cached_property
+    def presets(self) -> dict[str, Architecture]:
+        """The published FFNets that are in this space, by name."""
+        shape = self.images
+        known = {
+            name: Architecture.preset(name, resolution=shape.resolution, channels=shape.channels, classes=shape.classes)
+            for name in PRESETS
+        }
+        return {name: arch for name, arch in known.items() if arch in self}
+
+    @property
+    def images(self) -> Input:
+        """What the networks are applied to. Raises SweepError where the space does not say."""
+        if self.architecture is not None:
+            return self.architecture.input
+        if self.input is None:
+            raise SweepError("input must be given in the search space: channels, resolution, classes")
+        return Input(self.input.channels, self.input.resolution, self.input.classes)
+
+    @cached_property
+    def _multipliers(self) -> tuple[int, ...]:
+        """Of patch merging: the largest network's out / in, rounded up, for all (so that smaller widths are crops)."""
+        widths = [max(stage.width) for stage in self.stages]
+        return (1, *(-(-out // before) for before, out in pairwise(widths)))
+
+
+def _choices_of(input: Input) -> InputChoices:
+    return InputChoices(channels=input.channels, resolution=input.resolution, classes=input.classes)
+
+
+__all__ = ["SearchSpace", "SweepError"]

@@ -1,0 +1,71 @@
+"""Image classification: one class per image, cross-entropy, top-1 accuracy (paper, section 4.1)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ffnet_search.metrics import Metric
+from ffnet_search.space.parts import Part
+from ffnet_search.space.registry import TrunkStage
+from ffnet_search.tasks.base import Targets, Task
+
+if TYPE_CHECKING:
+    from torch import Tensor
+    from torchmetrics import Metric as TorchMetric
+
+
+class Classification(Task):
+    """Logits (B, K) of K classes against labels, int64 (B,)."""
+
+    name = "classification"
+    quality = Metric("accuracy", "maximize", "accuracy", "%", scale=100.0, decimals=2)
+    outputs_word = "classes"
+    head = "ffnet_search.models.heads:PooledLinear"
+    output_name = "logits"
+    predict_script = "predict_classification.py.txt"
+    hub_task = "image-classification"
+    quality_name = "top-1"
+
+    def head_parts(self, trunk: Sequence[TrunkStage], outputs: int) -> Iterator[Part]:
+        """The mean over the last map, then a linear layer."""
+        last = trunk[-1]
+        yield Part("head", last.side, last.width, outputs)
+
+    def loss(self, output: Tensor, target: Tensor, label_smoothing: float) -> Tensor:
+        """Cross-entropy of logits (B, K) and labels (B,), with label smoothing."""
+        from torch.nn import functional as F
+
+        return F.cross_entropy(output, target, label_smoothing=label_smoothing)
+
+    def soft_target(self, output: Tensor) -> Tensor:
+        """The probabilities (B, K) of the classes."""
+        return output.detach().softmax(-1)
+
+    def distillation_loss(self, output: Tensor, soft_target: Tensor) -> Tensor:
+        """Kullback-Leibler divergence from the largest network's probabilities (BigNAS, arXiv 2003.11142)."""
+        from torch.nn import functional as F
+
+        return F.kl_div(output.log_softmax(-1), soft_target, reduction="batchmean")
+
+    def quality_metric(self, outputs: int) -> TorchMetric:
+        """The share of images whose largest logit is their label's: 0 to 1."""
+        from torchmetrics.classification import MulticlassAccuracy
+
+        return MulticlassAccuracy(outputs, average="micro")
+
+    def accepts(self, target: Tensor) -> bool:
+        import torch
+
+        return target.dtype == torch.int64
+
+    def target_words(self) -> str:
+        return "int64 labels"
+
+    def strata(self, targets_N: Targets) -> NDArray[np.int64]:
+        """The class of each image."""
+        labels_N: NDArray[np.int64] = targets_N.astype(np.int64, copy=False)
+        return labels_N
