@@ -1,4 +1,4 @@
-"""The documents say what the code does: every verb, every file, every YAML file, and links that lead somewhere."""
+"""The documents match the code: every verb, every room, every benchmark, every YAML file; links lead to files."""
 
 from __future__ import annotations
 
@@ -20,27 +20,19 @@ DOCUMENTS = sorted(path for path in [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")
 CODE_WITH_WORDS = re.compile(r"/(?:work|tmp|opt|root|home)/")
 
 
-def file_map() -> list[str]:
-    """Paths of the map in README: the first fenced block after the heading "## Files". One file or folder (ending in
-    `/`) a line, two spaces of indentation per level, and words after it:
-
-        ffnet_search/
-          architecture.py   one network
-          models/
-            elastic.py      layers
-    """
-    _, found, rest = README.partition("\n## Files\n")
-    assert found, 'README must have the heading "## Files"'
+def tree() -> list[str]:
+    """Paths of the tree in README, the first fenced block after the heading "## The house": one file or folder (ending
+    in `/`) a line, two spaces of indentation per level, and words after it."""
+    _, heading, rest = README.partition("\n## The house\n")
+    assert heading, 'README must have the heading "## The house"'
     paths: list[str] = []
     folders: list[str] = []
     for line in rest.split("```")[1].splitlines()[1:]:
-        if line.strip():
-            name = line.split()[0]
-            level = (len(line) - len(line.lstrip())) // 2
-            folders = folders[:level]
-            paths.append("".join(folders) + name)
-            if name.endswith("/"):
-                folders.append(name)
+        name = line.split()[0]
+        folders = folders[: (len(line) - len(line.lstrip())) // 2]
+        paths.append("".join(folders) + name)
+        if name.endswith("/"):
+            folders.append(name)
     return paths
 
 
@@ -49,7 +41,7 @@ def test_readme_has_every_verb(verb: str) -> None:
     assert f"ffnet-search {verb}" in README
 
 
-def test_readme_names_no_verb_that_is_not_there() -> None:
+def test_readme_names_no_unknown_verb() -> None:
     assert set(re.findall(r"ffnet-search ([a-z]+)\b", README)) <= set(VERBS)
 
 
@@ -59,18 +51,12 @@ def test_readme_opens_with_the_two_commands() -> None:
     assert "make test" in opening
 
 
-def test_the_file_map_is_the_tree() -> None:
-    told = file_map()
-    assert len(told) == len(set(told))
-    for path in told:
-        assert (ROOT / path).exists(), f"README's file map names {path}, which is not there"
-        assert (ROOT / path).is_dir() == path.endswith("/"), path
-    parents = {str(Path(path).parent) for path in told}
-    whole = [path for path in told if path.endswith("/") and str(Path(path)) not in parents]  # folders told as one
-    for path in sorted([*ROOT.glob("ffnet_search/**/*.py"), *ROOT.glob("sweeps/*"), *ROOT.glob("search_spaces/*")]):
-        name = path.relative_to(ROOT).as_posix()
-        if path.name not in ("__init__.py", "__pycache__"):
-            assert name in told or name.startswith(tuple(whole)), f"README's file map must name {name}"
+def test_readme_has_every_room_and_no_other() -> None:
+    rooms = {f"ffnet_search/{path.parent.name}/" for path in ROOT.glob("ffnet_search/*/__init__.py")}
+    named = {path for path in tree() if path.startswith("ffnet_search/") and path.endswith("/")} - {"ffnet_search/"}
+    assert named == rooms
+    for path in tree():
+        assert list(ROOT.glob(path)), f"README's tree names {path}, which does not exist"
 
 
 @pytest.mark.parametrize("path", sorted(ROOT.glob("sweeps/*.yaml")), ids=lambda path: path.stem)
@@ -92,11 +78,11 @@ def test_links_lead_somewhere(document: Path) -> None:
 
 
 @pytest.mark.parametrize("path", sorted(ROOT.glob("benchmarks/*.py")), ids=lambda path: path.name)
-def test_readme_names_every_benchmark(path: Path) -> None:
-    assert f"benchmarks/{path.name}" in README
+def test_the_page_of_benchmarks_has_every_benchmark(path: Path) -> None:
+    assert f"benchmarks/{path.name}" in (ROOT / "docs/benchmarks.md").read_text(encoding="utf-8")
 
 
-def test_make_targets_that_documents_name_are_there() -> None:
+def test_make_targets_in_documents_exist() -> None:
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     for document in DOCUMENTS:
         for target in re.findall(r"`make ([a-z]+)`", document.read_text(encoding="utf-8")):
@@ -115,6 +101,6 @@ def test_pins_cover_what_is_required() -> None:
     assert names(wanted) <= names(pins)
 
 
-def test_no_document_names_a_place_on_somebodys_machine() -> None:
+def test_no_document_names_a_path_of_one_machine() -> None:
     for path in [*DOCUMENTS, *ROOT.glob("ffnet_search/**/*.py"), *ROOT.glob("benchmarks/*.py"), ROOT / "Makefile"]:
         assert not CODE_WITH_WORDS.search(path.read_text(encoding="utf-8")), path.name
