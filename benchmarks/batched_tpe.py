@@ -25,7 +25,7 @@ from search_throughput import SAMPLERS, MacsAsLatency
 
 from ffnet_search.config.schema import SamplerSection, SearchSection
 from ffnet_search.evaluation.outcome import Ended
-from ffnet_search.pareto.front import Candidate
+from ffnet_search.pareto.candidate import Candidate
 from ffnet_search.search.loop import run_loop
 from ffnet_search.search.optimizer import Search
 from ffnet_search.search.storage.study import open_study

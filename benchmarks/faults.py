@@ -31,7 +31,7 @@ from search_throughput import MacsAsLatency
 from ffnet_search.cluster.session import start_here
 from ffnet_search.config.schema import SamplerSection, SearchSection
 from ffnet_search.evaluation.outcome import Evaluate, Report
-from ffnet_search.pareto.front import Candidate
+from ffnet_search.pareto.candidate import Candidate
 from ffnet_search.run.search import search
 from ffnet_search.space.configuration import Configuration
 from ffnet_search.space.feasibility import CostModel

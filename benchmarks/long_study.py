@@ -23,7 +23,7 @@ from search_throughput import SAMPLERS, MacsAsLatency, Stopwatch
 from ffnet_search.config.schema import SamplerSection, SearchSection
 from ffnet_search.engines.local import LocalEngine
 from ffnet_search.evaluation.outcome import Ended, NopPruner, Report
-from ffnet_search.pareto.front import Candidate
+from ffnet_search.pareto.candidate import Candidate
 from ffnet_search.search.loop import run_loop
 from ffnet_search.search.storage.study import open_study
 from ffnet_search.space.configuration import Configuration

@@ -24,7 +24,7 @@ from search_throughput import SAMPLERS, MacsAsLatency
 from ffnet_search.cluster.session import start_here
 from ffnet_search.config.schema import SamplerSection, SearchSection
 from ffnet_search.evaluation.outcome import Ended, Evaluate, NopPruner, Report
-from ffnet_search.pareto.front import Candidate
+from ffnet_search.pareto.candidate import Candidate
 from ffnet_search.run.search import ENGINES
 from ffnet_search.search.loop import run_loop
 from ffnet_search.search.optimizer import Search

@@ -8,7 +8,7 @@ from typing import Any
 _PUBLIC = {  # name -> module; loaded when first asked for, so that importing this package costs nothing
     "Architecture": "space.architecture",
     "Backbone": "models.backbone",
-    "Candidate": "pareto.front",
+    "Candidate": "pareto.candidate",
     "Evaluator": "evaluation.inherited",
     "LatencyTable": "latency.table",
     "MetaMixer": "models.metamixer",

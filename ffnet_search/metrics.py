@@ -15,12 +15,18 @@ from ffnet_search.formatting import figure
 Direction = Literal["maximize", "minimize"]
 
 
+def sign(direction: Direction) -> float:
+    """The factor that makes less better: -1 for what is maximised, else 1."""
+    return -1.0 if direction == "maximize" else 1.0
+
+
 @dataclass(frozen=True)
 class Metric:
     """A quantity by which networks are compared.
 
     `word` names it in a sentence, `unit` follows its numbers. `scale` turns the stored value into the printed one: 100
     for shares that are printed in per cent. `decimals` fixes the decimals; None prints three significant digits.
+    `bounds`: the worst and the perfect value, where they are known for every network.
     """
 
     name: str
@@ -30,6 +36,7 @@ class Metric:
     scale: float = 1.0
     decimals: int | None = None
     device: str = ""
+    bounds: tuple[float, float] | None = None
 
     @property
     def key(self) -> str:
@@ -50,7 +57,7 @@ class Metric:
     @property
     def sign(self) -> float:
         """The factor that makes less better: -1 for what is maximised, else 1."""
-        return -1.0 if self.direction == "maximize" else 1.0
+        return sign(self.direction)
 
     def format(self, value: float, *, unit: bool = True) -> str:
         """`value` for people: `97.50 %`, `0.0414 ms`, `0.212 M`."""

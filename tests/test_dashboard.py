@@ -23,7 +23,8 @@ from optuna.trial import TrialState, create_trial
 
 from ffnet_search.config.sweep import Sweep
 from ffnet_search.errors import SweepError
-from ffnet_search.pareto.front import Candidate, pareto_front
+from ffnet_search.pareto.candidate import Candidate
+from ffnet_search.pareto.front import pareto_front
 from ffnet_search.report.answers import Answers
 from ffnet_search.report.dashboard import serve
 from ffnet_search.report.lean import _of_new_spaces, make_lean

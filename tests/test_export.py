@@ -17,7 +17,7 @@ from ffnet_search.errors import SweepError
 from ffnet_search.export.front import choose, write_network
 from ffnet_search.models.deployed import Deployed, fuse
 from ffnet_search.models.metamixer import MetaMixer
-from ffnet_search.pareto.front import Candidate
+from ffnet_search.pareto.candidate import Candidate
 from ffnet_search.space.architecture import Architecture, Form
 
 

@@ -25,7 +25,7 @@ from ffnet_search.config.schema import Augment, DataSection, SearchSection, Trai
 from ffnet_search.config.sweep import Sweep
 from ffnet_search.errors import SweepError
 from ffnet_search.evaluation.outcome import Report
-from ffnet_search.pareto.front import Candidate
+from ffnet_search.pareto.candidate import Candidate
 from ffnet_search.run.search import search
 from ffnet_search.search.storage.study import read_candidates
 from ffnet_search.space.architecture import PRESETS, Architecture

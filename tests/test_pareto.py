@@ -8,7 +8,8 @@ from collections.abc import Sequence
 import pytest
 
 from ffnet_search.metrics import Direction
-from ffnet_search.pareto.front import Candidate, hypervolume, pareto_front
+from ffnet_search.pareto.candidate import Candidate
+from ffnet_search.pareto.front import hypervolume, pareto_front
 from ffnet_search.space.architecture import Architecture, Block, Stage, Stem
 from ffnet_search.space.registry import known_metrics
 

@@ -14,7 +14,7 @@ from ffnet_search.errors import SweepError
 from ffnet_search.evaluation.outcome import Report
 from ffnet_search.latency.plan import parts_of
 from ffnet_search.latency.table import Check, Entry, LatencyTable, Setting, TableError
-from ffnet_search.pareto.front import Candidate
+from ffnet_search.pareto.candidate import Candidate
 from ffnet_search.run.folder import RunFolder
 from ffnet_search.run.pipeline import profile_device
 from ffnet_search.run.search import search

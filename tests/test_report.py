@@ -19,7 +19,8 @@ from test_pipeline import SPACE, table_of
 
 from ffnet_search.config.sweep import Sweep
 from ffnet_search.export.exported import ExportedNetwork
-from ffnet_search.pareto.front import Candidate, hypervolume
+from ffnet_search.pareto.candidate import Candidate
+from ffnet_search.pareto.front import hypervolume
 from ffnet_search.report.architecture_svg import describe, draw
 from ffnet_search.report.charts import learning_curves
 from ffnet_search.report.data import content, hypervolume_over_time

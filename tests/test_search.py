@@ -28,7 +28,8 @@ from ffnet_search.config.schema import SamplerSection, SearchSection
 from ffnet_search.engines.local import LocalEngine
 from ffnet_search.errors import SweepError
 from ffnet_search.evaluation.outcome import NopPruner, Report, Stopped
-from ffnet_search.pareto.front import Candidate, pareto_front
+from ffnet_search.pareto.candidate import Candidate
+from ffnet_search.pareto.front import pareto_front
 from ffnet_search.run.search import search
 from ffnet_search.search.early_stopping.asha import SuccessiveHalving
 from ffnet_search.search.early_stopping.pruner import StoppingRule

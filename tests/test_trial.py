@@ -22,7 +22,7 @@ from ffnet_search.evaluation.outcome import Failed, NopPruner, Stopped, run_safe
 from ffnet_search.evaluation.trained import WEIGHTS, TrialEvaluator, trial_seed
 from ffnet_search.export.front import load
 from ffnet_search.models.deployed import fuse
-from ffnet_search.pareto.front import Candidate
+from ffnet_search.pareto.candidate import Candidate
 from ffnet_search.plugins import check_arguments, find_class
 from ffnet_search.run.pipeline import read_front, run
 from ffnet_search.run.rerun import rerun

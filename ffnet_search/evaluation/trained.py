@@ -31,7 +31,7 @@ from ffnet_search.models.bn_calibration import recalibrate
 from ffnet_search.models.cpu_threads import threads_for
 from ffnet_search.models.deployed import fuse
 from ffnet_search.models.metamixer import MetaMixer
-from ffnet_search.pareto.front import Candidate
+from ffnet_search.pareto.candidate import Candidate
 from ffnet_search.progress import say
 from ffnet_search.provenance import versions
 from ffnet_search.space.configuration import Configuration
@@ -142,12 +142,12 @@ class TrialEvaluator:
         path = self.sweep.files.trials / candidate.key / WEIGHTS
         if not path.exists():
             say(f"{candidate.key}: its weights are not on this machine, so it is trained again")
-            self.repeat(candidate.configuration, candidate.schedule, path.parent)
+            self.repeat(candidate.configuration, candidate.record.get("schedule", []), path.parent)
         return path
 
     def network(self, candidate: Candidate) -> MetaMixer:
         """A trained FFNet, in evaluation mode on the CPU."""
-        net = MetaMixer(candidate.network, self.sweep.with_values(candidate.trained_with).train.form)
+        net = MetaMixer(candidate.network, self.sweep.with_values(candidate.final_hyperparameters).train.form)
         net.load_state_dict(torch.load(self.weights(candidate), map_location="cpu", weights_only=True))
         return net.eval()
 

@@ -38,7 +38,8 @@ from ffnet_search.models.bn_calibration import recalibrate
 from ffnet_search.models.deployed import Deployed, deployed, fuse
 from ffnet_search.models.metamixer import MetaMixer
 from ffnet_search.models.onnx import write_onnx
-from ffnet_search.pareto.front import Candidate, pareto_front
+from ffnet_search.pareto.candidate import Candidate
+from ffnet_search.pareto.front import pareto_front
 from ffnet_search.progress import progress
 from ffnet_search.provenance import git_state, versions
 from ffnet_search.search.storage.study import read_candidates
@@ -69,7 +70,7 @@ def export_front(sweep: Sweep) -> list[ExportedNetwork]:
             folder.mkdir(parents=True)
         for candidate, folder, metrics in zip(front, folders, write(front, folders), strict=True):
             path, arch = sweep.files.pareto / folder.name, candidate.architecture
-            picks.append(ExportedNetwork(path, arch, metrics, candidate.trained_with))
+            picks.append(ExportedNetwork(path, arch, metrics, candidate.final_hyperparameters))
             bar.advance(note=f"{candidate.key}: {_words(metrics)}")
     _write_csv(scratch / sweep.files.front_csv.name, picks)
     shutil.rmtree(sweep.files.pareto, ignore_errors=True)
@@ -167,7 +168,7 @@ class FFNetExport:
             **{f"predicted_within_10_percent{at}": is_near for at, is_near in near.items()},
             "sweep": {"name": sweep.name, "seed": sweep.seed, "digest": sweep.digest("export")},
             "data": {"name": sweep.data.name, "fingerprint": getattr(data, "fingerprint", None)},
-            "hyperparameters": dict(candidate.trained_with),
+            "hyperparameters": dict(candidate.final_hyperparameters),
             "training": dict(candidate.record) or {"seed": sweep.seed, "resolved": resolved(sweep)},
             "git": git_state(Path.cwd()),
             "input": _input(arch, data),
@@ -186,7 +187,7 @@ class FFNetExport:
 
     def _finetune(self, net: MetaMixer, candidate: Candidate) -> MetaMixer:
         """Trains the network alone for some epochs. The fine-tuned statistics are measured afresh too."""
-        sweep, data = self.sweep.with_values(candidate.trained_with), self.data
+        sweep, data = self.sweep.with_values(candidate.final_hyperparameters), self.data
         recipe = sweep.train.model_copy(
             update={
                 "epochs": sweep.export.finetune_epochs,

@@ -18,7 +18,7 @@ from lightning.pytorch.utilities.model_helpers import is_overridden
 
 from ffnet_search.config.sweep import Sweep
 from ffnet_search.evaluation.trained import TrialEvaluator
-from ffnet_search.pareto.front import Candidate
+from ffnet_search.pareto.candidate import Candidate
 from ffnet_search.provenance import git_state, versions
 from ffnet_search.training.trainer import quiet_lightning
 
@@ -40,7 +40,7 @@ class UserModuleExport:
         card = {
             "key": candidate.key,
             "metrics": metrics,
-            "hyperparameters": dict(candidate.trained_with),
+            "hyperparameters": dict(candidate.final_hyperparameters),
             "sweep": {"name": self.sweep.name, "seed": self.sweep.seed, "digest": self.sweep.digest("export")},
             "training": dict(candidate.record),
             "versions": versions(),

@@ -1,81 +1,66 @@
-"""Candidates, and which of them nothing beats: dominance, the Pareto front, hypervolume.
+"""Dominance, the Pareto front and its hypervolume.
 
-Constraints are not looked at here: callers pass feasible candidates.
+Points are rows of arrays (N, M): N points, M objectives, all of them to be minimised (`as_minimised`). Constraints are
+the caller's business: only feasible candidates come here.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from operator import le
-from typing import Any, TypeVar
 
-from ffnet_search.metrics import Direction
-from ffnet_search.space.architecture import Architecture
-from ffnet_search.space.configuration import Configuration, Value
+import numpy as np
+from numpy.typing import NDArray
 
+from ffnet_search.metrics import Direction, sign
+from ffnet_search.pareto.candidate import Candidate
 
-@dataclass(frozen=True)
-class Candidate:
-    """What was evaluated. `metrics`: by name (`metrics.py`, or what a user-supplied module logs);
-    `hyperparameters` what was searched of its training; `architecture` is None where the network is the user's own.
-    `record`: how it was trained, for a card: plain data; its `schedule`, where a population changed the
-    hyper-parameters on the way."""
-
-    architecture: Architecture | None
-    metrics: Mapping[str, float]
-    hyperparameters: Mapping[str, Value] = field(default_factory=dict)
-    record: Mapping[str, Any] = field(default_factory=dict, compare=False)
-
-    @property
-    def configuration(self) -> Configuration:
-        return Configuration(self.architecture, self.hyperparameters)
-
-    @property
-    def schedule(self) -> Sequence[Mapping[str, Any]]:
-        """Empty where it was trained as it was proposed."""
-        schedule: Sequence[Mapping[str, Any]] = self.record.get("schedule", [])
-        return schedule
-
-    @property
-    def trained_with(self) -> Mapping[str, Value]:
-        """The hyper-parameters of its last epoch, which people are shown."""
-        last: Mapping[str, Value] = self.schedule[-1]["hyperparameters"] if self.schedule else self.hyperparameters
-        return last
-
-    @property
-    def key(self) -> str:
-        """Of its configuration."""
-        return self.configuration.key
-
-    @property
-    def network(self) -> Architecture:
-        """The architecture, for those who need one. Raises ValueError where it has none."""
-        if self.architecture is None:
-            raise ValueError(f"candidate {self.key} is not of an FFNet")
-        return self.architecture
+Points = NDArray[np.float64]
 
 
-Item = TypeVar("Item")
+def as_minimised(candidate: Candidate, objectives: Mapping[str, Direction]) -> tuple[float, ...]:
+    """The objectives of a candidate, such that less is better. Raises ValueError where one is not finite."""
+    values = tuple(candidate.metrics[name] for name in objectives)
+    if not all(map(math.isfinite, values)):
+        raise ValueError(f"metrics must be finite, but {candidate.key} has {values}")
+    return tuple(sign(direction) * value for direction, value in zip(objectives.values(), values, strict=True))
+
+
+def no_worse(a: Points, b: Points) -> NDArray[np.bool_]:
+    """True where `a` is at least as good as `b` in every objective: (..., M) and (..., M) give (...)."""
+    return np.asarray((a <= b).all(axis=-1))
+
+
+def dominates(a: Points, b: Points) -> NDArray[np.bool_]:
+    """True where `a` is no worse than `b` in every objective and better in one: (..., M) and (..., M) give (...)."""
+    return no_worse(a, b) & ~no_worse(b, a)
+
+
+def dominator_counts(points_NM: Points) -> NDArray[np.int64]:
+    """The number of points that dominate each point (N,): its rank by Fonseca and Fleming (1993)."""
+    counts: NDArray[np.int64] = dominates(points_NM[:, None], points_NM[None]).sum(axis=0)
+    return counts
+
+
+def non_dominated(points_NM: Points) -> NDArray[np.bool_]:
+    """True for each point (N,) that no other dominates."""
+    return dominator_counts(points_NM) == 0
 
 
 def pareto_front(candidates: Sequence[Candidate], objectives: Mapping[str, Direction]) -> list[Candidate]:
-    """The candidates that none dominates, one per point, best first objective first.
+    """The candidates that no other dominates, one per point, ordered by the first objective, best first.
+
+    Raises ValueError where an objective is not finite.
 
     >>> pareto_front([], {"accuracy": "maximize", "latency_ms": "minimize"})
     []
     """
-    signs = [-1.0 if direction == "maximize" else 1.0 for direction in objectives.values()]
-    points = [tuple(s * c.metrics[name] for s, name in zip(signs, objectives, strict=True)) for c in candidates]
-    for candidate, point in zip(candidates, points, strict=True):
-        if not all(math.isfinite(value) for value in point):
-            metrics = tuple(candidate.metrics[name] for name in objectives)
-            raise ValueError(f"metrics must be finite, but {candidate.key} has {metrics}")
-    # Less is better now. In this order nothing can be dominated by a later one: the front so far is all to be asked.
+    points = [as_minimised(candidate, objectives) for candidate in candidates]
+    points_NM = np.array(points).reshape(len(points), len(objectives))
+    # In this order no later point dominates an earlier one, so a comparison with the front so far is enough.
     front: list[int] = []
     for i in sorted(range(len(points)), key=points.__getitem__):
-        if not any(all(map(le, points[j], points[i])) for j in front):  # as good everywhere: the same, or dominated
+        if not no_worse(points_NM[front], points_NM[i]).any():
             front.append(i)
     return [candidates[i] for i in front]
 
@@ -83,16 +68,18 @@ def pareto_front(candidates: Sequence[Candidate], objectives: Mapping[str, Direc
 def hypervolume(
     points: Sequence[Sequence[float]], reference: Sequence[float], directions: Sequence[Direction]
 ) -> float:
-    """The volume that `points` dominate up to `reference`, by slicing along the last objective (exact, any number).
+    """The volume that `points` dominate up to `reference`, exact for any number of objectives.
 
-    A point that does not beat the reference everywhere adds nothing.
+    Slices along the last objective, recursively. A point that is not better than the reference in every objective adds
+    nothing.
     """
-    signs = [1.0 if d == "maximize" else -1.0 for d in directions]
-    gains = [tuple(s * (x - r) for s, x, r in zip(signs, point, reference, strict=True)) for point in points]
+    signs = [sign(direction) for direction in directions]
+    gains = [tuple(s * (r - x) for s, x, r in zip(signs, point, reference, strict=True)) for point in points]
     return _volume([gain for gain in gains if all(g > 0 for g in gain)])
 
 
 def _volume(gains: list[tuple[float, ...]]) -> float:
+    """The union of boxes from the origin to each gain."""
     if not gains:
         return 0.0
     if len(gains[0]) == 1:

@@ -1,59 +1,72 @@
-"""The Pareto front of a search under way: what one more candidate costs depends on the front, not on all before it."""
+"""The Pareto front of a search in progress: the cost of one more candidate depends on the front alone."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
 
-from ffnet_search.metrics import Direction
-from ffnet_search.pareto.front import Candidate, hypervolume
+import numpy as np
+
+from ffnet_search.metrics import Direction, sign
+from ffnet_search.pareto.candidate import Candidate
+from ffnet_search.pareto.front import as_minimised, hypervolume, no_worse
 
 
-class Front:
-    """Candidates that none of those added dominates, one per point. `worst`: objective -> a value that none is expected
-    to be worse than; where one is missing there is no hypervolume."""
+class RunningFront:
+    """The candidates that none of those added dominates, one per point.
 
-    def __init__(self, objectives: Mapping[str, Direction], worst: Mapping[str, float]) -> None:
-        self.objectives, self.worst = objectives, worst
-        self._signs = [1.0 if direction == "maximize" else -1.0 for direction in objectives.values()]
-        self._gains: dict[tuple[float, ...], Candidate] = {}  # more is better, in each objective
+    `bounds`: objective -> its worst and its perfect value, between which the hypervolume is measured; there is none
+    where an objective has no bounds.
+    """
+
+    def __init__(self, objectives: Mapping[str, Direction], bounds: Mapping[str, tuple[float, float]]) -> None:
+        self.objectives, self.bounds = objectives, bounds
+        self.candidates: list[Candidate] = []
+        self._points_KM = np.empty((0, len(objectives)))
         self._volume: float | None = None
 
     def __len__(self) -> int:
-        return len(self._gains)
+        return len(self.candidates)
 
     def add(self, candidate: Candidate) -> bool:
-        """True where it is on the front now. Raises ValueError where an objective is not finite."""
-        values = [candidate.metrics[name] for name in self.objectives]
-        if not all(map(math.isfinite, values)):
-            raise ValueError(f"metrics must be finite, but {candidate.key} has {values}")
-        gain = tuple(sign * value for sign, value in zip(self._signs, values, strict=True))
-        if any(all(map(float.__ge__, other, gain)) for other in self._gains):
+        """Return whether the candidate is on the front now. Raises ValueError where an objective is not finite."""
+        point_M = np.array(as_minimised(candidate, self.objectives))
+        if no_worse(self._points_KM, point_M).any():
             return False
-        self._gains = {
-            other: kept for other, kept in self._gains.items() if not all(map(float.__ge__, gain, other))
-        } | {gain: candidate}
+        kept_K = ~no_worse(point_M, self._points_KM)
+        self.candidates = [other for other, kept in zip(self.candidates, kept_K, strict=True) if kept] + [candidate]
+        self._points_KM = np.vstack([self._points_KM[kept_K], point_M])
         self._volume = None
         return True
 
     @property
+    def points(self) -> list[list[float]]:
+        """The objectives of each candidate on the front."""
+        return [[candidate.metrics[name] for name in self.objectives] for candidate in self.candidates]
+
+    @property
     def best(self) -> dict[str, float]:
-        """Objective -> its best value, each of another candidate as a rule; empty where there is none."""
-        columns = zip(*self._gains, strict=True)
+        """Objective -> its best value, as a rule each of another candidate; empty without candidates."""
+        if not self.candidates:
+            return {}
+        best_M = self._points_KM.min(axis=0).tolist()
         return {
-            name: sign * max(column) for name, sign, column in zip(self.objectives, self._signs, columns, strict=False)
+            name: sign(direction) * value
+            for (name, direction), value in zip(self.objectives.items(), best_M, strict=True)
         }
 
     @property
     def volume(self) -> float | None:
-        """The share of what lies between `worst` and perfect (1 where more is better, else 0) that the front dominates:
-        0 to 1, and never less than before."""
-        if any(name not in self.worst for name in self.objectives):
+        """The share of the box between the worst and the perfect values that the front dominates.
+
+        0 to 1, and never less than before. None where an objective has no bounds.
+        """
+        if any(name not in self.bounds for name in self.objectives):
             return None
         if self._volume is None:
-            reference = [self.worst[name] for name in self.objectives]
-            perfect = [1.0 if direction == "maximize" else 0.0 for direction in self.objectives.values()]
-            box = math.prod(abs(best - worst) for best, worst in zip(perfect, reference, strict=True))
-            points = [[sign * x for sign, x in zip(self._signs, gain, strict=True)] for gain in self._gains]
-            self._volume = hypervolume(points, reference, list(self.objectives.values())) / box if box else 0.0
+            bounds = [self.bounds[name] for name in self.objectives]
+            box = math.prod(abs(perfect - worst) for worst, perfect in bounds)
+            reference = [worst for worst, _ in bounds]
+            dominated = hypervolume(self.points, reference, list(self.objectives.values()))
+            self._volume = dominated / box if box else 0.0
         return self._volume

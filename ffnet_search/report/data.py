@@ -10,7 +10,9 @@ from ffnet_search.config.sweep import Sweep
 from ffnet_search.export.exported import ExportedNetwork
 from ffnet_search.latency.table import LatencyTable
 from ffnet_search.metrics import Direction
-from ffnet_search.pareto.front import Candidate, hypervolume
+from ffnet_search.pareto.candidate import Candidate
+from ffnet_search.pareto.front import hypervolume
+from ffnet_search.pareto.running_front import RunningFront
 from ffnet_search.search.history import History
 from ffnet_search.space.registry import known_metrics
 
@@ -61,19 +63,18 @@ def hypervolume_over_time(
 
     The reference point is the worst that was seen of each objective, so that it needs no choice of ours.
     """
-    signs = [1.0 if direction == "maximize" else -1.0 for direction in objectives.values()]
-    gains = [tuple(s * c.metrics[name] for s, name in zip(signs, objectives, strict=True)) for c in candidates]
-    worst = [min(gain[i] for gain in gains) for i in range(len(signs))] if gains else []
-    front: list[tuple[float, ...]] = []
-    fronts: list[tuple[int, list[tuple[float, ...]]]] = []
-    for number, gain in enumerate(gains, 1):
-        if not any(all(x >= y for x, y in zip(point, gain, strict=True)) for point in front):
-            front = [point for point in front if any(x > y for x, y in zip(point, gain, strict=True))] + [gain]
-            fronts.append((number, front))
+    if not candidates:
+        return []
+    worst = [
+        (min if direction == "maximize" else max)(candidate.metrics[name] for candidate in candidates)
+        for name, direction in objectives.items()
+    ]
+    front = RunningFront(objectives, {})
+    fronts = [(number, front.points) for number, candidate in enumerate(candidates, 1) if front.add(candidate)]
     if len(fronts) > MOMENTS:  # more than a line can show, and each costs the square of its front
         fronts = [fronts[round(i * (len(fronts) - 1) / (MOMENTS - 1))] for i in range(MOMENTS)]
-    volumes = [(number, hypervolume(points, worst, ["maximize"] * len(signs))) for number, points in fronts]
-    last = volumes[-1][1] if volumes else 0.0
+    volumes = [(number, hypervolume(points, worst, list(objectives.values()))) for number, points in fronts]
+    last = volumes[-1][1]
     shares = [(number, _short(volume / last)) for number, volume in volumes] if last else []
     return [*shares, (len(candidates), 1.0)] if shares else []
 

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 from ffnet_search.config.sweep import Sweep
 from ffnet_search.export.exported import ExportedNetwork
-from ffnet_search.pareto.front import Candidate, pareto_front
+from ffnet_search.pareto.candidate import Candidate
+from ffnet_search.pareto.front import pareto_front
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -9,7 +9,8 @@ import yaml
 from ffnet_search.config.sweep import Sweep
 from ffnet_search.export.exported import ExportedNetwork, read_exported
 from ffnet_search.formatting import figure, ms, percent
-from ffnet_search.pareto.front import Candidate, pareto_front
+from ffnet_search.pareto.candidate import Candidate
+from ffnet_search.pareto.front import pareto_front
 from ffnet_search.report.architecture_svg import draw
 from ffnet_search.report.dashboard import TrialNote, annotate
 from ffnet_search.search.storage.study import read_evaluated
@@ -60,7 +61,7 @@ def _noted(trial: int, candidate: Candidate, pick: ExportedNetwork | None) -> Tr
     if arch is not None:
         files["architecture.yaml"] = yaml.safe_dump(arch.to_dict(), sort_keys=False).encode()
         files["network.svg"] = draw(arch).encode()
-    text = f"On the front.\n\n`{Configuration(arch, candidate.trained_with)}`\n\n"
+    text = f"On the front.\n\n`{Configuration(arch, candidate.final_hyperparameters)}`\n\n"
     if pick is None:
         text += "Not exported: raise `export.top` to have it measured and written.\n"
         return TrialNote(trial, text, files)

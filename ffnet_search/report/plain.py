@@ -10,7 +10,7 @@ from importlib.resources import files
 
 from ffnet_search.config.sweep import Sweep
 from ffnet_search.export.exported import ExportedNetwork
-from ffnet_search.pareto.front import Candidate
+from ffnet_search.pareto.candidate import Candidate
 from ffnet_search.provenance import versions
 from ffnet_search.report.charts import learning_curves
 from ffnet_search.report.page import importances, left_out, provenance
@@ -63,7 +63,9 @@ def _pick_rows(picks: Sequence[ExportedNetwork]) -> Iterable[dict[str, str]]:
 
 def _trial_rows(candidates: Sequence[Candidate]) -> Iterable[dict[str, str]]:
     for candidate in candidates:
-        values = {name: _short(value) for name, value in {**candidate.metrics, **candidate.trained_with}.items()}
+        values = {
+            name: _short(value) for name, value in {**candidate.metrics, **candidate.final_hyperparameters}.items()
+        }
         yield {"trial": escape(candidate.key), **values}
 
 

@@ -14,7 +14,7 @@ from ffnet_search.config.schema import POPULATION
 from ffnet_search.config.sweep import Sweep
 from ffnet_search.errors import SweepError
 from ffnet_search.evaluation.outcome import Evaluate, Failed, NopPruner, Report, Stopped, run_safely
-from ffnet_search.pareto.front import Candidate
+from ffnet_search.pareto.candidate import Candidate
 from ffnet_search.provenance import git_state, versions
 from ffnet_search.search.storage.study import configuration_of, metrics_of, read_trials, state_of
 from ffnet_search.space.configuration import Configuration

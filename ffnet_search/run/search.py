@@ -17,7 +17,7 @@ from ffnet_search.errors import SweepError
 from ffnet_search.evaluation.factory import FromSweep
 from ffnet_search.evaluation.outcome import Evaluate, Pruner
 from ffnet_search.latency.table import LatencyTable
-from ffnet_search.pareto.front import Candidate
+from ffnet_search.pareto.candidate import Candidate
 from ffnet_search.search.early_stopping.pruner import StoppingRule
 from ffnet_search.search.loop import Engine, run_loop
 from ffnet_search.search.optimizer import Search

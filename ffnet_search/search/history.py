@@ -13,7 +13,7 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from ffnet_search.metrics import Direction
-from ffnet_search.pareto.front import Candidate
+from ffnet_search.pareto.candidate import Candidate
 from ffnet_search.search.storage.study import (
     candidate_of,
     quiet_optuna,

@@ -23,8 +23,8 @@ from ffnet_search.config.schema import SearchSection
 from ffnet_search.errors import SweepError
 from ffnet_search.evaluation.outcome import Ended, Failed, Stopped
 from ffnet_search.evaluation.schedule import in_words
-from ffnet_search.pareto.front import Candidate
-from ffnet_search.pareto.running_front import Front
+from ffnet_search.pareto.candidate import Candidate
+from ffnet_search.pareto.running_front import RunningFront
 from ffnet_search.search.early_stopping.pruner import StoppingRule, TrialPruner, make_rule
 from ffnet_search.search.neighbours import nearby
 from ffnet_search.search.pending import PendingTrials
@@ -42,7 +42,7 @@ from ffnet_search.space.architecture import Architecture
 from ffnet_search.space.configuration import Configuration, Value
 from ffnet_search.space.feasibility import CostModel, analytic_metrics, within_limits
 from ffnet_search.space.hyperparameters import settle
-from ffnet_search.space.registry import known_metrics
+from ffnet_search.space.registry import qualities
 from ffnet_search.space.search_space import SearchSpace
 
 FAILURES_IN_A_ROW = 10  # and the search stops: it is not the proposals
@@ -84,9 +84,10 @@ class Search:
         self._under_way = under_way or PendingTrials()
         self._in_flight: dict[str, list[Trial]] = {}
         self._unsaved: list[FrozenTrial] = []
-        worst = {name: 0.0 for name, metric in known_metrics().items() if metric.direction == "maximize"}
         most = self._known_of(Configuration(space.largest)) if space.has_network else {}
-        self.front = Front(section.directions, {**most, **section.constraints, **worst})
+        bounds = {name: (worst, 0.0) for name, worst in {**most, **section.constraints}.items()}
+        bounds |= {quality.name: quality.bounds for quality in qualities() if quality.bounds}
+        self.front = RunningFront(section.directions, bounds)
         self._rng = random.Random(f"{seed}/{len(finished)}/walk")
         self.proposer = Proposer(space, section, seed, finished)
         self._load(finished)
@@ -145,8 +146,8 @@ class Search:
                 self._know(outcome)
                 if outcome.record:
                     first.set_user_attr("record", dict(outcome.record))
-                if outcome.schedule:  # what the trial's parameters are not
-                    first.set_user_attr("schedule", in_words(outcome.schedule))
+                if outcome.record.get("schedule"):  # what the trial's parameters are not
+                    first.set_user_attr("schedule", in_words(outcome.record["schedule"]))
         self._finish(first, configuration, save=True)
         for trial in others:
             self._finish(trial, configuration)
@@ -267,7 +268,13 @@ class Search:
         finite = {name: value for name, value in metrics.items() if math.isfinite(value)}
         if isinstance(outcome, Stopped):
             return Stopped(outcome.epochs, finite)
-        return Candidate(configuration.architecture, finite, configuration.hyperparameters, outcome.record)
+        return Candidate(
+            configuration.architecture,
+            finite,
+            configuration.hyperparameters,
+            outcome.record,
+            outcome.final_hyperparameters,
+        )
 
     def _excess(self, metrics: Mapping[str, float]) -> dict[str, float]:
         """Constraint -> value / limit - 1: feasible where <= 0, as in Optuna. Relative, since samplers add them up."""

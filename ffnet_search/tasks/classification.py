@@ -22,7 +22,7 @@ class Classification(Task):
     """Logits (B, K) of K classes against labels, int64 (B,)."""
 
     name = "classification"
-    quality = Metric("accuracy", "maximize", "accuracy", "%", scale=100.0, decimals=2)
+    quality = Metric("accuracy", "maximize", "accuracy", "%", scale=100.0, decimals=2, bounds=(0.0, 1.0))
     outputs_word = "classes"
     head = "ffnet_search.models.heads:PooledLinear"
     output_name = "logits"

@@ -20,13 +20,14 @@ from ffnet_search.errors import SweepError
 from ffnet_search.evaluation.outcome import Evaluate, Failed, Outcome, Report, Resumable, Stopped, run_safely
 from ffnet_search.evaluation.schedule import (
     Schedule,
+    ending,
     extended,
     forget_schedule,
     in_words,
     read_schedule,
     write_schedule,
 )
-from ffnet_search.pareto.front import Candidate
+from ffnet_search.pareto.candidate import Candidate
 from ffnet_search.space.configuration import Configuration, Value
 
 Reported = tuple[int, Mapping[str, float]]  # epoch, metrics
@@ -198,4 +199,5 @@ def outcome_of(configuration: Configuration, content: Mapping[str, Any]) -> Outc
     record, schedule = content["record"], content["schedule"]
     if schedule and schedule != extended([], 0, configuration.hyperparameters):
         record = {**record, "schedule": schedule}
-    return Candidate(configuration.architecture, content["metrics"], configuration.hyperparameters, record)
+    final = ending(schedule, configuration.hyperparameters)
+    return Candidate(configuration.architecture, content["metrics"], configuration.hyperparameters, record, final)

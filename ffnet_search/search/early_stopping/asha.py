@@ -22,10 +22,9 @@ from itertools import islice
 import numpy as np
 from numpy.typing import NDArray
 
-from ffnet_search.metrics import Direction
-from ffnet_search.pareto.front import hypervolume
+from ffnet_search.metrics import Direction, sign
+from ffnet_search.pareto.front import Points, hypervolume, non_dominated
 
-Points = NDArray[np.float64]  # (N, M): N trials, M objectives, all to be minimised
 Indices = NDArray[np.intp]
 
 
@@ -59,7 +58,7 @@ class SuccessiveHalving:
     def report(self, key: str, epoch: int, metrics: Mapping[str, float]) -> bool:
         """Whether trial `key`, after `epoch` epochs, goes on. Only its first report at or beyond a rung counts there,
         so what is said again (a worker died) is answered as before."""
-        values = [metrics[name] if way == "minimize" else -metrics[name] for name, way in self.objectives.items()]
+        values = [sign(direction) * metrics[name] for name, direction in self.objectives.items()]
         if not all(map(math.isfinite, values)):
             self.stopped.add(key)
         rung = self._rung(epoch)
@@ -112,10 +111,9 @@ def ranked(points_NM: Points, excess_N: Points, tie_break: TieBreak) -> Iterator
 def _fronts(points_NM: Points, left: Indices) -> Iterator[Indices]:
     """Of those that are left, the ones that none dominates; then the same without them, and so on."""
     while len(left):
-        a_LLM, b_LLM = points_NM[left][:, None], points_NM[left][None]
-        dominated_L = ((a_LLM <= b_LLM).all(-1) & (a_LLM < b_LLM).any(-1)).any(0)
-        yield left[~dominated_L]
-        left = left[dominated_L]
+        front_L = non_dominated(points_NM[left])
+        yield left[front_L]
+        left = left[~front_L]
 
 
 def _unit(points_NM: Points) -> Points:

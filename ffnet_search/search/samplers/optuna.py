@@ -17,6 +17,7 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 
 from ffnet_search.config.schema import SamplerSection
 from ffnet_search.errors import SweepError, did_you_mean
+from ffnet_search.pareto.front import dominator_counts
 from ffnet_search.search.samplers.memory import in_memory
 from ffnet_search.search.samplers.tpe import QuickTPESampler
 
@@ -121,11 +122,9 @@ def remembered(study: optuna.Study, trials: Sequence[FrozenTrial]) -> Sequence[F
 
 def _by_rank(trials: Sequence[FrozenTrial], directions: Sequence[StudyDirection]) -> list[int]:
     """Indices, those first that are dominated by few others (Fonseca and Fleming 1993)."""
-    signs = [1.0 if direction == StudyDirection.MAXIMIZE else -1.0 for direction in directions]
-    gain_TO = np.array([trial.values for trial in trials]).reshape(len(trials), len(signs)) * signs
-    no_worse_TT = (gain_TO[:, None] >= gain_TO[None]).all(-1)
-    better_TT = (gain_TO[:, None] > gain_TO[None]).any(-1)
-    order: list[int] = np.argsort((no_worse_TT & better_TT).sum(0), kind="stable").tolist()
+    signs = [-1.0 if direction == StudyDirection.MAXIMIZE else 1.0 for direction in directions]
+    points_TM = np.array([trial.values for trial in trials]).reshape(len(trials), len(signs)) * signs
+    order: list[int] = np.argsort(dominator_counts(points_TM), kind="stable").tolist()
     return order
 
 

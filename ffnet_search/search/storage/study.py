@@ -25,7 +25,7 @@ from sqlalchemy import event
 from ffnet_search.errors import SweepError
 from ffnet_search.evaluation.schedule import ending
 from ffnet_search.metrics import Direction
-from ffnet_search.pareto.front import Candidate
+from ffnet_search.pareto.candidate import Candidate
 from ffnet_search.search.storage.reader import QuickStorage, stream
 from ffnet_search.search.storage.sqlite_rows import TrialWriter, database_errors
 from ffnet_search.space.configuration import Configuration, Value
@@ -212,8 +212,9 @@ def metric_columns(trial: FrozenTrial) -> list[str]:
 def candidate_of(space: SearchSpace, trial: FrozenTrial) -> Candidate:
     """What an evaluated trial says of its configuration."""
     configuration = configuration_of(space, trial.params)
-    record = trial.user_attrs.get("record", {})
-    return Candidate(configuration.architecture, metrics_of(trial), configuration.hyperparameters, record)
+    record, proposed = trial.user_attrs.get("record", {}), configuration.hyperparameters
+    final = ending(record.get("schedule", []), proposed)
+    return Candidate(configuration.architecture, metrics_of(trial), proposed, record, final)
 
 
 def read_candidates(path: Path, space: SearchSpace) -> list[Candidate]:

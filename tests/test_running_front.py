@@ -1,15 +1,16 @@
-"""The front that grows is the front of all, and its volume the hypervolume; the table that shows it."""
+"""The running front is the front of all candidates so far, and its volume their hypervolume."""
 
 from __future__ import annotations
 
+import math
 import random
 
 import pytest
 from networks import space
 
-from ffnet_search.pareto.front import Candidate, hypervolume, pareto_front
-from ffnet_search.pareto.running_front import Front
-from ffnet_search.progress import Bar
+from ffnet_search.pareto.candidate import Candidate
+from ffnet_search.pareto.front import hypervolume, pareto_front
+from ffnet_search.pareto.running_front import RunningFront
 from ffnet_search.space.registry import known_metrics
 
 METRICS = {name: metric.direction for name, metric in known_metrics().items()}
@@ -20,8 +21,8 @@ ARCH = space("ffnet_digits").smallest
 @pytest.mark.parametrize("names", [["accuracy"], ["accuracy", "latency_ms"], ["latency_ms", "accuracy", "params_m"]])
 def test_one_by_one_it_is_the_front_of_all(names: list[str]) -> None:
     rng, objectives = random.Random(0), {name: METRICS[name] for name in names}
-    worst = {"accuracy": 0.0, "latency_ms": 4.0, "params_m": 2.0}
-    front, everything = Front(objectives, worst), []
+    bounds = {"accuracy": (0.0, 1.0), "latency_ms": (4.0, 0.0), "params_m": (2.0, 0.0)}
+    front, everything = RunningFront(objectives, bounds), []
     volume = 0.0
     for _ in range(200):
         metrics = {name: rng.choice((rng.random(), 0.25, 0.5)) for name in names}  # with ties
@@ -37,23 +38,15 @@ def test_one_by_one_it_is_the_front_of_all(names: list[str]) -> None:
         assert front.volume is not None and front.volume >= volume
         volume = front.volume
     points = [[one.metrics[name] for name in names] for one in everything]
-    box = 1.0
-    for name in names:
-        box *= worst[name] or 1.0
-    assert volume == pytest.approx(hypervolume(points, [worst[n] for n in names], list(objectives.values())) / box)
+    box = math.prod(abs(worst - perfect) for worst, perfect in (bounds[name] for name in names))
+    reference = [bounds[name][0] for name in names]
+    assert volume == pytest.approx(hypervolume(points, reference, list(objectives.values())) / box)
 
 
-def test_without_a_worst_there_is_no_volume() -> None:
-    front = Front({"latency_ms": "minimize"}, {})
+def test_without_bounds_there_is_no_volume() -> None:
+    front = RunningFront({"latency_ms": "minimize"}, {})
     assert front.best == {}
     front.add(Candidate(ARCH, {"latency_ms": 1.0}))
     assert front.volume is None
     with pytest.raises(ValueError, match="must be finite"):
         front.add(Candidate(ARCH, {"latency_ms": float("nan")}))
-
-
-def test_facts_are_in_the_plain_line() -> None:
-    bar = Bar("search", 10, "candidates")
-    bar.advance(4, facts={"best accuracy": "0.9", "workers busy": "2 of 3"})
-    assert "4/10 candidates" in bar.line(bar._start + 2)
-    assert bar.line(bar._start + 2).endswith("2/s, 3s left, best accuracy 0.9, workers busy 2 of 3")
