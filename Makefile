@@ -1,4 +1,4 @@
-# One command each: `make quickstart` sets all up and does the main job, `make test` sets all up and runs the tests.
+# `make quickstart` sets up .venv and runs the whole pipeline; `make test` sets up .venv and runs the tests.
 PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
@@ -9,16 +9,16 @@ STAMP := .venv/.installed
 help:
 	@echo "make quickstart   set up .venv, then train, profile, search and export on handwritten digits (minutes)"
 	@echo "make test         set up .venv, then run the whole test suite"
-	@echo "make e2e          the long tests: a cluster on this machine, killed in many ways; pages in a browser"
-	@echo "make check        lint, then test: what must pass before a commit"
+	@echo "make e2e          the long tests: a cluster on this machine and its failures; pages in a browser"
+	@echo "make check        lint and test, which must pass before a commit"
 	@echo "make lint         ruff, mypy and import-linter"
 	@echo "make docs         build the site of docs/ into site/ (Python 3.11 or newer)"
-	@echo "make format       let ruff rewrite what it can"
+	@echo "make format       rewrite what ruff can"
 	@echo "make clean        remove .venv and caches (never runs/)"
 
 .venv: $(STAMP)
 
-# Made anew when what it is made from changes. `--without-pip` machines get a sentence instead of a traceback.
+# Rebuilt when its inputs change. A machine without Python's venv gets a sentence instead of a traceback.
 $(STAMP): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit("Python >= 3.10 is needed, but $(PYTHON) is " + sys.version.split()[0] + "; try: make PYTHON=python3.12") if sys.version_info < (3, 10) else None'
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { echo "Python's venv module is needed; on Debian and Ubuntu: apt install python3-venv"; exit 1; }

@@ -1,6 +1,6 @@
-"""What `ray submit sweeps/cifar.yaml sweeps/run.py` runs on the head: the sweep in the head's own copy of that file.
+"""Run the sweep in the head's copy of the cluster file: `ray submit sweeps/cifar.yaml sweeps/run.py`.
 
-`ray submit` does not renew that copy: after an edit, `ray up -y --no-restart sweeps/cifar.yaml` does.
+`ray submit` does not update that copy: after an edit, run `ray up -y --no-restart sweeps/cifar.yaml`.
 """
 
 from pathlib import Path
