@@ -1,15 +1,12 @@
-"""Optuna Dashboard shows our front and nothing else as the best, with notes and files, by its own server's answers."""
+"""Optuna Dashboard shows exactly our front as the best trials, with notes and files, by its own server's answers."""
 
 from __future__ import annotations
 
-import gzip
 import io
 import json
 import math
 import random
-import subprocess
-import sys
-import time
+import socket
 from pathlib import Path
 from typing import Any
 
@@ -25,12 +22,10 @@ from ffnet_search.config.sweep import Sweep
 from ffnet_search.errors import SweepError
 from ffnet_search.pareto.candidate import Candidate
 from ffnet_search.pareto.front import pareto_front
-from ffnet_search.report.answers import Answers
-from ffnet_search.report.dashboard import serve
-from ffnet_search.report.lean import _of_new_spaces, make_lean
+from ffnet_search.report.dashboard import application, serve
 from ffnet_search.report.notes import annotate_study
 from ffnet_search.search.storage import reader
-from ffnet_search.search.storage.reader import QuickStorage
+from ffnet_search.search.storage.reader import BulkStorage
 from ffnet_search.search.storage.study import distributions, open_study, params_of, read_candidates, read_trials
 from ffnet_search.space.configuration import Configuration
 
@@ -63,17 +58,28 @@ def make_run(folder: Path, trials: int = 40, better: bool = False) -> Sweep:
     return sweep
 
 
-def get(sweep: Sweep, path: str) -> bytes:
-    """What Optuna Dashboard answers, asked as a web server would."""
-    store = FileSystemArtifactStore(str(sweep.files.artifacts))
-    app = optuna_dashboard.wsgi(f"sqlite:///{sweep.files.study}", artifact_store=store)
+def ask(app: Any, path: str, method: str = "GET", content: Any = None) -> tuple[str, bytes]:
+    """The status and the body of a WSGI application's answer."""
+    body = b"" if content is None else json.dumps(content).encode()
     status: list[str] = []
-    environ = {"REQUEST_METHOD": "GET", "PATH_INFO": path, "wsgi.input": io.BytesIO(), "wsgi.errors": io.StringIO()}
-    environ |= {"SERVER_NAME": "test", "SERVER_PORT": "80", "wsgi.url_scheme": "http"}
-    body = app(environ, lambda line, headers, error=None: status.append(line))
-    content = b"".join(body)
-    assert status[0].startswith("200"), (status, content)
-    return content
+    environ = {
+        "REQUEST_METHOD": method,
+        "PATH_INFO": path,
+        "wsgi.input": io.BytesIO(body),
+        "wsgi.errors": io.StringIO(),
+    }
+    environ |= {"SERVER_NAME": "test", "SERVER_PORT": "80", "wsgi.url_scheme": "http", "CONTENT_LENGTH": str(len(body))}
+    environ |= {"CONTENT_TYPE": "application/json"}
+    answer = b"".join(app(environ, lambda line, headers, error=None: status.append(line)))
+    return status[0], answer
+
+
+def get(sweep: Sweep, path: str) -> bytes:
+    """The answer of a plain Optuna Dashboard on the run's study."""
+    store = FileSystemArtifactStore(str(sweep.files.artifacts))
+    status, answer = ask(optuna_dashboard.wsgi(f"sqlite:///{sweep.files.study}", artifact_store=store), path)
+    assert status.startswith("200"), (status, answer)
+    return answer
 
 
 def front_of(sweep: Sweep) -> list[Candidate]:
@@ -123,7 +129,7 @@ def test_annotating_again_changes_nothing_and_another_front_replaces_the_old(tmp
     assert len(list(sweep.files.artifacts.iterdir())) == 2
 
 
-def test_the_search_goes_on_with_an_annotated_study(tmp_path: Path) -> None:
+def test_the_search_resumes_with_an_annotated_study(tmp_path: Path) -> None:
     sweep = make_run(tmp_path)
     before = read_trials(sweep.files.study)
     annotate_study(sweep)
@@ -132,12 +138,13 @@ def test_the_search_goes_on_with_an_annotated_study(tmp_path: Path) -> None:
         assert [trial.constraints for trial in finished] == [trial.constraints for trial in before]
 
 
-def test_quick_reading_is_optunas_reading(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_bulk_reading_equals_optunas_reading(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of a study that Optuna wrote itself, with all that a trial can have, while it grows."""
     url = f"sqlite:///{tmp_path / 'any.db'}"
+    bulk, plain = BulkStorage(url), RDBStorage(url)
     study = optuna.create_study(storage=url, study_name="any", directions=["maximize", "minimize"])
     other = optuna.create_study(storage=url, study_name="other")
-    quick, plain = QuickStorage(url), RDBStorage(url)
+    study_id = plain.get_study_id_from_name("any")
     space = {"a": FloatDistribution(0, 1), "b": CategoricalDistribution(["x", 2]), "c": IntDistribution(1, 9)}
     params = {"a": 0.5, "b": "x", "c": 3}
     whole = create_trial(
@@ -146,156 +153,59 @@ def test_quick_reading_is_optunas_reading(tmp_path: Path, monkeypatch: pytest.Mo
     reported = create_trial(state=TrialState.PRUNED, intermediate_values={0: 0.5, 3: math.inf})
     for added in ([whole, reported], [create_trial(state=TrialState.FAIL)], [whole] * 3):
         study.add_trials(added)
-        under_way = study.ask(space)
+        pending = study.ask(space)
         other.ask()
         for states in (None, (TrialState.COMPLETE,), (TrialState.RUNNING, TrialState.FAIL)):
-            expected = plain.get_all_trials(study._study_id, states=states)
-            assert quick.get_all_trials(study._study_id, states=states) == expected
-        study.tell(under_way, [0.0, 0.0])
+            expected = plain.get_all_trials(study_id, states=states)
+            assert bulk.get_all_trials(study_id, states=states) == expected
+        study.tell(pending, [0.0, 0.0])
     study.add_trial(whole)
-    assert quick.get_all_trials(study._study_id) == plain.get_all_trials(study._study_id)
+    expected = plain.get_all_trials(study_id)
+    assert bulk.get_all_trials(study_id) == expected
     with pytest.raises(KeyError):
-        quick.get_all_trials(99)
+        bulk.get_all_trials(99)
     monkeypatch.setattr(reader, "AT_ONCE", 2)
-    expected = plain.get_all_trials(study._study_id)
-    assert list(reader.stream(quick, study._study_id)) == expected
+    assert list(reader.stream(bulk, study_id)) == expected
     for names in ([], ["c", "a"]):
-        streamed = list(reader.stream(plain, study._study_id, names))
+        streamed = list(reader.stream(plain, study_id, names))
         assert [t.number for t in streamed] == [t.number for t in expected]
         for some, every in zip(streamed, expected, strict=True):
             assert some.params == {name: value for name, value in every.params.items() if name in names}
             assert (some.values, some.user_attrs, some.state) == (every.values, every.user_attrs, every.state)
-    first, *_, last = (t for t in quick.get_all_trials(study._study_id, deepcopy=False) if "b" in t.params)
-    assert first.distributions["b"] is last.distributions["b"], "Optuna reads by itself: _get_trials is gone"
-    for storage in (quick, plain):
+    for storage in (bulk, plain):
         storage.engine.dispose()
 
 
 @pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
-def test_kept_answers_are_those_of_optuna_dashboard(tmp_path: Path) -> None:
+def test_the_served_study_is_the_one_on_disk(tmp_path: Path) -> None:
+    """It answers as a plain Optuna Dashboard does, keeps a note that is written on it, and shows new trials."""
     sweep = make_run(tmp_path)
-    storage = QuickStorage(f"sqlite:///{sweep.files.study}")
-    asked: list[str] = []
-    plain = optuna_dashboard.wsgi(f"sqlite:///{sweep.files.study}")
-
-    def analytic_metrics(environ: dict[str, Any], start_response: Any) -> Any:
-        asked.append(environ["PATH_INFO"])
-        return plain(environ, start_response)
-
-    app = Answers(analytic_metrics, lambda study: (storage.get_n_trials(study), storage.get_study_system_attrs(study)))
-
-    def ask(path: str, query: str = "", of: Any = app) -> Any:
-        environ = {"REQUEST_METHOD": "GET", "PATH_INFO": path, "QUERY_STRING": query, "wsgi.input": io.BytesIO()}
-        environ |= {"SERVER_NAME": "test", "SERVER_PORT": "80", "wsgi.url_scheme": "http", "wsgi.errors": io.StringIO()}
-        status: list[str] = []
-        content = b"".join(of(environ, lambda line, headers, *_: status.append(line)))
-        return status[0][:3], json.loads(content) if content.startswith(b"{") else len(content)
-
-    app.warm(1)
-    assert len(asked) == 2
-    for path in ("/api/studies/1", "/api/studies/1/param_importances"):
-        for query in ("", "after=0", "after=39", "after=100", "evaluator=ped_anova"):
-            assert ask(path, query) == ask(path, query, plain)
-    seen = [path for path in asked if path == "/api/studies/1"]
-    assert len(seen) == 1, "the study was serialised again without a change"
-    for path, query in (("/api/studies/9", ""), ("/api/meta", ""), ("/dashboard", "")):
-        assert ask(path, query)[0] == ask(path, query, plain)[0]
     annotate_study(sweep)
-    assert "The front" in ask("/api/studies/1", "after=40")[1]["note"]["body"]
+    storage = BulkStorage(f"sqlite:///{sweep.files.study}")
+    served = application(storage, 1, sweep.files.artifacts)
+    status, answer = ask(served, "/api/studies/1")
+    plain = json.loads(get(sweep, "/api/studies/1"))
+    assert status.startswith("200")
+    for study in (shown := json.loads(answer), plain):
+        for axis in study["union_search_space"]:  # the choices of a union come in any order
+            axis["distribution"]["choices"].sort(key=str)
+        study["union_user_attrs"].sort(key=str)
+        for trial in (*study["trials"], *study["best_trials"]):
+            trial["user_attrs"].sort(key=str)
+    assert shown == plain
+
+    note = {"body": "written by hand", "version": plain["note"]["version"] + 1}
+    assert ask(served, "/api/studies/1/note", "PUT", note)[0].startswith("204")
+    assert json.loads(get(sweep, "/api/studies/1"))["note"] == note
+
     make_run(tmp_path, better=True)
-    end = time.monotonic() + 20  # Optuna Dashboard looks for trials every other second
-    while not (new := ask("/api/studies/1", "after=40")[1]["trials"]) and time.monotonic() < end:
-        time.sleep(0.2)
-    assert [trial["number"] for trial in new] == [40]
+    assert [trial.number for trial in storage.get_all_trials(1)][-1] == 40
+    status, answer = ask(application(storage, 1, sweep.files.artifacts), "/api/studies/1")
+    assert json.loads(answer)["trials"][-1]["number"] == 40
     storage.engine.dispose()
 
 
-@pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
-def test_lean_answers_lack_nothing_but_distributions_of_trials(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    cache = optuna_dashboard._inmemory_cache._CachedExtraStudyProperty
-    for owner, name in (
-        (optuna_dashboard._serializer, "serialize_frozen_trial"),
-        (optuna_dashboard._serializer, "serialize_distribution"),
-        (cache, "_update_search_space"),
-    ):
-        monkeypatch.setattr(owner, name, getattr(owner, name))  # to have it back afterwards
-    sweep = make_run(tmp_path)
-    sweep.files.report.write_text("the report")
-    annotate_study(sweep)
-    plain_text = get(sweep, "/api/studies/1")
-    make_lean()
-    make_lean()
-    lean_text = get(sweep, "/api/studies/1")
-    plain, lean = json.loads(plain_text), json.loads(lean_text)
-    for study in (plain, lean):
-        for space in (study["intersection_search_space"], study["union_search_space"]):
-            for axis in space:  # choices of a union come in any order
-                axis["distribution"]["choices"].sort(key=str)
-    for trial in plain["trials"] + plain["best_trials"]:
-        for parameter in trial["params"]:
-            del parameter["distribution"]
-    assert lean == plain
-    assert any(trial["note"]["body"] and trial["artifacts"] for trial in lean["trials"])
-    assert len(lean_text) < 0.7 * len(plain_text)
-
-
-def test_the_dashboard_is_imported_without_forests_which_stay_at_hand() -> None:
-    code = (
-        "import sys\n"
-        "from ffnet_search.report.lean import without_forests\n"
-        "with without_forests():\n"
-        "    import optuna_dashboard\n"
-        "assert 'sklearn' not in sys.modules and 'optuna.importance' not in sys.modules\n"
-        "from optuna.importance import FanovaImportanceEvaluator\n"
-        "FanovaImportanceEvaluator()\n"
-        "assert 'sklearn' in sys.modules\n"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-
-
-@pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
-def test_the_union_of_spaces_grows_with_each_new_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    cache = optuna_dashboard._inmemory_cache._CachedExtraStudyProperty
-    spaces = [{"a": IntDistribution(1, 3)}, {"b": IntDistribution(0, 1)}, {"a": IntDistribution(2, 9)}]
-    trials = [
-        create_trial(value=0.0, params={name: 2 if name == "a" else 1 for name in space}, distributions=space)
-        for space in [spaces[0], *spaces, spaces[1], spaces[0]]
-    ]
-    monkeypatch.setattr(cache, "_update_search_space", cache._update_search_space)
-    plain = cache()
-    plain.update(trials)
-    cache._update_search_space = _of_new_spaces(cache._update_search_space)
-    lean = cache()
-    lean.update(trials)
-    assert lean.union_search_space == plain.union_search_space == [("a", IntDistribution(1, 9)), ("b", spaces[1]["b"])]
-    assert lean.intersection_search_space == plain.intersection_search_space == []
-
-
-def test_answers_are_compressed_for_who_takes_it() -> None:
-    body = b'{"trials": [], "best_trials": []}'
-
-    def plain(environ: dict[str, Any], start_response: Any) -> list[bytes]:
-        start_response("200 OK", [("Content-Type", "application/json"), ("Content-Length", str(len(body)))])
-        return [body]
-
-    def ask(**accepted: str) -> tuple[dict[str, str], bytes]:
-        told: dict[str, str] = {}
-        environ = {"REQUEST_METHOD": "GET", "PATH_INFO": "/api/studies/1", **accepted}
-        return told, b"".join(
-            Answers(plain, lambda study: (0, None))(environ, lambda line, headers: told.update(headers))
-        )
-
-    headers, content = ask(HTTP_ACCEPT_ENCODING="gzip, deflate, br")
-    assert headers["Content-Encoding"] == "gzip" and gzip.decompress(content) == body
-    assert int(headers["Content-Length"]) == len(content)
-    headers, content = ask()
-    assert "Content-Encoding" not in headers and content == body
-
-
 def test_a_taken_port_is_one_sentence(tmp_path: Path) -> None:
-    import socket
-
     sweep = make_run(tmp_path, trials=3)
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))

@@ -1,9 +1,9 @@
-"""Optuna Dashboard on a run's study, with notes and files at the trials that matter.
+"""Optuna Dashboard on a run's study, with notes and files at the trials of the front.
 
-Notes and files are kept in the study, not in its trials, which are finished: in the attributes where Optuna Dashboard
-looks for both (`optuna_dashboard/_note.py` and `artifact/_backend.py`). So they are there as well for a plain
-`optuna-dashboard sqlite:///STUDY --artifact-dir ARTIFACTS`. An infeasible architecture has no values (it is told as
-pruned): the dashboard, which does not know Optuna 5's constraints, cannot take it for one of the front.
+Notes and files are attributes of the study, since its trials are finished: under the keys where Optuna Dashboard reads
+both (its `_note.py` and `artifact/_backend.py`). So a plain `optuna-dashboard sqlite:///STUDY --artifact-dir ARTIFACTS`
+shows them too. An infeasible architecture has no values and the state pruned: the dashboard, which does not know
+Optuna 5's constraints, cannot show it on the front.
 """
 
 from __future__ import annotations
@@ -17,42 +17,45 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
+from socketserver import ThreadingMixIn
+from typing import Any
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
-import sqlalchemy as sa
+from optuna.artifacts import FileSystemArtifactStore
 from optuna.storages import RDBStorage
 
 from ffnet_search.errors import SweepError
-from ffnet_search.report.answers import Answers
-from ffnet_search.report.lean import make_lean, without_forests
-from ffnet_search.search.storage.reader import QuickStorage
-from ffnet_search.search.storage.sqlite_rows import database_errors
+from ffnet_search.plugins import INSTALL
+from ffnet_search.search.storage.reader import BulkStorage
+from ffnet_search.search.storage.sqlite_rows import database_errors, set_study_attributes
 from ffnet_search.search.storage.study import NAME, quiet_optuna
 
-PREFIX = "dashboard:artifacts:"  # of a trial's files, in its study's attributes
-STUDY_PREFIX = "artifacts:"
-SET_ATTRIBUTE = sa.text(
-    "insert into study_system_attributes (study_id, key, value_json) values (:study, :key, :value) "
-    "on conflict (study_id, key) do update set value_json = excluded.value_json"
-)
-INSTALL = "pip install 'ffnet-search[dashboard]'"
+TRIAL_FILES = "dashboard:artifacts:"  # prefix of the files of trials in the study's attributes
+STUDY_FILES = "artifacts:"
+NOTE_PIECE = 2045  # characters of a note in one attribute
 
 
 @dataclass(frozen=True)
 class TrialNote:
-    """What is shown with one trial: a note in Markdown, and files by the name they are shown under."""
+    """A note in Markdown for the trial with the id `trial` in the storage, and files by their shown names."""
 
-    trial: int  # its id in the storage
+    trial: int
     note: str
     files: Mapping[str, bytes]
 
 
-def annotate(
-    study: Path, artifacts: Path, note: Callable[[str], str], report: Path, noted: Sequence[TrialNote]
-) -> None:
-    """Puts notes and files to trials, and the report to the study; takes away those of an earlier front.
+@dataclass(frozen=True)
+class StudyNote:
+    """A note in Markdown for the study: `text(link)` with the address of the report on the dashboard, "" for none."""
 
-    `note(link)` is the study's note, with the report's address on the dashboard. Raises SweepError where the study
-    cannot be read or written.
+    text: Callable[[str], str]
+    report: Path
+
+
+def annotate(study: Path, artifacts: Path, study_note: StudyNote, trial_notes: Sequence[TrialNote]) -> None:
+    """Write notes and files to trials, and the report to the study; remove those of an earlier front.
+
+    Raises SweepError if the study cannot be read or written.
     """
     shutil.rmtree(artifacts, ignore_errors=True)
     artifacts.mkdir(parents=True)
@@ -61,101 +64,114 @@ def annotate(
         try:
             study_id = storage.get_study_id_from_name(NAME)
             before = storage.get_study_system_attrs(study_id)
-            # What is not written again below is gone: so the dashboard marks what was deleted.
-            attributes: dict[str, object] = {key: "null" for key in before if key.startswith((PREFIX, STUDY_PREFIX))}
-            attributes |= {key: "" for key in before if ":note_str:" in key}
+            attributes = _removed(before)
             link = ""
-            if report.exists():
-                id, text = _store(artifacts, report.name, report.read_bytes(), owner="study")
-                attributes[f"{STUDY_PREFIX}{id}"] = text
-                link = f"/artifacts/{study_id}/{id}"
-            attributes |= _note("dashboard", note(link), before)
-            for shown in noted:
-                for name, content in shown.files.items():
-                    id, text = _store(artifacts, name, content, owner=str(shown.trial))
-                    attributes[f"{PREFIX}{shown.trial}:{id}"] = text
-                attributes |= _note(f"dashboard:{shown.trial}", shown.note, before)
-            rows = [
-                {"study": study_id, "key": key, "value": json.dumps(value)}
-                for key, value in attributes.items()
-                if key not in before or before[key] != value
-            ]
-            if rows:
-                with storage.engine.begin() as connection:  # at once: a disk may take 20 ms for each
-                    connection.execute(SET_ATTRIBUTE, rows)
+            if study_note.report.exists():
+                file = _store(artifacts, study_note.report.name, study_note.report.read_bytes(), owner="study")
+                attributes[f"{STUDY_FILES}{file.id}"] = file.attribute
+                link = f"/artifacts/{study_id}/{file.id}"
+            attributes |= _note("dashboard", study_note.text(link), before)
+            for noted in trial_notes:
+                for name, content in noted.files.items():
+                    file = _store(artifacts, name, content, owner=str(noted.trial))
+                    attributes[f"{TRIAL_FILES}{noted.trial}:{file.id}"] = file.attribute
+                attributes |= _note(f"dashboard:{noted.trial}", noted.note, before)
+            changed = {key: value for key, value in attributes.items() if before.get(key, "missing") != value}
+            set_study_attributes(storage, study_id, changed)
         finally:
             storage.engine.dispose()
 
 
-def _store(artifacts: Path, name: str, content: bytes, owner: str) -> tuple[str, str]:
-    """Writes a file under a name that its content gives it: the same run is annotated twice without a change."""
+def _removed(before: Mapping[str, object]) -> dict[str, object]:
+    """Attributes that delete all notes and files, as the dashboard spells deletion."""
+    attributes: dict[str, object] = {}
+    for key in before:
+        if key.startswith((TRIAL_FILES, STUDY_FILES)):
+            attributes[key] = "null"
+        elif ":note_str:" in key:
+            attributes[key] = ""
+    return attributes
+
+
+@dataclass(frozen=True)
+class StoredFile:
+    """A file on the dashboard: its id, and the attribute that describes it."""
+
+    id: str
+    attribute: str
+
+
+def _store(artifacts: Path, name: str, content: bytes, owner: str) -> StoredFile:
+    """Write a file under an id made from its content: annotating the same run again changes nothing."""
     id = str(uuid.uuid5(uuid.NAMESPACE_OID, f"{owner} {name} {content.hex()}"))
     (artifacts / id).write_bytes(content)
     kind = "text/yaml" if name.endswith(".yaml") else mimetypes.guess_type(name)[0] or "application/octet-stream"
-    return id, json.dumps({"artifact_id": id, "filename": name, "mimetype": kind, "encoding": None})
+    described = {"artifact_id": id, "filename": name, "mimetype": kind, "encoding": None}
+    return StoredFile(id, json.dumps(described))
 
 
 def _note(prefix: str, text: str, before: Mapping[str, object]) -> dict[str, object]:
-    """Its pieces of 2,045 characters, and a version that the page takes as newer where the text is another."""
-    pieces = {f"{prefix}:note_str:{i}": text[at : at + 2045] for i, at in enumerate(range(0, len(text), 2045))}
-    version = before.get(f"{prefix}:note_ver", 0)
-    changed = any(before.get(key) != piece for key, piece in pieces.items())
-    return {f"{prefix}:note_ver": int(str(version)) + changed, **pieces}
+    """The attributes of a note: its pieces, and a version, which the page takes as newer if the text changed."""
+    starts = range(0, len(text), NOTE_PIECE)
+    pieces = {f"{prefix}:note_str:{i}": text[start : start + NOTE_PIECE] for i, start in enumerate(starts)}
+    version = int(str(before.get(f"{prefix}:note_ver", 0)))
+    if any(before.get(key) != piece for key, piece in pieces.items()):
+        version += 1
+    return {f"{prefix}:note_ver": version, **pieces}
 
 
 def serve(study: Path, artifacts: Path, host: str, port: int, ready: Callable[[str], None]) -> None:
-    """Serves the study until interrupted; `ready(address)` is called when it answers. Port 0 takes a free one.
+    """Serve the study until interrupted; call `ready(address)` when browsers can open it. Port 0 takes a free one.
 
-    Raises SweepError where Optuna Dashboard is not installed, or the port is taken.
+    Notes that the user writes go into the study, and trials that a running search adds appear. Raises SweepError if
+    Optuna Dashboard is not installed, or the port is taken.
     """
     if find_spec("optuna_dashboard") is None:
-        raise SweepError(f"the dashboard needs optuna-dashboard, which is not installed; run: {INSTALL}")
-    from socketserver import ThreadingMixIn
-    from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
-
-    class Threads(ThreadingMixIn, WSGIServer):  # nothing waits for importances, which can take seconds
-        daemon_threads = True
-
-    class Quiet(WSGIRequestHandler):
-        def log_message(self, *words: object) -> None:
-            pass
-
+        raise SweepError(
+            f"the dashboard needs optuna-dashboard, which is not installed; run: {INSTALL['optuna_dashboard']}"
+        )
     with quiet_optuna():
-        storage = QuickStorage(f"sqlite:///{study}")
+        storage = BulkStorage(f"sqlite:///{study}")
         try:
             study_id = storage.get_study_id_from_name(NAME)
             try:
-                server = make_server(host, port, _not_yet, Threads, Quiet)
+                server = make_server(host, port, _not_ready, ThreadingServer, QuietHandler)
             except OSError as error:
                 raise SweepError(
                     f"the dashboard cannot listen on {host}:{port} ({error.strerror}); choose another with --port"
                 ) from None
             with server:
-                # A browser can start meanwhile: whoever asks now waits, while Optuna Dashboard is imported for seconds.
+                # The browser starts meanwhile: its first request waits until Optuna Dashboard is imported.
                 ready(f"http://{host}:{server.server_port}/dashboard/studies/{study_id}")
-                app = _application(storage, artifacts)
-                threading.Thread(target=app.warm, args=(study_id,), daemon=True).start()
-                server.set_app(app)
+                server.set_app(application(storage, study_id, artifacts))
                 server.serve_forever(poll_interval=0.2)
         finally:
             storage.engine.dispose()
 
 
-def _not_yet(environ: object, start_response: object) -> Iterable[bytes]:
-    raise AssertionError("nobody is served before there is an application")
+class ThreadingServer(ThreadingMixIn, WSGIServer):
+    """One thread per request: importances take seconds, and the page asks for its trials meanwhile."""
+
+    daemon_threads = True
 
 
-def _application(storage: QuickStorage, artifacts: Path) -> Answers:
-    """Optuna Dashboard on a storage, made to answer soon."""
-    with without_forests():
-        import optuna_dashboard
-    from optuna.artifacts import FileSystemArtifactStore
+class QuietHandler(WSGIRequestHandler):
+    """A handler that logs no requests."""
 
-    def version(study_id: int) -> tuple[int, object]:
-        """Trials are added when they are finished, and whole; notes and files are attributes."""
-        return storage.get_n_trials(study_id), storage.get_study_system_attrs(study_id)
+    def log_message(self, *words: object) -> None:
+        pass
 
-    make_lean()
+
+def _not_ready(environ: object, start_response: object) -> Iterable[bytes]:
+    raise AssertionError("no request is handled before the application is set")
+
+
+def application(storage: BulkStorage, study_id: int, artifacts: Path) -> Any:
+    """Optuna Dashboard's WSGI application on a storage, whose trials are read while the package is imported."""
+    reader = threading.Thread(target=storage.get_all_trials, args=(study_id, False), daemon=True)
+    reader.start()
+    import optuna_dashboard  # takes seconds, and is optional
+
     artifacts.mkdir(parents=True, exist_ok=True)
-    store = FileSystemArtifactStore(str(artifacts))
-    return Answers(optuna_dashboard.wsgi(storage, artifact_store=store), version)
+    reader.join()
+    return optuna_dashboard.wsgi(storage, artifact_store=FileSystemArtifactStore(str(artifacts)))

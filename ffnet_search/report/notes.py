@@ -12,7 +12,7 @@ from ffnet_search.formatting import figure, ms, percent
 from ffnet_search.pareto.candidate import Candidate
 from ffnet_search.pareto.front import pareto_front
 from ffnet_search.report.architecture_svg import draw
-from ffnet_search.report.dashboard import TrialNote, annotate
+from ffnet_search.report.dashboard import StudyNote, TrialNote, annotate
 from ffnet_search.search.storage.study import read_evaluated
 from ffnet_search.space.configuration import Configuration
 
@@ -28,7 +28,7 @@ def annotate_study(sweep: Sweep) -> None:
     first = sorted(front, key=lambda candidate: candidate.key not in picks)[:MOST]  # exported ones
     noted = [_noted(evaluated[one.key][0], one, picks.get(one.key)) for one in first]
     study_note = _study_note(sweep, front, list(picks.values()))
-    annotate(sweep.files.study, sweep.files.artifacts, study_note, sweep.files.report, noted)
+    annotate(sweep.files.study, sweep.files.artifacts, StudyNote(study_note, sweep.files.report), noted)
 
 
 def _study_note(sweep: Sweep, front: Sequence[Candidate], picks: Sequence[ExportedNetwork]) -> Callable[[str], str]:

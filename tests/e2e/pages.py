@@ -17,7 +17,7 @@ from optuna.trial import TrialState, create_trial
 from selenium import webdriver
 from selenium.webdriver.chrome.service import Service
 
-sys.path.append(str(Path(__file__).parents[1] / "support"))
+sys.path += [str(Path(__file__).parents[1]), str(Path(__file__).parents[1] / "support")]
 from test_pipeline import table_of
 
 from ffnet_search.config.sweep import Sweep

@@ -6,6 +6,8 @@ trials of 14 parameters. Finished trials never change, so they are read once, an
 
 from __future__ import annotations
 
+import copy
+import itertools
 import json
 import math
 from collections import defaultdict
@@ -24,39 +26,28 @@ AT_ONCE = 500
 _distribution = lru_cache(maxsize=4096)(json_to_distribution)
 
 
-class QuickStorage(RDBStorage):
-    """Optuna's storage, quicker where all trials are asked for.
+class BulkStorage(RDBStorage):
+    """Optuna's storage, quicker where all trials of a study are asked for: finished ones are kept after the first time.
 
-    >>> QuickStorage("sqlite:///study.db").get_all_trials(1, deepcopy=False)  # doctest: +SKIP
+    >>> BulkStorage("sqlite:///study.db").get_all_trials(1, deepcopy=False)  # doctest: +SKIP
     """
 
     def __init__(self, url: str) -> None:
         super().__init__(url)
         self._finished: dict[int, list[FrozenTrial]] = defaultdict(list)  # by study, up to the first that is not
 
-    def _get_trials(
-        self,
-        study_id: int,
-        states: Container[TrialState] | None,
-        included_trial_ids: set[int],
-        trial_id_greater_than: int,
+    def get_all_trials(
+        self, study_id: int, deepcopy: bool = True, states: Container[TrialState] | None = None
     ) -> list[FrozenTrial]:
-        """Optuna's own name for where all its reading of many trials comes together, its cache's included. Were it
-        renamed there, reading would be slow again, which a test tells."""
-        self.get_study_name_from_id(study_id)  # raises KeyError where there is no such study
-        known = self._finished[study_id]
-        new = _read(self.engine, study_id, known[-1]._trial_id if known else -1)
-        trials = known + new
-        for trial in new:
-            if not trial.state.is_finished():
-                break
-            known.append(trial)
-        return [
-            trial
-            for trial in trials
-            if (states is None or trial.state in states)
-            and (trial._trial_id > trial_id_greater_than or trial._trial_id in included_trial_ids)
-        ]
+        """All trials in their order, or those in `states`. Raises KeyError where there is no such study."""
+        self.get_study_name_from_id(study_id)  # raises KeyError
+        finished = self._finished[study_id]
+        new = _read(self.engine, study_id, finished[-1]._trial_id if finished else -1)
+        trials = [*finished, *new]
+        finished += itertools.takewhile(lambda trial: trial.state.is_finished(), new)
+        if states is not None:
+            trials = [trial for trial in trials if trial.state in states]
+        return copy.deepcopy(trials) if deepcopy else trials
 
 
 def stream(storage: RDBStorage, study_id: int, params: Collection[str] | None = None) -> Iterator[FrozenTrial]:

@@ -8,7 +8,7 @@ whenever a writer is made; where Optuna reads them back differently, `add_trial`
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timezone
 from functools import lru_cache
@@ -171,3 +171,17 @@ def _content(trial: FrozenTrial) -> tuple[object, ...]:
     values = trial.values if trial.state == TrialState.COMPLETE else None
     told = trial.number, trial.state, values, trial.constraints, trial.datetime_start, trial.datetime_complete
     return (*told, trial.intermediate_values, trial.params, trial.distributions, trial.user_attrs, trial.system_attrs)
+
+
+SET_STUDY_ATTRIBUTE = sa.text(
+    "insert into study_system_attributes (study_id, key, value_json) values (:study, :key, :value) "
+    "on conflict (study_id, key) do update set value_json = excluded.value_json"
+)
+
+
+def set_study_attributes(storage: RDBStorage, study_id: int, attributes: Mapping[str, object]) -> None:
+    """Set many system attributes of a study in one transaction: a disk may take 20 ms for each alone."""
+    rows = [{"study": study_id, "key": key, "value": json.dumps(value)} for key, value in attributes.items()]
+    if rows:
+        with storage.engine.begin() as connection:
+            connection.execute(SET_STUDY_ATTRIBUTE, rows)

@@ -26,7 +26,7 @@ from ffnet_search.errors import SweepError
 from ffnet_search.evaluation.schedule import ending
 from ffnet_search.metrics import Direction
 from ffnet_search.pareto.candidate import Candidate
-from ffnet_search.search.storage.reader import QuickStorage, stream
+from ffnet_search.search.storage.reader import stream
 from ffnet_search.search.storage.sqlite_rows import TrialWriter, database_errors
 from ffnet_search.space.configuration import Configuration, Value
 from ffnet_search.space.hyperparameters import Hyperparameter, settle
@@ -73,11 +73,11 @@ def open_study(
             storage.engine.dispose()
 
 
-def _open_storage(path: Path) -> QuickStorage:
+def _open_storage(path: Path) -> RDBStorage:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with database_errors(path):
-            return QuickStorage(f"sqlite:///{path}")
+            return RDBStorage(f"sqlite:///{path}")
     except OSError as error:
         raise SweepError(f"{path}: the study cannot be written: {error}") from None
     except RuntimeError as error:  # what Optuna raises for the tables of another version
