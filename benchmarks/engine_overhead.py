@@ -22,8 +22,9 @@ from search_throughput import MacsAsLatency, Stopwatch, no_op
 
 from ffnet_search.cluster.session import start_here
 from ffnet_search.config.schema import SamplerSection, SearchSection
+from ffnet_search.engines.registry import ENGINES, find_engine
+from ffnet_search.evaluation.engine import EngineContext
 from ffnet_search.evaluation.outcome import Evaluate, NopPruner
-from ffnet_search.run.search import ENGINES
 from ffnet_search.search.loop import run_loop
 from ffnet_search.search.storage.study import open_study
 from ffnet_search.space.feasibility import CostModel
@@ -53,7 +54,8 @@ def measure(engine: str, candidates: int, space: SearchSpace, make: Callable[[],
         start = time.perf_counter()
         with open_study(Path(folder) / "study.db", section.directions, "benchmark") as (writer, finished):
             search = Clocked(space, CostModel(MacsAsLatency()), section, 0, writer, finished)
-            with ENGINES[engine](make, section, Path(folder), NopPruner(), space) as running:
+            context = EngineContext(make, section, NopPruner(), Path(folder), space)
+            with find_engine(section)(context) as running:
                 run_loop(search, running)
     first, last = search.times
     return 1e3 * (last - first) / (candidates - 1), first - start

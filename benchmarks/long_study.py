@@ -22,6 +22,7 @@ from search_throughput import SAMPLERS, MacsAsLatency, Stopwatch
 
 from ffnet_search.config.schema import SamplerSection, SearchSection
 from ffnet_search.engines.local import LocalEngine
+from ffnet_search.evaluation.engine import EngineContext
 from ffnet_search.evaluation.outcome import Ended, NopPruner, Report
 from ffnet_search.pareto.candidate import Candidate
 from ffnet_search.search.loop import run_loop
@@ -82,7 +83,9 @@ def main() -> None:
             open_study(Path(folder) / "study.db", section.directions, "benchmark") as (writer, finished),
         ):
             search = Watched(space, CostModel(MacsAsLatency()), section, 0, writer, finished)
-            run_loop(search, LocalEngine(saturating, NopPruner()))
+            context = EngineContext(lambda: saturating, section, NopPruner(), Path(folder), space)
+            with LocalEngine(context) as engine:
+                run_loop(search, engine)
 
 
 if __name__ == "__main__":

@@ -23,9 +23,10 @@ from search_throughput import SAMPLERS, MacsAsLatency
 
 from ffnet_search.cluster.session import start_here
 from ffnet_search.config.schema import SamplerSection, SearchSection
+from ffnet_search.engines.ray_pool import RayPoolEngine
+from ffnet_search.evaluation.engine import EngineContext
 from ffnet_search.evaluation.outcome import Ended, Evaluate, NopPruner, Report
 from ffnet_search.pareto.candidate import Candidate
-from ffnet_search.run.search import ENGINES
 from ffnet_search.search.loop import run_loop
 from ffnet_search.search.optimizer import Search
 from ffnet_search.search.storage.study import open_study
@@ -69,7 +70,8 @@ def measure(sampler: str, workers: int, seconds: float, candidates: int, space: 
         path = Path(folder)
         with open_study(path / "study.db", section.directions, "benchmark") as (writer, finished):
             search = Timed(space, CostModel(MacsAsLatency()), section, 0, writer, finished)
-            with ENGINES["ray"](partial(sleeper, seconds), section, path, NopPruner(), space) as engine:
+            context = EngineContext(partial(sleeper, seconds), section, NopPruner(), path, space)
+            with RayPoolEngine(context) as engine:
                 run_loop(search, engine)
         own = sum(search.seconds.values())
     begin, end = candidates // 2, candidates - 2 * workers

@@ -20,6 +20,7 @@ from typing import Any
 
 from ffnet_search.config.schema import SamplerSection, SearchSection
 from ffnet_search.engines.local import LocalEngine
+from ffnet_search.evaluation.engine import EngineContext
 from ffnet_search.evaluation.outcome import Ended, NopPruner, Report
 from ffnet_search.pareto.candidate import Candidate
 from ffnet_search.search.loop import run_loop
@@ -77,7 +78,8 @@ def measure(space: SearchSpace, section: SearchSection, folder: Path) -> tuple[S
     start = time.perf_counter()
     with open_study(folder / "study.db", section.directions, "benchmark") as (writer, finished):
         search = Stopwatch(space, CostModel(MacsAsLatency()), section, 0, writer, finished)
-        run_loop(search, LocalEngine(no_op, NopPruner()))
+        with LocalEngine(EngineContext(lambda: no_op, section, NopPruner(), folder, space)) as engine:
+            run_loop(search, engine)
     return search, time.perf_counter() - start
 
 

@@ -188,7 +188,7 @@ def lacking() -> Any:
 @pytest.mark.parametrize("lacks", ["for its evaluator", "for itself"])
 def test_a_node_without_the_packages_is_named(tmp_path: Path, lacks: str, monkeypatch: pytest.MonkeyPatch) -> None:
     if lacks == "for itself":
-        module = "from ffnet_search.evaluation import outcome\nclass Worker(outcome.Worker): ...\n"
+        module = "from ffnet_search.engines import ray_worker\nclass Worker(ray_worker.Worker): ...\n"
         (tmp_path / "only_here.py").write_text(module)
         monkeypatch.syspath_prepend(tmp_path)
         monkeypatch.setattr("ffnet_search.engines.ray_pool.Worker", importlib.import_module("only_here").Worker)
@@ -200,10 +200,10 @@ def test_a_node_without_the_packages_is_named(tmp_path: Path, lacks: str, monkey
 
 LOOK = """
 import ray
-from ffnet_search.search import connect
+from ffnet_search.cluster import session
 asked = []
 ray.init = lambda **arguments: asked.append(arguments["address"])
-with connect.found() as cluster:
+with session.found() as cluster:
     print(cluster is not None, asked)
 """
 

@@ -27,6 +27,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from ffnet_search.config.schema import SamplerSection, SearchSection
 from ffnet_search.engines.local import LocalEngine
 from ffnet_search.errors import SweepError
+from ffnet_search.evaluation.engine import EngineContext
 from ffnet_search.evaluation.outcome import NopPruner, Report, Stopped
 from ffnet_search.pareto.candidate import Candidate
 from ffnet_search.pareto.front import pareto_front
@@ -533,7 +534,9 @@ def test_what_is_kept_of_a_candidate_is_a_key_and_its_objectives(
     section = SearchSection(trials=150, objectives=["accuracy"], sampler=SamplerSection(class_path=name, init_args={}))
     with open_study(tmp_path / "s.db", section.directions, "d") as (to_disk, finished):
         state = Search(CIFAR, CHEAP, section, 0, to_disk, finished)
-        run_loop(state, LocalEngine(Accuracy(tmp_path / "log"), NopPruner()))
+        make = partial(same, Accuracy(tmp_path / "log"))
+        with LocalEngine(EngineContext(make, section, NopPruner(), tmp_path, CIFAR)) as engine:
+            run_loop(state, engine)
         alive = living() - before
         assert state.evaluated == 150
         assert alive[FrozenTrial] <= 2 * 2 * 20  # of the sampler's study, and the one before it

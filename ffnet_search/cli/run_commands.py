@@ -86,10 +86,13 @@ def check(sweep: SweepFile, name: Name = None, seed: Seed = None, trials: Trials
     from ffnet_search.config.binding import check_imports
     from ffnet_search.config.sweep_file import is_cluster
     from ffnet_search.data.registry import check_data
+    from ffnet_search.engines.registry import find_engine
     from ffnet_search.errors import error_context
     from ffnet_search.run.pipeline import plan, refuse_impossible
 
     loaded = load(sweep, name, seed, trials)
+    with error_context(loaded.path):
+        find_engine(loaded.search)
     if is_cluster(sweep):
         from ffnet_search.cluster.submit import check_cluster
 

@@ -40,11 +40,11 @@ class Cluster:
 
     def nodes(self) -> list[dict[str, float]]:
         """What each living node has in all, in Ray's names: CPU, GPU, memory (bytes)."""
-        return [node["Resources"] for node in _ray().nodes() if node["Alive"]]
+        return [node["Resources"] for node in import_ray().nodes() if node["Alive"]]
 
     def living(self) -> set[str]:
         """Ids of the living nodes."""
-        return {node["NodeID"] for node in _ray().nodes() if node["Alive"]}
+        return {node["NodeID"] for node in import_ray().nodes() if node["Alive"]}
 
     def fits(self, wanted: Resources) -> int:
         """How many workers the nodes could hold, were nothing else on them."""
@@ -78,7 +78,7 @@ def connected() -> Iterator[Cluster]:
 @contextmanager
 def found() -> Iterator[Cluster | None]:
     """The cluster that is there, or None. Raises SweepError as `connected` does."""
-    ray = _ray()
+    ray = import_ray()
     if ray.is_initialized():
         yield Cluster(fixed=False)
         return
@@ -86,6 +86,12 @@ def found() -> Iterator[Cluster | None]:
         yield Cluster(fixed=False) if _connect(ray) else None
     finally:
         ray.shutdown()
+
+
+def check_cluster() -> None:
+    """Raise SweepError where a cluster is named that does not answer, or has another Python or Ray."""
+    with found():
+        pass
 
 
 def as_ray(wanted: Resources) -> dict[str, float]:
@@ -126,7 +132,8 @@ def too_small(wanted: Resources, cluster: Cluster, what: str) -> SweepError:
     )
 
 
-def _ray() -> Any:
+def import_ray() -> Any:
+    """Ray, imported with our settings: what it prints to standard output, and starts beside itself, is switched off."""
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
     with warnings.catch_warnings():
@@ -176,7 +183,7 @@ def _is_gone(address: str | None) -> bool:
 
 def start_here(**resources: Any) -> Any:
     """A Ray on this machine alone, with what it has or, for tests, with `resources`."""
-    ray = _ray()
+    ray = import_ray()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         ray.init(address="local", include_dashboard=False, **_INIT, **resources)

@@ -178,7 +178,7 @@ class SearchSection(Section):
 
     evaluator: Literal["supernet", "train"] = "supernet"
     warm_start: bool = False
-    engine: Literal["local", "ray", "tune"] = "local"
+    engine: str = "local"
     resources: Resources = Resources()
     workers: int | None = Field(None, gt=0)
     wait_minutes: float = Field(10.0, gt=0, allow_inf_nan=False)

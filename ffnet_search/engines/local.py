@@ -5,37 +5,31 @@ from __future__ import annotations
 from collections import deque
 from types import TracebackType
 
-from ffnet_search.evaluation.outcome import Ended, Evaluate, Pruner, run_safely
+from ffnet_search.evaluation.engine import Engine, EngineContext
+from ffnet_search.evaluation.outcome import Ended, run_safely
 from ffnet_search.space.configuration import Configuration
 
 
-class LocalEngine:
-    """The engine that needs nothing. See `loop.Engine`."""
+class LocalEngine(Engine):
+    """The engine that needs nothing but this process."""
 
-    def __init__(self, evaluate: Evaluate, pruner: Pruner) -> None:
-        self.evaluate, self.pruner = evaluate, pruner
+    def __init__(self, context: EngineContext) -> None:
+        super().__init__(context)
         self._waiting: deque[Configuration] = deque()
 
     @property
     def free_slots(self) -> int:
         return 1 - len(self._waiting)
 
-    @property
-    def is_ready(self) -> bool:
-        return False
-
-    @property
-    def utilisation(self) -> dict[str, str]:
-        return {}
-
     def submit(self, configuration: Configuration) -> None:
         self._waiting.append(configuration)
 
     def next(self) -> tuple[Configuration, Ended]:
         configuration = self._waiting.popleft()
-        return configuration, run_safely(self.evaluate, configuration, self.pruner)
+        return configuration, run_safely(self._evaluate, configuration, self.context.pruner)
 
     def __enter__(self) -> LocalEngine:
+        self._evaluate = self.context.make_evaluate()
         return self
 
     def __exit__(

@@ -11,7 +11,6 @@ from __future__ import annotations
 import re
 import time
 from collections import Counter, deque
-from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from types import TracebackType
@@ -20,8 +19,10 @@ from typing import Any
 from ffnet_search.cluster import session
 from ffnet_search.config.schema import SearchSection
 from ffnet_search.engines.ray_pruner import remote_pruner
+from ffnet_search.engines.ray_worker import Worker
 from ffnet_search.errors import SweepError
-from ffnet_search.evaluation.outcome import Ended, Evaluate, Failed, Pruner, Worker
+from ffnet_search.evaluation.engine import Engine, EngineContext
+from ffnet_search.evaluation.outcome import Ended, Failed
 from ffnet_search.space.configuration import Configuration
 
 CRASHES = 3  # of workers, for which a candidate is held to be the cause
@@ -41,11 +42,14 @@ class _Hired:
     calls: dict[Any, list[Configuration]] = field(default_factory=dict)
 
 
-class RayPoolEngine:
+class RayPoolEngine(Engine):
     """See the head of this file, and `loop.Engine`."""
 
-    def __init__(self, make_evaluate: Callable[[], Evaluate], section: SearchSection, pruner: Pruner) -> None:
-        self._make_evaluate, self._section, self._pruner = make_evaluate, section, pruner
+    trains_on_cluster = True
+
+    def __init__(self, context: EngineContext) -> None:
+        super().__init__(context)
+        self._section = context.section
         self._workers: list[_Hired] = []
         self._waiting: deque[Configuration] = deque()
         self._suspects: deque[Configuration] = deque()  # were there when a worker died: evaluated one a call
@@ -56,6 +60,10 @@ class RayPoolEngine:
         self._lost_at_start = 0
         self._looked = self._idle_since = 0.0
         self._stack = ExitStack()
+
+    @classmethod
+    def check(cls, section: SearchSection) -> None:
+        session.check_cluster()
 
     def __enter__(self) -> RayPoolEngine:
         self._cluster = self._stack.enter_context(session.connected())
@@ -69,8 +77,8 @@ class RayPoolEngine:
             self._ray, self._node = ray, node
             self._wanted = session.granted(self._section.resources, self._cluster)
             self._actor = ray.remote(**session.options(self._wanted), max_restarts=0, max_task_retries=0)(Worker)
-            self._maker = ray.put(self._make_evaluate)  # once; nodes fetch it from each other
-            self._asked = self._stack.enter_context(remote_pruner(self._pruner))
+            self._maker = ray.put(self.context.make_evaluate)  # once; nodes fetch it from each other
+            self._asked = self._stack.enter_context(remote_pruner(self.context.pruner))
             self._idle_since = time.monotonic()
             self._hire()
             undo.pop_all()

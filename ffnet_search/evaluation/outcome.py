@@ -5,8 +5,6 @@ Apart from the search, so that a node of a cluster that evaluates loads neither 
 
 from __future__ import annotations
 
-import socket
-import time
 import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -85,30 +83,3 @@ def run_safely(evaluate: Evaluate, configuration: Configuration, pruner: Pruner)
         raise
     except Exception as error:
         return Failed(" ".join(f"{type(error).__name__}: {error}".split()), traceback.format_exc())
-
-
-class Worker:
-    """Makes one evaluator and keeps it; what runs in an actor of Ray. Errors come back as values: an actor whose method
-    raises tells less about them."""
-
-    def start(self, make_evaluate: Callable[[], Evaluate], node: Callable[[], str], pruner: Pruner) -> str | SweepError:
-        """Makes the evaluator; returns what `node()` gives here, or the user's mistake that was met."""
-        self._pruner = pruner
-        try:
-            self._evaluate = make_evaluate()
-        except SweepError as error:
-            return SweepError(f"{error} (on {socket.gethostname()})")
-        return node()
-
-    def evaluate(self, batch: list[Configuration]) -> list[tuple[Outcome, float]]:
-        """Outcome and seconds of each."""
-        return [self._timed(configuration) for configuration in batch]
-
-    def _timed(self, configuration: Configuration) -> tuple[Outcome, float]:
-        start = time.perf_counter()
-        outcome: Outcome
-        try:
-            outcome = run_safely(self._evaluate, configuration, self._pruner)
-        except (SweepError, KeyboardInterrupt) as error:
-            outcome = error
-        return outcome, time.perf_counter() - start

@@ -16,7 +16,9 @@ from typing import TYPE_CHECKING
 from ffnet_search.config.run_paths import RunPaths
 from ffnet_search.config.schema import LatencySection
 from ffnet_search.config.sweep import STAGES, Sweep
-from ffnet_search.errors import SweepError
+from ffnet_search.engines.registry import find_engine
+from ffnet_search.errors import SweepError, error_context
+from ffnet_search.evaluation.engine import Engine
 from ffnet_search.latency.table import LatencyTable
 from ffnet_search.progress import clock, say
 from ffnet_search.run.changes import Change, changes
@@ -46,8 +48,8 @@ def run(sweep: Sweep, *, fresh: bool = False, stages: Collection[str] = STAGES) 
     with open_run(sweep) as folder:
         _refuse_foreign(sweep, stages)
         _agree(sweep, folder, fresh, stages)
-        if sweep.search.engine != "local" and "search" in stages and not is_done(sweep, folder, "search"):
-            _refuse_cluster()
+        if "search" in stages and not is_done(sweep, folder, "search"):
+            _engine(sweep).check(sweep.search)  # before hours are spent on what comes before the search
         for number, stage in enumerate(sweep.stages, 1):
             if stage in stages:
                 _require(sweep, folder, stage)
@@ -105,10 +107,10 @@ def _profile_on(sweep: Sweep, device: LatencySection) -> None:
 
 
 def _train(sweep: Sweep) -> None:
-    if sweep.search.engine == "local":
-        from ffnet_search.training.ranks import train_on_ranks as train
-    else:
+    if _engine(sweep).trains_on_cluster:
         from ffnet_search.training.ray_train import train_on_cluster as train
+    else:
+        from ffnet_search.training.ranks import train_on_ranks as train
 
     train(sweep)
 
@@ -256,13 +258,9 @@ def refuse_impossible(sweep: Sweep) -> None:
     check_budget(sweep, CostModel(table(sweep.latency), devices))
 
 
-def _refuse_cluster() -> None:
-    """Raises SweepError where the cluster does not answer, or is of another Python or Ray: before hours are spent on
-    what comes before the search."""
-    from ffnet_search.cluster import session
-
-    with session.found():
-        pass
+def _engine(sweep: Sweep) -> type[Engine]:
+    with error_context(sweep.path):
+        return find_engine(sweep.search)
 
 
 def _agree(sweep: Sweep, folder: RunFolder, fresh: bool, stages: Collection[str]) -> None:

@@ -7,19 +7,19 @@ import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from ffnet_search.config import binding
 from ffnet_search.config.schema import SearchSection
 from ffnet_search.config.sweep import Sweep
-from ffnet_search.engines.local import LocalEngine
+from ffnet_search.engines.registry import find_engine
 from ffnet_search.errors import SweepError
+from ffnet_search.evaluation.engine import EngineContext
 from ffnet_search.evaluation.factory import FromSweep
-from ffnet_search.evaluation.outcome import Evaluate, Pruner
+from ffnet_search.evaluation.outcome import Evaluate
 from ffnet_search.latency.table import LatencyTable
 from ffnet_search.pareto.candidate import Candidate
 from ffnet_search.search.early_stopping.pruner import StoppingRule
-from ffnet_search.search.loop import Engine, run_loop
+from ffnet_search.search.loop import run_loop
 from ffnet_search.search.optimizer import Search
 from ffnet_search.search.pending import PendingTrials
 from ffnet_search.search.storage.database_copy import copied
@@ -27,39 +27,6 @@ from ffnet_search.search.storage.study import open_study, read_candidates, write
 from ffnet_search.space.configuration import Value
 from ffnet_search.space.feasibility import CostModel, check_budget
 from ffnet_search.space.search_space import SearchSpace
-
-if TYPE_CHECKING:
-    pass
-
-
-def _local(
-    make_evaluate: Callable[[], Evaluate], section: SearchSection, folder: Path, pruner: Pruner, space: SearchSpace
-) -> Engine:
-    return LocalEngine(make_evaluate(), pruner)
-
-
-def _ray(
-    make_evaluate: Callable[[], Evaluate], section: SearchSection, folder: Path, pruner: Pruner, space: SearchSpace
-) -> Engine:
-    from ffnet_search.engines.ray_pool import RayPoolEngine
-
-    return RayPoolEngine(make_evaluate, section, pruner)
-
-
-def _tune(
-    make_evaluate: Callable[[], Evaluate], section: SearchSection, folder: Path, pruner: Pruner, space: SearchSpace
-) -> Engine:
-    from ffnet_search.engines.tune.engine import Tune
-
-    return Tune(make_evaluate, section, folder / "tune", pruner, space)
-
-
-# Name -> engine. It is given what makes an evaluator: called once in each process that evaluates, so it can be pickled.
-ENGINES: dict[str, Callable[[Callable[[], Evaluate], SearchSection, Path, Pruner, SearchSpace], Engine]] = {
-    "local": _local,
-    "ray": _ray,
-    "tune": _tune,
-}
 
 
 def run_search(sweep: Sweep) -> list[Candidate]:
@@ -118,7 +85,8 @@ def search(
         state = Search(space, cost_model, section, seed, writer, finished, rule, start, under_way)
         finished.clear()  # there may be thousands, and they are on disk
         try:
-            with ENGINES[section.engine](make_evaluate, section, study.parent, state.pruner, space) as engine:
+            context = EngineContext(make_evaluate, section, state.pruner, study.parent, space)
+            with find_engine(section)(context) as engine:
                 run_loop(state, engine)
         finally:
             under_way.put_back()

@@ -6,45 +6,10 @@ back.
 
 from __future__ import annotations
 
-from types import TracebackType
-from typing import Protocol
-
 from ffnet_search.errors import SweepError
-from ffnet_search.evaluation.outcome import Ended
+from ffnet_search.evaluation.engine import Engine
 from ffnet_search.progress import progress, say
 from ffnet_search.search.optimizer import Search
-from ffnet_search.space.configuration import Configuration
-
-
-class Engine(Protocol):
-    """Evaluates proposals, several at a time. Used as a context, at whose end nothing of it is left running.
-
-    It is made with a `Pruner`, to which it takes each report of an evaluation, and whose answer it takes back."""
-
-    @property
-    def free_slots(self) -> int:
-        """For how many proposals more."""
-        ...
-
-    @property
-    def is_ready(self) -> bool:
-        """Whether `next` need not wait."""
-        ...
-
-    @property
-    def utilisation(self) -> dict[str, str]:
-        """Who is at work, for the progress table; empty where it is this process alone."""
-        ...
-
-    def submit(self, configuration: Configuration) -> None: ...
-    def next(self) -> tuple[Configuration, Ended]:
-        """Waits for the next one that is finished. Raises SweepError where it is a user's mistake."""
-        ...
-
-    def __enter__(self) -> Engine: ...
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None: ...
 
 
 def run_loop(search: Search, engine: Engine) -> None:

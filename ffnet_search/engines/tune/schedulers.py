@@ -31,7 +31,7 @@ class PrunerScheduler(schedulers.FIFOScheduler):
         return str(self.CONTINUE if goes_on else self.STOP)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "referee": None}
+        return {**self.__dict__, "pruner": None}
 
     def __deepcopy__(self, memo: Any) -> PrunerScheduler:
         return self

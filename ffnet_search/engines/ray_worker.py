@@ -1,0 +1,41 @@
+"""The worker of engine "ray": makes one evaluator and keeps it, in an actor of Ray.
+
+Loads neither Optuna nor Tune, so that a node which only evaluates starts quickly.
+"""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import Callable
+
+from ffnet_search.errors import SweepError
+from ffnet_search.evaluation.outcome import Evaluate, Outcome, Pruner, run_safely
+from ffnet_search.space.configuration import Configuration
+
+
+class Worker:
+    """Makes one evaluator and keeps it; what runs in an actor of Ray. Errors come back as values: an actor whose method
+    raises tells less about them."""
+
+    def start(self, make_evaluate: Callable[[], Evaluate], node: Callable[[], str], pruner: Pruner) -> str | SweepError:
+        """Makes the evaluator; returns what `node()` gives here, or the user's mistake that was met."""
+        self._pruner = pruner
+        try:
+            self._evaluate = make_evaluate()
+        except SweepError as error:
+            return SweepError(f"{error} (on {socket.gethostname()})")
+        return node()
+
+    def evaluate(self, batch: list[Configuration]) -> list[tuple[Outcome, float]]:
+        """Outcome and seconds of each."""
+        return [self._timed(configuration) for configuration in batch]
+
+    def _timed(self, configuration: Configuration) -> tuple[Outcome, float]:
+        start = time.perf_counter()
+        outcome: Outcome
+        try:
+            outcome = run_safely(self._evaluate, configuration, self._pruner)
+        except (SweepError, KeyboardInterrupt) as error:
+            outcome = error
+        return outcome, time.perf_counter() - start

@@ -1,0 +1,19 @@
+"""Engines by registered name or import path."""
+
+from __future__ import annotations
+
+from ffnet_search.config.schema import SearchSection
+from ffnet_search.evaluation.engine import Engine
+from ffnet_search.plugins import Registry, find_class
+
+ENGINES: Registry = {
+    "local": "ffnet_search.engines.local:LocalEngine",
+    "ray": "ffnet_search.engines.ray_pool:RayPoolEngine",
+    "tune": "ffnet_search.engines.tune.engine:TuneEngine",
+}
+
+
+def find_engine(section: SearchSection) -> type[Engine]:
+    """The class of `search.engine`. Raises SweepError where there is none."""
+    engine: type[Engine] = find_class(section.engine, "search.engine", Engine, ENGINES)
+    return engine

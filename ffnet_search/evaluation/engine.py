@@ -1,0 +1,82 @@
+"""The base class of the engines in `engines/`, which evaluate configurations, and the context that one is made of.
+
+A user-supplied engine is a subclass of `Engine`, named by import path in `search.engine`. Its constructor takes one
+`EngineContext`.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import ClassVar
+
+from ffnet_search.config.schema import SearchSection
+from ffnet_search.evaluation.outcome import Ended, Evaluate, Pruner
+from ffnet_search.space.configuration import Configuration
+from ffnet_search.space.search_space import SearchSpace
+
+
+@dataclass(frozen=True)
+class EngineContext:
+    """All that an engine is made of.
+
+    `make_evaluate()` gives an evaluator: an engine calls it once in each process that evaluates, so it can be pickled.
+    `section` says how many workers are wanted, and what each of them needs. `pruner` gets each report of an
+    evaluation. `folder` is the run's. `user_code` are the files and packages that hold user-supplied classes, which
+    workers on other machines need.
+    """
+
+    make_evaluate: Callable[[], Evaluate]
+    section: SearchSection
+    pruner: Pruner
+    folder: Path
+    space: SearchSpace
+    user_code: tuple[Path, ...] = ()
+
+
+class Engine(ABC):
+    """Evaluates configurations. A context manager: at its end nothing of the engine is left running."""
+
+    trains_on_cluster: ClassVar[bool] = False  # whether a supernet is trained where this engine evaluates, by Ray
+
+    def __init__(self, context: EngineContext) -> None:
+        self.context = context
+
+    @classmethod
+    def check(cls, section: SearchSection) -> None:
+        """Raise SweepError where what the engine needs does not exist. Called before the first stage."""
+        return
+
+    @property
+    @abstractmethod
+    def free_slots(self) -> int:
+        """The number of configurations that can be submitted now."""
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether `next` returns without a wait."""
+        return False
+
+    @property
+    def utilisation(self) -> dict[str, str]:
+        """Workers and GPUs in use, for the progress table; empty where this process is the only worker."""
+        return {}
+
+    @abstractmethod
+    def submit(self, configuration: Configuration) -> None:
+        """Take a configuration for evaluation, without a wait."""
+
+    @abstractmethod
+    def next(self) -> tuple[Configuration, Ended]:
+        """Wait for the next evaluation that ends. Raises SweepError for a user error, which ends the search."""
+
+    def __enter__(self) -> Engine:
+        return self
+
+    @abstractmethod
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None: ...
