@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -19,18 +18,19 @@ from ffnet_search.config.schema import TrainSection
 from ffnet_search.config.sweep import Sweep
 from ffnet_search.data.registry import build_data
 from ffnet_search.errors import SweepError
-from ffnet_search.evaluation.inherited import Evaluator, accuracy
+from ffnet_search.evaluation.inherited import Evaluator, quality
 from ffnet_search.models.bn_calibration import recalibrate
 from ffnet_search.models.deployed import fuse
 from ffnet_search.models.metamixer import MetaMixer
 from ffnet_search.space.architecture import Architecture, Form, Input, Stem
 from ffnet_search.space.configuration import Configuration
-from ffnet_search.training import fit
+from ffnet_search.tasks.base import find_task
 from ffnet_search.training.fit import read_supernet, train_architecture, train_supernet, write_supernet
-from ffnet_search.training.modules import Standalone, Supernet, draw
+from ffnet_search.training.modules import FFNetModule, Standalone, Supernet, draw
 from ffnet_search.training.optim import learning_rate, make_optimizer
 from ffnet_search.training.trainer import LAST, quiet_lightning
 
+CLASSIFICATION = find_task("classification")
 TINY = {
     "input": {"channels": 1, "resolution": 8, "classes": 10},
     "stem": {"width": [8], "stride": [2]},
@@ -142,18 +142,18 @@ def test_evaluation_counts_images(tmp_path: Path) -> None:
         float(torch.cat(hits).double().mean()), abs=1e-6
     )
     with pytest.raises(ValueError, match="at least one batch"):
-        accuracy(net, [])
+        quality(net, [], CLASSIFICATION)
 
 
 def test_one_network_trains_alone(tmp_path: Path) -> None:
     run = sweep(tmp_path)
     data = build_data(run.data, run.seed, run.search_space.largest.input)
     net = MetaMixer.for_space(run.search_space, run.train.form).slice_to(run.search_space.smallest)
-    before = accuracy(fuse(net), data.val_dataloader())
+    before = quality(fuse(net), data.val_dataloader(), CLASSIFICATION)
     recipe = run.train.model_copy(update={"epochs": 5})
     trained = train_architecture(net, data, recipe, tmp_path / "alone", seed=0)
     assert not trained.training
-    assert accuracy(trained, data.val_dataloader()) > before + 0.2
+    assert quality(trained, data.val_dataloader(), CLASSIFICATION) > before + 0.2
 
 
 def test_a_network_is_validated_with_statistics_of_its_own(tmp_path: Path) -> None:
@@ -167,50 +167,57 @@ def test_a_network_is_validated_with_statistics_of_its_own(tmp_path: Path) -> No
     )
     with quiet_lightning():
         trainer.fit(alone, datamodule=data)
-    told = float(trainer.callback_metrics["val_accuracy"])
-    assert told == pytest.approx(accuracy(fuse(recalibrate(net, data.calibration)), data.val_dataloader()), abs=0.01)
+    logged = float(trainer.callback_metrics["val_accuracy"])
+    recalibrated = fuse(recalibrate(net, data.calibration))
+    assert logged == pytest.approx(quality(recalibrated, data.val_dataloader(), CLASSIFICATION), abs=0.01)
 
 
 # --- killed and resumed
 
 SCRIPT = """
-import sys, time
+import os, signal, sys
 from pathlib import Path
+
 import torch
-torch.set_num_threads(1)
-sys.path[:0] = [{tests!r}]
+
+sys.path[:0] = {paths!r}
 from test_supernet import sweep
-from ffnet_search import train
-if sys.argv[2] == "slow":
-    step = fit.FFNetModule._step
-    fit.FFNetModule._step = lambda *args: (time.sleep(0.15), step(*args))[1]
-options = dict(ema=0.9, drop_path=0.1, mixup=0.2, accumulate=2)
-fit.train_supernet(sweep(Path(sys.argv[1]), checkpoint_minutes=0.5 / 60, **options))
+
+from ffnet_search.training.fit import train_supernet
+from ffnet_search.training.modules import FFNetModule
+
+torch.set_num_threads(1)
+runs, fatal_step = Path(sys.argv[1]), int(sys.argv[2])
+step = FFNetModule.apply_gradients
+
+
+def until_the_fatal_one(self, optimizer, loss, index):
+    if index == fatal_step:
+        os.kill(os.getpid(), signal.SIGKILL)
+    step(self, optimizer, loss, index)
+
+
+FFNetModule.apply_gradients = until_the_fatal_one
+train_supernet(sweep(runs, checkpoint_minutes=1e-5, ema=0.9, drop_path=0.1, mixup=0.2, accumulate=2))
 """
 
 
 @pytest.mark.timeout(180)
 def test_killed_training_ends_with_the_same_weights(tmp_path: Path) -> None:
-    """kill -9 in the middle of an epoch, then the same command: bit-equal to never having been killed."""
+    """A SIGKILL in the middle of an epoch, then the same command: bit-equal to an uninterrupted run."""
     script = tmp_path / "script.py"
-    script.write_text(SCRIPT.format(tests=str(REPO / "tests")))
+    script.write_text(SCRIPT.format(paths=[str(REPO / "tests"), str(REPO / "tests/support")]))
     environment = {**os.environ, "PYTHONPATH": str(REPO), "OMP_NUM_THREADS": "1"}
 
-    def command(runs: str, pace: str) -> list[str]:
-        return [sys.executable, str(script), str(tmp_path / runs), pace]
+    def run(runs: str, fatal_step: int) -> int:
+        command = [sys.executable, str(script), str(tmp_path / runs), str(fatal_step)]
+        return subprocess.run(command, env=environment, stderr=subprocess.DEVNULL).returncode
 
-    subprocess.run(command("whole", "fast"), check=True, env=environment, capture_output=True)
-    last = tmp_path / "killed" / "tiny" / "training" / LAST
-    process = subprocess.Popen(command("killed", "slow"), env=environment, stderr=subprocess.DEVNULL)
-    deadline = time.monotonic() + 90
-    while not last.exists() or torch.load(last, weights_only=True)["global_step"] % 5 == 0:  # till one between epochs
-        assert time.monotonic() < deadline and process.poll() is None
-        time.sleep(0.02)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    steps = torch.load(last, weights_only=True)["global_step"]
-    subprocess.run(command("killed", "fast"), check=True, env=environment, capture_output=True)
-    assert steps % 5, "the checkpoint was not made in the middle of an epoch, so this shows too little"
+    assert run("whole", -1) == 0
+    assert run("killed", 8) == -signal.SIGKILL
+    last = torch.load(tmp_path / "killed/tiny/training" / LAST, weights_only=True)
+    assert last["global_step"] == 8  # of 5 steps an epoch
+    assert run("killed", -1) == 0
     killed, whole = (read_supernet(tmp_path / runs / "tiny" / "supernet.ckpt") for runs in ("killed", "whole"))
     for (name, ours), theirs in zip(killed.state_dict().items(), whole.state_dict().values(), strict=True):
         assert torch.equal(ours, theirs), name
@@ -222,15 +229,15 @@ def test_killed_training_ends_with_the_same_weights(tmp_path: Path) -> None:
 def test_non_finite_loss_goes_back_once_then_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
     run = sweep(tmp_path, epochs=2)
     factors: list[float] = []
-    step = fit.FFNetModule._step
+    step = FFNetModule.apply_gradients
 
-    def poisoned(self: fit.FFNetModule, optimizer: torch.optim.Optimizer, loss: torch.Tensor, index: int) -> None:
+    def poisoned(self: FFNetModule, optimizer: torch.optim.Optimizer, loss: torch.Tensor, index: int) -> None:
         if index == 11 and len(factors) < failures:  # in the second epoch: there is a checkpoint to go back to
             factors.append(self.learning_rate_factor)
             loss = loss * float("nan")
         step(self, optimizer, loss, index)
 
-    monkeypatch.setattr(fit.FFNetModule, "_step", poisoned)
+    monkeypatch.setattr(FFNetModule, "_step", poisoned)
     failures = 1
     train_supernet(run)
     assert factors == [1.0]
@@ -240,7 +247,7 @@ def test_non_finite_loss_goes_back_once_then_says_so(tmp_path: Path, monkeypatch
     factors.clear()
     failures = 2
     again = sweep(tmp_path / "again", epochs=2)
-    with pytest.raises(SweepError, match=r"lower fit.learning_rate \(0.003\)"):
+    with pytest.raises(SweepError, match=r"lower train.learning_rate \(0.003\)"):
         train_supernet(again)
     assert factors == [1.0, 0.5]
 

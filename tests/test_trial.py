@@ -14,10 +14,9 @@ import yaml
 from own_network import Curve
 
 from ffnet_search.config.sweep import Sweep
-from ffnet_search.data.registry import sweep_data
 from ffnet_search.errors import SweepError
 from ffnet_search.evaluation.factory import FromSweep
-from ffnet_search.evaluation.inherited import accuracy
+from ffnet_search.evaluation.inherited import quality
 from ffnet_search.evaluation.outcome import Failed, NopPruner, Stopped, run_safely
 from ffnet_search.evaluation.trained import WEIGHTS, TrialEvaluator, trial_seed
 from ffnet_search.export.front import load
@@ -29,12 +28,15 @@ from ffnet_search.run.rerun import rerun
 from ffnet_search.search.history import read_history
 from ffnet_search.space.architecture import Architecture
 from ffnet_search.space.configuration import Configuration
-from ffnet_search.training.fit import train_supernet
+from ffnet_search.tasks.base import find_task
+from ffnet_search.training.fit import sweep_data, train_supernet
 from ffnet_search.training.trainer import LAST, make_loggers
 
 NET = Architecture.uniform(
     depths=(1, 1), widths=(8, 16), token_kernels=(3, 3), channel_kernels=(3, 3), expansions=(1, 1)
 ).to_dict() | {"input": {"channels": 1, "resolution": 8, "classes": 10}, "stem": {"width": 8, "stride": 2}}
+
+CLASSIFICATION = find_task("classification")
 DATA = {"name": "digits", "batch_size": 128, "validation": 0.25, "calibration": 256, "workers": 0}
 
 
@@ -104,7 +106,9 @@ def test_a_trial_trains_reports_and_keeps_its_weights(tmp_path: Path) -> None:
     json.dumps(found.record)
     # The accuracy is that of the fused network that is kept, and the checkpoint has gone.
     net, data = evaluate.network(found), sweep_data(sweep)
-    assert accuracy(fuse(net), data.val_dataloader()) == pytest.approx(found.metrics["accuracy"], abs=1e-6)
+    assert quality(fuse(net), data.val_dataloader(), CLASSIFICATION) == pytest.approx(
+        found.metrics["accuracy"], abs=1e-6
+    )
     assert [path.name for path in sorted((sweep.files.trials / configuration.key).iterdir())] == ["logs", WEIGHTS] or (
         sweep.files.trials / configuration.key / "tensorboard"
     ).exists()
@@ -246,7 +250,9 @@ def test_hpo_of_an_ffnet_ends_in_networks_and_each_trial_repeats(tmp_path: Path)
     assert card["training"]["seed"] == trial_seed(0, pick.key)
     assert card["training"]["data"] == card["data"]["fingerprint"]
     data = sweep_data(sweep)
-    assert accuracy(load(pick.folder), data.test_dataloader()) == pytest.approx(pick.metrics["test_accuracy"], abs=1e-6)
+    assert quality(load(pick.folder), data.test_dataloader(), CLASSIFICATION) == pytest.approx(
+        pick.metrics["test_accuracy"], abs=1e-6
+    )
     before = {path: path.read_bytes() for path in sorted(sweep.files.folder.rglob("*")) if path.is_file()}
     for number in ("0", "3"):
         found = rerun(sweep.files.folder, number)

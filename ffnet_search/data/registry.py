@@ -5,12 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ffnet_search.config.schema import DataSection
-from ffnet_search.config.sweep import Sweep
 from ffnet_search.data.cifar import CIFAR10, CIFAR100
 from ffnet_search.data.dataset import DataSet
 from ffnet_search.data.digits import Digits
 from ffnet_search.data.image_folder import ImageFolder
-from ffnet_search.errors import SweepError, did_you_mean, error_context
+from ffnet_search.errors import SweepError, did_you_mean
 from ffnet_search.plugins import find_module
 from ffnet_search.space.architecture import Input
 
@@ -40,12 +39,6 @@ def build_data(data: DataSection, seed: int, input: Input) -> Data:
     if ":" in data.name:
         return UserData(data, seed, input)
     return ImageData(DATASETS[data.name].read(data, input), data, seed)
-
-
-def sweep_data(sweep: Sweep) -> Data:
-    """`build_data` of a sweep; its mistakes name the sweep's file."""
-    with error_context(sweep.path):
-        return build_data(sweep.data, sweep.seed, sweep.search_space.largest.input)
 
 
 def check_data(data: DataSection, input: Input) -> None:

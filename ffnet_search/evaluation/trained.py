@@ -23,7 +23,7 @@ from ffnet_search.config.sweep import Sweep
 from ffnet_search.data.datamodule import Data
 from ffnet_search.data.registry import build_data, check_data
 from ffnet_search.errors import error_context
-from ffnet_search.evaluation.inherited import accuracy
+from ffnet_search.evaluation.inherited import quality
 from ffnet_search.evaluation.outcome import Report, Stopped
 from ffnet_search.evaluation.schedule import Schedule, ending
 from ffnet_search.evaluation.user_module import UserModuleTarget
@@ -197,15 +197,15 @@ class FFNetTarget:
     def watched(self, module: LightningModule, logged: Mapping[str, float]) -> dict[str, float]:
         assert isinstance(module, Standalone)
         module.check_finite()
-        return {"accuracy": float(logged["val_accuracy"])}
+        return {module.task.quality.name: float(logged[module.task.logged_quality])}
 
     def score(self, trial: Sweep, trainer: Trainer, module: Standalone, data: Data) -> dict[str, float]:
         arch, batches = module.net.largest, data.val_dataloader()
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         with threads_for(1e6 * arch.macs_m * trial.data.batch_size):
             fused = fuse(recalibrate(module.net.to(device), data.calibration.to(device)))
-            score = accuracy(fused, batches)
-        return {"accuracy": score, **analytic_metrics(arch)}
+            score = quality(fused, batches, module.task)
+        return {module.task.quality.name: score, **analytic_metrics(arch)}
 
     def write(self, path: Path, trainer: Trainer, module: Standalone) -> None:
         torch.save({name: tensor.cpu() for name, tensor in module.net.state_dict().items()}, path)

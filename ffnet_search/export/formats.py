@@ -26,13 +26,13 @@ from numpy.typing import NDArray
 from torch import nn
 
 from ffnet_search.config.sweep import Sweep
-from ffnet_search.data.registry import sweep_data
 from ffnet_search.errors import SweepError, did_you_mean
 from ffnet_search.export.exported import ExportedNetwork, read_exported
 from ffnet_search.export.front import load
 from ffnet_search.latency.timing import CPU_CLOCK, Stopwatch
 from ffnet_search.models.cpu_threads import threads_for
 from ffnet_search.progress import progress
+from ffnet_search.training.fit import sweep_data
 
 Floats = NDArray[np.float32]
 Forward = Callable[[Floats], Floats]  # (B, C, H, W) -> logits (B, classes)

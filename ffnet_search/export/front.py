@@ -23,9 +23,8 @@ from torch import Tensor, nn
 
 from ffnet_search.config.schema import LatencySection
 from ffnet_search.config.sweep import Sweep
-from ffnet_search.data.registry import sweep_data
 from ffnet_search.errors import SweepError
-from ffnet_search.evaluation.inherited import Evaluator, accuracy
+from ffnet_search.evaluation.inherited import Evaluator, quality
 from ffnet_search.evaluation.trained import TrialEvaluator, resolved
 from ffnet_search.export.bundle import write_bundle
 from ffnet_search.export.exported import ExportedNetwork
@@ -45,7 +44,8 @@ from ffnet_search.provenance import git_state, versions
 from ffnet_search.search.storage.study import read_candidates
 from ffnet_search.space.architecture import Architecture, Form
 from ffnet_search.space.feasibility import analytic_metrics
-from ffnet_search.training.fit import read_supernet, train_architecture
+from ffnet_search.tasks.base import task_of
+from ffnet_search.training.fit import read_supernet, sweep_data, train_architecture
 
 FINETUNE_RATE = 0.1  # of the supernet's learning rate: the weights are good, and only have to forget the others
 
@@ -125,9 +125,10 @@ class FFNetExport:
         fused = [fuse(net).cpu() for net in nets]
         latencies = self._latencies(fused)  # of all together: what disturbs one minute must not be one network's
         for candidate, folder, net, deployed_net, latency in zip(front, folders, nets, fused, latencies, strict=True):
+            task = task_of(candidate.network.input)
             metrics = {
-                "search_accuracy": candidate.metrics["accuracy"],
-                "test_accuracy": accuracy(deployed_net.to(self.device), self.data.test_dataloader()),
+                task.search_quality: candidate.metrics[task.quality.name],
+                task.test_quality: quality(deployed_net.to(self.device), self.data.test_dataloader(), task),
                 **{f"{name}{at}": value for at, found in latency.items() for name, value in found.items()},
                 **analytic_metrics(candidate.network),
             }

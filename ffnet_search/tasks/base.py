@@ -1,8 +1,8 @@
-"""What is learnt, as one noun: target, head, loss, distillation, quality and hand-over of a task.
+"""The task of a sweep: target, head, loss, distillation, quality and hand-over, as one noun.
 
 A task is a file beside this one and a row in `space.registry.TASKS`. Its module imports no torch: `space` and `config`
-ask it for the parts of the head and for the quality. The head's module is named by import path; what trains imports
-torch when it is called. Shape keys: B batch, N images of a set, C channels, H and W pixels, K outputs.
+ask it for the parts of the head and for the quality. The head's module is named by import path; methods that train
+import torch when they are called. Shape keys: B batch, N images of a set, C channels, H and W pixels, K outputs.
 """
 
 from __future__ import annotations
@@ -15,8 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ffnet_search.metrics import Metric
+from ffnet_search.space.architecture import Input
 from ffnet_search.space.parts import Part
-from ffnet_search.space.registry import TrunkStage, task_outputs
+from ffnet_search.space.registry import DEFAULT_TASK, TrunkStage, task_outputs
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -26,12 +27,14 @@ Targets = NDArray[Any]
 
 
 class Task(ABC):
-    """What is learnt. Stateless: one instance serves all networks of a sweep."""
+    """One kind of learning problem. Stateless: one instance serves all networks of a sweep."""
 
     name: ClassVar[str]
     quality: ClassVar[Metric]  # what a search compares beside costs; the first objective by default
     outputs_word: ClassVar[str]  # of `outputs` in a search space's `input`, and of their names in a card
     head: ClassVar[str]  # import path of the head's elastic module
+    head_words: ClassVar[str]  # for drawings of an architecture
+    target_words: ClassVar[str]  # what `accepts` asks for: "int64 labels"
     mixes: ClassVar[bool] = True  # whether mix-up of images, and of losses, makes sense
 
     # Hand-over of an exported network.
@@ -39,6 +42,21 @@ class Task(ABC):
     predict_script: ClassVar[str | None]  # a template in `export/`, written as predict.py
     hub_task: ClassVar[str]  # of model hubs, for the model card
     quality_name: ClassVar[str]  # of the quality in a model card
+
+    @property
+    def search_quality(self) -> str:
+        """The key of the quality on search validation, in cards: `search_accuracy`."""
+        return f"search_{self.quality.name}"
+
+    @property
+    def test_quality(self) -> str:
+        """The key of the quality on the test split, in cards: `test_accuracy`."""
+        return f"test_{self.quality.name}"
+
+    @property
+    def logged_quality(self) -> str:
+        """The name under which training logs the quality on search validation: `val_accuracy`."""
+        return f"val_{self.quality.name}"
 
     @abstractmethod
     def head_parts(self, trunk: Sequence[TrunkStage], outputs: int) -> Iterator[Part]:
@@ -50,7 +68,7 @@ class Task(ABC):
 
     @abstractmethod
     def soft_target(self, output: Tensor) -> Tensor:
-        """What the largest network's output teaches the others; without gradient."""
+        """The target that the largest network's output sets for the others; without gradient."""
 
     @abstractmethod
     def distillation_loss(self, output: Tensor, soft_target: Tensor) -> Tensor:
@@ -62,18 +80,14 @@ class Task(ABC):
 
     @abstractmethod
     def accepts(self, target: Tensor) -> bool:
-        """Whether a batch of targets, from a user-supplied data module, has the right type and shape."""
-
-    @abstractmethod
-    def target_words(self) -> str:
-        """What `accepts` asks for, in words: `int64 labels (B,)`."""
+        """Return whether a batch of targets, from a user-supplied data module, has the right type and shape."""
 
     @abstractmethod
     def strata(self, targets_N: Targets) -> NDArray[np.int64]:
-        """A small number per image: splits hold each of them in proportion."""
+        """A small number >= 0 per image: splits hold each of them in proportion."""
 
-    def agreement(self, output: NDArray[np.float32], target: NDArray[Any]) -> float:
-        """The quality of numpy outputs (N, ...) and targets (N, ...), as `quality_metric` computes it."""
+    def measure(self, output: NDArray[np.float32], target: Targets) -> float:
+        """The quality of numpy outputs (N, ...) on targets (N, ...), as `quality_metric` computes it."""
         import torch
 
         metric = self.quality_metric(output.shape[1])
@@ -82,5 +96,10 @@ class Task(ABC):
 
 
 def find_task(name: str) -> Task:
-    """The task of a registered name or an import path. Raises SweepError where there is none."""
+    """The task of a registered name or an import path. Raises SweepError for any other name."""
     return cast(Task, task_outputs(name))
+
+
+def task_of(input: Input) -> Task:
+    """The task of the networks with this input."""
+    return find_task(getattr(input, "task", DEFAULT_TASK))

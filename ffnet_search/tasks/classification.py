@@ -25,6 +25,8 @@ class Classification(Task):
     quality = Metric("accuracy", "maximize", "accuracy", "%", scale=100.0, decimals=2, bounds=(0.0, 1.0))
     outputs_word = "classes"
     head = "ffnet_search.models.heads:PooledLinear"
+    head_words = "mean, linear"
+    target_words = "int64 labels"
     output_name = "logits"
     predict_script = "predict_classification.py.txt"
     hub_task = "image-classification"
@@ -58,12 +60,10 @@ class Classification(Task):
         return MulticlassAccuracy(outputs, average="micro")
 
     def accepts(self, target: Tensor) -> bool:
+        """Return whether `target` holds int64 labels."""
         import torch
 
         return target.dtype == torch.int64
-
-    def target_words(self) -> str:
-        return "int64 labels"
 
     def strata(self, targets_N: Targets) -> NDArray[np.int64]:
         """The class of each image."""

@@ -1,50 +1,59 @@
-"""Training by Lightning's Trainer: the supernet of a sweep, and one network; both resume where they were killed."""
+"""Training of a sweep's supernet, and of one network, by Lightning's Trainer; both resume from a checkpoint."""
 
 from __future__ import annotations
 
-import os
-import time
 from collections.abc import Callable
-from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
 import torch
-from lightning import Callback, LightningDataModule, LightningModule, Trainer, seed_everything
+from lightning import LightningDataModule, seed_everything
 
+from ffnet_search.atomic_write import replacing
 from ffnet_search.config.schema import TrainSection
 from ffnet_search.config.sweep import Sweep
-from ffnet_search.data.registry import sweep_data
-from ffnet_search.errors import SweepError
+from ffnet_search.data.datamodule import Data
+from ffnet_search.data.registry import build_data
+from ffnet_search.errors import SweepError, error_context
 from ffnet_search.models.metamixer import MetaMixer
 from ffnet_search.models.reference import UNREADABLE, load_reference, start_from
-from ffnet_search.progress import Bar, say
+from ffnet_search.progress import say
+from ffnet_search.space.architecture import Form
 from ffnet_search.space.search_space import SearchSpace
+from ffnet_search.training.callbacks import LastCheckpoint, TrainingProgress
 from ffnet_search.training.modules import FFNetModule, NonFiniteLoss, Standalone, Supernet
-from ffnet_search.training.trainer import ALONE, LAST, TrainerPlacement, run_trainer, save
+from ffnet_search.training.trainer import ALONE, LAST, TrainerPlacement, run_trainer
+
+ModuleT = TypeVar("ModuleT", bound=FFNetModule)
 
 
-def train_supernet(sweep: Sweep, place: TrainerPlacement = ALONE) -> Path:
-    """Trains the supernet of `sweep` and writes it to `sweep.files.supernet`; goes on from the last checkpoint.
+def sweep_data(sweep: Sweep) -> Data:
+    """Read and split the data of a sweep. Raises SweepError, whose sentence names the sweep's file."""
+    with error_context(sweep.path):
+        return build_data(sweep.data, sweep.seed, sweep.search_space.images)
 
-    On several ranks, each calls this with its place, and the first one writes. Raises SweepError where a checkpoint is
-    unreadable, or the loss stays non-finite at half the learning rate.
+
+def train_supernet(sweep: Sweep, placement: TrainerPlacement = ALONE) -> Path:
+    """Train the supernet of `sweep` and write it to `sweep.files.supernet`; resume from the last checkpoint.
+
+    On several ranks, each calls this with its placement, and the first one writes. Raises SweepError where a checkpoint
+    is unreadable, or the loss stays non-finite at half the learning rate.
     """
-    data = sweep_data(sweep)
+    data, recipe = sweep_data(sweep), sweep.train
 
-    def fresh() -> Supernet:
+    def make() -> Supernet:
         seed_everything(sweep.seed, verbose=False)
-        supernet = Supernet(sweep.search_space, sweep.train, sweep.seed)
-        if sweep.train.start_from is not None:
-            _start_from(supernet.net, sweep.train.start_from, sweep.path)
+        supernet = Supernet(sweep.search_space, recipe, sweep.seed)
+        if recipe.start_from is not None:
+            _start_from(supernet.net, recipe.start_from, sweep.path)
         return supernet
 
     try:
-        supernet = fit(fresh, data, sweep.train, sweep.files.training, "train", place)
+        supernet = fit(make, data, sweep.files.training, "train", placement)
     except NonFiniteLoss as error:
         raise SweepError(
-            f"{sweep.path}: the {error}, again after going back to the last good checkpoint at half the learning rate; "
-            f"lower train.learning_rate ({sweep.train.learning_rate}) or train.clip_norm ({sweep.train.clip_norm})"
+            f"{sweep.path}: the {error}, again after a return to the last good checkpoint at half the learning rate; "
+            f"lower train.learning_rate ({recipe.learning_rate}) or train.clip_norm ({recipe.clip_norm})"
         ) from None
     if supernet.global_rank == 0:
         write_supernet(sweep.files.supernet, supernet.net, sweep.search_space)
@@ -54,54 +63,48 @@ def train_supernet(sweep: Sweep, place: TrainerPlacement = ALONE) -> Path:
 def train_architecture(
     net: MetaMixer, data: LightningDataModule, recipe: TrainSection, folder: Path, seed: int
 ) -> MetaMixer:
-    """Trains one stand-alone network for `recipe.epochs`, in `folder`; returns it in evaluation mode."""
-    return fit(lambda: Standalone(net, recipe, seed), data, recipe, folder, f"train {net.largest.key}").net.eval()
+    """Train one stand-alone network for `recipe.epochs`, in `folder`; return it in evaluation mode."""
+    return fit(lambda: Standalone(net, recipe, seed), data, folder, f"train {net.largest.key}").net.eval()
 
 
 def fit(
-    make: Any,
+    make: Callable[[], ModuleT],
     data: LightningDataModule,
-    recipe: TrainSection,
     folder: Path,
     label: str,
-    place: TrainerPlacement = ALONE,
-) -> Any:
-    """Fits the module that `make()` gives. After a non-finite loss it goes back once, at half the learning rate."""
+    placement: TrainerPlacement = ALONE,
+) -> ModuleT:
+    """Fit the module that `make()` returns, by its recipe, in `folder`; `label` names it in the progress.
+
+    After a non-finite loss, resume once from the last checkpoint at half the learning rate. Raises NonFiniteLoss where
+    that does not help, or the checkpoint was trained at a reduced rate already; SweepError where it is unreadable.
+    """
     last = folder / LAST
-    module: FFNetModule = make()
-    for attempt in (1, 2):
-        try:
-            _fit(module, data, recipe, folder, label, place)
-            break
-        except NonFiniteLoss as error:
-            factor = module.learning_rate_factor / 2
-            resumed = _read_factor(last)
-            if attempt == 2 or resumed < 1:
-                raise
-            say(f"{label}: {error}; back to the last good checkpoint, at half the learning rate")
-            module = make()
-            module.learning_rate_factor = factor
+    module = make()
+    try:
+        _fit_once(module, data, folder, label, placement)
+    except NonFiniteLoss as error:
+        if _learning_rate_factor(last) < 1:
+            raise
+        say(f"{label}: {error}; back to the last good checkpoint, at half the learning rate")
+        factor = module.learning_rate_factor / 2
+        module = make()
+        module.learning_rate_factor = factor
+        _fit_once(module, data, folder, label, placement)
     return module
 
 
-def _fit(
-    module: FFNetModule,
-    data: LightningDataModule,
-    recipe: TrainSection,
-    folder: Path,
-    label: str,
-    place: TrainerPlacement,
+def _fit_once(
+    module: FFNetModule, data: LightningDataModule, folder: Path, label: str, placement: TrainerPlacement
 ) -> None:
-    last = folder / LAST
-    if last.exists():
-        _read_factor(last)  # says clearly when the file is broken
-    run_trainer(
-        module, data, recipe, folder, [_Progress(label, place.bar), _Keep(last, recipe.checkpoint_minutes)], place
-    )
+    last, recipe = folder / LAST, module.recipe
+    _learning_rate_factor(last)  # raises SweepError for a broken file, before Lightning reads it
+    callbacks = [TrainingProgress(label, placement.bar), LastCheckpoint(last, recipe.checkpoint_minutes)]
+    run_trainer(module, data, recipe, folder, callbacks, placement)
 
 
-def _read_factor(last: Path) -> float:
-    """The learning-rate factor in a checkpoint; 1 where there is none. Raises SweepError where it is unreadable."""
+def _learning_rate_factor(last: Path) -> float:
+    """The learning-rate factor in a checkpoint; 1 where there is no file. Raises SweepError where it is unreadable."""
     if not last.exists():
         return 1.0
     try:
@@ -112,62 +115,6 @@ def _read_factor(last: Path) -> float:
         ) from None
 
 
-class _Keep(Callback):
-    """One checkpoint, replaced whole: at the end of each epoch and every so many minutes."""
-
-    def __init__(self, path: Path, minutes: float) -> None:
-        self.path, self.seconds = path, 60 * minutes
-        self.saved = time.monotonic()
-
-    def on_train_batch_end(self, trainer: Trainer, module: LightningModule, *_: Any) -> None:
-        assert isinstance(module, FFNetModule)
-        accumulating = any(parameter.grad is not None for parameter in module.parameters())
-        if accumulating or not module.may_look(module.global_step):  # gradients are not in a checkpoint
-            return
-        if trainer.strategy.reduce_boolean_decision(time.monotonic() - self.saved >= self.seconds, all=False):
-            self._save(trainer, module)  # which all ranks do together
-
-    def on_train_epoch_end(self, trainer: Trainer, module: LightningModule) -> None:
-        self._save(trainer, module)
-
-    def _save(self, trainer: Trainer, module: LightningModule) -> None:
-        assert isinstance(module, FFNetModule)
-        module.check_finite()
-        save(trainer, self.path)
-        self.saved = time.monotonic()
-
-
-class _Progress(Callback):
-    """Images per second, time left, loss, and the accuracies of the last validation."""
-
-    def __init__(self, label: str, make: Callable[..., AbstractContextManager[Bar]]) -> None:
-        self.label, self.make, self.stack, self.bar = label, make, ExitStack(), Bar(label, 1, "")
-        self.seen = ""
-
-    def on_train_start(self, trainer: Trainer, module: LightningModule) -> None:
-        per_epoch = int(trainer.num_training_batches)
-        total, done = per_epoch * int(trainer.max_epochs or 0), trainer.fit_loop.total_batch_idx + 1
-        self.bar = self.stack.enter_context(self.make(self.label, total, "batches", done=done))
-        self.images, self.start = 0, time.monotonic()
-
-    def on_train_batch_end(
-        self, trainer: Trainer, module: LightningModule, outputs: Any, batch: Any, index: int
-    ) -> None:
-        self.images += len(batch[0])
-        if trainer.is_global_zero:
-            rate = self.images / (time.monotonic() - self.start)
-            self.bar.advance(1, f"{rate:.0f} images/s, epoch {trainer.current_epoch + 1}{self.seen}")
-
-    def on_validation_end(self, trainer: Trainer, module: LightningModule) -> None:
-        metrics = sorted((name, float(value)) for name, value in trainer.callback_metrics.items() if "accuracy" in name)
-        self.seen = "".join(
-            f", {name.removeprefix('val_accuracy_').replace('val_', '')} {100 * value:.1f} %" for name, value in metrics
-        )
-
-    def teardown(self, trainer: Trainer, module: LightningModule, stage: str) -> None:
-        self.stack.close()
-
-
 def _start_from(net: MetaMixer, path: Path, sweep_path: Path) -> None:
     try:
         start_from(net, load_reference(path, resolution=net.largest.input.resolution))
@@ -176,22 +123,19 @@ def _start_from(net: MetaMixer, path: Path, sweep_path: Path) -> None:
 
 
 def write_supernet(path: Path, net: MetaMixer, space: SearchSpace) -> None:
-    """The trained weights with the space that they serve."""
+    """Write the trained weights, with the search space that they serve."""
     content = {
         "search_space": space.model_dump_json(),
         "branches": net.form.branches,
         "layer_scale": net.form.layer_scale,
         "state_dict": {name: tensor.detach().cpu() for name, tensor in net.state_dict().items()},
     }
-    new = path.with_suffix(".new")
-    torch.save(content, new)
-    os.replace(new, path)
+    with replacing(path) as scratch:
+        torch.save(content, scratch)
 
 
 def read_supernet(path: Path) -> MetaMixer:
-    """The supernet in a file of `write_supernet`. Raises SweepError where it is missing or something else."""
-    from ffnet_search.space.architecture import Form
-
+    """The supernet in a file of `write_supernet`. Raises SweepError where it is missing or is another file."""
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
         space = SearchSpace.model_validate_json(content["search_space"])

@@ -13,7 +13,7 @@ from ffnet_search.config.schema import TrainSection
 
 
 def make_optimizer(named: Iterable[tuple[str, nn.Parameter]], recipe: TrainSection) -> Optimizer:
-    """AdamW or SGD; norms, biases and layer scales are not decayed."""
+    """AdamW or SGD by the recipe; norms, biases and layer scales are not decayed."""
     decayed: list[nn.Parameter] = []
     kept: list[nn.Parameter] = []
     for name, parameter in named:

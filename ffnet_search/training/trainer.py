@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.util
 import inspect
 import logging
-import os
 import signal
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -19,6 +18,7 @@ from lightning import Callback, LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint, EMAWeightAveraging
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
 
+from ffnet_search.atomic_write import replacing
 from ffnet_search.config.schema import TrainSection
 from ffnet_search.plugins import check_arguments, find_class
 from ffnet_search.progress import Bar, progress
@@ -29,8 +29,10 @@ LAST = "last.ckpt"
 
 @dataclass(frozen=True)
 class TrainerPlacement:
-    """Where a Trainer runs: in this process alone, or as one of several ranks. Arguments and callbacks for it, and what
-    makes the bar that shows how far it is."""
+    """The place of a Trainer: alone in this process, or one of several ranks.
+
+    `arguments` and `callbacks` are passed to it; `bar` makes its progress bar.
+    """
 
     arguments: Mapping[str, Any] = field(default_factory=lambda: {"devices": 1})
     callbacks: Sequence[Callback] = ()
@@ -46,79 +48,85 @@ def run_trainer(
     recipe: TrainSection,
     folder: Path,
     callbacks: Sequence[Callback],
-    place: TrainerPlacement = ALONE,
+    placement: TrainerPlacement = ALONE,
 ) -> Trainer:
-    """Fits `module` for `recipe.epochs`, going on from the checkpoint in `folder` where there is one.
+    """Fit `module` for `recipe.epochs`, resuming from the checkpoint in `folder` if one exists.
 
-    Of the recipe it takes epochs, EMA, callbacks and loggers; the rest is the module's own business. Raises SweepError
-    where a callback or logger is not there or does not take its arguments.
+    Of the recipe it takes epochs, EMA, callbacks and loggers; the module takes the rest. Raises SweepError where a
+    callback or logger does not exist or does not take its arguments.
     """
     folder.mkdir(parents=True, exist_ok=True)
     last, ours, cuda = folder / LAST, isinstance(module, FFNetModule), torch.cuda.is_available()
     averaging = [EMAWeightAveraging(decay=recipe.ema)] if recipe.ema else []
-    theirs = make_callbacks(recipe)
+    named = make_callbacks(recipe)
     with quiet_lightning():
         trainer = Trainer(
             accelerator="gpu" if cuda else "cpu",
-            **place.arguments,
-            use_distributed_sampler=False,  # the data know the ranks
+            **placement.arguments,
+            use_distributed_sampler=False,  # `data` gives each rank its share
             precision="bf16-mixed" if cuda and ours else "32-true",  # on CPU bf16 is the slower one
             max_epochs=recipe.epochs,
-            # In this order: a checkpoint holds the average of the step that it was made after.
-            callbacks=[*averaging, *theirs, *callbacks, *place.callbacks],
+            # In this order, so that a checkpoint holds the average after its own step.
+            callbacks=[*averaging, *named, *callbacks, *placement.callbacks],
             logger=make_loggers(recipe, folder),
             log_every_n_steps=20,
             num_sanity_val_steps=0,
-            enable_checkpointing=any(isinstance(callback, Checkpoint) for callback in theirs),
+            enable_checkpointing=any(isinstance(callback, Checkpoint) for callback in named),
             enable_progress_bar=False,
             enable_model_summary=False,
         )
         on_interrupt = signal.getsignal(signal.SIGINT)
-        plain = ours and not theirs  # then a checkpoint holds tensors and numbers alone
+        plain = ours and not named  # such a checkpoint holds tensors and numbers alone
         try:
             trainer.fit(module, datamodule=data, ckpt_path=str(last) if last.exists() else None, weights_only=plain)
-        except SystemExit:  # what Lightning makes of Ctrl-C, after it has switched off further ones
+        except SystemExit:  # Lightning's answer to Ctrl-C, after it has disabled further ones
             signal.signal(signal.SIGINT, on_interrupt)
             raise KeyboardInterrupt from None
     return trainer
 
 
 def save(trainer: Trainer, path: Path, *, weights_only: bool = False) -> None:
-    """A checkpoint, replaced whole."""
-    trainer.save_checkpoint(path.with_suffix(".new"), weights_only=weights_only)
+    """Write a checkpoint, replaced whole. A collective operation: every rank calls it, the first one writes."""
     if trainer.is_global_zero:
-        os.replace(path.with_suffix(".new"), path)
+        with replacing(path) as scratch:
+            trainer.save_checkpoint(scratch, weights_only=weights_only)
+    else:
+        trainer.save_checkpoint(path, weights_only=weights_only)  # writes nothing
 
 
 def make_callbacks(recipe: TrainSection) -> list[Callback]:
-    """Those that the sweep names. Raises SweepError."""
-    made = []
-    for index, wanted in enumerate(recipe.callbacks):
-        found = find_class(wanted.class_path, f"train.callbacks.{index}.class_path", Callback)
-        check_arguments(found, wanted.init_args, f"train.callbacks.{index}.init_args")
-        made.append(found(**wanted.init_args))
-    return made
+    """The callbacks that the sweep names. Raises SweepError."""
+    callbacks = []
+    for index, plugin in enumerate(recipe.callbacks):
+        field = f"train.callbacks.{index}"
+        kind = find_class(plugin.class_path, f"{field}.class_path", Callback)
+        check_arguments(kind, plugin.init_args, f"{field}.init_args")
+        callbacks.append(kind(**plugin.init_args))
+    return callbacks
 
 
 def make_loggers(recipe: TrainSection, folder: Path) -> list[Logger]:
-    """A table as CSV, TensorBoard where it is installed, and those that the sweep names: into `folder`, unless their
-    arguments say otherwise. Raises SweepError."""
-    made: list[Logger] = [CSVLogger(folder, name="logs")]
+    """A CSV table, TensorBoard where it is installed, and the loggers that the sweep names.
+
+    All write into `folder`, unless their arguments name another place. Raises SweepError.
+    """
+    loggers: list[Logger] = [CSVLogger(folder, name="logs")]
     if importlib.util.find_spec("tensorboard") or importlib.util.find_spec("tensorboardX"):
-        made.append(TensorBoardLogger(folder, name="tensorboard"))
-    for index, wanted in enumerate(recipe.loggers):
-        found = find_class(wanted.class_path, f"train.loggers.{index}.class_path", Logger)
-        args = dict(wanted.init_args)
-        if "save_dir" in inspect.signature(found).parameters:
-            args.setdefault("save_dir", str(folder))
-        check_arguments(found, args, f"train.loggers.{index}.init_args")
-        made.append(found(**args))
-    return made
+        loggers.append(TensorBoardLogger(folder, name="tensorboard"))
+    for index, plugin in enumerate(recipe.loggers):
+        field = f"train.loggers.{index}"
+        kind = find_class(plugin.class_path, f"{field}.class_path", Logger)
+        arguments = dict(plugin.init_args)
+        if "save_dir" in inspect.signature(kind).parameters:
+            arguments.setdefault("save_dir", str(folder))
+        check_arguments(kind, arguments, f"{field}.init_args")
+        loggers.append(kind(**arguments))
+    return loggers
 
 
 @contextmanager
 def quiet_lightning() -> Iterator[None]:
-    """Without Lightning's notes on hardware and loaders, which are not about the user's sweep."""
+    """Silence Lightning's notes on hardware and loaders, which are not about the user's sweep."""
     loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
     levels = [logger.level for logger in loggers]
     for logger in loggers:

@@ -19,8 +19,7 @@ from optuna.trial import TrialState
 from test_population import ONE, POPULATION, RATES
 
 from ffnet_search.config.sweep import Sweep
-from ffnet_search.data.registry import sweep_data
-from ffnet_search.evaluation.inherited import accuracy
+from ffnet_search.evaluation.inherited import quality
 from ffnet_search.evaluation.schedule import Schedule, read_schedule
 from ffnet_search.evaluation.trained import WEIGHTS, TrialEvaluator
 from ffnet_search.models.deployed import fuse
@@ -29,7 +28,11 @@ from ffnet_search.run.rerun import rerun
 from ffnet_search.search.storage.study import candidate_of, read_trials
 from ffnet_search.space.search_space import SearchSpace
 from ffnet_search.strict_yaml import parse
+from ffnet_search.tasks.base import find_task
+from ffnet_search.training.fit import sweep_data
 from ffnet_search.training.trainer import LAST
+
+CLASSIFICATION = find_task("classification")
 
 ROOT = Path(__file__).parents[2]
 
@@ -102,9 +105,9 @@ def test_the_worst_go_on_from_the_best_and_all_that_people_see_says_what_was_tra
     assert again.metrics["accuracy"][0] == again.metrics["accuracy"][1]
     (files.trials / trials[longest].user_attrs["key"] / WEIGHTS).unlink()
     evaluate, candidate = TrialEvaluator(sweep), candidate_of(sweep.search_space, trials[longest])
-    assert accuracy(fuse(evaluate.network(candidate)), sweep_data(sweep).val_dataloader()) == pytest.approx(
-        candidate.metrics["accuracy"], abs=1e-6
-    )
+    assert quality(
+        fuse(evaluate.network(candidate)), sweep_data(sweep).val_dataloader(), CLASSIFICATION
+    ) == pytest.approx(candidate.metrics["accuracy"], abs=1e-6)
 
 
 SCRIPT = "import sys; from ffnet_search import Sweep; Sweep.from_yaml(sys.argv[1]).run()"
