@@ -237,7 +237,7 @@ def test_non_finite_loss_goes_back_once_then_says_so(tmp_path: Path, monkeypatch
             loss = loss * float("nan")
         step(self, optimizer, loss, index)
 
-    monkeypatch.setattr(FFNetModule, "_step", poisoned)
+    monkeypatch.setattr(FFNetModule, "apply_gradients", poisoned)
     failures = 1
     train_supernet(run)
     assert factors == [1.0]
