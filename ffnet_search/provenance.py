@@ -11,14 +11,19 @@ PACKAGES = ("torch", "lightning", "optuna", "onnxruntime", "numpy")
 
 
 def versions() -> dict[str, str]:
-    """Of Python, this program and the packages that a result depends on."""
-    found: dict[str, str] = {"python": platform.python_version()}
-    for name in ("ffnet-search", *PACKAGES):
+    """Versions of Python, this program and the packages that a result depends on."""
+    return {"python": platform.python_version(), **installed_versions("ffnet-search", *PACKAGES)}
+
+
+def installed_versions(*packages: str) -> dict[str, str]:
+    """Versions of the packages that are installed; a checkout or a build under another name has none."""
+    versions: dict[str, str] = {}
+    for name in packages:
         try:
-            found[name] = importlib.metadata.version(name)
+            versions[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
             continue
-    return found
+    return versions
 
 
 def git_state(folder: Path) -> dict[str, object] | None:

@@ -8,9 +8,9 @@ import pytest
 
 from ffnet_search.config.schema import LatencySection
 from ffnet_search.errors import SweepError
-from ffnet_search.latency import measure
 from ffnet_search.latency.bench import LocalBench
 from ffnet_search.latency.build import profile
+from ffnet_search.latency.measure import measure
 from ffnet_search.latency.ray_bench import RemoteBench, make_bench
 from ffnet_search.latency.validation import refuse_stale
 from ffnet_search.models.deployed import deployed

@@ -7,17 +7,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
 from lightning import LightningDataModule, LightningModule, Trainer
 from torch import Tensor
 
-from ffnet_search.config.schema import LatencySection
 from ffnet_search.config.sweep import Sweep
 from ffnet_search.data.registry import build_data
 from ffnet_search.errors import SweepError, did_you_mean, error_context
-from ffnet_search.latency.backends.base import make_backend
-from ffnet_search.latency.backends.model_file import Model
-from ffnet_search.latency.timing import CPU_CLOCK, OWN_CLOCK, WALL_CLOCK, Stopwatch
+from ffnet_search.latency.measure import measure_module
 from ffnet_search.plugins import check_arguments, find_class
 from ffnet_search.space.configuration import Configuration
 from ffnet_search.training.trainer import save
@@ -72,7 +68,7 @@ class UserModuleTarget:
         metrics["params_m"] = sum(parameter.numel() for parameter in module.parameters()) / 1e6
         example = getattr(module, "example_input_array", None)
         if isinstance(example, Tensor):
-            metrics["latency_ms"] = latency_ms(module, tuple(example.shape), trial.latency)
+            metrics["latency_ms"] = measure_module(module, example.shape, trial.latency).ms
         elif "latency_ms" in self.objectives:
             raise SweepError(
                 f"{trial.path}: search.objectives: latency_ms needs {type(module).__name__} to have an "
@@ -97,16 +93,3 @@ class UserModuleTarget:
 def _one_by_one(sweep: Sweep) -> list[Sweep]:
     """The sweep with each hyper-parameter alone."""
     return [sweep.with_values({name: one.extremes[0]}) for name, one in sweep.search_space.hyperparameters.items()]
-
-
-def latency_ms(module: LightningModule, shape: tuple[int, ...], section: LatencySection) -> float:
-    """Of one inference on random inputs of `shape`, by the sweep's latency backend: the median of its rounds."""
-    backend = make_backend(section)
-    net = module.eval().cpu()
-    with torch.no_grad():
-        run = backend.load(Model(lambda: net, shape), section.threads)
-    clock = CPU_CLOCK if backend.in_process and section.threads == 1 else WALL_CLOCK
-    watch = Stopwatch([run], OWN_CLOCK if backend.own_clock else clock)
-    watch.interleave([run], rounds=section.rounds)
-    (found,) = watch.anchors_ms
-    return found

@@ -29,7 +29,7 @@ from ffnet_search.config.sweep import Sweep
 from ffnet_search.errors import SweepError, did_you_mean
 from ffnet_search.export.exported import ExportedNetwork, read_exported
 from ffnet_search.export.front import load
-from ffnet_search.latency.timing import CPU_CLOCK, Stopwatch
+from ffnet_search.latency.timing import compare
 from ffnet_search.models.cpu_threads import threads_for
 from ffnet_search.progress import progress
 from ffnet_search.training.fit import sweep_data
@@ -87,10 +87,8 @@ def _check(pick: ExportedNetwork, name: str, written: Written, data: LightningDa
     one = np.zeros((1, shape.channels, shape.resolution, shape.resolution), np.float32)
     found: dict[str, Any] = {"files": list(written.files), "max_difference": difference}
     if written.is_timed:
-        watch = Stopwatch([lambda: plain(one)], CPU_CLOCK)
-        [times] = watch.interleave([lambda: written.forward(one)], rounds=15)
-        (onnx_ms,) = watch.anchors_ms
-        found |= {"latency_ms": times.median * onnx_ms, "onnx_latency_ms": onnx_ms}
+        ms, onnx_ms = compare(lambda: written.forward(one), lambda: plain(one))
+        found |= {"latency_ms": ms, "onnx_latency_ms": onnx_ms}
     found["versions"] = {package: version(package) for package in _packages(name)}
     if name == "int8":
         before, after = (_accuracy(forward, data) for forward in (plain, written.forward))

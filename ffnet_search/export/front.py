@@ -184,7 +184,7 @@ class FFNetExport:
         if table is not None:
             return table.setting.model_dump(mode="json") | {"table_error": table.error.model_dump(mode="json")}
         said = section.model_dump(mode="json", include={"backend", "threads", "batch_size"})
-        return {"device": make_backend(section).device, **said}
+        return {"device": make_backend(section).device_name(), **said}
 
     def _finetune(self, net: MetaMixer, candidate: Candidate) -> MetaMixer:
         """Trains the network alone for some epochs. The fine-tuned statistics are measured afresh too."""

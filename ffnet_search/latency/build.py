@@ -1,4 +1,4 @@
-"""Builds a LatencyTable: measures what the plan says with a journal, again where the spread is large, fits, checks."""
+"""Build a latency table: measure the plan with a journal, measure again where times spread, fit, and check."""
 
 from __future__ import annotations
 
@@ -6,216 +6,254 @@ import hashlib
 import json
 import shutil
 import time
-from collections.abc import Sequence
-from dataclasses import asdict
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from ffnet_search.config.schema import LatencySection
+from ffnet_search.latency.anchors import mix_ms
 from ffnet_search.latency.bench import Bench, LocalBench, MakeBench
+from ffnet_search.latency.jobs import Job, NetworkJob, groups
 from ffnet_search.latency.journal import Journal
-from ffnet_search.latency.measure import UNCERTAIN, dot, of_passes, refuse_shared_cores, torch_aside
-from ffnet_search.latency.network_model import Calibration, by_kind, kind_of
+from ffnet_search.latency.measure import PASSES, UNCERTAIN, refuse_shared_cores, torch_aside
+from ffnet_search.latency.network_model import NetworkModel, Sample, by_kind, kind_of
 from ffnet_search.latency.part_model import Overhead, interpolate
-from ffnet_search.latency.plan import COPIES, PASSES, TOLERANCE, Job, Plan, groups, mix, network_job
-from ffnet_search.latency.table import Check, Entry, LatencyTable, Setting, TableError
+from ffnet_search.latency.plan import COPIES, TOLERANCE, Plan
+from ffnet_search.latency.table import Check, Entry, LatencyTable, Ms, Setting, TableError
 from ffnet_search.latency.timing import SHARED_RATIO, Rounds
 from ffnet_search.progress import progress, say
+from ffnet_search.provenance import installed_versions
 from ffnet_search.space.architecture import Architecture
 from ffnet_search.space.parts import Part
 from ffnet_search.space.search_space import SearchSpace
 
-REPEATS = 0.15  # of all rounds may be spent on that, and so many again, up to MOST_REPEATS, while the limit is missed
+REPEATS = 0.15  # share of all rounds for repeats; as much again, up to MOST_REPEATS, while the limit is missed
 MOST_REPEATS = 0.5
+LEAST_SHARE = 0.1  # of a part's time that is left after the overhead of the call
 
 
 def profile(
     space: SearchSpace, section: LatencySection, path: Path, *, seed: int = 0, make_bench: MakeBench = LocalBench
 ) -> LatencyTable:
-    """Measures the table of `space` and saves it at `path`. What an interrupted profile has measured is not lost.
+    """Measure the table of `space` and save it at `path`. An interrupted profile resumes from its journal.
 
-    Raises SweepError where the backend is not there, the cores are shared and the clock cannot tell (unless
-    `section.noisy`), or the space has too few networks to check a table on.
+    Raises SweepError if the backend is not available, if other programs use the cores and the clock includes them
+    (unless `section.noisy`), or if the space has too few networks to check a table on.
     """
-    plan, kept = Plan(space, section, seed), path.with_name(f"{path.name}.models")
-    bench = make_bench(section, plan.networks[0].input, kept)
+    plan, models = Plan(space, section, seed), path.with_name(f"{path.name}.models")
+    bench = make_bench(section, plan.networks[0].input, models)
     journal = Journal(path.with_name(f"{path.name}.journal"), _digest(space, section, seed, bench))
+    builder = TableBuilder(plan, section, bench, journal, path, seed)
     with torch_aside():
-        _measure_all(plan, section, bench, journal, path, seed)
-        table = _repeat(plan, section, bench, journal, path, seed)
+        builder.measure_plan()
+        table = builder.measure_uncertain()
     if journal.contention > SHARED_RATIO:
         say(f"other programs used the cores meanwhile (wall / CPU time {journal.contention:.1f})")
     table.save(path)
     journal.path.unlink(missing_ok=True)
-    shutil.rmtree(kept, ignore_errors=True)
+    shutil.rmtree(models, ignore_errors=True)
     return table
 
 
-def _measure_all(plan: Plan, section: LatencySection, bench: Bench, journal: Journal, path: Path, seed: int) -> None:
-    todo = [job for job in plan.jobs if journal.count(job.id) < job.rounds(section)]
-    name = f"profile {section.backend} (threads {section.threads}, batch {section.batch_size})"
-    with progress(name, len(plan.jobs), "measurements", len(plan.jobs) - len(todo)) as bar:
-        for group in groups(todo):
-            _measure_group(group, section, bench, journal, path, seed)
-            bar.advance(len(group))
+@dataclass(frozen=True)
+class NetworkMeasurement:
+    """The rounds of a whole network in its even and its odd passes, and milliseconds of its mix of anchors."""
+
+    arch: Architecture
+    even: Rounds
+    odd: Rounds
+    unit_ms: Ms
+
+    @property
+    def rounds(self) -> Rounds:
+        return Rounds.joined([self.even, self.odd])
+
+    @property
+    def ms(self) -> Ms:
+        return self.rounds.median * self.unit_ms
+
+    @property
+    def halves_ms(self) -> tuple[Ms, Ms]:
+        return self.even.median * self.unit_ms, self.odd.median * self.unit_ms
 
 
-def _measure_group(
-    group: Sequence[Job], section: LatencySection, bench: Bench, journal: Journal, path: Path, seed: int
-) -> None:
-    """The rounds of each job once more, or what was missing of them."""
-    rounds = [job.rounds(section) - journal.count(job.id) % job.rounds(section) for job in group]
-    since = time.perf_counter()
-    for timed in bench.time(group, rounds, seed):
-        now = time.perf_counter()
-        journal.add(timed.ratios, timed.anchors_s, now - since)
-        since = now
-    journal.add_contention(bench.contention())
-    refuse_shared_cores(path, section, bench, journal.contention)
+@dataclass(frozen=True)
+class TableBuilder:
+    """Measures the jobs of a plan on a bench into a journal, and fits the table of `path` to them."""
 
+    plan: Plan
+    section: LatencySection
+    bench: Bench
+    journal: Journal
+    path: Path
+    seed: int
 
-def _repeat(plan: Plan, section: LatencySection, bench: Bench, journal: Journal, path: Path, seed: int) -> LatencyTable:
-    """The table, after what is least certain was measured again: chosen by its own spread, never by its error."""
-    planned = sum(job.rounds(section) for job in plan.jobs)
-    allowed = REPEATS
-    while True:
-        spent = sum(map(len, journal.ratios.values())) / planned - 1
-        again = _uncertain(plan, journal, section)
-        if again and spent < allowed:
-            if not spent:
-                say(f"profile: measuring {len(again)} networks and parts again, whose times spread")
-            for group in groups(again[: max(1, min(len(again), int((allowed - spent) * len(plan.jobs))))]):
-                _measure_group(group, section, bench, journal, path, seed)
-            continue
-        table = _table(plan, section, bench, journal)
-        if table.error.within_10 >= section.min_within_10 or not again or allowed >= MOST_REPEATS:
-            return table
-        allowed += REPEATS
+    def measure_plan(self) -> None:
+        """Measure what the journal does not hold yet."""
+        section, jobs = self.section, self.plan.jobs
+        missing = [job for job in jobs if self.journal.count(job.id) < job.rounds(section)]
+        name = f"profile {section.backend} (threads {section.threads}, batch {section.batch_size})"
+        with progress(name, len(jobs), "measurements", len(jobs) - len(missing)) as bar:
+            for group in groups(missing):
+                self._measure(group)
+                bar.advance(len(group))
 
+    def measure_uncertain(self) -> LatencyTable:
+        """Measure the least certain jobs again, and fit. They are chosen by their own spread, never by their error."""
+        planned = sum(job.rounds(self.section) for job in self.plan.jobs)
+        allowed = REPEATS
+        while True:
+            spent = self.journal.total_rounds / planned - 1
+            uncertain = self.uncertain_jobs()
+            if uncertain and spent < allowed:
+                if not spent:
+                    say(f"profile: measuring {len(uncertain)} networks and parts again, whose times spread")
+                affordable = int((allowed - spent) * len(self.plan.jobs))
+                for group in groups(uncertain[: max(1, affordable)]):
+                    self._measure(group)
+                continue
+            table = self.fit()
+            is_accurate = table.error.within_10 >= self.section.min_within_10
+            if is_accurate or not uncertain or allowed >= MOST_REPEATS:
+                return table
+            allowed += REPEATS
 
-def _uncertain(plan: Plan, journal: Journal, section: LatencySection) -> list[Job]:
-    """What to measure again, worst first: a network in another pass, a part in more rounds."""
-    found = []
-    for arch in plan.networks:
-        passes = _passes(journal, arch)
-        error = of_passes(passes).uncertainty
-        last = network_job(arch, len(passes) - 1)
-        is_whole = journal.count(last.id) % last.rounds(section) == 0
-        found.append((error, network_job(arch, len(passes)) if is_whole else last))
-    found += [(journal.rounds(job.id).uncertainty, job) for job in plan.chains + plan.singles]
-    return [job for error, job in sorted(found, key=lambda pair: -pair[0]) if error > UNCERTAIN]
+    def _measure(self, group: Sequence[Job]) -> None:
+        """Measure the rounds of each job once more, or those that are missing of them."""
+        journal, section = self.journal, self.section
+        rounds = [job.rounds(section) - journal.count(job.id) % job.rounds(section) for job in group]
+        since = time.perf_counter()
+        for timed in self.bench.time(group, rounds, self.seed):
+            now = time.perf_counter()
+            journal.add(timed.ratios, timed.anchors_s, now - since)
+            since = now
+        journal.add_contention(self.bench.contention())
+        refuse_shared_cores(self.path, section, self.bench, journal.contention)
 
+    def uncertain_jobs(self) -> list[Job]:
+        """Jobs to measure again, worst first: a network in another pass, a part in more rounds."""
+        candidates: list[tuple[float, Job]] = []
+        for arch in self.plan.networks:
+            passes = self._passes(arch)
+            last = NetworkJob.of_pass(arch, len(passes) - 1)
+            is_whole = self.journal.count(last.id) % last.rounds(self.section) == 0
+            job = NetworkJob.of_pass(arch, len(passes)) if is_whole else last
+            candidates.append((Rounds.of_medians(passes).uncertainty, job))
+        part_jobs = self.plan.chains + self.plan.singles
+        candidates.extend((self.journal.rounds(job.id).uncertainty, job) for job in part_jobs)
+        candidates.sort(key=lambda candidate: -candidate[0])
+        return [job for uncertainty, job in candidates if uncertainty > UNCERTAIN]
 
-def _passes(journal: Journal, arch: Architecture) -> list[Rounds]:
-    passes: list[Rounds] = []
-    while journal.count(name := network_job(arch, len(passes)).id):
-        passes.append(journal.rounds(name))
-    return passes
+    def _passes(self, arch: Architecture) -> list[Rounds]:
+        passes: list[Rounds] = []
+        while self.journal.count(name := NetworkJob.of_pass(arch, len(passes)).id):
+            passes.append(self.journal.rounds(name))
+        return passes
 
-
-def _halves(passes: Sequence[Rounds]) -> tuple[tuple[Rounds, Rounds], Rounds]:
-    """Even and odd passes apart, and all of them together."""
-    even, odd = (Rounds(tuple(r for taken in passes[first::2] for r in taken.ratios)) for first in (0, 1))
-    return (even, odd), Rounds(even.ratios + odd.ratios)
-
-
-def _table(plan: Plan, section: LatencySection, bench: Bench, journal: Journal) -> LatencyTable:
-    anchors_ms, image = journal.anchors_ms, plan.networks[0].input
-
-    def ms(job: Job) -> float:
-        return journal.rounds(job.id).median * dot(mix(job.macs_m, job.weights_m, image), anchors_ms)
-
-    single = {job.subject: ms(job) for job in plan.singles if isinstance(job.subject, Part)}
-    chain = {job.subject: ms(job) for job in plan.chains if isinstance(job.subject, Part)}
-    overhead = Overhead.fit({part: single[part] for part in plan.alone}, chain, COPIES)
-    measured = {part: max(t - overhead(part), 0.1 * t) for part, t in single.items() if part not in chain}
-    measured |= {part: max(t - overhead(part), 0.1 * t) / COPIES for part, t in chain.items()}
-    alone_ms = interpolate(measured, plan.parts)
-
-    networks = plan.networks
-    taken = [_halves(_passes(journal, arch)) for arch in networks]
-    scales = [dot(mix(arch.macs_m, arch.params_m, image), anchors_ms) for arch in networks]
-    times = [both.median * scale for (_, both), scale in zip(taken, scales, strict=True)]
-    sums = [by_kind(arch.parts, alone_ms) for arch in networks]
-    weights = [arch.params_m for arch in networks]
-    first = slice(plan.fitted)
-    calibration = Calibration.fit(sums[first], weights[first], times[first])
-    spreads = {job.subject: journal.rounds(job.id).spread for job in plan.singles + plan.chains}
-    entries = {
-        part.key: Entry(
-            ms=calibration.slope_of(kind_of(part)) * alone_ms[part],
-            raw_ms=alone_ms[part],
-            spread=spreads.get(part, 0.0),
-            measured=part in measured,
+    def fit(self) -> LatencyTable:
+        """Fit the table to the journal, and check it on the held-out networks."""
+        measured, alone_ms = self.fit_parts()
+        networks = [self._network(arch) for arch in self.plan.networks]
+        model = self.fit_networks(networks[: self.plan.fitted], alone_ms)
+        checks = self.check_networks(networks, model, alone_ms)
+        held_out = checks[self.plan.fitted :]
+        jobs = self.plan.singles + self.plan.chains
+        spreads = {job.part: self.journal.rounds(job.id).spread for job in jobs}
+        entries = {
+            part.key: Entry(
+                ms=model.slope_of(kind_of(part)) * alone_ms[part],
+                raw_ms=alone_ms[part],
+                spread=spreads.get(part, 0.0),
+                measured=part in measured,
+            )
+            for part in self.plan.parts
+        }
+        return LatencyTable(
+            setting=self._setting(),
+            error=TableError.of(
+                [check.predicted_ms for check in held_out],
+                [check.measured_ms for check in held_out],
+                [check.halves_ms for check in held_out],
+            ),
+            intercept_ms=model.intercept_ms,
+            spill_ms_per_m=model.spill_ms_per_m,
+            resident_m=model.resident_m,
+            entries=entries,
+            calibration=tuple(checks[: self.plan.fitted]),
+            held_out=tuple(held_out),
         )
-        for part in plan.parts
-    }
-    checks = [
-        Check(
-            architecture=arch,
-            predicted_ms=calibration(alone, params_m),
-            measured_ms=taken_ms,
-            halves_ms=(halves[0].median * scale, halves[1].median * scale),
-            spread=both.spread,
+
+    def fit_parts(self) -> tuple[dict[Part, Ms], dict[Part, Ms]]:
+        """Return milliseconds of the measured parts, without the overhead of the call, and of all parts."""
+        plan = self.plan
+        single = {job.part: self._ms(job) for job in plan.singles}
+        chain = {job.part: self._ms(job) for job in plan.chains}
+        overhead = Overhead.fit({part: single[part] for part in plan.alone}, chain, COPIES)
+        measured: dict[Part, Ms] = {}
+        for part, ms in single.items():
+            if part not in chain:
+                measured[part] = max(ms - overhead(part), LEAST_SHARE * ms)
+        for part, ms in chain.items():
+            measured[part] = max(ms - overhead(part), LEAST_SHARE * ms) / COPIES
+        return measured, interpolate(measured, plan.parts)
+
+    def fit_networks(self, networks: Sequence[NetworkMeasurement], alone_ms: Mapping[Part, Ms]) -> NetworkModel:
+        """Fit what a network takes to what its parts take alone."""
+        samples = [Sample(by_kind(one.arch.parts, alone_ms), one.arch.params_m, one.ms) for one in networks]
+        return NetworkModel.fit(samples)
+
+    def check_networks(
+        self, networks: Sequence[NetworkMeasurement], model: NetworkModel, alone_ms: Mapping[Part, Ms]
+    ) -> list[Check]:
+        """Put predictions and measurements side by side."""
+        return [
+            Check(
+                architecture=network.arch,
+                predicted_ms=model(by_kind(network.arch.parts, alone_ms), network.arch.params_m),
+                measured_ms=network.ms,
+                halves_ms=network.halves_ms,
+                spread=network.rounds.spread,
+            )
+            for network in networks
+        ]
+
+    def _network(self, arch: Architecture) -> NetworkMeasurement:
+        passes = self._passes(arch)
+        unit_ms = mix_ms(arch.macs_m, arch.params_m, arch.input, self.journal.anchors_ms)
+        return NetworkMeasurement(arch, Rounds.joined(passes[::2]), Rounds.joined(passes[1::2]), unit_ms)
+
+    def _ms(self, job: Job) -> Ms:
+        image = self.plan.networks[0].input
+        return self.journal.rounds(job.id).median * mix_ms(job.macs_m, job.weights_m, image, self.journal.anchors_ms)
+
+    def _setting(self) -> Setting:
+        identity, section = self.bench.identity, self.section
+        return Setting(
+            device=identity.device,
+            backend=section.backend,
+            settings=identity.settings,
+            threads=section.threads,
+            batch_size=section.batch_size,
+            dtype="float32",
+            versions={**installed_versions("ffnet-search", "torch"), **identity.versions},
+            date=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+            clock=identity.clock,
+            rounds=section.rounds,
+            contention=self.journal.contention,
+            anchors_ms=self.journal.anchors_ms,
+            build_seconds=self.journal.seconds,
         )
-        for arch, alone, params_m, taken_ms, scale, (halves, both) in zip(
-            networks, sums, weights, times, scales, taken, strict=True
-        )
-    ]
-    held_out = checks[plan.fitted :]
-    return LatencyTable(
-        setting=_setting(section, bench, journal),
-        error=TableError.of(
-            [check.predicted_ms for check in held_out],
-            [check.measured_ms for check in held_out],
-            [check.halves_ms for check in held_out],
-        ),
-        intercept_ms=calibration.intercept_ms,
-        spill_ms_per_m=calibration.spill_ms_per_m,
-        resident_m=calibration.resident_m,
-        entries=entries,
-        calibration=tuple(checks[: plan.fitted]),
-        held_out=tuple(held_out),
-    )
-
-
-def _setting(section: LatencySection, bench: Bench, journal: Journal) -> Setting:
-    identity = bench.identity
-    return Setting(
-        device=identity.device,
-        backend=section.backend,
-        settings=identity.settings,
-        threads=section.threads,
-        batch_size=section.batch_size,
-        dtype="float32",
-        versions={**_versions("ffnet-search", "torch"), **identity.versions},
-        date=datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        clock=identity.clock,
-        rounds=section.rounds,
-        contention=journal.contention,
-        anchors_ms=journal.anchors_ms,
-        build_seconds=journal.seconds,
-    )
-
-
-def _versions(*packages: str) -> dict[str, str]:
-    found = {}
-    for package in packages:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:  # run from a checkout that was never installed
-            continue
-    return found
 
 
 def _digest(space: SearchSpace, section: LatencySection, seed: int, bench: Bench) -> str:
+    """A digest of everything that measurements depend on: a journal of another one is not resumed."""
     inputs = [
         space.model_dump(mode="json", exclude={"name"}),
         section.model_dump(mode="json", exclude={"noisy", "min_within_10", "name"}),
         seed,
         asdict(bench.identity),
-        _versions("torch"),
+        installed_versions("torch"),
         [COPIES, TOLERANCE, PASSES],
     ]
     return hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()[:16]

@@ -2,28 +2,38 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from ffnet_search.config.schema import LatencySection
 from ffnet_search.errors import SweepError
+from ffnet_search.latency.anchors import mix_ms
 from ffnet_search.latency.bench import Bench, LocalBench, MakeBench
-from ffnet_search.latency.plan import PASSES, Job, groups, mix
+from ffnet_search.latency.jobs import Job, ModuleJob, NetworkJob, groups
 from ffnet_search.latency.table import LatencyTable
 from ffnet_search.latency.timing import SHARED_RATIO, WALL_CLOCK, Mix, Rounds
 from ffnet_search.models.deployed import Deployed
+from ffnet_search.space.architecture import Input
 
+PASSES = 5  # over the networks, each compiled again, seconds apart: a slow phase of a machine lasts for about ten
 UNCERTAIN = 0.02  # relative standard error of a median beyond which it is measured again
 MOST_PASSES = 3 * PASSES
+MODULE_ANCHORS = Input(3, 32, 10)  # the input of the anchors of user-supplied modules, whatever theirs is
 
 
 @dataclass(frozen=True)
 class Measurement:
-    """One network alone. `spread`: relative standard deviation of a round; `anchors_ms`: of the anchors then."""
+    """The latency of one network. `spread`: relative standard deviation of a round.
+
+    `anchors_ms` are the milliseconds of the anchors meanwhile, `contention` the wall / CPU time of busy threads.
+    """
 
     ms: float
     spread: float
@@ -34,12 +44,12 @@ class Measurement:
 def measure(
     net: Deployed, section: LatencySection, *, table: LatencyTable | None = None, make_bench: MakeBench = LocalBench
 ) -> Measurement:
-    """One deployed network: `measure_all`.
+    """Measure one deployed network, as `measure_all` does.
 
     >>> measure(deployed(arch), LatencySection()).ms  # doctest: +SKIP
     """
-    [found] = measure_all([net], section, table=table, make_bench=make_bench)
-    return found
+    [measurement] = measure_all([net], section, table=table, make_bench=make_bench)
+    return measurement
 
 
 def measure_all(
@@ -49,71 +59,107 @@ def measure_all(
     table: LatencyTable | None = None,
     make_bench: MakeBench = LocalBench,
 ) -> list[Measurement]:
-    """Deployed networks of one input, by the protocol that tables are built with. With `table`, in milliseconds of the
-    time when it was built: what the machine has slowed down since is divided out by the anchors (compare `anchors_ms`).
+    """Measure deployed networks of one input, by the protocol that tables are built with.
 
-    Raises SweepError where the backend is not there, or the cores are shared and the clock cannot tell.
+    With `table`, milliseconds are those of the time when it was built: whatever slowed the machine since is divided out
+    by the anchors (compare `anchors_ms`). Raises SweepError if the backend is not available, or other programs use the
+    cores and the clock includes them.
     """
     image = nets[0].arch.input
     bench = make_bench(section, image, None)
-    jobs = [Job(f"{number} {net.arch.key}", net.arch, net=net) for number, net in enumerate(nets)]
+    jobs = [NetworkJob(f"{number} {net.arch.key}", net.arch, net) for number, net in enumerate(nets)]
+    passes, now = _time_in_passes(jobs, section, bench)
+    contention = bench.contention()
+    refuse_shared_cores(Path("latency"), section, bench, contention)
+    then = now if table is None else table.setting.anchors_ms
+    measurements = []
+    for job in jobs:
+        rounds = Rounds.joined(passes[job.id])
+        ms = rounds.median * mix_ms(job.macs_m, job.weights_m, image, then)
+        measurements.append(Measurement(ms, rounds.spread, now, contention))
+    return measurements
+
+
+def _time_in_passes(jobs: Sequence[Job], section: LatencySection, bench: Bench) -> tuple[dict[str, list[Rounds]], Mix]:
+    """Return the passes of each job, as many as it takes to be certain, and the anchors' milliseconds meanwhile."""
     passes: dict[str, list[Rounds]] = {job.id: [] for job in jobs}
-    looks: list[Mix] = []
+    readings: list[Mix] = []
     with torch_aside():
         for number in range(MOST_PASSES):
-            unsure = [job for job in jobs if number < PASSES or of_passes(passes[job.id]).uncertainty > UNCERTAIN]
+            unsure = jobs
+            if number >= PASSES:
+                unsure = [job for job in jobs if Rounds.of_medians(passes[job.id]).uncertainty > UNCERTAIN]
             for group in groups(unsure):
-                taken, anchors_ms = time_jobs(bench, group, group[0].rounds(section))
-                looks.append(anchors_ms)
-                for job, rounds in zip(group, taken, strict=True):
+                timed, anchors_ms = time_jobs(bench, group, group[0].rounds(section))
+                readings.append(anchors_ms)
+                for job, rounds in zip(group, timed, strict=True):
                     passes[job.id].append(rounds)
-    shared = bench.contention()
-    refuse_shared_cores(Path("latency"), section, bench, shared)
-    now = tuple(sorted(ms)[len(ms) // 2] for ms in zip(*looks, strict=True))
-    then = now if table is None else table.setting.anchors_ms
-    found = []
-    for job in jobs:
-        together = Rounds(tuple(ratio for rounds in passes[job.id] for ratio in rounds.ratios))
-        ms = together.median * dot(mix(job.macs_m, job.weights_m, image), then)
-        found.append(Measurement(ms, together.spread, now, shared))
-    return found
+    return passes, _middle(readings)
 
 
-def of_passes(passes: Sequence[Rounds]) -> Rounds:
-    """A median of each: rounds of one pass share their noise."""
-    return Rounds(tuple(rounds.median for rounds in passes))
+def measure_module(module: nn.Module, shape: Sequence[int], section: LatencySection) -> Measurement:
+    """Measure a user-supplied module on random inputs of `shape`, batch included, in this process.
+
+    A copy on CPU in evaluation mode is measured: the module keeps its device and its mode. Raises SweepError if the
+    module cannot be copied, or the backend is not available.
+    """
+    name = type(module).__name__
+    try:
+        net = copy.deepcopy(module).cpu().eval()
+    except RuntimeError as error:  # an attribute is a tensor of the autograd graph
+        raise SweepError(
+            f"{name} must be a module that copy.deepcopy can copy, for its latency to be measured, but: {error}; keep "
+            "tensors of the last step out of its attributes, or detach them"
+        ) from None
+    bench = LocalBench(section, MODULE_ANCHORS)
+    with torch_aside():
+        params_m = sum(parameter.numel() for parameter in net.parameters()) / 1e6
+        job = ModuleJob(name, net, tuple(shape), count_macs_m(net, shape) / shape[0], params_m)
+        [rounds], anchors_ms = time_jobs(bench, [job], section.rounds)
+    ms = rounds.median * mix_ms(job.macs_m, job.weights_m, MODULE_ANCHORS, anchors_ms)
+    return Measurement(ms, rounds.spread, anchors_ms, bench.contention())
+
+
+def count_macs_m(net: nn.Module, shape: Sequence[int]) -> float:
+    """Million multiply-accumulates of one forward pass, by PyTorch's count of operators; at least one of them."""
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        net(torch.zeros(*shape))
+    return max(1.0, counter.get_total_flops() / 2) / 1e6
 
 
 def time_jobs(bench: Bench, jobs: Sequence[Job], rounds: int) -> tuple[list[Rounds], Mix]:
-    """Each of `jobs`, and the anchors' milliseconds meanwhile."""
+    """Time each job in so many rounds. Return them, and the anchors' milliseconds meanwhile."""
     ratios: dict[str, list[float]] = {job.id: [] for job in jobs}
-    looks = []
+    readings = []
     for timed in bench.time(jobs, [rounds] * len(jobs), 0):
-        looks.append(timed.anchors_s)
+        readings.append(timed.anchors_s)
         for name, ratio in timed.ratios:
             ratios[name].append(ratio)
-    anchors_ms = tuple(1e3 * sorted(seconds)[len(looks) // 2] for seconds in zip(*looks, strict=True))
-    return [Rounds(tuple(ratios[job.id])) for job in jobs], anchors_ms
+    return [Rounds(tuple(ratios[job.id])) for job in jobs], tuple(1e3 * seconds for seconds in _middle(readings))
 
 
-def dot(shares: Mix, ms: Sequence[float]) -> float:
-    """Milliseconds of a mix of anchors."""
-    return sum(share * each for share, each in zip(shares, ms, strict=True))
+def _middle(readings: Sequence[Mix]) -> Mix:
+    """The median of each anchor: the upper one of an even number, which is a value that was measured."""
+    return tuple(sorted(values)[len(values) // 2] for values in zip(*readings, strict=True))
 
 
-def refuse_shared_cores(where: Path, section: LatencySection, bench: Bench, found: float) -> None:
-    if bench.identity.clock == WALL_CLOCK.name and found > SHARED_RATIO and not section.noisy:
+def refuse_shared_cores(where: Path, section: LatencySection, bench: Bench, contention: float) -> None:
+    """Raise SweepError if the wall clock includes the work of other programs, unless `section.noisy`."""
+    if bench.identity.clock == WALL_CLOCK.name and contention > SHARED_RATIO and not section.noisy:
         raise SweepError(
             f"{where}: the cores must be free while latency is read from the wall clock, but other programs use them "
-            f"(wall / CPU time is {found:.1f}, at most {SHARED_RATIO} is right); stop those programs, or measure on a "
-            "CPU with latency.threads: 1 (read from the CPU-time clock), or accept it with latency.noisy: true"
+            f"(wall / CPU time is {contention:.1f}, and must be at most {SHARED_RATIO}); stop those programs, or "
+            "measure on a CPU with latency.threads: 1 (read from the CPU-time clock), or accept it with "
+            "latency.noisy: true"
         )
 
 
 @contextmanager
 def torch_aside() -> Iterator[None]:
-    """PyTorch makes and traces the networks here: on one thread, since on shared cores the threads wait for each other
-    longer than they work, and without moving the caller's random numbers."""
+    """Run PyTorch on one thread and on random numbers of its own inside the block.
+
+    It builds and traces the networks; on shared cores several threads wait for each other longer than they work.
+    """
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

@@ -1,11 +1,17 @@
-"""What parts cost inside a network, by whole networks. Alone, a part finds its input and its weights in the cache.
+"""The latency of a network from what its parts take alone, fitted to whole networks.
 
-    network_ms = intercept + sum over parts (slope of its kind * part alone) + spill * max(0, weights_m - resident)
+Alone, a part finds its input and its weights in the cache. In a network,
 
-Weights stay in the cache up to some number of millions, and beyond that each run fetches the rest again. A slope is one
-number for all plus deviations: of the mixer, of the mixer at a resolution, and of the octave of a part's weights and
-of its maps (what fits into which cache alone may not in a network). They are held to zero by normal priors, a ridge
-regression: forty networks cannot tell forty slopes, but they do tell which of them are off.
+    (1)  network_ms = intercept + sum over parts (slope of its kind * part alone) + spill * max(0, weights_m - resident)
+
+Weights stay in the cache up to some number of millions; each run fetches the rest again. A slope is one number for all
+kinds plus deviations of four groups,
+
+    (2)  slope(kind) = slope + d_mixer + d_resolution + d_weights + d_maps
+
+of the mixer, of the mixer at a resolution, and of the octaves of a part's weights and of its maps (a part that fits
+into a cache alone may not fit in a network). Normal priors hold the deviations near zero, a ridge regression: forty
+networks cannot determine forty slopes, but they do determine which of them are off.
 
 Errors with 40 networks to fit on, means over ten random splits of 120 (mean, maximum, share within 10 %), on two days'
 noise of the CIFAR space: one slope for all 3.3, 13.4, 96 % and 3.7, 18.7, 95 %; with mixers and resolutions 3.3, 11.9,
@@ -20,11 +26,10 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import product
 
 import numpy as np
 
-from ffnet_search.latency.part_model import Vector
+from ffnet_search.latency.part_model import Floats
 from ffnet_search.space.parts import Part
 
 Kind = tuple[str, str, int, int, int]  # of a part: kind, mixer, resolution, octave of its weights, octave of its maps
@@ -32,22 +37,23 @@ Group = tuple[str | int, ...]  # of kinds that deviate together: a name of `PRIO
 
 # Standard deviation of the deviation of each group, by its name.
 PRIORS = {"mixer": 0.25, "resolution": 0.1, "weights": 0.2, "maps": 0.2}
-NOISE = 0.03  # relative standard deviation of a network's time around the formula
+NOISE = 0.03  # relative standard deviation of a network's time around (1)
 RESIDENTS = 50  # numbers of weights that are tried
 
 
 def kind_of(part: Part) -> Kind:
+    """The kind of a part: parts of one kind have one slope."""
     return part.kind, part.mixer, part.resolution, round(math.log2(part.params + 1)), round(math.log2(part.memory))
 
 
 def groups_of(kind: Kind) -> tuple[Group, ...]:
-    """Those that a kind belongs to."""
+    """The groups that a kind belongs to, one for each deviation of (2)."""
     what, mixer, resolution, weights, maps = kind
     return ("mixer", what, mixer), ("resolution", what, mixer, resolution), ("weights", weights), ("maps", maps)
 
 
 def by_kind(parts: Iterable[Part], alone_ms: Mapping[Part, float]) -> Mapping[Kind, float]:
-    """Milliseconds alone of a network's parts, added up."""
+    """Milliseconds alone of a network's parts, added up by kind."""
     sums: Counter[Kind] = Counter()
     for part in parts:
         sums[kind_of(part)] += alone_ms[part]  # type: ignore[assignment]  # a Counter counts in floats too
@@ -55,8 +61,17 @@ def by_kind(parts: Iterable[Part], alone_ms: Mapping[Part, float]) -> Mapping[Ki
 
 
 @dataclass(frozen=True)
-class Calibration:
-    """The formula above. The intercept and the spill are >= 0, and so is what slope and deviations add up to."""
+class Sample:
+    """A network to fit on: milliseconds alone by kind, millions of weights, milliseconds of the whole."""
+
+    alone_ms: Mapping[Kind, float]
+    params_m: float
+    measured_ms: float
+
+
+@dataclass(frozen=True)
+class NetworkModel:
+    """Equation (1). The intercept, the spill and every slope (2) are >= 0."""
 
     intercept_ms: float
     slope: float
@@ -65,50 +80,81 @@ class Calibration:
     resident_m: float = 0.0
 
     def __call__(self, alone_ms: Mapping[Kind, float], params_m: float) -> float:
-        """Milliseconds of a network, whose parts alone add up to `alone_ms` by kind."""
+        """Milliseconds of a network whose parts alone add up to `alone_ms` by kind."""
         parts = sum(self.slope_of(kind) * ms for kind, ms in alone_ms.items())
         return self.intercept_ms + parts + self.spill_ms_per_m * max(0.0, params_m - self.resident_m)
 
     def slope_of(self, kind: Kind) -> float:
+        """Equation (2), not below 0."""
         return max(0.0, self.slope + sum(self.deviations.get(group, 0.0) for group in groups_of(kind)))
 
     @classmethod
-    def fit(
-        cls, alone_ms: Sequence[Mapping[Kind, float]], params_m: Sequence[float], measured_ms: Sequence[float]
-    ) -> Calibration:
-        """From a value of each per network. The intercept and the spill are left out where they are negative, or do not
-        pay for themselves (Bayesian information criterion); `resident_m` is found by trying."""
-        kinds = sorted({kind for sums in alone_ms for kind in sums})
-        groups = list(dict.fromkeys(group for kind in kinds for group in groups_of(kind)))
-        sums = np.array([[found.get(kind, 0.0) for kind in kinds] for found in alone_ms])
-        belongs = np.array([[float(group in groups_of(kind)) for group in groups] for kind in kinds])
-        parts = np.hstack([sums.sum(1, keepdims=True), sums @ belongs])
-        stiffness = np.array([0.0, *(1 / PRIORS[str(group[0])] for group in groups)])
-        times, weights = np.asarray(measured_ms, float), np.asarray(params_m, float)
+    def fit(cls, samples: Sequence[Sample]) -> NetworkModel:
+        """Fit (1) by `ridge`, and choose by `select_model` whether it has an intercept and a spill."""
+        groups, parts = design_matrix(samples)
+        times = np.array([sample.measured_ms for sample in samples])
+        weights = np.array([sample.params_m for sample in samples])
+        precisions = np.array([0.0, *(1 / PRIORS[str(group[0])] for group in groups)])
+        with_intercept, resident, coefficients = select_model(parts, weights, times, precisions)
+        slope, deviations, extra = np.split(coefficients, [1, 1 + len(groups)])
+        return cls(
+            intercept_ms=float(extra[0]) if with_intercept else 0.0,
+            slope=float(slope[0]),
+            deviations=dict(zip(groups, deviations.tolist(), strict=True)),
+            spill_ms_per_m=0.0 if resident is None else float(extra[-1]),
+            resident_m=0.0 if resident is None else resident,
+        )
 
-        def fitted(extra: Sequence[Vector]) -> tuple[float, Vector]:
-            """Misfit in units of the noise, priors included, and coefficients: of the parts, then of `extra`."""
-            x = np.column_stack([parts, *extra]) / times[:, None] / NOISE
-            rows = np.vstack([x, np.diag([*stiffness, *np.zeros(len(extra))])])
-            target = np.array([*np.full(len(times), 1 / NOISE), *np.zeros(rows.shape[1])])
-            found = np.linalg.lstsq(rows, target, rcond=None)[0]
-            return float(((rows @ found - target) ** 2).sum()), found
 
-        best, least = cls(0.0, 1.0), math.inf
-        residents = np.linspace(0, np.sort(weights)[-2], RESIDENTS)  # two networks are beyond the last
-        for with_intercept, resident in product((False, True), (None, *residents)):
-            extra = [np.ones_like(times)] if with_intercept else []
-            extra += [] if resident is None else [np.maximum(0, weights - resident)]
-            misfit, found = fitted(extra)
-            slope, deviations, added = found[0], found[1 : 1 + len(groups)], found[1 + len(groups) :]
-            misfit += (with_intercept + 2 * (resident is not None)) * math.log(len(times))
-            if (added >= 0).all() and misfit < least - 1e-9:  # of equals the least, which assumes least
-                least = misfit
-                best = cls(
-                    float(added[0]) if with_intercept else 0.0,
-                    float(slope),
-                    dict(zip(groups, deviations.tolist(), strict=True)),
-                    0.0 if resident is None else float(added[-1]),
-                    0.0 if resident is None else float(resident),
-                )
-        return best
+def design_matrix(samples: Sequence[Sample]) -> tuple[list[Group], Floats]:
+    """The groups of all kinds, and the columns of (1) that slope and deviations are coefficients of.
+
+    (3)  X = [S 1 | S B], where S (samples, kinds) are the sums alone, and B (kinds, groups) is 1 for members of a group
+    """
+    kinds = sorted({kind for sample in samples for kind in sample.alone_ms})
+    groups = list(dict.fromkeys(group for kind in kinds for group in groups_of(kind)))
+    sums = np.array([[sample.alone_ms.get(kind, 0.0) for kind in kinds] for sample in samples])
+    belongs = np.array([[float(group in groups_of(kind)) for group in groups] for kind in kinds])
+    return groups, np.hstack([sums.sum(1, keepdims=True), sums @ belongs])
+
+
+def ridge(columns: Floats, times: Floats, precisions: Floats) -> tuple[float, Floats]:
+    """The least misfit and the coefficients c that have it: least squares of relative errors, with normal priors.
+
+    (4)  misfit(c) = sum_n ((columns_n c / t_n - 1) / NOISE)^2 + sum_j (precision_j c_j)^2
+    """
+    rows = np.vstack([columns / times[:, None] / NOISE, np.diag(precisions)])
+    target = np.array([*np.full(len(times), 1 / NOISE), *np.zeros(len(precisions))])
+    coefficients = np.linalg.lstsq(rows, target, rcond=None)[0]
+    return float(((rows @ coefficients - target) ** 2).sum()), coefficients
+
+
+def select_model(
+    parts: Floats, weights: Floats, times: Floats, precisions: Floats
+) -> tuple[bool, float | None, Floats]:
+    """Return whether (1) has an intercept, the `resident` of its spill if it has one, and the coefficients.
+
+    An intercept or a spill is left out if it is negative, or does not pay for its parameters by the Bayesian
+    information criterion,
+
+    (5)  BIC = misfit + p log(N), p = 1 for the intercept, 2 for spill and resident
+
+    `resident` is one of `RESIDENTS` values, up to the second largest network.
+    """
+    residents = np.linspace(0, np.sort(weights)[-2], RESIDENTS)  # two networks are beyond the last
+    choices = [(intercept, resident) for intercept in (False, True) for resident in (None, *residents.tolist())]
+    best: tuple[bool, float | None, Floats] = (False, None, np.zeros(len(precisions)))
+    least = math.inf
+    for with_intercept, resident in choices:
+        extra = []
+        if with_intercept:
+            extra.append(np.ones_like(times))
+        if resident is not None:
+            extra.append(np.maximum(0, weights - resident))
+        columns = np.column_stack([parts, *extra])
+        misfit, coefficients = ridge(columns, times, np.array([*precisions, *np.zeros(len(extra))]))
+        criterion = misfit + (with_intercept + 2 * (resident is not None)) * math.log(len(times))
+        is_valid = (coefficients[len(precisions) :] >= 0).all()
+        if is_valid and criterion < least - 1e-9:  # of equal models the first, which has the fewest terms
+            best, least = (with_intercept, resident, coefficients), criterion
+    return best

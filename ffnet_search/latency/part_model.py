@@ -1,8 +1,12 @@
-"""From a few timed parts to milliseconds of every part alone, by interpolation; `calibration` puts them in a network.
+"""From a few timed parts to milliseconds of every part alone, by interpolation; `network_model` fits whole networks.
 
-A part's time is `NNLS on [1, elements, MACs, weights]` of its family (kind, mixer, kernel, stride), times a smooth
-correction: a Gaussian process over the logarithms of its sizes on the logarithm of measured / fitted (kriging). The
-same process says, before anything is measured, which parts are worth measuring: those that it knows least about.
+    (1)  part_ms = basis(part) c * exp(g(sizes(part))),  c >= 0
+
+The basis is [1, elements, MACs, weights], with coefficients per family (kind, mixer, kernel, stride). The correction g
+is a Gaussian process over the logarithms of the part's sizes, fitted to log(measured / basis c) (kriging). The same
+process says, before anything is measured, which parts are worth measuring: those with the largest variance.
+scikit-learn's GaussianProcessRegressor gives the same to 4e-16, but takes seconds to import, and `choose` needs the
+covariance itself.
 """
 
 from __future__ import annotations
@@ -10,14 +14,14 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import combinations
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.optimize import nnls
 
 from ffnet_search.space.parts import Part
 
-Vector = NDArray[np.float64]
+Floats = NDArray[np.float64]
 Family = tuple[str, str, int, int]
 
 LENGTH = 1.0  # of the correction's correlation, in octaves of a size
@@ -26,37 +30,38 @@ NOISE = 0.04  # of one measurement
 
 
 def family(part: Part) -> Family:
-    """Parts of one family differ in sizes only."""
+    """The family of a part: parts of one family differ in sizes only."""
     return part.kind, part.mixer, part.kernel, part.stride
 
 
 def by_family(parts: Iterable[Part]) -> dict[Family, list[Part]]:
+    """The members of each family, in order."""
     groups: defaultdict[Family, list[Part]] = defaultdict(list)
     for part in parts:
         groups[family(part)].append(part)
     return dict(groups)
 
 
-def basis(part: Part) -> Vector:
+def basis(part: Part) -> Floats:
     """[1, elements of its maps, MACs, weights], the last three in millions."""
     out = -(-part.resolution // part.stride)
     elements = part.in_width * part.resolution**2 + (part.hidden + part.out_width) * out**2
     return np.array([1.0, elements / 1e6, part.macs / 1e6, part.params / 1e6])
 
 
-def sizes(part: Part) -> Vector:
-    """Coordinates of the correction, in octaves."""
+def sizes(part: Part) -> Floats:
+    """The coordinates of the correction, in octaves."""
     return np.log2([part.resolution, part.in_width, part.out_width, max(part.hidden, 1)])
 
 
 def choose(parts: Sequence[Part], tolerance: float) -> list[Part]:
-    """Parts to measure, so that the correction's standard deviation is at most `tolerance` at all of `parts`.
+    """Choose parts to measure, so that the correction's standard deviation is at most `tolerance` at all of `parts`.
 
-    Greedily the least known part of each family, which puts the corners of the family first.
+    Takes the part of the largest variance of each family until all are small enough; corners of the family come first.
     """
     chosen = []
     for members in by_family(parts).values():
-        covariance = _kernel(members, members)
+        covariance = _covariance(members, members)
         for count in range(len(members)):
             index = int(np.argmax(np.diag(covariance)))
             if count and covariance[index, index] <= tolerance**2:
@@ -68,43 +73,36 @@ def choose(parts: Sequence[Part], tolerance: float) -> list[Part]:
 
 
 def interpolate(measured: Mapping[Part, float], parts: Iterable[Part]) -> dict[Part, float]:
-    """Milliseconds of all `parts` from those of some of each family. Measured ones are smoothed with the others."""
-    known = by_family(measured)
+    """Milliseconds of all `parts` from those of some of each family, by (1). Measured ones are smoothed too."""
+    measured_of = by_family(measured)
     times: dict[Part, float] = {}
     for name, members in by_family(parts).items():
-        seen = known[name]
-        fit = non_negative_fit(np.array([basis(part) for part in seen]), np.array([measured[part] for part in seen]))
-        fitted = np.array([basis(part) for part in seen]) @ fit
-        residual = np.log(np.array([measured[part] for part in seen]) / fitted)
-        gain = np.linalg.solve(_kernel(seen, seen) + NOISE**2 * np.eye(len(seen)), residual)
-        correction = np.exp(_kernel(members, seen) @ gain)
-        times |= zip(members, np.array([basis(part) for part in members]) @ fit * correction, strict=True)
-    return {part: float(ms) for part, ms in times.items()}
+        known = measured_of[name]
+        known_ms = np.array([measured[part] for part in known])
+        known_basis = np.array([basis(part) for part in known])
+        coefficients = non_negative_fit(known_basis, known_ms)
+        residual = np.log(known_ms / (known_basis @ coefficients))
+        # The mean of the process at `members`: K(members, known) (K(known, known) + NOISE^2 I)^-1 residual
+        weights = np.linalg.solve(_covariance(known, known) + NOISE**2 * np.eye(len(known)), residual)
+        correction = np.exp(_covariance(members, known) @ weights)
+        members_ms = np.array([basis(part) for part in members]) @ coefficients * correction
+        times |= zip(members, members_ms.tolist(), strict=True)
+    return times
 
 
-def _kernel(a: Sequence[Part], b: Sequence[Part]) -> Vector:
+def _covariance(a: Sequence[Part], b: Sequence[Part]) -> Floats:
+    """The squared-exponential kernel between the sizes of two lists of parts."""
     left, right = np.array([sizes(part) for part in a]), np.array([sizes(part) for part in b])
     distance = ((left[:, None] - right[None]) ** 2).sum(-1)
     return SIGNAL**2 * np.exp(-distance / (2 * LENGTH**2))
 
 
-def non_negative_fit(x: Vector, y: Vector, errors: Vector | None = None) -> Vector:
-    """Coefficients c >= 0 with the least sum of ((x @ c - y) / errors)^2; errors are proportional to y by default.
-
-    Exact, by trying every subset of columns: there are four at most.
-    """
+def non_negative_fit(x: Floats, y: Floats, errors: Floats | None = None) -> Floats:
+    """Coefficients c >= 0 with the least sum of ((x @ c - y) / errors)^2; errors are proportional to y by default."""
     errors = y if errors is None else errors
     scale = np.where(np.abs(x).max(0) > 0, np.abs(x).max(0), 1.0)
-    rows, target = x / scale / errors[:, None], y / errors
-    best, least = np.zeros(x.shape[1]), float(target @ target)
-    for count in range(1, x.shape[1] + 1):
-        for columns in combinations(range(x.shape[1]), count):
-            found = np.linalg.lstsq(rows[:, columns], target, rcond=None)[0]
-            misfit = float(((rows[:, columns] @ found - target) ** 2).sum())
-            if (found >= 0).all() and misfit < least - 1e-12:
-                best, least = np.zeros(x.shape[1]), misfit
-                best[list(columns)] = found
-    return best / scale
+    coefficients, _ = nnls(x / scale / errors[:, None], y / errors)
+    return coefficients / scale
 
 
 @dataclass(frozen=True)
@@ -119,15 +117,16 @@ class Overhead:
 
     @classmethod
     def fit(cls, alone: Mapping[Part, float], chained: Mapping[Part, float], copies: int) -> Overhead:
-        """From the same parts once and in chains of `copies`: T(n) = overhead + n t."""
+        """Fit to the same parts once and in chains of `copies`: T(n) = overhead + n t."""
         parts = list(alone)
         x = np.array([[1.0, _ends(part)] for part in parts])
-        total = np.array([(copies * alone[part] - chained[part]) / (copies - 1) for part in parts])
+        overheads_ms = np.array([(copies * alone[part] - chained[part]) / (copies - 1) for part in parts])
         # Their errors are those of the times, of which they are a small difference.
-        found = non_negative_fit(x, total, errors=np.array([chained[part] for part in parts]))
-        return cls(float(found[0]), float(found[1]))
+        constant, slope = non_negative_fit(x, overheads_ms, errors=np.array([chained[part] for part in parts]))
+        return cls(float(constant), float(slope))
 
 
 def _ends(part: Part) -> float:
+    """Millions of elements that enter and leave a part."""
     out = -(-part.resolution // part.stride)
     return (part.in_width * part.resolution**2 + part.out_width * out**2) / 1e6

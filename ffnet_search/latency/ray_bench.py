@@ -1,7 +1,7 @@
 """A bench on another machine: an actor on the node of a Ray cluster that carries the device.
 
 The node is started with a custom resource, `ray start --address=HEAD --resources='{"latency_device": 1}'`, and the
-sweep says `latency: {resource: latency_device}`. Only architectures go there, and times come back as they are taken.
+sweep says `latency: {resource: latency_device}`. Only architectures are sent, and times come back as they are measured.
 """
 
 from __future__ import annotations
@@ -12,32 +12,37 @@ from contextlib import ExitStack
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
 from ffnet_search.cluster import session
 from ffnet_search.config.schema import LatencySection
 from ffnet_search.errors import SweepError
-from ffnet_search.latency.bench import Identity, LocalBench, Timed
+from ffnet_search.latency.bench import Bench, Identity, LocalBench, Timed
+from ffnet_search.latency.jobs import Job, NetworkJob
 from ffnet_search.latency.measure import torch_aside
-from ffnet_search.latency.plan import Job
 from ffnet_search.space.architecture import Input
 
-
-def make_bench(section: LatencySection, input: Input, kept: Path | None) -> LocalBench | RemoteBench:
-    """Where `section` says: in this process, or on the node that carries its resource."""
-    return LocalBench(section, input, kept) if section.resource is None else RemoteBench(section, input)
+ResultT = TypeVar("ResultT")
 
 
-class _OnDevice:
-    """What runs in the actor. A user's mistake comes back as a value: Ray would wrap it in its own error."""
+def make_bench(section: LatencySection, input: Input, folder: Path | None) -> Bench:
+    """Make a bench in this process, or on the node that carries `section.resource`."""
+    if section.resource is None:
+        return LocalBench(section, input, folder)
+    return RemoteBench(section, input)
+
+
+class _DeviceActor:
+    """The actor. It returns a user error as a value, since Ray would wrap it in an error of its own."""
 
     def __init__(self, section: LatencySection, input: Input) -> None:
-        self._section, self._input, self._kept = section, input, tempfile.TemporaryDirectory(prefix="ffnet-")
+        self._section, self._input = section, input
+        self._folder = tempfile.TemporaryDirectory(prefix="ffnet-")
         self._bench: LocalBench | None = None
 
     def identity(self) -> Identity | SweepError:
         try:
-            self._bench = LocalBench(self._section, self._input, Path(self._kept.name))
+            self._bench = LocalBench(self._section, self._input, Path(self._folder.name))
             return self._bench.identity
         except SweepError as error:
             return error
@@ -56,7 +61,7 @@ class _OnDevice:
 
 
 class RemoteBench:
-    """See the head of this file, and `profiling.bench.Bench`. Networks are timed with random weights."""
+    """A `Bench` on the node that carries `section.resource`. Networks are timed with random weights."""
 
     def __init__(self, section: LatencySection, input: Input) -> None:
         self._stack = ExitStack()
@@ -70,28 +75,28 @@ class RemoteBench:
                 f"latency.resource: a node of the cluster must carry {name!r}, but {cluster} have none; start the node "
                 f"with the device by `ray start --address=HEAD --resources='{{\"{name}\": 1}}'`"
             )
-        actor = ray.remote(num_cpus=0, resources={name: 1})(_OnDevice)
-        self._actor: Any = actor.remote(section.model_copy(update={"resource": None}), input)
+        actor_class = ray.remote(num_cpus=0, resources={name: 1})(_DeviceActor)
+        self._actor = actor_class.remote(section.model_copy(update={"resource": None}), input)
 
     def __del__(self) -> None:
         self._stack.close()  # the actor ends with its last handle
 
     @cached_property
     def identity(self) -> Identity:
-        found: Identity = _checked(self._ray.get(self._actor.identity.remote()))
-        return found
+        return _raised(self._ray.get(self._actor.identity.remote()))
 
     def contention(self) -> float:
         return float(self._ray.get(self._actor.contention.remote()))
 
     def time(self, jobs: Sequence[Job], rounds: Sequence[int], seed: int) -> Iterator[Timed]:
-        _ = self.identity  # makes the bench there, or says why not
-        bare = [replace(job, net=None) for job in jobs]
-        for reference in self._actor.time.options(num_returns="streaming").remote(bare, list(rounds), seed):
-            yield _checked(self._ray.get(reference))
+        _ = self.identity  # makes the bench on the node, or raises
+        sent = [replace(job, net=None) if isinstance(job, NetworkJob) else job for job in jobs]
+        for reference in self._actor.time.options(num_returns="streaming").remote(sent, list(rounds), seed):
+            yield _raised(self._ray.get(reference))
 
 
-def _checked(found: Any) -> Any:
-    if isinstance(found, SweepError):
-        raise SweepError(f"{found} (on the node that carries the device)")
-    return found
+def _raised(result: ResultT | SweepError) -> ResultT:
+    """Return a result of the actor. Raises a SweepError that it returned."""
+    if isinstance(result, SweepError):
+        raise SweepError(f"{result} (on the node that carries the device)")
+    return result

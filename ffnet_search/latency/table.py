@@ -1,16 +1,16 @@
-"""A latency table: milliseconds of every part that a search space can ask for, on one device, and how far to trust it.
+"""A latency table: milliseconds of every part of a search space on one device, with the error of its predictions.
 
-A table is made by `ffnet_search.latency.build.profile`. It predicts
+`ffnet_search.latency.build.profile` makes a table. It predicts
 
     predict_ms(arch) = intercept_ms + sum of part_ms(part) + spill_ms_per_m * max(0, params_m - resident_m)
 
-over arch.parts. `part_ms` is calibrated on whole networks and not negative; the last term is what is fetched again in
-every run because it does not stay in the cache (derived in `ffnet_search/profiling/predictor.py`).
+over arch.parts. `part_ms` is calibrated on whole networks and not negative. The last term is the time to fetch weights
+again in every run that do not stay in the cache (derived in `ffnet_search.latency.network_model`).
 """
 
 from __future__ import annotations
 
-import os
+import math
 from collections.abc import Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -19,6 +19,7 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import Field, ValidationError
 
+from ffnet_search.atomic_write import write_text
 from ffnet_search.errors import SweepError
 from ffnet_search.formatting import percent
 from ffnet_search.space.architecture import Architecture
@@ -31,9 +32,9 @@ VERSION: Literal[2] = 2  # raised with every change of the fields below
 
 
 class Entry(Section):
-    """One part. `measured`: timed itself, or interpolated between timed parts of its family.
+    """One part. `measured`: timed itself, not interpolated between timed parts of its family.
 
-    `raw_ms` is what the part took alone, before calibration; `spread` the relative standard deviation of one round.
+    `raw_ms` is the time of the part alone, before calibration; `spread` the relative standard deviation of one round.
     """
 
     ms: Ms = Field(ge=0, allow_inf_nan=False)
@@ -45,7 +46,7 @@ class Entry(Section):
 class Check(Section):
     """A whole network that was measured: predicted and measured milliseconds side by side.
 
-    `halves_ms` are medians over the even and over the odd rounds: their difference is noise, and no prediction can be
+    `halves_ms` are medians over the even and over the odd passes: their difference is noise, and no prediction can be
     expected to be nearer than that.
     """
 
@@ -62,7 +63,7 @@ class Check(Section):
 
 
 class Setting(Section):
-    """What was measured on, with what, when and how: a constraint on latency means nothing without it."""
+    """Device, runtime, date and method of the measurements: a constraint on latency means nothing without them."""
 
     device: str
     backend: str
@@ -74,13 +75,13 @@ class Setting(Section):
     date: str  # ISO 8601, UTC
     clock: str
     rounds: int
-    contention: float  # wall / CPU time of busy threads while it was measured: 1 = nobody else on the cores
-    anchors_ms: tuple[Ms, ...]  # of the networks whose times divide out drift
+    contention: float  # wall / CPU time of busy threads meanwhile: 1 = no other program on the cores
+    anchors_ms: tuple[Ms, ...]  # of the anchor networks, whose times divide out drift
     build_seconds: float
 
 
 class TableError(Section):
-    """How predictions compare with measurements of networks that were held out from fitting. Shares, not per cent."""
+    """Predictions against measurements of networks that were held out from fitting. Shares, not per cent."""
 
     networks: int
     mean: float  # of |error|
@@ -93,6 +94,7 @@ class TableError(Section):
     def of(
         cls, predicted_ms: Sequence[float], measured_ms: Sequence[float], halves_ms: Sequence[tuple[float, float]]
     ) -> TableError:
+        """The error of predictions; `halves_ms` are those of `Check`."""
         predicted, measured, halves = np.asarray(predicted_ms), np.asarray(measured_ms), np.asarray(halves_ms)
         errors = np.abs(predicted / measured - 1)
         return cls(
@@ -100,7 +102,7 @@ class TableError(Section):
             mean=float(errors.mean()),
             max=float(errors.max()),
             within_10=float((errors <= 0.1).mean()),
-            kendall=kendall_tau(predicted, measured),
+            kendall=kendall_tau(predicted_ms, measured_ms),
             noise_floor=float(np.abs(halves[:, 0] / halves[:, 1] - 1).mean()),
         )
 
@@ -127,13 +129,14 @@ class LatencyTable(Section):
     spill_ms_per_m: Ms = Field(0.0, ge=0)  # for a million weights more than the cache holds
     resident_m: float = Field(0.0, ge=0)  # millions of weights that it holds
     entries: dict[str, Entry]  # by Part.key
-    calibration: tuple[Check, ...]  # networks that the intercept and the slopes were fitted on
+    calibration: tuple[Check, ...]  # networks that intercept and slopes were fitted to
     held_out: tuple[Check, ...] = Field(min_length=1)
 
     @property
     def name(self) -> str:
-        """For files and messages, e.g. `onnxruntime-t1-b1`."""
-        return f"{self.setting.backend}-t{self.setting.threads}-b{self.setting.batch_size}"
+        """The name in files and messages, such as `onnxruntime-t1-b1`."""
+        at = self.setting
+        return f"{at.backend}-t{at.threads}-b{at.batch_size}"
 
     def predict_ms(self, arch: Architecture) -> Ms:
         """Milliseconds for one batch. Raises SweepError for a network with parts that were not profiled."""
@@ -142,21 +145,27 @@ class LatencyTable(Section):
 
     def predict_batch(self, archs: Iterable[Architecture]) -> list[Ms]:
         """`predict_ms` of each."""
-        cost, found = self._costs.__getitem__, []
+        costs, predictions = self._costs, []
         for arch in archs:
-            parts_ms, params = map(sum, zip(*map(cost, arch.parts), strict=True))
+            parts_ms, params = 0.0, 0
+            for part in arch.parts:
+                ms, part_params = costs.get(part) or self._cost(part)
+                parts_ms += ms
+                params += part_params
             beyond_m = max(0.0, params / 1e6 - self.resident_m)
-            found.append(self.intercept_ms + parts_ms + self.spill_ms_per_m * beyond_m)
-        return found
+            predictions.append(self.intercept_ms + parts_ms + self.spill_ms_per_m * beyond_m)
+        return predictions
 
     def part_ms(self, part: Part, spilt: float = 0.0) -> Ms:
-        """What one occurrence of `part` adds to `predict_ms`, where a share `spilt` of its weights does not stay in the
-        cache. Raises SweepError where it is not known."""
-        ms, params = self._costs[part]
+        """Milliseconds that one occurrence of `part` adds to `predict_ms`.
+
+        `spilt` is the share of its weights that does not stay in the cache. Raises SweepError for an unknown part.
+        """
+        ms, params = self._costs.get(part) or self._cost(part)
         return ms + spilt * self.spill_ms_per_m * params / 1e6
 
     def raw_ms(self, arch: Architecture) -> Ms:
-        """The sum of parts as they were measured alone: a straw man to compare `predict_ms` with."""
+        """The sum of the parts' times alone: a baseline to compare `predict_ms` with."""
         return sum(self._entry(part).raw_ms for part in arch.parts)
 
     @property
@@ -174,22 +183,25 @@ class LatencyTable(Section):
         return entry
 
     @cached_property
-    def _costs(self) -> _Costs:
-        return _Costs(self)
+    def _costs(self) -> dict[Part, tuple[Ms, int]]:
+        """Calibrated milliseconds and weights of parts so far: names are slow, and a search asks for the same parts."""
+        return {}
+
+    def _cost(self, part: Part) -> tuple[Ms, int]:
+        cost = self._entry(part).ms, part.params
+        self._costs[part] = cost
+        return cost
 
     def save(self, path: Path) -> None:
-        """Whole or not at all. Raises SweepError where the file cannot be written."""
-        scratch = path.with_name(f"{path.name}.tmp")
+        """Write the table as JSON. Raises SweepError if the file cannot be written."""
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            scratch.write_text(self.model_dump_json(indent=1), encoding="utf-8")
-            os.replace(scratch, path)
+            write_text(path, self.model_dump_json(indent=1))
         except OSError as error:
             raise SweepError(f"{path}: the latency table cannot be written: {error}") from None
 
     @classmethod
     def load(cls, path: str | Path) -> LatencyTable:
-        """Raises SweepError, naming the file and what to do, where it is missing, broken, foreign or older."""
+        """Read a table. Raises SweepError if the file is missing, invalid, or of an older version."""
         try:
             return cls.model_validate_json(Path(path).read_bytes())
         except FileNotFoundError:
@@ -205,22 +217,9 @@ class LatencyTable(Section):
             ) from None
 
 
-class _Costs(dict[Part, tuple[Ms, int]]):
-    """Part -> calibrated milliseconds and weights, looked up by name once: a search asks for the same parts often."""
+def kendall_tau(a: Sequence[float], b: Sequence[float]) -> float:
+    """Rank correlation, tau-b (ties in either count half); 0 if one of them is constant."""
+    from scipy.stats import kendalltau  # 0.25 s, which a reader of tables does not need
 
-    def __init__(self, table: LatencyTable) -> None:
-        super().__init__()
-        self._table = table
-
-    def __missing__(self, part: Part) -> tuple[Ms, int]:
-        self[part] = self._table._entry(part).ms, part.params
-        return self[part]
-
-
-def kendall_tau(a: Sequence[float] | np.ndarray, b: Sequence[float] | np.ndarray) -> float:
-    """Rank correlation, tau-b (ties in either count half), by all pairs; 0 where one of them is constant."""
-    i, j = np.triu_indices(len(a), k=1)
-    x, y = np.asarray(a, float), np.asarray(b, float)
-    over_a, over_b = np.sign(x[i] - x[j]), np.sign(y[i] - y[j])
-    pairs = np.sqrt(float((over_a != 0).sum()) * float((over_b != 0).sum()))
-    return float((over_a * over_b).sum() / pairs) if pairs else 0.0
+    tau = float(kendalltau(a, b).statistic)
+    return 0.0 if math.isnan(tau) else tau

@@ -1,12 +1,9 @@
-"""How milliseconds are taken: bursts of runs, interleaved over many networks in rounds, against anchors.
+"""The timing protocol: bursts of runs, interleaved over many networks in rounds, and divided by anchors.
 
 The clock of a busy machine drifts by tens of per cent within seconds (a neighbour on the core, on the cache, on the
-power budget). So no time is read alone: each burst is divided by what anchor networks took just before and after it,
-and the median over rounds is kept. On one thread the CPU-time clock leaves out what others ran on the core.
-
-There are two anchors, because there are two drifts: what computes on data in its own cache is slowed down by other
-causes than what fetches its weights in every run. A network is divided by a mix of both that is like itself. With one
-anchor, small networks with many weights drifted by 20 % against it between two passes, minutes apart.
+power budget). So no time is used alone: each burst is divided by the time of anchor networks just before and after it,
+and the median over rounds is kept. On one thread the CPU-time clock excludes other programs on the core.
+`latency.anchors` says why there are two anchors.
 """
 
 from __future__ import annotations
@@ -15,19 +12,19 @@ import hashlib
 import random
 import statistics
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-Run = Callable[[], object]  # one inference, finished when it returns; with OWN_CLOCK it returns its milliseconds
-Mix = tuple[float, ...]  # how much of each anchor's time a time is divided by
+Run = Callable[[], object]  # one inference, finished when it returns; with RUNTIME_CLOCK it returns its milliseconds
+Mix = tuple[float, ...]  # the share of each anchor in the time that a time is divided by
 
-BURST_S = 0.004  # of one network, between looks at the others
+BURST_S = 0.004  # of one network, before the next one
 SAMPLE_S = 0.0002  # shorter runs are timed several at once: reading the CPU-time clock costs about 0.4 us
 ANCHOR_EVERY_S = 0.04
 ANCHOR_EVERY = 5  # runs, where each of them is a call of another program
 WARMUP_S = 0.25  # at most, per network
-SHARED_RATIO = 1.2  # wall / CPU time beyond which a wall-clock time includes somebody else's work
+SHARED_RATIO = 1.2  # wall / CPU time beyond which a wall-clock time includes the work of other programs
 
 
 @dataclass(frozen=True)
@@ -39,15 +36,26 @@ class Clock:
 
 
 CPU_CLOCK = Clock("process CPU time", time.process_time)
+THREAD_CLOCK = Clock("thread CPU time", time.thread_time)
 WALL_CLOCK = Clock("wall clock", time.perf_counter)
-OWN_CLOCK = Clock("that of the runtime", lambda: 0.0)  # never read: each run tells its time
+RUNTIME_CLOCK = Clock("that of the runtime", lambda: 0.0)  # never read: each run returns its milliseconds
 
 
 @dataclass(frozen=True)
 class Rounds:
-    """One network's times in units of its anchors', a value per round, each taken seconds apart."""
+    """The times of one network in units of its mix of anchors: a value per round, seconds apart."""
 
     ratios: tuple[float, ...]
+
+    @classmethod
+    def joined(cls, passes: Iterable[Rounds]) -> Rounds:
+        """The rounds of all passes together."""
+        return cls(tuple(ratio for rounds in passes for ratio in rounds.ratios))
+
+    @classmethod
+    def of_medians(cls, passes: Iterable[Rounds]) -> Rounds:
+        """A round per pass, its median: rounds of one pass share their noise."""
+        return cls(tuple(rounds.median for rounds in passes))
 
     @property
     def median(self) -> float:
@@ -60,13 +68,13 @@ class Rounds:
 
     @property
     def uncertainty(self) -> float:
-        """Relative standard error of the median, were rounds independent and normal."""
+        """Relative standard error of the median, for independent and normal rounds."""
         return 1.2533 * self.spread / len(self.ratios) ** 0.5
 
 
 @dataclass(frozen=True)
 class Segment:
-    """What was timed between two looks at the anchors: (number of the run, ratio) of each, and the second look."""
+    """The times between two readings of the anchors: (index of the run, ratio) of each, and the second reading."""
 
     ratios: tuple[tuple[int, float], ...]
     anchors_s: tuple[float, ...]
@@ -83,18 +91,21 @@ class Stopwatch:
 
     def __init__(self, anchors: Sequence[Run], clock: Clock) -> None:
         self.clock = clock
-        self.looks: list[tuple[float, ...]] = []  # seconds of each anchor
+        self.readings: list[tuple[float, ...]] = []  # seconds of each anchor
         self._anchors = [(anchor, self._warm_up(anchor)) for anchor in anchors]
 
     @property
     def anchors_ms(self) -> tuple[float, ...]:
-        return tuple(1e3 * statistics.median(seconds) for seconds in zip(*self.looks, strict=True))
+        """Median milliseconds of each anchor."""
+        return tuple(1e3 * statistics.median(seconds) for seconds in zip(*self.readings, strict=True))
 
     def interleave(
         self, runs: Sequence[Run], rounds: int, mixes: Sequence[Mix] | None = None, seed: int = 0
     ) -> list[Rounds]:
-        """Each of `runs` in each of `rounds`, in an order drawn from `seed`, divided by its mix of the anchors (the
-        first anchor alone by default)."""
+        """Time each run once per round, in an order drawn from `seed`.
+
+        Times are divided by the run's mix of the anchors, the first anchor alone by default.
+        """
         ratios: list[list[float]] = [[] for _ in runs]
         for segment in self.segments(runs, [rounds] * len(runs), mixes, seed):
             for index, ratio in segment.ratios:
@@ -104,35 +115,33 @@ class Stopwatch:
     def segments(
         self, runs: Sequence[Run], rounds: Sequence[int], mixes: Sequence[Mix] | None = None, seed: int = 0
     ) -> Iterator[Segment]:
-        """As `interleave`, each with a number of rounds of its own, handed out as they are taken."""
+        """Time as `interleave`, with a number of rounds for each run, and yield times as they are measured."""
         rng = random.Random(seed)
         mixes = mixes or [(1.0,) + (0.0,) * (len(self._anchors) - 1)] * len(runs)
         counts = [self._warm_up(run) for run in runs]
         for done in range(max(rounds, default=0)):
             order = [index for index, wanted in enumerate(rounds) if wanted > done]
             rng.shuffle(order)
-            before, pending = self._look(), []
+            before, pending = self._read_anchors(), []
             since = time.perf_counter()
             for position, index in enumerate(order, 1):
                 pending.append((index, self._burst(runs[index], counts[index])))
-                late = time.perf_counter() - since > ANCHOR_EVERY_S
-                if self.clock is OWN_CLOCK:
-                    late = len(pending) == ANCHOR_EVERY
-                if late or position == len(order):
-                    after = self._look()
-                    yield Segment(
-                        tuple((i, 2 * s / (_mixed(mixes[i], before) + _mixed(mixes[i], after))) for i, s in pending),
-                        after,
-                    )
+                is_due = time.perf_counter() - since > ANCHOR_EVERY_S
+                if self.clock is RUNTIME_CLOCK:
+                    is_due = len(pending) == ANCHOR_EVERY
+                if is_due or position == len(order):
+                    after = self._read_anchors()
+                    ratios = [(i, 2 * s / (mixed(mixes[i], before) + mixed(mixes[i], after))) for i, s in pending]
+                    yield Segment(tuple(ratios), after)
                     before, pending, since = after, [], time.perf_counter()
 
-    def _look(self) -> tuple[float, ...]:
-        self.looks.append(tuple(self._burst(anchor, counts) for anchor, counts in self._anchors))
-        return self.looks[-1]
+    def _read_anchors(self) -> tuple[float, ...]:
+        self.readings.append(tuple(self._burst(anchor, counts) for anchor, counts in self._anchors))
+        return self.readings[-1]
 
     def _warm_up(self, run: Run) -> tuple[int, int]:
-        """Runs until times are stable (no new minimum in three runs). Returns samples per burst and runs per sample."""
-        if self.clock is OWN_CLOCK:
+        """Run until times are stable (no new minimum in three runs). Return samples per burst, runs per sample."""
+        if self.clock is RUNTIME_CLOCK:
             return 1, 1
         end, best, stale = time.perf_counter() + WARMUP_S, float("inf"), 0
         while stale < 3 and time.perf_counter() < end:
@@ -145,7 +154,7 @@ class Stopwatch:
 
     def _burst(self, run: Run, counts: tuple[int, int]) -> float:
         """Seconds of one run: the median of the burst's samples, after one run that refills the caches."""
-        if self.clock is OWN_CLOCK:
+        if self.clock is RUNTIME_CLOCK:
             return float(run()) / 1e3  # type: ignore[arg-type]
         samples, per_sample = counts
         run()
@@ -158,19 +167,31 @@ class Stopwatch:
         return statistics.median(times)
 
 
-def _mixed(mix: Mix, seconds: Sequence[float]) -> float:
-    return sum(share * s for share, s in zip(mix, seconds, strict=True))
+def mixed(mix: Mix, times: Sequence[float]) -> float:
+    """The time of a mix of anchors, in the unit of `times`."""
+    return sum(share * each for share, each in zip(mix, times, strict=True))
 
 
-def contention(threads: int, seconds: float = 0.03) -> float:
-    """Wall / CPU time of `threads` busy threads: 1 where each has a core of its own, 2 where it gets half of one."""
+def compare(run: Run, baseline: Run, rounds: int = 15, clock: Clock = CPU_CLOCK) -> tuple[float, float]:
+    """Milliseconds of `run` and of `baseline`, timed in turns, so that a busy machine slows both.
+
+    >>> ms, baseline_ms = compare(lambda: sum(range(19999)), lambda: sum(range(9999)))
+    """
+    watch = Stopwatch([baseline], clock)
+    [times] = watch.interleave([run], rounds)
+    [baseline_ms] = watch.anchors_ms
+    return times.median * baseline_ms, baseline_ms
+
+
+def contention(threads: int, seconds: float = 0.03, wall: Clock = WALL_CLOCK, cpu: Clock = THREAD_CLOCK) -> float:
+    """Wall / CPU time of `threads` busy threads: 1 where each has a core to itself, 2 where it gets half of one."""
     block = bytes(1 << 16)  # hashing it releases the interpreter's lock
 
     def spin(_: int) -> float:
-        wall, cpu = time.perf_counter(), time.thread_time()
-        while time.perf_counter() - wall < seconds:
+        wall_start, cpu_start = wall.read(), cpu.read()
+        while wall.read() - wall_start < seconds:
             hashlib.sha256(block)
-        return (time.perf_counter() - wall) / max(time.thread_time() - cpu, 1e-9)
+        return (wall.read() - wall_start) / max(cpu.read() - cpu_start, 1e-9)
 
     with ThreadPoolExecutor(threads) as pool:
         return max(pool.map(spin, range(threads)))

@@ -1,4 +1,4 @@
-"""Whether a latency table may be relied on: its error on held-out networks, and whether it is still true."""
+"""Checks before a latency table is used: its error on held-out networks, its device, and drift since it was built."""
 
 from __future__ import annotations
 
@@ -8,19 +8,21 @@ from pathlib import Path
 
 from ffnet_search.config.schema import LatencySection
 from ffnet_search.errors import SweepError
-from ffnet_search.latency.bench import LocalBench, MakeBench
+from ffnet_search.latency.anchors import mix_ms
+from ffnet_search.latency.bench import Bench, Identity, LocalBench, MakeBench
+from ffnet_search.latency.jobs import NetworkJob
 from ffnet_search.latency.measure import time_jobs, torch_aside
-from ffnet_search.latency.plan import Job, mix, network_job
 from ffnet_search.latency.table import Check, LatencyTable
 from ffnet_search.progress import say
 
 SENTINELS = 5  # held-out networks that are measured again
-LOOKS = 3  # at them, each longer than the last, before a table is called stale
-LEAST_DRIFT = 0.05  # that matters
+ATTEMPTS = 3  # to measure them, each with more rounds than the last, before a table is called stale
+LEAST_DRIFT = 0.05  # a smaller one never makes a table stale
+ADVICE = "move the file away and profile again, or accept it with latency.noisy: true"
 
 
 def refuse_inaccurate(table: LatencyTable, section: LatencySection, path: Path) -> None:
-    """Raises SweepError where too few held-out networks are predicted well; says so only, where `section.noisy`."""
+    """Raise SweepError if too few held-out networks are predicted within 10 %; only warn if `section.noisy`."""
     error = table.error
     if error.within_10 >= section.min_within_10:
         return
@@ -31,11 +33,13 @@ def refuse_inaccurate(table: LatencyTable, section: LatencySection, path: Path) 
     if error.noise_floor > 0.5 * error.mean:
         advice = (
             f"the machine was busy (wall / CPU time {table.setting.contention:.1f}, two halves of the measurements "
+            f"differ by {100 * error.noise_floor:.1f} %): measure on a quieter one, or with more latency.rounds"
         )
-        advice += f"differ by {100 * error.noise_floor:.1f} %): measure on a quieter one, or with more latency.rounds"
     else:
-        advice = "the measurements agree with each other, so the networks are hard to predict: give more of them to "
-        advice += "fit on (latency.calibration)"
+        advice = (
+            "the measurements agree with each other, so the networks are hard to predict: give more of them to fit on "
+            "(latency.calibration)"
+        )
     _refuse(
         f"{path}: {section.min_within_10:.0%} of the held-out networks must be predicted within 10 % "
         f"(latency.min_within_10), but {error.within_10:.0%} are, the worst of them: {worst}; {advice}, then move the "
@@ -45,57 +49,57 @@ def refuse_inaccurate(table: LatencyTable, section: LatencySection, path: Path) 
 
 
 def refuse_stale(table: LatencyTable, section: LatencySection, path: Path, make_bench: MakeBench = LocalBench) -> float:
-    """Raises SweepError where the table is of another device or runtime, or no longer of this one: where sentinels,
-    measured again, have drifted against the anchors by more than the error that nine in ten held-out networks keep.
+    """Raise SweepError if the table is of another device or runtime, or its device has changed; else return the drift.
 
-    Returns the drift, as a share: the median over the sentinels of the change of their time, in units of the anchors'.
-    A device that got slower as a whole has none. Where `section.noisy`, it is only said.
+    Sentinels, some of the held-out networks, are measured again. The drift is the median over them of the relative
+    change of their time, in units of the anchors': a device that got slower as a whole has none. It must be within the
+    error that nine in ten held-out networks keep. If `section.noisy`, a warning is printed instead of the error.
     """
-    sentinels = _sentinels(table.held_out)
-    image = sentinels[0].architecture.input
-    bench = make_bench(section, image, None)
-    now, then = bench.identity, table.setting
-    versions = {name: then.versions.get(name) for name in now.versions}
-    for what, old, new in (
-        ("device", then.device, now.device),
-        ("runtime", versions, now.versions),
-        ("settings", then.settings, now.settings),
-    ):
-        if old != new:
-            _refuse(
-                f"{path}: must be of the {what} that is there, {new}, but was measured with {old}; move the file away "
-                "and profile again, or accept it with latency.noisy: true",
-                section,
-            )
-    limit = max(LEAST_DRIFT, sorted(abs(check.error) for check in table.held_out)[int(0.9 * len(table.held_out))])
-    jobs = [network_job(check.architecture, 0) for check in sentinels]
+    sentinels = choose_sentinels(table.held_out)
+    bench = make_bench(section, sentinels[0].architecture.input, None)
+    _refuse_other_device(table, bench.identity, section, path)
+    errors = sorted(abs(check.error) for check in table.held_out)
+    limit = max(LEAST_DRIFT, errors[int(0.9 * len(errors))])
     drift = limit
-    for look in range(LOOKS):
-        with torch_aside():
-            rounds, _ = time_jobs(bench, jobs, 3 + 2 * look)
-        found = [taken.median * _reference(job, table) for taken, job in zip(rounds, jobs, strict=True)]
-        drift = statistics.median(abs(ms / check.measured_ms - 1) for ms, check in zip(found, sentinels, strict=True))
+    for attempt in range(ATTEMPTS):
+        drift = _drift(sentinels, table, bench, rounds=3 + 2 * attempt)
         if drift <= limit:
             return drift
     _refuse(
         f"{path}: is stale: {len(sentinels)} of its networks, measured again, must be within {limit:.0%} of what they "
-        f"took on {then.date[:10]}, but have drifted by {drift:.0%} against the anchor networks (other "
-        "programs, another clock or power setting); move the file away and profile again, or accept it with "
-        "latency.noisy: true",
+        f"took on {table.setting.date[:10]}, but have drifted by {drift:.0%} against the anchor networks (other "
+        f"programs, another clock or power setting); {ADVICE}",
         section,
     )
     return drift
 
 
-def _reference(job: Job, table: LatencyTable) -> float:
-    """Milliseconds of the job's mix of anchors when the table was built."""
-    subject = table.held_out[0].architecture
-    shares = mix(job.macs_m, job.weights_m, subject.input)
-    return sum(share * ms for share, ms in zip(shares, table.setting.anchors_ms, strict=True))
+def _refuse_other_device(table: LatencyTable, now: Identity, section: LatencySection, path: Path) -> None:
+    then = table.setting
+    versions = {name: then.versions.get(name) for name in now.versions}
+    for what, old, new in (
+        ("this device", then.device, now.device),
+        ("this runtime", versions, now.versions),
+        ("these settings", then.settings, now.settings),
+    ):
+        if old != new:
+            _refuse(f"{path}: must be of {what}, {new}, but was measured with {old}; {ADVICE}", section)
 
 
-def _sentinels(held_out: Sequence[Check]) -> list[Check]:
-    """From the fastest to the slowest, evenly spread, of those whose own measurement was certain."""
+def _drift(sentinels: Sequence[Check], table: LatencyTable, bench: Bench, rounds: int) -> float:
+    """Measure the sentinels, and return the median of the relative changes."""
+    jobs = [NetworkJob.of_pass(check.architecture, 0) for check in sentinels]
+    with torch_aside():
+        timed, _ = time_jobs(bench, jobs, rounds)
+    changes = []
+    for taken, job, check in zip(timed, jobs, sentinels, strict=True):
+        ms = taken.median * mix_ms(job.macs_m, job.weights_m, job.arch.input, table.setting.anchors_ms)
+        changes.append(abs(ms / check.measured_ms - 1))
+    return statistics.median(changes)
+
+
+def choose_sentinels(held_out: Sequence[Check]) -> list[Check]:
+    """From the fastest to the slowest, evenly spread, of the networks with the most certain measurement."""
     certain = sorted(held_out, key=lambda check: check.spread)[: max(SENTINELS, len(held_out) // 2)]
     ordered = sorted(certain, key=lambda check: check.measured_ms)
     count = min(SENTINELS, len(ordered))

@@ -1,90 +1,72 @@
-"""What a latency backend is, and the list of them. A new one is a file beside this, and a row here."""
+"""The latency backends: their interface and their registry. A new backend is a file beside this one, and a row here."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from importlib import import_module
-from importlib.util import find_spec
-from typing import Any, Protocol
+import platform
+from abc import abstractmethod
+from typing import Any, ClassVar
 
 from ffnet_search.config.schema import LatencySection
-from ffnet_search.errors import SweepError, did_you_mean
 from ffnet_search.latency.backends.model_file import Model
-from ffnet_search.latency.timing import Run
-from ffnet_search.strict_yaml import parse
+from ffnet_search.latency.timing import CPU_CLOCK, WALL_CLOCK, Clock, Run
+from ffnet_search.plugins import Registry, find_class
+from ffnet_search.strict_yaml import Section, parse
 
 
-class Backend(Protocol):
-    """A runtime on a device. Implementations are `errors.Section`s, whose fields are the keys of
-    `latency.init_args`."""
+class Backend(Section):
+    """A runtime on a device. The fields of a subclass are the keys of `latency.init_args`.
 
-    @property
-    def in_process(self) -> bool:
-        """Whether inference runs on CPU threads of this process, so that CPU time can tell its share of a busy core."""
-        ...
+    `packages`: the distributions whose versions are recorded with every measurement.
+    """
 
-    @property
-    def device(self) -> str:
-        """The model of the processor, e.g. `AMD EPYC 9554`."""
-        ...
+    packages: ClassVar[tuple[str, ...]] = ()
+
+    @abstractmethod
+    def load(self, model: Model, threads: int) -> Run:
+        """Compile `model` for a number of CPU threads.
+
+        Each call of the result is one inference, and returns when it has finished. Whatever the result holds is
+        released with it.
+        """
+
+    def device_name(self) -> str:
+        """The model of the processor, such as `AMD EPYC 9554`."""
+        return cpu_model()
 
     def settings(self) -> dict[str, Any]:
-        """All that was asked of the runtime, for the record."""
-        ...
+        """Everything that the runtime was asked for, as JSON, for the record."""
+        return self.model_dump(mode="json")
 
-    @property
-    def own_clock(self) -> bool:
-        """Whether its runs return their milliseconds, because only the runtime can tell them."""
-        ...
+    def clock(self, threads: int) -> Clock:
+        """The clock that inference is timed with.
 
-    def load(self, model: Model, threads: int) -> Run:
-        """`model` compiled; each call of the result is one inference that has finished. All that it holds is released
-        with it."""
-        ...
-
-
-@dataclass(frozen=True)
-class Registered:
-    """Where a backend's class is, the packages it needs (recorded by version), and how to get them."""
-
-    path: str
-    packages: tuple[str, ...]
-    install: str
+        By default inference runs on CPU threads of this process. The CPU time of a single thread excludes other
+        programs on its core; threads that wait for each other need the wall clock. A backend returns WALL_CLOCK if the
+        device works outside this process, and RUNTIME_CLOCK if its runs return their milliseconds themselves.
+        """
+        return CPU_CLOCK if threads == 1 else WALL_CLOCK
 
 
-BACKENDS: dict[str, Registered] = {
-    "onnxruntime": Registered(
-        "ffnet_search.latency.backends.onnxruntime:OnnxRuntime", ("onnxruntime",), "pip install onnxruntime"
-    ),
-    "torch": Registered("ffnet_search.latency.backends.pytorch:Torch", ("torch",), "pip install torch"),
-    "openvino": Registered(
-        "ffnet_search.latency.backends.openvino:OpenVino", ("openvino",), "pip install 'ffnet-search[openvino]'"
-    ),
-    "command": Registered("ffnet_search.latency.backends.command:Command", (), "nothing"),
+BACKENDS: Registry = {
+    "onnxruntime": "ffnet_search.latency.backends.onnxruntime:OnnxRuntime",
+    "torch": "ffnet_search.latency.backends.pytorch:Torch",
+    "openvino": "ffnet_search.latency.backends.openvino:OpenVino",
+    "command": "ffnet_search.latency.backends.command:Command",
 }
 
 
 def make_backend(section: LatencySection) -> Backend:
-    """The backend that a sweep names, with its arguments. Raises SweepError where it is unknown, not installed, or
-    cannot do what the arguments ask for."""
-    name = section.backend
-    if name not in BACKENDS:
-        raise SweepError(f"latency.backend {name!r} is not a known backend{did_you_mean(name, BACKENDS)}")
-    registered = BACKENDS[name]
-    missing = [package for package in registered.packages if find_spec(package) is None]
-    if missing:
-        raise SweepError(
-            f"latency.backend {name!r} needs {', '.join(missing)}, which is not installed; run: {registered.install}"
-        )
-    module, _, attribute = registered.path.partition(":")
-    backend: Backend = parse(getattr(import_module(module), attribute), dict(section.init_args), "latency.init_args")
+    """Make the backend that a sweep names, registered or by import path, with its arguments.
+
+    Raises SweepError if it is unknown, its package is not installed, or its arguments are invalid here.
+    """
+    found = find_class(section.backend, "latency.backend", Backend, BACKENDS)
+    backend: Backend = parse(found, dict(section.init_args), "latency.init_args")
     return backend
 
 
 def cpu_model() -> str:
-    """The name of this machine's processor, as the system gives it."""
-    import platform
-
+    """The name of this machine's processor, as the operating system reports it."""
     try:
         with open("/proc/cpuinfo", encoding="utf-8") as lines:
             names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]

@@ -1,14 +1,13 @@
-"""Backend `command`: any executable that is given a model file and prints milliseconds, so that a phone or a board is
-measured over whatever link there is.
+"""The backend `command`: an executable that gets a model file and prints milliseconds, for a phone or a board.
 
     latency:
       backend: command
       init_args: {command: ./on_phone.sh {model}, device: Pixel 8}
 
-It is run once for each time that is needed, with the ONNX file in place of `{model}` (or as its last argument), and
-with FFNET_THREADS and FFNET_SHAPE (`1x3x32x32`) in its environment. It warms up, times as it sees fit, and prints the
-milliseconds of one inference as the last word of its output. Another exit status than 0 ends the profile with the last
-line of its error output; what was measured until then is kept.
+The program runs once for each time that is needed, with the ONNX file in place of `{model}` (or as its last argument),
+and with FFNET_THREADS and FFNET_SHAPE (`1x3x32x32`) in its environment. It warms up, times as it sees fit, and prints
+the milliseconds of one inference as the last word of its output. An exit status other than 0 ends the profile with the
+last line of its error output; earlier measurements are kept.
 """
 
 from __future__ import annotations
@@ -26,14 +25,16 @@ from typing import Any
 from pydantic import Field, field_validator
 
 from ffnet_search.errors import SweepError
+from ffnet_search.latency.backends.base import Backend
 from ffnet_search.latency.backends.model_file import Model
-from ffnet_search.latency.timing import Run
-from ffnet_search.strict_yaml import Section
+from ffnet_search.latency.timing import RUNTIME_CLOCK, Clock, Run
 
 
-class Command(Section):
-    """`command`: a line as for a shell (which is not used), or a list of words. `device`: what is measured, for the
-    record. `timeout`: seconds that one call may take."""
+class Command(Backend):
+    """`command`: a command line (no shell runs it), or a list of words. `device`: its name, for the record.
+
+    `timeout`: the most seconds that one call may take.
+    """
 
     command: tuple[str, ...] = Field(min_length=1)
     device: str = Field(min_length=1)
@@ -52,13 +53,11 @@ class Command(Section):
             raise ValueError(f"must begin with a program that can be run, but {command[0]!r} is none")
         return command
 
-    @property
-    def in_process(self) -> bool:
-        return False
+    def device_name(self) -> str:
+        return self.device
 
-    @property
-    def own_clock(self) -> bool:
-        return True
+    def clock(self, threads: int) -> Clock:
+        return RUNTIME_CLOCK
 
     def settings(self) -> dict[str, Any]:
         return self.model_dump(mode="json", exclude={"device", "timeout"})
@@ -75,13 +74,30 @@ class Command(Section):
         return run
 
     def _milliseconds(self, file: Path, shape: tuple[int, ...], threads: int) -> float:
+        """Run the program once. Raises SweepError if it fails, or prints no time."""
+        done = self._run(file, shape, threads)
+        if done.returncode:
+            last = (done.stderr.strip().splitlines() or ["nothing on its error output"])[-1]
+            raise SweepError(f"{self._field} must end with status 0, but ended with {done.returncode}: {last}")
+        printed = (done.stdout.split() or [""])[-1]
+        try:
+            ms = float(printed)
+        except ValueError:
+            ms = math.nan
+        if not (math.isfinite(ms) and ms > 0):
+            raise SweepError(
+                f"{self._field} must print the milliseconds of one inference last, a number > 0, but printed "
+                f"{printed!r}"
+            )
+        return ms
+
+    def _run(self, file: Path, shape: tuple[int, ...], threads: int) -> subprocess.CompletedProcess[str]:
         words = [word.replace("{model}", str(file)) for word in self.command]
         if words == list(self.command):
             words.append(str(file))
         environment = {"FFNET_THREADS": str(threads), "FFNET_SHAPE": "x".join(map(str, shape))}
-        told = f"latency.init_args.command: {shlex.join(self.command)}"
         try:
-            done = subprocess.run(
+            return subprocess.run(
                 words,
                 env={**os.environ, **environment},
                 stdin=subprocess.DEVNULL,
@@ -92,20 +108,11 @@ class Command(Section):
             )
         except subprocess.TimeoutExpired:
             raise SweepError(
-                f"{told} must end within {self.timeout:g} s, but did not; raise latency.init_args.timeout"
+                f"{self._field} must end within {self.timeout:g} s, but did not; raise latency.init_args.timeout"
             ) from None
         except OSError as error:
-            raise SweepError(f"{told} cannot be run: {error.strerror}") from None
-        if done.returncode:
-            last = (done.stderr.strip().splitlines() or ["nothing on its error output"])[-1]
-            raise SweepError(f"{told} must end with status 0, but ended with {done.returncode}: {last}")
-        printed = (done.stdout.split() or [""])[-1]
-        try:
-            ms = float(printed)
-        except ValueError:
-            ms = math.nan
-        if not (math.isfinite(ms) and ms > 0):
-            raise SweepError(
-                f"{told} must print the milliseconds of one inference last, a number > 0, but printed {printed!r}"
-            )
-        return ms
+            raise SweepError(f"{self._field} cannot be run: {error.strerror}") from None
+
+    @property
+    def _field(self) -> str:
+        return f"latency.init_args.command: {shlex.join(self.command)}"

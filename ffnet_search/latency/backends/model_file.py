@@ -1,37 +1,45 @@
-"""A network as latency backends take it: the module, or its ONNX file, made once for all its measurements."""
+"""A network as latency backends receive it: as a module, or in a file format that is written once."""
 
 from __future__ import annotations
 
 import io
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import BinaryIO
 
 from torch import nn
 
+from ffnet_search.atomic_write import write_bytes
 from ffnet_search.models.onnx import write_onnx
+
+Write = Callable[[nn.Module, tuple[int, ...], BinaryIO], None]  # network, shape of its input, target
 
 
 @dataclass(frozen=True)
 class Model:
-    """`build` makes the deployed network, `shape` is that of its inputs (B, C, H, W). `kept`: where its ONNX file is
-    kept, without its suffix: tracing takes longer than measuring, and networks are measured more than once."""
+    """A deployed network and the shape (B, C, H, W) of its input.
+
+    `build` makes the network. `cache` is the path, without suffix, where its files are kept: tracing takes longer than
+    measuring, and networks are measured more than once. None keeps nothing.
+    """
 
     build: Callable[[], nn.Module]
     shape: tuple[int, ...]
-    kept: Path | None = None
+    cache: Path | None = None
 
-    def onnx(self, opset: int) -> bytes:
-        """The content of its ONNX file."""
-        path = self.kept and self.kept.with_name(f"{self.kept.name}.{opset}.onnx")
+    def content(self, suffix: str, write: Write) -> bytes:
+        """The network in a file format: what `write` produces, or the cached file with this suffix."""
+        path = self.cache and self.cache.with_name(f"{self.cache.name}.{suffix}")
         if path and path.exists():
             return path.read_bytes()
         buffer = io.BytesIO()
-        write_onnx(self.build(), self.shape, buffer, opset=opset)
+        write(self.build(), self.shape, buffer)
         if path:
-            scratch = path.with_name(f"{path.name}.tmp")
-            path.parent.mkdir(parents=True, exist_ok=True)
-            scratch.write_bytes(buffer.getvalue())
-            os.replace(scratch, path)
+            write_bytes(path, buffer.getvalue())
         return buffer.getvalue()
+
+    def onnx(self, opset: int) -> bytes:
+        """The network in ONNX of a version."""
+        return self.content(f"{opset}.onnx", partial(write_onnx, opset=opset))

@@ -1,24 +1,25 @@
-"""Backend `onnxruntime`: ONNX Runtime on CPU (or CUDA / TensorRT, where such a build is installed)."""
+"""The backend `onnxruntime`: ONNX Runtime on CPU, or on CUDA or TensorRT if such a build is installed."""
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import onnxruntime
+import torch
 from pydantic import field_validator
 
-from ffnet_search.latency.backends.base import cpu_model
+from ffnet_search.latency.backends.base import Backend
 from ffnet_search.latency.backends.model_file import Model
-from ffnet_search.latency.timing import Run
-from ffnet_search.strict_yaml import Section
+from ffnet_search.latency.timing import WALL_CLOCK, Clock, Run
 
 PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider", "tensorrt": "TensorrtExecutionProvider"}
 
 
-class OnnxRuntime(Section):
-    """`optimization`: lower levels than "all" run depthwise convolutions on a slow path (2 to 6 times slower)."""
+class OnnxRuntime(Backend):
+    """`optimization`: levels below "all" run depthwise convolutions on a slow path (2 to 6 times slower)."""
 
+    packages: ClassVar[tuple[str, ...]] = ("onnxruntime",)
     provider: Literal["cpu", "cuda", "tensorrt"] = "cpu"
     optimization: Literal["all", "extended", "basic"] = "all"
     opset: int = 17
@@ -33,21 +34,13 @@ class OnnxRuntime(Section):
             )
         return provider
 
-    @property
-    def in_process(self) -> bool:
-        return self.provider == "cpu"
-
-    @property
-    def own_clock(self) -> bool:
-        return False
-
-    @property
-    def device(self) -> str:
-        if self.in_process:
-            return cpu_model()
-        import torch
-
+    def device_name(self) -> str:
+        if self.provider == "cpu":
+            return super().device_name()
         return torch.cuda.get_device_name() if torch.cuda.is_available() else self.provider
+
+    def clock(self, threads: int) -> Clock:
+        return super().clock(threads) if self.provider == "cpu" else WALL_CLOCK
 
     def settings(self) -> dict[str, Any]:
         return {**self.model_dump(), "execution": "sequential", "spinning": False}
@@ -61,7 +54,7 @@ class OnnxRuntime(Section):
             onnxruntime.GraphOptimizationLevel, f"ORT_ENABLE_{self.optimization.upper()}"
         )
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        options.log_severity_level = 3  # errors: warnings about constant folding are not the reader's business
+        options.log_severity_level = 3  # errors only: warnings about constant folding do not concern the user
         session = onnxruntime.InferenceSession(model.onnx(self.opset), options, providers=[PROVIDERS[self.provider]])
         images = np.random.default_rng(0).standard_normal(model.shape, dtype=np.float32)
         feed = {session.get_inputs()[0].name: images}

@@ -1,32 +1,35 @@
-"""Backend `torch`: PyTorch itself, op by op or compiled, on CPU or CUDA."""
+"""The backend `torch`: PyTorch itself, operator by operator or compiled, on CPU or CUDA."""
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import ClassVar, Literal
 
 import torch
 from pydantic import field_validator, model_validator
 from torch import nn
 
-from ffnet_search.latency.backends.base import cpu_model
+from ffnet_search.latency.backends.base import Backend
 from ffnet_search.latency.backends.model_file import Model
-from ffnet_search.latency.timing import Run
-from ffnet_search.strict_yaml import Section
+from ffnet_search.latency.timing import WALL_CLOCK, Clock, Run
 
 
-class Torch(Section):
-    """`mode`: "eager", "compile" (`torch.compile`; seconds to minutes per network), or "cuda_graph" (CUDA only: one
-    launch per network, which is what small networks on a GPU need)."""
+class Torch(Backend):
+    """`mode`: "eager", "compile" or "cuda_graph".
 
+    "compile" is `torch.compile`, which takes seconds to minutes per network. "cuda_graph" launches a whole network at
+    once, which small networks on a GPU need.
+    """
+
+    packages: ClassVar[tuple[str, ...]] = ("torch",)
     device_type: Literal["cpu", "cuda"] = "cpu"
     mode: Literal["eager", "compile", "cuda_graph"] = "eager"
     channels_last: bool = False
 
     @field_validator("device_type")
     @classmethod
-    def _device_is_there(cls, device_type: str) -> str:
+    def _device_exists(cls, device_type: str) -> str:
         if device_type == "cuda" and not torch.cuda.is_available():
-            raise ValueError("'cuda' needs a CUDA device that PyTorch can use, but there is none; use 'cpu'")
+            raise ValueError("'cuda' needs a CUDA device that PyTorch can use, but none is available; use 'cpu'")
         return device_type
 
     @model_validator(mode="after")
@@ -35,20 +38,11 @@ class Torch(Section):
             raise ValueError("mode 'cuda_graph' needs device_type 'cuda', but got 'cpu'; use mode 'eager' or 'compile'")
         return self
 
-    @property
-    def in_process(self) -> bool:
-        return self.device_type == "cpu"
+    def device_name(self) -> str:
+        return super().device_name() if self.device_type == "cpu" else torch.cuda.get_device_name()
 
-    @property
-    def own_clock(self) -> bool:
-        return False
-
-    @property
-    def device(self) -> str:
-        return cpu_model() if self.in_process else torch.cuda.get_device_name()
-
-    def settings(self) -> dict[str, Any]:
-        return self.model_dump()
+    def clock(self, threads: int) -> Clock:
+        return super().clock(threads) if self.device_type == "cpu" else WALL_CLOCK
 
     def load(self, model: Model, threads: int) -> Run:
         layout = torch.channels_last if self.channels_last else torch.contiguous_format
@@ -58,7 +52,7 @@ class Torch(Section):
         forward = torch.compile(net) if self.mode == "compile" else net
 
         def run() -> None:
-            # The number of threads belongs to the process: it is set for the run and handed back.
+            # The number of threads belongs to the process: it is set for the run and restored.
             before = torch.get_num_threads()
             if before != threads:
                 torch.set_num_threads(threads)
@@ -78,7 +72,7 @@ class Torch(Section):
         stream = torch.cuda.Stream()
         stream.wait_stream(torch.cuda.current_stream())
         with torch.inference_mode(), torch.cuda.stream(stream):
-            for _ in range(3):  # libraries set themselves up outside the capture
+            for _ in range(3):  # libraries initialise outside the capture
                 net(x_BCHW)
         torch.cuda.current_stream().wait_stream(stream)
         graph = torch.cuda.CUDAGraph()
