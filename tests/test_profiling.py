@@ -446,9 +446,8 @@ def test_noise_alone_is_not_taken_for_a_cache_nor_for_slopes() -> None:
 
 def test_what_a_kind_is_off_by_is_learnt_from_few_networks_and_never_negative() -> None:
     alone, weights = networks_of("ffnet_cifar", 8, seed=0)
-    found = NetworkModel.fit(
-        [Sample(ms, m, 0.2 * sum(ms.values()) + 0.01) for ms, m in zip(alone, weights, strict=True)]
-    )
+    times = [0.2 * sum(ms.values()) + 0.01 for ms in alone]
+    found = NetworkModel.fit(list(map(Sample, alone, weights, times)))
     assert all(found.slope_of(kind) >= 0 for sums in alone for kind in sums)
     assert found.intercept_ms >= 0 and found.spill_ms_per_m >= 0
     assert found.slope_of(("token_mixer", "of another space", 3, 1, 1)) == found.slope
@@ -563,7 +562,7 @@ def test_a_fresh_table_is_not_stale_and_a_drifted_one_is(table: LatencyTable) ->
     [
         ({"device": "a telephone"}, "must be of this device, .*, but was measured with a telephone"),
         ({"versions": {"onnxruntime": "0.1"}}, r"must be of this runtime.*, but .*0\.1"),
-        ({"settings": {"provider": "cuda"}}, "must be of this settings"),
+        ({"settings": {"provider": "cuda"}}, "must be of these settings"),
     ],
 )
 def test_a_table_of_something_else_is_stale_at_once(change: dict[str, object], words: str, table: LatencyTable) -> None:
@@ -614,7 +613,7 @@ def test_a_journal_of_other_settings_is_begun_anew(spoilt: str, tmp_path: Path) 
     assert again.contention == 1.5 and again.seconds == 15
     lines = path.read_text().splitlines(keepends=True)
     path.write_text("".join([spoilt, *lines[1:]]), errors="surrogateescape")
-    assert not Journal(path, "digest").ratios
+    assert not Journal(path, "digest").total_rounds
 
 
 @pytest.mark.parametrize("image", [Input(1, 8, 10), Input(3, 32, 10), Input(3, 256, 1000)])
