@@ -172,7 +172,7 @@ def test_a_warm_start_is_better_than_none(tmp_path: Path) -> None:
 
 
 def broken(name: str) -> dict[str, Any]:
-    return {"path": f"test_trial:{name}"}
+    return {"class_path": f"test_trial:{name}"}
 
 
 class OutOfMemory(__import__("lightning").Callback):  # type: ignore[misc]
@@ -269,8 +269,8 @@ def test_hpo_of_an_ffnet_ends_in_networks_and_each_trial_repeats(tmp_path: Path)
 
 def test_mistakes_in_ones_own_module_are_one_sentence(tmp_path: Path) -> None:
     for change, message in (
-        ({"module": {"class_path": "own_network:Curv"}}, "must name a LightningModule, but Curv is.*did you mean 'Curve'"),  # noqa: E501
-        ({"module": {"name": "own_netwrok:Curve"}}, "there is no module 'own_netwrok' to import"),
+        ({"module": {"class_path": "own_network:Curv"}}, "must name a LightningModule, but Curv does not exist; did you mean 'Curve'"),  # noqa: E501
+        ({"module": {"class_path": "own_netwrok:Curve"}}, "there is no module 'own_netwrok' to import"),
         ({"module": {"class_path": "own_network:Curve", "init_args": {"hide": 3}}}, "module.init_args must fit .*did you mean 'hid"),  # noqa: E501
         ({"data": {"name": "own_network:Points", "init_args": {"n": 3}}}, "data.init_args must fit Points"),
         ({"search_space": {"hyperparameters": {"module.hiddn": [3]}}}, "did you mean 'hidden'"),
@@ -310,7 +310,7 @@ def test_lightnings_own_callbacks_and_loggers_take_part(tmp_path: Path) -> None:
     train = {
         "epochs": 3,
         "callbacks": [{"class_path": "lightning.pytorch.callbacks:EarlyStopping", "init_args": stopping}],
-        "loggers": [{"class_path": "lightning.pytorch.loggers:CSVLogger", "init_args": {"class_path": "mine"}}],
+        "loggers": [{"class_path": "lightning.pytorch.loggers:CSVLogger", "init_args": {"name": "mine"}}],
     }
     sweep = sweep_of(tmp_path, {"learning_rate": [0.01]}, train=train)
     found = TrialEvaluator(sweep)(configuration_of(sweep, learning_rate=0.01), always)

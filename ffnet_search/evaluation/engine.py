@@ -40,7 +40,9 @@ class EngineContext:
 class Engine(ABC):
     """Evaluates configurations. A context manager: at its end nothing of the engine is left running."""
 
-    trains_on_cluster: ClassVar[bool] = False  # whether a supernet is trained where this engine evaluates, by Ray
+    trains_on_cluster: ClassVar[bool] = (
+        False  # True: Ray trains the supernet on its cluster, where this engine evaluates
+    )
 
     def __init__(self, context: EngineContext) -> None:
         self.context = context
@@ -57,7 +59,7 @@ class Engine(ABC):
 
     @property
     def is_ready(self) -> bool:
-        """Whether `next` returns without a wait."""
+        """True where `next` returns without a wait."""
         return False
 
     @property

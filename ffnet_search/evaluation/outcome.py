@@ -1,6 +1,6 @@
-"""One evaluation whose errors are values, and the worker that makes many of them in a process of its own.
+"""The outcomes of an evaluation as values, the callables that give them, and the pruner that may end one early.
 
-Apart from the search, so that a node of a cluster that evaluates loads neither Optuna nor Tune.
+Loads neither Optuna nor Ray, so that a node of a cluster which only evaluates starts quickly.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from ffnet_search.space.configuration import Configuration
 
 @dataclass(frozen=True)
 class Failed:
-    """An evaluation that raised: one line for people, and where."""
+    """An evaluation that raised: the reason in one line, and the traceback."""
 
     reason: str
     traceback: str = ""
@@ -26,41 +26,42 @@ class Failed:
 
 @dataclass(frozen=True)
 class Stopped:
-    """An evaluation that was ended early: how many epochs it had trained, and its metrics then."""
+    """An evaluation that was ended early: the number of epochs it trained, and its metrics then."""
 
     epochs: int
     metrics: Mapping[str, float]
 
 
-# Called by an evaluator after each epoch (1, 2, ...) but the last, which its Candidate tells of, with the metrics so
-# far; False: end now, and return Stopped.
+# Called by an evaluator after each epoch (1, 2, ...) but the last, whose metrics are in its Candidate, with the metrics
+# so far. False: end now, and return Stopped.
 Report = Callable[[int, Mapping[str, float]], bool]
 Evaluate = Callable[[Configuration, Report], Candidate | Stopped]
 Ended = Candidate | Stopped | Failed
-Outcome = Ended | BaseException  # the last one ends the search
+Outcome = Ended | BaseException  # an exception ends the search
 
 
 @runtime_checkable
 class Resumable(Protocol):
-    """An evaluator that leaves a checkpoint after every epoch, from which any process can go on."""
+    """An evaluator that keeps a checkpoint of the last epoch, from which any process can resume."""
 
     def checkpoint(self, key: str) -> Path:
-        """Of trial `key`, in a folder of its own: written before each report, read where it is there at the start."""
+        """The checkpoint of trial `key`, in a folder for that trial alone; written before each report."""
         ...
 
-    def train(self, configuration: Configuration, report: Report, folder: Path) -> Candidate | Stopped: ...
+    def train(self, configuration: Configuration, report: Report, folder: Path) -> Candidate | Stopped:
+        """Evaluate in `folder`, from the checkpoint there if one exists. The checkpoint stays."""
+        ...
 
 
 class Pruner(Protocol):
-    """Decides what goes on: the other end of `Report`, one for all trials of a search.
+    """Decides which trials continue: the other end of `Report`, one for all trials of a search.
 
     It stays in the process of the search, and knows trials by their keys. Engines bring it the reports of other
     processes, and may bring one twice where a worker dies.
     """
 
     def report(self, key: str, epoch: int, metrics: Mapping[str, float]) -> bool:
-        """Whether the trial `key`, which has trained `epoch` epochs and has these metrics (those that were known
-        before it began among them), goes on."""
+        """Return True where trial `key` continues after `epoch` epochs; `metrics` include those known before it."""
         ...
 
 
@@ -72,7 +73,7 @@ class NopPruner:
 
 
 def run_safely(evaluate: Evaluate, configuration: Configuration, pruner: Pruner) -> Ended:
-    """One evaluation, whose errors are outcomes. Raises SweepError: a user's mistake stays with every configuration."""
+    """Run one evaluation, whose errors are outcomes. Raises SweepError: a user error fails every configuration."""
 
     def report(epoch: int, metrics: Mapping[str, float]) -> bool:
         return pruner.report(configuration.key, epoch, {**configuration.known, **metrics})

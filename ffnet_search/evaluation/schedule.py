@@ -1,57 +1,108 @@
-"""With which hyper-parameters a trial was trained from when on: population-based training changes them on the way.
+"""The hyper-parameters that a trial was trained with, from which epoch on: population-based training changes them.
 
-Plain data, in order: `[{"after_epoch": 0, "hyperparameters": {"learning_rate": 0.01}}, {"after_epoch": 3, ...}]`.
+Stored as plain data, in order: `[{"after_epoch": 0, "hyperparameters": {"learning_rate": 0.01}}, ...]`, in the record
+of a trial, and while it trains in a file beside the checkpoint.
 """
 
 from __future__ import annotations
 
 import json
-import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from ffnet_search import atomic_write
 from ffnet_search.space.configuration import Configuration, Value
 
-Schedule = Sequence[Mapping[str, Any]]
 FILE = "schedule.json"  # beside the checkpoint that was trained by it
 
 
+@dataclass(frozen=True)
+class Segment:
+    """The epochs from `after_epoch` to the start of the next segment, all with the same hyper-parameters."""
+
+    after_epoch: int
+    hyperparameters: Mapping[str, Value]
+
+
+Schedule = tuple[Segment, ...]  # in order; empty: nothing was changed
+
+
+@dataclass(frozen=True)
+class TrainingState:
+    """A training after `epoch` epochs, from which the same trial or another one can continue."""
+
+    epoch: int
+    schedule: Schedule
+    checkpoint: bytes
+
+
+def parse_schedule(content: Iterable[Mapping[str, Any]]) -> Schedule:
+    """The inverse of `plain_schedule`."""
+    return tuple(Segment(**segment) for segment in content)
+
+
+def plain_schedule(schedule: Schedule) -> list[dict[str, Any]]:
+    """The schedule as data for JSON."""
+    return [asdict(segment) for segment in schedule]
+
+
+def schedule_of(record: Mapping[str, Any]) -> Schedule:
+    """The schedule in the record of a candidate; empty where nothing was changed."""
+    return parse_schedule(record.get("schedule", []))
+
+
 def extended(schedule: Schedule, epoch: int, hyperparameters: Mapping[str, Value]) -> Schedule:
-    """With other hyper-parameters after `epoch` epochs; as it was where they are the ones that it ends with."""
-    if schedule and schedule[-1]["hyperparameters"] == hyperparameters:
+    """The schedule with other hyper-parameters after `epoch` epochs; unchanged where it ends with the same ones."""
+    if schedule and schedule[-1].hyperparameters == hyperparameters:
         return schedule
-    before = [step for step in schedule if step["after_epoch"] < epoch]
-    return [*before, {"after_epoch": epoch, "hyperparameters": dict(hyperparameters)}]
+    before = tuple(segment for segment in schedule if segment.after_epoch < epoch)
+    return (*before, Segment(epoch, dict(hyperparameters)))
 
 
-def ending(schedule: Schedule, start: Mapping[str, Value]) -> Mapping[str, Value]:
-    """The last hyper-parameters, which are those of the start where nothing changed them."""
-    last: Mapping[str, Value] = schedule[-1]["hyperparameters"] if schedule else start
-    return last
+def final_hyperparameters(schedule: Schedule, proposed: Mapping[str, Value]) -> Mapping[str, Value]:
+    """The hyper-parameters of the last segment; the proposed ones where nothing was changed."""
+    return schedule[-1].hyperparameters if schedule else proposed
 
 
-def in_words(schedule: Schedule) -> str:
-    """`learning_rate 0.01; after epoch 3 learning_rate 0.012`."""
-    first, *others = (str(Configuration(None, step["hyperparameters"])) for step in schedule)
-    changes = (f"after epoch {step['after_epoch']} {words}" for step, words in zip(schedule[1:], others, strict=True))
-    return "; ".join([first, *changes])
+def describe(schedule: Schedule) -> str:
+    """The schedule in words: `learning_rate 0.01; after epoch 3 learning_rate 0.012`."""
+    words: list[str] = []
+    for segment in schedule:
+        values = str(Configuration(None, segment.hyperparameters))
+        words.append(f"after epoch {segment.after_epoch} {values}" if words else values)
+    return "; ".join(words)
 
 
 def read_schedule(folder: Path) -> Schedule:
-    """Of the checkpoint in a trial's folder; empty where there is none."""
+    """The schedule of the checkpoint in a trial's folder; empty where the folder holds none."""
     path = folder / FILE
-    return list(json.loads(path.read_text())) if path.exists() else []
+    return parse_schedule(json.loads(path.read_text())) if path.exists() else ()
 
 
-def write_schedule(folder: Path, schedule: Schedule) -> None:
-    """Replaces it whole, so that a kill leaves the old one or the new one."""
-    folder.mkdir(parents=True, exist_ok=True)
-    scratch = folder / f"{FILE}.new"
-    scratch.write_text(json.dumps(schedule))
-    os.replace(scratch, folder / FILE)
+def begin_training(checkpoint: Path, hyperparameters: Mapping[str, Value], start: TrainingState | None) -> Schedule:
+    """Prepare a trial's folder for a training that begins at `start`, or resumes the one that was interrupted there.
+
+    Returns the schedule by which `checkpoint` was trained, continued with `hyperparameters`. At any moment of an
+    interruption the checkpoint, if it exists, was trained by the schedule in the folder.
+    """
+    folder = checkpoint.parent
+    if start is None:
+        stored = read_schedule(folder)
+        if not stored:  # nothing was changed: a checkpoint here was trained with these
+            return extended((), 0, hyperparameters)
+        if checkpoint.exists() and stored[-1].hyperparameters == hyperparameters:
+            return stored
+    checkpoint.unlink(missing_ok=True)
+    schedule = extended(start.schedule if start else (), start.epoch if start else 0, hyperparameters)
+    atomic_write.write_text(folder / FILE, json.dumps(plain_schedule(schedule)))
+    if start is not None:
+        atomic_write.write_bytes(checkpoint, start.checkpoint)
+    return schedule
 
 
-def forget_schedule(folder: Path) -> None:
-    """Once the trial is over."""
-    (folder / FILE).unlink(missing_ok=True)
+def end_training(checkpoint: Path) -> None:
+    """Remove a trial's checkpoint and its schedule, once the trial has ended."""
+    checkpoint.unlink(missing_ok=True)
+    (checkpoint.parent / FILE).unlink(missing_ok=True)

@@ -1,6 +1,6 @@
-"""Evaluator "train": configuration -> Candidate by training it, an FFNet or a module of the user's own, with Lightning.
+"""Evaluator "train": configuration -> Candidate by training an FFNet, or a user-supplied module, with Lightning.
 
-All that a trial depends on is the sweep and its key: its seed is drawn from both, so that it can be repeated alone.
+A trial depends on the sweep and its key alone: its seed is drawn from both, so that it can be repeated alone.
 """
 
 from __future__ import annotations
@@ -8,11 +8,8 @@ from __future__ import annotations
 import gc
 import hashlib
 import math
-import os
-import shutil
 from collections.abc import Mapping
 from dataclasses import replace
-from itertools import pairwise
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -25,7 +22,7 @@ from ffnet_search.data.registry import build_data, check_data
 from ffnet_search.errors import error_context
 from ffnet_search.evaluation.inherited import quality
 from ffnet_search.evaluation.outcome import Report, Stopped
-from ffnet_search.evaluation.schedule import Schedule, ending
+from ffnet_search.evaluation.schedule import Schedule, Segment, schedule_of
 from ffnet_search.evaluation.user_module import UserModuleTarget
 from ffnet_search.models.bn_calibration import recalibrate
 from ffnet_search.models.cpu_threads import threads_for
@@ -41,68 +38,81 @@ from ffnet_search.training.modules import NonFiniteLoss, Standalone
 from ffnet_search.training.trainer import LAST, run_trainer, save
 
 WEIGHTS = "weights.ckpt"
-KEPT = 2  # data modules in memory: trials that differ in batch size or augmentation each have their own
+KEPT = 2  # data modules in memory: trials that differ in batch size or augmentation have one each
 
 
 class TrialTarget(Protocol):
-    """What is trained: `FFNetTarget`, or `own_module.UserModuleTarget`."""
+    """What a trial trains: `FFNetTarget`, or `user_module.UserModuleTarget`."""
 
-    def data(self, trial: Sweep) -> LightningDataModule: ...
+    def data(self, trial: Sweep) -> LightningDataModule:
+        """The data of a trial, whose sections hold its hyper-parameters."""
+        ...
+
     def module(self, trial: Sweep, configuration: Configuration) -> LightningModule:
-        """Untrained, from the random numbers that are next."""
+        """The module before training, from the random numbers that are next."""
         ...
 
     def watched(self, module: LightningModule, logged: Mapping[str, float]) -> dict[str, float]:
-        """The metrics so far, out of what Lightning has logged."""
+        """The metrics of an epoch, from what Lightning has logged."""
         ...
 
     def score(self, trial: Sweep, trainer: Trainer, module: Any, data: Any) -> dict[str, float]:
-        """The metrics of what was trained, in the form that is deployed."""
+        """The metrics of the trained module, in the form that is deployed."""
         ...
 
-    def write(self, path: Path, trainer: Trainer, module: Any) -> None: ...
+    def write(self, path: Path, trainer: Trainer, module: Any) -> None:
+        """Write the weights."""
+        ...
 
 
 class TrialEvaluator:
     """Trains each configuration, in a folder of its own: `trials/KEY` in the run's folder.
 
-    Interrupted, a trial goes on from its last epoch. What cannot be trained (a loss that is not finite, no memory)
-    raises, and is one failed trial of the search.
+    An interrupted trial resumes from its last epoch. One that cannot be trained (a loss that is not finite, no memory)
+    raises, and is one failed trial of the search. Raises SweepError where a hyper-parameter at one end of its range
+    does not fit the data: such a value would end the search when it is first drawn.
     """
 
     def __init__(self, sweep: Sweep, supernet: Path | None = None, git: Mapping[str, object] | None = None) -> None:
         self.sweep, self.git = sweep, git
-        self.subject: TrialTarget = UserModuleTarget(sweep) if sweep.module else FFNetTarget(sweep, supernet)
+        self.target: TrialTarget = UserModuleTarget(sweep) if sweep.module else FFNetTarget(sweep, supernet)
         for name, one in sweep.search_space.hyperparameters.items():
-            for value in one.extremes:  # a mistake in them would end the search when it is first drawn
+            for value in one.extremes:
                 self._check(sweep.with_values({name: value}))
 
     def __call__(self, configuration: Configuration, report: Report) -> Candidate | Stopped:
-        return self.train(configuration, report, self.checkpoint(configuration.key).parent)
+        checkpoint = self.checkpoint(configuration.key)
+        outcome = self.train(configuration, report, checkpoint.parent)
+        checkpoint.unlink(missing_ok=True)
+        return outcome
 
     def checkpoint(self, key: str) -> Path:
-        """See `attempt.Resumable`."""
+        """The checkpoint of trial `key`. See `outcome.Resumable`."""
         return self.sweep.files.trials / key / LAST
 
-    def train(self, configuration: Configuration, report: Report, folder: Path) -> Candidate | Stopped:
-        """In another folder. Raises whatever training raises, NonFiniteLoss among it."""
+    def train(
+        self, configuration: Configuration, report: Report, folder: Path, until_epoch: int | None = None
+    ) -> Candidate | Stopped:
+        """Train in `folder`, from the checkpoint there if one exists; it stays, with the last epoch in it.
+
+        Stops after `until_epoch` epochs, for another call to continue. Raises whatever training raises, NonFiniteLoss
+        among it.
+        """
         trial = self.sweep.with_values(configuration.hyperparameters)
         seed = trial_seed(self.sweep.seed, configuration.key)
         seed_everything(seed, workers=True, verbose=False)
         try:
-            data = self.subject.data(trial)
-            module = self.subject.module(trial, configuration)
-            epochs = _Epochs(folder / LAST, self.subject, report)
+            data = self.target.data(trial)
+            module = self.target.module(trial, configuration)
+            epochs = _Epochs(folder / LAST, self.target, report, until_epoch)
             trainer = run_trainer(module, data, trial.train, folder, [epochs])
             if epochs.is_stopped:
-                (folder / LAST).unlink(missing_ok=True)
                 return Stopped(epochs.count, epochs.metrics)
-            metrics = self.subject.score(trial, trainer, module, data)
-            self.subject.write(folder / WEIGHTS, trainer, module)
-            (folder / LAST).unlink(missing_ok=True)
+            metrics = self.target.score(trial, trainer, module, data)
+            self.target.write(folder / WEIGHTS, trainer, module)
         finally:
             if torch.cuda.is_available():
-                gc.collect()  # what a trial that had no memory held, the next one needs
+                gc.collect()  # the memory of a trial that had too little is what the next one needs
                 torch.cuda.empty_cache()
         record = {
             "seed": seed,
@@ -115,38 +125,28 @@ class TrialEvaluator:
         return Candidate(configuration.architecture, metrics, configuration.hyperparameters, record)
 
     def repeat(
-        self,
-        configuration: Configuration,
-        schedule: Schedule,
-        folder: Path,
-        report: Report = lambda epoch, metrics: True,
+        self, configuration: Configuration, schedule: Schedule, report: Report, folder: Path
     ) -> Candidate | Stopped:
-        """`train`, by the schedule that it was trained by, if any."""
-        last, kept = folder / LAST, folder / f"{LAST}.kept"  # who is told to stop removes its checkpoint
-        for step, following in pairwise(schedule):
-            until: int = following["after_epoch"]
-
-            def leave(epoch: int, metrics: Mapping[str, float], until: int = until) -> bool:
-                if epoch == until:
-                    shutil.copyfile(last, kept)
-                return epoch < until
-
-            self.train(replace(configuration, hyperparameters=step["hyperparameters"]), leave, folder)
-            os.replace(kept, last)
-        return self.train(
-            replace(configuration, hyperparameters=ending(schedule, configuration.hyperparameters)), report, folder
-        )
+        """Train in `folder` as a trial was trained: one segment of its schedule after the other."""
+        segments = schedule or (Segment(0, configuration.hyperparameters),)
+        ends = [segment.after_epoch for segment in segments[1:]]
+        for segment, end in zip(segments, [*ends, None], strict=True):
+            changed = replace(configuration, hyperparameters=segment.hyperparameters)
+            outcome = self.train(changed, report, folder, until_epoch=end)
+        (folder / LAST).unlink(missing_ok=True)
+        return outcome
 
     def weights(self, candidate: Candidate) -> Path:
-        """The file of its weights. Where it lies on another machine, the trial is repeated here."""
+        """The file of a candidate's weights. Where it lies on another machine, the trial is repeated here."""
         path = self.sweep.files.trials / candidate.key / WEIGHTS
         if not path.exists():
             say(f"{candidate.key}: its weights are not on this machine, so it is trained again")
-            self.repeat(candidate.configuration, candidate.record.get("schedule", []), path.parent)
+            schedule = schedule_of(candidate.record)
+            self.repeat(candidate.configuration, schedule, lambda epoch, metrics: True, path.parent)
         return path
 
     def network(self, candidate: Candidate) -> MetaMixer:
-        """A trained FFNet, in evaluation mode on the CPU."""
+        """The trained FFNet of a candidate, in evaluation mode on the CPU."""
         net = MetaMixer(candidate.network, self.sweep.with_values(candidate.final_hyperparameters).train.form)
         net.load_state_dict(torch.load(self.weights(candidate), map_location="cpu", weights_only=True))
         return net.eval()
@@ -158,18 +158,18 @@ class TrialEvaluator:
 
 
 def trial_seed(seed: int, key: str) -> int:
-    """Of trial `key` in a sweep of this seed."""
+    """The seed of trial `key` in a sweep with `seed`."""
     return int(hashlib.sha256(f"trial {seed} {key}".encode()).hexdigest()[:7], 16)
 
 
 def resolved(trial: Sweep) -> dict[str, Any]:
-    """All that was set, searched or not, as plain data."""
+    """All settings of a trial, searched or not, as plain data."""
     sections = {"train": trial.train, "data": trial.data, "module": trial.module}
     return {name: section.model_dump(mode="json") for name, section in sections.items() if section is not None}
 
 
 class FFNetTarget:
-    """Networks of the search space: from scratch, or with the supernet's weights to begin with."""
+    """Networks of the search space, trained from scratch or from the supernet's weights."""
 
     def __init__(self, sweep: Sweep, supernet: Path | None = None) -> None:
         self.images = sweep.search_space.images
@@ -178,7 +178,7 @@ class FFNetTarget:
         self._data: dict[str, Data] = {}
 
     def data(self, trial: Sweep) -> Data:
-        """With the sweep's seed: all trials are compared on the same images."""
+        """Images, split by the sweep's seed: all trials are compared on the same ones."""
         key = trial.data.model_dump_json()
         if key not in self._data:
             with error_context(self.path):
@@ -214,17 +214,18 @@ class FFNetTarget:
 class _Epochs(Callback):
     """After each epoch: a checkpoint, and a report, whose answer may be the end."""
 
-    def __init__(self, path: Path, subject: TrialTarget, report: Report) -> None:
-        self.path, self.subject, self.report = path, subject, report
+    def __init__(self, path: Path, target: TrialTarget, report: Report, until_epoch: int | None) -> None:
+        self.path, self.target, self.report, self.until_epoch = path, target, report, until_epoch
         self.is_stopped = False
         self.count, self.metrics = 0, dict[str, float]()
 
     def on_train_epoch_end(self, trainer: Trainer, module: LightningModule) -> None:
         logged = {name: float(value) for name, value in trainer.callback_metrics.items()}
-        self.count, self.metrics = trainer.current_epoch + 1, self.subject.watched(module, logged)
+        self.count, self.metrics = trainer.current_epoch + 1, self.target.watched(module, logged)
         for name, value in self.metrics.items():
             if not math.isfinite(value):
                 raise NonFiniteLoss(f"{name} is {value} after epoch {self.count}")
         save(trainer, self.path)
-        if self.count < (trainer.max_epochs or 0) and not self.report(self.count, self.metrics):
-            self.is_stopped = trainer.should_stop = True
+        if self.count < (trainer.max_epochs or 0):
+            self.is_stopped = self.count == self.until_epoch or not self.report(self.count, self.metrics)
+            trainer.should_stop = trainer.should_stop or self.is_stopped

@@ -51,8 +51,8 @@ class UserModuleExport:
 
     def _test(self, candidate: Candidate, path: Path) -> dict[str, float]:
         trial = self.sweep.with_values(candidate.hyperparameters)
-        module: Any = self.trials.subject.module(trial, candidate.configuration)
-        data = self.trials.subject.data(trial)
+        module: Any = self.trials.target.module(trial, candidate.configuration)
+        data = self.trials.target.data(trial)
         has_step = is_overridden("test_step", module, LightningModule)
         if not (has_step and is_overridden("test_dataloader", data, LightningDataModule)):
             return {}

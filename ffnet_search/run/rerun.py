@@ -14,6 +14,7 @@ from ffnet_search.config.schema import POPULATION
 from ffnet_search.config.sweep import Sweep
 from ffnet_search.errors import SweepError
 from ffnet_search.evaluation.outcome import Evaluate, Failed, NopPruner, Report, Stopped, run_safely
+from ffnet_search.evaluation.schedule import schedule_of
 from ffnet_search.pareto.candidate import Candidate
 from ffnet_search.provenance import git_state, versions
 from ffnet_search.search.storage.study import configuration_of, metrics_of, read_trials, state_of
@@ -83,10 +84,10 @@ def _evaluator(sweep: Sweep, folder: Path, trial: FrozenTrial) -> Evaluate:
     from ffnet_search.evaluation.trained import TrialEvaluator
 
     trials = TrialEvaluator(sweep, git=git_state(Path.cwd()))
-    stopped, schedule = trial.user_attrs.get("stopped"), trial.user_attrs.get("record", {}).get("schedule", [])
+    stopped, schedule = trial.user_attrs.get("stopped"), schedule_of(trial.user_attrs.get("record", {}))
 
     def evaluate(configuration: Configuration, report: Report) -> Candidate | Stopped:
-        return trials.repeat(configuration, schedule, folder, lambda epoch, metrics: epoch != stopped)
+        return trials.repeat(configuration, schedule, lambda epoch, metrics: epoch != stopped, folder)
 
     return evaluate
 

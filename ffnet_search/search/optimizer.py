@@ -22,7 +22,7 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 from ffnet_search.config.schema import SearchSection
 from ffnet_search.errors import SweepError
 from ffnet_search.evaluation.outcome import Ended, Failed, Stopped
-from ffnet_search.evaluation.schedule import in_words
+from ffnet_search.evaluation.schedule import describe, schedule_of
 from ffnet_search.pareto.candidate import Candidate
 from ffnet_search.pareto.running_front import RunningFront
 from ffnet_search.search.early_stopping.pruner import StoppingRule, TrialPruner, make_rule
@@ -147,7 +147,7 @@ class Search:
                 if outcome.record:
                     first.set_user_attr("record", dict(outcome.record))
                 if outcome.record.get("schedule"):  # what the trial's parameters are not
-                    first.set_user_attr("schedule", in_words(outcome.record["schedule"]))
+                    first.set_user_attr("schedule", describe(schedule_of(outcome.record)))
         self._finish(first, configuration, save=True)
         for trial in others:
             self._finish(trial, configuration)

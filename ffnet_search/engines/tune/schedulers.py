@@ -12,7 +12,7 @@ from ray.tune.experiment import Trial
 
 from ffnet_search.config.schema import POPULATION, SchedulerSection, SearchSection
 from ffnet_search.engines.tune import population
-from ffnet_search.engines.tune.trainable import heard
+from ffnet_search.engines.tune.trainable import decode_result
 from ffnet_search.errors import SweepError, did_you_mean
 from ffnet_search.evaluation.outcome import Pruner
 from ffnet_search.space.search_space import SearchSpace
@@ -39,7 +39,7 @@ class PrunerScheduler(schedulers.FIFOScheduler):
 
 def report_to(pruner: Pruner, key: str, result: Mapping[str, Any]) -> bool:
     """What a trial told Tune, to the pruner; True where there is nothing to judge."""
-    content = heard(result)
+    content = decode_result(result)
     return "epoch" not in content or pruner.report(key, content["epoch"], content["metrics"])
 
 

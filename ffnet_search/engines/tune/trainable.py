@@ -1,6 +1,6 @@
-"""A trial of Ray Tune: each step is an epoch of one evaluation.
+"""A trial of Ray Tune: each step is one epoch of an evaluation.
 
-Evaluators call back after each epoch, Tune calls for each epoch; so the evaluation runs in a thread, which waits where
+Evaluators call back after each epoch, Tune calls for each epoch. So the evaluation runs in a thread, which waits where
 it reports until Tune wants the next step, or wants no more.
 """
 
@@ -10,31 +10,29 @@ import json
 import queue
 import threading
 from collections.abc import Callable, Mapping
-from functools import partial
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from ray import tune
 
 from ffnet_search.errors import SweepError
+from ffnet_search.evaluation import schedule as schedules
 from ffnet_search.evaluation.outcome import Evaluate, Failed, Outcome, Report, Resumable, Stopped, run_safely
-from ffnet_search.evaluation.schedule import (
-    Schedule,
-    ending,
-    extended,
-    forget_schedule,
-    in_words,
-    read_schedule,
-    write_schedule,
-)
+from ffnet_search.evaluation.schedule import Schedule, TrainingState
 from ffnet_search.pareto.candidate import Candidate
-from ffnet_search.space.configuration import Configuration, Value
+from ffnet_search.space.configuration import Configuration
 
 Reported = tuple[int, Mapping[str, float]]  # epoch, metrics
 
 
 class EvaluationThread:
-    """One evaluation, epoch by epoch. It is its own pruner: what it answers is whether there is a next call."""
+    """One evaluation, epoch by epoch. It is the evaluation's pruner: the answer to a report is whether `next` follows.
+
+    >>> thread = EvaluationThread(evaluate, configuration)  # doctest: +SKIP
+    >>> thread.next(), thread.next()  # doctest: +SKIP
+    ((1, {'accuracy': 0.5}), Candidate(...))
+    """
 
     def __init__(self, evaluate: Evaluate, configuration: Configuration) -> None:
         self._events: queue.Queue[Reported | Outcome] = queue.Queue()
@@ -45,7 +43,7 @@ class EvaluationThread:
         )
 
     def next(self) -> Reported | Outcome:
-        """Goes on until the evaluation reports, or has ended."""
+        """Continue until the evaluation reports or ends."""
         if self._thread.ident is None:
             self._thread.start()
         else:
@@ -53,13 +51,14 @@ class EvaluationThread:
         return self._events.get()
 
     def stop(self) -> None:
-        """Ends the evaluation where it waits; does nothing where it has ended."""
+        """End the evaluation where it waits; does nothing where it has ended."""
         self._stopping = True
         self._answers.put(False)
         if self._thread.is_alive():
             self._thread.join()
 
     def report(self, key: str, epoch: int, metrics: Mapping[str, float]) -> bool:
+        """Hand a report to `next`, and wait for what follows. See `outcome.Pruner`."""
         if self._stopping:
             return False
         self._events.put((epoch, metrics))
@@ -72,132 +71,124 @@ class EvaluationThread:
             self._events.put(error)
 
 
+@dataclass(frozen=True)
+class RunningTrial:
+    """The trial that an actor evaluates now: how it was trained, so far, and whether Tune has saved and left it."""
+
+    thread: EvaluationThread
+    checkpoint: Path | None  # that the evaluator keeps; None where it keeps none
+    schedule: Schedule = ()
+    epoch: int = 0
+    is_paused: bool = False
+
+
 class TuneTrainable(tune.Trainable):
-    """Its actor, and the evaluator in it, serve many trials. A trial that Tune pauses, or that goes on from another's
-    checkpoint, takes along with which hyper-parameters it was trained, and from when."""
+    """An actor and its evaluator, which serve many trials.
+
+    A trial that Tune pauses, or that continues from another's checkpoint, takes along a `TrainingState`.
+    """
 
     def setup(self, config: dict[str, Any], make_evaluate: Callable[[], Evaluate]) -> None:
-        self.mistake = ""
-        self._forget()
+        self.running: RunningTrial | None = None
+        self.start: TrainingState | None = None  # of the next trial
+        self.user_error = ""
         try:
             self.evaluate = make_evaluate()
         except SweepError as error:
-            self.mistake = str(error)
+            self.user_error = str(error)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         self.cleanup()
-        return True  # `self.config` is the new one by now
+        return True  # `self.config` and `self.trial_id` are those of the next trial by now
 
     def cleanup(self) -> None:
-        if self.course:
-            self.course.stop()
-        if self.paused:  # after it was stopped, which removes its checkpoint: a kill may come before it goes on
-            path, training = self.paused
-            path.write_bytes(training)
-        self._forget()
-
-    def _forget(self) -> None:
-        self.course: EvaluationThread | None = None
-        self.epoch = 0
-        self.schedule: Schedule = []
-        self.paused: tuple[Path, bytes] | None = None  # where it is saved, and perhaps stays
-        self.inherited: bytes | None = None  # a checkpoint to begin with
-
-    @property
-    def _resumable(self) -> Resumable | None:
-        evaluate: object = self.evaluate
-        return evaluate if isinstance(evaluate, Resumable) else None
+        if self.running is not None:
+            self.running.thread.stop()
+            if self.running.checkpoint is not None and not self.running.is_paused:
+                schedules.end_training(self.running.checkpoint)
+        self.running = self.start = None
 
     def save_checkpoint(self, checkpoint_dir: str) -> dict[str, Any]:
-        """Of an evaluation that waits where it reported."""
-        assert self._resumable is not None
-        path = self._resumable.checkpoint(self.trial_id)
-        self.paused = path, path.read_bytes()
-        return {"epoch": self.epoch, "schedule": self.schedule, "training": self.paused[1]}
+        running = self.running
+        assert running is not None and running.checkpoint is not None
+        self.running = replace(running, is_paused=True)
+        return {"state": TrainingState(running.epoch, running.schedule, running.checkpoint.read_bytes())}
 
     def load_checkpoint(self, checkpoint: dict[str, Any] | None) -> None:
-        assert self._resumable is not None and checkpoint is not None
+        assert checkpoint is not None
         self.cleanup()
-        self.epoch, self.schedule = checkpoint["epoch"], checkpoint["schedule"]
-        self.inherited = checkpoint["training"]
-
-    def _begin(self) -> EvaluationThread:
-        configuration: Configuration = self.config["proposal"]
-        if self._resumable is not None:
-            self._lay_out(self._resumable.checkpoint(self.trial_id), configuration.hyperparameters)
-        return EvaluationThread(partial(self._evaluate, folder_of=self.trial_id), configuration)
-
-    def _lay_out(self, checkpoint: Path, hyperparameters: Mapping[str, Value]) -> None:
-        """Leaves a checkpoint only beside the schedule that it was trained by, wherever a kill comes."""
-        if self.inherited is None:
-            kept = read_schedule(checkpoint.parent)
-            if kept and checkpoint.exists() and kept[-1]["hyperparameters"] == hyperparameters:
-                self.schedule = kept
-                return
-            if not kept:  # so nothing was changed: what is there was trained by these
-                self.schedule = extended([], 0, hyperparameters)
-                return
-        checkpoint.unlink(missing_ok=True)
-        self.schedule = extended(self.schedule, self.epoch, hyperparameters)
-        write_schedule(checkpoint.parent, self.schedule)
-        if self.inherited is not None:
-            checkpoint.write_bytes(self.inherited)
-            self.inherited = None
-
-    def _evaluate(self, configuration: Configuration, report: Report, folder_of: str) -> Candidate | Stopped:
-        if self._resumable is not None:  # by its first name: two may come to have the same hyper-parameters
-            return self._resumable.train(configuration, report, self._resumable.checkpoint(folder_of).parent)
-        return self.evaluate(configuration, report)
+        self.start = checkpoint["state"]
 
     def step(self) -> dict[str, Any]:
-        """What Tune logs and its schedulers read: the metrics, and in `told` all that is ours, as text."""
-        if self.mistake:
-            return {"done": True} | told({"mistake": self.mistake})
-        if self.course is None:
-            self.course = self._begin()
-        self.paused = None
-        event = self.course.next()
+        """Train one epoch. Returns the metrics, which Tune logs and its schedulers read, and our result as text."""
+        if self.user_error:
+            return {"done": True} | encode_result({"user_error": self.user_error})
+        running = replace(self.running or self._begin(), is_paused=False)
+        self.running = running
+        event = running.thread.next()
         if isinstance(event, tuple):
-            self.epoch, metrics = event
-            return {**metrics, "epoch": self.epoch} | told({"epoch": self.epoch, "metrics": dict(metrics)})
-        if isinstance(event, BaseException):
-            kind = "mistake" if isinstance(event, SweepError) else "interrupted"
-            return {"done": True} | told({kind: str(event)})
+            epoch, metrics = event
+            self.running = replace(running, epoch=epoch)
+            return {**metrics, "epoch": epoch} | encode_result({"epoch": epoch, "metrics": dict(metrics)})
+        if isinstance(event, Candidate | Stopped):
+            if running.checkpoint is not None:
+                schedules.end_training(running.checkpoint)
+            return {**event.metrics, "done": True} | _encode_ended(event, running.schedule)
         if isinstance(event, Failed):
-            how = f" (trained with {in_words(self.schedule)})" if len(self.schedule) > 1 else ""
-            return {"done": True} | told({"reason": f"{event.reason}{how}", "traceback": event.traceback})
-        if self._resumable is not None:
-            forget_schedule(self._resumable.checkpoint(self.trial_id).parent)
-        metrics = dict(event.metrics)
-        if isinstance(event, Stopped):
-            return {**metrics, "done": True} | told({"epoch": event.epochs, "metrics": metrics})
-        return {**metrics, "done": True} | told(
-            {"metrics": metrics, "record": {**event.record}, "schedule": self.schedule}
-        )
+            how = f" (trained with {schedules.describe(running.schedule)})" if len(running.schedule) > 1 else ""
+            return {"done": True} | encode_result({"reason": f"{event.reason}{how}", "traceback": event.traceback})
+        kind = "user_error" if isinstance(event, SweepError) else "interrupted"
+        return {"done": True} | encode_result({kind: str(event)})
+
+    def _begin(self) -> RunningTrial:
+        """Start the trial of `self.config`; a `Resumable` evaluator in the folder of the trial's first configuration,
+        since two trials of a population may come to have the same hyper-parameters."""
+        configuration: Configuration = self.config["proposal"]
+        evaluate: object = self.evaluate
+        if not isinstance(evaluate, Resumable):
+            return RunningTrial(EvaluationThread(self.evaluate, configuration), None)
+        checkpoint, resumable = evaluate.checkpoint(self.trial_id), evaluate
+
+        def train(configuration: Configuration, report: Report) -> Candidate | Stopped:
+            return resumable.train(configuration, report, checkpoint.parent)
+
+        schedule = schedules.begin_training(checkpoint, configuration.hyperparameters, self.start)
+        epoch = self.start.epoch if self.start else 0
+        self.start = None
+        return RunningTrial(EvaluationThread(train, configuration), checkpoint, schedule, epoch)
 
 
-def told(content: dict[str, Any]) -> dict[str, str]:
-    """Text survives whatever Tune does with results."""
-    return {"told": json.dumps(content)}
+def _encode_ended(outcome: Candidate | Stopped, schedule: Schedule) -> dict[str, str]:
+    metrics = dict(outcome.metrics)
+    if isinstance(outcome, Stopped):
+        return encode_result({"epoch": outcome.epochs, "metrics": metrics})
+    plain = schedules.plain_schedule(schedule)
+    return encode_result({"metrics": metrics, "record": dict(outcome.record), "schedule": plain})
 
 
-def heard(result: Mapping[str, Any]) -> dict[str, Any]:
-    """The inverse of `told`."""
-    return dict(json.loads(result["told"]))
+def encode_result(content: dict[str, Any]) -> dict[str, str]:
+    """A result as text, which survives whatever Tune does with results."""
+    return {"ffnet_search": json.dumps(content)}
+
+
+def decode_result(result: Mapping[str, Any]) -> dict[str, Any]:
+    """The inverse of `encode_result`."""
+    return dict(json.loads(result["ffnet_search"]))
 
 
 def outcome_of(configuration: Configuration, content: Mapping[str, Any]) -> Outcome:
-    """What became of a trial of which this was heard last."""
-    if "mistake" in content:
-        return SweepError(content["mistake"])
+    """The outcome of a trial whose last result was `content`."""
+    if "user_error" in content:
+        return SweepError(content["user_error"])
     if "interrupted" in content:
         return KeyboardInterrupt()
     if "reason" in content:
         return Failed(content["reason"], content["traceback"])
     if "epoch" in content:  # Tune's scheduler or the pruner stopped it, or it did so by itself
         return Stopped(content["epoch"], content["metrics"])
-    record, schedule = content["record"], content["schedule"]
-    if schedule and schedule != extended([], 0, configuration.hyperparameters):
-        record = {**record, "schedule": schedule}
-    final = ending(schedule, configuration.hyperparameters)
-    return Candidate(configuration.architecture, content["metrics"], configuration.hyperparameters, record, final)
+    record, proposed = content["record"], configuration.hyperparameters
+    schedule = schedules.parse_schedule(content["schedule"])
+    if schedule and schedule != schedules.extended((), 0, proposed):
+        record = {**record, "schedule": content["schedule"]}
+    final = schedules.final_hyperparameters(schedule, proposed)
+    return Candidate(configuration.architecture, content["metrics"], proposed, record, final)

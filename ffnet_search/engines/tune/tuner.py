@@ -20,10 +20,10 @@ from ray.tune.search.search_algorithm import SearchAlgorithm
 from ffnet_search.cluster import session
 from ffnet_search.config.schema import Resources
 from ffnet_search.engines.tune.schedulers import report_to
-from ffnet_search.engines.tune.trainable import TuneTrainable, heard, outcome_of
+from ffnet_search.engines.tune.trainable import TuneTrainable, decode_result, outcome_of
 from ffnet_search.evaluation.engine import EngineContext
 from ffnet_search.evaluation.outcome import Failed, Outcome, Pruner
-from ffnet_search.evaluation.schedule import ending, read_schedule
+from ffnet_search.evaluation.schedule import final_hyperparameters, read_schedule
 from ffnet_search.space.configuration import Configuration
 
 CRASHES = 3  # of workers, after which the candidate counts as the cause
@@ -66,7 +66,7 @@ class Proposals(SearchAlgorithm):
     def _trial(self, configuration: Configuration) -> Trial:
         """The trial of `configuration`, with the hyper-parameters that an interrupted population gave it last."""
         spec = self._spec
-        values = ending(read_schedule(self.trials / configuration.key), configuration.hyperparameters)
+        values = final_hyperparameters(read_schedule(self.trials / configuration.key), configuration.hyperparameters)
         config = {"key": configuration.key, "proposal": replace(configuration, hyperparameters=values), **values}
         return Trial(
             spec["run"],
@@ -88,7 +88,7 @@ class Proposals(SearchAlgorithm):
             self.ended.put((configuration, Failed(f"its worker died {CRASHES} times")))
             return
         report_to(self.pruner, trial_id, result)
-        self.ended.put((configuration, outcome_of(configuration, heard(result))))
+        self.ended.put((configuration, outcome_of(configuration, decode_result(result))))
 
     def __getstate__(self) -> dict[str, Any]:
         return {}

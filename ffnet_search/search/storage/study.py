@@ -23,7 +23,7 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 from sqlalchemy import event
 
 from ffnet_search.errors import SweepError
-from ffnet_search.evaluation.schedule import ending
+from ffnet_search.evaluation.schedule import final_hyperparameters, schedule_of
 from ffnet_search.metrics import Direction
 from ffnet_search.pareto.candidate import Candidate
 from ffnet_search.search.storage.reader import stream
@@ -201,7 +201,7 @@ def reports_of(trial: FrozenTrial) -> dict[int, dict[str, float]]:
 
 def trained_with(trial: FrozenTrial) -> Mapping[str, Any]:
     """Its parameters as they were in the end."""
-    return {**trial.params, **ending(trial.user_attrs.get("record", {}).get("schedule", []), {})}
+    return {**trial.params, **final_hyperparameters(schedule_of(trial.user_attrs.get("record", {})), {})}
 
 
 def metric_columns(trial: FrozenTrial) -> list[str]:
@@ -213,7 +213,7 @@ def candidate_of(space: SearchSpace, trial: FrozenTrial) -> Candidate:
     """What an evaluated trial says of its configuration."""
     configuration = configuration_of(space, trial.params)
     record, proposed = trial.user_attrs.get("record", {}), configuration.hyperparameters
-    final = ending(record.get("schedule", []), proposed)
+    final = final_hyperparameters(schedule_of(record), proposed)
     return Candidate(configuration.architecture, metrics_of(trial), proposed, record, final)
 
 
