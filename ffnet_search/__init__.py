@@ -16,12 +16,15 @@ _PUBLIC = {  # name -> module; loaded when first asked for, so that importing th
     "Supernet": "training.modules",
     "Sweep": "config.sweep",
     "SweepError": "errors",
+    "check_sweep": "run.check",
     "fuse": "models.deployed",
     "hypervolume": "pareto.front",
     "load": "export.front",
     "load_reference": "models.reference",
     "pareto_front": "pareto.front",
     "profile": "latency.build",
+    "run_sweep": "run.pipeline",
+    "select_network": "run.select",
 }
 __all__ = sorted(_PUBLIC)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 
 def figure(number: float) -> str:
     """Three significant digits, ends in zero included, so that columns line up.
@@ -23,3 +25,9 @@ def percent(share: float, digits: int = 2) -> str:
 def plural(count: int, noun: str) -> str:
     """`1 trial`, `2,000 trials`."""
     return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
+def listed(words: Collection[str]) -> str:
+    """`a`, `a and b`, `a, b and c`."""
+    *first, last = words
+    return f"{', '.join(first)} and {last}" if first else last

@@ -73,10 +73,10 @@ def read_yaml(path: Path, otherwise: str = "") -> dict[str, Any]:
     return data
 
 
-def parse(model: type[ModelT], data: Any, where: str) -> ModelT:
+def parse(model: type[ModelT], data: Any, where: str, **context: Any) -> ModelT:
     """Validate `data` as `model`. Raises SweepError, whose sentence starts with `where` (a file or a section)."""
     try:
-        return model.model_validate(data)
+        return model.model_validate(data, context=context or None)
     except ValidationError as error:
         raise SweepError(f"{where}: " + "; ".join(_sentence(model, detail) for detail in error.errors())) from None
 

@@ -81,13 +81,13 @@ def test_check_says_what_would_be_run() -> None:
     size = SearchSpace.from_yaml(ROOT / "search_spaces" / "ffnet_digits.yaml").size
     assert f"{size:,} architectures" in done.stdout
     assert "7 trials of TPESampler" in done.stdout
-    assert done.stdout.count("to do") == 4
+    assert done.stdout.count("pending") == 4
     assert not (ROOT / "runs" / "never-run").exists()
 
 
 def test_mistakes_are_one_line(tmp_path: Path) -> None:
     assert "no-such.yaml: no such file" in mistake("check", "no-such.yaml")
-    begin = "`ffnet-search init --data FOLDER` writes one for a folder of pictures"
+    begin = "`ffnet-search init --data FOLDER` creates one for an image folder"
     assert f"no-such.yaml: no such file; {begin}" in mistake("run", "no-such.yaml")
     assert f"Missing argument 'SWEEP': run needs a sweep file; {begin}" in mistake("run")
     assert "Missing argument 'RUN'; see `ffnet-search pick --help`" in mistake("pick")
@@ -145,13 +145,13 @@ def test_show_prints_what_it_is_given(tmp_path: Path) -> None:
     space = call("show", ROOT / "search_spaces" / "ffnet_imagenet.yaml").stdout
     assert all(f"ffnet_{number}" in space for number in (1, 2, 3))
     sweep = call("show", write_sweep(tmp_path)).stdout
-    assert "search space" in sweep and sweep.count("to do") == 4
+    assert "search space" in sweep and sweep.count("pending") == 4
 
 
 def test_show_says_what_it_cannot_print(tmp_path: Path) -> None:
     assert "did you mean 'ffnet_" in mistake("show", "fnet_2")
     assert "must be the folder of a run, but holds no run.json" in mistake("show", tmp_path)
-    (tmp_path / "run.json").write_text('{"format": 1, "stages": {}}')
+    (tmp_path / "run.json").write_text('{"format": 2, "stages": {}}')
     assert "has no front yet; make it with" in mistake("show", tmp_path)
     (tmp_path / "table.json").write_text("{}")
     assert "must be a latency table" in mistake("show", tmp_path / "table.json")
@@ -174,7 +174,9 @@ def test_json_is_one_document_with_what_the_tables_say(tmp_path: Path) -> None:
     assert document("show", "ffnet_2")["key"] == Architecture.preset("ffnet_2").key
     assert document("init")["sweep"] == "sweeps/digits.yaml"
     plan = document("check", "sweeps/digits.yaml", "--trials", 7)
-    assert plan["stages"] == dict.fromkeys(("profile", "train", "search", "export"), "to do")
+    assert plan["stages"] == dict.fromkeys(
+        ("profile", "train", "search", "export"), {"state": "pending", "changes": []}
+    )
     assert plan["trials"] == 7
     assert plan == {**document("show", "sweeps/digits.yaml"), "trials": 7}
 

@@ -12,13 +12,14 @@ import pytest
 import yaml
 from test_pipeline import SPACE, table_of
 
-from ffnet_search.config.sweep import STAGES, Sweep
+from ffnet_search.config.sweep import Sweep
 from ffnet_search.errors import SweepError
 from ffnet_search.latency.table import LatencyTable
 from ffnet_search.pareto.front import pareto_front
 from ffnet_search.run.folder import RunFolder
-from ffnet_search.run.pipeline import plan, run
-from ffnet_search.run.select import pick
+from ffnet_search.run.pipeline import run_sweep
+from ffnet_search.run.select import select_network
+from ffnet_search.run.stages import STAGES, StageState, StageStatus, plan
 from ffnet_search.search.storage.study import read_candidates
 
 QUICK = {"rounds": 3, "calibration": 4, "noisy": True}
@@ -43,7 +44,7 @@ def write_sweep(folder: Path, **changed: Any) -> Sweep:
 @pytest.fixture(scope="module")
 def sweep(tmp_path_factory: pytest.TempPathFactory) -> Sweep:
     sweep = write_sweep(tmp_path_factory.mktemp("devices"))
-    run(sweep)
+    run_sweep(sweep)
     return sweep
 
 
@@ -99,10 +100,10 @@ def test_a_device_added_after_the_search_costs_its_profile_alone(sweep: Sweep) -
     more = [*DEVICES, {"name": "camera", "batch_size": 4, **QUICK}]
     later = write_sweep(sweep.path.parent, latency=more)
     before = sweep.files.study.read_bytes()
-    assert plan(later) == dict.fromkeys(STAGES, "done")
-    run(later)
+    assert plan(later) == dict.fromkeys(STAGES, StageStatus(StageState.DONE))
+    run_sweep(later)
     assert later.files.study.read_bytes() == before
-    assert pick(later.files.folder, 1e3, "camera").device == "camera"
+    assert select_network(later.files.folder, 1e3, "camera").device == "camera"
 
 
 def test_a_table_of_other_settings_is_not_taken(tmp_path: Path) -> None:
@@ -110,10 +111,10 @@ def test_a_table_of_other_settings_is_not_taken(tmp_path: Path) -> None:
     sweep.files.folder.mkdir(parents=True)
     RunFolder(sweep.files).write_sweep(sweep)
     RunFolder(sweep.files).claim()
-    for section in (sweep.latency, *sweep.devices):
+    for section in sweep.latency:
         table_of(sweep.search_space).save(sweep.files.latency_table(section))
     with pytest.raises(SweepError, match=r"phone\.json: must be of .*'batch_size': 8.* but is of .*'batch_size': 1"):
-        run(sweep, stages=("profile",))
+        run_sweep(sweep, stages=("profile",))
 
 
 def test_a_metric_of_no_device_is_refused(tmp_path: Path) -> None:

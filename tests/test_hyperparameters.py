@@ -20,7 +20,7 @@ import pytest
 import yaml
 from optuna.trial import TrialState
 
-from ffnet_search.config.binding import current
+from ffnet_search.config.binding import current_values
 from ffnet_search.config.schema import Augment, DataSection, SearchSection, TrainSection
 from ffnet_search.config.sweep import Sweep
 from ffnet_search.errors import SweepError
@@ -136,10 +136,10 @@ def test_what_is_written_wrongly_is_one_sentence(hyperparameters: Any, message: 
 @pytest.mark.parametrize(
     ("hyperparameters", "message"),
     [
-        ({"learning_rat": [0.1]}, r"learning_rat is no field of the training recipe.*did you mean 'learning_rate'"),
+        ({"learning_rat": [0.1]}, r"learning_rat is not a field of `train` or `data`.*did you mean 'learning_rate'"),
         ({"data.augment.cutuot": [1]}, r"did you mean 'data.augment.cutout'"),
-        ({"module.hidden": [1]}, r"module.hidden is no field"),
-        ({"sampled": [1, 2]}, r"sampled is no field"),  # of a supernet alone
+        ({"module.hidden": [1]}, r"module.hidden is not a field"),
+        ({"sampled": [1, 2]}, r"sampled is not a field"),  # of a supernet alone
         ({"cutout": [2, 4], "data.augment.cutout": [2]}, r"cutout and data.augment.cutout are the same field"),
         ({"epochs": {"low": 0, "high": 4}}, r"hyperparameters.epochs: epochs must be > 0, but got 0"),
         ({"momentum": [0.9, 1.5]}, r"hyperparameters.momentum: momentum must be < 1, but got 1.5"),
@@ -163,7 +163,7 @@ def test_every_field_has_one_short_name() -> None:
 def test_values_come_to_their_places(tmp_path: Path) -> None:
     names = {**RECIPE, "cutout": [0, 2], "train.drop_path": [0.0, 0.1], "ema": [0.0, 0.9]}
     sweep = sweep_of(tmp_path, names, train={"momentum": 0.95}, data={"augment": {"flip": True}})
-    assert current(sweep) == {
+    assert current_values(sweep) == {
         "learning_rate": 1e-3, "optimizer": "adamw", "momentum": 0.95, "weight_decay": 0.05, "batch_size": 128,
         "cutout": 0, "train.drop_path": 0.0, "ema": 0.0,
     }  # fmt: skip
@@ -188,8 +188,14 @@ def test_arguments_of_own_modules_are_named_by_their_path(tmp_path: Path) -> Non
     assert trial.module.init_args == {"depth": 3, "hidden": 8}
     assert (trial.data.init_args, trial.train.epochs) == ({"size": 2}, 1)
     assert sweep.search.directions == {"val_loss": "minimize", "latency_ms": "minimize"}
-    with pytest.raises(SweepError, match=r"learning_rate is no field.*or an argument: module.NAME"):
-        sweep_of(tmp_path, {}, search_space={"hyperparameters": {"learning_rate": [0.1]}}, module={"name": "a:B"})
+    with pytest.raises(SweepError, match=r"learning_rate is not a field.*or an argument: module.NAME"):
+        sweep_of(
+            tmp_path,
+            {},
+            search_space={"hyperparameters": {"learning_rate": [0.1]}},
+            module={"class_path": "a:B"},
+            search={"evaluator": "train", "metrics": {"x": "minimize"}, "objectives": ["x"]},
+        )
 
 
 @pytest.mark.parametrize(
@@ -203,7 +209,7 @@ def test_arguments_of_own_modules_are_named_by_their_path(tmp_path: Path) -> Non
          r"search.warm_start must be left out where search_space has no stages"),
         ({"search": {"evaluator": "train", "objectives": ["val_loss"]}}, r"'val_loss' is not a known metric"),
         ({"search": {"evaluator": "train", "objectives": ["accuracy"], "metrics": {"val_loss": "minimize"}}},
-         r"search.metrics must be left out where there is no module"),
+         r"search.metrics must be left out where no module"),
         ({"module": {"class_path": "mine:Net"}}, r"module must be given where search_space has neither"),
         ({"module": {"class_path": "mine.Net"}}, r"module.class_path must match pattern|module.class_path .*pattern"),
     ],

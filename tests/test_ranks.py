@@ -12,6 +12,7 @@ import pytest
 import torch
 from test_supernet import sweep
 
+from ffnet_search.config.inputs import train_inputs
 from ffnet_search.config.sweep import Sweep
 from ffnet_search.errors import SweepError
 from ffnet_search.training.fit import LAST, read_supernet, train_supernet
@@ -73,7 +74,7 @@ def test_a_mistake_that_a_rank_meets_is_the_users(tmp_path: Path) -> None:
 
 def test_devices_change_neither_the_shares_nor_the_digest(tmp_path: Path) -> None:
     four = sweep(tmp_path, devices=4)
-    assert four.digest("train") == sweep(tmp_path).digest("train")
+    assert train_inputs(four) == train_inputs(sweep(tmp_path))
     assert [fitting(four, available) for available in (1, 2, 3, 4, 8)] == [1, 2, 2, 4, 4]
     with pytest.raises(ValueError, match=r"batch_size must be a multiple of train.devices.*got 128 for 3"):
         sweep(tmp_path, devices=3)

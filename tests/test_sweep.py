@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import copy
-import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-from ffnet_search.config.sweep import STAGES, Sweep
+from ffnet_search.config.sweep import Sweep
 from ffnet_search.errors import SweepError
+from ffnet_search.run.stages import STAGES
 from ffnet_search.space.search_space import SearchSpace
 from ffnet_search.strict_yaml import read_yaml
 
@@ -37,6 +37,10 @@ def with_change(path: str, value: Any) -> dict[str, Any]:
     return data
 
 
+def digests(sweep: Sweep) -> dict[str, str]:
+    return {name: stage.digest(sweep) for name, stage in STAGES.items()}
+
+
 def load(folder: Path, data: Any) -> Sweep:
     file = folder / "tiny.yaml"
     file.write_text(data if isinstance(data, str) else yaml.safe_dump(data))
@@ -44,10 +48,8 @@ def load(folder: Path, data: Any) -> Sweep:
 
 
 @pytest.mark.parametrize("path", SWEEPS, ids=lambda path: path.stem)
-def test_shipped_sweeps_load_fast(path: Path) -> None:
-    start = time.perf_counter()
+def test_shipped_sweeps_load(path: Path) -> None:
     sweep = Sweep.from_yaml(path)
-    assert time.perf_counter() - start < 0.5
     assert sweep.name == path.stem
     assert sweep.path == path
     assert sweep.files.folder == Path("runs") / path.stem
@@ -60,7 +62,7 @@ def test_a_search_space_may_be_a_file_beside_the_sweep_or_stand_in_it(tmp_path: 
     inline, by_file = load(tmp_path, TINY), load(tmp_path, {**TINY, "search_space": "spaces/small.yaml"})
     assert isinstance(by_file.search_space, SearchSpace)
     assert by_file.search_space.stages == inline.search_space.stages
-    assert {stage: by_file.digest(stage) for stage in STAGES} == {stage: inline.digest(stage) for stage in STAGES}
+    assert digests(by_file) == digests(inline)
 
 
 def test_the_name_is_that_of_the_file_where_none_is_given(tmp_path: Path) -> None:
@@ -102,22 +104,23 @@ def test_a_sweep_is_frozen() -> None:
 )
 def test_digests_change_with_what_an_output_depends_on(path: str, value: Any, changed: tuple[str, ...]) -> None:
     before, after = Sweep.model_validate(TINY), Sweep.model_validate(with_change(path, value))
-    assert {stage for stage in STAGES if before.digest(stage) != after.digest(stage)} == set(changed)
+    assert {stage for stage in STAGES if digests(before)[stage] != digests(after)[stage]} == set(changed)
 
 
 def test_more_is_told_apart_from_other() -> None:
     before, after = Sweep.model_validate(TINY), Sweep.model_validate(with_change("search.trials", 999))
-    assert {stage for stage in STAGES if before.amounts(stage) != after.amounts(stage)} == {"search", "export"}
+    assert {name for name, stage in STAGES.items() if stage.amounts(before) != stage.amounts(after)} == {
+        "search",
+        "export",
+    }
     after = Sweep.model_validate(with_change("export.top", 3))
-    assert {stage for stage in STAGES if before.amounts(stage) != after.amounts(stage)} == {"export"}
+    assert {name for name, stage in STAGES.items() if stage.amounts(before) != stage.amounts(after)} == {"export"}
 
 
 def test_digests_do_not_depend_on_the_order_or_the_spelling_of_keys(tmp_path: Path) -> None:
     written_out = {**TINY, "train": {"weight_decay": 0.05, "epochs": 30}, "seed": 0}
     turned = dict(reversed(list(written_out.items())))
-    assert {Sweep.model_validate(data).digest("export") for data in (TINY, written_out, turned)} == {
-        load(tmp_path, TINY).digest("export")
-    }
+    assert {Sweep.model_validate(data).digest for data in (TINY, written_out, turned)} == {load(tmp_path, TINY).digest}
 
 
 @pytest.mark.parametrize(
@@ -126,7 +129,7 @@ def test_digests_do_not_depend_on_the_order_or_the_spelling_of_keys(tmp_path: Pa
         ("sead", 1, "sead is not a known key; did you mean 'seed'\\?"),
         ("train.epocs", 3, "train.epocs is not a known key; did you mean 'epochs'\\?"),
         ("data.augment.flop", True, "data.augment.flop is not a known key; did you mean 'flip'\\?"),
-        ("search.sampler.nam", "x", "search.sampler.nam is not a known key; did you mean 'name'\\?"),
+        ("search.sampler.class_pat", "x", "search.sampler.class_pat is not a known key; did you mean 'class_path'\\?"),
         ("search_space.stages.0.widht", [8], "search_space.stages.0.widht is not a known key; did you mean 'width'\\?"),
         ("train.epochs", -3, "train.epochs must be > 0, but got -3"),
         ("train.epochs", "many", "train.epochs must be a valid integer, .* but got 'many'"),
@@ -153,6 +156,13 @@ def test_digests_do_not_depend_on_the_order_or_the_spelling_of_keys(tmp_path: Pa
         ("search.constraints", {"params_m": 0}, "search.constraints.params_m must be > 0, but got 0"),
         ("search.constraints", {"params_m": float("inf")}, "search.constraints.params_m must be a finite number"),
         ("search.trials", 0, "search.trials must be > 0, but got 0"),
+        ("search.engine", "a b", "search.engine .* pattern .* but got 'a b'"),
+        ("task", "clasification", "task must be one of classification .* did you mean 'classification'\\?"),
+        ("task", "no_such_package:Task", "task: .* there is no module 'no_such_package' to import"),
+        ("latency", [], "latency must have at least 1 item"),
+        ("latency", [{"rounds": 2}], "latency.0.rounds must be >= 3, but got 2"),
+        ("latency", [{"name": "a"}, {"name": "a"}], "latency: several devices must have different names"),
+        ("runs", 3, "runs: must be a folder or a URL, but got 3"),
         ("latency.held_out", 5, "latency.held_out must be >= 20, but got 5"),
         ("search_space", 3, "search_space must be .* but got 3"),
     ],

@@ -23,8 +23,9 @@ from ffnet_search.export.front import load
 from ffnet_search.models.deployed import fuse
 from ffnet_search.pareto.candidate import Candidate
 from ffnet_search.plugins import check_arguments, find_class
-from ffnet_search.run.pipeline import read_front, run
+from ffnet_search.run.pipeline import read_front, run_sweep
 from ffnet_search.run.rerun import rerun
+from ffnet_search.run.stages import plan
 from ffnet_search.search.history import read_history
 from ffnet_search.space.architecture import Architecture
 from ffnet_search.space.configuration import Configuration
@@ -154,10 +155,10 @@ def test_a_warm_start_is_better_than_none(tmp_path: Path) -> None:
     space["hyperparameters"] = {"learning_rate": [0.001, 0.002]}
     search = {"evaluator": "train", "warm_start": True}
     sweep = sweep_of(tmp_path, {}, search_space=space, search=search)
-    assert sweep.stages == ("profile", "train", "search", "export")
+    assert list(plan(sweep)) == ["profile", "train", "search", "export"]
     train_supernet(sweep)
     cold = sweep.model_copy(update={"search": sweep.search.model_copy(update={"warm_start": False})})
-    assert cold.stages == ("profile", "search", "export")
+    assert list(plan(cold)) == ["profile", "search", "export"]
     configuration = Configuration(sweep.search_space.smallest, {"learning_rate": 0.001})
     first: list[float] = []
     for one in (sweep, cold):
@@ -206,8 +207,8 @@ def test_a_sweep_over_ones_own_network_ends_in_a_front(tmp_path: Path, capsys: p
         "evaluator": "train", "metrics": {"val_loss": "minimize"}, "objectives": ["val_loss", "latency_ms"],
         "trials": 14, "sampler": {"class_path": "RandomSampler", "init_args": {}},
     })  # fmt: skip
-    assert sweep.stages == ("search", "export")
-    picks = run(sweep)
+    assert list(plan(sweep)) == ["search", "export"]
+    picks = run_sweep(sweep)
     assert picks
     assert read_front(sweep.files) == picks
     history = read_history(sweep.files.study, sweep.search_space, sweep.search.directions)
@@ -242,7 +243,7 @@ def test_hpo_of_an_ffnet_ends_in_networks_and_each_trial_repeats(tmp_path: Path)
     sweep = sweep_of(
         tmp_path, {"learning_rate": {"low": 1e-3, "high": 3e-2, "log": True}, "optimizer": ["adamw", "sgd"]}
     )
-    (pick,) = run(sweep)
+    (pick,) = run_sweep(sweep)
     assert pick.metrics["test_accuracy"] > 0.6
     assert {"model.onnx", "card.json", "architecture.yaml", "README.md"} <= {p.name for p in pick.folder.iterdir()}
     card = json.loads((pick.folder / "card.json").read_text())
@@ -260,9 +261,9 @@ def test_hpo_of_an_ffnet_ends_in_networks_and_each_trial_repeats(tmp_path: Path)
         assert "accuracy" in found.metrics
         assert found.changed == ()
     assert {path: path.read_bytes() for path in sorted(sweep.files.folder.rglob("*")) if path.is_file()} == before
-    assert run(sweep) == [pick]  # all is done
+    assert run_sweep(sweep) == [pick]  # all is done
     with pytest.raises(SweepError, match=r"has no stage train, since its search needs search and export"):
-        run(sweep, stages=("train",))
+        run_sweep(sweep, stages=("train",))
     with pytest.raises(SweepError, match=r"has no trial '17'; give a number below 4, or a key"):
         rerun(sweep.files.folder, "17")
 

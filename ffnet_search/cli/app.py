@@ -49,7 +49,7 @@ def _announce(path: Path) -> None:
 
     sweep = load(path)
     written = datetime.fromtimestamp(path.stat().st_mtime)
-    say(f"sweep {sweep.name}, digest {sweep.digest('export')}, in {path}, written {written:%Y-%m-%d %H:%M:%S}")
+    say(f"sweep {sweep.name}, digest {sweep.digest}, in {path}, written {written:%Y-%m-%d %H:%M:%S}")
 
 
 def _usage(error: Any) -> str:

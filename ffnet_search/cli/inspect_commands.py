@@ -23,9 +23,9 @@ def pick(
     """
     from ffnet_search.cli.json_output import of_choice
     from ffnet_search.cli.tables import print_choice
-    from ffnet_search.run.select import pick as choose
+    from ffnet_search.run.select import select_network
 
-    tell(json, choose(run, latency_ms, device), of_choice, print_choice)
+    tell(json, select_network(run, latency_ms, device), of_choice, print_choice)
 
 
 def rerun(

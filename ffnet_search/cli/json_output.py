@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from ffnet_search.cli.resolve import Shown
     from ffnet_search.run.rerun import Rerun
     from ffnet_search.run.select import Selection
+    from ffnet_search.run.stages import StageStatus
 
 Document = dict[str, Any]
 
@@ -63,12 +64,20 @@ def of_table(table: LatencyTable) -> Document:
     }
 
 
-def of_plan(sweep: Sweep, words: Mapping[str, str]) -> Document:
+def of_stages(plan: Mapping[str, StageStatus]) -> Document:
+    """The state of each stage: done, pending, incomplete, or changed with the fields of the sweep that differ."""
+    return {
+        name: {"state": status.state.value, "changes": [asdict(change) for change in status.changes]}
+        for name, status in plan.items()
+    }
+
+
+def of_plan(sweep: Sweep, plan: Mapping[str, StageStatus]) -> Document:
     """A sweep, and what `run` would do now with each stage."""
     return {
         "sweep": sweep.name,
         "folder": str(sweep.files.folder),
-        "stages": dict(words),
+        "stages": of_stages(plan),
         "trials": sweep.search.trials,
         "objectives": list(sweep.search.objectives),
         "constraints": dict(sweep.search.constraints),
@@ -76,14 +85,13 @@ def of_plan(sweep: Sweep, words: Mapping[str, str]) -> Document:
     }
 
 
-def of_run(sweep: Sweep, picks: Sequence[ExportedNetwork], words: Mapping[str, str]) -> Document:
+def of_run(sweep: Sweep, picks: Sequence[ExportedNetwork], plan: Mapping[str, StageStatus]) -> Document:
     """Where a run stands, its files that are there, and its front."""
-    files = {name: path for name, path in vars(sweep.files).items() if name not in ("folder", "lock", "front_csv")}
     return {
         "run": sweep.name,
         "folder": str(sweep.files.folder),
-        "stages": dict(words),
-        "files": {name: str(path) for name, path in files.items() if path.exists()},
+        "stages": of_stages(plan),
+        "files": {name: str(path) for name, path in sweep.files.public.items() if path.exists()},
         "front": [of_pick(pick) for pick in picks],
     }
 
@@ -134,7 +142,7 @@ def of_shown(shown: Shown) -> Document:
         return of_space(value)
     if isinstance(value, LatencyTable):
         return of_table(value)
-    from ffnet_search.run.pipeline import plan
+    from ffnet_search.run.stages import plan
 
     if isinstance(value, Sweep):
         return of_plan(value, plan(value))

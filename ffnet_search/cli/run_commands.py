@@ -71,9 +71,9 @@ def run(
     What is done and unchanged is skipped, and a stopped run goes on where it was: give the same command again. Ends
     with the Pareto front as a table and the paths of what was written to `runs/NAME`.
     """
-    from ffnet_search.config.sweep import STAGES
+    from ffnet_search.run.stages import STAGES
 
-    _run(load(sweep, name, seed, trials), STAGES, fresh, quiet, json)
+    _run(load(sweep, name, seed, trials), tuple(STAGES), fresh, quiet, json)
 
 
 def check(sweep: SweepFile, name: Name = None, seed: Seed = None, trials: Trials = None, json: Json = False) -> None:
@@ -83,26 +83,11 @@ def check(sweep: SweepFile, name: Name = None, seed: Seed = None, trials: Trials
     and says what would be run.
     """
     from ffnet_search.cli.tables import print_plan, print_space
-    from ffnet_search.config.binding import check_imports
-    from ffnet_search.config.sweep_file import is_cluster
-    from ffnet_search.data.registry import check_data
-    from ffnet_search.engines.registry import find_engine
-    from ffnet_search.errors import error_context
-    from ffnet_search.run.pipeline import plan, refuse_impossible
+    from ffnet_search.run.check import check_sweep
+    from ffnet_search.run.stages import plan
 
     loaded = load(sweep, name, seed, trials)
-    with error_context(loaded.path):
-        find_engine(loaded.search)
-    if is_cluster(sweep):
-        from ffnet_search.cluster.submit import check_cluster
-
-        check_cluster(sweep)  # the data are on its nodes, not here
-    else:
-        with error_context(loaded.path):
-            if loaded.module is None or ":" not in loaded.data.name:
-                check_data(loaded.data, loaded.search_space.images)
-            check_imports(loaded)
-    refuse_impossible(loaded)
+    check_sweep(loaded)
     if json:
         from ffnet_search.cli.json_output import as_text, of_plan
 
@@ -131,10 +116,10 @@ def profile(
         from ffnet_search.cli.json_output import of_table
         from ffnet_search.cli.tables import print_latency
         from ffnet_search.latency.table import LatencyTable
-        from ffnet_search.run.pipeline import profile_device
+        from ffnet_search.run.pipeline import profile_named_device
 
         with hushed(quiet):
-            table = LatencyTable.load(profile_device(load(sweep, name), device))
+            table = LatencyTable.load(profile_named_device(load(sweep, name), device))
         tell(json, table, of_table, print_latency)
         return
     _run(load(sweep, name), ("profile",), fresh, quiet, json)
@@ -235,8 +220,8 @@ def _run(sweep: Sweep, stages: tuple[str, ...], fresh: bool, quiet: bool, json: 
     from ffnet_search.cli.json_output import as_text, of_mistake, of_run
     from ffnet_search.cli.tables import print_front, print_paths
     from ffnet_search.progress import say
-    from ffnet_search.run.pipeline import plan
-    from ffnet_search.run.pipeline import run as run_pipeline
+    from ffnet_search.run.pipeline import run_sweep
+    from ffnet_search.run.stages import plan
 
     def tell_stopped() -> None:
         words = ["ffnet-search", *(word for word in sys.argv[1:] if word != "--fresh")]
@@ -248,7 +233,7 @@ def _run(sweep: Sweep, stages: tuple[str, ...], fresh: bool, quiet: bool, json: 
 
     try:
         with stoppable(tell_stopped), hushed(quiet):
-            picks = run_pipeline(sweep, fresh=fresh, stages=stages)
+            picks = run_sweep(sweep, fresh=fresh, stages=stages)
     except KeyboardInterrupt:
         tell_stopped()
         raise typer.Exit(EXIT_STOPPED) from None

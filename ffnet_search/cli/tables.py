@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from ffnet_search.latency.table import LatencyTable
     from ffnet_search.run.rerun import Rerun
     from ffnet_search.run.select import Selection
+    from ffnet_search.run.stages import StageStatus
 
 SAMPLES = 300  # of a space, for the range that its architectures have
 SLOWER = 1.1  # times the milliseconds of the plain ONNX model: beyond the noise of one look
@@ -40,7 +41,7 @@ def print_shown(shown: Shown) -> None:
     elif isinstance(value, SearchSpace):
         print_space(value)
     elif isinstance(value, Sweep):
-        from ffnet_search.run.pipeline import plan
+        from ffnet_search.run.stages import plan
 
         print_space(value.search_space)
         print_plan(value, plan(value))
@@ -107,14 +108,23 @@ def print_latency(table: LatencyTable) -> None:
     _print(_table(["held-out network", "measured ms", "predicted ms", "error"], rows, right=3))
 
 
-def print_plan(sweep: Sweep, words: Mapping[str, str]) -> None:
+def print_plan(sweep: Sweep, plan: Mapping[str, StageStatus]) -> None:
     """What `run` would do now."""
     limits = ", ".join(f"{name} <= {limit:g}" for name, limit in sweep.search.constraints.items()) or "none"
     _print(
         f"sweep {sweep.name}: {sweep.data.name}, {sweep.train.epochs} epochs, {sweep.search.trials} trials of "
         f"{sweep.search.sampler.class_path} for {', '.join(sweep.search.objectives)}; limits: {limits}"
     )
-    _print(_table(["stage", f"in {sweep.files.folder}"], [[stage, word] for stage, word in words.items()]))
+    _print(
+        _table(["stage", f"in {sweep.files.folder}"], [[stage, stage_words(status)] for stage, status in plan.items()])
+    )
+
+
+def stage_words(status: StageStatus) -> str:
+    """The state of a stage in words: `done`, `pending`, `incomplete`, `changed: train.epochs (30 -> 4)`."""
+    if not status.changes:
+        return status.state.value
+    return f"{status.state.value}: {', '.join(map(str, status.changes))}"
 
 
 def print_start(started: Started) -> None:

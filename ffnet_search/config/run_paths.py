@@ -2,9 +2,42 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, PlainSerializer
 
 from ffnet_search.config.schema import LatencySection
+
+PUBLIC = (  # files of a run that users and scripts read
+    "state", "sweep", "training", "supernet", "latency", "study", "candidates", "trials", "pareto", "front_png",
+    "report", "artifacts",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class RunsRoot:
+    """The local folder that holds runs, and the URL of the object store that gets a copy of them, if any."""
+
+    folder: Path = Path("runs")
+    url: str | None = None
+
+
+def _parse_runs(value: Any) -> RunsRoot:
+    if isinstance(value, RunsRoot):
+        return value
+    if not isinstance(value, str | Path):
+        raise ValueError(f"must be a folder or a URL, but got {value!r}")
+    return RunsRoot(url=str(value)) if "://" in str(value) else RunsRoot(Path(value))
+
+
+Runs = Annotated[
+    RunsRoot,
+    BeforeValidator(_parse_runs),
+    PlainSerializer(lambda runs: runs.url or str(runs.folder), return_type=str),
+]
 
 
 class RunPaths:
@@ -13,20 +46,27 @@ class RunPaths:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.lock = folder / ".lock"
-        self.state = folder / "run.json"  # what each stage was made from, and when
+        self.state = folder / "run.json"  # for each stage, the inputs of its output and when it finished
         self.sweep = folder / "sweep.yaml"  # a copy, its search space included
-        self.training = folder / "training"  # checkpoints and logs of the supernet under way
+        self.training = folder / "training"  # checkpoints and logs of the supernet's training
         self.supernet = folder / "supernet.ckpt"
         self.latency = folder / "latency"  # one table per device
         self.study = folder / "study.db"
         self.candidates = folder / "candidates.csv"
-        self.trials = folder / "trials"  # a folder for each that trained: checkpoint, logs, weights
+        self.trials = folder / "trials"  # for each trial that trained a folder: checkpoint, logs, weights
         self.pareto = folder / "pareto"
         self.front_csv = self.pareto / "front.csv"
         self.front_png = folder / "front.png"
         self.report = folder / "report.html"
-        self.artifacts = folder / "artifacts"  # that Optuna Dashboard shows
+        self.artifacts = folder / "artifacts"  # files that Optuna Dashboard shows
+
+    @property
+    def public(self) -> Mapping[str, Path]:
+        """Name -> path of the files that users and scripts read, whether they exist or not."""
+        return {name: getattr(self, name) for name in PUBLIC}
 
     def latency_table(self, section: LatencySection) -> Path:
-        name = section.name or f"{section.backend}-t{section.threads}-b{section.batch_size}"
+        """The latency table of a device: by its name, else by backend, threads and batch size."""
+        backend = section.backend.rpartition(":")[2]
+        name = section.name or f"{backend}-t{section.threads}-b{section.batch_size}"
         return self.latency / f"{name}.json"

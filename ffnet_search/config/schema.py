@@ -1,4 +1,4 @@
-"""The sections of a sweep: what each part of the YAML file may say, with its defaults and limits."""
+"""The sections of a sweep: the fields of each, with defaults and limits."""
 
 from __future__ import annotations
 
@@ -9,20 +9,21 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from ffnet_search.errors import did_you_mean
-from ffnet_search.metrics import Direction, Metric, find_metric
+from ffnet_search.metrics import COSTS, Direction, Metric, find_metric
 from ffnet_search.plugins import Plugin
 from ffnet_search.space.architecture import Form
-from ffnet_search.space.registry import known_metrics, qualities
+from ffnet_search.space.registry import DEFAULT_TASK, known_metrics, qualities, task_outputs
 from ffnet_search.strict_yaml import Section
 
 IMPORT_PATH = r"^[\w.]+:\w+$"
+NAME_OR_PATH = r"^(\w+|[\w.]+:\w+)$"  # of a registered class, or of a user-supplied one
 Share = Annotated[float, Field(ge=0, lt=1)]
 
 
 class Augment(Section):
     """Random crop (pixels of padding), horizontal flip, cutout (side in pixels) of training images; 0 = off.
 
-    `resized_crop`, for image folders: the least share of a picture's area that a random resized crop keeps.
+    `resized_crop`, for image folders: the least share of an image's area that a random resized crop keeps.
     """
 
     crop: int = Field(0, ge=0)
@@ -32,7 +33,7 @@ class Augment(Section):
 
 
 class DataSection(Section):
-    """Which images, and how they are split: train, calibration (a part of train), search validation, test."""
+    """The images, and their split into train, calibration (a part of train), search validation and test."""
 
     name: str = "digits"
     path: Path | None = None
@@ -47,10 +48,10 @@ class DataSection(Section):
 
 
 class TrainSection(Section):
-    """The supernet's training: sandwich rule, in-place distillation, optimiser and schedule.
+    """Training: optimiser, schedule, regularisation; of a supernet also the sandwich rule and in-place distillation.
 
-    `devices`: GPUs (of this machine, or of the cluster), or where there are none processes, that share every batch.
-    How many they are changes how fast it is and not what comes out.
+    `devices`: the number of GPUs (of this machine or of the cluster) that share every batch; of processes where no GPU
+    exists. It changes the speed of training and not its result.
     """
 
     devices: int = Field(1, gt=0)
@@ -77,7 +78,7 @@ class TrainSection(Section):
 
     @property
     def form(self) -> Form:
-        """How the weights are parametrised while they train."""
+        """The parametrisation of the weights during training."""
         return Form(self.branches, self.layer_scale)
 
 
@@ -88,11 +89,11 @@ class ModuleSection(Plugin):
 
 
 class LatencySection(Section):
-    """Where latency is measured and how.
+    """A device, and how latency is measured on it.
 
-    `min_within_10`: the least share of the held-out networks that must be predicted within 10 %, or no search is based
-    on the table. `noisy`: says so and goes on, where a busy machine would be refused. `name`: of the device, which a
-    sweep with several of them needs. `resource`: measured on the node of a Ray cluster that carries it.
+    `min_within_10`: the least share of the held-out networks that must be predicted within 10 %, or the search refuses
+    the table. `noisy`: warn about a busy machine and continue, instead of refusing it. `name`: names the device;
+    required where a sweep has several. `resource`: measure on the node of a Ray cluster that has this resource.
     """
 
     name: str | None = Field(None, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
@@ -117,11 +118,13 @@ class SamplerSection(Plugin):
 
 
 class Resources(Section):
-    """What one worker of a cluster takes; a fraction of a GPU lets several share it."""
+    """The resources of one worker of a cluster; a fraction of a GPU lets several workers share it."""
 
     cpu: float = Field(1.0, ge=0, allow_inf_nan=False)
     gpu: float = Field(0.0, ge=0, allow_inf_nan=False)
-    memory_gb: float = Field(0.0, ge=0, le=1e5)  # beyond it Ray's integers overflow, and it gives what it has not
+    memory_gb: float = Field(
+        0.0, ge=0, le=1e5
+    )  # beyond it Ray's integers overflow, and it grants memory that no node has
 
     @model_validator(mode="after")
     def _is_something(self) -> Resources:
@@ -132,7 +135,7 @@ class Resources(Section):
         return self
 
 
-POPULATION = "PopulationBasedTraining"  # the scheduler whose trials go on from each other's checkpoints
+POPULATION = "PopulationBasedTraining"  # the scheduler whose trials resume from each other's checkpoints
 
 
 class SchedulerSection(Plugin):
@@ -142,12 +145,13 @@ class SchedulerSection(Plugin):
 
 
 class EarlyStoppingSection(Section):
-    """Which trials end before their last epoch: those that others beat at the same age.
+    """The rule that stops trials which lag behind others at the same epoch.
 
     `asha`: successive halving, for any number of objectives; `median` and `hyperband`: Optuna's pruners, for one.
-    `min_epochs`: that every trial is given. `reduction`: of so many that reach a rung, one goes on; the next rung is so
-    many times as far. `brackets`: groups of trials, each first judged one rung later. `max_epochs`: from there on
-    nothing is stopped. `tie_break`: which of equals by non-dominated sorting go on.
+    `min_epochs`: the epochs that every trial trains. `reduction`: the factor from one rung to the next, and from the
+    trials that reach a rung to those that pass it. `brackets`: groups of trials, each first judged one rung later.
+    `max_epochs`: the epoch after which no trial is stopped. `tie_break`: the order of trials that non-dominated sorting
+    ranks equal.
     """
 
     rule: Literal["none", "asha", "median", "hyperband"] = "none"
@@ -162,23 +166,28 @@ class EarlyStoppingSection(Section):
         used = {"none": (), "median": ("min_epochs",), "hyperband": ("min_epochs", "reduction", "max_epochs")}
         for name, field in type(self).model_fields.items():
             if name not in ("rule", *used.get(self.rule, (name,))) and getattr(self, name) != field.default:
-                raise ValueError(f"{name} must be left out, since rule {self.rule!r} has no such thing")
+                raise ValueError(f"{name} is not an option of rule {self.rule!r}; remove it")
         return self
 
 
-class SearchSection(Section):
-    """What is searched for, under which hard constraints (upper limits), by which sampler and how long.
+def _default_objectives() -> tuple[str, ...]:
+    return task_outputs(DEFAULT_TASK).quality.name, "latency_ms"
 
-    `evaluator`: "supernet" scores a network on the supernet's weights, "train" trains each; `warm_start`: from those.
-    `metrics`: name -> direction of what a module of the user's own logs, for `objectives`.
-    `workers`: how many evaluate on a cluster; where it is not given, as many as fit on the nodes that are there.
-    `storage`: the URL of a database that gets a copy of the study, such as postgresql://user@host/name.
-    `wait_minutes`: for the first of them to start, which on an autoscaling cluster includes the start of a node.
+
+class SearchSection(Section):
+    """The objectives, the hard constraints (upper limits), the sampler and the number of trials.
+
+    `evaluator`: "supernet" scores a network on the supernet's weights, "train" trains each; `warm_start`: from those
+    weights. `engine`: a registered name ("local", "ray", "tune") or an import path. `metrics`: name -> direction of the
+    metrics that a user-supplied module logs, for `objectives`. `workers`: the number of evaluations at a time on a
+    cluster; by default as many as fit on its nodes. `wait_minutes`: the time to wait for the first worker, which on an
+    autoscaling cluster includes the start of a node. `storage`: the URL of a database that gets a copy of the study,
+    such as postgresql://user@host/name.
     """
 
     evaluator: Literal["supernet", "train"] = "supernet"
     warm_start: bool = False
-    engine: str = "local"
+    engine: str = Field("local", pattern=NAME_OR_PATH)
     resources: Resources = Resources()
     workers: int | None = Field(None, gt=0)
     wait_minutes: float = Field(10.0, gt=0, allow_inf_nan=False)
@@ -187,7 +196,7 @@ class SearchSection(Section):
     trials: int = Field(200, gt=0)
     storage: str | None = Field(None, min_length=1)
     metrics: Mapping[str, Direction] = {}
-    objectives: tuple[str, ...] = Field(("accuracy", "latency_ms"), min_length=1)
+    objectives: tuple[str, ...] = Field(default_factory=_default_objectives, min_length=1)
     constraints: Mapping[str, Annotated[float, Field(gt=0, allow_inf_nan=False)]] = {}
     sampler: SamplerSection = SamplerSection()
     proposals: int = Field(200, gt=0)
@@ -207,10 +216,11 @@ class SearchSection(Section):
     @field_validator("constraints")
     @classmethod
     def _constraints_are_upper_limits(cls, limits: Mapping[str, float]) -> Mapping[str, float]:
-        if "accuracy" in limits:
-            raise ValueError(
-                "'accuracy' cannot be a constraint (limits are checked before evaluation): make it an objective"
-            )
+        for name in limits:
+            if name.partition("@")[0] not in COSTS:
+                raise ValueError(
+                    f"{name!r} cannot be a constraint (limits are checked before evaluation): make it an objective"
+                )
         return limits
 
     @model_validator(mode="after")
@@ -228,18 +238,18 @@ class SearchSection(Section):
             )
         if self.scheduler.class_path != "FIFOScheduler" and self.engine != "tune":
             raise ValueError(
-                f"scheduler {self.scheduler.class_path} must go with engine 'tune', whose it is, but engine is "
-                f"{self.engine!r}; use engine 'tune', or early_stopping, which all engines know"
+                f"scheduler {self.scheduler.class_path} requires engine 'tune', but engine is {self.engine!r}; use "
+                "engine 'tune', or early_stopping, which all engines support"
             )
         if rule != "none" and self.scheduler.class_path != "FIFOScheduler":
             raise ValueError(
-                f"early_stopping.rule must be 'none' where Tune's scheduler {self.scheduler.class_path} decides what is "  # noqa: E501
-                f"stopped, but got {rule!r}; remove one of them"
+                f"early_stopping.rule must be 'none' where Tune's scheduler {self.scheduler.class_path} stops trials, "
+                f"but got {rule!r}; remove one of them"
             )
         return self
 
     @property
-    def devices(self) -> tuple[str, ...]:
+    def device_names(self) -> tuple[str, ...]:
         """Names of the devices whose latency is an objective or a constraint."""
         names = [name.partition("@")[2] for name in (*self.objectives, *self.constraints)]
         return tuple(dict.fromkeys(name for name in names if name))
@@ -256,7 +266,7 @@ class SearchSection(Section):
 
 
 class ExportSection(Section):
-    """What is done with the front: how many picks, fine-tuned for how long."""
+    """The export of the front: how many networks, fine-tuned for how many epochs."""
 
     top: int = Field(8, gt=0)
     finetune_epochs: int = Field(0, ge=0)

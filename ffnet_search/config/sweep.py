@@ -1,21 +1,21 @@
-"""A sweep: one YAML file that says what is trained, profiled, searched and exported, validated once and then frozen.
+"""A sweep: one YAML file that says what is profiled, trained, searched and exported, validated once and then frozen.
 
 Below this module nobody sees a dict, a path string or a default.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Mapping
-from importlib import import_module
+from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import Field, PrivateAttr, model_validator
+from pydantic import BeforeValidator, Field, PrivateAttr, model_validator
 
-from ffnet_search.config import binding
-from ffnet_search.config.run_paths import RunPaths
+from ffnet_search.config.binding import Binding, bind, check_values, sections_with
+from ffnet_search.config.inputs import digest, export_inputs
+from ffnet_search.config.run_paths import RunPaths, Runs, RunsRoot
 from ffnet_search.config.schema import (
     DataSection,
     ExportSection,
@@ -26,48 +26,49 @@ from ffnet_search.config.schema import (
 )
 from ffnet_search.config.sweep_file import carried_by, find_space
 from ffnet_search.errors import START, SweepError, did_you_mean
-from ffnet_search.metrics import COSTS
+from ffnet_search.metrics import COSTS, Metric
 from ffnet_search.space.configuration import Value
+from ffnet_search.space.registry import DEFAULT_TASK, known_metrics, task_outputs
 from ffnet_search.space.search_space import SearchSpace
 from ffnet_search.strict_yaml import Section, parse, read_yaml
 
-_HOW = {
-    "engine",
-    "resources",
-    "workers",
-    "wait_minutes",
-    "trials",
-    "early_stopping",
-    "storage",
-}  # of search: how fast and how much, not what
-STAGES = ("profile", "train", "search", "export")  # in this order: a bad budget is seen before training
+
+def _one_or_several(value: Any) -> Any:
+    """A single device may be written without a list."""
+    if isinstance(value, Mapping):
+        value = LatencySection.model_validate(value)  # here, so that errors name `latency.rounds` without an index
+    return (value,) if isinstance(value, LatencySection) else value
 
 
 class Sweep(Section):
     """One validated run description.
 
     >>> sweep = Sweep.from_yaml("sweeps/digits.yaml")  # doctest: +SKIP
-    >>> sweep.run()  # doctest: +SKIP
+    >>> ffnet_search.run_sweep(sweep)  # doctest: +SKIP
     """
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
     search_space: SearchSpace
+    task: str = DEFAULT_TASK
     seed: int = Field(0, ge=0)
-    runs: Path = Path("runs")
-    mirror: str | None = None  # where the run's folder is copied to; in YAML, a URL as `runs` stands for it
+    runs: Runs = RunsRoot()
     data: DataSection = DataSection()
     train: TrainSection = TrainSection()
     module: ModuleSection | None = None
-    latency: LatencySection = LatencySection()
-    devices: tuple[LatencySection, ...] = ()  # more of them: in YAML, `latency` is then a list, the search's own first
+    # Devices; the first one's latency is `latency_ms`, that of others `latency_ms@NAME`.
+    latency: Annotated[tuple[LatencySection, ...], BeforeValidator(_one_or_several), Field(min_length=1)] = (
+        LatencySection(),
+    )
     search: SearchSection = SearchSection()
     export: ExportSection = ExportSection()
     _path: Path = PrivateAttr(Path("sweep"))
 
     @classmethod
     def from_yaml(cls, path: str | Path) -> Sweep:
-        """Reads a sweep, or a Ray cluster file that carries one under `metadata.sweep`. `search_space` is a mapping, or
-        a file named relative to the sweep. Raises SweepError."""
+        """Read a sweep, or a Ray cluster file that carries one under `metadata.sweep`.
+
+        `search_space` is a mapping, or a file named relative to the sweep. Raises SweepError.
+        """
         path = Path(path)
         content = carried_by(read_yaml(path, f"; {START}"), path)
         space = content.get("search_space")
@@ -75,77 +76,108 @@ class Sweep(Section):
             content["search_space"] = SearchSpace.from_yaml(find_space(path.parent / space))
         elif isinstance(space, dict):
             content["search_space"] = SearchSpace.located(space, path.parent)
-        sweep = parse(cls, {"name": path.stem, **content}, str(path))
-        sweep._path = path
-        return sweep
+        return cls.from_content({"name": path.stem, **content}, path)
+
+    @classmethod
+    def from_content(cls, content: Mapping[str, Any], path: Path, where: object = None) -> Sweep:
+        """Validate plain data as the sweep of the file `path`. Raises SweepError, which names `where` or the file."""
+        return parse(cls, content, str(where or path), path=path)
 
     @classmethod
     def of_run(cls, where: str | Path) -> Sweep:
-        """Of a run's folder, which may have been moved since (by its copy of the sweep), or of a sweep file."""
+        """Read the sweep of a run's folder, which may have been moved since it was written, or a sweep file.
+
+        Raises SweepError.
+        """
         folder = Path(where)
         if not folder.exists() and folder.suffix not in (".yaml", ".yml"):
-            there = [str(path.parent) for path in folder.parent.glob("*/sweep.yaml")]
-            hint = did_you_mean(str(folder), there)
-            raise SweepError(f"{where}: must be the folder of a run, or a sweep file, but there is none{hint}")
+            runs = [str(path.parent) for path in folder.parent.glob("*/sweep.yaml")]
+            hint = did_you_mean(str(folder), runs)
+            raise SweepError(f"{where}: must be the folder of a run, or a sweep file, but does not exist{hint}")
         if not folder.is_dir():
             return cls.from_yaml(folder)
         folder = folder if folder.name else folder.resolve()
         path = RunPaths(folder).sweep
         if not path.exists():
             raise SweepError(f"{where}: must be a sweep file or the folder of a run, but holds no {path.name}")
-        return cls.from_yaml(path).model_copy(update={"runs": folder.parent, "name": folder.name})
+        sweep = cls.from_yaml(path)
+        return sweep.model_copy(update={"runs": replace(sweep.runs, folder=folder.parent), "name": folder.name})
 
     def override(self, *, name: str | None = None, seed: int | None = None, trials: int | None = None) -> Sweep:
-        """The sweep with other values, as a command line gives them; None keeps what is there. Raises SweepError."""
-        values = {field: getattr(self, field) for field in type(self).model_fields}
-        values |= {key: value for key, value in (("name", name), ("seed", seed)) if value is not None}
+        """The sweep with the values of a command line; None keeps the sweep's. Raises SweepError."""
+        content: dict[str, Any] = {field: getattr(self, field) for field in type(self).model_fields}
+        if name is not None:
+            content["name"] = name
+        if seed is not None:
+            content["seed"] = seed
         if trials is not None:
-            values["search"] = self.search.model_dump() | {"trials": trials}
-        sweep = parse(type(self), values, "command line")
-        sweep._path = self._path
-        return sweep
+            content["search"] = self.search.model_dump() | {"trials": trials}
+        return self.from_content(content, self.path, "command line")
 
-    def absolute(self) -> Sweep:
-        """The sweep with absolute paths, for processes that run elsewhere."""
-        values = {field: getattr(self, field) for field in type(self).model_fields} | {"runs": self.runs.absolute()}
-        if self.data.path is not None:
-            values["data"] = self.data.model_copy(update={"path": self.data.path.absolute()})
-        sweep = parse(type(self), values, str(self.path))
-        sweep._path = self._path
-        return sweep
+    def with_absolute_paths(self) -> Sweep:
+        """The sweep with absolute paths (runs, data.path, train.start_from), for processes in other folders."""
+        data, train = self.data, self.train
+        if data.path is not None:
+            data = data.model_copy(update={"path": data.path.absolute()})
+        if train.start_from is not None:
+            train = train.model_copy(update={"start_from": train.start_from.absolute()})
+        runs = replace(self.runs, folder=self.runs.folder.absolute())
+        return self.model_copy(update={"runs": runs, "data": data, "train": train})
+
+    def with_runs_in(self, folder: Path) -> Sweep:
+        """The sweep with the folder of its run in another folder."""
+        return self.model_copy(update={"runs": RunsRoot(folder)})
+
+    def with_values(self, values: Mapping[str, Value]) -> Sweep:
+        """The sweep of a trial: hyper-parameters set to `values`. Raises SweepError where they are not allowed."""
+        return self.model_copy(update=sections_with(self, values))
+
+    def model_post_init(self, context: Any, /) -> None:
+        """Keep the path that `from_content` passes; copies keep it too."""
+        if context is not None:
+            self._path = context["path"]
 
     @model_validator(mode="before")
     @classmethod
-    def _runs_may_be_a_url(cls, content: Any) -> Any:
-        if isinstance(content, dict) and "://" in str(content.get("runs", "")):
-            return {**content, "runs": cls.model_fields["runs"].default, "mirror": str(content["runs"])}
-        return content
-
-    @model_validator(mode="before")
-    @classmethod
-    def _first_device_is_searched_for(cls, content: Any) -> Any:
-        if isinstance(content, dict) and isinstance(content.get("latency"), list) and content["latency"]:
-            first, *others = content["latency"]
-            return {**content, "latency": first, "devices": [*others, *content.get("devices", ())]}
-        return content
+    def _search_knows_the_quality(cls, content: Any) -> Any:
+        """Fill in the objectives of another task than the default one, and the quality of a user-supplied one."""
+        task = content.get("task", DEFAULT_TASK) if isinstance(content, dict) else DEFAULT_TASK
+        if task == DEFAULT_TASK:
+            return content
+        try:
+            quality = task_outputs(str(task)).quality
+        except SweepError as error:
+            raise ValueError(str(error)) from None
+        search = content.get("search", {})
+        if not isinstance(search, dict):
+            return content
+        search = {"objectives": (quality.name, "latency_ms"), **search}
+        if quality.name not in known_metrics():
+            search["metrics"] = {**search.get("metrics", {}), quality.name: quality.direction}
+        return {**content, "search": search}
 
     @model_validator(mode="after")
-    def _sections_agree(self) -> Sweep:
-        names = [section.name for section in (self.latency, *self.devices)]
-        if self.devices and (None in names or len(set(names)) < len(names)):
-            raise ValueError(f"latency: each of several devices must have a name of its own, but they are {names}")
-        if self.data.batch_size % self.train.devices or self.data.batch_size < 2 * self.train.devices:
+    def _devices_have_names(self) -> Sweep:
+        names = [section.name for section in self.latency]
+        if len(names) > 1 and (None in names or len(set(names)) < len(names)):
+            raise ValueError(f"latency: several devices must have different names, but they are {names}")
+        known = [name for name in names if name]
+        for name in self.search.device_names:
+            if name not in known:
+                raise ValueError(
+                    f"search: latency_ms@{name} must name a device of latency{did_you_mean(name, known)}, but there "
+                    f"are: {', '.join(known) or 'none with a name'}"
+                )
+        return self
+
+    @model_validator(mode="after")
+    def _training_is_possible(self) -> Sweep:
+        batch_size, devices = self.data.batch_size, self.train.devices
+        if batch_size % devices or batch_size < 2 * devices:
             raise ValueError(
                 f"data.batch_size must be a multiple of train.devices, with 2 images for each of them, but got "
-                f"{self.data.batch_size} for {self.train.devices}"
+                f"{batch_size} for {devices}"
             )
-        for name in self.search.devices:
-            if name not in names:
-                there = [str(known) for known in names if known]
-                raise ValueError(
-                    f"search: latency_ms@{name} must name a device of latency{did_you_mean(name, there)}, but there "
-                    f"are: {', '.join(there) or 'none with a name'}"
-                )
         elastic = any(
             min(kernels) == 3 < max(kernels)
             for stage in self.search_space.stages
@@ -161,36 +193,40 @@ class Sweep(Section):
     @model_validator(mode="after")
     def _evaluator_fits(self) -> Sweep:
         space, search = self.search_space, self.search
-        if search.evaluator != "train":
-            trained = {
-                "search_space.hyperparameters": space.hyperparameters,
-                "search_space.architecture": space.architecture,
-                "module": self.module,
-                "search.warm_start": search.warm_start,
-            }
-            for field, value in trained.items():
-                if value:
-                    raise ValueError(f"search.evaluator must be 'train' where {field} is given, but is 'supernet'")
+        trained = {
+            "search_space.hyperparameters": space.hyperparameters,
+            "search_space.architecture": space.architecture,
+            "module": self.module,
+            "search.warm_start": search.warm_start,
+        }
+        for field, value in trained.items():
+            if value and search.evaluator != "train":
+                raise ValueError(f"search.evaluator must be 'train' where {field} is given, but is 'supernet'")
         if space.has_network == (self.module is not None):
             raise ValueError(
                 "module must be given where search_space has neither stages nor an architecture, and only there"
             )
-        if search.metrics and self.module is None:
-            raise ValueError("search.metrics must be left out where there is no module that logs them")
+        if set(search.metrics) - {self.quality.name} and self.module is None:
+            raise ValueError("search.metrics must be left out where no module logs them")
         if search.warm_start and not space.is_elastic:
             raise ValueError("search.warm_start must be left out where search_space has no stages, for a supernet")
-        self._known_metrics_vary()
-        binding.check(self)
-        if search.warm_start and {"branches", "layer_scale"} & space.hyperparameters.keys():
+        if not space.is_elastic:
+            self._refuse_constant_metrics()
+        return self
+
+    @model_validator(mode="after")
+    def _hyperparameters_are_fields(self) -> Sweep:
+        check_values(self)
+        if self.search.warm_start and {"branches", "layer_scale"} & self.search_space.hyperparameters.keys():
             raise ValueError("hyperparameters: branches and layer_scale are the supernet's under search.warm_start")
         return self
 
-    def _known_metrics_vary(self) -> None:
-        """Without architectures to choose from, nothing is known of a trial before it."""
-        if self.search_space.is_elastic:
-            return
-        known = set(COSTS) - ({"latency_ms"} if self.module else set())
-        idle = [name for name in self.search.objectives if name in known]
+    def _refuse_constant_metrics(self) -> None:
+        """Without architectures to choose from, costs are the same for every trial."""
+        constant = set(COSTS)
+        if self.module is not None:
+            constant.remove("latency_ms")  # measured for each trial
+        idle = [name for name in self.search.objectives if name in constant]
         if idle:
             raise ValueError(
                 f"search.objectives must not have {', '.join(idle)}, which would be the same for every trial of this "
@@ -207,90 +243,52 @@ class Sweep(Section):
         return self._path
 
     @property
-    def stages(self) -> tuple[str, ...]:
-        """Those of `STAGES` that the search needs."""
-        needed = {
-            "profile": self.search_space.is_elastic,
-            "train": self.search.evaluator == "supernet" or self.search.warm_start,
-        }
-        return tuple(stage for stage in STAGES if needed.get(stage, True))
-
-    def with_values(self, values: Mapping[str, Value]) -> Sweep:
-        """The sweep of a trial: its hyper-parameters in their places."""
-        sweep = self.model_copy(update=binding.sections(self, values))
-        sweep._path = self._path
-        return sweep
-
-    @property
     def files(self) -> RunPaths:
-        return RunPaths(self.runs / self.name)
+        """The files of the sweep's run."""
+        return RunPaths(self.runs.folder / self.name)
 
     @property
-    def searched(self) -> tuple[LatencySection, ...]:
-        """The devices that the search knows the latency of: its own, and those named by `latency_ms@NAME`."""
-        others = (section for section in self.devices if section.name in self.search.devices)
-        return self.latency, *others
+    def digest(self) -> str:
+        """16 hexadecimal digits of all that the exported front depends on."""
+        return digest(export_inputs(self))
+
+    @property
+    def quality(self) -> Metric:
+        """The quality that the task compares networks by."""
+        return task_outputs(self.task).quality
+
+    @property
+    def uses_latency_tables(self) -> bool:
+        """Whether the search predicts latency, which needs a table for each of `searched_devices`."""
+        return self.search_space.is_elastic
+
+    @property
+    def uses_supernet(self) -> bool:
+        """Whether trials take weights of a supernet."""
+        return self.search.evaluator == "supernet" or self.search.warm_start
+
+    @property
+    def searched_devices(self) -> tuple[LatencySection, ...]:
+        """The devices whose latency the search knows: the first one, and those named by `latency_ms@NAME`."""
+        first, *others = self.latency
+        return first, *(section for section in others if section.name in self.search.device_names)
 
     @property
     def latency_path(self) -> Path:
-        """The latency table that the search reads."""
-        return self.files.latency_table(self.latency)
+        """The latency table of the first device, which gives `latency_ms`."""
+        return self.files.latency_table(self.latency[0])
 
-    def on_device(self, name: str) -> Sweep:
-        """The sweep whose search reads the table of device `name`. Raises SweepError where it has no such device."""
-        sections = {section.name: section for section in (self.latency, *self.devices) if section.name}
+    def device(self, name: str) -> LatencySection:
+        """The device of that name. Raises SweepError where `latency` has none."""
+        sections = {section.name: section for section in self.latency if section.name}
         if name not in sections:
             raise SweepError(
                 f"{self.path}: latency must have a device named {name!r}{did_you_mean(name, sections)}, but has "
                 f"{', '.join(sections) or 'none with a name'}"
             )
-        sweep = self.model_copy(update={"latency": sections[name], "devices": ()})
-        sweep._path = self._path
-        return sweep
+        return sections[name]
 
-    def inputs(self, stage: str) -> dict[str, Any]:
-        """All that a stage's output depends on, as plain data: where it changed, the output is of another sweep. What
-        only says how much (`amounts`) or how fast is left out: more trials continue what is there."""
-        space = self.search_space.model_dump(mode="json", exclude={"name", "hyperparameters"}, exclude_none=True)
-        data = self.data.model_dump(mode="json", exclude={"workers", "download", "path", "in_memory_mb"})
-        train = self.train.model_dump(mode="json", exclude={"checkpoint_minutes", "devices"})
-        latency, *others = (
-            section.model_dump(mode="json", exclude={"noisy", "min_within_10", "name"}, exclude_none=True)
-            for section in self.searched
-        )
-        if others:
-            latency["others"] = {str(s.name): dump for s, dump in zip(self.searched[1:], others, strict=True)}
-        search = self.search.model_dump(mode="json", exclude=_HOW)
-        inputs: dict[str, Any] = {"search_space": space}
-        if stage != "profile":
-            inputs |= {"seed": self.seed, "data": data, "train": train}
-        if stage != "train":
-            inputs |= {"latency": latency}
-        if stage in ("search", "export"):
-            inputs |= {"search": search}
-            if self.search_space.hyperparameters:
-                inputs["hyperparameters"] = [  # a list: their order matters
-                    {"name": name} | one.model_dump(mode="json", exclude_defaults=True)
-                    for name, one in self.search_space.hyperparameters.items()
-                ]
-            if self.module:
-                inputs["module"] = self.module.model_dump(mode="json")
-        if stage == "export":
-            inputs |= {"export": self.export.model_dump(mode="json", exclude={"top"})}
-        return inputs
-
-    def amounts(self, stage: str) -> dict[str, int]:
-        """How much of a stage is wanted: where it changed, the stage goes on from what is there."""
-        trials, top = {"trials": self.search.trials}, {"top": self.export.top}
-        return {"search": trials, "export": trials | top}.get(stage, {})
-
-    def digest(self, stage: str) -> str:
-        """16 hexadecimal digits of `inputs`."""
-        return hashlib.sha256(json.dumps(self.inputs(stage), sort_keys=True).encode()).hexdigest()[:16]
-
-    def run(self, *, fresh: bool = False) -> Any:
-        """Runs all stages, skips what is done, and returns the picks. See `ffnet_search.run.pipeline.run`."""
-        return import_module("ffnet_search.run.pipeline").run(self, fresh=fresh)  # a convenience that points upwards
-
-
-__all__ = ["STAGES", "Sweep", "SweepError"]
+    @cached_property
+    def bindings(self) -> Mapping[str, Binding]:
+        """Hyper-parameter -> the field that its value sets."""
+        return bind(self)

@@ -1,4 +1,4 @@
-"""How a sweep's file is found and read: alone, carried by a Ray cluster's, or as it came with the program."""
+"""The file of a sweep: alone, carried by a Ray cluster's file, or shipped with the program."""
 
 from __future__ import annotations
 
@@ -10,12 +10,15 @@ from ffnet_search.strict_yaml import read_yaml
 
 
 def is_cluster(path: Path) -> bool:
-    """Whether a file is a Ray cluster's (which may carry a sweep), and not a sweep alone."""
+    """Whether a file is of a Ray cluster, which may carry a sweep, and not a sweep alone."""
     return "provider" in read_yaml(path)
 
 
 def carried_by(content: dict[str, Any], path: Path) -> dict[str, Any]:
-    """The sweep that a cluster file carries, named like the cluster; other files as they are."""
+    """Return the sweep that a cluster file carries, named like the cluster; other content unchanged.
+
+    Raises SweepError where a cluster file carries none.
+    """
     if "provider" not in content:
         return content
     metadata = content.get("metadata")
@@ -31,12 +34,11 @@ def carried_by(content: dict[str, Any], path: Path) -> dict[str, Any]:
 
 
 def find_space(path: Path) -> Path:
-    """Where a file is not beside its sweep (a cluster's head gets the sweep alone), the one that came with the
-    program."""
+    """Return `path`, or the shipped file of that name where it is missing: a cluster's head gets the sweep alone."""
     return path if path.exists() else shipped(f"search_spaces/{path.name}") or path
 
 
 def shipped(name: str) -> Path | None:
-    """A file that came with the program, such as `sweeps/digits.yaml`: in a checkout beside the package, else in it."""
+    """A file that is shipped, such as `sweeps/digits.yaml`: beside the package in a checkout, else inside it."""
     places = (parent / name for parent in Path(__file__).parents[1:3])
     return next((path for path in places if path.exists()), None)

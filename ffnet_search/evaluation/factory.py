@@ -37,5 +37,5 @@ class FromSweep:
         return Evaluator.from_sweep(self.sweep, supernet)
 
     def __getstate__(self) -> dict[str, Any]:
-        weights = self.sweep.files.supernet.read_bytes() if "train" in self.sweep.stages else None
-        return {"sweep": self.sweep.absolute(), "git": self.git, "weights": weights}
+        weights = self.sweep.files.supernet.read_bytes() if self.sweep.uses_supernet else None
+        return {"sweep": self.sweep.with_absolute_paths(), "git": self.git, "weights": weights}

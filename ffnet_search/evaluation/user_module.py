@@ -68,7 +68,7 @@ class UserModuleTarget:
         metrics["params_m"] = sum(parameter.numel() for parameter in module.parameters()) / 1e6
         example = getattr(module, "example_input_array", None)
         if isinstance(example, Tensor):
-            metrics["latency_ms"] = measure_module(module, example.shape, trial.latency).ms
+            metrics["latency_ms"] = measure_module(module, example.shape, trial.latency[0]).ms
         elif "latency_ms" in self.objectives:
             raise SweepError(
                 f"{trial.path}: search.objectives: latency_ms needs {type(module).__name__} to have an "

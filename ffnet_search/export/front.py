@@ -115,8 +115,8 @@ class FFNetExport:
 
     def __init__(self, sweep: Sweep, data: LightningDataModule, network: Callable[[Candidate], MetaMixer]) -> None:
         self.sweep, self.data, self.network = sweep, data, network
-        has_tables = "profile" in sweep.stages
-        paths = [sweep.files.latency_table(section) for section in sweep.searched]
+        has_tables = sweep.uses_latency_tables
+        paths = [sweep.files.latency_table(section) for section in sweep.searched_devices]
         self.tables = [LatencyTable.load(path) if has_tables else None for path in paths]
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
@@ -146,7 +146,7 @@ class FFNetExport:
         """For each network: suffix of the device ("" of the search's own, else "@NAME") -> what was predicted, where
         there is a table, and found."""
         latencies: list[dict[str, dict[str, float]]] = [{} for _ in nets]
-        for number, (section, table) in enumerate(zip(self.sweep.searched, self.tables, strict=True)):
+        for number, (section, table) in enumerate(zip(self.sweep.searched_devices, self.tables, strict=True)):
             found = measure_all(nets, section, table=table, make_bench=make_bench)
             for net, one, latency in zip(nets, found, latencies, strict=True):
                 predicted = {} if table is None else {"predicted_ms": table.predict_ms(net.arch)}
@@ -156,8 +156,8 @@ class FFNetExport:
 
     def _card(self, candidate: Candidate, metrics: Mapping[str, float]) -> dict[str, Any]:
         sweep, arch, data = self.sweep, candidate.network, self.data
-        settings = [self._setting(*pair) for pair in zip(sweep.searched, self.tables, strict=True)]
-        others = zip(sweep.searched[1:], settings[1:], strict=True)
+        settings = [self._setting(*pair) for pair in zip(sweep.searched_devices, self.tables, strict=True)]
+        others = zip(sweep.searched_devices[1:], settings[1:], strict=True)
         devices = {str(section.name): setting for section, setting in others}
         near = {at: _is_near(metrics, at) for at in ("", *(f"@{name}" for name in devices))} if self.tables[0] else {}
         return {
@@ -167,7 +167,7 @@ class FFNetExport:
             "latency": settings[0],
             **({"devices": devices} if devices else {}),
             **{f"predicted_within_10_percent{at}": is_near for at, is_near in near.items()},
-            "sweep": {"name": sweep.name, "seed": sweep.seed, "digest": sweep.digest("export")},
+            "sweep": {"name": sweep.name, "seed": sweep.seed, "digest": sweep.digest},
             "data": {"name": sweep.data.name, "fingerprint": getattr(data, "fingerprint", None)},
             "hyperparameters": dict(candidate.final_hyperparameters),
             "training": dict(candidate.record) or {"seed": sweep.seed, "resolved": resolved(sweep)},

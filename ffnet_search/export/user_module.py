@@ -41,7 +41,7 @@ class UserModuleExport:
             "key": candidate.key,
             "metrics": metrics,
             "hyperparameters": dict(candidate.final_hyperparameters),
-            "sweep": {"name": self.sweep.name, "seed": self.sweep.seed, "digest": self.sweep.digest("export")},
+            "sweep": {"name": self.sweep.name, "seed": self.sweep.seed, "digest": self.sweep.digest},
             "training": dict(candidate.record),
             "versions": versions(),
             "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),

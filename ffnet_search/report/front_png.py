@@ -39,7 +39,7 @@ def draw_front(sweep: Sweep, candidates: Sequence[Candidate], picks: Sequence[Ex
     another one; with a single objective against latency or, where that is not known, the number of the trial."""
     names = list(sweep.search.objectives)
     y = "accuracy" if "accuracy" in names else names[0]
-    x = next((name for name in names if name != y), "latency_ms" if "profile" in sweep.stages else "trial")
+    x = next((name for name in names if name != y), "latency_ms" if sweep.uses_latency_tables else "trial")
     figure, axes = _axes(f"{sweep.name}: {len(candidates)} candidates", label_of(x), label_of(y))
     front = {candidate.key for candidate in pareto_front(candidates, sweep.search.directions)}
     scale = 100 if y == "accuracy" else 1

@@ -188,7 +188,7 @@ def _table(sweep: Sweep, picks: Sequence[ExportedNetwork]) -> str:
     )
     return f"""<div class="wide" tabindex="0" role="region" aria-label="Table of the front"><table id="picks">
 <caption><span>The exported networks: accuracy on test and on search validation, latency of one batch of
-{sweep.latency.batch_size} measured alone and predicted while searching, millions of parameters and of
+{sweep.latency[0].batch_size} measured alone and predicted while searching, millions of parameters and of
 multiply-accumulates.</span></caption>
 <thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>"""
 

@@ -20,13 +20,13 @@ def write_report(sweep: Sweep) -> Path:
     history = read_history(sweep.files.study, sweep.search_space, sweep.search.directions)
     picks = read_exported(sweep.files)
     sweep.files.front_png.write_bytes(as_png(draw_front(sweep, history.evaluated, picks)))
-    if "profile" not in sweep.stages:
+    if not sweep.uses_latency_tables:
         sweep.files.report.write_text(plain_page(sweep, history, picks), encoding="utf-8")
         return sweep.files.report
     table = LatencyTable.load(sweep.latency_path)
     devices = {
         str(section.name): LatencyTable.load(path)
-        for section in sweep.devices
+        for section in sweep.latency[1:]
         if (path := sweep.files.latency_table(section)).exists()
     }
     shown = content(sweep, history, picks, table, devices)

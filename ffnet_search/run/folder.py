@@ -1,6 +1,6 @@
-"""A run's folder: locked while it is worked in, with a record of what each stage was made from.
+"""A run's folder: locked while a process works in it, with a record of the inputs of each stage.
 
-`run.json` is the only state. It is replaced whole, so that a kill leaves the old record or the new one.
+`run.json` is the only state. It is replaced whole, so a kill leaves the old record or the new one.
 """
 
 from __future__ import annotations
@@ -20,18 +20,19 @@ from typing import IO, Any
 
 import yaml
 
+from ffnet_search.atomic_write import write_text
 from ffnet_search.config.run_paths import RunPaths
 from ffnet_search.config.sweep import Sweep
 from ffnet_search.errors import SweepError
 from ffnet_search.run.remote_copy import RemoteCopy, remote_copy
 
-FORMAT = 1
-ENDING_S = 10.0  # that the helpers of a killed run get to notice its end: they inherited its lock
+FORMAT = 2
+ENDING_S = 10.0  # for the child processes of a killed run, which inherited its lock, to end
 
 
 @dataclass(frozen=True)
 class StageRecord:
-    """What a stage was made from. `finished`: ISO 8601 in UTC, empty while it is under way or was interrupted."""
+    """The inputs of a stage's output. `finished`: ISO 8601 in UTC, empty while it runs or after an interruption."""
 
     digest: str
     inputs: Mapping[str, Any]
@@ -39,60 +40,100 @@ class StageRecord:
     finished: str = ""
 
 
-class RunFolder:
-    """The records of one run; made by `open_run`, which holds its lock."""
+Records = Mapping[str, StageRecord]  # by the stage's name
 
-    def __init__(self, files: RunPaths, mirror: RemoteCopy | None = None) -> None:
-        self.files, self.mirror = files, mirror
-        self.records = _read(files.state)
+
+@dataclass(frozen=True)
+class Change:
+    """A field of the sweep that differs from the one that a stage's output was made from."""
+
+    field: str
+    old: object
+    new: object
+
+    def __str__(self) -> str:
+        return f"{self.field} ({_short(self.old)} -> {_short(self.new)})"
+
+
+def differences(old: Any, new: Any, field: str = "") -> Iterator[Change]:
+    """The innermost differences of two trees of plain data, with dotted paths."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        for key in [*old, *(key for key in new if key not in old)]:
+            yield from differences(old.get(key), new.get(key), f"{field}.{key}" if field else key)
+    elif _are_alike_lists(old, new):
+        for index, pair in enumerate(zip(old, new, strict=True)):
+            yield from differences(*pair, f"{field}.{index}")
+    elif old != new:
+        yield Change(field, old, new)
+
+
+def _are_alike_lists(old: Any, new: Any) -> bool:
+    """Whether these are lists of as many mappings, which are compared one by one."""
+    if not isinstance(old, list) or not isinstance(new, list) or len(old) != len(new):
+        return False
+    return any(isinstance(item, dict) for item in old)
+
+
+def _short(value: object) -> str:
+    text = "nothing" if value is None else str(value)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+class RunFolder:
+    """The folder of one run and its records; made by `open_run`, which holds its lock."""
+
+    def __init__(self, files: RunPaths, remote: RemoteCopy | None = None) -> None:
+        self.files, self.remote = files, remote
+        self.records: Records = read_records(files)
 
     @property
     def path(self) -> Path:
         return self.files.folder
 
     def write(self, stage: str, record: StageRecord) -> None:
-        """Sets the record of `stage`."""
+        """Set the record of `stage`, and send it to the remote copy."""
         self._write_all({**self.records, stage: record})
-        if self.mirror is not None:
-            self.mirror.send()
+        if self.remote is not None:
+            self.remote.send()
 
     def claim(self) -> None:
-        """Makes the folder one of a run, where no stage has begun."""
+        """Mark the folder as one of a run, where no stage has begun."""
         self._write_all(self.records)
 
     def write_sweep(self, sweep: Sweep) -> None:
-        """Keeps a copy of the sweep, its search space included, that `Sweep.from_yaml` reads."""
+        """Write a copy of the sweep, its search space included, that `Sweep.from_yaml` reads."""
         content = sweep.model_dump(mode="json")
-        _replace(self.files.sweep, yaml.safe_dump(content, sort_keys=False, default_flow_style=None, width=120))
+        write_text(self.files.sweep, yaml.safe_dump(content, sort_keys=False, default_flow_style=None, width=120))
 
     def set_aside(self, stale: Mapping[str, list[Path]]) -> None:
-        """Moves the files of `stale` stages and their records to `previous-DATE`: nothing computed is lost."""
+        """Move the files of `stale` stages and their records to `previous-DATE`, so that no result is lost."""
         aside = self.path / f"previous-{datetime.now():%Y-%m-%dT%H-%M-%S}"
         while aside.exists():
             aside = aside.with_name(aside.name + "-again")
         aside.mkdir()
         old = {stage: record for stage, record in self.records.items() if stage in stale}
-        _replace(aside / self.files.state.name, _dump(old))
+        write_text(aside / self.files.state.name, _dump(old))
         if self.files.sweep.exists():
             shutil.copy2(self.files.sweep, aside)
-        for path in (path for paths in stale.values() for path in paths):
-            os.replace(path, aside / path.name)
+        for paths in stale.values():
+            for path in paths:
+                os.replace(path, aside / path.name)
         self._write_all({stage: record for stage, record in self.records.items() if stage not in stale})
 
-    def _write_all(self, records: dict[str, StageRecord]) -> None:
-        _replace(self.files.state, _dump(records))
+    def _write_all(self, records: Records) -> None:
+        write_text(self.files.state, _dump(records))
         self.records = records
 
 
 @contextmanager
 def open_run(sweep: Sweep) -> Iterator[RunFolder]:
-    """The run's folder, made where it is missing and locked until the context ends, whatever ends it.
+    """Create the run's folder where it is missing, and lock it until the context ends.
 
     Raises SweepError where another process works in it, where it holds files that are not of a run, or where it cannot
     be written.
     """
     files = sweep.files
-    _must_be_ours(files)
+    _refuse_foreign(files)
     try:
         files.folder.mkdir(parents=True, exist_ok=True)
         lock = open(files.lock, "a+", encoding="utf-8")  # noqa: SIM115 (closed below; its closing frees the lock)
@@ -101,15 +142,35 @@ def open_run(sweep: Sweep) -> Iterator[RunFolder]:
     with lock:
         _acquire(lock, files)
         try:
-            with remote_copy(files, sweep.mirror) as mirror:
-                yield RunFolder(files, mirror)
+            with remote_copy(files, sweep.runs.url) as remote:
+                yield RunFolder(files, remote)
         finally:
             lock.truncate(0)
-            fcntl.flock(lock, fcntl.LOCK_UN)  # said aloud: a forked helper may still hold the file open
+            fcntl.flock(lock, fcntl.LOCK_UN)  # explicitly: a forked child process may still hold the file open
+
+
+def read_records(files: RunPaths) -> Records:
+    """The records of a run; empty where none exists. Raises SweepError for one that cannot be read."""
+    path = files.state
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        if content["format"] != FORMAT:
+            raise ValueError(f"format {content['format']!r}")
+        return {stage: StageRecord(**record) for stage, record in content["stages"].items()}
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise SweepError(
+            f"{path}: must be the record of a run of this version, but cannot be read as one ({error}); the results "
+            "beside it are whole: move the folder away, or take another name with --name"
+        ) from None
 
 
 def _acquire(lock: IO[str], files: RunPaths) -> None:
-    """The lock is the kernel's, and ends with the process that holds it: one that died leaves nothing to clean up."""
+    """Take the kernel's lock, which ends with the process that holds it: a killed process leaves nothing to clean up.
+
+    Raises SweepError where another process holds it.
+    """
     give_up = time.monotonic() + ENDING_S
     while True:
         try:
@@ -141,39 +202,19 @@ def _is_alive(pid: str) -> bool:
     return True
 
 
-def _must_be_ours(files: RunPaths) -> None:
+def _refuse_foreign(files: RunPaths) -> None:
+    """Raise SweepError where the folder holds files that are not of a run."""
     if not files.folder.is_dir() or files.state.exists():
         return
-    ours = {files.lock.name, files.sweep.name}  # what is written before the first record
-    foreign = sorted(path.name for path in files.folder.iterdir() if path.name not in ours)
+    before_records = {files.lock.name, files.sweep.name}  # written before the first record
+    foreign = sorted(path.name for path in files.folder.iterdir() if path.name not in before_records)
     if foreign:
         raise SweepError(
             f"{files.folder}: must be new, empty or the folder of a run, but holds {foreign[0]} and no "
-            f"{files.state.name}; take another name with --name, or move what is there away"
+            f"{files.state.name}; take another name with --name, or move its files away"
         )
 
 
-def _read(path: Path) -> dict[str, StageRecord]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        if content["format"] != FORMAT:
-            raise ValueError(f"format {content['format']!r}")
-        return {stage: StageRecord(**record) for stage, record in content["stages"].items()}
-    except FileNotFoundError:
-        return {}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise SweepError(
-            f"{path}: must be the record of a run of this version, but cannot be read as one ({error}); the results "
-            "beside it are whole: move the folder away, or take another name with --name"
-        ) from None
-
-
-def _dump(records: Mapping[str, StageRecord]) -> str:
+def _dump(records: Records) -> str:
     stages = {stage: asdict(record) for stage, record in records.items()}
     return json.dumps({"format": FORMAT, "stages": stages}, indent=1)
-
-
-def _replace(path: Path, text: str) -> None:
-    scratch = path.with_name(f"{path.name}.tmp")
-    scratch.write_text(text, encoding="utf-8")
-    os.replace(scratch, path)

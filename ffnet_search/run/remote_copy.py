@@ -1,13 +1,12 @@
-"""A run's folder in an object store: fetched when a run begins there, sent up while it works and after each stage.
+"""A copy of a run's folder in an object store: fetched before a run, sent while it works and after each stage.
 
-Stages work in a local folder, which is what they need (locks, SQLite, renames); the store holds a copy that is at most
-`EVERY_S` old. The record of what is done (`run.json`) goes up last, so it never tells of files that are not there yet.
-File systems are those of pyarrow, as Ray has them: s3://, gs://, hdfs://, file://.
+Stages work in a local folder, which gives them locks, SQLite and renames; the copy is at most `EVERY_S` old. The record
+of what is done (`run.json`) is sent last, so it never names files that are missing. File systems are those of pyarrow,
+as in Ray: s3://, gs://, hdfs://, file://. `pyarrow.fs.copy_files` copies each file; this module decides which and when.
 """
 
 from __future__ import annotations
 
-import os
 import sqlite3
 import tempfile
 import threading
@@ -16,105 +15,103 @@ from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from ffnet_search import atomic_write
 from ffnet_search.config.run_paths import RunPaths
 from ffnet_search.errors import SweepError
 from ffnet_search.progress import say
 
 EVERY_S = 60.0
-CHUNK = 1 << 20
-WITHOUT_FOLDERS = ("s3", "gcs")  # there to make one asks for the right to look at, or even to make, the bucket
-PATIENCE_S = 60  # with a store that does not answer; Google's library would try again for a quarter of an hour
-# Not of the run but of this machine: locks, unfinished files, SQLite's own beside a study that goes up as a whole.
-_LOCAL = (".lock", ".tmp", ".new", "-wal", "-shm", "-journal")
+WITHOUT_FOLDERS = ("s3", "gcs")  # creating a folder there needs the right to list, or even to create, the bucket
+PATIENCE_S = 60  # with a store that does not answer; Google's library would retry for a quarter of an hour
+# Files of this machine and not of the run: locks, half-written files, SQLite's journals beside a study.
+LOCAL = (".lock", atomic_write.SUFFIX, "-wal", "-shm", "-journal")
+Stamp = tuple[int, int]  # size and time of a file
 
 
 @contextmanager
 def remote_copy(files: RunPaths, url: str | None) -> Iterator[RemoteCopy | None]:
-    """Fetches the run at `url` where the folder holds none, and sends up what changes until the context ends. Raises
-    SweepError where the store cannot be reached or written."""
+    """Fetch the run at `url` where the folder holds none, and send what changes until the context ends.
+
+    Yields None without a URL. Raises SweepError where the store cannot be reached or written.
+    """
     if url is None:
         yield None
         return
-    mirror = RemoteCopy(files, url)
-    mirror.fetch()
-    mirror.send()  # that it can be written is known before hours are spent
+    remote = RemoteCopy(files, url)
+    remote.fetch()
+    remote.send()  # a store that cannot be written is refused before hours are spent
     stop = threading.Event()
-    thread = threading.Thread(target=mirror.keep_sending, args=(stop,), name="mirror", daemon=True)
+    thread = threading.Thread(target=remote.keep_sending, args=(stop,), name="remote copy", daemon=True)
     thread.start()
     try:
-        yield mirror
+        yield remote
     except BaseException:
-        with suppress(SweepError):  # what ended the run is what matters
-            mirror.send()
+        with suppress(SweepError):  # the error that ended the run matters more
+            remote.send()
         raise
     else:
-        mirror.send()
+        remote.send()
     finally:
         stop.set()
         thread.join()
 
 
 class RemoteCopy:
-    """Of the folder of `files` at `url`/NAME."""
+    """The copy of a run's folder at `url`/NAME."""
 
     def __init__(self, files: RunPaths, url: str) -> None:
-        self.files, self.where = files, f"{_for_people(url)}/{files.folder.name}"
+        self.files, self.where = files, f"{_without_password(url)}/{files.folder.name}"
         with self._errors():
             from pyarrow import fs
 
+            self._here = fs.LocalFileSystem()
             self._store, root = fs.FileSystem.from_uri(_with_patience(url))
             self._root = f"{root.rstrip('/')}/{files.folder.name}"
+            self._copy = fs.copy_files
             self._selector = fs.FileSelector(self._root, recursive=True, allow_not_found=True)
             self._is_file = fs.FileType.File
-        self._sent: dict[str, tuple[int, int]] = {}  # what is there -> size and time of the file here
+        self._sent: dict[str, Stamp] = {}  # name in the store -> stamp of the local file
         self._lock = threading.Lock()
 
     def fetch(self) -> None:
-        """All that is there, where nothing is here; else what is here is the newer one."""
+        """Fetch all files where this folder holds no run; an existing run here is the newer one."""
         with self._errors():
-            there = [
-                info.path[len(self._root) + 1 :]
-                for info in self._store.get_file_info(self._selector)
-                if info.type == self._is_file
-            ]
+            infos = self._store.get_file_info(self._selector)
+            names = [info.path[len(self._root) + 1 :] for info in infos if info.type == self._is_file]
             if self.files.state.exists():
-                self._sent = dict.fromkeys(there, (-1, -1))
+                self._sent = dict.fromkeys(names, (-1, -1))
                 return
-            for name in sorted(there, key=self._last):
+            for name in sorted(names, key=self._order):
                 path = self.files.folder / name
-                path.parent.mkdir(parents=True, exist_ok=True)
-                scratch = path.with_name(f"{path.name}.tmp")
-                with self._store.open_input_stream(f"{self._root}/{name}") as source, scratch.open("wb") as target:
-                    while chunk := source.read(CHUNK):
-                        target.write(chunk)
-                os.replace(scratch, path)
+                with atomic_write.replacing(path) as scratch:
+                    self._copy(f"{self._root}/{name}", str(scratch), self._store, self._here)
                 self._sent[name] = _stamp(path)
-            if there:
-                say(f"fetched {len(there)} files of the run from {self.where}")
+            if names:
+                say(f"fetched {len(names)} files of the run from {self.where}")
 
     def send(self) -> None:
-        """What changed since the last time; what is gone here is deleted there."""
+        """Send the files that changed since the last call, and delete those that no longer exist here."""
         with self._lock, self._errors():
-            here = {
+            paths = {
                 path.relative_to(self.files.folder).as_posix(): path
                 for path in self.files.folder.rglob("*")
-                if path.is_file() and not path.name.endswith(_LOCAL)
+                if path.is_file() and not path.name.endswith(LOCAL)
             }
-            for name in sorted(here, key=self._last):
+            for name in sorted(paths, key=self._order):
                 try:
-                    stamp = _stamp(here[name])
+                    stamp = _stamp(paths[name])
                     if self._sent.get(name) != stamp:
-                        self._put(name, here[name])
+                        self._put(name, paths[name])
                         self._sent[name] = stamp
-                except FileNotFoundError:  # replaced or moved meanwhile: the next time
+                except FileNotFoundError:  # replaced or moved meanwhile: the next call sends it
                     continue
-            for name in sorted(self._sent.keys() - here.keys()):
+            for name in sorted(self._sent.keys() - paths.keys()):
                 with suppress(FileNotFoundError):
                     self._store.delete_file(f"{self._root}/{name}")
                 del self._sent[name]
 
     def keep_sending(self, stop: threading.Event) -> None:
-        """Until `stop`. A store that does not answer for a while costs a line, not the run: its last answer counts."""
+        """Send until `stop`. A store that does not answer for a while costs a line and not the run."""
         while not stop.wait(EVERY_S):
             try:
                 self.send()
@@ -124,16 +121,16 @@ class RemoteCopy:
     def _put(self, name: str, path: Path) -> None:
         target = f"{self._root}/{name}"
         with tempfile.TemporaryDirectory() as folder:
-            if path.suffix == ".db":  # as it is at one moment, however it is written meanwhile
+            if path.suffix == ".db":  # its state at one moment, while it is written
                 path = _snapshot(path, Path(folder) / path.name)
-            with path.open("rb") as source, self._errors():  # a missing bucket is no missing file
+            path.stat()  # a file that is gone raises here, apart from a missing bucket
+            with self._errors():
                 if self._store.type_name not in WITHOUT_FOLDERS:
                     self._store.create_dir(target.rpartition("/")[0], recursive=True)
-                with self._store.open_output_stream(target) as stream:
-                    while chunk := source.read(CHUNK):
-                        stream.write(chunk)
+                self._copy(str(path), target, self._here, self._store)
 
-    def _last(self, name: str) -> tuple[bool, str]:
+    def _order(self, name: str) -> tuple[bool, str]:
+        """The record of what is done comes last."""
         return name == self.files.state.name, name
 
     @contextmanager
@@ -141,27 +138,26 @@ class RemoteCopy:
         try:
             yield
         except (OSError, ValueError, ImportError) as error:  # pyarrow's errors are among these
-            reason = " ".join(str(error).split()).partition(" error_info=")[0][:300]  # Google's, and where in its code
+            reason = " ".join(str(error).split()).partition(" error_info=")[0][:300]  # Google's, and its place in code
             raise SweepError(f"runs: {self.where} cannot be read or written: {reason}") from None
 
 
-def _for_people(url: str) -> str:
-    """Without a password or options."""
+def _without_password(url: str) -> str:
+    """The URL without password and options, for messages."""
     parts = urlsplit(url)
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path.rstrip('/')}"
 
 
 def _with_patience(url: str) -> str:
-    """With a limit to trying again, where the store's options have one and none is given."""
+    """The URL with a limit to retries, where the store has such an option and none is given."""
     parts = urlsplit(url)
     if parts.scheme not in ("gs", "gcs") or "retry_limit_seconds" in parts.query:
         return url
     return f"{url}{'&' if parts.query else '?'}retry_limit_seconds={PATIENCE_S}"
 
 
-def _stamp(path: Path) -> tuple[int, int]:
-    status = path.stat()
-    return status.st_size, max(_changed(path), _changed(path.with_name(f"{path.name}-wal")))
+def _stamp(path: Path) -> Stamp:
+    return path.stat().st_size, max(_changed(path), _changed(path.with_name(f"{path.name}-wal")))
 
 
 def _changed(path: Path) -> int:

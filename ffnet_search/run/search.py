@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
-from ffnet_search.config import binding
+from ffnet_search.config.binding import current_values
 from ffnet_search.config.schema import SearchSection
 from ffnet_search.config.sweep import Sweep
 from ffnet_search.engines.registry import find_engine
@@ -29,15 +29,15 @@ from ffnet_search.space.feasibility import CostModel, check_budget
 from ffnet_search.space.search_space import SearchSpace
 
 
-def run_search(sweep: Sweep) -> list[Candidate]:
+def run_search(sweep: Sweep, digest: str) -> list[Candidate]:
     """Searches until `search.trials` architectures are evaluated, going on with the study that is there.
 
     Reads the supernet and the latency table of the run, writes its study and its CSV of all candidates, and returns
     the candidates, all feasible. Raises SweepError where the constraints cannot be met.
     """
     cost_model = None
-    if "profile" in sweep.stages:
-        cost_model = CostModel(LatencyTable.load(sweep.latency_path), read_tables(sweep, sweep.search.devices))
+    if sweep.uses_latency_tables:
+        cost_model = CostModel(LatencyTable.load(sweep.latency_path), read_tables(sweep, sweep.search.device_names))
         check_budget(sweep, cost_model)
     return search(
         sweep.search_space,
@@ -47,8 +47,8 @@ def run_search(sweep: Sweep) -> list[Candidate]:
         sweep.files.study,
         sweep.files.candidates,
         seed=sweep.seed,
-        digest=_digest(sweep),
-        start=binding.current(sweep),
+        digest=_digest(sweep, digest),
+        start=current_values(sweep),
         resumable=sweep.search.evaluator == "train",
     )
 
@@ -102,15 +102,18 @@ def search(
 
 def read_tables(sweep: Sweep, devices: Iterable[str]) -> dict[str, LatencyTable]:
     """Device -> its latency table. Raises SweepError where one is missing."""
-    return {name: LatencyTable.load(sweep.on_device(name).latency_path) for name in devices}
+    return {name: LatencyTable.load(sweep.files.latency_table(sweep.device(name))) for name in devices}
 
 
-def _digest(sweep: Sweep) -> str:
+def _digest(sweep: Sweep, digest: str) -> str:
     """Of all that a candidate's metrics depend on: the settings, and the table and weights that were made from them."""
-    content = hashlib.sha256(sweep.digest("search").encode())
-    tables, supernet = map(sweep.files.latency_table, sweep.searched), sweep.files.supernet
-    read = {"profile": list(tables), "train": [supernet]}
-    for path in (path for stage, paths in read.items() if stage in sweep.stages for path in paths):
+    content = hashlib.sha256(digest.encode())
+    read: list[Path] = []
+    if sweep.uses_latency_tables:
+        read += [sweep.files.latency_table(device) for device in sweep.searched_devices]
+    if sweep.uses_supernet:
+        read.append(sweep.files.supernet)
+    for path in read:
         try:
             content.update(path.read_bytes())
         except OSError as error:

@@ -1,4 +1,4 @@
-"""The best network that was evaluated within a latency on one of a run's devices, in a second: nothing is run."""
+"""Select the best evaluated network within a latency on one of a run's devices, from its study and a latency table."""
 
 from __future__ import annotations
 
@@ -8,39 +8,40 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ffnet_search.config.run_paths import RunPaths
 from ffnet_search.config.sweep import Sweep
 from ffnet_search.errors import SweepError, did_you_mean
-from ffnet_search.formatting import percent
+from ffnet_search.formatting import ms, percent
 from ffnet_search.latency.table import LatencyTable
 from ffnet_search.pareto.candidate import Candidate
 from ffnet_search.search.storage.study import read_candidates
 from ffnet_search.space.architecture import Architecture
 from ffnet_search.space.feasibility import CostModel
 
-DRAWN = 400  # architectures that are looked at beside the evaluated ones
-ENOUGH = 20  # candidates, for a guess at the accuracy of others
+DRAWN = 400  # random architectures whose quality is predicted
+ENOUGH = 20  # candidates to fit the prediction on
 
 
 @dataclass(frozen=True)
 class Selection:
-    """`advice`: empty, or why to search on. `warning`: empty, or how far off the device's table is."""
+    """`advice`: why to continue the search, or empty. `warning`: how far off the device's table is, or empty."""
 
     device: str
     candidate: Candidate
     latency_ms: float
     table: LatencyTable
-    advice: str
+    advice: str = ""
     warning: str = ""
 
 
-def pick(folder: Path, latency_ms: float, device: str | None = None) -> Selection:
-    """The most accurate candidate of a run that `device` (the name of a table in the run's `latency/`; that of the
-    search by default) is predicted to run within `latency_ms`.
+def select_network(folder: Path, latency_ms: float, device: str | None = None) -> Selection:
+    """Select the best candidate of a run by the task's quality that is predicted to keep `latency_ms` on `device`.
 
-    Raises SweepError where the run, its study or the table is missing, and where no candidate is as fast: with the
-    fastest that was evaluated, and the fastest that there can be.
+    `device` names a table in the run's `latency/`; by default it is the search's first one. Raises SweepError where the
+    run, its study or the table is missing, and where no candidate is as fast: with the fastest candidate, and the
+    fastest architecture of the search space.
     """
     files = RunPaths(folder)
     if not files.sweep.exists():
@@ -52,75 +53,93 @@ def pick(folder: Path, latency_ms: float, device: str | None = None) -> Selectio
     if not candidates:
         raise SweepError(f"{files.study}: holds no evaluated candidate; run `ffnet-search search {files.sweep}` first")
     times = table.predict_batch(candidate.network for candidate in candidates)
-    fitting = [(c, ms) for c, ms in zip(candidates, times, strict=True) if ms <= latency_ms]
-    least = CostModel(table).least(sweep.search_space, "latency_ms")
+    fitting = [(candidate, time) for candidate, time in zip(candidates, times, strict=True) if time <= latency_ms]
     if not fitting:
+        least = CostModel(table).least(sweep.search_space, "latency_ms")
         raise SweepError(
-            f"{folder}: of {len(candidates)} candidates the fastest takes {min(times):.3g} ms on {path.stem}, but "
-            f"{latency_ms:g} ms were asked for; the search space reaches {table.predict_ms(least):.3g} ms ({least}): "
+            f"{folder}: of {len(candidates)} candidates the fastest takes {ms(min(times))} on {path.stem}, but "
+            f"{latency_ms:g} ms were asked for; the search space reaches {ms(table.predict_ms(least))} ({least}): "
             "search on with such a limit, or give the space smaller choices"
         )
-    best, ms = max(fitting, key=lambda pair: (pair[0].metrics["accuracy"], -pair[1]))
-    unseen = _best_unseen(sweep, table, candidates, latency_ms)
-    advice = ""
-    if unseen and unseen[1] > best.metrics["accuracy"]:
-        advice = (
-            f"{unseen[0].key} was never evaluated, and is guessed to reach {100 * unseen[1]:.2f} % in "
-            f"{table.predict_ms(unseen[0]):.3g} ms ({unseen[0]}); search on with more search.trials, and "
-            f"search.constraints: {{{_metric(sweep, path.stem)}: {latency_ms:g}}}"
-        )
-    warning = ""
-    if table.error.within_10 < sweep.latency.min_within_10:
-        warning = (
-            f"only {percent(table.error.within_10, 0)} of the networks that the table of {path.stem} was checked on "
-            f"are within 10 % of their prediction (latency.min_within_10 is {sweep.latency.min_within_10:g}): measure "
-            "the network there before relying on this"
-        )
-    return Selection(path.stem, best, ms, table, advice, warning)
+    quality = sweep.quality
+    best, time = min(fitting, key=lambda pair: (quality.sign * pair[0].metrics[quality.name], pair[1]))
+    advice = _advice(sweep, table, candidates, Limit(path.stem, latency_ms), best)
+    return Selection(path.stem, best, time, table, advice, _warning(sweep, table, path.stem))
 
 
-def _metric(sweep: Sweep, device: str) -> str:
-    """The name of a device's latency in a sweep."""
-    return "latency_ms" if device == sweep.latency_path.stem else f"latency_ms@{device}"
+@dataclass(frozen=True)
+class Limit:
+    """A latency, in milliseconds, that a network must keep on a device."""
+
+    device: str
+    latency_ms: float
 
 
 def _table_path(files: RunPaths, sweep: Sweep, device: str | None) -> Path:
     name = device or sweep.latency_path.stem
     path = files.latency / f"{name}.json"
-    there = sorted(found.stem for found in files.latency.glob("*.json"))
     if not path.exists():
+        known = sorted(table.stem for table in files.latency.glob("*.json"))
         raise SweepError(
-            f"{files.latency}: holds no table of {name!r}{did_you_mean(name, there)}; there are: "
-            f"{', '.join(there) or 'none'}; make it with `ffnet-search profile SWEEP --device {name}`"
+            f"{files.latency}: holds no table of {name!r}{did_you_mean(name, known)}; available: "
+            f"{', '.join(known) or 'none'}; make it with `ffnet-search profile SWEEP --device {name}`"
         )
     return path
 
 
-def _best_unseen(
+def _advice(sweep: Sweep, table: LatencyTable, candidates: Sequence[Candidate], limit: Limit, best: Candidate) -> str:
+    """The advice to continue the search, where an architecture that was never evaluated is predicted to be better."""
+    quality = sweep.quality
+    archs = _unseen_within(sweep, table, candidates, limit.latency_ms)
+    if len(candidates) < ENOUGH or not archs:
+        return ""
+    values = [candidate.metrics[quality.name] for candidate in candidates]
+    predicted = _predict(table, [candidate.network for candidate in candidates], values, archs)
+    index = int(np.argmin(quality.sign * predicted))
+    if quality.sign * predicted[index] >= quality.sign * best.metrics[quality.name]:
+        return ""
+    arch = archs[index]
+    metric = "latency_ms" if limit.device == sweep.latency_path.stem else f"latency_ms@{limit.device}"
+    return (
+        f"{arch.key} was never evaluated, and is predicted to reach {quality.format(predicted[index])} in "
+        f"{ms(table.predict_ms(arch))} ({arch}); search on with more search.trials, and "
+        f"search.constraints: {{{metric}: {limit.latency_ms:g}}}"
+    )
+
+
+def _warning(sweep: Sweep, table: LatencyTable, device: str) -> str:
+    """The warning where the table is less accurate than the search would accept."""
+    wanted = sweep.latency[0].min_within_10
+    if table.error.within_10 >= wanted:
+        return ""
+    return (
+        f"only {percent(table.error.within_10, 0)} of the held-out networks of the table of {device} are within 10 % "
+        f"of their prediction (latency.min_within_10 is {wanted:g}): measure the network there before relying on this"
+    )
+
+
+def _unseen_within(
     sweep: Sweep, table: LatencyTable, candidates: Sequence[Candidate], latency_ms: float
-) -> tuple[Architecture, float] | None:
-    """Of random architectures within the limit that were not evaluated, the one whose accuracy is guessed to be the
-    highest: a ridge regression on the logarithms of MACs, weights, time and parts."""
-    if len(candidates) < ENOUGH:
-        return None
+) -> list[Architecture]:
+    """Random architectures within the limit that were not evaluated."""
     seen, rng = {candidate.network.key for candidate in candidates}, random.Random(0)
     drawn = dict.fromkeys(sweep.search_space.sample(rng) for _ in range(DRAWN))
-    fast = [
-        a for a, ms in zip(drawn, table.predict_batch(drawn), strict=True) if ms <= latency_ms and a.key not in seen
-    ]
-    if not fast:
-        return None
+    times = table.predict_batch(drawn)
+    return [arch for arch, time in zip(drawn, times, strict=True) if time <= latency_ms and arch.key not in seen]
 
-    def features(archs: Sequence[Architecture]) -> np.ndarray:
+
+def _predict(
+    table: LatencyTable, known: Sequence[Architecture], values: Sequence[float], archs: Sequence[Architecture]
+) -> NDArray[np.float64]:
+    """Predict the quality of `archs` by ridge regression on the logarithms of MACs, weights, time and parts."""
+    from sklearn.linear_model import Ridge
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    def features(archs: Sequence[Architecture]) -> NDArray[np.float64]:
         times = table.predict_batch(archs)
-        rows = [(a.macs_m, a.params_m, ms, len(a.parts)) for a, ms in zip(archs, times, strict=True)]
+        rows = [(arch.macs_m, arch.params_m, time, len(arch.parts)) for arch, time in zip(archs, times, strict=True)]
         return np.log(np.array(rows))
 
-    known = features([candidate.network for candidate in candidates])
-    centre, scale = known.mean(0), known.std(0) + 1e-9
-    x = np.c_[np.ones(len(known)), (known - centre) / scale]
-    y = np.array([candidate.metrics["accuracy"] for candidate in candidates])
-    weights = np.linalg.solve(x.T @ x + np.diag([0.0, 1, 1, 1, 1]), x.T @ y)
-    guesses = np.c_[np.ones(len(fast)), (features(fast) - centre) / scale] @ weights
-    index = int(guesses.argmax())
-    return fast[index], float(guesses[index])
+    model = make_pipeline(StandardScaler(), Ridge(alpha=1.0)).fit(features(known), values)
+    return np.asarray(model.predict(features(archs)))

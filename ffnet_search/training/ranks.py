@@ -126,8 +126,7 @@ def main() -> None:
     """One rank; its place is in the environment, as of `torchrun`."""
     content = json.loads(sys.stdin.readline())
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    sweep = Sweep.model_validate(content["sweep"])
-    sweep._path = Path(content["path"])
+    sweep = Sweep.from_content(content["sweep"], Path(content["path"]))
     try:
         strategy = SharedStep(cluster_environment=TorchElasticEnvironment())
         train_supernet(sweep, TrainerPlacement({"devices": int(os.environ["WORLD_SIZE"]), "strategy": strategy}))

@@ -65,7 +65,7 @@ def _fit(sweep: Sweep, cluster: Cluster, wanted: Resources) -> None:
     )
     trainer = TorchTrainer(
         _rank,
-        train_loop_config={"sweep": _everywhere(sweep), "keeper": keeper},
+        train_loop_config={"sweep": sweep.with_absolute_paths(), "keeper": keeper},
         scaling_config=ScalingConfig(
             num_workers=sweep.train.devices,
             use_gpu=bool(wanted.gpu),
@@ -138,16 +138,6 @@ def _catch(work: Any, errors: list[BaseException]) -> None:
         errors.append(error)
 
 
-def _everywhere(sweep: Sweep) -> Sweep:
-    """With absolute paths, where other nodes have the same files; in a process with another working folder."""
-    data, train = sweep.data, sweep.train
-    if data.path is not None:
-        data = data.model_copy(update={"path": data.path.absolute()})
-    if train.start_from is not None:
-        train = train.model_copy(update={"start_from": train.start_from.absolute()})
-    return sweep.model_copy(update={"data": data, "train": train})
-
-
 def _rank(config: dict[str, Any]) -> None:
     """What each of Ray Train's workers does, in a folder of its own."""
     import ray
@@ -159,7 +149,7 @@ def _rank(config: dict[str, Any]) -> None:
 
     keeper, first = config["keeper"], ray.train.get_context().get_world_rank() == 0
     with tempfile.TemporaryDirectory(prefix="ffnet-") as folder:
-        sweep: Sweep = config["sweep"].model_copy(update={"runs": Path(folder)})
+        sweep: Sweep = config["sweep"].with_runs_in(Path(folder))
         last = sweep.files.training / LAST
         (reference,) = broadcast_from_rank_zero([keeper.last.remote()] if first else None)  # the same one for all
         content = ray.get(reference)

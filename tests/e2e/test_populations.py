@@ -23,7 +23,7 @@ from ffnet_search.evaluation.inherited import quality
 from ffnet_search.evaluation.schedule import Schedule, read_schedule
 from ffnet_search.evaluation.trained import WEIGHTS, TrialEvaluator
 from ffnet_search.models.deployed import fuse
-from ffnet_search.run.pipeline import run
+from ffnet_search.run.pipeline import run_sweep
 from ffnet_search.run.rerun import rerun
 from ffnet_search.search.storage.study import candidate_of, read_trials
 from ffnet_search.space.search_space import SearchSpace
@@ -60,7 +60,7 @@ def test_the_worst_go_on_from_the_best_and_all_that_people_see_says_what_was_tra
         tmp_path, 6, trials=4, scheduler=POPULATION, sampler={"class_path": "RandomSampler", "init_args": {}}
     )
     files = sweep.files
-    (pick,) = run(sweep)
+    (pick,) = run_sweep(sweep)
     trials = read_trials(files.study)
     assert [trial.state for trial in trials] == [TrialState.COMPLETE] * 4
     schedules = {
@@ -110,7 +110,7 @@ def test_the_worst_go_on_from_the_best_and_all_that_people_see_says_what_was_tra
     ) == pytest.approx(candidate.metrics["accuracy"], abs=1e-6)
 
 
-SCRIPT = "import sys; from ffnet_search import Sweep; Sweep.from_yaml(sys.argv[1]).run()"
+SCRIPT = "import sys; from ffnet_search import Sweep, run_sweep; run_sweep(Sweep.from_yaml(sys.argv[1]))"
 
 
 def test_a_killed_population_goes_on_from_its_checkpoints_and_schedules(tmp_path: Path, ray_cluster: str) -> None:
@@ -136,7 +136,7 @@ def test_a_killed_population_goes_on_from_its_checkpoints_and_schedules(tmp_path
     time.sleep(3)  # for Ray to end the workers of the dead
     before = under_way()
     assert before
-    run(sweep, stages=("search",))
+    run_sweep(sweep, stages=("search",))
     trials = {trial.user_attrs["key"]: trial for trial in read_trials(files.study)}
     assert [trial.state for trial in trials.values()] == [TrialState.COMPLETE] * 4
     starts = [dict(trial.params) for trial in trials.values()]

@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 
 from ffnet_search.config.sweep import Sweep
-from ffnet_search.run.pipeline import run
+from ffnet_search.run.pipeline import run_sweep
 from ffnet_search.run.rerun import rerun
 
 ROOT = Path(__file__).parents[2]
@@ -26,7 +26,7 @@ def test_digits_hpo(tmp_path: Path) -> None:
     path = tmp_path / "digits_hpo.yaml"
     path.write_text(yaml.safe_dump(content, sort_keys=False))
     sweep = Sweep.from_yaml(path)
-    picks = run(sweep)
+    picks = run_sweep(sweep)
     with sweep.files.candidates.open(newline="") as file:
         rows = {row["key"]: row for row in csv.DictReader(file)}
     states = Counter(row["state"] for row in rows.values())

@@ -14,7 +14,7 @@ import pytest
 from test_trial import own_sweep, sweep_of
 
 from ffnet_search.evaluation.trained import WEIGHTS
-from ffnet_search.run.pipeline import run
+from ffnet_search.run.pipeline import run_sweep
 from ffnet_search.run.rerun import rerun
 from ffnet_search.search.history import read_history
 from ffnet_search.search.storage.study import read_trials
@@ -26,7 +26,7 @@ RATES = {"learning_rate": {"low": 1e-3, "high": 3e-2, "log": True}, "momentum": 
 SCRIPT = """
 import sys
 from ffnet_search import Sweep
-Sweep.from_yaml(sys.argv[1]).run()
+run_sweep(Sweep.from_yaml(sys.argv[1]))
 """
 
 
@@ -44,7 +44,7 @@ def test_a_killed_sweep_goes_on_with_its_hyperparameters(tmp_path: Path) -> None
     process.wait()
     before = read_trials(sweep.files.study)
     cut_off = [one["params"] for one in json.loads(under_way.read_text()).values()] if under_way.exists() else []
-    run(sweep)
+    run_sweep(sweep)
     after = read_trials(sweep.files.study)
     assert 1 <= len(before) < len(after) == 5
     assert [trial.params for trial in after[: len(before)]] == [trial.params for trial in before]
@@ -58,7 +58,7 @@ def test_a_killed_sweep_goes_on_with_its_hyperparameters(tmp_path: Path) -> None
 def test_workers_of_a_cluster_train(tmp_path: Path, engine: str) -> None:
     search = {"evaluator": "train", "objectives": ["accuracy"], "trials": 5, "engine": engine, "workers": 2}
     sweep = sweep_of(tmp_path, RATES, search=search)
-    (pick,) = run(sweep)
+    (pick,) = run_sweep(sweep)
     trials = read_trials(sweep.files.study)
     assert [trial.state.name for trial in trials] == ["COMPLETE"] * 5
     assert all(trial.user_attrs["record"]["seed"] for trial in trials)
@@ -75,7 +75,7 @@ def test_what_breaks_in_a_trial_is_a_failure_with_its_reason(tmp_path: Path, eng
         {"module.rate": [0.01, -1.0, 5.0, 1.0, 0.03]},  # -1: its process is killed, 5: no memory, 1: not a number
         search={**search, "engine": engine, "workers": 1, "trials": 5},
     )
-    run(sweep)
+    run_sweep(sweep)
     history = read_history(sweep.files.study, sweep.search_space, sweep.search.directions)
     assert len(history.evaluated) == 2
     reasons = sorted(reason[:20] for _, reason in history.failures)

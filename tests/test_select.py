@@ -16,9 +16,9 @@ from ffnet_search.latency.plan import parts_of
 from ffnet_search.latency.table import Check, Entry, LatencyTable, Setting, TableError
 from ffnet_search.pareto.candidate import Candidate
 from ffnet_search.run.folder import RunFolder
-from ffnet_search.run.pipeline import profile_device
+from ffnet_search.run.pipeline import profile_named_device
 from ffnet_search.run.search import search
-from ffnet_search.run.select import pick
+from ffnet_search.run.select import select_network
 from ffnet_search.search.storage.study import read_candidates
 from ffnet_search.space.configuration import Configuration
 from ffnet_search.space.feasibility import CostModel
@@ -51,6 +51,10 @@ def score(configuration: Configuration, report: Report) -> Candidate:
     return Candidate(arch, {"accuracy": 0.9 + 0.02 * arch.macs_m**0.5 + int(arch.key[:4], 16) / 65536 / 1000})
 
 
+def table_path(sweep: Sweep, device: str) -> Path:
+    return sweep.files.latency_table(sweep.device(device))
+
+
 @pytest.fixture(scope="module")
 def sweep(tmp_path_factory: pytest.TempPathFactory) -> Sweep:
     """A run whose study is real, and whose networks have scores that cost nothing."""
@@ -64,7 +68,7 @@ def sweep(tmp_path_factory: pytest.TempPathFactory) -> Sweep:
     RunFolder(sweep.files).claim()
     laptop = table_of(sweep.search_space, 1.0, 0.0)
     laptop.save(sweep.latency_path)
-    table_of(sweep.search_space, 0.0, 10.0, batch_size=4).save(sweep.on_device("phone").latency_path)
+    table_of(sweep.search_space, 0.0, 10.0, batch_size=4).save(table_path(sweep, "phone"))
     files = sweep.files
     search(sweep.search_space, lambda: score, CostModel(laptop), sweep.search, files.study, files.candidates)
     return sweep
@@ -72,21 +76,20 @@ def sweep(tmp_path_factory: pytest.TempPathFactory) -> Sweep:
 
 def test_each_device_has_its_own_table_and_the_search_reads_the_first(sweep: Sweep) -> None:
     assert sweep.latency_path.name == "laptop.json"
-    assert sweep.on_device("phone").latency_path.name == "phone.json"
-    assert sweep.on_device("phone").latency.batch_size == 4
+    assert table_path(sweep, "phone").name == "phone.json"
+    assert sweep.device("phone").batch_size == 4
     again = Sweep.from_yaml(sweep.files.sweep)
-    assert again.latency == sweep.latency and again.devices == sweep.devices
-    for stage in ("profile", "search"):
-        assert again.digest(stage) == sweep.digest(stage)
+    assert again.latency == sweep.latency
+    assert again.digest == sweep.digest
 
 
 @pytest.mark.parametrize("device", [None, "laptop", "phone"])
 def test_the_pick_is_the_best_that_fits_the_device(sweep: Sweep, device: str | None) -> None:
-    table = LatencyTable.load(sweep.on_device(device or "laptop").latency_path)
+    table = LatencyTable.load(table_path(sweep, device or "laptop"))
     candidates = read_candidates(sweep.files.study, sweep.search_space)
     times = sorted(table.predict_ms(candidate.architecture) for candidate in candidates)
     for limit in (times[0], times[len(times) // 2], times[-1]):
-        choice = pick(sweep.files.folder, limit, device)
+        choice = select_network(sweep.files.folder, limit, device)
         fitting = [c for c in candidates if table.predict_ms(c.architecture) <= limit]
         assert choice.latency_ms == table.predict_ms(choice.candidate.architecture) <= limit
         assert choice.candidate.metrics["accuracy"] == max(c.metrics["accuracy"] for c in fitting)
@@ -94,7 +97,7 @@ def test_the_pick_is_the_best_that_fits_the_device(sweep: Sweep, device: str | N
 
 def test_devices_differ_in_what_to_pick(sweep: Sweep) -> None:
     keys = {
-        device: {pick(sweep.files.folder, limit, device).candidate.key for limit in (0.4, 0.8, 1.6)}
+        device: {select_network(sweep.files.folder, limit, device).candidate.key for limit in (0.4, 0.8, 1.6)}
         for device in ("laptop", "phone")
     }
     assert keys["laptop"] != keys["phone"]
@@ -103,47 +106,47 @@ def test_devices_differ_in_what_to_pick(sweep: Sweep) -> None:
 def test_where_nothing_good_was_looked_at_it_says_to_search_on(sweep: Sweep) -> None:
     """The study was made for the laptop: many a network that is quick on the phone was never evaluated."""
     limits = [0.3 + 0.1 * step for step in range(20)]
-    told = [choice.advice for limit in limits if (choice := pick(sweep.files.folder, limit, "phone")).advice]
+    told = [choice.advice for limit in limits if (choice := select_network(sweep.files.folder, limit, "phone")).advice]
     assert told and all("never evaluated" in advice and "search.trials" in advice for advice in told)
 
 
 def test_a_table_that_is_far_off_is_told_with_the_pick(sweep: Sweep) -> None:
     """The search refuses such a table; a pick from it is a guess, and says so."""
-    rough = LatencyTable.load(sweep.on_device("phone").latency_path)
+    rough = LatencyTable.load(table_path(sweep, "phone"))
     rough = rough.model_copy(update={"error": rough.error.model_copy(update={"within_10": 0.5})})
     rough.save(sweep.files.latency / "board.json")
-    choice = pick(sweep.files.folder, 1e3, "board")
-    assert "only 50 % of the networks that the table of board was checked on" in choice.warning
-    assert not pick(sweep.files.folder, 1e3, "phone").warning
+    choice = select_network(sweep.files.folder, 1e3, "board")
+    assert "only 50 % of the held-out networks of the table of board" in choice.warning
+    assert not select_network(sweep.files.folder, 1e3, "phone").warning
     (sweep.files.latency / "board.json").unlink()
 
 
 def test_a_limit_that_no_candidate_meets_is_refused_with_what_there_is(sweep: Sweep) -> None:
     with pytest.raises(SweepError, match=r"of 60 candidates the fastest takes \S+ ms .* space reaches \S+ ms"):
-        pick(sweep.files.folder, 1e-6)
+        select_network(sweep.files.folder, 1e-6)
 
 
 def test_a_device_without_a_table_is_refused_with_how_to_make_it(sweep: Sweep) -> None:
     with pytest.raises(
         SweepError, match=r"no table of 'phones'; did you mean 'phone'\?.*profile SWEEP --device phones"
     ):
-        pick(sweep.files.folder, 1.0, "phones")
+        select_network(sweep.files.folder, 1.0, "phones")
     with pytest.raises(SweepError, match="must be the folder of a run"):
-        pick(sweep.files.folder.parent, 1.0)
+        select_network(sweep.files.folder.parent, 1.0)
     with pytest.raises(SweepError, match="must have a device named 'phones'"):
-        sweep.on_device("phones")
+        sweep.device("phones")
 
 
 def test_a_table_that_is_there_is_not_measured_again(sweep: Sweep) -> None:
-    before = sweep.on_device("phone").latency_path.read_bytes()
-    assert profile_device(sweep, "phone").read_bytes() == before
+    before = table_path(sweep, "phone").read_bytes()
+    assert profile_named_device(sweep, "phone").read_bytes() == before
 
 
 @pytest.mark.parametrize("names", [["a", "a"], ["a", None]])
 def test_several_devices_need_names_of_their_own(names: list[str | None], tmp_path: Path) -> None:
     latency = [{"name": name} if name else {} for name in names]
     (tmp_path / "s.yaml").write_text(yaml.safe_dump({"search_space": str(DIGITS), "latency": latency}))
-    with pytest.raises(SweepError, match="each of several devices must have a name of its own"):
+    with pytest.raises(SweepError, match="latency: several devices must have different names"):
         Sweep.from_yaml(tmp_path / "s.yaml")
 
 
@@ -151,5 +154,5 @@ def test_the_command_prints_the_pick(sweep: Sweep) -> None:
     words = ["pick", str(sweep.files.folder), "--device", "phone", "--latency-ms", "0.8"]
     done = subprocess.run([sys.executable, "-m", "ffnet_search", *words], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert pick(sweep.files.folder, 0.8, "phone").candidate.key in done.stdout
+    assert select_network(sweep.files.folder, 0.8, "phone").candidate.key in done.stdout
     assert "ms on phone" in done.stdout

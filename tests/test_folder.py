@@ -16,7 +16,7 @@ import yaml
 
 from ffnet_search.config.sweep import Sweep
 from ffnet_search.errors import SweepError
-from ffnet_search.run.folder import RunFolder, StageRecord, open_run
+from ffnet_search.run.folder import RunFolder, StageRecord, differences, open_run
 
 SPACE = {
     "input": {"channels": 1, "resolution": 8, "classes": 10},
@@ -24,13 +24,16 @@ SPACE = {
 }
 HOLD = """
 import sys, time
-from ffnet_search.runfolder import open_run
-from ffnet_search.sweep import Sweep
+from ffnet_search.config.sweep import Sweep
+from ffnet_search.run.folder import open_run
 with open_run(Sweep.from_yaml(sys.argv[1])):
     if "fork" in sys.argv:
         import os
+        parent = os.getpid()
         if os.fork() == 0:
-            time.sleep(2)
+            while os.getppid() == parent:
+                time.sleep(0.05)
+            time.sleep(1)
             os._exit(0)
     print("holds", flush=True)
     time.sleep(60)
@@ -114,7 +117,7 @@ def test_an_empty_folder_is_taken(tmp_path: Path) -> None:
 
 def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     sweep = sweep_in(tmp_path)
-    sweep.runs.write_text("a file")
+    sweep.runs.folder.write_text("a file")
     with pytest.raises(SweepError, match=r"runs/tiny: cannot be written .*; set `runs` in .*tiny.yaml"):
         open_run(sweep).__enter__()
 
@@ -122,7 +125,7 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
 def test_a_read_only_folder_is_named(tmp_path: Path) -> None:
     sweep = sweep_in(tmp_path)
-    sweep.runs.mkdir(mode=0o555)
+    sweep.runs.folder.mkdir(mode=0o555)
     with pytest.raises(SweepError, match="cannot be written"):
         open_run(sweep).__enter__()
 
@@ -137,7 +140,9 @@ def test_records_survive(tmp_path: Path) -> None:
     assert not list(sweep.files.folder.glob("*.tmp"))
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", "3", '{"format": 1}', '{"format": 9, "stages": {}}'])
+@pytest.mark.parametrize(
+    "text", ["", "{", "[]", "3", '{"format": 1}', '{"format": 1, "stages": {}}', '{"format": 9, "stages": {}}']
+)
 def test_a_broken_record_is_one_sentence(tmp_path: Path, text: str) -> None:
     sweep = sweep_in(tmp_path)
     sweep.files.folder.mkdir(parents=True)
@@ -153,7 +158,7 @@ def test_the_copy_of_the_sweep_says_the_same(tmp_path: Path) -> None:
         folder.write_sweep(sweep)
     copy = Sweep.from_yaml(sweep.files.sweep)
     assert copy.model_dump() == sweep.model_dump()
-    assert copy.digest("export") == sweep.digest("export")
+    assert copy.digest == sweep.digest
 
 
 def test_setting_aside_moves_files_and_records_together(tmp_path: Path) -> None:
@@ -174,4 +179,17 @@ def test_setting_aside_moves_files_and_records_together(tmp_path: Path) -> None:
     first, second = sorted(files.folder.glob("previous-*"))
     assert [(aside / files.supernet.name).read_text() for aside in (first, second)] == ["train", "second"]
     assert set(json.loads((first / "run.json").read_text())["stages"]) == {"train"}
-    assert Sweep.from_yaml(first / "sweep.yaml").digest("train") == sweep.digest("train")
+    assert Sweep.from_yaml(first / "sweep.yaml").digest == sweep.digest
+
+
+def test_changes_are_the_innermost_differences() -> None:
+    old = {"a": {"b": 1, "c": [1, 2]}, "stages": [{"d": 1}, {"d": 2}], "gone": 1}
+    new = {"a": {"b": 2, "c": [1]}, "stages": [{"d": 1}, {"d": 3}], "more": {"x": 1}}
+    assert [str(change) for change in differences(old, new)] == [
+        "a.b (1 -> 2)",
+        "a.c ([1, 2] -> [1])",
+        "stages.1.d (2 -> 3)",
+        "gone (1 -> nothing)",
+        "more (nothing -> {'x': 1})",
+    ]
+    assert list(differences(old, old)) == []

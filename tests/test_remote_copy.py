@@ -12,7 +12,7 @@ import gcs
 import pytest
 import s3
 
-from ffnet_search.config.run_paths import RunPaths
+from ffnet_search.config.run_paths import RunPaths, RunsRoot
 from ffnet_search.config.sweep import Sweep
 from ffnet_search.errors import SweepError
 from ffnet_search.run.folder import StageRecord, open_run
@@ -92,7 +92,7 @@ def test_the_record_goes_up_last_and_what_is_unchanged_stays_there(tmp_path: Pat
 def test_each_record_of_a_stage_goes_up_at_once(tmp_path: Path) -> None:
     with s3.bucket() as (url, objects):
         sweep = Sweep.model_validate({"name": "x", "search_space": SPACE, "runs": url})
-        sweep = sweep.model_copy(update={"runs": tmp_path})
+        sweep = sweep.model_copy(update={"runs": RunsRoot(tmp_path, url)})
         with open_run(sweep) as folder:
             folder.write("profile", StageRecord("digest", {}))
             assert b'"profile"' in objects["some/runs/x/run.json"]
@@ -130,6 +130,7 @@ def test_a_store_of_google_that_does_not_answer_is_not_waited_for_long(
 
 def test_runs_that_is_a_url_works_in_a_folder() -> None:
     sweep = Sweep.model_validate({"name": "x", "search_space": SPACE, "runs": "s3://bucket/mine"})
-    assert (sweep.runs, sweep.mirror) == (Path("runs"), "s3://bucket/mine")
+    assert sweep.runs == RunsRoot(Path("runs"), "s3://bucket/mine")
+    assert sweep.model_dump(mode="json")["runs"] == "s3://bucket/mine"
     assert Sweep.model_validate(sweep.model_dump(mode="json")) == sweep
-    assert Sweep.model_validate({"name": "x", "search_space": SPACE, "runs": "mine"}).mirror is None
+    assert Sweep.model_validate({"name": "x", "search_space": SPACE, "runs": "mine"}).runs == RunsRoot(Path("mine"))

@@ -1,0 +1,79 @@
+"""The inputs of each stage as plain data: all that its output depends on.
+
+Where they change, the output is of another sweep. Fields that only say how much is done or how fast are left out: more
+trials continue a study.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from ffnet_search.space.registry import DEFAULT_TASK
+
+if TYPE_CHECKING:
+    from ffnet_search.config.sweep import Sweep
+
+Inputs = dict[str, Any]
+# Fields that change how fast a stage is, or how much it makes, and not what comes out.
+SPEED = {
+    "data": {"workers", "download", "path", "in_memory_mb"},
+    "train": {"checkpoint_minutes", "devices"},
+    "latency": {"noisy", "min_within_10", "name"},
+    "search": {"engine", "resources", "workers", "wait_minutes", "trials", "early_stopping", "storage"},
+    "export": {"top"},
+}
+
+
+def profile_inputs(sweep: Sweep) -> Inputs:
+    """The inputs of the latency tables that the search reads."""
+    first, *others = sweep.searched_devices
+    latency = first.model_dump(mode="json", exclude=SPEED["latency"], exclude_none=True)
+    if others:
+        latency["others"] = {
+            str(section.name): section.model_dump(mode="json", exclude=SPEED["latency"], exclude_none=True)
+            for section in others
+        }
+    return {**_space_inputs(sweep), "latency": latency}
+
+
+def train_inputs(sweep: Sweep) -> Inputs:
+    """The inputs of the supernet."""
+    return {
+        **_space_inputs(sweep),
+        "seed": sweep.seed,
+        "data": sweep.data.model_dump(mode="json", exclude=SPEED["data"]),
+        "train": sweep.train.model_dump(mode="json", exclude=SPEED["train"]),
+    }
+
+
+def search_inputs(sweep: Sweep) -> Inputs:
+    """The inputs of the study."""
+    inputs = train_inputs(sweep) | profile_inputs(sweep)
+    inputs["search"] = sweep.search.model_dump(mode="json", exclude=SPEED["search"])
+    if sweep.search_space.hyperparameters:
+        inputs["hyperparameters"] = [  # a list: their order matters
+            {"name": name} | one.model_dump(mode="json", exclude_defaults=True)
+            for name, one in sweep.search_space.hyperparameters.items()
+        ]
+    if sweep.module:
+        inputs["module"] = sweep.module.model_dump(mode="json")
+    return inputs
+
+
+def export_inputs(sweep: Sweep) -> Inputs:
+    """The inputs of the exported front and of the report."""
+    return {**search_inputs(sweep), "export": sweep.export.model_dump(mode="json", exclude=SPEED["export"])}
+
+
+def digest(inputs: Mapping[str, Any]) -> str:
+    """16 hexadecimal digits of a stage's inputs."""
+    return hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _space_inputs(sweep: Sweep) -> Inputs:
+    space = sweep.search_space.model_dump(mode="json", exclude={"name", "hyperparameters"}, exclude_none=True)
+    task = {} if sweep.task == DEFAULT_TASK else {"task": sweep.task}
+    return {"search_space": space, **task}

@@ -1,0 +1,78 @@
+"""Checks of a sweep before anything is run: data, import paths, limits. They load no torch and take about a second."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from ffnet_search.config.schema import LatencySection
+from ffnet_search.config.sweep import Sweep
+from ffnet_search.config.sweep_file import is_cluster
+from ffnet_search.data.registry import check_data
+from ffnet_search.engines.registry import ENGINES
+from ffnet_search.errors import error_context
+from ffnet_search.latency.table import LatencyTable
+from ffnet_search.plugins import find_module, import_path, is_import_path
+from ffnet_search.space.architecture import Architecture
+from ffnet_search.space.feasibility import CostModel, check_budget
+from ffnet_search.space.parts import Part
+
+
+def check_sweep(sweep: Sweep) -> None:
+    """Raise SweepError where a run of `sweep` would be refused, as far as that shows without running anything.
+
+    The data and modules of a sweep in a Ray cluster's file are on the cluster, so its file is checked instead.
+    """
+    with error_context(sweep.path):
+        import_path(sweep.search.engine, "search.engine", ENGINES)
+    if sweep.path.exists() and is_cluster(sweep.path):
+        from ffnet_search.cluster.submit import check_cluster
+
+        check_cluster(sweep.path)
+    else:
+        with error_context(sweep.path):
+            if sweep.module is None or not is_import_path(sweep.data.name):
+                check_data(sweep.data, sweep.search_space.images)
+            for field, path in _import_paths(sweep):
+                find_module(path, field)
+    check_limits(sweep)
+
+
+def check_limits(sweep: Sweep) -> None:
+    """Raise SweepError where no architecture of the space keeps a limit; on latency once its table exists."""
+
+    def table(device: LatencySection) -> LatencyTable | _Unmeasured:
+        path = sweep.files.latency_table(device)
+        return LatencyTable.load(path) if path.exists() else _Unmeasured()
+
+    devices = {name: table(sweep.device(name)) for name in sweep.search.device_names}
+    check_budget(sweep, CostModel(table(sweep.latency[0]), devices))
+
+
+def _import_paths(sweep: Sweep) -> Iterator[tuple[str, str]]:
+    """Field -> import path of the user-supplied classes of a sweep."""
+    names = {
+        "task": sweep.task,
+        "data.name": sweep.data.name,
+        "search.engine": sweep.search.engine,
+        "search.sampler.class_path": sweep.search.sampler.class_path,
+    }
+    for index, device in enumerate(sweep.latency):
+        names[f"latency.{index}.backend"] = device.backend
+    if sweep.module is not None:
+        names["module.class_path"] = sweep.module.class_path
+    for field in ("callbacks", "loggers"):
+        for index, plugin in enumerate(getattr(sweep.train, field)):
+            names[f"train.{field}.{index}.class_path"] = plugin.class_path
+    for field, name in names.items():
+        if is_import_path(name):
+            yield field, name
+
+
+class _Unmeasured:
+    """A latency table that does not exist yet: no limit on latency is known to be impossible."""
+
+    def predict_ms(self, arch: Architecture) -> float:
+        return 0.0
+
+    def part_ms(self, part: Part, spilt: float = 0.0) -> float:
+        return 0.0

@@ -1,0 +1,218 @@
+"""The stages of a run, each defined once: what it reads, writes, depends on and does; and its state in a run's folder.
+
+A stage works from files to files and knows nothing of the others. `pipeline` runs them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+from ffnet_search.config.inputs import digest, export_inputs, profile_inputs, search_inputs, train_inputs
+from ffnet_search.config.run_paths import RunPaths
+from ffnet_search.config.schema import LatencySection
+from ffnet_search.config.sweep import Sweep
+from ffnet_search.engines.registry import find_engine
+from ffnet_search.errors import SweepError, error_context
+from ffnet_search.evaluation.engine import Engine
+from ffnet_search.latency.table import LatencyTable
+from ffnet_search.progress import say
+from ffnet_search.run.folder import Change, Records, differences, read_records
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stage of a run.
+
+    `is_needed`: whether a sweep has the stage at all. `reads`: the stages whose outputs it reads. `outputs`: the files
+    that later stages or users read; it is done only where all exist. `leftovers`: all files and folders that it may
+    leave, unfinished work included. `inputs`: all that its output depends on, as plain data. `amounts`: how much is
+    wanted; where more is wanted, it resumes. `only_exact`: less is wanted than exists means other outputs, too.
+    """
+
+    name: str
+    run: Callable[[Sweep], None]
+    inputs: Callable[[Sweep], dict[str, Any]]
+    outputs: Callable[[Sweep], list[Path]]
+    leftovers: Callable[[RunPaths], list[Path]]
+    reads: tuple[str, ...] = ()
+    is_needed: Callable[[Sweep], bool] = lambda sweep: True
+    amounts: Callable[[Sweep], dict[str, int]] = lambda sweep: {}
+    only_exact: bool = False
+
+    def digest(self, sweep: Sweep) -> str:
+        """16 hexadecimal digits of the stage's inputs."""
+        return digest(self.inputs(sweep))
+
+    def remains(self, files: RunPaths) -> list[Path]:
+        """The stage's files in a run's folder: SQLite's journals and half-written files are named after theirs."""
+        return [path for whole in self.leftovers(files) for path in sorted(whole.parent.glob(f"{whole.name}*"))]
+
+
+class StageState(str, Enum):
+    """The state of a stage in a run's folder."""
+
+    DONE = "done"
+    PENDING = "pending"  # never begun
+    INCOMPLETE = "incomplete"  # interrupted, or more is wanted, or an input was made again: it resumes
+    CHANGED = "changed"  # its output is of another sweep
+
+
+@dataclass(frozen=True)
+class StageStatus:
+    """`changes`: the fields of the sweep that differ, where the state is CHANGED."""
+
+    state: StageState
+    changes: tuple[Change, ...] = ()
+
+    @property
+    def is_done(self) -> bool:
+        return self.state is StageState.DONE
+
+
+def status(stage: Stage, sweep: Sweep, records: Records) -> StageStatus:
+    """The state of a stage: done where its outputs exist, from the same inputs, as much as wanted, and up to date."""
+    record = records.get(stage.name)
+    if record is None:
+        return StageStatus(StageState.PENDING)
+    if record.digest != stage.digest(sweep):
+        changes = differences(record.inputs, stage.inputs(sweep))
+        return StageStatus(StageState.CHANGED, tuple(changes))
+    wanted = stage.amounts(sweep)
+    enough = all(record.amounts.get(name, 0) >= amount for name, amount in wanted.items())
+    if stage.only_exact:
+        enough = record.amounts == wanted
+    has_outputs = all(path.exists() for path in stage.outputs(sweep))
+    done = record.finished and enough and has_outputs and not is_outdated(stage, records)
+    return StageStatus(StageState.DONE if done else StageState.INCOMPLETE)
+
+
+def is_outdated(stage: Stage, records: Records) -> bool:
+    """Whether a finished stage reads an output that was made after it."""
+    if stage.name not in records or not records[stage.name].finished:
+        return False
+    read = [records[name].finished for name in stage.reads if name in records]
+    return records[stage.name].finished < max(read, default="")
+
+
+def plan(sweep: Sweep) -> dict[str, StageStatus]:
+    """The state of each stage of the sweep, in running order. Raises SweepError for a record that cannot be read."""
+    records = read_records(sweep.files)
+    return {stage.name: status(stage, sweep, records) for stage in stages_of(sweep)}
+
+
+def stages_of(sweep: Sweep) -> list[Stage]:
+    """The stages that the sweep needs, in running order."""
+    return [stage for stage in STAGES.values() if stage.is_needed(sweep)]
+
+
+def engine_of(sweep: Sweep) -> type[Engine]:
+    """The class of the sweep's engine. Raises SweepError where there is none."""
+    with error_context(sweep.path):
+        return find_engine(sweep.search)
+
+
+def profile_device(sweep: Sweep, device: LatencySection) -> None:
+    """Measure the latency table of one device, where it is missing. Raises SweepError for a table of other settings."""
+    from ffnet_search.latency.build import profile
+    from ffnet_search.latency.ray_bench import make_bench
+
+    path = sweep.files.latency_table(device)
+    if not path.exists():
+        profile(sweep.search_space, device, path, seed=sweep.seed, make_bench=make_bench)
+        return
+    setting = LatencyTable.load(path).setting
+    wanted = {"backend": device.backend, "threads": device.threads, "batch_size": device.batch_size}
+    measured = {"backend": setting.backend, "threads": setting.threads, "batch_size": setting.batch_size}
+    if measured != wanted:
+        raise SweepError(
+            f"{path}: must be of {wanted}, as latency says, but is of {measured}; move it away, or rename the device"
+        )
+    say(f"profile: {path} exists")
+
+
+def _profile(sweep: Sweep) -> None:
+    for device in sweep.searched_devices:
+        profile_device(sweep, device)
+
+
+def _train(sweep: Sweep) -> None:
+    if engine_of(sweep).trains_on_cluster:
+        from ffnet_search.training.ray_train import train_on_cluster as train
+    else:
+        from ffnet_search.training.ranks import train_on_ranks as train
+
+    train(sweep)
+
+
+def _search(sweep: Sweep) -> None:
+    from ffnet_search.run.search import run_search
+
+    _refuse_stale_tables(sweep)
+    run_search(sweep, STAGES["search"].digest(sweep))
+
+
+def _export(sweep: Sweep) -> None:
+    from ffnet_search.export.front import export_front
+    from ffnet_search.report.write import write_report
+
+    _refuse_stale_tables(sweep)
+    export_front(sweep)
+    write_report(sweep)
+
+
+def _refuse_stale_tables(sweep: Sweep) -> None:
+    """Raise SweepError where a device no longer has the latency of its table."""
+    if not sweep.uses_latency_tables:
+        return
+    from ffnet_search.latency.ray_bench import make_bench
+    from ffnet_search.latency.validation import refuse_stale
+
+    for device in sweep.searched_devices:
+        path = sweep.files.latency_table(device)
+        refuse_stale(LatencyTable.load(path), device, path, make_bench)
+
+
+STAGES: Mapping[str, Stage] = {  # in running order: a budget that no network keeps is refused before training
+    stage.name: stage
+    for stage in (
+        Stage(
+            name="profile",
+            run=_profile,
+            inputs=profile_inputs,
+            outputs=lambda sweep: [sweep.files.latency_table(device) for device in sweep.searched_devices],
+            leftovers=lambda files: [files.latency],
+            is_needed=lambda sweep: sweep.uses_latency_tables,
+        ),
+        Stage(
+            name="train",
+            run=_train,
+            inputs=train_inputs,
+            outputs=lambda sweep: [sweep.files.supernet],
+            leftovers=lambda files: [files.supernet, files.training],
+            is_needed=lambda sweep: sweep.uses_supernet,
+        ),
+        Stage(
+            name="search",
+            run=_search,
+            reads=("profile", "train"),
+            inputs=search_inputs,
+            outputs=lambda sweep: [sweep.files.study],
+            leftovers=lambda files: [files.study, files.candidates, files.trials],
+            amounts=lambda sweep: {"trials": sweep.search.trials},
+        ),
+        Stage(
+            name="export",
+            run=_export,
+            reads=("profile", "train", "search"),
+            inputs=export_inputs,
+            outputs=lambda sweep: [sweep.files.front_csv, sweep.files.report],
+            leftovers=lambda files: [files.pareto, files.front_png, files.report],
+            amounts=lambda sweep: {"trials": sweep.search.trials, "top": sweep.export.top},
+            only_exact=True,  # the report shows the whole study, the front so many networks
+        ),
+    )
+}
