@@ -93,7 +93,7 @@ def test_mistakes_are_one_line(tmp_path: Path) -> None:
     assert "Missing argument 'RUN'; see `ffnet-search pick --help`" in mistake("pick")
     assert "No such command 'bogus'; see `ffnet-search --help`" in mistake("bogus", DIGITS)
     assert "Did you mean 'train'?\n" in mistake("trian", DIGITS)
-    assert "no-run: must be the folder of a run, or a sweep file, but there is none" in mistake("dashboard", "no-run")
+    assert "no-run: must be the folder of a run, or a sweep file, but does not exist" in mistake("dashboard", "no-run")
     assert "did you mean 'seed'?" in mistake("check", write_sweep(tmp_path, sead=1))
     assert "data.name: 'digit'" in mistake("check", write_sweep(tmp_path, data={"name": "digit"}))
     impossible = write_sweep(tmp_path, search={"constraints": {"params_m": 0.0001}})
@@ -174,9 +174,9 @@ def test_json_is_one_document_with_what_the_tables_say(tmp_path: Path) -> None:
     assert document("show", "ffnet_2")["key"] == Architecture.preset("ffnet_2").key
     assert document("init")["sweep"] == "sweeps/digits.yaml"
     plan = document("check", "sweeps/digits.yaml", "--trials", 7)
-    assert plan["stages"] == dict.fromkeys(
-        ("profile", "train", "search", "export"), {"state": "pending", "changes": []}
-    )
+    assert plan["stages"] == {
+        key: {"state": "pending", "changes": []} for key in ("profile", "train", "search", "export")
+    }
     assert plan["trials"] == 7
     assert plan == {**document("show", "sweeps/digits.yaml"), "trials": 7}
 
