@@ -30,7 +30,7 @@ from ffnet_search.search.loop import run_loop
 from ffnet_search.search.optimizer import Search
 from ffnet_search.search.storage.study import open_study
 from ffnet_search.space.configuration import Configuration
-from ffnet_search.space.feasibility import CostModel
+from ffnet_search.space.cost_model import CostModel
 from ffnet_search.space.search_space import SearchSpace
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -32,7 +32,7 @@ from ffnet_search.pareto.front import hypervolume
 from ffnet_search.run.search import search
 from ffnet_search.search.storage.study import read_trials
 from ffnet_search.space.architecture import Architecture, Part
-from ffnet_search.space.feasibility import CostModel
+from ffnet_search.space.cost_model import CostModel
 from ffnet_search.space.search_space import SearchSpace
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -27,7 +27,7 @@ from ffnet_search.evaluation.engine import EngineContext
 from ffnet_search.evaluation.outcome import Evaluate, NopPruner
 from ffnet_search.search.loop import run_loop
 from ffnet_search.search.storage.study import open_study
-from ffnet_search.space.feasibility import CostModel
+from ffnet_search.space.cost_model import CostModel
 from ffnet_search.space.search_space import SearchSpace
 
 WORKERS = 2

@@ -34,7 +34,7 @@ from ffnet_search.evaluation.outcome import Evaluate, Report
 from ffnet_search.pareto.candidate import Candidate
 from ffnet_search.run.search import search
 from ffnet_search.space.configuration import Configuration
-from ffnet_search.space.feasibility import CostModel
+from ffnet_search.space.cost_model import CostModel
 from ffnet_search.space.search_space import SearchSpace
 
 ROOT = Path(__file__).resolve().parent.parent

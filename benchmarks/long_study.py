@@ -28,7 +28,7 @@ from ffnet_search.pareto.candidate import Candidate
 from ffnet_search.search.loop import run_loop
 from ffnet_search.search.storage.study import open_study
 from ffnet_search.space.configuration import Configuration
-from ffnet_search.space.feasibility import CostModel
+from ffnet_search.space.cost_model import CostModel
 from ffnet_search.space.search_space import SearchSpace
 
 LAST = 100  # candidates that a row tells of

@@ -53,7 +53,7 @@ def main() -> None:
     torch.set_num_threads(1)
     chosen = space(arguments.space)
     x_BCHW = images(chosen, arguments.batch).contiguous(memory_format=torch.channels_last)
-    label_B = torch.arange(arguments.batch) % chosen.input.classes
+    label_B = torch.arange(arguments.batch) % chosen.input.outputs
     supernet = Supernet(chosen, RECIPE)
     networks = (chosen.largest, *draw(chosen, 0, 0, RECIPE.sampled), chosen.smallest)
     names = ["sandwich", "largest", "sampled 1", "sampled 2", "smallest"]

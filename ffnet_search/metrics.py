@@ -70,19 +70,14 @@ class Metric:
         return replace(self, device=device)
 
 
-COSTS: Mapping[str, Metric] = {
-    metric.name: metric
-    for metric in (
-        # Predicted by the latency table, milliseconds for one batch.
-        Metric("latency_ms", "minimize", "latency", "ms"),
-        # Of the deployed form: millions of parameters, and of multiply-accumulates for one image.
-        Metric("params_m", "minimize", "parameters", "M"),
-        Metric("macs_m", "minimize", "MACs", "M"),
-        # Millions of bytes in float32: of the weights, and of all maps of one image at the worst moment.
-        Metric("weights_mb", "minimize", "weights", "MB"),
-        Metric("peak_memory_mb", "minimize", "peak memory", "MB"),
-    )
-}
+LATENCY = Metric("latency_ms", "minimize", "latency", "ms")  # by the latency table, for one batch
+# Of the deployed form: millions of parameters, and of multiply-accumulates for one image.
+PARAMS = Metric("params_m", "minimize", "parameters", "M")
+MACS = Metric("macs_m", "minimize", "MACs", "M")
+# Millions of bytes in float32: of the weights, and of all maps of one image at the worst moment.
+WEIGHTS = Metric("weights_mb", "minimize", "weights", "MB")
+PEAK_MEMORY = Metric("peak_memory_mb", "minimize", "peak memory", "MB")
+COSTS: Mapping[str, Metric] = {metric.name: metric for metric in (LATENCY, PARAMS, MACS, WEIGHTS, PEAK_MEMORY)}
 MEASURED: Mapping[str, Metric] = {  # of exported networks alone, so no objective can name them
     metric.name: metric
     for metric in (

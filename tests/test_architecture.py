@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 import yaml
 
-from ffnet_search.space.architecture import PRESET_FORMS, PRESETS, Architecture, Block, Input, Stage, Stem
-from ffnet_search.space.parts import HEAD_DIM, MIXERS
+from ffnet_search.space.architecture import PRESET_FORMS, PRESETS, Architecture, Input, Stage, Stem
+from ffnet_search.space.block import Block
+from ffnet_search.space.mixers import HEAD_DIM, MIXERS
 
 REFERENCE = Path(__file__).parents[1] / "../shared/reference/ffnet_family.json"
 
@@ -21,7 +22,7 @@ MIXED = Architecture(
         Stage(32, (Block("ffn_attention", 5, 3, 2), Block("pool", 3, 7, 4))),
         Stage(48, (Block("attention", 7, 3, 3),) * 2, multiplier=3),
     ),
-    Input(channels=1, resolution=28, classes=7),
+    Input(channels=1, resolution=28, outputs=7),
 )
 KEYS = {
     "ffnet_1": "ea51266ddeb5",
@@ -82,7 +83,7 @@ def test_presets_cost_what_the_reference_costs(name: str) -> None:
     if not REFERENCE.exists():
         pytest.skip(f"needs the reference's counts, {REFERENCE.name}")
     reference = json.loads(REFERENCE.read_text())[name]
-    arch = Architecture.preset(name, resolution=256)
+    arch = Architecture.preset(name, Input(resolution=256))
     assert sum(part.macs for part in arch.parts) == reference["fused_macs_256"]
     # The reference's fused form keeps the last norm and the layer scales; ours folds them.
     kept = 2 * arch.stages[-1].width
@@ -100,7 +101,7 @@ def test_parts_follow_the_map_from_input_to_logits() -> None:
         stride = {"stem": before.stride, "merging": 2}.get(before.kind, 1)
         assert after.resolution == -(-before.resolution // stride)
     assert MIXED.parts[0].resolution == MIXED.input.resolution
-    assert MIXED.parts[-1].out_width == MIXED.input.classes
+    assert MIXED.parts[-1].out_width == MIXED.input.outputs
     assert len({part.key for part in MIXED.parts}) == len(set(MIXED.parts))
 
 
@@ -128,7 +129,7 @@ def test_str_is_one_line_that_a_person_can_read() -> None:
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: Block("conv"), "mixer must be one of ffn_attention, pool, attention, but got 'conv'"),
+        (lambda: Block("conv"), "mixer must be one of ffn_attention, pool, attention or .*:Class, but got 'conv'"),
         (lambda: Block(token_kernel=4), "token_kernel must be odd and >= 3, but got 4"),
         (lambda: Block(token_kernel=1), "token_kernel must be odd and >= 3, but got 1"),
         (lambda: Block(channel_kernel=2), "channel_kernel must be odd and >= 3, but got 2"),
@@ -142,7 +143,7 @@ def test_str_is_one_line_that_a_person_can_read() -> None:
         ),
         (lambda: Stem(8, 3), "stride 1, 2 or 4, but got width=8, stride=3"),
         (lambda: Stem(0, 2), "width >= 1 .* but got width=0, stride=2"),
-        (lambda: Input(classes=1), "classes >= 2, but got channels=3, resolution=224, classes=1"),
+        (lambda: Input(outputs=1), "classes >= 2, but got channels=3, resolution=224, classes=1"),
         (lambda: Input(resolution=0), "resolution >= 1 .* resolution=0"),
         (lambda: Architecture(Stem(), ()), "an architecture must have at least one stage"),
         (lambda: Architecture.preset("ffnet_9"), "preset must be one of ffnet_1, .*, but got 'ffnet_9'"),

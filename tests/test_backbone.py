@@ -9,7 +9,7 @@ from networks import images, randomise, space, supernet
 from ffnet_search.models.backbone import Backbone
 from ffnet_search.models.deployed import fuse
 from ffnet_search.models.metamixer import MetaMixer
-from ffnet_search.space.architecture import Architecture
+from ffnet_search.space.architecture import Architecture, Input
 
 
 @pytest.mark.parametrize("name", ["ffnet_digits", "ffnet_cifar"])
@@ -25,7 +25,7 @@ def test_the_last_map_and_the_head_are_the_network(name: str) -> None:
 
 @torch.no_grad()
 def test_four_maps_of_a_published_network_for_pictures_of_any_size() -> None:
-    net = MetaMixer(Architecture.preset("ffnet_1", classes=2)).eval()
+    net = MetaMixer(Architecture.preset("ffnet_1", Input(outputs=2))).eval()
     randomise(net)
     backbone = Backbone(fuse(net))
     maps = backbone(torch.randn(1, 3, 64, 96))

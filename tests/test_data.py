@@ -163,8 +163,8 @@ def place(tmp_path_factory: pytest.TempPathFactory, patches: np.ndarray) -> Path
     return root
 
 
-COLOUR = Input(channels=3, resolution=32, classes=10)
-FOUR = Input(channels=3, resolution=16, classes=4)
+COLOUR = Input(channels=3, resolution=32, outputs=10)
+FOUR = Input(channels=3, resolution=16, outputs=4)
 KINDS: dict[str, tuple[dict[str, Any], Input, int]] = {
     # name: data section, input, images in all
     "digits": ({"name": "digits", "validation": 0.25}, Input(1, 8, 10), 1797),
@@ -245,7 +245,7 @@ def test_a_batch_of_validation_has_all_classes_in_proportion(make: Callable[...,
 @KIND
 def test_batches_have_the_shapes_of_the_input(kind: str, make: Callable[..., Any]) -> None:
     data, input = make(kind), KINDS[kind][1]
-    assert len(data.classes) == input.classes
+    assert len(data.classes) == input.outputs
     for loader in (data.train_dataloader(), data.val_dataloader(), data.test_dataloader()):
         batches = list(loader)
         assert len(batches) == len(loader)
@@ -253,7 +253,7 @@ def test_batches_have_the_shapes_of_the_input(kind: str, make: Callable[..., Any
             assert images.dtype == torch.float32 and labels.dtype == torch.int64
             assert images.shape == (len(labels), input.channels, input.resolution, input.resolution)
             assert kind == "foreign" or images.is_contiguous(memory_format=torch.channels_last)
-            assert labels.min() >= 0 and labels.max() < input.classes
+            assert labels.min() >= 0 and labels.max() < input.outputs
     assert all(len(labels) == 16 for _, labels in list(data.train_dataloader())[:-1])
 
 

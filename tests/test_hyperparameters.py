@@ -28,7 +28,7 @@ from ffnet_search.evaluation.outcome import Report
 from ffnet_search.pareto.candidate import Candidate
 from ffnet_search.run.search import search
 from ffnet_search.search.storage.study import read_candidates
-from ffnet_search.space.architecture import PRESETS, Architecture
+from ffnet_search.space.architecture import PRESETS, Architecture, Input
 from ffnet_search.space.configuration import Configuration, Value
 from ffnet_search.space.hyperparameters import Hyperparameter, combinations, settle
 from ffnet_search.space.search_space import SearchSpace
@@ -220,7 +220,7 @@ def test_sections_that_do_not_fit_together_are_one_sentence(tmp_path: Path, chan
 
 
 def test_one_architecture_by_preset_file_or_content(tmp_path: Path) -> None:
-    arch = Architecture.preset("ffnet_1", resolution=32, channels=1, classes=10)
+    arch = Architecture.preset("ffnet_1", Input(1, 32, 10))
     (tmp_path / "net.yaml").write_text(yaml.safe_dump(arch.to_dict()))
     (tmp_path / "space.yaml").write_text(yaml.safe_dump({"architecture": "net.yaml", "hyperparameters": RECIPE}))
     (tmp_path / "sweep.yaml").write_text(

@@ -24,8 +24,9 @@ from ffnet_search.models.metamixer import MetaMixer
 from ffnet_search.models.mixers import make_mixer
 from ffnet_search.models.onnx import write_onnx
 from ffnet_search.models.reference import load_reference, start_from
-from ffnet_search.space.architecture import PRESET_FORMS, PRESETS, Architecture, Block, Form, Input, Stage, Stem
-from ffnet_search.space.parts import MIXERS
+from ffnet_search.space.architecture import PRESET_FORMS, PRESETS, Architecture, Form, Input, Stage, Stem
+from ffnet_search.space.block import Block
+from ffnet_search.space.mixers import MIXERS, find_mixer
 from ffnet_search.space.search_space import SearchSpace
 
 
@@ -82,9 +83,8 @@ def test_slice_refuses_what_is_not_inside() -> None:
     chosen = space("ffnet_digits")
     net = MetaMixer.for_space(chosen)
     wide = Architecture.uniform(
-        depths=(1, 1, 1), widths=(16, 32, 512), token_kernels=(3,) * 3, channel_kernels=(3,) * 3, expansions=(2,) * 3,
-        stem=Stem(16, 1), input=Input(1, 8, 10),
-    )  # fmt: skip
+        (1, 1, 1), (16, 32, 512), (Block(token_kernel=3, expansion=2),) * 3, Stem(16, 1), Input(1, 8, 10)
+    )
     with pytest.raises(ValueError, match="stage 3 must fit inside"):
         net.slice_to(wide)
     with pytest.raises(ValueError, match="slice_to"):
@@ -127,7 +127,7 @@ def test_replaced_depthwise_gradient_equals_autograd(
 @torch.no_grad()
 def test_mixer_contract(name: str, branches: str) -> None:
     """Elastic, sliceable, fusable, exportable: for a width and a kernel below the largest."""
-    has_kernel = MIXERS[name].has_kernel
+    has_kernel = find_mixer(name).has_kernel
     big = Architecture(Stem(8, 1), (Stage(48, (Block(name, 7, 3, 2),)),), Input(3, 6, 5))
     small = Architecture(Stem(8, 1), (Stage(32, (Block(name, 5, 3, 1),)),), Input(3, 6, 5))
     net = MetaMixer(big, Form(branches, 0.1), [(name,)]).eval()  # type: ignore[arg-type]

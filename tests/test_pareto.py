@@ -10,7 +10,8 @@ import pytest
 from ffnet_search.metrics import Direction
 from ffnet_search.pareto.candidate import Candidate
 from ffnet_search.pareto.front import hypervolume, pareto_front
-from ffnet_search.space.architecture import Architecture, Block, Stage, Stem
+from ffnet_search.space.architecture import Architecture, Stage, Stem
+from ffnet_search.space.block import Block
 from ffnet_search.space.registry import known_metrics
 
 METRICS = {name: metric.direction for name, metric in known_metrics().items()}

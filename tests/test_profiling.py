@@ -105,7 +105,7 @@ def test_a_backend_says_what_it_is_as_json(backend: str) -> None:
 
 
 def test_a_backend_keeps_to_one_thread(backend: str) -> None:
-    arch = Architecture.preset("ffnet_1", resolution=128, classes=10)
+    arch = Architecture.preset("ffnet_1", Input(3, 128, 10))
     run = make_backend(section_of(backend)).load(model_of(arch), 1)
     run()
     wall, cpu = time.perf_counter(), time.process_time()

@@ -29,7 +29,7 @@ from ffnet_search.search.history import History, LearningCurve, read_history
 from ffnet_search.search.storage.study import distributions, open_study, params_of
 from ffnet_search.space.architecture import Architecture
 from ffnet_search.space.configuration import Configuration
-from ffnet_search.space.parts import MIXERS
+from ffnet_search.space.mixers import MIXERS
 from ffnet_search.space.search_space import SearchSpace
 
 OBJECTIVES: dict[str, Any] = {"accuracy": "maximize", "latency_ms": "minimize"}

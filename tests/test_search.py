@@ -43,8 +43,9 @@ from ffnet_search.search.samplers.optuna import known_samplers, make_sampler
 from ffnet_search.search.storage import sqlite_rows
 from ffnet_search.search.storage.study import candidate_of, configuration_of, open_study, state_of
 from ffnet_search.space.architecture import Architecture
+from ffnet_search.space.cheapest import smallest_reachable
 from ffnet_search.space.configuration import Configuration
-from ffnet_search.space.feasibility import CostModel, smallest_reachable
+from ffnet_search.space.cost_model import CostModel
 from ffnet_search.space.parts import Part
 from ffnet_search.space.registry import known_metrics
 from ffnet_search.space.search_space import SearchSpace

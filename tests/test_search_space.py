@@ -12,9 +12,10 @@ import pytest
 import yaml
 
 from ffnet_search.errors import SweepError
-from ffnet_search.space.architecture import Architecture, Block, Input, Stage, Stem
-from ffnet_search.space.parts import MIXERS
-from ffnet_search.space.search_space import BLOCK_AXES, SearchSpace
+from ffnet_search.space.architecture import Architecture, Input, Stage, Stem
+from ffnet_search.space.block import BLOCK_AXES, Block
+from ffnet_search.space.mixers import find_mixer
+from ffnet_search.space.search_space import SearchSpace
 
 FOLDER = Path(__file__).parents[1] / "search_spaces"
 SPACES = sorted(FOLDER.glob("*.yaml"))
@@ -122,7 +123,7 @@ def test_what_the_shipped_spaces_promise() -> None:
     )
     assert digits.presets == cifar.presets == {}
     assert set(imagenet.presets) == {"ffnet_1", "ffnet_2", "ffnet_3"}
-    assert all(imagenet.presets[name] == Architecture.preset(name, resolution=256) for name in imagenet.presets)
+    assert all(imagenet.presets[name] == Architecture.preset(name, Input(resolution=256)) for name in imagenet.presets)
     assert cifar.size == 20_336_812_153_195_618_080
     assert imagenet.size > 10**20  # beyond floats and 64 bits: an exact integer
     assert 9 < cifar.smallest.macs_m < 11 and cifar.largest.macs_m > 600
@@ -173,7 +174,7 @@ def test_largest_holds_every_choice_as_a_crop() -> None:
         assert largest.stem.stride == min(space.stem.stride)  # the stem with most pixels
         for choices, stage in zip(space.stages, largest.stages, strict=True):
             assert (stage.width, stage.depth) == (max(choices.width), max(choices.depth))
-            with_kernel = [name for name in choices.mixer if MIXERS[name].has_kernel]
+            with_kernel = [name for name in choices.mixer if find_mixer(name).has_kernel]
             assert {block.mixer for block in stage.blocks} == {[*with_kernel, *choices.mixer][0]}
             assert {block.expansion for block in stage.blocks} == {max(choices.expansion)}
             assert {block.channel_kernel for block in stage.blocks} == {max(choices.channel_kernel)}
@@ -224,14 +225,18 @@ def space_with(path: str, value: Any) -> dict[str, Any]:
         ("stages.0.width", ["wide"], "stages.0.width.0 must be a valid integer, .* but got 'wide'"),
         ("stages.0.width", [0], "stages.0.width.0 must be > 0, but got 0"),
         ("stages.0.width", [16, 16], r"stages.0.width: must not repeat a choice, but got \[16, 16\]"),
-        ("stages.0.mixer", ["poll"], "stages.0.mixer 'poll' is not a known mixer; did you mean 'pool'?"),
+        (
+            "stages.0.mixer",
+            ["poll"],
+            "stages.0.mixer must be one of ffn_attention, .*:Class, but got 'poll'; did you mean 'pool'?",
+        ),
         ("stages.0.token_kernel", [4], "stages.0.token_kernel must be odd and >= 3, but got 4"),
         ("stages.0.channel_kernel", 1, "stages.0.channel_kernel must be odd and >= 3, but got 1"),
         ("stages.1.width", [24], "stages.1.width must be multiples of 16 for mixer 'attention', but got 24"),
         ("stem.stride", [3], "stem.stride must be 1, 2 or 4, but got 3"),
         ("input", {"resolution": 8}, "input.classes must be given"),
         ("input.classes", 1, "input.classes must be > 1, but got 1"),
-        ("per_block", ["width"], "per_block.0 must be 'mixer', .* but got 'width'"),
+        ("per_block", ["width"], "per_block.0: must be one of mixer, .* but got 'width'"),
     ],
 )
 def test_a_mistake_is_one_sentence(tmp_path: Path, path: str, value: Any, message: str) -> None:

@@ -88,7 +88,7 @@ def test_every_draft_is_a_space_that_fits_the_pictures(side: int, pictures: int)
     made = drafts(found(pictures, side, channels=1, classes=7))
     for draft in made:
         space = draft.space
-        assert (space.input.channels, space.input.classes) == (1, 7)
+        assert (space.input.channels, space.input.outputs) == (1, 7)
         assert space.input.resolution <= max(8, side)
         assert space.smallest.macs_m < space.largest.macs_m and space.size > 1000
     assert made[-1].step_macs == min(draft.step_macs for draft in made)

@@ -23,6 +23,7 @@ from ffnet_search.models.bn_calibration import recalibrate
 from ffnet_search.models.deployed import fuse
 from ffnet_search.models.metamixer import MetaMixer
 from ffnet_search.space.architecture import Architecture, Form, Input, Stem
+from ffnet_search.space.block import Block
 from ffnet_search.space.configuration import Configuration
 from ffnet_search.tasks.base import find_task
 from ffnet_search.training.fit import read_supernet, train_architecture, train_supernet, write_supernet
@@ -276,10 +277,7 @@ def test_supernet_file_round_trip(tmp_path: Path) -> None:
 
 
 def test_start_from_a_network_that_does_not_fit_is_one_sentence(tmp_path: Path) -> None:
-    arch = Architecture.uniform(
-        depths=(1, 1), widths=(8, 16), token_kernels=(3, 3), channel_kernels=(3, 3), expansions=(2, 2),
-        stem=Stem(8, 4), input=Input(3, 8, 10),
-    )  # fmt: skip
+    arch = Architecture.uniform((1, 1), (8, 16), (Block(token_kernel=3, expansion=2),) * 2, Stem(8, 4), Input(3, 8, 10))
     path = tmp_path / "other.pth"
     torch.save(MetaMixer(arch, Form("reference", None)).state_dict(), path)
     with pytest.raises(SweepError, match=r"train.start_from .*other.pth: the input, the stem"):

@@ -28,14 +28,16 @@ from ffnet_search.run.rerun import rerun
 from ffnet_search.run.stages import plan
 from ffnet_search.search.history import read_history
 from ffnet_search.space.architecture import Architecture
+from ffnet_search.space.block import Block
 from ffnet_search.space.configuration import Configuration
 from ffnet_search.tasks.base import find_task
 from ffnet_search.training.fit import sweep_data, train_supernet
 from ffnet_search.training.trainer import LAST, make_loggers
 
-NET = Architecture.uniform(
-    depths=(1, 1), widths=(8, 16), token_kernels=(3, 3), channel_kernels=(3, 3), expansions=(1, 1)
-).to_dict() | {"input": {"channels": 1, "resolution": 8, "classes": 10}, "stem": {"width": 8, "stride": 2}}
+NET = Architecture.uniform((1, 1), (8, 16), (Block(token_kernel=3, expansion=1),) * 2).to_dict() | {
+    "input": {"channels": 1, "resolution": 8, "classes": 10},
+    "stem": {"width": 8, "stride": 2},
+}
 
 CLASSIFICATION = find_task("classification")
 DATA = {"name": "digits", "batch_size": 128, "validation": 0.25, "calibration": 256, "workers": 0}

@@ -16,10 +16,10 @@ from ffnet_search.cli.resolve import Shown
 from ffnet_search.config.run_paths import RunPaths
 from ffnet_search.config.sweep import Sweep
 from ffnet_search.space.architecture import Architecture
+from ffnet_search.space.block import BLOCK_AXES
 from ffnet_search.space.configuration import Configuration
 from ffnet_search.space.hyperparameters import Hyperparameter
 from ffnet_search.space.search_space import SearchSpace
-from ffnet_search.space.stage_choices import BLOCK_AXES
 
 if TYPE_CHECKING:
     from ffnet_search.autoconfig.start import Started
@@ -64,11 +64,11 @@ def print_space(space: SearchSpace) -> None:
     shape = space.images
     _print(
         f"search space {space.name}: {space.size:,} architectures for {shape.channels} x {shape.resolution} x "
-        f"{shape.resolution} images of {shape.classes} classes"
+        f"{shape.resolution} images of {shape.outputs} classes"
     )
     _print(f"stem width {_choices(space.stem.width)}, stride {_choices(space.stem.stride)}")
     rows = [
-        [str(number), _choices(stage.depth), _choices(stage.width), *(_choices(getattr(stage, a)) for a in BLOCK_AXES)]
+        [str(number), _choices(stage.depth), _choices(stage.width), *(_choices(stage.choices(a)) for a in BLOCK_AXES)]
         for number, stage in enumerate(space.stages, 1)
     ]
     titles = [f"{axis.replace('_', ' ')}{' (each block)' if axis in space.per_block else ''}" for axis in BLOCK_AXES]

@@ -27,6 +27,7 @@ from ffnet_search.config.schema import (
 from ffnet_search.config.sweep_file import carried_by, find_space
 from ffnet_search.errors import START, SweepError, did_you_mean
 from ffnet_search.metrics import COSTS, Metric
+from ffnet_search.space.block import BLOCK_AXES
 from ffnet_search.space.configuration import Value
 from ffnet_search.space.registry import DEFAULT_TASK, known_metrics, task_outputs
 from ffnet_search.space.search_space import SearchSpace
@@ -179,9 +180,9 @@ class Sweep(Section):
                 f"{batch_size} for {devices}"
             )
         elastic = any(
-            min(kernels) == 3 < max(kernels)
+            3 in kernels and len(kernels) > 1
             for stage in self.search_space.stages
-            for kernels in (stage.token_kernel, stage.channel_kernel)
+            for kernels in (stage.choices(name) for name, axis in BLOCK_AXES.items() if axis.is_kernel)
         )
         if self.train.branches == "reference" and elastic:
             raise ValueError(

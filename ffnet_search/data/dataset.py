@@ -108,7 +108,7 @@ def must_match(data: DataSection, input: Input, *, channels: int, resolution: in
     """Raises SweepError where fixed data differ from the input of the search space."""
     found = {"channels": channels, "resolution": resolution, "classes": classes}
     for field, value in found.items():
-        wanted = getattr(input, field)
+        wanted = input.to_dict()[field]
         if wanted != value:
             raise SweepError(
                 f"data.name: {data.name!r} has {field} {value}, but the search space has input.{field} {wanted}; "

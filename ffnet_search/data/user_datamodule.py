@@ -48,11 +48,11 @@ class UserData(Data):
             raise SweepError(f"data.name: train_dataloader of {data.name} must have a length, but has none")
         dataset: Any = getattr(loader, "dataset", None)
         self.train_images = len(dataset) if hasattr(dataset, "__len__") else len(loader) * data.batch_size
-        self.classes = tuple(getattr(self.module, "classes", None) or map(str, range(input.classes)))
-        if len(self.classes) != input.classes:
+        self.classes = tuple(getattr(self.module, "classes", None) or map(str, range(input.outputs)))
+        if len(self.classes) != input.outputs:
             raise SweepError(
                 f"data.name: {data.name} has {len(self.classes)} classes, but the search space has input.classes "
-                f"{input.classes}; set input.classes: {len(self.classes)} in the search space's file"
+                f"{input.outputs}; set input.classes: {len(self.classes)} in the search space's file"
             )
         self._must_match(next(iter(self.module.val_dataloader())), "val_dataloader")
 

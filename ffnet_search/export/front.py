@@ -43,7 +43,7 @@ from ffnet_search.progress import progress
 from ffnet_search.provenance import git_state, versions
 from ffnet_search.search.storage.study import read_candidates
 from ffnet_search.space.architecture import Architecture, Form
-from ffnet_search.space.feasibility import analytic_metrics
+from ffnet_search.space.cost_model import analytic_metrics
 from ffnet_search.tasks.base import task_of
 from ffnet_search.training.fit import read_supernet, sweep_data, train_architecture
 
@@ -209,7 +209,7 @@ def _is_near(metrics: Mapping[str, float], at: str) -> bool:
 def _input(arch: Architecture, data: LightningDataModule) -> dict[str, object]:
     """What the network takes and gives: mean and standard deviation per channel in levels of 255, names of classes."""
     found: dict[str, object] = {"channels": arch.input.channels, "resolution": arch.input.resolution}
-    found["classes"] = list(getattr(data, "classes", ())) or [str(k) for k in range(arch.input.classes)]
+    found["classes"] = list(getattr(data, "classes", ())) or [str(k) for k in range(arch.input.outputs)]
     if hasattr(data, "statistics"):
         found["mean"], found["std"] = (tensor_C.tolist() for tensor_C in data.statistics)
     return found

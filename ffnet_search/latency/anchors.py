@@ -12,6 +12,7 @@ from functools import lru_cache
 
 from ffnet_search.latency.timing import Mix, mixed
 from ffnet_search.space.architecture import Architecture, Input, Stem
+from ffnet_search.space.block import Block
 
 RESIDENT_M = 0.25  # million weights that stay in a core's own cache of 1 MB between runs
 
@@ -23,15 +24,8 @@ def anchors(input: Input) -> tuple[Architecture, Architecture]:
 
     def network(stride: int, *stages: tuple[int, int], kernel: int, expansion: int) -> Architecture:
         depths, widths = zip(*stages, strict=True)
-        return Architecture.uniform(
-            depths=depths,
-            widths=widths,
-            token_kernels=(kernel,) * len(stages),
-            channel_kernels=(3,) * len(stages),
-            expansions=(expansion,) * len(stages),
-            stem=Stem(16, stride),
-            input=input,
-        )
+        block = Block("ffn_attention", kernel, channel_kernel=3, expansion=expansion)
+        return Architecture.uniform(depths, widths, (block,) * len(stages), Stem(16, stride), input)
 
     light = network(4 if shrink else 1, (1, 32), (1, 48), (1, 64), kernel=5, expansion=3)
     heavy = network(4, (1, 64), (1, 128), (2, 256), (2, 384), kernel=3, expansion=4)

@@ -29,16 +29,11 @@ SIGNAL = 0.15  # standard deviation of log(measured / fitted)
 NOISE = 0.04  # of one measurement
 
 
-def family(part: Part) -> Family:
-    """The family of a part: parts of one family differ in sizes only."""
-    return part.kind, part.mixer, part.kernel, part.stride
-
-
 def by_family(parts: Iterable[Part]) -> dict[Family, list[Part]]:
     """The members of each family, in order."""
     groups: defaultdict[Family, list[Part]] = defaultdict(list)
     for part in parts:
-        groups[family(part)].append(part)
+        groups[part.family].append(part)
     return dict(groups)
 
 

@@ -14,7 +14,8 @@ from ffnet_search.latency.jobs import Job, NetworkJob, PartJob
 from ffnet_search.latency.measure import PASSES
 from ffnet_search.latency.part_model import choose
 from ffnet_search.space.architecture import Architecture
-from ffnet_search.space.parts import Part
+from ffnet_search.space.block import axes_of
+from ffnet_search.space.parts import ChannelMixerPart, Part, TokenMixerPart
 from ffnet_search.space.search_space import SearchSpace
 
 COPIES = 4  # of a part in a chain, so that the call and the copies in and out weigh little
@@ -42,10 +43,10 @@ def parts_of(space: SearchSpace) -> list[Part]:
             if number > 1:
                 for before, width in product(space.stages[number - 2].width, stage.width):
                     add(stem, {f"stage{number - 1}.width": before, f"{here}.width": width})
-            for width, mixer, kernel in product(stage.width, stage.mixer, stage.token_kernel):
-                add(stem, {f"{here}.width": width, f"{here}.mixer": mixer, f"{here}.token_kernel": kernel})
-            for width, kernel, expansion in product(stage.width, stage.channel_kernel, stage.expansion):
-                add(stem, {f"{here}.width": width, f"{here}.channel_kernel": kernel, f"{here}.expansion": expansion})
+            for axes_of_part in (axes_of(TokenMixerPart), axes_of(ChannelMixerPart)):
+                names = [f"{here}.{name}" for name in ("width", *axes_of_part)]
+                for choices in product(stage.width, *map(stage.choices, axes_of_part)):
+                    add(stem, dict(zip(names, choices, strict=True)))
     return sorted(parts, key=lambda part: part.key)
 
 

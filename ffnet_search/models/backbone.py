@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
+from itertools import accumulate, pairwise
 
 from torch import Tensor, nn
 
@@ -23,8 +23,8 @@ class Backbone(nn.Module):
         arch = net.arch
         self.widths = tuple(stage.width for stage in arch.stages)
         self.strides = tuple(arch.stem.stride * 2**index for index in range(len(arch.stages)))
-        kinds = [part.kind for part in arch.parts]
-        ends = [0, *(at for at, kind in enumerate(kinds) if kind in ("merging", "head"))]
+        sizes = [1 + 2 * stage.depth for stage in arch.stages]  # the stem or a patch merging, two parts per block
+        ends = accumulate(sizes, initial=0)
         self.stages = nn.ModuleList(net.parts[start:end] for start, end in pairwise(ends))
 
     def forward(self, x_BCHW: Tensor) -> list[Tensor]:

@@ -1,4 +1,4 @@
-"""Batch-norm statistics of one network, measured afresh: those of a supernet would mix its sub-networks.
+"""Batch-norm statistics of one network, measured again: those of a supernet would mix its sub-networks.
 
 Running averages (momentum) and means of batch variances are both biased; here means and variances are pooled over all
 images exactly, by the law of total variance.
@@ -15,36 +15,27 @@ from ffnet_search.models.metamixer import MetaMixer
 
 @torch.no_grad()
 def recalibrate(net: MetaMixer, images_NCHW: Tensor, batch_size: int = 256) -> MetaMixer:
-    """Sets the running statistics of a stand-alone `net` to those of `images_NCHW`, and leaves it in evaluation mode.
+    """Set the running statistics of a stand-alone `net` to those of `images_NCHW`, and leave it in evaluation mode.
 
     Images should be of the training set and not augmented. Needs at least 2 values per channel in each batch.
     """
     norms = [module for module in net.modules() if isinstance(module, ElasticBatchNorm2d)]
-    values: dict[ElasticBatchNorm2d, int] = {}  # per channel, in the batch at hand
-    hooks = [norm.register_forward_pre_hook(lambda m, x: values.update({m: x[0][:, 0].numel()})) for norm in norms]
     moments = {norm: _Moments(norm) for norm in norms}
-    modes = [(norm.momentum, norm.tracking) for norm in norms]
+    hooks = [norm.register_forward_pre_hook(lambda norm, inputs: moments[norm].add(inputs[0])) for norm in norms]
     net.train()
     try:
-        for norm in norms:
-            norm.momentum, norm.tracking = 1.0, True  # running statistics = those of the last batch
         for batch_NCHW in _even_batches(images_NCHW, batch_size):
             net(batch_NCHW)
-            for norm in norms:
-                moments[norm].add(norm, values[norm])
     finally:
         for hook in hooks:
             hook.remove()
-        for norm, (momentum, tracking) in zip(norms, modes, strict=True):
-            norm.momentum, norm.tracking = momentum, tracking
     for norm in norms:
         moments[norm].write(norm)
-    net.eval()
-    return net
+    return net.eval()
 
 
 def _even_batches(images_NCHW: Tensor, batch_size: int) -> tuple[Tensor, ...]:
-    """Batches of nearly equal size: a last one of a few images would have statistics of its own."""
+    """Batches of nearly equal size: the statistics of a last one of a few images would be far off."""
     return images_NCHW.tensor_split(max(1, round(len(images_NCHW) / batch_size)))
 
 
@@ -52,20 +43,24 @@ class _Moments:
     """Mean and squared deviations of batches, pooled as they come (Chan et al. 1979)."""
 
     def __init__(self, norm: ElasticBatchNorm2d) -> None:
-        self.count = 0
+        self.count = 0  # of values per channel: images and pixels
         self.mean_C = torch.zeros_like(norm.bias, dtype=torch.float64)
         self.deviation_C = torch.zeros_like(self.mean_C)
+        self.batch_mean_C, self.batch_variance_C = torch.zeros_like(norm.bias), torch.zeros_like(norm.bias)
 
-    def add(self, norm: ElasticBatchNorm2d, count: int) -> None:
-        """One batch of `count` values per channel, whose statistics torch left in `norm` (variance unbiased)."""
-        assert norm.running_mean is not None and norm.running_var is not None
+    def add(self, x_BCHW: Tensor) -> None:
+        """Pool the values of one batch."""
+        count = x_BCHW[:, 0].numel()
+        # At momentum 1 these are the statistics of the batch, as batch norm computes them; the variance is unbiased.
+        torch.batch_norm_update_stats(x_BCHW, self.batch_mean_C, self.batch_variance_C, 1.0)
         total = self.count + count
-        step_C = norm.running_mean.double() - self.mean_C
+        step_C = self.batch_mean_C.double() - self.mean_C
         self.mean_C += step_C * (count / total)
-        self.deviation_C += norm.running_var.double() * (count - 1) + step_C**2 * (self.count * count / total)
+        self.deviation_C += self.batch_variance_C.double() * (count - 1) + step_C**2 * (self.count * count / total)
         self.count = total
 
     def write(self, norm: ElasticBatchNorm2d) -> None:
+        """Set the running statistics of `norm`."""
         assert norm.running_mean is not None and norm.running_var is not None
         norm.running_mean.copy_(self.mean_C)
         norm.running_var.copy_(self.deviation_C / max(1, self.count - 1))

@@ -93,13 +93,6 @@ class ElasticBatchNorm2d(nn.BatchNorm2d):
         )
 
 
-class ElasticLinear(nn.Linear):
-    """(B, C) -> (B, out_features), cut to the features that enter."""
-
-    def forward(self, x_BC: Tensor) -> Tensor:
-        return F.linear(x_BC, self.weight[:, : x_BC.shape[1]], self.bias)
-
-
 def _pays_to_replace_gradient(x_BCHW: Tensor, weight: Tensor, multiplier: int, stride: int) -> bool:
     """oneDNN has a fast weight gradient for 3 x 3 only: 1.3 to 8 times slower than `_Depthwise` from 5 x 5 on."""
     return (

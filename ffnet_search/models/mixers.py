@@ -1,123 +1,48 @@
 """Token mixers: the values of the `mixer` axis (arXiv 2406.02021, figure 1: query, interaction, activation, values).
 
-Each class has a training form here (elastic: `forward(x, kernel)` runs on as many channels as enter) and says by
-`deploy` what it becomes. A new mixer is a class with these two methods, and a row in
-`parts.MIXERS` that names it; nothing else knows them.
+Each class is a training form that is elastic in width and kernel, and says by `deploy` what it becomes. Its costs are
+those of its sibling in `space/mixers.py`, which names it; a user-supplied mixer has them in the class itself.
 """
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import Protocol, cast
+from abc import abstractmethod
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ffnet_search.models.elastic import DenseConv2d, DepthwiseConv2d, ElasticBatchNorm2d, PointwiseConv2d
+from ffnet_search.models.conv_norm import ConvNorm, as_conv, depthwise, folded
+from ffnet_search.models.elastic import PointwiseConv2d
+from ffnet_search.space import mixers as costs
 from ffnet_search.space.architecture import Form
-from ffnet_search.space.parts import HEAD_DIM, MIXERS
+from ffnet_search.space.mixers import HEAD_DIM, Mixer, find_mixer
 
 
-class TokenMixer(Protocol):
-    """What a mixer class offers. `width` and `kernel` are the largest that it has to hold."""
+class TokenMixer(nn.Module, Mixer):
+    """The training form of a mixer, made as `Mixer(width, kernel, form)`: the largest sizes that it has to hold, and
+    how depthwise convolutions are parametrised while it trains."""
 
-    def __init__(self, width: int, kernel: int, form: Form) -> None: ...
+    @abstractmethod
+    def forward(self, x_BCHW: Tensor, kernel: int) -> Tensor:
+        """(B, C, H, W) -> (B, C, H, W), on as many channels as enter and with this kernel."""
 
-    def __call__(self, x_BCHW: Tensor, kernel: int) -> Tensor: ...
-
+    @abstractmethod
     def deploy(self, kernel: int, layer_scale: Tensor | None) -> nn.Module:
         """The same function at its largest size: norms folded, branches merged, output scaled by `layer_scale`."""
-        ...
+
+    @classmethod
+    def find_network(cls) -> type[TokenMixer]:
+        return cls
 
 
-def make_mixer(name: str, width: int, kernel: int, form: Form) -> nn.Module:
-    """The training form of a mixer of `parts.MIXERS`."""
-    module, _, attribute = MIXERS[name].module.partition(":")
-    return cast(nn.Module, getattr(import_module(module), attribute)(width, kernel, form))
+def make_mixer(name: str, width: int, kernel: int, form: Form) -> TokenMixer:
+    """The training form of a mixer by its registered name or import path."""
+    return cast(TokenMixer, find_mixer(name).find_network()(width, kernel, form))
 
 
-class ConvNorm(nn.Module):
-    """A convolution without bias, then batch norm. Attribute names are those of the reference's state dict."""
-
-    def __init__(self, conv: PointwiseConv2d | DepthwiseConv2d | DenseConv2d) -> None:
-        super().__init__()
-        self.c = conv
-        self.bn = ElasticBatchNorm2d(conv.out_channels)
-
-    def forward(self, x_BCHW: Tensor, *sizes: int) -> Tensor:
-        return cast(Tensor, self.bn(self.c(x_BCHW, *sizes)))
-
-    def folded(self) -> tuple[Tensor, Tensor]:
-        """Weight and bias of the one convolution that this is, by the running statistics."""
-        scale, shift = affine(self.bn)
-        return self.c.weight * scale[:, None, None, None], shift
-
-
-class Branches(nn.Module):
-    """k x k depthwise + BN beside 3 x 3 depthwise + BN (reference: RepVGGDW), merged for deployment.
-
-    A sub-network with a smaller kernel keeps the 3 x 3 branch whole, at k = 3 too: the form of a slot never changes.
-    """
-
-    def __init__(self, width: int, kernel: int, multiplier: int = 1, stride: int = 1) -> None:
-        super().__init__()
-        self.conv = ConvNorm(DepthwiseConv2d(width, kernel, multiplier, stride))
-        self.conv1 = ConvNorm(DepthwiseConv2d(width, 3, multiplier, stride))
-
-    def forward(self, x_BCHW: Tensor, kernel: int) -> Tensor:
-        return cast(Tensor, self.conv(x_BCHW, kernel) + self.conv1(x_BCHW))
-
-    def folded(self) -> tuple[Tensor, Tensor]:
-        weight, bias = self.conv.folded()
-        small, small_bias = self.conv1.folded()
-        margin = (weight.shape[-1] - 3) // 2
-        return weight + F.pad(small, (margin,) * 4), bias + small_bias
-
-
-def depthwise(width: int, kernel: int, form: Form, *, norm_at_3: bool) -> ConvNorm | Branches | DepthwiseConv2d:
-    """A depthwise convolution in the given form. `norm_at_3`: 3 x 3 has BN in the reference, not a bias."""
-    if form.branches == "all" or (form.branches == "reference" and kernel >= 5):
-        return Branches(width, kernel)
-    if form.branches == "none" or norm_at_3:
-        return ConvNorm(DepthwiseConv2d(width, kernel))
-    return DepthwiseConv2d(width, kernel, bias=True)
-
-
-def folded(module: nn.Module) -> tuple[Tensor, Tensor]:
-    """Weight and bias of the one convolution that a module of this file amounts to."""
-    if isinstance(module, ConvNorm | Branches):
-        return module.folded()
-    if isinstance(module, nn.Conv2d):
-        bias = module.bias if module.bias is not None else module.weight.new_zeros(module.out_channels)
-        return module.weight, bias
-    raise TypeError(f"{type(module).__name__} is not a convolution")
-
-
-def affine(bn: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
-    """Batch norm in evaluation as `scale * x + shift`, (C,) each."""
-    assert bn.running_mean is not None and bn.running_var is not None
-    scale = bn.weight / torch.sqrt(bn.running_var + bn.eps)
-    return scale, bn.bias - scale * bn.running_mean
-
-
-def as_conv(
-    weight: Tensor, bias: Tensor | None, *, stride: int = 1, groups: int = 1, scale: Tensor | None = None
-) -> nn.Conv2d:
-    """A plain convolution with "same" padding; `scale`, broadcastable to (C, 1, 1), multiplies its output."""
-    if scale is not None:
-        weight = weight * scale.reshape(-1, 1, 1, 1)
-        bias = None if bias is None else bias * scale.flatten()
-    out, in_per_group, kernel, _ = weight.shape
-    conv = nn.Conv2d(
-        in_per_group * groups, out, kernel, stride, kernel // 2, groups=groups, bias=bias is not None, device="meta"
-    )
-    conv.weight = nn.Parameter(weight.detach().clone(memory_format=torch.contiguous_format))
-    conv.bias = None if bias is None else nn.Parameter(bias.detach().clone())
-    return conv
-
-
-class FFNAttention(nn.Module):
+class FFNAttention(costs.FFNAttention, TokenMixer):
     """FFNified attention: `conv2(GELU(conv1(fc(x))))`, fc 1 x 1 + BN, the others depthwise (paper, section 3.2)."""
 
     def __init__(self, width: int, kernel: int, form: Form) -> None:
@@ -141,7 +66,7 @@ class FFNAttention(nn.Module):
         )
 
 
-class Pool(nn.Module):
+class Pool(costs.Pool, TokenMixer):
     """Mean of k x k neighbours minus identity, after the query projection (PoolFormer's, arXiv 2111.11418)."""
 
     def __init__(self, width: int, kernel: int, form: Form) -> None:
@@ -169,7 +94,7 @@ class _DeployedPool(nn.Module):
         return _mean_minus_identity(self.fc(x_BCHW), self.kernel)
 
 
-class Attention(nn.Module):
+class Attention(costs.Attention, TokenMixer):
     """Multi-head self-attention over the pixels, heads of `HEAD_DIM` channels; BN after each projection but the last.
 
     Meant for late stages: its cost grows with the square of the number of pixels.

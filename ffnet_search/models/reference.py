@@ -12,10 +12,12 @@ import torch
 from torch import Tensor, nn
 
 from ffnet_search.errors import SweepError
+from ffnet_search.models.conv_norm import Branches, ConvNorm, folded
 from ffnet_search.models.elastic import crop
-from ffnet_search.models.metamixer import MetaMixer, Residual
-from ffnet_search.models.mixers import Branches, ConvNorm, folded
-from ffnet_search.space.architecture import Architecture, Block, Form, Input, Stage, Stem
+from ffnet_search.models.layers import Residual
+from ffnet_search.models.metamixer import MetaMixer, pairs
+from ffnet_search.space.architecture import Architecture, Form, Input, Stage, Stem
+from ffnet_search.space.block import Block
 
 # What torch's safe unpickler raises, depending on which byte of a file is wrong.
 UNREADABLE = (
@@ -101,19 +103,20 @@ def start_from(supernet: MetaMixer, net: MetaMixer) -> None:
     supernet.check(net.largest)
     if net.form.layer_scale is not None and supernet.form.layer_scale is None:
         raise ValueError("the checkpoint has layer scales, so train.layer_scale must be set, but got null")
-    whole: tuple[str, ...] = ()  # convolutions that are pasted with all that is in them
-    for name, module in net.named_modules():
-        if name.startswith(whole):
-            continue
-        here = supernet.get_submodule(supernet.name_here(name, net.largest))
-        if isinstance(here, ConvNorm | Branches):
-            whole += (f"{name}.",)
-            _paste_conv(here, module)
-        elif isinstance(module, Residual) and isinstance(here, Residual) and here.layer_scale is not None:
-            scale = torch.ones(1, 1, 1) if module.layer_scale is None else module.layer_scale
-            here.layer_scale[: _width(module)] = scale
-        else:
-            _paste_tensors(here, module)
+    _paste(supernet, net)
+
+
+def _paste(here: nn.Module, module: nn.Module) -> None:
+    if isinstance(here, ConvNorm | Branches):
+        _paste_conv(here, module)
+        return
+    if isinstance(module, Residual) and isinstance(here, Residual) and here.layer_scale is not None:
+        scale = torch.ones(1, 1, 1) if module.layer_scale is None else module.layer_scale
+        here.layer_scale[: _width(module)] = scale
+    else:
+        _paste_tensors(here, module)
+    for pair in pairs(here, module):
+        _paste(*pair)
 
 
 def _width(module: Residual) -> int:

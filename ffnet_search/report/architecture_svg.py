@@ -7,17 +7,15 @@ row are drawn as slabs behind the first. Plain SVG with its own style sheet, lig
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from html import escape
-from itertools import groupby
 
-from ffnet_search.space.architecture import Architecture, Block, Stage
-from ffnet_search.space.parts import MIXERS, Part
+from ffnet_search.space.architecture import Architecture, Stage
+from ffnet_search.space.block import BLOCK_AXES, Block, axes_of
+from ffnet_search.space.mixers import MIXERS, find_mixer
+from ffnet_search.space.parts import ChannelMixerPart, Part, TokenMixerPart
 
 LABEL, GAP, BOX, SLAB = 128, 10, 96, 12  # widths in pixels: of a row's label, between boxes, of a box, of one behind it
 LEAST, MOST = 36, 76  # heights of a block in pixels
-PALETTE = ("#2f6fd0", "#1a8a66", "#b4560f", "#8a4fbf", "#b03060")  # white text on them has contrast 4.5 or more
-NAMES = {"ffn_attention": "FFN attention"}
 
 STYLE = """
 .network text { font: 12px system-ui, sans-serif; fill: #1c2024 } .network .small { font-size: 11px; fill: #5a6470 }
@@ -34,14 +32,14 @@ def draw(arch: Architecture) -> str:
     """The drawing, its title and description (for those who cannot see it) included."""
     widest = max(stage.width for stage in arch.stages)
     rows, y, right = [], 8, LABEL
-    sides = [part.resolution for part in arch.parts if part.kind == "channel_mixer"]
+    sides = [part.resolution for part in arch.parts if isinstance(part, ChannelMixerPart)]
     for number, stage in enumerate(arch.stages, 1):
         height = _height(stage.width, widest)
         side = sides[sum(earlier.depth for earlier in arch.stages[: number - 1])]
         row, end = _row(number, stage, side, y, height)
         rows.append(row)
         y, right = y + height + 18, max(right, end)
-    top, bottom = _end(_stem(arch), 8), _end(f"mean, linear: {arch.input.classes} classes", y + 34)
+    top, bottom = _end(_stem(arch), 8), _end(f"mean, linear: {arch.input.outputs} classes", y + 34)
     legend, width = _legend(arch, y + 76)
     width, height = max(right, width, LABEL + 330), y + 92
     shifted = f'<g transform="translate(0 34)">{"".join(rows)}</g>'
@@ -60,23 +58,26 @@ def describe(arch: Architecture) -> str:
     """
     words = [f"Stem of width {arch.stem.width} and stride {arch.stem.stride}."]
     for number, stage in enumerate(arch.stages, 1):
-        blocks = ", ".join(
-            f"{count} x {_mixer(block)} with channel kernel {block.channel_kernel} and expansion {block.expansion}"
-            for block, count in _runs(stage)
-        )
+        blocks = ", ".join(f"{count} x {_mixer(block)} with {_channel_mixer(block)}" for block, count in stage.runs())
         plural = "block" if stage.depth == 1 else "blocks"
         words.append(f"Stage {number}: {stage.depth} {plural} of {stage.width} channels: {blocks}.")
-    return " ".join([*words, f"Head of {arch.input.classes} classes."])
+    return " ".join([*words, f"Head of {arch.input.outputs} classes."])
 
 
 def _mixer(block: Block) -> str:
-    kernel = f" {block.token_kernel} x {block.token_kernel}" if block.token_kernel else ""
-    return NAMES.get(block.mixer, block.mixer) + kernel
+    """`FFN attention 7 x 7`."""
+    return " ".join([find_mixer(block.mixer).title(), *_drawn(block, TokenMixerPart)])
 
 
-def _runs(stage: Stage) -> Iterator[tuple[Block, int]]:
-    """Equal neighbours, analytic_metrics."""
-    return ((block, len(list(same))) for block, same in groupby(stage.blocks))
+def _channel_mixer(block: Block) -> str:
+    """`channel kernel 3 and expansion 3`."""
+    return " and ".join(f"{name.replace('_', ' ')} {getattr(block, name)}" for name in axes_of(ChannelMixerPart))
+
+
+def _drawn(block: Block, part: type[Part]) -> list[str]:
+    """The choices of a kind of part as they stand in a box, but for the mixer and what has no effect beside it."""
+    axes = {name: BLOCK_AXES[name] for name in axes_of(part) if name != "mixer"}
+    return [axis.drawn.format(getattr(block, name)) for name, axis in axes.items() if axis.applies(block.mixer)]
 
 
 def _height(width: int, widest: int) -> int:
@@ -90,7 +91,7 @@ def _row(number: int, stage: Stage, side: int, y: int, height: int) -> tuple[str
         f'<text class="small" x="0" y="{middle + 13}">{side} x {side} pixels</text>',
     ]
     x = LABEL + 16
-    for block, count in _runs(stage):
+    for block, count in stage.runs():
         slabs = min(count, 8) - 1  # the number says the rest
         text += [_box(block, x + behind * SLAB, y, height, behind=True) for behind in range(slabs, 0, -1)]
         text.append(_box(block, x, y, height))
@@ -103,7 +104,7 @@ def _row(number: int, stage: Stage, side: int, y: int, height: int) -> tuple[str
 
 
 def _box(block: Block, x: int, y: int, height: int, behind: bool = False) -> str:
-    colour = PALETTE[list(MIXERS).index(block.mixer) % len(PALETTE)]
+    colour = find_mixer(block.mixer).colour
     half = height // 2
     shapes = (
         f'<rect x="{x}" y="{y}" width="{BOX}" height="{height}" rx="5" class="channel"/>'
@@ -112,11 +113,11 @@ def _box(block: Block, x: int, y: int, height: int, behind: bool = False) -> str
     )
     if behind:
         return shapes
-    middle, kernel = x + BOX // 2, block.token_kernel
-    token = f"{kernel} x {kernel}" if kernel else "global"
+    middle = x + BOX // 2
+    token = ", ".join(_drawn(block, TokenMixerPart)) or "global"
     return (
         f'{shapes}<text class="on" x="{middle}" y="{y + half // 2 + 4}">{token}</text><text class="in" x="{middle}" '
-        f'y="{y + half + half // 2 + 4}">{block.channel_kernel} x {block.channel_kernel}, e{block.expansion}</text>'
+        f'y="{y + half + half // 2 + 4}">{", ".join(_drawn(block, ChannelMixerPart))}</text>'
     )
 
 
@@ -135,12 +136,12 @@ def _end(text: str, y: int) -> str:
 def _legend(arch: Architecture, y: int) -> tuple[str, int]:
     x, text = 0, []
     used = {block.mixer for stage in arch.stages for block in stage.blocks}
-    for index, mixer in enumerate(MIXERS):
-        if mixer in used:
-            name = f"{NAMES.get(mixer, mixer)}: token kernel"
-            text.append(f'<rect x="{x}" y="{y}" width="11" height="11" rx="2" fill="{PALETTE[index % len(PALETTE)]}"/>')
-            text.append(f'<text class="small" x="{x + 16}" y="{y + 10}">{name}</text>')
-            x += 26 + round(5.8 * len(name)) + GAP
+    shipped = [mixer for mixer in MIXERS if mixer in used]
+    for mixer in map(find_mixer, [*shipped, *sorted(used.difference(MIXERS))]):
+        name = f"{mixer.title()}: token kernel"
+        text.append(f'<rect x="{x}" y="{y}" width="11" height="11" rx="2" fill="{mixer.colour}"/>')
+        text.append(f'<text class="small" x="{x + 16}" y="{y + 10}">{name}</text>')
+        x += 26 + round(5.8 * len(name)) + GAP
     name = "channel mixer: kernel, expansion"
     text.append(f'<rect class="channel" x="{x}" y="{y}" width="11" height="11" rx="2"/>')
     text.append(f'<text class="small" x="{x + 16}" y="{y + 10}">{name}</text>')

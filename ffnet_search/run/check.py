@@ -13,7 +13,8 @@ from ffnet_search.errors import error_context
 from ffnet_search.latency.table import LatencyTable
 from ffnet_search.plugins import find_module, import_path, is_import_path
 from ffnet_search.space.architecture import Architecture
-from ffnet_search.space.feasibility import CostModel, check_budget
+from ffnet_search.space.cost_model import CostModel
+from ffnet_search.space.feasibility import check_budget
 from ffnet_search.space.parts import Part
 
 

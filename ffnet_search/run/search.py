@@ -25,7 +25,8 @@ from ffnet_search.search.pending import PendingTrials
 from ffnet_search.search.storage.database_copy import copied
 from ffnet_search.search.storage.study import open_study, read_candidates, write_candidates
 from ffnet_search.space.configuration import Value
-from ffnet_search.space.feasibility import CostModel, check_budget
+from ffnet_search.space.cost_model import CostModel
+from ffnet_search.space.feasibility import check_budget
 from ffnet_search.space.search_space import SearchSpace
 
 

@@ -18,7 +18,7 @@ from ffnet_search.latency.table import LatencyTable
 from ffnet_search.pareto.candidate import Candidate
 from ffnet_search.search.storage.study import read_candidates
 from ffnet_search.space.architecture import Architecture
-from ffnet_search.space.feasibility import CostModel
+from ffnet_search.space.cost_model import CostModel
 
 DRAWN = 400  # random architectures whose quality is predicted
 ENOUGH = 20  # candidates to fit the prediction on

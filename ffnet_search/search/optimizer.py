@@ -40,7 +40,8 @@ from ffnet_search.search.storage.study import (
 )
 from ffnet_search.space.architecture import Architecture
 from ffnet_search.space.configuration import Configuration, Value
-from ffnet_search.space.feasibility import CostModel, analytic_metrics, within_limits
+from ffnet_search.space.cost_model import CostModel, analytic_metrics
+from ffnet_search.space.feasibility import within_limits
 from ffnet_search.space.hyperparameters import settle
 from ffnet_search.space.registry import qualities
 from ffnet_search.space.search_space import SearchSpace

@@ -8,12 +8,19 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
+from itertools import groupby
 from typing import Any, Literal
 
-from ffnet_search.space.parts import MERGE_KERNEL, MIXERS, STEM_STRIDES, Part
+from pydantic import GetCoreSchemaHandler
+from pydantic_core import CoreSchema, core_schema
+
+from ffnet_search.space.block import Block, block_parts
+from ffnet_search.space.mixers import find_mixer
+from ffnet_search.space.parts import STEM_STRIDES, MergingPart, Part, StemPart
+from ffnet_search.space.registry import DEFAULT_TASK, TrunkStage, task_outputs
 
 
 @dataclass(frozen=True)
@@ -31,28 +38,6 @@ class Form:
 
 
 @dataclass(frozen=True)
-class Block:
-    """A token mixer and a channel mixer, each residual. Kernels are odd sides in pixels."""
-
-    mixer: str = "ffn_attention"
-    token_kernel: int = 7
-    channel_kernel: int = 3
-    expansion: int = 3
-
-    def __post_init__(self) -> None:
-        if self.mixer not in MIXERS:
-            raise ValueError(f"mixer must be one of {', '.join(MIXERS)}, but got {self.mixer!r}")
-        if not MIXERS[self.mixer].has_kernel:
-            object.__setattr__(self, "token_kernel", 0)
-        elif self.token_kernel < 3 or self.token_kernel % 2 == 0:
-            raise ValueError(f"token_kernel must be odd and >= 3, but got {self.token_kernel}")
-        if self.channel_kernel < 3 or self.channel_kernel % 2 == 0:
-            raise ValueError(f"channel_kernel must be odd and >= 3, but got {self.channel_kernel}")
-        if self.expansion < 1:
-            raise ValueError(f"expansion must be >= 1, but got {self.expansion}")
-
-
-@dataclass(frozen=True)
 class Stage:
     """Blocks of one width. `multiplier`: depthwise outputs per input channel in the patch merging before the stage."""
 
@@ -67,13 +52,17 @@ class Stage:
                 f"but got width={self.width}, multiplier={self.multiplier}, {len(self.blocks)} blocks"
             )
         for block in self.blocks:
-            step = MIXERS[block.mixer].width_step
+            step = find_mixer(block.mixer).width_step
             if self.width % step:
                 raise ValueError(f"width must be a multiple of {step} for mixer {block.mixer!r}, but got {self.width}")
 
     @property
     def depth(self) -> int:
         return len(self.blocks)
+
+    def runs(self) -> Iterator[tuple[Block, int]]:
+        """Each run of equal neighbours as its block and its length."""
+        return ((block, len(list(same))) for block, same in groupby(self.blocks))
 
 
 @dataclass(frozen=True)
@@ -91,26 +80,59 @@ class Stem:
 
     @property
     def strides(self) -> tuple[int, int]:
+        """The strides of its two convolutions."""
         return STEM_STRIDES[self.stride]
+
+    def side_after(self, side: int) -> int:
+        """Side of the map that the stem gives for an image of `side` pixels a side."""
+        for stride in self.strides:
+            side = -(-side // stride)
+        return side
 
 
 @dataclass(frozen=True)
 class Input:
-    """What the network is applied to: square images of `resolution` pixels a side, and how many classes they have."""
+    """What a network is applied to: square images of `resolution` pixels a side, and the number of the task's outputs
+    for each."""
 
     channels: int = 3
     resolution: int = 224
-    classes: int = 1000
+    outputs: int = 1000
+    task: str = DEFAULT_TASK
 
     def __post_init__(self) -> None:
-        if self.channels < 1 or self.resolution < 1 or self.classes < 2:
+        task = task_outputs(self.task)
+        word, least = task.outputs_word, task.least_outputs
+        if self.channels < 1 or self.resolution < 1 or self.outputs < least:
             raise ValueError(
-                "input must have channels >= 1, resolution >= 1 and classes >= 2, but got "
-                f"channels={self.channels}, resolution={self.resolution}, classes={self.classes}"
+                f"input must have channels >= 1, resolution >= 1 and {word} >= {least}, but got "
+                f"channels={self.channels}, resolution={self.resolution}, {word}={self.outputs}"
             )
 
+    def to_dict(self) -> dict[str, Any]:
+        """The content of files and keys: outputs under the task's word, and no task where it is the default."""
+        word = task_outputs(self.task).outputs_word
+        content = {"channels": self.channels, "resolution": self.resolution, word: self.outputs}
+        return content if self.task == DEFAULT_TASK else {**content, "task": self.task}
 
-_part = lru_cache(maxsize=1 << 16)(Part)  # networks share their parts: making them was most of a prediction
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Input:
+        """The inverse of `to_dict`. Raises ValueError or TypeError where `data` is something else."""
+        return cls(**cls._fields_of(data))
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        """Read and write the content of files where the input is a field of a pydantic model."""
+        return core_schema.no_info_before_validator_function(
+            cls._fields_of, handler(source), serialization=core_schema.plain_serializer_function_ser_schema(cls.to_dict)
+        )
+
+    @staticmethod
+    def _fields_of(data: Any) -> Any:
+        if not isinstance(data, Mapping):
+            return data
+        word = task_outputs(data.get("task", DEFAULT_TASK)).outputs_word
+        return {"outputs" if key == word else key: value for key, value in data.items()}
 
 
 @dataclass(frozen=True)
@@ -134,24 +156,23 @@ class Architecture:
 
     @cached_property
     def parts(self) -> tuple[Part, ...]:
-        """The network from input to logits, in order; a part occurs as often as it is computed."""
+        """The network from input to output, in order; a part occurs as often as it is computed."""
         return tuple(self._parts())
 
     def _parts(self) -> Iterator[Part]:
-        side, first = self.input.resolution, self.stages[0].width
-        yield _part("stem", side, self.input.channels, first, self.stem.width, 3, self.stem.stride)
-        for stride in self.stem.strides:
-            side = -(-side // stride)
+        side, width = self.input.resolution, self.stages[0].width
+        yield _stem_part(side, self.input.channels, width, self.stem.width, self.stem.stride)
+        side = self.stem.side_after(side)
+        trunk = []
         for index, stage in enumerate(self.stages):
-            w = stage.width
             if index:
-                before = self.stages[index - 1].width
-                yield _part("merging", side, before, w, before * stage.multiplier, MERGE_KERNEL, 2)
+                yield _merging_part(side, width, stage.width, width * stage.multiplier)
                 side = -(-side // 2)
+            width = stage.width
             for block in stage.blocks:
-                yield _part("token_mixer", side, w, w, 0, block.token_kernel, mixer=block.mixer)
-                yield _part("channel_mixer", side, w, w, block.expansion * w, block.channel_kernel)
-        yield _part("head", side, self.stages[-1].width, self.input.classes)
+                yield from block_parts(block, side, width)
+            trunk.append(TrunkStage(width, side))
+        yield from _head_parts(self.input.task, tuple(trunk), self.input.outputs)
 
     @cached_property
     def key(self) -> str:
@@ -183,23 +204,15 @@ class Architecture:
         """One line: `stem 32/2 | 64: k7+3 e3 x2 | ...`, kernels as token + channel."""
         words = [f"stem {self.stem.width}/{self.stem.stride}"]
         for stage in self.stages:
-            runs: list[list[Any]] = []
-            for block in stage.blocks:
-                name = f"k{block.token_kernel}" if block.mixer == "ffn_attention" else block.mixer
-                name += f"{block.token_kernel}" if block.mixer == "pool" else ""
-                text = f"{name}+{block.channel_kernel} e{block.expansion}"
-                if runs and runs[-1][0] == text:
-                    runs[-1][1] += 1
-                else:
-                    runs.append([text, 1])
-            words.append(f"{stage.width}: " + ", ".join(f"{text} x{count}" for text, count in runs))
+            runs = [f"{block} x{count}" for block, count in stage.runs()]
+            words.append(f"{stage.width}: " + ", ".join(runs))
         return " | ".join(words)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain lists and numbers, for YAML and JSON; `from_dict` is the inverse."""
         return {
-            "input": dict(vars(self.input)),  # `asdict` copies deeply: most of what a key cost
-            "stem": dict(vars(self.stem)),
+            "input": self.input.to_dict(),
+            "stem": dict(vars(self.stem)),  # `asdict` copies deeply: most of what a key cost
             "stages": [
                 {**vars(stage), "blocks": [dict(vars(block)) for block in stage.blocks]} for stage in self.stages
             ],
@@ -208,46 +221,45 @@ class Architecture:
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Architecture:
         """Raises ValueError, KeyError or TypeError where `data` is not an architecture."""
-        stages = tuple(
-            Stage(**{**stage, "blocks": tuple(Block(**block) for block in stage["blocks"])}) for stage in data["stages"]
-        )
-        return cls(Stem(**data["stem"]), stages, Input(**data["input"]))
+        stages = []
+        for stage in data["stages"]:
+            blocks = tuple(Block(**block) for block in stage["blocks"])
+            stages.append(Stage(**{**stage, "blocks": blocks}))
+        return cls(Stem(**data["stem"]), tuple(stages), Input.from_dict(data["input"]))
 
     @classmethod
     def uniform(
         cls,
-        *,
-        depths: tuple[int, ...],
-        widths: tuple[int, ...],
-        token_kernels: tuple[int, ...],
-        channel_kernels: tuple[int, ...],
-        expansions: tuple[int, ...],
+        depths: Sequence[int],
+        widths: Sequence[int],
+        blocks: Sequence[Block],
         stem: Stem = Stem(),
         input: Input = Input(),
     ) -> Architecture:
-        """One value per stage, all blocks of a stage alike: how the papers of the field write a network down."""
+        """One depth, width and block per stage: as the papers of the field write a network down."""
         stages, before = [], widths[0]
-        rows = zip(depths, widths, token_kernels, channel_kernels, expansions, strict=True)
-        for depth, width, token_kernel, channel_kernel, expansion in rows:
-            block = Block("ffn_attention", token_kernel, channel_kernel, expansion)
+        for depth, width, block in zip(depths, widths, blocks, strict=True):
             stages.append(Stage(width, (block,) * depth, multiplier=-(-width // before)))
             before = width
         return cls(stem, tuple(stages), input)
 
     @classmethod
-    def preset(cls, name: str, *, resolution: int = 256, channels: int = 3, classes: int = 1000) -> Architecture:
+    def preset(cls, name: str, input: Input = Input(resolution=256)) -> Architecture:
         """FFNet-1..4 as published (paper, table 1; reference: models/ffnet.py). Raises ValueError for other names."""
         if name not in PRESETS:
             raise ValueError(f"preset must be one of {', '.join(PRESETS)}, but got {name!r}")
         depths, widths, channel_kernel = PRESETS[name]
-        return cls.uniform(
-            depths=depths,
-            widths=widths,
-            token_kernels=(3, 3, 7, 7),
-            channel_kernels=(channel_kernel,) * 4,
-            expansions=(3,) * 4,
-            input=Input(channels, resolution, classes),
-        )
+        blocks = [Block("ffn_attention", token_kernel, channel_kernel, 3) for token_kernel in (3, 3, 7, 7)]
+        return cls.uniform(depths, widths, blocks, input=input)
+
+
+_stem_part = lru_cache(maxsize=1 << 12)(StemPart)  # networks share their parts: making them was most of a prediction
+_merging_part = lru_cache(maxsize=1 << 14)(MergingPart)
+
+
+@lru_cache(maxsize=1 << 12)
+def _head_parts(task: str, trunk: tuple[TrunkStage, ...], outputs: int) -> tuple[Part, ...]:
+    return tuple(task_outputs(task).head_parts(trunk, outputs))
 
 
 PRESETS: dict[str, tuple[tuple[int, ...], tuple[int, ...], int]] = {

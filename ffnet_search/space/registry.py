@@ -29,6 +29,7 @@ class TaskOutputs(Protocol):
     name: str
     quality: Metric  # what a search compares beside costs; the first objective by default
     outputs_word: str  # of `outputs` in a search space's `input`
+    least_outputs: int
     head: str  # import path of the head's elastic module
 
     def head_parts(self, trunk: Sequence[TrunkStage], outputs: int) -> Iterator[Part]: ...

@@ -16,19 +16,21 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, model_validator
 
 from ffnet_search.errors import SweepError, did_you_mean
-from ffnet_search.space.architecture import PRESETS, Architecture, Block, Input, Stage, Stem
+from ffnet_search.space.architecture import PRESETS, Architecture, Input, Stage, Stem
+from ffnet_search.space.block import BLOCK_AXES, Choice, shared_block
 from ffnet_search.space.hyperparameters import Hyperparameter, combinations, in_order
-from ffnet_search.space.parts import MIXERS
-from ffnet_search.space.stage_choices import (
-    BLOCK_AXES,
-    BlockAxis,
-    Choice,
-    InputChoices,
-    StageChoices,
-    StemChoices,
-    no_repeats,
-)
+from ffnet_search.space.parts import STEM_STRIDES
+from ffnet_search.space.stage_choices import InputChoices, StageChoices, StemChoices, no_repeats
 from ffnet_search.strict_yaml import Section, parse, read_yaml
+
+
+def _axis_name(name: str) -> str:
+    if name not in BLOCK_AXES:
+        raise ValueError(f"must be one of {', '.join(BLOCK_AXES)}, but got {name!r}")
+    return name
+
+
+AxisName = Annotated[str, AfterValidator(_axis_name)]
 
 
 class SearchSpace(Section):
@@ -43,7 +45,7 @@ class SearchSpace(Section):
     input: InputChoices | None = None
     stem: StemChoices = StemChoices()
     stages: tuple[StageChoices, ...] = ()
-    per_block: Annotated[tuple[BlockAxis, ...], AfterValidator(no_repeats)] = ()
+    per_block: Annotated[tuple[AxisName, ...], AfterValidator(no_repeats)] = ()
     architecture: Architecture | None = None
     hyperparameters: Annotated[Mapping[str, Hyperparameter], AfterValidator(in_order)] = {}
 
@@ -75,7 +77,8 @@ class SearchSpace(Section):
         shape = content.get("input")
         if not isinstance(shape, dict):
             raise ValueError(f"input must be given beside architecture {name!r}: channels, resolution, classes")
-        return {**content, "architecture": Architecture.preset(name, **shape).to_dict()}
+        shape = Input.from_dict({"resolution": 256, **shape})
+        return {**content, "architecture": Architecture.preset(name, shape).to_dict()}
 
     @model_validator(mode="after")
     def _is_of_one_kind(self) -> SearchSpace:
@@ -85,14 +88,14 @@ class SearchSpace(Section):
             raise ValueError("must have stages, an architecture or hyperparameters")
         if self.stages and not self.input:
             raise ValueError("input must be given: channels, resolution, classes")
-        if self.architecture and self.input and self.input != _choices_of(self.architecture.input):
+        if self.architecture and self.input and self.input.value != self.architecture.input:
             raise ValueError(f"input must be the architecture's own, {self.architecture.input}, but got {self.input}")
         return self
 
     @model_validator(mode="after")
     def _choices_are_buildable(self) -> SearchSpace:
         for stride in self.stem.stride:
-            if stride not in (1, 2, 4):
+            if stride not in STEM_STRIDES:
                 raise ValueError(f"stem.stride must be 1, 2 or 4, but got {stride}")
         for index, stage in enumerate(self.stages):
             stage.check(f"stages.{index}")
@@ -109,9 +112,9 @@ class SearchSpace(Section):
             for axis in BLOCK_AXES:
                 if axis in self.per_block:
                     for block in range(1, max(stage.depth) + 1):
-                        axes[f"stage{number}.block{block}.{axis}"] = getattr(stage, axis)
+                        axes[f"stage{number}.block{block}.{axis}"] = stage.choices(axis)
                 else:
-                    axes[f"stage{number}.{axis}"] = getattr(stage, axis)
+                    axes[f"stage{number}.{axis}"] = stage.choices(axis)
         return axes
 
     def build(self, choices: Mapping[str, Any]) -> Architecture:
@@ -125,13 +128,13 @@ class SearchSpace(Section):
         stages = []
         for number, multiplier in enumerate(self._multipliers, 1):
             blocks = tuple(
-                Block(**{axis: choice(self._axis_of(number, block, axis)) for axis in BLOCK_AXES})
+                shared_block(*(choice(self._axis_of(number, block, axis)) for axis in BLOCK_AXES))
                 for block in range(1, choice(f"stage{number}.depth") + 1)
             )
             stages.append(Stage(choice(f"stage{number}.width"), blocks, multiplier))
         return Architecture(Stem(choice("stem.width"), choice("stem.stride")), tuple(stages), self.images)
 
-    def _axis_of(self, number: int, block: int, axis: BlockAxis) -> str:
+    def _axis_of(self, number: int, block: int, axis: str) -> str:
         return f"stage{number}.block{block}.{axis}" if axis in self.per_block else f"stage{number}.{axis}"
 
     def choices_of(self, arch: Architecture) -> dict[str, Choice]:
@@ -146,9 +149,9 @@ class SearchSpace(Section):
         for number, stage in enumerate(arch.stages, 1):
             choices |= {f"stage{number}.depth": stage.depth, f"stage{number}.width": stage.width}
             for index, block in enumerate(stage.blocks, 1):
-                for axis in BLOCK_AXES:
-                    if axis != "token_kernel" or MIXERS[block.mixer].has_kernel:
-                        choices[self._axis_of(number, index, axis)] = getattr(block, axis)
+                for name, axis in BLOCK_AXES.items():
+                    if axis.applies(block.mixer):
+                        choices[self._axis_of(number, index, name)] = getattr(block, name)
         axes = self.axes()
         for name, value in choices.items():
             if name not in axes or value not in axes[name]:
@@ -205,12 +208,10 @@ class SearchSpace(Section):
 
     def _extreme(self, pick: Callable[..., Any]) -> Architecture:
         def choose(name: str) -> Choice:
-            values = self.axes()[name]
-            if name.endswith("mixer"):  # one with a kernel, since the largest must hold those of all
-                return next((mixer for mixer in values if MIXERS[str(mixer)].has_kernel), values[0])
+            choices, axis = self.axes()[name], name.rpartition(".")[2]
             if name == "stem.stride":
-                return min(values) if pick is max else max(values)
-            return pick(values)
+                return min(choices) if pick is max else max(choices)
+            return BLOCK_AXES[axis].extreme(choices, pick) if axis in BLOCK_AXES else pick(choices)
 
         return self._build(choose)
 
@@ -221,11 +222,7 @@ class SearchSpace(Section):
     @cached_property
     def presets(self) -> dict[str, Architecture]:
         """The published FFNets that are in this space, by name."""
-        shape = self.images
-        known = {
-            name: Architecture.preset(name, resolution=shape.resolution, channels=shape.channels, classes=shape.classes)
-            for name in PRESETS
-        }
+        known = {name: Architecture.preset(name, self.images) for name in PRESETS}
         return {name: arch for name, arch in known.items() if arch in self}
 
     @property
@@ -235,17 +232,10 @@ class SearchSpace(Section):
             return self.architecture.input
         if self.input is None:
             raise SweepError("input must be given in the search space: channels, resolution, classes")
-        return Input(self.input.channels, self.input.resolution, self.input.classes)
+        return self.input.value
 
     @cached_property
     def _multipliers(self) -> tuple[int, ...]:
         """Of patch merging: the largest network's out / in, rounded up, for all (so that smaller widths are crops)."""
         widths = [max(stage.width) for stage in self.stages]
         return (1, *(-(-out // before) for before, out in pairwise(widths)))
-
-
-def _choices_of(input: Input) -> InputChoices:
-    return InputChoices(channels=input.channels, resolution=input.resolution, classes=input.classes)
-
-
-__all__ = ["SearchSpace", "SweepError"]

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ffnet_search.metrics import Metric
-from ffnet_search.space.parts import Part
+from ffnet_search.space.parts import Part, PooledLinearPart
 from ffnet_search.space.registry import TrunkStage
 from ffnet_search.tasks.base import Targets, Task
 
@@ -24,6 +24,7 @@ class Classification(Task):
     name = "classification"
     quality = Metric("accuracy", "maximize", "accuracy", "%", scale=100.0, decimals=2, bounds=(0.0, 1.0))
     outputs_word = "classes"
+    least_outputs = 2
     head = "ffnet_search.models.heads:PooledLinear"
     head_words = "mean, linear"
     target_words = "int64 labels"
@@ -35,7 +36,7 @@ class Classification(Task):
     def head_parts(self, trunk: Sequence[TrunkStage], outputs: int) -> Iterator[Part]:
         """The mean over the last map, then a linear layer."""
         last = trunk[-1]
-        yield Part("head", last.side, last.width, outputs)
+        yield PooledLinearPart(last.side, last.width, outputs)
 
     def loss(self, output: Tensor, target: Tensor, label_smoothing: float) -> Tensor:
         """Cross-entropy of logits (B, K) and labels (B,), with label smoothing."""

@@ -136,7 +136,7 @@ class FFNetModule(LightningModule):
 
     def on_validation_model_eval(self) -> None:
         """Validate a supernet, which has no running statistics, with those of the batch; search recalibrates them."""
-        self.net.train(self.net.mixers is not None)
+        self.net.train(self.net.is_supernet)
 
 
 class Supernet(FFNetModule):
@@ -148,8 +148,8 @@ class Supernet(FFNetModule):
     def __init__(self, space: SearchSpace, recipe: TrainSection, seed: int = 0) -> None:
         super().__init__(MetaMixer.for_space(space, recipe.form), recipe, seed)
         self.space = space
-        self.largest_quality = self.task.quality_metric(space.images.classes)
-        self.smallest_quality = self.task.quality_metric(space.images.classes)
+        self.largest_quality = self.task.quality_metric(space.images.outputs)
+        self.smallest_quality = self.task.quality_metric(space.images.outputs)
 
     def accumulate(self, x_BCHW: Tensor, target_B: Tensor, step: int) -> Tensor:
         loss, output_B = self.target_loss(x_BCHW, target_B)
@@ -182,7 +182,7 @@ class Standalone(FFNetModule):
 
     def __init__(self, net: MetaMixer, recipe: TrainSection, seed: int = 0) -> None:
         super().__init__(net, recipe, seed)
-        self.quality = self.task.quality_metric(net.largest.input.classes)
+        self.quality = self.task.quality_metric(net.largest.input.outputs)
 
     def accumulate(self, x_BCHW: Tensor, target_B: Tensor, step: int) -> Tensor:
         loss, _ = self.target_loss(x_BCHW, target_B)

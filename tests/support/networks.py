@@ -11,13 +11,18 @@ import torch
 from torch import Tensor, nn
 
 from ffnet_search.models.elastic import ElasticBatchNorm2d
-from ffnet_search.models.metamixer import MetaMixer, Residual
+from ffnet_search.models.layers import Residual
+from ffnet_search.models.metamixer import MetaMixer
 from ffnet_search.space.architecture import Architecture, Form, Input, Stem
+from ffnet_search.space.block import Block
 from ffnet_search.space.search_space import SearchSpace
 
 REPO = Path(__file__).parents[2]
 REFERENCE = REPO.parent / "shared" / "reference"
 SPACES = {path.stem: path for path in sorted((REPO / "search_spaces").glob("*.yaml"))}
+
+
+SIZES = ("kernel_sizes1", "kernel_sizes", "expansion_ratios")  # of a reference's blocks, per stage
 
 
 def space(name: str) -> SearchSpace:
@@ -65,11 +70,9 @@ def tiny_reference(name: str) -> tuple[Architecture, Form, dict[str, Tensor], Te
     content = np.load(path)
     config = json.loads(str(content["config"]))
     arch = Architecture.uniform(
-        depths=tuple(config["depth"]),
-        widths=tuple(config["embed_dim"]),
-        token_kernels=tuple(config["kernel_sizes1"]),
-        channel_kernels=tuple(config["kernel_sizes"]),
-        expansions=tuple(config["expansion_ratios"]),
+        config["depth"],
+        config["embed_dim"],
+        [Block("ffn_attention", *sizes) for sizes in zip(*(config[key] for key in SIZES), strict=True)],
         stem=Stem(config["in_dim"], 4),
         input=Input(3, content["input"].shape[-1], config["num_classes"]),
     )

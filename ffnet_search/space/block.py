@@ -1,0 +1,110 @@
+"""A block of the FFNet family and its axes, each declared once: the field of `Block` is the declaration.
+
+All that lists axes iterates over `BLOCK_AXES`: the choices of a search space, its size, the plan of a latency table,
+what fits inside a supernet, the one line of an architecture and its drawing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from functools import lru_cache
+from typing import Any
+
+from ffnet_search.space.mixers import find_mixer
+from ffnet_search.space.parts import ChannelMixerPart, Part, TokenMixerPart
+
+Choice = int | str
+
+
+@dataclass(frozen=True)
+class BlockAxis:
+    """An axis of a block whose choices are sizes: a larger one holds the smaller ones as crops.
+
+    `short` is a choice in the one line of an architecture, behind the mixer and its kernel; `drawn` in a drawing.
+    """
+
+    default: Any
+    part: type[Part]  # the kind of part that it changes
+    is_kernel: bool = False  # an odd side of 3 pixels at least; else a number of 1 at least
+    needs_kernel: bool = False  # without effect, and 0, for a mixer that has no kernel
+    short: str = ""
+    drawn: str = "{0} x {0}"
+
+    def check(self, value: Any, name: str) -> None:
+        """Raise ValueError where a block cannot have this choice. `name` opens the sentence."""
+        if self.is_kernel and (value < 3 or value % 2 == 0):
+            raise ValueError(f"{name} must be odd and >= 3, but got {value}")
+        if value < 1:
+            raise ValueError(f"{name} must be >= 1, but got {value}")
+
+    def applies(self, mixer: str) -> bool:
+        """Whether the axis has an effect beside this mixer."""
+        return not self.needs_kernel or find_mixer(mixer).has_kernel
+
+    def extreme(self, choices: Sequence[Any], pick: Callable[[Iterable[Any]], Any]) -> Any:
+        """The choice of the largest or smallest network; `pick` is max or min."""
+        return pick(choices)
+
+    def fits(self, value: Any, bound: Any, offered: Sequence[str]) -> bool:
+        """Whether weights for `bound` hold those for `value`; `offered`: the mixers of the slot."""
+        return bool(value <= bound)
+
+
+@dataclass(frozen=True)
+class MixerAxis(BlockAxis):
+    """The axis of token mixers. None holds another: a slot has weights for each that it offers."""
+
+    def check(self, value: Any, name: str) -> None:
+        find_mixer(value, name)
+
+    def extreme(self, choices: Sequence[Any], pick: Callable[[Iterable[Any]], Any]) -> Any:
+        """The first that has a kernel, since the largest network must hold the kernels of all."""
+        return next((mixer for mixer in choices if find_mixer(mixer).has_kernel), choices[0])
+
+    def fits(self, value: Any, bound: Any, offered: Sequence[str]) -> bool:
+        return value in offered
+
+
+def _axis(axis: BlockAxis) -> Any:
+    return field(default=axis.default, metadata={"axis": axis})
+
+
+@dataclass(frozen=True)
+class Block:
+    """A token mixer and a channel mixer, each residual. Kernels are odd sides in pixels."""
+
+    mixer: str = _axis(MixerAxis("ffn_attention", TokenMixerPart))
+    token_kernel: int = _axis(BlockAxis(7, TokenMixerPart, is_kernel=True, needs_kernel=True))
+    channel_kernel: int = _axis(BlockAxis(3, ChannelMixerPart, is_kernel=True, short="+{0}"))
+    expansion: int = _axis(BlockAxis(3, ChannelMixerPart, short=" e{0}", drawn="e{0}"))
+
+    def __post_init__(self) -> None:
+        BLOCK_AXES["mixer"].check(self.mixer, "mixer")
+        for name, axis in BLOCK_AXES.items():
+            if axis.applies(self.mixer):
+                axis.check(getattr(self, name), name)
+            else:
+                object.__setattr__(self, name, 0)
+
+    def parts(self, side: int, width: int) -> tuple[Part, Part]:
+        """The block's parts for a map of `side` x `side` pixels and `width` channels."""
+        return (
+            TokenMixerPart(side, width, width, self.mixer, self.token_kernel),
+            ChannelMixerPart(side, width, width, self.expansion * width, self.channel_kernel),
+        )
+
+    def __str__(self) -> str:
+        """The block in a few letters: `k7+3 e3`."""
+        words = [axis.short.format(getattr(self, name)) for name, axis in BLOCK_AXES.items()]
+        return find_mixer(self.mixer).short(self.token_kernel) + "".join(words)
+
+
+BLOCK_AXES: Mapping[str, BlockAxis] = {one.name: one.metadata["axis"] for one in fields(Block)}
+shared_block = lru_cache(maxsize=1 << 14)(Block)  # blocks repeat: checking them was most of building a network
+block_parts = lru_cache(maxsize=1 << 16)(Block.parts)  # networks share parts: making them was most of a prediction
+
+
+def axes_of(part: type[Part]) -> list[str]:
+    """The names of the axes that change a kind of part, in order."""
+    return [name for name, axis in BLOCK_AXES.items() if axis.part is part]
