@@ -1,9 +1,11 @@
-"""For all tests: one thread, so that results repeat and a busy machine is not asked for more than it has; one Ray."""
+"""For all tests: one thread, so that results repeat on a busy machine; one Ray; image data in every layout."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -25,3 +27,35 @@ def ray_cluster() -> Iterator[str]:
         patch.setenv("RAY_ADDRESS", address)  # for the processes that tests start
         yield address
     ray.shutdown()
+
+
+@pytest.fixture(scope="session")
+def patches() -> np.ndarray:
+    from image_data import photo_patches
+
+    return photo_patches()
+
+
+@pytest.fixture(scope="session")
+def layouts(tmp_path_factory: pytest.TempPathFactory, patches: np.ndarray) -> Path:
+    """A folder with every layout of `image_data.KINDS`."""
+    from image_data import write_layouts
+
+    return write_layouts(tmp_path_factory.mktemp("data"), patches)
+
+
+@pytest.fixture
+def make_data(layouts: Path) -> Callable[..., Any]:
+    """Builds the data of one of `image_data.KINDS`, with changes to its section."""
+    from image_data import KINDS, section
+
+    from ffnet_search.data.registry import build_data
+
+    def make(kind: str, seed: int = 0, **changes: Any) -> Any:
+        fields, input, _ = KINDS[kind]
+        fields = {"batch_size": 16, "calibration": 64} | fields | changes
+        if "path" in fields:
+            fields["path"] = layouts / fields["path"]
+        return build_data(section(**fields), seed, input)
+
+    return make

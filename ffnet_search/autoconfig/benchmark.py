@@ -18,7 +18,7 @@ from ffnet_search.autoconfig.draft import Draft
 from ffnet_search.config.schema import DataSection, LatencySection, TrainSection
 from ffnet_search.data.datamodule import ImageData
 from ffnet_search.data.dataset import InMemory, Source, stratified_order
-from ffnet_search.data.image_folder import Pictures, Unreadable
+from ffnet_search.data.image_folder import Decoder, Unreadable
 from ffnet_search.evaluation.inherited import Evaluator
 from ffnet_search.latency.anchors import mix_ms
 from ffnet_search.latency.bench import LocalBench
@@ -29,6 +29,7 @@ from ffnet_search.models.deployed import fuse
 from ffnet_search.models.metamixer import MetaMixer
 from ffnet_search.space.configuration import Configuration
 from ffnet_search.space.search_space import SearchSpace
+from ffnet_search.tasks.base import task_of
 from ffnet_search.training.modules import Supernet
 from ffnet_search.training.trainer import quiet_lightning
 
@@ -72,16 +73,16 @@ def _sample(draft: Draft, batch_size: int) -> tuple[ImageData, float]:
     section = DataSection(batch_size=batch_size, validation=0.2)
     found = draft.found
     mode = "L" if found.channels == 1 else "RGB"
-    pictures = Pictures(found.files, draft.resolution, mode, section.workers, 0.0)
+    decoder = Decoder(found.files, draft.resolution, mode, section.workers, 0.0)
     order = stratified_order(found.labels_N, np.random.default_rng(0))[: 2 * batch_size]
     start = time.perf_counter()
     with ThreadPoolExecutor(max(1, section.workers)) as pool:
-        decoded = list(zip(order.tolist(), pool.map(pictures.decode, order.tolist()), strict=True))
+        decoded = list(zip(order.tolist(), pool.map(decoder.decode, order.tolist()), strict=True))
     seconds = (time.perf_counter() - start) / len(order)
     good = [(index, pixels) for index, pixels in decoded if not isinstance(pixels, Unreadable)]
     labels_N = found.labels_N[[index for index, _ in good]]
     images = InMemory(np.stack([pixels for _, pixels in good]), labels_N)
-    return ImageData(Source(images, images, found.classes, "sample"), section, seed=0), seconds
+    return ImageData(Source(images, images, found.classes, "sample"), section, 0, task_of(draft.space.images)), seconds
 
 
 class _Watch(Callback):

@@ -12,8 +12,7 @@ import numpy as np
 from PIL import Image
 
 from ffnet_search.config.schema import DataSection
-from ffnet_search.data.dataset import Labels
-from ffnet_search.data.image_folder import find_classes, find_roots, list_pictures, to_mode
+from ffnet_search.data.image_folder import Labels, find_classes, find_roots, list_images, to_mode
 from ffnet_search.errors import SweepError
 
 HEADERS = 400  # pictures whose size is read
@@ -70,11 +69,11 @@ def look(folder: Path) -> Found:
     data = DataSection(name="image_folder", path=folder)
     root, test_root = find_roots(data)
     classes = find_classes(root)
-    files, labels, _ = list_pictures(root, classes)
+    files, labels, _ = list_images(root, classes)
     counts = np.bincount(labels, minlength=len(classes)).tolist()
     if not files:
         raise SweepError(f"data.path: {root} must hold pictures in its folders {_some(classes)}, but holds none")
-    tests = None if test_root is None else len(list_pictures(test_root, classes)[0])
+    tests = None if test_root is None else len(list_images(test_root, classes)[0])
     sides: list[int] = []
     grey: list[bool] = []
     broken: list[str] = []

@@ -1,7 +1,6 @@
-"""CIFAR-10 and CIFAR-100 (Krizhevsky 2009) from the "python version" that users have on disk, a folder or a tar.gz.
+"""CIFAR-10 and CIFAR-100 (Krizhevsky 2009) from the "python version" on disk, a folder or a tar.gz.
 
-Other content in the same layout is accepted: its fingerprint says that it is other content. Only what is downloaded
-here must have the official checksum.
+Other content in the same layout is accepted: its fingerprint differs. Only a download must have the official checksum.
 """
 
 from __future__ import annotations
@@ -15,14 +14,15 @@ import pickle
 import tarfile
 import urllib.request
 import warnings
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 
+from ffnet_search.atomic_write import SUFFIX
 from ffnet_search.config.schema import DataSection
-from ffnet_search.data.dataset import InMemory, Source, must_match
+from ffnet_search.data.dataset import DataSet, InMemory, Source, must_match
 from ffnet_search.errors import SweepError
 from ffnet_search.progress import progress
 from ffnet_search.space.architecture import Input
@@ -33,54 +33,56 @@ TIMEOUT_S = 60.0
 CHUNK = 1 << 20  # bytes
 
 
-@dataclass(frozen=True)
-class Cifar:
-    """`data.name: cifar10` or `cifar100`; `data.path` is the folder, the archive, or the folder that either lies in."""
+class Cifar(DataSet):
+    """Both CIFARs. `data.path` is the folder, the archive, or a folder that holds either."""
 
-    folder: str
-    archive: str
-    url: str
-    md5: str
-    classes: int
-    train_files: tuple[str, ...]
-    test_file: str
-    meta_file: str
-    label_key: bytes
-    names_key: bytes
+    task = "classification"
 
-    def read(self, data: DataSection, input: Input) -> Source:
-        self._must_match(data, input)
-        place = self._find(data) or download(self.url, self.md5, self._download_to(data))
-        wanted = (*self.train_files, self.test_file)
-        content = self._contents(place, (*wanted, self.meta_file))
-        missing = [name for name in wanted if name not in content]
-        if missing:
-            raise SweepError(f"data.path: {place} must hold {', '.join(wanted)}, but lacks {', '.join(missing)}")
+    folder: ClassVar[str]
+    archive: ClassVar[str]
+    url: ClassVar[str]
+    md5: ClassVar[str]  # of the archive
+    classes: ClassVar[int]
+    train_files: ClassVar[tuple[str, ...]]
+    test_file: ClassVar[str]
+    meta_file: ClassVar[str]  # has the names of the classes
+    label_key: ClassVar[bytes]
+    names_key: ClassVar[bytes]
+
+    def read(self, section: DataSection, input: Input) -> Source:
+        self._must_match(section, input)
+        place = self._find(section) or download(self.url, self.md5, self._download_target(section))
+        content = self._read_files(place, (*self.train_files, self.test_file, self.meta_file))
+        self._must_be_complete(place, [name for name in (*self.train_files, self.test_file) if name not in content])
         train = self._images([self._table(place, name, content[name]) for name in self.train_files])
         test = self._images([self._table(place, self.test_file, content[self.test_file])])
         digest = hashlib.sha256(f"{train.digest()} {test.digest()}".encode()).hexdigest()
-        return Source(train, test, self._names(place, content), digest)
+        return Source(train, test, self._class_names(place, content), digest)
 
-    def check(self, data: DataSection, input: Input) -> None:
-        self._must_match(data, input)
-        place = self._find(data)
+    def check(self, section: DataSection, input: Input) -> None:
+        self._must_match(section, input)
+        place = self._find(section)
         if place is None:
-            self._download_to(data)
+            self._download_target(section)
         elif place.is_dir():
             wanted = (*self.train_files, self.test_file)
-            missing = [name for name in wanted if not (place / name).is_file()]
-            if missing:
-                raise SweepError(f"data.path: {place} must hold {', '.join(wanted)}, but lacks {', '.join(missing)}")
+            self._must_be_complete(place, [name for name in wanted if not (place / name).is_file()])
         elif not tarfile.is_tarfile(place):
             raise SweepError(f"data.path: {place} must be a tar archive, but is something else; download it again")
 
-    def _must_match(self, data: DataSection, input: Input) -> None:
-        must_match(data, input, channels=3, resolution=SIDE, classes=self.classes)
+    def _must_match(self, section: DataSection, input: Input) -> None:
+        must_match(section, input, channels=3, resolution=SIDE, outputs=self.classes)
 
-    def _find(self, data: DataSection) -> Path | None:
-        if data.path is None:
-            raise SweepError(f"data.path must be given for {data.name}: the folder {self.folder} or {self.archive}")
-        path = data.path.expanduser()
+    def _must_be_complete(self, place: Path, missing: list[str]) -> None:
+        if missing:
+            wanted = ", ".join((*self.train_files, self.test_file))
+            raise SweepError(f"data.path: {place} must hold {wanted}, but lacks {', '.join(missing)}")
+
+    def _find(self, section: DataSection) -> Path | None:
+        """The folder of the files, or the archive; None where neither exists. Raises SweepError without a path."""
+        if section.path is None:
+            raise SweepError(f"data.path must be given for {section.name}: the folder {self.folder} or {self.archive}")
+        path = section.path.expanduser()
         if path.is_file():
             return path
         for place in (path, path / self.folder):
@@ -88,19 +90,20 @@ class Cifar:
                 return place
         return path / self.archive if (path / self.archive).is_file() else None
 
-    def _download_to(self, data: DataSection) -> Path:
-        assert data.path is not None  # `_find` has said so
-        if not data.download:
-            found = "no such folder or file" if not data.path.expanduser().exists() else "it is not there"
+    def _download_target(self, section: DataSection) -> Path:
+        """The path that a download would write. Raises SweepError where the sweep asks for no download."""
+        assert section.path is not None  # checked by `_find`
+        path = section.path.expanduser()
+        if not section.download:
+            problem = "neither is there" if path.exists() else "no such folder or file exists"
             raise SweepError(
-                f"data.path: {data.path} must be or hold the folder {self.folder} or {self.archive}, but {found}; "
+                f"data.path: {section.path} must be or hold the folder {self.folder} or {self.archive}, but {problem}; "
                 "correct data.path, or set data.download: true"
             )
-        path = data.path.expanduser()
         return path if path.name.endswith((".tar.gz", ".tgz")) else path / self.archive
 
-    def _contents(self, place: Path, names: tuple[str, ...]) -> dict[str, bytes]:
-        """File name -> bytes, of those that are there."""
+    def _read_files(self, place: Path, names: tuple[str, ...]) -> dict[str, bytes]:
+        """File name -> bytes, of those of `names` that exist in a folder or an archive."""
         try:
             if place.is_dir():
                 return {name: (place / name).read_bytes() for name in names if (place / name).is_file()}
@@ -115,7 +118,7 @@ class Cifar:
             raise SweepError(f"data.path: {place} cannot be read ({error}); download it again") from None
 
     def _table(self, place: Path, name: str, content: bytes) -> tuple[Any, Any]:
-        """Pixels (rows of 3072 bytes) and labels of one file."""
+        """The pixels (rows of 3072 bytes) and labels of one file. Raises SweepError where it has anything else."""
         table = _load(place / name, content)
         pixels, labels = _array(table.get(b"data")), _array(table.get(self.label_key))
         rows = pixels.shape == (len(pixels) if pixels.ndim else 0, ROW) and pixels.dtype == np.uint8
@@ -137,7 +140,7 @@ class Cifar:
         labels = np.concatenate([labels for _, labels in tables]).astype(np.int64)
         return InMemory(rows.reshape(-1, 3, SIDE, SIDE).transpose(0, 2, 3, 1), labels)
 
-    def _names(self, place: Path, content: dict[str, bytes]) -> tuple[str, ...]:
+    def _class_names(self, place: Path, content: Mapping[str, bytes]) -> tuple[str, ...]:
         meta = _load(place / self.meta_file, content[self.meta_file]) if self.meta_file in content else {}
         names = meta.get(self.names_key, [])
         if not isinstance(names, list) or len(names) != self.classes:
@@ -145,49 +148,46 @@ class Cifar:
         return tuple(name.decode(errors="replace") if isinstance(name, bytes) else str(name) for name in names)
 
 
-CIFAR10 = Cifar(
-    folder="cifar-10-batches-py",
-    archive="cifar-10-python.tar.gz",
-    url="https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz",
-    md5="c58f30108f718f92721af3b95e74349a",
-    classes=10,
-    train_files=tuple(f"data_batch_{number}" for number in range(1, 6)),
-    test_file="test_batch",
-    meta_file="batches.meta",
-    label_key=b"labels",
-    names_key=b"label_names",
-)
-CIFAR100 = Cifar(
-    folder="cifar-100-python",
-    archive="cifar-100-python.tar.gz",
-    url="https://www.cs.toronto.edu/~kriz/cifar-100-python.tar.gz",
-    md5="eb9058c3a382ffc7106e4002c42a8d85",
-    classes=100,
-    train_files=("train",),
-    test_file="test",
-    meta_file="meta",
-    label_key=b"fine_labels",
-    names_key=b"fine_label_names",
-)
+class Cifar10(Cifar):
+    """`data.name: cifar10`."""
+
+    folder = "cifar-10-batches-py"
+    archive = "cifar-10-python.tar.gz"
+    url = "https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz"
+    md5 = "c58f30108f718f92721af3b95e74349a"
+    classes = 10
+    train_files = tuple(f"data_batch_{number}" for number in range(1, 6))
+    test_file = "test_batch"
+    meta_file = "batches.meta"
+    label_key = b"labels"
+    names_key = b"label_names"
+
+
+class Cifar100(Cifar):
+    """`data.name: cifar100`, with the 100 fine labels."""
+
+    folder = "cifar-100-python"
+    archive = "cifar-100-python.tar.gz"
+    url = "https://www.cs.toronto.edu/~kriz/cifar-100-python.tar.gz"
+    md5 = "eb9058c3a382ffc7106e4002c42a8d85"
+    classes = 100
+    train_files = ("train",)
+    test_file = "test"
+    meta_file = "meta"
+    label_key = b"fine_labels"
+    names_key = b"fine_label_names"
 
 
 def download(url: str, md5: str, target: Path) -> Path:
-    """Fetches `url` to `target`, which appears only once all of it is there and has the checksum. Raises SweepError."""
-    digest = hashlib.md5(usedforsecurity=False)
-    part = target.with_name(f"{target.name}.{os.getpid()}.part")
+    """Fetch `url` to `target`, which appears only once it is complete and has the checksum. Raises SweepError."""
+    part = target.with_name(f"{target.name}.{os.getpid()}{SUFFIX}")  # of this process: all ranks may fetch at once
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        with urllib.request.urlopen(url, timeout=TIMEOUT_S) as response, part.open("wb") as file:
-            size = int(response.headers.get("Content-Length", 0))
-            with progress(f"download {target.name}", -(-size // CHUNK), "MiB") as bar:
-                while chunk := response.read(CHUNK):
-                    digest.update(chunk)
-                    file.write(chunk)
-                    bar.advance()
-        if digest.hexdigest() != md5:
+        arrived = _fetch(url, part)
+        if arrived != md5:
             raise SweepError(
-                f"data.download: {url} must have the md5 checksum {md5}, but what arrived has {digest.hexdigest()} and "
-                f"was deleted; try again, or put the archive at {target} yourself"
+                f"data.download: {url} must have the md5 checksum {md5}, but the download has {arrived} and was "
+                f"deleted; try again, or put the archive at {target} yourself"
             )
         os.replace(part, target)
     except (OSError, http.client.HTTPException) as error:  # urllib's errors are OSErrors
@@ -197,20 +197,33 @@ def download(url: str, md5: str, target: Path) -> Path:
     return target
 
 
+def _fetch(url: str, path: Path) -> str:
+    """Write the content of `url` to `path` and return its md5 checksum."""
+    digest = hashlib.md5(usedforsecurity=False)
+    with urllib.request.urlopen(url, timeout=TIMEOUT_S) as response, path.open("wb") as file:
+        size = int(response.headers.get("Content-Length", 0))
+        with progress(f"download {url.rpartition('/')[2]}", -(-size // CHUNK), "MiB") as bar:
+            while chunk := response.read(CHUNK):
+                digest.update(chunk)
+                file.write(chunk)
+                bar.advance()
+    return digest.hexdigest()
+
+
 def _latin1(text: str, encoding: str) -> bytes:
-    """How Python 3 writes bytes for Python 2."""
+    """Undo Python 3's encoding of bytes for Python 2."""
     if encoding != "latin1":
         raise pickle.UnpicklingError(f"bytes must be encoded as latin1, but are as {encoding}")
     return codecs.latin_1_encode(text)[0]
 
 
 def _frombuffer(buffer: bytes, dtype: np.dtype[Any], shape: tuple[int, ...], order: Literal["C", "F"]) -> Any:
-    """How protocol 5 writes an array."""
+    """Restore an array of pickle protocol 5."""
     return np.frombuffer(buffer, dtype).reshape(shape, order=order)
 
 
 class _ArrayUnpickler(pickle.Unpickler):
-    """Opens NumPy arrays in plain containers, written by Python 2 or 3; all else that a pickle can name is refused."""
+    """Reads NumPy arrays in plain containers, written by Python 2 or 3, and refuses any other name in a pickle."""
 
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) == ("_codecs", "encode"):
@@ -218,23 +231,25 @@ class _ArrayUnpickler(pickle.Unpickler):
         if (module, name) in (("numpy", "ndarray"), ("numpy", "dtype")):
             return getattr(np, name)
         if module in ("numpy.core.multiarray", "numpy._core.multiarray") and name == "_reconstruct":
-            return np.empty(0).__reduce__()[0]  # wherever this NumPy keeps it
+            return np.empty(0).__reduce__()[0]  # its place depends on the version of NumPy
         if module in ("numpy.core.numeric", "numpy._core.numeric") and name == "_frombuffer":
             return _frombuffer
         raise pickle.UnpicklingError(f"it names {module}.{name}, and only NumPy arrays are allowed")
 
 
 def _array(value: Any) -> np.ndarray[Any, Any]:
+    """An array of `value`, empty where it is ragged."""
     try:
         return np.asarray(value)
-    except ValueError:  # a ragged list
+    except ValueError:
         return np.empty(0)
 
 
 def _load(path: Path, content: bytes) -> dict[bytes, Any]:
+    """The table in a pickle. Raises SweepError where there is none."""
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # NumPy's, about how its older self wrote a dtype
+            warnings.simplefilter("ignore")  # NumPy's, about the dtypes of older versions
             table = _ArrayUnpickler(io.BytesIO(content), encoding="bytes").load()
     except Exception as error:  # a broken pickle can raise anything
         raise SweepError(f"data.path: {path} is not a file of CIFAR's python version: {error}") from None

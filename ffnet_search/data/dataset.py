@@ -1,14 +1,15 @@
-"""A data set before it is split: labelled images that are read by index as bytes, and a digest of their content.
+"""A data set before it is split: images with targets, read by index, and a digest of their content.
 
-Shape keys: N images of the set, B of a batch, C channels, H and W pixels. No torch up to here: checks take no time.
+Shape keys: N images of the set, B of a batch, C channels, H and W pixels. No torch here: checks take no time.
 """
 
 from __future__ import annotations
 
 import hashlib
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,32 +17,33 @@ from numpy.typing import NDArray
 from ffnet_search.config.schema import DataSection
 from ffnet_search.errors import SweepError
 from ffnet_search.space.architecture import Input
+from ffnet_search.tasks.base import Targets, task_of
 
-TEST_SHARE = 0.2  # held out, once and for every seed, where a data set comes without a test split
+TEST_SHARE = 0.2  # held out, once and for every seed, of a data set without a test split
 Indices = NDArray[np.int64]
-Labels = NDArray[np.int64]
+Strata = NDArray[np.int64]  # a small number per image, of which splits keep the proportions; see Task.strata
 Pixels = NDArray[np.uint8]
 
 
 class Images(Protocol):
-    """Labelled images, all of one size: N of them, without any random change unless a `key` for draws is given."""
+    """N images of one size with their targets, without any random change unless a `key` for draws is given."""
 
-    labels_N: Labels
+    targets_N: Targets
 
     def read(self, indices: Indices) -> Pixels:
-        """uint8 (B, H, W, C)."""
+        """Return those images: uint8 (B, H, W, C)."""
         ...
 
     def stream(self, batches: Sequence[Indices], key: Sequence[int] | None = None) -> Iterator[Pixels]:
-        """`read` of each batch; `key` seeds the random crops of those that crop while they read."""
+        """Yield `read` of each batch; `key` seeds the random crops of images that are cropped while they are read."""
         ...
 
 
 class InMemory:
-    """Images that are held as bytes, pixel by pixel: (N, H, W, C), which is the channels_last layout."""
+    """Images held as bytes, pixel by pixel: (N, H, W, C), which is the channels_last layout."""
 
-    def __init__(self, pixels_NHWC: Pixels, labels_N: Labels) -> None:
-        self.labels_N = labels_N
+    def __init__(self, pixels_NHWC: Pixels, targets_N: Targets) -> None:
+        self.targets_N = targets_N
         self._shape = pixels_NHWC.shape[1:]
         self._rows = np.ascontiguousarray(pixels_NHWC).reshape(len(pixels_NHWC), -1)  # gathered by whole rows
 
@@ -52,65 +54,74 @@ class InMemory:
         return (self.read(indices) for indices in batches)
 
     def digest(self) -> str:
-        """sha256 of shape, pixels and labels."""
+        """The sha256 of shape, pixels and targets."""
         sha = hashlib.sha256(repr((len(self._rows), *self._shape)).encode())
         sha.update(self._rows.data)
-        sha.update(self.labels_N.astype("<i8").data)
+        little_endian = "<f8" if self.targets_N.dtype.kind == "f" else "<i8"
+        sha.update(np.ascontiguousarray(self.targets_N, dtype=little_endian).data)
         return sha.hexdigest()
 
 
 @dataclass(frozen=True)
 class Source:
-    """A data set as it was found. Validation and calibration are drawn from `train` later; `test` is left alone."""
+    """The content of a data set. Validation and calibration are drawn from `train` later; `test` is left alone.
+
+    `outputs` names the outputs of a network, in their order.
+    """
 
     train: Images
     test: Images
-    classes: tuple[str, ...]
+    outputs: tuple[str, ...]
     digest: str
 
 
-class DataSet(Protocol):
-    """What `DATASETS` holds under a name."""
+class DataSet(ABC):
+    """A family of images by a registered name: a file beside this one and a row in `registry.DATASETS`."""
 
-    def read(self, data: DataSection, input: Input) -> Source:
-        """Raises SweepError where the data are missing, broken or do not fit `input`."""
-        ...
+    task: ClassVar[str]  # whose targets it has
 
-    def check(self, data: DataSection, input: Input) -> None:
-        """The same errors as far as they can be found in a second, without loading images."""
-        ...
+    @abstractmethod
+    def read(self, section: DataSection, input: Input) -> Source:
+        """Read the data. Raises SweepError where they are missing, broken or do not fit `input`."""
+
+    @abstractmethod
+    def check(self, section: DataSection, input: Input) -> None:
+        """Raise the errors of `read`, as far as they can be found in a second without loading images."""
 
 
-def stratified_order(labels_N: Labels, rng: np.random.Generator) -> Indices:
-    """All indices, in a random order of which every prefix holds every class in proportion (to within one image)."""
-    shuffled = rng.permutation(len(labels_N))
-    by_class = shuffled[np.argsort(labels_N[shuffled], kind="stable")]
-    sizes = np.bincount(labels_N)
-    rank = np.arange(len(labels_N)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
-    place = (rank + 0.5) / np.repeat(sizes, sizes)  # of an image within its class, in (0, 1)
-    order: Indices = by_class[np.lexsort((rng.random(len(labels_N)), place))]
+def stratified_order(strata_N: Strata, rng: np.random.Generator) -> Indices:
+    """All indices, in a random order of which every prefix holds every stratum in proportion (to within one image)."""
+    shuffled = rng.permutation(len(strata_N))
+    by_stratum = shuffled[np.argsort(strata_N[shuffled], kind="stable")]
+    sizes = np.bincount(strata_N)
+    rank = np.arange(len(strata_N)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+    place = (rank + 0.5) / np.repeat(sizes, sizes)  # of an image within its stratum, in (0, 1)
+    order: Indices = by_stratum[np.lexsort((rng.random(len(strata_N)), place))]
     return order
 
 
-def split(labels_N: Labels, share: float, rng: np.random.Generator) -> tuple[Indices, Indices]:
-    """Indices of (the rest, a held-out share), disjoint, ascending and both stratified by class."""
-    order = stratified_order(labels_N, rng)
+def split(strata_N: Strata, share: float, rng: np.random.Generator) -> tuple[Indices, Indices]:
+    """Indices of (the rest, a held-out share): disjoint, ascending, and both stratified."""
+    order = stratified_order(strata_N, rng)
     count = round(share * len(order))
     return np.sort(order[count:]), np.sort(order[:count])
 
 
-def split_test(labels_N: Labels) -> tuple[Indices, Indices]:
-    """Indices of (train, test) for a data set without a test split: always the same ones, whatever the sweep's seed."""
-    return split(labels_N, TEST_SHARE, np.random.default_rng(0))
+def split_test(strata_N: Strata) -> tuple[Indices, Indices]:
+    """Indices of (train, test) for a data set without a test split: the same for every seed of a sweep."""
+    return split(strata_N, TEST_SHARE, np.random.default_rng(0))
 
 
-def must_match(data: DataSection, input: Input, *, channels: int, resolution: int, classes: int) -> None:
-    """Raises SweepError where fixed data differ from the input of the search space."""
-    found = {"channels": channels, "resolution": resolution, "classes": classes}
-    for field, value in found.items():
-        wanted = input.to_dict()[field]
+def must_match(section: DataSection, input: Input, *, channels: int, resolution: int, outputs: int) -> None:
+    """Raise SweepError where fixed data differ from the input of the search space."""
+    outputs_word = task_of(input).outputs_word
+    for field, value, wanted in (
+        ("channels", channels, input.channels),
+        ("resolution", resolution, input.resolution),
+        (outputs_word, outputs, input.outputs),
+    ):
         if wanted != value:
             raise SweepError(
-                f"data.name: {data.name!r} has {field} {value}, but the search space has input.{field} {wanted}; "
+                f"data.name: {section.name!r} has {field} {value}, but the search space has input.{field} {wanted}; "
                 f"set input.{field}: {value} in the search space's file, or choose other data"
             )

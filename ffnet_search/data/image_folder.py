@@ -1,7 +1,7 @@
-"""One folder per class: DIR/train and DIR/test (or val, valid), or one tree, a fifth of which becomes test.
+"""One folder per class: DIR/train and DIR/test (or val, valid), or one tree, of which a fifth becomes the test split.
 
-Any picture that Pillow opens: grey, palette, CMYK, 16 bits, transparent (put on white), turned by EXIF, of any size.
-For evaluation the largest centred square is resized (bicubic, antialiased) to the resolution of the search space.
+Any image that Pillow opens: grey, palette, CMYK, 16 bits, transparent (put on white), turned by EXIF, of any size. For
+evaluation the largest centred square is resized (bicubic, antialiased) to the resolution of the search space.
 """
 
 from __future__ import annotations
@@ -16,69 +16,75 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from ffnet_search.config.schema import DataSection
-from ffnet_search.data.dataset import Images, Indices, InMemory, Labels, Pixels, Source, must_match, split_test
+from ffnet_search.data.dataset import DataSet, Images, Indices, InMemory, Pixels, Source, must_match, split_test
 from ffnet_search.errors import SweepError
 from ffnet_search.progress import Bar, progress
 from ffnet_search.space.architecture import Input
 
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".pbm")
-TEST_FOLDERS = ("test", "val", "valid", "validation")  # the first that is there
+TEST_FOLDERS = ("test", "val", "valid", "validation")  # the first that exists
 RATIOS = (3 / 4, 4 / 3)  # of width to height in random resized crops (Szegedy et al. 2015)
-ATTEMPTS = 10  # at a random box that fits into the picture
+ATTEMPTS = 10  # at a random box inside the image
 BAR_FROM = 5000  # files; fewer are decoded before a bar could be read
 MIB = 1 << 20
 Box = tuple[float, float, float, float]  # left, upper, right, lower
+Labels = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
 class Unreadable:
+    """A file that cannot be decoded, with the reason."""
+
     file: str
     reason: str
 
 
-class ImageFolder:
-    """`data.name: image_folder`. Sets of up to `in_memory_mb` are decoded once, larger ones by workers as they come."""
+class ImageFolder(DataSet):
+    """`data.name: image_folder`. Sets of up to `in_memory_mb` are decoded once, larger ones batch by batch."""
 
-    def read(self, data: DataSection, input: Input) -> Source:
-        self.check(data, input)
-        root, test_root = find_roots(data)
+    task = "classification"
+
+    def read(self, section: DataSection, input: Input) -> Source:
+        self.check(section, input)
+        root, test_root = find_roots(section)
         classes = find_classes(root)
-        files, labels, digest = list_pictures(root, classes)
+        files, labels_N, digest = list_images(root, classes)
         if test_root is None:
-            train, test = split_test(labels)
+            train, test = split_test(labels_N)
         else:
-            test_files, test_labels, test_digest = list_pictures(test_root, classes)
+            test_files, test_labels_N, test_digest = list_images(test_root, classes)
             train, test = np.split(np.arange(len(files) + len(test_files)), [len(files)])
-            files, labels = files + test_files, np.concatenate((labels, test_labels))
+            files, labels_N = files + test_files, np.concatenate((labels_N, test_labels_N))
             digest = hashlib.sha256(f"{digest} {test_digest}".encode()).hexdigest()
         mode = "L" if input.channels == 1 else "RGB"
-        pictures = Pictures(tuple(files), input.resolution, mode, data.workers, data.augment.resized_crop)
-        fits = len(files) * input.resolution**2 * input.channels <= data.in_memory_mb * MIB
+        decoder = Decoder(tuple(files), input.resolution, mode, section.workers, section.augment.resized_crop)
+        fits = len(files) * input.resolution**2 * input.channels <= section.in_memory_mb * MIB
         parts: list[Images]
-        if fits and not data.augment.resized_crop:
-            pixels_NHWC = pictures.read(range(len(files)))
-            parts = [InMemory(pixels_NHWC[part], labels[part]) for part in (train, test)]
+        if fits and not section.augment.resized_crop:
+            pixels_NHWC = decoder.read(range(len(files)))
+            parts = [InMemory(pixels_NHWC[part], labels_N[part]) for part in (train, test)]
         else:
-            parts = [FileImages(pictures, part, labels[part]) for part in (train, test)]
+            parts = [OnDisk(decoder, part, labels_N[part]) for part in (train, test)]
         return Source(parts[0], parts[1], classes, digest)
 
-    def check(self, data: DataSection, input: Input) -> None:
+    def check(self, section: DataSection, input: Input) -> None:
         if input.channels not in (1, 3):
             raise SweepError(
-                f"data.name: {data.name!r} has pictures of 1 or 3 channels, but the search space has input.channels "
+                f"data.name: {section.name!r} has images of 1 or 3 channels, but the search space has input.channels "
                 f"{input.channels}; set input.channels: 3 in the search space's file"
             )
-        root, test_root = find_roots(data)
+        root, test_root = find_roots(section)
         classes = find_classes(root)
-        must_match(data, input, channels=input.channels, resolution=input.resolution, classes=len(classes))
+        must_match(section, input, channels=input.channels, resolution=input.resolution, outputs=len(classes))
         for folder in (root,) if test_root is None else (root, test_root):
-            empty = [name for name in classes if next(_pictures(folder / name), None) is None]
+            empty = [name for name in classes if next(_image_files(folder / name), None) is None]
             if empty:
                 raise SweepError(
-                    f"data.path: every class folder of {folder} must hold pictures ({', '.join(EXTENSIONS)}), but "
+                    f"data.path: every class folder of {folder} must hold images ({', '.join(EXTENSIONS)}), but "
                     f"{', '.join(empty)} {'has' if len(empty) == 1 else 'have'} none; fill or remove what is empty"
                 )
         extra = [] if test_root is None else sorted(set(find_classes(test_root)) - set(classes))
@@ -87,88 +93,89 @@ class ImageFolder:
 
 
 @dataclass(frozen=True)
-class Pictures:
-    """All files of a data set, and how they are made into squares of one size."""
+class Decoder:
+    """All files of a data set, read as squares of one size."""
 
     files: tuple[str, ...]
-    side: int
-    mode: str
+    side: int  # pixels
+    mode: str  # Pillow's: "L" or "RGB"
     workers: int
-    resized_crop: float
+    resized_crop: float  # the least share of an image's area in a random resized crop; 0: no such crops
 
     def decode(self, index: int, key: Sequence[int] | None = None) -> Pixels | Unreadable:
-        """One image, uint8 (H, W, C), or why it cannot be read. `key` draws a random resized crop of it."""
+        """One image, uint8 (H, W, C), or the reason why it is unreadable. `key` draws a random resized crop of it."""
         try:
-            with Image.open(self.files[index]) as image:
+            with Image.open(self.files[index]) as file:
                 if key is None:
-                    image.draft(None, (2 * self.side, 2 * self.side))  # JPEG: decodes no more than is needed
-                picture = to_mode(ImageOps.exif_transpose(image), self.mode)
+                    file.draft(None, (2 * self.side, 2 * self.side))  # JPEG: decodes no more than is needed
+                image = to_mode(ImageOps.exif_transpose(file), self.mode)
             if key is None:
-                box = centre_box(*picture.size)
+                box = centre_box(*image.size)
             else:
-                box = random_box(*picture.size, self.resized_crop, np.random.default_rng([*key, index]))
-            picture = picture.resize((self.side, self.side), Image.Resampling.BICUBIC, box)
-            return np.asarray(picture).reshape(self.side, self.side, -1)
+                box = random_box(*image.size, self.resized_crop, np.random.default_rng([*key, index]))
+            image = image.resize((self.side, self.side), Image.Resampling.BICUBIC, box)
+            return np.asarray(image).reshape(self.side, self.side, -1)
         except Exception as error:  # Pillow's plugins raise anything at a broken file
             return Unreadable(self.files[index], str(error) or type(error).__name__)
 
     def read(self, indices: Sequence[int]) -> Pixels:
-        """uint8 (B, H, W, C), decoded by threads. Raises SweepError with the names of all that cannot be read."""
+        """Images, uint8 (B, H, W, C), decoded by threads. Raises SweepError with the names of all unreadable files."""
         with ThreadPoolExecutor(max(1, self.workers)) as pool:
             items = pool.map(self.decode, indices)
             if len(indices) < BAR_FROM:
                 return stack(items)
-            with progress("decode pictures", len(indices), "files") as bar:
-                return stack(_counted(items, bar))
+            with progress("decode images", len(indices), "files") as bar:
+                return stack(_advancing(items, bar))
 
 
-class FileImages:
-    """Images that are decoded as they are read: `members` of `pictures`."""
+class OnDisk:
+    """Images that are decoded when they are read: `members` of the files of `decoder`."""
 
-    def __init__(self, pictures: Pictures, members: Indices, labels_N: Labels) -> None:
-        self.labels_N = labels_N
-        self._pictures, self._members = pictures, members
+    def __init__(self, decoder: Decoder, members: Indices, targets_N: Labels) -> None:
+        self.targets_N = targets_N
+        self._decoder, self._members = decoder, members
 
     def read(self, indices: Indices) -> Pixels:
-        return self._pictures.read(self._members[indices].tolist())
+        return self._decoder.read(self._members[indices].tolist())
 
     def stream(self, batches: Sequence[Indices], key: Sequence[int] | None = None) -> Iterator[Pixels]:
         from torch.utils.data import DataLoader  # a check of the data needs no torch
 
-        crops: Any = _Decoder(self._pictures, key if self._pictures.resized_crop else None)
+        decoder = self._decoder
+        dataset: Any = _Decoding(decoder, key if decoder.resized_crop else None)
         lists = [self._members[batch].tolist() for batch in batches]
-        for pixels in DataLoader(crops, batch_sampler=lists, num_workers=self._pictures.workers, collate_fn=_collate):
+        for pixels in DataLoader(dataset, batch_sampler=lists, num_workers=decoder.workers, collate_fn=_collate):
             if pixels is None:
-                self._pictures.read(range(len(self._pictures.files)))  # finds all that are broken, and raises
+                decoder.read(range(len(decoder.files)))  # raises, with all unreadable files
             yield pixels.numpy()
 
 
-class _Decoder:
-    """What a worker process is given: the files, and the key of this epoch's crops."""
+class _Decoding:
+    """The data set of a worker process: a decoder, and the key of this epoch's crops."""
 
-    def __init__(self, pictures: Pictures, key: Sequence[int] | None) -> None:
-        self._pictures, self._key = pictures, key
+    def __init__(self, decoder: Decoder, key: Sequence[int] | None) -> None:
+        self._decoder, self._key = decoder, key
 
     def __getitem__(self, index: int) -> Pixels | Unreadable:
-        return self._pictures.decode(index, self._key)
+        return self._decoder.decode(index, self._key)
 
 
 def _collate(items: list[Pixels | Unreadable]) -> Any:
-    """In the worker: one tensor, which goes through shared memory, or None where a picture could not be read."""
+    """One tensor, made in the worker and passed by shared memory, or None where an image is unreadable."""
     import torch
 
     pixels = [item for item in items if not isinstance(item, Unreadable)]
     return torch.from_numpy(np.stack(pixels)) if len(pixels) == len(items) else None
 
 
-def _counted(items: Iterable[Pixels | Unreadable], bar: Bar) -> Iterator[Pixels | Unreadable]:
+def _advancing(items: Iterable[Pixels | Unreadable], bar: Bar) -> Iterator[Pixels | Unreadable]:
     for item in items:
         bar.advance()
         yield item
 
 
 def stack(items: Iterable[Pixels | Unreadable]) -> Pixels:
-    """uint8 (B, H, W, C). Raises SweepError with the names of all that could not be read."""
+    """Images, uint8 (B, H, W, C). Raises SweepError with the names of all unreadable files."""
     pixels: list[Pixels] = []
     broken: list[Unreadable] = []
     for item in items:
@@ -178,12 +185,12 @@ def stack(items: Iterable[Pixels | Unreadable]) -> Pixels:
             pixels.append(item)
     if broken:
         names = ", ".join(f"{item.file} ({item.reason})" for item in broken)
-        raise SweepError(f"data.path: {len(broken)} files cannot be read as pictures; remove or replace them: {names}")
+        raise SweepError(f"data.path: {len(broken)} files cannot be read as images; remove or replace them: {names}")
     return np.stack(pixels)
 
 
 def to_mode(image: Image.Image, mode: str) -> Image.Image:
-    """`image` as 8-bit "L" or "RGB". Raises ValueError where its levels have no known range."""
+    """Convert `image` to 8-bit "L" or "RGB". Raises ValueError where its levels have no known range."""
     if image.mode == "F":
         raise ValueError("floating-point pixels have no known range")
     if image.mode.startswith("I"):  # 16 bits, which `convert` would clip at 255
@@ -214,11 +221,11 @@ def random_box(width: int, height: int, least_share: float, rng: np.random.Gener
     return centre_box(width, height)
 
 
-def find_roots(data: DataSection) -> tuple[Path, Path | None]:
-    """The folders of training and test classes; None where the test split is to be held out."""
-    if data.path is None:
-        raise SweepError(f"data.path must be given for {data.name}: the folder with one folder per class")
-    root = data.path.expanduser()
+def find_roots(section: DataSection) -> tuple[Path, Path | None]:
+    """The folders of training and test classes; None where the test split is held out of the first."""
+    if section.path is None:
+        raise SweepError(f"data.path must be given for {section.name}: the folder with one folder per class")
+    root = section.path.expanduser()
     if not root.is_dir():
         raise SweepError(f"data.path: {root} must be a folder with one folder per class, but there is no such folder")
     tests = [root / name for name in TEST_FOLDERS if (root / name).is_dir()]
@@ -226,14 +233,15 @@ def find_roots(data: DataSection) -> tuple[Path, Path | None]:
 
 
 def find_classes(folder: Path) -> tuple[str, ...]:
+    """The sorted names of the class folders. Raises SweepError for fewer than two."""
     names = sorted(entry.name for entry in os.scandir(folder) if entry.is_dir() and not entry.name.startswith("."))
     if len(names) < 2:
         raise SweepError(f"data.path: {folder} must hold a folder per class, two at least, but holds {names or 'none'}")
     return tuple(names)
 
 
-def _pictures(folder: Path) -> Iterator[Path]:
-    """Files below `folder` that are called pictures, in no particular order."""
+def _image_files(folder: Path) -> Iterator[Path]:
+    """Files below `folder` with an image's extension, in no particular order."""
     for place, folders, names in os.walk(folder):
         folders[:] = [name for name in folders if not name.startswith(".")]
         for name in names:
@@ -241,13 +249,13 @@ def _pictures(folder: Path) -> Iterator[Path]:
                 yield Path(place, name)
 
 
-def list_pictures(root: Path, classes: tuple[str, ...]) -> tuple[list[str], Labels, str]:
-    """Files, labels (int64), and a sha256 of relative names and sizes: cost_model, and the same on every machine."""
+def list_images(root: Path, classes: tuple[str, ...]) -> tuple[list[str], Labels, str]:
+    """Files, labels (int64), and a sha256 of relative names and sizes: cheap, and the same on every machine."""
     files: list[str] = []
     labels: list[int] = []
     sha = hashlib.sha256()
     for label, name in enumerate(classes):
-        for file in sorted(_pictures(root / name), key=lambda path: path.relative_to(root).as_posix()):
+        for file in sorted(_image_files(root / name), key=lambda path: path.relative_to(root).as_posix()):
             sha.update(f"{file.relative_to(root).as_posix()}\0{file.stat().st_size}\n".encode())
             files.append(str(file))
             labels.append(label)

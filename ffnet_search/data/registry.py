@@ -1,73 +1,77 @@
-"""From the `data` section of a sweep to its data."""
+"""Data sets by registered name or import path, and the `data` section of a sweep turned into its data."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ffnet_search.config.schema import DataSection
-from ffnet_search.data.cifar import CIFAR10, CIFAR100
+from ffnet_search.config.schema import Augment, DataSection
 from ffnet_search.data.dataset import DataSet
-from ffnet_search.data.digits import Digits
-from ffnet_search.data.image_folder import ImageFolder
-from ffnet_search.errors import SweepError, did_you_mean
-from ffnet_search.plugins import find_module
+from ffnet_search.errors import SweepError
+from ffnet_search.plugins import Registry, find_class, find_module, import_path, is_import_path
 from ffnet_search.space.architecture import Input
+from ffnet_search.tasks.base import task_of
 
 if TYPE_CHECKING:
     from ffnet_search.data.datamodule import Data
 
-DATASETS: dict[str, DataSet] = {
-    "digits": Digits(),
-    "cifar10": CIFAR10,
-    "cifar100": CIFAR100,
-    "image_folder": ImageFolder(),
+DATASETS: Registry = {
+    "digits": "ffnet_search.data.digits:Digits",
+    "cifar10": "ffnet_search.data.cifar:Cifar10",
+    "cifar100": "ffnet_search.data.cifar:Cifar100",
+    "image_folder": "ffnet_search.data.image_folder:ImageFolder",
 }
 
 
-def build_data(data: DataSection, seed: int, input: Input) -> Data:
-    """Reads and splits the data. Raises SweepError where they are missing, broken, or do not fit `input`.
+def build_data(section: DataSection, seed: int, input: Input) -> Data:
+    """Read and split the data. Raises SweepError where they are missing, broken, or do not fit `input`.
 
-    >>> data = build_data(DataSection(), seed=0, input=Input(channels=1, resolution=8, classes=10))  # doctest: +SKIP
+    >>> data = build_data(DataSection(), seed=0, input=Input(channels=1, resolution=8, outputs=10))  # doctest: +SKIP
     >>> images, labels = next(iter(data.train_dataloader()))  # doctest: +SKIP
     """
+    # Imported here: a check needs no Lightning, which takes seconds to import.
     from ffnet_search.data.datamodule import ImageData
-    from ffnet_search.data.user_datamodule import (
-        UserData,  # Lightning takes seconds to import, which a check need not wait for
-    )
+    from ffnet_search.data.user_datamodule import UserData
 
-    _check(data, input)
-    if ":" in data.name:
-        return UserData(data, seed, input)
-    return ImageData(DATASETS[data.name].read(data, input), data, seed)
+    _check_fields(section, input)
+    if is_import_path(section.name):
+        return UserData(section, seed, input)
+    return ImageData(_find_dataset(section, input).read(section, input), section, seed, task_of(input))
 
 
-def check_data(data: DataSection, input: Input) -> None:
-    """Raises the SweepError of `build_data` as far as it can be found in a second, without loading images."""
-    _check(data, input)
-    if ":" in data.name:
-        find_module(data.name, "data.name")
+def check_data(section: DataSection, input: Input) -> None:
+    """Raise the SweepError of `build_data`, as far as it can be found in a second without loading images."""
+    _check_fields(section, input)
+    if is_import_path(section.name):
+        find_module(section.name, "data.name")
     else:
-        DATASETS[data.name].check(data, input)
+        _find_dataset(section, input).check(section, input)
 
 
-def _check(data: DataSection, input: Input) -> None:
-    foreign = ":" in data.name
-    if not foreign and data.name not in DATASETS:
+def _find_dataset(section: DataSection, input: Input) -> DataSet:
+    dataset: DataSet = find_class(section.name, "data.name", DataSet, DATASETS)()
+    task = task_of(input).name
+    if dataset.task != task:
         raise SweepError(
-            f"data.name: {data.name!r} is neither a known data set nor package.module:Class"
-            f"{did_you_mean(data.name, DATASETS)}"
+            f"data.name must be a data set for task {task!r}, but {section.name!r} is one for {dataset.task!r}; "
+            "change data.name or task"
         )
-    if not foreign and data.init_args:
-        raise SweepError(
-            f"data.init_args are for a data module by import path, but data.name is {data.name!r}; remove them"
-        )
-    if foreign and data.augment != type(data.augment)():
-        raise SweepError(f"data.augment must be left out for {data.name}, which augments its images by itself")
-    if data.augment.resized_crop and data.name != "image_folder":
-        raise SweepError(f"data.augment.resized_crop is for image_folder, but data.name is {data.name!r}; use crop")
+    return dataset
+
+
+def _check_fields(section: DataSection, input: Input) -> None:
+    name, augment = section.name, section.augment
+    import_path(name, "data.name", DATASETS)
+    if is_import_path(name):
+        if augment != Augment():
+            raise SweepError(f"data.augment must be left out for {name}, which augments its images by itself")
+    elif section.init_args:
+        raise SweepError(f"data.init_args are for a data module by import path, but data.name is {name!r}; remove them")
+    if augment.resized_crop and name != "image_folder":
+        raise SweepError(f"data.augment.resized_crop is for image_folder, but data.name is {name!r}; use crop")
     for field in ("crop", "cutout"):
-        if getattr(data.augment, field) >= input.resolution:
+        pixels = getattr(augment, field)
+        if pixels >= input.resolution:
             raise SweepError(
                 f"data.augment.{field} must be < {input.resolution} (input.resolution in the search space's file), "
-                f"but got {getattr(data.augment, field)}"
+                f"but got {pixels}"
             )

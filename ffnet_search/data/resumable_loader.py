@@ -1,4 +1,4 @@
-"""Batches of one epoch after another that can begin anywhere: a killed run goes on with the batches that it missed."""
+"""Batches of one epoch after another that can start anywhere: an interrupted run resumes with the next batch."""
 
 from __future__ import annotations
 
@@ -7,31 +7,31 @@ from typing import Any
 
 from torch import Tensor
 
-Batch = tuple[Tensor, Tensor]  # images float32 (B, C, H, W), labels int64 (B,)
+Batch = tuple[Tensor, Tensor]  # images float32 (B, C, H, W), targets (B, ...)
 
 
 class EpochLoader:
-    """Iterates over one epoch. Batch k of epoch e is a function of (e, k) alone: `batches(e, k)` begins there.
+    """Iterates over one epoch. Batch k of epoch e is a function of (e, k) alone: `batches(e, k)` starts there.
 
     Lightning's Trainer numbers the epochs (`set_epoch`, through the attribute `sampler`), keeps `state_dict` in every
-    checkpoint and hands it back before it goes on. In a loop of one's own:
+    checkpoint and loads it before it resumes. In a plain loop:
 
     >>> for epoch in range(epochs):  # doctest: +SKIP
     ...     loader.set_epoch(epoch)
-    ...     for images, labels in loader: ...
+    ...     for images, targets in loader: ...
     """
 
-    batch_sampler = None  # Lightning looks here where it has found a `sampler`
+    batch_sampler = None  # Lightning reads it from an object with a `sampler`
 
     def __init__(self, batches: Callable[[int, int], Iterator[Batch]], length: int) -> None:
         self._batches = batches
         self._length = length
         self._epoch = 0
         self._resume: tuple[int, int] | None = None
-        self.position = (0, -1)  # epoch and index of the batch that was handed out last
+        self.position = (0, -1)  # epoch and index of the last batch
 
     def __len__(self) -> int:
-        """Batches in a whole epoch, also where this one began in the middle."""
+        """The batches of a whole epoch, also where this one started in the middle."""
         return self._length
 
     def __iter__(self) -> Iterator[Batch]:
@@ -40,24 +40,24 @@ class EpochLoader:
         if self._resume is not None:
             resumed, batch = self._resume
             start, self._resume = (batch if resumed == epoch else 0), None
-        for index, batch_ in enumerate(self._batches(epoch, start), start):
+        for index, content in enumerate(self._batches(epoch, start), start):
             self.position = (epoch, index)
-            yield batch_
+            yield content
 
     @property
     def sampler(self) -> EpochLoader:
-        """Where Lightning looks for `set_epoch`."""
+        """The object on which Lightning calls `set_epoch`."""
         return self
 
     def set_epoch(self, epoch: int) -> None:
         self._epoch = epoch
 
     def start_at(self, epoch: int, batch: int) -> None:
-        """The next iteration, if it is of `epoch`, begins with this batch."""
+        """Start the next iteration with this batch, if it is one of `epoch`."""
         self._epoch, self._resume = epoch, (epoch, batch)
 
     def state_dict(self) -> dict[str, Any]:
-        """What comes next."""
+        """The place of the next batch."""
         epoch, index = self.position
         return {"epoch": epoch, "batch": index + 1}
 

@@ -1,6 +1,6 @@
-"""Random crop, flip and cutout of whole batches, on the device where they are; normalising and its statistics.
+"""Random crop, flip and cutout of whole batches, on their device; normalisation and its statistics.
 
-The numbers are drawn on the CPU, so that every device sees the same images. Outside of an image is 0: the mean colour.
+The numbers are drawn on the CPU, so that every device sees the same images. Padding is 0: the mean colour.
 """
 
 from __future__ import annotations
@@ -12,18 +12,18 @@ from torch.nn import functional
 from ffnet_search.config.schema import Augment
 from ffnet_search.data.dataset import Images, Indices, Pixels
 
-LEAST_STD = 1.0  # levels of 255, of a channel that hardly varies
-CHUNK = 1024  # images that are summed at once
+LEAST_STD = 1.0  # levels of 255, for a channel that hardly varies
+CHUNK = 1024  # images summed at once
 
 
 def augment_batch(
     images_BCHW: Tensor, augment: Augment, generator: torch.Generator, rank: int = 0, ranks: int = 1
 ) -> Tensor:
-    """Crops after padding, flips, then cuts squares out (DeVries and Taylor 2017: centred anywhere, so often clipped).
+    """Crop after padding, flip, then cut squares out (DeVries and Taylor 2017: centred anywhere, so often clipped).
 
-    `generator` is a CPU generator. Where the images are the share of one of several ranks, it draws for the whole
-    batch, so that together they see what one would. Returns channels_last images of the same shape; with nothing to do,
-    the same images.
+    `generator` is a CPU generator. For the share of one of several ranks, it draws for the whole batch, so that
+    together they see the images of one. Returns channels_last images of the same shape; with nothing to do, the same
+    images.
     """
     share = len(images_BCHW)
     whole, mine = ranks * share, slice(rank * share, (rank + 1) * share)
@@ -64,7 +64,7 @@ def _cutout(images_BCHW: Tensor, side: int, rows_B1: Tensor, columns_B1: Tensor)
 
 
 def normalise(pixels_BHWC: Pixels, mean_C: Tensor, std_C: Tensor) -> Tensor:
-    """uint8 (B, H, W, C) -> float32 (B, C, H, W), channels_last; `mean_C` and `std_C` in levels of 255."""
+    """Convert uint8 (B, H, W, C) to float32 (B, C, H, W), channels_last; `mean_C` and `std_C` in levels of 255."""
     _, height, width, _ = pixels_BHWC.shape
     rows = torch.from_numpy(pixels_BHWC).flatten(1).float()  # long rows: ten times as fast as broadcasting over C
     rows.sub_(mean_C.repeat(height * width)).mul_((1 / std_C).repeat(height * width))

@@ -1,7 +1,7 @@
-"""Anyone's LightningDataModule, named by import path, as the data of a sweep.
+"""A user-supplied LightningDataModule, named by import path, as the data of a sweep.
 
-It normalises and augments by itself. What it draws from torch's generator is seeded here by (seed, epoch, batch), so
-that its batches repeat; to go on in the middle of an epoch, the batches before are read again and dropped.
+It normalises and augments its images by itself. Its draws from torch's generator are seeded here by (seed, epoch,
+batch), so that its batches repeat; to resume in the middle of an epoch, the batches before are read again and dropped.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from ffnet_search.data.resumable_loader import Batch, EpochLoader
 from ffnet_search.errors import SweepError
 from ffnet_search.plugins import check_arguments, find_class
 from ffnet_search.space.architecture import Input
+from ffnet_search.tasks.base import task_of
 
 LOADERS = ("train_dataloader", "val_dataloader", "test_dataloader")
 
@@ -31,35 +32,30 @@ LOADERS = ("train_dataloader", "val_dataloader", "test_dataloader")
 class UserData(Data):
     """`data.name: my_package.my_module:MyData`, made with `data.init_args`.
 
-    It must offer train, val and test loaders of (images, labels) that know their lengths. Optional attributes:
-    `classes` (names) and `calibration` (training images as the network sees them but un-augmented, (N, C, H, W));
-    without the latter, calibration is what its first training batches hold.
+    It must offer train, val and test loaders of (images, targets) with lengths. Optional attributes: the names of the
+    outputs (`classes`, by the task's word), and `calibration` (training images as the network sees them but without
+    augmentation, (N, C, H, W)); without it, the images of its first training batches calibrate.
     """
 
-    def __init__(self, data: DataSection, seed: int, input: Input) -> None:
+    def __init__(self, section: DataSection, seed: int, input: Input) -> None:
         super().__init__()
-        self._data, self._seed, self._input = data, seed, input
-        self.module = find_data(data)(**data.init_args)
+        self._section, self._seed, self._input, self._task = section, seed, input, task_of(input)
+        self.module = find_datamodule(section)(**section.init_args)
         self.module.prepare_data()
         self.module.setup("fit")
         self.module.setup("test")
         loader = self.module.train_dataloader()
         if not hasattr(loader, "__len__"):
-            raise SweepError(f"data.name: train_dataloader of {data.name} must have a length, but has none")
+            raise SweepError(f"data.name: train_dataloader of {section.name} must have a length, but has none")
         dataset: Any = getattr(loader, "dataset", None)
-        self.train_images = len(dataset) if hasattr(dataset, "__len__") else len(loader) * data.batch_size
-        self.classes = tuple(getattr(self.module, "classes", None) or map(str, range(input.outputs)))
-        if len(self.classes) != input.outputs:
-            raise SweepError(
-                f"data.name: {data.name} has {len(self.classes)} classes, but the search space has input.classes "
-                f"{input.outputs}; set input.classes: {len(self.classes)} in the search space's file"
-            )
-        self._must_match(next(iter(self.module.val_dataloader())), "val_dataloader")
+        self.train_images = len(dataset) if hasattr(dataset, "__len__") else len(loader) * section.batch_size
+        self.outputs = self._names_of_outputs()
+        self._check_batch(next(iter(self.module.val_dataloader())), "val_dataloader")
 
     def train_dataloader(self) -> EpochLoader:
-        """Across several ranks, each trains on its share of every batch; all of them read everything."""
+        """Each of several ranks trains on its share of every batch; all of them read everything."""
         loader = self.module.train_dataloader()
-        rank, ranks = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
+        rank, ranks = self.rank
 
         def batches(epoch: int, start: int) -> Iterator[Batch]:
             if hasattr(getattr(loader, "sampler", None), "set_epoch"):
@@ -94,57 +90,82 @@ class UserData(Data):
     def calibration(self) -> Tensor:
         given = getattr(self.module, "calibration", None)
         if given is not None:
-            images_BCHW = given() if callable(given) else given
-            self._must_match((images_BCHW, torch.zeros(1, dtype=torch.int64)), "calibration")
-            return images_BCHW[: self._data.calibration]
-        found: list[Tensor] = []
+            images_NCHW = given() if callable(given) else given
+            if not (isinstance(images_NCHW, Tensor) and self._fits(images_NCHW)):
+                raise self._error("calibration", "", _kind(images_NCHW))
+            return images_NCHW[: self._section.calibration]
+        parts: list[Tensor] = []
         for images_BCHW, _ in self.train_dataloader():
-            found.append(images_BCHW)
-            if sum(map(len, found)) >= self._data.calibration:
+            parts.append(images_BCHW)
+            if sum(map(len, parts)) >= self._section.calibration:
                 break
-        return torch.cat(found)[: self._data.calibration]
+        return torch.cat(parts)[: self._section.calibration]
 
     @cached_property
     def fingerprint(self) -> str:
-        """Of the module's name and arguments, how many images it has, and the calibration images: all we can read."""
-        sha = hashlib.sha256(f"{self._data.name} {sorted(self._data.init_args.items())} {self.train_images}".encode())
+        """The sha256 of the readable part: the module's name and arguments, its size, and the calibration images."""
+        name, arguments = self._section.name, sorted(self._section.init_args.items())
+        sha = hashlib.sha256(f"{name} {arguments} {self.train_images}".encode())
         sha.update(self.calibration.contiguous().numpy().tobytes())
         return sha.hexdigest()
 
-    def _must_match(self, batch: Any, place: str) -> None:
-        shape = (self._input.channels, self._input.resolution, self._input.resolution)
-        pair = isinstance(batch, list | tuple) and len(batch) == 2 and all(isinstance(part, Tensor) for part in batch)
-        images, labels = batch if pair else (torch.empty(0), torch.empty(0))
-        right = images.dtype == torch.float32 and labels.dtype == torch.int64 and tuple(images.shape[1:]) == shape
-        if not right:
-            found = f"{images.dtype} {tuple(images.shape)} and {labels.dtype}" if pair else type(batch).__name__
+    def _names_of_outputs(self) -> tuple[str, ...]:
+        word, wanted = self._task.outputs_word, self._input.outputs
+        names = getattr(self.module, word, None) or range(wanted)
+        if len(names) != wanted:
             raise SweepError(
-                f"data.name: {place} of {self._data.name} must give float32 images of {shape} (input in the search "
-                f"space's file) and int64 labels, but gave {found}"
+                f"data.name: {self._section.name} has {len(names)} {word}, but the search space has input.{word} "
+                f"{wanted}; set input.{word}: {len(names)} in the search space's file"
             )
+        return tuple(str(name) for name in names)
+
+    def _check_batch(self, batch: Any, place: str) -> None:
+        task, asked = self._task, f" and {self._task.target_words}"
+        if not (isinstance(batch, list | tuple) and len(batch) == 2 and all(isinstance(x, Tensor) for x in batch)):
+            raise self._error(place, asked, type(batch).__name__)
+        images_BCHW, target_B = batch
+        if not (self._fits(images_BCHW) and task.accepts(target_B)):
+            raise self._error(place, asked, f"{_kind(images_BCHW)} and {_kind(target_B)}")
+
+    def _fits(self, images_NCHW: Tensor) -> bool:
+        return images_NCHW.dtype == torch.float32 and tuple(images_NCHW.shape[1:]) == self._image_shape
+
+    @property
+    def _image_shape(self) -> tuple[int, int, int]:
+        return self._input.channels, self._input.resolution, self._input.resolution
+
+    def _error(self, place: str, asked: str, got: str) -> SweepError:
+        return SweepError(
+            f"data.name: {place} of {self._section.name} must give float32 images of {self._image_shape} (input in the "
+            f"search space's file){asked}, but gave {got}"
+        )
 
 
-def find_data(data: DataSection) -> type[LightningDataModule]:
-    """The class that `data.name` names. Raises SweepError where that is none, or does not take `data.init_args`."""
-    found = find_class(data.name, "data.name", LightningDataModule)
-    missing = [method for method in LOADERS if not is_overridden(method, found, LightningDataModule)]
+def find_datamodule(section: DataSection) -> type[LightningDataModule]:
+    """The class that `data.name` names. Raises SweepError where there is none, or it rejects `data.init_args`."""
+    kind = find_class(section.name, "data.name", LightningDataModule)
+    missing = [method for method in LOADERS if not is_overridden(method, kind, LightningDataModule)]
     if missing:
-        raise SweepError(f"data.name: {data.name} must offer {', '.join(LOADERS)}, but lacks {', '.join(missing)}")
-    check_arguments(found, data.init_args, "data.init_args")
-    return found
+        raise SweepError(f"data.name: {section.name} must offer {', '.join(LOADERS)}, but lacks {', '.join(missing)}")
+    check_arguments(kind, section.init_args, "data.init_args")
+    return kind
+
+
+def _kind(value: Any) -> str:
+    return f"{value.dtype} {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
 
 
 def _share(batch: Batch, rank: int, ranks: int) -> Batch:
-    """As large for each rank; a last batch that is smaller than there are ranks goes to each."""
-    images_BCHW, labels_B = batch
-    share = len(labels_B) // ranks
+    """The share of one rank, of one size for all; a batch with fewer images than ranks is given to each as a whole."""
+    images_BCHW, target_B = batch
+    share = len(target_B) // ranks
     mine = slice(rank * share, (rank + 1) * share) if share else slice(None)
-    return images_BCHW[mine], labels_B[mine]
+    return images_BCHW[mine], target_B[mine]
 
 
 @contextmanager
 def _seeded(*key: int) -> Iterator[None]:
-    """torch's CPU generator seeded for a while; those of the GPUs, which training draws from, are left alone."""
+    """Seed torch's CPU generator for the body; the GPUs' generators, which training draws from, are left alone."""
     state = torch.get_rng_state()
     torch.default_generator.manual_seed(int(np.random.SeedSequence(key).generate_state(1)[0]))
     try:

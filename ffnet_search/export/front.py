@@ -16,13 +16,13 @@ from typing import Any
 
 import torch
 import yaml
-from lightning import LightningDataModule
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from ffnet_search.config.schema import LatencySection
 from ffnet_search.config.sweep import Sweep
+from ffnet_search.data.datamodule import Data
 from ffnet_search.errors import SweepError
 from ffnet_search.evaluation.inherited import Evaluator, quality
 from ffnet_search.evaluation.trained import TrialEvaluator, resolved
@@ -113,7 +113,7 @@ def _writer(sweep: Sweep) -> Writer:
 class FFNetExport:
     """A `Writer` of FFNets, measured alone and tested on untouched images. `network(candidate)` gives its weights."""
 
-    def __init__(self, sweep: Sweep, data: LightningDataModule, network: Callable[[Candidate], MetaMixer]) -> None:
+    def __init__(self, sweep: Sweep, data: Data, network: Callable[[Candidate], MetaMixer]) -> None:
         self.sweep, self.data, self.network = sweep, data, network
         has_tables = sweep.uses_latency_tables
         paths = [sweep.files.latency_table(section) for section in sweep.searched_devices]
@@ -198,7 +198,7 @@ class FFNetExport:
         )
         folder = sweep.files.training / f"finetune-{candidate.key}"
         net = train_architecture(net, data, recipe, folder, sweep.seed).to(self.device)
-        return recalibrate(net, data.calibration.to(self.device))  # type: ignore[attr-defined]
+        return recalibrate(net, data.calibration.to(self.device))
 
 
 def _is_near(metrics: Mapping[str, float], at: str) -> bool:
@@ -206,10 +206,10 @@ def _is_near(metrics: Mapping[str, float], at: str) -> bool:
     return abs(metrics[f"predicted_ms{at}"] / metrics[f"measured_ms{at}"] - 1) <= 0.1
 
 
-def _input(arch: Architecture, data: LightningDataModule) -> dict[str, object]:
+def _input(arch: Architecture, data: Data) -> dict[str, object]:
     """What the network takes and gives: mean and standard deviation per channel in levels of 255, names of classes."""
     found: dict[str, object] = {"channels": arch.input.channels, "resolution": arch.input.resolution}
-    found["classes"] = list(getattr(data, "classes", ())) or [str(k) for k in range(arch.input.outputs)]
+    found[task_of(arch.input).outputs_word] = list(data.outputs)
     if hasattr(data, "statistics"):
         found["mean"], found["std"] = (tensor_C.tolist() for tensor_C in data.statistics)
     return found

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from ffnet_search.metrics import Metric
 from ffnet_search.space.architecture import Input
 from ffnet_search.space.parts import Part
-from ffnet_search.space.registry import DEFAULT_TASK, TrunkStage, task_outputs
+from ffnet_search.space.registry import TrunkStage, task_outputs
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -103,4 +103,4 @@ def find_task(name: str) -> Task:
 
 def task_of(input: Input) -> Task:
     """The task of the networks with this input."""
-    return find_task(getattr(input, "task", DEFAULT_TASK))
+    return find_task(input.task)

@@ -1,0 +1,111 @@
+"""The contract of every task, registered or user-supplied by import path."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from networks import space
+
+from ffnet_search.errors import SweepError
+from ffnet_search.space.registry import TASKS, TrunkStage
+from ffnet_search.tasks.base import find_task
+
+TARGETS = {  # of 12 images with 4 outputs
+    "classification": torch.arange(12) % 4,
+    "user_task:Regression": torch.rand(12, 4, generator=torch.Generator().manual_seed(1)),
+}
+TASK = pytest.mark.parametrize("name", TARGETS)
+
+
+def outputs(seed: int = 0) -> torch.Tensor:
+    return torch.randn(12, 4, generator=torch.Generator().manual_seed(seed))
+
+
+def test_every_registered_task_is_tested_here() -> None:
+    assert set(TASKS) <= set(TARGETS)
+
+
+@TASK
+def test_losses_are_scalars_with_gradients(name: str) -> None:
+    task, output = find_task(name), outputs().requires_grad_()
+    for loss in (task.loss(output, TARGETS[name], 0.1), task.distillation_loss(output, task.soft_target(outputs(1)))):
+        (gradient,) = torch.autograd.grad(loss, output)
+        assert loss.shape == () and gradient.abs().sum() > 0
+
+
+@TASK
+def test_a_teacher_has_no_gradient_and_no_distance_from_itself(name: str) -> None:
+    task, output = find_task(name), outputs().requires_grad_()
+    soft_target = task.soft_target(output)
+    assert not soft_target.requires_grad
+    distance = task.distillation_loss(output, soft_target)
+    (gradient,) = torch.autograd.grad(distance, output)
+    assert gradient.abs().max() < 1e-6
+    assert task.distillation_loss(outputs(1), soft_target) > distance
+
+
+@TASK
+def test_the_quality_of_batches_is_that_of_the_whole(name: str) -> None:
+    task, metric = find_task(name), find_task(name).quality_metric(4)
+    for start in range(0, 12, 5):
+        metric.update(outputs()[start : start + 5], TARGETS[name][start : start + 5])
+    whole = task.measure(outputs().numpy(), TARGETS[name].numpy())
+    assert float(metric.compute()) == pytest.approx(whole, abs=1e-6)
+
+
+@TASK
+def test_the_quality_has_a_direction(name: str) -> None:
+    """A step down the loss improves the quality."""
+    task, output = find_task(name), outputs().requires_grad_()
+    (gradient,) = torch.autograd.grad(task.loss(output, TARGETS[name], 0.0), output)
+    before, after = (
+        task.quality.sign * task.measure(at.detach().numpy(), TARGETS[name].numpy())
+        for at in (output, output - 20 * gradient)
+    )
+    assert after < before
+
+
+@TASK
+def test_targets_are_checked_and_stratified(name: str) -> None:
+    task = find_task(name)
+    assert task.accepts(TARGETS[name]) and not task.accepts(TARGETS[name].to(torch.float64))
+    strata_N = task.strata(TARGETS[name].numpy())
+    assert strata_N.shape == (12,) and strata_N.dtype == np.int64 and strata_N.min() >= 0
+
+
+@TASK
+def test_words_and_keys_are_complete(name: str) -> None:
+    task = find_task(name)
+    quality = task.quality.name
+    assert (task.search_quality, task.test_quality, task.logged_quality) == (
+        f"search_{quality}", f"test_{quality}", f"val_{quality}",
+    )  # fmt: skip
+    assert task.name == name
+    assert all(
+        (task.outputs_word, task.output_name, task.hub_task, task.quality_name, task.head_words, task.target_words)
+    )
+
+
+@TASK
+def test_a_head_has_parts(name: str) -> None:
+    *_, last = find_task(name).head_parts([TrunkStage(8, 4), TrunkStage(16, 2)], 4)
+    assert last.macs > 0 and last.params > 0
+
+
+def test_classification_measures_the_share_of_right_labels() -> None:
+    output = np.eye(4, dtype=np.float32)
+    assert find_task("classification").measure(output, np.array([0, 1, 2, 0])) == 0.75
+
+
+def test_an_unknown_task_is_one_sentence() -> None:
+    with pytest.raises(SweepError, match=r"task must be one of classification or .*did you mean 'classification'"):
+        find_task("clasification")
+    with pytest.raises(SweepError, match=r"task: 'user_task:Nothing' must name a .*Nothing does not exist"):
+        find_task("user_task:Nothing")
+
+
+def test_the_losses_of_a_search_space_come_from_its_task() -> None:
+    from ffnet_search.tasks.base import task_of
+
+    assert task_of(space("ffnet_digits").images).name == "classification"

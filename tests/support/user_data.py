@@ -1,0 +1,47 @@
+"""User-supplied LightningDataModules."""
+
+import torch
+from lightning.pytorch import LightningDataModule
+from torch.utils.data import DataLoader, Dataset
+
+
+class Noisy(Dataset):
+    """Augments by drawing from torch's generator, as transforms do."""
+
+    def __init__(self, images, labels, noise):
+        self.images, self.labels, self.noise = images, labels, noise
+
+    def __len__(self):
+        return len(self.labels)
+
+    def __getitem__(self, index):
+        image = self.images[index]
+        return image + self.noise * torch.randn(image.shape), self.labels[index]
+
+
+class MyData(LightningDataModule):
+    def __init__(self, images=120, noise=0.0, workers=0):
+        super().__init__()
+        self.images, self.noise, self.workers = images, noise, workers
+
+    def setup(self, stage):
+        generator = torch.Generator().manual_seed(1)
+        self.x = torch.randn(self.images + 40, 3, 8, 8, generator=generator)
+        self.y = torch.arange(len(self.x)) % 4
+
+    def loader(self, part, noise=0.0, **kwargs):
+        return DataLoader(Noisy(self.x[part], self.y[part], noise), batch_size=16, num_workers=self.workers, **kwargs)
+
+    def train_dataloader(self):
+        return self.loader(slice(0, -40), self.noise, shuffle=True)
+
+    def val_dataloader(self):
+        return self.loader(slice(-40, -20))
+
+    def test_dataloader(self):
+        return self.loader(slice(-20, None))
+
+
+class NoTest(LightningDataModule):
+    def train_dataloader(self): ...
+    def val_dataloader(self): ...

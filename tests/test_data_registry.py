@@ -1,0 +1,114 @@
+"""User errors in the `data` section: one sentence each, before anything is loaded where possible."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+from image_data import COLOUR, FOUR, section, write_cifar, write_tree
+
+from ffnet_search.config.schema import DataSection
+from ffnet_search.data.registry import build_data, check_data
+from ffnet_search.errors import SweepError
+from ffnet_search.space.architecture import Input
+
+# What a user gets wrong
+
+
+@pytest.mark.parametrize(
+    ("data", "input", "message"),
+    [
+        (
+            section("digit"),
+            Input(1, 8, 10),
+            r"data.name must be one of digits, .*, but got 'digit'; did you mean 'digits'\?",
+        ),
+        (section("digits"), COLOUR, r"'digits' has channels 1, but the search space has input.channels 3; set"),
+        (section("digits"), Input(1, 9, 10), r"'digits' has resolution 8, but .* input.resolution 9"),
+        (section("digits"), Input(1, 8, 11), r"'digits' has classes 10, but .* set input.classes: 10 in the search"),
+        (section("digits", init_args={"a": 1}), Input(1, 8, 10), "data.init_args are for a data module by import path"),
+        (section("digits", augment={"crop": 8}), Input(1, 8, 10), "data.augment.crop must be < 8"),
+        (section("digits", augment={"resized_crop": 0.5}), Input(1, 8, 10), "resized_crop is for image_folder"),
+        (section("cifar10"), COLOUR, "data.path must be given for cifar10"),
+        (section("cifar10", path="no/where"), COLOUR, "no/where .* no such folder or file"),
+        (section("cifar100", path="no/where"), COLOUR, "'cifar100' has classes 100"),
+        (section("image_folder"), FOUR, "data.path must be given for image_folder"),
+        (section("image_folder", path="no/where"), FOUR, "no/where must be a folder with one folder per class"),
+        (section("image_folder", path="PLACE/tree"), Input(3, 16, 5), "'image_folder' has classes 4"),
+        (section("image_folder", path="PLACE/tree"), Input(2, 16, 4), "1 or 3 channels"),
+        (section("image_folder", path="PLACE/tree/class_0"), FOUR, "must hold a folder per class, two at least"),
+        (section("no_such_package.module:MyData"), FOUR, "there is no module 'no_such_package.module'"),
+        (section("user_data.more:MyData"), FOUR, "there is no module 'user_data.more'"),
+        (section("user_data:MyData", augment={"flip": True}), FOUR, "which augments its images by itself"),
+    ],
+)
+def test_a_mistake_is_one_sentence_before_anything_is_loaded(
+    data: DataSection, input: Input, message: str, layouts: Path
+) -> None:
+    if data.path is not None:
+        data = data.model_copy(update={"path": Path(str(data.path).replace("PLACE", str(layouts)))})
+    for ask in (partial(check_data, data, input), partial(build_data, data, 0, input)):
+        with pytest.raises(SweepError, match=message) as raised:
+            ask()
+        assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("data", "input", "message"),
+    [
+        (section("user_data:Nothing"), FOUR, "must name a LightningDataModule, but Nothing does not exist"),
+        (section("user_data:Noisy"), FOUR, "must name a LightningDataModule, but Noisy is <class"),
+        (section("user_data:NoTest"), FOUR, "must offer .* but lacks test_dataloader"),
+        (section("user_data:MyData", init_args={"imagse": 3}), FOUR, "data.init_args must fit .*'imagse'"),
+        (section("user_data:MyData"), FOUR, r"val_dataloader .* must give float32 images of \(3, 16, 16\)"),
+        (section("digits", validation=1e-4), Input(1, 8, 10), "data.validation must leave 2 images"),
+    ],
+)
+def test_other_mistakes_are_found_while_building(data: DataSection, input: Input, message: str, layouts: Path) -> None:
+    with pytest.raises(SweepError, match=message):
+        build_data(data, 0, input)
+
+
+def test_incomplete_folders_are_named(tmp_path: Path, patches: np.ndarray) -> None:
+    cifar = write_cifar(tmp_path / "a", patches, 10)
+    (cifar / "data_batch_3").unlink()
+    with pytest.raises(SweepError, match="but lacks data_batch_3"):
+        check_data(section("cifar10", path=cifar), COLOUR)
+    tree = write_tree(tmp_path / "b/train", patches[:40]).parent
+    write_tree(tree / "val", patches[:40], classes=5)
+    with pytest.raises(SweepError, match="but also has class_4"):
+        check_data(section("image_folder", path=tree), FOUR)
+    for name in ("class_1", "class_3"):
+        for file in (tree / "train" / name).iterdir():
+            file.unlink()
+    with pytest.raises(SweepError, match=r"must hold images .* but class_1, class_3 have none"):
+        check_data(section("image_folder", path=tree), FOUR)
+
+
+def test_an_archive_must_be_one(tmp_path: Path) -> None:
+    (tmp_path / "cifar.tar.gz").write_text("<html>")
+    with pytest.raises(SweepError, match="must be a tar archive"):
+        check_data(section("cifar10", path=tmp_path / "cifar.tar.gz"), COLOUR)
+    with pytest.raises(SweepError, match="cannot be read"):
+        build_data(section("cifar10", path=tmp_path / "cifar.tar.gz"), 0, COLOUR)
+
+
+def test_a_check_needs_neither_torch_nor_lightning_nor_scikit_learn(layouts: Path) -> None:
+    code = f"""if True:
+        import sys
+        from pathlib import Path
+        from ffnet_search.space.architecture import Input
+        from ffnet_search.data.registry import check_data
+        from ffnet_search.config.schema import DataSection
+        sys.path.append({str(Path(__file__).parent / "support")!r})
+        check_data(DataSection(), Input(1, 8, 10))
+        check_data(DataSection(name="cifar10", path=Path({str(layouts)!r})), Input(3, 32, 10))
+        check_data(DataSection(name="image_folder", path=Path({str(layouts / "tree")!r})), Input(3, 16, 4))
+        check_data(DataSection(name="user_data:MyData"), Input(3, 8, 4))
+        print({{"torch", "lightning", "sklearn", "user_data"}} & set(sys.modules))"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"
