@@ -32,7 +32,7 @@ class Task(ABC):
     name: ClassVar[str]
     quality: ClassVar[Metric]  # what a search compares beside costs; the first objective by default
     outputs_word: ClassVar[str]  # of `outputs` in a search space's `input`, and of their names in a card
-    least_outputs: ClassVar[int] = 1
+    least_outputs: ClassVar[int] = 1  # of a network
     head: ClassVar[str]  # import path of the head's elastic module
     head_words: ClassVar[str]  # for drawings of an architecture
     target_words: ClassVar[str]  # what `accepts` asks for: "int64 labels"
