@@ -1,4 +1,4 @@
-"""Files replaced whole: a reader, or a process killed at any moment, sees the old content or the new one."""
+"""Replace files whole: a reader, also after a kill, sees the old content or the new one."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-SUFFIX = ".tmp"  # of the file that is written first, beside the one that it replaces
+SUFFIX = ".tmp"  # of the file that is written first, beside the one to replace
 
 
 @contextmanager

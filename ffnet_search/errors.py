@@ -1,4 +1,4 @@
-"""A user's mistake as one sentence: where it is, what must hold, what was found, what to do."""
+"""User errors as one sentence: where, what must hold, what it is instead, what to do."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ START = "`ffnet-search init --data FOLDER` creates one for an image folder"  # t
 
 
 class SweepError(Exception):
-    """A user's mistake. The command line prints it and exits with 2; a bug shows its traceback."""
+    """A user error. The command line prints it and exits with 2; a bug shows its traceback."""
 
 
 @contextmanager
 def error_context(where: object) -> Iterator[None]:
-    """Prefix the errors raised inside with a file, for code that knows a field but not its file."""
+    """Prefix the user errors raised inside with a file, for code that knows a field but not its file."""
     try:
         yield
     except SweepError as error:
@@ -23,7 +23,7 @@ def error_context(where: object) -> Iterator[None]:
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """`; did you mean 'width'?`, or the known names where none is near."""
+    """The end of a sentence about an unknown name: `; did you mean 'width'?`, or the known names if none is near."""
     known = sorted(known)
     near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
     if near:

@@ -1,4 +1,4 @@
-"""Numbers as people read them: three significant digits, and a space before the unit."""
+"""Numbers and lists in messages: three significant digits, a space before the unit."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Collection
 
 
 def figure(number: float) -> str:
-    """Three significant digits, ends in zero included, so that columns line up.
+    """Three significant digits, trailing zeros included, so that columns line up.
 
     >>> figure(0.039), figure(1.5), figure(123.4), figure(12345.6)
     ('0.0390', '1.50', '123', '12,346')
@@ -15,19 +15,21 @@ def figure(number: float) -> str:
 
 
 def ms(number: float) -> str:
+    """Milliseconds: `0.0390 ms`."""
     return f"{figure(number)} ms"
 
 
 def percent(share: float, digits: int = 2) -> str:
+    """A share as a percentage: `97.50 %`."""
     return f"{100 * share:.{digits}f} %"
 
 
 def plural(count: int, noun: str) -> str:
-    """`1 trial`, `2,000 trials`."""
+    """A count with its noun: `1 trial`, `2,000 trials`."""
     return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
 def listed(words: Collection[str]) -> str:
-    """`a`, `a and b`, `a, b and c`."""
+    """Words as a list: `a`, `a and b`, `a, b and c`."""
     *first, last = words
     return f"{', '.join(first)} and {last}" if first else last

@@ -1,4 +1,4 @@
-"""What can be compared: metrics by name, each with its direction, unit, label and how it is printed.
+"""Metrics by name, each with its direction, unit, label and number format.
 
 The one table for the terminal, the report, the page's script, the model card and the study. A task adds its quality
 (accuracy, ...), a user-supplied module what it logs. `latency_ms@phone` is a metric of one of several devices.
@@ -60,7 +60,7 @@ class Metric:
         return sign(self.direction)
 
     def format(self, value: float, *, unit: bool = True) -> str:
-        """`value` for people: `97.50 %`, `0.0414 ms`, `0.212 M`."""
+        """The printed form of `value`: `97.50 %`, `0.0414 ms`, `0.212 M`."""
         shown = self.scale * value
         number = figure(shown) if self.decimals is None else f"{shown:.{self.decimals}f}"
         return f"{number} {self.unit}" if unit and self.unit else number

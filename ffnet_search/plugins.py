@@ -31,9 +31,9 @@ INSTALL = {  # package -> what installs it, where that is not the package itself
 
 
 class Plugin(Section):
-    """A class and its arguments, spelled as by Lightning: `{class_path: package.module:Class, init_init_args: {...}}`.
+    """A class and its arguments, spelled as by Lightning: `{class_path: package.module:Class, init_args: {...}}`.
 
-    The class path alone does where there are no arguments. `package.module.Class` is read as `package.module:Class`.
+    The class path alone suffices without arguments. `package.module.Class` is read as `package.module:Class`.
     """
 
     class_path: str = Field(min_length=1)
@@ -67,7 +67,7 @@ def import_path(name: str, field: str, registry: Registry = NONE) -> str:
 
 
 def find_module(path: str, field: str) -> None:
-    """Raises SweepError where the module of an import path does not exist; does not import it."""
+    """Raise SweepError where the module of an import path does not exist, without importing it."""
     name, _, _ = path.partition(":")
     if os.getcwd() not in sys.path:
         sys.path.append(os.getcwd())  # an installed command does not look there by itself
@@ -96,24 +96,24 @@ def find_class(name: str, field: str, base: type[Any] = object, registry: Regist
             f"{field} {name!r} needs {package}, which is not installed; run: "
             f"{INSTALL.get(package, f'pip install {package}')}"
         ) from None
-    found = getattr(module, attribute, None)
-    if isinstance(found, type) and issubclass(found, base):
-        return found
+    cls = getattr(module, attribute, None)
+    if isinstance(cls, type) and issubclass(cls, base):
+        return cls
     kinds = [n for n, v in vars(module).items() if isinstance(v, type) and issubclass(v, base) and v is not base]
-    problem = "does not exist" if found is None else f"is {found!r}"
+    problem = "does not exist" if cls is None else f"is {cls!r}"
     wanted = "class" if base is object else base.__name__
     raise SweepError(
         f"{field}: {path!r} must name a {wanted}, but {attribute} {problem}{did_you_mean(attribute, kinds)}"
     )
 
 
-def check_arguments(found: type[Any], arguments: Mapping[str, Any], field: str) -> None:
-    """Raises SweepError where a class does not take these arguments."""
-    signature = inspect.signature(found)
+def check_arguments(cls: type[Any], arguments: Mapping[str, Any], field: str) -> None:
+    """Raise SweepError where a class does not take these arguments."""
+    signature = inspect.signature(cls)
     try:
         signature.bind(**arguments)
     except TypeError as error:
         known = [name for name, one in signature.parameters.items() if one.kind is not one.VAR_KEYWORD]
         unknown = [name for name in arguments if name not in known]
         hint = did_you_mean(unknown[0], known) if unknown else ""
-        raise SweepError(f"{field} must fit {found.__name__}{signature}, but: {error}{hint}") from None
+        raise SweepError(f"{field} must fit {cls.__name__}{signature}, but: {error}{hint}") from None

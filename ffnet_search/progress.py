@@ -1,4 +1,4 @@
-"""What a person sees while a stage runs: a bar and a table on a terminal, plain lines elsewhere."""
+"""Progress of a stage: a bar and a table on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -7,105 +7,112 @@ import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.console import Group
 
 LINE_EVERY_S = 15.0  # between plain lines, where the output is not a terminal
 
 
 def say(text: str) -> None:
-    """One line to the person, on standard error: standard output carries results."""
+    """Print one line on standard error: standard output carries results."""
     print(text, file=sys.stderr, flush=True)
 
 
 class Bar:
-    """Advances towards `total`; made by `progress`."""
+    """Progress towards `total`, as plain lines; made by `progress`."""
 
     def __init__(self, label: str, total: int, unit: str) -> None:
         self.label, self.total, self.unit = label, total, unit
         self.done, self.note = 0, ""
         self.facts: Mapping[str, str] = {}
-        self._start = self._last_line = time.monotonic()
+        self.start = self.last_line = time.monotonic()
 
     def advance(self, steps: int = 1, note: str = "", facts: Mapping[str, str] | None = None) -> None:
-        """`note` stays until the next one: the current loss, the last file. So do `facts`, which make a table."""
-        self.done, self.note, self.facts = self.done + steps, note or self.note, facts or self.facts
+        """Add steps. `note` (the current loss, the last file) and `facts`, a table, stay until the next ones."""
+        self.remember(steps, note, facts)
         now = time.monotonic()
-        if now - self._last_line >= LINE_EVERY_S and self.done < self.total:
-            self._last_line = now
+        if now - self.last_line >= LINE_EVERY_S and self.done < self.total:
+            self.last_line = now
             say(f"{self.label}: {self.line(now)}")
 
+    def remember(self, steps: int, note: str, facts: Mapping[str, str] | None) -> None:
+        """Add steps without showing them."""
+        self.done, self.note, self.facts = self.done + steps, note or self.note, facts or self.facts
+
     def line(self, now: float) -> str:
-        seconds = now - self._start
+        """The progress at the time `now` of `time.monotonic`: `4/10 candidates, 2/s, 3s left, best accuracy 0.9`."""
+        seconds = now - self.start
         rate = self.done / seconds if seconds > 0 else 0.0
         left = f", {clock((self.total - self.done) / rate)} left" if rate and self.done < self.total else ""
-        words = [self.note] * bool(self.note) + [f"{name} {fact}" for name, fact in self.facts.items()]
-        return ", ".join([f"{self.done}/{self.total} {self.unit}, {rate:.3g}/s{left}", *words])
+        words = [f"{self.done}/{self.total} {self.unit}, {rate:.3g}/s{left}"]
+        if self.note:
+            words.append(self.note)
+        words += [f"{name} {fact}" for name, fact in self.facts.items()]
+        return ", ".join(words)
 
     def close(self) -> None:
+        """Print the last line, with the time that it took."""
         now = time.monotonic()
-        say(f"{self.label}: {self.line(now)}, took {clock(now - self._start)}")
+        say(f"{self.label}: {self.line(now)}, took {clock(now - self.start)}")
+
+
+class TerminalBar(Bar):
+    """Progress as a bar, with the facts as a table below it, drawn by rich. `done`: steps of an earlier run."""
+
+    def __init__(self, label: str, total: int, unit: str, done: int) -> None:
+        from rich import progress
+
+        super().__init__(label, total, unit)
+        self.display = progress.Progress(
+            progress.TextColumn("{task.description}"),
+            progress.BarColumn(),
+            progress.MofNCompleteColumn(),
+            progress.TextColumn(unit),
+            progress.TextColumn("{task.fields[note]}"),
+            progress.TimeElapsedColumn(),
+            progress.TextColumn("left"),
+            progress.TimeRemainingColumn(),
+        )
+        self.task = self.display.add_task(label, total=total, completed=done, note="")
+
+    def advance(self, steps: int = 1, note: str = "", facts: Mapping[str, str] | None = None) -> None:
+        self.remember(steps, note, facts)
+        self.display.update(self.task, advance=steps, note=self.note)
+
+    def view(self) -> Group:
+        """The bar and the table, asked for as often as the screen is drawn."""
+        from rich.columns import Columns
+        from rich.console import Group
+        from rich.markup import escape
+
+        if not self.facts:
+            return Group(self.display)
+        seconds = max(1e-9, time.monotonic() - self.start)
+        facts = {f"{self.unit}/s": f"{self.done / seconds:.3g}", **self.facts}
+        cells = [f"[dim]{name}[/dim] {escape(fact)}" for name, fact in facts.items()]
+        return Group(self.display, Columns(cells, padding=(0, 3)))  # in as many rows as the screen's width needs
 
 
 @contextmanager
 def progress(label: str, total: int, unit: str, done: int = 0) -> Iterator[Bar]:
-    """A bar for `total` steps of which `done` were made by an earlier run (they do not count in the rate)."""
+    """Show `total` steps, of which `done` were made by an earlier run and do not count in the rate."""
     if sys.stderr.isatty() and os.environ.get("TERM") != "dumb":
-        with _terminal_bar(label, total, unit, done) as bar:
+        from rich.console import Console
+        from rich.live import Live
+
+        bar = TerminalBar(label, total, unit, done)
+        with Live(console=Console(stderr=True), get_renderable=bar.view):
             yield bar
     else:
-        bar = Bar(label, total - done, unit)
-        yield bar
-        bar.close()
-
-
-@contextmanager
-def _terminal_bar(label: str, total: int, unit: str, done: int) -> Iterator[Bar]:
-    from rich.columns import Columns
-    from rich.console import Console, Group
-    from rich.live import Live
-    from rich.markup import escape
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
-
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn(unit),
-        TextColumn("{task.fields[note]}"),
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
-    )
-
-    class TerminalBar(Bar):
-        def advance(self, steps: int = 1, note: str = "", facts: Mapping[str, str] | None = None) -> None:
-            self.done, self.note, self.facts = self.done + steps, note or self.note, facts or self.facts
-            display.update(task, advance=steps, note=self.note)
-
-    def view() -> Group:
-        """As often as the screen is drawn, however fast the bar advances."""
-        if not bar.facts:
-            return Group(display)
-        seconds = max(1e-9, time.monotonic() - start)
-        facts = {f"{bar.unit}/s": f"{bar.done / seconds:.3g}", **bar.facts}
-        cells = [f"[dim]{name}[/dim] {escape(fact)}" for name, fact in facts.items()]
-        return Group(display, Columns(cells, padding=(0, 3)))  # as many rows as the screen's width asks for
-
-    console, start, bar = Console(stderr=True), time.monotonic(), TerminalBar(label, total, unit)
-    display = Progress(*columns, console=console)
-    task = display.add_task(label, total=total, completed=done, note="")
-    with Live(console=console, get_renderable=view):
-        yield bar
+        plain = Bar(label, total - done, unit)
+        yield plain
+        plain.close()
 
 
 def clock(seconds: float) -> str:
-    """`42s`, `3m20s`, `2h05m`."""
+    """A duration in words: `42s`, `3m20s`, `2h05m`."""
     whole = round(seconds)
     if whole < 60:
         return f"{whole}s"

@@ -1,4 +1,4 @@
-"""Where a result comes from: versions of what computed it, and the state of the repository it was computed in."""
+"""Provenance of results: versions of the software, and the state of the git repository."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def installed_versions(*packages: str) -> dict[str, str]:
 
 
 def git_state(folder: Path) -> dict[str, object] | None:
-    """The commit that is checked out where `folder` is, and whether files differ from it; None outside of git."""
+    """The commit checked out in the repository of `folder`, and whether files differ from it; None outside of git."""
     try:
         commit = _git(folder, "rev-parse", "HEAD").strip()
         return {"commit": commit, "changed": bool(_git(folder, "status", "--porcelain", "--untracked-files=no"))}

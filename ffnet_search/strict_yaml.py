@@ -14,6 +14,12 @@ from pydantic_core import ErrorDetails
 
 from ffnet_search.errors import SweepError, did_you_mean
 
+COMPARISONS = (  # pydantic's words and ours
+    ("greater than or equal to", ">="),
+    ("greater than", ">"),
+    ("less than or equal to", "<="),
+    ("less than", "<"),
+)
 ModelT = TypeVar("ModelT", bound=BaseModel)
 
 
@@ -60,7 +66,7 @@ def read_yaml(path: Path, otherwise: str = "") -> dict[str, Any]:
         raise SweepError(f"{path}: no such file{_nearest_file(path) or otherwise}") from None
     except IsADirectoryError:
         run = path / "sweep.yaml"
-        hint = f"its sweep is {run}" if run.exists() else f"for pictures, `ffnet-search init --data {path}` writes one"
+        hint = f"its sweep is {run}" if run.exists() else f"for images, `ffnet-search init --data {path}` writes one"
         raise SweepError(f"{path}: must be a YAML file, but is a folder; {hint}") from None
     except (OSError, UnicodeDecodeError) as error:
         raise SweepError(f"{path}: cannot be read: {error}") from None
@@ -83,7 +89,7 @@ def parse(model: type[ModelT], data: Any, where: str, **context: Any) -> ModelT:
 
 def _sentence(model: type[BaseModel], detail: ErrorDetails) -> str:
     place = ".".join(str(step) for step in detail["loc"])
-    kind, found = detail["type"], detail["input"]
+    kind, value = detail["type"], detail["input"]
     if kind == "extra_forbidden":
         return f"{place} is not a known key{did_you_mean(str(detail['loc'][-1]), _keys_at(model, detail['loc'][:-1]))}"
     if kind == "missing":
@@ -91,10 +97,11 @@ def _sentence(model: type[BaseModel], detail: ErrorDetails) -> str:
     if kind == "value_error":
         message = str(detail.get("ctx", {}).get("error", detail["msg"]))
         return f"{place}: {message}" if place else message
-    rule = re.sub(r"^(Input|Value|Tuple) should ", "must ", detail["msg"]).replace("greater than or equal to", ">=")
-    rule = rule.replace("greater than", ">").replace("less than or equal to", "<=").replace("less than", "<")
+    rule = re.sub(r"^(Input|Value|Tuple|String) should ", "must ", detail["msg"])
+    for words, sign in COMPARISONS:
+        rule = rule.replace(words, sign)
     rule = re.sub(r" after validation, not \d+$", "", rule)
-    return f"{place} {rule}, but got {_short(found)}"
+    return f"{place} {rule}, but got {_short(value)}"
 
 
 def _short(value: Any) -> str:
@@ -119,7 +126,10 @@ def _keys_at(model: type[BaseModel], path: tuple[int | str, ...]) -> Iterable[st
 def _models_in(annotation: Any) -> list[type[BaseModel]]:
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return [annotation]
-    return [found for argument in getattr(annotation, "__args__", ()) for found in _models_in(argument)]
+    models = []
+    for argument in getattr(annotation, "__args__", ()):
+        models += _models_in(argument)
+    return models
 
 
 def _nearest_file(path: Path) -> str:
