@@ -236,3 +236,53 @@ def test_yaml_merges_still_work(tmp_path: Path) -> None:
     file = tmp_path / "x.yaml"
     file.write_text("base: &base {a: 1, b: 2}\nmore: {<<: *base, b: 3}")
     assert read_yaml(file)["more"] == {"a": 1, "b": 3}
+
+
+TASK = "own_task:Grades"
+GRADED = {"input": {"channels": 1, "resolution": 8, "grades": 5}, "stages": TINY["search_space"]["stages"]}
+
+
+@pytest.mark.parametrize("in_a_file", [True, False])
+def test_a_task_by_import_path_reaches_the_search_space_and_the_objectives(tmp_path: Path, in_a_file: bool) -> None:
+    (tmp_path / "space.yaml").write_text(yaml.safe_dump(GRADED))
+    sweep = load(tmp_path, {"task": TASK, "search_space": "space.yaml" if in_a_file else GRADED})
+    assert (sweep.search_space.images.task, sweep.search_space.images.outputs) == (TASK, 5)
+    assert sweep.search.directions == {"f1": "maximize", "latency_ms": "minimize"}
+    assert sweep.quality.name == "f1"
+    assert sweep.override(trials=3).search.objectives == ("f1", "latency_ms")
+    copy = Sweep.from_content(sweep.model_dump(mode="json"), tmp_path / "copy.yaml")
+    assert copy.model_dump() == sweep.model_dump() and copy.digest == sweep.digest
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ({"task": TASK, "search_space": GRADED, "search": {"constraints": {"f1": 1}}}, "'f1' cannot be a constraint"),
+        ({"task": TASK, "search_space": GRADED, "search": {"objectives": ["f2"]}}, "'f2' is not a known metric"),
+        ({"search_space": GRADED}, "search_space.input.classes must be given"),
+        (
+            {"search_space": {**GRADED, "input": {**GRADED["input"], "task": TASK}}},
+            "task must be 'own_task:Grades', the search space's, but got 'classification'",
+        ),
+    ],
+)
+def test_a_task_that_does_not_fit_is_one_sentence(tmp_path: Path, content: Any, message: str) -> None:
+    with pytest.raises(SweepError, match=message):
+        load(tmp_path, content)
+
+
+def test_absolute_paths_are_of_runs_data_and_weights(tmp_path: Path) -> None:
+    content = {**TINY, "runs": "r", "data": {"path": "d"}, "train": {"start_from": "w"}}
+    sweep = load(tmp_path, content).with_absolute_paths()
+    assert (sweep.runs.folder, sweep.data.path, sweep.train.start_from) == (
+        Path("r").absolute(),
+        Path("d").absolute(),
+        Path("w").absolute(),
+    )
+    assert sweep.path == tmp_path / "tiny.yaml"
+    assert load(tmp_path, {**TINY, "runs": "s3://b/x"}).with_absolute_paths().runs.url == "s3://b/x"
+
+
+def test_the_public_files_of_a_run_are_all_but_locks_and_tables() -> None:
+    files = Sweep.model_validate(TINY).files
+    assert set(vars(files)) - set(files.public) == {"folder", "lock", "front_csv"}

@@ -24,14 +24,14 @@ from ffnet_search.config.schema import (
     SearchSection,
     TrainSection,
 )
-from ffnet_search.config.sweep_file import carried_by, find_space
-from ffnet_search.errors import START, SweepError, did_you_mean
+from ffnet_search.config.sweep_file import read_sweep
+from ffnet_search.errors import SweepError, did_you_mean
 from ffnet_search.metrics import COSTS, Metric
 from ffnet_search.space.block import BLOCK_AXES
 from ffnet_search.space.configuration import Value
 from ffnet_search.space.registry import DEFAULT_TASK, known_metrics, task_outputs
 from ffnet_search.space.search_space import SearchSpace
-from ffnet_search.strict_yaml import Section, parse, read_yaml
+from ffnet_search.strict_yaml import Section, parse
 
 
 def _one_or_several(value: Any) -> Any:
@@ -71,13 +71,7 @@ class Sweep(Section):
         `search_space` is a mapping, or a file named relative to the sweep. Raises SweepError.
         """
         path = Path(path)
-        content = carried_by(read_yaml(path, f"; {START}"), path)
-        space = content.get("search_space")
-        if isinstance(space, str):
-            content["search_space"] = SearchSpace.from_yaml(find_space(path.parent / space))
-        elif isinstance(space, dict):
-            content["search_space"] = SearchSpace.located(space, path.parent)
-        return cls.from_content({"name": path.stem, **content}, path)
+        return cls.from_content(read_sweep(path), path)
 
     @classmethod
     def from_content(cls, content: Mapping[str, Any], path: Path, where: object = None) -> Sweep:
@@ -140,16 +134,17 @@ class Sweep(Section):
 
     @model_validator(mode="before")
     @classmethod
-    def _search_knows_the_quality(cls, content: Any) -> Any:
-        """Fill in the objectives of another task than the default one, and the quality of a user-supplied one."""
-        task = content.get("task", DEFAULT_TASK) if isinstance(content, dict) else DEFAULT_TASK
-        if task == DEFAULT_TASK:
-            return content
+    def _sections_know_the_task(cls, content: Any) -> Any:
+        """Pass a task to the search space and to `search`: its quality is an objective by default."""
+        if not isinstance(content, dict) or content.get("task", DEFAULT_TASK) == DEFAULT_TASK:
+            return content  # the default of the sections
+        task, space, search = str(content["task"]), content.get("search_space"), content.get("search", {})
         try:
-            quality = task_outputs(str(task)).quality
+            quality = task_outputs(task).quality
         except SweepError as error:
             raise ValueError(str(error)) from None
-        search = content.get("search", {})
+        if isinstance(space, dict):
+            content = {**content, "search_space": SearchSpace.for_task(space, task)}
         if not isinstance(search, dict):
             return content
         search = {"objectives": (quality.name, "latency_ms"), **search}
@@ -194,6 +189,8 @@ class Sweep(Section):
     @model_validator(mode="after")
     def _evaluator_fits(self) -> Sweep:
         space, search = self.search_space, self.search
+        if space.has_network and space.images.task != self.task:
+            raise ValueError(f"task must be {space.images.task!r}, the search space's, but got {self.task!r}")
         trained = {
             "search_space.hyperparameters": space.hyperparameters,
             "search_space.architecture": space.architecture,

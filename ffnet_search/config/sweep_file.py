@@ -5,8 +5,23 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from ffnet_search.errors import SweepError, did_you_mean
+from ffnet_search.errors import START, SweepError, did_you_mean
+from ffnet_search.space.search_space import SearchSpace
 from ffnet_search.strict_yaml import read_yaml
+
+
+def read_sweep(path: Path) -> dict[str, Any]:
+    """Read the content of a sweep's file, or of the sweep that a cluster's file carries.
+
+    `search_space` is a mapping, or a file named relative to the sweep, which is read too. Raises SweepError.
+    """
+    content = {"name": path.stem, **_carried_by(read_yaml(path, f"; {START}"), path)}
+    space = content.get("search_space")
+    if isinstance(space, str):
+        content["search_space"] = SearchSpace.from_yaml(_find_space(path.parent / space), content.get("task"))
+    elif isinstance(space, dict):
+        content["search_space"] = SearchSpace.located(space, path.parent)
+    return content
 
 
 def is_cluster(path: Path) -> bool:
@@ -14,7 +29,7 @@ def is_cluster(path: Path) -> bool:
     return "provider" in read_yaml(path)
 
 
-def carried_by(content: dict[str, Any], path: Path) -> dict[str, Any]:
+def _carried_by(content: dict[str, Any], path: Path) -> dict[str, Any]:
     """Return the sweep that a cluster file carries, named like the cluster; other content unchanged.
 
     Raises SweepError where a cluster file carries none.
@@ -33,7 +48,7 @@ def carried_by(content: dict[str, Any], path: Path) -> dict[str, Any]:
     return {"name": content.get("cluster_name"), **carried}
 
 
-def find_space(path: Path) -> Path:
+def _find_space(path: Path) -> Path:
     """Return `path`, or the shipped file of that name where it is missing: a cluster's head gets the sweep alone."""
     return path if path.exists() else shipped(f"search_spaces/{path.name}") or path
 

@@ -50,10 +50,19 @@ class SearchSpace(Section):
     hyperparameters: Annotated[Mapping[str, Hyperparameter], AfterValidator(in_order)] = {}
 
     @classmethod
-    def from_yaml(cls, path: str | Path) -> SearchSpace:
-        """Raises SweepError where the file is not a search space."""
+    def from_yaml(cls, path: str | Path, task: str | None = None) -> SearchSpace:
+        """Read a search space, whose `input` may leave out the task. Raises SweepError."""
         path = Path(path)
-        return parse(cls, cls.located({"name": path.stem, **read_yaml(path)}, path.parent), str(path))
+        content = cls.located({"name": path.stem, **read_yaml(path)}, path.parent)
+        return parse(cls, cls.for_task(content, task), str(path))
+
+    @staticmethod
+    def for_task(content: dict[str, Any], task: str | None) -> dict[str, Any]:
+        """`content` with the task in its `input`, if it has one that leaves it out."""
+        shape = content.get("input")
+        if task is None or not isinstance(shape, dict):
+            return content
+        return {**content, "input": {"task": task, **shape}}
 
     @staticmethod
     def located(content: dict[str, Any], folder: Path) -> dict[str, Any]:
