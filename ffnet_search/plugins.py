@@ -66,11 +66,16 @@ def import_path(name: str, field: str, registry: Registry = NONE) -> str:
     raise SweepError(f"{field} must be {what}, but got {name!r}{did_you_mean(name, registry) if registry else ''}")
 
 
+def add_current_folder() -> None:
+    """Let modules of the current folder be imported: an installed command does not look there by itself."""
+    if os.getcwd() not in sys.path:
+        sys.path.append(os.getcwd())
+
+
 def find_module(path: str, field: str) -> None:
     """Raise SweepError where the module of an import path does not exist, without importing it."""
     name, _, _ = path.partition(":")
-    if os.getcwd() not in sys.path:
-        sys.path.append(os.getcwd())  # an installed command does not look there by itself
+    add_current_folder()
     try:
         exists = find_spec(name) is not None
     except (ModuleNotFoundError, ValueError):  # its package does not exist, or it is no name of a module

@@ -8,7 +8,6 @@ import socket
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +20,6 @@ from test_supernet import sweep
 from ffnet_search.cluster.session import Cluster, granted
 from ffnet_search.config.schema import Resources, SearchSection
 from ffnet_search.config.sweep import Sweep
-from ffnet_search.engines.ray_pruner import remote_pruner
 from ffnet_search.errors import SweepError
 from ffnet_search.run.search import search
 from ffnet_search.search.storage.study import state_of
@@ -125,37 +123,6 @@ def test_a_wrong_scheduler_is_one_sentence(run: Run, scheduler: dict[str, Any], 
         run.search(engine="tune", scheduler=scheduler)
 
 
-def test_the_search_answers_workers_whoever_dies(ray_cluster: str) -> None:
-    import ray
-
-    def ask(pruner: Any, epochs: int) -> list[bool]:
-        return [pruner.report("key", epoch, {"accuracy": epoch / epochs}) for epoch in range(epochs)]
-
-    asked: list[float] = []
-
-    class Half:
-        def report(self, key: str, epoch: int, metrics: Mapping[str, float]) -> bool:
-            asked.append(metrics["accuracy"])
-            if len(asked) == 5:
-                ray.kill(mailbox, no_restart=False)  # Ray starts it anew, and the question is asked again
-            if epoch == 99:
-                raise ValueError("of no use")
-            return metrics["accuracy"] < 0.5
-
-    with remote_pruner(Half()) as pruner:
-        (mailbox,) = (cell.cell_contents for cell in type(pruner).report.__closure__ or () if is_actor(cell))
-        remote = ray.remote(num_cpus=0)(ask)
-        answers = ray.get([remote.remote(pruner, 40) for _ in range(2)], timeout=60)
-        assert answers == [[True] * 20 + [False] * 20] * 2
-        assert 80 <= len(asked) <= 82  # those under way when it died were asked twice
-        with pytest.raises(ValueError, match="of no use"):
-            ray.get(remote.remote(pruner, 100), timeout=60)
-
-
-def is_actor(cell: Any) -> bool:
-    return hasattr(cell.cell_contents, "ask")
-
-
 @pytest.mark.parametrize("other", [("2.0.0", "3.11.7"), ("2.60.0", "3.9.1")], ids=["Ray", "Python"])
 def test_another_version_than_the_clusters_is_one_sentence_before_any_stage(
     ray_cluster: str, other: tuple[str, str], tmp_path: Path
@@ -203,7 +170,7 @@ import ray
 from ffnet_search.cluster import session
 asked = []
 ray.init = lambda **arguments: asked.append(arguments["address"])
-with session.found() as cluster:
+with session.existing_cluster() as cluster:
     print(cluster is not None, asked)
 """
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import random
 from typing import Any
 
@@ -11,7 +10,6 @@ import pytest
 from optuna.pruners import BasePruner, HyperbandPruner, MedianPruner
 
 from ffnet_search.config.schema import SearchSection
-from ffnet_search.engines.request_queue import RequestQueue
 from ffnet_search.errors import SweepError
 from ffnet_search.search.early_stopping.asha import SuccessiveHalving
 from ffnet_search.search.early_stopping.pruner import TrialPruner, make_rule
@@ -107,25 +105,3 @@ def test_an_objective_that_no_epoch_tells_is_a_mistake() -> None:
     with pytest.raises(SweepError, match=r"latency_ms is neither \(there are accuracy\); use rule 'none'"):
         pruner.report("a", 2, {"accuracy": 0.5})
     assert TrialPruner(how.objectives, None).report("a", 2, {"accuracy": 0.5})
-
-
-def test_questions_get_their_own_answers_and_the_dead_are_not_waited_for() -> None:
-    async def talk() -> None:
-        mailbox = RequestQueue()
-        alive, dead, late = (asyncio.create_task(mailbox.ask(name)) for name in ("alive", "dead", "late"))
-        await asyncio.sleep(0)
-        questions = await mailbox.take()
-        assert list(questions.values()) == ["alive", "dead", "late"]
-        dead.cancel()
-        await asyncio.sleep(0)
-        first, *others = questions
-        await mailbox.answer({number: questions[number].upper() for number in others})
-        assert await late == "LATE"
-        assert not alive.done()
-        await mailbox.answer({first: "yes", 99: "nobody asked"})
-        assert await alive == "yes"
-        closing = asyncio.create_task(mailbox.take())
-        await mailbox.close()
-        assert await closing == {}
-
-    asyncio.run(talk())

@@ -1,6 +1,6 @@
-"""Ray for the engines that use it: the cluster that is there, or this machine; what its nodes have; no noise.
+"""A Ray session for the engines that use it: an existing cluster or this machine, the resources of its nodes, no noise.
 
-A cluster is there where `RAY_ADDRESS` names one, where this runs on its head, or inside a job of it.
+A cluster exists where `RAY_ADDRESS` names one, where this runs on its head, or inside a job of it.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import socket
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,27 +19,28 @@ from ffnet_search.config.schema import Resources
 from ffnet_search.errors import SweepError
 
 GB = 1e9
-QUIET = {  # what Ray reads when it is imported or starts; a person's own setting wins
+QUIET = {  # what Ray reads when it is imported or starts; the user's own setting wins
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # a worker without a GPU share sees no GPU, and no warning about it
     "RAY_DEDUP_LOGS": "0",
     "RAY_enable_metrics_collection": "false",
     "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",
-    "RAY_AIR_NEW_OUTPUT": "0",  # Tune's older output is silent when it is asked to be
+    "RAY_AIR_NEW_OUTPUT": "0",  # Tune's older output can be switched off
     "GLOG_minloglevel": "3",
 }
 ANSWERS_WITHIN_S = 2.0
-_INIT: Mapping[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
+INIT: Mapping[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
+NO_CACHES = ["__pycache__"]
 
 
 @dataclass(frozen=True)
 class Cluster:
-    """`fixed`: it is this machine alone, so no node will join, however long one waits."""
+    """A cluster to which this process is connected. `fixed`: it is this machine alone, so no node will ever join."""
 
     fixed: bool
 
     def nodes(self) -> list[dict[str, float]]:
-        """What each living node has in all, in Ray's names: CPU, GPU, memory (bytes)."""
+        """The total resources of each living node, in Ray's names: CPU, GPU, memory (bytes)."""
         return [node["Resources"] for node in import_ray().nodes() if node["Alive"]]
 
     def living(self) -> set[str]:
@@ -47,28 +48,34 @@ class Cluster:
         return {node["NodeID"] for node in import_ray().nodes() if node["Alive"]}
 
     def fits(self, wanted: Resources) -> int:
-        """How many workers the nodes could hold, were nothing else on them."""
+        """The number of workers that the nodes could hold, were nothing else on them."""
         needs = {name: need for name, need in as_ray(wanted).items() if need}
-        return sum(int(min(node.get(name, 0.0) / need + 1e-9 for name, need in needs.items())) for node in self.nodes())
+        total = 0
+        for node in self.nodes():
+            total += int(min(node.get(name, 0.0) / need + 1e-9 for name, need in needs.items()))
+        return total
 
     def __str__(self) -> str:
-        """For people: `2 nodes (8 CPU, 1 GPU, 32 GB; 4 CPU, 0 GPU, 16 GB)`."""
+        """The nodes in words: `2 nodes (8 CPU, 1 GPU, 32 GB; 4 CPU, 0 GPU, 16 GB)`."""
         each = [
             f"{node.get('CPU', 0):g} CPU, {node.get('GPU', 0):g} GPU, {node.get('memory', 0) / GB:.0f} GB"
             for node in self.nodes()
         ]
-        return f"{len(each)} node{'s' * (len(each) != 1)} ({'; '.join(each)})"
+        return f"{len(each)} {'node' if len(each) == 1 else 'nodes'} ({'; '.join(each)})"
 
 
 @contextmanager
-def connected() -> Iterator[Cluster]:
-    """A cluster, or a Ray of our own. Raises SweepError where a cluster is named that does not answer, or has another
-    Python or Ray."""
-    with found() as cluster:
+def connected(user_code: Sequence[Path] = ()) -> Iterator[Cluster]:
+    """Connect to the existing cluster, or start Ray on this machine until the end of the block.
+
+    `user_code` are modules and packages that workers need beside this package. Raises SweepError where a cluster is
+    named that does not answer, or has another Python or Ray.
+    """
+    with existing_cluster(user_code) as cluster:
         if cluster is not None:
             yield cluster
             return
-    ray = start_here()
+    ray = start_here(**({"runtime_env": _shipped(user_code)} if user_code else {}))
     try:
         yield Cluster(fixed=True)
     finally:
@@ -76,44 +83,47 @@ def connected() -> Iterator[Cluster]:
 
 
 @contextmanager
-def found() -> Iterator[Cluster | None]:
-    """The cluster that is there, or None. Raises SweepError as `connected` does."""
+def existing_cluster(user_code: Sequence[Path] = ()) -> Iterator[Cluster | None]:
+    """Connect to the existing cluster; yields None where there is none. Raises SweepError as `connected` does."""
     ray = import_ray()
     if ray.is_initialized():
         yield Cluster(fixed=False)
         return
     try:
-        yield Cluster(fixed=False) if _connect(ray) else None
+        yield Cluster(fixed=False) if _connect(ray, user_code) else None
     finally:
         ray.shutdown()
 
 
 def check_cluster() -> None:
     """Raise SweepError where a cluster is named that does not answer, or has another Python or Ray."""
-    with found():
+    with existing_cluster():
         pass
 
 
 def as_ray(wanted: Resources) -> dict[str, float]:
-    """In Ray's names and units."""
+    """Resources in Ray's names and units."""
     return {"CPU": wanted.cpu, "GPU": wanted.gpu, "memory": wanted.memory_gb * GB}
 
 
 def options(wanted: Resources) -> dict[str, float]:
-    """As Ray's actors take it."""
+    """Resources as arguments of Ray's actors."""
     memory = {"memory": wanted.memory_gb * GB} if wanted.memory_gb else {}
     return {"num_cpus": wanted.cpu, "num_gpus": wanted.gpu, **memory}
 
 
 def utilisation(busy: int, workers: int, each: Resources) -> dict[str, str]:
-    """Who is at work, for people."""
+    """Worker and GPU utilisation for the progress display."""
     gpus = {"GPUs busy": f"{busy * each.gpu:g} of {workers * each.gpu:g}"} if each.gpu else {}
     return {"workers busy": f"{busy} of {workers}", **gpus}
 
 
 def granted(wanted: Resources, cluster: Cluster) -> Resources:
-    """What to ask for. On this machine alone, a share of a GPU is asked for only where there is one: the sweep of a
-    cluster runs on a laptop too. Raises SweepError where that is all there will be and it is too little."""
+    """The resources to ask for.
+
+    On this machine alone, a share of a GPU is asked for only where it has one: the sweep of a cluster runs on a laptop
+    too. Raises SweepError where this machine is all there will be, and is too small.
+    """
     if not cluster.fixed:
         return wanted
     if wanted.gpu and not any(node.get("GPU") for node in cluster.nodes()):
@@ -124,7 +134,7 @@ def granted(wanted: Resources, cluster: Cluster) -> Resources:
 
 
 def too_small(wanted: Resources, cluster: Cluster, what: str) -> SweepError:
-    """The sentence for resources that are not there."""
+    """The error for resources that `what` does not have."""
     asked = ", ".join(f"{name} {value:g}" for name, value in wanted.model_dump().items() if value)
     return SweepError(
         f"search.resources: one worker asks for {asked}, but {what} has no node with that free: {cluster}; ask for "
@@ -133,28 +143,38 @@ def too_small(wanted: Resources, cluster: Cluster, what: str) -> SweepError:
 
 
 def import_ray() -> Any:
-    """Ray, imported with our settings: what it prints to standard output, and starts beside itself, is switched off."""
+    """Return Ray, imported with our settings: no statistics, no further processes, nothing on standard output."""
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of what Ray imports
         import ray
-    # Whatever `log_to_driver` says, deaths of workers are printed to standard output, which is for results. The engines
-    # say themselves what becomes of them.
-    ray._private.worker.print_to_stdstream = lambda *_, **__: None
+        from ray._private import worker
+    # Whatever `log_to_driver` says, Ray prints deaths of workers to standard output, which is for results; no public
+    # setting switches that off. The engines report a death themselves.
+    worker.print_to_stdstream = _print_nothing
     return ray
 
 
-def _connect(ray: Any) -> bool:
-    """False where no cluster is there."""
-    code = {"py_modules": [str(Path(ffnet_search.__file__).parent)], "excludes": ["__pycache__"]}
+def _print_nothing(*args: Any, **kwargs: Any) -> None:
+    return
+
+
+def _shipped(user_code: Sequence[Path]) -> dict[str, Any]:
+    """The environment of workers to which code of this machine is sent."""
+    return {"py_modules": [str(path) for path in user_code], "excludes": NO_CACHES}
+
+
+def _connect(ray: Any, user_code: Sequence[Path]) -> bool:
+    """Connect to the cluster that exists, and give its nodes the code that runs here. False where there is none."""
     named = os.environ.get("RAY_ADDRESS")
-    if not named and _is_gone(ray._private.utils.read_ray_address()):
+    if not named and _is_gone(_last_address()):
         return False
+    code = _shipped([Path(ffnet_search.__file__).parent, *user_code])
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            ray.init(address="auto", runtime_env=code, **_INIT)  # every node gets the code that runs here
+            ray.init(address="auto", runtime_env=code, **INIT)
             return True
         except ConnectionError as error:
             if named:
@@ -168,9 +188,16 @@ def _connect(ray: Any) -> bool:
     return False
 
 
+def _last_address() -> str | None:
+    """The address, noted by Ray, of the last cluster on this machine, alive or not; Ray has no public name for it."""
+    from ray._private.utils import read_ray_address
+
+    address: str | None = read_ray_address()
+    return address
+
+
 def _is_gone(address: str | None) -> bool:
-    """Whether the cluster that this machine was at last, of which Ray keeps a note, does not answer: Ray would wait for
-    it for half a minute, in which nothing can stop it."""
+    """True where a cluster does not answer: Ray would wait for it for half a minute, and Ctrl-C would do nothing."""
     if not address:
         return False
     host, _, port = address.rpartition(":")
@@ -181,12 +208,12 @@ def _is_gone(address: str | None) -> bool:
     return False
 
 
-def start_here(**resources: Any) -> Any:
-    """A Ray on this machine alone, with what it has or, for tests, with `resources`."""
+def start_here(**arguments: Any) -> Any:
+    """Start Ray on this machine alone, with all it has or, for tests, what the arguments of `ray.init` say."""
     ray = import_ray()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        ray.init(address="local", include_dashboard=False, **_INIT, **resources)
+        ray.init(address="local", include_dashboard=False, **INIT, **arguments)
     return ray
 
 

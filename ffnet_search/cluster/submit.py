@@ -1,7 +1,7 @@
-"""A sweep to a Ray cluster: its file checked by Ray's own rules, packed with this package, submitted, and brought back.
+"""Submit a sweep to a Ray cluster: check its file by Ray's own rules, pack it with this package, run it, fetch the run.
 
 `ray submit FILE SCRIPT` uploads SCRIPT and nothing else, so after an edit of FILE the head would run the old sweep, and
-workers old code. Here SCRIPT is a zip archive that holds all of it, and hands its code to every node.
+workers old code. Here SCRIPT is a zip archive that holds all code and the sweep, and hands the code to every node.
 """
 
 from __future__ import annotations
@@ -16,20 +16,21 @@ import sys
 import tempfile
 import warnings
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 import ffnet_search
+from ffnet_search.cluster.user_code import user_code
 from ffnet_search.config.sweep import Sweep
 from ffnet_search.config.sweep_file import is_cluster
 from ffnet_search.errors import SweepError
 from ffnet_search.progress import say
 from ffnet_search.strict_yaml import read_yaml
 
-LOGIN_S = 10  # that a machine may take to answer
+LOGIN_S = 10  # the time in which a machine must answer
 
 # What the head runs: unpacked once per content, since Ray can hand a folder to its workers, but not a part of a zip.
 MAIN = """
@@ -47,15 +48,25 @@ if not os.path.isdir(folder):
     os.replace(scratch, folder)
 sys.path.insert(0, folder)
 from pathlib import Path
-from ffnet_search.cli import on_head
+from ffnet_search.cli.app import on_head
 on_head(Path(folder) / "SWEEP.yaml")
 """
 
 
 def check_cluster(path: Path) -> None:
-    """Raises SweepError where Ray would refuse the cluster half of a file, or would change the sweep half."""
+    """Raise SweepError where Ray would refuse the cluster half of a file, or would change the sweep half."""
     content = read_yaml(path)
     _must_survive_json(content.get("metadata"), f"{path}: metadata")
+    reason = _refused_by_ray(content)
+    if reason:
+        raise SweepError(f"{path}: {reason}")
+
+
+def _refused_by_ray(content: Mapping[str, Any]) -> str:
+    """Ray's error for the content of a cluster file, empty where it has none.
+
+    `ray up` validates by these functions, for which Ray has no public names.
+    """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         import jsonschema
@@ -65,21 +76,24 @@ def check_cluster(path: Path) -> None:
     schema = json.loads((Path(ray.autoscaler.__file__).parent / "ray-schema.json").read_text(encoding="utf-8"))
     try:
         for error in jsonschema.Draft7Validator(schema).iter_errors(content):
-            if error.validator == "type":  # Ray's defaults are merged before it looks, and break on a wrong type
+            if error.validator == "type":  # Ray merges its defaults before it validates, and fails on a wrong type
                 raise error
         validate_config(prepare_config(content))
     except jsonschema.ValidationError as error:
         where = ".".join(map(str, error.absolute_path)) or "the cluster's part"
-        raise SweepError(f"{path}: {where} is refused by Ray: {error.message.splitlines()[0][:200]}") from None
+        return f"{where} is refused by Ray: {error.message.splitlines()[0][:200]}"
     except KeyError as error:
-        raise SweepError(f"{path}: {error.args[0]} must be given for this provider, says Ray") from None
-    except Exception as error:  # Ray raises what comes to its hand
-        raise SweepError(f"{path}: is refused by Ray: {' '.join(str(error).split())[:300]}") from None
+        return f"{error.args[0]} must be given for this provider, says Ray"
+    except Exception as error:  # of many classes
+        return f"is refused by Ray: {' '.join(str(error).split())[:300]}"
+    return ""
 
 
 def must_be_reachable(path: Path) -> None:
-    """Raises SweepError where the head that the file names cannot be logged in to, which Ray would try for 15 minutes;
-    says so of workers, without which a sweep can run. Machines that are started first are left to Ray."""
+    """Raise SweepError where no login to the head is possible, which Ray would try for 15 minutes.
+
+    Only for clusters of the user's machines: those that are started first are left to Ray.
+    """
     content = read_yaml(path)
     provider, auth = content["provider"], content.get("auth", {})
     if provider.get("type") != "local" or "head_ip" not in provider or "ssh_proxy_command" in auth:
@@ -87,20 +101,18 @@ def must_be_reachable(path: Path) -> None:
     key = auth.get("ssh_private_key")
     if key is not None and not Path(key).expanduser().exists():
         raise SweepError(f"{path}: auth.ssh_private_key must be a file, but there is none at {key}")
-    options = [f"ConnectTimeout={LOGIN_S}", "BatchMode=yes", "StrictHostKeyChecking=no", "UserKnownHostsFile=/dev/null"]
-    login = ["ssh", *(word for option in options for word in ("-o", option)), "-o", "LogLevel=ERROR"]
-    login += [] if key is None else ["-i", str(Path(key).expanduser())]
-    hosts = [f"{auth['ssh_user']}@{host}" for host in [provider["head_ip"], *provider.get("worker_ips", [])]]
-    tries = [subprocess.Popen([*login, host, "true"], stderr=subprocess.PIPE, text=True) for host in hosts]
-    for host, one in zip(hosts, tries, strict=True):  # all at once: one that is off costs the wait once
-        said = (one.communicate()[1].strip().splitlines() or ["nothing"])[-1]
-        if one.returncode and host == hosts[0]:
-            raise SweepError(
-                f"{path}: ssh must reach the head, {host}, without asking for a password, but says: {said}; see to its "
-                "address, its power and auth"
-            )
-        if one.returncode:
-            say(f"submit: {host} cannot be reached by ssh ({said}): the sweep runs without it")
+    options = ["BatchMode=yes", "StrictHostKeyChecking=no", "UserKnownHostsFile=/dev/null", "LogLevel=ERROR"]
+    login = ["ssh", "-o", f"ConnectTimeout={LOGIN_S}", *(word for option in options for word in ("-o", option))]
+    if key is not None:
+        login += ["-i", str(Path(key).expanduser())]
+    head = f"{auth['ssh_user']}@{provider['head_ip']}"
+    answer = subprocess.run([*login, head, "true"], capture_output=True, text=True)
+    if answer.returncode:
+        *_, reason = answer.stderr.strip().splitlines() or ["nothing"]
+        raise SweepError(
+            f"{path}: ssh must reach the head, {head}, without asking for a password, but says: {reason}; see to its "
+            "address, its power and auth"
+        )
 
 
 def _must_survive_json(value: Any, where: str) -> None:
@@ -118,12 +130,14 @@ def _must_survive_json(value: Any, where: str) -> None:
 
 
 def pack(sweep: Sweep, folder: Path) -> Path:
-    """An archive that `python NAME-DIGEST.pyz` runs: the package, and the sweep with its search space. The same content
-    gives the same bytes, and so the same name."""
-    package = Path(ffnet_search.__file__).parent
-    text = yaml.safe_dump(sweep.model_dump(mode="json"), sort_keys=False)
-    files = {"__main__.py": MAIN.encode(), "SWEEP.yaml": text.encode()}
-    files |= {f"ffnet_search/{path.relative_to(package).as_posix()}": path.read_bytes() for path in _sources(package)}
+    """Write an archive that `python NAME-DIGEST.pyz` runs: the package, user-supplied code, the sweep and its space.
+
+    The same content gives the same bytes, and so the same name.
+    """
+    plain = sweep.model_dump(mode="json")
+    files = {"__main__.py": MAIN.encode(), "SWEEP.yaml": yaml.safe_dump(plain, sort_keys=False).encode()}
+    for source in (Path(ffnet_search.__file__).parent, *user_code(plain)):
+        files |= {path.relative_to(source.parent).as_posix(): path.read_bytes() for path in _files(source)}
     digest = hashlib.sha256(b"".join(name.encode() + content for name, content in sorted(files.items()))).hexdigest()
     archive = folder / f"{sweep.name}-{digest[:12]}.pyz"
     with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as file:
@@ -132,15 +146,18 @@ def pack(sweep: Sweep, folder: Path) -> Path:
     return archive
 
 
-def _sources(package: Path) -> Iterator[Path]:
-    return (path for path in package.rglob("*") if path.is_file() and "__pycache__" not in path.parts)
+def _files(source: Path) -> list[Path]:
+    """The files of a module or a package."""
+    if source.is_file():
+        return [source]
+    return [path for path in source.rglob("*") if path.is_file() and "__pycache__" not in path.parts]
 
 
 def submit(sweep: Sweep, *, detach: bool = False) -> int:
-    """Runs `sweep` on the cluster of its file, which is started where it is not; returns the exit code of the run.
+    """Run `sweep` on the cluster of its file, which is started if necessary. Returns the exit code of the run.
 
-    Follows it to its end and brings the run's folder back, or, with `detach`, leaves it in tmux on the head. Raises
-    SweepError where the file or this machine cannot do that.
+    Follows the run to its end and fetches its folder, or, with `detach`, leaves it in tmux on the head. Raises
+    SweepError where the file or this machine does not allow that.
     """
     ray, cluster = _ray_command(), sweep.path
     if not is_cluster(cluster):
@@ -156,21 +173,21 @@ def submit(sweep: Sweep, *, detach: bool = False) -> int:
         say(f"submit: {sweep.name} as {archive.name} to the cluster of {cluster}")
         # Without restart: a running cluster keeps its Ray, and the sweeps on it.
         if subprocess.run([ray, "up", "-y", "--no-restart", str(cluster)], env=environment).returncode:
-            raise SweepError(f"{cluster}: the cluster cannot be started or reached; what Ray said stands above")
-        how = ["--tmux"] if detach else []
-        code = subprocess.run([ray, "submit", *how, str(cluster), str(archive)], env=environment).returncode
+            raise SweepError(f"{cluster}: the cluster cannot be started or reached; Ray's message is above")
+        options = ["--tmux"] if detach else []
+        code = subprocess.run([ray, "submit", *options, str(cluster), str(archive)], env=environment).returncode
+    remote, local = f"{_on_head(sweep.files.folder)}/", f"{sweep.files.folder}/"
     if detach:
-        say(f"submit: it runs in tmux on the head; look with `ray attach --tmux {cluster}`, and bring it back with:")
-        say(f"  ray rsync-down {cluster} '{_on_head(sweep.files.folder)}/' '{sweep.files.folder}/'")
+        say(f"submit: it runs in tmux on the head; attach with `ray attach --tmux {cluster}`, and fetch the run with:")
+        say(f"  ray rsync-down {cluster} '{remote}' '{local}'")
         return code
     sweep.files.folder.mkdir(parents=True, exist_ok=True)
-    there, here = f"{_on_head(sweep.files.folder)}/", f"{sweep.files.folder}/"
-    back = subprocess.run([ray, "rsync-down", str(cluster), there, here], env=environment, capture_output=True)
-    if back.returncode:
-        say(f"submit: {there} of the head could not be brought back: {back.stderr.decode().strip()[-200:]}")
+    fetched = subprocess.run([ray, "rsync-down", str(cluster), remote, local], env=environment, capture_output=True)
+    if fetched.returncode:
+        say(f"submit: {remote} of the head could not be fetched: {fetched.stderr.decode().strip()[-200:]}")
     else:
-        say(f"submit: brought back {sweep.files.folder}")
-    return code or back.returncode
+        say(f"submit: fetched {sweep.files.folder}")
+    return code or fetched.returncode
 
 
 def _on_head(folder: Path) -> str:
@@ -178,8 +195,8 @@ def _on_head(folder: Path) -> str:
 
 
 def _ray_command() -> str:
-    found = shutil.which("ray", path=os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")]))
+    command = shutil.which("ray", path=os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")]))
     missing = [name for name in ("ssh", "rsync") if shutil.which(name) is None]
-    if found is None or missing:
+    if command is None or missing:
         raise SweepError(f"submit needs {', '.join(missing) or 'ray'} on this machine, which is not installed")
-    return found
+    return command

@@ -1,9 +1,9 @@
 """Engine "ray": a pool of actors, each of which makes one evaluator and keeps it.
 
-Each worker has a call under way and one waiting, so that a GPU never waits for this process, and a call holds several
-candidates where they are quick. A worker that dies is replaced. What it was evaluating is tried again, one candidate a
-call to see which it is; a candidate that was there at `CRASHES` deaths is a failed one. A node that is lost is not the
-candidate's fault.
+Each worker has one call in progress and one that waits, so that a GPU never waits for this process. A call holds
+several configurations where they are quick. A worker that dies is replaced. What it was evaluating is tried again, one
+configuration a call, to see which one is the cause; a configuration that was there at `CRASHES` deaths is a failed
+trial. A node that is lost is not the fault of a configuration.
 """
 
 from __future__ import annotations
@@ -25,17 +25,17 @@ from ffnet_search.evaluation.engine import Engine, EngineContext
 from ffnet_search.evaluation.outcome import Ended, Failed
 from ffnet_search.space.configuration import Configuration
 
-CRASHES = 3  # of workers, for which a candidate is held to be the cause
-DEPTH = 2  # calls per worker: one under way, one waiting
-CALL_S = 0.05  # that a call should take: long against its own cost (2 ms), short against what a sampler forgoes
+CRASHES = 3  # deaths of workers, after which a configuration counts as the cause
+DEPTH = 2  # calls per worker: one in progress, one that waits
+CALL_S = 0.05  # of a call, as a target: long against its own cost (2 ms), short enough for informed proposals
 LARGEST_CALL = 16
 LOOK_EVERY_S = 5.0  # for nodes that joined
 WAKE_EVERY_S = 1.0
 
 
 @dataclass(eq=False)
-class _Hired:
-    """A worker as this process sees it. `calls`: reference -> candidates, in the order in which they are worked on."""
+class _PoolWorker:
+    """A worker as this process sees it. `calls`: reference -> configurations, in the order of their evaluation."""
 
     actor: Any
     node: str = ""  # id of its node; empty until it has started
@@ -43,16 +43,16 @@ class _Hired:
 
 
 class RayPoolEngine(Engine):
-    """See the head of this file, and `loop.Engine`."""
+    """See the head of this file."""
 
     trains_on_cluster = True
 
     def __init__(self, context: EngineContext) -> None:
         super().__init__(context)
         self._section = context.section
-        self._workers: list[_Hired] = []
+        self._workers: list[_PoolWorker] = []
         self._waiting: deque[Configuration] = deque()
-        self._suspects: deque[Configuration] = deque()  # were there when a worker died: evaluated one a call
+        self._suspects: deque[Configuration] = deque()  # in progress when a worker died: evaluated one a call
         self._crashes: Counter[str] = Counter()
         self._results: deque[tuple[Configuration, Ended]] = deque()
         self._call_size = 1
@@ -66,21 +66,18 @@ class RayPoolEngine(Engine):
         session.check_cluster()
 
     def __enter__(self) -> RayPoolEngine:
-        self._cluster = self._stack.enter_context(session.connected())
+        self._cluster = self._stack.enter_context(session.connected(self.context.user_code))
         with ExitStack() as undo:  # __exit__ is not called where __enter__ raises
             undo.push(self._stack)
             import ray
 
-            def node() -> str:  # defined here it travels by value: workers need not load this package
-                return str(ray.get_runtime_context().get_node_id())
-
-            self._ray, self._node = ray, node
+            self._ray = ray
             self._wanted = session.granted(self._section.resources, self._cluster)
             self._actor = ray.remote(**session.options(self._wanted), max_restarts=0, max_task_retries=0)(Worker)
-            self._maker = ray.put(self.context.make_evaluate)  # once; nodes fetch it from each other
-            self._asked = self._stack.enter_context(remote_pruner(self.context.pruner))
+            self._make_evaluate = ray.put(self.context.make_evaluate)  # once; nodes fetch it from each other
+            self._pruner = self._stack.enter_context(remote_pruner(self.context.pruner))
             self._idle_since = time.monotonic()
-            self._hire()
+            self._start_workers()
             undo.pop_all()
         return self
 
@@ -94,9 +91,9 @@ class RayPoolEngine(Engine):
 
     @property
     def free_slots(self) -> int:
-        under_way = sum(len(batch) for worker in self._workers for batch in worker.calls.values())
+        in_progress = sum(len(batch) for worker in self._workers for batch in worker.calls.values())
         queued = len(self._waiting) + len(self._suspects) + len(self._results)
-        return max(0, max(1, len(self._workers)) * DEPTH * self._call_size - under_way - queued)
+        return max(0, max(1, len(self._workers)) * DEPTH * self._call_size - in_progress - queued)
 
     @property
     def is_ready(self) -> bool:
@@ -104,9 +101,8 @@ class RayPoolEngine(Engine):
 
     @property
     def utilisation(self) -> dict[str, str]:
-        return session.utilisation(
-            sum(bool(w.node and w.calls) for w in self._workers), len(self._workers), self._wanted
-        )
+        busy = sum(bool(worker.node and worker.calls) for worker in self._workers)
+        return session.utilisation(busy, len(self._workers), self._wanted)
 
     def submit(self, configuration: Configuration) -> None:
         self._waiting.append(configuration)
@@ -114,28 +110,29 @@ class RayPoolEngine(Engine):
 
     def next(self) -> tuple[Configuration, Ended]:
         while not self._results:
-            self._hire()
+            self._start_workers()
             self._hand_out()
             calls = {ref: worker for worker in self._workers for ref in worker.calls}
             ready, others = self._ray.wait(list(calls), num_returns=1, timeout=WAKE_EVERY_S)
-            if ready and others:  # whatever else has come meanwhile
+            if ready and others:  # and all others that have ended meanwhile
                 ready += self._ray.wait(others, num_returns=len(others), timeout=0)[0]
             for ref in ready:
                 self._take(calls[ref], ref)
             if not any(worker.node for worker in self._workers):
-                self._refuse_to_wait_for_ever()
+                self._limit_the_wait()
         return self._results.popleft()
 
-    def _hire(self) -> None:
-        """Replaces workers that died, and takes what joined. Where nothing fits now, one is asked for all the same: an
-        autoscaler starts nodes for those who wait."""
+    def _start_workers(self) -> None:
+        """Replace workers that died, and use nodes that joined. Where nothing fits now, one is asked for all the same:
+        an autoscaler starts nodes for what waits."""
         if self._workers and time.monotonic() - self._looked < LOOK_EVERY_S:
             return
         self._looked = time.monotonic()
         wanted = self._section.workers or max(1, self._cluster.fits(self._wanted))
         for _ in range(wanted - len(self._workers)):
             actor = self._actor.remote()
-            self._workers.append(_Hired(actor, calls={actor.start.remote(self._maker, self._node, self._asked): []}))
+            started = actor.start.remote(self._make_evaluate, self._pruner)
+            self._workers.append(_PoolWorker(actor, calls={started: []}))
 
     def _hand_out(self) -> None:
         for depth in range(DEPTH):
@@ -147,14 +144,15 @@ class RayPoolEngine(Engine):
                 worker.calls[worker.actor.evaluate.remote(batch)] = batch
 
     def _batch(self, free: int) -> list[Configuration]:
-        """For one call, leaving something for the other `free` workers."""
+        """The configurations of one call, which leaves some for the other `free` workers."""
         if self._suspects:
             return [self._suspects.popleft()]
         size = min(self._call_size, -(-len(self._waiting) // free))
         return [self._waiting.popleft() for _ in range(size)]
 
-    def _take(self, worker: _Hired, ref: Any) -> None:
-        if ref not in worker.calls:  # of a worker that was found dead a moment ago
+    def _take(self, worker: _PoolWorker, ref: Any) -> None:
+        """Read the result of a call that has ended."""
+        if ref not in worker.calls:  # of a worker whose death was noticed a moment ago
             return
         try:
             value = self._ray.get(ref)
@@ -176,32 +174,35 @@ class RayPoolEngine(Engine):
             self._seconds = 0.8 * self._seconds + 0.2 * seconds if self._seconds else seconds
         self._call_size = max(1, min(LARGEST_CALL, int(CALL_S / max(self._seconds, 1e-6))))
 
-    def _lose(self, worker: _Hired, error: Exception) -> None:
-        """`worker` is dead. What it had finished counts, what it was at is suspect, the rest is handed to others."""
+    def _lose(self, worker: _PoolWorker, error: Exception) -> None:
+        """Replace a dead worker: its finished calls count, the one in progress is suspect, others take the rest."""
         self._ray.kill(worker.actor)
         self._workers.remove(worker)
         self._looked, self._idle_since = 0.0, time.monotonic()
         if not worker.node:
-            if getattr(error, "actor_init_failed", False):
-                raise _lacks_packages(error)
-            self._lost_at_start += 1
-            if self._lost_at_start == CRASHES:
-                raise SweepError(
-                    f"search: {CRASHES} workers in a row died while they loaded the supernet and the data "
-                    f"({_reason(error)}); where it was for want of memory, ask for more search.resources.memory_gb"
-                )
+            self._lose_at_start(error)
             return
         is_crash = worker.node in self._cluster.living()
         calls, worker.calls = worker.calls, {}
         for ref, batch in calls.items():
-            if self._is_whole(ref):
+            if self._has_value(ref):
                 worker.calls[ref] = batch
                 self._take(worker, ref)
             elif is_crash:
-                is_crash = False  # those after the first had not begun
+                is_crash = False  # calls after the first had not begun
                 self._suspect(batch, error)
             else:
                 self._waiting.extendleft(reversed(batch))
+
+    def _lose_at_start(self, error: Exception) -> None:
+        if getattr(error, "actor_init_failed", False):
+            raise _lacks_packages(error)
+        self._lost_at_start += 1
+        if self._lost_at_start == CRASHES:
+            raise SweepError(
+                f"search: {CRASHES} workers in a row died while they loaded the supernet and the data "
+                f"({_reason(error)}); where it was for want of memory, ask for more search.resources.memory_gb"
+            )
 
     def _suspect(self, batch: list[Configuration], error: Exception) -> None:
         for configuration in batch:
@@ -212,13 +213,15 @@ class RayPoolEngine(Engine):
                 reason = f"its worker died {CRASHES} times, the last time with: {_reason(error)}"
                 self._results.append((configuration, Failed(reason, str(error))))
 
-    def _is_whole(self, ref: Any) -> bool:
+    def _has_value(self, ref: Any) -> bool:
+        """True where a call of a dead worker had ended."""
         try:
             return bool(self._ray.wait([ref], timeout=0)[0]) and self._ray.get(ref) is not None
         except self._ray.exceptions.RayActorError:
             return False
 
-    def _refuse_to_wait_for_ever(self) -> None:
+    def _limit_the_wait(self) -> None:
+        """Raise SweepError where no worker has started for `search.wait_minutes`."""
         if time.monotonic() - self._idle_since > 60 * self._section.wait_minutes:
             what = f"after {self._section.wait_minutes:g} minutes (search.wait_minutes) the cluster"
             raise session.too_small(self._wanted, self._cluster, what)
@@ -227,15 +230,15 @@ class RayPoolEngine(Engine):
 def _reason(error: Exception) -> str:
     """The one line that matters in Ray's report of a death."""
     text = " ".join(str(error).split())
-    found = re.search(r"(?:Worker exit detail|The actor (?:died|is dead) because(?: of)?):? (.{1,200}?)(?:\.|$)", text)
-    return found.group(1) if found else text[:200]
+    line = re.search(r"(?:Worker exit detail|The actor (?:died|is dead) because(?: of)?):? (.{1,200}?)(?:\.|$)", text)
+    return line.group(1) if line else text[:200]
 
 
 def _lacks_packages(error: Exception) -> SweepError:
-    """A node that cannot import what a worker consists of."""
+    """The error for a node that cannot import what a worker consists of."""
     *_, line = str(error).strip().splitlines()
-    found = re.search(r"\bip=([^,)\s]+)", str(error))
-    where = f" on node {found.group(1)}" if found else ""
+    address = re.search(r"\bip=([^,)\s]+)", str(error))
+    where = f" on node {address.group(1)}" if address else ""
     return SweepError(
         f"search: a worker{where} cannot load this program ({line}); every node needs the packages of pyproject.toml, "
         "of the same versions as here"

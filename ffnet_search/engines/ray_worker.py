@@ -1,6 +1,7 @@
 """The worker of engine "ray": makes one evaluator and keeps it, in an actor of Ray.
 
-Loads neither Optuna nor Tune, so that a node which only evaluates starts quickly.
+Loads neither Optuna nor Tune, so that a node which only evaluates starts quickly. Errors come back as values: an actor
+whose method raises reports less about them.
 """
 
 from __future__ import annotations
@@ -15,20 +16,21 @@ from ffnet_search.space.configuration import Configuration
 
 
 class Worker:
-    """Makes one evaluator and keeps it; what runs in an actor of Ray. Errors come back as values: an actor whose method
-    raises tells less about them."""
+    """Evaluates batches of configurations, with reports to `pruner`."""
 
-    def start(self, make_evaluate: Callable[[], Evaluate], node: Callable[[], str], pruner: Pruner) -> str | SweepError:
-        """Makes the evaluator; returns what `node()` gives here, or the user's mistake that was met."""
+    def start(self, make_evaluate: Callable[[], Evaluate], pruner: Pruner) -> str | SweepError:
+        """Make the evaluator. Return the id of this node, or the user error that was met."""
+        import ray
+
         self._pruner = pruner
         try:
             self._evaluate = make_evaluate()
         except SweepError as error:
             return SweepError(f"{error} (on {socket.gethostname()})")
-        return node()
+        return str(ray.get_runtime_context().get_node_id())
 
     def evaluate(self, batch: list[Configuration]) -> list[tuple[Outcome, float]]:
-        """Outcome and seconds of each."""
+        """Return outcome and seconds of each configuration."""
         return [self._timed(configuration) for configuration in batch]
 
     def _timed(self, configuration: Configuration) -> tuple[Outcome, float]:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from ffnet_search.cluster import session
+from ffnet_search.cluster.user_code import user_code
 from ffnet_search.config.schema import LatencySection
 from ffnet_search.errors import SweepError
 from ffnet_search.latency.bench import Bench, Identity, LocalBench, Timed
@@ -65,7 +66,7 @@ class RemoteBench:
 
     def __init__(self, section: LatencySection, input: Input) -> None:
         self._stack = ExitStack()
-        cluster = self._stack.enter_context(session.connected())
+        cluster = self._stack.enter_context(session.connected(user_code(section.model_dump(mode="json"))))
         import ray
 
         self._ray, name = ray, str(section.resource)

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
+from ffnet_search.cluster.user_code import user_code
 from ffnet_search.config.binding import current_values
 from ffnet_search.config.schema import SearchSection
 from ffnet_search.config.sweep import Sweep
@@ -51,6 +52,7 @@ def run_search(sweep: Sweep, digest: str) -> list[Candidate]:
         digest=_digest(sweep, digest),
         start=current_values(sweep),
         resumable=sweep.search.evaluator == "train",
+        code=user_code(sweep.model_dump(mode="json")),
     )
 
 
@@ -67,6 +69,7 @@ def search(
     rule: StoppingRule | None = None,
     start: Mapping[str, Value] | None = None,
     resumable: bool = False,
+    code: tuple[Path, ...] = (),
 ) -> list[Candidate]:
     """The search without a sweep: any evaluator, any files.
 
@@ -86,7 +89,7 @@ def search(
         state = Search(space, cost_model, section, seed, writer, finished, rule, start, under_way)
         finished.clear()  # there may be thousands, and they are on disk
         try:
-            context = EngineContext(make_evaluate, section, state.pruner, study.parent, space)
+            context = EngineContext(make_evaluate, section, state.pruner, study.parent, space, code)
             with find_engine(section)(context) as engine:
                 run_loop(state, engine)
         finally:

@@ -20,6 +20,7 @@ from lightning import Callback, LightningModule, Trainer
 
 from ffnet_search.cluster import session
 from ffnet_search.cluster.session import Cluster
+from ffnet_search.cluster.user_code import user_code
 from ffnet_search.config.schema import Resources
 from ffnet_search.config.sweep import Sweep
 from ffnet_search.errors import SweepError
@@ -41,7 +42,7 @@ def train_on_cluster(sweep: Sweep) -> Path:
     wanted = Resources(cpu=1.0, gpu=1.0 if sweep.search.resources.gpu else 0.0)
     devices = sweep.train.devices
     if (wanted.gpu or devices > 1) and torch.cuda.device_count() < devices:
-        with session.found() as cluster:
+        with session.existing_cluster(user_code(sweep.model_dump(mode="json"))) as cluster:
             if cluster is not None:
                 with warnings.catch_warnings():
                     warnings.simplefilter("ignore")  # of what Ray Train imports and sets

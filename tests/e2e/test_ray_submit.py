@@ -101,7 +101,7 @@ def test_submitted_it_runs_on_all_hosts_loses_one_and_comes_back_whole(hosts: Ho
     assert stopped.returncode != 0, said
     assert "stopped; what was done is kept in runs/stopped; to go on from there: submit it again" in said, said
     assert "to go on from there: ffnet-search submit --name stopped --trials 5000 small.yaml" in said
-    assert "brought back runs/stopped" in said
+    assert "fetched runs/stopped" in said
     deadline = time.monotonic() + 60
     while "SWEEP.yaml" in hosts.run("head", LEFT).stdout and time.monotonic() < deadline:
         time.sleep(0.5)

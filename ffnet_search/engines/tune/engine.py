@@ -47,7 +47,7 @@ class TuneEngine(Engine):
         from ffnet_search.engines.tune.tuner import Proposals, Tuning
 
         scheduler = make_scheduler(self._section, self.context.space, self.context.pruner)
-        self._cluster = self._stack.enter_context(session.connected())
+        self._cluster = self._stack.enter_context(session.connected(self.context.user_code))
         with ExitStack() as undo:  # __exit__ is not called where __enter__ raises
             undo.push(self._stack)
             self._wanted = session.granted(self._section.resources, self._cluster)
