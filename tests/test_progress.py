@@ -1,14 +1,74 @@
-"""The plain line of a stage in progress, for output that is no terminal."""
+"""Progress of a stage: plain lines for output that is no terminal, a bar and a table on one."""
 
 from __future__ import annotations
 
 import pytest
 
 from ffnet_search import progress
+from ffnet_search.progress import LINE_EVERY_S, Bar, TerminalBar, clock
 
 
-def test_facts_are_in_the_plain_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(progress.time, "monotonic", lambda: 100.0)
-    bar = progress.Bar("search", 10, "candidates")
+class Clock:
+    """A clock that tests set."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def time(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    time = Clock()
+    monkeypatch.setattr(progress, "time", time)
+    return time
+
+
+def test_facts_are_in_the_plain_line(time: Clock) -> None:
+    bar = Bar("search", 10, "candidates")
     bar.advance(4, facts={"best accuracy": "0.9", "workers busy": "2 of 3"})
     assert bar.line(102.0) == "4/10 candidates, 2/s, 3s left, best accuracy 0.9, workers busy 2 of 3"
+
+
+@pytest.mark.parametrize(("seconds", "lines"), [(LINE_EVERY_S - 0.01, 0), (LINE_EVERY_S, 1)])
+def test_plain_lines_are_some_seconds_apart(
+    time: Clock, capsys: pytest.CaptureFixture[str], seconds: float, lines: int
+) -> None:
+    bar = Bar("train", 10, "batches")
+    time.now += seconds
+    bar.advance(2, note="loss 0.5")
+    bar.advance(1)  # right after a line there is none
+    assert capsys.readouterr().err.count("train: 2/10 batches") == lines
+
+
+def test_the_last_line_says_how_long_it_took(time: Clock, capsys: pytest.CaptureFixture[str]) -> None:
+    bar = Bar("train", 10, "batches")
+    time.now += 200
+    bar.advance(10)
+    bar.close()
+    assert capsys.readouterr().err == "train: 10/10 batches, 0.05/s, took 3m20s\n"
+
+
+def test_steps_of_an_earlier_run_are_not_in_the_rate(capsys: pytest.CaptureFixture[str]) -> None:
+    with progress.progress("train", 10, "batches", done=4) as bar:
+        bar.advance(6)
+    assert "train: 6/6 batches" in capsys.readouterr().err
+
+
+def test_a_terminal_shows_the_facts_below_the_bar(time: Clock) -> None:
+    bar = TerminalBar("search", 10, "candidates", done=2)
+    assert len(bar.view().renderables) == 1
+    time.now += 2
+    bar.advance(4, note="n", facts={"best accuracy": "0.9"})
+    _, table = bar.view().renderables
+    assert table.renderables == ["[dim]candidates/s[/dim] 2", "[dim]best accuracy[/dim] 0.9"]  # type: ignore[union-attr]
+    assert (bar.display.tasks[0].completed, bar.display.tasks[0].fields["note"]) == (6, "n")
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [(0, "0s"), (59.4, "59s"), (59.6, "1m00s"), (3599, "59m59s"), (3600, "1h00m"), (7500, "2h05m")],
+)
+def test_a_duration_in_words(seconds: float, words: str) -> None:
+    assert clock(seconds) == words
