@@ -10,7 +10,6 @@ again in every run that do not stay in the cache (derived in `ffnet_search.laten
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -135,8 +134,8 @@ class LatencyTable(Section):
     @property
     def name(self) -> str:
         """The name in files and messages, such as `onnxruntime-t1-b1`."""
-        at = self.setting
-        return f"{at.backend}-t{at.threads}-b{at.batch_size}"
+        at, backend = self.setting, self.setting.backend.rpartition(":")[2]
+        return f"{backend}-t{at.threads}-b{at.batch_size}"
 
     def predict_ms(self, arch: Architecture) -> Ms:
         """Milliseconds for one batch. Raises SweepError for a network with parts that were not profiled."""
@@ -219,7 +218,8 @@ class LatencyTable(Section):
 
 def kendall_tau(a: Sequence[float], b: Sequence[float]) -> float:
     """Rank correlation, tau-b (ties in either count half); 0 if one of them is constant."""
+    if min(len(set(a)), len(set(b))) < 2:
+        return 0.0
     from scipy.stats import kendalltau  # 0.25 s, which a reader of tables does not need
 
-    tau = float(kendalltau(a, b).statistic)
-    return 0.0 if math.isnan(tau) else tau
+    return float(kendalltau(a, b).statistic)

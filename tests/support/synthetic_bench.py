@@ -21,13 +21,15 @@ CACHE_M = 0.4  # million weights that are not fetched again
 class SyntheticBench:
     """A `Bench` by the formula of `milliseconds`. Each round has 2 % of noise, the same in every process."""
 
+    clock = "no clock"
+
     def __init__(self, section: LatencySection, input: Input, kept: Path | None = None) -> None:
         self.input = input
         self.taken: Counter[str] = Counter()  # rounds by the id of the job
 
     @property
     def identity(self) -> Identity:
-        return Identity("a formula", {"kind": "synthetic"}, {"formula": "1"}, "no clock")
+        return Identity("a formula", {"kind": "synthetic"}, {"formula": "1"}, self.clock)
 
     def contention(self) -> float:
         return 1.0

@@ -1,0 +1,83 @@
+"""Measuring given networks and user-supplied modules."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from latency_spaces import QUICK, TINY
+from lightning import LightningModule
+from synthetic_bench import SyntheticBench, milliseconds
+from torch import Tensor, nn
+
+from ffnet_search.config.schema import LatencySection
+from ffnet_search.errors import SweepError
+from ffnet_search.latency import bench
+from ffnet_search.latency.jobs import NetworkJob
+from ffnet_search.latency.measure import count_macs_m, measure, measure_all, measure_module, torch_aside
+from ffnet_search.models.deployed import deployed
+
+SIMULATOR = LatencySection(backend="own_backend:Simulator", rounds=3)
+
+
+def test_networks_take_what_the_bench_measures() -> None:
+    networks = [TINY.smallest, TINY.largest]
+    measured = measure_all([deployed(arch) for arch in networks], QUICK, make_bench=SyntheticBench)
+    expected = [milliseconds(NetworkJob(arch.key, arch)) for arch in networks]
+    assert [one.ms for one in measured] == pytest.approx(expected, rel=0.03)
+    assert measured[0].anchors_ms == pytest.approx((0.4, 1.6)) and measured[0].contention == 1
+
+
+def test_shared_cores_are_refused_only_by_the_wall_clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bench, "contention", lambda threads: 1.7)
+    net = deployed(TINY.smallest)
+    with pytest.raises(SweepError, match=r"wall / CPU time is 1\.7.*latency\.threads: 1.*latency\.noisy: true"):
+        measure(net, LatencySection(threads=2, rounds=3))
+    assert measure(net, LatencySection(threads=2, rounds=3, noisy=True)).contention == 1.7
+    assert measure(net, LatencySection(threads=1, rounds=3)).ms > 0
+
+
+class Regressor(LightningModule):
+    """A user-supplied module that is no image network."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(nn.Linear(20, 30), nn.Dropout(), nn.Linear(30, 1))
+
+    def forward(self, x_BF: Tensor) -> Tensor:
+        return self.layers(x_BF)  # type: ignore[no-any-return]
+
+
+def test_a_user_supplied_module_is_measured_against_the_anchors() -> None:
+    measured = measure_module(Regressor(), (4, 20), SIMULATOR)
+    assert measured.ms == pytest.approx(0.01 + (20 * 30 + 30 + 30 + 1) / 1e6)
+    assert len(measured.anchors_ms) == 2 and measured.spread == 0
+
+
+def test_a_user_supplied_module_keeps_its_mode_and_its_weights() -> None:
+    module = Regressor()
+    weight = module.layers[0].weight
+    assert measure_module(module, (1, 20), QUICK).ms > 0
+    assert module.training and module.layers[0].weight is weight and weight.requires_grad
+
+
+def test_a_module_that_cannot_be_copied_is_one_sentence() -> None:
+    module = Regressor()
+    module.last = module(torch.ones(1, 20))
+    with pytest.raises(SweepError, match=r"Regressor must be a module that copy\.deepcopy can copy.*detach them"):
+        measure_module(module, (1, 20), SIMULATOR)
+
+
+def test_macs_of_a_module_are_counted() -> None:
+    assert count_macs_m(Regressor().eval(), (4, 20)) == pytest.approx(4 * (20 * 30 + 30) / 1e6)
+    assert count_macs_m(nn.ReLU(), (1, 2)) > 0, "a mix of no anchor would divide by zero"
+
+
+def test_torch_is_put_aside_and_restored() -> None:
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        with torch_aside():
+            assert torch.get_num_threads() == 1
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)

@@ -1,0 +1,121 @@
+"""The timing protocol, on a clock that the test turns."""
+
+from __future__ import annotations
+
+import pytest
+
+from ffnet_search.latency.timing import RUNTIME_CLOCK, Clock, Rounds, Run, Stopwatch, compare, contention
+
+
+class Machine:
+    """A clock that only the runs advance."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self.clock = Clock("of the test", lambda: self.now)
+
+    def run(self, milliseconds: float, speed: list[float] | None = None) -> Run:
+        """A run that takes so long, times the present factor."""
+
+        def run() -> None:
+            self.now += milliseconds / 1e3 * (speed[0] if speed else 1.0)
+
+        return run
+
+
+def slowing(run: Run, speed: list[float]) -> Run:
+    """A run after which the machine is slower by 1 %."""
+
+    def slower() -> None:
+        run()
+        speed[0] *= 1.01
+
+    return slower
+
+
+def test_times_are_in_units_of_the_anchor() -> None:
+    machine = Machine()
+    watch = Stopwatch([machine.run(1.0)], machine.clock)
+    [one, three] = watch.interleave([machine.run(1.0), machine.run(3.0)], rounds=5)
+    assert one.ratios == pytest.approx([1] * 5) and three.ratios == pytest.approx([3] * 5)
+    assert watch.anchors_ms == pytest.approx((1.0,))
+
+
+@pytest.mark.parametrize("milliseconds", [0.01, 0.15, 50.0])
+def test_short_and_long_runs_are_timed_alike(milliseconds: float) -> None:
+    """Below SAMPLE_S several runs make a sample; long ones are sampled three times."""
+    machine = Machine()
+    [taken] = Stopwatch([machine.run(1.0)], machine.clock).interleave([machine.run(milliseconds)], rounds=3)
+    assert taken.median == pytest.approx(milliseconds) and taken.spread == pytest.approx(0, abs=1e-9)
+
+
+def test_the_anchor_divides_out_drift() -> None:
+    machine, speed = Machine(), [1.0]
+    drifting = slowing(machine.run(1.0, speed), speed)
+    watch = Stopwatch([drifting], machine.clock)
+    [taken] = watch.interleave([drifting], rounds=6)
+    assert watch.readings[-1][0] > 1.5 * watch.readings[0][0]
+    assert taken.median == pytest.approx(1, rel=0.02) and taken.spread < 0.02
+
+
+def test_two_drifts_are_divided_out_by_a_mix_of_both_anchors() -> None:
+    """Memory gets slower and computing does not: half of one and half of the other keeps its ratio."""
+    machine, speed = Machine(), [1.0]
+    compute, fetch = machine.run(0.5), slowing(machine.run(0.5, speed), speed)
+
+    def both() -> None:
+        compute()
+        fetch()
+
+    watch = Stopwatch([compute, fetch], machine.clock)
+    [mixed, by_one] = watch.interleave([both, both], 6, mixes=[(1.0, 1.0), (2.0, 0.0)])
+    assert watch.readings[-1][1] > 1.5 * watch.readings[0][1]
+    assert mixed.median == pytest.approx(1, rel=0.05)
+    assert by_one.ratios[-1] > 1.3 * by_one.ratios[0]
+
+
+def test_runs_of_the_runtime_clock_return_their_milliseconds() -> None:
+    watch = Stopwatch([lambda: 2.0], RUNTIME_CLOCK)
+    segments = list(watch.segments([lambda: 3.0] * 12, [1] * 12))
+    assert watch.anchors_ms == (2.0,)
+    assert [len(segment.ratios) for segment in segments] == [5, 5, 2], "the anchors are read after every five runs"
+    assert {ratio for segment in segments for _, ratio in segment.ratios} == {1.5}
+
+
+def test_each_run_is_timed_in_its_number_of_rounds() -> None:
+    watch = Stopwatch([lambda: 1.0], RUNTIME_CLOCK)
+    counts = [0, 0, 0]
+    for segment in watch.segments([lambda: 1.0] * 3, [1, 4, 2], seed=5):
+        for index, _ in segment.ratios:
+            counts[index] += 1
+    assert counts == [1, 4, 2]
+
+
+def test_two_runs_are_compared_in_turns() -> None:
+    machine = Machine()
+    assert compare(machine.run(3.0), machine.run(0.5), clock=machine.clock) == pytest.approx((3.0, 0.5))
+
+
+def test_one_disturbed_round_moves_neither_median_nor_spread() -> None:
+    quiet, disturbed = Rounds((1.0, 1.02, 0.98, 1.01, 0.99)), Rounds((1.0, 1.02, 0.98, 1.01, 9.0))
+    assert disturbed.median == pytest.approx(quiet.median, rel=0.02)
+    assert disturbed.spread < 0.05
+
+
+def test_passes_are_joined_or_reduced_to_their_medians() -> None:
+    passes = [Rounds((1.0, 2.0, 9.0)), Rounds((4.0, 5.0, 6.0))]
+    assert Rounds.joined(passes).ratios == (1.0, 2.0, 9.0, 4.0, 5.0, 6.0)
+    assert Rounds.of_medians(passes).ratios == (2.0, 5.0)
+
+
+@pytest.mark.parametrize("share", [1.0, 0.5])
+def test_contention_is_wall_time_over_cpu_time(share: float) -> None:
+    """A thread that gets a share of its core."""
+    machine = Machine()
+
+    def wall() -> float:
+        machine.now += 0.01
+        return machine.now
+
+    found = contention(1, 0.03, wall=Clock("wall", wall), cpu=Clock("CPU", lambda: share * machine.now))
+    assert found == pytest.approx(1 / share)
