@@ -19,7 +19,7 @@ _PUBLIC = {  # name -> module; loaded when first asked for, so that importing th
     "check_sweep": "run.check",
     "fuse": "models.deployed",
     "hypervolume": "pareto.front",
-    "load": "export.front",
+    "load": "export.network",
     "load_reference": "models.reference",
     "pareto_front": "pareto.front",
     "profile": "latency.build",

@@ -19,7 +19,7 @@ from ffnet_search.evaluation.factory import FromSweep
 from ffnet_search.evaluation.inherited import quality
 from ffnet_search.evaluation.outcome import Failed, NopPruner, Stopped, run_safely
 from ffnet_search.evaluation.trained import WEIGHTS, TrialEvaluator, trial_seed
-from ffnet_search.export.front import load
+from ffnet_search.export.network import load
 from ffnet_search.models.deployed import fuse
 from ffnet_search.pareto.candidate import Candidate
 from ffnet_search.plugins import check_arguments, find_class

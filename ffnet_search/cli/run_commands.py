@@ -24,6 +24,7 @@ from ffnet_search.cli.options import (
     load,
     tell,
 )
+from ffnet_search.export.formats.registry import FORMATS
 
 if TYPE_CHECKING:
     from ffnet_search.config.sweep import Sweep
@@ -159,7 +160,7 @@ def export(
     seed: Seed = None,
     trials: Trials = None,
     format: Annotated[
-        str | None, typer.Option(help="Write exported networks in this format too: onnx, pt2, openvino, int8, coreml.")
+        str | None, typer.Option(help=f"Write exported networks in this format too: {', '.join(FORMATS)}.")
     ] = None,
     top: Annotated[int | None, typer.Option(min=1, help="With --format: only the best so many.")] = None,
     fresh: Fresh = False,
@@ -178,7 +179,7 @@ def export(
         from ffnet_search.cli.json_output import of_formats
         from ffnet_search.cli.tables import print_formats
         from ffnet_search.config.sweep import Sweep
-        from ffnet_search.export.formats import export_format
+        from ffnet_search.export.formats.write import export_format
 
         with hushed(quiet):
             picks = export_format(Sweep.of_run(sweep).override(name=name), format, top)

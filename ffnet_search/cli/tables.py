@@ -171,9 +171,10 @@ def print_formats(picks: Sequence[ExportedNetwork], name: str) -> None:
         found = json.loads((pick.folder / "card.json").read_text(encoding="utf-8"))["formats"][name]
         slower.append(found.get("latency_ms", 0.0) > SLOWER * found.get("onnx_latency_ms", 1.0))
         accuracy = found.get("test_accuracy")
-        test = "as torch" if accuracy is None else f"{100 * accuracy:.2f} ({100 * found['test_accuracy_before']:.2f})"
+        test = "as torch" if "max_difference" in found else "not here"
+        test = test if accuracy is None else f"{100 * accuracy:.2f} ({100 * found['test_accuracy_before']:.2f})"
         times = [f"{found[ms]:.3f}" if ms in found else "not here" for ms in ("latency_ms", "onnx_latency_ms")]
-        times.append(f"{found['max_difference']:.1e}")
+        times.append(f"{found['max_difference']:.1e}" if "max_difference" in found else "not here")
         rows.append([str(pick.folder / found["files"][0]), *times, test])
     _print(_table(["file", "ms", "onnx ms", "logits differ by", "test % (before)"], rows, right=4))
     if any(slower):

@@ -1,4 +1,4 @@
-"""The exported networks of a run, read from its folder: light, so that looking at a front takes no time."""
+"""The exported networks of a run, read from its folder without torch, so that a front is listed in no time."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -14,39 +15,52 @@ from ffnet_search.errors import SweepError
 from ffnet_search.space.architecture import Architecture
 from ffnet_search.space.configuration import Value
 
+CARD = "card.json"
+
 
 @dataclass(frozen=True)
 class ExportedNetwork:
-    """An exported network: where it is and what was found. Accuracies are shares, 0 to 1."""
+    """An exported network: its folder, and the figures of its card. `architecture` is None for a user-supplied module.
+
+    `metrics`: search_QUALITY, test_QUALITY, predicted_ms, measured_ms, params_m, ...; of a user-supplied module the
+    metrics of the search and of its tests.
+    """
 
     folder: Path
-    architecture: Architecture | None  # None where it is a module of the user's own
-    metrics: Mapping[str, float]  # search_accuracy, test_accuracy, predicted_ms, measured_ms, params_m, macs_m
+    architecture: Architecture | None
+    metrics: Mapping[str, float]
     hyperparameters: Mapping[str, Value] = field(default_factory=dict)
 
     @property
     def key(self) -> str:
+        """The key of its configuration."""
         return self.folder.name.partition("-")[2]
 
     @property
     def network(self) -> Architecture:
-        """The architecture, for those who need one. Raises SweepError where it has none."""
+        """The architecture, where one is needed. Raises SweepError if there is none."""
         if self.architecture is None:
-            raise SweepError(f"{self.folder}: is no FFNet, but a module of your own; load its model.ckpt with that")
+            raise SweepError(
+                f"{self.folder}: must hold an FFNet, but holds a user-supplied module; load its model.ckpt with that"
+            )
         return self.architecture
+
+    def read_card(self) -> dict[str, Any]:
+        """The content of card.json. Raises OSError, or ValueError if it is no JSON."""
+        card: dict[str, Any] = json.loads((self.folder / CARD).read_text(encoding="utf-8"))
+        return card
 
 
 def read_exported(files: RunPaths) -> list[ExportedNetwork]:
-    """The exported front, best first; empty where nothing was exported. Raises SweepError where it is broken."""
+    """The exported front, best first; empty before the export. Raises SweepError if it is broken."""
     try:
-        folders = sorted(path.parent for path in files.pareto.glob("*/card.json"))
-        picks = []
-        for folder in folders:
-            path, arch = folder / "architecture.yaml", None
-            card = json.loads((folder / "card.json").read_text())
-            if path.exists():
-                arch = Architecture.from_dict(yaml.safe_load(path.read_text()))
-            picks.append(ExportedNetwork(folder, arch, card["metrics"], card.get("hyperparameters", {})))
+        return [_read(path.parent) for path in sorted(files.pareto.glob(f"*/{CARD}"))]
     except (OSError, yaml.YAMLError, KeyError, TypeError, ValueError) as error:
         raise SweepError(f"{files.pareto}: cannot be read as exported networks ({error}); export again") from None
-    return picks
+
+
+def _read(folder: Path) -> ExportedNetwork:
+    path = folder / "architecture.yaml"
+    card = json.loads((folder / CARD).read_text(encoding="utf-8"))
+    architecture = Architecture.from_dict(yaml.safe_load(path.read_text(encoding="utf-8"))) if path.exists() else None
+    return ExportedNetwork(folder, architecture, card["metrics"], card.get("hyperparameters", {}))

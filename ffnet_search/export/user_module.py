@@ -1,14 +1,12 @@
-"""The front of modules of the user's own as files: each pick's checkpoint and card.
+"""User-supplied modules of a front as files: checkpoint and card.
 
 runs/NAME/pareto/01-KEY/   model.ckpt  card.json
 """
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Iterator, Sequence
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -18,35 +16,31 @@ from lightning.pytorch.utilities.model_helpers import is_overridden
 
 from ffnet_search.config.sweep import Sweep
 from ffnet_search.evaluation.trained import TrialEvaluator
+from ffnet_search.export.card import user_module_card, write_card
 from ffnet_search.pareto.candidate import Candidate
-from ffnet_search.provenance import git_state, versions
+from ffnet_search.provenance import git_state
 from ffnet_search.training.trainer import quiet_lightning
 
 
 class UserModuleExport:
-    """An `export.Writer`. Metrics are those of the search and, where the module has a `test_step` and its data a
-    `test_dataloader`, what that logs."""
+    """A writer of `export.front`.
+
+    Metrics are those of the search and, if the module has a `test_step` and its data a `test_dataloader`, those that
+    the test logs.
+    """
 
     def __init__(self, sweep: Sweep) -> None:
         self.sweep = sweep
         self.trials = TrialEvaluator(sweep, git=git_state(Path.cwd()))
 
     def __call__(self, front: Sequence[Candidate], folders: Sequence[Path]) -> Iterator[dict[str, float]]:
+        """Write the files of each candidate into its folder, and yield its metrics."""
         return (self._write(candidate, folder) for candidate, folder in zip(front, folders, strict=True))
 
     def _write(self, candidate: Candidate, folder: Path) -> dict[str, float]:
         shutil.copy2(self.trials.weights(candidate), folder / "model.ckpt")
         metrics = {**candidate.metrics, **self._test(candidate, folder / "model.ckpt")}
-        card = {
-            "key": candidate.key,
-            "metrics": metrics,
-            "hyperparameters": dict(candidate.final_hyperparameters),
-            "sweep": {"name": self.sweep.name, "seed": self.sweep.seed, "digest": self.sweep.digest},
-            "training": dict(candidate.record),
-            "versions": versions(),
-            "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        }
-        (folder / "card.json").write_text(json.dumps(card, indent=1) + "\n")
+        write_card(folder, user_module_card(self.sweep, candidate, metrics))
         return metrics
 
     def _test(self, candidate: Candidate, path: Path) -> dict[str, float]:
@@ -60,5 +54,5 @@ class UserModuleExport:
         with quiet_lightning():
             trainer = Trainer(accelerator="auto", devices=1, logger=False, enable_progress_bar=False,
                               enable_checkpointing=False, enable_model_summary=False)  # fmt: skip
-            (found,) = trainer.test(module, datamodule=data, verbose=False)
-        return {name: float(value) for name, value in found.items() if name not in candidate.metrics}
+            (logged,) = trainer.test(module, datamodule=data, verbose=False)
+        return {name: float(value) for name, value in logged.items() if name not in candidate.metrics}

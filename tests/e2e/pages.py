@@ -21,7 +21,7 @@ sys.path += [str(Path(__file__).parents[1]), str(Path(__file__).parents[1] / "su
 from test_pipeline import table_of
 
 from ffnet_search.config.sweep import Sweep
-from ffnet_search.export.front import write_network
+from ffnet_search.export.network import write_network
 from ffnet_search.models.deployed import fuse
 from ffnet_search.models.metamixer import MetaMixer
 from ffnet_search.report.write import write_report

@@ -1,46 +1,26 @@
-"""CoreML: converted on any system by coremltools, and computed again from the saved file, operation by operation.
+"""An interpreter of CoreML's programs (MIL) in torch: a package is computed from its file, operation by operation.
 
-CoreML itself runs on Apple's systems alone. What can be checked elsewhere is the program in the package: its dozen
-kinds of operations are computed here by torch, with the weights of the file, and compared with the network like every
-other format. How fast it is, a Mac or a phone must tell.
+CoreML itself runs on Apple's systems only. The dozen kinds of operations of deployed networks are computed here with
+the weights of the file.
 """
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping
-from contextlib import redirect_stderr
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 Floats = NDArray[np.float32]
 
 
-def convert(net: nn.Module, shape: tuple[int, ...], path: Path) -> None:
-    """Writes `net` as an ML program, float32, for iOS 16 or macOS 13 and later: `images` of `shape` -> `logits`."""
-    import coremltools
-
-    program = torch.export.export(net, (torch.zeros(shape),)).run_decompositions({})
-    with open(os.devnull, "w") as nowhere, redirect_stderr(nowhere):  # bars of its own
-        model = coremltools.convert(
-            program,
-            convert_to="mlprogram",
-            inputs=[coremltools.TensorType(name="images", shape=shape)],
-            outputs=[coremltools.TensorType(name="logits")],
-            minimum_deployment_target=coremltools.target.iOS16,
-            compute_precision=coremltools.precision.FLOAT32,
-        )
-    model.save(str(path))
-
-
 def forward(path: Path) -> Callable[[Floats], Floats]:
-    """The program in a package as a function of images (B, C, H, W), which are computed one by one."""
+    """The program in a package as a function of images (B, C, H, W), computed one by one."""
     from coremltools.converters.mil.frontend.milproto.load import load
     from coremltools.models import MLModel
 
@@ -89,10 +69,8 @@ def _padded(x: Tensor, a: Mapping[str, Any]) -> Tensor:
 def _average(x: Tensor, a: Mapping[str, Any]) -> Tensor:
     size, strides = a["kernel_sizes"].tolist(), a["strides"].tolist()
     sums = F.avg_pool2d(_padded(x, a), size, strides)
-    analytic_metrics = (
-        _padded(torch.ones_like(x), a) if a["exclude_padding_from_average"] else torch.ones_like(_padded(x, a))
-    )
-    return sums / F.avg_pool2d(analytic_metrics, size, strides)
+    counts = _padded(torch.ones_like(x), a) if a["exclude_padding_from_average"] else torch.ones_like(_padded(x, a))
+    return sums / F.avg_pool2d(counts, size, strides)
 
 
 def _matmul(x: Tensor, a: Mapping[str, Any]) -> Tensor:

@@ -17,9 +17,13 @@ from PIL import Image
 from ffnet_search.config.schema import DataSection
 from ffnet_search.data.registry import build_data
 from ffnet_search.export.bundle import write_bundle
-from ffnet_search.export.front import _input, write_network
+from ffnet_search.export.card import input_facts
+from ffnet_search.export.network import load, write_network
 from ffnet_search.models.deployed import fuse
 from ffnet_search.space.architecture import Input
+from ffnet_search.tasks.base import find_task
+
+TASK = find_task("classification")
 
 
 def write_folder(folder: Path) -> dict[str, Any]:
@@ -33,10 +37,10 @@ def write_folder(folder: Path) -> dict[str, Any]:
         "metrics": dict.fromkeys(names, 0.5),
         "latency": {"device": "a device", "batch_size": 1, "threads": 1, "backend": "onnxruntime"},
         "data": {"name": "digits", "fingerprint": data.fingerprint},
-        "input": _input(net.largest, data),
+        "input": input_facts(net.largest, data),
     }
     (folder / "card.json").write_text(json.dumps(card))
-    write_bundle(folder, card)
+    write_bundle(folder, card, TASK)
     return card
 
 
@@ -44,9 +48,9 @@ def test_the_model_card_says_where_a_prediction_was_far_off(tmp_path: Path) -> N
     card = write_folder(tmp_path)
     assert "off by more than" not in (tmp_path / "README.md").read_text()
     card["metrics"]["predicted_ms"] = 0.25
-    write_bundle(tmp_path, card | {"predicted_within_10_percent": False})
-    told = "The latency table had predicted 0.25 ms, which is off by more than 10 %."
-    assert told in (tmp_path / "README.md").read_text()
+    write_bundle(tmp_path, card | {"predicted_within_10_percent": False}, TASK)
+    printed = "The latency table predicted 0.250 ms, which is off by more than 10 %."
+    assert printed in (tmp_path / "README.md").read_text()
 
 
 @torch.no_grad()
@@ -57,19 +61,17 @@ def test_the_script_says_what_the_network_says_of_the_same_images(tmp_path: Path
     mean, std = (tensor.numpy() for tensor in data.statistics)  # type: ignore[attr-defined]
     for number, image_HWC in enumerate(images_BCHW.permute(0, 2, 3, 1).numpy()):
         Image.fromarray(np.rint(image_HWC * std + mean).astype(np.uint8)[..., 0]).save(tmp_path / f"{number}.png")
-    from ffnet_search.export.front import load
-
     logits_BK = load(tmp_path)(images_BCHW)
     shares = logits_BK.softmax(1).max(1)
     code = "import sys, runpy; sys.modules['torch'] = None; sys.argv = sys.argv[1:]; runpy.run_path(sys.argv[0])"
     files = [str(tmp_path / f"{number}.png") for number in range(6)]
     command = [sys.executable, "-c", code, str(tmp_path / "predict.py"), *files]
-    told = subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()
-    for line, file, share, label in zip(told, files, shares.values.tolist(), shares.indices.tolist(), strict=True):
+    printed = subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()
+    for line, file, share, label in zip(printed, files, shares.values.tolist(), shares.indices.tolist(), strict=True):
         assert line == f"{file}: {label} ({share:.0%})"
 
 
-def test_a_picture_of_another_size_is_cut_to_its_centre(tmp_path: Path) -> None:
+def test_an_image_of_another_size_is_cut_to_its_centre(tmp_path: Path) -> None:
     write_folder(tmp_path)
     square = Image.fromarray(np.random.default_rng(0).integers(0, 255, (40, 40), np.uint8))
     wide = Image.new("L", (80, 40))
@@ -77,11 +79,11 @@ def test_a_picture_of_another_size_is_cut_to_its_centre(tmp_path: Path) -> None:
     square.save(tmp_path / "a.png")
     wide.convert("RGB").save(tmp_path / "b.png")
     command = [sys.executable, "predict.py", "a.png", "b.png"]
-    told = subprocess.run(command, check=True, capture_output=True, text=True, cwd=tmp_path).stdout.splitlines()
-    assert told[0].split(": ")[1] == told[1].split(": ")[1]
+    printed = subprocess.run(command, check=True, capture_output=True, text=True, cwd=tmp_path).stdout.splitlines()
+    assert printed[0].split(": ")[1] == printed[1].split(": ")[1]
 
 
-def test_the_model_card_has_the_metadata_that_hubs_read(tmp_path: Path) -> None:
+def test_the_model_card_has_the_metadata_of_model_hubs(tmp_path: Path) -> None:
     card = write_folder(tmp_path)
     _, header, text = (tmp_path / "README.md").read_text().split("---\n", 2)
     metadata = yaml.safe_load(header)
@@ -94,6 +96,6 @@ def test_without_normalisation_there_is_no_script(tmp_path: Path) -> None:
     card = write_folder(tmp_path)
     (tmp_path / "predict.py").unlink()
     del card["input"]["mean"]
-    write_bundle(tmp_path, card)
+    write_bundle(tmp_path, card, TASK)
     assert not (tmp_path / "predict.py").exists()
     assert "predict.py" not in (tmp_path / "README.md").read_text()

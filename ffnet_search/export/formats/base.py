@@ -1,0 +1,75 @@
+"""Formats of exported networks for other runtimes.
+
+A format is a file beside this one and a row in `registry.FORMATS`. A user-supplied one is a subclass of `Format`, which
+`--format package.module:Class` names. Modules of formats import their runtime in methods: the report reads `files`.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ffnet_search.errors import SweepError
+from ffnet_search.export.formats.registry import FORMATS
+from ffnet_search.plugins import INSTALL, find_class
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from ffnet_search.models.deployed import Deployed
+
+Floats = NDArray[np.float32]
+Forward = Callable[[Floats], Floats]  # normalised images (B, C, H, W) -> the network's outputs (B, ...)
+
+
+class ModelFile(NamedTuple):
+    """A file of a format, and its words in the report."""
+
+    name: str
+    words: str
+
+
+class Format(ABC):
+    """One format: how it is written, and how the written model is run. Made without arguments."""
+
+    packages: ClassVar[tuple[str, ...]] = ("onnxruntime",)  # beside torch; by default that of the model to compare with
+    files: ClassVar[tuple[ModelFile, ...]]  # the first one is the model
+    is_exact: ClassVar[bool] = True  # whether outputs must be those of torch; if not, the quality is tested
+
+    @abstractmethod
+    def write(self, folder: Path, net: Deployed, calibration_NCHW: Tensor) -> None:
+        """Write `files` into an exported folder.
+
+        `net` is in evaluation mode; `calibration_NCHW` are normalised images of the training split.
+        """
+
+    @abstractmethod
+    def forward(self, folder: Path) -> Forward | None:
+        """The written model as a function, computed on one thread; None if its runtime does not exist here."""
+
+
+def find_format(name: str) -> Format:
+    """The format of a registered name or an import path.
+
+    Raises SweepError if there is none of that name, or if a package that it needs is not installed.
+    """
+    kind: type[Format] = find_class(name, "--format", Format, FORMATS)
+    for package in kind.packages:
+        if find_spec(package) is None:
+            install = INSTALL.get(package, f"pip install {package}")
+            raise SweepError(f"--format {name} needs {package}, which is not installed; run: {install}")
+    return kind()
+
+
+def registered_files() -> list[ModelFile]:
+    """The files of the registered formats."""
+    files: list[ModelFile] = []
+    for name in FORMATS:
+        files += find_class(name, "format", Format, FORMATS).files
+    return files

@@ -1,0 +1,38 @@
+"""ONNX in float32, by `models.onnx`, run by ONNX Runtime."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ffnet_search.export.formats.base import Format, Forward, ModelFile
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from ffnet_search.models.deployed import Deployed
+
+MODEL = "model.onnx"
+
+
+class Onnx(Format):
+    """The model that every exported folder has."""
+
+    files = (ModelFile(MODEL, "for ONNX Runtime and most others, any batch size"),)
+
+    def write(self, folder: Path, net: Deployed, calibration_NCHW: Tensor) -> None:
+        """Do nothing: `export.network.write_network` has written the model."""
+
+    def forward(self, folder: Path) -> Forward:
+        return onnx_forward(folder / MODEL)
+
+
+def onnx_forward(path: Path) -> Forward:
+    """The model at `path` on one thread of the CPU."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.log_severity_level = 3
+    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    return lambda images_BCHW: session.run(None, {"images": images_BCHW})[0]

@@ -1,0 +1,41 @@
+"""The program of `torch.export`, which PyTorch loads without this package."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ffnet_search.export.formats.base import Floats, Format, Forward, ModelFile
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from ffnet_search.models.deployed import Deployed
+
+MODEL = "model.pt2"
+
+
+class Pt2(Format):
+    """A program for any batch size: `torch.export.load(path).module()`."""
+
+    files = (ModelFile(MODEL, "for torch.export.load, without this package"),)
+
+    def write(self, folder: Path, net: Deployed, calibration_NCHW: Tensor) -> None:
+        import torch
+
+        example_BCHW = calibration_NCHW[:2].contiguous()
+        program = torch.export.export(net, (example_BCHW,), dynamic_shapes=({0: torch.export.Dim("batch")},))
+        torch.export.save(program, folder / MODEL)
+
+    def forward(self, folder: Path) -> Forward:
+        import torch
+
+        program = torch.export.load(folder / MODEL).module()
+
+        def forward(images_BCHW: Floats) -> Floats:
+            with torch.inference_mode():
+                return np.asarray(program(torch.from_numpy(images_BCHW)))
+
+        return forward

@@ -1,0 +1,128 @@
+"""Exported networks in another format, each run and compared with torch before it counts as written.
+
+Results (difference of the outputs, latency, for inexact formats the quality) go into the network's card, under
+"formats". Latency is of a batch of one, in turns with the ONNX model on one thread, so that a busy machine slows both.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from ffnet_search.atomic_write import write_text
+from ffnet_search.config.sweep import Sweep
+from ffnet_search.data.datamodule import Data
+from ffnet_search.errors import SweepError
+from ffnet_search.export.exported import ExportedNetwork, read_exported
+from ffnet_search.export.formats.base import Floats, Format, Forward, find_format
+from ffnet_search.export.formats.onnx import Onnx
+from ffnet_search.export.network import load_deployed
+from ffnet_search.latency.timing import compare
+from ffnet_search.models.cpu_threads import threads_for
+from ffnet_search.progress import progress
+from ffnet_search.tasks.base import Task, task_of
+from ffnet_search.training.fit import sweep_data
+
+TOLERANCE = 1e-3  # largest difference of an output from torch's
+POINTS_LOST = 0.5  # of the quality as it is printed: an inexact format that loses more is marked in the card
+COMPARED = 8  # images
+
+
+def export_format(sweep: Sweep, name: str, top: int | None = None) -> list[ExportedNetwork]:
+    """Write the best `top` exported networks of a run in a format, check them, and note the results in their cards.
+
+    Raises SweepError if the format is unknown or a package is missing, if no network is exported yet, or if a written
+    model computes something else than the network.
+    """
+    format = find_format(name)
+    networks = read_exported(sweep.files)[:top]
+    if not networks:
+        raise SweepError(f"{sweep.files.folder}: nothing is exported yet; run `ffnet-search export` without --format")
+    data = sweep_data(sweep)
+    with progress(f"export {name}", len(networks), "networks") as bar:
+        for network in networks:
+            with _quiet(), threads_for(0):
+                format.write(network.folder, load_deployed(network.folder), data.calibration)
+                checked = _check(network, name, format, data)
+            _note(network.folder / "card.json", name, checked)
+            ms = checked.get("latency_ms")
+            bar.advance(note=network.folder.name if ms is None else f"{network.folder.name}: {ms:.3g} ms")
+    return networks
+
+
+def _check(network: ExportedNetwork, name: str, format: Format, data: Data) -> dict[str, Any]:
+    """The entry of a card: files, and where the model runs here its difference, latency and, if inexact, quality."""
+    checked: dict[str, Any] = {"files": [file.name for file in format.files]}
+    forward = format.forward(network.folder)
+    if forward is not None:
+        images_BCHW = data.calibration[:COMPARED].numpy()
+        checked["max_difference"] = _difference(forward, network.folder, images_BCHW)
+        onnx, one_1CHW = Onnx().forward(network.folder), np.zeros_like(images_BCHW[:1])
+        ms, onnx_ms = compare(lambda: forward(one_1CHW), lambda: onnx(one_1CHW))
+        checked |= {"latency_ms": ms, "onnx_latency_ms": onnx_ms}
+    checked["versions"] = {package: version(package) for package in ("torch", *format.packages)}
+    if forward is None:
+        return checked
+    if not format.is_exact:
+        return checked | _quality(task_of(network.network.input), onnx, forward, data)
+    if checked["max_difference"] > TOLERANCE:
+        raise SweepError(
+            f"{network.folder}: the {name} model must give torch's logits within {TOLERANCE:g}, but differs by "
+            f"{checked['max_difference']:.2g}; do not use {', '.join(checked['files'])}, and tell us of the versions: "
+            f"{checked['versions']}"
+        )
+    return checked
+
+
+def _difference(forward: Forward, folder: Path, images_BCHW: Floats) -> float:
+    """The largest difference of an output from torch's."""
+    with torch.inference_mode():
+        expected = load_deployed(folder)(torch.from_numpy(images_BCHW)).numpy()
+    return float(np.abs(forward(images_BCHW) - expected).max())
+
+
+def _quality(task: Task, before: Forward, after: Forward, data: Data) -> dict[str, Any]:
+    """The quality on the test split of the ONNX model and of the inexact one."""
+    old, new = (_measure(task, forward, data) for forward in (before, after))
+    points_lost = task.quality.sign * task.quality.scale * (new - old)
+    return {
+        f"{task.test_quality}_before": old,
+        task.test_quality: new,
+        "within_half_a_point": points_lost <= POINTS_LOST,
+    }
+
+
+def _measure(task: Task, forward: Forward, data: Data) -> float:
+    outputs, targets = [], []
+    for images_BCHW, target_B in data.test_dataloader():
+        outputs.append(forward(images_BCHW.numpy()))
+        targets.append(target_B.numpy())
+    return task.measure(np.concatenate(outputs), np.concatenate(targets))
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Silence the warnings and logs of exporters: the written model is checked instead."""
+    disabled = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(disabled)
+
+
+def _note(card: Path, name: str, checked: Mapping[str, Any]) -> None:
+    content = json.loads(card.read_text(encoding="utf-8"))
+    content.setdefault("formats", {})[name] = dict(checked)
+    write_text(card, json.dumps(content, indent=1) + "\n")

@@ -1,0 +1,98 @@
+"""One exported network as files: architecture, weights in both forms, ONNX.
+
+architecture.yaml  model.safetensors  trainable.safetensors  model.onnx
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import yaml
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from ffnet_search.errors import SweepError
+from ffnet_search.models.backbone import Backbone
+from ffnet_search.models.deployed import Deployed, deployed
+from ffnet_search.models.metamixer import MetaMixer
+from ffnet_search.models.onnx import write_onnx
+from ffnet_search.space.architecture import Architecture, Form
+from ffnet_search.tasks.base import task_of
+
+ARCHITECTURE, WEIGHTS, TRAINABLE, ONNX = (
+    "architecture.yaml",
+    "model.safetensors",
+    "trainable.safetensors",
+    "model.onnx",
+)
+
+
+def write_network(folder: Path, net: MetaMixer, fused: Deployed, opset: int) -> None:
+    """Write the files that `load` reads, and the ONNX model for any batch size. `fused`: the deployed form of `net`."""
+    arch = net.largest
+    (folder / ARCHITECTURE).write_text(yaml.safe_dump(arch.to_dict(), sort_keys=False), encoding="utf-8")
+    save_file(_tensors(fused), folder / WEIGHTS, {"form": "deployed", "key": arch.key})
+    form = {
+        "form": "trainable",
+        "key": arch.key,
+        "branches": net.form.branches,
+        "layer_scale": str(net.form.layer_scale),
+    }
+    save_file(_tensors(net), folder / TRAINABLE, form)
+    shape = (1, arch.input.channels, arch.input.resolution, arch.input.resolution)
+    output = task_of(arch.input).output_name
+    write_onnx(fused, shape, folder / ONNX, opset=opset, dynamic_batch=True, output=output)
+
+
+def _tensors(net: nn.Module) -> dict[str, Tensor]:
+    return {name: tensor.detach().contiguous() for name, tensor in net.state_dict().items()}
+
+
+def load(folder: str | Path, *, trainable: bool = False, features_only: bool = False) -> nn.Module:
+    """The network of an exported folder, in evaluation mode: normalised images (B, C, H, W) -> outputs (B, ...).
+
+    `trainable` gives the form before fusing, for more training. `features_only` gives the `Backbone` instead: a map per
+    stage. Raises SweepError if the folder is not an export, ValueError if both are asked for: maps are of the deployed
+    form, whose weights can be trained too.
+
+    >>> net = load("runs/digits/pareto/01-0123456789ab")  # doctest: +SKIP
+    >>> logits_BK = net(images_BCHW)  # doctest: +SKIP
+    """
+    if trainable and features_only:
+        raise ValueError("load: trainable and features_only cannot both be asked for; remove one")
+    if trainable:
+        with _reading(Path(folder)) as arch:
+            path = Path(folder) / TRAINABLE
+            net = MetaMixer(arch, _read_form(path))
+            net.load_state_dict(load_file(path))
+        return net.eval()
+    fused = load_deployed(folder)
+    return Backbone(fused).eval() if features_only else fused
+
+
+def load_deployed(folder: str | Path) -> Deployed:
+    """The deployed form of an exported network, in evaluation mode. Raises SweepError as `load` does."""
+    with _reading(Path(folder)) as arch:
+        net = deployed(arch)
+        net.load_state_dict(load_file(Path(folder) / WEIGHTS))
+    return net.eval()
+
+
+@contextmanager
+def _reading(folder: Path) -> Iterator[Architecture]:
+    """Yield the folder's architecture; turn errors of reading into a SweepError."""
+    try:
+        yield Architecture.from_dict(yaml.safe_load((folder / ARCHITECTURE).read_text(encoding="utf-8")))
+    except (OSError, yaml.YAMLError, SafetensorError, RuntimeError, KeyError, TypeError, ValueError) as error:
+        reason = " ".join(str(error).split())[:150]
+        raise SweepError(f"{folder}: must be a folder that `ffnet-search export` wrote, but {reason}") from None
+
+
+def _read_form(path: Path) -> Form:
+    with safe_open(path, framework="pt") as file:
+        metadata = file.metadata() or {}
+    scale = metadata["layer_scale"]
+    return Form(metadata["branches"], None if scale == "None" else float(scale))

@@ -1,0 +1,92 @@
+"""Every format, and a user-supplied one, computes what the network does and says so in the card."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from exported import read_card, write_run
+
+from ffnet_search.config.sweep import Sweep
+from ffnet_search.export.formats.base import Format, find_format, registered_files
+from ffnet_search.export.formats.registry import FORMATS
+from ffnet_search.export.formats.write import TOLERANCE, export_format
+from ffnet_search.export.network import load_deployed
+from ffnet_search.plugins import find_class
+
+USER_SUPPLIED = "own_formats:Weights"
+CLASSES: dict[str, type[Format]] = {
+    name: find_class(name, "format", Format, FORMATS) for name in (*FORMATS, USER_SUPPLIED)
+}
+INSTALLED = [name for name, kind in CLASSES.items() if all(find_spec(package) for package in kind.packages)]
+
+
+@pytest.fixture
+def sweep(tmp_path: Path) -> Sweep:
+    return write_run(tmp_path)
+
+
+@pytest.mark.parametrize("name", INSTALLED)
+def test_a_format_is_written_run_and_noted(sweep: Sweep, name: str) -> None:
+    exported = export_format(sweep, name, top=1)
+    assert [network.folder.name[:2] for network in exported] == ["01"]
+    folder, format = exported[0].folder, find_format(name)
+    card = read_card(folder)
+    assert card["metrics"] == {"test_accuracy": 0.5}  # what was there is kept
+    noted = card["formats"][name]
+    assert noted["files"] == [file.name for file in format.files]
+    assert all((folder / file).stat().st_size > 0 for file in noted["files"])
+    assert noted["versions"].keys() == {"torch", *format.packages}
+    if format.forward(folder) is None:
+        assert noted.keys() == {"files", "versions"}
+        return
+    assert 0 < noted["latency_ms"] < 1000 and 0 < noted["onnx_latency_ms"] < 1000
+    if format.is_exact:
+        assert noted["max_difference"] <= TOLERANCE
+    else:
+        lost = noted["test_accuracy_before"] - noted["test_accuracy"]
+        assert noted["within_half_a_point"] == (lost <= 0.005)
+
+
+@pytest.mark.parametrize("name", INSTALLED)
+def test_a_written_model_takes_any_batch(sweep: Sweep, name: str) -> None:
+    folder = export_format(sweep, name, top=1)[0].folder
+    forward = find_format(name).forward(folder)
+    if forward is None:
+        pytest.skip("its runtime does not exist here")
+    for batch in (1, 3):
+        images_BCHW = np.random.default_rng(batch).standard_normal((batch, 1, 8, 8)).astype(np.float32)
+        logits_BK = forward(images_BCHW)
+        assert logits_BK.shape == (batch, 10) and logits_BK.dtype == np.float32
+
+
+@pytest.mark.filterwarnings("ignore")  # of exporters
+@pytest.mark.parametrize("name", INSTALLED)
+def test_writing_again_replaces_the_files(sweep: Sweep, name: str) -> None:
+    format, folder = find_format(name), sweep.files.pareto / f"01-{sweep.search_space.smallest.key}"
+    net, images_NCHW = load_deployed(folder), np.zeros((8, 1, 8, 8), np.float32)
+    before = {path.name for path in folder.iterdir()}
+    for _ in range(2):
+        format.write(folder, net, torch.from_numpy(images_NCHW))
+    assert {path.name for path in folder.iterdir()} == before | {file.name for file in format.files}
+
+
+def test_files_of_formats_have_words_and_names_of_their_own() -> None:
+    files = registered_files()
+    assert len({file.name for file in files}) == len(files) and all(file.words for file in files)
+
+
+def test_modules_of_formats_import_no_runtime() -> None:
+    code = (
+        "import sys\n"
+        "from ffnet_search.export.formats.base import registered_files\n"
+        "registered_files()\n"
+        "print({'torch', 'onnxruntime', 'openvino', 'coremltools'} & set(sys.modules))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert done.stdout.strip() == "set()"

@@ -1,0 +1,127 @@
+"""Export in other formats: what each one is, when it is refused, and what is said of it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import mil
+import numpy as np
+import onnx
+import pytest
+import torch
+from exported import read_card, write_run
+from own_formats import Degraded, Shifted
+
+from ffnet_search.cli.tables import print_formats
+from ffnet_search.config.sweep import Sweep
+from ffnet_search.errors import SweepError
+from ffnet_search.export.formats.write import TOLERANCE, export_format
+from ffnet_search.export.network import load
+from ffnet_search.training.fit import sweep_data
+
+
+@pytest.fixture
+def sweep(tmp_path: Path) -> Sweep:
+    return write_run(tmp_path)
+
+
+def test_int8_has_weights_of_eight_bits(sweep: Sweep) -> None:
+    folder = export_format(sweep, "int8", top=1)[0].folder
+    model = onnx.load(folder / "model.int8.onnx")
+    kinds = {tensor.data_type for tensor in model.graph.initializer if len(tensor.dims) == 4}
+    assert kinds == {onnx.TensorProto.INT8}
+
+
+def test_pt2_computes_what_the_network_does(sweep: Sweep) -> None:
+    folder = export_format(sweep, "pt2", top=1)[0].folder
+    net = torch.export.load(folder / "model.pt2").module()
+    for batch in (1, 5):
+        x_BCHW = torch.randn(batch, 1, 8, 8)
+        assert torch.allclose(net(x_BCHW), load(folder)(x_BCHW), atol=1e-5)
+
+
+def test_coreml_says_what_it_takes_and_gives_and_that_it_was_not_run(
+    sweep: Sweep, capsys: pytest.CaptureFixture[str]
+) -> None:
+    models = pytest.importorskip("coremltools").models
+    for network in export_format(sweep, "coreml"):
+        spec = models.MLModel(str(network.folder / "model.mlpackage"), skip_model_load=True).get_spec()
+        ((name, shape),) = ((x.name, list(x.type.multiArrayType.shape)) for x in spec.description.input)
+        assert (name, shape) == ("images", [1, 1, 8, 8])
+        assert [x.name for x in spec.description.output] == ["logits"]
+        print_formats([network], "coreml")
+    assert "not here" in capsys.readouterr().out
+
+
+def test_a_coreml_package_computes_what_the_network_does(sweep: Sweep) -> None:
+    """By an interpreter of its program: CoreML itself runs on Apple's systems only."""
+    pytest.importorskip("coremltools")
+    images_BCHW = np.random.default_rng(0).standard_normal((2, 1, 8, 8)).astype(np.float32)
+    for network in export_format(sweep, "coreml"):
+        package = network.folder / "model.mlpackage"
+        logits_BK = mil.forward(package)(images_BCHW)
+        with torch.inference_mode():
+            expected_BK = load(network.folder)(torch.from_numpy(images_BCHW)).numpy()
+        assert np.abs(logits_BK - expected_BK).max() <= TOLERANCE
+    [weights] = package.glob("**/weight.bin")
+    content = bytearray(weights.read_bytes())
+    content[-4:] = np.float32(100).tobytes()
+    weights.write_bytes(content)
+    assert np.abs(mil.forward(package)(images_BCHW) - logits_BK).max() > 1  # the interpreter reads the weights
+
+
+@pytest.mark.parametrize(("ms", "said"), [(1.0, False), (1.3, True)])
+def test_a_format_slower_than_the_onnx_model_is_named(
+    sweep: Sweep, capsys: pytest.CaptureFixture[str], ms: float, said: bool
+) -> None:
+    [network] = export_format(sweep, "onnx", top=1)
+    content = read_card(network.folder)
+    content["formats"]["onnx"] |= {"latency_ms": ms, "onnx_latency_ms": 1.0}
+    (network.folder / "card.json").write_text(json.dumps(content))
+    print_formats([network], "onnx")
+    assert ("slower here than model.onnx" in capsys.readouterr().out) == said
+
+
+def test_a_model_that_computes_something_else_is_refused(sweep: Sweep, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Shifted, "shift", 0.9 * TOLERANCE)
+    export_format(sweep, "own_formats:Shifted", top=1)
+    monkeypatch.setattr(Shifted, "shift", 1.1 * TOLERANCE)
+    with pytest.raises(
+        SweepError, match=r"the own_formats:Shifted model must give torch's logits within 0.001, but differs by 0.0011"
+    ):
+        export_format(sweep, "own_formats:Shifted", top=1)
+
+
+@pytest.mark.parametrize(("wrong", "within"), [(0, True), (1, True), (2, False)])
+def test_quality_lost_beyond_half_a_point_is_marked(
+    sweep: Sweep, monkeypatch: pytest.MonkeyPatch, wrong: int, within: bool
+) -> None:
+    """Of the 360 test images of digits, one is 0.28 points and two are 0.56."""
+    folder = sweep.files.pareto / f"01-{sweep.search_space.smallest.key}"
+    right = []
+    for images_BCHW, label_B in sweep_data(sweep).test_dataloader():
+        with torch.inference_mode():
+            hits_B = load(folder)(images_BCHW).argmax(1) == label_B
+        right += [image_CHW.numpy().tobytes() for image_CHW in images_BCHW[hits_B]]
+    monkeypatch.setattr(Degraded, "wrong", frozenset(right[:wrong]))
+    export_format(sweep, "own_formats:Degraded", top=1)
+    assert read_card(folder)["formats"]["own_formats:Degraded"]["within_half_a_point"] == within
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("onyx", r"--format must be one of onnx, .* or package.module:Class, but got 'onyx'; did you mean 'onnx'\?"),
+        ("own_formats:Weight", r"--format: 'own_formats:Weight' must name a Format, .*did you mean 'Weights'\?"),
+        ("own_formats:NeedsRuntime", "needs no_such_runtime, which is not installed; run: pip install no_such_runtime"),
+    ],
+)
+def test_a_format_that_cannot_be_written_is_one_sentence(sweep: Sweep, name: str, message: str) -> None:
+    with pytest.raises(SweepError, match=message):
+        export_format(sweep, name)
+
+
+def test_nothing_exported_is_one_sentence(sweep: Sweep, tmp_path: Path) -> None:
+    with pytest.raises(SweepError, match="nothing is exported yet; run `ffnet-search export` without --format"):
+        export_format(sweep.override(name="empty"), "onnx")
