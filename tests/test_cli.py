@@ -105,9 +105,7 @@ def test_mistakes_are_one_line(tmp_path: Path) -> None:
 
 
 def test_a_folder_in_place_of_a_sweep_is_told_what_to_do(tmp_path: Path) -> None:
-    assert f"but is a folder; for images, `ffnet-search init --data {tmp_path}` writes one" in mistake(
-        "run", tmp_path
-    )
+    assert f"but is a folder; for images, `ffnet-search init --data {tmp_path}` writes one" in mistake("run", tmp_path)
     (tmp_path / "sweep.yaml").write_text("")
     assert f"its sweep is {tmp_path / 'sweep.yaml'}" in mistake("check", tmp_path)
 

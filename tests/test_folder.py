@@ -1,4 +1,4 @@
-"""A run's folder belongs to one process at a time, and its record survives kills and strangers."""
+"""A run's folder belongs to one process at a time, and its record survives kills and foreign files."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def sweep_in(folder: Path, **changed: Any) -> Sweep:
 
 
 def holder(sweep: Sweep, *words: str) -> subprocess.Popen[str]:
-    """Another process that has the folder open."""
+    """Start another process that has the folder open."""
     process = subprocess.Popen([sys.executable, "-c", HOLD, str(sweep.path), *words], stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     assert process.stdout.readline() == "holds\n"
@@ -59,7 +59,7 @@ def end(process: subprocess.Popen[str], number: int = signal.SIGKILL) -> None:
     process.communicate()
 
 
-def test_a_second_process_is_refused_with_the_first_one_s_name(tmp_path: Path) -> None:
+def test_a_second_process_is_refused_and_pointed_to_the_first(tmp_path: Path) -> None:
     sweep = sweep_in(tmp_path)
     other = holder(sweep)
     try:
@@ -79,7 +79,7 @@ def test_the_lock_dies_with_its_process(tmp_path: Path) -> None:
         assert sweep.files.lock.read_text() == f"{os.getpid()} on {socket.gethostname()}\n"
 
 
-def test_a_killed_run_s_helpers_are_waited_for(tmp_path: Path) -> None:
+def test_the_child_processes_of_a_killed_run_are_waited_for(tmp_path: Path) -> None:
     sweep = sweep_in(tmp_path)
     end(holder(sweep, "fork"))
     with open_run(sweep):

@@ -1,4 +1,4 @@
-"""Stages are done once, gone on with, and never made from another sweep than the one that is asked for."""
+"""Stages run once, resume after an interruption, and never continue on the output of another sweep."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def _products(space: SearchSpace) -> Any:
 
 @pytest.fixture
 def ran(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Stages that take no time: they write the files that the real ones write, and note here that they ran."""
+    """Stages that take no time: they write the files of the real ones, and append their names to this list."""
     log: list[str] = []
 
     def stage(name: str) -> Callable[[Sweep], None]:
@@ -119,13 +119,13 @@ def test_a_missing_output_is_made_again(tmp_path: Path, ran: list[str], stage: s
     ran.clear()
     run_sweep(sweep)
     readers = [other for other in STAGES if stage in STAGES[other].reads]
-    assert ran == [stage, *readers]  # which look again at what they read, and go on from what is there
+    assert ran == [stage, *readers]  # since an input was made again
     ran.clear()
     run_sweep(sweep)
     assert ran == []
 
 
-def test_a_stage_that_was_interrupted_goes_on(tmp_path: Path, ran: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupted_stage_resumes(tmp_path: Path, ran: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     sweep = write_sweep(tmp_path)
 
     def interrupted(sweep: Sweep) -> None:
@@ -145,7 +145,7 @@ def test_a_stage_that_was_interrupted_goes_on(tmp_path: Path, ran: list[str], mo
     assert ran == list(STAGES)
 
 
-def test_more_of_a_thing_goes_on_and_less_is_there(tmp_path: Path, ran: list[str]) -> None:
+def test_more_trials_resume_the_search_and_fewer_are_done(tmp_path: Path, ran: list[str]) -> None:
     run_sweep(write_sweep(tmp_path, search={"trials": 10}))
     ran.clear()
     run_sweep(write_sweep(tmp_path, search={"trials": 20}))
@@ -160,7 +160,7 @@ def test_more_of_a_thing_goes_on_and_less_is_there(tmp_path: Path, ran: list[str
 
 
 @pytest.mark.parametrize(
-    ("changed", "told", "stale"),
+    ("changed", "message", "stale"),
     [
         ({"train": {"epochs": 4}}, "train.epochs (30 -> 4) has changed", ["train", "search", "export"]),
         ({"seed": 5}, "seed (0 -> 5) has changed", ["train", "search", "export"]),
@@ -182,8 +182,8 @@ def test_more_of_a_thing_goes_on_and_less_is_there(tmp_path: Path, ran: list[str
         ),
     ],
 )
-def test_a_changed_sweep_is_told_and_asked_about(
-    tmp_path: Path, ran: list[str], changed: dict[str, Any], told: str, stale: list[str]
+def test_a_changed_sweep_is_refused_without_fresh(
+    tmp_path: Path, ran: list[str], changed: dict[str, Any], message: str, stale: list[str]
 ) -> None:
     before = write_sweep(tmp_path)
     run_sweep(before)
@@ -195,7 +195,7 @@ def test_a_changed_sweep_is_told_and_asked_about(
     )
     with pytest.raises(SweepError) as caught:
         run_sweep(after)
-    assert f"{after.path}: {told} since {after.files.folder} was made, which invalidates " in str(caught.value)
+    assert f"{after.path}: {message} since {after.files.folder} was made, which invalidates " in str(caught.value)
     assert f"invalidates {', '.join(stale[:-1])} and {stale[-1]}; add --fresh" in str(caught.value)
     assert "\n" not in str(caught.value)
     assert contents == {path: path.read_bytes() for path in before.files.folder.rglob("*") if path.is_file()}
@@ -247,7 +247,7 @@ def test_single_stages_name_what_they_lack(tmp_path: Path, ran: list[str]) -> No
     assert ran == list(STAGES)
 
 
-def test_what_was_measured_again_is_searched_again_with_fresh(tmp_path: Path, ran: list[str]) -> None:
+def test_a_new_latency_table_makes_fresh_search_again(tmp_path: Path, ran: list[str]) -> None:
     sweep = write_sweep(tmp_path)
     run_sweep(sweep)
     sweep.latency_path.unlink()
@@ -261,7 +261,7 @@ def test_what_was_measured_again_is_searched_again_with_fresh(tmp_path: Path, ra
 
 def test_an_impossible_budget_is_refused_before_training(tmp_path: Path, ran: list[str]) -> None:
     sweep = write_sweep(tmp_path, search={"constraints": {"latency_ms": 0.001}})
-    check_limits(sweep)  # nothing is known before the table is there
+    check_limits(sweep)  # nothing is known before the table exists
     with pytest.raises(SweepError, match=r"tiny.yaml: search.constraints.latency_ms must be >= 0\.0[0-9]+, the least"):
         run_sweep(sweep)
     assert ran == ["profile"]
@@ -281,15 +281,15 @@ def test_a_folder_without_a_front_has_an_empty_one(tmp_path: Path) -> None:
 TINY_SWEEP: dict[str, Any] = {
     "data": {"name": "digits", "batch_size": 128, "validation": 0.25, "calibration": 128},
     "train": {"epochs": 2, "warmup_epochs": 0.5},
-    "latency": {"noisy": True},  # what is tested is the order of things, on machines that do more than one
+    "latency": {"noisy": True},  # the machine may be busy: latency is not tested here
     "search": {"trials": 6, "constraints": {"params_m": 0.2}},
     "export": {"top": 2},
 }
 
 
 @pytest.mark.slow
-def test_the_whole_of_it_for_real_and_killed_on_the_way(tmp_path: Path) -> None:
-    """Profile, train, search and export of the real digits: killed once, gone on with, then found done."""
+def test_a_whole_run_that_is_killed_resumes(tmp_path: Path) -> None:
+    """Profile, train, search and export the real digits: kill it once, resume it, then skip all stages."""
     sweep = write_sweep(tmp_path, **TINY_SWEEP)
     command = [sys.executable, "-m", "ffnet_search", "run", str(sweep.path)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}

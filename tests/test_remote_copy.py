@@ -1,4 +1,4 @@
-"""A run's folder in an object store: up as it grows, down where it was lost."""
+"""A copy of a run's folder in an object store: sent while it grows, fetched where the folder is missing."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def names(files: RunPaths) -> set[str]:
     return {path.relative_to(files.folder).as_posix() for path in files.folder.rglob("*") if path.is_file()}
 
 
-def test_what_one_machine_made_another_goes_on_with(tmp_path: Path, store: str) -> None:
+def test_another_machine_resumes_the_run(tmp_path: Path, store: str) -> None:
     first, second = (RunPaths(tmp_path / machine / "run") for machine in ("first", "second"))
     first.training.mkdir(parents=True)
     first.lock.touch()
@@ -59,7 +59,7 @@ def test_what_one_machine_made_another_goes_on_with(tmp_path: Path, store: str) 
         assert study.execute("select x from t").fetchall() == [(7,)]
 
 
-def test_what_is_here_wins(tmp_path: Path, store: str) -> None:
+def test_the_local_folder_wins(tmp_path: Path, store: str) -> None:
     files = RunPaths(tmp_path / "run")
     files.folder.mkdir()
     for text in ("old", "new"):
@@ -72,7 +72,7 @@ def test_what_is_here_wins(tmp_path: Path, store: str) -> None:
         assert files.state.read_text() == "new"
 
 
-def test_the_record_goes_up_last_and_what_is_unchanged_stays_there(tmp_path: Path) -> None:
+def test_the_record_is_sent_last_and_unchanged_files_are_not(tmp_path: Path) -> None:
     files = RunPaths(tmp_path / "run")
     files.folder.mkdir()
     for path in (files.state, files.supernet, files.candidates):
@@ -89,7 +89,7 @@ def test_the_record_goes_up_last_and_what_is_unchanged_stays_there(tmp_path: Pat
         assert objects["some/runs/run/candidates.csv"] == b"changed"
 
 
-def test_each_record_of_a_stage_goes_up_at_once(tmp_path: Path) -> None:
+def test_each_record_of_a_stage_is_sent_at_once(tmp_path: Path) -> None:
     with s3.bucket() as (url, objects):
         sweep = Sweep.model_validate({"name": "x", "search_space": SPACE, "runs": url})
         sweep = sweep.model_copy(update={"runs": RunsRoot(tmp_path, url)})
@@ -99,7 +99,7 @@ def test_each_record_of_a_stage_goes_up_at_once(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("url", ["s3://key:secret@bucket/x?scheme=http&endpoint_override=127.0.0.1:1", "moon://x"])
-def test_a_store_that_is_not_there_is_one_sentence(tmp_path: Path, url: str) -> None:
+def test_a_store_that_does_not_exist_is_one_sentence(tmp_path: Path, url: str) -> None:
     files = RunPaths(tmp_path / "run")
     files.folder.mkdir()
     with pytest.raises(SweepError, match=r"^runs: .* cannot be read or written: ") as caught, remote_copy(files, url):
@@ -108,7 +108,7 @@ def test_a_store_that_is_not_there_is_one_sentence(tmp_path: Path, url: str) -> 
 
 
 @pytest.mark.parametrize("kind", BUCKETS)
-def test_a_bucket_that_is_not_there_is_one_sentence(tmp_path: Path, kind: str) -> None:
+def test_a_bucket_that_does_not_exist_is_one_sentence(tmp_path: Path, kind: str) -> None:
     files = RunPaths(tmp_path / "run")
     files.folder.mkdir()
     files.state.write_text("{}")

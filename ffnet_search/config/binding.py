@@ -4,36 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 from ffnet_search.config.schema import Augment, DataSection, ModuleSection, TrainSection
 from ffnet_search.errors import SweepError, did_you_mean
 from ffnet_search.plugins import is_import_path
 from ffnet_search.space.configuration import Value
 from ffnet_search.space.hyperparameters import Hyperparameter
-from ffnet_search.space.search_space import SearchSpace
 from ffnet_search.strict_yaml import Section, parse
+
+if TYPE_CHECKING:
+    from ffnet_search.config.sweep import Sweep
 
 # Fields of `train` that a supernet alone has, or that do not change the result.
 NOT_SEARCHED = {"sampled", "start_from", "checkpoint_minutes", "callbacks", "loggers", "devices"}
 OF_ANY_MODULE = {"epochs", "ema"}  # fields of `train` that apply to a user-supplied module too
 SECTIONS: Mapping[str, type[Section]] = {"train": TrainSection, "data": DataSection, "module": ModuleSection}
 ARGUMENTS = "init_args"  # the field of a section that holds the arguments of a user-supplied class
-
-
-class Tunable(Protocol):
-    """The fields of a `Sweep` that hyper-parameters can set."""
-
-    @property
-    def search_space(self) -> SearchSpace: ...
-    @property
-    def train(self) -> TrainSection: ...
-    @property
-    def data(self) -> DataSection: ...
-    @property
-    def module(self) -> ModuleSection | None: ...
-    @property
-    def bindings(self) -> Mapping[str, Binding]: ...
 
 
 @dataclass(frozen=True)
@@ -64,7 +51,7 @@ class Binding:
             section = section.model_fields[step].annotation
         return section.model_fields[self.steps[-1]].annotation
 
-    def value(self, sweep: Tunable) -> Value:
+    def value(self, sweep: Sweep) -> Value:
         """The value that `sweep` gives; None for an argument that it leaves out."""
         value: Any = getattr(sweep, self.section)
         for step in self.steps:
@@ -82,7 +69,7 @@ class Binding:
         content[last] = value
 
 
-def bind(sweep: Tunable) -> dict[str, Binding]:
+def bind(sweep: Sweep) -> dict[str, Binding]:
     """Name -> binding of the sweep's hyper-parameters. Raises ValueError where a name fits no field, or two fit one."""
     bindings: dict[str, Binding] = {}
     names: dict[Binding, str] = {}
@@ -95,7 +82,7 @@ def bind(sweep: Tunable) -> dict[str, Binding]:
     return bindings
 
 
-def check_values(sweep: Tunable) -> None:
+def check_values(sweep: Sweep) -> None:
     """Raise ValueError where a hyper-parameter may take a value that its field does not allow."""
     for name, one in sweep.search_space.hyperparameters.items():
         binding = sweep.bindings[name]
@@ -109,12 +96,12 @@ def check_values(sweep: Tunable) -> None:
                 raise ValueError(str(error)) from None
 
 
-def current_values(sweep: Tunable) -> dict[str, Value]:
+def current_values(sweep: Sweep) -> dict[str, Value]:
     """The values that the sweep itself gives to its hyper-parameters: the search begins with them."""
     return {name: binding.value(sweep) for name, binding in sweep.bindings.items()}
 
 
-def sections_with(sweep: Tunable, values: Mapping[str, Value]) -> dict[str, Section]:
+def sections_with(sweep: Sweep, values: Mapping[str, Value]) -> dict[str, Section]:
     """The sections `train`, `data` and `module` that change where hyper-parameters take `values`.
 
     Raises SweepError for an unknown name, and where the values are not allowed together.
@@ -125,7 +112,7 @@ def sections_with(sweep: Tunable, values: Mapping[str, Value]) -> dict[str, Sect
     return _sections(sweep, values, "hyperparameters")
 
 
-def _sections(sweep: Tunable, values: Mapping[str, Value], where: str) -> dict[str, Section]:
+def _sections(sweep: Sweep, values: Mapping[str, Value], where: str) -> dict[str, Section]:
     contents: dict[str, dict[str, Any]] = {}
     for name, value in values.items():
         binding = sweep.bindings[name]
@@ -135,7 +122,7 @@ def _sections(sweep: Tunable, values: Mapping[str, Value], where: str) -> dict[s
     return {section: parse(SECTIONS[section], content, where) for section, content in contents.items()}
 
 
-def _find(sweep: Tunable, name: str) -> Binding:
+def _find(sweep: Sweep, name: str) -> Binding:
     section, *steps = name.split(".")
     arguments = tuple(steps[1:] if steps[:1] == [ARGUMENTS] else steps)
     if section == "module" and sweep.module is not None and arguments:
@@ -150,7 +137,7 @@ def _find(sweep: Tunable, name: str) -> Binding:
     return known[name]
 
 
-def _unknown(sweep: Tunable, name: str, known: Mapping[str, Binding]) -> str:
+def _unknown(sweep: Sweep, name: str, known: Mapping[str, Binding]) -> str:
     arguments = []
     if sweep.module is not None:
         arguments.append("module.NAME")
@@ -161,7 +148,7 @@ def _unknown(sweep: Tunable, name: str, known: Mapping[str, Binding]) -> str:
     return f"{name} is not a field of `train` or `data`{beside}{did_you_mean(name, spelled_alike)}"
 
 
-def _fields(sweep: Tunable) -> Iterator[Binding]:
+def _fields(sweep: Sweep) -> Iterator[Binding]:
     """The fields that a hyper-parameter can set."""
     for field in TrainSection.model_fields:
         if field not in NOT_SEARCHED and (sweep.module is None or field in OF_ANY_MODULE):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +15,7 @@ from ffnet_search.config.sweep import Sweep
 from ffnet_search.errors import SweepError, did_you_mean
 from ffnet_search.formatting import ms, percent
 from ffnet_search.latency.table import LatencyTable
+from ffnet_search.metrics import COSTS
 from ffnet_search.pareto.candidate import Candidate
 from ffnet_search.search.storage.study import read_candidates
 from ffnet_search.space.architecture import Architecture
@@ -63,16 +64,9 @@ def select_network(folder: Path, latency_ms: float, device: str | None = None) -
         )
     quality = sweep.quality
     best, time = min(fitting, key=lambda pair: (quality.sign * pair[0].metrics[quality.name], pair[1]))
-    advice = _advice(sweep, table, candidates, Limit(path.stem, latency_ms), best)
-    return Selection(path.stem, best, time, table, advice, _warning(sweep, table, path.stem))
-
-
-@dataclass(frozen=True)
-class Limit:
-    """A latency, in milliseconds, that a network must keep on a device."""
-
-    device: str
-    latency_ms: float
+    selection = Selection(path.stem, best, time, table)
+    advice = _advice(sweep, selection, candidates, latency_ms)
+    return replace(selection, advice=advice, warning=_warning(sweep, selection))
 
 
 def _table_path(files: RunPaths, sweep: Sweep, device: str | None) -> Path:
@@ -87,33 +81,34 @@ def _table_path(files: RunPaths, sweep: Sweep, device: str | None) -> Path:
     return path
 
 
-def _advice(sweep: Sweep, table: LatencyTable, candidates: Sequence[Candidate], limit: Limit, best: Candidate) -> str:
+def _advice(sweep: Sweep, selection: Selection, candidates: Sequence[Candidate], latency_ms: float) -> str:
     """The advice to continue the search, where an architecture that was never evaluated is predicted to be better."""
-    quality = sweep.quality
-    archs = _unseen_within(sweep, table, candidates, limit.latency_ms)
-    if len(candidates) < ENOUGH or not archs:
+    quality, table, metric = sweep.quality, selection.table, COSTS["latency_ms"]
+    archs = _unseen_within(sweep, table, candidates, latency_ms) if len(candidates) >= ENOUGH else []
+    if not archs:
         return ""
     values = [candidate.metrics[quality.name] for candidate in candidates]
     predicted = _predict(table, [candidate.network for candidate in candidates], values, archs)
     index = int(np.argmin(quality.sign * predicted))
-    if quality.sign * predicted[index] >= quality.sign * best.metrics[quality.name]:
+    if quality.sign * predicted[index] >= quality.sign * selection.candidate.metrics[quality.name]:
         return ""
     arch = archs[index]
-    metric = "latency_ms" if limit.device == sweep.latency_path.stem else f"latency_ms@{limit.device}"
+    if selection.device != sweep.latency_path.stem:
+        metric = metric.on(selection.device)
     return (
         f"{arch.key} was never evaluated, and is predicted to reach {quality.format(predicted[index])} in "
         f"{ms(table.predict_ms(arch))} ({arch}); search on with more search.trials, and "
-        f"search.constraints: {{{metric}: {limit.latency_ms:g}}}"
+        f"search.constraints: {{{metric.key}: {latency_ms:g}}}"
     )
 
 
-def _warning(sweep: Sweep, table: LatencyTable, device: str) -> str:
+def _warning(sweep: Sweep, selection: Selection) -> str:
     """The warning where the table is less accurate than the search would accept."""
-    wanted = sweep.latency[0].min_within_10
-    if table.error.within_10 >= wanted:
+    wanted, within_10 = sweep.latency[0].min_within_10, selection.table.error.within_10
+    if within_10 >= wanted:
         return ""
     return (
-        f"only {percent(table.error.within_10, 0)} of the held-out networks of the table of {device} are within 10 % "
+        f"only {percent(within_10, 0)} of the held-out networks of the table of {selection.device} are within 10 % "
         f"of their prediction (latency.min_within_10 is {wanted:g}): measure the network there before relying on this"
     )
 
