@@ -12,7 +12,7 @@ from latency_spaces import QUICK, TINY, model_of
 from ffnet_search.config.schema import LatencySection
 from ffnet_search.errors import SweepError
 from ffnet_search.latency.backends.base import make_backend
-from ffnet_search.latency.measure import measure
+from ffnet_search.latency.measure import measure_all
 from ffnet_search.models.deployed import deployed
 
 
@@ -50,7 +50,8 @@ def test_a_command_that_does_not_end_is_one_sentence() -> None:
 
 def test_a_command_reports_the_milliseconds_of_the_file_that_it_gets() -> None:
     script = "import sys, os; print(len(open(sys.argv[1], 'rb').read()) * 1e-3, os.environ['FFNET_SHAPE'], 7.5)"
-    measured = measure(deployed(TINY.smallest), section_of([sys.executable, "-c", script, "{model}"]))
+    section = section_of([sys.executable, "-c", script, "{model}"])
+    [measured] = measure_all([deployed(TINY.smallest)], section)
     assert measured.anchors_ms == pytest.approx((7.5, 7.5))
     assert measured.ms == pytest.approx(7.5) and measured.spread == 0
 

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from ffnet_search.config.schema import LatencySection
 from ffnet_search.errors import SweepError
 from ffnet_search.latency import bench
-from ffnet_search.latency.jobs import NetworkJob
-from ffnet_search.latency.measure import count_macs_m, measure, measure_all, measure_module, torch_aside
+from ffnet_search.latency.jobs import network_job
+from ffnet_search.latency.measure import count_macs_m, measure_all, measure_module, torch_aside
 from ffnet_search.models.deployed import deployed
 
 SIMULATOR = LatencySection(backend="own_backend:Simulator", rounds=3)
@@ -22,18 +22,18 @@ SIMULATOR = LatencySection(backend="own_backend:Simulator", rounds=3)
 def test_networks_take_what_the_bench_measures() -> None:
     networks = [TINY.smallest, TINY.largest]
     measured = measure_all([deployed(arch) for arch in networks], QUICK, make_bench=SyntheticBench)
-    expected = [milliseconds(NetworkJob(arch.key, arch)) for arch in networks]
+    expected = [milliseconds(network_job(arch, 0)) for arch in networks]
     assert [one.ms for one in measured] == pytest.approx(expected, rel=0.03)
     assert measured[0].anchors_ms == pytest.approx((0.4, 1.6)) and measured[0].contention == 1
 
 
 def test_shared_cores_are_refused_only_by_the_wall_clock(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bench, "contention", lambda threads: 1.7)
-    net = deployed(TINY.smallest)
+    nets = [deployed(TINY.smallest)]
     with pytest.raises(SweepError, match=r"wall / CPU time is 1\.7.*latency\.threads: 1.*latency\.noisy: true"):
-        measure(net, LatencySection(threads=2, rounds=3))
-    assert measure(net, LatencySection(threads=2, rounds=3, noisy=True)).contention == 1.7
-    assert measure(net, LatencySection(threads=1, rounds=3)).ms > 0
+        measure_all(nets, LatencySection(threads=2, rounds=3))
+    assert measure_all(nets, LatencySection(threads=2, rounds=3, noisy=True))[0].contention == 1.7
+    assert measure_all(nets, LatencySection(threads=1, rounds=3))[0].ms > 0
 
 
 class Regressor(LightningModule):

@@ -11,8 +11,8 @@ from ffnet_search.config.schema import LatencySection
 from ffnet_search.errors import SweepError
 from ffnet_search.latency.bench import LocalBench
 from ffnet_search.latency.build import profile
-from ffnet_search.latency.jobs import NetworkJob
-from ffnet_search.latency.measure import measure
+from ffnet_search.latency.jobs import network_job
+from ffnet_search.latency.measure import measure_all
 from ffnet_search.latency.ray_bench import RemoteBench, make_bench
 from ffnet_search.latency.validation import refuse_stale
 from ffnet_search.models.deployed import deployed
@@ -22,11 +22,12 @@ THERE = LatencySection(rounds=3, calibration=4, held_out=20, noisy=True, min_wit
 
 @pytest.mark.slow
 def test_a_table_is_made_where_the_device_is(ray_cluster: str, tmp_path: Path) -> None:
-    path, arch = tmp_path / "table.json", TINY.largest
+    path = tmp_path / "table.json"
     table = profile(TINY, THERE, path, make_bench=make_bench)
     assert table.setting.backend == "onnxruntime" and table.setting.versions["onnxruntime"]
     assert [file.name for file in tmp_path.iterdir()] == ["table.json"]
-    assert measure(deployed(arch), THERE, table=table, make_bench=make_bench).ms > 0
+    [measurement] = measure_all([deployed(TINY.largest)], THERE, table=table, make_bench=make_bench)
+    assert measurement.ms > 0
     refuse_stale(table, THERE, path, make_bench)
 
 
@@ -45,7 +46,7 @@ def test_a_user_supplied_backend_measures_there(ray_cluster: str, tmp_path: Path
     simulated = THERE.model_copy(update={"backend": "own_backend:Simulator"})
     table = profile(TINY, simulated, tmp_path / "table.json", make_bench=make_bench)
     assert table.setting.device == "a simulator"
-    jobs = [NetworkJob("largest", TINY.largest)]
+    jobs = [network_job(TINY.largest, 0)]
     here = LocalBench(simulated, TINY.largest.input)
     there = make_bench(simulated, TINY.largest.input, None)
     assert list(there.time(jobs, [1], 0)) == list(here.time(jobs, [1], 0))

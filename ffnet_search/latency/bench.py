@@ -11,7 +11,7 @@ from typing import Any, Protocol
 from ffnet_search.config.schema import LatencySection
 from ffnet_search.latency.anchors import anchors, mix
 from ffnet_search.latency.backends.base import make_backend
-from ffnet_search.latency.jobs import Job, NetworkJob
+from ffnet_search.latency.jobs import Job, network_job
 from ffnet_search.latency.timing import RUNTIME_CLOCK, Stopwatch, contention
 from ffnet_search.provenance import installed_versions
 from ffnet_search.space.architecture import Input
@@ -70,7 +70,7 @@ class LocalBench:
     @cached_property
     def _stopwatch(self) -> Stopwatch:
         section = self._section
-        jobs = [NetworkJob(arch.key, arch) for arch in anchors(self._input)]
+        jobs = [network_job(arch, 0) for arch in anchors(self._input)]
         return Stopwatch(
             [self._backend.load(job.model(section.batch_size), section.threads) for job in jobs], self._clock
         )

@@ -14,7 +14,7 @@ from pathlib import Path
 from ffnet_search.config.schema import LatencySection
 from ffnet_search.latency.anchors import mix_ms
 from ffnet_search.latency.bench import Bench, LocalBench, MakeBench
-from ffnet_search.latency.jobs import Job, NetworkJob, groups
+from ffnet_search.latency.jobs import Job, groups, network_job
 from ffnet_search.latency.journal import Journal
 from ffnet_search.latency.measure import PASSES, UNCERTAIN, refuse_shared_cores, torch_aside
 from ffnet_search.latency.network_model import NetworkModel, Sample, by_kind, kind_of
@@ -136,18 +136,17 @@ class TableBuilder:
         candidates: list[tuple[float, Job]] = []
         for arch in self.plan.networks:
             passes = self._passes(arch)
-            last = NetworkJob.of_pass(arch, len(passes) - 1)
+            last = network_job(arch, len(passes) - 1)
             is_whole = self.journal.count(last.id) % last.rounds(self.section) == 0
-            job = NetworkJob.of_pass(arch, len(passes)) if is_whole else last
+            job = network_job(arch, len(passes)) if is_whole else last
             candidates.append((Rounds.of_medians(passes).uncertainty, job))
-        part_jobs = self.plan.chains + self.plan.singles
-        candidates.extend((self.journal.rounds(job.id).uncertainty, job) for job in part_jobs)
+        candidates.extend((self.journal.rounds(job.id).uncertainty, job) for job in self.plan.part_jobs)
         candidates.sort(key=lambda candidate: -candidate[0])
         return [job for uncertainty, job in candidates if uncertainty > UNCERTAIN]
 
     def _passes(self, arch: Architecture) -> list[Rounds]:
         passes: list[Rounds] = []
-        while self.journal.count(name := NetworkJob.of_pass(arch, len(passes)).id):
+        while self.journal.count(name := network_job(arch, len(passes)).id):
             passes.append(self.journal.rounds(name))
         return passes
 
@@ -158,8 +157,8 @@ class TableBuilder:
         model = self.fit_networks(networks[: self.plan.fitted], alone_ms)
         checks = self.check_networks(networks, model, alone_ms)
         held_out = checks[self.plan.fitted :]
-        jobs = self.plan.singles + self.plan.chains
-        spreads = {job.part: self.journal.rounds(job.id).spread for job in jobs}
+        jobs = self.plan.singles | self.plan.chains
+        spreads = {part: self.journal.rounds(job.id).spread for part, job in jobs.items()}
         entries = {
             part.key: Entry(
                 ms=model.slope_of(kind_of(part)) * alone_ms[part],
@@ -187,8 +186,8 @@ class TableBuilder:
     def fit_parts(self) -> tuple[dict[Part, Ms], dict[Part, Ms]]:
         """Return milliseconds of the measured parts, without the overhead of the call, and of all parts."""
         plan = self.plan
-        single = {job.part: self._ms(job) for job in plan.singles}
-        chain = {job.part: self._ms(job) for job in plan.chains}
+        single = {part: self._ms(job) for part, job in plan.singles.items()}
+        chain = {part: self._ms(job) for part, job in plan.chains.items()}
         overhead = Overhead.fit({part: single[part] for part in plan.alone}, chain, COPIES)
         measured: dict[Part, Ms] = {}
         for part, ms in single.items():

@@ -1,11 +1,11 @@
-"""What is timed: a part or a chain of its copies, a network in one of the passes, or a user-supplied module."""
+"""The things that are timed: a part or a chain of its copies, a network in one of the passes, a given module."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Protocol
 
 from torch import nn
 
@@ -17,113 +17,66 @@ from ffnet_search.space.parts import Part
 
 GROUP = 10  # jobs that are compiled and interleaved at a time
 GROUP_WEIGHTS_M = 64.0  # the most million weights of a group, so that memory stays small
-
-
-class Job(Protocol):
-    """One thing to measure."""
-
-    @property
-    def id(self) -> str:
-        """The name in journals."""
-        ...
-
-    @property
-    def macs_m(self) -> float:
-        """Million multiply-accumulates for one image."""
-        ...
-
-    @property
-    def weights_m(self) -> float:
-        """Million weights."""
-        ...
-
-    def rounds(self, section: LatencySection) -> int:
-        """Rounds that are planned."""
-        ...
-
-    def model(self, batch: int, folder: Path | None = None) -> Model:
-        """The model for a backend. Files of networks are kept in `folder`."""
-        ...
+NETWORK_SHARE = 3  # a network takes this part of the rounds in each pass: the noise of one pass is shared
 
 
 @dataclass(frozen=True)
-class PartJob:
-    """A part, or a chain of copies of it. The weights are random."""
+class Job:
+    """One thing to measure: `net`, or if that is None what `build` makes, with random weights.
 
-    part: Part
-    copies: int = 1
-
-    @property
-    def id(self) -> str:
-        return self.part.key if self.copies == 1 else f"{self.copies} x {self.part.key}"
-
-    @property
-    def macs_m(self) -> float:
-        return self.copies * self.part.macs / 1e6
-
-    @property
-    def weights_m(self) -> float:
-        return self.copies * self.part.params / 1e6
-
-    def rounds(self, section: LatencySection) -> int:
-        return section.rounds
-
-    def model(self, batch: int, folder: Path | None = None) -> Model:
-        return Model(self._build, (batch, self.part.in_width, self.part.resolution, self.part.resolution))
-
-    def _build(self) -> nn.Module:
-        return nn.Sequential(*(deployed_part(self.part) for _ in range(self.copies))).train(False)
-
-
-@dataclass(frozen=True)
-class NetworkJob:
-    """A whole network. `net`: its deployed form if it exists; otherwise it is built with random weights."""
+    `shape` (C, H, W) is that of one input. `network` is the architecture of a whole network.
+    """
 
     id: str
-    arch: Architecture
+    build: Callable[[], nn.Module] = field(compare=False)
+    shape: tuple[int, ...]
+    macs_m: float  # million multiply-accumulates for one input
+    weights_m: float  # million weights
+    network: Architecture | None = None
     net: nn.Module | None = field(default=None, compare=False)
 
-    @classmethod
-    def of_pass(cls, arch: Architecture, number: int) -> NetworkJob:
-        """A network in one of the passes of a profile."""
-        return cls(f"{arch.key} pass {number}", arch)
-
-    @property
-    def macs_m(self) -> float:
-        return self.arch.macs_m
-
-    @property
-    def weights_m(self) -> float:
-        return self.arch.params_m
-
     def rounds(self, section: LatencySection) -> int:
-        """A third of the rounds in each pass: the noise of one pass is shared, so more of them hardly help."""
-        return -(-section.rounds // 3)
+        """The number of rounds that are planned."""
+        return section.rounds if self.network is None else -(-section.rounds // NETWORK_SHARE)
 
     def model(self, batch: int, folder: Path | None = None) -> Model:
-        image = self.arch.input
-        cache = folder / self.arch.key if folder and self.net is None else None
-        return Model(self._build, (batch, image.channels, image.resolution, image.resolution), cache)
+        """The model for a backend. Files of networks with random weights are kept in `folder`."""
+        cache = None
+        if folder and self.network and self.net is None:
+            cache = folder / self.network.key
+        return Model(self.module, (batch, *self.shape), cache)
 
-    def _build(self) -> nn.Module:
-        return deployed(self.arch) if self.net is None else self.net
+    def module(self) -> nn.Module:
+        """The module to measure."""
+        return self.build() if self.net is None else self.net
 
 
-@dataclass(frozen=True)
-class ModuleJob:
-    """A user-supplied module with the shape of its input, batch included."""
+def part_job(part: Part, copies: int = 1) -> Job:
+    """A part, or a chain of copies of it."""
+    return Job(
+        id=part.key if copies == 1 else f"{copies} x {part.key}",
+        build=partial(_chain, part, copies),
+        shape=(part.in_width, part.resolution, part.resolution),
+        macs_m=copies * part.macs / 1e6,
+        weights_m=copies * part.params / 1e6,
+    )
 
-    id: str
-    net: nn.Module = field(compare=False)
-    shape: tuple[int, ...]
-    macs_m: float
-    weights_m: float
 
-    def rounds(self, section: LatencySection) -> int:
-        return section.rounds
+def _chain(part: Part, copies: int) -> nn.Module:
+    return nn.Sequential(*(deployed_part(part) for _ in range(copies))).train(False)
 
-    def model(self, batch: int, folder: Path | None = None) -> Model:
-        return Model(lambda: self.net, self.shape)
+
+def network_job(arch: Architecture, number: int, net: nn.Module | None = None) -> Job:
+    """A network in the pass of a number. `net`: its deployed form, if it exists."""
+    return Job(
+        id=f"{arch.key} pass {number}",
+        build=partial(deployed, arch),
+        shape=(arch.input.channels, arch.input.resolution, arch.input.resolution),
+        macs_m=arch.macs_m,
+        weights_m=arch.params_m,
+        network=arch,
+        net=net,
+    )
 
 
 def groups(jobs: Iterable[Job]) -> Iterator[list[Job]]:

@@ -16,7 +16,7 @@ from ffnet_search.config.schema import LatencySection
 from ffnet_search.errors import SweepError
 from ffnet_search.latency.anchors import mix_ms
 from ffnet_search.latency.bench import Bench, LocalBench, MakeBench
-from ffnet_search.latency.jobs import Job, ModuleJob, NetworkJob, groups
+from ffnet_search.latency.jobs import Job, groups, network_job
 from ffnet_search.latency.table import LatencyTable
 from ffnet_search.latency.timing import SHARED_RATIO, WALL_CLOCK, Mix, Rounds
 from ffnet_search.models.deployed import Deployed
@@ -41,17 +41,6 @@ class Measurement:
     contention: float
 
 
-def measure(
-    net: Deployed, section: LatencySection, *, table: LatencyTable | None = None, make_bench: MakeBench = LocalBench
-) -> Measurement:
-    """Measure one deployed network, as `measure_all` does.
-
-    >>> measure(deployed(arch), LatencySection()).ms  # doctest: +SKIP
-    """
-    [measurement] = measure_all([net], section, table=table, make_bench=make_bench)
-    return measurement
-
-
 def measure_all(
     nets: Sequence[Deployed],
     section: LatencySection,
@@ -61,13 +50,15 @@ def measure_all(
 ) -> list[Measurement]:
     """Measure deployed networks of one input, by the protocol that tables are built with.
 
+    >>> [measurement] = measure_all([deployed(arch)], LatencySection())  # doctest: +SKIP
+
     With `table`, milliseconds are those of the time when it was built: whatever slowed the machine since is divided out
     by the anchors (compare `anchors_ms`). Raises SweepError if the backend is not available, or other programs use the
     cores and the clock includes them.
     """
     image = nets[0].arch.input
     bench = make_bench(section, image, None)
-    jobs = [NetworkJob(f"{number} {net.arch.key}", net.arch, net) for number, net in enumerate(nets)]
+    jobs = [network_job(net.arch, number, net) for number, net in enumerate(nets)]
     passes, now = _time_in_passes(jobs, section, bench)
     contention = bench.contention()
     refuse_shared_cores(Path("latency"), section, bench, contention)
@@ -111,10 +102,10 @@ def measure_module(module: nn.Module, shape: Sequence[int], section: LatencySect
             f"{name} must be a module that copy.deepcopy can copy, for its latency to be measured, but: {error}; keep "
             "tensors of the last step out of its attributes, or detach them"
         ) from None
-    bench = LocalBench(section, MODULE_ANCHORS)
+    bench = LocalBench(section.model_copy(update={"batch_size": shape[0]}), MODULE_ANCHORS)
     with torch_aside():
         params_m = sum(parameter.numel() for parameter in net.parameters()) / 1e6
-        job = ModuleJob(name, net, tuple(shape), count_macs_m(net, shape) / shape[0], params_m)
+        job = Job(name, lambda: net, tuple(shape[1:]), count_macs_m(net, shape) / shape[0], params_m)
         [rounds], anchors_ms = time_jobs(bench, [job], section.rounds)
     ms = rounds.median * mix_ms(job.macs_m, job.weights_m, MODULE_ANCHORS, anchors_ms)
     return Measurement(ms, rounds.spread, anchors_ms, bench.contention())

@@ -10,12 +10,12 @@ from typing import Any
 
 from ffnet_search.config.schema import LatencySection
 from ffnet_search.errors import SweepError
-from ffnet_search.latency.jobs import Job, NetworkJob, PartJob
+from ffnet_search.latency.jobs import Job, network_job, part_job
 from ffnet_search.latency.measure import PASSES
 from ffnet_search.latency.part_model import choose
 from ffnet_search.space.architecture import Architecture
-from ffnet_search.space.block import axes_of
-from ffnet_search.space.parts import ChannelMixerPart, Part, TokenMixerPart
+from ffnet_search.space.block import BLOCK_AXES, axes_of
+from ffnet_search.space.parts import Part
 from ffnet_search.space.search_space import SearchSpace
 
 COPIES = 4  # of a part in a chain, so that the call and the copies in and out weigh little
@@ -23,6 +23,7 @@ TOLERANCE = 0.06  # standard deviation that interpolation may have: sets how man
 TWICE = 16  # about so many parts are measured alone and in a chain, which gives the overhead of a call
 LEAST_NETWORKS = 6  # to fit and to check a table
 DRAWS = 50  # per network, before a small space counts as exhausted
+BLOCK_PARTS = tuple(dict.fromkeys(axis.part for axis in BLOCK_AXES.values()))  # residual: a chain of them fits
 
 
 def parts_of(space: SearchSpace) -> list[Part]:
@@ -43,7 +44,7 @@ def parts_of(space: SearchSpace) -> list[Part]:
             if number > 1:
                 for before, width in product(space.stages[number - 2].width, stage.width):
                     add(stem, {f"stage{number - 1}.width": before, f"{here}.width": width})
-            for axes_of_part in (axes_of(TokenMixerPart), axes_of(ChannelMixerPart)):
+            for axes_of_part in map(axes_of, BLOCK_PARTS):
                 names = [f"{here}.{name}" for name in ("width", *axes_of_part)]
                 for choices in product(stage.width, *map(stage.choices, axes_of_part)):
                     add(stem, dict(zip(names, choices, strict=True)))
@@ -55,30 +56,31 @@ def _without_block(axis: str) -> str:
     return re.sub(r"\.block[0-9]+\.", ".", axis)
 
 
-def _chains(part: Part) -> bool:
-    return part.kind in ("token_mixer", "channel_mixer")
-
-
 class Plan:
     """The measurements for a table: chosen parts, a few of them twice, and networks to fit and to check on."""
 
     def __init__(self, space: SearchSpace, section: LatencySection, seed: int) -> None:
         self.parts = parts_of(space)
         self.chosen = choose(self.parts, TOLERANCE)
-        chained = [part for part in self.chosen if _chains(part)]
+        chained = [part for part in self.chosen if isinstance(part, BLOCK_PARTS)]
         self.alone = chained[:: max(1, len(chained) // TWICE)]  # of the chained ones, measured alone too
         self.networks = _draw(space, section.calibration + section.held_out, random.Random(seed))
         enough = len(self.networks) >= section.calibration + section.held_out
         self.fitted = section.calibration if enough else len(self.networks) // 3
-        self.chains = [PartJob(part, COPIES) for part in chained]
-        self.singles = [PartJob(part) for part in self.chosen if not _chains(part)]
-        self.singles += [PartJob(part) for part in self.alone]
+        self.chains = {part: part_job(part, COPIES) for part in chained}
+        self.singles = {part: part_job(part) for part in self.chosen if part not in self.chains}
+        self.singles |= {part: part_job(part) for part in self.alone}
         # Neighbours in time should not be neighbours in the table: a disturbed minute then spoils no family.
-        parts = random.Random(seed).sample(self.chains + self.singles, len(self.chains) + len(self.singles))
+        parts = random.Random(seed).sample(self.part_jobs, len(self.part_jobs))
         self.jobs: list[Job] = []
         for number in range(PASSES):
             self.jobs += parts[number::PASSES]
-            self.jobs += [NetworkJob.of_pass(arch, number) for arch in self.networks]
+            self.jobs += [network_job(arch, number) for arch in self.networks]
+
+    @property
+    def part_jobs(self) -> list[Job]:
+        """The jobs of parts: chains, then single ones."""
+        return [*self.chains.values(), *self.singles.values()]
 
 
 def _draw(space: SearchSpace, count: int, rng: random.Random) -> list[Architecture]:

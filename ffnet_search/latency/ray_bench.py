@@ -19,7 +19,7 @@ from ffnet_search.cluster.user_code import user_code
 from ffnet_search.config.schema import LatencySection
 from ffnet_search.errors import SweepError
 from ffnet_search.latency.bench import Bench, Identity, LocalBench, Timed
-from ffnet_search.latency.jobs import Job, NetworkJob
+from ffnet_search.latency.jobs import Job
 from ffnet_search.latency.measure import torch_aside
 from ffnet_search.space.architecture import Input
 
@@ -91,7 +91,7 @@ class RemoteBench:
 
     def time(self, jobs: Sequence[Job], rounds: Sequence[int], seed: int) -> Iterator[Timed]:
         _ = self.identity  # makes the bench on the node, or raises
-        sent = [replace(job, net=None) if isinstance(job, NetworkJob) else job for job in jobs]
+        sent = [replace(job, net=None) for job in jobs]
         for reference in self._actor.time.options(num_returns="streaming").remote(sent, list(rounds), seed):
             yield _raised(self._ray.get(reference))
 

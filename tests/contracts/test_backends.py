@@ -21,8 +21,8 @@ from ffnet_search.latency.backends.base import BACKENDS, make_backend
 from ffnet_search.latency.backends.model_file import Model
 from ffnet_search.latency.bench import LocalBench
 from ffnet_search.latency.build import profile
-from ffnet_search.latency.jobs import PartJob
-from ffnet_search.latency.measure import measure
+from ffnet_search.latency.jobs import part_job
+from ffnet_search.latency.measure import measure_all
 from ffnet_search.latency.plan import parts_of
 from ffnet_search.latency.table import LatencyTable
 from ffnet_search.latency.timing import CPU_CLOCK, RUNTIME_CLOCK, WALL_CLOCK
@@ -58,7 +58,7 @@ def test_a_backend_runs_any_network_at_any_batch(backend: str, batch: int) -> No
 def test_a_backend_runs_each_kind_of_part(backend: str, kind: str) -> None:
     target = make_backend(section_of(backend))
     for part in {part.mixer: part for part in parts_of(DIGITS) if part.kind == kind}.values():
-        target.load(PartJob(part).model(1), 1)()
+        target.load(part_job(part).model(1), 1)()
 
 
 def test_a_backend_describes_itself_in_json(backend: str) -> None:
@@ -93,7 +93,7 @@ def test_a_backend_leaves_the_threads_and_random_numbers_of_the_caller_alone(bac
     torch.manual_seed(3)
     expected, threads = torch.rand(1), torch.get_num_threads()
     torch.manual_seed(3)
-    measure(net, section_of(backend))
+    measure_all([net], section_of(backend))
     assert torch.rand(1) == expected and torch.get_num_threads() == threads
 
 

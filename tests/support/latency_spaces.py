@@ -6,7 +6,7 @@ from networks import SPACES, space
 
 from ffnet_search.config.schema import LatencySection
 from ffnet_search.latency.backends.model_file import Model
-from ffnet_search.latency.jobs import NetworkJob
+from ffnet_search.latency.jobs import network_job
 from ffnet_search.space.architecture import Architecture
 from ffnet_search.space.search_space import SearchSpace
 
@@ -25,4 +25,4 @@ __all__ = ["DIGITS", "QUICK", "SPACES", "TINY", "model_of"]
 
 def model_of(arch: Architecture, batch: int = 1) -> Model:
     """The model of an architecture with random weights."""
-    return NetworkJob(arch.key, arch).model(batch)
+    return network_job(arch, 0).model(batch)
