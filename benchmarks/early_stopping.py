@@ -26,7 +26,7 @@ import yaml
 from optuna.trial import FrozenTrial, TrialState
 
 from ffnet_search.config.sweep import Sweep
-from ffnet_search.evaluation.factory import FromSweep
+from ffnet_search.evaluation.factory import EvaluatorFactory
 from ffnet_search.metrics import Direction
 from ffnet_search.pareto.front import hypervolume
 from ffnet_search.run.search import search
@@ -101,7 +101,8 @@ def run(
         study = sweep.files.study
         study.parent.mkdir(exist_ok=True)
         cost_model = CostModel(NoLatency())
-        search(sweep.search_space, FromSweep(sweep), cost_model, sweep.search, study, sweep.files.candidates, seed=seed)
+        make = EvaluatorFactory(sweep)
+        search(sweep.search_space, make, cost_model, sweep.search, study, sweep.files.candidates, seed=seed)
         trials = read_trials(study)
         step = 4
     return trials

@@ -114,7 +114,7 @@ def test_a_laptop_without_gpu_runs_the_sweep_of_a_cluster() -> None:
         ({"class_path": "ASHAScheduler", "init_args": {"metric": "accuracy", "mode": "up"}}, "are refused by Tune"),
         (
             {"class_path": "ASHAScheduler"},
-            "args.metric must be one of accuracy, latency_ms: ASHAScheduler compares trials by",
+            "init_args.metric must be one of accuracy, latency_ms: ASHAScheduler compares trials by",
         ),
     ],
 )

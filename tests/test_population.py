@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from ffnet_search.config.schema import SearchSection
-from ffnet_search.engines.tune.population import Explore, arguments
+from ffnet_search.engines.tune.schedulers import Explore, population_arguments
 from ffnet_search.errors import SweepError
 from ffnet_search.space.configuration import Configuration
 from ffnet_search.space.search_space import SearchSpace
@@ -43,13 +43,13 @@ def test_what_tune_changes_stays_in_the_space() -> None:
     [
         ({"evaluator": "supernet"}, {}, "must go with search.evaluator 'train'"),
         ({"objectives": ["accuracy", "macs_m"]}, {}, r"must have one objective.* there are 2 \(accuracy, macs_m\)"),
-        ({}, {"stages": [{**STAGE, "depth": [1, 2]}]}, "must have one FFNet, since a trial goes on with the weights"),
+        ({}, {"stages": [{**STAGE, "depth": [1, 2]}]}, "must have one FFNet, since a trial continues with the weights"),
         ({}, {"hyperparameters": {}}, "hyperparameters that can change in the middle of a training .* but has none"),
         ({}, {"hyperparameters": {"epochs": [3, 6]}}, r"can change in the middle .*\), but has epochs"),
         (
             {"scheduler": {**POPULATION, "init_args": {"hyperparam_mutations": {"learning_rate": [0.1]}}}},
             {},
-            "args.hyperparam_mutations must be left out",
+            "init_args.hyperparam_mutations must be left out",
         ),
     ],
 )
@@ -58,7 +58,7 @@ def test_what_cannot_be_a_population_is_one_sentence(
 ) -> None:
     settings = {"engine": "tune", "evaluator": "train", "objectives": ["accuracy"], "scheduler": POPULATION, **section}
     with pytest.raises(SweepError, match=message):
-        arguments(
+        population_arguments(
             parse(SearchSection, settings, "search"),
             parse(SearchSpace, {**ONE, "hyperparameters": RATES, **space}, "s"),
         )

@@ -15,7 +15,7 @@ from own_network import Curve
 
 from ffnet_search.config.sweep import Sweep
 from ffnet_search.errors import SweepError
-from ffnet_search.evaluation.factory import FromSweep
+from ffnet_search.evaluation.factory import EvaluatorFactory
 from ffnet_search.evaluation.inherited import quality
 from ffnet_search.evaluation.outcome import Failed, NopPruner, Stopped, run_safely
 from ffnet_search.evaluation.trained import WEIGHTS, TrialEvaluator, trial_seed
@@ -329,7 +329,7 @@ def test_the_evaluator_travels_without_the_run(tmp_path: Path, monkeypatch: pyte
 
     monkeypatch.chdir(tmp_path)
     sweep = sweep_of(tmp_path, {"learning_rate": [0.01]}, runs="runs", train={"epochs": 1})
-    there = pickle.loads(pickle.dumps(FromSweep(sweep)))  # noqa: S301 (of this test)
+    there = pickle.loads(pickle.dumps(EvaluatorFactory(sweep)))  # noqa: S301 (of this test)
     monkeypatch.chdir("/")
     found = there()(configuration_of(sweep, learning_rate=0.01), always)
     assert isinstance(found, Candidate)

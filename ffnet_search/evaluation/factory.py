@@ -1,4 +1,4 @@
-"""From a sweep to its evaluator, in this process or in another one."""
+"""The evaluator of a sweep, made in this process or in another one."""
 
 from __future__ import annotations
 
@@ -11,9 +11,12 @@ from ffnet_search.evaluation.outcome import Evaluate
 from ffnet_search.provenance import git_state
 
 
-class FromSweep:
-    """Makes the evaluator of a sweep. Pickled, it takes the supernet along, so that nodes need share no files; the data
-    it expects at the same absolute path everywhere."""
+class EvaluatorFactory:
+    """Makes the evaluator of a sweep.
+
+    Pickled, it takes the supernet along, so that the nodes of a cluster need no shared files. Data are expected at the
+    same absolute path on every node.
+    """
 
     def __init__(self, sweep: Sweep) -> None:
         self.sweep, self.git = sweep, git_state(Path.cwd())
@@ -28,6 +31,7 @@ class FromSweep:
             return self._make(Path(file.name))
 
     def _make(self, supernet: Path | None) -> Evaluate:
+        """The evaluator with the supernet in a file; None: that of the run. Imports what it is made of."""
         if self.sweep.search.evaluator == "train":
             from ffnet_search.evaluation.trained import TrialEvaluator
 

@@ -15,7 +15,7 @@ from ffnet_search.config.sweep import Sweep
 from ffnet_search.engines.registry import find_engine
 from ffnet_search.errors import SweepError
 from ffnet_search.evaluation.engine import EngineContext
-from ffnet_search.evaluation.factory import FromSweep
+from ffnet_search.evaluation.factory import EvaluatorFactory
 from ffnet_search.evaluation.outcome import Evaluate
 from ffnet_search.latency.table import LatencyTable
 from ffnet_search.pareto.candidate import Candidate
@@ -43,7 +43,7 @@ def run_search(sweep: Sweep, digest: str) -> list[Candidate]:
         check_budget(sweep, cost_model)
     return search(
         sweep.search_space,
-        FromSweep(sweep),
+        EvaluatorFactory(sweep),
         cost_model,
         sweep.search,
         sweep.files.study,
