@@ -152,12 +152,15 @@ def test_a_broken_record_is_one_sentence(tmp_path: Path, text: str) -> None:
     assert sweep.files.state.read_text() == text
 
 
-def test_the_copy_of_the_sweep_says_the_same(tmp_path: Path) -> None:
-    sweep = sweep_in(tmp_path, train={"epochs": 3}, data={"path": "some/where"}, search={"constraints": {"macs_m": 1}})
+@pytest.mark.parametrize("latency", [{"threads": 2}, [{"name": "laptop"}, {"name": "phone", "batch_size": 4}]])
+def test_the_copy_of_the_sweep_says_the_same(tmp_path: Path, latency: Any) -> None:
+    content = {"train": {"epochs": 3}, "data": {"path": "some/where"}, "search": {"constraints": {"macs_m": 1}}}
+    sweep = sweep_in(tmp_path, **content, latency=latency)
     with open_run(sweep) as folder:
         folder.write_sweep(sweep)
     copy = Sweep.from_yaml(sweep.files.sweep)
     assert copy.model_dump() == sweep.model_dump()
+    assert copy.latency == sweep.latency and copy.runs == sweep.runs
     assert copy.digest == sweep.digest
 
 

@@ -174,6 +174,19 @@ def test_values_come_to_their_places(tmp_path: Path) -> None:
     assert sweep.train.learning_rate == 1e-3
 
 
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"momentum": 1.5}, "hyperparameters: momentum must be < 1, but got 1.5"),
+        ({"optimizer": "adam"}, "hyperparameters: optimizer must be 'adamw' or 'sgd', but got 'adam'"),
+        ({"momentun": 0.5}, "hyperparameters: 'momentun' is not one of the sweep; did you mean 'momentum'"),
+    ],
+)
+def test_values_that_are_not_allowed_are_one_sentence(tmp_path: Path, values: Any, message: str) -> None:
+    with pytest.raises(SweepError, match=message):
+        sweep_of(tmp_path, RECIPE).with_values(values)
+
+
 def test_arguments_of_own_modules_are_named_by_their_path(tmp_path: Path) -> None:
     sweep = sweep_of(
         tmp_path,

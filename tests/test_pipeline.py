@@ -259,6 +259,21 @@ def test_a_new_latency_table_makes_fresh_search_again(tmp_path: Path, ran: list[
     assert (aside / sweep.files.study.name).exists()
 
 
+def test_an_unknown_engine_is_refused_before_any_stage(tmp_path: Path, ran: list[str]) -> None:
+    sweep = write_sweep(tmp_path, search={"engine": "locale"})
+    with pytest.raises(SweepError, match=r"tiny.yaml: search.engine must be one of .* did you mean 'local'"):
+        run_sweep(sweep)
+    assert ran == []
+
+
+def test_a_stage_that_the_sweep_does_not_need_is_refused(tmp_path: Path, ran: list[str]) -> None:
+    sweep = write_sweep(tmp_path, search={"evaluator": "train"})
+    with pytest.raises(SweepError, match="has no stage train, since its search needs profile, search and export alone"):
+        run_sweep(sweep, stages=("train",))
+    run_sweep(sweep)
+    assert ran == ["profile", "search", "export"]
+
+
 def test_an_impossible_budget_is_refused_before_training(tmp_path: Path, ran: list[str]) -> None:
     sweep = write_sweep(tmp_path, search={"constraints": {"latency_ms": 0.001}})
     check_limits(sweep)  # nothing is known before the table exists

@@ -127,6 +127,8 @@ def test_digests_do_not_depend_on_the_order_or_the_spelling_of_keys(tmp_path: Pa
     ("path", "value", "message"),
     [
         ("sead", 1, "sead is not a known key; did you mean 'seed'\\?"),
+        ("devices", [{"name": "phone"}], "devices is not a known key"),
+        ("mirror", "s3://bucket", "mirror is not a known key"),
         ("train.epocs", 3, "train.epocs is not a known key; did you mean 'epochs'\\?"),
         ("data.augment.flop", True, "data.augment.flop is not a known key; did you mean 'flip'\\?"),
         ("search.sampler.class_pat", "x", "search.sampler.class_pat is not a known key; did you mean 'class_path'\\?"),
