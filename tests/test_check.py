@@ -51,6 +51,7 @@ def test_nothing_heavy_is_loaded(tmp_path: Path, engine: str) -> None:
         ({"search": {"engine": "locale"}}, "search.engine must be one of local, .*; did you mean 'local'"),
         ({"search": {"engine": ABSENT}}, "search.engine: .* there is no module 'no_such_package'"),
         ({"search": {"sampler": {"class_path": ABSENT}}}, "search.sampler.class_path: .* there is no module"),
+        ({"latency": {"backend": "onnxruntim"}}, "latency.backend must be one of .* did you mean 'onnxruntime'"),
         ({"data": {"name": "digit"}}, "data.name .*'digit'.* did you mean 'digits'"),
         ({"data": {"name": ABSENT}}, "data.name: .* there is no module"),
         ({"train": {"callbacks": [ABSENT]}}, "train.callbacks.0.class_path: .* there is no module"),

@@ -10,6 +10,7 @@ from ffnet_search.config.sweep_file import is_cluster
 from ffnet_search.data.registry import check_data
 from ffnet_search.engines.registry import ENGINES
 from ffnet_search.errors import error_context
+from ffnet_search.latency.backends.base import BACKENDS
 from ffnet_search.latency.table import LatencyTable
 from ffnet_search.plugins import find_module, import_path, is_import_path
 from ffnet_search.space.architecture import Architecture
@@ -25,6 +26,8 @@ def check_sweep(sweep: Sweep) -> None:
     """
     with error_context(sweep.path):
         import_path(sweep.search.engine, "search.engine", ENGINES)
+        for device in sweep.latency:
+            import_path(device.backend, "latency.backend", BACKENDS)
     if sweep.path.exists() and is_cluster(sweep.path):
         from ffnet_search.cluster.submit import check_cluster
 

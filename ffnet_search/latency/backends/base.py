@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import platform
 from abc import abstractmethod
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from ffnet_search.config.schema import LatencySection
-from ffnet_search.latency.backends.model_file import Model
 from ffnet_search.latency.timing import CPU_CLOCK, WALL_CLOCK, Clock, Run
 from ffnet_search.plugins import Registry, find_class
 from ffnet_search.strict_yaml import Section, parse
+
+if TYPE_CHECKING:
+    from ffnet_search.latency.backends.model_file import Model
 
 
 class Backend(Section):
