@@ -27,8 +27,9 @@ from ffnet_search.config.schema import SamplerSection, SearchSection
 from ffnet_search.evaluation.outcome import Ended
 from ffnet_search.pareto.candidate import Candidate
 from ffnet_search.search.loop import run_loop
-from ffnet_search.search.optimizer import Search
-from ffnet_search.search.storage.study import open_study
+from ffnet_search.search.optimizer import Optimizer
+from ffnet_search.search.problem import SearchProblem
+from ffnet_search.search.storage.search_storage import open_storage
 from ffnet_search.space.configuration import Configuration
 from ffnet_search.space.cost_model import CostModel
 from ffnet_search.space.search_space import SearchSpace
@@ -82,13 +83,12 @@ def measure(space: SearchSpace, candidates: int, under_way: int, at_once: int, s
     """The hypervolume, repeats per candidate, and milliseconds that a configuration took."""
     sampler = SamplerSection(class_path="TPESampler", init_args=SAMPLERS["TPESampler"])
     section = SearchSection(trials=candidates, sampler=sampler)
-    with (
-        tempfile.TemporaryDirectory() as folder,
-        open_study(Path(folder) / "study.db", section.directions, "benchmark") as (writer, finished),
-    ):
-        search = Search(space, CostModel(MacsAsLatency()), section, seed, writer, finished)
+    problem = SearchProblem(space, section, CostModel(MacsAsLatency()), seed)
+    with tempfile.TemporaryDirectory() as folder, open_storage(problem, Path(folder) / "study.db") as storage:
+        search = Optimizer(problem, storage)
         run_loop(search, Late(space, under_way, at_once))
-    return search.front.volume or 0.0, search.repeats / candidates, 1e3 * search.seconds["propose"] / candidates
+    archive = search.archive
+    return archive.front.volume or 0.0, archive.repeats / candidates, 1e3 * search.seconds["propose"] / candidates
 
 
 def main() -> None:

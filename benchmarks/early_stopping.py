@@ -24,12 +24,13 @@ from typing import Any
 
 import yaml
 from optuna.trial import FrozenTrial, TrialState
+from search_throughput import search
 
 from ffnet_search.config.sweep import Sweep
 from ffnet_search.evaluation.factory import EvaluatorFactory
 from ffnet_search.metrics import Direction
 from ffnet_search.pareto.front import hypervolume
-from ffnet_search.run.search import search
+from ffnet_search.search.problem import SearchProblem
 from ffnet_search.search.storage.study import read_trials
 from ffnet_search.space.architecture import Architecture, Part
 from ffnet_search.space.cost_model import CostModel
@@ -100,9 +101,8 @@ def run(
         sweep = Sweep.from_yaml(file)
         study = sweep.files.study
         study.parent.mkdir(exist_ok=True)
-        cost_model = CostModel(NoLatency())
-        make = EvaluatorFactory(sweep)
-        search(sweep.search_space, make, cost_model, sweep.search, study, sweep.files.candidates, seed=seed)
+        problem = SearchProblem(sweep.search_space, sweep.search, CostModel(NoLatency()), seed)
+        search(problem, EvaluatorFactory(sweep), study.parent)
         trials = read_trials(study)
         step = 4
     return trials

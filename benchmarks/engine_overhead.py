@@ -26,7 +26,8 @@ from ffnet_search.engines.registry import ENGINES, find_engine
 from ffnet_search.evaluation.engine import EngineContext
 from ffnet_search.evaluation.outcome import Evaluate, NopPruner
 from ffnet_search.search.loop import run_loop
-from ffnet_search.search.storage.study import open_study
+from ffnet_search.search.problem import SearchProblem
+from ffnet_search.search.storage.search_storage import open_storage
 from ffnet_search.space.cost_model import CostModel
 from ffnet_search.space.search_space import SearchSpace
 
@@ -52,8 +53,9 @@ def measure(engine: str, candidates: int, space: SearchSpace, make: Callable[[],
     section = SearchSection(engine=engine, trials=candidates, workers=WORKERS, sampler=sampler)
     with tempfile.TemporaryDirectory() as folder:
         start = time.perf_counter()
-        with open_study(Path(folder) / "study.db", section.directions, "benchmark") as (writer, finished):
-            search = Clocked(space, CostModel(MacsAsLatency()), section, 0, writer, finished)
+        problem = SearchProblem(space, section, CostModel(MacsAsLatency()))
+        with open_storage(problem, Path(folder) / "study.db") as storage:
+            search = Clocked(problem, storage)
             context = EngineContext(make, section, NopPruner(), Path(folder), space)
             with find_engine(section)(context) as running:
                 run_loop(search, running)

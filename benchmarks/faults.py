@@ -26,13 +26,13 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-from search_throughput import MacsAsLatency
+from search_throughput import MacsAsLatency, search
 
 from ffnet_search.cluster.session import start_here
 from ffnet_search.config.schema import SamplerSection, SearchSection
 from ffnet_search.evaluation.outcome import Evaluate, Report
 from ffnet_search.pareto.candidate import Candidate
-from ffnet_search.run.search import search
+from ffnet_search.search.problem import SearchProblem
 from ffnet_search.space.configuration import Configuration
 from ffnet_search.space.cost_model import CostModel
 from ffnet_search.space.search_space import SearchSpace
@@ -72,8 +72,7 @@ def drive(folder: Path, candidates: int) -> None:
     sampler = SamplerSection(class_path="RandomSampler", init_args={})
     section = SearchSection(engine="ray", trials=candidates, workers=WORKERS, sampler=sampler)
     space = SearchSpace.from_yaml(ROOT / "search_spaces" / "ffnet_digits.yaml")
-    cost_model = CostModel(MacsAsLatency())
-    search(space, partial(logged, folder / "log"), cost_model, section, folder / "study.db", folder / "candidates.csv")
+    search(SearchProblem(space, section, CostModel(MacsAsLatency())), partial(logged, folder / "log"), folder)
 
 
 def suffer(folder: Path, seed: int, candidates: int) -> Tally:

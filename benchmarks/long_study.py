@@ -26,7 +26,8 @@ from ffnet_search.evaluation.engine import EngineContext
 from ffnet_search.evaluation.outcome import Ended, NopPruner, Report
 from ffnet_search.pareto.candidate import Candidate
 from ffnet_search.search.loop import run_loop
-from ffnet_search.search.storage.study import open_study
+from ffnet_search.search.problem import SearchProblem
+from ffnet_search.search.storage.search_storage import open_storage
 from ffnet_search.space.configuration import Configuration
 from ffnet_search.space.cost_model import CostModel
 from ffnet_search.space.search_space import SearchSpace
@@ -51,11 +52,12 @@ class Watched(Stopwatch):
 
     def tell(self, configuration: Configuration, outcome: Ended) -> None:
         super().tell(configuration, outcome)
-        if self.told % self.every == 0:
+        told, front = self.archive.finished, self.archive.front
+        if told % self.every == 0:
             propose, store, rest = (statistics.median(column) for column in zip(*self.rows[-LAST:], strict=True))
             worst = max(row[0] for row in self.rows[-LAST:])
-            figures = f"{self.told:>10}{propose:>10.1f}{worst:>10.1f}{store + rest:>8.1f}{resident_mb():>8.0f}"
-            print(f"{figures}{len(self.front):>8}{self.front.volume or 0:>9.4f}", flush=True)
+            figures = f"{told:>10}{propose:>10.1f}{worst:>10.1f}{store + rest:>8.1f}{resident_mb():>8.0f}"
+            print(f"{figures}{len(front):>8}{front.volume or 0:>9.4f}", flush=True)
 
 
 def resident_mb() -> float:
@@ -78,11 +80,12 @@ def main() -> None:
         print(f"{name}\n{'told':>10}{'propose':>10}{'worst':>10}{'else':>8}{'MB':>8}{'front':>8}{'volume':>9}")
         sampler = SamplerSection(class_path=name, init_args=SAMPLERS[name])
         section = SearchSection(trials=options.candidates, sampler=sampler)
+        problem = SearchProblem(space, section, CostModel(MacsAsLatency()))
         with (
             tempfile.TemporaryDirectory() as folder,
-            open_study(Path(folder) / "study.db", section.directions, "benchmark") as (writer, finished),
+            open_storage(problem, Path(folder) / "study.db") as storage,
         ):
-            search = Watched(space, CostModel(MacsAsLatency()), section, 0, writer, finished)
+            search = Watched(problem, storage)
             context = EngineContext(lambda: saturating, section, NopPruner(), Path(folder), space)
             with LocalEngine(context) as engine:
                 run_loop(search, engine)

@@ -28,8 +28,9 @@ from ffnet_search.evaluation.engine import EngineContext
 from ffnet_search.evaluation.outcome import Ended, Evaluate, NopPruner, Report
 from ffnet_search.pareto.candidate import Candidate
 from ffnet_search.search.loop import run_loop
-from ffnet_search.search.optimizer import Search
-from ffnet_search.search.storage.study import open_study
+from ffnet_search.search.optimizer import Optimizer
+from ffnet_search.search.problem import SearchProblem
+from ffnet_search.search.storage.search_storage import open_storage
 from ffnet_search.space.configuration import Configuration
 from ffnet_search.space.cost_model import CostModel
 from ffnet_search.space.search_space import SearchSpace
@@ -46,8 +47,8 @@ def sleeper(seconds: float) -> Evaluate:
     return evaluate
 
 
-class Timed(Search):
-    """Notes when each candidate was told."""
+class Timed(Optimizer):
+    """Records when each candidate was told."""
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
@@ -68,8 +69,9 @@ def measure(sampler: str, workers: int, seconds: float, candidates: int, space: 
     )
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder)
-        with open_study(path / "study.db", section.directions, "benchmark") as (writer, finished):
-            search = Timed(space, CostModel(MacsAsLatency()), section, 0, writer, finished)
+        problem = SearchProblem(space, section, CostModel(MacsAsLatency()))
+        with open_storage(problem, path / "study.db") as storage:
+            search = Timed(problem, storage)
             context = EngineContext(partial(sleeper, seconds), section, NopPruner(), path, space)
             with RayPoolEngine(context) as engine:
                 run_loop(search, engine)

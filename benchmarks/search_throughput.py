@@ -15,17 +15,20 @@ import platform
 import statistics
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from ffnet_search.config.schema import SamplerSection, SearchSection
 from ffnet_search.engines.local import LocalEngine
+from ffnet_search.engines.registry import find_engine
 from ffnet_search.evaluation.engine import EngineContext
-from ffnet_search.evaluation.outcome import Ended, NopPruner, Report
+from ffnet_search.evaluation.outcome import Ended, Evaluate, NopPruner, Report
 from ffnet_search.pareto.candidate import Candidate
-from ffnet_search.search.loop import run_loop
-from ffnet_search.search.optimizer import Search
-from ffnet_search.search.storage.study import open_study
+from ffnet_search.search.loop import run_loop, run_search
+from ffnet_search.search.optimizer import Optimizer
+from ffnet_search.search.problem import SearchProblem
+from ffnet_search.search.storage.search_storage import open_storage
 from ffnet_search.space.architecture import Architecture
 from ffnet_search.space.configuration import Configuration
 from ffnet_search.space.cost_model import CostModel
@@ -55,8 +58,16 @@ def no_op(configuration: Configuration, report: Report) -> Candidate:
     return Candidate(configuration.architecture, {"accuracy": accuracy})
 
 
-class Stopwatch(Search):
-    """Notes the time of every candidate, from one being told to the next."""
+def search(problem: SearchProblem, make_evaluate: Callable[[], Evaluate], folder: Path) -> list[Candidate]:
+    """A search whose study and table are in `folder`."""
+    with open_storage(problem, folder / "study.db", folder / "candidates.csv") as storage:
+        optimizer = Optimizer(problem, storage)
+        context = EngineContext(make_evaluate, problem.section, optimizer.pruner, folder, problem.space)
+        return run_search(optimizer, find_engine(problem.section)(context), storage)
+
+
+class Stopwatch(Optimizer):
+    """Records the time of every candidate, from one `tell` to the next."""
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
@@ -76,8 +87,9 @@ class Stopwatch(Search):
 def measure(space: SearchSpace, section: SearchSection, folder: Path) -> tuple[Stopwatch, float]:
     """The search with its times, and the seconds that it took in all."""
     start = time.perf_counter()
-    with open_study(folder / "study.db", section.directions, "benchmark") as (writer, finished):
-        search = Stopwatch(space, CostModel(MacsAsLatency()), section, 0, writer, finished)
+    problem = SearchProblem(space, section, CostModel(MacsAsLatency()))
+    with open_storage(problem, folder / "study.db") as storage:
+        search = Stopwatch(problem, storage)
         with LocalEngine(EngineContext(lambda: no_op, section, NopPruner(), folder, space)) as engine:
             run_loop(search, engine)
     return search, time.perf_counter() - start
@@ -107,8 +119,11 @@ def main() -> None:
             search, seconds = measure(space, section, Path(folder))
         propose, store, rest = (statistics.median(column) for column in zip(*search.rows, strict=True))
         ours = statistics.median(store + rest for _, store, rest in search.rows)
-        figures = (search.evaluated / seconds, propose, store, rest, ours)
-        print(f"{name:<16}" + "".join(f"{x:>14.1f}" for x in figures) + f"{len(search.infeasible):>14}", flush=True)
+        figures = (options.candidates / seconds, propose, store, rest, ours)
+        print(
+            f"{name:<16}" + "".join(f"{x:>14.1f}" for x in figures) + f"{search.archive.count('infeasible'):>14}",
+            flush=True,
+        )
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from searches import Run
 
 torch.set_num_threads(1)
 
@@ -59,3 +60,9 @@ def make_data(layouts: Path) -> Callable[..., Any]:
         return build_data(section(**fields), seed, input)
 
     return make
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    """A folder for searches."""
+    return Run(tmp_path)

@@ -13,20 +13,20 @@ from typing import Any
 
 import pytest
 import yaml
+from engine_contract import EngineContract
 from optuna.trial import TrialState
-from test_search import CHEAP, DIGITS, SPACES, Run, TestContract, run  # noqa: F401 (a fixture)
+from searches import DIGITS, SPACES, Run, search
 from test_supernet import sweep
 
 from ffnet_search.cluster.session import Cluster, granted
 from ffnet_search.config.schema import Resources, SearchSection
 from ffnet_search.config.sweep import Sweep
 from ffnet_search.errors import SweepError
-from ffnet_search.run.search import search
-from ffnet_search.search.storage.study import state_of
+from ffnet_search.search.problem import SearchProblem
+from ffnet_search.search.storage.trial_record import TrialRecord
 from ffnet_search.training.ray_train import train_on_cluster
 
-contract = TestContract()
-del TestContract  # or pytest would run it here
+contract = EngineContract()
 pytestmark = pytest.mark.usefixtures("ray_cluster")
 
 
@@ -35,22 +35,22 @@ def engine(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
-def test_it_is_under_the_contract(run: Run, engine: str) -> None:  # noqa: F811
+def test_it_is_under_the_contract(run: Run, engine: str) -> None:
     contract.test_each_architecture_is_evaluated_once_and_all_are_kept(run, engine)
 
 
-def test_its_trials_are_stopped_by_the_rule(run: Run, engine: str) -> None:  # noqa: F811
+def test_its_trials_are_stopped_by_the_rule(run: Run, engine: str) -> None:
     contract.test_every_engine_stops_the_same_trials_and_goes_on_so_when_resumed(
         run, engine, ["accuracy", "latency_ms"]
     )
 
 
 @pytest.mark.parametrize("engine", ["tune"])
-def test_what_tunes_own_scheduler_stops_is_told_as_stopped(run: Run, engine: str) -> None:  # noqa: F811
+def test_what_tunes_own_scheduler_stops_is_told_as_stopped(run: Run, engine: str) -> None:
     run.epochs = 9
     scheduler = {"class_path": "ASHAScheduler", "init_args": {"max_t": 9, "grace_period": 1, "reduction_factor": 2}}
     candidates = run.search(engine=engine, trials=16, objectives=["accuracy"], scheduler=scheduler)
-    states = Counter(map(state_of, run.on_disk.trials))
+    states = Counter(TrialRecord.from_trial(trial).state for trial in run.on_disk.trials)
     assert states == {"evaluated": len(candidates), "stopped": 16 - len(candidates)}
     assert 1 <= len(candidates) <= 12
     for trial in run.on_disk.trials:
@@ -58,7 +58,7 @@ def test_what_tunes_own_scheduler_stops_is_told_as_stopped(run: Run, engine: str
 
 
 @pytest.mark.parametrize("engine", ["ray"])
-def test_who_kills_three_workers_has_failed_and_the_search_goes_on(run: Run, engine: str) -> None:  # noqa: F811
+def test_who_kills_three_workers_has_failed_and_the_search_goes_on(run: Run, engine: str) -> None:
     run.broken = {DIGITS.smallest.key: "kill", DIGITS.largest.key: "kill once"}
     candidates = run.search(engine=engine, trials=12)
     assert len(candidates) == 11
@@ -76,15 +76,14 @@ def no_weights() -> Any:
 
 
 @pytest.mark.parametrize("engine", ["ray"])
-def test_a_mistake_that_a_worker_meets_as_it_starts_is_the_users(run: Run, engine: str) -> None:  # noqa: F811
-    section = SearchSection(engine=engine)
+def test_a_mistake_that_a_worker_meets_as_it_starts_is_the_users(run: Run, engine: str) -> None:
     with pytest.raises(SweepError, match=r"^supernet\.ckpt: no such file"):
-        search(DIGITS, no_weights, CHEAP, section, run.study, run.csv)
+        search(run.problem(engine=engine), no_weights, run.folder)
 
 
 @pytest.mark.parametrize("resources", [{"gpu": 1}, {"memory_gb": 1e4}])
 def test_what_the_cluster_lacks_is_named_after_a_bounded_wait(
-    run: Run,  # noqa: F811
+    run: Run,
     engine: str,
     resources: dict[str, float],
 ) -> None:
@@ -118,7 +117,7 @@ def test_a_laptop_without_gpu_runs_the_sweep_of_a_cluster() -> None:
         ),
     ],
 )
-def test_a_wrong_scheduler_is_one_sentence(run: Run, scheduler: dict[str, Any], message: str) -> None:  # noqa: F811
+def test_a_wrong_scheduler_is_one_sentence(run: Run, scheduler: dict[str, Any], message: str) -> None:
     with pytest.raises(SweepError, match=message):
         run.search(engine="tune", scheduler=scheduler)
 
@@ -162,7 +161,7 @@ def test_a_node_without_the_packages_is_named(tmp_path: Path, lacks: str, monkey
     section = SearchSection(trials=3, engine="ray")
     named = r"a worker on node [\d.]+ cannot load this program \(ModuleNotFoundError: No module named '\w+'\); every"
     with pytest.raises(SweepError, match=named):
-        search(DIGITS, lacking, CHEAP, section, tmp_path / "study.db", tmp_path / "candidates.csv")
+        search(SearchProblem(DIGITS, section), lacking, tmp_path)
 
 
 LOOK = """

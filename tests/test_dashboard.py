@@ -24,9 +24,10 @@ from ffnet_search.pareto.candidate import Candidate
 from ffnet_search.pareto.front import pareto_front
 from ffnet_search.report.dashboard import application, serve
 from ffnet_search.report.notes import annotate_study
+from ffnet_search.search.parameters import distributions, params_of
 from ffnet_search.search.storage import reader
 from ffnet_search.search.storage.reader import BulkStorage
-from ffnet_search.search.storage.study import distributions, open_study, params_of, read_candidates, read_trials
+from ffnet_search.search.storage.study import open_study, read_candidates, read_trials
 from ffnet_search.space.configuration import Configuration
 
 OBJECTIVES: dict[str, Any] = {"accuracy": "maximize", "latency_ms": "minimize"}
@@ -53,8 +54,9 @@ def make_run(folder: Path, trials: int = 40, better: bool = False) -> Sweep:
             found.append(create_trial(state=TrialState.PRUNED, user_attrs=known, **common))
         else:
             found.append(create_trial(values=[accuracy, ms], user_attrs={**known, "accuracy": accuracy}, **common))
-    with open_study(sweep.files.study, OBJECTIVES, "x") as (writer, before):
-        writer.add(found[len(before) :])
+    with open_study(sweep.files.study, OBJECTIVES, "x") as writer:
+        before = sum(1 for _ in writer.stored())
+        writer.add(found[before:])
     return sweep
 
 
@@ -133,7 +135,8 @@ def test_the_search_resumes_with_an_annotated_study(tmp_path: Path) -> None:
     sweep = make_run(tmp_path)
     before = read_trials(sweep.files.study)
     annotate_study(sweep)
-    with open_study(sweep.files.study, OBJECTIVES, "x") as (_, finished):
+    with open_study(sweep.files.study, OBJECTIVES, "x") as writer:
+        finished = list(writer.stored())
         assert [trial.user_attrs for trial in finished] == [trial.user_attrs for trial in before]
         assert [trial.constraints for trial in finished] == [trial.constraints for trial in before]
 

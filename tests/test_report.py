@@ -26,10 +26,12 @@ from ffnet_search.report.charts import learning_curves
 from ffnet_search.report.data import content, hypervolume_over_time
 from ffnet_search.report.page import page
 from ffnet_search.search.history import History, LearningCurve, read_history
-from ffnet_search.search.storage.study import distributions, open_study, params_of
+from ffnet_search.search.parameters import distributions, params_of
+from ffnet_search.search.storage.study import open_study
 from ffnet_search.space.architecture import Architecture
 from ffnet_search.space.configuration import Configuration
 from ffnet_search.space.mixers import MIXERS
+from ffnet_search.space.registry import known_metrics
 from ffnet_search.space.search_space import SearchSpace
 
 OBJECTIVES: dict[str, Any] = {"accuracy": "maximize", "latency_ms": "minimize"}
@@ -197,9 +199,9 @@ def test_history_has_the_curves_of_what_trained(tmp_path: Path) -> None:
             trials.append(create_trial(state=TrialState.PRUNED, user_attrs=attributes, **common))
         else:
             trials.append(create_trial(state=TrialState.FAIL, user_attrs=attributes, **common))
-    with open_study(tmp_path / "study.db", OBJECTIVES, "x") as (writer, _):
+    with open_study(tmp_path / "study.db", OBJECTIVES, "x") as writer:
         writer.add(trials)
-    history = read_history(tmp_path / "study.db", digits, OBJECTIVES)
+    history = read_history(tmp_path / "study.db", digits, [known_metrics()[name] for name in OBJECTIVES])
     assert history.curved == "accuracy"
     assert [(one.number, one.values, one.stopped) for one in history.curves] == [
         (0, {1: 0.2, 2: 0.3, 4: 0.9}, False),
@@ -226,9 +228,9 @@ def test_history_tells_what_was_tried_skipped_and_failed_and_what_mattered(tmp_p
             common["user_attrs"]["reason"] = "out of memory"
             trials.append(create_trial(state=TrialState.FAIL, **common))
     path = tmp_path / "study.db"
-    with open_study(path, OBJECTIVES, "x") as (writer, _):
+    with open_study(path, OBJECTIVES, "x") as writer:
         writer.add(trials)
-    history = read_history(path, digits, OBJECTIVES)
+    history = read_history(path, digits, [known_metrics()[name] for name in OBJECTIVES])
     assert len(history.evaluated) == 50
     assert (history.excluded, dict(history.infeasible)) == (7, {"params_m": 7})
     assert [reason for _, reason in history.failures] == ["out of memory"] * 3

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from searches import search
 
 from ffnet_search.config.sweep import Sweep
 from ffnet_search.errors import SweepError
@@ -17,8 +18,8 @@ from ffnet_search.latency.table import Check, Entry, LatencyTable, Setting, Tabl
 from ffnet_search.pareto.candidate import Candidate
 from ffnet_search.run.folder import RunFolder
 from ffnet_search.run.pipeline import profile_named_device
-from ffnet_search.run.search import search
 from ffnet_search.run.select import select_network
+from ffnet_search.search.problem import SearchProblem
 from ffnet_search.search.storage.study import read_candidates
 from ffnet_search.space.configuration import Configuration
 from ffnet_search.space.cost_model import CostModel
@@ -70,7 +71,7 @@ def sweep(tmp_path_factory: pytest.TempPathFactory) -> Sweep:
     laptop.save(sweep.latency_path)
     table_of(sweep.search_space, 0.0, 10.0, batch_size=4).save(table_path(sweep, "phone"))
     files = sweep.files
-    search(sweep.search_space, lambda: score, CostModel(laptop), sweep.search, files.study, files.candidates)
+    search(SearchProblem(sweep.search_space, sweep.search, CostModel(laptop)), lambda: score, files.folder)
     return sweep
 
 

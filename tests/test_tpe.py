@@ -13,6 +13,7 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 from optuna.samplers import BaseSampler, TPESampler
 from optuna.trial import Trial, TrialState
 
+from ffnet_search.search.samplers.base import NewKey
 from ffnet_search.search.samplers.tpe import QuickTPESampler, _Estimator
 
 CHOICES: dict[str, BaseDistribution] = {f"axis {i}": CategoricalDistribution((8, 16, "pool")) for i in range(6)}
@@ -36,13 +37,14 @@ def proposals(
     trials: int = 50,
     at_once: int = 1,
     conditional: bool = False,
+    new_key: NewKey = lambda params: "",
 ) -> list[dict[str, Any]]:
     """Of a search in which a trial is told when `under_way` others are: some infeasible, some stopped, some failed."""
     study = optuna.create_study(directions=["maximize", "minimize"], sampler=sampler)
     waiting: list[Trial] = []
     for number in range(trials):
         if isinstance(sampler, QuickTPESampler):
-            sampler.wanted = at_once - number % at_once
+            sampler.expect(at_once - number % at_once, new_key)
         trial = study.ask(axes)
         if conditional and trial.params["axis 0"] == 8:
             trial.suggest_float("momentum", 0.0, 1.0)
@@ -107,7 +109,7 @@ def distinct(seed: int) -> int:
     """Of 16 proposals that are drawn together where a single point is by far the best one known."""
     sampler = Counted(multivariate=True, seed=seed)
     study = learnt(sampler)
-    sampler.wanted = 16
+    sampler.expect(16, lambda params: "")
     before = sampler.fits
     drawn = {tuple(study.ask(CHOICES).params.items()) for _ in range(16)}
     assert sampler.fits == before + 1
@@ -134,14 +136,14 @@ def test_of_the_samples_that_are_no_repeat_the_best_is_proposed(at_once: int, se
     study = learnt(sampler)
     known, judged = {name_of(trial.params) for trial in study.trials}, list[str]()
 
-    def new_key(params: dict[str, Any]) -> str | None:
+    def new_key(params: Mapping[str, Any]) -> str | None:
         judged.append(name_of(params))
         return None if judged[-1] in known else judged[-1]
 
-    sampler.new_key, before = new_key, len(known)
+    before = len(known)
     for _ in range(10):
         judged.clear()
-        sampler.wanted = at_once
+        sampler.expect(at_once, new_key)
         names = [name_of(study.ask(CHOICES).params) for _ in range(at_once)]
         new = [name for name in names if name not in known]
         assert sorted(new) == sorted(set(judged) - known)  # none is passed over, and none comes twice
@@ -152,8 +154,7 @@ def test_of_the_samples_that_are_no_repeat_the_best_is_proposed(at_once: int, se
 
 def test_where_all_samples_are_repeats_it_proposes_what_optuna_does() -> None:
     sampler, plain = QuickTPESampler(multivariate=True, seed=7), TPESampler(multivariate=True, seed=7)
-    sampler.new_key = lambda params: None
-    assert proposals(sampler, CHOICES, 3) == proposals(plain, CHOICES, 3)
+    assert proposals(sampler, CHOICES, 3, new_key=lambda params: None) == proposals(plain, CHOICES, 3)
 
 
 def test_it_goes_on_with_another_study() -> None:

@@ -213,7 +213,8 @@ def test_a_sweep_over_ones_own_network_ends_in_a_front(tmp_path: Path, capsys: p
     picks = run_sweep(sweep)
     assert picks
     assert read_front(sweep.files) == picks
-    history = read_history(sweep.files.study, sweep.search_space, sweep.search.directions)
+    objectives = [sweep.search.metric(name) for name in sweep.search.objectives]
+    history = read_history(sweep.files.study, sweep.search_space, objectives)
     reasons = {reason.split(":")[0] for _, reason in history.failures}
     assert reasons <= {"MemoryError", "NonFiniteLoss"}
     assert {"MemoryError"} <= reasons

@@ -17,7 +17,8 @@ from ffnet_search.search.history import read_history
 
 def write_report(sweep: Sweep) -> Path:
     """Writes `front.png` and `report.html` of a run whose front is exported; returns the report's path."""
-    history = read_history(sweep.files.study, sweep.search_space, sweep.search.directions)
+    objectives = [sweep.search.metric(name) for name in sweep.search.objectives]
+    history = read_history(sweep.files.study, sweep.search_space, objectives)
     picks = read_exported(sweep.files)
     sweep.files.front_png.write_bytes(as_png(draw_front(sweep, history.evaluated, picks)))
     if not sweep.uses_latency_tables:

@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from optuna.trial import FrozenTrial
-
 from ffnet_search.config.schema import POPULATION
 from ffnet_search.config.sweep import Sweep
 from ffnet_search.errors import SweepError
@@ -17,7 +15,8 @@ from ffnet_search.evaluation.outcome import Evaluate, Failed, NopPruner, Report,
 from ffnet_search.evaluation.schedule import schedule_of
 from ffnet_search.pareto.candidate import Candidate
 from ffnet_search.provenance import git_state, versions
-from ffnet_search.search.storage.study import configuration_of, metrics_of, read_trials, state_of
+from ffnet_search.search.storage.study import read_records
+from ffnet_search.search.storage.trial_record import TrialRecord
 from ffnet_search.space.configuration import Configuration
 
 
@@ -40,43 +39,42 @@ def rerun(run: Path, which: str) -> Rerun:
     SweepError where there is no such trial, none that was ever evaluated, or one whose schedule nobody knows.
     """
     sweep = Sweep.of_run(run)
-    number, trial = _find(read_trials(sweep.files.study), which, sweep)
-    configuration = configuration_of(sweep.search_space, trial.params)
+    record = _find(list(read_records(sweep.files.study)), which, sweep)
+    configuration = record.configuration(sweep.search_space)
     with tempfile.TemporaryDirectory(prefix="ffnet-rerun-") as folder:
-        outcome = run_safely(_evaluator(sweep, Path(folder), trial), configuration, NopPruner())
-    before, record = metrics_of(trial), trial.user_attrs.get("record", {})
+        outcome = run_safely(_evaluator(sweep, Path(folder), record), configuration, NopPruner())
     now: Mapping[str, float] = {} if isinstance(outcome, Failed) else outcome.metrics
     return Rerun(
-        number,
+        record.number,
         configuration,
-        {name: (before[name], value) for name, value in now.items() if name in before},
-        (trial.user_attrs.get("reason", ""), outcome.reason if isinstance(outcome, Failed) else ""),
-        tuple(_changes(record, outcome.record if isinstance(outcome, Candidate) else {})),
+        {name: (record.metrics[name], value) for name, value in now.items() if name in record.metrics},
+        (record.reason, outcome.reason if isinstance(outcome, Failed) else ""),
+        tuple(_changes(record.record, outcome.record if isinstance(outcome, Candidate) else {})),
     )
 
 
-def _find(trials: Sequence[FrozenTrial], which: str, sweep: Sweep) -> tuple[int, FrozenTrial]:
-    keys = [trial.user_attrs.get("key", "") for trial in trials]
-    is_number = which.isdecimal() and int(which) < len(trials) and which not in keys
+def _find(records: Sequence[TrialRecord], which: str, sweep: Sweep) -> TrialRecord:
+    keys = [record.key for record in records]
+    is_number = which.isdecimal() and int(which) < len(records) and which not in keys
     if not is_number and which not in keys:
         raise SweepError(
-            f"{sweep.files.study}: has no trial {which!r}; give a number below {len(trials)}, "
+            f"{sweep.files.study}: has no trial {which!r}; give a number below {len(records)}, "
             f"or a key from {sweep.files.candidates.name}"
         )
-    number = int(which) if is_number else keys.index(which)
-    if state_of(trials[number]) == "infeasible":
+    record = records[int(which) if is_number else keys.index(which)]
+    if record.state == "infeasible":
         raise SweepError(
             f"{sweep.files.study}: trial {which} is beyond a limit, so it was never evaluated; choose another"
         )
-    if state_of(trials[number]) == "failed" and sweep.search.scheduler.class_path == POPULATION:
+    if record.state == "failed" and sweep.search.scheduler.class_path == POPULATION:
         raise SweepError(
             f"{sweep.files.study}: trial {which} failed in a population, which keeps the schedules of those alone that "
             "were trained to the end; choose another"
         )
-    return number, trials[number]
+    return record
 
 
-def _evaluator(sweep: Sweep, folder: Path, trial: FrozenTrial) -> Evaluate:
+def _evaluator(sweep: Sweep, folder: Path, record: TrialRecord) -> Evaluate:
     if sweep.search.evaluator == "supernet":
         from ffnet_search.evaluation.inherited import Evaluator
 
@@ -84,10 +82,10 @@ def _evaluator(sweep: Sweep, folder: Path, trial: FrozenTrial) -> Evaluate:
     from ffnet_search.evaluation.trained import TrialEvaluator
 
     trials = TrialEvaluator(sweep, git=git_state(Path.cwd()))
-    stopped, schedule = trial.user_attrs.get("stopped"), schedule_of(trial.user_attrs.get("record", {}))
+    schedule = schedule_of(record.record)
 
     def evaluate(configuration: Configuration, report: Report) -> Candidate | Stopped:
-        return trials.repeat(configuration, schedule, lambda epoch, metrics: epoch != stopped, folder)
+        return trials.repeat(configuration, schedule, lambda epoch, metrics: epoch != record.stopped, folder)
 
     return evaluate
 

@@ -1,4 +1,4 @@
-"""A finished search as a person looks back at it: what was tried in which order, what was not, and what mattered."""
+"""The history of a finished search: what was tried in which order, what was not, and which axes mattered."""
 
 from __future__ import annotations
 
@@ -12,25 +12,19 @@ from pathlib import Path
 import optuna
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from ffnet_search.metrics import Direction
+from ffnet_search.metrics import Metric
 from ffnet_search.pareto.candidate import Candidate
-from ffnet_search.search.storage.study import (
-    candidate_of,
-    quiet_optuna,
-    read_trials,
-    reports_of,
-    state_of,
-    trained_with,
-)
+from ffnet_search.search.storage.study import quiet_optuna, read_trials
+from ffnet_search.search.storage.trial_record import TrialRecord
 from ffnet_search.space.search_space import SearchSpace
 
-ENOUGH = 20  # candidates, of which the best tenth is then two: fewer say nothing about what mattered
+ENOUGH = 20  # candidates for importances: their best tenth is then two
 
 
 @dataclass(frozen=True)
 class LearningCurve:
-    """What trial `number` reported as it trained: epoch -> value, the last one of a trial that was not stopped being
-    what it ended with."""
+    """The reports of trial `number` of one metric, epoch -> value. The last one of a trial that was not stopped is its
+    final value."""
 
     number: int
     configuration: str
@@ -40,10 +34,13 @@ class LearningCurve:
 
 @dataclass(frozen=True)
 class History:
-    """`evaluated` in order. `infeasible`: limit -> how many architectures it ruled out, unevaluated (one may break
-    several); `excluded`: how many in all. `failures`: (key, reason). `importances`: objective -> axis -> share, most
-    important first; empty where too little was evaluated. `stopped`: how many were ended early. `curves`: of the first
-    objective that trials report."""
+    """The trials of a search.
+
+    `evaluated`: in order. `infeasible`: constraint -> the number of architectures that it excluded without evaluation
+    (one may break several); `excluded`: their number in all. `failures`: (key, reason). `importances`: objective ->
+    axis -> share, most important first; empty below `ENOUGH` candidates. `stopped`: the number of trials that were
+    stopped early. `curves`: of `curved`, the first objective that trials report.
+    """
 
     evaluated: tuple[Candidate, ...]
     infeasible: Mapping[str, int]
@@ -55,60 +52,65 @@ class History:
     curves: tuple[LearningCurve, ...] = ()
 
 
-def read_history(path: Path, space: SearchSpace, objectives: Mapping[str, Direction]) -> History:
-    """Of the study at `path`. Raises SweepError where it is missing or broken."""
+def read_history(path: Path, space: SearchSpace, objectives: Sequence[Metric]) -> History:
+    """The history of the study at `path`. Raises SweepError where it is missing or broken."""
     trials = read_trials(path)
-    complete = [trial for trial in trials if trial.state == TrialState.COMPLETE]
-    pruned = [trial for trial in trials if state_of(trial) == "infeasible"]
-    broken = Counter(name for trial in pruned for name, excess in trial.constraints.items() if excess > 0)
-    failed = [trial for trial in trials if trial.state == TrialState.FAIL]
-    learnt = [trial for trial in trials if reports_of(trial) and trial.state != TrialState.FAIL]
-    reported = {name for trial in learnt for metrics in reports_of(trial).values() for name in metrics}
-    curved = next((name for name in objectives if name in reported), "")
+    records = [TrialRecord.from_trial(trial) for trial in trials]
+    excluded = [record for record in records if record.state == "infeasible"]
+    broken = Counter(name for record in excluded for name, excess in record.excess.items() if excess > 0)
+    learnt = [record for record in records if record.reports and record.state != "failed"]
+    reported = {name for record in learnt for metrics in record.reports.values() for name in metrics}
+    curved = next((metric.key for metric in objectives if metric.key in reported), "")
+    curves = (_curve(record, curved, space) for record in learnt)
     return History(
-        tuple(candidate_of(space, trial) for trial in complete),
-        dict(broken.most_common()),
-        len(pruned),
-        tuple((trial.user_attrs.get("key", "?"), trial.user_attrs.get("reason", "unknown")) for trial in failed),
-        _importances(complete, objectives),
-        sum(state_of(trial) == "stopped" for trial in trials),
-        curved,
-        tuple(curve for trial in learnt if (curve := _curve(trial, curved, space)).values),
+        evaluated=tuple(record.candidate(space) for record in records if record.state == "evaluated"),
+        infeasible=dict(broken.most_common()),
+        excluded=len(excluded),
+        failures=tuple((record.key, record.reason or "unknown") for record in records if record.state == "failed"),
+        importances=_importances(trials, objectives),
+        stopped=sum(record.state == "stopped" for record in records),
+        curved=curved,
+        curves=tuple(curve for curve in curves if curve.values),
     )
 
 
-def _curve(trial: FrozenTrial, metric: str, space: SearchSpace) -> LearningCurve:
-    """Empty where the trial did not report `metric`, or nothing finite."""
-    reports, stopped = reports_of(trial), state_of(trial) == "stopped"
+def _curve(record: TrialRecord, metric: str, space: SearchSpace) -> LearningCurve:
+    """Empty where the trial reported nothing finite of `metric`."""
     values = {
-        epoch: metrics[metric] for epoch, metrics in reports.items() if math.isfinite(metrics.get(metric, math.nan))
+        epoch: metrics[metric]
+        for epoch, metrics in record.reports.items()
+        if math.isfinite(metrics.get(metric, math.nan))
     }
+    stopped = record.state == "stopped"
     if values and not stopped:
-        values[max(reports) + 1] = trial.user_attrs[metric]
-    return LearningCurve(trial.number, str(candidate_of(space, trial).configuration), values, stopped)
+        values[max(record.reports) + 1] = record.metrics[metric]
+    return LearningCurve(record.number, str(record.configuration(space)), values, stopped)
 
 
-def _importances(complete: Sequence[FrozenTrial], objectives: Mapping[str, Direction]) -> dict[str, dict[str, float]]:
-    """Of each axis for being in the best tenth: PED-ANOVA (Watanabe et al. 2023), of which 5,000 trials take seconds
-    where random forests take minutes."""
-    from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances  # brings scikit-learn: a second
+def _importances(trials: Sequence[FrozenTrial], objectives: Sequence[Metric]) -> dict[str, dict[str, float]]:
+    """The share of each axis in being among the best tenth, by objective: PED-ANOVA (Watanabe et al. 2023).
 
-    shares: dict[str, dict[str, float]] = {name: {} for name in objectives}
+    It takes seconds for 5,000 trials, where random forests take minutes.
+    """
+    from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances  # loads scikit-learn: a second
+
+    shares: dict[str, dict[str, float]] = {metric.key: {} for metric in objectives}
+    complete = [trial for trial in trials if trial.state == TrialState.COMPLETE]
     if len(complete) < ENOUGH:
         return shares
     with quiet_optuna(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        study = optuna.create_study(directions=list(objectives.values()))
-        study.add_trials(
-            create_trial(values=trial.values, params=dict(trained_with(trial)), distributions=trial.distributions)
-            for trial in complete
-        )
-        for index, (name, direction) in enumerate(objectives.items()):
-            sign = -1.0 if direction == "maximize" else 1.0  # the evaluator takes less for better
+        study = optuna.create_study(directions=[metric.direction for metric in objectives])
+        for trial in complete:
+            params = TrialRecord.from_trial(trial).final_params
+            study.add_trial(create_trial(values=trial.values, params=params, distributions=trial.distributions))
+        for index, metric in enumerate(objectives):
 
-            def target(trial: FrozenTrial, sign: float = sign, index: int = index) -> float:
-                return sign * trial.values[index]
+            def target(trial: FrozenTrial, sign: float = metric.sign, index: int = index) -> float:
+                return sign * trial.values[index]  # the evaluator takes less for better
 
             if len({trial.values[index] for trial in complete}) > 1:
-                shares[name] = get_param_importances(study, evaluator=PedAnovaImportanceEvaluator(), target=target)
+                shares[metric.key] = get_param_importances(
+                    study, evaluator=PedAnovaImportanceEvaluator(), target=target
+                )
     return shares

@@ -1,42 +1,62 @@
-"""Ask, evaluate, tell: once, for every engine.
-
-`Search` decides and an `Engine` does: the loop asks for proposals while the engine has free_slots, and tells what came
-back.
-"""
+"""The loop of a search: ask the optimizer, let an engine evaluate, tell the optimizer; the same for every engine."""
 
 from __future__ import annotations
 
+from collections import Counter
+
 from ffnet_search.errors import SweepError
 from ffnet_search.evaluation.engine import Engine
+from ffnet_search.pareto.candidate import Candidate
 from ffnet_search.progress import progress, say
-from ffnet_search.search.optimizer import Search
+from ffnet_search.search.optimizer import Optimizer
+from ffnet_search.search.storage.search_storage import SearchStorage
 
 
-def run_loop(search: Search, engine: Engine) -> None:
-    """Until `search.section.trials` proposals were evaluated or none is left. Interrupted, it says how to go on."""
-    trials, in_flight, done = search.section.trials, 0, search.told
-    with progress("search", trials, "candidates", done=done) as bar:
+def run_search(optimizer: Optimizer, engine: Engine, storage: SearchStorage) -> list[Candidate]:
+    """Search until `search.trials` configurations are evaluated, and return the candidates, all feasible.
+
+    Resumes the study of `storage`, which the optimizer has read. Raises SweepError where all evaluations fail, or the
+    study does not hold what was evaluated.
+    """
+    with engine:
+        run_loop(optimizer, engine)
+    candidates = storage.candidates()
+    evaluated = optimizer.archive.keys("evaluated")
+    if Counter(candidate.key for candidate in candidates) != Counter(evaluated):
+        raise SweepError(
+            f"{storage.writer.path}: must hold each of the {len(evaluated)} candidates that were evaluated once, but "
+            f"holds {len(candidates)}: another program wrote to it; keep it to one, and give the same command again"
+        )
+    return candidates
+
+
+def run_loop(optimizer: Optimizer, engine: Engine) -> None:
+    """Evaluate until `search.trials` are made or no configuration is left. An interrupt says how to resume."""
+    archive, trials = optimizer.archive, optimizer.problem.section.trials
+    pending = 0
+    with progress("search", trials, "candidates", done=archive.finished) as bar:
         try:
             while True:
-                while wanted := min(engine.free_slots, trials - search.told - in_flight):
-                    configuration = search.ask(wanted)
+                while wanted := min(engine.free_slots, trials - archive.finished - pending):
+                    configuration = optimizer.ask(wanted)
                     if configuration is None:
                         break
                     engine.submit(configuration)
-                    in_flight += 1
-                if not in_flight:
+                    pending += 1
+                if not pending:
                     break
-                while True:  # all that is there, since proposals that know more are better
-                    search.tell(*engine.next())
-                    in_flight -= 1
-                    bar.advance(facts=search.facts() | engine.utilisation)
+                while True:  # take all results that are ready, since proposals that know more are better
+                    optimizer.tell(*engine.next())
+                    pending -= 1
+                    bar.advance(facts=archive.facts() | engine.utilisation)
                     if not engine.is_ready:
                         break
         except KeyboardInterrupt:
-            say(f"search: interrupted; {search.evaluated} candidates are kept, and the same command goes on from there")
+            say(f"search: interrupted; {archive.count('evaluated')} candidates are kept, and the same command resumes")
             raise
-    if search.ended:
-        say(f"search: {search.ended}, so it ends with {search.evaluated} of {trials} candidates")
-    if search.failed and not search.evaluated:
-        reason = next(iter(search.failures.values()))
-        raise SweepError(f"search: all {search.failed} evaluations failed, the first with: {reason}")
+    if optimizer.ended:
+        evaluated = archive.count("evaluated")
+        say(f"search: {optimizer.ended}, so it ends with {evaluated} of {trials} candidates")
+    failed = archive.keys("failed")
+    if failed and not archive.count("evaluated"):
+        raise SweepError(f"search: all {len(failed)} evaluations failed, the first with: {archive[failed[0]].reason}")

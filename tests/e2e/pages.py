@@ -26,7 +26,8 @@ from ffnet_search.models.deployed import fuse
 from ffnet_search.models.metamixer import MetaMixer
 from ffnet_search.report.write import write_report
 from ffnet_search.run.folder import open_run
-from ffnet_search.search.storage.study import distributions, open_study, params_of
+from ffnet_search.search.parameters import distributions, params_of
+from ffnet_search.search.storage.study import open_study
 from ffnet_search.space.architecture import Architecture
 from ffnet_search.space.configuration import Configuration
 from ffnet_search.space.search_space import SearchSpace
@@ -63,7 +64,7 @@ def make_run(folder: Path, count: int) -> Sweep:
             trials.append(create_trial(values=[score, ms], user_attrs={**known, "accuracy": score}, **common))
     with open_run(sweep) as opened:
         opened.write_sweep(sweep)
-        with open_study(sweep.files.study, sweep.search.directions, "x") as (writer, _):
+        with open_study(sweep.files.study, sweep.search.directions, "x") as writer:
             writer.add(trials)
         small = SearchSpace.model_validate(
             {"input": {"channels": 1, "resolution": 8, "classes": 10}, "stages": [{"depth": [1], "width": [16, 32]}]}

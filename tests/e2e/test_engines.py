@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import signal
-import subprocess
-import sys
 import time
-from pathlib import Path
 
 import pytest
+from engine_contract import EngineContract, started
+from searches import Run
 from test_cluster import test_a_mistake_that_a_worker_meets_as_it_starts_is_the_users as mistake
 from test_cluster import test_who_kills_three_workers_has_failed_and_the_search_goes_on as killer
-from test_search import SCRIPT, Run, TestContract, run  # noqa: F401 (a fixture)
-from test_search import test_killed_at_any_moment_it_goes_on_and_loses_at_most_what_was_under_way as killed
 
 pytestmark = pytest.mark.usefixtures("ray_cluster")
-test_killed_at_any_moment_it_goes_on_and_loses_at_most_what_was_under_way = killed
 
 
 @pytest.fixture(params=["ray", "tune"])
@@ -24,24 +19,18 @@ def engine(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
-def test_tune_too_counts_deaths(run: Run) -> None:  # noqa: F811
+def test_tune_too_counts_deaths(run: Run) -> None:
     killer(run, "tune")
 
 
-def test_tune_too_knows_a_mistake(run: Run) -> None:  # noqa: F811
+def test_tune_too_knows_a_mistake(run: Run) -> None:
     mistake(run, "tune")
 
 
-def test_actors_of_a_killed_driver_go_away(run: Run, ray_cluster: str) -> None:  # noqa: F811
+def test_actors_of_a_killed_driver_go_away(run: Run, ray_cluster: str) -> None:
     import ray
 
-    root = Path(__file__).parents[2]
-    process = subprocess.Popen(
-        [sys.executable, "-c", SCRIPT.replace("0.01", "0.2"), str(run.folder), "ray", "2000"],
-        cwd=root,
-        env={**os.environ, "PYTHONPATH": str(root), "RAY_ADDRESS": ray_cluster},
-        stderr=subprocess.DEVNULL,
-    )
+    process = started(run, "ray", 2000, sleep_s=0.2)
     deadline = time.monotonic() + 60
     while not (run.folder / "log").exists() and time.monotonic() < deadline:
         time.sleep(0.05)
@@ -53,7 +42,7 @@ def test_actors_of_a_killed_driver_go_away(run: Run, ray_cluster: str) -> None: 
     assert ray.available_resources()["CPU"] == 2
 
 
-def test_tune_leaves_its_own_results(run: Run) -> None:  # noqa: F811
+def test_tune_leaves_its_own_results(run: Run) -> None:
     from ray.tune import ExperimentAnalysis
 
     run.search(
@@ -67,4 +56,5 @@ def test_tune_leaves_its_own_results(run: Run) -> None:  # noqa: F811
     assert len(list(experiment.glob("*/events.out.tfevents.*"))) == 4
 
 
-__all__ = ["TestContract"]
+class TestOnRay(EngineContract):
+    """The engines that use Ray."""

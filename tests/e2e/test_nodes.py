@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 import torch
 from optuna.trial import TrialState
+from searches import Run
 from test_ranks import trained
-from test_search import Run, run  # noqa: F401 (a fixture)
 
 from ffnet_search.training.fit import LAST, read_supernet, train_supernet
 
@@ -24,9 +24,9 @@ SCRIPT = """
 import sys, time
 from functools import partial
 from pathlib import Path
-from tests.test_search import CHEAP, DIGITS, Accuracy
-from ffnet_search.search import search
-from ffnet_search.sections import SearchSection
+from ffnet_search.config.schema import SearchSection
+from ffnet_search.search.problem import SearchProblem
+from searches import CHEAP, DIGITS, Accuracy, search
 
 def make(folder):
     import ray
@@ -37,7 +37,7 @@ def make(folder):
 
 folder = Path(sys.argv[1])
 section = SearchSection(engine="ray", trials=int(sys.argv[2]))
-search(DIGITS, partial(make, folder), CHEAP, section, folder / "study.db", folder / "candidates.csv", digest="d")
+search(SearchProblem(DIGITS, section, CHEAP), partial(make, folder), folder)
 """
 
 
@@ -69,7 +69,7 @@ def cluster(nodes: int, head_cpus: int = 1) -> Iterator[Any]:
         made.shutdown()
 
 
-def start(run: Run, address: str, trials: int) -> subprocess.Popen[str]:  # noqa: F811
+def start(run: Run, address: str, trials: int) -> subprocess.Popen[str]:
     return drive(address, SCRIPT, str(run.folder), str(trials))
 
 
@@ -93,11 +93,11 @@ def wait_until(process: subprocess.Popen[str], is_so: Callable[[], bool]) -> Non
         time.sleep(0.05)
 
 
-def evaluations(run: Run) -> int:  # noqa: F811
+def evaluations(run: Run) -> int:
     return len(run.evaluated) if (run.folder / "log").exists() else 0
 
 
-def assert_whole(run: Run, trials: int, lost: int) -> None:  # noqa: F811
+def assert_whole(run: Run, trials: int, lost: int) -> None:
     stored = run.on_disk.trials
     assert len({trial.user_attrs["key"] for trial in stored}) == len(stored)
     assert len(run.trials(TrialState.COMPLETE)) == trials
@@ -105,7 +105,7 @@ def assert_whole(run: Run, trials: int, lost: int) -> None:  # noqa: F811
 
 
 @pytest.mark.timeout(400)
-def test_a_node_that_is_lost_is_done_without_and_one_that_joins_is_used(run: Run) -> None:  # noqa: F811
+def test_a_node_that_is_lost_is_done_without_and_one_that_joins_is_used(run: Run) -> None:
     with cluster(3) as made:
         process = start(run, made.address, 800)
         wait_until(process, lambda: evaluations(run) > 30)
@@ -122,7 +122,7 @@ def test_a_node_that_is_lost_is_done_without_and_one_that_joins_is_used(run: Run
 
 
 @pytest.mark.timeout(400)
-def test_after_the_head_was_lost_the_same_command_goes_on_on_another_one(run: Run) -> None:  # noqa: F811
+def test_after_the_head_was_lost_the_same_command_goes_on_on_another_one(run: Run) -> None:
     with cluster(2) as made:
         process = start(run, made.address, 200)
         wait_until(process, lambda: evaluations(run) > 30)

@@ -25,7 +25,8 @@ from ffnet_search.evaluation.trained import WEIGHTS, TrialEvaluator
 from ffnet_search.models.deployed import fuse
 from ffnet_search.run.pipeline import run_sweep
 from ffnet_search.run.rerun import rerun
-from ffnet_search.search.storage.study import candidate_of, read_trials
+from ffnet_search.search.storage.study import read_trials
+from ffnet_search.search.storage.trial_record import TrialRecord
 from ffnet_search.space.search_space import SearchSpace
 from ffnet_search.strict_yaml import parse
 from ffnet_search.tasks.base import find_task
@@ -104,7 +105,7 @@ def test_the_worst_go_on_from_the_best_and_all_that_people_see_says_what_was_tra
     again = rerun(files.folder, str(longest))  # by its schedule, alone and in one process
     assert again.metrics["accuracy"][0] == again.metrics["accuracy"][1]
     (files.trials / trials[longest].user_attrs["key"] / WEIGHTS).unlink()
-    evaluate, candidate = TrialEvaluator(sweep), candidate_of(sweep.search_space, trials[longest])
+    evaluate, candidate = TrialEvaluator(sweep), TrialRecord.from_trial(trials[longest]).candidate(sweep.search_space)
     assert quality(
         fuse(evaluate.network(candidate)), sweep_data(sweep).val_dataloader(), CLASSIFICATION
     ) == pytest.approx(candidate.metrics["accuracy"], abs=1e-6)

@@ -32,7 +32,7 @@ run_sweep(Sweep.from_yaml(sys.argv[1]))
 
 def test_a_killed_sweep_goes_on_with_its_hyperparameters(tmp_path: Path) -> None:
     sweep = sweep_of(tmp_path, RATES, search={"evaluator": "train", "objectives": ["accuracy"], "trials": 5})
-    under_way = sweep.files.study.with_name("study.db.under_way")
+    pending = sweep.files.study.with_name("study.db.pending")
     process = subprocess.Popen(
         [sys.executable, "-c", SCRIPT, str(sweep.path)],
         cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}, stderr=subprocess.DEVNULL,
@@ -43,14 +43,14 @@ def test_a_killed_sweep_goes_on_with_its_hyperparameters(tmp_path: Path) -> None
     process.send_signal(signal.SIGKILL)
     process.wait()
     before = read_trials(sweep.files.study)
-    cut_off = [one["params"] for one in json.loads(under_way.read_text()).values()] if under_way.exists() else []
+    cut_off = [one["params"] for one in json.loads(pending.read_text()).values()] if pending.exists() else []
     run_sweep(sweep)
     after = read_trials(sweep.files.study)
     assert 1 <= len(before) < len(after) == 5
     assert [trial.params for trial in after[: len(before)]] == [trial.params for trial in before]
     assert [trial.params for trial in after[len(before) :][: len(cut_off)]] == cut_off
     assert {trial.state.name for trial in after} == {"COMPLETE"}
-    assert not under_way.exists()
+    assert not pending.exists()
 
 
 @pytest.mark.usefixtures("ray_cluster")
@@ -76,7 +76,8 @@ def test_what_breaks_in_a_trial_is_a_failure_with_its_reason(tmp_path: Path, eng
         search={**search, "engine": engine, "workers": 1, "trials": 5},
     )
     run_sweep(sweep)
-    history = read_history(sweep.files.study, sweep.search_space, sweep.search.directions)
+    objectives = [sweep.search.metric(name) for name in sweep.search.objectives]
+    history = read_history(sweep.files.study, sweep.search_space, objectives)
     assert len(history.evaluated) == 2
     reasons = sorted(reason[:20] for _, reason in history.failures)
     assert reasons == ["MemoryError: no free_slots", "NonFiniteLoss: val_l", "its worker died 3 ti"]

@@ -1,14 +1,14 @@
 """Early stopping by asynchronous successive halving: ASHA (Li et al., arXiv 1810.05934), for several objectives MO-ASHA
 (Schmucker et al., arXiv 2106.12639).
 
-Trials are compared at rungs: after `min_epochs` of training, after `reduction` times as many, and so on. A trial goes
-on where it is among the best 1/reduction of all that have reached the rung by then, itself included. With several
-objectives "best" is the order of non-dominated sorting, and in a front those first that spread over it. What is known
-before training (latency, parameters) is an objective like the others, from the first rung on: the smallest network is
-never beaten by accuracy alone. The best by each objective go on beside the others' share, which they would else fill:
-a search begins with the ends of its space, and nothing between them came through.
+Trials are compared at rungs: after `min_epochs` of training, after `reduction` times as many, and so on. A trial
+continues if it is among the best 1/reduction of all that have reached the rung by then, itself included. With several
+objectives "best" is the order of non-dominated sorting, and within a front those first that spread over it. A metric
+that is known before training (latency, parameters) is an objective like the others, from the first rung on: the
+smallest network is never beaten by its quality alone. The best by each objective continue in addition to that share,
+which they would otherwise fill: a search begins with the ends of its space, and nothing between them was promoted.
 
-Nobody waits for a rung to fill, as in the paper's "stopping" variant: pausing and promoting later would need a
+No trial waits for a rung to fill, as in the paper's "stopping" variant: pausing and promoting later would need a
 checkpoint of every trial.
 """
 
@@ -22,6 +22,7 @@ from itertools import islice
 import numpy as np
 from numpy.typing import NDArray
 
+from ffnet_search.config.schema import SearchSection
 from ffnet_search.metrics import Direction, sign
 from ffnet_search.pareto.front import Points, hypervolume, non_dominated
 
@@ -29,11 +30,11 @@ Indices = NDArray[np.intp]
 
 
 class SuccessiveHalving:
-    """Decides from reports alone, and the same in the same order of reports: what it knows can be rebuilt from them.
+    """ASHA as a `rule.StoppingRule`: its state can be rebuilt from the reports.
 
-    `limits`: metric -> upper limit; what exceeds one comes after all that does not (Deb 2000). Bracket b is first
-    judged at rung b, and gets 1/reduction of the trials of the bracket before it: what starts slowly has its chance.
-    From `max_epochs` on nothing is stopped.
+    `limits`: metric -> upper limit; a trial that exceeds one ranks behind all that do not (Deb 2000). Bracket b is
+    first judged at rung b, and gets 1/reduction of the trials of the bracket before it: a trial that learns slowly has
+    its chance. From `max_epochs` on nothing is stopped.
     """
 
     def __init__(
@@ -55,9 +56,26 @@ class SuccessiveHalving:
         self.stopped: set[str] = set()
         self._brackets: dict[str, int] = {}
 
+    @classmethod
+    def from_section(cls, section: SearchSection) -> SuccessiveHalving:
+        """See `rule.StoppingRule`."""
+        how = section.early_stopping
+        return cls(
+            section.directions,
+            section.constraints,
+            min_epochs=how.min_epochs,
+            reduction=how.reduction,
+            brackets=how.brackets,
+            max_epochs=how.max_epochs,
+            tie_break=how.tie_break,
+        )
+
     def report(self, key: str, epoch: int, metrics: Mapping[str, float]) -> bool:
-        """Whether trial `key`, after `epoch` epochs, goes on. Only its first report at or beyond a rung counts there,
-        so what is said again (a worker died) is answered as before."""
+        """Return whether trial `key` continues after `epoch` epochs.
+
+        Only its first report at or beyond a rung counts there, so a repeated report (a worker died) gets the same
+        answer.
+        """
         values = [sign(direction) * metrics[name] for name, direction in self.objectives.items()]
         if not all(map(math.isfinite, values)):
             self.stopped.add(key)
@@ -71,7 +89,7 @@ class SuccessiveHalving:
         return key not in self.stopped
 
     def finish(self, key: str) -> None:
-        """A trial that has trained all its epochs: its reports have said all."""
+        """See `rule.StoppingRule`. The reports of the trial are enough."""
 
     def _rung(self, epoch: int) -> int:
         """The last rung that is reached after `epoch` epochs; -1 before the first."""
@@ -93,15 +111,15 @@ class SuccessiveHalving:
         ends = len(_ends(feasible)) if len(self.objectives) > 1 and len(feasible) else 0
         places = ends + max(1, (len(rows) - ends) // self.reduction)
         promoted = islice(ranked(rows[:, 1:], rows[:, 0], self.tie_break), places)
-        return any(tuple(rows[i]) == entries[key] for i in promoted)  # who is as good as one of them, is one
+        return any(tuple(rows[i]) == entries[key] for i in promoted)  # equal to a promoted one is promoted
 
 
 TieBreak = Callable[[Points], Iterator[int]]
 
 
 def ranked(points_NM: Points, excess_N: Points, tie_break: TieBreak) -> Iterator[int]:
-    """Indices, best first, found as they are asked for: front after front of what keeps all limits, each in the order
-    of `tie_break`, then the others by how far they exceed them."""
+    """Indices, best first, computed lazily: front after front of the trials that keep all limits, each in the order of
+    `tie_break`, then the others by their excess."""
     feasible_N = np.flatnonzero(excess_N <= 0)
     for front in _fronts(points_NM, feasible_N):
         yield from (int(front[i]) for i in tie_break(_unit(points_NM[front])))
@@ -109,7 +127,7 @@ def ranked(points_NM: Points, excess_N: Points, tie_break: TieBreak) -> Iterator
 
 
 def _fronts(points_NM: Points, left: Indices) -> Iterator[Indices]:
-    """Of those that are left, the ones that none dominates; then the same without them, and so on."""
+    """The non-dominated of those that are left, then the same without them, and so on."""
     while len(left):
         front_L = non_dominated(points_NM[left])
         yield left[front_L]
@@ -117,7 +135,7 @@ def _fronts(points_NM: Points, left: Indices) -> Iterator[Indices]:
 
 
 def _unit(points_NM: Points) -> Points:
-    """Each objective from 0 to 1, since a millisecond is not a share of images."""
+    """Scale each objective to 0 to 1: their units differ."""
     low_M, high_M = points_NM.min(0), points_NM.max(0)
     return (points_NM - low_M) / np.where(high_M > low_M, high_M - low_M, 1.0)
 
@@ -128,7 +146,7 @@ def _ends(points_NM: Points) -> list[int]:
 
 
 def epsilon_net(points_NM: Points) -> Iterator[int]:
-    """The best by each objective, then whatever is farthest from all before it."""
+    """The best by each objective, then the point that is farthest from all before it, and so on (epsilon net)."""
     distance_N, ends = np.full(len(points_NM), np.inf), _ends(points_NM)
     for place in range(len(points_NM)):
         index = ends[place] if place < len(ends) else int(distance_N.argmax())
@@ -138,8 +156,10 @@ def epsilon_net(points_NM: Points) -> Iterator[int]:
 
 
 def most_hypervolume(points_NM: Points) -> Iterator[int]:
-    """The best by each objective, then whatever adds most to the volume that those before it dominate, up to a tenth
-    beyond the worst."""
+    """The best by each objective, then the point that adds most to the hypervolume of those before it, and so on.
+
+    The reference point is a tenth beyond the worst.
+    """
     count, dimensions = points_NM.shape
     ways: list[Direction] = ["minimize"] * dimensions
     chosen, ends = list[int](), _ends(points_NM)

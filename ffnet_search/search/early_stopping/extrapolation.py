@@ -1,4 +1,4 @@
-"""What a training that was stopped would have ended with, as those tell that went on to their end."""
+"""The final metrics of a stopped training, extrapolated from the trainings that were not stopped."""
 
 from __future__ import annotations
 
@@ -12,26 +12,27 @@ Pair = tuple[float, float]
 
 
 class LearningCurves:
-    """Of each trial that trained to its end: its metrics on the way, and those that it ended with."""
+    """The metrics of all trials that trained to their end, after each epoch and at the end."""
 
     def __init__(self) -> None:
-        # Epoch -> metric -> its value then, and in the end, of each trial.
+        # Epoch -> metric -> (value at that epoch, final value) of each trial.
         self._pairs: defaultdict[int, defaultdict[str, list[Pair]]] = defaultdict(lambda: defaultdict(list))
 
     def add(self, reports: Mapping[int, Mapping[str, float]], ending: Mapping[str, float]) -> None:
-        """`reports`: epoch -> metrics."""
+        """Add a trial. `reports`: epoch -> metrics; `ending`: its final metrics."""
         for epoch, metrics in reports.items():
             for name in metrics.keys() & ending.keys():
                 pair = metrics[name], ending[name]
-                if all(map(math.isfinite, pair)):  # a loss that was infinite once is no measure of others
+                if all(map(math.isfinite, pair)):  # an infinite loss says nothing of other trials
                     self._pairs[epoch][name].append(pair)
 
     def ending(self, epoch: int, metrics: Mapping[str, float]) -> dict[str, float] | None:
-        """Of a trial that had these metrics after `epoch` epochs; None where no other tells of that epoch.
+        """The final metrics of a trial with these metrics after `epoch` epochs; None where no trial reported then.
 
-        Each metric has the rank among the endings that it had among the values at that epoch, between two of them in
-        proportion; beyond the least or the greatest it keeps its distance from it. So what was behind stays behind,
-        whatever the metric's range and direction. What nobody reports (it is known before training) stays as it is.
+        Each metric keeps its rank: by linear interpolation between the values of the others at that epoch and their
+        final values; beyond the least or the greatest it keeps its distance. So a trial that was behind stays behind,
+        whatever the range and direction of the metric. Metrics that are not reported (they are known before training)
+        stay as they are.
         """
         pairs: Mapping[str, Sequence[Pair]] = self._pairs.get(epoch, {})
         if not pairs.keys() & metrics.keys():

@@ -1,136 +1,214 @@
-"""Optuna's samplers by name: the one place that knows their arguments and their moods."""
+"""Samplers of Optuna, by name or import path, on a study in memory.
+
+What a sampler learns is not always what the study on disk says. A trial that was stopped early is pruned there:
+complete with an early value it would stand on the front, and compare epoch 1 with epoch 30. But of Optuna 5's samplers
+TPE alone reads pruned trials, and of several objectives it keeps no values of them. So in memory such a trial is
+complete, with the values that it would have ended with, extrapolated from those that trained to their end. Until there
+is one of these, it is pruned here too.
+"""
 
 from __future__ import annotations
 
 import inspect
 import random
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from copy import copy
+from functools import partial
 from typing import Any
 
 import numpy as np
 import optuna
 from optuna.distributions import CategoricalDistribution
 from optuna.samplers import BaseGASampler, BaseSampler, RandomSampler
-from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, Trial, TrialState
 
-from ffnet_search.config.schema import SamplerSection
 from ffnet_search.errors import SweepError, did_you_mean
+from ffnet_search.metrics import sign
 from ffnet_search.pareto.front import dominator_counts
-from ffnet_search.search.samplers.memory import in_memory
-from ffnet_search.search.samplers.tpe import QuickTPESampler
+from ffnet_search.plugins import Registry, find_class
+from ffnet_search.search.archive import Entry
+from ffnet_search.search.early_stopping.extrapolation import LearningCurves
+from ffnet_search.search.parameters import distributions, params_of, suggest
+from ffnet_search.search.problem import SearchProblem
+from ffnet_search.search.samplers import memory
+from ffnet_search.search.samplers.base import BatchSampler, ForgetfulSampler, NewKey
+from ffnet_search.search.storage.trial_record import TrialRecord
+from ffnet_search.space.configuration import Configuration
+from ffnet_search.space.hyperparameters import settle
 
-# Of optuna.samplers, but no use here: abstract, for a fixed list of points, or (CMA-ES) random on categorical axes.
-_EXCLUDED = {"BaseGASampler", "BaseSampler", "GridSampler", "PartialFixedSampler", "CmaEsSampler"}
-
-
-# TPE weighs all trials for each configuration, ever longer. It loses nothing by being given the best and the newest
-# of them
-# (docs/log.md). At most twice as many are kept. Random proposals need none.
-MEMORY = 500
-FORGETFUL = QuickTPESampler, RandomSampler
-
-
-def known_samplers() -> dict[str, type[BaseSampler]]:
-    """Name -> class of every sampler that `search.sampler.class_path` can be."""
-    found = {name: getattr(optuna.samplers, name) for name in optuna.samplers.__all__ if name not in _EXCLUDED}
-    usable = {name: kind for name, kind in found.items() if isinstance(kind, type) and issubclass(kind, BaseSampler)}
-    return {**usable, "TPESampler": QuickTPESampler}
+OURS: Registry = {  # in place of Optuna's of that name
+    "TPESampler": "ffnet_search.search.samplers.tpe:QuickTPESampler",
+    "RandomSampler": "ffnet_search.search.samplers.optuna:ForgetfulRandomSampler",
+}
+# Of no use here: abstract, for a fixed list of points, or (CMA-ES) random on categorical axes.
+EXCLUDED = {"BaseGASampler", "BaseSampler", "GridSampler", "PartialFixedSampler", "CmaEsSampler"}
 
 
-def make_sampler(
-    section: SamplerSection, seed: int, finished: int, objectives: int, *, conditional: bool = False
-) -> BaseSampler:
-    """The sampler of a sweep, for a study that has `finished` trials.
+class ForgetfulRandomSampler(RandomSampler):
+    """Optuna's random sampler, which needs no trials."""
 
-    `conditional`: not every trial has all parameters. A multivariate TPE then looks at each group of them that occur
-    together, where else it would leave the conditional ones to be sampled one by one.
+    memory = 500
 
-    The draws of a resumed search are new ones: the same seed again would replay the proposals of the first run. Raises
-    SweepError where Optuna has no such sampler, or it does not take the arguments or the number of objectives.
+
+def known_samplers() -> dict[str, str]:
+    """Name -> import path of every sampler that `search.sampler.class_path` names without a path."""
+    names = {name for name in optuna.samplers.__all__ if name.endswith("Sampler")} - EXCLUDED
+    return {name: f"optuna.samplers:{name}" for name in sorted(names)} | dict(OURS)
+
+
+def make_sampler(problem: SearchProblem, finished: int) -> BaseSampler:
+    """The sampler of a search whose study has `finished` trials.
+
+    The seed depends on `finished`: with the same one, a resumed search would repeat the proposals of its first run.
+    Raises SweepError where the sampler does not exist, or refuses its arguments or the number of objectives.
     """
-    samplers = known_samplers()
-    if section.class_path not in samplers:
-        raise SweepError(
-            f"search.sampler.class_path must be a sampler of optuna.samplers, but got {section.class_path!r}"
-            f"{did_you_mean(section.class_path, samplers)}"
-        )
-    sampler, where = samplers[section.class_path], f"search.sampler.init_args of {section.class_path}"
-    accepted = inspect.signature(sampler).parameters
+    section, objectives = problem.section.sampler, len(problem.objectives)
+    kind = find_class(section.class_path, "search.sampler.class_path", BaseSampler, known_samplers())
+    where = f"search.sampler.init_args of {section.class_path}"
+    accepted = inspect.signature(kind).parameters
     for name in section.init_args:
         if name == "seed":
             raise SweepError(f"{where}: 'seed' must not be given, since the sweep's own seed is used; remove it")
         if name not in accepted:
             raise SweepError(f"{where}: {name!r} is not a known argument{did_you_mean(name, accepted)}")
     args = dict(section.init_args)
+    conditional = any(one.when for one in problem.space.hyperparameters.values())
     if conditional and args.get("multivariate") and "group" in accepted:
-        args.setdefault("group", True)
-    seeds = {"seed": random.Random(f"{seed}/{finished}").getrandbits(32)} if "seed" in accepted else {}
+        args.setdefault("group", True)  # without groups, TPE samples conditional parameters one by one
+    if "seed" in accepted:
+        args["seed"] = random.Random(f"{problem.seed}/{finished}").getrandbits(32)
     with warnings.catch_warnings():
-        # Experimental and deprecated ones warn; whoever names them in a sweep has chosen them.
+        # Experimental and deprecated samplers warn; a sweep that names them has chosen them.
         warnings.simplefilter("ignore", category=FutureWarning)
         warnings.simplefilter("ignore", category=optuna.exceptions.ExperimentalWarning)
         try:
-            _try_out(sampler(**args, **seeds), objectives)
-            return sampler(**args, **seeds)
+            _try_out(kind(**args), objectives)
+            sampler: BaseSampler = kind(**args)
+            return sampler
         except (TypeError, ValueError, ImportError) as error:
             raise SweepError(
-                f"{where}, which are {dict(section.init_args)}, are refused by Optuna for {objectives} objective(s): "
-                f"{' '.join(str(error).split())}"
+                f"{where}, which are {dict(section.init_args)}, are refused by {kind.__name__} for {objectives} "
+                f"objective(s): {' '.join(str(error).split())}"
             ) from None
 
 
-def adopt(study: optuna.Study, trial: Trial) -> None:
-    """Makes an enqueued trial one of the population, where there is one: Optuna leaves them out, and then a genetic
-    sampler whose own proposals are all infeasible never gets beyond random ones."""
-    if isinstance(study.sampler, BaseGASampler):
-        study.sampler.get_trial_generation(study, study.get_trials(deepcopy=False)[trial.number])
-
-
-def expect(sampler: BaseSampler, wanted: int, new_key: Callable[[Mapping[str, Any]], str | None]) -> None:
-    """Tells the sampler how many proposals will be asked for before anything is told, and which would be new, if it can
-    make use of that."""
-    if isinstance(sampler, QuickTPESampler):
-        sampler.wanted, sampler.new_key = wanted, new_key
-
-
-def shortened(study: optuna.Study) -> optuna.Study:
-    """A study in memory with what `remembered` leaves where there is more, else the study as it is. Trials under way
-    stay in the old one."""
-    trials = study.get_trials(deepcopy=False)
-    finished = [trial for trial in trials if trial.state.is_finished()] if len(trials) >= 2 * MEMORY else trials
-    kept = remembered(study, finished)
-    if len(kept) == len(finished):
-        return study
-    short = in_memory(study.directions, study.sampler)
-    short.add_trials(kept)
-    return short
-
-
-def remembered(study: optuna.Study, trials: Sequence[FrozenTrial]) -> Sequence[FrozenTrial]:
-    """Of many finished trials the newest and, as many again, the best of the older ones; all where the study's sampler
-    needs them."""
-    if not isinstance(study.sampler, FORGETFUL) or len(trials) < 2 * MEMORY:
-        return trials
-    learnt_from = [trial for trial in trials if trial.state in (TrialState.COMPLETE, TrialState.PRUNED)]
-    older, newest = learnt_from[: -MEMORY // 2], learnt_from[-MEMORY // 2 :]
-    complete = [trial for trial in older if trial.state == TrialState.COMPLETE]
-    best = [complete[at] for at in _by_rank(complete, study.directions)[: MEMORY // 2]]
-    return [*sorted(best, key=lambda trial: trial.number), *newest]
-
-
-def _by_rank(trials: Sequence[FrozenTrial], directions: Sequence[StudyDirection]) -> list[int]:
-    """Indices, those first that are dominated by few others (Fonseca and Fleming 1993)."""
-    signs = [-1.0 if direction == StudyDirection.MAXIMIZE else 1.0 for direction in directions]
-    points_TM = np.array([trial.values for trial in trials]).reshape(len(trials), len(signs)) * signs
-    order: list[int] = np.argsort(dominator_counts(points_TM), kind="stable").tolist()
-    return order
-
-
 def _try_out(sampler: BaseSampler, objectives: int) -> None:
-    """Two trials on a study that is thrown away: some samplers refuse arguments or objectives only when asked."""
+    """Run two trials: some samplers refuse arguments or objectives only when they are asked."""
     study = optuna.create_study(directions=["minimize"] * objectives, sampler=sampler)
     for number in range(2):
         trial = study.ask({"x": CategoricalDistribution((0, 1)), "y": CategoricalDistribution((0, 1))})
         study.tell(trial, [float(number)] * objectives)
+
+
+class OptunaSampler:
+    """A sampler of Optuna as the `base.Sampler` of a search.
+
+    `finished`: the trials of earlier runs, as they are on disk. Raises SweepError as `make_sampler` does.
+    """
+
+    def __init__(self, problem: SearchProblem, finished: Sequence[FrozenTrial] = ()) -> None:
+        self._problem = problem
+        self._axes = distributions(problem.space)
+        self._curves = LearningCurves()
+        self.sampler = make_sampler(problem, len(finished))
+        self.study = self._new_study()
+        for trial in finished:
+            self._learn(trial)
+        self.study.add_trials(self._remembered([self._lesson(trial) for trial in finished]))
+
+    def expect(self, wanted: int, new_key: NewKey) -> None:
+        """See `base.Sampler`."""
+        if isinstance(self.sampler, BatchSampler):
+            axes = self._axes.keys()
+            self.sampler.expect(wanted, lambda params: new_key(params) if axes <= params.keys() else "")
+
+    def ask(self, configuration: Configuration | None = None) -> Trial:
+        """See `base.Sampler`."""
+        self._shorten()
+        if configuration is not None:
+            self.study.enqueue_trial(params_of(self._problem.space, configuration))
+        trial = memory.ask(self.study, self._axes)
+        settle(self._problem.space.hyperparameters, partial(suggest, trial))
+        if configuration is not None and isinstance(self.sampler, BaseGASampler):
+            # Optuna leaves enqueued trials out of the population. A genetic sampler whose own proposals are all
+            # infeasible would then never get beyond random ones.
+            self.sampler.get_trial_generation(self.study, self.study.get_trials(deepcopy=False)[trial.number])
+        return trial
+
+    def tell(self, trial: Trial, entry: Entry) -> FrozenTrial:
+        """See `base.Sampler`."""
+        values: Sequence[float] = entry.objectives
+        if entry.stopped is not None:
+            values = self._final_values(entry.stopped.epochs, entry.stopped.metrics)
+        if values:
+            told = memory.tell(trial, values)
+        else:
+            told = memory.tell(trial, state=TrialState.FAIL if entry.state == "failed" else TrialState.PRUNED)
+        if trial.study is not self.study:  # the study was shortened since
+            self.study.add_trial(told)
+        if entry.stopped is not None and values:
+            told = copy(told)
+            told.state, told.values = TrialState.PRUNED, None
+        self._learn(told)
+        return told
+
+    @property
+    def known(self) -> list[Mapping[str, Any]]:
+        """See `base.Sampler`."""
+        return [trial.params for trial in self.study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))]
+
+    def _new_study(self) -> optuna.Study:
+        return memory.in_memory(list(self._problem.objectives.values()), self.sampler)
+
+    def _learn(self, trial: FrozenTrial) -> None:
+        if trial.state == TrialState.COMPLETE:
+            record = TrialRecord.from_trial(trial)
+            self._curves.add(record.reports, record.metrics)
+
+    def _lesson(self, trial: FrozenTrial) -> FrozenTrial:
+        """A trial of the study on disk as the sampler learns it."""
+        record = TrialRecord.from_trial(trial)
+        values = [] if record.stopped is None else self._final_values(record.stopped, record.metrics)
+        if not values:
+            return trial
+        lesson = copy(trial)
+        lesson.state, lesson.values = TrialState.COMPLETE, values
+        return lesson
+
+    def _final_values(self, epochs: int, metrics: Mapping[str, float]) -> list[float]:
+        """The objectives that a stopped trial would have ended with; empty where no other trial tells."""
+        ending = self._curves.ending(epochs, metrics)
+        return [ending[name] for name in self._problem.objectives] if ending else []
+
+    def _shorten(self) -> None:
+        """Start a new study with the remembered trials, where there are more. Pending trials stay in the old one."""
+        trials = self.study.get_trials(deepcopy=False)
+        if not isinstance(self.sampler, ForgetfulSampler) or len(trials) < 2 * self.sampler.memory:
+            return
+        finished = [trial for trial in trials if trial.state.is_finished()]
+        kept = self._remembered(finished)
+        if len(kept) < len(finished):
+            self.study = self._new_study()
+            self.study.add_trials(kept)
+
+    def _remembered(self, trials: Sequence[FrozenTrial]) -> Sequence[FrozenTrial]:
+        """Of many finished trials the newest and, as many again, the best of the older ones.
+
+        All where there are fewer than twice the sampler's memory, or the sampler needs them all.
+        """
+        if not isinstance(self.sampler, ForgetfulSampler) or len(trials) < 2 * self.sampler.memory:
+            return trials
+        half = self.sampler.memory // 2
+        learnt_from = [trial for trial in trials if trial.state in (TrialState.COMPLETE, TrialState.PRUNED)]
+        older, newest = learnt_from[:-half], learnt_from[-half:]
+        complete = [trial for trial in older if trial.state == TrialState.COMPLETE]
+        best = [complete[at] for at in self._by_rank(complete)[:half]]
+        return [*sorted(best, key=lambda trial: trial.number), *newest]
+
+    def _by_rank(self, trials: Sequence[FrozenTrial]) -> list[int]:
+        """Indices of the trials, those first that are dominated by few others."""
+        signs = [sign(direction) for direction in self._problem.objectives.values()]
+        points_TM = np.array([trial.values for trial in trials]).reshape(len(trials), len(signs)) * signs
+        order: list[int] = np.argsort(dominator_counts(points_TM), kind="stable").tolist()
+        return order

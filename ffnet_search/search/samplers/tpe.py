@@ -11,7 +11,7 @@ is the next best of the samples that is none.
 from __future__ import annotations
 
 from collections import defaultdict, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
 from inspect import signature
 from itertools import takewhile
@@ -25,26 +25,35 @@ from optuna.samplers._tpe.parzen_estimator import _ParzenEstimator, _ParzenEstim
 from optuna.samplers._tpe.probability_distributions import _BatchedCategoricalDistributions
 from optuna.trial import FrozenTrial, TrialState
 
+from ffnet_search.search.samplers.base import NewKey
+
 AT_ONCE = 16  # drawn at most: all samples are weighed against all trials, a matrix of 2 MB then
 LEARNT_FROM = (TrialState.COMPLETE, TrialState.PRUNED)
 
 
 class QuickTPESampler(TPESampler):
-    """`wanted`: how many proposals, the next one included, will be asked for before anything is told. `new_key`: what
-    names the configuration that parameters stand for, "" where they are too few to tell, None where it would be a
-    repeat."""
+    """TPE with the two capabilities of `base`: it draws a batch from one fit, and forgets.
+
+    TPE weighs all trials for each proposal, ever longer, and loses nothing by the best and the newest of them
+    (docs/log.md): at most twice `memory` are kept.
+    """
 
     __signature__ = signature(TPESampler)
     _n_ei_candidates: int
+    memory = 500
 
     def __init__(self, **args: Any) -> None:
         super().__init__(**args)
-        self.wanted = 1
-        self.new_key: Callable[[dict[str, Any]], str | None] = lambda params: ""
+        self._wanted = 1
+        self._new_key: NewKey = lambda params: ""
         self._parzen_estimator_cls = _Estimator
         self._looked_at = self._n_ei_candidates  # per configuration
         self._study: optuna.Study | None = None
         self._begin(None)
+
+    def expect(self, wanted: int, new_key: NewKey) -> None:
+        """See `base.BatchSampler`."""
+        self._wanted, self._new_key = wanted, new_key
 
     def _begin(self, study: optuna.Study | None) -> None:
         """Forgets what it knows of another study: ids of trials are a study's own."""
@@ -76,7 +85,7 @@ class QuickTPESampler(TPESampler):
         drawn = self._drawn[tuple(search_space)]
         if drawn:
             return drawn.popleft()
-        self._n_ei_candidates = self._looked_at * min(self.wanted, AT_ONCE)
+        self._n_ei_candidates = self._looked_at * min(self._wanted, AT_ONCE)
         return super()._sample(study, trial, search_space)
 
     def _compute_acquisition_func(
@@ -103,7 +112,7 @@ class QuickTPESampler(TPESampler):
         """Of samples the first in `order` that is no repeat, neither of one `taken`, as it then is; the very first
         where all are repeats."""
         for at in order:
-            key = self.new_key(_external(samples, at, space))
+            key = self._new_key(_external(samples, at, space))
             if key is not None and key not in taken:
                 taken |= {key} - {""}
                 return at

@@ -1,8 +1,8 @@
-"""Finished trials into a study on disk, many in one transaction.
+"""Finished trials written to a study on disk, many in one transaction.
 
-`Study.add_trial` does the same, but asks the database about each parameter first: 28 ms for a trial of 44 parameters in
-SQLite against 2 ms here. The rows are those of Optuna's own schema. Whether they are, is tried out on a study in memory
-whenever a writer is made; where Optuna reads them back differently, `add_trial` is used.
+`Study.add_trial` queries the database for each parameter first: 28 ms for a trial of 44 parameters in SQLite against 2
+ms here. The rows follow Optuna's own schema. Each writer checks them on a study in memory first; where
+Optuna reads them back differently, `add_trials` is used.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from ffnet_search.errors import SweepError
-from ffnet_search.search.storage.reader import stream
+from ffnet_search.search.storage.reader import attribute_names, stream
 
 TABLES = (
     "trials",
@@ -33,26 +33,28 @@ TABLES = (
     "trial_user_attributes",
     "trial_system_attributes",
 )
-# A sampler's notes on a configuration under way; of no use once it has finished, and as long as all parameters.
+# Notes of a sampler on a pending trial: of no use once it has finished, and as long as all parameters.
 SCRATCH = ("tpe:relative_params", "gp:relative_params")
 
 
 class TrialWriter:
-    """Adds finished trials to `study`, which lies in `storage`, for people at `path`; then to its copy, where there is
-    one. The only writer."""
+    """Adds finished trials to `study`, which lies in `storage`; then to its copy, where there is one. The only writer.
+
+    `path` names the storage in errors. `copy` is another writer, or None.
+    """
 
     def __init__(self, study: optuna.Study, storage: RDBStorage, path: Path | str) -> None:
         self.study, self.storage, self.path = study, storage, path
         self.copy: TrialWriter | None = None
-        self._rows = _Rows(study, storage) if _rows_are_right() else None
+        self._rows = TrialRows(study, storage) if rows_are_right() else None
 
     @property
     def is_direct(self) -> bool:
-        """False where Optuna's schema is not the one that is known here."""
+        """Whether rows are written directly. False where Optuna's schema is not the one that is known here."""
         return self._rows is not None
 
     def add(self, trials: Sequence[FrozenTrial]) -> None:
-        """All of them or, if killed, none. Raises SweepError where the database refuses."""
+        """Add all trials or, where the process is killed, none. Raises SweepError where the database refuses."""
         with database_errors(self.path):
             if self._rows:
                 self._rows.add(trials)
@@ -61,27 +63,36 @@ class TrialWriter:
         if self.copy is not None:
             self.copy.add(trials)
 
-    def stored(self, params: Collection[str]) -> Iterator[FrozenTrial]:
-        """All that are there, in their order, with those of their parameters."""
+    def stored(self, params: Collection[str] | None = None) -> Iterator[FrozenTrial]:
+        """All trials in their order, few of them in memory at once; with all or with these parameters."""
         with database_errors(self.path):
-            yield from stream(self.storage, self.storage.get_study_id_from_name(self.study.study_name), params)
+            yield from stream(self.storage, self._study_id, params)
+
+    def attribute_names(self) -> list[str]:
+        """The names of the user attributes of all trials, in the order in which they first appear."""
+        with database_errors(self.path):
+            return attribute_names(self.storage, self._study_id)
+
+    @property
+    def _study_id(self) -> int:
+        return int(self.storage.get_study_id_from_name(self.study.study_name))
 
 
 @contextmanager
 def database_errors(path: Path | str) -> Iterator[None]:
-    """A full disk, a locked or broken file: a user's matter, in one sentence."""
+    """Raise SweepError for a full disk, a locked or a broken file."""
     try:
         yield
     except (sa.exc.SQLAlchemyError, OptunaError) as error:
         cause = error.__cause__ or error
         detail = str(getattr(cause, "orig", cause)).split("\n")[0]
         raise SweepError(
-            f"{path}: the study cannot be read or written ({detail}); see to the disk and to other programs that have "
-            "it open, and give the same command again"
+            f"{path}: the study cannot be read or written ({detail}); check the disk and other programs that have it "
+            "open, and give the same command again"
         ) from error
 
 
-class _Rows:
+class TrialRows:
     """Trials as rows of the tables of Optuna's schema (optuna/storages/_rdb/models.py)."""
 
     def __init__(self, study: optuna.Study, storage: RDBStorage) -> None:
@@ -106,11 +117,11 @@ class _Rows:
                     "datetime_complete": _utc(trial.datetime_complete),
                 }
                 trial_id = connection.execute(self.inserts["trials"], head).inserted_primary_key[0]
-                for name, found in _details(trial):
-                    rows[name].append({"trial_id": trial_id, **found})
-            for name, found_rows in rows.items():
-                if found_rows:
-                    connection.execute(self.inserts[name], found_rows)
+                for name, row in _details(trial):
+                    rows[name].append({"trial_id": trial_id, **row})
+            for name, table_rows in rows.items():
+                if table_rows:
+                    connection.execute(self.inserts[name], table_rows)
 
 
 def _details(trial: FrozenTrial) -> Iterable[tuple[str, dict[str, Any]]]:
@@ -140,8 +151,8 @@ def _utc(local: datetime | None) -> datetime | None:
 
 
 @lru_cache(maxsize=1)
-def _rows_are_right() -> bool:
-    """Whether this version of Optuna reads from rows what it would from `add_trial`."""
+def rows_are_right() -> bool:
+    """Whether this version of Optuna reads from rows what it reads after `add_trials`."""
     choices = {"a": CategoricalDistribution((3, 5, 7)), "b": CategoricalDistribution(("pool", "attention"))}
     params: dict[str, Any] = {"a": 5, "b": "attention"}
     common: dict[str, Any] = {"params": params, "distributions": choices, "user_attrs": {"key": "x"}}
@@ -157,7 +168,7 @@ def _rows_are_right() -> bool:
             optuna.create_study(storage=storage, study_name=name, directions=["maximize", "minimize"])
             for name in ("rows", "trials")
         ]
-        _Rows(studies[0], storage).add(trials)
+        TrialRows(studies[0], storage).add(trials)
         studies[1].add_trials(trials)
         rows, expected = ([_content(trial) for trial in study.trials] for study in studies)
         return rows == expected
@@ -169,8 +180,8 @@ def _rows_are_right() -> bool:
 
 def _content(trial: FrozenTrial) -> tuple[object, ...]:
     values = trial.values if trial.state == TrialState.COMPLETE else None
-    told = trial.number, trial.state, values, trial.constraints, trial.datetime_start, trial.datetime_complete
-    return (*told, trial.intermediate_values, trial.params, trial.distributions, trial.user_attrs, trial.system_attrs)
+    head = trial.number, trial.state, values, trial.constraints, trial.datetime_start, trial.datetime_complete
+    return (*head, trial.intermediate_values, trial.params, trial.distributions, trial.user_attrs, trial.system_attrs)
 
 
 SET_STUDY_ATTRIBUTE = sa.text(

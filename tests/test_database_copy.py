@@ -13,7 +13,7 @@ from typing import Any
 
 import optuna
 import pytest
-from test_search import Run, run  # noqa: F401 (a fixture)
+from searches import Run
 
 from ffnet_search.errors import SweepError
 from ffnet_search.search.storage.study import quiet_optuna
@@ -52,7 +52,7 @@ def database() -> Iterator[str]:
             subprocess.run([pg_ctl, "-D", data, "-w", "-m", "immediate", "stop"], **quiet)
 
 
-def there(database: str, run: Run) -> list[tuple[Any, ...]]:  # noqa: F811
+def there(database: str, run: Run) -> list[tuple[Any, ...]]:
     """What Optuna itself reads from the copy."""
     with quiet_optuna():
         storage = optuna.storages.RDBStorage(database.replace("postgresql:", "postgresql+psycopg:"))
@@ -62,11 +62,11 @@ def there(database: str, run: Run) -> list[tuple[Any, ...]]:  # noqa: F811
     return [(t.number, t.state, t.params, t.values, t.constraints, t.user_attrs) for t in trials]
 
 
-def here(run: Run) -> list[tuple[Any, ...]]:  # noqa: F811
+def here(run: Run) -> list[tuple[Any, ...]]:
     return [(t.number, t.state, t.params, t.values, t.constraints, t.user_attrs) for t in run.on_disk.trials]
 
 
-def test_the_copy_is_the_study_also_where_one_of_them_was_lost(run: Run, database: str) -> None:  # noqa: F811
+def test_the_copy_is_the_study_also_where_one_of_them_was_lost(run: Run, database: str) -> None:
     section = {"storage": database, "constraints": {"latency_ms": 0.03}}
     run.search(trials=5)  # before there was a database
     run.search(trials=12, **section)
@@ -78,7 +78,7 @@ def test_the_copy_is_the_study_also_where_one_of_them_was_lost(run: Run, databas
     assert len(set(run.evaluated)) == len(run.evaluated) == 15, "nothing is evaluated again"
 
 
-def test_another_search_of_the_name_is_refused(run: Run, database: str) -> None:  # noqa: F811
+def test_another_search_of_the_name_is_refused(run: Run, database: str) -> None:
     run.search(trials=12, storage=database)
     run.study.unlink()
     run.digest = "other"
@@ -99,7 +99,7 @@ def test_another_search_of_the_name_is_refused(run: Run, database: str) -> None:
         ("moon://x/y", "needs a driver that is not installed"),
     ],
 )
-def test_a_database_that_is_not_there_is_one_sentence(run: Run, url: str, message: str) -> None:  # noqa: F811
+def test_a_database_that_is_not_there_is_one_sentence(run: Run, url: str, message: str) -> None:
     with pytest.raises(SweepError, match=message):
         run.search(trials=3, storage=url)
     assert not (run.folder / "log").exists()

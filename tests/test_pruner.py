@@ -1,4 +1,4 @@
-"""Rules of early stopping by name, what a sweep may say of them, and the mailbox between workers and the search."""
+"""Stopping rules by name or import path, and what a sweep may say of them."""
 
 from __future__ import annotations
 

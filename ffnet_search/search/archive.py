@@ -1,0 +1,104 @@
+"""The state of every configuration of a search, as its key and its objectives: searches are long, trials on disk."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from typing import Literal, NamedTuple
+
+from ffnet_search.evaluation.outcome import Ended, Failed, Stopped
+from ffnet_search.pareto.running_front import RunningFront
+from ffnet_search.search.problem import SearchProblem
+from ffnet_search.search.storage.trial_record import TrialRecord
+
+State = Literal["pending", "evaluated", "stopped", "infeasible", "failed"]
+
+
+class Entry(NamedTuple):
+    """A configuration's state, and by its state its objectives, its last metrics, or the reason of its failure."""
+
+    state: State
+    objectives: tuple[float, ...] = ()
+    stopped: Stopped | None = None
+    reason: str = ""
+
+
+class TrialArchive:
+    """Key -> entry of every configuration that was proposed, and the front of those that were evaluated."""
+
+    def __init__(self, problem: SearchProblem) -> None:
+        self.problem = problem
+        self.entries: dict[str, Entry] = {}
+        self.front = RunningFront(problem.objectives, problem.bounds)
+        self.repeats = 0  # proposals of configurations that were known
+        self._counts: Counter[State] = Counter()
+
+    def __contains__(self, key: str) -> bool:
+        return key in self.entries
+
+    def __getitem__(self, key: str) -> Entry:
+        return self.entries[key]
+
+    def count(self, *states: State) -> int:
+        """The number of configurations in these states."""
+        return sum(self._counts[state] for state in states)
+
+    @property
+    def finished(self) -> int:
+        """The number of trials that count: evaluated, stopped, or failed in this run. Infeasible ones are free."""
+        return self.count("evaluated", "stopped", "failed")
+
+    @property
+    def is_exhausted(self) -> bool:
+        """Whether every configuration of the space is known."""
+        return len(self.entries) == self.problem.space.combinations
+
+    def keys(self, state: State) -> list[str]:
+        """The keys of the configurations in a state, in the order in which they came to it."""
+        return [key for key, entry in self.entries.items() if entry.state == state]
+
+    def begin(self, key: str) -> None:
+        """Note that a configuration is pending."""
+        self._set(key, Entry("pending"))
+
+    def exclude(self, key: str) -> None:
+        """Note that a configuration is infeasible."""
+        self._set(key, Entry("infeasible"))
+
+    def end(self, key: str, outcome: Ended) -> None:
+        """Note the outcome of an evaluation."""
+        if isinstance(outcome, Failed):
+            self._set(key, Entry("failed", reason=outcome.reason))
+        elif isinstance(outcome, Stopped):
+            self._set(key, Entry("stopped", stopped=outcome))
+        else:
+            self._set(key, Entry("evaluated", tuple(outcome.metrics[name] for name in self.problem.objectives)))
+            self.front.add(outcome)
+
+    def load(self, records: Iterable[TrialRecord]) -> None:
+        """Note the trials of earlier runs. Those that failed are tried again."""
+        for record in records:
+            if record.state == "evaluated":
+                self.end(record.key, record.candidate(self.problem.space))
+            elif record.stopped is not None:
+                self.end(record.key, Stopped(record.stopped, record.metrics))
+            elif record.state == "infeasible":
+                self.exclude(record.key)
+
+    def facts(self) -> dict[str, str]:
+        """The progress of the search, for the table of a terminal."""
+        facts = {f"best {name}": f"{value:.4g}" for name, value in self.front.best.items()}
+        facts["front"] = str(len(self.front))
+        if self.front.volume is not None:
+            facts["hypervolume"] = f"{self.front.volume:.4f}"
+        for state in ("stopped", "failed"):
+            if self._counts[state]:
+                facts[state] = str(self._counts[state])
+        return facts | {"infeasible": str(self.count("infeasible")), "repeats": str(self.repeats)}
+
+    def _set(self, key: str, entry: Entry) -> None:
+        before = self.entries.pop(key, None)
+        if before is not None:
+            self._counts[before.state] -= 1
+        self._counts[entry.state] += 1
+        self.entries[key] = entry

@@ -1,0 +1,62 @@
+"""The problem that a search solves: which configurations exist, which are feasible, and which are better."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from ffnet_search.config.schema import SearchSection
+from ffnet_search.metrics import Direction
+from ffnet_search.space.configuration import Configuration, Value
+from ffnet_search.space.cost_model import CostModel, analytic_metrics
+from ffnet_search.space.hyperparameters import settle
+from ffnet_search.space.registry import qualities
+from ffnet_search.space.search_space import SearchSpace
+
+
+@dataclass(frozen=True)
+class SearchProblem:
+    """A search space, and the `search` section of a sweep.
+
+    `cost_model` is None where no latency is known, so that of the costs only the analytic ones are. `start`:
+    hyper-parameters of the first configurations.
+    """
+
+    space: SearchSpace
+    section: SearchSection
+    cost_model: CostModel | None = None
+    seed: int = 0
+    start: Mapping[str, Value] = field(default_factory=dict)
+
+    @cached_property
+    def objectives(self) -> dict[str, Direction]:
+        """Objective -> direction."""
+        return self.section.directions
+
+    @cached_property
+    def initial_hyperparameters(self) -> dict[str, Value]:
+        """The values of the search space that are nearest to `start`."""
+        return settle(self.space.hyperparameters, lambda name, one: one.nearest(self.start.get(name)))
+
+    @cached_property
+    def bounds(self) -> dict[str, tuple[float, float]]:
+        """Metric -> worst and perfect value, for the hypervolume: costs of the largest network or limits, and zero."""
+        most = self.known_metrics(Configuration(self.space.largest)) if self.space.has_network else {}
+        bounds = {name: (worst, 0.0) for name, worst in {**most, **self.section.constraints}.items()}
+        return bounds | {quality.name: quality.bounds for quality in qualities() if quality.bounds}
+
+    def known_metrics(self, configuration: Configuration) -> dict[str, float]:
+        """The metrics that need no evaluation."""
+        arch = configuration.architecture
+        if arch is None:
+            return {}
+        return analytic_metrics(arch) if self.cost_model is None else self.cost_model(arch)
+
+    def excess(self, metrics: Mapping[str, float]) -> dict[str, float]:
+        """Constraint -> value / limit - 1: feasible where <= 0, as in Optuna. Relative, since samplers add them up."""
+        return {name: metrics[name] / limit - 1 for name, limit in self.section.constraints.items()}
+
+    def is_feasible(self, configuration: Configuration) -> bool:
+        """Whether a configuration keeps all constraints."""
+        return all(excess <= 0 for excess in self.excess(self.known_metrics(configuration)).values())

@@ -1,0 +1,129 @@
+"""A trial as it is stored: the one place that knows the names of its attributes.
+
+Attributes are flat, as Optuna Dashboard shows them in its table: every name that is not a field of `TrialRecord` is a
+metric. So a field that is added here never becomes a metric.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+from optuna.trial import FrozenTrial, TrialState
+
+from ffnet_search.evaluation.outcome import Ended, Failed, Stopped
+from ffnet_search.evaluation.schedule import describe, final_hyperparameters, schedule_of
+from ffnet_search.pareto.candidate import Candidate
+from ffnet_search.search.parameters import configuration_of
+from ffnet_search.space.configuration import Configuration
+from ffnet_search.space.search_space import SearchSpace
+
+State = Literal["evaluated", "infeasible", "stopped", "failed"]
+# Optuna's PRUNED is two states, neither of which may be on a front. An infeasible configuration is never evaluated and
+# has no values: samplers learn from its constraints. A stopped trial has trained for some epochs, and has an attribute.
+STATES: dict[TrialState, State] = {
+    TrialState.COMPLETE: "evaluated",
+    TrialState.PRUNED: "infeasible",
+    TrialState.FAIL: "failed",
+}
+ATTRIBUTES = ("key", "architecture", "origin", "stopped", "reports", "record", "schedule", "reason", "traceback")
+
+
+@dataclass(frozen=True)
+class TrialRecord:
+    """What is stored of a trial.
+
+    `architecture`: in one line. `origin`: who proposed it. `stopped`: the epoch after which a pruner ended it.
+    `reports`: epoch -> metrics. `record`: how it was trained; `schedule`: its hyper-parameters over the epochs in
+    words, where they changed. `reason` and `traceback` of a failure. The last four are the trial's own: `excess` by
+    constraint, feasible where <= 0.
+    """
+
+    key: str
+    architecture: str = ""
+    origin: str = ""
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    stopped: int | None = None
+    reports: Mapping[int, Mapping[str, float]] = field(default_factory=dict)
+    record: Mapping[str, Any] = field(default_factory=dict)
+    schedule: str = ""
+    reason: str = ""
+    traceback: str = ""
+    state: State = "infeasible"
+    number: int = -1
+    params: Mapping[str, Any] = field(default_factory=dict)
+    excess: Mapping[str, float] = field(default_factory=dict)
+
+    @classmethod
+    def from_trial(cls, trial: FrozenTrial) -> TrialRecord:
+        """The record of a finished trial."""
+        attributes = trial.user_attrs
+        return cls(
+            key=attributes.get("key", "?"),
+            architecture=attributes.get("architecture", ""),
+            origin=attributes.get("origin", ""),
+            metrics={
+                name: value for name, value in attributes.items() if name not in ATTRIBUTES and isinstance(value, float)
+            },
+            stopped=attributes.get("stopped"),
+            reports={int(epoch): metrics for epoch, metrics in attributes.get("reports", {}).items()},
+            record=attributes.get("record", {}),
+            schedule=attributes.get("schedule", ""),
+            reason=attributes.get("reason", ""),
+            traceback=attributes.get("traceback", ""),
+            state="stopped" if "stopped" in attributes else STATES[trial.state],
+            number=trial.number,
+            params=trial.params,
+            excess=trial.constraints,
+        )
+
+    def to_attrs(self) -> dict[str, Any]:
+        """The attributes of the trial. Empty ones are left out, except for those that every trial has."""
+        attributes = {"key": self.key, "architecture": self.architecture, "origin": self.origin, **self.metrics}
+        others = {
+            "stopped": self.stopped,
+            "reports": dict(self.reports),
+            "record": dict(self.record),
+            "schedule": self.schedule,
+            "reason": self.reason,
+            "traceback": self.traceback,
+        }
+        return attributes | {name: value for name, value in others.items() if value not in (None, "", {})}
+
+    def ended(self, outcome: Ended, reports: Mapping[int, Mapping[str, float]]) -> TrialRecord:
+        """This record with the outcome of the evaluation."""
+        if isinstance(outcome, Failed):
+            return replace(self, state="failed", reports=reports, reason=outcome.reason, traceback=outcome.traceback)
+        metrics = {**self.metrics, **outcome.metrics}
+        if isinstance(outcome, Stopped):
+            return replace(self, state="stopped", reports=reports, metrics=metrics, stopped=outcome.epochs)
+        schedule = schedule_of(outcome.record)
+        return replace(
+            self,
+            state="evaluated",
+            reports=reports,
+            metrics=metrics,
+            record=outcome.record,
+            schedule=describe(schedule),
+        )
+
+    @property
+    def is_feasible(self) -> bool:
+        """Whether it keeps all constraints."""
+        return all(excess <= 0 for excess in self.excess.values())
+
+    @property
+    def final_params(self) -> dict[str, Any]:
+        """The parameters of its last epoch."""
+        return {**self.params, **final_hyperparameters(schedule_of(self.record), {})}
+
+    def configuration(self, space: SearchSpace) -> Configuration:
+        """The configuration as it was proposed."""
+        return configuration_of(space, self.params)
+
+    def candidate(self, space: SearchSpace) -> Candidate:
+        """The candidate of an evaluated trial."""
+        proposed = self.configuration(space)
+        final = final_hyperparameters(schedule_of(self.record), proposed.hyperparameters)
+        return Candidate(proposed.architecture, self.metrics, proposed.hyperparameters, self.record, final)

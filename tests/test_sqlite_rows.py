@@ -1,0 +1,77 @@
+"""Rows that are written directly are read by Optuna as its own, and the counterpart that reads them."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pytest
+from optuna.trial import FrozenTrial, TrialState, create_trial
+from searches import Run
+
+from ffnet_search.errors import SweepError
+from ffnet_search.search.storage import sqlite_rows
+from ffnet_search.search.storage.study import open_study
+
+
+def finished_trials() -> Iterator[FrozenTrial]:
+    axes = {name: optuna.distributions.CategoricalDistribution((3, 5, "pool")) for name in "ab"}
+    common: dict[str, Any] = {
+        "params": {"a": 5, "b": "pool"},
+        "distributions": axes,
+        "user_attrs": {"key": "x", "n": 1.5},
+    }
+    yield create_trial(
+        values=[0.5, 1e-3], constraints={"macs_m": -1.0}, system_attrs={"NSGAIISampler:generation": 1}, **common
+    )
+    yield create_trial(state=TrialState.PRUNED, constraints={"macs_m": 1.0}, **common)
+    yield create_trial(state=TrialState.PRUNED, intermediate_values={2: 0.5}, **common)
+    yield create_trial(state=TrialState.FAIL, **common)
+
+
+@pytest.mark.parametrize("direct", [True, False])
+def test_written_trials_are_read_by_optuna_as_they_were(
+    tmp_path: Path, direct: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert sqlite_rows.rows_are_right()  # with the version of Optuna that is pinned
+    monkeypatch.setattr(sqlite_rows, "rows_are_right", lambda: direct)
+    trials = [*finished_trials(), *finished_trials()]
+    with open_study(tmp_path / "s.db", {"accuracy": "maximize", "latency_ms": "minimize"}, "d") as to_disk:
+        assert to_disk.is_direct == direct
+        assert list(to_disk.stored()) == []
+        to_disk.add(trials[:2])
+        to_disk.add(trials[2:])
+    read = optuna.load_study(study_name="search", storage=f"sqlite:///{tmp_path / 's.db'}").trials
+    assert [trial.number for trial in read] == list(range(8))
+    for before, after in zip(trials, read, strict=True):
+        for name in (
+            "state",
+            "params",
+            "distributions",
+            "user_attrs",
+            "system_attrs",
+            "constraints",
+            "intermediate_values",
+        ):
+            assert getattr(after, name) == getattr(before, name)
+        assert (after.datetime_start, after.datetime_complete) == (before.datetime_start, before.datetime_complete)
+    assert read[0].values == [0.5, 1e-3]
+
+
+def test_a_database_that_cannot_be_written_is_a_user_error(run: Run) -> None:
+    with open_study(run.study, {"accuracy": "maximize"}, "d") as to_disk:
+        assert to_disk.is_direct
+        with sqlite3.connect(run.study) as other:
+            other.execute("drop table trial_params")
+        other.close()
+        trial = create_trial(
+            value=1.0, params={"a": 1}, distributions={"a": optuna.distributions.CategoricalDistribution((1, 2))}
+        )
+        with pytest.raises(SweepError, match="cannot be read or written .*trial_params"):
+            to_disk.add([trial])
+        with sqlite3.connect(run.study) as other:
+            assert other.execute("select count(*) from trials").fetchone() == (0,)  # all or nothing
+        other.close()
