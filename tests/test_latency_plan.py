@@ -55,10 +55,10 @@ def test_a_plan_depends_on_its_seed_alone() -> None:
 
 def test_groups_are_small_in_number_and_in_memory() -> None:
     plan = Plan(SearchSpace.from_yaml(SPACES["ffnet_imagenet"]), QUICK, seed=0)
-    found = list(groups(plan.jobs))
-    assert [job for group in found for job in group] == plan.jobs
-    assert all(len(group) <= 10 for group in found)
-    assert all(len(group) == 1 or sum(job.weights_m for job in group) <= 64 for group in found)
+    split = list(groups(plan.jobs))
+    assert [job for group in split for job in group] == plan.jobs
+    assert all(len(group) <= 10 for group in split)
+    assert all(len(group) == 1 or sum(job.weights_m for job in group) <= 64 for group in split)
 
 
 def test_a_space_too_small_to_check_a_table_on_is_refused(tmp_path: Path) -> None:

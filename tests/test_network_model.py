@@ -22,13 +22,13 @@ def samples(count: int, seed: int, truth: NetworkModel, noise: float = 0.0) -> l
     space, rng = SearchSpace.from_yaml(SPACES["ffnet_cifar"]), random.Random(seed)
     draw = np.random.default_rng(seed)
     alone_ms = {part: cost(part) for part in parts_of(space)}
-    found = []
+    networks = []
     for _ in range(count):
         arch = space.sample(rng)
         sums = by_kind(arch.parts, alone_ms)
         ms = truth(sums, arch.params_m) * float(np.exp(draw.normal(0, noise)))
-        found.append(Sample(sums, arch.params_m, ms))
-    return found
+        networks.append(Sample(sums, arch.params_m, ms))
+    return networks
 
 
 @pytest.mark.parametrize(

@@ -18,18 +18,18 @@ from ffnet_search.space.search_space import SearchSpace
 def test_parts_that_were_not_measured_are_near(name: str) -> None:
     parts = parts_of(SearchSpace.from_yaml(SPACES[name]))
     chosen = choose(parts, tolerance=0.05)
-    found = interpolate({part: cost(part) for part in chosen}, parts)
-    errors = [abs(found[part] / cost(part) - 1) for part in parts]
+    times = interpolate({part: cost(part) for part in chosen}, parts)
+    errors = [abs(times[part] / cost(part) - 1) for part in parts]
     assert np.mean(errors) < 0.02 and max(errors) < 0.15
-    assert found.keys() == set(parts) and min(found.values()) > 0
+    assert times.keys() == set(parts) and min(times.values()) > 0
 
 
 def test_noise_of_one_part_is_shared_with_its_neighbours() -> None:
     parts = parts_of(SearchSpace.from_yaml(SPACES["ffnet_cifar"]))
     rng = np.random.default_rng(0)
     noisy = {part: cost(part) * float(np.exp(rng.normal(0, 0.08))) for part in parts}
-    found = interpolate(noisy, parts)
-    before, after = (np.mean([abs(times[part] / cost(part) - 1) for part in parts]) for times in (noisy, found))
+    times = interpolate(noisy, parts)
+    before, after = (np.mean([abs(ms[part] / cost(part) - 1) for part in parts]) for ms in (noisy, times))
     assert after < 0.7 * before
 
 
@@ -63,5 +63,5 @@ def test_the_overhead_of_a_call_is_found_and_taken_off() -> None:
     overhead = Overhead(0.01, 0.5)
     alone = {part: cost(part) + overhead(part) for part in parts}
     chained = {part: 4 * cost(part) + overhead(part) for part in parts}
-    found = Overhead.fit(alone, chained, copies=4)
-    assert all(found(part) == pytest.approx(overhead(part), rel=1e-6) for part in parts)
+    fitted = Overhead.fit(alone, chained, copies=4)
+    assert all(fitted(part) == pytest.approx(overhead(part), rel=1e-6) for part in parts)

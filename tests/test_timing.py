@@ -117,5 +117,5 @@ def test_contention_is_wall_time_over_cpu_time(share: float) -> None:
         machine.now += 0.01
         return machine.now
 
-    found = contention(1, 0.03, wall=Clock("wall", wall), cpu=Clock("CPU", lambda: share * machine.now))
-    assert found == pytest.approx(1 / share)
+    ratio = contention(1, 0.03, wall=Clock("wall", wall), cpu=Clock("CPU", lambda: share * machine.now))
+    assert ratio == pytest.approx(1 / share)

@@ -1,4 +1,4 @@
-"""What a person may give to the backend `command`: times an ONNX file with ONNX Runtime, and prints milliseconds."""
+"""A program for the backend `command`: times an ONNX file with ONNX Runtime, and prints milliseconds."""
 
 from __future__ import annotations
 

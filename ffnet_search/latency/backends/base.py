@@ -36,7 +36,7 @@ class Backend(Section):
         return cpu_model()
 
     def settings(self) -> dict[str, Any]:
-        """Everything that the runtime was asked for, as JSON, for the record."""
+        """The options that the runtime runs with, as JSON, for the record."""
         return self.model_dump(mode="json")
 
     def clock(self, threads: int) -> Clock:
@@ -62,8 +62,8 @@ def make_backend(section: LatencySection) -> Backend:
 
     Raises SweepError if it is unknown, its package is not installed, or its arguments are invalid here.
     """
-    found = find_class(section.backend, "latency.backend", Backend, BACKENDS)
-    backend: Backend = parse(found, dict(section.init_args), "latency.init_args")
+    backend_class = find_class(section.backend, "latency.backend", Backend, BACKENDS)
+    backend: Backend = parse(backend_class, dict(section.init_args), "latency.init_args")
     return backend
 
 
