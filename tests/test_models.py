@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import io
 import json
 import random
 import runpy
 from pathlib import Path
 
-import onnxruntime
 import pytest
 import torch
-from networks import REFERENCE, SPACES, images, load_tiny, randomise, space, supernet, tiny_reference
-from torch import nn
+from networks import REFERENCE, SPACES, images, load_tiny, run_onnx, space, supernet, tiny_reference
 from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -21,20 +18,10 @@ from ffnet_search.models.bn_calibration import recalibrate
 from ffnet_search.models.deployed import deployed, deployed_part, fuse
 from ffnet_search.models.elastic import DepthwiseConv2d, ElasticBatchNorm2d, crop
 from ffnet_search.models.metamixer import MetaMixer
-from ffnet_search.models.mixers import make_mixer
-from ffnet_search.models.onnx import write_onnx
 from ffnet_search.models.reference import load_reference, start_from
-from ffnet_search.space.architecture import PRESET_FORMS, PRESETS, Architecture, Form, Input, Stage, Stem
+from ffnet_search.space.architecture import PRESET_FORMS, PRESETS, Architecture, Form, Input, Stem
 from ffnet_search.space.block import Block
-from ffnet_search.space.mixers import MIXERS, find_mixer
 from ffnet_search.space.search_space import SearchSpace
-
-
-def run_onnx(net: nn.Module, x_BCHW: torch.Tensor) -> torch.Tensor:
-    buffer = io.BytesIO()
-    write_onnx(net, tuple(x_BCHW.shape), buffer, dynamic_batch=True)
-    session = onnxruntime.InferenceSession(buffer.getvalue(), providers=["CPUExecutionProvider"])
-    return torch.from_numpy(session.run(None, {"images": x_BCHW.numpy()})[0])
 
 
 @pytest.mark.parametrize("branches", ["none", "all"])
@@ -117,40 +104,6 @@ def test_replaced_depthwise_gradient_equals_autograd(
     for ours, theirs in ((y_BCHW, expected_BCHW), (x_BCHW.grad, plain_BCHW.grad), (conv.weight.grad, weight.grad)):
         assert ours is not None and theirs is not None
         torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-5)
-
-
-# --- mixers: one contract for all
-
-
-@pytest.mark.parametrize("name", MIXERS)
-@pytest.mark.parametrize("branches", ["none", "all"])
-@torch.no_grad()
-def test_mixer_contract(name: str, branches: str) -> None:
-    """Elastic, sliceable, fusable, exportable: for a width and a kernel below the largest."""
-    has_kernel = find_mixer(name).has_kernel
-    big = Architecture(Stem(8, 1), (Stage(48, (Block(name, 7, 3, 2),)),), Input(3, 6, 5))
-    small = Architecture(Stem(8, 1), (Stage(32, (Block(name, 5, 3, 1),)),), Input(3, 6, 5))
-    net = MetaMixer(big, Form(branches, 0.1), [(name,)]).eval()  # type: ignore[arg-type]
-    randomise(net)
-    x_BCHW = torch.randn(3, 3, 6, 6)
-    sliced = net.slice_to(small)
-    fused = fuse(sliced)
-    expected_BK = net(x_BCHW, small)
-    assert (expected_BK - sliced(x_BCHW)).abs().max() <= 1e-5
-    assert (expected_BK - fused(x_BCHW)).abs().max() <= 1e-5
-    assert (expected_BK - run_onnx(fused, x_BCHW)).abs().max() <= 1e-4
-    part = small.parts[1]
-    assert part.mixer == name
-    assert (part.kernel > 0) == has_kernel
-    assert sum(parameter.numel() for parameter in fused.parts[1].parameters()) == part.params
-
-
-@pytest.mark.parametrize("name", MIXERS)
-def test_every_mixer_learns(name: str) -> None:
-    mixer = make_mixer(name, 32, 5, Form("all", None))
-    mixer(torch.randn(2, 32, 6, 6), 3).square().sum().backward()
-    for parameter_name, parameter in mixer.named_parameters():
-        assert parameter.grad is not None and parameter.grad.abs().sum() > 0, parameter_name
 
 
 # --- BN statistics

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import json
 from pathlib import Path
 
 import numpy as np
+import onnxruntime
 import pytest
 import torch
 from torch import Tensor, nn
@@ -13,6 +15,7 @@ from torch import Tensor, nn
 from ffnet_search.models.elastic import ElasticBatchNorm2d
 from ffnet_search.models.layers import Residual
 from ffnet_search.models.metamixer import MetaMixer
+from ffnet_search.models.onnx import write_onnx
 from ffnet_search.space.architecture import Architecture, Form, Input, Stem
 from ffnet_search.space.block import Block
 from ffnet_search.space.search_space import SearchSpace
@@ -90,3 +93,11 @@ def load_tiny(name: str) -> tuple[MetaMixer, Tensor, Tensor]:
     net = MetaMixer(arch, form)
     net.load_state_dict(state)
     return net.eval(), input_BCHW, logits_BK
+
+
+def run_onnx(net: nn.Module, x_BCHW: Tensor) -> Tensor:
+    """The output of `net`, exported, in ONNX Runtime."""
+    buffer = io.BytesIO()
+    write_onnx(net, tuple(x_BCHW.shape), buffer, dynamic_batch=True)
+    session = onnxruntime.InferenceSession(buffer.getvalue(), providers=["CPUExecutionProvider"])
+    return torch.from_numpy(session.run(None, {"images": x_BCHW.numpy()})[0])
