@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
@@ -20,6 +21,7 @@ from ffnet_search.models.reference import UNREADABLE, load_reference, start_from
 from ffnet_search.progress import say
 from ffnet_search.space.architecture import Form
 from ffnet_search.space.search_space import SearchSpace
+from ffnet_search.strict_yaml import parse
 from ffnet_search.training.callbacks import LastCheckpoint, TrainingProgress
 from ffnet_search.training.modules import FFNetModule, NonFiniteLoss, Standalone, Supernet
 from ffnet_search.training.trainer import ALONE, LAST, TrainerPlacement, run_trainer
@@ -138,7 +140,7 @@ def read_supernet(path: Path) -> MetaMixer:
     """The supernet in a file of `write_supernet`. Raises SweepError where it is missing or is another file."""
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
-        space = SearchSpace.model_validate_json(content["search_space"])
+        space = parse(SearchSpace, json.loads(content["search_space"]), str(path))  # its mixers may be user-supplied
         net = MetaMixer.for_space(space, Form(content["branches"], content["layer_scale"]))
         net.load_state_dict(content["state_dict"])
     except FileNotFoundError:
