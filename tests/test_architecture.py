@@ -146,3 +146,17 @@ def test_errors_say_what_must_hold_and_what_was_found(make: Callable[[], object]
 def test_what_is_no_architecture_is_refused(data: Any) -> None:
     with pytest.raises((ValueError, KeyError, TypeError)):
         Architecture.from_dict(data)
+
+
+@pytest.mark.parametrize("axis", ["token_kernel", "channel_kernel"])
+def test_an_axis_is_declared_once(axis: str) -> None:
+    """The places to edit for another axis: all that lists axes iterates over the declaration in `space/block.py`."""
+    package = Path(__file__).parents[1] / "ffnet_search"
+    files = {path.relative_to(package).as_posix() for path in package.rglob("*.py") if axis in path.read_text()}
+    assert files == {
+        "space/block.py",  # its declaration, and the part that it changes (whose costs are in `space/parts.py`)
+        "models/layers.py",  # the elastic layer and its deployed form
+        "models/reference.py",  # its values in official checkpoints,
+        "space/architecture.py",  # in published networks,
+        "autoconfig/draft.py",  # and in a first search space: where it is left out, its default holds
+    }

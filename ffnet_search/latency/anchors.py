@@ -24,7 +24,7 @@ def anchors(input: Input) -> tuple[Architecture, Architecture]:
 
     def network(stride: int, *stages: tuple[int, int], kernel: int, expansion: int) -> Architecture:
         depths, widths = zip(*stages, strict=True)
-        block = Block("ffn_attention", kernel, channel_kernel=3, expansion=expansion)
+        block = Block("ffn_attention", kernel, expansion=expansion)
         return Architecture.uniform(depths, widths, (block,) * len(stages), Stem(16, stride), input)
 
     light = network(4 if shrink else 1, (1, 32), (1, 48), (1, 64), kernel=5, expansion=3)

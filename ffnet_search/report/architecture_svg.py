@@ -142,7 +142,7 @@ def _legend(arch: Architecture, y: int) -> tuple[str, int]:
         text.append(f'<rect x="{x}" y="{y}" width="11" height="11" rx="2" fill="{mixer.colour}"/>')
         text.append(f'<text class="small" x="{x + 16}" y="{y + 10}">{name}</text>')
         x += 26 + round(5.8 * len(name)) + GAP
-    name = "channel mixer: kernel, expansion"
+    name = "channel mixer: " + ", ".join(axis.rpartition("_")[2] for axis in axes_of(ChannelMixerPart))
     text.append(f'<rect class="channel" x="{x}" y="{y}" width="11" height="11" rx="2"/>')
     text.append(f'<text class="small" x="{x + 16}" y="{y + 10}">{name}</text>')
     return "".join(text), x + 26 + round(5.8 * len(name))

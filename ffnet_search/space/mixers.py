@@ -9,7 +9,7 @@ from __future__ import annotations
 import inspect
 from abc import ABC, abstractmethod
 from functools import lru_cache
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 from ffnet_search.errors import SweepError
 from ffnet_search.plugins import Registry, find_class
@@ -23,14 +23,20 @@ MIXERS: Registry = {
 }
 
 
-class Mixer(ABC):
-    """A value of the `mixer` axis: its costs as static methods of a width, an odd kernel and a number of pixels.
+class Costs(NamedTuple):
+    """Costs of a deployed part: weights and biases, multiply-accumulates for one image, and the elements of all its
+    maps at the worst moment, the input included."""
 
-    A mixer without a kernel ignores `token_kernel`, which is then 0. White text on `colour` must be easy to read.
-    """
+    params: int
+    macs: int
+    memory: int
+
+
+class Mixer(ABC):
+    """A value of the `mixer` axis. White text on `colour` must be easy to read."""
 
     network: ClassVar[str]  # import path of the subclass of `models.mixers.TokenMixer` that computes it
-    has_kernel: ClassVar[bool] = True
+    has_kernel: ClassVar[bool] = True  # else it ignores its kernel, which is then 0
     width_step: ClassVar[int] = 1  # divides every width
     symbol: ClassVar[str] = ""  # in the one line of an architecture, before the kernel; by default the class's name
     label: ClassVar[str] = ""  # in drawings; by default the class's name
@@ -38,18 +44,8 @@ class Mixer(ABC):
 
     @staticmethod
     @abstractmethod
-    def params(width: int, kernel: int) -> int:
-        """Weights and biases of the deployed form."""
-
-    @staticmethod
-    @abstractmethod
-    def macs(width: int, kernel: int, pixels: int) -> int:
-        """Multiply-accumulates of the deployed form for one image."""
-
-    @staticmethod
-    @abstractmethod
-    def memory(width: int, kernel: int, pixels: int) -> int:
-        """Elements of all maps of one image at the worst moment, the input included."""
+    def costs(width: int, kernel: int, pixels: int) -> Costs:
+        """The costs of the deployed form on a map of so many channels and pixels."""
 
     @classmethod
     def find_network(cls) -> type[Any]:
@@ -87,53 +83,37 @@ class FFNAttention(Mixer):
     symbol, label, colour = "k", "FFN attention", "#2f6fd0"
 
     @staticmethod
-    def params(width: int, kernel: int) -> int:
-        return width * width + width + 2 * (kernel * kernel * width + width)
-
-    @staticmethod
-    def macs(width: int, kernel: int, pixels: int) -> int:
-        return pixels * (width * width + 2 * width * kernel * kernel)
-
-    @staticmethod
-    def memory(width: int, kernel: int, pixels: int) -> int:
-        return 3 * width * pixels
+    def costs(width: int, kernel: int, pixels: int) -> Costs:
+        return Costs(
+            params=width * width + width + 2 * (kernel * kernel * width + width),
+            macs=pixels * (width * width + 2 * width * kernel * kernel),
+            memory=3 * width * pixels,
+        )
 
 
 class Pool(Mixer):
     """1 x 1, then the mean of k x k neighbours minus identity."""
 
     network = "ffnet_search.models.mixers:Pool"
-    symbol, label, colour = "pool", "pool", "#1a8a66"
+    label, colour = "pool", "#1a8a66"
 
     @staticmethod
-    def params(width: int, kernel: int) -> int:
-        return width * width
-
-    @staticmethod
-    def macs(width: int, kernel: int, pixels: int) -> int:
-        return pixels * width * width
-
-    @staticmethod
-    def memory(width: int, kernel: int, pixels: int) -> int:
-        return 4 * width * pixels
+    def costs(width: int, kernel: int, pixels: int) -> Costs:
+        return Costs(params=width * width, macs=pixels * width * width, memory=4 * width * pixels)
 
 
 class Attention(Mixer):
     """Self-attention over all pixels: four 1 x 1, and the products of each head."""
 
     network = "ffnet_search.models.mixers:Attention"
-    has_kernel = False
-    width_step = HEAD_DIM
-    symbol, label, colour = "attention", "attention", "#b4560f"
+    has_kernel, width_step = False, HEAD_DIM
+    label, colour = "attention", "#b4560f"
 
     @staticmethod
-    def params(width: int, kernel: int) -> int:
-        return 4 * (width * width + width)
-
-    @staticmethod
-    def macs(width: int, kernel: int, pixels: int) -> int:
-        return pixels * 4 * width * width + 2 * pixels * pixels * width
-
-    @staticmethod
-    def memory(width: int, kernel: int, pixels: int) -> int:
-        return 5 * width * pixels + max(2 * pixels, pixels + HEAD_DIM) * pixels * width // HEAD_DIM
+    def costs(width: int, kernel: int, pixels: int) -> Costs:
+        scores = max(2 * pixels, pixels + HEAD_DIM) * pixels * width // HEAD_DIM
+        return Costs(
+            params=4 * (width * width + width),
+            macs=pixels * 4 * width * width + 2 * pixels * pixels * width,
+            memory=5 * width * pixels + scores,
+        )

@@ -4,30 +4,55 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from functools import cached_property
 from typing import ClassVar
 
-from ffnet_search.space.mixers import Mixer, find_mixer
+from ffnet_search.space.mixers import Costs, find_mixer
 
 MERGE_KERNEL = 7  # of the depthwise convolution in patch merging (reference: PatchMerging)
 STEM_STRIDES = {1: (1, 1), 2: (2, 1), 4: (2, 2)}  # of a stem's two convolutions, by the stride of both together
 
 
+@dataclass(frozen=True)
 class Part(ABC):
     """A piece of a deployed network whose cost depends on nothing around it.
 
-    A subclass is a frozen dataclass that declares the fields it has; the others keep the values given here. Two parts
-    of equal fields are one entry of a latency table.
+    `resolution` is the side, in pixels, of the map that enters. A subclass adds the fields that it has; the others keep
+    the values given here. Parts of equal fields are one entry of a latency table.
     """
 
     kind: ClassVar[str]  # the first word of its key
     layer: ClassVar[str]  # import path of a class whose `deployed_part(part)` makes one with random weights
-    resolution: int  # side, in pixels, of the map that enters
+    resolution: int
     in_width: int
     out_width: int
-    hidden: int = 0  # width between two convolutions
-    kernel: int = 0
-    stride: int = 1
-    mixer: str = ""
+    hidden = 0  # width between two convolutions
+    kernel = 0
+    stride = 1
+    mixer = ""
+
+    @property
+    @abstractmethod
+    def costs(self) -> Costs:
+        """Parameters, multiply-accumulates and memory for one image.
+
+        Operators run one after another, and a map is freed after its last use.
+        """
+
+    @property
+    def params(self) -> int:
+        """Weights and biases."""
+        return self.costs.params
+
+    @property
+    def macs(self) -> int:
+        """Multiply-accumulates for one image."""
+        return self.costs.macs
+
+    @property
+    def memory(self) -> int:
+        """Elements of all maps of one image at the worst moment, the part's input included."""
+        return self.costs.memory
 
     @property
     def key(self) -> str:
@@ -43,58 +68,28 @@ class Part(ABC):
         """All that is no size: kind, mixer, kernel and stride. Latency is interpolated inside a family."""
         return self.kind, self.mixer, self.kernel, self.stride
 
-    @property
-    @abstractmethod
-    def macs(self) -> int:
-        """Multiply-accumulates for one image."""
-
-    @property
-    @abstractmethod
-    def params(self) -> int:
-        """Weights and biases."""
-
-    @property
-    @abstractmethod
-    def memory(self) -> int:
-        """Elements of all maps of one image at the worst moment: the part's input, what an operator reads and what it
-        writes. Operators run one after another, and a map is freed after its last use."""
-
 
 @dataclass(frozen=True)
 class StemPart(Part):
-    """Two 3 x 3 convolutions with `hidden` channels between them."""
+    """Two 3 x 3 convolutions with `hidden` channels between them. The image is the caller's memory."""
 
     kind = "stem"
     layer = "ffnet_search.models.layers:PatchEmbedding"
-    resolution: int
-    in_width: int
-    out_width: int
     hidden: int
     stride: int
     kernel = 3
 
-    @property
-    def _pixels(self) -> tuple[int, int]:
-        """Pixels of the maps after the first and the second convolution."""
+    @cached_property
+    def costs(self) -> Costs:
         first, second = STEM_STRIDES[self.stride]
-        middle = -(-self.resolution // first)
-        out = -(-middle // second)
-        return middle**2, out**2
-
-    @property
-    def macs(self) -> int:
-        middle, out = self._pixels
-        return 9 * self.hidden * (middle * self.in_width + out * self.out_width)
-
-    @property
-    def params(self) -> int:
-        return 9 * self.in_width * self.hidden + self.hidden + 9 * self.hidden * self.out_width + self.out_width
-
-    @property
-    def memory(self) -> int:
-        """The image is the caller's."""
-        middle, out = self._pixels
-        return self.hidden * middle + max(self.hidden * middle, self.out_width * out)
+        side = -(-self.resolution // first)
+        middle, out = side**2, (-(-side // second)) ** 2
+        h, w = self.hidden, self.out_width
+        return Costs(
+            params=9 * self.in_width * h + h + 9 * h * w + w,
+            macs=9 * h * (middle * self.in_width + out * w),
+            memory=h * middle + max(h * middle, w * out),
+        )
 
 
 @dataclass(frozen=True)
@@ -103,28 +98,19 @@ class MergingPart(Part):
 
     kind = "merging"
     layer = "ffnet_search.models.layers:Merging"
-    resolution: int
-    in_width: int
-    out_width: int
     hidden: int
     kernel = MERGE_KERNEL
     stride = 2
 
-    @property
-    def _out_pixels(self) -> int:
-        return (-(-self.resolution // 2)) ** 2
-
-    @property
-    def macs(self) -> int:
-        return self._out_pixels * self.hidden * (self.kernel**2 + self.out_width)
-
-    @property
-    def params(self) -> int:
-        return self.kernel**2 * self.hidden + self.hidden + self.hidden * self.out_width + self.out_width
-
-    @property
-    def memory(self) -> int:
-        return self.in_width * self.resolution**2 + (self.hidden + self.out_width) * self._out_pixels
+    @cached_property
+    def costs(self) -> Costs:
+        out = (-(-self.resolution // 2)) ** 2
+        h, w = self.hidden, self.out_width
+        return Costs(
+            params=self.kernel**2 * h + h + h * w + w,
+            macs=out * h * (self.kernel**2 + w),
+            memory=self.in_width * self.resolution**2 + (h + w) * out,
+        )
 
 
 @dataclass(frozen=True)
@@ -133,27 +119,12 @@ class TokenMixerPart(Part):
 
     kind = "token_mixer"
     layer = "ffnet_search.models.layers:MixerBlock"
-    resolution: int
-    in_width: int
-    out_width: int
     mixer: str
     kernel: int
 
-    @property
-    def _mixer(self) -> type[Mixer]:
-        return find_mixer(self.mixer)
-
-    @property
-    def macs(self) -> int:
-        return self._mixer.macs(self.out_width, self.kernel, self.resolution**2)
-
-    @property
-    def params(self) -> int:
-        return self._mixer.params(self.out_width, self.kernel)
-
-    @property
-    def memory(self) -> int:
-        return self._mixer.memory(self.out_width, self.kernel, self.resolution**2)
+    @cached_property
+    def costs(self) -> Costs:
+        return find_mixer(self.mixer).costs(self.out_width, self.kernel, self.resolution**2)
 
 
 @dataclass(frozen=True)
@@ -162,25 +133,17 @@ class ChannelMixerPart(Part):
 
     kind = "channel_mixer"
     layer = "ffnet_search.models.layers:ChannelMixer"
-    resolution: int
-    in_width: int
-    out_width: int
     hidden: int
     kernel: int
 
-    @property
-    def macs(self) -> int:
-        return self.resolution**2 * self.out_width * (self.kernel**2 + 2 * self.hidden)
-
-    @property
-    def params(self) -> int:
-        width = self.out_width
-        return self.kernel**2 * width + width + 2 * self.hidden * width + self.hidden + width
-
-    @property
-    def memory(self) -> int:
-        """The depthwise convolution's output keeps its place for the result."""
-        return self.resolution**2 * 2 * (self.out_width + self.hidden)
+    @cached_property
+    def costs(self) -> Costs:
+        pixels, h, w = self.resolution**2, self.hidden, self.out_width
+        return Costs(
+            params=self.kernel**2 * w + w + 2 * h * w + h + w,
+            macs=pixels * w * (self.kernel**2 + 2 * h),
+            memory=pixels * 2 * (w + h),  # the depthwise convolution's output keeps its place for the result
+        )
 
 
 @dataclass(frozen=True)
@@ -189,18 +152,9 @@ class PooledLinearPart(Part):
 
     kind = "head"
     layer = "ffnet_search.models.heads:PooledLinear"
-    resolution: int
-    in_width: int
-    out_width: int
 
-    @property
-    def macs(self) -> int:
-        return self.in_width * self.out_width
-
-    @property
-    def params(self) -> int:
-        return self.in_width * self.out_width + self.out_width
-
-    @property
-    def memory(self) -> int:
-        return self.in_width * (self.resolution**2 + 1) + self.out_width
+    @cached_property
+    def costs(self) -> Costs:
+        macs = self.in_width * self.out_width
+        memory = self.in_width * (self.resolution**2 + 1) + self.out_width
+        return Costs(params=macs + self.out_width, macs=macs, memory=memory)

@@ -95,9 +95,7 @@ def test_the_network_is_a_mixer_too(name: str) -> None:
     mixer = find_mixer(name)
     network = mixer.find_network()
     assert issubclass(network, TokenMixer)
-    for costs in (mixer, network):
-        assert costs.params(32, 5) == mixer.params(32, 5)
-        assert costs.macs(32, 5, 36) == mixer.macs(32, 5, 36)
+    assert network.costs(32, 5, 36) == mixer.costs(32, 5, 36)
 
 
 @pytest.mark.parametrize("name", ALL)
@@ -184,7 +182,7 @@ def test_a_supernet_whose_mixer_is_missing_is_one_sentence(folder: Path) -> None
         ("no_blocks:Blur", "stages.0.mixer: 'no_blocks:Blur' must be package.module:Class, but there is no module"),
         ("my_blocks:Blurr", r"stages.0.mixer: 'my_blocks:Blurr' .* does not exist; did you mean 'Blur'\?"),
         ("my_blocks:NoMixer", "stages.0.mixer: 'my_blocks:NoMixer' must name a Mixer, but NoMixer is <class"),
-        ("my_blocks:Shapeless", "stages.0.mixer: 'my_blocks:Shapeless' must define deploy, macs, memory, params"),
+        ("my_blocks:Shapeless", "stages.0.mixer: 'my_blocks:Shapeless' must define costs, deploy"),
     ],
 )
 def test_a_wrong_mixer_is_one_sentence(tmp_path: Path, mixer: str, message: str) -> None:

@@ -8,6 +8,7 @@ from torch.nn import functional as F
 
 from ffnet_search.models.mixers import TokenMixer
 from ffnet_search.space.architecture import Form
+from ffnet_search.space.mixers import Costs
 
 
 class Blur(TokenMixer):
@@ -24,16 +25,8 @@ class Blur(TokenMixer):
         return DeployedBlur(kernel, torch.ones(self.width) if layer_scale is None else layer_scale.flatten())
 
     @staticmethod
-    def params(width: int, kernel: int) -> int:
-        return width
-
-    @staticmethod
-    def macs(width: int, kernel: int, pixels: int) -> int:
-        return 0
-
-    @staticmethod
-    def memory(width: int, kernel: int, pixels: int) -> int:
-        return 3 * width * pixels  # the input, its mean, and that scaled
+    def costs(width: int, kernel: int, pixels: int) -> Costs:
+        return Costs(params=width, macs=0, memory=3 * width * pixels)  # the input, its mean, and that scaled
 
 
 class DeployedBlur(nn.Module):
