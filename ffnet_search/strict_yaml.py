@@ -54,6 +54,11 @@ def _mapping_without_repeats(loader: _Loader, node: yaml.MappingNode, deep: bool
 _Loader.add_constructor("tag:yaml.org,2002:map", _mapping_without_repeats)
 
 
+def as_list(value: Any) -> Any:
+    """A single value as a tuple of one, for fields where YAML may leave out the brackets."""
+    return value if isinstance(value, list | tuple) else (value,)
+
+
 def read_yaml(path: Path, otherwise: str = "") -> dict[str, Any]:
     """Return the mapping in a YAML file.
 
@@ -120,7 +125,7 @@ def _keys_at(model: type[BaseModel], path: tuple[int | str, ...]) -> Iterable[st
         if not candidates:
             return ()
         model = candidates[0]
-    return model.model_fields
+    return [field.alias or name for name, field in model.model_fields.items()]
 
 
 def _models_in(annotation: Any) -> list[type[BaseModel]]:

@@ -112,7 +112,7 @@ def test_conditions_decide_what_there_is() -> None:
         ({"optimizer": ["adamw", "sgd"], "momentum": {"low": 0.1, "high": 0.2, "when": {"optimizer": "adam"}}},
          r"momentum.when: optimizer must be one of \['adamw', 'sgd'\], but got 'adam'"),
         ({"ema": {"choices": [0.0], "when": {"mixup": 0.0}}, "mixup": {"choices": [0.0], "when": {"ema": 0.0}}},
-         r"the conditions of ema, mixup are in a circle"),
+         r"the conditions of ema, mixup form a cycle"),
     ],
 )  # fmt: skip
 def test_what_is_written_wrongly_is_one_sentence(hyperparameters: Any, message: str) -> None:
@@ -234,7 +234,7 @@ def test_one_architecture_by_preset_file_or_content(tmp_path: Path) -> None:
         SearchSpace.located({"architecture": "ffnet1"}, tmp_path)
     for content, message in (
         ({"architecture": "ffnet_1"}, "input must be given beside architecture 'ffnet_1'"),
-        ({"architecture": arch.to_dict(), "input": INPUT}, "input must be the architecture's own"),
+        ({"architecture": arch.to_dict(), "input": INPUT}, "input must equal that of the architecture"),
         ({"architecture": arch.to_dict(), "stages": [{"depth": 1, "width": 8}]}, "stages and architecture cannot both"),
         ({}, "must have stages, an architecture or hyperparameters"),
         ({"stages": [{"depth": 1, "width": 8}]}, "input must be given: channels, resolution, classes"),

@@ -1,4 +1,4 @@
-"""A deployed network without its head: the map after each stage, for detection and segmentation code to take."""
+"""A deployed network without its head: the map after each stage, for detection and segmentation."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ffnet_search.models.deployed import Deployed
 class Backbone(nn.Module):
     """(B, channels, H, W) of any size -> one map per stage, (B, widths[i], ~H / strides[i], ~W / strides[i]).
 
-    Trainable, its BN folded. Weights are those of `net`, not copies.
+    Trainable, with BN folded. It shares its weights with `net`.
 
     >>> backbone = Backbone(ffnet_search.load("runs/my/pareto/01-0123456789ab"))  # doctest: +SKIP
     >>> c1, c2, c3, c4 = backbone(images_BCHW)  # doctest: +SKIP

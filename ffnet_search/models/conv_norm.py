@@ -24,7 +24,7 @@ class ConvNorm(nn.Module):
         return cast(Tensor, self.bn(self.c(x_BCHW, *sizes)))
 
     def folded(self) -> tuple[Tensor, Tensor]:
-        """Weight and bias of the one convolution that this is, by the running statistics."""
+        """Weight and bias of one convolution with the same output, by the running statistics."""
         scale, shift = affine(self.bn)
         return self.c.weight * scale[:, None, None, None], shift
 
@@ -60,7 +60,7 @@ def depthwise(width: int, kernel: int, form: Form, *, norm_at_3: bool) -> ConvNo
 
 
 def folded(module: nn.Module) -> tuple[Tensor, Tensor]:
-    """Weight and bias of the one convolution that a module of this file amounts to."""
+    """Weight and bias of one convolution with the same output as a module of this file."""
     if isinstance(module, ConvNorm | Branches):
         return module.folded()
     if isinstance(module, nn.Conv2d):

@@ -1,4 +1,4 @@
-"""How many CPU threads a network is worth: small ones are faster on one, and immune to busy neighbours there."""
+"""CPU threads by the size of a network: small ones are faster on one thread, undisturbed by other processes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ MACS_PER_THREAD = 1e9
 
 @contextmanager
 def threads_for(macs: float) -> Iterator[None]:
-    """Runs the body on as many threads as `macs` (of a batch) pay for. A rule, not a measurement: results repeat."""
+    """Run the body on as many threads as `macs` (of a batch) pay for. A rule, not a measurement: results repeat."""
     before = torch.get_num_threads()
     torch.set_num_threads(max(1, min(before, os.cpu_count() or 1, int(macs / MACS_PER_THREAD))))
     try:

@@ -15,12 +15,12 @@ from torch import Tensor, distributed, nn
 
 
 def count() -> int:
-    """How many processes train together; 1 where this one is alone."""
+    """The number of processes that train together."""
     return distributed.get_world_size() if distributed.is_available() and distributed.is_initialized() else 1
 
 
 class _Mean(torch.autograd.Function):
-    """Over ranks. What one rank's value does to the loss of all is what comes back, so the gradient is a mean too."""
+    """The mean over ranks. A rank's value has an effect on the loss of all, so the gradient is a mean too."""
 
     @staticmethod
     def forward(ctx: Any, value: Tensor) -> Tensor:
@@ -49,7 +49,7 @@ def batch_norm(x_BCHW: Tensor, weight_C: Tensor, bias_C: Tensor, eps: float) -> 
 
 
 def average_gradients(parameters: Iterable[nn.Parameter], loss: Tensor) -> Tensor:
-    """Replaces the gradients by their mean over ranks, in one all-reduce; returns the mean loss, which travels along.
+    """Replace the gradients by their mean over ranks, in one all-reduce, which carries the loss too. Return its mean.
 
     All ranks must have gradients for the same parameters: they trained the same networks.
     """

@@ -1,4 +1,4 @@
-"""The layers of a MetaMixer, elastic in training; `deploy` gives the deployed form of each, one part by one part."""
+"""The layers of a MetaMixer, elastic in training; the `deploy` of each gives the deployed form of its parts."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ class DeployedResidual(nn.Module):
 
 
 class MixerBlock(nn.Module):
-    """A token mixer, one of `mixers` that the slot offers, then a channel mixer."""
+    """A token mixer, one of `mixers`, which the slot offers, then a channel mixer."""
 
     def __init__(self, width: int, largest: Block, mixers: Sequence[str], form: Form) -> None:
         super().__init__()

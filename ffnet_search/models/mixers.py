@@ -1,7 +1,7 @@
 """Token mixers: the values of the `mixer` axis (arXiv 2406.02021, figure 1: query, interaction, activation, values).
 
-Each class is a training form that is elastic in width and kernel, and says by `deploy` what it becomes. Its costs are
-those of its sibling in `space/mixers.py`, which names it; a user-supplied mixer has them in the class itself.
+Each class is the training form of a mixer, elastic in width and kernel; `deploy` gives the deployed form. Its costs are
+inherited from `space/mixers.py`, which names it by import path; a user-supplied mixer defines them in the class itself.
 """
 
 from __future__ import annotations
@@ -21,12 +21,11 @@ from ffnet_search.space.mixers import HEAD_DIM, Mixer, find_mixer
 
 
 class TokenMixer(nn.Module, Mixer):
-    """The training form of a mixer, made as `Mixer(width, kernel, form)`: the largest sizes that it has to hold, and
-    how depthwise convolutions are parametrised while it trains."""
+    """The training form of a mixer, made as `Mixer(width, kernel, form)` for the largest width and kernel."""
 
     @abstractmethod
     def forward(self, x_BCHW: Tensor, kernel: int) -> Tensor:
-        """(B, C, H, W) -> (B, C, H, W), on as many channels as enter and with this kernel."""
+        """(B, C, H, W) -> (B, C, H, W), cut to the channels that enter and to `kernel`."""
 
     @abstractmethod
     def deploy(self, kernel: int, layer_scale: Tensor | None) -> nn.Module:

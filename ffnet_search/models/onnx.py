@@ -1,4 +1,4 @@
-"""ONNX export of a deployed network, without a runtime: what is measured is what is shipped."""
+"""ONNX export of a deployed network, without a runtime. The same file is measured and shipped."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ def write_onnx(
     dynamic_batch: bool = False,
     output: str = "logits",
 ) -> None:
-    """Writes `net` for inputs (B, C, H, W); the input is named `images`.
+    """Write `net` for inputs (B, C, H, W), named `images`; its output is named `output`.
 
-    The tracing exporter is meant: it is deprecated, but takes a tenth of the other one's seconds and gives the same
-    optimised graph (both were timed on these networks).
+    By the tracing exporter, which is deprecated: it takes a tenth of the time of the other one for the same optimised
+    graph (both were timed on these networks).
     """
     example = torch.zeros(input_shape, device=next(net.parameters()).device)
     buffer = io.BytesIO()

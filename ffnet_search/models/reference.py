@@ -19,7 +19,7 @@ from ffnet_search.models.metamixer import MetaMixer, pairs
 from ffnet_search.space.architecture import Architecture, Form, Input, Stage, Stem
 from ffnet_search.space.block import Block
 
-# What torch's safe unpickler raises, depending on which byte of a file is wrong.
+# Errors of torch's safe unpickler, depending on which byte of a file is wrong.
 UNREADABLE = (
     OSError, RuntimeError, EOFError, LookupError, TypeError, ValueError, AttributeError, AssertionError,
     pickle.UnpicklingError, zipfile.BadZipFile,
@@ -27,7 +27,7 @@ UNREADABLE = (
 
 
 def load_reference(path: str | Path, *, resolution: int = 256) -> MetaMixer:
-    """The FFNet in an official checkpoint file, in evaluation mode; its architecture is read off the tensors' shapes.
+    """The FFNet in an official checkpoint file, in evaluation mode; its architecture follows from the tensors' shapes.
 
     Raises SweepError where the file is not such a checkpoint.
 
@@ -63,7 +63,7 @@ def read_state(path: Path) -> dict[str, Tensor]:
 
 
 def describe(state: Mapping[str, Tensor], resolution: int) -> tuple[Architecture, Form]:
-    """Architecture and form of a state dict of the reference. Raises KeyError where it is none."""
+    """Architecture and form of a state dict of the reference. Raises KeyError for another state dict."""
     stages: list[Stage] = []
     while any(name.startswith(f"stages.{len(stages)}.") for name in state):
         stages.append(_describe_stage(state, len(stages), stages[-1].width if stages else 0))
@@ -95,7 +95,7 @@ def _kernel(state: Mapping[str, Tensor], place: str) -> int:
 
 @torch.no_grad()
 def start_from(supernet: MetaMixer, net: MetaMixer) -> None:
-    """Pastes a stand-alone `net` into `supernet`, so that the supernet computes it exactly (by running statistics).
+    """Paste a stand-alone `net` into `supernet`, so that the supernet computes it exactly (by running statistics).
 
     A tensor goes to the leading channels and the centre of the kernel; a depthwise convolution whose form differs is
     folded first. Raises ValueError where `net` is not inside `supernet`, or has layer scales and `supernet` has none.
@@ -124,7 +124,7 @@ def _width(module: Residual) -> int:
 
 
 def _paste_tensors(here: nn.Module, module: nn.Module) -> None:
-    """The tensors of a module's own, not of its children."""
+    """Paste the tensors of a module, without those of its children."""
     theirs = dict(module.named_parameters(recurse=False)) | dict(module.named_buffers(recurse=False))
     ours = dict(here.named_parameters(recurse=False)) | dict(here.named_buffers(recurse=False))
     for name, tensor in theirs.items():
@@ -149,7 +149,7 @@ def _paste_conv(here: nn.Module, module: nn.Module) -> None:
 
 
 def _silence(norm: nn.BatchNorm2d, width: int) -> None:
-    """The leading channels as `0 * x + 0`, over statistics of mean 0 and variance 1."""
+    """Set the leading channels to `0 * x + 0`, over statistics of mean 0 and variance 1."""
     assert norm.running_mean is not None and norm.running_var is not None
     for tensor, value in ((norm.weight, 0.0), (norm.bias, 0.0), (norm.running_mean, 0.0), (norm.running_var, 1.0)):
         tensor[:width] = value

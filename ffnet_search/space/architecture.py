@@ -1,7 +1,7 @@
 """One network of the FFNet family (arXiv 2406.02021, section 3), as a value: frozen, hashable, without torch.
 
-An `Architecture` says what is computed after deployment (BN folded, branches merged). How it is parametrised while it
-trains is a `Form`, which belongs to the weights and not to the network.
+An `Architecture` describes the deployed network (BN folded, branches merged). Its parametrisation during training is a
+`Form`, which belongs to the weights and not to the network.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from pydantic_core import CoreSchema, core_schema
 from ffnet_search.space.block import Block, block_parts
 from ffnet_search.space.mixers import find_mixer
 from ffnet_search.space.parts import STEM_STRIDES, MergingPart, Part, StemPart
-from ffnet_search.space.registry import DEFAULT_TASK, TrunkStage, task_outputs
+from ffnet_search.space.registry import DEFAULT_TASK, TrunkStage, outputs_key, task_outputs
 
 
 @dataclass(frozen=True)
 class Form:
-    """How a network is parametrised while it trains; every form fuses to the same deployed network.
+    """The parametrisation of a network during training; every form fuses to the same deployed network.
 
     `branches`: "all" = every depthwise convolution is k x k + BN beside 3 x 3 + BN (also at k = 3, so that a slot with
     elastic kernels has one form); "none" = k x k + BN alone (2 times faster to train on CPU); "reference" = as in the
@@ -58,6 +58,7 @@ class Stage:
 
     @property
     def depth(self) -> int:
+        """The number of blocks."""
         return len(self.blocks)
 
     def runs(self) -> Iterator[tuple[Block, int]]:
@@ -92,8 +93,7 @@ class Stem:
 
 @dataclass(frozen=True)
 class Input:
-    """What a network is applied to: square images of `resolution` pixels a side, and the number of the task's outputs
-    for each."""
+    """Square images of `resolution` pixels a side, and the number of the task's outputs for each."""
 
     channels: int = 3
     resolution: int = 224
@@ -131,7 +131,7 @@ class Input:
     def _fields_of(data: Any) -> Any:
         if not isinstance(data, Mapping):
             return data
-        word = task_outputs(data.get("task", DEFAULT_TASK)).outputs_word
+        word = outputs_key(data)
         return {"outputs" if key == word else key: value for key, value in data.items()}
 
 
@@ -220,7 +220,7 @@ class Architecture:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Architecture:
-        """Raises ValueError, KeyError or TypeError where `data` is not an architecture."""
+        """The inverse of `to_dict`. Raises ValueError, KeyError or TypeError where `data` is not an architecture."""
         stages = []
         for stage in data["stages"]:
             blocks = tuple(Block(**block) for block in stage["blocks"])

@@ -1,4 +1,4 @@
-"""What a search proposes and an evaluator scores: an architecture, the hyper-parameters to train it with, or both."""
+"""A configuration: an architecture, the hyper-parameters to train it with, or both. A trial evaluates one."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from functools import cached_property
 
 from ffnet_search.space.architecture import Architecture
 
-Value = None | bool | int | float | str  # of a hyper-parameter: what Optuna, YAML and JSON all hold
+Value = None | bool | int | float | str  # of a hyper-parameter: the types that Optuna, YAML and JSON share
 
 
 @dataclass(frozen=True)
 class Configuration:
-    """Hashable, and light enough to be sent to any process.
+    """A hashable value, light enough to be sent to any process.
 
-    `architecture` is None where a network of the user's own is trained. `hyperparameters`: name -> value, only those
-    that are searched and have an effect. `known`: metrics that are known before anything is trained (`latency_ms`,
-    `params_m`, ...); no part of what the configuration is.
+    `architecture` is None where a user-supplied network is trained. `hyperparameters`: name -> value, only those that
+    are searched and have an effect. `known`: metrics that need no training (`latency_ms`, `params_m`, ...); they do not
+    identify the configuration.
     """
 
     architecture: Architecture | None
@@ -28,12 +28,12 @@ class Configuration:
 
     @cached_property
     def key(self) -> str:
-        """12 hexadecimal digits that name the configuration everywhere: the architecture's own where there is no
-        more."""
-        own = "" if self.architecture is None else self.architecture.key
-        if own and not self.hyperparameters:
-            return own
-        text = json.dumps([own, dict(self.hyperparameters)], sort_keys=True, separators=(",", ":"))
+        """12 hexadecimal digits that name the configuration everywhere; the architecture's key where nothing else is
+        searched."""
+        network = "" if self.architecture is None else self.architecture.key
+        if network and not self.hyperparameters:
+            return network
+        text = json.dumps([network, dict(self.hyperparameters)], sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
     def __str__(self) -> str:

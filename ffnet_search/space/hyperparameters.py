@@ -1,6 +1,6 @@
 """Hyper-parameters that a search may choose: ranges and choices by name, some of them under a condition.
 
-What a name stands for (a field of the training recipe, an argument of somebody's module) is `settings`' business.
+`config.binding` resolves a name to a field of the sweep or an argument of a user-supplied class.
 """
 
 from __future__ import annotations
@@ -14,11 +14,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from ffnet_search.errors import did_you_mean
 from ffnet_search.space.configuration import Value
-from ffnet_search.strict_yaml import Section
-
-
-def _as_list(value: Any) -> Any:
-    return value if isinstance(value, list | tuple) else (value,)
+from ffnet_search.strict_yaml import Section, as_list
 
 
 def _no_repeats(values: tuple[Value, ...]) -> tuple[Value, ...]:
@@ -27,15 +23,15 @@ def _no_repeats(values: tuple[Value, ...]) -> tuple[Value, ...]:
     return values
 
 
-Values = Annotated[tuple[Value, ...], BeforeValidator(_as_list), AfterValidator(_no_repeats), Field(min_length=1)]
+Values = Annotated[tuple[Value, ...], BeforeValidator(as_list), AfterValidator(_no_repeats), Field(min_length=1)]
 
 
 class Hyperparameter(Section):
     """A range from `low` to `high`, both included, or a list of `choices`.
 
-    A range whose ends are both written as whole numbers has whole numbers. `log`: every order of magnitude alike.
-    `step`: on a grid from `low`. `when`: name -> value or values of another that has choices, with which alone this one
-    has an effect; elsewhere the sweep's own value holds.
+    A range with two whole numbers as ends has whole numbers. `log`: uniform in the logarithm. `step`: on a grid from
+    `low`. `when`: name -> values of another hyper-parameter that has choices; only with these does this one have an
+    effect, else the value in the sweep holds.
     """
 
     low: int | float | None = None
@@ -75,18 +71,18 @@ class Hyperparameter(Section):
 
     @property
     def range(self) -> tuple[Any, Any]:
-        """(low, high) of one that has no choices."""
+        """(low, high), where there are no choices."""
         assert self.low is not None and self.high is not None
         return (self.low, self.high) if self.kind == "int" else (float(self.low), float(self.high))
 
     @property
     def extremes(self) -> tuple[Value, ...]:
-        """What must be allowed, for all of it to be allowed."""
+        """Values whose validity implies that of all others."""
         return self.range if self.choices is None else self.choices
 
     @property
     def size(self) -> float:
-        """How many values there are."""
+        """The number of values; infinite for a continuous range."""
         if self.choices is not None:
             return len(self.choices)
         low, high = self.range
@@ -94,11 +90,11 @@ class Hyperparameter(Section):
         return math.floor((high - low) / step + 1e-9) + 1 if step else math.inf
 
     def applies(self, values: Mapping[str, Value]) -> bool:
-        """Whether it has an effect beside `values` of those above it."""
+        """Whether it has an effect beside `values` of the others."""
         return all(name in values and values[name] in allowed for name, allowed in self.when.items())
 
     def draw(self, rng: random.Random) -> Value:
-        """Any value; uniformly, or evenly in the logarithm."""
+        """A random value, uniform or uniform in the logarithm."""
         if self.choices is not None:
             return rng.choice(self.choices)
         low, high = self.range
@@ -107,7 +103,7 @@ class Hyperparameter(Section):
         return self.nearest(rng.uniform(low, high))
 
     def nearest(self, value: Value) -> Value:
-        """`value` where it is one of these; else the nearest of a range, or the first choice. None gives the middle."""
+        """`value` itself, or the nearest one of the range, or the first choice. None gives the middle of the range."""
         if self.choices is not None:
             return value if value in self.choices else self.choices[0]
         low, high = self.range
@@ -125,8 +121,10 @@ Hyperparameters = Mapping[str, Hyperparameter]
 
 
 def in_order(space: Hyperparameters) -> Hyperparameters:
-    """Those that conditions ask for before those that have them, else as they are written. Raises ValueError where a
-    condition is on what is not there, has no choices, or is never true."""
+    """Topological order of the conditions: each hyper-parameter comes after those that its condition names.
+
+    Raises ValueError where a condition names no other hyper-parameter with choices, is never true, or is in a cycle.
+    """
     ordered: dict[str, Hyperparameter] = {}
     for name, one in space.items():
         for other, allowed in one.when.items():
@@ -141,13 +139,13 @@ def in_order(space: Hyperparameters) -> Hyperparameters:
         ready = next((n for n, one in space.items() if n not in ordered and one.when.keys() <= ordered.keys()), None)
         if ready is None:
             waiting = ", ".join(name for name in space if name not in ordered)
-            raise ValueError(f"the conditions of {waiting} are in a circle; remove one")
+            raise ValueError(f"the conditions of {waiting} form a cycle; remove one")
         ordered[ready] = space[ready]
     return ordered
 
 
 def settle(space: Hyperparameters, choose: Callable[[str, Hyperparameter], Value]) -> dict[str, Value]:
-    """A value for each one that has an effect: `choose` is asked for those alone, one after another."""
+    """A value for each hyper-parameter that has an effect; `choose` is called for those alone, in order."""
     values: dict[str, Value] = {}
     for name, one in space.items():
         if one.applies(values):
@@ -156,7 +154,7 @@ def settle(space: Hyperparameters, choose: Callable[[str, Hyperparameter], Value
 
 
 def combinations(space: Hyperparameters) -> float:
-    """How many different settlements there are."""
+    """The number of distinct results of `settle`."""
     decisive = {name for one in space.values() for name in one.when}
 
     def count(names: tuple[str, ...], values: Mapping[str, Value]) -> float:

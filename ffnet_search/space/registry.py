@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
+from ffnet_search.errors import SweepError
 from ffnet_search.metrics import COSTS, Metric
 from ffnet_search.plugins import Registry, find_class
 from ffnet_search.space.parts import Part
@@ -24,7 +25,7 @@ class TrunkStage(NamedTuple):
 
 
 class TaskOutputs(Protocol):
-    """What a task says of the outputs of its networks, without torch."""
+    """The members of a task that describe the outputs of its networks, without torch."""
 
     name: str
     quality: Metric  # what a search compares beside costs; the first objective by default
@@ -40,6 +41,14 @@ def task_outputs(name: str) -> TaskOutputs:
     """The task of a registered name or an import path. Raises SweepError where there is none."""
     task: TaskOutputs = find_class(name, "task", registry=TASKS)()
     return task
+
+
+def outputs_key(content: Mapping[str, Any]) -> str:
+    """The key of `outputs` in the content of an input. Raises ValueError where its task is unknown."""
+    try:
+        return task_outputs(str(content.get("task", DEFAULT_TASK))).outputs_word
+    except SweepError as error:
+        raise ValueError(str(error)) from None
 
 
 def qualities() -> tuple[Metric, ...]:

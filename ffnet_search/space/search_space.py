@@ -1,4 +1,4 @@
-"""What a search may propose, read from YAML: architectures as a list of choices per axis, and hyper-parameters.
+"""The configurations of a search, read from YAML: architectures as choices per axis, and hyper-parameters.
 
 `axes()` is the only list of choices; samplers, supernets and tables are all derived from it.
 """
@@ -34,8 +34,10 @@ AxisName = Annotated[str, AfterValidator(_axis_name)]
 
 
 class SearchSpace(Section):
-    """Choices per axis: of `stages`, or none where one `architecture` is given (a preset, a file, or its content), or
-    where there are `hyperparameters` alone, of a network of the user's own.
+    """Choices per axis, and hyper-parameters.
+
+    Without `stages` nothing is chosen of the network: it is one `architecture` (a preset, a file or its content), or a
+    user-supplied module with `hyperparameters` alone.
 
     >>> space = SearchSpace.from_yaml("search_spaces/ffnet_cifar.yaml")  # doctest: +SKIP
     >>> space.size, space.sample(random.Random(0)).macs_m  # doctest: +SKIP
@@ -98,7 +100,9 @@ class SearchSpace(Section):
         if self.stages and not self.input:
             raise ValueError("input must be given: channels, resolution, classes")
         if self.architecture and self.input and self.input.value != self.architecture.input:
-            raise ValueError(f"input must be the architecture's own, {self.architecture.input}, but got {self.input}")
+            raise ValueError(
+                f"input must equal that of the architecture, {self.architecture.input}, but got {self.input.value}"
+            )
         return self
 
     @model_validator(mode="after")
@@ -181,7 +185,7 @@ class SearchSpace(Section):
 
     @property
     def size(self) -> int:
-        """How many architectures are in the space: distinct ones, exactly."""
+        """The exact number of distinct architectures."""
         if not self.stages:
             return 1 if self.architecture else 0
         stem = len(self.stem.width) * len(self.stem.stride)
@@ -189,12 +193,12 @@ class SearchSpace(Section):
 
     @cached_property
     def combinations(self) -> float:
-        """How many proposals are in the space; infinite where a hyper-parameter is continuous."""
+        """The number of configurations; infinite where a hyper-parameter is continuous."""
         return max(1, self.size) * combinations(self.hyperparameters)
 
     @property
     def has_network(self) -> bool:
-        """False where the network is the user's own."""
+        """False for a user-supplied network."""
         return self.size > 0
 
     @property
@@ -236,7 +240,7 @@ class SearchSpace(Section):
 
     @property
     def images(self) -> Input:
-        """What the networks are applied to. Raises SweepError where the space does not say."""
+        """The input of the networks. Raises SweepError where the space has none."""
         if self.architecture is not None:
             return self.architecture.input
         if self.input is None:
@@ -245,6 +249,6 @@ class SearchSpace(Section):
 
     @cached_property
     def _multipliers(self) -> tuple[int, ...]:
-        """Of patch merging: the largest network's out / in, rounded up, for all (so that smaller widths are crops)."""
+        """Of patch merging: out / in of the largest network, rounded up, for all, so that smaller widths are crops."""
         widths = [max(stage.width) for stage in self.stages]
         return (1, *(-(-out // before) for before, out in pairwise(widths)))

@@ -1,4 +1,4 @@
-"""The choices of a search space, as its file lists them."""
+"""The sections of a search space: the input, and the choices of the stem and of a stage."""
 
 from __future__ import annotations
 
@@ -17,28 +17,24 @@ from pydantic import (
 )
 from pydantic_core import PydanticKnownError
 
-from ffnet_search.errors import SweepError
 from ffnet_search.space.architecture import Input
 from ffnet_search.space.block import BLOCK_AXES, Choice
 from ffnet_search.space.mixers import find_mixer
-from ffnet_search.space.registry import DEFAULT_TASK, task_outputs
-from ffnet_search.strict_yaml import Section
-
-
-def _as_list(value: Any) -> Any:
-    return value if isinstance(value, list | tuple) else (value,)
+from ffnet_search.space.registry import DEFAULT_TASK, outputs_key, task_outputs
+from ffnet_search.strict_yaml import Section, as_list
 
 
 def no_repeats(values: tuple[Any, ...]) -> tuple[Any, ...]:
+    """The values; raises ValueError where one is given twice."""
     if len(set(values)) != len(values):
         raise ValueError(f"must not repeat a choice, but got {list(values)}")
     return values
 
 
 Sizes = Annotated[
-    tuple[Annotated[int, Field(gt=0)], ...], BeforeValidator(_as_list), AfterValidator(no_repeats), Field(min_length=1)
+    tuple[Annotated[int, Field(gt=0)], ...], BeforeValidator(as_list), AfterValidator(no_repeats), Field(min_length=1)
 ]
-Names = Annotated[tuple[str, ...], BeforeValidator(_as_list), AfterValidator(no_repeats), Field(min_length=1)]
+Names = Annotated[tuple[str, ...], BeforeValidator(as_list), AfterValidator(no_repeats), Field(min_length=1)]
 
 
 class InputChoices(Section):
@@ -52,12 +48,9 @@ class InputChoices(Section):
     @model_validator(mode="before")
     @classmethod
     def _by_the_word_of_the_task(cls, content: Any) -> Any:
-        if not isinstance(content, dict) or "task" not in content:
+        if not isinstance(content, dict):
             return content
-        try:
-            word = task_outputs(str(content["task"])).outputs_word
-        except SweepError as error:
-            raise ValueError(str(error)) from None
+        word = outputs_key(content)
         return {"classes" if key == word else key: value for key, value in content.items()}
 
     @field_validator("outputs")
