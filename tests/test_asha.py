@@ -6,15 +6,23 @@ import random
 from collections import Counter
 from collections.abc import Mapping
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import pytest
 
+from ffnet_search.config.schema import EarlyStoppingSection
 from ffnet_search.metrics import Direction
 from ffnet_search.search.early_stopping.asha import TIE_BREAKS, SuccessiveHalving, epsilon_net, most_hypervolume, ranked
 
 ACCURACY: Mapping[str, Direction] = {"accuracy": "maximize"}
 BOTH: Mapping[str, Direction] = {"accuracy": "maximize", "latency_ms": "minimize"}
+
+
+def halving(
+    objectives: Mapping[str, Direction], limits: Mapping[str, float] | None = None, **options: Any
+) -> SuccessiveHalving:
+    return SuccessiveHalving(objectives, limits or {}, EarlyStoppingSection(rule="asha", **options))
 
 
 def train(rule: SuccessiveHalving, key: str, final: float, epochs: int = 27, **known: float) -> int:
@@ -33,7 +41,7 @@ def finals(count: int = 60, seed: int = 0) -> list[float]:
 @pytest.mark.parametrize("reduction", [2, 3, 4])
 @pytest.mark.parametrize("min_epochs", [1, 2, 5])
 def test_trials_end_at_rungs_and_the_best_so_far_is_never_stopped(reduction: int, min_epochs: int) -> None:
-    rule = SuccessiveHalving(ACCURACY, min_epochs=min_epochs, reduction=reduction)
+    rule = halving(ACCURACY, min_epochs=min_epochs, reduction=reduction)
     rungs = [min_epochs * reduction**k for k in range(6)]
     best = 0.0
     for number, final in enumerate(finals()):
@@ -45,7 +53,7 @@ def test_trials_end_at_rungs_and_the_best_so_far_is_never_stopped(reduction: int
 
 @pytest.mark.parametrize("reduction", [2, 3, 4])
 def test_each_rung_passes_on_about_one_in_reduction(reduction: int) -> None:
-    rule = SuccessiveHalving(ACCURACY, reduction=reduction)
+    rule = halving(ACCURACY, reduction=reduction)
     for number, final in enumerate(finals(200)):
         train(rule, str(number), final)
     sizes = [len(rule.rungs[rung]) for rung in range(3)]
@@ -56,7 +64,7 @@ def test_each_rung_passes_on_about_one_in_reduction(reduction: int) -> None:
 
 def test_early_stopping_spends_a_fraction_and_keeps_the_best() -> None:
     for seed in range(10):
-        rule = SuccessiveHalving(ACCURACY, reduction=3)
+        rule = halving(ACCURACY, reduction=3)
         values = finals(120, seed)
         given = [train(rule, str(number), final) for number, final in enumerate(values)]
         assert sum(given) < 0.3 * 27 * len(values)
@@ -69,14 +77,14 @@ def test_the_same_reports_in_the_same_order_are_answered_the_same_whoever_asks(t
     reports = [(str(rng.randrange(40)), rng.choice([1, 2, 3, 5, 9]), rng.random(), rng.random()) for _ in range(300)]
 
     def answers() -> list[bool]:
-        rule = SuccessiveHalving(BOTH, brackets=2, tie_break=tie_break)
+        rule = halving(BOTH, brackets=2, tie_break=tie_break)
         return [rule.report(key, e, {"accuracy": a, "latency_ms": ms}) for key, e, a, ms in reports]
 
     assert answers() == answers()
 
 
 def test_what_is_reported_again_is_answered_as_before_and_counts_once() -> None:
-    rule = SuccessiveHalving(ACCURACY)
+    rule = halving(ACCURACY)
     train(rule, "good", 0.9)
     assert train(rule, "bad", 0.1) == 1
     before = {rung: dict(entries) for rung, entries in rule.rungs.items()}
@@ -95,10 +103,10 @@ def test_rebuilt_from_its_reports_it_goes_on_as_if_never_killed() -> None:
                 break
         return told
 
-    whole = SuccessiveHalving(BOTH, brackets=2)
+    whole = halving(BOTH, brackets=2)
     lived = [report(whole, number) for number in range(60)]
     for kill in (1, 17, 40):
-        again = SuccessiveHalving(BOTH, brackets=2)
+        again = halving(BOTH, brackets=2)
         for told in lived[:kill]:
             for each in told:
                 again.report(*each)
@@ -106,7 +114,7 @@ def test_rebuilt_from_its_reports_it_goes_on_as_if_never_killed() -> None:
 
 
 def test_between_rungs_nothing_is_judged_and_a_rung_that_was_jumped_over_counts_at_the_next_report() -> None:
-    rule = SuccessiveHalving(ACCURACY, min_epochs=3, reduction=3)
+    rule = halving(ACCURACY, min_epochs=3, reduction=3)
     for number in range(6):
         assert rule.report(f"good{number}", 4, {"accuracy": 0.9 + number / 100})  # validated at epochs 4, 8, 12
     assert rule.report("bad", 1, {"accuracy": 0.1})
@@ -116,12 +124,12 @@ def test_between_rungs_nothing_is_judged_and_a_rung_that_was_jumped_over_counts_
 
 
 def test_equals_go_on_together() -> None:
-    rule = SuccessiveHalving(ACCURACY)
+    rule = halving(ACCURACY)
     assert [train(rule, str(number), 0.5) for number in range(10)] == [27] * 10
 
 
 def test_from_max_epochs_on_nothing_is_stopped() -> None:
-    rule = SuccessiveHalving(ACCURACY, max_epochs=9)
+    rule = halving(ACCURACY, max_epochs=9)
     for number in range(10):
         train(rule, f"good{number}", 0.9)
     assert rule.report("late", 9, {"accuracy": 0.0})
@@ -129,14 +137,14 @@ def test_from_max_epochs_on_nothing_is_stopped() -> None:
 
 
 def test_what_is_not_a_number_is_stopped_and_counts_nowhere() -> None:
-    rule = SuccessiveHalving(ACCURACY)
+    rule = halving(ACCURACY)
     assert not rule.report("a", 1, {"accuracy": float("nan")})
     assert rule.report("b", 1, {"accuracy": 0.1})
     assert list(rule.rungs[0]) == ["b"]
 
 
 def test_brackets_give_a_share_of_the_trials_a_later_first_judgement() -> None:
-    rule = SuccessiveHalving(ACCURACY, reduction=3, brackets=3)
+    rule = halving(ACCURACY, reduction=3, brackets=3)
     train(rule, "best", 1.0)
     given = Counter(train(rule, str(number), 0.5 - number / 1000) for number in range(90))
     assert set(given) == {1, 3, 9}
@@ -174,7 +182,7 @@ class TestSeveralObjectives:
 
     @pytest.mark.parametrize("tie_break", TIE_BREAKS)
     def test_the_fastest_is_never_stopped_by_accuracy_alone(self, tie_break: str) -> None:
-        rule = SuccessiveHalving(BOTH, tie_break=tie_break)
+        rule = halving(BOTH, tie_break=tie_break)
         rng = random.Random(0)
         for number in range(40):
             train(rule, str(number), 0.5 + rng.random() / 2, latency_ms=1 + rng.random())
@@ -184,7 +192,7 @@ class TestSeveralObjectives:
     @pytest.mark.parametrize("tie_break", TIE_BREAKS)
     @pytest.mark.parametrize("reduction", [2, 3])
     def test_the_ends_that_came_first_take_no_places(self, tie_break: str, reduction: int) -> None:
-        rule, rng = SuccessiveHalving(BOTH, tie_break=tie_break, reduction=reduction), random.Random(0)
+        rule, rng = halving(BOTH, tie_break=tie_break, reduction=reduction), random.Random(0)
         assert train(rule, "smallest", 0.5, latency_ms=1.0) == train(rule, "largest", 1.0, latency_ms=2.0) == 27
         between = [rng.random() for _ in range(40)]
         given = [train(rule, str(x), 0.5 + x / 2, latency_ms=1 + x) for x in between]  # nobody dominates another
@@ -193,7 +201,7 @@ class TestSeveralObjectives:
 
     @pytest.mark.parametrize("tie_break", TIE_BREAKS)
     def test_a_front_too_large_for_the_rung_is_thinned_but_keeps_its_ends(self, tie_break: str) -> None:
-        rule = SuccessiveHalving(BOTH, tie_break=tie_break)
+        rule = halving(BOTH, tie_break=tie_break)
         line = [number / 60 for number in range(60)]
         random.Random(0).shuffle(line)
         given = {x: train(rule, str(x), 0.5 + x / 2, latency_ms=1 + x) for x in line}  # nobody dominates another
@@ -201,7 +209,7 @@ class TestSeveralObjectives:
         assert {given[0.0], given[59 / 60]} == {27}
 
     def test_beyond_a_limit_it_is_stopped_however_accurate(self) -> None:
-        rule = SuccessiveHalving(BOTH, {"memory_mb": 10.0})
+        rule = halving(BOTH, {"memory_mb": 10.0})
         for number in range(5):
             train(rule, str(number), 0.5 + number / 100, latency_ms=1.0, memory_mb=9.0)
         assert train(rule, "too large", 0.99, latency_ms=0.1, memory_mb=11.0) == 1

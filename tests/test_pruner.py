@@ -8,6 +8,7 @@ from typing import Any
 import optuna
 import pytest
 from optuna.pruners import BasePruner, HyperbandPruner, MedianPruner
+from searches import Impatient
 
 from ffnet_search.config.schema import SearchSection
 from ffnet_search.errors import SweepError
@@ -72,12 +73,15 @@ def test_the_fields_of_a_sweep_reach_the_rule() -> None:
             r"'median' must have one objective, since it compares single values, but there are 2 \(accuracy, latency_ms"
             r"\); use rule 'asha', or one objective",
         ),
-        ({"early_stopping": {"rule": "ashe"}}, "early_stopping.rule must be 'none', 'asha', 'median' or 'hyperband'"),
+        (
+            {"early_stopping": {"rule": "ashe"}},
+            "rule: must be one of none, asha, .* or package.module:Class, but got 'ashe'; did you mean 'asha'",
+        ),
         ({"early_stopping": {"rule": "asha", "reduction": 1}}, "early_stopping.reduction must be > 1, but got 1"),
-        ({"early_stopping": {"min_epochs": 3}}, "min_epochs must be left out, since rule 'none' has no such thing"),
+        ({"early_stopping": {"min_epochs": 3}}, "min_epochs is not an option of rule 'none'; remove it"),
         (
             {"objectives": ["accuracy"], "early_stopping": {"rule": "median", "brackets": 2}},
-            "brackets must be left out, since rule 'median' has no such thing",
+            "brackets is not an option of rule 'median'; remove it",
         ),
         (
             {"evaluator": "supernet", "early_stopping": {"rule": "asha"}},
@@ -85,23 +89,30 @@ def test_the_fields_of_a_sweep_reach_the_rule() -> None:
         ),
         (
             {"scheduler": {"class_path": "ASHAScheduler"}},
-            "ASHAScheduler must go with engine 'tune', whose it is, but engine is 'local'; use engine 'tune', or early",
+            "ASHAScheduler requires engine 'tune', but engine is 'local'; use engine 'tune', or early_stopping",
         ),
         (
             {"engine": "tune", "early_stopping": {"rule": "asha"}, "scheduler": {"class_path": "ASHAScheduler"}},
-            "must be 'none' where Tune's scheduler ASHAScheduler decides what is stopped, but got 'asha'; remove one",
+            "must be 'none' where Tune's scheduler ASHAScheduler stops trials, but got 'asha'; remove one",
         ),
     ],
 )
-def test_a_mistake_is_one_sentence(content: dict[str, Any], message: str) -> None:
+def test_a_user_error_is_one_sentence(content: dict[str, Any], message: str) -> None:
     with pytest.raises(SweepError, match=message):
         parse(SearchSection, {"evaluator": "train", **content}, "sweep.yaml: search")
 
 
-def test_an_objective_that_no_epoch_tells_is_a_mistake() -> None:
+def test_an_objective_that_no_epoch_reports_is_a_user_error() -> None:
     how = section(("accuracy", "latency_ms"), rule="asha")
     pruner = TrialPruner(how.objectives, make_rule(how))
     assert pruner.report("a", 1, {"accuracy": 0.5, "latency_ms": 1.0})
     with pytest.raises(SweepError, match=r"latency_ms is neither \(there are accuracy\); use rule 'none'"):
         pruner.report("a", 2, {"accuracy": 0.5})
     assert TrialPruner(how.objectives, None).report("a", 2, {"accuracy": 0.5})
+
+
+def test_a_user_supplied_rule_is_named_by_import_path() -> None:
+    rule = make_rule(section(("accuracy", "latency_ms"), rule="searches:Impatient", min_epochs=3))
+    assert isinstance(rule, Impatient) and rule.limit_ms == 0.02
+    with pytest.raises(SweepError, match=r"search.early_stopping.rule: there is no .*|no module 'no_such_module'"):
+        make_rule(section(rule="no_such_module:Rule"))

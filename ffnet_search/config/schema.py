@@ -10,7 +10,7 @@ from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from ffnet_search.errors import did_you_mean
 from ffnet_search.metrics import COSTS, Direction, Metric, find_metric
-from ffnet_search.plugins import Plugin
+from ffnet_search.plugins import Plugin, is_import_path
 from ffnet_search.space.architecture import Form
 from ffnet_search.space.registry import DEFAULT_TASK, known_metrics, qualities, task_outputs
 from ffnet_search.strict_yaml import Section
@@ -144,28 +144,47 @@ class SchedulerSection(Plugin):
     class_path: str = "FIFOScheduler"
 
 
+RULE_OPTIONS = {  # of `search.early_stopping.RULES`; a user-supplied rule has all
+    "none": (),
+    "asha": ("min_epochs", "reduction", "brackets", "max_epochs", "tie_break"),
+    "median": ("min_epochs",),
+    "hyperband": ("min_epochs", "reduction", "max_epochs"),
+}
+
+
 class EarlyStoppingSection(Section):
     """The rule that stops trials which lag behind others at the same epoch.
 
-    `asha`: successive halving, for any number of objectives; `median` and `hyperband`: Optuna's pruners, for one.
+    `rule`: "none", or a registered name or an import path. `asha`: successive halving, for any number of objectives;
+    `median` and `hyperband`: Optuna's pruners, for one.
     `min_epochs`: the epochs that every trial trains. `reduction`: the factor from one rung to the next, and from the
     trials that reach a rung to those that pass it. `brackets`: groups of trials, each first judged one rung later.
     `max_epochs`: the epoch after which no trial is stopped. `tie_break`: the order of trials that non-dominated sorting
     ranks equal.
     """
 
-    rule: Literal["none", "asha", "median", "hyperband"] = "none"
+    rule: str = "none"
     min_epochs: int = Field(1, gt=0)
     reduction: int = Field(2, gt=1)
     brackets: int = Field(1, gt=0)
     max_epochs: int | None = Field(None, gt=0)
     tie_break: Literal["epsilon_net", "hypervolume"] = "epsilon_net"
 
+    @field_validator("rule")
+    @classmethod
+    def _rule_is_known(cls, rule: str) -> str:
+        if rule not in RULE_OPTIONS and not is_import_path(rule):
+            names = ", ".join(RULE_OPTIONS)
+            raise ValueError(
+                f"must be one of {names} or package.module:Class, but got {rule!r}{did_you_mean(rule, RULE_OPTIONS)}"
+            )
+        return rule
+
     @model_validator(mode="after")
-    def _rule_has_these_fields(self) -> EarlyStoppingSection:
-        used = {"none": (), "median": ("min_epochs",), "hyperband": ("min_epochs", "reduction", "max_epochs")}
+    def _rule_has_these_options(self) -> EarlyStoppingSection:
         for name, field in type(self).model_fields.items():
-            if name not in ("rule", *used.get(self.rule, (name,))) and getattr(self, name) != field.default:
+            options = RULE_OPTIONS.get(self.rule, (name,))
+            if name not in ("rule", *options) and getattr(self, name) != field.default:
                 raise ValueError(f"{name} is not an option of rule {self.rule!r}; remove it")
         return self
 

@@ -58,6 +58,7 @@ def _import_paths(sweep: Sweep) -> Iterator[tuple[str, str]]:
         "task": sweep.task,
         "data.name": sweep.data.name,
         "search.engine": sweep.search.engine,
+        "search.early_stopping.rule": sweep.search.early_stopping.rule,
         "search.sampler.class_path": sweep.search.sampler.class_path,
     }
     for index, device in enumerate(sweep.latency):

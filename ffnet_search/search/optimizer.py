@@ -21,8 +21,7 @@ from ffnet_search.errors import SweepError
 from ffnet_search.evaluation.outcome import Ended, Failed, Stopped
 from ffnet_search.pareto.candidate import Candidate
 from ffnet_search.search.archive import TrialArchive
-from ffnet_search.search.early_stopping.pruner import TrialPruner, make_rule
-from ffnet_search.search.early_stopping.rule import StoppingRule
+from ffnet_search.search.early_stopping.pruner import StoppingRule, TrialPruner, make_rule
 from ffnet_search.search.initial import initial_configurations
 from ffnet_search.search.neighbours import feasible_neighbour
 from ffnet_search.search.parameters import configuration_of, params_of

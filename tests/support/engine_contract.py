@@ -17,6 +17,7 @@ import pytest
 from optuna.trial import TrialState
 from searches import CHEAP, DIGITS, IMAGENET, TINY, Impatient, Run, architecture_of
 
+from ffnet_search.config.schema import EarlyStoppingSection
 from ffnet_search.errors import SweepError
 from ffnet_search.pareto.front import pareto_front
 from ffnet_search.search.early_stopping.asha import SuccessiveHalving
@@ -206,7 +207,8 @@ class EngineContract:
             run.search(
                 engine=engine, trials=trials, sampler={"class_path": "RandomSampler", "init_args": {}}, **section
             )
-        rule = SuccessiveHalving({name: known_metrics()[name].direction for name in objectives})
+        directions = {name: known_metrics()[name].direction for name in objectives}
+        rule = SuccessiveHalving(directions, {}, EarlyStoppingSection(rule="asha"))
         for trial in run.on_disk.trials:
             reports = {int(epoch): metrics for epoch, metrics in trial.user_attrs["reports"].items()}
             assert list(reports) == list(range(1, 1 + trial.user_attrs.get("stopped", 26)))

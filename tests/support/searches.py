@@ -20,7 +20,7 @@ from ffnet_search.engines.registry import find_engine
 from ffnet_search.evaluation.engine import EngineContext
 from ffnet_search.evaluation.outcome import Evaluate, Report, Stopped
 from ffnet_search.pareto.candidate import Candidate
-from ffnet_search.search.early_stopping.rule import StoppingRule
+from ffnet_search.search.early_stopping.pruner import StoppingRule
 from ffnet_search.search.loop import run_search
 from ffnet_search.search.optimizer import Optimizer
 from ffnet_search.search.parameters import configuration_of

@@ -22,7 +22,7 @@ from itertools import islice
 import numpy as np
 from numpy.typing import NDArray
 
-from ffnet_search.config.schema import SearchSection
+from ffnet_search.config.schema import EarlyStoppingSection, SearchSection
 from ffnet_search.metrics import Direction, sign
 from ffnet_search.pareto.front import Points, hypervolume, non_dominated
 
@@ -30,45 +30,28 @@ Indices = NDArray[np.intp]
 
 
 class SuccessiveHalving:
-    """ASHA as a `rule.StoppingRule`: its state can be rebuilt from the reports.
+    """ASHA as a `pruner.StoppingRule`: its state can be rebuilt from the reports.
 
-    `limits`: metric -> upper limit; a trial that exceeds one ranks behind all that do not (Deb 2000). Bracket b is
-    first judged at rung b, and gets 1/reduction of the trials of the bracket before it: a trial that learns slowly has
-    its chance. From `max_epochs` on nothing is stopped.
+    `limits`: metric -> upper limit; a trial that exceeds one ranks behind all that do not (Deb 2000). `options`: of
+    `search.early_stopping`. Bracket b is first judged at rung b, and gets 1/reduction of the trials of the bracket
+    before it: a trial that learns slowly has its chance. From `max_epochs` on nothing is stopped.
     """
 
     def __init__(
-        self,
-        objectives: Mapping[str, Direction],
-        limits: Mapping[str, float] | None = None,
-        *,
-        min_epochs: int = 1,
-        reduction: int = 2,
-        brackets: int = 1,
-        max_epochs: int | None = None,
-        tie_break: str = "epsilon_net",
+        self, objectives: Mapping[str, Direction], limits: Mapping[str, float], options: EarlyStoppingSection
     ) -> None:
-        self.objectives, self.limits = objectives, limits or {}
-        self.min_epochs, self.reduction, self.brackets = min_epochs, reduction, brackets
-        self.max_epochs = max_epochs or math.inf
-        self.tie_break = TIE_BREAKS[tie_break]
+        self.objectives, self.limits = objectives, limits
+        self.min_epochs, self.reduction, self.brackets = options.min_epochs, options.reduction, options.brackets
+        self.max_epochs = options.max_epochs or math.inf
+        self.tie_break = TIE_BREAKS[options.tie_break]
         self.rungs: defaultdict[int, dict[str, tuple[float, ...]]] = defaultdict(dict)  # -> key -> excess, objectives
         self.stopped: set[str] = set()
         self._brackets: dict[str, int] = {}
 
     @classmethod
     def from_section(cls, section: SearchSection) -> SuccessiveHalving:
-        """See `rule.StoppingRule`."""
-        how = section.early_stopping
-        return cls(
-            section.directions,
-            section.constraints,
-            min_epochs=how.min_epochs,
-            reduction=how.reduction,
-            brackets=how.brackets,
-            max_epochs=how.max_epochs,
-            tie_break=how.tie_break,
-        )
+        """See `pruner.StoppingRule`."""
+        return cls(section.directions, section.constraints, section.early_stopping)
 
     def report(self, key: str, epoch: int, metrics: Mapping[str, float]) -> bool:
         """Return whether trial `key` continues after `epoch` epochs.
@@ -89,7 +72,7 @@ class SuccessiveHalving:
         return key not in self.stopped
 
     def finish(self, key: str) -> None:
-        """See `rule.StoppingRule`. The reports of the trial are enough."""
+        """See `pruner.StoppingRule`. The reports of the trial are enough."""
 
     def _rung(self, epoch: int) -> int:
         """The last rung that is reached after `epoch` epochs; -1 before the first."""

@@ -24,7 +24,7 @@ class OptunaRule:
         self._last: dict[str, float] = {}
 
     def report(self, key: str, epoch: int, metrics: Mapping[str, float]) -> bool:
-        """See `rule.StoppingRule`."""
+        """See `pruner.StoppingRule`."""
         answers = self._answers[key]
         if epoch not in answers:
             if key not in self._trials:
@@ -37,7 +37,7 @@ class OptunaRule:
         return answers[epoch]
 
     def finish(self, key: str) -> None:
-        """See `rule.StoppingRule`."""
+        """See `pruner.StoppingRule`."""
         if key in self._trials:
             self._study.tell(self._trials[key], self._last[key])
 
@@ -47,7 +47,7 @@ class MedianRule(OptunaRule):
 
     @classmethod
     def from_section(cls, section: SearchSection) -> MedianRule:
-        """See `rule.StoppingRule`."""
+        """See `pruner.StoppingRule`."""
         return cls(MedianPruner(n_warmup_steps=section.early_stopping.min_epochs), section)
 
 
@@ -56,7 +56,7 @@ class HyperbandRule(OptunaRule):
 
     @classmethod
     def from_section(cls, section: SearchSection) -> HyperbandRule:
-        """See `rule.StoppingRule`."""
+        """See `pruner.StoppingRule`."""
         how = section.early_stopping
         pruner = HyperbandPruner(how.min_epochs, how.max_epochs or "auto", reduction_factor=how.reduction)
         return cls(pruner, section)

@@ -8,18 +8,35 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Protocol
 
 from ffnet_search.config.schema import SearchSection
 from ffnet_search.errors import SweepError
 from ffnet_search.plugins import Registry, find_class
-from ffnet_search.search.early_stopping.rule import StoppingRule
 from ffnet_search.search.storage.trial_record import TrialRecord
 
-RULES: Registry = {  # "none" is no rule
+RULES: Registry = {  # "none" is no rule; a user-supplied one is named by import path
     "asha": "ffnet_search.search.early_stopping.asha:SuccessiveHalving",
     "median": "ffnet_search.search.early_stopping.optuna_rules:MedianRule",
     "hyperband": "ffnet_search.search.early_stopping.optuna_rules:HyperbandRule",
 }
+
+
+class StoppingRule(Protocol):
+    """Decides from the reports and their order alone, and decides the same where a report is repeated."""
+
+    @classmethod
+    def from_section(cls, section: SearchSection) -> StoppingRule:
+        """The rule of the `search` section of a sweep."""
+        ...
+
+    def report(self, key: str, epoch: int, metrics: Mapping[str, float]) -> bool:
+        """Return whether the trial `key`, with these metrics after `epoch` epochs, continues."""
+        ...
+
+    def finish(self, key: str) -> None:
+        """Note that the trial `key` has trained all its epochs."""
+        ...
 
 
 def make_rule(section: SearchSection) -> StoppingRule | None:

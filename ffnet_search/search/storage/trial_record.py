@@ -58,38 +58,24 @@ class TrialRecord:
     @classmethod
     def from_trial(cls, trial: FrozenTrial) -> TrialRecord:
         """The record of a finished trial."""
-        attributes = trial.user_attrs
+        stored = {"key": "?", **trial.user_attrs}
+        fields = {name: stored[name] for name in ATTRIBUTES if name in stored}
+        if "reports" in fields:  # JSON has made strings of the epochs
+            fields["reports"] = {int(epoch): metrics for epoch, metrics in fields["reports"].items()}
+        metrics = {name: value for name, value in stored.items() if name not in ATTRIBUTES and isinstance(value, float)}
+        state = "stopped" if "stopped" in stored else STATES[trial.state]
         return cls(
-            key=attributes.get("key", "?"),
-            architecture=attributes.get("architecture", ""),
-            origin=attributes.get("origin", ""),
-            metrics={
-                name: value for name, value in attributes.items() if name not in ATTRIBUTES and isinstance(value, float)
-            },
-            stopped=attributes.get("stopped"),
-            reports={int(epoch): metrics for epoch, metrics in attributes.get("reports", {}).items()},
-            record=attributes.get("record", {}),
-            schedule=attributes.get("schedule", ""),
-            reason=attributes.get("reason", ""),
-            traceback=attributes.get("traceback", ""),
-            state="stopped" if "stopped" in attributes else STATES[trial.state],
-            number=trial.number,
-            params=trial.params,
-            excess=trial.constraints,
+            **fields, metrics=metrics, state=state, number=trial.number, params=trial.params, excess=trial.constraints
         )
 
     def to_attrs(self) -> dict[str, Any]:
-        """The attributes of the trial. Empty ones are left out, except for those that every trial has."""
+        """The attributes of the trial. Those that are empty are left out, but for the three that every trial has."""
         attributes = {"key": self.key, "architecture": self.architecture, "origin": self.origin, **self.metrics}
-        others = {
-            "stopped": self.stopped,
-            "reports": dict(self.reports),
-            "record": dict(self.record),
-            "schedule": self.schedule,
-            "reason": self.reason,
-            "traceback": self.traceback,
-        }
-        return attributes | {name: value for name, value in others.items() if value not in (None, "", {})}
+        for name in ATTRIBUTES:
+            value = getattr(self, name)
+            if value not in (None, "", {}):
+                attributes[name] = value
+        return attributes
 
     def ended(self, outcome: Ended, reports: Mapping[int, Mapping[str, float]]) -> TrialRecord:
         """This record with the outcome of the evaluation."""
