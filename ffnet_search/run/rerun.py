@@ -1,4 +1,4 @@
-"""One trial of a run again, alone, beside what it gave the first time: 0 apart on a CPU, with the same versions."""
+"""Re-run one trial of a run and compare: the metrics are equal on the same CPU with the same versions."""
 
 from __future__ import annotations
 
@@ -22,8 +22,11 @@ from ffnet_search.space.configuration import Configuration
 
 @dataclass(frozen=True)
 class Rerun:
-    """`metrics`: name -> (before, now). `reasons`: why it failed, before and now; empty where it did not. `changed`:
-    what is not as it was then, in words."""
+    """A trial then and now.
+
+    `metrics`: name -> (then, now). `reasons`: of the failures then and now, empty where it did not fail. `changed`:
+    data, seed, git state and versions that differ, in words.
+    """
 
     number: int
     configuration: Configuration
@@ -33,27 +36,25 @@ class Rerun:
 
 
 def rerun(run: Path, which: str) -> Rerun:
-    """Repeats trial `which`, a number or a key, of a run; nothing in the run's folder changes.
+    """Re-run the trial `which`, a number or a key, of a run. The run's folder does not change.
 
-    One that was stopped early is stopped after as many epochs, and one of a population follows its schedule. Raises
-    SweepError where there is no such trial, none that was ever evaluated, or one whose schedule nobody knows.
+    A trial that was stopped early stops after as many epochs, and a trial of a population follows its schedule. Raises
+    SweepError where no such trial exists, where it was never evaluated, or where its schedule is not stored.
     """
     sweep = Sweep.of_run(run)
     record = _find(list(read_records(sweep.files.study)), which, sweep)
     configuration = record.configuration(sweep.search_space)
     with tempfile.TemporaryDirectory(prefix="ffnet-rerun-") as folder:
         outcome = run_safely(_evaluator(sweep, Path(folder), record), configuration, NopPruner())
-    now: Mapping[str, float] = {} if isinstance(outcome, Failed) else outcome.metrics
-    return Rerun(
-        record.number,
-        configuration,
-        {name: (record.metrics[name], value) for name, value in now.items() if name in record.metrics},
-        (record.reason, outcome.reason if isinstance(outcome, Failed) else ""),
-        tuple(_changes(record.record, outcome.record if isinstance(outcome, Candidate) else {})),
-    )
+    if isinstance(outcome, Failed):
+        return Rerun(record.number, configuration, {}, (record.reason, outcome.reason), ())
+    metrics = {name: (record.metrics[name], now) for name, now in outcome.metrics.items() if name in record.metrics}
+    changed = _changes(record.record, outcome.record) if isinstance(outcome, Candidate) else ()
+    return Rerun(record.number, configuration, metrics, (record.reason, ""), tuple(changed))
 
 
 def _find(records: Sequence[TrialRecord], which: str, sweep: Sweep) -> TrialRecord:
+    """The record of a trial by number or key. A key of digits alone is a key. Raises SweepError."""
     keys = [record.key for record in records]
     is_number = which.isdecimal() and int(which) < len(records) and which not in keys
     if not is_number and which not in keys:
@@ -64,17 +65,18 @@ def _find(records: Sequence[TrialRecord], which: str, sweep: Sweep) -> TrialReco
     record = records[int(which) if is_number else keys.index(which)]
     if record.state == "infeasible":
         raise SweepError(
-            f"{sweep.files.study}: trial {which} is beyond a limit, so it was never evaluated; choose another"
+            f"{sweep.files.study}: trial {which} exceeds a limit, so it was never evaluated; choose another"
         )
     if record.state == "failed" and sweep.search.scheduler.class_path == POPULATION:
         raise SweepError(
-            f"{sweep.files.study}: trial {which} failed in a population, which keeps the schedules of those alone that "
-            "were trained to the end; choose another"
+            f"{sweep.files.study}: trial {which} failed in a population, whose schedules are stored for trials alone "
+            "that were trained to the end; choose another"
         )
     return record
 
 
 def _evaluator(sweep: Sweep, folder: Path, record: TrialRecord) -> Evaluate:
+    """The evaluator that repeats a trial in `folder`: as many epochs, the same schedule."""
     if sweep.search.evaluator == "supernet":
         from ffnet_search.evaluation.inherited import Evaluator
 
@@ -91,6 +93,7 @@ def _evaluator(sweep: Sweep, folder: Path, record: TrialRecord) -> Evaluate:
 
 
 def _changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
+    """The differences of two records of provenance, in words; none where one was not recorded."""
     if not before or not now:
         return
     for name in ("data", "git", "seed"):

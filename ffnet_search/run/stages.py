@@ -5,22 +5,25 @@ A stage works from files to files and knows nothing of the others. `pipeline` ru
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 from typing import Any
 
+from ffnet_search.config.binding import current_values
 from ffnet_search.config.inputs import digest, export_inputs, profile_inputs, search_inputs, train_inputs
 from ffnet_search.config.run_paths import RunPaths
 from ffnet_search.config.schema import LatencySection
 from ffnet_search.config.sweep import Sweep
 from ffnet_search.engines.registry import find_engine
 from ffnet_search.errors import SweepError, error_context
-from ffnet_search.evaluation.engine import Engine
+from ffnet_search.evaluation.engine import Engine, EngineContext
 from ffnet_search.latency.table import LatencyTable
 from ffnet_search.progress import say
 from ffnet_search.run.folder import Change, Records, differences, read_records
+from ffnet_search.space.cost_model import CostModel
 
 
 @dataclass(frozen=True)
@@ -149,10 +152,21 @@ def _train(sweep: Sweep) -> None:
 
 
 def _search(sweep: Sweep) -> None:
-    from ffnet_search.run.search import run_search
+    from ffnet_search.cluster.user_code import user_code
+    from ffnet_search.evaluation.factory import EvaluatorFactory
+    from ffnet_search.search.loop import run_search
+    from ffnet_search.search.optimizer import Optimizer
+    from ffnet_search.search.problem import SearchProblem
+    from ffnet_search.search.storage.search_storage import open_storage
 
     _refuse_stale_tables(sweep)
-    run_search(sweep, STAGES["search"].digest(sweep))
+    space, section, files = sweep.search_space, sweep.search, sweep.files
+    problem = SearchProblem(space, section, _cost_model(sweep), sweep.seed, current_values(sweep))
+    digest, resumable = _study_digest(sweep), section.evaluator == "train"
+    with open_storage(problem, files.study, files.candidates, digest=digest, resumable=resumable) as storage:
+        optimizer, code = Optimizer(problem, storage), user_code(sweep.model_dump(mode="json"))
+        context = EngineContext(EvaluatorFactory(sweep), section, optimizer.pruner, files.folder, space, code)
+        run_search(optimizer, engine_of(sweep)(context), storage)
 
 
 def _export(sweep: Sweep) -> None:
@@ -162,6 +176,31 @@ def _export(sweep: Sweep) -> None:
     _refuse_stale_tables(sweep)
     export_front(sweep)
     write_report(sweep)
+
+
+def _cost_model(sweep: Sweep) -> CostModel | None:
+    """The costs of architectures by the run's latency tables; None where architectures are not searched.
+
+    Raises SweepError for a missing table.
+    """
+    if not sweep.uses_latency_tables:
+        return None
+    tables = {device.name: LatencyTable.load(sweep.files.latency_table(device)) for device in sweep.searched_devices}
+    return CostModel(tables[sweep.latency[0].name], {name: tables[name] for name in sweep.search.device_names})
+
+
+def _study_digest(sweep: Sweep) -> str:
+    """16 hexadecimal digits of all that a candidate's metrics depend on: inputs, latency tables and weights."""
+    content = hashlib.sha256(STAGES["search"].digest(sweep).encode())
+    for name in STAGES["search"].reads:
+        if not STAGES[name].is_needed(sweep):
+            continue
+        for path in STAGES[name].outputs(sweep):
+            try:
+                content.update(path.read_bytes())
+            except OSError as error:
+                raise SweepError(f"{path}: the search needs it, but it cannot be read: {error.strerror}") from None
+    return content.hexdigest()[:16]
 
 
 def _refuse_stale_tables(sweep: Sweep) -> None:
