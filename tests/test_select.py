@@ -1,10 +1,11 @@
-"""Several devices, and the network to take on each of them: from what was evaluated, without running anything."""
+"""The best network for each of several devices is selected from a study, without running anything."""
 
 from __future__ import annotations
 
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -12,7 +13,7 @@ from searches import search
 
 from ffnet_search.config.sweep import Sweep
 from ffnet_search.errors import SweepError
-from ffnet_search.evaluation.outcome import Report
+from ffnet_search.evaluation.outcome import Evaluate, Report
 from ffnet_search.latency.plan import parts_of
 from ffnet_search.latency.table import Check, Entry, LatencyTable, Setting, TableError
 from ffnet_search.pareto.candidate import Candidate
@@ -56,22 +57,26 @@ def table_path(sweep: Sweep, device: str) -> Path:
     return sweep.files.latency_table(sweep.device(device))
 
 
-@pytest.fixture(scope="module")
-def sweep(tmp_path_factory: pytest.TempPathFactory) -> Sweep:
+def searched(folder: Path, evaluate: Evaluate, **content: Any) -> Sweep:
     """A run whose study is real, and whose networks have scores that cost nothing."""
-    folder = tmp_path_factory.mktemp("pick")
-    latency = [{"name": "laptop"}, {"name": "phone", "batch_size": 4}, {"name": "board"}]
-    content = {"search_space": str(DIGITS), "runs": str(folder / "runs"), "latency": latency, "search": {"trials": 60}}
+    content = {"search_space": str(DIGITS), "runs": str(folder / "runs"), **content}
     (folder / "digits.yaml").write_text(yaml.safe_dump(content))
     sweep = Sweep.from_yaml(folder / "digits.yaml")
     sweep.files.folder.mkdir(parents=True)
     RunFolder(sweep.files).write_sweep(sweep)
     RunFolder(sweep.files).claim()
-    laptop = table_of(sweep.search_space, 1.0, 0.0)
-    laptop.save(sweep.latency_path)
+    table = table_of(sweep.search_space, 1.0, 0.0)
+    table.save(sweep.latency_path)
+    problem = SearchProblem(sweep.search_space, sweep.search, CostModel(table))
+    search(problem, lambda: evaluate, sweep.files.folder)
+    return sweep
+
+
+@pytest.fixture(scope="module")
+def sweep(tmp_path_factory: pytest.TempPathFactory) -> Sweep:
+    latency = [{"name": "laptop"}, {"name": "phone", "batch_size": 4}, {"name": "board"}]
+    sweep = searched(tmp_path_factory.mktemp("pick"), score, latency=latency, search={"trials": 60})
     table_of(sweep.search_space, 0.0, 10.0, batch_size=4).save(table_path(sweep, "phone"))
-    files = sweep.files
-    search(SearchProblem(sweep.search_space, sweep.search, CostModel(laptop)), lambda: score, files.folder)
     return sweep
 
 
@@ -85,7 +90,7 @@ def test_each_device_has_its_own_table_and_the_search_reads_the_first(sweep: Swe
 
 
 @pytest.mark.parametrize("device", [None, "laptop", "phone"])
-def test_the_pick_is_the_best_that_fits_the_device(sweep: Sweep, device: str | None) -> None:
+def test_the_best_network_that_fits_the_device_is_selected(sweep: Sweep, device: str | None) -> None:
     table = LatencyTable.load(table_path(sweep, device or "laptop"))
     candidates = read_candidates(sweep.files.study, sweep.search_space)
     times = sorted(table.predict_ms(candidate.architecture) for candidate in candidates)
@@ -96,7 +101,7 @@ def test_the_pick_is_the_best_that_fits_the_device(sweep: Sweep, device: str | N
         assert choice.candidate.metrics["accuracy"] == max(c.metrics["accuracy"] for c in fitting)
 
 
-def test_devices_differ_in_what_to_pick(sweep: Sweep) -> None:
+def test_other_devices_get_other_networks(sweep: Sweep) -> None:
     keys = {
         device: {select_network(sweep.files.folder, limit, device).candidate.key for limit in (0.4, 0.8, 1.6)}
         for device in ("laptop", "phone")
@@ -104,25 +109,49 @@ def test_devices_differ_in_what_to_pick(sweep: Sweep) -> None:
     assert keys["laptop"] != keys["phone"]
 
 
-def test_where_nothing_good_was_looked_at_it_says_to_search_on(sweep: Sweep) -> None:
+def test_a_study_without_good_networks_gets_the_advice_to_search_on(sweep: Sweep) -> None:
     """The study was made for the laptop: many a network that is quick on the phone was never evaluated."""
     limits = [0.3 + 0.1 * step for step in range(20)]
     told = [choice.advice for limit in limits if (choice := select_network(sweep.files.folder, limit, "phone")).advice]
     assert told and all("never evaluated" in advice and "search.trials" in advice for advice in told)
 
 
-def test_a_table_that_is_far_off_is_told_with_the_pick(sweep: Sweep) -> None:
-    """The search refuses such a table; a pick from it is a guess, and says so."""
+@pytest.mark.parametrize(("enough", "advises"), [(60, True), (61, False)])
+def test_advice_needs_enough_candidates(
+    sweep: Sweep, monkeypatch: pytest.MonkeyPatch, enough: int, advises: bool
+) -> None:
+    monkeypatch.setattr("ffnet_search.run.select.ENOUGH", enough)  # of 60 candidates
+    limits = [0.3 + 0.1 * step for step in range(20)]
+    assert any(select_network(sweep.files.folder, limit, "phone").advice for limit in limits) == advises
+
+
+@pytest.mark.parametrize(("within_10", "warns"), [(0.5, True), (0.899, True), (0.9, False)])
+def test_a_table_that_is_far_off_is_warned_about(sweep: Sweep, within_10: float, warns: bool) -> None:
+    """The search refuses such a table; a selection by it is a guess."""
     rough = LatencyTable.load(table_path(sweep, "phone"))
-    rough = rough.model_copy(update={"error": rough.error.model_copy(update={"within_10": 0.5})})
+    rough = rough.model_copy(update={"error": rough.error.model_copy(update={"within_10": within_10})})
     rough.save(sweep.files.latency / "board.json")
-    choice = select_network(sweep.files.folder, 1e3, "board")
-    assert "only 50 % of the held-out networks of the table of board" in choice.warning
-    assert not select_network(sweep.files.folder, 1e3, "phone").warning
+    warning = select_network(sweep.files.folder, 1e3, "board").warning
+    assert bool(warning) == warns
+    assert not warns or "of the held-out networks of the table of board are within 10 %" in warning
     (sweep.files.latency / "board.json").unlink()
 
 
-def test_a_limit_that_no_candidate_meets_is_refused_with_what_there_is(sweep: Sweep) -> None:
+def test_a_quality_that_is_minimised_is_selected_by_its_minimum(tmp_path: Path) -> None:
+    def error_of(configuration: Configuration, report: Report) -> Candidate:
+        assert configuration.architecture is not None
+        return Candidate(configuration.architecture, {"mae": 1 / configuration.architecture.macs_m})
+
+    space = yaml.safe_load(DIGITS.read_text())
+    space["input"]["numbers"] = space["input"].pop("classes")
+    sweep = searched(tmp_path, error_of, task="user_task:Regression", search_space=space, search={"trials": 25})
+    candidates = read_candidates(sweep.files.study, sweep.search_space)
+    selection = select_network(sweep.files.folder, 1e3)
+    assert selection.candidate.metrics["mae"] == min(candidate.metrics["mae"] for candidate in candidates)
+    assert " mm in " in selection.advice or not selection.advice
+
+
+def test_a_limit_that_no_candidate_meets_is_refused_with_the_fastest(sweep: Sweep) -> None:
     with pytest.raises(SweepError, match=r"of 60 candidates the fastest takes \S+ ms .* space reaches \S+ ms"):
         select_network(sweep.files.folder, 1e-6)
 
@@ -138,20 +167,20 @@ def test_a_device_without_a_table_is_refused_with_how_to_make_it(sweep: Sweep) -
         sweep.device("phones")
 
 
-def test_a_table_that_is_there_is_not_measured_again(sweep: Sweep) -> None:
+def test_an_existing_table_is_not_measured_again(sweep: Sweep) -> None:
     before = table_path(sweep, "phone").read_bytes()
     assert profile_named_device(sweep, "phone").read_bytes() == before
 
 
 @pytest.mark.parametrize("names", [["a", "a"], ["a", None]])
-def test_several_devices_need_names_of_their_own(names: list[str | None], tmp_path: Path) -> None:
+def test_several_devices_need_different_names(names: list[str | None], tmp_path: Path) -> None:
     latency = [{"name": name} if name else {} for name in names]
     (tmp_path / "s.yaml").write_text(yaml.safe_dump({"search_space": str(DIGITS), "latency": latency}))
     with pytest.raises(SweepError, match="latency: several devices must have different names"):
         Sweep.from_yaml(tmp_path / "s.yaml")
 
 
-def test_the_command_prints_the_pick(sweep: Sweep) -> None:
+def test_the_command_prints_the_selected_network(sweep: Sweep) -> None:
     words = ["pick", str(sweep.files.folder), "--device", "phone", "--latency-ms", "0.8"]
     done = subprocess.run([sys.executable, "-m", "ffnet_search", *words], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

@@ -240,18 +240,18 @@ def test_yaml_merges_still_work(tmp_path: Path) -> None:
     assert read_yaml(file)["more"] == {"a": 1, "b": 3}
 
 
-TASK = "own_task:Grades"
-GRADED = {"input": {"channels": 1, "resolution": 8, "grades": 5}, "stages": TINY["search_space"]["stages"]}
+TASK = "user_task:Regression"
+OTHER = {"input": {"channels": 1, "resolution": 8, "numbers": 5}, "stages": TINY["search_space"]["stages"]}
 
 
 @pytest.mark.parametrize("in_a_file", [True, False])
 def test_a_task_by_import_path_reaches_the_search_space_and_the_objectives(tmp_path: Path, in_a_file: bool) -> None:
-    (tmp_path / "space.yaml").write_text(yaml.safe_dump(GRADED))
-    sweep = load(tmp_path, {"task": TASK, "search_space": "space.yaml" if in_a_file else GRADED})
+    (tmp_path / "space.yaml").write_text(yaml.safe_dump(OTHER))
+    sweep = load(tmp_path, {"task": TASK, "search_space": "space.yaml" if in_a_file else OTHER})
     assert (sweep.search_space.images.task, sweep.search_space.images.outputs) == (TASK, 5)
-    assert sweep.search.directions == {"f1": "maximize", "latency_ms": "minimize"}
-    assert sweep.quality.name == "f1"
-    assert sweep.override(trials=3).search.objectives == ("f1", "latency_ms")
+    assert sweep.search.directions == {"mae": "minimize", "latency_ms": "minimize"}
+    assert sweep.quality.name == "mae"
+    assert sweep.override(trials=3).search.objectives == ("mae", "latency_ms")
     copy = Sweep.from_content(sweep.model_dump(mode="json"), tmp_path / "copy.yaml")
     assert copy.model_dump() == sweep.model_dump() and copy.digest == sweep.digest
 
@@ -259,12 +259,12 @@ def test_a_task_by_import_path_reaches_the_search_space_and_the_objectives(tmp_p
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ({"task": TASK, "search_space": GRADED, "search": {"constraints": {"f1": 1}}}, "'f1' cannot be a constraint"),
-        ({"task": TASK, "search_space": GRADED, "search": {"objectives": ["f2"]}}, "'f2' is not a known metric"),
-        ({"search_space": GRADED}, "search_space.input.classes must be given"),
+        ({"task": TASK, "search_space": OTHER, "search": {"constraints": {"mae": 1}}}, "'mae' cannot be a constraint"),
+        ({"task": TASK, "search_space": OTHER, "search": {"objectives": ["mea"]}}, "'mea' is not a known metric"),
+        ({"search_space": OTHER}, "search_space.input.classes must be given"),
         (
-            {"search_space": {**GRADED, "input": {**GRADED["input"], "task": TASK}}},
-            "task must be 'own_task:Grades', the search space's, but got 'classification'",
+            {"search_space": {**OTHER, "input": {**OTHER["input"], "task": TASK}}},
+            "task must be 'user_task:Regression', the search space's, but got 'classification'",
         ),
     ],
 )
