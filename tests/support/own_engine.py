@@ -1,0 +1,63 @@
+"""A user-supplied engine: threads of this process, which share an evaluator."""
+
+from __future__ import annotations
+
+import queue
+from concurrent.futures import ThreadPoolExecutor
+from types import TracebackType
+
+from ffnet_search.evaluation.engine import Engine, EngineContext
+from ffnet_search.evaluation.outcome import Ended, run_safely
+from ffnet_search.space.configuration import Configuration
+
+THREADS = 2
+
+
+class ThreadEngine(Engine):
+    """Evaluates on as many threads as `search.workers` says, two by default."""
+
+    def __init__(self, context: EngineContext) -> None:
+        super().__init__(context)
+        self.threads = context.section.workers or THREADS
+        self.results: queue.Queue[tuple[Configuration, Ended | BaseException]] = queue.Queue()
+        self.pending = 0
+
+    @property
+    def free_slots(self) -> int:
+        return self.threads - self.pending
+
+    @property
+    def is_ready(self) -> bool:
+        return not self.results.empty()
+
+    @property
+    def utilisation(self) -> dict[str, str]:
+        return {"threads busy": f"{self.pending} of {self.threads}"}
+
+    def submit(self, configuration: Configuration) -> None:
+        self.pending += 1
+        self.pool.submit(self.evaluate, configuration)
+
+    def evaluate(self, configuration: Configuration) -> None:
+        try:
+            outcome: Ended | BaseException = run_safely(self.evaluator, configuration, self.context.pruner)
+        except BaseException as error:
+            outcome = error
+        self.results.put((configuration, outcome))
+
+    def next(self) -> tuple[Configuration, Ended]:
+        configuration, outcome = self.results.get()
+        self.pending -= 1
+        if isinstance(outcome, BaseException):
+            raise outcome
+        return configuration, outcome
+
+    def __enter__(self) -> ThreadEngine:
+        self.evaluator = self.context.make_evaluate()
+        self.pool = ThreadPoolExecutor(self.threads)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.pool.shutdown(cancel_futures=True)
