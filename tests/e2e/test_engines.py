@@ -1,4 +1,4 @@
-"""The contract of the search, of the engines that use Ray: the tests are those of engine "local"."""
+"""The whole contract of engines on those that use Ray."""
 
 from __future__ import annotations
 
@@ -8,8 +8,6 @@ import time
 import pytest
 from engine_contract import EngineContract, started
 from searches import Run
-from test_cluster import test_a_mistake_that_a_worker_meets_as_it_starts_is_the_users as mistake
-from test_cluster import test_who_kills_three_workers_has_failed_and_the_search_goes_on as killer
 
 pytestmark = pytest.mark.usefixtures("ray_cluster")
 
@@ -17,14 +15,6 @@ pytestmark = pytest.mark.usefixtures("ray_cluster")
 @pytest.fixture(params=["ray", "tune"])
 def engine(request: pytest.FixtureRequest) -> str:
     return str(request.param)
-
-
-def test_tune_too_counts_deaths(run: Run) -> None:
-    killer(run, "tune")
-
-
-def test_tune_too_knows_a_mistake(run: Run) -> None:
-    mistake(run, "tune")
 
 
 def test_actors_of_a_killed_driver_go_away(run: Run, ray_cluster: str) -> None:

@@ -39,7 +39,8 @@ evaluate = Accuracy(folder / "log", sleep_s=float(sys.argv[4]))
 section = SearchSection(engine=engine, trials=int(sys.argv[3]), constraints={"latency_ms": 0.03})
 search(SearchProblem(DIGITS, section, CHEAP), partial(same, evaluate), folder)
 """
-PENDING = {"local": 1, "ray": 2 * 2 * 16, "tune": 2 + 2}  # evaluations at once, at most, with two workers
+# Evaluations at once, at most, with two workers.
+PENDING = {"local": 1, "own_engine:ThreadEngine": 2, "ray": 2 * 2 * 16, "tune": 2 + 2}
 
 
 def started(run: Run, engine: str, trials: int, sleep_s: float = 0.01) -> subprocess.Popen[bytes]:

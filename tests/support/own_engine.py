@@ -10,15 +10,15 @@ from ffnet_search.evaluation.engine import Engine, EngineContext
 from ffnet_search.evaluation.outcome import Ended, run_safely
 from ffnet_search.space.configuration import Configuration
 
-THREADS = 2
+CPUS = 2
 
 
 class ThreadEngine(Engine):
-    """Evaluates on as many threads as `search.workers` says, two by default."""
+    """Evaluates on as many threads as `search.workers` says, or as two CPUs have room for."""
 
     def __init__(self, context: EngineContext) -> None:
         super().__init__(context)
-        self.threads = context.section.workers or THREADS
+        self.threads = context.section.workers or max(1, int(CPUS / context.section.resources.cpu))
         self.results: queue.Queue[tuple[Configuration, Ended | BaseException]] = queue.Queue()
         self.pending = 0
 

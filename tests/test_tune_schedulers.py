@@ -1,15 +1,18 @@
-"""Population-based training: what may be a population, and how it changes. It trains in e2e/test_populations.py."""
+"""Schedulers of engine "tune", population-based training among them, which trains in e2e/test_populations.py."""
 
 from __future__ import annotations
 
 import random
+from collections import Counter
 from typing import Any
 
 import pytest
+from searches import Run
 
 from ffnet_search.config.schema import SearchSection
 from ffnet_search.engines.tune.schedulers import Explore, population_arguments
 from ffnet_search.errors import SweepError
+from ffnet_search.search.storage.trial_record import TrialRecord
 from ffnet_search.space.configuration import Configuration
 from ffnet_search.space.search_space import SearchSpace
 from ffnet_search.strict_yaml import parse
@@ -62,3 +65,30 @@ def test_what_cannot_be_a_population_is_one_sentence(
             parse(SearchSection, settings, "search"),
             parse(SearchSpace, {**ONE, "hyperparameters": RATES, **space}, "s"),
         )
+
+
+@pytest.mark.parametrize(
+    ("scheduler", "message"),
+    [
+        ({"class_path": "ASHASchedule"}, "did you mean 'ASHAScheduler'"),
+        ({"class_path": "ASHAScheduler", "init_args": {"metric": "accuracy", "mode": "up"}}, "are refused by Tune"),
+        (
+            {"class_path": "ASHAScheduler"},
+            "init_args.metric must be one of accuracy, latency_ms: ASHAScheduler compares trials by",
+        ),
+    ],
+)
+def test_a_wrong_scheduler_is_one_sentence(run: Run, ray_cluster: str, scheduler: dict[str, Any], message: str) -> None:
+    with pytest.raises(SweepError, match=message):
+        run.search(engine="tune", scheduler=scheduler)
+
+
+def test_a_trial_that_a_scheduler_of_tune_ends_is_a_stopped_one(run: Run, ray_cluster: str) -> None:
+    run.epochs = 9
+    scheduler = {"class_path": "ASHAScheduler", "init_args": {"max_t": 9, "grace_period": 1, "reduction_factor": 2}}
+    candidates = run.search(engine="tune", trials=16, objectives=["accuracy"], scheduler=scheduler)
+    states = Counter(TrialRecord.from_trial(trial).state for trial in run.on_disk.trials)
+    assert states == {"evaluated": len(candidates), "stopped": 16 - len(candidates)}
+    assert 1 <= len(candidates) <= 12
+    for trial in run.on_disk.trials:
+        assert list(map(int, trial.user_attrs["reports"])) == list(range(1, 1 + trial.user_attrs.get("stopped", 8)))
