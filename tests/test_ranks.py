@@ -1,22 +1,23 @@
-"""Training on several ranks: the same as on one, also where a rank is killed on the way."""
+"""Training on several ranks: the same as on one, also where a rank is killed; no rank outlives its parent."""
 
 from __future__ import annotations
 
 import os
 import signal
-import threading
-import time
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 import torch
+from networks import REPO
 from test_supernet import sweep
 
 from ffnet_search.config.inputs import train_inputs
 from ffnet_search.config.sweep import Sweep
 from ffnet_search.errors import SweepError
 from ffnet_search.training.fit import LAST, read_supernet, train_supernet
-from ffnet_search.training.ranks import fitting, train_on_ranks
+from ffnet_search.training.ranks import STARTS, rank_count, train_on_ranks
 
 
 def trained(runs: Path, devices: int = 1, **train: object) -> Sweep:
@@ -26,45 +27,66 @@ def trained(runs: Path, devices: int = 1, **train: object) -> Sweep:
     return Sweep.model_validate(run.model_dump() | {"data": augmented})
 
 
-def ranks_of_this_process() -> dict[str, int]:
-    """RANK -> process id."""
-    found = {}
-    for task in Path("/proc/self/task").iterdir():
-        for child in (task / "children").read_text().split():
-            environment = Path(f"/proc/{child}/environ").read_bytes().split(b"\0")
-            found |= {entry.decode(): int(child) for entry in environment if entry.startswith(b"RANK=")}
-    return found
+KILLER = """
+import os, signal
+from pathlib import Path
+
+from lightning import Callback
+
+
+class KillRank(Callback):
+    '''Kill rank 1 before a batch, the first `times` times; `marks` counts them.'''
+
+    def __init__(self, batch, marks, times=1):
+        self.batch, self.marks, self.times = batch, Path(marks), times
+
+    def on_train_batch_start(self, trainer, module, batch, index):
+        if trainer.global_rank == 1 and trainer.fit_loop.total_batch_idx >= self.batch:
+            if len(list(self.marks.iterdir())) < self.times:
+                (self.marks / str(os.getpid())).touch()
+                os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+@pytest.fixture
+def killer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of the marks of `KillRank`, which ranks can import."""
+    (tmp_path / "killer.py").write_text(KILLER)
+    monkeypatch.syspath_prepend(tmp_path)
+    marks = tmp_path / "marks"
+    marks.mkdir()
+    return marks
+
+
+def kill_rank(marks: Path, **init_args: object) -> list[dict[str, object]]:
+    return [{"class_path": "killer:KillRank", "init_args": {"marks": str(marks), **init_args}}]
 
 
 @pytest.mark.slow
 def test_two_ranks_of_which_one_is_killed_train_what_one_does(
-    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    tmp_path: Path, killer: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    alone, shared = trained(tmp_path / "alone"), trained(tmp_path / "shared", devices=2, checkpoint_minutes=1e-4)
-    last = shared.files.training / LAST
-    killed: list[int] = []
-
-    def kill() -> None:
-        deadline = time.monotonic() + 120
-        while not last.exists() and time.monotonic() < deadline:
-            time.sleep(0.01)
-        os.kill(ranks_of_this_process()["RANK=1"], signal.SIGKILL)
-        killed.append(torch.load(last, weights_only=True)["global_step"])
-
-    killer = threading.Thread(target=kill)
-    killer.start()
+    callbacks = kill_rank(killer, batch=7)
+    alone = trained(tmp_path / "alone")
+    shared = trained(tmp_path / "shared", devices=2, checkpoint_minutes=1e-4, callbacks=callbacks)
     train_on_ranks(shared)
-    killer.join()
-    assert 0 < killed[0] < 10
-    said = capfd.readouterr().err
-    assert said.count("rank 1 of 2 was killed by signal 9; all ranks start again from the last checkpoint") == 1
+    output, errors = capfd.readouterr()
+    assert errors.count("rank 1 was killed by signal 9; all ranks start again from the last checkpoint") == 1
+    assert "done" not in output and len(list(killer.iterdir())) == 1
     train_supernet(alone)
     one, two = (read_supernet(run.files.supernet).state_dict() for run in (alone, shared))
     for name, weight in one.items():
         torch.testing.assert_close(two[name], weight, rtol=1e-3, atol=1e-5, msg=name)
 
 
-def test_a_mistake_that_a_rank_meets_is_the_users(tmp_path: Path) -> None:
+@pytest.mark.slow
+def test_ranks_that_die_again_and_again_are_one_sentence(tmp_path: Path, killer: Path) -> None:
+    run = trained(tmp_path, devices=2, callbacks=kill_rank(killer, batch=0, times=STARTS))
+    with pytest.raises(SweepError, match=r"rank 1 was killed by signal 9, for the 3rd time; .*lower data.batch"):
+        train_on_ranks(run)
+
+
+def test_a_user_error_in_a_rank_is_one_sentence(tmp_path: Path) -> None:
     run = trained(tmp_path, devices=2)
     run.files.training.mkdir(parents=True)
     (run.files.training / LAST).write_bytes(b"broken")
@@ -72,9 +94,71 @@ def test_a_mistake_that_a_rank_meets_is_the_users(tmp_path: Path) -> None:
         train_on_ranks(run)
 
 
+BLOCKS = """
+from lightning import Callback
+
+
+class Fails(Callback):
+    def on_train_start(self, trainer, module):
+        raise ZeroDivisionError("of the callback")
+"""
+
+
+def test_a_bug_in_a_rank_shows_its_traceback(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "fails.py").write_text(BLOCKS)
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(RuntimeError, match=r"(?s)rank . failed:\nTraceback .*ZeroDivisionError: of the callback"):
+        train_on_ranks(trained(tmp_path, devices=2, callbacks=["fails:Fails"]))
+
+
+SCRIPT = """
+import sys
+from pathlib import Path
+
+sys.path[:0] = {paths!r}
+from test_ranks import trained
+
+from ffnet_search.training.ranks import train_on_ranks
+
+train_on_ranks(trained(Path(sys.argv[1]), devices=2, callbacks=["hangs:Hangs"]))  # without a guard of __main__
+"""
+HANGS = """
+import time
+
+from lightning import Callback
+
+
+class Hangs(Callback):
+    '''Say so, then never end.'''
+
+    def on_train_start(self, trainer, module):
+        if trainer.global_rank == 0:
+            print("training", flush=True)
+        time.sleep(1000)
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+def test_ranks_end_with_their_parent(number: int, tmp_path: Path) -> None:
+    (tmp_path / "hangs.py").write_text(HANGS)
+    paths = [str(tmp_path), str(REPO / "tests"), str(REPO / "tests/support")]
+    script = tmp_path / "script.py"
+    script.write_text(SCRIPT.format(paths=paths))
+    environment = {**os.environ, "PYTHONPATH": str(REPO)}
+    with subprocess.Popen(
+        [sys.executable, str(script), str(tmp_path / "runs")], env=environment, stderr=subprocess.PIPE, text=True
+    ) as parent:
+        assert parent.stderr is not None
+        lines = iter(parent.stderr.readline, "")
+        assert "training\n" in lines
+        parent.send_signal(number)
+        parent.stderr.read()  # ends when neither the parent nor the first rank has it open
+    assert parent.returncode == -number
+
+
 def test_devices_change_neither_the_shares_nor_the_digest(tmp_path: Path) -> None:
     four = sweep(tmp_path, devices=4)
     assert train_inputs(four) == train_inputs(sweep(tmp_path))
-    assert [fitting(four, available) for available in (1, 2, 3, 4, 8)] == [1, 2, 2, 4, 4]
+    assert [rank_count(four, available) for available in (1, 2, 3, 4, 8)] == [1, 2, 2, 4, 4]
     with pytest.raises(ValueError, match=r"batch_size must be a multiple of train.devices.*got 128 for 3"):
         sweep(tmp_path, devices=3)

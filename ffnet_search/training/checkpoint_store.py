@@ -1,46 +1,46 @@
-"""The keeper of what ranks on other nodes make: an actor on the head, where the run's folder is.
+"""The files of ranks on other nodes: an actor on the head of a cluster, beside the run's folder.
 
-Apart from training, so that it loads no PyTorch.
+A module of its own, so that the actor loads no PyTorch.
 """
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from ffnet_search.atomic_write import write_bytes
+
 
 class TrainingStatus(NamedTuple):
-    """How far the ranks are: batches. `starts`: how often they began; `mistake`: the user's, where they met one."""
+    """The progress of the ranks in batches, the number of their starts, and the user error that one met, if any."""
 
     done: int = 0
     total: int = 0
     note: str = ""
     starts: int = 0
-    mistake: str = ""
+    user_error: str = ""
 
 
 class CheckpointStore:
-    """Of `paths`, the first one of which is the last checkpoint."""
+    """Reads and writes `paths` for the ranks; the first is the last checkpoint."""
 
     def __init__(self, paths: Sequence[Path]) -> None:
         self._last, self._paths = paths[0], {path.name: path for path in paths}
-        self._news = TrainingStatus()
+        self._status = TrainingStatus()
 
-    def last(self) -> bytes | None:
-        path = self._last
-        self._news = self._news._replace(starts=self._news.starts + 1)
-        return path.read_bytes() if path.exists() else None
+    def last_checkpoint(self) -> bytes | None:
+        """The last checkpoint, for a rank that starts; None before the first one."""
+        self._status = self._status._replace(starts=self._status.starts + 1)
+        return self._last.read_bytes() if self._last.exists() else None
 
-    def keep(self, name: str, content: bytes) -> None:
-        path = self._paths[name]
-        scratch = path.with_suffix(".new")
-        scratch.write_bytes(content)
-        os.replace(scratch, path)
+    def write(self, name: str, content: bytes) -> None:
+        """Replace the file of that name."""
+        write_bytes(self._paths[name], content)
 
-    def tell(self, **news: Any) -> None:
-        self._news = self._news._replace(**news)
+    def update(self, **fields: Any) -> None:
+        """Set fields of the status."""
+        self._status = self._status._replace(**fields)
 
-    def news(self) -> TrainingStatus:
-        return self._news
+    def status(self) -> TrainingStatus:
+        return self._status

@@ -24,7 +24,7 @@ from ffnet_search.space.search_space import SearchSpace
 from ffnet_search.strict_yaml import parse
 from ffnet_search.training.callbacks import LastCheckpoint, TrainingProgress
 from ffnet_search.training.modules import FFNetModule, NonFiniteLoss, Standalone, Supernet
-from ffnet_search.training.trainer import ALONE, LAST, TrainerPlacement, run_trainer
+from ffnet_search.training.trainer import ALONE, LAST, TrainerPlacement, is_plain, run_trainer
 
 ModuleT = TypeVar("ModuleT", bound=FFNetModule)
 
@@ -86,7 +86,7 @@ def fit(
     try:
         _fit_once(module, data, folder, label, placement)
     except NonFiniteLoss as error:
-        if _learning_rate_factor(last) < 1:
+        if _learning_rate_factor(last, module.recipe) < 1:
             raise
         say(f"{label}: {error}; back to the last good checkpoint, at half the learning rate")
         factor = module.learning_rate_factor / 2
@@ -100,17 +100,18 @@ def _fit_once(
     module: FFNetModule, data: LightningDataModule, folder: Path, label: str, placement: TrainerPlacement
 ) -> None:
     last, recipe = folder / LAST, module.recipe
-    _learning_rate_factor(last)  # raises SweepError for a broken file, before Lightning reads it
+    _learning_rate_factor(last, recipe)  # raises SweepError for a broken file, before Lightning reads it
     callbacks = [TrainingProgress(label, placement.bar), LastCheckpoint(last, recipe.checkpoint_minutes)]
     run_trainer(module, data, recipe, folder, callbacks, placement)
 
 
-def _learning_rate_factor(last: Path) -> float:
+def _learning_rate_factor(last: Path, recipe: TrainSection) -> float:
     """The learning-rate factor in a checkpoint; 1 where there is no file. Raises SweepError where it is unreadable."""
     if not last.exists():
         return 1.0
     try:
-        return float(torch.load(last, map_location="cpu", weights_only=True)["learning_rate_factor"])
+        checkpoint = torch.load(last, map_location="cpu", weights_only=is_plain(recipe))
+        return float(checkpoint["learning_rate_factor"])
     except UNREADABLE:
         raise SweepError(
             f"{last}: is not a checkpoint of this program, or is cut off; delete it to train from the start"

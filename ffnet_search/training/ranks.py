@@ -1,25 +1,33 @@
-"""Training on several ranks of this machine, each a process of its own: `python -m ffnet_search.training.ranks`.
+"""Training on several ranks of this machine, each a process: `python -m ffnet_search.training.ranks`.
 
-Lightning's launchers run the caller's `__main__` again, which may be an archive, a notebook or a script without guard.
-Here a rank is handed the sweep instead, on a pipe that also tells it when its parent is gone. A rank that is killed
-ends the others, and all start again from the last checkpoint.
+A rank reads the sweep from a pipe, whose end also reports the death of its parent. A rank that dies ends the others,
+and all start again from the last checkpoint. Other launchers do not do:
+
+- Lightning's run the caller's `__main__` again, which may be an archive, a notebook or a script without guard.
+- torch.distributed.launcher (tried with 2.13) cannot resume: the ranks that it restarts meet the dead rank's address in
+  the agent's store and fail. It repeats user errors like deaths, replaces this process's signal handlers, and its ranks
+  outlive a parent that was killed.
 """
 
 from __future__ import annotations
 
-import json
 import os
-import socket
+import pickle
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 import traceback
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvironment
 from lightning.pytorch.strategies import DDPStrategy
+from torch.distributed import TCPStore  # type: ignore[attr-defined]
 
 from ffnet_search.config.sweep import Sweep
 from ffnet_search.errors import SweepError
@@ -27,114 +35,142 @@ from ffnet_search.progress import say
 from ffnet_search.training.fit import train_supernet
 from ffnet_search.training.trainer import TrainerPlacement
 
-RESTARTS = 3  # after ranks were killed, before their death is held to be the sweep's own
-LOOK_EVERY_S = 0.1
-MISTAKE, BUG = 2, 1  # exit codes of a rank
+HOST = "127.0.0.1"
+STARTS = 3  # of all ranks; the last death is an error of the sweep
+POLL_S = 0.1
+USER_ERROR, BUG = 2, 1  # exit codes of a rank
+STANDARD_ERROR = 2  # file descriptor
 
 
 class SharedStep(DDPStrategy):
-    """Lightning's DDP, with no DistributedDataParallel around the module: `ranks` reduces the gradients."""
+    """Lightning's DDP without DistributedDataParallel around the module: `models.distributed` reduces the gradients."""
 
     def configure_ddp(self) -> None:
         pass
 
 
 def train_on_ranks(sweep: Sweep) -> Path:
-    """`train_supernet` on `train.devices` ranks, or on as many GPUs as there are. Raises what it raises."""
-    count = fitting(sweep, torch.cuda.device_count() or sweep.train.devices)
+    """`train_supernet` on `train.devices` ranks, or on as many GPUs as exist. Raises what it raises."""
+    wanted = sweep.train.devices
+    count = rank_count(sweep, torch.cuda.device_count() or wanted)
     if count == 1:
         return train_supernet(sweep)
-    if count < sweep.train.devices:
-        say(f"train: on {count} of the {sweep.train.devices} GPUs that train.devices asks for, which are here")
-    for _ in range(RESTARTS):
-        killed = _run(sweep, count)
-        if not killed:
-            return sweep.files.supernet
-        say(f"train: {killed}; all ranks start again from the last checkpoint")
-    raise SweepError(
-        f"{sweep.path}: {killed}, for the {RESTARTS}th time; where it was for want of memory, lower data.batch_size "
-        f"({sweep.data.batch_size}) or train.devices ({count})"
-    )
+    if count < wanted:
+        say(f"train: using {count} GPUs; train.devices asks for {wanted}")
+    for start in range(1, STARTS + 1):
+        death = _train_once(sweep, count)
+        if not death:
+            break
+        if start == STARTS:
+            raise SweepError(
+                f"{sweep.path}: {death}, for the {STARTS}rd time; if memory ran out, lower data.batch_size "
+                f"({sweep.data.batch_size}) or train.devices ({count})"
+            )
+        say(f"train: {death}; all ranks start again from the last checkpoint")
+    return sweep.files.supernet
 
 
-def fitting(sweep: Sweep, available: int) -> int:
-    """How many ranks: at most those that are available, and with equal shares of a batch."""
+def rank_count(sweep: Sweep, available: int) -> int:
+    """The largest number of ranks that is wanted, available, and gives equal shares of a batch."""
     most = min(sweep.train.devices, available)
     return next(count for count in range(most, 0, -1) if sweep.data.batch_size % count == 0)
 
 
-def _run(sweep: Sweep, count: int) -> str:
-    """All ranks once. Returns who was killed, empty where they finished."""
-    ranks = [_start(sweep, rank, count, port) for port in [_free_port()] for rank in range(count)]
-    try:
-        while any(rank.poll() is None for rank in ranks) and not any(rank.poll() for rank in ranks):
-            time.sleep(LOOK_EVERY_S)
-        ended = {number: rank.poll() for number, rank in enumerate(ranks) if rank.poll()}
-    finally:
-        for rank in ranks:
-            rank.kill()
-    said = {number: rank.communicate()[0] for number, rank in enumerate(ranks)}
-    for number, code in ended.items():
-        if code == MISTAKE:
-            raise SweepError(said[number])
-    for number, code in ended.items():
-        if code is not None and code < 0:  # before those who raised: without it they have lost their partner
-            return f"rank {number} of {count} was killed by signal {-code}"
-    for number in ended:
-        raise RuntimeError(f"rank {number} of {count} failed:\n{said[number]}")
+@dataclass(frozen=True)
+class Rank:
+    """A process that trains; `report` is the file of its error."""
+
+    number: int
+    process: subprocess.Popen[bytes]
+    report: Path
+
+
+def _train_once(sweep: Sweep, count: int) -> str:
+    """Start all ranks and wait for them. Return the death of one in words, empty where they finished.
+
+    Raises SweepError for a user error in a rank, RuntimeError with its traceback for a bug.
+    """
+    store = TCPStore(HOST, 0, is_master=True, wait_for_workers=False)  # where the ranks meet, at a port that is free
+    with tempfile.TemporaryDirectory(prefix="ffnet-") as folder:
+        with ExitStack() as running:
+            ranks = []
+            for number in range(count):
+                rank = running.enter_context(_running(sweep, number, count, store.port, Path(folder)))
+                ranks.append(rank)
+            while True:
+                codes = [rank.process.poll() for rank in ranks]
+                if any(codes) or None not in codes:
+                    break
+                time.sleep(POLL_S)
+        return _death([(rank, code) for rank, code in zip(ranks, codes, strict=True) if code])
+
+
+def _death(failed: Sequence[tuple[Rank, int]]) -> str:
+    """The death of a rank in words, empty where none failed. Raises as `_train_once` does."""
+    for rank, code in failed:
+        if code == USER_ERROR:
+            raise SweepError(rank.report.read_text(encoding="utf-8"))
+    for rank, code in failed:
+        if code < 0:  # before a bug: the others fail because they have lost this one
+            return f"rank {rank.number} was killed by signal {-code}"
+    for rank, code in failed:
+        words = rank.report.read_text(encoding="utf-8") if rank.report.exists() else f"exit code {code}"
+        raise RuntimeError(f"rank {rank.number} failed:\n{words}")
     return ""
 
 
-def _start(sweep: Sweep, rank: int, count: int, port: int) -> subprocess.Popen[str]:
+@contextmanager
+def _running(sweep: Sweep, number: int, count: int, port: int, folder: Path) -> Iterator[Rank]:
+    """Start rank `number` of `count`, and kill it at the end."""
+    report = folder / str(number)
+    threads = str(max(1, (os.cpu_count() or 1) // count))
     environment = {
+        "OMP_NUM_THREADS": threads,
         **os.environ,
-        "PYTHONPATH": os.pathsep.join(sys.path),  # this very code, wherever it was imported from
-        "MASTER_ADDR": "127.0.0.1",
+        "PYTHONPATH": os.pathsep.join(sys.path),  # the same code, wherever it was imported from
+        "MASTER_ADDR": HOST,
         "MASTER_PORT": str(port),
+        "TORCHELASTIC_USE_AGENT_STORE": "True",  # that of this process
         "WORLD_SIZE": str(count),
-        "RANK": str(rank),
-        "LOCAL_RANK": str(rank),
-        "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // count))),
+        "RANK": str(number),
+        "LOCAL_RANK": str(number),
     }
+    output = STANDARD_ERROR if number == 0 else subprocess.DEVNULL  # the first one shows the progress of all
     process = subprocess.Popen(
         [sys.executable, "-m", __name__],
         env=environment,
         stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=None if rank == 0 else subprocess.DEVNULL,  # the first one tells how far they are
-        text=True,
+        stdout=output,
+        stderr=output,
         start_new_session=True,  # Ctrl-C is for the parent, which ends them
     )
-    assert process.stdin is not None
-    process.stdin.write(json.dumps({"path": str(sweep.path), "sweep": sweep.model_dump(mode="json")}) + "\n")
-    process.stdin.flush()  # and left open
-    return process
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    try:
+        assert process.stdin is not None
+        process.stdin.write(pickle.dumps((sweep, report)))
+        process.stdin.flush()  # and left open: it ends with the parent
+        yield Rank(number, process, report)
+    finally:
+        process.kill()
+        process.communicate()
 
 
 def _end_with_parent() -> None:
-    sys.stdin.read()
+    os.read(sys.stdin.fileno(), 1)  # unbuffered: a buffer's lock could not be had at the end of the interpreter
     os._exit(BUG)
 
 
 def main() -> None:
-    """One rank; its place is in the environment, as of `torchrun`."""
-    content = json.loads(sys.stdin.readline())
+    """Run one rank; its place is in the environment, as of `torchrun`."""
+    sweep, report = pickle.load(sys.stdin.buffer)  # noqa: S301 (from our parent)
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    sweep = Sweep.from_content(content["sweep"], Path(content["path"]))
     try:
         strategy = SharedStep(cluster_environment=TorchElasticEnvironment())
         train_supernet(sweep, TrainerPlacement({"devices": int(os.environ["WORLD_SIZE"]), "strategy": strategy}))
     except SweepError as error:
-        print(error)
-        sys.exit(MISTAKE)
+        report.write_text(str(error), encoding="utf-8")
+        sys.exit(USER_ERROR)
     except Exception:
-        print(traceback.format_exc())
+        report.write_text(traceback.format_exc(), encoding="utf-8")
         sys.exit(BUG)
 
 

@@ -76,13 +76,18 @@ def run_trainer(
             enable_model_summary=False,
         )
         on_interrupt = signal.getsignal(signal.SIGINT)
-        plain = ours and not named  # such a checkpoint holds tensors and numbers alone
+        plain = ours and is_plain(recipe)
         try:
             trainer.fit(module, datamodule=data, ckpt_path=str(last) if last.exists() else None, weights_only=plain)
         except SystemExit:  # Lightning's answer to Ctrl-C, after it has disabled further ones
             signal.signal(signal.SIGINT, on_interrupt)
             raise KeyboardInterrupt from None
     return trainer
+
+
+def is_plain(recipe: TrainSection) -> bool:
+    """Return whether checkpoints hold tensors and numbers alone: callbacks of a sweep may keep anything in theirs."""
+    return not recipe.callbacks
 
 
 def save(trainer: Trainer, path: Path, *, weights_only: bool = False) -> None:
