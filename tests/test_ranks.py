@@ -27,52 +27,21 @@ def trained(runs: Path, devices: int = 1, **train: object) -> Sweep:
     return Sweep.model_validate(run.model_dump() | {"data": augmented})
 
 
-KILLER = """
-import os, signal
-from pathlib import Path
-
-from lightning import Callback
-
-
-class KillRank(Callback):
-    '''Kill rank 1 before a batch, the first `times` times; `marks` counts them.'''
-
-    def __init__(self, batch, marks, times=1):
-        self.batch, self.marks, self.times = batch, Path(marks), times
-
-    def on_train_batch_start(self, trainer, module, batch, index):
-        if trainer.global_rank == 1 and trainer.fit_loop.total_batch_idx >= self.batch:
-            if len(list(self.marks.iterdir())) < self.times:
-                (self.marks / str(os.getpid())).touch()
-                os.kill(os.getpid(), signal.SIGKILL)
-"""
-
-
-@pytest.fixture
-def killer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The folder of the marks of `KillRank`, which ranks can import."""
-    (tmp_path / "killer.py").write_text(KILLER)
-    monkeypatch.syspath_prepend(tmp_path)
-    marks = tmp_path / "marks"
-    marks.mkdir()
-    return marks
-
-
 def kill_rank(marks: Path, **init_args: object) -> list[dict[str, object]]:
-    return [{"class_path": "killer:KillRank", "init_args": {"marks": str(marks), **init_args}}]
+    marks.mkdir(parents=True)
+    return [{"class_path": "kill_rank:KillRank", "init_args": {"marks": str(marks), **init_args}}]
 
 
 @pytest.mark.slow
 def test_two_ranks_of_which_one_is_killed_train_what_one_does(
-    tmp_path: Path, killer: Path, capfd: pytest.CaptureFixture[str]
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    callbacks = kill_rank(killer, batch=7)
-    alone = trained(tmp_path / "alone")
-    shared = trained(tmp_path / "shared", devices=2, checkpoint_minutes=1e-4, callbacks=callbacks)
+    alone, marks = trained(tmp_path / "alone"), tmp_path / "marks"
+    shared = trained(tmp_path / "shared", devices=2, checkpoint_minutes=1e-4, callbacks=kill_rank(marks, batch=7))
     train_on_ranks(shared)
     output, errors = capfd.readouterr()
     assert errors.count("rank 1 was killed by signal 9; all ranks start again from the last checkpoint") == 1
-    assert "done" not in output and len(list(killer.iterdir())) == 1
+    assert not output and len(list(marks.iterdir())) == 1
     train_supernet(alone)
     one, two = (read_supernet(run.files.supernet).state_dict() for run in (alone, shared))
     for name, weight in one.items():
@@ -80,8 +49,8 @@ def test_two_ranks_of_which_one_is_killed_train_what_one_does(
 
 
 @pytest.mark.slow
-def test_ranks_that_die_again_and_again_are_one_sentence(tmp_path: Path, killer: Path) -> None:
-    run = trained(tmp_path, devices=2, callbacks=kill_rank(killer, batch=0, times=STARTS))
+def test_ranks_that_die_again_and_again_are_one_sentence(tmp_path: Path) -> None:
+    run = trained(tmp_path, devices=2, callbacks=kill_rank(tmp_path / "marks", batch=0, times=STARTS))
     with pytest.raises(SweepError, match=r"rank 1 was killed by signal 9, for the 3rd time; .*lower data.batch"):
         train_on_ranks(run)
 

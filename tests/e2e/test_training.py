@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import threading
-import time
 from pathlib import Path
 
 import pytest
 import torch
-from test_ranks import trained
+from test_ranks import kill_rank, trained
 
 from ffnet_search.config.sweep import Sweep
 from ffnet_search.errors import SweepError
@@ -25,41 +21,13 @@ def on_cluster(runs: Path, search: dict[str, object], **train: object) -> Sweep:
     return Sweep.model_validate(run.model_dump() | {"search": {"engine": "ray", **search}})
 
 
-def train_workers(address: str) -> list[int]:
-    """Process ids of the ranks on the Ray at `address`."""
-    found = []
-    for process in (path for path in Path("/proc").iterdir() if path.name.isdigit()):
-        try:
-            title, parent = (
-                (process / "cmdline").read_bytes(),
-                (process / "stat").read_text().rsplit(")", 1)[1].split()[1],
-            )
-            if title.startswith(b"ray::RayTrainWorker") and address in Path(f"/proc/{parent}/cmdline").read_text():
-                found.append(int(process.name))
-        except OSError:
-            pass
-    return found
-
-
 def test_two_workers_of_which_one_is_killed_train_what_one_process_does(
-    tmp_path: Path, ray_cluster: str, capfd: pytest.CaptureFixture[str]
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    alone, shared = trained(tmp_path / "alone"), on_cluster(tmp_path / "shared", {})
-    last = shared.files.training / LAST
-    killed: list[int] = []
-
-    def kill() -> None:
-        deadline = time.monotonic() + 120
-        while not last.exists() and time.monotonic() < deadline:
-            time.sleep(0.01)
-        os.kill(train_workers(ray_cluster)[-1], signal.SIGKILL)
-        killed.append(torch.load(last, weights_only=True)["global_step"])
-
-    killer = threading.Thread(target=kill)
-    killer.start()
+    alone, marks = trained(tmp_path / "alone"), tmp_path / "marks"
+    shared = on_cluster(tmp_path / "shared", {}, callbacks=kill_rank(marks, batch=7))
     train_on_cluster(shared)
-    killer.join()
-    assert 0 < killed[0] < 10
+    assert len(list(marks.iterdir())) == 1
     out, said = capfd.readouterr()
     assert said.count("all start again from the last checkpoint") == 1
     assert not out, "Ray is to be silent"
@@ -69,7 +37,7 @@ def test_two_workers_of_which_one_is_killed_train_what_one_process_does(
         torch.testing.assert_close(two[name], weight, rtol=1e-3, atol=1e-5, msg=name)
 
 
-def test_a_mistake_that_a_rank_meets_is_the_users(tmp_path: Path) -> None:
+def test_a_user_error_in_a_rank_is_one_sentence(tmp_path: Path) -> None:
     run = on_cluster(tmp_path, {})
     run.files.training.mkdir(parents=True)
     (run.files.training / LAST).write_bytes(b"broken")
