@@ -1,87 +1,100 @@
-"""Who trained how long, and how well: the learning curves of a search, as a picture that needs no script."""
+"""The learning curves of a search as an SVG chart that needs no script: positions here, drawing in `page.html.j2`."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from html import escape
+from dataclasses import dataclass
 
-from ffnet_search.formatting import figure, percent, plural
-from ffnet_search.report.front_png import label_of
+from ffnet_search.formatting import percent, plural
+from ffnet_search.metrics import Metric
 from ffnet_search.search.history import History, LearningCurve
 
-MOST = 300  # curves that are drawn: more are a blot
-WIDTH, HEIGHT = 720, 380
+MOST = 300  # curves that are drawn: more cannot be told apart
+WIDTH, HEIGHT = 720, 380  # in pixels, as all positions
 LEFT, RIGHT, TOP, BOTTOM = 54, WIDTH - 12, 12, HEIGHT - 44
 
 
-def learning_curves(history: History) -> str:
-    """A section; empty where no trial reported as it trained."""
+@dataclass(frozen=True)
+class Tick:
+    """A mark of an axis: its position along the axis, and its text."""
+
+    position: float
+    text: str
+
+
+@dataclass(frozen=True)
+class Line:
+    """A learning curve as points in the chart."""
+
+    title: str
+    points: tuple[tuple[float, float], ...]
+    stopped: bool
+
+
+@dataclass(frozen=True)
+class CurveChart:
+    """Learning curves in a frame; `summary` says what training the search did, `every`: one of so many is drawn."""
+
+    summary: str
+    every: int
+    label: str
+    x_ticks: tuple[Tick, ...]
+    y_ticks: tuple[Tick, ...]
+    lines: tuple[Line, ...]  # those that trained to the end last, so that they are on top
+    width, height, left, right, top, bottom = WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM
+
+
+def curve_chart(history: History, metric: Metric, label: str) -> CurveChart | None:
+    """The chart of `history.curves`, of `metric`; None if no trial reported while it trained."""
     if not history.curves:
-        return ""
+        return None
+    from matplotlib.ticker import MaxNLocator  # takes a second
+
     every = -(-len(history.curves) // MOST)
-    drawn = history.curves[::every]
-    some = f" One of {every} is drawn." if every > 1 else ""
-    return f"""<section aria-labelledby="curves"><h2 id="curves">Who trained how long</h2>
-<p>{_counted(history)}{some}</p>
-<div class="chart wide" tabindex="0" role="region" aria-label="Learning curves">{_picture(drawn, history.curved)}</div>
-<ul class="legend"><li><i class="line" style="background:var(--blue)"></i>trained to the end<li><i class="line"
-style="background:var(--dot)"></i>stopped</ul></section>"""
+    curves = history.curves[::every]
+    values = [metric.scale * value for curve in curves for value in curve.values.values()]
+    last = max(max(curve.values) for curve in curves)
+    y_values = [float(y) for y in MaxNLocator(5).tick_values(min(values), max(values))]
+    x_values = [float(x) for x in MaxNLocator(8, integer=True).tick_values(1, last) if 1 <= x <= last]
+    low, high = y_values[0], y_values[-1]
 
+    def x_at(epoch: float) -> float:
+        return round(LEFT + (epoch - 1) / max(1, last - 1) * (RIGHT - LEFT), 1)
 
-def _counted(history: History) -> str:
-    epochs = sum(max(curve.values) for curve in history.curves)
-    lengths = {max(curve.values) for curve in history.curves if not curve.stopped}
-    whole = sum(not curve.stopped for curve in history.curves)
-    share = ""
-    if history.stopped and len(lengths) == 1:  # else nobody knows how long those would have trained that were stopped
-        would = lengths.pop() * len(history.curves)
-        share = f", {percent(epochs / would, 0)} of what they would have without early stopping"
-    trained = f"{plural(len(history.curves), 'trial')} trained {plural(epochs, 'epoch')}{share}"
-    return f"{trained}; {whole:,} of them trained to the end."
-
-
-def _picture(curves: Sequence[LearningCurve], metric: str) -> str:
-    from matplotlib.ticker import MaxNLocator
-
-    scale = 100.0 if metric == "accuracy" else 1.0
-    values = [value * scale for curve in curves for value in curve.values.values()]
-    low, high, last = min(values), max(values), max(max(curve.values) for curve in curves)
-    y_ticks = MaxNLocator(5).tick_values(low, high)
-    x_ticks = [x for x in MaxNLocator(8, integer=True).tick_values(1, last) if 1 <= x <= last]
-    low, high = y_ticks[0], y_ticks[-1]
-
-    def at(epoch: float, value: float) -> tuple[str, str]:
-        x = LEFT + (epoch - 1) / max(1, last - 1) * (RIGHT - LEFT)
-        y = BOTTOM - (value - low) / (high - low) * (BOTTOM - TOP)
-        return f"{x:.1f}", f"{y:.1f}"
+    def y_at(value: float) -> float:
+        return round(BOTTOM - (value - low) / (high - low) * (BOTTOM - TOP), 1)
 
     lines = []
-    for y_tick in y_ticks:
-        _, y = at(1, y_tick)
-        lines.append(f'<path class="grid" d="M{LEFT} {y}H{RIGHT}"/>')
-        lines.append(f'<text x="{LEFT - 7}" y="{float(y) + 4:.1f}" text-anchor="end">{y_tick:g}</text>')
-    for x_tick in x_ticks:
-        x, _ = at(x_tick, low)
-        lines.append(f'<text x="{x}" y="{BOTTOM + 17}" text-anchor="middle">{x_tick:g}</text>')
-    lines += [
-        _line(curve, metric, [at(epoch, value * scale) for epoch, value in curve.values.items()])
-        for curve in sorted(curves, key=lambda one: not one.stopped)  # those that trained to the end on top
-    ]
-    middle = (TOP + BOTTOM) / 2
-    return f"""<svg width="{WIDTH}" height="{HEIGHT}" viewBox="0 0 {WIDTH} {HEIGHT}" style="width:auto">
-{"".join(lines)}
-<text x="{(LEFT + RIGHT) / 2}" y="{HEIGHT - 6}" text-anchor="middle">epoch</text>
-<text transform="translate(13 {middle}) rotate(-90)" text-anchor="middle">{escape(label_of(metric))}</text></svg>"""
-
-
-def _line(curve: LearningCurve, metric: str, points: Sequence[tuple[str, str]]) -> str:
-    value = list(curve.values.values())[-1]
-    ended = percent(value) if metric == "accuracy" else figure(value)
-    what = f"trial {curve.number}, {'stopped at' if curve.stopped else 'ended with'} {ended}: {curve.configuration}"
-    colour, opacity = ("var(--dot)", 0.6) if curve.stopped else ("var(--blue)", 0.9)
-    d = "L".join(" ".join(point) for point in points)
-    x, y = points[-1]
-    return (
-        f'<g stroke="{colour}" opacity="{opacity}"><title>{escape(what)}</title><path d="M{d}" fill="none" '
-        f'stroke-width="1.5"/><circle cx="{x}" cy="{y}" r="2" fill="{colour}"/></g>'
+    for curve in sorted(curves, key=lambda curve: not curve.stopped):
+        points = tuple((x_at(epoch), y_at(metric.scale * value)) for epoch, value in curve.values.items())
+        lines.append(Line(_title(curve, metric), points, curve.stopped))
+    return CurveChart(
+        summary=_summary(history),
+        every=every,
+        label=label,
+        x_ticks=tuple(Tick(x_at(x), f"{x:g}") for x in x_values),
+        y_ticks=tuple(Tick(y_at(y), f"{y:g}") for y in y_values),
+        lines=tuple(lines),
     )
+
+
+def _summary(history: History) -> str:
+    epochs = _epochs(history.curves)
+    whole = [curve for curve in history.curves if not curve.stopped]
+    share = ""
+    lengths = {max(curve.values) for curve in whole}
+    if history.stopped and len(lengths) == 1:  # else the length that stopped trials would have had is unknown
+        without_stopping = lengths.pop() * len(history.curves)
+        share = f", {percent(epochs / without_stopping, 0)} of the epochs without early stopping"
+    trained = f"{plural(len(history.curves), 'trial')} trained {plural(epochs, 'epoch')}{share}"
+    return f"{trained}; {len(whole):,} of them trained to the end."
+
+
+def _epochs(curves: Sequence[LearningCurve]) -> int:
+    return sum(max(curve.values) for curve in curves)
+
+
+def _title(curve: LearningCurve, metric: Metric) -> str:
+    last = metric.format(list(curve.values.values())[-1])
+    ended = "stopped at" if curve.stopped else "ended with"
+    return f"trial {curve.number}, {ended} {last}: {curve.configuration}"

@@ -1,59 +1,111 @@
-"""What a report shows, as plain data: the page draws it, and nothing on the page is computed from anything else."""
+"""The content of a report: what is read from a run's folder, and the plain data that the page's script draws."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from types import MappingProxyType
+from dataclasses import dataclass, field
 from typing import Any
 
 from ffnet_search.config.sweep import Sweep
 from ffnet_search.export.exported import ExportedNetwork
 from ffnet_search.latency.table import LatencyTable
-from ffnet_search.metrics import Direction
+from ffnet_search.metrics import COSTS, Direction, Metric
 from ffnet_search.pareto.candidate import Candidate
 from ffnet_search.pareto.front import hypervolume
 from ffnet_search.pareto.running_front import RunningFront
 from ffnet_search.search.history import History
-from ffnet_search.space.registry import known_metrics
+from ffnet_search.tasks.base import Task, find_task
 
 MOMENTS = 100  # at which the hypervolume is shown, at most
 
 
-def content(
-    sweep: Sweep,
-    history: History,
-    picks: Sequence[ExportedNetwork],
-    table: LatencyTable,
-    devices: Mapping[str, LatencyTable] = MappingProxyType({}),
-) -> dict[str, Any]:
-    """For the page's script: columns of the candidates, rows of the exported networks and of the held-out ones.
+@dataclass(frozen=True)
+class Run:
+    """A run whose front is exported.
 
-    `devices`: other ones, whether the search asked for them or not: each has a front of the same candidates.
+    `table`: of the first device; None if the search knew no latency. `devices`: tables of the others, whether the
+    search asked for them or not: each has a front of the same candidates.
     """
-    evaluated = history.evaluated
-    columns: dict[str, list[Any]] = {
-        name: [_short(c.metrics.get(name, 0.0)) for c in evaluated] for name in known_metrics()
-    }
-    networks = [c.architecture for c in evaluated]
-    for name, other in devices.items():
-        times = iter(other.predict_batch(arch for arch in networks if arch))
-        columns[f"latency_ms@{name}"] = [_short(next(times)) if arch else 0.0 for arch in networks]
-    columns |= {"key": [c.key for c in evaluated], "text": [str(c.configuration) for c in evaluated]}
-    rows = [
-        {"folder": pick.folder.name, "text": str(pick.architecture)}
-        | {f"latency_ms@{name}": _short(other.predict_ms(pick.network)) for name, other in devices.items()}
-        | {name: _short(value) for name, value in pick.metrics.items()}
-        for pick in picks
-    ]
+
+    sweep: Sweep
+    history: History
+    exported: Sequence[ExportedNetwork]
+    table: LatencyTable | None = None
+    devices: Mapping[str, LatencyTable] = field(default_factory=dict)
+
+    @property
+    def task(self) -> Task:
+        """The task of the networks."""
+        return find_task(self.sweep.task)
+
+    def metric(self, key: str) -> Metric:
+        """The metric of a name; one that only the tests of a user-supplied module log has its name alone."""
+        try:
+            return self.sweep.search.metric(key)
+        except KeyError:
+            return Metric(key, "minimize")
+
+    def label(self, key: str) -> str:
+        """The title of an axis that shows a metric of candidates, whose quality is on search validation."""
+        key = self.task.search_quality if key == self.task.quality.name else key
+        return self.metric(key).label
+
+    @property
+    def costs(self) -> list[Metric]:
+        """The metrics that a front can be drawn against: all costs, and the latency on each other device."""
+        latency = COSTS["latency_ms"]
+        return [*COSTS.values(), *(latency.on(name) for name in self.devices)]
+
+
+def script_data(run: Run) -> dict[str, Any]:
+    """Columns of the candidates, rows of the exported and of the held-out networks, and how metrics are printed."""
+    assert run.table is not None
+    task, quality = run.task, run.task.quality.name
+    shown = [run.metric(key) for key in (quality, task.search_quality, task.test_quality)]
+    shown += [*run.costs, run.metric("measured_ms"), run.metric("predicted_ms"), run.metric("measured_spread")]
     return {
-        "candidates": columns,
-        "picks": rows,
-        "limits": dict(sweep.search.constraints),
-        "hypervolume": hypervolume_over_time(evaluated, sweep.search.directions),
+        "metrics": {
+            metric.key: {
+                "word": metric.phrase,
+                "label": metric.label,
+                "unit": metric.unit,
+                "scale": metric.scale,
+                "decimals": metric.decimals,
+                "sign": metric.sign,
+            }
+            for metric in shown
+        },
+        "quality": {"candidate": quality, "search": task.search_quality, "test": task.test_quality},
+        "costs": [cost.key for cost in run.costs],
+        "candidates": _columns(run),
+        "exported": [_row(run, network) for network in run.exported],
+        "limits": dict(run.sweep.search.constraints),
+        "hypervolume": hypervolume_over_time(run.history.evaluated, run.sweep.search.directions),
         "held_out": [
-            (_short(check.measured_ms), _short(check.predicted_ms), str(check.architecture)) for check in table.held_out
+            (_short(check.measured_ms), _short(check.predicted_ms), str(check.architecture))
+            for check in run.table.held_out
         ],
     }
+
+
+def _columns(run: Run) -> dict[str, list[Any]]:
+    evaluated = run.history.evaluated
+    names = (run.task.quality.name, *COSTS)
+    columns: dict[str, list[Any]] = {
+        name: [_short(candidate.metrics.get(name, 0.0)) for candidate in evaluated] for name in names
+    }
+    for name, table in run.devices.items():
+        times = table.predict_batch(candidate.network for candidate in evaluated)
+        columns[f"latency_ms@{name}"] = [_short(ms) for ms in times]
+    columns["key"] = [candidate.key for candidate in evaluated]
+    columns["text"] = [str(candidate.configuration) for candidate in evaluated]
+    return columns
+
+
+def _row(run: Run, network: ExportedNetwork) -> dict[str, Any]:
+    row: dict[str, Any] = {"folder": network.folder.name, "text": str(network.architecture)}
+    row |= {f"latency_ms@{name}": _short(table.predict_ms(network.network)) for name, table in run.devices.items()}
+    return row | {name: _short(value) for name, value in network.metrics.items()}
 
 
 def hypervolume_over_time(
@@ -61,14 +113,14 @@ def hypervolume_over_time(
 ) -> list[tuple[int, float]]:
     """(candidates so far, share of the last hypervolume) wherever it rose, and at the end.
 
-    The reference point is the worst that was seen of each objective, so that it needs no choice of ours.
+    The reference point is the worst seen value of each objective, so that it needs no choice of ours.
     """
     if not candidates:
         return []
-    worst = [
-        (min if direction == "maximize" else max)(candidate.metrics[name] for candidate in candidates)
-        for name, direction in objectives.items()
-    ]
+    worst = []
+    for name, direction in objectives.items():
+        values = [candidate.metrics[name] for candidate in candidates]
+        worst.append(min(values) if direction == "maximize" else max(values))
     front = RunningFront(objectives, {})
     fronts = [(number, front.points) for number, candidate in enumerate(candidates, 1) if front.add(candidate)]
     if len(fronts) > MOMENTS:  # more than a line can show, and each costs the square of its front

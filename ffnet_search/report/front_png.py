@@ -1,63 +1,70 @@
-"""The front as a picture, for a README or a slide: what the report shows without a hand on it."""
+"""The front as an image, for a README or a slide: the first chart of the report, without its controls."""
 
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from ffnet_search.config.sweep import Sweep
-from ffnet_search.export.exported import ExportedNetwork
-from ffnet_search.pareto.candidate import Candidate
+from ffnet_search.metrics import Metric
 from ffnet_search.pareto.front import pareto_front
+from ffnet_search.report.data import Run
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-LABELS: Mapping[str, str] = {
-    "accuracy": "accuracy on search validation, %",
-    "latency_ms": "latency, ms",
-    "params_m": "parameters, M",
-    "macs_m": "MACs, M",
-    "weights_mb": "weights, MB",
-    "peak_memory_mb": "peak memory of maps, MB",
-}
-
 GREY, BLUE, RED = "#a0a4a8", "#1f5fbf", "#c03028"
 
 
-def label_of(metric: str) -> str:
-    """`latency on phone, ms` of `latency_ms@phone`."""
-    name, _, device = metric.partition("@")
-    label = LABELS.get(name, name)  # what a module of the user's own logs has its own name
-    return label.replace(",", f" on {device},") if device else label
+def draw_front(run: Run) -> Figure:
+    """All candidates, the front, and the exported networks where they were measured.
 
-
-def draw_front(sweep: Sweep, candidates: Sequence[Candidate], picks: Sequence[ExportedNetwork]) -> Figure:
-    """All candidates, the front, and the exported picks by what was measured: the first objective (or accuracy) against
-    another one; with a single objective against latency or, where that is not known, the number of the trial."""
-    names = list(sweep.search.objectives)
-    y = "accuracy" if "accuracy" in names else names[0]
-    x = next((name for name in names if name != y), "latency_ms" if sweep.uses_latency_tables else "trial")
-    figure, axes = _axes(f"{sweep.name}: {len(candidates)} candidates", label_of(x), label_of(y))
-    front = {candidate.key for candidate in pareto_front(candidates, sweep.search.directions)}
-    scale = 100 if y == "accuracy" else 1
-    points = {c.key: (c.metrics.get(x, float(n)), scale * c.metrics[y]) for n, c in enumerate(candidates, 1)}
-    label = "front, predicted" if x == "latency_ms" else "front"
+    The quality of the task, or else the first objective, against another objective. With a single objective: against
+    latency or, if that is not known, the number of the trial.
+    """
+    y, x = _axes_shown(run)
+    candidates, search = run.history.evaluated, run.sweep.search
+    x_label = "trial" if x is None else run.label(x.key)
+    figure, axes = _axes(f"{run.sweep.name}: {len(candidates)} candidates", x_label, run.label(y.key))
+    points = {}
+    for number, candidate in enumerate(candidates, 1):
+        across = float(number) if x is None else x.scale * candidate.metrics[x.key]
+        points[candidate.key] = (across, y.scale * candidate.metrics[y.key])
     axes.scatter(*_xy(points.values()), 12, GREY, label="candidates")
-    edge = sorted(points[key] for key in front)
-    axes.scatter(*_xy(edge), 26, BLUE, label=label)
+    front = pareto_front(candidates, search.directions)
+    edge = sorted(points[candidate.key] for candidate in front)
+    is_predicted = x is not None and x.key == "latency_ms"
+    axes.scatter(*_xy(edge), 26, BLUE, label="front, predicted" if is_predicted else "front")
     axes.plot(*_xy(edge), color=BLUE, linewidth=1, drawstyle="steps-post")
-    if x == "latency_ms" and picks and "measured_ms" in picks[0].metrics:
-        measured = _xy((pick.metrics["measured_ms"], 100 * pick.metrics["search_accuracy"]) for pick in picks)
-        spread = [pick.metrics["measured_ms"] * pick.metrics["measured_spread"] for pick in picks]
-        label = "exported, measured alone"
-        axes.errorbar(*measured, xerr=spread, fmt="x", color=RED, capsize=2, linewidth=1, label=label)
-    if (limit := sweep.search.constraints.get(x)) is not None:
-        axes.axvline(limit, color=GREY, linestyle="--", linewidth=1, label=f"limit {limit:g}")
+    if is_predicted:
+        _add_measured(axes, run)
+    limit = None if x is None else search.constraints.get(x.key)
+    if x is not None and limit is not None:
+        axes.axvline(x.scale * limit, color=GREY, linestyle="--", linewidth=1, label=f"limit {limit:g}")
     axes.legend(frameon=False, loc="lower right")
     return figure
+
+
+def _axes_shown(run: Run) -> tuple[Metric, Metric | None]:
+    """The metrics upwards and across; None for the number of the trial."""
+    objectives, quality = list(run.sweep.search.objectives), run.task.quality.name
+    up = quality if quality in objectives else objectives[0]
+    others = [name for name in objectives if name != up]
+    if not others and run.table is not None:
+        others = ["latency_ms"]
+    return run.metric(up), run.metric(others[0]) if others else None
+
+
+def _add_measured(axes: Axes, run: Run) -> None:
+    """Add the exported networks by measured latency, with an error bar of one standard deviation of a round."""
+    measured = [network.metrics for network in run.exported if "measured_ms" in network.metrics]
+    if measured:
+        key, scale = run.task.search_quality, run.task.quality.scale
+        x, y = _xy((metrics["measured_ms"], scale * metrics[key]) for metrics in measured)
+        spread = [metrics["measured_ms"] * metrics["measured_spread"] for metrics in measured]
+        label = "exported, measured alone"
+        axes.errorbar(x, y, xerr=spread, fmt="x", color=RED, capsize=2, linewidth=1, label=label)
 
 
 def _xy(points: Iterable[tuple[float, float]]) -> tuple[list[float], list[float]]:
@@ -66,7 +73,7 @@ def _xy(points: Iterable[tuple[float, float]]) -> tuple[list[float], list[float]
 
 
 def _axes(title: str, x: str, y: str) -> tuple[Figure, Axes]:
-    """Without pyplot, which keeps every figure and picks a window system."""
+    """A figure without pyplot, which keeps every figure and chooses a window system."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(6.4, 4.2), layout="constrained")
@@ -78,7 +85,7 @@ def _axes(title: str, x: str, y: str) -> tuple[Figure, Axes]:
 
 
 def as_png(figure: Figure) -> bytes:
-    """The figure's file, for screens of high resolution."""
+    """The figure as a PNG file, for screens of high resolution."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=144)
     return buffer.getvalue()

@@ -1,17 +1,21 @@
 // The charts and the budget slider of a report. No library: what plotly does in 4.5 MB this page needs in 8 kB.
 "use strict";
 const data = JSON.parse(document.getElementById("data").textContent);
-const all = data.candidates, picks = data.picks;
+const all = data.candidates, exported = data.exported, metrics = data.metrics;
+const { candidate: QUALITY, search: SEARCH, test: TEST } = data.quality;
 const count = all.key.length;
 const byId = (id) => document.getElementById(id);
-const UNIT = { latency_ms: "ms", params_m: "M parameters", macs_m: "M MACs", peak_memory_mb: "MB of maps" };
-const LABEL = { latency_ms: "latency, ms", params_m: "parameters, M", macs_m: "MACs, M", weights_mb: "weights, MB", peak_memory_mb: "peak memory of maps, MB" };
-for (const name of Object.keys(data.candidates)) if (name.startsWith("latency_ms@")) {
-  UNIT[name] = `ms on ${name.slice(11)}`;
-  LABEL[name] = `latency on ${name.slice(11)}, ms`;
-}
 const short = (x) => (x === 0 ? "0" : String(+x.toPrecision(4)));
 const percent = (x) => `${(100 * x).toFixed(2)} %`;
+/** A value as `Metric.format` prints it, and as a coordinate of a chart. */
+function print(name, value) {
+  const { scale, decimals, unit } = metrics[name];
+  const text = decimals === null ? short(scale * value) : (scale * value).toFixed(decimals);
+  return unit ? `${text} ${unit}` : text;
+}
+const scaled = (name, value) => metrics[name].scale * value;
+/** Whether a quality is better than another. */
+const better = (a, b) => metrics[QUALITY].sign * a < metrics[QUALITY].sign * b;
 
 function add(parent, tag, attributes, text) {
   const node = document.createElementNS("http://www.w3.org/2000/svg", tag);
@@ -119,28 +123,28 @@ function steps(points, X, Y, end) {
 }
 
 const about = (i) =>
-  `${all.key[i]}, candidate ${i + 1}\n${percent(all.accuracy[i])} on search validation\n` +
-  Object.keys(UNIT).map((name) => `${short(all[name][i])} ${UNIT[name]}`).join(", ") + ` (predicted)\n${all.text[i]}`;
-const aboutPick = (p) =>
-  `${p.folder}, exported\n${percent(p.search_accuracy)} on search validation, ${percent(p.test_accuracy)} on test\n` +
-  `${short(p.measured_ms)} ms measured (± ${percent(p.measured_spread)}), ${short(p.predicted_ms)} predicted\n${p.text}`;
+  `${all.key[i]}, candidate ${i + 1}\n${print(SEARCH, all[QUALITY][i])} on search validation\n` +
+  data.costs.map((name) => `${metrics[name].word} ${print(name, all[name][i])}`).join(", ") + ` (predicted)\n${all.text[i]}`;
+const aboutExported = (p) =>
+  `${p.folder}, exported\n${print(SEARCH, p[SEARCH])} on search validation, ${print(TEST, p[TEST])} on test\n` +
+  `${print("measured_ms", p.measured_ms)} measured (± ${print("measured_spread", p.measured_spread)}), ${print("predicted_ms", p.predicted_ms)} predicted\n${p.text}`;
 
-// --- the front, and the budget that picks from it
+// --- the front, and the budget that chooses from it
 const axis = byId("axis"), zoom = byId("zoom"), slider = byId("slider"), number = byId("budget");
 let budget = Infinity, chosen = null;
-const drawFront = chart("front", "Accuracy of all candidates against their cost; the table of the front has the numbers", () => {
+const drawFront = chart("front", `The ${metrics[QUALITY].word} of all candidates against their cost; the table of the front has the numbers`, () => {
   const name = axis.value;
-  const points = [...all.key.keys()].map((i) => [all[name][i], 100 * all.accuracy[i], () => about(i)]);
-  const sorted = points.slice().sort((a, b) => a[0] - b[0] || b[1] - a[1]);
+  const points = [...all.key.keys()].map((i) => [scaled(name, all[name][i]), scaled(QUALITY, all[QUALITY][i]), () => about(i)]);
+  const sorted = points.slice().sort((a, b) => a[0] - b[0] || (better(a[1], b[1]) ? -1 : 1));
   const front = [];
-  for (const point of sorted) if (!front.length || point[1] > front[front.length - 1][1]) front.push(point);
-  const spots = picks
-    .map((p) => [p[name.replace("latency_ms", "measured_ms")] ?? p[name], 100 * p.search_accuracy, () => aboutPick(p), p])
+  for (const point of sorted) if (!front.length || better(point[1], front[front.length - 1][1])) front.push(point);
+  const spots = exported
+    .map((p) => [scaled(name, p[name.replace("latency_ms", "measured_ms")] ?? p[name]), scaled(SEARCH, p[SEARCH]), () => aboutExported(p), p])
     .filter((spot) => isFinite(spot[0])); // cards of earlier versions lack some metrics
   const shown = zoom.checked ? [...front, ...spots] : [...points, ...spots];
   const limit = data.limits[name];
   return {
-    x: LABEL[name], y: "accuracy on search validation, %",
+    x: metrics[name].label, y: metrics[SEARCH].label,
     xs: range(shown.map((p) => p[0])), ys: range(shown.map((p) => p[1])),
     points: [...points, ...spots], stops: spots.slice().sort((a, b) => a[0] - b[0]),
     draw(svg, X, Y, [left, right, top, bottom]) {
@@ -150,11 +154,11 @@ const drawFront = chart("front", "Accuracy of all candidates against their cost;
       const rule = (x, kind) => add(svg, "line", { x1: X(x), x2: X(x), y1: top, y2: bottom, class: kind });
       if (limit) rule(limit, "limit");
       if (name === "latency_ms" && isFinite(budget)) rule(budget, "budget-line");
-      for (const [x, y, , pick] of spots) {
-        const off = name === "latency_ms" ? x * pick.measured_spread : 0;
+      for (const [x, y, , network] of spots) {
+        const off = name === "latency_ms" ? x * network.measured_spread : 0;
         if (off) add(svg, "line", { x1: X(x - off), x2: X(x + off), y1: Y(y), y2: Y(y), class: "error" });
-        const node = add(svg, "circle", { cx: X(x), cy: Y(y), r: 5.5, class: pick === chosen ? "pick chosen" : "pick" });
-        node.addEventListener("click", () => setBudget(pick.measured_ms));
+        const node = add(svg, "circle", { cx: X(x), cy: Y(y), r: 5.5, class: network === chosen ? "exported chosen" : "exported" });
+        node.addEventListener("click", () => setBudget(network.measured_ms));
       }
     },
   };
@@ -163,30 +167,32 @@ const drawFront = chart("front", "Accuracy of all candidates against their cost;
 function setBudget(value) {
   budget = value;
   slider.value = number.value = short(Math.ceil(value * 1e4) / 1e4);
-  const within = picks.filter((p) => p.measured_ms <= value * (1 + 1e-3));
-  chosen = within.reduce((best, p) => (!best || p.search_accuracy > best.search_accuracy || (p.search_accuracy === best.search_accuracy && p.measured_ms < best.measured_ms) ? p : best), null);
+  const within = exported.filter((p) => p.measured_ms <= value * (1 + 1e-3));
+  chosen = within.reduce((best, p) => (!best || better(p[SEARCH], best[SEARCH]) || (p[SEARCH] === best[SEARCH] && p.measured_ms < best.measured_ms) ? p : best), null);
   const winner = byId("winner");
   if (!chosen) {
-    const least = picks.reduce((best, p) => (p.measured_ms < best.measured_ms ? p : best));
-    winner.textContent = `No exported network is that fast; the fastest takes ${short(least.measured_ms)} ms.`;
+    const least = exported.reduce((best, p) => (p.measured_ms < best.measured_ms ? p : best));
+    winner.textContent = `No exported network is that fast; the fastest takes ${print("measured_ms", least.measured_ms)}.`;
   } else {
     winner.replaceChildren(byId(`card-${chosen.folder}`).content.cloneNode(true));
-    let better = -1;
-    for (let i = 0; i < count; i++)
-      if (all.latency_ms[i] <= value && all.accuracy[i] > chosen.search_accuracy + 1e-9 && (better < 0 || all.accuracy[i] > all.accuracy[better])) better = i;
-    if (better >= 0) {
+    let hint = -1;
+    for (let i = 0; i < count; i++) {
+      const quality = all[QUALITY][i];
+      if (all.latency_ms[i] <= value && Math.abs(quality - chosen[SEARCH]) > 1e-9 && better(quality, hint < 0 ? chosen[SEARCH] : all[QUALITY][hint])) hint = i;
+    }
+    if (hint >= 0) {
       const note = document.createElement("p");
       note.className = "muted";
       note.textContent =
-        `Not exported, but predicted to fit: ${all.key[better]} with ${percent(all.accuracy[better])} at ` +
-        `${short(all.latency_ms[better])} ms. Raise export.top to have it measured and written.`;
+        `Not exported, but predicted to fit: ${all.key[hint]} with ${print(SEARCH, all[QUALITY][hint])} at ` +
+        `${print("latency_ms", all.latency_ms[hint])}. Raise export.top to have it measured and written.`;
       winner.append(note);
     }
   }
-  for (const row of document.querySelectorAll("#picks tr")) row.classList.toggle("chosen", !!chosen && row.id === `row-${chosen.folder}`);
+  for (const row of document.querySelectorAll("#exported tr")) row.classList.toggle("chosen", !!chosen && row.id === `row-${chosen.folder}`);
   drawFront();
 }
-if (picks.length) {
+if (exported.length) {
   slider.addEventListener("input", () => setBudget(+slider.value));
   number.addEventListener("change", () => setBudget(+number.value));
   setBudget(+slider.value);
@@ -195,12 +201,12 @@ axis.addEventListener("change", drawFront);
 zoom.addEventListener("change", drawFront);
 
 // --- the search over time
-chart("accuracy", "Accuracy of each candidate in the order of evaluation, and the best so far", () => {
-  const points = [...all.key.keys()].map((i) => [i + 1, 100 * all.accuracy[i], () => about(i)]);
+chart("quality", `The ${metrics[QUALITY].word} of each candidate in the order of evaluation, and the best so far`, () => {
+  const points = [...all.key.keys()].map((i) => [i + 1, scaled(QUALITY, all[QUALITY][i]), () => about(i)]);
   const best = [];
-  for (const point of points) if (!best.length || point[1] > best[best.length - 1][1]) best.push(point);
+  for (const point of points) if (!best.length || better(point[1], best[best.length - 1][1])) best.push(point);
   return {
-    x: "candidate", y: "accuracy, %", xs: [0, count + 1], ys: range(all.accuracy.map((a) => 100 * a)), points, stops: best,
+    x: "candidate", y: metrics[QUALITY].label, xs: [0, count + 1], ys: range(points.map((p) => p[1])), points, stops: best,
     draw(svg, X, Y, [, right]) {
       add(svg, "path", { d: dots(points, X, Y), class: "dots" });
       add(svg, "path", { d: steps(best, X, Y, right), class: "front" });
@@ -217,8 +223,8 @@ chart("hypervolume", "Hypervolume of the front after each candidate: it rises wh
 
 // --- latency
 chart("latency", "Predicted against measured latency of networks held out from fitting and of the exported ones", () => {
-  const held = data.held_out.map(([m, p, text]) => [m, p, () => `held out: ${short(m)} ms measured, ${short(p)} predicted (${percent(p / m - 1)})\n${text}`]);
-  const alone = picks.map((p) => [p.measured_ms, p.predicted_ms, () => aboutPick(p)]);
+  const held = data.held_out.map(([m, p, text]) => [m, p, () => `held out: ${print("measured_ms", m)} measured, ${print("predicted_ms", p)} predicted (${percent(p / m - 1)})\n${text}`]);
+  const alone = exported.map((p) => [p.measured_ms, p.predicted_ms, () => aboutExported(p)]);
   const both = range([...held, ...alone].flatMap((p) => [p[0], p[1]]));
   return {
     x: "measured, ms", y: "predicted, ms", xs: both, ys: both, points: [...held, ...alone], stops: [...held, ...alone].sort((a, b) => a[0] - b[0]),
@@ -227,7 +233,7 @@ chart("latency", "Predicted against measured latency of networks held out from f
       add(svg, "path", { d: `M${at(low, 0.9)}L${at(high, 0.9)}L${at(high, 1.1)}L${at(low, 1.1)}Z`, class: "band" });
       add(svg, "path", { d: `M${at(low, 1)}L${at(high, 1)}`, class: "axis" });
       add(svg, "path", { d: dots(held, X, Y), class: "dots", style: "opacity:1;stroke-width:7" });
-      for (const [x, y] of alone) add(svg, "circle", { cx: X(x), cy: Y(y), r: 5, class: "pick" });
+      for (const [x, y] of alone) add(svg, "circle", { cx: X(x), cy: Y(y), r: 5, class: "exported" });
     },
   };
 });

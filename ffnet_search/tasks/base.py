@@ -15,13 +15,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ffnet_search.metrics import Metric
-from ffnet_search.space.architecture import Input
 from ffnet_search.space.parts import Part
 from ffnet_search.space.registry import TrunkStage, task_outputs
 
 if TYPE_CHECKING:
     from torch import Tensor
     from torchmetrics import Metric as TorchMetric
+
+    from ffnet_search.space.architecture import Input  # whose default input makes the task of this package
 
 Targets = NDArray[Any]
 

@@ -107,7 +107,7 @@ def test_every_picture_has_words_and_every_control_a_name(run: Sweep, browse: Ca
         assert picture.accessible_name
     for control in page.find_elements(By.CSS_SELECTOR, "input, select"):
         assert control.accessible_name
-    assert page.find_element(By.CSS_SELECTOR, "#picks caption").text
+    assert page.find_element(By.CSS_SELECTOR, "#exported caption").text
     levels = [int(heading.tag_name[1]) for heading in page.find_elements(By.CSS_SELECTOR, "h1, h2, h3")]
     assert levels[0] == 1 and all(b - a <= 1 for a, b in pairwise(levels))
 
