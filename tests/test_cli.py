@@ -95,7 +95,7 @@ def test_mistakes_are_one_line(tmp_path: Path) -> None:
     assert "Did you mean 'train'?\n" in mistake("trian", DIGITS)
     assert "no-run: must be the folder of a run, or a sweep file, but does not exist" in mistake("dashboard", "no-run")
     assert "did you mean 'seed'?" in mistake("check", write_sweep(tmp_path, sead=1))
-    assert "data.name: 'digit'" in mistake("check", write_sweep(tmp_path, data={"name": "digit"}))
+    assert "but got 'digit'; did you mean 'digits'?" in mistake("check", write_sweep(tmp_path, data={"name": "digit"}))
     impossible = write_sweep(tmp_path, search={"constraints": {"params_m": 0.0001}})
     assert "search.constraints.params_m must be >= 0.0" in mistake("check", impossible)
     assert "search needs profile, which is not done" in mistake("search", write_sweep(tmp_path))

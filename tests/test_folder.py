@@ -117,7 +117,7 @@ def test_an_empty_folder_is_taken(tmp_path: Path) -> None:
 
 def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     sweep = sweep_in(tmp_path)
-    sweep.runs.folder.write_text("a file")
+    Path(sweep.runs).write_text("a file")
     with pytest.raises(SweepError, match=r"runs/tiny: cannot be written .*; set `runs` in .*tiny.yaml"):
         open_run(sweep).__enter__()
 
@@ -125,7 +125,7 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
 def test_a_read_only_folder_is_named(tmp_path: Path) -> None:
     sweep = sweep_in(tmp_path)
-    sweep.runs.folder.mkdir(mode=0o555)
+    Path(sweep.runs).mkdir(mode=0o555)
     with pytest.raises(SweepError, match="cannot be written"):
         open_run(sweep).__enter__()
 

@@ -12,7 +12,7 @@ import gcs
 import pytest
 import s3
 
-from ffnet_search.config.run_paths import RunPaths, RunsRoot
+from ffnet_search.config.run_paths import RunPaths
 from ffnet_search.config.sweep import Sweep
 from ffnet_search.errors import SweepError
 from ffnet_search.run.folder import StageRecord, open_run
@@ -89,10 +89,10 @@ def test_the_record_is_sent_last_and_unchanged_files_are_not(tmp_path: Path) -> 
         assert objects["some/runs/run/candidates.csv"] == b"changed"
 
 
-def test_each_record_of_a_stage_is_sent_at_once(tmp_path: Path) -> None:
+def test_each_record_of_a_stage_is_sent_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
     with s3.bucket() as (url, objects):
         sweep = Sweep.model_validate({"name": "x", "search_space": SPACE, "runs": url})
-        sweep = sweep.model_copy(update={"runs": RunsRoot(tmp_path, url)})
         with open_run(sweep) as folder:
             folder.write("profile", StageRecord("digest", {}))
             assert b'"profile"' in objects["some/runs/x/run.json"]
@@ -130,7 +130,7 @@ def test_a_store_of_google_that_does_not_answer_is_not_waited_for_long(
 
 def test_runs_that_is_a_url_works_in_a_folder() -> None:
     sweep = Sweep.model_validate({"name": "x", "search_space": SPACE, "runs": "s3://bucket/mine"})
-    assert sweep.runs == RunsRoot(Path("runs"), "s3://bucket/mine")
-    assert sweep.model_dump(mode="json")["runs"] == "s3://bucket/mine"
+    assert (sweep.files.folder, sweep.remote_runs) == (Path("runs/x"), "s3://bucket/mine")
     assert Sweep.model_validate(sweep.model_dump(mode="json")) == sweep
-    assert Sweep.model_validate({"name": "x", "search_space": SPACE, "runs": "mine"}).runs == RunsRoot(Path("mine"))
+    sweep = Sweep.model_validate({"name": "x", "search_space": SPACE, "runs": "mine"})
+    assert (sweep.files.folder, sweep.remote_runs) == (Path("mine/x"), None)

@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
-
-from pydantic import BeforeValidator, PlainSerializer
 
 from ffnet_search.config.schema import LatencySection
 
@@ -15,29 +11,6 @@ PUBLIC = (  # files of a run that users and scripts read
     "state", "sweep", "training", "supernet", "latency", "study", "candidates", "trials", "pareto", "front_png",
     "report", "artifacts",
 )  # fmt: skip
-
-
-@dataclass(frozen=True)
-class RunsRoot:
-    """The local folder that holds runs, and the URL of the object store that gets a copy of them, if any."""
-
-    folder: Path = Path("runs")
-    url: str | None = None
-
-
-def _parse_runs(value: Any) -> RunsRoot:
-    if isinstance(value, RunsRoot):
-        return value
-    if not isinstance(value, str | Path):
-        raise ValueError(f"must be a folder or a URL, but got {value!r}")
-    return RunsRoot(url=str(value)) if "://" in str(value) else RunsRoot(Path(value))
-
-
-Runs = Annotated[
-    RunsRoot,
-    BeforeValidator(_parse_runs),
-    PlainSerializer(lambda runs: runs.url or str(runs.folder), return_type=str),
-]
 
 
 class RunPaths:

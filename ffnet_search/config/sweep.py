@@ -6,7 +6,6 @@ Below this module nobody sees a dict, a path string or a default.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any
@@ -15,7 +14,7 @@ from pydantic import BeforeValidator, Field, PrivateAttr, model_validator
 
 from ffnet_search.config.binding import Binding, bind, check_values, sections_with
 from ffnet_search.config.inputs import digest, export_inputs
-from ffnet_search.config.run_paths import RunPaths, Runs, RunsRoot
+from ffnet_search.config.run_paths import RunPaths
 from ffnet_search.config.schema import (
     DataSection,
     ExportSection,
@@ -52,7 +51,7 @@ class Sweep(Section):
     search_space: SearchSpace
     task: str = DEFAULT_TASK
     seed: int = Field(0, ge=0)
-    runs: Runs = RunsRoot()
+    runs: str = "runs"  # a folder, or the URL of an object store that keeps a copy of the run's folder
     data: DataSection = DataSection()
     train: TrainSection = TrainSection()
     module: ModuleSection | None = None
@@ -95,8 +94,7 @@ class Sweep(Section):
         path = RunPaths(folder).sweep
         if not path.exists():
             raise SweepError(f"{where}: must be a sweep file or the folder of a run, but holds no {path.name}")
-        sweep = cls.from_yaml(path)
-        return sweep.model_copy(update={"runs": replace(sweep.runs, folder=folder.parent), "name": folder.name})
+        return cls.from_yaml(path).model_copy(update={"runs": str(folder.parent), "name": folder.name})
 
     def override(self, *, name: str | None = None, seed: int | None = None, trials: int | None = None) -> Sweep:
         """The sweep with the values of a command line; None keeps the sweep's. Raises SweepError."""
@@ -116,12 +114,8 @@ class Sweep(Section):
             data = data.model_copy(update={"path": data.path.absolute()})
         if train.start_from is not None:
             train = train.model_copy(update={"start_from": train.start_from.absolute()})
-        runs = replace(self.runs, folder=self.runs.folder.absolute())
+        runs = str(self.files.folder.parent.absolute())
         return self.model_copy(update={"runs": runs, "data": data, "train": train})
-
-    def with_runs_in(self, folder: Path) -> Sweep:
-        """The sweep with the folder of its run in another folder."""
-        return self.model_copy(update={"runs": RunsRoot(folder)})
 
     def with_values(self, values: Mapping[str, Value]) -> Sweep:
         """The sweep of a trial: hyper-parameters set to `values`. Raises SweepError where they are not allowed."""
@@ -242,8 +236,13 @@ class Sweep(Section):
 
     @property
     def files(self) -> RunPaths:
-        """The files of the sweep's run."""
-        return RunPaths(self.runs.folder / self.name)
+        """The files of the sweep's run, which are in a local folder in any case."""
+        return RunPaths(Path("runs" if self.remote_runs else self.runs) / self.name)
+
+    @property
+    def remote_runs(self) -> str | None:
+        """The URL of the object store that keeps a copy of the run's folder, if any."""
+        return self.runs if "://" in self.runs else None
 
     @property
     def digest(self) -> str:

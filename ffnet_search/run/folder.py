@@ -142,7 +142,7 @@ def open_run(sweep: Sweep) -> Iterator[RunFolder]:
     with lock:
         _acquire(lock, files)
         try:
-            with remote_copy(files, sweep.runs.url) as remote:
+            with remote_copy(files, sweep.remote_runs) as remote:
                 yield RunFolder(files, remote)
         finally:
             lock.truncate(0)

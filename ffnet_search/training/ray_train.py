@@ -157,7 +157,7 @@ def _train_rank(config: dict[str, Any]) -> None:
 
     store, is_first = config["store"], ray.train.get_context().get_world_rank() == 0
     with tempfile.TemporaryDirectory(prefix="ffnet-") as folder:
-        sweep: Sweep = config["sweep"].with_runs_in(Path(folder))
+        sweep: Sweep = config["sweep"].model_copy(update={"runs": folder})
         last = sweep.files.training / LAST
         # One answer for all ranks, which must resume from the same step.
         (reference,) = broadcast_from_rank_zero([store.last_checkpoint.remote()] if is_first else None)
