@@ -114,7 +114,14 @@ class SamplerSection(Plugin):
     """Any sampler of `optuna.samplers` by name, or a user-supplied one by import path."""
 
     class_path: str = "TPESampler"
-    init_args: Mapping[str, Any] = {"multivariate": True}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _tpe_is_multivariate(cls, content: Any) -> Any:
+        content = {"class_path": content} if isinstance(content, str) else content
+        if isinstance(content, Mapping) and content.get("class_path", "TPESampler") == "TPESampler":
+            return {"init_args": {"multivariate": True}, **content}
+        return content
 
 
 class Resources(Section):

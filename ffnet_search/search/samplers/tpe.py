@@ -1,11 +1,10 @@
 """Optuna's TPE for one process that proposes to many workers: the same sampler, quicker.
 
-One configuration of Optuna 5's costs 17 ms at 44 axes, 800 trials and 64 under way: most of it translates all
-parameters of
-all trials again, compares their distributions, and fits estimators to what is hardly new. Here a trial is looked at
-once, and where several proposals are wanted at the same time, because results came back faster than one can be made,
-they are drawn from the same estimators. A single one is, bit for bit, Optuna's, unless that would be a repeat: then it
-is the next best of the samples that is none.
+A proposal of Optuna 5 costs 17 ms at 44 axes, 800 trials and 64 pending ones: most of it translates all parameters of
+all trials again, compares their distributions, and fits estimators to hardly any new trial. Here each trial is
+translated once, and where several proposals are wanted at a time, because results come back faster than proposals are
+made, they are drawn from the same estimators. A single proposal equals Optuna's bit for bit, unless that is a repeat:
+then it is the best of the other samples that is none.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from ffnet_search.search.samplers.base import NewKey
 
-AT_ONCE = 16  # drawn at most: all samples are weighed against all trials, a matrix of 2 MB then
+AT_ONCE = 16  # proposals of one fit, at most: all samples are weighed against all trials, a matrix of 2 MB
 LEARNT_FROM = (TrialState.COMPLETE, TrialState.PRUNED)
 
 
@@ -47,7 +46,7 @@ class QuickTPESampler(TPESampler):
         self._wanted = 1
         self._new_key: NewKey = lambda params: ""
         self._parzen_estimator_cls = _Estimator
-        self._looked_at = self._n_ei_candidates  # per configuration
+        self._per_proposal = self._n_ei_candidates  # samples
         self._study: optuna.Study | None = None
         self._begin(None)
 
@@ -56,17 +55,17 @@ class QuickTPESampler(TPESampler):
         self._wanted, self._new_key = wanted, new_key
 
     def _begin(self, study: optuna.Study | None) -> None:
-        """Forgets what it knows of another study: ids of trials are a study's own."""
+        """Drop the state of another study: ids of trials are unique in one study only."""
         if study is not self._study or study is None:
             self._study = study
             self._rows: dict[tuple[str, ...], dict[tuple[int, bool], np.ndarray | None]] = defaultdict(dict)
             self._drawn: dict[tuple[str, ...], deque[dict[str, Any]]] = defaultdict(deque)
-            self._space: dict[str, BaseDistribution] | None = None  # that all finished trials share
+            self._space: dict[str, BaseDistribution] | None = None  # common to all finished trials
             self._finished: set[int] = set()
-            self._settled = 0  # trials from the first on that are finished, and looked at
+            self._settled = 0  # the number of leading trials that are finished and translated
 
     def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
-        """As Optuna's, which compares the distributions of all trials since the oldest one under way, each time."""
+        """The search space as Optuna infers it, which compares all trials since the oldest pending one each time."""
         self._begin(study)
         if self._group or not self._is_multivariate(study):
             return super().infer_relative_search_space(study, trial)
@@ -85,18 +84,20 @@ class QuickTPESampler(TPESampler):
         drawn = self._drawn[tuple(search_space)]
         if drawn:
             return drawn.popleft()
-        self._n_ei_candidates = self._looked_at * min(self._wanted, AT_ONCE)
+        self._n_ei_candidates = self._per_proposal * min(self._wanted, AT_ONCE)
         return super()._sample(study, trial, search_space)
 
     def _compute_acquisition_func(
         self, samples: dict[str, np.ndarray], mpe_below: _Estimator, mpe_above: _Estimator
     ) -> np.ndarray:
-        """Of the first proposal's best sample; those of the later ones are put aside. Where one stands counts as bad
-        for those after it, as Optuna counts what is under way."""
+        """Choose the best sample of the first proposal, and put aside those of the later ones.
+
+        The place of a proposal counts as bad for those after it, as Optuna counts pending trials.
+        """
         below, above = mpe_below.log_pdf(samples), mpe_above.log_pdf(samples)
         gains, taken = np.full(len(below), -np.inf), set[str]()
-        for start in range(0, len(below), self._looked_at):
-            here = slice(start, start + self._looked_at)
+        for start in range(0, len(below), self._per_proposal):
+            here = slice(start, start + self._per_proposal)
             order = start + np.argsort(above[here] - below[here], kind="stable")
             best = self._first_new(order.tolist(), samples, mpe_above._search_space, taken)
             above = np.logaddexp(above, mpe_above.log_kernel(samples, best))
@@ -109,12 +110,12 @@ class QuickTPESampler(TPESampler):
     def _first_new(
         self, order: list[int], samples: dict[str, np.ndarray], space: dict[str, BaseDistribution], taken: set[str]
     ) -> int:
-        """Of samples the first in `order` that is no repeat, neither of one `taken`, as it then is; the very first
-        where all are repeats."""
+        """The first sample in `order` that is no repeat and not among `taken`, which it joins; else the very first."""
         for at in order:
             key = self._new_key(_external(samples, at, space))
             if key is not None and key not in taken:
-                taken |= {key} - {""}
+                if key:
+                    taken.add(key)
                 return at
         return order[0]
 
@@ -125,10 +126,10 @@ class QuickTPESampler(TPESampler):
         known = self._rows[tuple(search_space)]
         rows = []
         for trial in trials:
-            id = trial._trial_id, trial.state.is_finished()  # under way it has what was drawn and not suggested, too
+            id = trial._trial_id, trial.state.is_finished()  # a pending trial has parameters that are not suggested yet
             if id not in known:
                 row = np.array(list(super()._get_internal_repr([trial], search_space, study).values()))
-                known[id] = row[:, 0] if row.size else None  # it may lack one of them
+                known[id] = row[:, 0] if row.size else None  # a parameter may be missing
             if (values := known[id]) is not None:
                 rows.append(values)
         table = np.array(rows).reshape(len(rows), len(search_space))
@@ -136,13 +137,15 @@ class QuickTPESampler(TPESampler):
 
 
 def _external(samples: dict[str, np.ndarray], at: int, space: dict[str, BaseDistribution]) -> dict[str, Any]:
-    """Sample `at` as parameters."""
+    """The parameters of sample `at`."""
     return {name: space[name].to_external_repr(values[at].item()) for name, values in samples.items()}
 
 
 class _Estimator(_ParzenEstimator):
-    """The same density and the same draws, where all parameters are choices. Each trial is then a row of indices into
-    tables: a choice's kernel is one of as many as there are choices, or the prior's."""
+    """Optuna's estimator with the same density and draws, quicker where all parameters are choices.
+
+    Each trial is then a row of indices into tables: a choice has one kernel per value, and the prior's.
+    """
 
     def __init__(
         self,
@@ -171,12 +174,12 @@ class _Estimator(_ParzenEstimator):
     def sample(self, rng: np.random.RandomState, size: int) -> dict[str, np.ndarray]:
         if not self._are_choices:
             return super().sample(rng, size)
-        weights, found_SA = self._mixture_distribution.weights, np.empty((size, len(self._kernels)))
-        picked_S = rng.choice(len(weights), p=weights, size=size)
+        weights, drawn_SA = self._mixture_distribution.weights, np.empty((size, len(self._kernels)))
+        kernels_S = rng.choice(len(weights), p=weights, size=size)
         for axis, (table, rows) in enumerate(self._kernels):
             up_to = np.cumsum(table, axis=1)[:, :-1]  # the last is 1
-            found_SA[:, axis] = (up_to[rows[picked_S]] < rng.rand(size)[:, None]).sum(axis=1)
-        return self._untransform(found_SA)
+            drawn_SA[:, axis] = (up_to[rows[kernels_S]] < rng.rand(size)[:, None]).sum(axis=1)
+        return self._untransform(drawn_SA)
 
     def log_pdf(self, samples_dict: dict[str, np.ndarray]) -> np.ndarray:
         if not self._are_choices:
@@ -186,12 +189,14 @@ class _Estimator(_ParzenEstimator):
         for axis, (table, rows) in enumerate(self._kernels):
             logs_SK += np.take(np.log(table.T)[samples_SA[:, axis]], rows, axis=1)
         logs_SK += np.log(mixture.weights)
-        most_S = logs_SK.max(axis=1)
-        return np.log(np.exp(logs_SK - most_S[:, None]).sum(axis=1)) + most_S
+        peak_S = logs_SK.max(axis=1)
+        return np.log(np.exp(logs_SK - peak_S[:, None]).sum(axis=1)) + peak_S
 
     def log_kernel(self, samples_dict: dict[str, np.ndarray], at: int) -> np.ndarray:
-        """What one more trial, where sample `at` stands, would add to the density (not yet divided by the weight that
-        it adds); nothing where a parameter is a number, since then no two samples are the same."""
+        """The logarithm of what one more trial at sample `at` adds to the density, before division by its weight.
+
+        -inf where a parameter is a number, since no two samples are then equal.
+        """
         samples_SA, mixture = self._transform(samples_dict), self._mixture_distribution
         if not self._are_choices:
             return np.full(len(samples_SA), -np.inf)
@@ -204,7 +209,7 @@ class _Estimator(_ParzenEstimator):
 
 @lru_cache(maxsize=1024)
 def _table(choices: int, prior: float) -> np.ndarray:
-    """Of each kernel of one parameter the probability of each choice, as Optuna has it; the last is the prior's."""
+    """The probability of each choice by each kernel of a parameter, as in Optuna; the last row is the prior's."""
     table = np.full((choices + 1, choices), prior)
     table[np.arange(choices), np.arange(choices)] += 1
     sums = table.sum(axis=1, keepdims=True)

@@ -12,6 +12,7 @@ import json
 import math
 from collections import defaultdict
 from collections.abc import Callable, Collection, Container, Iterator
+from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
 from typing import Any
@@ -23,6 +24,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 NUMBERS = {"INF_POS": math.inf, "INF_NEG": -math.inf, "NAN": math.nan}
 AT_ONCE = 500
+Details = dict[int, dict[Any, Any]]
 _distribution = lru_cache(maxsize=4096)(json_to_distribution)
 
 
@@ -76,37 +78,30 @@ def attribute_names(storage: RDBStorage, study_id: int) -> list[str]:
 def _read(
     engine: sa.Engine, study_id: int, after: int, at_most: int | None = None, params: Collection[str] | None = None
 ) -> list[FrozenTrial]:
-    """The trials of greater ids."""
+    """The trials of a study with ids greater than `after`, at most so many; with all or with these parameters."""
     ids = f"select trial_id from trials where study_id = {study_id:d} and trial_id > {after:d} order by trial_id"
     if at_most is not None:
         ids += f" limit {at_most:d}"
     with engine.connect() as connection:
+        return _Batch(connection, ids).trials(params)
 
-        def rows(columns: str, table: str, order: str, names: Collection[str] | None = None) -> Any:
-            mine = f"trial_id in ({ids})" + (" and param_name in :names" if names is not None else "")
-            query = sa.text(f"select {columns} from {table} where {mine} order by {order}")
-            if names is None:
-                return connection.execute(query)
-            return connection.execute(query.bindparams(sa.bindparam("names", list(names), expanding=True)))
 
-        def details(columns: str, table: str, order: str, value: Callable[..., Any]) -> dict[int, dict[Any, Any]]:
-            """Of each trial: second column -> `value` of the later ones."""
-            found: dict[int, dict[Any, Any]] = defaultdict(dict)
-            for trial_id, key, *rest in rows(f"trial_id, {columns}", f"trial_{table}", order):
-                found[trial_id][key] = value(*rest)
-            return found
+@dataclass(frozen=True)
+class _Batch:
+    """The trials whose ids a query selects, read table by table."""
 
-        values = details("objective, value, value_type", "values", "objective", _number)
-        columns = "step, intermediate_value, intermediate_value_type"
-        reports = details(columns, "intermediate_values", "trial_intermediate_value_id", _number)
-        chosen: dict[int, dict[str, Any]] = defaultdict(dict)
-        spaces: dict[int, dict[str, Any]] = defaultdict(dict)
-        columns = "trial_id, param_name, distribution_json, param_value"
-        for trial_id, name, text, value in rows(columns, "trial_params", "param_id", params):
-            spaces[trial_id][name] = distribution = _distribution(text)
-            chosen[trial_id][name] = distribution.to_external_repr(value)
-        user = details("key, value_json", "user_attributes", "trial_user_attribute_id", json.loads)
-        system = details("key, value_json", "system_attributes", "trial_system_attribute_id", json.loads)
+    connection: sa.Connection
+    ids: str
+
+    def trials(self, names: Collection[str] | None) -> list[FrozenTrial]:
+        """The trials, with all parameters or those of these names."""
+        values = self._details("objective, value, value_type", "values", "objective", _number)
+        step = "step, intermediate_value, intermediate_value_type"
+        reports = self._details(step, "intermediate_values", "trial_intermediate_value_id", _number)
+        params, distributions = self._params(names)
+        user = self._details("key, value_json", "user_attributes", "trial_user_attribute_id", json.loads)
+        system = self._details("key, value_json", "system_attributes", "trial_system_attribute_id", json.loads)
+        head = "trial_id, number, state, datetime_start, datetime_complete"
         return [
             FrozenTrial(
                 number=number,
@@ -115,17 +110,40 @@ def _read(
                 values=list(values[id].values()) or None,
                 datetime_start=_time(start),
                 datetime_complete=_time(end),
-                params=chosen[id],
-                distributions=spaces[id],
+                params=params[id],
+                distributions=distributions[id],
                 user_attrs=user[id],
                 system_attrs=system[id],
                 intermediate_values=reports[id],
                 trial_id=id,
             )
-            for id, number, state, start, end in rows(
-                "trial_id, number, state, datetime_start, datetime_complete", "trials", "number"
-            )
+            for id, number, state, start, end in self._rows(head, "trials", "number")
         ]
+
+    def _params(self, names: Collection[str] | None) -> tuple[Details, Details]:
+        """Trial -> parameter -> its value, and its distribution."""
+        params: Details = defaultdict(dict)
+        distributions: Details = defaultdict(dict)
+        columns = "trial_id, param_name, distribution_json, param_value"
+        for id, name, text, value in self._rows(columns, "trial_params", "param_id", names):
+            distributions[id][name] = distribution = _distribution(text)
+            params[id][name] = distribution.to_external_repr(value)
+        return params, distributions
+
+    def _details(self, columns: str, table: str, order: str, value: Callable[..., Any]) -> Details:
+        """Trial -> the first of `columns` -> `value` of the others."""
+        details: Details = defaultdict(dict)
+        for id, key, *rest in self._rows(f"trial_id, {columns}", f"trial_{table}", order):
+            details[id][key] = value(*rest)
+        return details
+
+    def _rows(self, columns: str, table: str, order: str, names: Collection[str] | None = None) -> Any:
+        """The rows of a table, where there are `names` those of these parameters."""
+        where = f"trial_id in ({self.ids})"
+        if names is None:
+            return self.connection.execute(sa.text(f"select {columns} from {table} where {where} order by {order}"))
+        query = sa.text(f"select {columns} from {table} where {where} and param_name in :names order by {order}")
+        return self.connection.execute(query.bindparams(sa.bindparam("names", list(names), expanding=True)))
 
 
 def _number(value: float | None, kind: str) -> float:

@@ -1,0 +1,100 @@
+"""The archive holds every configuration once, in one state, and counts what a search counts."""
+
+from __future__ import annotations
+
+import pytest
+from searches import CHEAP, DIGITS, TINY
+
+from ffnet_search.config.schema import SearchSection
+from ffnet_search.evaluation.outcome import Ended, Failed, Stopped
+from ffnet_search.pareto.candidate import Candidate
+from ffnet_search.search.archive import TrialArchive
+from ffnet_search.search.problem import SearchProblem
+from ffnet_search.search.storage.trial_record import TrialRecord
+from ffnet_search.space.search_space import SearchSpace
+
+
+def archive(space: SearchSpace = DIGITS) -> TrialArchive:
+    return TrialArchive(SearchProblem(space, SearchSection(), CHEAP))
+
+
+def evaluated(accuracy: float = 0.5, latency_ms: float = 0.01) -> Candidate:
+    return Candidate(DIGITS.smallest, {"accuracy": accuracy, "latency_ms": latency_ms})
+
+
+@pytest.mark.parametrize(
+    ("outcome", "state", "finished"),
+    [
+        (evaluated(), "evaluated", 1),
+        (Stopped(2, {"accuracy": 0.3}), "stopped", 1),
+        (Failed("no memory"), "failed", 1),
+    ],
+)
+def test_a_configuration_leaves_the_pending_ones_by_its_outcome(outcome: Ended, state: str, finished: int) -> None:
+    trials = archive()
+    trials.begin("a")
+    assert "a" in trials and trials["a"].state == "pending" and trials.finished == 0
+    trials.end("a", outcome)
+    assert (trials["a"].state, trials.finished, trials.count("pending")) == (state, finished, 0)
+    assert trials["a"].objectives == ((0.5, 0.01) if state == "evaluated" else ())
+    assert trials["a"].reason == ("no memory" if state == "failed" else "")
+
+
+def test_infeasible_configurations_are_free() -> None:
+    trials = archive()
+    trials.exclude("a")
+    assert (trials.finished, trials.count("infeasible"), trials.keys("infeasible")) == (0, 1, ["a"])
+
+
+def test_the_first_of_a_state_is_the_first_that_came_to_it() -> None:
+    trials = archive()
+    for key in "abc":
+        trials.begin(key)
+    for key in "cab":
+        trials.end(key, Failed(key))
+    assert trials.keys("failed") == ["c", "a", "b"]
+
+
+def test_a_space_is_exhausted_when_every_configuration_is_known() -> None:
+    trials = archive(TINY)
+    for number in range(int(TINY.combinations)):
+        assert not trials.is_exhausted
+        trials.exclude(str(number))
+    assert trials.is_exhausted
+
+
+def test_earlier_trials_are_loaded_but_for_the_failed() -> None:
+    choices = {name: values[0] for name, values in DIGITS.axes().items()}
+    metrics = {"accuracy": 0.5, "latency_ms": 0.01}
+    trials = archive()
+    trials.load(
+        [
+            TrialRecord("a", state="evaluated", metrics=metrics, params=choices),
+            TrialRecord("b", state="stopped", metrics=metrics, stopped=3),
+            TrialRecord("c", state="infeasible"),
+            TrialRecord("d", state="failed"),
+        ]
+    )
+    key = DIGITS.build(choices).key
+    assert {name: entry.state for name, entry in trials.entries.items()} == {
+        "a": "evaluated",
+        "b": "stopped",
+        "c": "infeasible",
+    }
+    assert trials["b"].stopped == Stopped(3, metrics)
+    assert [candidate.key for candidate in trials.front.candidates] == [key]
+
+
+def test_facts_name_what_happened_and_nothing_else() -> None:
+    trials = archive()
+    assert trials.facts() == {"front": "0", "hypervolume": "0.0000", "infeasible": "0", "repeats": "0"}
+    trials.end("a", evaluated(0.5, 0.0))
+    trials.end("b", Failed("x"))
+    facts = trials.facts()
+    assert (facts["best accuracy"], facts["front"], facts["hypervolume"], facts["failed"]) == (
+        "0.5",
+        "1",
+        "0.5000",
+        "1",
+    )
+    assert "stopped" not in facts
