@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 import yaml
+from networks import PRESET_FORMS
 
-from ffnet_search.space.architecture import PRESET_FORMS, PRESETS, Architecture, Input, Stage, Stem
+from ffnet_search.space.architecture import PRESETS, Architecture, Input, Stage, Stem
 from ffnet_search.space.block import Block
 from ffnet_search.space.mixers import HEAD_DIM
 

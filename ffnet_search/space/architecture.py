@@ -161,18 +161,18 @@ class Architecture:
 
     def _parts(self) -> Iterator[Part]:
         side, width = self.input.resolution, self.stages[0].width
-        yield _stem_part(side, self.input.channels, width, self.stem.width, self.stem.stride)
+        yield stem_part(side, self.input.channels, width, self.stem.width, self.stem.stride)
         side = self.stem.side_after(side)
         trunk = []
         for index, stage in enumerate(self.stages):
             if index:
-                yield _merging_part(side, width, stage.width, width * stage.multiplier)
+                yield merging_part(side, width, stage.width, width * stage.multiplier)
                 side = -(-side // 2)
             width = stage.width
             for block in stage.blocks:
                 yield from block_parts(block, side, width)
             trunk.append(TrunkStage(width, side))
-        yield from _head_parts(self.input.task, tuple(trunk), self.input.outputs)
+        yield from head_parts(self.input, tuple(trunk))
 
     @cached_property
     def key(self) -> str:
@@ -253,13 +253,14 @@ class Architecture:
         return cls.uniform(depths, widths, blocks, input=input)
 
 
-_stem_part = lru_cache(maxsize=1 << 12)(StemPart)  # networks share their parts: making them was most of a prediction
-_merging_part = lru_cache(maxsize=1 << 14)(MergingPart)
+stem_part = lru_cache(maxsize=1 << 12)(StemPart)  # networks share their parts: making them was most of a prediction
+merging_part = lru_cache(maxsize=1 << 14)(MergingPart)
 
 
 @lru_cache(maxsize=1 << 12)
-def _head_parts(task: str, trunk: tuple[TrunkStage, ...], outputs: int) -> tuple[Part, ...]:
-    return tuple(task_outputs(task).head_parts(trunk, outputs))
+def head_parts(input: Input, trunk: tuple[TrunkStage, ...]) -> tuple[Part, ...]:
+    """The parts of the task's head, for the maps that the stages give."""
+    return tuple(task_outputs(input.task).head_parts(trunk, input.outputs))
 
 
 PRESETS: dict[str, tuple[tuple[int, ...], tuple[int, ...], int]] = {
@@ -268,10 +269,4 @@ PRESETS: dict[str, tuple[tuple[int, ...], tuple[int, ...], int]] = {
     "ffnet_2": ((3, 3, 15, 3), (88, 176, 352, 704), 7),
     "ffnet_3": ((4, 4, 22, 5), (96, 192, 384, 768), 7),
     "ffnet_4": ((4, 4, 27, 3), (128, 256, 512, 1024), 7),
-}
-PRESET_FORMS: dict[str, Form] = {
-    "ffnet_1": Form("reference", None),
-    "ffnet_2": Form("reference", None),
-    "ffnet_3": Form("reference", 1e-6),
-    "ffnet_4": Form("reference", 1e-6),
 }

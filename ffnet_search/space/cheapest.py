@@ -6,16 +6,16 @@ depends on nothing but the width of the stage before it and the side of its map.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable
+from functools import cache
 from itertools import product
 from typing import NamedTuple
 
-from ffnet_search.space.architecture import Architecture, Input, Stage, Stem
-from ffnet_search.space.block import BLOCK_AXES, Block, shared_block
+from ffnet_search.space.architecture import Architecture, Stage, Stem, head_parts, merging_part, stem_part
+from ffnet_search.space.block import BLOCK_AXES, block_parts, shared_block
 from ffnet_search.space.parts import Part
+from ffnet_search.space.registry import TrunkStage
 from ffnet_search.space.search_space import SearchSpace
-from ffnet_search.space.stage_choices import StageChoices
 
 Cost = Callable[[Part], float]
 Total = Callable[[Iterable[float]], float]  # of the costs of parts: `sum`, or `max`
@@ -71,58 +71,40 @@ def _keep(best: dict[tuple[int, int], _Prefix], state: tuple[int, int], prefix: 
         best[state] = prefix
 
 
-@dataclass
 class _Costs:
-    """Costs of the parts of a space's networks. Parts are taken from miniature networks, so that the structure of a
-    network is written once, in `Architecture`."""
+    """Costs of the parts of a space's networks, each asked for once."""
 
-    space: SearchSpace
-    cost: Cost
-    total: Total
-
-    def __post_init__(self) -> None:
-        self._parts: dict[Part, float] = {}
+    def __init__(self, space: SearchSpace, cost: Cost, total: Total) -> None:
+        self.space, self.total = space, total
+        self.cost_of = cache(cost)
         self._stages: dict[tuple[int, int, int], _CheapestStage] = {}
-        self._multipliers = [stage.multiplier for stage in self.space.largest.stages]
+        self._multipliers = [stage.multiplier for stage in space.largest.stages]
 
     def stem(self, stem: Stem, width: int) -> float:
-        return self._of(Architecture(stem, (Stage(width, (Block(),)),), self.space.largest.input).parts[:1])
+        images = self.space.images
+        return self.cost_of(stem_part(images.resolution, images.channels, width, stem.width, stem.stride))
 
     def merging(self, index: int, side: int, before: int, width: int) -> float:
-        stages = (Stage(before, (Block(),)), Stage(width, (Block(),), self._multipliers[index]))
-        return self._of(_miniature(side, stages).parts[3:4])
+        return self.cost_of(merging_part(side, before, width, before * self._multipliers[index]))
 
     def head(self, side: int, width: int) -> float:
-        network = _miniature(side, (Stage(width, (Block(),)),))
-        return self._of(replace(network, input=replace(self.space.images, channels=1, resolution=side)).parts[3:])
+        return self.total(map(self.cost_of, head_parts(self.space.images, (TrunkStage(width, side),))))
 
     def stage(self, index: int, side: int, width: int) -> _CheapestStage:
-        """The cheapest depth and blocks of a stage at this width, without the patch merging in front of it."""
+        """The cheapest depth and blocks of a stage at this width, without the patch merging in front of it.
+
+        It repeats one block, whether the axes of blocks are chosen per stage or per block: the cost of a block depends
+        on no other.
+        """
         state = (index, side, width)
         if state not in self._stages:
             choices = self.space.stages[index]
-            options = (
-                _CheapestStage(self.total([cost] * depth), Stage(width, (block,) * depth, self._multipliers[index]))
-                for cost, block in self._blocks(choices, side, width)
-                for depth in choices.depth
-            )
+            options = []
+            for values in product(*map(choices.choices, BLOCK_AXES)):
+                block = shared_block(*values)
+                cost = self.total(map(self.cost_of, block_parts(block, side, width)))
+                for depth in choices.depth:
+                    stage = Stage(width, (block,) * depth, self._multipliers[index])
+                    options.append(_CheapestStage(self.total([cost] * depth), stage))
             self._stages[state] = min(options, key=lambda option: option.cost)
         return self._stages[state]
-
-    def _blocks(self, choices: StageChoices, side: int, width: int) -> Iterator[tuple[float, Block]]:
-        """Every block of the stage with its cost. The cheapest stage repeats one of them, whether its axes are chosen
-        per stage or per block: the cost of a block depends on no other."""
-        for values in product(*(choices.choices(axis) for axis in BLOCK_AXES)):
-            block = shared_block(*values)
-            yield self._of(_miniature(side, (Stage(width, (block,)),)).parts[1:3]), block
-
-    def _of(self, parts: tuple[Part, ...]) -> float:
-        for part in parts:
-            if part not in self._parts:
-                self._parts[part] = self.cost(part)
-        return self.total(self._parts[part] for part in parts)
-
-
-def _miniature(side: int, stages: tuple[Stage, ...]) -> Architecture:
-    """A network whose first stage sees a map of `side` pixels: its stem keeps the side."""
-    return Architecture(Stem(1, 1), stages, Input(channels=1, resolution=side))

@@ -25,6 +25,12 @@ REFERENCE = REPO.parent / "shared" / "reference"
 SPACES = {path.stem: path for path in sorted((REPO / "search_spaces").glob("*.yaml"))}
 
 
+PRESET_FORMS: dict[str, Form] = {
+    "ffnet_1": Form("reference", None),
+    "ffnet_2": Form("reference", None),
+    "ffnet_3": Form("reference", 1e-6),
+    "ffnet_4": Form("reference", 1e-6),
+}
 SIZES = ("kernel_sizes1", "kernel_sizes", "expansion_ratios")  # of a reference's blocks, per stage
 
 

@@ -1,0 +1,28 @@
+"""Batch-norm statistics are pooled exactly."""
+
+from __future__ import annotations
+
+import torch
+from networks import images, space
+
+from ffnet_search.models.bn_calibration import recalibrate
+from ffnet_search.models.elastic import ElasticBatchNorm2d
+from ffnet_search.models.metamixer import MetaMixer
+
+
+@torch.no_grad()
+def test_recalibration_pools_exactly() -> None:
+    """The first norm sees the same values whatever the batches: its statistics must be those of all of them."""
+    chosen = space("ffnet_digits")
+    net = MetaMixer.for_space(chosen).slice_to(chosen.smallest)
+    x_BCHW = images(chosen, 50)
+    recalibrate(net, x_BCHW, batch_size=16)
+    first = net.patch_embed["0"]
+    stride = chosen.smallest.stem.strides[0]
+    values_CV = first.c(x_BCHW, None, stride).transpose(0, 1).flatten(1)  # type: ignore[operator, union-attr]
+    norm = first.bn
+    assert isinstance(norm, ElasticBatchNorm2d)
+    assert norm.running_mean is not None and norm.running_var is not None
+    torch.testing.assert_close(norm.running_mean, values_CV.mean(1), rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(norm.running_var, values_CV.var(1), rtol=1e-5, atol=1e-6)
+    assert not net.training and norm.momentum == 0.1

@@ -1,0 +1,66 @@
+"""Elastic = sliced = fused = exported, part by part."""
+
+from __future__ import annotations
+
+import random
+import runpy
+from pathlib import Path
+
+import pytest
+import torch
+from networks import SPACES, images, run_onnx, space, supernet
+from torch.utils.flop_counter import FlopCounterMode
+
+from ffnet_search.models.deployed import deployed, deployed_part, fuse
+from ffnet_search.space.architecture import Form
+
+
+@pytest.mark.parametrize("branches", ["none", "all"])
+@pytest.mark.parametrize("name", ["ffnet_digits", "ffnet_cifar"])
+@torch.no_grad()
+def test_elastic_equals_sliced_equals_fused_equals_exported(name: str, branches: str) -> None:
+    chosen = space(name)
+    net = supernet(chosen, Form(branches, 0.1))  # type: ignore[arg-type]
+    x_BCHW, rng = images(chosen, 3), random.Random(0)
+    for arch in (chosen.smallest, chosen.largest, *(chosen.sample(rng) for _ in range(4))):
+        sliced = net.slice_to(arch)
+        fused = fuse(sliced)
+        elastic_BK, sliced_BK, fused_BK = net(x_BCHW, arch), sliced(x_BCHW), fused(x_BCHW)
+        assert (elastic_BK - sliced_BK).abs().max() <= 1e-5
+        assert (sliced_BK - fused_BK).abs().max() <= 1e-5 * max(1.0, float(sliced_BK.abs().max()))
+        assert (fused_BK - run_onnx(fused, x_BCHW)).abs().max() <= 1e-4
+
+
+@torch.no_grad()
+def test_imagenet_space_is_consistent_in_a_small_picture() -> None:
+    chosen = space("ffnet_imagenet")
+    small = chosen.model_copy(update={"input": chosen.input.model_copy(update={"resolution": 32})})
+    net = supernet(small)
+    arch, x_BCHW = small.sample(random.Random(1)), images(small, 1)
+    sliced = net.slice_to(arch)
+    assert (net(x_BCHW, arch) - sliced(x_BCHW)).abs().max() <= 1e-5
+    assert (sliced(x_BCHW) - fuse(sliced)(x_BCHW)).abs().max() <= 1e-5 * max(1.0, float(sliced(x_BCHW).abs().max()))
+
+
+@pytest.mark.parametrize("name", SPACES)
+@torch.no_grad()
+def test_deployed_parts_have_the_stated_parameters_and_macs(name: str) -> None:
+    chosen = space(name)
+    arch = chosen.sample(random.Random(2)) if name != "ffnet_imagenet" else chosen.smallest
+    net = deployed(arch)
+    for part, module in zip(arch.parts, net.parts, strict=True):
+        assert sum(parameter.numel() for parameter in module.parameters()) == part.params, part.key
+        x_BCHW = torch.zeros(1, part.in_width, part.resolution, part.resolution)
+        with FlopCounterMode(display=False) as counter:
+            y = module(x_BCHW)
+        assert counter.get_total_flops() == 2 * part.macs, part.key
+        assert deployed_part(part)(x_BCHW).shape == y.shape
+
+
+def test_the_memory_of_a_network_is_what_its_allocator_says() -> None:
+    """By the benchmark that prints it for ONNX Runtime too."""
+    allocated = runpy.run_path(str(Path(__file__).parents[1] / "benchmarks/memory.py"))["eager"]
+    rng = random.Random(0)
+    for arch in (space("ffnet_cifar").sample(rng) for _ in range(6)):
+        assert 0.93 * allocated(arch) <= 1e6 * arch.peak_memory_mb <= 1.001 * allocated(arch), str(arch)
+        assert arch.weights_mb == pytest.approx(sum(4e-6 * p.numel() for p in deployed(arch).parameters()))
