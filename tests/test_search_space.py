@@ -253,3 +253,17 @@ def test_a_mistake_is_one_sentence(tmp_path: Path, path: str, value: Any, messag
 
 def test_single_values_may_stand_without_brackets() -> None:
     assert SearchSpace.model_validate(space_with("stages.0.expansion", 2)).stages[0].expansion == (2,)
+
+
+def test_a_task_names_its_outputs_in_files() -> None:
+    """Keys and files of the default task hold neither the task nor another word than `classes`."""
+    shape = {"channels": 1, "resolution": 8, "grades": 5, "task": "own_task:Grades"}
+    space = SearchSpace.model_validate({**TINY, "input": shape})
+    assert space.images == Input(1, 8, 5, "own_task:Grades")
+    arch = space.smallest
+    assert arch.to_dict()["input"] == shape
+    assert Architecture.from_dict(arch.to_dict()) == arch
+    fixed = SearchSpace.model_validate({"architecture": arch.to_dict()})
+    for again in (space, fixed):
+        assert SearchSpace.model_validate_json(again.model_dump_json()) == again
+    assert SearchSpace.model_validate(TINY).smallest.to_dict()["input"] == TINY["input"]

@@ -19,6 +19,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from ffnet_search.errors import SweepError
 from ffnet_search.models.deployed import deployed_part, fuse
+from ffnet_search.models.layers import MixerBlock
 from ffnet_search.models.metamixer import MetaMixer
 from ffnet_search.models.mixers import TokenMixer, make_mixer
 from ffnet_search.report.architecture_svg import draw
@@ -26,7 +27,7 @@ from ffnet_search.space.architecture import Architecture, Form, Input, Stage, St
 from ffnet_search.space.block import Block
 from ffnet_search.space.mixers import MIXERS, find_mixer
 from ffnet_search.space.search_space import SearchSpace
-from ffnet_search.training.fit import write_supernet
+from ffnet_search.training.fit import read_supernet, write_supernet
 
 BLUR = "my_blocks:Blur"
 ALL = [*MIXERS, BLUR]
@@ -161,6 +162,21 @@ def test_a_supernet_with_a_user_supplied_mixer_is_read_in_a_fresh_process(folder
     logits_BK, fused_BK = torch.load(folder / "logits.pt")
     torch.testing.assert_close(logits_BK, net(x_BCHW), rtol=0, atol=1e-6)
     torch.testing.assert_close(fused_BK, fuse(net.slice_to(net.largest))(x_BCHW), rtol=0, atol=1e-6)
+
+
+@pytest.mark.slow
+def test_two_ranks_train_a_user_supplied_mixer(folder: Path) -> None:
+    (folder / "space.yaml").write_text(yaml.safe_dump(SPACE | {"input": SPACE["input"] | {"classes": 10}}))
+    sweep = {
+        "search_space": "space.yaml",
+        "data": {"name": "digits", "batch_size": 256, "validation": 0.5, "calibration": 64, "workers": 0},
+        "train": {"epochs": 1, "devices": 2},
+    }
+    (folder / "sweep.yaml").write_text(yaml.safe_dump(sweep))
+    done = fresh(folder, "-m", "ffnet_search", "train", "sweep.yaml")
+    assert done.returncode == 0, done.stderr
+    net = read_supernet(folder / "runs" / "sweep" / "supernet.ckpt")
+    assert BLUR in [mixer for module in net.modules() if isinstance(module, MixerBlock) for mixer in module.mixers]
 
 
 def test_a_supernet_whose_mixer_is_missing_is_one_sentence(folder: Path) -> None:
