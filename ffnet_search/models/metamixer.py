@@ -114,7 +114,7 @@ class MetaMixer(nn.Module):
                 raise ValueError(f"stage {index + 1} must fit inside that of {big}, but got {arch}")
 
     def _holds(self, arch: Architecture, index: int) -> bool:
-        """Whether the weights of a stage hold that of `arch`."""
+        """True where the weights of a stage hold that of `arch`."""
         stage, bound = arch.stages[index], self.largest.stages[index]
         if stage.width > bound.width or stage.depth > bound.depth or stage.multiplier != bound.multiplier:
             return False

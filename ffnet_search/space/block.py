@@ -39,7 +39,7 @@ class BlockAxis:
             raise ValueError(f"{name} must be >= 1, but got {value}")
 
     def applies(self, mixer: str) -> bool:
-        """Whether the axis has an effect beside this mixer."""
+        """True where the axis has an effect beside this mixer."""
         return not self.needs_kernel or find_mixer(mixer).has_kernel
 
     def extreme(self, choices: Sequence[Any], pick: Callable[[Iterable[Any]], Any]) -> Any:
@@ -47,7 +47,7 @@ class BlockAxis:
         return pick(choices)
 
     def fits(self, value: Any, bound: Any, offered: Sequence[str]) -> bool:
-        """Whether weights for `bound` hold those for `value`; `offered`: the mixers of the slot."""
+        """True where weights for `bound` hold those for `value`. `offered`: the mixers of the slot."""
         return bool(value <= bound)
 
 

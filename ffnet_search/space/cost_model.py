@@ -1,4 +1,4 @@
-"""What an architecture costs, known without running it: latency by a table, and metrics that need no device."""
+"""Costs of an architecture without running it: latency by a table, and metrics that need no device."""
 
 from __future__ import annotations
 

@@ -59,7 +59,7 @@ def _rounded_up(value: float) -> str:
 
 
 def within_limits(space: SearchSpace, cost_model: CostModel, limits: Mapping[str, float]) -> Architecture | None:
-    """An architecture that keeps all limits at once, or None where none was found.
+    """An architecture that keeps all limits at once, or None where the heuristic fails.
 
     Minimises weighted sums of `value / limit`, and moves weight to the limits that are still exceeded (multiplicative
     weights). One limit is met at once; for several it is a heuristic, since sums miss what lies inside the hull.

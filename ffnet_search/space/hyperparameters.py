@@ -65,6 +65,7 @@ class Hyperparameter(Section):
 
     @property
     def kind(self) -> Literal["float", "int", "categorical"]:
+        """The type of its values."""
         if self.choices is not None:
             return "categorical"
         return "int" if isinstance(self.low, int) and isinstance(self.high, int) else "float"
@@ -90,7 +91,7 @@ class Hyperparameter(Section):
         return math.floor((high - low) / step + 1e-9) + 1 if step else math.inf
 
     def applies(self, values: Mapping[str, Value]) -> bool:
-        """Whether it has an effect beside `values` of the others."""
+        """True where it has an effect beside `values` of the others."""
         return all(name in values and values[name] in allowed for name, allowed in self.when.items())
 
     def draw(self, rng: random.Random) -> Value:

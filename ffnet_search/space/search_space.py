@@ -203,7 +203,7 @@ class SearchSpace(Section):
 
     @property
     def is_elastic(self) -> bool:
-        """Whether there are architectures to choose from."""
+        """True where there are architectures to choose from."""
         return bool(self.stages)
 
     @cached_property
@@ -249,6 +249,7 @@ class SearchSpace(Section):
 
     @cached_property
     def _multipliers(self) -> tuple[int, ...]:
-        """Of patch merging: out / in of the largest network, rounded up, for all, so that smaller widths are crops."""
+        """Multipliers of patch merging, for all networks those of the largest: out / in, rounded up. Smaller widths are
+        then crops."""
         widths = [max(stage.width) for stage in self.stages]
         return (1, *(-(-out // before) for before, out in pairwise(widths)))
