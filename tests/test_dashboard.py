@@ -22,6 +22,7 @@ from ffnet_search.config.sweep import Sweep
 from ffnet_search.errors import SweepError
 from ffnet_search.pareto.candidate import Candidate
 from ffnet_search.pareto.front import pareto_front
+from ffnet_search.report import notes
 from ffnet_search.report.dashboard import application, serve
 from ffnet_search.report.notes import annotate_study
 from ffnet_search.search.parameters import distributions, params_of
@@ -129,6 +130,17 @@ def test_annotating_again_changes_nothing_and_another_front_replaces_the_old(tmp
     assert [trial["number"] for trial in after["trials"] if trial["artifacts"]] == [40]
     assert [trial["number"] for trial in after["trials"] if trial["note"]["body"]] == [40]
     assert len(list(sweep.files.artifacts.iterdir())) == 2
+
+
+@pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.parametrize("most", [0, -1])
+def test_the_number_of_trial_notes_is_limited(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, most: int) -> None:
+    sweep = make_run(tmp_path)
+    front = front_of(sweep)
+    monkeypatch.setattr(notes, "MOST", len(front) + most)
+    annotate_study(sweep)
+    study = json.loads(get(sweep, "/api/studies/1"))
+    assert sum(bool(trial["note"]["body"]) for trial in study["trials"]) == len(front) + most
 
 
 def test_the_search_resumes_with_an_annotated_study(tmp_path: Path) -> None:

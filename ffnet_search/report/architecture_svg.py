@@ -1,53 +1,117 @@
 """A drawing of one network as SVG: a row per stage, its blocks as boxes whose height grows with the width.
 
-A box shows a token mixer (colour: which one; its kernel) above its channel mixer (kernel, expansion). Equal blocks in a
-row are drawn as slabs behind the first. Plain SVG with its own style sheet, light and dark: in a page, or as a file.
+A box shows a token mixer (its colour and kernel) above its channel mixer. Equal blocks in a row are drawn as slabs
+behind the first. Positions are computed here, `network.svg.j2` draws them, with a style sheet for light and dark pages.
 """
 
 from __future__ import annotations
 
 import math
-from html import escape
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
+from importlib.resources import files
+from typing import NamedTuple
+
+import jinja2
 
 from ffnet_search.space.architecture import Architecture, Stage
 from ffnet_search.space.block import BLOCK_AXES, Block, axes_of
 from ffnet_search.space.mixers import MIXERS, find_mixer
 from ffnet_search.space.parts import ChannelMixerPart, Part, TokenMixerPart
+from ffnet_search.tasks.base import task_of
 
-LABEL, GAP, BOX, SLAB = 128, 10, 96, 12  # widths in pixels: of a row's label, between boxes, of a box, of one behind it
-LEAST, MOST = 36, 76  # heights of a block in pixels
+# Widths in pixels, as all sizes: of a row's label, between boxes, of a box, of a slab behind it, of a count.
+LABEL, GAP, BOX, SLAB, COUNT = 128, 10, 96, 12, 30
+LEAST, MOST = 36, 76  # heights of a block
+MOST_SLABS = 7  # behind the first block: the count shows the rest
+TOP, BETWEEN = 42, 18  # above the first row, and between rows
 
-STYLE = """
-.network text { font: 12px system-ui, sans-serif; fill: #1c2024 } .network .small { font-size: 11px; fill: #5a6470 }
-.network .on { fill: #fff; font-weight: 600; text-anchor: middle } .network .in { text-anchor: middle }
-.network .channel { fill: #e3e8ee; stroke: #c3cbd4 } .network .end { fill: #f1f4f7; stroke: #c3cbd4 }
-@media (prefers-color-scheme: dark) {
-  .network text { fill: #e8ecf0 } .network .small { fill: #a3afbb } .network .on { fill: #fff }
-  .network .channel { fill: #333c46; stroke: #4c5864 } .network .end { fill: #242b32; stroke: #4c5864 }
-}
-"""
+
+class Box(NamedTuple):
+    """A block, or a slab behind it."""
+
+    x: int
+    y: int
+    height: int
+    colour: str
+    width: int = BOX
+
+    @property
+    def half(self) -> int:
+        """The height of the token mixer's half."""
+        return self.height // 2
+
+    @property
+    def centre(self) -> int:
+        """The middle of the box across."""
+        return self.x + self.width // 2
+
+
+class Run(NamedTuple):
+    """`length` equal blocks: the front one with its texts, and the slabs behind it, rearmost first."""
+
+    front: Box
+    slabs: Sequence[Box]
+    token: str
+    channel: str
+    length: int
+
+    @property
+    def right(self) -> int:
+        """The right end of its boxes."""
+        return self.front.x + BOX + len(self.slabs) * SLAB
+
+
+class Row(NamedTuple):
+    """A stage. `side`: of its maps; `middle`: where its texts are; `right`: where it ends."""
+
+    title: str
+    side: int
+    middle: int
+    runs: Sequence[Run]
+    right: int
+
+
+class Entry(NamedTuple):
+    """An entry of the legend; the channel mixer's has no colour."""
+
+    x: int
+    colour: str
+    text: str
+
+    @property
+    def right(self) -> int:
+        """Where its text ends, by the mean width of a letter."""
+        return self.x + 26 + round(5.8 * len(self.text))
 
 
 def draw(arch: Architecture) -> str:
-    """The drawing, its title and description (for those who cannot see it) included."""
-    widest = max(stage.width for stage in arch.stages)
-    rows, y, right = [], 8, LABEL
-    sides = [part.resolution for part in arch.parts if isinstance(part, ChannelMixerPart)]
-    for number, stage in enumerate(arch.stages, 1):
-        height = _height(stage.width, widest)
-        side = sides[sum(earlier.depth for earlier in arch.stages[: number - 1])]
-        row, end = _row(number, stage, side, y, height)
-        rows.append(row)
-        y, right = y + height + 18, max(right, end)
-    top, bottom = _end(_stem(arch), 8), _end(f"mean, linear: {arch.input.outputs} classes", y + 34)
-    legend, width = _legend(arch, y + 76)
-    width, height = max(right, width, LABEL + 330), y + 92
-    shifted = f'<g transform="translate(0 34)">{"".join(rows)}</g>'
-    return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" height="{height}" '
-        f'class="network" role="img" aria-label="{escape(describe(arch))}"><title>Network {arch.key}</title>'
-        f"<desc>{escape(describe(arch))}</desc><style>{STYLE}</style>{top}{shifted}{bottom}{legend}</svg>"
+    """The drawing as SVG, with a title and a description for those who cannot see it."""
+    task, stem = task_of(arch.input), arch.parts[0]
+    rows = list(_rows(arch))
+    legend = list(_legend(arch))
+    side = arch.input.resolution
+    legend_y = TOP + sum(_height(arch, stage) + BETWEEN for stage in arch.stages) + 42
+    return _template().render(
+        key=arch.key,
+        words=describe(arch),
+        stem=f"image {stem.in_width} x {side} x {side}; stem of width {arch.stem.width}, stride {arch.stem.stride}",
+        rows=rows,
+        head=f"{task.head_words}: {arch.input.outputs} {task.outputs_word}",
+        legend=legend,
+        legend_y=legend_y,
+        width=max([LABEL + 330, legend[-1].right, *(row.right for row in rows)]),
+        height=legend_y + 16,
     )
+
+
+@lru_cache
+def _template() -> jinja2.Template:
+    source = (files(__package__) / "network.svg.j2").read_text(encoding="utf-8")
+    environment = jinja2.Environment(
+        autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
+    )
+    return environment.from_string(source)
 
 
 def describe(arch: Architecture) -> str:
@@ -61,7 +125,8 @@ def describe(arch: Architecture) -> str:
         blocks = ", ".join(f"{count} x {_mixer(block)} with {_channel_mixer(block)}" for block, count in stage.runs())
         plural = "block" if stage.depth == 1 else "blocks"
         words.append(f"Stage {number}: {stage.depth} {plural} of {stage.width} channels: {blocks}.")
-    return " ".join([*words, f"Head of {arch.input.outputs} classes."])
+    words.append(f"Head of {arch.input.outputs} {task_of(arch.input).outputs_word}.")
+    return " ".join(words)
 
 
 def _mixer(block: Block) -> str:
@@ -75,74 +140,46 @@ def _channel_mixer(block: Block) -> str:
 
 
 def _drawn(block: Block, part: type[Part]) -> list[str]:
-    """The choices of a kind of part as they stand in a box, but for the mixer and what has no effect beside it."""
+    """The choices of a kind of part as a box shows them: without the mixer, and without axes that have no effect."""
     axes = {name: BLOCK_AXES[name] for name in axes_of(part) if name != "mixer"}
     return [axis.drawn.format(getattr(block, name)) for name, axis in axes.items() if axis.applies(block.mixer)]
 
 
-def _height(width: int, widest: int) -> int:
-    return round(LEAST + (MOST - LEAST) * math.sqrt(width / widest))
+def _height(arch: Architecture, stage: Stage) -> int:
+    widest = max(other.width for other in arch.stages)
+    return round(LEAST + (MOST - LEAST) * math.sqrt(stage.width / widest))
 
 
-def _row(number: int, stage: Stage, side: int, y: int, height: int) -> tuple[str, int]:
-    middle = y + height // 2
-    text = [
-        f'<text x="0" y="{middle - 2}">stage {number}: {stage.width} channels</text>',
-        f'<text class="small" x="0" y="{middle + 13}">{side} x {side} pixels</text>',
-    ]
-    x = LABEL + 16
-    for block, count in stage.runs():
-        slabs = min(count, 8) - 1  # the number says the rest
-        text += [_box(block, x + behind * SLAB, y, height, behind=True) for behind in range(slabs, 0, -1)]
-        text.append(_box(block, x, y, height))
-        x += BOX + slabs * SLAB
-        if count > 1:
-            text.append(f'<text x="{x + 5}" y="{middle + 4}">x {count}</text>')
-            x += 30
-        x += GAP
-    return "".join(text), x
+def _rows(arch: Architecture) -> Iterator[Row]:
+    sides = [part.resolution for part in arch.parts if isinstance(part, ChannelMixerPart)]  # a block has one
+    y, block_number = TOP, 0
+    for number, stage in enumerate(arch.stages, 1):
+        height = _height(arch, stage)
+        x, runs = LABEL + 16, []
+        for block, count in stage.runs():
+            run = _run(block, count, Box(x, y, height, find_mixer(block.mixer).colour))
+            runs.append(run)
+            x = run.right + GAP + (COUNT if count > 1 else 0)
+        yield Row(f"stage {number}: {stage.width} channels", sides[block_number], y + height // 2, runs, x)
+        y += height + BETWEEN
+        block_number += stage.depth
 
 
-def _box(block: Block, x: int, y: int, height: int, behind: bool = False) -> str:
-    colour = find_mixer(block.mixer).colour
-    half = height // 2
-    shapes = (
-        f'<rect x="{x}" y="{y}" width="{BOX}" height="{height}" rx="5" class="channel"/>'
-        f'<path d="M{x} {y + half}v-{half - 5}a5 5 0 0 1 5 -5h{BOX - 10}a5 5 0 0 1 5 5v{half - 5}z" fill="{colour}" '
-        'stroke="#fff" stroke-opacity=".55"/>'
-    )
-    if behind:
-        return shapes
-    middle = x + BOX // 2
+def _run(block: Block, count: int, front: Box) -> Run:
+    slabs = min(count - 1, MOST_SLABS)
+    behind = [front._replace(x=front.x + number * SLAB) for number in range(slabs, 0, -1)]
     token = ", ".join(_drawn(block, TokenMixerPart)) or "global"
-    return (
-        f'{shapes}<text class="on" x="{middle}" y="{y + half // 2 + 4}">{token}</text><text class="in" x="{middle}" '
-        f'y="{y + half + half // 2 + 4}">{", ".join(_drawn(block, ChannelMixerPart))}</text>'
-    )
+    return Run(front, behind, token, ", ".join(_drawn(block, ChannelMixerPart)), count)
 
 
-def _stem(arch: Architecture) -> str:
-    stem: Part = arch.parts[0]
-    shape = f"{stem.in_width} x {stem.resolution} x {stem.resolution}"
-    return f"image {shape}; stem of width {stem.hidden}, stride {stem.stride}"
-
-
-def _end(text: str, y: int) -> str:
-    width = 7 * len(text) + 20
-    shape = f'<rect class="end" x="0.5" y="{y - 7}" width="{width}" height="26" rx="13"/>'
-    return f'{shape}<text x="11" y="{y + 10}">{text}</text>'
-
-
-def _legend(arch: Architecture, y: int) -> tuple[str, int]:
-    x, text = 0, []
+def _legend(arch: Architecture) -> Iterator[Entry]:
     used = {block.mixer for stage in arch.stages for block in stage.blocks}
-    shipped = [mixer for mixer in MIXERS if mixer in used]
-    for mixer in map(find_mixer, [*shipped, *sorted(used.difference(MIXERS))]):
-        name = f"{mixer.title()}: token kernel"
-        text.append(f'<rect x="{x}" y="{y}" width="11" height="11" rx="2" fill="{mixer.colour}"/>')
-        text.append(f'<text class="small" x="{x + 16}" y="{y + 10}">{name}</text>')
-        x += 26 + round(5.8 * len(name)) + GAP
-    name = "channel mixer: " + ", ".join(axis.rpartition("_")[2] for axis in axes_of(ChannelMixerPart))
-    text.append(f'<rect class="channel" x="{x}" y="{y}" width="11" height="11" rx="2"/>')
-    text.append(f'<text class="small" x="{x + 16}" y="{y + 10}">{name}</text>')
-    return "".join(text), x + 26 + round(5.8 * len(name))
+    registered = [name for name in MIXERS if name in used]
+    user_supplied = sorted(used.difference(MIXERS))
+    x = 0
+    for name in [*registered, *user_supplied]:
+        mixer = find_mixer(name)
+        entry = Entry(x, mixer.colour, f"{mixer.title()}: token kernel")
+        yield entry
+        x = entry.right + GAP
+    yield Entry(x, "", "channel mixer: kernel, expansion")

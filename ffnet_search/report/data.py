@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from ffnet_search.config.sweep import Sweep
 from ffnet_search.export.exported import ExportedNetwork
@@ -39,11 +39,8 @@ class Run:
         return find_task(self.sweep.task)
 
     def metric(self, key: str) -> Metric:
-        """The metric of a name; one that only the tests of a user-supplied module log has its name alone."""
-        try:
-            return self.sweep.search.metric(key)
-        except KeyError:
-            return Metric(key, "minimize")
+        """The metric of a name."""
+        return metric_of(self.sweep, key)
 
     def label(self, key: str) -> str:
         """The title of an axis that shows a metric of candidates, whose quality is on search validation."""
@@ -55,6 +52,39 @@ class Run:
         """The metrics that a front can be drawn against: all costs, and the latency on each other device."""
         latency = COSTS["latency_ms"]
         return [*COSTS.values(), *(latency.on(name) for name in self.devices)]
+
+
+class Column(NamedTuple):
+    """A column in a table of exported FFNets."""
+
+    title: str
+    metric: Metric
+
+    def cell(self, network: ExportedNetwork) -> str:
+        """The figure of a network."""
+        return self.metric.format(network.metrics[self.metric.key])
+
+
+def metric_of(sweep: Sweep, key: str) -> Metric:
+    """The metric of a name; one that only the tests of a user-supplied module log has no more than its name."""
+    try:
+        return sweep.search.metric(key)
+    except KeyError:
+        return Metric(key, "minimize")
+
+
+def front_columns(sweep: Sweep) -> list[Column]:
+    """The columns of a table of exported FFNets."""
+    task = find_task(sweep.task)
+    keys = {
+        "test": task.test_quality,
+        "search": task.search_quality,
+        "measured": "measured_ms",
+        "predicted": "predicted_ms",
+        "params": "params_m",
+        "MACs": "macs_m",
+    }
+    return [Column(title, metric_of(sweep, key)) for title, key in keys.items()]
 
 
 def script_data(run: Run) -> dict[str, Any]:

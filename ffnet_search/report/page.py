@@ -13,11 +13,10 @@ from ffnet_search.export.exported import ExportedNetwork
 from ffnet_search.export.formats.base import ModelFile, registered_files
 from ffnet_search.formatting import percent, plural
 from ffnet_search.latency.table import LatencyTable, Setting
-from ffnet_search.metrics import Metric
 from ffnet_search.provenance import versions
 from ffnet_search.report.architecture_svg import draw
 from ffnet_search.report.charts import curve_chart
-from ffnet_search.report.data import Run, script_data
+from ffnet_search.report.data import Run, front_columns, script_data
 
 TOP_AXES = 12  # of the importances: the others hardly matter
 BEST = 50  # trials that are listed: candidates.csv has all
@@ -51,18 +50,6 @@ class Network(NamedTuple):
     cells: Sequence[str]
     files: Sequence[ModelFile]
     drawing: Markup
-
-
-class Column(NamedTuple):
-    """A column of the table of the front."""
-
-    title: str
-    metric: Metric
-
-    @property
-    def label(self) -> str:
-        """The metric in the table's caption."""
-        return self.metric.phrase
 
 
 class Bar(NamedTuple):
@@ -162,7 +149,7 @@ def _latency(run: Run, table: LatencyTable) -> dict[str, Any]:
         "device": table.setting.device,
         "budget": _budget(run),
         "batch_size": table.setting.batch_size,
-        "columns": _columns(run),
+        "columns": front_columns(run.sweep),
         "error": str(table.error),
         "contention": f"{contention:.1f}" if contention > BUSY else "",
         "script_data": script_data(run),
@@ -178,21 +165,10 @@ def _budget(run: Run) -> dict[str, str]:
     return {"low": f"{low:.6g}", "high": f"{high * 1.05:.4g}", "start": f"{start:.6g}"}
 
 
-def _columns(run: Run) -> list[Column]:
-    return [
-        Column("test", run.metric(run.task.test_quality)),
-        Column("search", run.metric(run.task.search_quality)),
-        Column("measured", run.metric("measured_ms")),
-        Column("predicted", run.metric("predicted_ms")),
-        Column("params", run.metric("params_m")),
-        Column("MACs", run.metric("macs_m")),
-    ]
-
-
 def _network(run: Run, network: ExportedNetwork) -> Network:
     """The facts, cells and files of an exported network."""
     m, quality = network.metrics, run.task.quality.phrase
-    cells = [column.metric.format(m[column.metric.key]) for column in _columns(run)]
+    cells = [column.cell(network) for column in front_columns(run.sweep)]
     test, search, measured, predicted, params, macs = cells
     facts = [
         (f"test {quality}", test),

@@ -12,6 +12,7 @@ import pytest
 import torch
 from exported import read_card, write_run
 
+import ffnet_search
 from ffnet_search.config.sweep import Sweep
 from ffnet_search.export.formats.base import Format, find_format, registered_files
 from ffnet_search.export.formats.registry import FORMATS
@@ -90,3 +91,10 @@ def test_modules_of_formats_import_no_runtime() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     assert done.stdout.strip() == "set()"
+
+
+def test_a_format_is_a_file_and_a_row() -> None:
+    """The two places to touch for another one: nothing else in the package knows the name of a format."""
+    package = Path(ffnet_search.__file__).parent
+    naming = [path.relative_to(package) for path in package.rglob("*.py") if "pt2" in path.read_text(encoding="utf-8")]
+    assert sorted(map(str, naming)) == ["export/formats/pt2.py", "export/formats/registry.py"]
