@@ -19,6 +19,9 @@ from ffnet_search.space.architecture import Input
 # What a user gets wrong
 
 
+EIGHT = Input(3, 8, 4)
+
+
 @pytest.mark.parametrize(
     ("data", "input", "message"),
     [
@@ -66,11 +69,19 @@ def test_a_mistake_is_one_sentence_before_anything_is_loaded(
         (section("user_data:MyData", init_args={"imagse": 3}), FOUR, "data.init_args must fit .*'imagse'"),
         (section("user_data:MyData"), FOUR, r"val_dataloader .* must give float32 images of \(3, 16, 16\)"),
         (section("digits", validation=1e-4), Input(1, 8, 10), "data.validation must leave 2 images"),
+        (
+            section("user_data:FloatTargets"),
+            EIGHT,
+            r"val_dataloader .* must give int64 labels, but gave torch.float32 \(16,",
+        ),
+        (section("user_data:NoPairs"), EIGHT, "must give pairs of images and int64 labels, but gave Tensor"),
+        (section("user_data:WrongCalibration"), EIGHT, r"calibration .* must give float32 images of \(3, 8, 8\)"),
+        (section("user_data:ThreeClasses"), EIGHT, "has 3 classes, but the search space has input.classes 4; set"),
     ],
 )
 def test_other_mistakes_are_found_while_building(data: DataSection, input: Input, message: str, layouts: Path) -> None:
     with pytest.raises(SweepError, match=message):
-        build_data(data, 0, input)
+        _ = build_data(data, 0, input).calibration
 
 
 def test_incomplete_folders_are_named(tmp_path: Path, patches: np.ndarray) -> None:

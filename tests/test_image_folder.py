@@ -13,6 +13,7 @@ from image_data import FOUR, write_tree
 from PIL import Image
 
 from ffnet_search.config.schema import DataSection
+from ffnet_search.data import image_folder
 from ffnet_search.data.image_folder import Decoder, centre_box, random_box, to_mode
 from ffnet_search.data.registry import build_data
 from ffnet_search.errors import SweepError
@@ -112,3 +113,14 @@ def test_files_that_are_not_called_pictures_are_left_alone(tmp_path: Path, patch
     assert build_data(images, 0, FOUR).fingerprint == before
     Image.fromarray(patches[50]).save(tmp_path / "class_0/new.PNG")
     assert build_data(images, 0, FOUR).fingerprint != before
+
+
+@pytest.mark.parametrize(("files", "shown"), [(7, False), (8, True)])
+def test_a_bar_is_shown_from_some_number_of_files_on(
+    files: int, shown: bool, tmp_path: Path, patches: np.ndarray, monkeypatch: pytest.MonkeyPatch, capsys
+) -> None:
+    monkeypatch.setattr(image_folder, "BAR_FROM", 8)
+    tree = write_tree(tmp_path, patches[:files])
+    paths = tuple(str(path) for path in sorted(tree.rglob("*.png")))
+    assert len(Decoder(paths, 16, "RGB", 1, 0.0).read(range(files))) == files
+    assert ("decode images: 8/8 files" in capsys.readouterr().err) == shown

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from my_blocks import Blur
 from networks import REPO
 from test_supernet import sweep
 
@@ -53,6 +54,18 @@ def test_ranks_that_die_again_and_again_are_one_sentence(tmp_path: Path) -> None
     run = trained(tmp_path, devices=2, callbacks=kill_rank(tmp_path / "marks", batch=0, times=STARTS))
     with pytest.raises(SweepError, match=r"rank 1 was killed by signal 9, for the 3rd time; .*lower data.batch"):
         train_on_ranks(run)
+
+
+def test_a_user_supplied_mixer_trains_on_two_ranks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From a module in a folder that only this process has on its path."""
+    (tmp_path / "rank_blocks.py").write_text("from my_blocks import Blur as RankBlur\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    content = trained(tmp_path, devices=2).model_dump()
+    for stage in content["search_space"]["stages"]:
+        stage["mixer"] = ["ffn_attention", "rank_blocks:RankBlur"]
+    run = Sweep.model_validate(content | {"train": content["train"] | {"epochs": 1}})
+    net = read_supernet(train_on_ranks(run))
+    assert any(isinstance(module, Blur) for module in net.modules())
 
 
 def test_a_user_error_in_a_rank_is_one_sentence(tmp_path: Path) -> None:

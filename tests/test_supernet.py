@@ -7,10 +7,11 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
-from lightning import Trainer
+from lightning import Callback, Trainer
 from networks import REPO, images, space
 from torch.nn import functional as F
 
@@ -27,7 +28,7 @@ from ffnet_search.space.block import Block
 from ffnet_search.space.configuration import Configuration
 from ffnet_search.tasks.base import find_task
 from ffnet_search.training.fit import read_supernet, train_architecture, train_supernet, write_supernet
-from ffnet_search.training.modules import FFNetModule, Standalone, Supernet, draw
+from ffnet_search.training.modules import CHECK_EVERY, FFNetModule, Standalone, Supernet, draw
 from ffnet_search.training.optim import learning_rate, make_optimizer
 from ffnet_search.training.trainer import LAST, quiet_lightning
 
@@ -222,6 +223,38 @@ def test_killed_training_ends_with_the_same_weights(tmp_path: Path) -> None:
     killed, whole = (read_supernet(tmp_path / runs / "tiny" / "supernet.ckpt") for runs in ("killed", "whole"))
     for (name, ours), theirs in zip(killed.state_dict().items(), whole.state_dict().values(), strict=True):
         assert torch.equal(ours, theirs), name
+
+
+class Remembers(Callback):
+    """Keeps an object in the checkpoint that is neither a tensor nor a number."""
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"where": Path("anywhere")}
+
+
+def test_a_training_resumes_with_what_a_callback_keeps(tmp_path: Path) -> None:
+    run = sweep(tmp_path, epochs=1, callbacks=["test_supernet:Remembers"])
+    train_supernet(run)
+    before = read_supernet(run.files.supernet).state_dict()
+    run.files.supernet.unlink()
+    after = read_supernet(train_supernet(run)).state_dict()
+    assert all(torch.equal(weight, after[name]) for name, weight in before.items())
+
+
+@pytest.mark.parametrize(
+    ("device", "step", "waits"),
+    [("cpu", 1, True), ("cuda", CHECK_EVERY, True), ("cuda", CHECK_EVERY - 1, False), ("cuda", CHECK_EVERY + 1, False)],
+)
+def test_a_gpu_is_waited_for_seldom(device: str, step: int, waits: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    supernet = Supernet(space("ffnet_digits"), TrainSection())
+    monkeypatch.setattr(Supernet, "device", torch.device(device))
+    assert supernet.may_synchronise(step) == waits
+
+
+def test_mixup_is_refused_where_targets_do_not_mix(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(type(CLASSIFICATION), "mixes", False)
+    with pytest.raises(SweepError, match=r"train.mixup must be 0 for task 'classification', but got 0.2; remove it"):
+        Supernet(space("ffnet_digits"), TrainSection(mixup=0.2))
 
 
 # --- what goes wrong

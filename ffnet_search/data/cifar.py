@@ -95,7 +95,7 @@ class Cifar(DataSet):
         assert section.path is not None  # checked by `_find`
         path = section.path.expanduser()
         if not section.download:
-            problem = "neither is there" if path.exists() else "no such folder or file exists"
+            problem = "holds neither" if path.exists() else "no such folder or file exists"
             raise SweepError(
                 f"data.path: {section.path} must be or hold the folder {self.folder} or {self.archive}, but {problem}; "
                 "correct data.path, or set data.download: true"
@@ -180,14 +180,21 @@ class Cifar100(Cifar):
 
 def download(url: str, md5: str, target: Path) -> Path:
     """Fetch `url` to `target`, which appears only once it is complete and has the checksum. Raises SweepError."""
+    digest = hashlib.md5(usedforsecurity=False)
     part = target.with_name(f"{target.name}.{os.getpid()}{SUFFIX}")  # of this process: all ranks may fetch at once
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        arrived = _fetch(url, part)
-        if arrived != md5:
+        with urllib.request.urlopen(url, timeout=TIMEOUT_S) as response, part.open("wb") as file:
+            size = int(response.headers.get("Content-Length", 0))
+            with progress(f"download {target.name}", -(-size // CHUNK), "MiB") as bar:
+                while chunk := response.read(CHUNK):
+                    digest.update(chunk)
+                    file.write(chunk)
+                    bar.advance()
+        if digest.hexdigest() != md5:
             raise SweepError(
-                f"data.download: {url} must have the md5 checksum {md5}, but the download has {arrived} and was "
-                f"deleted; try again, or put the archive at {target} yourself"
+                f"data.download: {url} must have the md5 checksum {md5}, but the download has {digest.hexdigest()} and "
+                f"was deleted; try again, or put the archive at {target} yourself"
             )
         os.replace(part, target)
     except (OSError, http.client.HTTPException) as error:  # urllib's errors are OSErrors
@@ -195,19 +202,6 @@ def download(url: str, md5: str, target: Path) -> Path:
     finally:
         part.unlink(missing_ok=True)
     return target
-
-
-def _fetch(url: str, path: Path) -> str:
-    """Write the content of `url` to `path` and return its md5 checksum."""
-    digest = hashlib.md5(usedforsecurity=False)
-    with urllib.request.urlopen(url, timeout=TIMEOUT_S) as response, path.open("wb") as file:
-        size = int(response.headers.get("Content-Length", 0))
-        with progress(f"download {url.rpartition('/')[2]}", -(-size // CHUNK), "MiB") as bar:
-            while chunk := response.read(CHUNK):
-                digest.update(chunk)
-                file.write(chunk)
-                bar.advance()
-    return digest.hexdigest()
 
 
 def _latin1(text: str, encoding: str) -> bytes:

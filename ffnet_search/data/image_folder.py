@@ -85,7 +85,7 @@ class ImageFolder(DataSet):
             if empty:
                 raise SweepError(
                     f"data.path: every class folder of {folder} must hold images ({', '.join(EXTENSIONS)}), but "
-                    f"{', '.join(empty)} {'has' if len(empty) == 1 else 'have'} none; fill or remove what is empty"
+                    f"{', '.join(empty)} {'has' if len(empty) == 1 else 'have'} none; fill or remove them"
                 )
         extra = [] if test_root is None else sorted(set(find_classes(test_root)) - set(classes))
         if extra:

@@ -91,8 +91,7 @@ class UserData(Data):
         given = getattr(self.module, "calibration", None)
         if given is not None:
             images_NCHW = given() if callable(given) else given
-            if not (isinstance(images_NCHW, Tensor) and self._fits(images_NCHW)):
-                raise self._error("calibration", "", _kind(images_NCHW))
+            self._check_images(images_NCHW, "calibration")
             return images_NCHW[: self._section.calibration]
         parts: list[Tensor] = []
         for images_BCHW, _ in self.train_dataloader():
@@ -120,25 +119,23 @@ class UserData(Data):
         return tuple(str(name) for name in names)
 
     def _check_batch(self, batch: Any, place: str) -> None:
-        task, asked = self._task, f" and {self._task.target_words}"
+        """Raise SweepError where a batch of `place` is no pair of images and targets of the input and the task."""
+        task = self._task
         if not (isinstance(batch, list | tuple) and len(batch) == 2 and all(isinstance(x, Tensor) for x in batch)):
-            raise self._error(place, asked, type(batch).__name__)
+            raise self._error(place, f"pairs of images and {task.target_words}", type(batch).__name__)
         images_BCHW, target_B = batch
-        if not (self._fits(images_BCHW) and task.accepts(target_B)):
-            raise self._error(place, asked, f"{_kind(images_BCHW)} and {_kind(target_B)}")
+        self._check_images(images_BCHW, place)
+        if not task.accepts(target_B):
+            raise self._error(place, task.target_words, f"{target_B.dtype} {tuple(target_B.shape)}")
 
-    def _fits(self, images_NCHW: Tensor) -> bool:
-        return images_NCHW.dtype == torch.float32 and tuple(images_NCHW.shape[1:]) == self._image_shape
+    def _check_images(self, images_NCHW: Tensor, place: str) -> None:
+        shape = (self._input.channels, self._input.resolution, self._input.resolution)
+        if images_NCHW.dtype != torch.float32 or tuple(images_NCHW.shape[1:]) != shape:
+            wanted = f"float32 images of {shape} (input in the search space's file)"
+            raise self._error(place, wanted, f"{images_NCHW.dtype} {tuple(images_NCHW.shape)}")
 
-    @property
-    def _image_shape(self) -> tuple[int, int, int]:
-        return self._input.channels, self._input.resolution, self._input.resolution
-
-    def _error(self, place: str, asked: str, got: str) -> SweepError:
-        return SweepError(
-            f"data.name: {place} of {self._section.name} must give float32 images of {self._image_shape} (input in the "
-            f"search space's file){asked}, but gave {got}"
-        )
+    def _error(self, place: str, wanted: str, got: str) -> SweepError:
+        return SweepError(f"data.name: {place} of {self._section.name} must give {wanted}, but gave {got}")
 
 
 def find_datamodule(section: DataSection) -> type[LightningDataModule]:
@@ -149,10 +146,6 @@ def find_datamodule(section: DataSection) -> type[LightningDataModule]:
         raise SweepError(f"data.name: {section.name} must offer {', '.join(LOADERS)}, but lacks {', '.join(missing)}")
     check_arguments(kind, section.init_args, "data.init_args")
     return kind
-
-
-def _kind(value: Any) -> str:
-    return f"{value.dtype} {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
 
 
 def _share(batch: Batch, rank: int, ranks: int) -> Batch:

@@ -1,6 +1,6 @@
 """The files of ranks on other nodes: an actor on the head of a cluster, beside the run's folder.
 
-A module of its own, so that the actor loads no PyTorch.
+Apart from `ray_train`, so that the actor loads no PyTorch.
 """
 
 from __future__ import annotations

@@ -21,7 +21,6 @@ import time
 import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -76,15 +75,6 @@ def rank_count(sweep: Sweep, available: int) -> int:
     return next(count for count in range(most, 0, -1) if sweep.data.batch_size % count == 0)
 
 
-@dataclass(frozen=True)
-class Rank:
-    """A process that trains; `report` is the file of its error."""
-
-    number: int
-    process: subprocess.Popen[bytes]
-    report: Path
-
-
 def _train_once(sweep: Sweep, count: int) -> str:
     """Start all ranks and wait for them. Return the death of one in words, empty where they finished.
 
@@ -92,50 +82,48 @@ def _train_once(sweep: Sweep, count: int) -> str:
     """
     store = TCPStore(HOST, 0, is_master=True, wait_for_workers=False)  # where the ranks meet, at a port that is free
     with tempfile.TemporaryDirectory(prefix="ffnet-") as folder:
+        reports = [Path(folder, str(rank)) for rank in range(count)]
         with ExitStack() as running:
-            ranks = []
-            for number in range(count):
-                rank = running.enter_context(_running(sweep, number, count, store.port, Path(folder)))
-                ranks.append(rank)
+            processes = []
+            for rank, report in enumerate(reports):
+                processes.append(running.enter_context(_running(sweep, rank, count, store.port, report)))
             while True:
-                codes = [rank.process.poll() for rank in ranks]
+                codes = [process.poll() for process in processes]
                 if any(codes) or None not in codes:
                     break
                 time.sleep(POLL_S)
-        return _death([(rank, code) for rank, code in zip(ranks, codes, strict=True) if code])
+        return _death([(rank, code) for rank, code in enumerate(codes) if code], reports)
 
 
-def _death(failed: Sequence[tuple[Rank, int]]) -> str:
-    """The death of a rank in words, empty where none failed. Raises as `_train_once` does."""
+def _death(failed: Sequence[tuple[int, int]], reports: Sequence[Path]) -> str:
+    """The death of one of the `failed` (rank, exit code) in words, empty for none. Raises as `_train_once` does."""
     for rank, code in failed:
         if code == USER_ERROR:
-            raise SweepError(rank.report.read_text(encoding="utf-8"))
+            raise SweepError(reports[rank].read_text(encoding="utf-8"))
     for rank, code in failed:
         if code < 0:  # before a bug: the others fail because they have lost this one
-            return f"rank {rank.number} was killed by signal {-code}"
+            return f"rank {rank} was killed by signal {-code}"
     for rank, code in failed:
-        words = rank.report.read_text(encoding="utf-8") if rank.report.exists() else f"exit code {code}"
-        raise RuntimeError(f"rank {rank.number} failed:\n{words}")
+        words = reports[rank].read_text(encoding="utf-8") if reports[rank].exists() else f"exit code {code}"
+        raise RuntimeError(f"rank {rank} failed:\n{words}")
     return ""
 
 
 @contextmanager
-def _running(sweep: Sweep, number: int, count: int, port: int, folder: Path) -> Iterator[Rank]:
-    """Start rank `number` of `count`, and kill it at the end."""
-    report = folder / str(number)
-    threads = str(max(1, (os.cpu_count() or 1) // count))
+def _running(sweep: Sweep, rank: int, count: int, port: int, report: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """Start one of `count` ranks, which writes its error to `report`; kill it at the end."""
     environment = {
-        "OMP_NUM_THREADS": threads,
+        "OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // count)),
         **os.environ,
         "PYTHONPATH": os.pathsep.join(sys.path),  # the same code, wherever it was imported from
         "MASTER_ADDR": HOST,
         "MASTER_PORT": str(port),
         "TORCHELASTIC_USE_AGENT_STORE": "True",  # that of this process
         "WORLD_SIZE": str(count),
-        "RANK": str(number),
-        "LOCAL_RANK": str(number),
+        "RANK": str(rank),
+        "LOCAL_RANK": str(rank),
     }
-    output = STANDARD_ERROR if number == 0 else subprocess.DEVNULL  # the first one shows the progress of all
+    output = STANDARD_ERROR if rank == 0 else subprocess.DEVNULL  # the first one shows the progress of all
     process = subprocess.Popen(
         [sys.executable, "-m", __name__],
         env=environment,
@@ -148,7 +136,7 @@ def _running(sweep: Sweep, number: int, count: int, port: int, folder: Path) -> 
         assert process.stdin is not None
         process.stdin.write(pickle.dumps((sweep, report)))
         process.stdin.flush()  # and left open: it ends with the parent
-        yield Rank(number, process, report)
+        yield process
     finally:
         process.kill()
         process.communicate()

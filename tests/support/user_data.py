@@ -45,3 +45,22 @@ class MyData(LightningDataModule):
 class NoTest(LightningDataModule):
     def train_dataloader(self): ...
     def val_dataloader(self): ...
+
+
+class FloatTargets(MyData):
+    def setup(self, stage):
+        super().setup(stage)
+        self.y = self.y.float()
+
+
+class NoPairs(MyData):
+    def val_dataloader(self):
+        return DataLoader(self.x)
+
+
+class WrongCalibration(MyData):
+    calibration = torch.zeros(4, 1, 8, 8)
+
+
+class ThreeClasses(MyData):
+    classes = ("a", "b", "c")
