@@ -99,3 +99,14 @@ def test_without_normalisation_there_is_no_script(tmp_path: Path) -> None:
     write_bundle(tmp_path, card, TASK)
     assert not (tmp_path / "predict.py").exists()
     assert "predict.py" not in (tmp_path / "README.md").read_text()
+
+
+def test_a_user_supplied_task_names_its_quality_and_has_no_script(tmp_path: Path) -> None:
+    card = write_folder(tmp_path)
+    (tmp_path / "predict.py").unlink()
+    card["metrics"] |= {"test_mae": 1.25, "search_mae": 1.0}
+    write_bundle(tmp_path, card, find_task("user_task:Regression"))
+    text = (tmp_path / "README.md").read_text()
+    assert not (tmp_path / "predict.py").exists()
+    assert "accuracy" not in text and "| error on test | 1.2 mm |" in text
+    assert "pipeline_tag: image-regression" in text and "name: mean absolute error on test" in text

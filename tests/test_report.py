@@ -13,6 +13,7 @@ from runs import ffnet_run, module_run
 
 from ffnet_search.report.architecture_svg import describe
 from ffnet_search.report.data import script_data
+from ffnet_search.report.front_png import as_png, draw_front
 from ffnet_search.report.page import BEST, BUSY, TOP_AXES, page
 from ffnet_search.report.write import write_report
 from ffnet_search.search.history import ENOUGH, LearningCurve
@@ -84,6 +85,16 @@ def test_the_script_has_its_data(tmp_path: Path) -> None:
     text = re.search(r'id="data">(.*?)</script>', page(run), re.DOTALL)
     assert text is not None
     assert json.loads(text.group(1)) == json.loads(json.dumps(script_data(run)))
+
+
+def test_a_user_supplied_task_is_shown_by_its_quality(tmp_path: Path) -> None:
+    run = ffnet_run(tmp_path, task="user_task:Regression", importances={"mae": {"stage1.depth": 1.0}})
+    html = page(run)
+    checked(html)
+    assert "accuracy" not in html
+    assert "the best error" in html and "<strong>0.5 mm</strong>" in html and "for error" in html
+    assert script_data(run)["metrics"]["search_mae"]["label"] == "error on search validation, mm"
+    assert as_png(draw_front(run)).startswith(b"\x89PNG")
 
 
 @pytest.mark.parametrize(("contention", "said"), [(BUSY, False), (BUSY + 0.1, True)])

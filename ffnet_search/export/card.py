@@ -34,7 +34,7 @@ class Device:
     suffix: str
 
     def setting(self) -> dict[str, Any]:
-        """How latency was measured."""
+        """The settings of the measurement, and the error of the table."""
         if self.table is None:
             setting = self.section.model_dump(mode="json", include={"backend", "threads", "batch_size"})
             return {"device": make_backend(self.section).device_name(), **setting}

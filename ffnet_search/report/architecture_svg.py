@@ -81,7 +81,7 @@ class Entry(NamedTuple):
 
     @property
     def right(self) -> int:
-        """Where its text ends, by the mean width of a letter."""
+        """The end of its text, by the mean width of a letter."""
         return self.x + 26 + round(5.8 * len(self.text))
 
 

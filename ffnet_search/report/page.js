@@ -28,9 +28,9 @@ function add(parent, tag, attributes, text) {
 function ticks(low, high, wanted) {
   const rough = (high - low) / wanted, power = 10 ** Math.floor(Math.log10(rough));
   const step = power * [1, 2, 5, 10].find((m) => m * power >= rough);
-  const found = [];
-  for (let i = Math.ceil(low / step); i * step <= high * (1 + 1e-9); i++) found.push(+(i * step).toPrecision(12));
-  return found;
+  const marks = [];
+  for (let i = Math.ceil(low / step); i * step <= high * (1 + 1e-9); i++) marks.push(+(i * step).toPrecision(12));
+  return marks;
 }
 
 function range(values, share = 0.06) {
@@ -52,7 +52,7 @@ function showTip(text, left, top) {
 
 /**
  * A chart that fills its box, redrawn when that changes. `make()` gives {x, y: label, xs, ys: ranges, points, stops,
- * draw(svg, X, Y)}: `points` [x, y, text] are found by the pointer, `stops` of them one by one by the arrow keys.
+ * draw(svg, X, Y)}: `points` [x, y, text] are under the pointer, `stops` of them one by one by the arrow keys.
  */
 function chart(id, title, make) {
   const box = byId(id);

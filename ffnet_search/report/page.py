@@ -133,7 +133,7 @@ def _plain(value: object) -> str:
 
 
 def _latency(run: Run, table: LatencyTable) -> dict[str, Any]:
-    """What only a run with latency tables has."""
+    """The content of the sections of runs with latency tables."""
     history, space = run.history, run.sweep.search_space
     count = f"{len(history.evaluated):,}"
     searched = f"{count} architectures of {space.size:,} were evaluated."
@@ -221,7 +221,7 @@ def _skipped(run: Run) -> Iterator[str]:
 
 
 def _facts(run: Run) -> Iterator[tuple[str, object]]:
-    """Where the front comes from."""
+    """The origin of the front, fact by fact."""
     sweep, search, card = run.sweep, run.sweep.search, run.exported[0].read_card()
     training = card.get("training", {})
     yield "Sweep", f"{sweep.path.name}, seed {sweep.seed}"

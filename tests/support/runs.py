@@ -7,7 +7,8 @@ import random
 from pathlib import Path
 from typing import Any
 
-from networks import SPACES, space
+import yaml
+from networks import space
 from optuna.distributions import CategoricalDistribution, IntDistribution
 from optuna.trial import FrozenTrial, TrialState, create_trial
 from test_pipeline import SPACE, table_of
@@ -19,34 +20,43 @@ from ffnet_search.report.data import Run
 from ffnet_search.search.history import History
 from ffnet_search.search.storage.study import open_study, read_candidates
 from ffnet_search.space.search_space import SearchSpace
+from ffnet_search.tasks.base import find_task
 
-FIGURES = ("search_accuracy", "test_accuracy", "predicted_ms", "measured_ms", "measured_spread", "params_m", "macs_m")
+FIGURES = ("predicted_ms", "measured_ms", "measured_spread", "params_m", "macs_m")
 
 
-def candidates(count: int, seed: int = 0) -> list[Candidate]:
-    """FFNets with random accuracy, and latency by MACs."""
+def candidates(count: int, seed: int = 0, quality: str = "accuracy") -> list[Candidate]:
+    """FFNets with a random quality, and latency by MACs."""
     rng, digits = random.Random(seed), space("ffnet_digits")
-    archs = [digits.sample(rng) for _ in range(count)]
-    return [
-        Candidate(a, {"accuracy": rng.random(), "latency_ms": a.macs_m, "params_m": a.params_m, "macs_m": a.macs_m})
-        for a in archs
-    ]
+    found = []
+    for _ in range(count):
+        arch = digits.sample(rng)
+        costs = {"latency_ms": arch.macs_m, "params_m": arch.params_m, "macs_m": arch.macs_m}
+        found.append(Candidate(arch, {quality: rng.random(), **costs}))
+    return found
 
 
-def ffnet_run(folder: Path, count: int = 30, **history: Any) -> Run:
+def ffnet_run(folder: Path, count: int = 30, task: str = "classification", **history: Any) -> Run:
     """A run of `count` candidates, two of them exported, whose table says 0.01 ms for every part."""
     file = folder / "tiny.yaml"
-    limits = "search: {constraints: {params_m: 0.2}}"
-    file.write_text(f"search_space: {SPACES['ffnet_digits']}\nruns: {folder}\n{limits}\n")
-    evaluated = candidates(count)
+    kind = find_task(task)
+    images = {"channels": 1, "resolution": 8, kind.outputs_word: 10}
+    content = {
+        "task": task,
+        "search_space": {"input": images, "stages": [{"depth": [1, 2], "width": [16]}]},
+        "runs": str(folder),
+        "search": {"constraints": {"params_m": 0.2}},
+    }
+    file.write_text(yaml.safe_dump(content))
+    evaluated = candidates(count, quality=kind.quality.name)
     exported = []
     for number, candidate in enumerate(evaluated[:2], 1):
         target = folder / f"{number:02d}-{candidate.key}"
         target.mkdir()
         (target / "card.json").write_text(json.dumps({"data": {"fingerprint": "f00"}, "date": "2026-01-01"}))
         (target / "model.onnx").touch()
-        metrics = {**dict.fromkeys(FIGURES, 0.5), "measured_ms": float(number)}
-        exported.append(ExportedNetwork(target, candidate.architecture, metrics))
+        metrics = dict.fromkeys((kind.search_quality, kind.test_quality, *FIGURES), 0.5)
+        exported.append(ExportedNetwork(target, candidate.architecture, {**metrics, "measured_ms": float(number)}))
     facts = {"infeasible": {"params_m": 7}, "excluded": 7, "failures": (), "importances": {}, **history}
     table = table_of(SearchSpace.model_validate(SPACE))
     return Run(Sweep.from_yaml(file), History(tuple(evaluated), **facts), exported, table)

@@ -61,6 +61,7 @@ def export_format(sweep: Sweep, name: str, top: int | None = None) -> list[Expor
 
 def _check(network: ExportedNetwork, name: str, format: Format, data: Data) -> dict[str, Any]:
     """The entry of a card: files, and where the model runs here its difference, latency and, if inexact, quality."""
+    task = task_of(network.network.input)
     checked: dict[str, Any] = {"files": [file.name for file in format.files]}
     forward = format.forward(network.folder)
     if forward is not None:
@@ -73,11 +74,11 @@ def _check(network: ExportedNetwork, name: str, format: Format, data: Data) -> d
     if forward is None:
         return checked
     if not format.is_exact:
-        return checked | _quality(task_of(network.network.input), onnx, forward, data)
+        return checked | _quality(task, onnx, forward, data)
     if checked["max_difference"] > TOLERANCE:
         raise SweepError(
-            f"{network.folder}: the {name} model must give torch's logits within {TOLERANCE:g}, but differs by "
-            f"{checked['max_difference']:.2g}; do not use {', '.join(checked['files'])}, and tell us of the versions: "
+            f"{network.folder}: the {name} model must give torch's {task.output_name} within {TOLERANCE:g}, but differs "
+            f"by {checked['max_difference']:.2g}; do not use {', '.join(checked['files'])}, and tell us of the versions: "
             f"{checked['versions']}"
         )
     return checked
