@@ -77,9 +77,9 @@ def _check(network: ExportedNetwork, name: str, format: Format, data: Data) -> d
         return checked | _quality(task, onnx, forward, data)
     if checked["max_difference"] > TOLERANCE:
         raise SweepError(
-            f"{network.folder}: the {name} model must give torch's {task.output_name} within {TOLERANCE:g}, but differs "
-            f"by {checked['max_difference']:.2g}; do not use {', '.join(checked['files'])}, and tell us of the versions: "
-            f"{checked['versions']}"
+            f"{network.folder}: the {name} model must give torch's {task.output_name} within {TOLERANCE:g}, but "
+            f"differs by {checked['max_difference']:.2g}; do not use {', '.join(checked['files'])}, and report the "
+            f"versions: {checked['versions']}"
         )
     return checked
 
