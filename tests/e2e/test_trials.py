@@ -25,7 +25,7 @@ RATES = {"learning_rate": {"low": 1e-3, "high": 3e-2, "log": True}, "momentum": 
 
 SCRIPT = """
 import sys
-from ffnet_search import Sweep
+from ffnet_search import Sweep, run_sweep
 run_sweep(Sweep.from_yaml(sys.argv[1]))
 """
 
@@ -37,8 +37,7 @@ def test_a_killed_sweep_goes_on_with_its_hyperparameters(tmp_path: Path) -> None
         [sys.executable, "-c", SCRIPT, str(sweep.path)],
         cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}, stderr=subprocess.DEVNULL,
     )  # fmt: skip
-    deadline = time.monotonic() + 120
-    while time.monotonic() < deadline and len(list(sweep.files.trials.glob(f"*/{WEIGHTS}"))) < 2:
+    while process.poll() is None and len(list(sweep.files.trials.glob(f"*/{WEIGHTS}"))) < 2:
         time.sleep(0.02)
     process.send_signal(signal.SIGKILL)
     process.wait()
@@ -80,5 +79,5 @@ def test_what_breaks_in_a_trial_is_a_failure_with_its_reason(tmp_path: Path, eng
     history = read_history(sweep.files.study, sweep.search_space, objectives)
     assert len(history.evaluated) == 2
     reasons = sorted(reason[:20] for _, reason in history.failures)
-    assert reasons == ["MemoryError: no free_slots", "NonFiniteLoss: val_l", "its worker died 3 ti"]
+    assert reasons == ["MemoryError: no free", "NonFiniteLoss: val_l", "its worker died 3 ti"]
     assert {trial.state.name for trial in read_trials(sweep.files.study)} == {"COMPLETE", "FAIL"}
