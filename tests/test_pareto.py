@@ -5,11 +5,20 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 
+import numpy as np
 import pytest
 
 from ffnet_search.metrics import Direction
 from ffnet_search.pareto.candidate import Candidate
-from ffnet_search.pareto.front import hypervolume, pareto_front
+from ffnet_search.pareto.front import (
+    as_minimised,
+    dominates,
+    dominator_counts,
+    hypervolume,
+    no_worse,
+    non_dominated,
+    pareto_front,
+)
 from ffnet_search.space.architecture import Architecture, Stage, Stem
 from ffnet_search.space.block import Block
 from ffnet_search.space.registry import known_metrics
@@ -36,8 +45,8 @@ def clouds(metrics: int, count: int = 30) -> list[list[tuple[float, ...]]]:
     ]
 
 
-def dominates(a: Sequence[float], b: Sequence[float], directions: Sequence[Direction]) -> bool:
-    """True where `a` is at least as good as `b` everywhere and better somewhere."""
+def is_better(a: Sequence[float], b: Sequence[float], directions: Sequence[Direction]) -> bool:
+    """Dominance, written out: `a` is at least as good as `b` everywhere and better somewhere."""
     signed = [(x, y) if d == "maximize" else (-x, -y) for x, y, d in zip(a, b, directions, strict=True)]
     return all(x >= y for x, y in signed) and any(x > y for x, y in signed)
 
@@ -48,7 +57,7 @@ def test_front_is_exactly_what_nothing_dominates(metrics: int) -> None:
     directions = list(objectives.values())
     for cloud in clouds(metrics):
         front = points_of(pareto_front(candidates(cloud, tuple(objectives)), objectives), tuple(objectives))
-        undominated = {p for p in cloud if not any(dominates(q, p, directions) for q in cloud)}
+        undominated = {p for p in cloud if not any(is_better(q, p, directions) for q in cloud)}
         assert set(front) == undominated
         assert len(front) == len(undominated)  # one candidate per point
 
@@ -69,13 +78,18 @@ def test_a_front_is_its_own_front() -> None:
         assert pareto_front(front, objectives) == front
 
 
-def test_dominance_is_a_strict_order() -> None:
-    for cloud in clouds(3, count=5):
-        directions: list[Direction] = ["maximize", "minimize", "minimize"]
-        for a in cloud:
-            assert not dominates(a, a, directions)
-            for b in cloud:
-                assert not (dominates(a, b, directions) and dominates(b, a, directions))
+@pytest.mark.parametrize("metrics", [1, 2, 3])
+def test_dominance_is_the_strict_order_that_it_says(metrics: int) -> None:
+    objectives = dict(list(METRICS.items())[:metrics])
+    directions = list(objectives.values())
+    for cloud in clouds(metrics, count=5):
+        points_NM = np.array([as_minimised(one, objectives) for one in candidates(cloud, tuple(objectives))])
+        expected = [[is_better(a, b, directions) for b in cloud] for a in cloud]
+        assert dominates(points_NM[:, None], points_NM[None]).tolist() == expected
+        assert dominator_counts(points_NM).tolist() == [sum(column) for column in zip(*expected, strict=True)]
+        assert non_dominated(points_NM).tolist() == [not any(column) for column in zip(*expected, strict=True)]
+        assert not dominates(points_NM, points_NM).any()
+        assert no_worse(points_NM, points_NM).all()
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
@@ -105,17 +119,16 @@ def test_hypervolume_against_monte_carlo(metrics: int) -> None:
     for _ in range(3):
         cloud = [tuple(rng.random() for _ in directions) for _ in range(8)]
         darts = [tuple(rng.random() for _ in directions) for _ in range(4000)]
-        hit = sum(any(p == dart or dominates(p, dart, directions) for p in cloud) for dart in darts)
+        hit = sum(any(p == dart or is_better(p, dart, directions) for p in cloud) for dart in darts)
         assert hypervolume(cloud, reference, directions) == pytest.approx(hit / len(darts), abs=0.035)  # 4.4 sigma
 
 
 @pytest.mark.parametrize("metrics", [2, 3, 4])
 def test_hypervolume_agrees_with_optuna(metrics: int) -> None:
     optuna_hypervolume = pytest.importorskip("optuna._hypervolume", reason="an internal module of Optuna")
-    numpy = pytest.importorskip("numpy")
     directions: list[Direction] = ["minimize"] * metrics
     for cloud in clouds(metrics):
-        theirs = optuna_hypervolume.compute_hypervolume(numpy.array(cloud), numpy.full(metrics, 0.95))
+        theirs = optuna_hypervolume.compute_hypervolume(np.array(cloud), np.full(metrics, 0.95))
         assert hypervolume(cloud, [0.95] * metrics, directions) == pytest.approx(theirs)
 
 

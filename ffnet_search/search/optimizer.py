@@ -1,6 +1,6 @@
-"""The optimizer of a search: ask for the next configuration, tell what became of it.
+"""The optimizer of a search: ask for the next configuration, tell its outcome.
 
-A configuration beyond a constraint is told to the sampler without an evaluation, a repeat with what is known of it. The
+The sampler learns of a configuration beyond a constraint without an evaluation, and of a repeat from the archive. The
 first trial of each configuration is added to the study on disk, and is kept here as a key and its objectives.
 """
 
@@ -110,8 +110,8 @@ class Optimizer:
         if self._failed_in_a_row == FAILURES_IN_A_ROW:
             raise SweepError(
                 f"search: {FAILURES_IN_A_ROW} evaluations in a row failed, the last of them ({key}) with: "
-                f"{record.reason}; its traceback is in the study. Nothing that was found before is lost: mend the "
-                "cause and give the same command again"
+                f"{record.reason}; its traceback is in the study. Earlier results are kept: correct "
+                "the cause and give the same command again"
             )
 
     def _initial_queue(self) -> deque[tuple[str, Configuration]]:
@@ -125,7 +125,7 @@ class Optimizer:
         return queue
 
     def _propose(self) -> Configuration | None:
-        """The next configuration of the queue or the sampler. None where it needs no evaluation, and is told."""
+        """The next configuration of the queue or the sampler. None where it needs no evaluation."""
         with self._timed("propose"):
             origin, queued = self._queue.popleft() if self._queue else ("sampler", None)
             trial = self.sampler.ask(queued)
@@ -154,7 +154,7 @@ class Optimizer:
         return replace(proposed, known=metrics)
 
     def _propose_neighbour(self) -> Configuration | None:
-        """A new feasible configuration near those that are known, where the sampler found none."""
+        """A new feasible configuration near known ones, where the sampler proposes none."""
         problem = self.problem
         starts = self.sampler.known + [pending.trials[0].params for pending in self._pending.values()]
         if not starts and problem.cost_model is not None:
@@ -194,7 +194,7 @@ class Optimizer:
         )
 
     def _new_key(self, params: Mapping[str, Any]) -> str | None:
-        """See `samplers.base.NewKey`."""
+        """The key of new parameters: see `samplers.base.NewKey`."""
         try:
             key = configuration_of(self.problem.space, params).key
         except KeyError:  # a hyper-parameter is missing
@@ -202,7 +202,7 @@ class Optimizer:
         return None if key in self.archive else key
 
     def _finish(self, trial: Trial, record: TrialRecord) -> None:
-        """Tell the sampler the first trial of a configuration, which is stored."""
+        """End the first trial of a configuration, which is stored."""
         for name, value in record.to_attrs().items():
             trial.set_user_attr(name, value)
         self._unsaved.append(self.sampler.tell(trial, self.archive[record.key]))

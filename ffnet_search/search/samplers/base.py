@@ -1,7 +1,7 @@
-"""The protocols of samplers: what a search asks for, and what one of Optuna's samplers may have on top.
+"""The protocol of the sampler of a search, and optional capabilities of Optuna's samplers.
 
-A sampler is any `optuna.samplers.BaseSampler`: one of Optuna's by name, or a user-supplied one by import path. It needs
-nothing of what is below; where it has one of the capabilities, the search uses it.
+`search.sampler` names any `optuna.samplers.BaseSampler`: one of Optuna's by name, or a user-supplied one by import
+path. It needs none of the capabilities below; where it has one, the search uses it.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ NewKey = Callable[[Mapping[str, Any]], str | None]
 
 
 class Sampler(Protocol):
-    """Proposes configurations as trials, and learns from what became of them: `optuna.OptunaSampler`."""
+    """Proposes configurations as trials, and learns from their results: `optuna.OptunaSampler`."""
 
     def expect(self, wanted: int, new_key: NewKey) -> None:
         """Announce that `wanted` trials are asked for before the next one ends, and which ones would be new."""
@@ -30,7 +30,7 @@ class Sampler(Protocol):
         ...
 
     def tell(self, trial: Trial, entry: Entry) -> FrozenTrial:
-        """Learn what became of a trial. Returns the trial as it is to be stored."""
+        """Learn the result of a trial. Returns the trial as it is to be stored."""
         ...
 
     @property
@@ -41,7 +41,7 @@ class Sampler(Protocol):
 
 @runtime_checkable
 class BatchSampler(Protocol):
-    """The capability of a sampler of Optuna that draws several proposals from one fit, and avoids repeats."""
+    """The capability to draw several proposals from one fit, and to avoid repeats."""
 
     def expect(self, wanted: int, new_key: NewKey) -> None:
         """Announce that `wanted` trials are asked for before the next one ends, and which ones would be new."""
@@ -50,10 +50,9 @@ class BatchSampler(Protocol):
 
 @runtime_checkable
 class ForgetfulSampler(Protocol):
-    """The capability of a sampler of Optuna that proposes as well from part of the trials.
+    """The capability to propose as well from part of the trials.
 
-    `memory`: the number of trials, half of them the newest and half the best of the older ones, that it is left with
-    once there are twice as many.
+    `memory`: the number of trials that are kept once there are twice as many: half the newest, half the best others.
     """
 
     memory: int

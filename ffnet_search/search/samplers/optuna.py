@@ -1,10 +1,9 @@
 """Samplers of Optuna, by name or import path, on a study in memory.
 
-What a sampler learns is not always what the study on disk says. A trial that was stopped early is pruned there:
-complete with an early value it would stand on the front, and compare epoch 1 with epoch 30. But of Optuna 5's samplers
-TPE alone reads pruned trials, and of several objectives it keeps no values of them. So in memory such a trial is
-complete, with the values that it would have ended with, extrapolated from those that trained to their end. Until there
-is one of these, it is pruned here too.
+A trial that was stopped early is pruned in the study on disk: complete with an early value it would be on the front,
+and compare epoch 1 with epoch 30. But of Optuna 5's samplers TPE alone reads pruned trials, and with several objectives
+it keeps no values of them. So in memory such a trial is complete, with final values that are extrapolated from the
+trials that trained to their end. Before the first of these, it is pruned in memory too.
 """
 
 from __future__ import annotations
@@ -142,16 +141,16 @@ class OptunaSampler:
         if entry.stopped is not None:
             values = self._final_values(entry.stopped.epochs, entry.stopped.metrics)
         if values:
-            told = memory.tell(trial, values)
+            ended = memory.tell(trial, values)
         else:
-            told = memory.tell(trial, state=TrialState.FAIL if entry.state == "failed" else TrialState.PRUNED)
+            ended = memory.tell(trial, state=TrialState.FAIL if entry.state == "failed" else TrialState.PRUNED)
         if trial.study is not self.study:  # the study was shortened since
-            self.study.add_trial(told)
+            self.study.add_trial(ended)
         if entry.stopped is not None and values:
-            told = copy(told)
-            told.state, told.values = TrialState.PRUNED, None
-        self._learn(told)
-        return told
+            ended = copy(ended)
+            ended.state, ended.values = TrialState.PRUNED, None
+        self._learn(ended)
+        return ended
 
     @property
     def known(self) -> list[Mapping[str, Any]]:
@@ -167,7 +166,7 @@ class OptunaSampler:
             self._curves.add(record.reports, record.metrics)
 
     def _lesson(self, trial: FrozenTrial) -> FrozenTrial:
-        """A trial of the study on disk as the sampler learns it."""
+        """The form of a stored trial in which the sampler learns it."""
         record = TrialRecord.from_trial(trial)
         values = [] if record.stopped is None else self._final_values(record.stopped, record.metrics)
         if not values:
@@ -177,7 +176,7 @@ class OptunaSampler:
         return lesson
 
     def _final_values(self, epochs: int, metrics: Mapping[str, float]) -> list[float]:
-        """The objectives that a stopped trial would have ended with; empty where no other trial tells."""
+        """The objectives that a stopped trial would have ended with; empty where no other trial reported then."""
         ending = self._curves.ending(epochs, metrics)
         return [ending[name] for name in self._problem.objectives] if ending else []
 

@@ -25,7 +25,7 @@ from ffnet_search.space.search_space import SearchSpace
 
 @dataclass(frozen=True)
 class SearchStorage:
-    """The storage of one search, open for writing. `pending`: what is being evaluated."""
+    """The storage of one search, open for writing. `pending`: the trials in evaluation."""
 
     space: SearchSpace
     writer: TrialWriter
@@ -36,7 +36,7 @@ class SearchStorage:
         return (trial for trial in self.writer.stored() if trial.state.is_finished())
 
     def candidates(self) -> list[Candidate]:
-        """The evaluated ones, in their order."""
+        """The candidates of the evaluated trials, in their order."""
         records = map(TrialRecord.from_trial, self.trials())
         return [record.candidate(self.space) for record in records if record.state == "evaluated"]
 

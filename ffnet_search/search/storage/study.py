@@ -1,6 +1,6 @@
 """The study on disk: opened for one search, or read.
 
-Only finished trials are ever on disk, each added whole, so a kill leaves none RUNNING and none half written.
+Only finished trials are on disk, each added whole: an interrupted process leaves none RUNNING and none in part.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ def _open_storage(path: Path) -> RDBStorage:
 def _write_ahead(connection: sqlite3.Connection, record: object) -> None:
     """Write to a log instead of waiting for the disk at each trial (0.1 instead of 1 to 20 ms).
 
-    A kill loses nothing that was written; a power cut may lose the last trials, but not the file.
+    A killed process loses nothing that was written; a power cut may lose the last trials, but not the file.
     """
     connection.execute("pragma journal_mode = wal")
     connection.execute("pragma synchronous = normal")
@@ -92,7 +92,7 @@ def _find_study(storage: RDBStorage, path: Path, objectives: Mapping[str, Direct
                 f"{path}: must be of this search ({digest}), but is of another ({stored}): its space, objectives, "
                 "constraints, data, supernet or latency table are not the same; move the file away to start again"
             )
-        optuna.delete_study(storage=storage, study_name=NAME)  # a kill came between its creation and its digest
+        optuna.delete_study(storage=storage, study_name=NAME)  # interrupted between its creation and its digest
     return new_study(storage, NAME, objectives, digest)
 
 
@@ -112,7 +112,7 @@ def _check_file(path: Path) -> None:
         return
     what_to_do = "restore it, or move it away to start again"
     try:
-        # Not read-only: SQLite rolls back what a kill left in a journal.
+        # Not read-only: SQLite rolls back an interrupted transaction.
         with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=rw", uri=True)) as connection:
             tables = {name for (name,) in connection.execute("select name from sqlite_master where type = 'table'")}
             health = connection.execute("pragma quick_check(1)").fetchone()[0]

@@ -32,7 +32,7 @@ ATTRIBUTES = ("key", "architecture", "origin", "stopped", "reports", "record", "
 
 @dataclass(frozen=True)
 class TrialRecord:
-    """What is stored of a trial.
+    """The stored content of a trial.
 
     `architecture`: in one line. `origin`: who proposed it. `stopped`: the epoch after which a pruner ended it.
     `reports`: epoch -> metrics. `record`: how it was trained; `schedule`: its hyper-parameters over the epochs in
