@@ -1,4 +1,4 @@
-"""What sharing costs: one sandwich step against the same four networks trained alone, each with a step of its own.
+"""The cost of sharing: one sandwich step against the same four networks trained alone, each with a separate step.
 
     python benchmarks/supernet_step.py [--space ffnet_digits] [--batch 64] [--rounds 15]
 
@@ -30,13 +30,13 @@ from ffnet_search.training.optim import make_optimizer  # noqa: E402
 RECIPE = TrainSection()
 
 
-def stepper(module: FFNetModule, x_BCHW: torch.Tensor, label_B: torch.Tensor) -> Callable[[int], None]:
+def stepper(module: FFNetModule, x_BCHW: torch.Tensor, target_B: torch.Tensor) -> Callable[[int], None]:
     """A training step of `module` outside of a Trainer."""
     module.manual_backward = torch.Tensor.backward  # type: ignore[method-assign, assignment]
     optimizer = make_optimizer(module.net.named_parameters(), RECIPE)
 
     def step(index: int) -> None:
-        module.accumulate(x_BCHW, label_B, index)
+        module.accumulate(x_BCHW, target_B, index)
         torch.nn.utils.clip_grad_norm_(module.net.parameters(), RECIPE.clip_norm)
         optimizer.step()
         optimizer.zero_grad()
@@ -53,12 +53,12 @@ def main() -> None:
     torch.set_num_threads(1)
     chosen = space(arguments.space)
     x_BCHW = images(chosen, arguments.batch).contiguous(memory_format=torch.channels_last)
-    label_B = torch.arange(arguments.batch) % chosen.input.outputs
+    target_B = torch.arange(arguments.batch) % chosen.input.outputs
     supernet = Supernet(chosen, RECIPE)
     networks = (chosen.largest, *draw(chosen, 0, 0, RECIPE.sampled), chosen.smallest)
     names = ["sandwich", "largest", "sampled 1", "sampled 2", "smallest"]
     modules = [supernet, *(Standalone(supernet.net.slice_to(arch).train(), RECIPE) for arch in networks)]
-    steps = [stepper(module, x_BCHW, label_B) for module in modules]
+    steps = [stepper(module, x_BCHW, target_B) for module in modules]
     seconds: list[list[float]] = [[] for _ in steps]
     with progress("supernet step", arguments.rounds, "rounds") as bar:
         for _ in range(arguments.rounds):

@@ -12,25 +12,13 @@ import pytest
 import torch
 from my_blocks import Blur
 from networks import REPO
-from test_supernet import sweep
+from tiny_sweep import kill_rank, sweep, trained
 
 from ffnet_search.config.inputs import train_inputs
 from ffnet_search.config.sweep import Sweep
 from ffnet_search.errors import SweepError
 from ffnet_search.training.fit import LAST, read_supernet, train_supernet
 from ffnet_search.training.ranks import STARTS, rank_count, train_on_ranks
-
-
-def trained(runs: Path, devices: int = 1, **train: object) -> Sweep:
-    """Of two epochs, each of 10 batches in 5 steps; with SGD, since Adam makes a gradient of rounding errors a step."""
-    run = sweep(runs, devices=devices, epochs=2, optimizer="sgd", learning_rate=0.05, accumulate=2, **train)
-    augmented = run.data.model_dump() | {"augment": {"crop": 1, "flip": True, "cutout": 2}}
-    return Sweep.model_validate(run.model_dump() | {"data": augmented})
-
-
-def kill_rank(marks: Path, **init_args: object) -> list[dict[str, object]]:
-    marks.mkdir(parents=True)
-    return [{"class_path": "kill_rank:KillRank", "init_args": {"marks": str(marks), **init_args}}]
 
 
 @pytest.mark.slow
@@ -98,7 +86,7 @@ import sys
 from pathlib import Path
 
 sys.path[:0] = {paths!r}
-from test_ranks import trained
+from tiny_sweep import trained
 
 from ffnet_search.training.ranks import train_on_ranks
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from test_supernet import sweep
+from tiny_sweep import sweep
 
 from ffnet_search.config.sweep import Sweep
 from ffnet_search.errors import SweepError

@@ -15,7 +15,7 @@ import pytest
 import torch
 from optuna.trial import TrialState
 from searches import Run
-from test_ranks import trained
+from tiny_sweep import trained
 
 from ffnet_search.training.fit import LAST, read_supernet, train_supernet
 
@@ -44,7 +44,7 @@ search(SearchProblem(DIGITS, section, CHEAP), partial(make, folder), folder)
 TRAIN = """
 import sys
 from pathlib import Path
-from test_ranks import trained
+from tiny_sweep import trained
 from ffnet_search.search.training import train_on_cluster
 from ffnet_search.sweep import Sweep
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from test_ranks import kill_rank, trained
+from tiny_sweep import kill_rank, trained
 
 from ffnet_search.config.sweep import Sweep
 from ffnet_search.errors import SweepError

@@ -1,4 +1,4 @@
-"""The sandwich step, the recipe, and training that is killed and goes on."""
+"""Training that learns, resumes after a kill, and names the errors of the user."""
 
 from __future__ import annotations
 
@@ -11,16 +11,13 @@ from typing import Any
 
 import pytest
 import torch
-from lightning import Callback, Trainer
-from networks import REPO, images, space
-from torch.nn import functional as F
+from lightning import Callback
+from networks import REPO, space
+from tiny_sweep import sweep
 
-from ffnet_search.config.schema import TrainSection
-from ffnet_search.config.sweep import Sweep
 from ffnet_search.data.registry import build_data
 from ffnet_search.errors import SweepError
 from ffnet_search.evaluation.inherited import Evaluator, quality
-from ffnet_search.models.bn_calibration import recalibrate
 from ffnet_search.models.deployed import fuse
 from ffnet_search.models.metamixer import MetaMixer
 from ffnet_search.space.architecture import Architecture, Form, Input, Stem
@@ -28,90 +25,10 @@ from ffnet_search.space.block import Block
 from ffnet_search.space.configuration import Configuration
 from ffnet_search.tasks.base import find_task
 from ffnet_search.training.fit import read_supernet, train_architecture, train_supernet, write_supernet
-from ffnet_search.training.modules import CHECK_EVERY, FFNetModule, Standalone, Supernet, draw
-from ffnet_search.training.optim import learning_rate, make_optimizer
-from ffnet_search.training.trainer import LAST, quiet_lightning
+from ffnet_search.training.modules import FFNetModule
+from ffnet_search.training.trainer import LAST
 
 CLASSIFICATION = find_task("classification")
-TINY = {
-    "input": {"channels": 1, "resolution": 8, "classes": 10},
-    "stem": {"width": [8], "stride": [2]},
-    "stages": [
-        {"depth": [1, 2], "width": [8, 16], "mixer": ["ffn_attention", "pool"], "token_kernel": [3, 5], "expansion": 2},
-        {"depth": [1], "width": [16, 32], "mixer": ["attention", "ffn_attention"], "token_kernel": [3], "expansion": 2},
-    ],
-}  # fmt: skip
-
-
-def sweep(runs: Path, **train_section: object) -> Sweep:
-    content = {
-        "name": "tiny",
-        "runs": str(runs),
-        "search_space": TINY,
-        "data": {"name": "digits", "batch_size": 128, "calibration": 128},
-        "train": {"epochs": 3, "learning_rate": 3e-3, "warmup_epochs": 0.5, **train_section},
-    }
-    return Sweep.model_validate(content)
-
-
-def test_one_sandwich_step_is_the_sum_of_its_networks() -> None:
-    """Its gradients = those of the labelled largest plus those of the others on its soft targets."""
-    chosen = space("ffnet_digits")
-    torch.manual_seed(0)
-    supernet = Supernet(chosen, TrainSection(label_smoothing=0.1, sampled=2), seed=3)
-    supernet.manual_backward = torch.Tensor.backward  # type: ignore[method-assign, assignment]
-    reference = MetaMixer.for_space(chosen, supernet.recipe.form)
-    reference.load_state_dict(supernet.net.state_dict())
-    x_BCHW, label_B = images(chosen, 16), torch.arange(16) % 10
-    supernet.accumulate(x_BCHW, label_B, step=5)
-
-    logits_BK = reference(x_BCHW)
-    loss = F.cross_entropy(logits_BK, label_B, label_smoothing=0.1)
-    target_BK = logits_BK.detach().softmax(-1)
-    networks = [*draw(chosen, 3, 5, 2), chosen.smallest]
-    assert len(set(networks)) == 3
-    for arch in networks:
-        prediction_BK = reference(x_BCHW, arch).log_softmax(-1)
-        loss = loss + (target_BK * (target_BK.log() - prediction_BK)).sum(-1).mean()
-    loss.backward()
-    for (name, ours), theirs in zip(supernet.net.named_parameters(), reference.parameters(), strict=True):
-        if theirs.grad is None:
-            assert ours.grad is None, name
-        else:
-            assert ours.grad is not None
-            torch.testing.assert_close(ours.grad, theirs.grad, rtol=1e-3, atol=1e-5, msg=name)
-
-
-def test_draws_depend_on_seed_and_step_alone() -> None:
-    chosen = space("ffnet_cifar")
-    assert draw(chosen, 1, 7, 2) == draw(chosen, 1, 7, 2)
-    assert draw(chosen, 1, 7, 2) != draw(chosen, 1, 8, 2)
-    assert draw(chosen, 1, 7, 2) != draw(chosen, 2, 7, 2)
-
-
-def test_schedule_warms_up_and_ends_at_the_floor() -> None:
-    recipe = TrainSection(epochs=10, warmup_epochs=1, learning_rate=0.5, learning_rate_floor=0.1)
-    rates = [learning_rate(recipe, step, 100) for step in range(100)]
-    assert rates[:10] == pytest.approx([0.05 * (step + 1) for step in range(10)])
-    assert rates[9] == max(rates)
-    assert rates[10:] == sorted(rates[10:], reverse=True)
-    assert rates[-1] == pytest.approx(0.05, rel=0.01)
-
-
-@pytest.mark.parametrize("name", ["adamw", "sgd"])
-def test_norms_biases_and_scales_are_not_decayed(name: str) -> None:
-    net = MetaMixer.for_space(space("ffnet_digits"))
-    optimizer = make_optimizer(net.named_parameters(), TrainSection(optimizer=name, weight_decay=0.3))  # type: ignore[arg-type]
-    decayed, kept = optimizer.param_groups
-    assert decayed["weight_decay"] == 0.3
-    assert kept["weight_decay"] == 0.0
-    assert all(parameter.ndim > 1 for parameter in decayed["params"])
-    names = {id(parameter): name for name, parameter in net.named_parameters()}
-    assert all(
-        names[id(parameter)].endswith(("bias", "bn.weight", "norm.weight", "layer_scale"))
-        for parameter in kept["params"]
-    )
-    assert len(decayed["params"]) + len(kept["params"]) == len(list(net.parameters()))
 
 
 @pytest.mark.parametrize(
@@ -132,21 +49,6 @@ def test_training_learns_and_evaluation_inherits(tmp_path: Path, options: dict[s
     assert (run.files.training / "logs").is_dir()
 
 
-def test_evaluation_counts_images(tmp_path: Path) -> None:
-    run = sweep(tmp_path)
-    data = build_data(run.data, run.seed, run.search_space.largest.input)
-    evaluate = Evaluator(MetaMixer.for_space(run.search_space), data)
-    arch = run.search_space.smallest
-    net = fuse(evaluate.calibrated(arch))
-    with torch.no_grad():
-        hits = [(net(x_BCHW).argmax(1) == label_B) for x_BCHW, label_B in data.val_dataloader()]
-    assert evaluate(Configuration(arch)).metrics["accuracy"] == pytest.approx(
-        float(torch.cat(hits).double().mean()), abs=1e-6
-    )
-    with pytest.raises(ValueError, match="at least one batch"):
-        quality(net, [], CLASSIFICATION)
-
-
 def test_one_network_trains_alone(tmp_path: Path) -> None:
     run = sweep(tmp_path)
     data = build_data(run.data, run.seed, run.search_space.largest.input)
@@ -158,24 +60,6 @@ def test_one_network_trains_alone(tmp_path: Path) -> None:
     assert quality(trained, data.val_dataloader(), CLASSIFICATION) > before + 0.2
 
 
-def test_a_network_is_validated_with_statistics_of_its_own(tmp_path: Path) -> None:
-    """Not with running averages, which after few steps are still those of no images at all."""
-    run = sweep(tmp_path)
-    data = build_data(run.data, run.seed, run.search_space.largest.input)
-    net = MetaMixer.for_space(run.search_space, run.train.form).slice_to(run.search_space.smallest)
-    alone = Standalone(net, run.train.model_copy(update={"epochs": 3}))
-    trainer = Trainer(
-        accelerator="cpu", max_epochs=1, logger=False, enable_checkpointing=False, enable_progress_bar=False
-    )
-    with quiet_lightning():
-        trainer.fit(alone, datamodule=data)
-    logged = float(trainer.callback_metrics["val_accuracy"])
-    recalibrated = fuse(recalibrate(net, data.calibration))
-    assert logged == pytest.approx(quality(recalibrated, data.val_dataloader(), CLASSIFICATION), abs=0.01)
-
-
-# --- killed and resumed
-
 SCRIPT = """
 import os, signal, sys
 from pathlib import Path
@@ -183,7 +67,7 @@ from pathlib import Path
 import torch
 
 sys.path[:0] = {paths!r}
-from test_supernet import sweep
+from tiny_sweep import sweep
 
 from ffnet_search.training.fit import train_supernet
 from ffnet_search.training.modules import FFNetModule
@@ -233,31 +117,12 @@ class Remembers(Callback):
 
 
 def test_a_training_resumes_with_what_a_callback_keeps(tmp_path: Path) -> None:
-    run = sweep(tmp_path, epochs=1, callbacks=["test_supernet:Remembers"])
+    run = sweep(tmp_path, epochs=1, callbacks=["test_fit:Remembers"])
     train_supernet(run)
     before = read_supernet(run.files.supernet).state_dict()
     run.files.supernet.unlink()
     after = read_supernet(train_supernet(run)).state_dict()
     assert all(torch.equal(weight, after[name]) for name, weight in before.items())
-
-
-@pytest.mark.parametrize(
-    ("device", "step", "waits"),
-    [("cpu", 1, True), ("cuda", CHECK_EVERY, True), ("cuda", CHECK_EVERY - 1, False), ("cuda", CHECK_EVERY + 1, False)],
-)
-def test_a_gpu_is_waited_for_seldom(device: str, step: int, waits: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    supernet = Supernet(space("ffnet_digits"), TrainSection())
-    monkeypatch.setattr(Supernet, "device", torch.device(device))
-    assert supernet.may_synchronise(step) == waits
-
-
-def test_mixup_is_refused_where_targets_do_not_mix(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(type(CLASSIFICATION), "mixes", False)
-    with pytest.raises(SweepError, match=r"train.mixup must be 0 for task 'classification', but got 0.2; remove it"):
-        Supernet(space("ffnet_digits"), TrainSection(mixup=0.2))
-
-
-# --- what goes wrong
 
 
 def test_non_finite_loss_goes_back_once_then_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
