@@ -11,9 +11,10 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
+from ffnet_search.models.layers import PLAIN
 from ffnet_search.models.metamixer import MetaMixer
 from ffnet_search.plugins import find_class
-from ffnet_search.space.architecture import Architecture, Form
+from ffnet_search.space.architecture import Architecture
 from ffnet_search.space.parts import Part
 
 
@@ -41,7 +42,7 @@ def fuse(net: MetaMixer) -> Deployed:
 
 def deployed(arch: Architecture) -> Deployed:
     """A deployed network with random weights, for timing: latency does not depend on them."""
-    return fuse(MetaMixer(arch, Form(branches="none", layer_scale=None)).train(False))
+    return fuse(MetaMixer(arch, PLAIN).train(False))
 
 
 @torch.no_grad()

@@ -16,7 +16,7 @@ from ffnet_search.space.architecture import Form
 from ffnet_search.space.block import Block
 from ffnet_search.space.parts import MERGE_KERNEL, STEM_STRIDES, ChannelMixerPart, MergingPart, StemPart, TokenMixerPart
 
-PLAIN = Form(branches="none", layer_scale=None)
+PLAIN = Form(branches="none", layer_scale=None)  # of networks that are made to be deployed
 
 
 class PatchEmbedding(nn.ModuleDict):

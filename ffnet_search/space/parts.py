@@ -1,4 +1,4 @@
-"""Parts of a deployed network: the unit of MACs, parameters, memory and latency, a small class a kind."""
+"""Parts of a deployed network: the unit of MACs, parameters, memory and latency. One class per kind."""
 
 from __future__ import annotations
 
