@@ -63,7 +63,9 @@ def main() -> None:
     parser.add_argument("--engines", nargs="+", default=["local", "ray", "tune"])
     parser.add_argument("--points", nargs="+", type=float, default=[0, 0.5, 3])
     arguments = parser.parse_args()
-    print("| stage | seconds after its start | stopped within | exit code | says how to go on |\n|---|---|---|---|---|")
+    print(
+        "| stage | seconds after its start | stopped within | exit code | says how to resume |\n|---|---|---|---|---|"
+    )
     with tempfile.TemporaryDirectory() as home:
         folder = Path(home)
         for engine in arguments.engines:
@@ -87,7 +89,7 @@ def main() -> None:
                         print(f"| {label} | {after:g} | was over | | |", flush=True)
                         continue
                     seconds, code, rest = found
-                    told = "yes" if "to go on from there: ffnet-search" in rest else f"no: {rest[-300:]!r}"
+                    told = "yes" if "to resume: ffnet-search" in rest else f"no: {rest[-300:]!r}"
                     print(f"| {label} | {after:g} | {seconds:.1f} s | {code} | {told} |", flush=True)
             if first == STAGES:
                 last = start(words, folder)

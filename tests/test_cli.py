@@ -1,4 +1,4 @@
-"""The command line as a person meets it: help, mistakes in one line, exit codes. Every call is a real process."""
+"""The command line as users meet it: help, user errors in one line, exit codes. Every call is a real process."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ SPACE = {"input": {"channels": 1, "resolution": 8, "classes": 10}, "stages": [{"
 
 
 def call(*words: object, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
-    """`ffnet-search WORDS`, as a person calls it."""
+    """`ffnet-search WORDS`, as a user calls it."""
     environment = {**os.environ, "COLUMNS": "200", "TERM": "dumb"}
     command = [sys.executable, "-m", "ffnet_search", *map(str, words)]
     return subprocess.run(command, capture_output=True, text=True, cwd=cwd, env=environment, timeout=120)
 
 
-def mistake(*words: object, cwd: Path = ROOT) -> str:
-    """The one line that a mistake gets."""
+def user_error(*words: object, cwd: Path = ROOT) -> str:
+    """The one line of a user error."""
     done = call(*words, cwd=cwd)
     assert done.returncode == 2, done.stderr
     assert done.stdout == ""
@@ -85,41 +85,47 @@ def test_check_says_what_would_be_run() -> None:
     assert not (ROOT / "runs" / "never-run").exists()
 
 
-def test_mistakes_are_one_line(tmp_path: Path) -> None:
-    assert "no-such.yaml: no such file" in mistake("check", "no-such.yaml")
+def test_user_errors_are_one_line(tmp_path: Path) -> None:
+    assert "no-such.yaml: no such file" in user_error("check", "no-such.yaml")
     begin = "`ffnet-search init --data FOLDER` creates one for an image folder"
-    assert f"no-such.yaml: no such file; {begin}" in mistake("run", "no-such.yaml")
-    assert f"Missing argument 'SWEEP': run needs a sweep file; {begin}" in mistake("run")
-    assert "Missing argument 'RUN'; see `ffnet-search pick --help`" in mistake("pick")
-    assert "No such command 'bogus'; see `ffnet-search --help`" in mistake("bogus", DIGITS)
-    assert "Did you mean 'train'?\n" in mistake("trian", DIGITS)
-    assert "no-run: must be the folder of a run, or a sweep file, but does not exist" in mistake("dashboard", "no-run")
-    assert "did you mean 'seed'?" in mistake("check", write_sweep(tmp_path, sead=1))
-    assert "but got 'digit'; did you mean 'digits'?" in mistake("check", write_sweep(tmp_path, data={"name": "digit"}))
+    assert f"no-such.yaml: no such file; {begin}" in user_error("run", "no-such.yaml")
+    assert f"Missing argument 'SWEEP': run needs a sweep file; {begin}" in user_error("run")
+    assert "Missing argument 'RUN'; see `ffnet-search pick --help`" in user_error("pick")
+    assert "No such command 'bogus'; see `ffnet-search --help`" in user_error("bogus", DIGITS)
+    assert "Did you mean 'train'?\n" in user_error("trian", DIGITS)
+    assert "no-run: must be the folder of a run, or a sweep file, but does not exist" in user_error(
+        "dashboard", "no-run"
+    )
+    assert "did you mean 'seed'?" in user_error("check", write_sweep(tmp_path, sead=1))
+    assert "but got 'digit'; did you mean 'digits'?" in user_error(
+        "check", write_sweep(tmp_path, data={"name": "digit"})
+    )
     impossible = write_sweep(tmp_path, search={"constraints": {"params_m": 0.0001}})
-    assert "search.constraints.params_m must be >= 0.0" in mistake("check", impossible)
-    assert "search needs profile, which is not done" in mistake("search", write_sweep(tmp_path))
-    assert "command line: search.trials must be > 0, but got 0" in mistake("run", DIGITS, "--trials", 0)
-    assert "command line: name" in mistake("run", DIGITS, "--name", "a/b")
-    assert "command line: seed must be >= 0, but got -1" in mistake("run", DIGITS, "--seed", -1)
+    assert "search.constraints.params_m must be >= 0.0" in user_error("check", impossible)
+    assert "search needs profile, which is not done" in user_error("search", write_sweep(tmp_path))
+    assert "command line: search.trials must be > 0, but got 0" in user_error("run", DIGITS, "--trials", 0)
+    assert "command line: name" in user_error("run", DIGITS, "--name", "a/b")
+    assert "command line: seed must be >= 0, but got -1" in user_error("run", DIGITS, "--seed", -1)
 
 
 def test_a_folder_in_place_of_a_sweep_is_told_what_to_do(tmp_path: Path) -> None:
-    assert f"but is a folder; for images, `ffnet-search init --data {tmp_path}` writes one" in mistake("run", tmp_path)
+    assert f"but is a folder; for images, `ffnet-search init --data {tmp_path}` writes one" in user_error(
+        "run", tmp_path
+    )
     (tmp_path / "sweep.yaml").write_text("")
-    assert f"its sweep is {tmp_path / 'sweep.yaml'}" in mistake("check", tmp_path)
+    assert f"its sweep is {tmp_path / 'sweep.yaml'}" in user_error("check", tmp_path)
 
 
 def test_a_foreign_folder_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "runs" / "tiny").mkdir(parents=True)
     (tmp_path / "runs" / "tiny" / "thesis.tex").write_text("dear")
     for verb in ("run", "train", "profile", "search", "export"):
-        assert "holds thesis.tex" in mistake(verb, write_sweep(tmp_path))
+        assert "holds thesis.tex" in user_error(verb, write_sweep(tmp_path))
 
 
 def test_unknown_verbs_and_options_are_usage_errors() -> None:
     for words in (["trian", DIGITS], ["train"], ["train", DIGITS, "--epocs", 3], ["run", DIGITS, "--seed", "x"]):
-        assert any(hint in mistake(*words) for hint in ("--help`", "init --data", "Did you mean"))
+        assert any(hint in user_error(*words) for hint in ("--help`", "init --data", "Did you mean"))
 
 
 def test_a_bug_shows_its_traceback(tmp_path: Path) -> None:
@@ -147,16 +153,18 @@ def test_show_prints_what_it_is_given(tmp_path: Path) -> None:
 
 
 def test_show_says_what_it_cannot_print(tmp_path: Path) -> None:
-    assert "did you mean 'ffnet_" in mistake("show", "fnet_2")
-    assert "must be the folder of a run, but holds no run.json" in mistake("show", tmp_path)
+    assert "did you mean 'ffnet_" in user_error("show", "fnet_2")
+    assert "must be the folder of a run, but holds no run.json" in user_error("show", tmp_path)
     (tmp_path / "run.json").write_text('{"format": 2, "stages": {}}')
-    assert "has no front yet; make it with" in mistake("show", tmp_path)
+    assert "has no front yet; make it with" in user_error("show", tmp_path)
     (tmp_path / "table.json").write_text("{}")
-    assert "must be a latency table" in mistake("show", tmp_path / "table.json")
+    assert "must be a latency table" in user_error("show", tmp_path / "table.json")
     (tmp_path / "arch.yaml").write_text("stages: [{width: 8, blocks: []}]")
-    assert "arch.yaml: must hold what Architecture.to_dict writes, but has" in mistake("show", tmp_path / "arch.yaml")
+    assert "arch.yaml: must hold what Architecture.to_dict writes, but has" in user_error(
+        "show", tmp_path / "arch.yaml"
+    )
     (tmp_path / "other.yaml").write_text("a: 1")
-    assert "a is not a known key" in mistake("show", tmp_path / "other.yaml")
+    assert "a is not a known key" in user_error("show", tmp_path / "other.yaml")
 
 
 def test_json_is_one_document_with_what_the_tables_say(tmp_path: Path) -> None:
@@ -179,7 +187,7 @@ def test_json_is_one_document_with_what_the_tables_say(tmp_path: Path) -> None:
     assert plan == {**document("show", "sweeps/digits.yaml"), "trials": 7}
 
 
-def test_a_mistake_is_a_document_too(tmp_path: Path) -> None:
+def test_a_user_error_is_a_document_too(tmp_path: Path) -> None:
     for words, sentence in (
         (["check", "no-such.yaml"], "no-such.yaml: no such file"),
         (["train", "x.yaml", "--epocs", "3"], "No such option: --epocs"),
@@ -193,18 +201,30 @@ def test_a_mistake_is_a_document_too(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_ctrl_c_says_how_to_go_on(tmp_path: Path) -> None:
-    sweep = write_sweep(tmp_path, train={"epochs": 500})
-    command = [sys.executable, "-m", "ffnet_search", "train", str(sweep), "--name", "stopped"]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+@pytest.mark.parametrize("state", ["importing", "training"])
+def test_ctrl_c_says_how_to_resume(tmp_path: Path, state: str) -> None:
+    sweep = write_sweep(tmp_path, train={"epochs": 5000})
+    command = [sys.executable, "-m", "ffnet_search", "train", str(sweep), "--name", "stopped", "--json"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stderr is not None
+    while not process.stderr.readline().startswith("train ("):
+        assert process.poll() is None
     folder = tmp_path / "runs" / "stopped"
-    deadline = time.monotonic() + 60
-    while not (folder / "training").exists() and process.poll() is None and time.monotonic() < deadline:
-        time.sleep(0.1)
-    time.sleep(2)
+    while state == "training" and not list(folder.glob("training/logs/**/metrics.csv")):
+        assert process.poll() is None
+        time.sleep(0.05)
     process.send_signal(signal.SIGINT)
-    errors = process.communicate(timeout=30)[1]
+    document, errors = process.communicate(timeout=60)
     assert process.returncode == 130, errors
     assert "Traceback" not in errors
-    assert f"what was done is kept in {folder}" in errors
-    assert f"ffnet-search train {sweep} --name stopped" in errors
+    assert f"results so far are kept in {folder}; to resume: ffnet-search train {sweep} --name stopped" in errors
+    assert json.loads(document) == {"error": errors.strip().splitlines()[-1], "exit_code": 130}
+
+
+def test_a_stop_before_the_first_stage_is_silent() -> None:
+    code = (
+        "import signal\nimport ffnet_search.config.sweep as s\nimport ffnet_search.cli.app as c\n"
+        "s.Sweep.from_yaml = lambda path: signal.raise_signal(signal.SIGINT)\nc.main()"
+    )
+    done = subprocess.run([sys.executable, "-c", code, "check", str(DIGITS)], capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "")

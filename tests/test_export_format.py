@@ -13,6 +13,7 @@ import torch
 from exported import read_card, write_run
 from own_formats import Degraded, Shifted
 
+from ffnet_search.cli.app import app
 from ffnet_search.cli.tables import print_formats
 from ffnet_search.config.sweep import Sweep
 from ffnet_search.errors import SweepError
@@ -81,6 +82,18 @@ def test_a_format_slower_than_the_onnx_model_is_named(
     (network.folder / "card.json").write_text(json.dumps(content))
     print_formats([network], "onnx")
     assert ("slower here than model.onnx" in capsys.readouterr().out) == said
+
+
+def test_the_document_of_the_command_has_the_entries_of_the_cards(
+    sweep: Sweep, capsys: pytest.CaptureFixture[str]
+) -> None:
+    app(["export", str(sweep.path), "--format", "onnx", "--quiet", "--json"], standalone_mode=False)
+    document = json.loads(capsys.readouterr().out)
+    cards = {str(path.parent): read_card(path.parent) for path in sorted(sweep.files.pareto.glob("*/card.json"))}
+    assert document == {
+        "format": "onnx",
+        "networks": [{"folder": folder, **card["formats"]["onnx"]} for folder, card in cards.items()],
+    }
 
 
 def test_a_model_that_computes_something_else_is_refused(sweep: Sweep, monkeypatch: pytest.MonkeyPatch) -> None:

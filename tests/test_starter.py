@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from test_cli import call, mistake
+from test_cli import call, user_error
 
 from ffnet_search.autoconfig.benchmark import Throughput, measure_pace
 from ffnet_search.autoconfig.budget import EPOCHS, TRIALS, choose_amounts
@@ -167,7 +167,7 @@ def test_the_starter_is_what_came_with_the_program(tmp_path: Path) -> None:
     for name in ("sweeps/digits.yaml", "search_spaces/ffnet_digits.yaml"):
         assert (tmp_path / name).read_text() == (ROOT / name).read_text()
     assert call("check", "sweeps/digits.yaml", cwd=tmp_path).returncode == 0
-    assert "is not overwritten" in mistake("init", cwd=tmp_path)
+    assert "is not overwritten" in user_error("init", cwd=tmp_path)
     (tmp_path / "closed").write_text("a file where a folder is needed")
     with pytest.raises(SweepError, match="cannot be written"):
         start_digits(tmp_path / "closed")

@@ -1,14 +1,15 @@
-"""The verbs that look at what a run found."""
+"""The verbs that read a run, and `show` for files."""
 
 from __future__ import annotations
 
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from ffnet_search.cli.options import Json, Quiet, RunFolderOrSweep, hushed, tell
+from ffnet_search.cli.options import Json, Output, RunFolderOrSweep, answer, silenced
 
 
 def pick(
@@ -17,34 +18,31 @@ def pick(
     device: Annotated[str | None, typer.Option(help="Name of a latency table of the run; the search's own.")] = None,
     json: Json = False,
 ) -> None:
-    """Picks the most accurate network that was evaluated and fits a latency, on any device that was profiled.
+    """Select the best evaluated network within a latency, on any device that was profiled.
 
-    Answers at once, from the study and the device's table, and says where it would pay to search on.
+    Answers at once, from the study and the device's table, and advises where it pays to continue the search.
     """
-    from ffnet_search.cli.json_output import of_choice
-    from ffnet_search.cli.tables import print_choice
+    from ffnet_search.cli import json_output, tables
     from ffnet_search.run.select import select_network
 
-    tell(json, select_network(run, latency_ms, device), of_choice, print_choice)
+    answer(json, select_network(run, latency_ms, device), json_output.of_selection, tables.print_selection)
 
 
 def rerun(
     run: RunFolderOrSweep,
     trial: Annotated[str, typer.Argument(metavar="TRIAL", help="Number or key of a trial, from candidates.csv.")],
-    quiet: Quiet = False,
-    json: Json = False,
+    output: Output,
 ) -> None:
-    """Repeats one trial of a run, and prints the difference: 0 on the same CPU and versions.
+    """Re-run one trial of a run, and print the difference: 0 on the same CPU and versions.
 
     Nothing in the run's folder changes.
     """
-    from ffnet_search.cli.json_output import of_rerun
-    from ffnet_search.cli.tables import print_rerun
-    from ffnet_search.run.rerun import rerun as repeat
+    from ffnet_search.cli import json_output, tables
+    from ffnet_search.run.rerun import rerun as rerun_trial
 
-    with hushed(quiet):
-        found = repeat(run, trial)
-    tell(json, found, of_rerun, print_rerun)
+    with silenced(output.quiet):
+        result = rerun_trial(run, trial)
+    answer(output.json, result, json_output.of_rerun, tables.print_rerun)
 
 
 def show(
@@ -58,12 +56,11 @@ def show(
     ],
     json: Json = False,
 ) -> None:
-    """Prints what a file holds: a search space, an architecture, a latency table, a sweep or a run's front."""
-    from ffnet_search.cli.json_output import of_shown
-    from ffnet_search.cli.resolve import look_up
-    from ffnet_search.cli.tables import print_shown
+    """Print the content of a file: a search space, an architecture, a latency table, a sweep or a run's front."""
+    from ffnet_search.cli import json_output, tables
+    from ffnet_search.cli.resolve import resolve
 
-    tell(json, look_up(what), of_shown, print_shown)
+    answer(json, resolve(what), json_output.of_shown, partial(tables.print_shown, name=what))
 
 
 def dashboard(
@@ -71,7 +68,7 @@ def dashboard(
     host: Annotated[str, typer.Option(help="Address to listen on; other machines can reach 0.0.0.0.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port to listen on; 0 takes a free one.")] = 8080,
 ) -> None:
-    """Opens Optuna Dashboard on a run, while it searches or afterwards.
+    """Open Optuna Dashboard on a run, while it searches or afterwards.
 
     The trials of the front have a note and the network's files there. Only this machine can reach it unless `--host`
     says otherwise: whoever can reach it may change the study.

@@ -1,6 +1,6 @@
-"""What the verbs tell as plain data: one JSON document on standard output, for scripts (`--json`).
+"""The results of the verbs as JSON documents on standard output, for scripts (`--json`).
 
-Metrics keep their names and units everywhere: accuracies are shares, 0 to 1, times are in milliseconds.
+Metrics keep their names and units everywhere: qualities that are shares are 0 to 1, times are in milliseconds.
 """
 
 from __future__ import annotations
@@ -10,52 +10,55 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from ffnet_search.cli.resolve import Front
 from ffnet_search.config.sweep import Sweep
 from ffnet_search.export.exported import ExportedNetwork
 from ffnet_search.latency.table import LatencyTable
+from ffnet_search.run.stages import plan
 from ffnet_search.space.architecture import Architecture
 from ffnet_search.space.search_space import SearchSpace
 
 if TYPE_CHECKING:
     from ffnet_search.autoconfig.start import Started
-    from ffnet_search.cli.resolve import Shown
     from ffnet_search.run.rerun import Rerun
     from ffnet_search.run.select import Selection
-    from ffnet_search.run.stages import StageStatus
 
 Document = dict[str, Any]
 
 
 def as_text(document: Mapping[str, Any]) -> str:
+    """The document as it is printed."""
     return json.dumps(document, indent=1, default=str)
 
 
-def of_mistake(message: str, code: int) -> Document:
-    """Instead of the document that was asked for, where there is none."""
+def of_error(message: str, code: int) -> Document:
+    """A user error or an interrupt, in place of the verb's document."""
     return {"error": message, "exit_code": code}
 
 
 def of_architecture(arch: Architecture) -> Document:
+    """A network, its costs in the deployed form, and its content as `Architecture.from_dict` reads it."""
     costs = {"params_m": arch.params_m, "macs_m": arch.macs_m}
     return {"key": arch.key, "summary": str(arch), **costs, "architecture": arch.to_dict()}
 
 
 def of_space(space: SearchSpace) -> Document:
-    """What may vary: the axes of its architectures, if it has any, and its hyper-parameters."""
-    found: Document = {"search_space": space.name}
-    found["hyperparameters"] = {name: one.model_dump(mode="json") for name, one in space.hyperparameters.items()}
+    """The choices of a search space: the axes of its architectures, if it has any, and its hyper-parameters."""
+    document: Document = {"search_space": space.name}
+    document["hyperparameters"] = {name: one.model_dump(mode="json") for name, one in space.hyperparameters.items()}
     if space.architecture:
-        found["fixed"] = of_architecture(space.architecture)
+        document["fixed"] = of_architecture(space.architecture)
     if space.is_elastic:
         extremes = {"smallest": space.smallest, "largest": space.largest, **space.presets}
-        found["size"] = space.size
-        found["input"] = asdict(space.images)
-        found["axes"] = {name: list(values) for name, values in space.axes().items()}
-        found["networks"] = {name: of_architecture(arch) for name, arch in extremes.items()}
-    return found
+        document["size"] = space.size
+        document["input"] = asdict(space.images)
+        document["axes"] = {name: list(values) for name, values in space.axes().items()}
+        document["networks"] = {name: of_architecture(arch) for name, arch in extremes.items()}
+    return document
 
 
 def of_table(table: LatencyTable) -> Document:
+    """A latency table: its setting, its held-out error, and the milliseconds of each part."""
     return {
         "name": table.name,
         "setting": table.setting.model_dump(mode="json"),
@@ -64,20 +67,20 @@ def of_table(table: LatencyTable) -> Document:
     }
 
 
-def of_stages(plan: Mapping[str, StageStatus]) -> Document:
+def of_stages(sweep: Sweep) -> Document:
     """The state of each stage: done, pending, incomplete, or changed with the fields of the sweep that differ."""
     return {
         name: {"state": status.state.value, "changes": [asdict(change) for change in status.changes]}
-        for name, status in plan.items()
+        for name, status in plan(sweep).items()
     }
 
 
-def of_plan(sweep: Sweep, plan: Mapping[str, StageStatus]) -> Document:
-    """A sweep, and what `run` would do now with each stage."""
+def of_plan(sweep: Sweep) -> Document:
+    """A sweep, and the states that decide what `run` does now."""
     return {
         "sweep": sweep.name,
         "folder": str(sweep.files.folder),
-        "stages": of_stages(plan),
+        "stages": of_stages(sweep),
         "trials": sweep.search.trials,
         "objectives": list(sweep.search.objectives),
         "constraints": dict(sweep.search.constraints),
@@ -85,72 +88,74 @@ def of_plan(sweep: Sweep, plan: Mapping[str, StageStatus]) -> Document:
     }
 
 
-def of_run(sweep: Sweep, picks: Sequence[ExportedNetwork], plan: Mapping[str, StageStatus]) -> Document:
-    """Where a run stands, its files that are there, and its front."""
+def of_run(front: Front) -> Document:
+    """The state of a run, its files that exist, and its front."""
+    sweep = front.sweep
     return {
         "run": sweep.name,
         "folder": str(sweep.files.folder),
-        "stages": of_stages(plan),
+        "stages": of_stages(sweep),
         "files": {name: str(path) for name, path in sweep.files.public.items() if path.exists()},
-        "front": [of_pick(pick) for pick in picks],
+        "front": [of_exported(network) for network in front.networks],
     }
 
 
-def of_pick(pick: ExportedNetwork) -> Document:
-    network = {} if pick.architecture is None else of_architecture(pick.architecture)
-    found = {"folder": str(pick.folder), "metrics": dict(pick.metrics), "hyperparameters": dict(pick.hyperparameters)}
-    return {**found, **network, "key": pick.key}
+def of_exported(network: ExportedNetwork) -> Document:
+    """An exported network: its folder, its metrics and its configuration."""
+    document = {
+        "folder": str(network.folder),
+        "metrics": dict(network.metrics),
+        "hyperparameters": dict(network.hyperparameters),
+    }
+    if network.architecture is not None:
+        document |= of_architecture(network.architecture)
+    return {**document, "key": network.key}
 
 
-def of_formats(picks: Sequence[ExportedNetwork], name: str) -> Document:
-    """What `export --format` wrote, and what was found when it was run."""
-    cards = {pick: json.loads((pick.folder / "card.json").read_text(encoding="utf-8")) for pick in picks}
-    found = [{"folder": str(pick.folder), **card["formats"][name]} for pick, card in cards.items()]
-    return {"format": name, "networks": found}
+def of_formats(networks: Sequence[ExportedNetwork], name: str) -> Document:
+    """The networks that `export --format` wrote, and how each compares with torch."""
+    entries = [{"folder": str(network.folder), **network.read_card()["formats"][name]} for network in networks]
+    return {"format": name, "networks": entries}
 
 
-def of_choice(choice: Selection) -> Document:
+def of_selection(selection: Selection) -> Document:
+    """The network that `pick` selected, and how far to trust its latency."""
     return {
-        "device": choice.device,
-        "latency_ms": choice.latency_ms,
-        "metrics": dict(choice.candidate.metrics),
-        "table_error": choice.table.error.model_dump(mode="json"),
-        "warning": choice.warning,
-        "advice": choice.advice,
-        **of_architecture(choice.candidate.network),
+        "device": selection.device,
+        "latency_ms": selection.latency_ms,
+        "metrics": dict(selection.candidate.metrics),
+        "table_error": selection.table.error.model_dump(mode="json"),
+        "warning": selection.warning,
+        "advice": selection.advice,
+        **of_architecture(selection.candidate.network),
     }
 
 
-def of_rerun(found: Rerun) -> Document:
+def of_rerun(rerun: Rerun) -> Document:
     """A trial's metrics then and now."""
     return {
-        "trial": found.number,
-        "key": found.configuration.key,
-        "proposal": str(found.configuration),
-        "metrics": {name: {"then": before, "now": now} for name, (before, now) in found.metrics.items()},
-        "reasons": {"then": found.reasons[0], "now": found.reasons[1]},
-        "changed": list(found.changed),
+        "trial": rerun.number,
+        "key": rerun.configuration.key,
+        "proposal": str(rerun.configuration),
+        "metrics": {name: {"then": before, "now": now} for name, (before, now) in rerun.metrics.items()},
+        "reasons": {"then": rerun.reasons[0], "now": rerun.reasons[1]},
+        "changed": list(rerun.changed),
     }
 
 
-def of_shown(shown: Shown) -> Document:
-    """What `show` found: as in the document of the verb that makes it."""
-    value = shown.value
+def of_shown(value: Architecture | SearchSpace | LatencyTable | Sweep | Front) -> Document:
+    """The document of `show`: that of the verb that makes the value."""
     if isinstance(value, Architecture):
         return of_architecture(value)
     if isinstance(value, SearchSpace):
         return of_space(value)
     if isinstance(value, LatencyTable):
         return of_table(value)
-    from ffnet_search.run.stages import plan
-
-    if isinstance(value, Sweep):
-        return of_plan(value, plan(value))
-    sweep = Sweep.of_run(shown.name)
-    return of_run(sweep, value, plan(sweep))
+    return of_plan(value) if isinstance(value, Sweep) else of_run(value)
 
 
 def of_start(started: Started) -> Document:
+    """The files that `init` wrote, and the minutes of each stage."""
     return {
         "sweep": str(started.sweep),
         "files": [str(path) for path in started.files],

@@ -1,12 +1,15 @@
-"""What all verbs share: their options, and how they answer."""
+"""Arguments and options that verbs share, groups of them as values, and the two forms of an answer."""
 
 from __future__ import annotations
 
+import inspect
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext, redirect_stderr
+from dataclasses import dataclass, is_dataclass
+from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar, get_type_hints
 
 import typer
 
@@ -14,7 +17,6 @@ if TYPE_CHECKING:
     from ffnet_search.config.sweep import Sweep
 
 T = TypeVar("T")
-ON_HEAD = "FFNET_SEARCH_ON_HEAD"  # in the environment of a run that was submitted: its command means nothing here
 
 SweepFile = Annotated[Path, typer.Argument(metavar="SWEEP", help="The sweep file, e.g. sweeps/digits.yaml.")]
 RunFolderOrSweep = Annotated[
@@ -24,20 +26,65 @@ Name = Annotated[str | None, typer.Option(help="Name of the run, and of its fold
 Seed = Annotated[int | None, typer.Option(help="Instead of the sweep's seed.")]
 Trials = Annotated[int | None, typer.Option(help="Architectures to try; instead of the sweep's search.trials.")]
 Fresh = Annotated[
-    bool, typer.Option("--fresh", help="Where the sweep changed: move what that invalidates aside, and make it anew.")
+    bool, typer.Option("--fresh", help="Where the sweep changed: move what that invalidates aside, and re-run it.")
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", help="Print results and errors only.")]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON document, also for a mistake; for scripts.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document, also for an error; for scripts.")]
 
 
-def load(path: Path, name: str | None = None, seed: int | None = None, trials: int | None = None) -> Sweep:
+@dataclass(frozen=True)
+class Overrides:
+    """The fields of a sweep that a command line replaces."""
+
+    name: Name = None
+    seed: Seed = None
+    trials: Trials = None
+
+
+@dataclass(frozen=True)
+class Output:
+    """The form of a verb's output: without progress, as JSON."""
+
+    quiet: Quiet = False
+    json: Json = False
+
+
+def flat_options(verb: Callable[..., None]) -> Callable[..., None]:
+    """Turn a function that takes option groups into one that typer shows with flat options.
+
+    Each parameter of `verb` that is annotated with a dataclass, such as `overrides: Overrides`, is replaced in the
+    signature by the dataclass's fields, in order, with their defaults and their `typer.Option`. A call gathers the
+    values of those options into the dataclass and passes it to `verb`.
+    """
+    hints = get_type_hints(verb, include_extras=True)
+    groups: dict[str, Any] = {name: hint for name, hint in hints.items() if is_dataclass(hint)}
+    flat: list[inspect.Parameter] = []
+    for name, parameter in inspect.signature(verb).parameters.items():
+        if name in groups:
+            flat += inspect.signature(groups[name], eval_str=True).parameters.values()
+        else:
+            flat.append(parameter.replace(annotation=hints[name]))
+
+    @wraps(verb)
+    def command(**values: Any) -> None:
+        for name, group in groups.items():
+            values[name] = group(**{option: values.pop(option) for option in inspect.signature(group).parameters})
+        verb(**values)
+
+    keywords = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in flat]
+    command.__signature__ = inspect.Signature(keywords)  # type: ignore[attr-defined]
+    return command
+
+
+def load(path: Path, overrides: Overrides) -> Sweep:
+    """Read a sweep file with the values of the command line. Raises SweepError."""
     from ffnet_search.config.sweep import Sweep
 
-    return Sweep.from_yaml(path).override(name=name, seed=seed, trials=trials)
+    return Sweep.from_yaml(path).override(name=overrides.name, seed=overrides.seed, trials=overrides.trials)
 
 
-def tell(json: bool, value: T, document: Callable[[T], dict[str, Any]], show: Callable[[T], None]) -> None:
-    """The result of a verb on standard output, for scripts or for people."""
+def answer(json: bool, value: T, document: Callable[[T], dict[str, Any]], show: Callable[[T], None]) -> None:
+    """Print the result of a verb on standard output: as a JSON document, or as `show` prints it."""
     if json:
         from ffnet_search.cli.json_output import as_text
 
@@ -47,6 +94,7 @@ def tell(json: bool, value: T, document: Callable[[T], dict[str, Any]], show: Ca
 
 
 @contextmanager
-def hushed(quiet: bool) -> Iterator[None]:
+def silenced(quiet: bool) -> Iterator[None]:
+    """Discard standard error within the block, if `quiet`."""
     with open(os.devnull, "w") as nowhere, redirect_stderr(nowhere) if quiet else nullcontext():
         yield

@@ -1,48 +1,43 @@
-"""What a word on the command line stands for: a preset, what a file holds, or a run's front."""
+"""The values that a word on the command line can name: a preset, the content of a file, a run's front."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from ffnet_search.config.run_paths import RunPaths
 from ffnet_search.config.sweep import Sweep
 from ffnet_search.errors import SweepError, did_you_mean
+from ffnet_search.export.exported import ExportedNetwork, read_exported
+from ffnet_search.latency.table import LatencyTable
 from ffnet_search.space.architecture import PRESETS, Architecture
 from ffnet_search.space.search_space import SearchSpace
 from ffnet_search.strict_yaml import read_yaml
 
-if TYPE_CHECKING:
-    from ffnet_search.export.exported import ExportedNetwork
-    from ffnet_search.latency.table import LatencyTable
-
 
 @dataclass(frozen=True)
-class Shown:
-    """What a name stands for: its file or preset, and an architecture, a space, a table, a sweep, or a run's front."""
+class Front:
+    """The exported front of a run, best first."""
 
-    name: str
-    value: Architecture | SearchSpace | LatencyTable | Sweep | Sequence[ExportedNetwork]
+    sweep: Sweep
+    networks: Sequence[ExportedNetwork]
 
 
-def look_up(what: str) -> Shown:
-    """The front of a run's folder, or what a file or a preset holds. Raises SweepError for anything else."""
-    path = Path(what)
-    if what in PRESETS:
-        return Shown(what, Architecture.preset(what))
+def resolve(word: str) -> Architecture | SearchSpace | LatencyTable | Sweep | Front:
+    """Read the preset, file or run's folder that `word` names. Raises SweepError for anything else."""
+    path = Path(word)
+    if word in PRESETS:
+        return Architecture.preset(word)
     if path.is_dir():
-        return _look_up_run(path)
+        return _resolve_folder(path)
     if path.suffix == ".json":
-        from ffnet_search.latency.table import LatencyTable
-
-        return Shown(what, LatencyTable.load(path))
+        return LatencyTable.load(path)
     if path.suffix in (".yaml", ".yml"):
-        return Shown(path.name, _read(path))
-    hint = "" if path.exists() else did_you_mean(what, PRESETS)
+        return _read(path)
+    hint = "" if path.exists() else did_you_mean(word, PRESETS)
     raise SweepError(
-        f"{what}: must be a YAML file (search space, architecture, sweep), a latency table (JSON), the folder of a "
+        f"{word}: must be a YAML file (search space, architecture, sweep), a latency table (JSON), the folder of a "
         f"run or a preset{hint}"
     )
 
@@ -60,15 +55,14 @@ def _read(path: Path) -> Architecture | SearchSpace | Sweep:
     return SearchSpace.from_yaml(path)
 
 
-def _look_up_run(path: Path) -> Shown:
-    from ffnet_search.run.pipeline import read_front
-
+def _resolve_folder(path: Path) -> Architecture | SearchSpace | Sweep | Front:
+    """Read the folder of a run, or of one network of its front."""
     files = RunPaths(path)
-    if (path / "architecture.yaml").exists():  # of one network of a front
-        return Shown("architecture.yaml", _read(path / "architecture.yaml"))
+    if (path / "architecture.yaml").exists():
+        return _read(path / "architecture.yaml")
     if not files.state.exists():
         raise SweepError(f"{path}: must be the folder of a run, but holds no {files.state.name}")
-    picks = read_front(files)
-    if not picks:
+    networks = read_exported(files) if files.front_csv.exists() else []
+    if not networks:
         raise SweepError(f"{path}: has no front yet; make it with `ffnet-search run {files.sweep}`")
-    return Shown(str(path), picks)
+    return Front(Sweep.of_run(path), networks)

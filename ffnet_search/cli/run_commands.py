@@ -1,101 +1,88 @@
-"""The verbs that make a run: one per stage, one for all, and those that come before and beyond this machine."""
+"""The verbs that make a run: `init` and `check` before it, `run` and one per stage, `submit` for a cluster."""
 
 from __future__ import annotations
 
 import os
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ffnet_search.cli.interrupt import EXIT_STOPPED, stoppable
+from ffnet_search.cli.interrupt import EXIT_STOPPED, interruptible
 from ffnet_search.cli.options import (
-    ON_HEAD,
     Fresh,
     Json,
     Name,
-    Quiet,
+    Output,
+    Overrides,
     RunFolderOrSweep,
     Seed,
     SweepFile,
-    Trials,
-    hushed,
+    answer,
     load,
-    tell,
+    silenced,
 )
 from ffnet_search.export.formats.registry import FORMATS
+from ffnet_search.progress import say
 
 if TYPE_CHECKING:
     from ffnet_search.config.sweep import Sweep
 
+ON_HEAD = "FFNET_SEARCH_ON_HEAD"  # in the environment of a submitted run, whose command exists on the cluster only
+
 
 def init(
     data: Annotated[
-        Path | None, typer.Option(metavar="FOLDER", help="Your pictures: a folder that holds one folder per class.")
+        Path | None, typer.Option(metavar="FOLDER", help="Your images: a folder that holds one folder per class.")
     ] = None,
     latency_ms: Annotated[float | None, typer.Option(min=0, help="What a network may take, in milliseconds.")] = None,
     minutes: Annotated[float, typer.Option(min=1, help="What a run may cost on this machine, about.")] = 15,
     name: Annotated[str | None, typer.Option(help="Of the sweep; the folder's by default.")] = None,
-    quiet: Quiet = False,
-    json: Json = False,
+    *,
+    output: Output,
 ) -> None:
-    """Writes a first sweep for your pictures and this machine, and says what it will cost.
+    """Write a first sweep for your images and this machine, and print what a run will cost.
 
-    Looks at the pictures, measures a few training steps and latencies (seconds), and writes a commented sweep and
+    Inspects the images, measures a few training steps and latencies (seconds), and writes a commented sweep and
     search space into this folder, overwriting nothing. Without `--data`, the starter on handwritten digits.
     """
     from ffnet_search.autoconfig.start import start, start_digits
-    from ffnet_search.cli.json_output import of_start
-    from ffnet_search.cli.tables import print_start
+    from ffnet_search.cli import json_output, tables
 
     here = Path()
-    with hushed(quiet):
+    with silenced(output.quiet):
         if data is None:
             started = start_digits(here)
         else:
             started = start(data, here, name=name, latency_ms=latency_ms, minutes=minutes)
-    tell(json, started, of_start, print_start)
+    answer(output.json, started, json_output.of_start, tables.print_start)
 
 
-def run(
-    sweep: SweepFile,
-    name: Name = None,
-    seed: Seed = None,
-    trials: Trials = None,
-    fresh: Fresh = False,
-    quiet: Quiet = False,
-    json: Json = False,
-) -> None:
-    """Does all stages: profile, train, search, export.
+def run(sweep: SweepFile, overrides: Overrides, *, fresh: Fresh = False, output: Output) -> None:
+    """Run all stages: profile, train, search, export.
 
-    What is done and unchanged is skipped, and a stopped run goes on where it was: give the same command again. Ends
-    with the Pareto front as a table and the paths of what was written to `runs/NAME`.
+    Skips what is done and unchanged. To resume a stopped run, give the same command again. Ends with the Pareto front
+    as a table and the paths of what was written to `runs/NAME`.
     """
     from ffnet_search.run.stages import STAGES
 
-    _run(load(sweep, name, seed, trials), tuple(STAGES), fresh, quiet, json)
+    _run(load(sweep, overrides), tuple(STAGES), fresh, output)
 
 
-def check(sweep: SweepFile, name: Name = None, seed: Seed = None, trials: Trials = None, json: Json = False) -> None:
-    """Checks a sweep in a second, without running anything.
+def check(sweep: SweepFile, overrides: Overrides, *, json: Json = False) -> None:
+    """Check a sweep in a second, without running anything.
 
-    Reads the sweep and its search space, looks whether the data are there and whether the limits can be kept at all,
-    and says what would be run.
+    Reads the sweep and its search space, checks that the data exist and that the limits can be kept at all, and
+    prints the plan.
     """
-    from ffnet_search.cli.tables import print_plan, print_space
+    from ffnet_search.cli import json_output, tables
     from ffnet_search.run.check import check_sweep
-    from ffnet_search.run.stages import plan
 
-    loaded = load(sweep, name, seed, trials)
+    loaded = load(sweep, overrides)
     check_sweep(loaded)
-    if json:
-        from ffnet_search.cli.json_output import as_text, of_plan
-
-        typer.echo(as_text(of_plan(loaded, plan(loaded))))
-    else:
-        print_space(loaded.search_space)
-        print_plan(loaded, plan(loaded))
+    answer(json, loaded, json_output.of_plan, tables.print_sweep)
 
 
 def profile(
@@ -104,147 +91,124 @@ def profile(
     device: Annotated[
         str | None, typer.Option(help="Name of one of the sweep's devices, before or after a search.")
     ] = None,
+    *,
     fresh: Fresh = False,
-    quiet: Quiet = False,
-    json: Json = False,
+    output: Output,
 ) -> None:
-    """Measures the latency of every building block on this machine.
+    """Measure the latency of every building block on this machine.
 
     Blocks are timed in the form that will be deployed, and the table is checked against whole networks that were not
     used to fit it. Leave the machine alone meanwhile: a busy one is noticed and refused.
     """
-    if device is not None:
-        from ffnet_search.cli.json_output import of_table
-        from ffnet_search.cli.tables import print_latency
-        from ffnet_search.latency.table import LatencyTable
-        from ffnet_search.run.pipeline import profile_named_device
-
-        with hushed(quiet):
-            table = LatencyTable.load(profile_named_device(load(sweep, name), device))
-        tell(json, table, of_table, print_latency)
+    loaded = load(sweep, Overrides(name))
+    if device is None:
+        _run(loaded, ("profile",), fresh, output)
         return
-    _run(load(sweep, name), ("profile",), fresh, quiet, json)
+    from ffnet_search.cli import json_output, tables
+    from ffnet_search.latency.table import LatencyTable
+    from ffnet_search.run.pipeline import profile_named_device
+
+    with silenced(output.quiet):
+        table = LatencyTable.load(profile_named_device(loaded, device))
+    answer(output.json, table, json_output.of_table, tables.print_latency)
 
 
-def train(
-    sweep: SweepFile,
-    name: Name = None,
-    seed: Seed = None,
-    fresh: Fresh = False,
-    quiet: Quiet = False,
-    json: Json = False,
-) -> None:
-    """Trains the supernet: one set of weights that every architecture of the search space shares."""
-    _run(load(sweep, name, seed), ("train",), fresh, quiet, json)
+def train(sweep: SweepFile, name: Name = None, seed: Seed = None, *, fresh: Fresh = False, output: Output) -> None:
+    """Train the supernet: one set of weights that every architecture of the search space shares."""
+    _run(load(sweep, Overrides(name, seed)), ("train",), fresh, output)
 
 
-def search(
-    sweep: SweepFile,
-    name: Name = None,
-    seed: Seed = None,
-    trials: Trials = None,
-    fresh: Fresh = False,
-    quiet: Quiet = False,
-    json: Json = False,
-) -> None:
-    """Searches for the Pareto front; needs `profile` and `train`.
+def search(sweep: SweepFile, overrides: Overrides, *, fresh: Fresh = False, output: Output) -> None:
+    """Search for the Pareto front; needs `profile` and `train`.
 
     More trials than last time continue the same study.
     """
-    _run(load(sweep, name, seed, trials), ("search",), fresh, quiet, json)
+    _run(load(sweep, overrides), ("search",), fresh, output)
 
 
 def export(
     sweep: RunFolderOrSweep,
-    name: Name = None,
-    seed: Seed = None,
-    trials: Trials = None,
+    overrides: Overrides,
     format: Annotated[
         str | None, typer.Option(help=f"Write exported networks in this format too: {', '.join(FORMATS)}.")
     ] = None,
     top: Annotated[int | None, typer.Option(min=1, help="With --format: only the best so many.")] = None,
+    *,
     fresh: Fresh = False,
-    quiet: Quiet = False,
-    json: Json = False,
+    output: Output,
 ) -> None:
-    """Writes the front's networks: architecture, weights, ONNX, metrics; needs `search`.
+    """Write the front's networks: architecture, weights, ONNX, metrics; needs `search`.
 
-    Each is rebuilt alone, measured again and tested on the test split, which nothing else looks at. With `--format`
-    networks that are exported already are written for another runtime, run there, and compared with torch; what was
-    found is in their cards.
+    Each is rebuilt alone, measured again and tested on the test split, which nothing else uses. With `--format`
+    exported networks are written for another runtime, run there, and compared with torch; the results are in their
+    cards.
     """
-    if sweep.is_dir() and format is None:
-        sweep /= "sweep.yaml"
-    if format is not None:
-        from ffnet_search.cli.json_output import of_formats
-        from ffnet_search.cli.tables import print_formats
-        from ffnet_search.config.sweep import Sweep
-        from ffnet_search.export.formats.write import export_format
-
-        with hushed(quiet):
-            picks = export_format(Sweep.of_run(sweep).override(name=name), format, top)
-        tell(json, picks, lambda written: of_formats(written, format), lambda written: print_formats(written, format))
+    if format is None:
+        path = sweep / "sweep.yaml" if sweep.is_dir() else sweep
+        _run(load(path, overrides), ("export",), fresh, output)
         return
-    _run(load(sweep, name, seed, trials), ("export",), fresh, quiet, json)
+    from ffnet_search.cli import json_output, tables
+    from ffnet_search.config.sweep import Sweep
+    from ffnet_search.export.formats.write import export_format
+
+    with silenced(output.quiet):
+        networks = export_format(Sweep.of_run(sweep).override(name=overrides.name), format, top)
+    document, show = partial(json_output.of_formats, name=format), partial(tables.print_formats, name=format)
+    answer(output.json, networks, document, show)
 
 
 def submit(
     sweep: SweepFile,
-    name: Name = None,
-    seed: Seed = None,
-    trials: Trials = None,
+    overrides: Overrides,
     detach: Annotated[
         bool, typer.Option("--detach/--follow", help="Leave it in tmux on the head, or follow it to its end.")
     ] = False,
 ) -> None:
-    """Runs a sweep on a Ray cluster: the one of the file that carries it under `metadata: sweep:`.
+    """Run a sweep on a Ray cluster: the one of the file that carries it under `metadata: sweep:`.
 
     Checks the file, starts the cluster where it is not running, packs this program with the sweep into one archive
-    (so that every node runs what is here now), submits that, and brings the run's folder back.
+    (so that every node runs the code of this machine), submits that, and brings the run's folder back.
     """
-    from ffnet_search.cluster.submit import submit as submit_it
-    from ffnet_search.progress import say
+    from ffnet_search.cluster.submit import submit as submit_sweep
 
+    again = " ".join(["ffnet-search", *sys.argv[1:]])
     try:
-        code = submit_it(load(sweep, name, seed, trials), detach=detach)
+        code = submit_sweep(load(sweep, overrides), detach=detach)
     except KeyboardInterrupt:
-        again = " ".join(["ffnet-search", *sys.argv[1:]])
-        say(f"\nstopped, here and on the cluster, where what was done is kept; to go on from there: {again}")
+        say(f"\nstopped, here and on the cluster, where results so far are kept; to resume: {again}")
         raise typer.Exit(EXIT_STOPPED) from None
     if code:
-        again = " ".join(["ffnet-search", *sys.argv[1:]])
-        say(f"it did not end well, or was stopped; what was done is kept on the cluster; to go on from there: {again}")
+        say(f"the run failed or was stopped; results so far are kept on the cluster; to resume: {again}")
         raise typer.Exit(code)
 
 
-def _run(sweep: Sweep, stages: tuple[str, ...], fresh: bool, quiet: bool, json: bool) -> None:
-    from ffnet_search.cli.json_output import as_text, of_mistake, of_run
-    from ffnet_search.cli.tables import print_front, print_paths
-    from ffnet_search.progress import say
+def _run(sweep: Sweep, stages: tuple[str, ...], fresh: bool, output: Output) -> None:
+    """Run stages and print the front, or how to resume after Ctrl-C."""
+    from ffnet_search.cli import json_output, tables
+    from ffnet_search.cli.resolve import Front
     from ffnet_search.run.pipeline import run_sweep
-    from ffnet_search.run.stages import plan
-
-    def tell_stopped() -> None:
-        words = ["ffnet-search", *(word for word in sys.argv[1:] if word != "--fresh")]
-        again = "submit it again" if ON_HEAD in os.environ else " ".join(words)
-        told = f"stopped; what was done is kept in {sweep.files.folder}; to go on from there: {again}"
-        say(f"\n{told}")
-        if json:
-            typer.echo(as_text(of_mistake(told, EXIT_STOPPED)))
 
     try:
-        with stoppable(tell_stopped), hushed(quiet):
-            picks = run_sweep(sweep, fresh=fresh, stages=stages)
+        with interruptible(), silenced(output.quiet):
+            networks = run_sweep(sweep, fresh=fresh, stages=stages)
     except KeyboardInterrupt:
-        tell_stopped()
+        _report_stop(sweep, output)
         raise typer.Exit(EXIT_STOPPED) from None
-    if json:
-        typer.echo(as_text(of_run(sweep, picks, plan(sweep))))
-        return
-    if "export" in stages:
-        print_front(picks)
-    print_paths(sweep.files)
-    if "export" in stages:
-        folder = sweep.files.folder
-        pick = f"; choose: ffnet-search pick {folder} --latency-ms MS" if sweep.latency_path.exists() else ""
-        say(f"look: ffnet-search dashboard {folder}{pick}")
+    front = Front(sweep, networks)
+    if output.json or "export" in stages:
+        answer(output.json, front, json_output.of_run, tables.print_export)
+    else:
+        tables.print_paths(sweep.files)
+
+
+def _report_stop(sweep: Sweep, output: Output) -> None:
+    """Print that the run was stopped, and the command that resumes it."""
+    again = " ".join(["ffnet-search", *(word for word in sys.argv[1:] if word != "--fresh")])
+    if ON_HEAD in os.environ:
+        again = "submit it again"
+    message = f"stopped; results so far are kept in {sweep.files.folder}; to resume: {again}"
+    say(f"\n{message}")
+    if output.json:
+        from ffnet_search.cli.json_output import as_text, of_error
+
+        typer.echo(as_text(of_error(message, EXIT_STOPPED)))

@@ -1,25 +1,29 @@
-"""What a person sees of spaces, architectures, latency tables, sweeps and fronts: tables on standard output."""
+"""Search spaces, architectures, latency tables, sweeps and fronts as tables on standard output."""
 
 from __future__ import annotations
 
-import json
 import random
 import sys
-from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+import textwrap
+from collections import Counter
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.table import Table
 
-from ffnet_search.cli.resolve import Shown
+from ffnet_search.cli.resolve import Front
 from ffnet_search.config.run_paths import RunPaths
 from ffnet_search.config.sweep import Sweep
+from ffnet_search.metrics import MACS, PARAMS, Metric
+from ffnet_search.progress import say
+from ffnet_search.run.stages import StageStatus, plan
 from ffnet_search.space.architecture import Architecture
 from ffnet_search.space.block import BLOCK_AXES
 from ffnet_search.space.configuration import Configuration
 from ffnet_search.space.hyperparameters import Hyperparameter
 from ffnet_search.space.search_space import SearchSpace
+from ffnet_search.tasks.base import task_of
 
 if TYPE_CHECKING:
     from ffnet_search.autoconfig.start import Started
@@ -27,33 +31,29 @@ if TYPE_CHECKING:
     from ffnet_search.latency.table import LatencyTable
     from ffnet_search.run.rerun import Rerun
     from ffnet_search.run.select import Selection
-    from ffnet_search.run.stages import StageStatus
 
-SAMPLES = 300  # of a space, for the range that its architectures have
-SLOWER = 1.1  # times the milliseconds of the plain ONNX model: beyond the noise of one look
+SAMPLES = 300  # architectures of a space, for its median
+SLOWER = 1.1  # times the milliseconds of the ONNX model: beyond the noise of one measurement
+TITLE_WIDTH = 14  # characters of a line of a title above numbers
 
 
-def print_shown(shown: Shown) -> None:
-    """As tables."""
-    value = shown.value
+def print_shown(value: Architecture | SearchSpace | LatencyTable | Sweep | Front, name: str) -> None:
+    """The value that `show` was given by `name`."""
     if isinstance(value, Architecture):
-        print_architecture(value, shown.name)
+        print_architecture(value, name)
     elif isinstance(value, SearchSpace):
         print_space(value)
     elif isinstance(value, Sweep):
-        from ffnet_search.run.stages import plan
-
-        print_space(value.search_space)
-        print_plan(value, plan(value))
-    elif isinstance(value, Sequence):
+        print_sweep(value)
+    elif isinstance(value, Front):
         print_front(value)
-        print_paths(RunPaths(Path(shown.name)))
+        print_paths(value.sweep.files)
     else:
         print_latency(value)
 
 
 def print_space(space: SearchSpace) -> None:
-    """Choices per stage, how many architectures they make, and what those cost; and the hyper-parameters."""
+    """The choices of a search space, the number of its architectures and their costs, and its hyper-parameters."""
     if space.hyperparameters:
         rows = [[name, _range(one), _when(one)] for name, one in space.hyperparameters.items()]
         _print(_table(["hyper-parameter", "values", "only where"], rows))
@@ -64,7 +64,7 @@ def print_space(space: SearchSpace) -> None:
     shape = space.images
     _print(
         f"search space {space.name}: {space.size:,} architectures for {shape.channels} x {shape.resolution} x "
-        f"{shape.resolution} images of {shape.outputs} classes"
+        f"{shape.resolution} images of {shape.outputs} {task_of(shape).outputs_word}"
     )
     _print(f"stem width {_choices(space.stem.width)}, stride {_choices(space.stem.stride)}")
     rows = [
@@ -76,30 +76,31 @@ def print_space(space: SearchSpace) -> None:
     rng = random.Random(0)
     drawn = sorted((space.sample(rng) for _ in range(SAMPLES)), key=lambda arch: arch.macs_m)
     named = {"smallest": space.smallest, "median": drawn[SAMPLES // 2], "largest": space.largest, **space.presets}
-    cost = [[name, f"{arch.macs_m:.4g}", f"{arch.params_m:.3g}", str(arch)] for name, arch in named.items()]
-    _print(_table(["architecture", "MACs (M)", "params (M)", "stem width/stride | stage width: blocks"], cost))
+    costs = [[name, *_costs(arch.macs_m, arch.params_m), str(arch)] for name, arch in named.items()]
+    titles = ["architecture", MACS.label, PARAMS.label, "stem width/stride | stage width: blocks"]
+    _print(_table(titles, costs))
 
 
 def print_architecture(arch: Architecture, name: str) -> None:
-    """One network, and where its cost is."""
+    """One network, and the cost of each of its parts."""
     _print(f"{name}: {arch.key}  {arch}")
     _print(f"{arch.macs_m:.5g} M MACs, {arch.params_m:.4g} M parameters in the deployed form, for one image")
-    counts: dict[Any, int] = {}
-    for part in arch.parts:
-        counts[part] = counts.get(part, 0) + 1
     rows = [
-        [part.key, str(count), f"{count * part.macs / 1e6:.4g}", f"{count * part.params / 1e6:.3g}"]
-        for part, count in counts.items()
+        [part.key, str(count), *_costs(count * part.macs / 1e6, count * part.params / 1e6)]
+        for part, count in Counter(arch.parts).items()
     ]
-    _print(_table(["part", "times", "MACs (M)", "params (M)"], rows, right=3))
+    _print(_table(["part", "times", MACS.label, PARAMS.label], rows, right=3))
 
 
 def print_latency(table: LatencyTable) -> None:
-    """What was measured on which device, and how far to trust it."""
-    at = table.setting
-    _print(f"latency table {table.name}: {len(table.entries)} parts, {at.date}")
-    _print(f"{at.device}; {at.backend}, {at.threads} threads, batch {at.batch_size}, {at.dtype}, {at.clock}")
-    _print(f"versions: {', '.join(f'{name} {version}' for name, version in at.versions.items())}")
+    """The setting of a latency table, its held-out error, and the networks that it predicts worst."""
+    setting = table.setting
+    _print(f"latency table {table.name}: {len(table.entries)} parts, {setting.date}")
+    _print(
+        f"{setting.device}; {setting.backend}, {setting.threads} threads, batch {setting.batch_size}, "
+        f"{setting.dtype}, {setting.clock}"
+    )
+    _print(f"versions: {', '.join(f'{name} {version}' for name, version in setting.versions.items())}")
     _print(f"held out: {table.error}")
     rows = [
         [check.architecture.key, f"{check.measured_ms:.3f}", f"{check.predicted_ms:.3f}", f"{check.error:+.1%}"]
@@ -108,16 +109,16 @@ def print_latency(table: LatencyTable) -> None:
     _print(_table(["held-out network", "measured ms", "predicted ms", "error"], rows, right=3))
 
 
-def print_plan(sweep: Sweep, plan: Mapping[str, StageStatus]) -> None:
-    """What `run` would do now."""
+def print_sweep(sweep: Sweep) -> None:
+    """The search space of a sweep, and what `run` would do now."""
+    print_space(sweep.search_space)
     limits = ", ".join(f"{name} <= {limit:g}" for name, limit in sweep.search.constraints.items()) or "none"
     _print(
         f"sweep {sweep.name}: {sweep.data.name}, {sweep.train.epochs} epochs, {sweep.search.trials} trials of "
         f"{sweep.search.sampler.class_path} for {', '.join(sweep.search.objectives)}; limits: {limits}"
     )
-    _print(
-        _table(["stage", f"in {sweep.files.folder}"], [[stage, stage_words(status)] for stage, status in plan.items()])
-    )
+    rows = [[stage, stage_words(status)] for stage, status in plan(sweep).items()]
+    _print(_table(["stage", f"in {sweep.files.folder}"], rows))
 
 
 def stage_words(status: StageStatus) -> str:
@@ -128,7 +129,7 @@ def stage_words(status: StageStatus) -> str:
 
 
 def print_start(started: Started) -> None:
-    """What `init` found and wrote, what a run costs, and the next command."""
+    """The images, the files that `init` wrote, the cost of a run, and the next command."""
     for line in started.lines:
         _print(line)
     for path in started.files:
@@ -139,98 +140,115 @@ def print_start(started: Started) -> None:
     _print(f"next: ffnet-search run {started.sweep}")
 
 
-FRONT = {  # metric of an exported network -> title, how it is written; any other by its own name
-    "search_accuracy": ("accuracy %", lambda x: f"{100 * x:.2f}"),
-    "test_accuracy": ("test %", lambda x: f"{100 * x:.2f}"),
-    "predicted_ms": ("predicted ms", lambda x: f"{x:.3f}"),
-    "measured_ms": ("measured ms", lambda x: f"{x:.3f}"),
-    "params_m": ("params (M)", lambda x: f"{x:.3f}"),
-    "weights_mb": ("weights (MB)", lambda x: f"{x:.3g}"),
-    "peak_memory_mb": ("maps (MB)", lambda x: f"{x:.3g}"),
-    "macs_m": ("MACs (M)", lambda x: f"{x:.2f}"),
-}
+def print_export(front: Front) -> None:
+    """The front of a run after its export, the run's files, and the commands that use them."""
+    print_front(front)
+    print_paths(front.sweep.files)
+    folder = front.sweep.files.folder
+    select = f"; select: ffnet-search pick {folder} --latency-ms MS" if front.sweep.latency_path.exists() else ""
+    say(f"inspect: ffnet-search dashboard {folder}{select}")
 
 
-def print_front(picks: Sequence[ExportedNetwork]) -> None:
-    """The exported front, best first."""
-    names = [name for name in picks[0].metrics if name != "measured_spread"] if picks else []
-    columns = [FRONT.get(name, (name, lambda x: f"{x:.4g}")) for name in names]
+def print_front(front: Front) -> None:
+    """The exported front, best first: a column for each metric, in its unit."""
+    networks = front.networks
+    if not networks:
+        return
+    metrics = {name: _metric(front.sweep, name) for name in networks[0].metrics if name != "measured_spread"}
     rows = [
-        [write(pick.metrics[name]) for name, (_, write) in zip(names, columns, strict=True)]
-        + [pick.key, str(Configuration(pick.architecture, pick.hyperparameters))]
-        for pick in picks
+        [metric.format(network.metrics[name], unit=False) for name, metric in metrics.items()]
+        + [network.key, str(Configuration(network.architecture, network.hyperparameters))]
+        for network in networks
     ]
-    what = "architecture" if not picks or picks[0].architecture else "hyper-parameters"
-    _print(_table([*(title for title, _ in columns), "key", what], rows, right=len(columns), left=0))
+    configuration = "architecture" if networks[0].architecture else "hyper-parameters"
+    titles = [*(metric.label for metric in metrics.values()), "key", configuration]
+    _print(_table(titles, rows, right=len(metrics), left=0))
 
 
-def print_formats(picks: Sequence[ExportedNetwork], name: str) -> None:
-    """What `export --format` wrote, and how it compares with torch and with the ONNX model."""
-    rows, slower = [], []
-    for pick in picks:
-        found = json.loads((pick.folder / "card.json").read_text(encoding="utf-8"))["formats"][name]
-        slower.append(found.get("latency_ms", 0.0) > SLOWER * found.get("onnx_latency_ms", 1.0))
-        accuracy = found.get("test_accuracy")
-        test = "as torch" if "max_difference" in found else "not here"
-        test = test if accuracy is None else f"{100 * accuracy:.2f} ({100 * found['test_accuracy_before']:.2f})"
-        times = [f"{found[ms]:.3f}" if ms in found else "not here" for ms in ("latency_ms", "onnx_latency_ms")]
-        times.append(f"{found['max_difference']:.1e}" if "max_difference" in found else "not here")
-        rows.append([str(pick.folder / found["files"][0]), *times, test])
-    _print(_table(["file", "ms", "onnx ms", "logits differ by", "test % (before)"], rows, right=4))
-    if any(slower):
-        which = "all of them are" if all(slower) else f"{sum(slower)} of them are"
-        _print(f"{which} slower here than model.onnx: on this machine, that is the one to use")
+def _metric(sweep: Sweep, key: str) -> Metric:
+    """The metric of a name; one that only the tests of a user-supplied module log has its name alone."""
+    try:
+        return sweep.search.metric(key)
+    except KeyError:
+        return Metric(key, "minimize")
 
 
-def print_rerun(found: Rerun) -> None:
+def print_formats(networks: Sequence[ExportedNetwork], name: str) -> None:
+    """The networks that `export --format` wrote, each beside torch and the ONNX model."""
+    rows, slower = [], 0
+    for network in networks:
+        task, entry = task_of(network.network.input), network.read_card()["formats"][name]
+        slower += entry.get("latency_ms", 0.0) > SLOWER * entry.get("onnx_latency_ms", 1.0)
+        times = [f"{entry[key]:.3f}" if key in entry else "not here" for key in ("latency_ms", "onnx_latency_ms")]
+        difference, quality = "not here", "not here"
+        if "max_difference" in entry:
+            difference, quality = f"{entry['max_difference']:.1e}", "as torch"
+        if task.test_quality in entry:
+            before, after = entry[f"{task.test_quality}_before"], entry[task.test_quality]
+            quality = f"{task.quality.format(after)} ({task.quality.format(before, unit=False)})"
+        rows.append([str(network.folder / entry["files"][0]), *times, difference, quality])
+    _print(_table(["file", "ms", "onnx ms", "outputs differ by", "on test (before)"], rows, right=4))
+    if slower:
+        subject = "all of them are" if slower == len(networks) else f"{slower} of them are"
+        _print(f"{subject} slower here than model.onnx: on this machine, that is the one to use")
+
+
+def print_rerun(rerun: Rerun) -> None:
     """A trial's metrics then and now."""
-    _print(f"trial {found.number}, {found.configuration.key}: {found.configuration}")
-    before, now = found.reasons
+    _print(f"trial {rerun.number}, {rerun.configuration.key}: {rerun.configuration}")
+    before, now = rerun.reasons
     if before or now:
         _print(f"then: {before or 'no failure'}")
         _print(f"now: {now or 'no failure'}")
-    rows = [[name, f"{x:.6g}", f"{y:.6g}", f"{y - x:+.3g}"] for name, (x, y) in found.metrics.items()]
+    rows = [[name, f"{x:.6g}", f"{y:.6g}", f"{y - x:+.3g}"] for name, (x, y) in rerun.metrics.items()]
     if rows:
         _print(_table(["metric", "then", "now", "difference"], rows, right=3))
-    for words in found.changed:
-        _print(f"not as it was then: {words}")
+    for words in rerun.changed:
+        _print(f"differs from then: {words}")
 
 
-def print_choice(choice: Selection) -> None:
+def print_selection(selection: Selection) -> None:
     """One network of a study, for a latency on a device."""
-    arch = choice.candidate.network
+    arch = selection.candidate.network
+    task = task_of(arch.input)
+    quality = task.quality.format(selection.candidate.metrics[task.quality.name])
     _print(
-        f"{arch.key}: {100 * choice.candidate.metrics['accuracy']:.2f} % of the search's validation images, "
-        f"{choice.latency_ms:.3g} ms on {choice.device} (predicted; {choice.table.error})"
+        f"{arch.key}: {task.quality.phrase} {quality} on search validation, {selection.latency_ms:.3g} ms on "
+        f"{selection.device} (predicted; {selection.table.error})"
     )
     _print(f"{arch.params_m:.3g} M parameters, {arch.macs_m:.4g} M MACs: {arch}")
-    if choice.warning:
-        _print(f"warning: {choice.warning}")
-    if choice.advice:
-        _print(f"advice: {choice.advice}")
+    if selection.warning:
+        _print(f"warning: {selection.warning}")
+    if selection.advice:
+        _print(f"advice: {selection.advice}")
 
 
 def print_paths(files: RunPaths) -> None:
-    """What is in the run's folder, for whom."""
-    told = {
-        files.report: "the front to look at, in a browser",
+    """The files of a run that exist, and what they are for."""
+    words = {
+        files.report: "interactive report (open in a browser)",
         files.pareto: "the networks: architecture, weights, ONNX, card",
         files.candidates: "all candidates",
         files.study: "the study, for Optuna",
         files.supernet: "the supernet's weights",
         files.latency: "latency tables",
     }
-    there = {str(path): words for path, words in told.items() if path.exists()}
-    for name, words in there.items():
-        _print(f"{name:<{max(map(len, there))}}  {words}")
+    existing = [path for path in words if path.exists()]
+    width = max((len(str(path)) for path in existing), default=0)
+    for path in existing:
+        _print(f"{path!s:<{width}}  {words[path]}")
+
+
+def _costs(macs_m: float, params_m: float) -> list[str]:
+    return [MACS.format(macs_m, unit=False), PARAMS.format(params_m, unit=False)]
 
 
 def _range(one: Hyperparameter) -> str:
     if one.choices is not None:
         return _choices(one.choices)
     low, high = one.range
-    how = ", log" if one.log else "" if one.step is None else f", in steps of {one.step:g}"
-    return f"{low:g} to {high:g}{how}"
+    scale = ", log" if one.log else "" if one.step is None else f", in steps of {one.step:g}"
+    return f"{low:g} to {high:g}{scale}"
 
 
 def _when(one: Hyperparameter) -> str:
@@ -242,17 +260,20 @@ def _choices(values: Sequence[object]) -> str:
 
 
 def _table(titles: Sequence[str], rows: Sequence[Sequence[str]], right: int = 0, left: int = 1) -> Table:
-    """`right` columns of numbers after `left` of words."""
+    """A table with `right` columns of numbers after `left` columns of words."""
     table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
     for index, title in enumerate(titles):
-        is_number = left <= index < left + right
-        table.add_column(title, justify="right" if is_number else "left", overflow="fold", no_wrap=is_number)
+        if left <= index < left + right:
+            title = "\n".join(textwrap.wrap(title, TITLE_WIDTH))
+            table.add_column(title, justify="right", no_wrap=True)
+        else:
+            table.add_column(title, overflow="fold")
     for row in rows:
         table.add_row(*row)
     return table
 
 
-def _print(what: str | Table) -> None:
-    # Away from a terminal nothing is cut or wrapped: people search and copy it.
+def _print(content: str | Table) -> None:
+    # Away from a terminal nothing is cut or wrapped: users search and copy it.
     console = Console(highlight=False, markup=False, width=None if sys.stdout.isatty() else 250)
-    console.print(what, soft_wrap=isinstance(what, str))
+    console.print(content, soft_wrap=isinstance(content, str))

@@ -17,6 +17,7 @@ from ffnet_search.latency.table import LatencyTable
 from ffnet_search.progress import clock, say
 from ffnet_search.run.check import check_limits
 from ffnet_search.run.folder import Change, RunFolder, StageRecord, open_run
+from ffnet_search.run.imports import import_whole
 from ffnet_search.run.stages import (
     STAGES,
     Stage,
@@ -93,6 +94,7 @@ def _run_stage(stage: Stage, sweep: Sweep, folder: RunFolder, label: str) -> Non
     record = StageRecord(stage.digest(sweep), stage.inputs(sweep), stage.amounts(sweep))
     folder.write(stage.name, record)
     start = time.monotonic()
+    import_whole(*stage.packages)
     stage.run(sweep)
     finished = datetime.now(timezone.utc).isoformat(timespec="microseconds")
     folder.write(stage.name, replace(record, finished=finished))

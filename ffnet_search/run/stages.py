@@ -34,6 +34,7 @@ class Stage:
     that later stages or users read; it is done only where all exist. `leftovers`: all files and folders that it may
     leave, unfinished work included. `inputs`: all that its output depends on, as plain data. `amounts`: how much is
     wanted; where more is wanted, it resumes. `only_exact`: less is wanted than exists means other outputs, too.
+    `packages`: the large ones that it uses, which are imported before it runs: Ctrl-C breaks no import.
     """
 
     name: str
@@ -45,6 +46,7 @@ class Stage:
     is_needed: Callable[[Sweep], bool] = lambda sweep: True
     amounts: Callable[[Sweep], dict[str, int]] = lambda sweep: {}
     only_exact: bool = False
+    packages: tuple[str, ...] = ("torch", "lightning")
 
     def digest(self, sweep: Sweep) -> str:
         """16 hexadecimal digits of the stage's inputs."""
@@ -225,6 +227,7 @@ STAGES: Mapping[str, Stage] = {  # in running order: a budget that no network ke
             outputs=lambda sweep: [sweep.files.latency_table(device) for device in sweep.searched_devices],
             leftovers=lambda files: [files.latency],
             is_needed=lambda sweep: sweep.uses_latency_tables,
+            packages=("torch", "scipy.stats", "onnxruntime", "onnx"),
         ),
         Stage(
             name="train",
@@ -242,6 +245,7 @@ STAGES: Mapping[str, Stage] = {  # in running order: a budget that no network ke
             outputs=lambda sweep: [sweep.files.study],
             leftovers=lambda files: [files.study, files.candidates, files.trials],
             amounts=lambda sweep: {"trials": sweep.search.trials},
+            packages=("torch", "lightning", "optuna"),
         ),
         Stage(
             name="export",

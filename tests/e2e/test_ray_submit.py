@@ -99,8 +99,8 @@ def test_submitted_it_runs_on_all_hosts_loses_one_and_comes_back_whole(hosts: Ho
     (hosts.home("laptop") / "stop").touch()
     said = stopped.communicate(timeout=120)[0]
     assert stopped.returncode != 0, said
-    assert "stopped; what was done is kept in runs/stopped; to go on from there: submit it again" in said, said
-    assert "to go on from there: ffnet-search submit --name stopped --trials 5000 small.yaml" in said
+    assert "stopped; results so far are kept in runs/stopped; to resume: submit it again" in said, said
+    assert "to resume: ffnet-search submit --name stopped --trials 5000 small.yaml" in said
     assert "fetched runs/stopped" in said
     deadline = time.monotonic() + 60
     while "SWEEP.yaml" in hosts.run("head", LEFT).stdout and time.monotonic() < deadline:

@@ -1,0 +1,99 @@
+"""Ctrl-C: one exception to the caller, whole imports, exit code 130, and nothing left behind."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from ffnet_search.cli.interrupt import EXIT_STOPPED, interruptible
+from ffnet_search.run.imports import deferred_interrupts, import_whole
+
+ROOT = Path(__file__).parents[1]
+
+
+def interrupt() -> None:
+    signal.raise_signal(signal.SIGINT)
+
+
+def run_python(code: str, *paths: Path) -> subprocess.CompletedProcess[str]:
+    environment = {"PYTHONPATH": ":".join(map(str, (*paths, ROOT)))}
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment)
+
+
+def test_it_is_raised_and_the_previous_handler_is_restored() -> None:
+    before = signal.getsignal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt), interruptible():
+        interrupt()
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_an_error_that_a_library_makes_of_it_is_still_an_interrupt() -> None:
+    def callback() -> None:
+        try:
+            interrupt()
+        except KeyboardInterrupt:
+            raise RuntimeError("a callback failed") from None
+
+    with pytest.raises(KeyboardInterrupt) as raised, interruptible():
+        callback()
+    assert isinstance(raised.value.__cause__, RuntimeError)
+
+
+def test_other_errors_stay_what_they_are() -> None:
+    with pytest.raises(ZeroDivisionError), interruptible():
+        raise ZeroDivisionError
+
+
+def test_other_threads_are_left_alone() -> None:
+    entered = []
+
+    def work() -> None:
+        with interruptible(), deferred_interrupts():
+            entered.append(signal.getsignal(signal.SIGINT))
+
+    before = signal.getsignal(signal.SIGINT)
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert entered == [before]
+
+
+def test_an_import_is_completed_before_the_interrupt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "interrupted.py").write_text("import signal\nsignal.raise_signal(signal.SIGINT)\nwhole = True\n")
+    (tmp_path / "never_begun.py").write_text("")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    before = signal.getsignal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt), interruptible():
+        import_whole("interrupted", "never_begun")
+    assert sys.modules["interrupted"].whole and "never_begun" not in sys.modules
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_a_failed_import_keeps_its_error() -> None:
+    with pytest.raises(ModuleNotFoundError, match="no_such_module"):
+        import_whole("no_such_module")
+
+
+@pytest.mark.parametrize(("code", "quick"), [(EXIT_STOPPED, True), (0, False), (2, False)])
+def test_a_stopped_process_calls_exit_functions_and_is_not_unloaded(code: int, quick: bool) -> None:
+    done = run_python(
+        "import atexit, tempfile\n"
+        "from ffnet_search.cli.interrupt import quick_end\n"
+        "class Module:\n"
+        "    def __del__(self): print('unloaded', flush=True)\n"
+        "with quick_end():\n"
+        "    kept = Module()\n"
+        "    folder = tempfile.TemporaryDirectory()\n"
+        "    print(folder.name)\n"
+        "    atexit.register(print, 'exit function')\n"
+        f"    raise SystemExit({code})\n"
+    )
+    folder, *rest = done.stdout.splitlines()
+    assert done.returncode == code, done.stderr
+    assert rest == (["exit function"] if quick else ["exit function", "unloaded"])
+    assert not Path(folder).exists()
