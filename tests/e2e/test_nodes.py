@@ -45,8 +45,8 @@ TRAIN = """
 import sys
 from pathlib import Path
 from tiny_sweep import trained
-from ffnet_search.search.training import train_on_cluster
-from ffnet_search.sweep import Sweep
+from ffnet_search.training.ray_train import train_on_cluster
+from ffnet_search.config.sweep import Sweep
 
 run = trained(Path(sys.argv[1]), devices=2, checkpoint_minutes=1e-4)
 train_on_cluster(Sweep.model_validate(run.model_dump() | {"search": {"engine": "ray"}}))
@@ -77,7 +77,7 @@ def drive(address: str, script: str, *arguments: str) -> subprocess.Popen[str]:
     """A script on the cluster."""
     environment = {
         **os.environ,
-        "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests'}",
+        "PYTHONPATH": os.pathsep.join(map(str, (ROOT, ROOT / "tests", ROOT / "tests/support"))),
         "RAY_ADDRESS": address,
         "RAY_gcs_rpc_server_reconnect_timeout_s": "3",  # after which a driver holds the head for lost
     }
