@@ -8,12 +8,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from functools import lru_cache
-from importlib.resources import files
 from typing import NamedTuple
 
-import jinja2
-
+from ffnet_search.report.templates import load_template
 from ffnet_search.space.architecture import Architecture, Stage
 from ffnet_search.space.block import BLOCK_AXES, Block, axes_of
 from ffnet_search.space.mixers import MIXERS, find_mixer
@@ -92,7 +89,7 @@ def draw(arch: Architecture) -> str:
     legend = list(_legend(arch))
     side = arch.input.resolution
     legend_y = TOP + sum(_height(arch, stage) + BETWEEN for stage in arch.stages) + 42
-    return _template().render(
+    return load_template("network.svg.j2").render(
         key=arch.key,
         words=describe(arch),
         stem=f"image {stem.in_width} x {side} x {side}; stem of width {arch.stem.width}, stride {arch.stem.stride}",
@@ -103,15 +100,6 @@ def draw(arch: Architecture) -> str:
         width=max([LABEL + 330, legend[-1].right, *(row.right for row in rows)]),
         height=legend_y + 16,
     )
-
-
-@lru_cache
-def _template() -> jinja2.Template:
-    source = (files(__package__) / "network.svg.j2").read_text(encoding="utf-8")
-    environment = jinja2.Environment(
-        autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
-    )
-    return environment.from_string(source)
 
 
 def describe(arch: Architecture) -> str:

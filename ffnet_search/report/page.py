@@ -6,22 +6,21 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from importlib.resources import files
 from typing import Any, NamedTuple
 
-import jinja2
 from markupsafe import Markup
 
 from ffnet_search.export.exported import ExportedNetwork
 from ffnet_search.export.formats.base import ModelFile, registered_files
-from ffnet_search.formatting import percent, plural
+from ffnet_search.formatting import plural
 from ffnet_search.latency.table import LatencyTable, Setting
 from ffnet_search.provenance import versions
 from ffnet_search.report.architecture_svg import draw
 from ffnet_search.report.charts import curve_chart
 from ffnet_search.report.data import Run, front_columns, script_data
+from ffnet_search.report.templates import load_template
 
 TOP_AXES = 12  # of the importances: the others hardly matter
 BEST = 50  # trials that are listed: candidates.csv has all
 BUSY = 1.2  # wall / CPU time beyond which other programs disturbed the measurement
-BAR = 70  # per cent of the column's width for the longest bar
 EXPORTED = (  # files of every exported network, but for those of formats
     ModelFile("model.safetensors", "weights of the deployed form, for ffnet_search.load"),
     ModelFile("trainable.safetensors", "weights before fusing, to continue training"),
@@ -52,32 +51,11 @@ class Network(NamedTuple):
     drawing: Markup
 
 
-class Bar(NamedTuple):
-    """An importance; `width` in per cent of the column."""
-
-    axis: str
-    width: str
-    share: str
-
-
-class Importance(NamedTuple):
-    """The importances of axes for one objective, largest first."""
-
-    objective: str
-    bars: Sequence[Bar]
-
-
 def page(run: Run) -> str:
     """The whole file. Links lead to files beside it, and nowhere else."""
     here, sweep, history = files(__package__), run.sweep, run.history
-    environment = jinja2.Environment(
-        autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
-    )
-    environment.filters["plural"] = plural
-    environment.policies["json.dumps_kwargs"] = {"separators": (",", ":")}
-    template = environment.from_string((here / "page.html.j2").read_text(encoding="utf-8"))
     path = sweep.files.sweep
-    return template.render(
+    return load_template("page.html.j2").render(
         name=sweep.name,
         css=Markup((here / "page.css").read_text(encoding="utf-8")),
         js=Markup((here / "page.js").read_text(encoding="utf-8")),
@@ -88,7 +66,8 @@ def page(run: Run) -> str:
         quality=run.task.quality,
         costs=run.costs,
         curves=curve_chart(history, run.metric(history.curved), run.label(history.curved)),
-        importances=list(_importances(run)),
+        importances={run.metric(name).phrase: shares for name, shares in history.importances.items() if shares},
+        top_axes=TOP_AXES,
         skipped=list(_skipped(run)),
         facts=list(_facts(run)),
         sweep_text=path.read_text(encoding="utf-8") if path.exists() else "",
@@ -199,17 +178,6 @@ def _files(network: ExportedNetwork) -> list[ModelFile]:
     names = {path.name for path in network.folder.iterdir()}
     others = sorted(names - {file.name for file in known})
     return [file for file in known if file.name in names] + [ModelFile(name, "") for name in others]
-
-
-def _importances(run: Run) -> Iterator[Importance]:
-    for objective, shares in run.history.importances.items():
-        if not shares:
-            continue
-        top = max(shares.values()) or 1.0
-        bars = []
-        for axis, share in list(shares.items())[:TOP_AXES]:
-            bars.append(Bar(axis, f"{BAR * share / top:.1f}", percent(share, 0)))
-        yield Importance(run.metric(objective).phrase, bars)
 
 
 def _skipped(run: Run) -> Iterator[str]:
