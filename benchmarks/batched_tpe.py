@@ -1,9 +1,9 @@
-"""What it costs a search that TPE draws several proposals from one fit where many are under way.
+"""What it costs a search that TPE draws several proposals from one fit where many are pending.
 
-    python benchmarks/batched_tpe.py [--spaces digits cifar] [--candidates 600] [--under-way 64] [--at-once 1 4]
+    python benchmarks/batched_tpe.py [--spaces digits cifar] [--candidates 600] [--pending 64] [--at-once 1 4]
 
 The hypervolume at equal candidates, from the same seeds, where one result at a time comes back, and where several do,
-which then several proposals replace. Results come in the order in which they were asked for, when `--under-way` are.
+which then several proposals replace. Results come in the order in which they were asked for, when `--pending` are.
 The accuracy is made up and can be learnt: it rises with the MACs, each choice on each axis adds or takes a little, and
 so does luck.
 """
@@ -43,17 +43,17 @@ def chance(*of: object) -> float:
 
 
 class Late:
-    """An engine whose results come when `under_way` proposals are, `at_once` of them. See `loop.Engine`."""
+    """An engine whose results come when `pending` proposals are, `at_once` of them. See `loop.Engine`."""
 
     utilisation: dict[str, str] = {}  # noqa: RUF012
 
-    def __init__(self, space: SearchSpace, under_way: int, at_once: int) -> None:
-        self.space, self.under_way, self.at_once = space, under_way, at_once
+    def __init__(self, space: SearchSpace, pending: int, at_once: int) -> None:
+        self.space, self.pending, self.at_once = space, pending, at_once
         self.waiting: deque[Configuration] = deque()
 
     @property
     def free_slots(self) -> int:
-        return self.under_way - len(self.waiting)
+        return self.pending - len(self.waiting)
 
     @property
     def is_ready(self) -> bool:
@@ -79,14 +79,14 @@ class Late:
     ) -> None: ...
 
 
-def measure(space: SearchSpace, candidates: int, under_way: int, at_once: int, seed: int) -> tuple[float, float, float]:
+def measure(space: SearchSpace, candidates: int, pending: int, at_once: int, seed: int) -> tuple[float, float, float]:
     """The hypervolume, repeats per candidate, and milliseconds that a configuration took."""
     sampler = SamplerSection(class_path="TPESampler", init_args=SAMPLERS["TPESampler"])
     section = SearchSection(trials=candidates, sampler=sampler)
     problem = SearchProblem(space, section, CostModel(MacsAsLatency()), seed)
     with tempfile.TemporaryDirectory() as folder, open_storage(problem, Path(folder) / "study.db") as storage:
         search = Optimizer(problem, storage)
-        run_loop(search, Late(space, under_way, at_once))
+        run_loop(search, Late(space, pending, at_once))
     archive = search.archive
     return archive.front.volume or 0.0, archive.repeats / candidates, 1e3 * search.seconds["propose"] / candidates
 
@@ -95,19 +95,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--spaces", nargs="+", default=["digits", "cifar"])
     parser.add_argument("--candidates", type=int, default=600)
-    parser.add_argument("--under-way", type=int, default=64)
+    parser.add_argument("--pending", type=int, default=64)
     parser.add_argument("--at-once", type=int, nargs="+", default=[1, 4])
     parser.add_argument("--seeds", type=int, default=10)
     options = parser.parse_args()
     machine = f"{os.cpu_count()} CPUs ({platform.machine()}), Python {platform.python_version()}"
-    print(f"{options.candidates} candidates, {options.under_way} under way, {options.seeds} seeds, {machine}; medians")
+    print(f"{options.candidates} candidates, {options.pending} pending, {options.seeds} seeds, {machine}; medians")
     print(f"{'space':<10}{'at once':>9}{'hypervolume':>14}{'least':>9}{'most':>9}{'repeats':>9}{'ms each':>9}")
     for name in options.spaces:
         space = SearchSpace.from_yaml(ROOT / "search_spaces" / f"ffnet_{name}.yaml")
         for at_once in options.at_once:
-            rows = [
-                measure(space, options.candidates, options.under_way, at_once, seed) for seed in range(options.seeds)
-            ]
+            rows = [measure(space, options.candidates, options.pending, at_once, seed) for seed in range(options.seeds)]
             volumes, repeats, own = zip(*rows, strict=True)
             medians = f"{statistics.median(repeats):>9.2f}{statistics.median(own):>9.1f}"
             spread = f"{statistics.median(volumes):>14.4f}{min(volumes):>9.4f}{max(volumes):>9.4f}"

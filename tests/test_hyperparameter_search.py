@@ -134,7 +134,7 @@ search(SearchProblem(space_of(RECIPE), section), lambda: evaluate, folder)
 """
 
 
-def test_killed_it_goes_on(tmp_path: Path) -> None:
+def test_killed_it_resumes(tmp_path: Path) -> None:
     process = subprocess.Popen(
         [sys.executable, "-c", SCRIPT, str(tmp_path)],
         cwd=ROOT,

@@ -19,7 +19,7 @@ from ffnet_search.pareto.candidate import Candidate
 from ffnet_search.space.configuration import Configuration
 
 
-def test_the_csv_holds_every_architecture_that_was_looked_at(run: Run) -> None:
+def test_the_table_holds_every_architecture_that_was_proposed(run: Run) -> None:
     run.broken = {DIGITS.smallest.key: float("nan")}
     run.search(trials=20, constraints={"latency_ms": 0.03})
     with run.csv.open(newline="") as file:

@@ -33,13 +33,13 @@ def score(trial: Trial) -> list[float]:
 def proposals(
     sampler: BaseSampler,
     axes: dict[str, BaseDistribution],
-    under_way: int,
+    pending: int,
     trials: int = 50,
     at_once: int = 1,
     conditional: bool = False,
     new_key: NewKey = lambda params: "",
 ) -> list[dict[str, Any]]:
-    """Of a search in which a trial is told when `under_way` others are: some infeasible, some stopped, some failed."""
+    """Of a search in which a trial is told when `pending` others are: some infeasible, some stopped, some failed."""
     study = optuna.create_study(directions=["maximize", "minimize"], sampler=sampler)
     waiting: list[Trial] = []
     for number in range(trials):
@@ -49,7 +49,7 @@ def proposals(
         if conditional and trial.params["axis 0"] == 8:
             trial.suggest_float("momentum", 0.0, 1.0)
         waiting.append(trial)
-        while number % at_once == at_once - 1 and len(waiting) > under_way:
+        while number % at_once == at_once - 1 and len(waiting) > pending:
             first = waiting.pop(0)
             first.set_constraint("macs_m", 1.0 if first.number % 5 == 0 else -1.0)
             if first.number % 5 == 0 or first.number % 7 == 0:
@@ -62,16 +62,16 @@ def proposals(
 
 
 @pytest.mark.parametrize("axes", [CHOICES, MIXED], ids=["choices", "mixed"])
-@pytest.mark.parametrize("under_way", [0, 3, 20])
+@pytest.mark.parametrize("pending", [0, 3, 20])
 @pytest.mark.parametrize("args", [{"multivariate": True}, {}, {"multivariate": True, "group": True}], ids=str)
 def test_one_by_one_it_proposes_what_optuna_does(
-    axes: dict[str, BaseDistribution], under_way: int, args: dict[str, Any]
+    axes: dict[str, BaseDistribution], pending: int, args: dict[str, Any]
 ) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         conditional = "group" in args
-        expected = proposals(TPESampler(seed=3, **args), axes, under_way, conditional=conditional)
-        assert proposals(QuickTPESampler(seed=3, **args), axes, under_way, conditional=conditional) == expected
+        expected = proposals(TPESampler(seed=3, **args), axes, pending, conditional=conditional)
+        assert proposals(QuickTPESampler(seed=3, **args), axes, pending, conditional=conditional) == expected
 
 
 class Counted(QuickTPESampler):
@@ -89,7 +89,7 @@ class Counted(QuickTPESampler):
 @pytest.mark.parametrize("axes", [CHOICES, MIXED], ids=["choices", "mixed"])
 def test_what_is_wanted_at_once_comes_from_one_fit(axes: dict[str, BaseDistribution]) -> None:
     samplers = [Counted(multivariate=True, seed=0) for _ in range(2)]
-    found, again = (proposals(sampler, axes, under_way=32, trials=400, at_once=4) for sampler in samplers)
+    found, again = (proposals(sampler, axes, pending=32, trials=400, at_once=4) for sampler in samplers)
     assert samplers[0].fits == pytest.approx((400 - 32 - 10) / 4, abs=4)  # the first ones are random
     assert found == again
     for params in found:
@@ -157,7 +157,7 @@ def test_where_all_samples_are_repeats_it_proposes_what_optuna_does() -> None:
     assert proposals(sampler, CHOICES, 3, new_key=lambda params: None) == proposals(plain, CHOICES, 3)
 
 
-def test_it_goes_on_with_another_study() -> None:
+def test_it_starts_again_with_another_study() -> None:
     """Whose trials have the same numbers, and other values."""
     sampler, fresh = (QuickTPESampler(multivariate=True, seed=5) for _ in range(2))
     proposals(sampler, CHOICES, 0, 30)

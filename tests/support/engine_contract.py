@@ -110,7 +110,7 @@ class EngineContract:
             (RuntimeError("out of\nmemory"), "RuntimeError: out of memory"),
         ],
     )
-    def test_a_failure_is_told_with_its_reason_and_the_search_goes_on(
+    def test_a_failure_is_stored_with_its_reason_and_the_search_continues(
         self, run: Run, engine: str, value: object, reason: str
     ) -> None:
         run.broken = {DIGITS.smallest.key: value}
@@ -139,7 +139,7 @@ class EngineContract:
         with pytest.raises(SweepError, match="all 3 evaluations failed, the first with: ValueError: wrong shape"):
             run.search(engine=engine, trials=3)
 
-    def test_a_users_mistake_in_an_evaluation_ends_the_search(self, run: Run, engine: str) -> None:
+    def test_a_user_error_in_an_evaluation_ends_the_search(self, run: Run, engine: str) -> None:
         run.broken = {"": SweepError("supernet.ckpt: is damaged")}
         with pytest.raises(SweepError, match=r"^supernet.ckpt: is damaged$"):
             run.search(engine=engine)
@@ -154,13 +154,13 @@ class EngineContract:
         assert len(run.search(engine=engine, trials=100)) == 12
         assert len(run.evaluated) == 12
 
-    def test_more_trials_go_on_from_what_is_there(self, run: Run, engine: str) -> None:
+    def test_more_trials_resume_the_study(self, run: Run, engine: str) -> None:
         first = run.search(engine=engine, trials=15)
         assert run.search(engine=engine, trials=15) == first
         assert run.search(engine=engine, trials=30)[:15] == first
         assert len(set(run.evaluated)) == len(run.evaluated) == 30
 
-    def test_interrupted_it_keeps_what_it_has_and_says_how_to_go_on(
+    def test_interrupted_it_keeps_its_candidates_and_says_how_to_resume(
         self, run: Run, engine: str, capsys: pytest.CaptureFixture[str]
     ) -> None:
         run.search(engine=engine, trials=12)
@@ -197,7 +197,7 @@ class EngineContract:
         assert len(run.evaluated) == 30
 
     @pytest.mark.parametrize("objectives", [["accuracy", "latency_ms"], ["accuracy"]])
-    def test_every_engine_stops_the_same_trials_and_goes_on_so_when_resumed(
+    def test_every_engine_stops_the_same_trials_also_when_resumed(
         self, run: Run, engine: str, objectives: list[str]
     ) -> None:
         run.epochs = 27

@@ -1,8 +1,8 @@
 """Finished trials written to a study on disk, many in one transaction.
 
-`Study.add_trial` queries the database for each parameter first: 28 ms for a trial of 44 parameters in SQLite against 2
-ms here. The rows follow Optuna's own schema. Each writer checks them on a study in memory first; where
-Optuna reads them back differently, `add_trials` is used.
+`Study.add_trial` queries the database for each parameter first: 28 ms for a trial of 44 parameters in SQLite against
+2 ms here. The rows follow Optuna's own schema. Each writer checks them on a study in memory first; where Optuna reads
+them back differently, `add_trials` is used.
 """
 
 from __future__ import annotations
