@@ -31,7 +31,7 @@ class TestOnRay:
         return str(request.param)
 
     test_all_are_kept = EngineContract.test_each_architecture_is_evaluated_once_and_all_are_kept
-    test_early_stopping = EngineContract.test_every_engine_stops_the_same_trials_and_goes_on_so_when_resumed
+    test_early_stopping = EngineContract.test_every_engine_stops_the_same_trials_also_when_resumed
 
 
 def test_an_engine_is_a_row_and_says_itself_where_it_trains() -> None:
