@@ -15,7 +15,8 @@ from rich.table import Table
 from ffnet_search.cli.resolve import Front
 from ffnet_search.config.run_paths import RunPaths
 from ffnet_search.config.sweep import Sweep
-from ffnet_search.metrics import MACS, PARAMS, Metric
+from ffnet_search.config.sweep_metrics import metric_of
+from ffnet_search.metrics import MACS, PARAMS
 from ffnet_search.progress import say
 from ffnet_search.run.stages import StageStatus, plan
 from ffnet_search.space.architecture import Architecture
@@ -154,7 +155,7 @@ def print_front(front: Front) -> None:
     networks = front.networks
     if not networks:
         return
-    metrics = {name: _metric(front.sweep, name) for name in networks[0].metrics if name != "measured_spread"}
+    metrics = {name: metric_of(front.sweep, name) for name in networks[0].metrics if name != "measured_spread"}
     rows = [
         [metric.format(network.metrics[name], unit=False) for name, metric in metrics.items()]
         + [network.key, str(Configuration(network.architecture, network.hyperparameters))]
@@ -163,14 +164,6 @@ def print_front(front: Front) -> None:
     configuration = "architecture" if networks[0].architecture else "hyper-parameters"
     titles = [*(metric.label for metric in metrics.values()), "key", configuration]
     _print(_table(titles, rows, right=len(metrics), left=0))
-
-
-def _metric(sweep: Sweep, key: str) -> Metric:
-    """The metric of a name; one that only the tests of a user-supplied module log has its name alone."""
-    try:
-        return sweep.search.metric(key)
-    except KeyError:
-        return Metric(key, "minimize")
 
 
 def print_formats(networks: Sequence[ExportedNetwork], name: str) -> None:

@@ -7,14 +7,14 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from ffnet_search.config.sweep import Sweep
+from ffnet_search.config.sweep_metrics import metric_of
 from ffnet_search.export.exported import ExportedNetwork
 from ffnet_search.latency.table import LatencyTable
-from ffnet_search.metrics import COSTS, Direction, Metric, find_metric
+from ffnet_search.metrics import COSTS, Direction, Metric
 from ffnet_search.pareto.candidate import Candidate
 from ffnet_search.pareto.front import hypervolume
 from ffnet_search.pareto.running_front import RunningFront
 from ffnet_search.search.history import History
-from ffnet_search.space.registry import qualities
 from ffnet_search.tasks.base import Task, find_task
 
 MOMENTS = 100  # at which the hypervolume is shown, at most
@@ -64,16 +64,6 @@ class Column(NamedTuple):
     def cell(self, network: ExportedNetwork) -> str:
         """The figure of a network."""
         return self.metric.format(network.metrics[self.metric.key])
-
-
-def metric_of(sweep: Sweep, key: str) -> Metric:
-    """The metric of a name; one that only the tests of a user-supplied module log has no more than its name."""
-    logged = [Metric(name, direction) for name, direction in sweep.search.metrics.items()]
-    quality = [sweep.quality] if sweep.module is None else []
-    try:
-        return find_metric(key, [*qualities(), *logged, *quality])
-    except KeyError:
-        return Metric(key, "minimize")
 
 
 def front_columns(sweep: Sweep) -> list[Column]:

@@ -7,12 +7,13 @@ from collections.abc import Sequence
 import yaml
 
 from ffnet_search.config.sweep import Sweep
+from ffnet_search.config.sweep_metrics import metric_of
 from ffnet_search.export.exported import CARD, ExportedNetwork, read_exported
 from ffnet_search.pareto.candidate import Candidate
 from ffnet_search.pareto.front import pareto_front
 from ffnet_search.report.architecture_svg import draw
 from ffnet_search.report.dashboard import StudyNote, TrialNote, annotate
-from ffnet_search.report.data import front_columns, metric_of
+from ffnet_search.report.data import front_columns
 from ffnet_search.search.storage.study import read_evaluated
 from ffnet_search.space.configuration import Configuration
 from ffnet_search.tasks.base import find_task

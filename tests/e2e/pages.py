@@ -1,4 +1,4 @@
-"""Pages in a real browser: Chromium without a window, and a run with as many trials as one likes to look at."""
+"""Pages in a real browser: Chromium without a window, and a run with any number of trials."""
 
 from __future__ import annotations
 

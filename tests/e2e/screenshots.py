@@ -1,4 +1,4 @@
-"""Takes the pictures of the documents: python tests/e2e/screenshots.py runs/digits docs/images"""
+"""Take the screenshots of the documents: python tests/e2e/screenshots.py runs/digits docs/images"""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ COLOURS = 128  # of a palette: flat pages need no more, and the files stay small
 
 def save(page: Driver, path: Path) -> None:
     time.sleep(1.5)  # charts move into place
-    picture = Image.open(io.BytesIO(page.get_screenshot_as_png())).convert("RGB")
-    picture.quantize(COLOURS).save(path, optimize=True)
+    image = Image.open(io.BytesIO(page.get_screenshot_as_png())).convert("RGB")
+    image.quantize(COLOURS).save(path, optimize=True)
 
 
 def main(run: Path, target: Path) -> None:

@@ -101,10 +101,10 @@ def test_the_report_fits_a_phone_and_the_dark(run: Sweep, browse: Callable[..., 
     assert (sum(map(int, back.removeprefix("rgb(").removesuffix(")").split(","))) < 200) == dark
 
 
-def test_every_picture_has_words_and_every_control_a_name(run: Sweep, browse: Callable[..., Driver]) -> None:
+def test_every_image_has_words_and_every_control_a_name(run: Sweep, browse: Callable[..., Driver]) -> None:
     page = browse(run.files.report.as_uri())
-    for picture in page.find_elements(By.CSS_SELECTOR, "svg[role=img]"):
-        assert picture.accessible_name
+    for image in page.find_elements(By.CSS_SELECTOR, "svg[role=img]"):
+        assert image.accessible_name
     for control in page.find_elements(By.CSS_SELECTOR, "input, select"):
         assert control.accessible_name
     assert page.find_element(By.CSS_SELECTOR, "#exported caption").text
