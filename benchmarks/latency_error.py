@@ -78,11 +78,7 @@ def line(checks: Sequence[Check], features: Callable[[Architecture], list[float]
 
 
 def judge(checks: Sequence[Check], predict: Callable[[Architecture], float]) -> TableError:
-    return TableError.of(
-        [predict(check.architecture) for check in checks],
-        [check.measured_ms for check in checks],
-        [check.halves_ms for check in checks],
-    )
+    return TableError.of([one.model_copy(update={"predicted_ms": predict(one.architecture)}) for one in checks])
 
 
 if __name__ == "__main__":

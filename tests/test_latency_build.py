@@ -15,13 +15,12 @@ from synthetic_bench import SyntheticBench
 from ffnet_search.config.schema import LatencySection
 from ffnet_search.errors import SweepError
 from ffnet_search.latency import build
-from ffnet_search.latency.bench import Timed
 from ffnet_search.latency.build import profile
 from ffnet_search.latency.jobs import Job
 from ffnet_search.latency.journal import Journal
 from ffnet_search.latency.plan import Plan
 from ffnet_search.latency.table import LatencyTable
-from ffnet_search.latency.timing import WALL_CLOCK
+from ffnet_search.latency.timing import WALL_CLOCK, Timed
 
 PLANNED = sum(job.rounds(QUICK) for job in Plan(TINY, QUICK, 0).jobs)
 
@@ -156,7 +155,7 @@ def test_an_interrupted_profile_loses_only_what_was_in_progress(
 def test_a_journal_of_other_settings_starts_empty(spoilt: str, tmp_path: Path) -> None:
     path = tmp_path / "journal"
     for ratio in (1.0, 2.0, 3.0):
-        Journal(path, "digest").add((("a", ratio),), (0.1, 0.2), 5.0)
+        Journal(path, "digest").add({"a": ratio}, (0.1, 0.2), 5.0)
     Journal(path, "digest").add_contention(1.5)
     again = Journal(path, "digest")
     assert again.rounds("a").ratios == (1.0, 2.0, 3.0) and again.anchors_ms == (100.0, 200.0)

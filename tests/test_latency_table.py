@@ -23,9 +23,19 @@ def archs(count: int, seed: int = 0) -> list[Architecture]:
     return [SPACE.sample(rng) for _ in range(count)]
 
 
+def check_of(predicted_ms: float, measured_ms: float, halves_ms: tuple[float, float]) -> Check:
+    return Check(
+        architecture=SPACE.smallest,
+        predicted_ms=predicted_ms,
+        measured_ms=measured_ms,
+        halves_ms=halves_ms,
+        spread=0.02,
+    )
+
+
 def table_of(networks: list[Architecture]) -> LatencyTable:
     """A table whose milliseconds are the parts' MACs: any other additive cost would do."""
-    check = Check(architecture=networks[0], predicted_ms=1.1, measured_ms=1, halves_ms=(0.9, 1.1), spread=0.02)
+    check = check_of(1.1, 1, (0.9, 1.1))
     setting = Setting(
         device="a test", backend="onnxruntime", settings={"provider": "cpu"}, threads=1, batch_size=2, dtype="float32",
         versions={"torch": "2"}, date="2026-01-01T00:00:00+00:00", clock="process CPU time", rounds=5, contention=1.0,
@@ -33,7 +43,7 @@ def table_of(networks: list[Architecture]) -> LatencyTable:
     )  # fmt: skip
     return LatencyTable(
         setting=setting,
-        error=TableError.of([1.1], [1], [(0.9, 1.1)]),
+        error=TableError.of([check]),
         intercept_ms=0.25,
         entries={p.key: Entry(ms=p.macs / 1e6, raw_ms=p.macs / 1e6) for arch in networks for p in arch.parts},
         calibration=(),
@@ -128,12 +138,13 @@ def test_a_table_that_cannot_be_written_leaves_the_old_one(table: LatencyTable, 
 
 
 def test_error_of_exact_predictions_is_zero() -> None:
-    error = TableError.of([1, 2, 3], [1, 2, 3], [(1, 1), (2, 2), (3, 3)])
+    error = TableError.of([check_of(ms, ms, (ms, ms)) for ms in (1, 2, 3)])
     assert (error.mean, error.max, error.within_10, error.kendall, error.noise_floor) == (0, 0, 1, 1, 0)
 
 
 def test_error_is_relative_to_what_was_measured() -> None:
-    error = TableError.of([1.2, 1.9, 4.0], [1.0, 2.0, 4.0], [(1.0, 1.25), (2.0, 2.0), (4.0, 4.0)])
+    checks = [check_of(1.2, 1.0, (1.0, 1.25)), check_of(1.9, 2.0, (2.0, 2.0)), check_of(4.0, 4.0, (4.0, 4.0))]
+    error = TableError.of(checks)
     assert error.networks == 3
     assert error.mean == pytest.approx((0.2 + 0.05) / 3)
     assert error.max == pytest.approx(0.2)

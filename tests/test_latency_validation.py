@@ -23,9 +23,9 @@ def table(tmp_path_factory: pytest.TempPathFactory) -> LatencyTable:
 
 
 def with_errors(table: LatencyTable, *errors: float) -> LatencyTable:
-    checks = [table.held_out[0].model_copy(update={"predicted_ms": 1 + e, "measured_ms": 1.0}) for e in errors]
-    error = TableError.of([1 + e for e in errors], [1.0] * len(errors), [(1.0, 1.0)] * len(errors))
-    return table.model_copy(update={"held_out": tuple(checks), "error": error})
+    even = {"measured_ms": 1.0, "halves_ms": (1.0, 1.0)}
+    checks = [table.held_out[0].model_copy(update={**even, "predicted_ms": 1 + error}) for error in errors]
+    return table.model_copy(update={"held_out": tuple(checks), "error": TableError.of(checks)})
 
 
 def test_an_inaccurate_table_is_refused_with_its_worst_networks(

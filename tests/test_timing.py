@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from ffnet_search.latency.timing import RUNTIME_CLOCK, Clock, Rounds, Run, Stopwatch, compare, contention
+from ffnet_search.latency.timing import RUNTIME_CLOCK, Clock, Rounds, Run, Stopwatch, compare, contention, gather
+
+ALONE = [(1.0,)]  # the mix of a run that is timed against one anchor
 
 
 class Machine:
@@ -36,16 +38,17 @@ def slowing(run: Run, speed: list[float]) -> Run:
 def test_times_are_in_units_of_the_anchor() -> None:
     machine = Machine()
     watch = Stopwatch([machine.run(1.0)], machine.clock)
-    [one, three] = watch.interleave([machine.run(1.0), machine.run(3.0)], rounds=5)
+    [one, three], anchors_ms = gather(watch.time([machine.run(1.0), machine.run(3.0)], [5, 5], ALONE * 2), 2)
     assert one.ratios == pytest.approx([1] * 5) and three.ratios == pytest.approx([3] * 5)
-    assert watch.anchors_ms == pytest.approx((1.0,))
+    assert anchors_ms == pytest.approx((1.0,))
 
 
 @pytest.mark.parametrize("milliseconds", [0.01, 0.15, 50.0])
 def test_short_and_long_runs_are_timed_alike(milliseconds: float) -> None:
     """Below SAMPLE_S several runs make a sample; long ones are sampled three times."""
     machine = Machine()
-    [taken] = Stopwatch([machine.run(1.0)], machine.clock).interleave([machine.run(milliseconds)], rounds=3)
+    watch = Stopwatch([machine.run(1.0)], machine.clock)
+    [taken], _ = gather(watch.time([machine.run(milliseconds)], [3], ALONE), 1)
     assert taken.median == pytest.approx(milliseconds) and taken.spread == pytest.approx(0, abs=1e-9)
 
 
@@ -53,8 +56,9 @@ def test_the_anchor_divides_out_drift() -> None:
     machine, speed = Machine(), [1.0]
     drifting = slowing(machine.run(1.0, speed), speed)
     watch = Stopwatch([drifting], machine.clock)
-    [taken] = watch.interleave([drifting], rounds=6)
-    assert watch.readings[-1][0] > 1.5 * watch.readings[0][0]
+    timed = list(watch.time([drifting], [6], ALONE))
+    [taken], _ = gather(timed, 1)
+    assert timed[-1].anchors_s[0] > 1.5 * timed[0].anchors_s[0]
     assert taken.median == pytest.approx(1, rel=0.02) and taken.spread < 0.02
 
 
@@ -68,25 +72,26 @@ def test_two_drifts_are_divided_out_by_a_mix_of_both_anchors() -> None:
         fetch()
 
     watch = Stopwatch([compute, fetch], machine.clock)
-    [mixed, by_one] = watch.interleave([both, both], 6, mixes=[(1.0, 1.0), (2.0, 0.0)])
-    assert watch.readings[-1][1] > 1.5 * watch.readings[0][1]
+    timed = list(watch.time([both, both], [6, 6], [(1.0, 1.0), (2.0, 0.0)]))
+    [mixed, by_one], _ = gather(timed, 2)
+    assert timed[-1].anchors_s[1] > 1.5 * timed[0].anchors_s[1]
     assert mixed.median == pytest.approx(1, rel=0.05)
     assert by_one.ratios[-1] > 1.3 * by_one.ratios[0]
 
 
 def test_runs_of_the_runtime_clock_return_their_milliseconds() -> None:
     watch = Stopwatch([lambda: 2.0], RUNTIME_CLOCK)
-    segments = list(watch.segments([lambda: 3.0] * 12, [1] * 12))
-    assert watch.anchors_ms == (2.0,)
-    assert [len(segment.ratios) for segment in segments] == [5, 5, 2], "the anchors are read after every five runs"
-    assert {ratio for segment in segments for _, ratio in segment.ratios} == {1.5}
+    timed = list(watch.time([lambda: 3.0] * 12, [1] * 12, ALONE * 12))
+    assert gather(timed, 12)[1] == (2.0,)
+    assert [len(one.ratios) for one in timed] == [5, 5, 2], "the anchors are read after every five runs"
+    assert {ratio for one in timed for _, ratio in one.ratios} == {1.5}
 
 
 def test_each_run_is_timed_in_its_number_of_rounds() -> None:
     watch = Stopwatch([lambda: 1.0], RUNTIME_CLOCK)
     counts = [0, 0, 0]
-    for segment in watch.segments([lambda: 1.0] * 3, [1, 4, 2], seed=5):
-        for index, _ in segment.ratios:
+    for timed in watch.time([lambda: 1.0] * 3, [1, 4, 2], ALONE * 3, seed=5):
+        for index, _ in timed.ratios:
             counts[index] += 1
     assert counts == [1, 4, 2]
 

@@ -20,10 +20,9 @@ from ffnet_search.data.datamodule import ImageData
 from ffnet_search.data.dataset import InMemory, Source, stratified_order
 from ffnet_search.data.image_folder import Decoder, Unreadable
 from ffnet_search.evaluation.inherited import Evaluator
-from ffnet_search.latency.anchors import mix_ms
 from ffnet_search.latency.bench import LocalBench
 from ffnet_search.latency.jobs import network_job
-from ffnet_search.latency.measure import time_jobs, torch_aside
+from ffnet_search.latency.measure import time_jobs
 from ffnet_search.latency.plan import Plan
 from ffnet_search.models.deployed import fuse
 from ffnet_search.models.metamixer import MetaMixer
@@ -138,11 +137,10 @@ def _time_latency(space: SearchSpace) -> tuple[float, int, float, float]:
     networks = [network_job(arch, 0) for arch in (space.smallest, space.largest)]
     parts = random.Random(0).sample(plan.part_jobs, JOBS - len(networks))
     start = time.perf_counter()
-    with torch_aside():
-        rounds, anchors_ms = time_jobs(LocalBench(section, space.largest.input), [*networks, *parts], section.rounds)
+    rounds, anchors_ms = time_jobs(LocalBench(section, space.largest.input), [*networks, *parts], section.rounds)
     seconds = (time.perf_counter() - start) / JOBS
     smallest_ms, largest_ms = (
-        taken.median * mix_ms(job.macs_m, job.weights_m, space.largest.input, anchors_ms)
+        taken.median * job.unit_ms(space.largest.input, anchors_ms)
         for taken, job in zip(rounds, networks, strict=False)
     )
     return seconds, len(plan.jobs), smallest_ms, largest_ms

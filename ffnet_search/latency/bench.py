@@ -9,10 +9,9 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from ffnet_search.config.schema import LatencySection
-from ffnet_search.latency.anchors import anchors, mix
 from ffnet_search.latency.backends.base import make_backend
-from ffnet_search.latency.jobs import Job, network_job
-from ffnet_search.latency.timing import RUNTIME_CLOCK, Stopwatch, contention
+from ffnet_search.latency.jobs import Job, anchors, mix, network_job
+from ffnet_search.latency.timing import RUNTIME_CLOCK, Run, Stopwatch, Timed, contention
 from ffnet_search.provenance import installed_versions
 from ffnet_search.space.architecture import Input
 
@@ -27,14 +26,6 @@ class Identity:
     clock: str
 
 
-@dataclass(frozen=True)
-class Timed:
-    """The times between two readings of the anchors: (id of the job, ratio to its mix) of each, and the reading."""
-
-    ratios: tuple[tuple[str, float], ...]
-    anchors_s: tuple[float, ...]
-
-
 class Bench(Protocol):
     """A place where jobs are timed: `LocalBench`, or `ray_bench.RemoteBench` on another machine."""
 
@@ -42,7 +33,7 @@ class Bench(Protocol):
     def identity(self) -> Identity: ...
 
     def time(self, jobs: Sequence[Job], rounds: Sequence[int], seed: int) -> Iterator[Timed]:
-        """Time each job in a number of rounds. Raises SweepError if the backend fails."""
+        """Time each job in a number of rounds, by its index. Raises SweepError if the backend fails."""
         ...
 
     def contention(self) -> float:
@@ -69,19 +60,16 @@ class LocalBench:
 
     @cached_property
     def _stopwatch(self) -> Stopwatch:
-        section = self._section
-        jobs = [network_job(arch, 0) for arch in anchors(self._input)]
-        return Stopwatch(
-            [self._backend.load(job.model(section.batch_size), section.threads) for job in jobs], self._clock
-        )
+        return Stopwatch([self._load(network_job(arch, 0), None) for arch in anchors(self._input)], self._clock)
+
+    def _load(self, job: Job, folder: Path | None) -> Run:
+        return self._backend.load(job.model(self._section.batch_size, folder), self._section.threads)
 
     def time(self, jobs: Sequence[Job], rounds: Sequence[int], seed: int) -> Iterator[Timed]:
-        section = self._section
-        stopwatch = self._stopwatch
-        runs = [self._backend.load(job.model(section.batch_size, self._folder), section.threads) for job in jobs]
+        stopwatch = self._stopwatch  # its anchors are loaded first
+        runs = [self._load(job, self._folder) for job in jobs]
         mixes = [mix(job.macs_m, job.weights_m, self._input) for job in jobs]
-        for segment in stopwatch.segments(runs, rounds, mixes, seed):
-            yield Timed(tuple((jobs[index].id, ratio) for index, ratio in segment.ratios), segment.anchors_s)
+        return stopwatch.time(runs, rounds, mixes, seed)
 
     def contention(self) -> float:
         return 1.0 if self._clock is RUNTIME_CLOCK else contention(self._section.threads)

@@ -6,13 +6,12 @@ import hashlib
 import json
 import shutil
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 
 from ffnet_search.config.schema import LatencySection
-from ffnet_search.latency.anchors import mix_ms
 from ffnet_search.latency.bench import Bench, LocalBench, MakeBench
 from ffnet_search.latency.jobs import Job, groups, network_job
 from ffnet_search.latency.journal import Journal
@@ -58,24 +57,12 @@ def profile(
 
 @dataclass(frozen=True)
 class NetworkMeasurement:
-    """The rounds of a whole network in its even and its odd passes, and milliseconds of its mix of anchors."""
+    """The milliseconds of a whole network: of all passes, of the even and the odd ones, and their relative spread."""
 
     arch: Architecture
-    even: Rounds
-    odd: Rounds
-    unit_ms: Ms
-
-    @property
-    def rounds(self) -> Rounds:
-        return Rounds.joined([self.even, self.odd])
-
-    @property
-    def ms(self) -> Ms:
-        return self.rounds.median * self.unit_ms
-
-    @property
-    def halves_ms(self) -> tuple[Ms, Ms]:
-        return self.even.median * self.unit_ms, self.odd.median * self.unit_ms
+    ms: Ms
+    halves_ms: tuple[Ms, Ms]
+    spread: float
 
 
 @dataclass(frozen=True)
@@ -126,7 +113,7 @@ class TableBuilder:
         since = time.perf_counter()
         for timed in self.bench.time(group, rounds, self.seed):
             now = time.perf_counter()
-            journal.add(timed.ratios, timed.anchors_s, now - since)
+            journal.add({group[index].id: ratio for index, ratio in timed.ratios}, timed.anchors_s, now - since)
             since = now
         journal.add_contention(self.bench.contention())
         refuse_shared_cores(self.path, section, self.bench, journal.contention)
@@ -152,13 +139,22 @@ class TableBuilder:
 
     def fit(self) -> LatencyTable:
         """Fit the table to the journal, and check it on the held-out networks."""
+        plan = self.plan
         measured, alone_ms = self.fit_parts()
-        networks = [self._network(arch) for arch in self.plan.networks]
-        model = self.fit_networks(networks[: self.plan.fitted], alone_ms)
-        checks = self.check_networks(networks, model, alone_ms)
-        held_out = checks[self.plan.fitted :]
-        jobs = self.plan.singles | self.plan.chains
-        spreads = {part: self.journal.rounds(job.id).spread for part, job in jobs.items()}
+        networks = [self._network(arch) for arch in plan.networks]
+        samples = [Sample(by_kind(one.arch.parts, alone_ms), one.arch.params_m, one.ms) for one in networks]
+        model = NetworkModel.fit(samples[: plan.fitted])
+        checks = [
+            Check(
+                architecture=network.arch,
+                predicted_ms=model(sample.alone_ms, sample.params_m),
+                measured_ms=network.ms,
+                halves_ms=network.halves_ms,
+                spread=network.spread,
+            )
+            for network, sample in zip(networks, samples, strict=True)
+        ]
+        spreads = {part: self.journal.rounds(job.id).spread for part, job in (plan.singles | plan.chains).items()}
         entries = {
             part.key: Entry(
                 ms=model.slope_of(kind_of(part)) * alone_ms[part],
@@ -166,21 +162,17 @@ class TableBuilder:
                 spread=spreads.get(part, 0.0),
                 measured=part in measured,
             )
-            for part in self.plan.parts
+            for part in plan.parts
         }
         return LatencyTable(
             setting=self._setting(),
-            error=TableError.of(
-                [check.predicted_ms for check in held_out],
-                [check.measured_ms for check in held_out],
-                [check.halves_ms for check in held_out],
-            ),
+            error=TableError.of(checks[plan.fitted :]),
             intercept_ms=model.intercept_ms,
             spill_ms_per_m=model.spill_ms_per_m,
             resident_m=model.resident_m,
             entries=entries,
-            calibration=tuple(checks[: self.plan.fitted]),
-            held_out=tuple(held_out),
+            calibration=tuple(checks[: plan.fitted]),
+            held_out=tuple(checks[plan.fitted :]),
         )
 
     def fit_parts(self) -> tuple[dict[Part, Ms], dict[Part, Ms]]:
@@ -197,34 +189,16 @@ class TableBuilder:
             measured[part] = max(ms - overhead(part), LEAST_SHARE * ms) / COPIES
         return measured, interpolate(measured, plan.parts)
 
-    def fit_networks(self, networks: Sequence[NetworkMeasurement], alone_ms: Mapping[Part, Ms]) -> NetworkModel:
-        """Fit what a network takes to what its parts take alone."""
-        samples = [Sample(by_kind(one.arch.parts, alone_ms), one.arch.params_m, one.ms) for one in networks]
-        return NetworkModel.fit(samples)
-
-    def check_networks(
-        self, networks: Sequence[NetworkMeasurement], model: NetworkModel, alone_ms: Mapping[Part, Ms]
-    ) -> list[Check]:
-        """Put predictions and measurements side by side."""
-        return [
-            Check(
-                architecture=network.arch,
-                predicted_ms=model(by_kind(network.arch.parts, alone_ms), network.arch.params_m),
-                measured_ms=network.ms,
-                halves_ms=network.halves_ms,
-                spread=network.rounds.spread,
-            )
-            for network in networks
-        ]
-
     def _network(self, arch: Architecture) -> NetworkMeasurement:
         passes = self._passes(arch)
-        unit_ms = mix_ms(arch.macs_m, arch.params_m, arch.input, self.journal.anchors_ms)
-        return NetworkMeasurement(arch, Rounds.joined(passes[::2]), Rounds.joined(passes[1::2]), unit_ms)
+        unit_ms = network_job(arch, 0).unit_ms(arch.input, self.journal.anchors_ms)
+        rounds, even, odd = Rounds.joined(passes), Rounds.joined(passes[::2]), Rounds.joined(passes[1::2])
+        halves_ms = even.median * unit_ms, odd.median * unit_ms
+        return NetworkMeasurement(arch, rounds.median * unit_ms, halves_ms, rounds.spread)
 
     def _ms(self, job: Job) -> Ms:
-        image = self.plan.networks[0].input
-        return self.journal.rounds(job.id).median * mix_ms(job.macs_m, job.weights_m, image, self.journal.anchors_ms)
+        unit_ms = job.unit_ms(self.plan.networks[0].input, self.journal.anchors_ms)
+        return self.journal.rounds(job.id).median * unit_ms
 
     def _setting(self) -> Setting:
         identity, section = self.bench.identity, self.section

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import statistics
 from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ class Journal:
     def __init__(self, path: Path, digest: str) -> None:
         self.path = path
         self._ratios: defaultdict[str, list[float]] = defaultdict(list)
-        self._readings: list[tuple[float, ...]] = []
+        self._readings: list[Sequence[float]] = []
         self._contention: list[float] = []
         self.seconds = 0.0
         lines = path.read_text(encoding="utf-8", errors="replace").splitlines() if path.exists() else []
@@ -36,9 +37,9 @@ class Journal:
         except OSError as error:
             raise SweepError(f"{path}: the journal of measurements cannot be written: {error}") from None
 
-    def add(self, ratios: tuple[tuple[str, float], ...], anchors_s: tuple[float, ...], seconds: float) -> None:
+    def add(self, ratios: Mapping[str, float], anchors_s: Sequence[float], seconds: float) -> None:
         """Append a round of some jobs by id, the reading of the anchors after it, and the seconds that both took."""
-        self._write({"ratios": dict(ratios), "anchors_s": anchors_s, "seconds": seconds})
+        self._write({"ratios": ratios, "anchors_s": anchors_s, "seconds": seconds})
 
     def add_contention(self, contention: float) -> None:
         """Append the wall / CPU time of busy threads."""
@@ -55,7 +56,7 @@ class Journal:
             return
         for name, ratio in line["ratios"].items():
             self._ratios[name].append(ratio)
-        self._readings.append(tuple(line["anchors_s"]))
+        self._readings.append(line["anchors_s"])
         self.seconds += line["seconds"]
 
     @property
@@ -70,7 +71,7 @@ class Journal:
 
     def count(self, name: str) -> int:
         """Rounds of a job so far."""
-        return len(self._ratios[name]) if name in self._ratios else 0
+        return len(self._ratios.get(name, []))
 
     @property
     def total_rounds(self) -> int:

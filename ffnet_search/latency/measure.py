@@ -14,11 +14,10 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from ffnet_search.config.schema import LatencySection
 from ffnet_search.errors import SweepError
-from ffnet_search.latency.anchors import mix_ms
 from ffnet_search.latency.bench import Bench, LocalBench, MakeBench
 from ffnet_search.latency.jobs import Job, groups, network_job
 from ffnet_search.latency.table import LatencyTable
-from ffnet_search.latency.timing import SHARED_RATIO, WALL_CLOCK, Mix, Rounds
+from ffnet_search.latency.timing import SHARED_RATIO, WALL_CLOCK, Mix, Rounds, gather, middle
 from ffnet_search.models.deployed import Deployed
 from ffnet_search.space.architecture import Input
 
@@ -66,8 +65,7 @@ def measure_all(
     measurements = []
     for job in jobs:
         rounds = Rounds.joined(passes[job.id])
-        ms = rounds.median * mix_ms(job.macs_m, job.weights_m, image, then)
-        measurements.append(Measurement(ms, rounds.spread, now, contention))
+        measurements.append(Measurement(rounds.median * job.unit_ms(image, then), rounds.spread, now, contention))
     return measurements
 
 
@@ -75,17 +73,16 @@ def _time_in_passes(jobs: Sequence[Job], section: LatencySection, bench: Bench) 
     """Return the passes of each job, as many as it takes to be certain, and the anchors' milliseconds meanwhile."""
     passes: dict[str, list[Rounds]] = {job.id: [] for job in jobs}
     readings: list[Mix] = []
-    with torch_aside():
-        for number in range(MOST_PASSES):
-            unsure = jobs
-            if number >= PASSES:
-                unsure = [job for job in jobs if Rounds.of_medians(passes[job.id]).uncertainty > UNCERTAIN]
-            for group in groups(unsure):
-                timed, anchors_ms = time_jobs(bench, group, group[0].rounds(section))
-                readings.append(anchors_ms)
-                for job, rounds in zip(group, timed, strict=True):
-                    passes[job.id].append(rounds)
-    return passes, _middle(readings)
+    for number in range(MOST_PASSES):
+        unsure = jobs
+        if number >= PASSES:
+            unsure = [job for job in jobs if Rounds.of_medians(passes[job.id]).uncertainty > UNCERTAIN]
+        for group in groups(unsure):
+            timed, anchors_ms = time_jobs(bench, group, group[0].rounds(section))
+            readings.append(anchors_ms)
+            for job, rounds in zip(group, timed, strict=True):
+                passes[job.id].append(rounds)
+    return passes, middle(readings)
 
 
 def measure_module(module: nn.Module, shape: Sequence[int], section: LatencySection) -> Measurement:
@@ -103,35 +100,23 @@ def measure_module(module: nn.Module, shape: Sequence[int], section: LatencySect
             "tensors of the last step out of its attributes, or detach them"
         ) from None
     bench = LocalBench(section.model_copy(update={"batch_size": shape[0]}), MODULE_ANCHORS)
-    with torch_aside():
-        params_m = sum(parameter.numel() for parameter in net.parameters()) / 1e6
-        job = Job(name, lambda: net, tuple(shape[1:]), count_macs_m(net, shape) / shape[0], params_m)
-        [rounds], anchors_ms = time_jobs(bench, [job], section.rounds)
-    ms = rounds.median * mix_ms(job.macs_m, job.weights_m, MODULE_ANCHORS, anchors_ms)
-    return Measurement(ms, rounds.spread, anchors_ms, bench.contention())
+    params_m = sum(parameter.numel() for parameter in net.parameters()) / 1e6
+    job = Job(name, lambda: net, tuple(shape[1:]), count_macs_m(net, shape) / shape[0], params_m)
+    [rounds], now = time_jobs(bench, [job], section.rounds)
+    return Measurement(rounds.median * job.unit_ms(MODULE_ANCHORS, now), rounds.spread, now, bench.contention())
 
 
 def count_macs_m(net: nn.Module, shape: Sequence[int]) -> float:
     """Million multiply-accumulates of one forward pass, by PyTorch's count of operators; at least one of them."""
-    with FlopCounterMode(display=False) as counter, torch.no_grad():
+    with torch_aside(), FlopCounterMode(display=False) as counter, torch.no_grad():
         net(torch.zeros(*shape))
     return max(1.0, counter.get_total_flops() / 2) / 1e6
 
 
 def time_jobs(bench: Bench, jobs: Sequence[Job], rounds: int) -> tuple[list[Rounds], Mix]:
     """Time each job in so many rounds. Return them, and the anchors' milliseconds meanwhile."""
-    ratios: dict[str, list[float]] = {job.id: [] for job in jobs}
-    readings = []
-    for timed in bench.time(jobs, [rounds] * len(jobs), 0):
-        readings.append(timed.anchors_s)
-        for name, ratio in timed.ratios:
-            ratios[name].append(ratio)
-    return [Rounds(tuple(ratios[job.id])) for job in jobs], tuple(1e3 * seconds for seconds in _middle(readings))
-
-
-def _middle(readings: Sequence[Mix]) -> Mix:
-    """The median of each anchor: the upper one of an even number, which is a value that was measured."""
-    return tuple(sorted(values)[len(values) // 2] for values in zip(*readings, strict=True))
+    with torch_aside():
+        return gather(bench.time(jobs, [rounds] * len(jobs), 0), len(jobs))
 
 
 def refuse_shared_cores(where: Path, section: LatencySection, bench: Bench, contention: float) -> None:

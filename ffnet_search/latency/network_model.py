@@ -23,9 +23,10 @@ a plane through MACs and weights alone (4.8 to 6.2 %).
 from __future__ import annotations
 
 import math
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import product
 
 import numpy as np
 
@@ -54,9 +55,9 @@ def groups_of(kind: Kind) -> tuple[Group, ...]:
 
 def by_kind(parts: Iterable[Part], alone_ms: Mapping[Part, float]) -> Mapping[Kind, float]:
     """Milliseconds alone of a network's parts, added up by kind."""
-    sums: Counter[Kind] = Counter()
+    sums: defaultdict[Kind, float] = defaultdict(float)
     for part in parts:
-        sums[kind_of(part)] += alone_ms[part]  # type: ignore[assignment]  # a Counter counts in floats too
+        sums[kind_of(part)] += alone_ms[part]
     return sums
 
 
@@ -90,26 +91,42 @@ class NetworkModel:
 
     @classmethod
     def fit(cls, samples: Sequence[Sample]) -> NetworkModel:
-        """Fit (1) by `ridge`, and choose by `select_model` whether it has an intercept and a spill."""
+        """Fit (1) by `ridge`, with or without an intercept and a spill.
+
+        Either is left out if it is negative, or does not pay for its parameters by the Bayesian information criterion,
+
+        (3)  BIC = misfit + p log(N), p = 1 for the intercept, 2 for spill and resident
+
+        `resident` is one of `RESIDENTS` values, up to the second largest network.
+        """
         groups, parts = design_matrix(samples)
+        precisions = [0.0, *(1 / PRIORS[str(group[0])] for group in groups)]
         times = np.array([sample.measured_ms for sample in samples])
         weights = np.array([sample.params_m for sample in samples])
-        precisions = np.array([0.0, *(1 / PRIORS[str(group[0])] for group in groups)])
-        with_intercept, resident, coefficients = select_model(parts, weights, times, precisions)
-        slope, deviations, extra = np.split(coefficients, [1, 1 + len(groups)])
-        return cls(
-            intercept_ms=float(extra[0]) if with_intercept else 0.0,
-            slope=float(slope[0]),
-            deviations=dict(zip(groups, deviations.tolist(), strict=True)),
-            spill_ms_per_m=0.0 if resident is None else float(extra[-1]),
-            resident_m=0.0 if resident is None else resident,
-        )
+        residents = np.linspace(0, np.sort(weights)[-2], RESIDENTS)  # two networks are beyond the last
+        best, least = cls(0.0, 0.0), math.inf
+        for with_intercept, resident in product((False, True), (None, *residents.tolist())):
+            extra: dict[str, Floats] = {}
+            if with_intercept:
+                extra["intercept_ms"] = np.ones_like(times)
+            if resident is not None:
+                extra["spill_ms_per_m"] = np.maximum(0, weights - resident)
+            columns = np.column_stack([parts, *extra.values()])
+            misfit, coefficients = ridge(columns, times, np.array([*precisions, *np.zeros(len(extra))]))
+            criterion = misfit + (with_intercept + 2 * (resident is not None)) * math.log(len(times))
+            slope, deviations, terms = np.split(coefficients, [1, len(precisions)])
+            if (terms >= 0).all() and criterion < least - 1e-9:  # of equal models the first, which has the fewest terms
+                least = criterion
+                of_group = dict(zip(groups, deviations.tolist(), strict=True))
+                terms_ms = {"intercept_ms": 0.0} | dict(zip(extra, terms.tolist(), strict=True))
+                best = cls(slope=float(slope[0]), deviations=of_group, resident_m=resident or 0.0, **terms_ms)
+        return best
 
 
 def design_matrix(samples: Sequence[Sample]) -> tuple[list[Group], Floats]:
     """The groups of all kinds, and the columns of (1) that slope and deviations are coefficients of.
 
-    (3)  X = [S 1 | S B], where S (samples, kinds) are the sums alone, and B (kinds, groups) is 1 for members of a group
+    (4)  X = [S 1 | S B], where S (samples, kinds) are the sums alone, and B (kinds, groups) is 1 for members of a group
     """
     kinds = sorted({kind for sample in samples for kind in sample.alone_ms})
     groups = list(dict.fromkeys(group for kind in kinds for group in groups_of(kind)))
@@ -121,40 +138,9 @@ def design_matrix(samples: Sequence[Sample]) -> tuple[list[Group], Floats]:
 def ridge(columns: Floats, times: Floats, precisions: Floats) -> tuple[float, Floats]:
     """The least misfit and the coefficients c that have it: least squares of relative errors, with normal priors.
 
-    (4)  misfit(c) = sum_n ((columns_n c / t_n - 1) / NOISE)^2 + sum_j (precision_j c_j)^2
+    (5)  misfit(c) = sum_n ((columns_n c / t_n - 1) / NOISE)^2 + sum_j (precision_j c_j)^2
     """
     rows = np.vstack([columns / times[:, None] / NOISE, np.diag(precisions)])
     target = np.array([*np.full(len(times), 1 / NOISE), *np.zeros(len(precisions))])
     coefficients = np.linalg.lstsq(rows, target, rcond=None)[0]
     return float(((rows @ coefficients - target) ** 2).sum()), coefficients
-
-
-def select_model(
-    parts: Floats, weights: Floats, times: Floats, precisions: Floats
-) -> tuple[bool, float | None, Floats]:
-    """Return whether (1) has an intercept, the `resident` of its spill if it has one, and the coefficients.
-
-    An intercept or a spill is left out if it is negative, or does not pay for its parameters by the Bayesian
-    information criterion,
-
-    (5)  BIC = misfit + p log(N), p = 1 for the intercept, 2 for spill and resident
-
-    `resident` is one of `RESIDENTS` values, up to the second largest network.
-    """
-    residents = np.linspace(0, np.sort(weights)[-2], RESIDENTS)  # two networks are beyond the last
-    choices = [(intercept, resident) for intercept in (False, True) for resident in (None, *residents.tolist())]
-    best: tuple[bool, float | None, Floats] = (False, None, np.zeros(len(precisions)))
-    least = math.inf
-    for with_intercept, resident in choices:
-        extra = []
-        if with_intercept:
-            extra.append(np.ones_like(times))
-        if resident is not None:
-            extra.append(np.maximum(0, weights - resident))
-        columns = np.column_stack([parts, *extra])
-        misfit, coefficients = ridge(columns, times, np.array([*precisions, *np.zeros(len(extra))]))
-        criterion = misfit + (with_intercept + 2 * (resident is not None)) * math.log(len(times))
-        is_valid = (coefficients[len(precisions) :] >= 0).all()
-        if is_valid and criterion < least - 1e-9:  # of equal models the first, which has the fewest terms
-            best, least = (with_intercept, resident, coefficients), criterion
-    return best

@@ -30,11 +30,12 @@ def parts_of(space: SearchSpace) -> list[Part]:
     """Every part that an architecture of `space` can have, ordered by name."""
     axes = space.axes()
     first = {name: values[0] for name, values in axes.items()}
+    without_block = {name: re.sub(r"\.block[0-9]+\.", ".", name) for name in axes}
     parts: set[Part] = set()
 
     def add(stem: tuple[int, int], choices: Mapping[str, Any]) -> None:
-        """`choices` may name an axis without its block: all blocks of the stage then choose alike."""
-        spread = {name: choices[alike] for name in axes if (alike := _without_block(name)) in choices}
+        """`choices` names an axis without its block, as `stage2.mixer`: all blocks of the stage choose alike."""
+        spread = {name: choices[alike] for name, alike in without_block.items() if alike in choices}
         built = space.build(first | {"stem.width": stem[0], "stem.stride": stem[1]} | spread)
         parts.update(built.parts)
 
@@ -49,11 +50,6 @@ def parts_of(space: SearchSpace) -> list[Part]:
                 for choices in product(stage.width, *map(stage.choices, axes_of_part)):
                     add(stem, dict(zip(names, choices, strict=True)))
     return sorted(parts, key=lambda part: part.key)
-
-
-def _without_block(axis: str) -> str:
-    """`stage2.mixer` of `stage2.block1.mixer`."""
-    return re.sub(r"\.block[0-9]+\.", ".", axis)
 
 
 class Plan:

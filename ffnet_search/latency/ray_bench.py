@@ -10,20 +10,20 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
-from typing import TypeVar
+from typing import Any
 
 from ffnet_search.cluster import session
 from ffnet_search.cluster.user_code import user_code
 from ffnet_search.config.schema import LatencySection
 from ffnet_search.errors import SweepError
-from ffnet_search.latency.bench import Bench, Identity, LocalBench, Timed
+from ffnet_search.latency.bench import Bench, Identity, LocalBench
 from ffnet_search.latency.jobs import Job
 from ffnet_search.latency.measure import torch_aside
+from ffnet_search.latency.timing import Timed
+from ffnet_search.models.deployed import deployed
 from ffnet_search.space.architecture import Input
-
-ResultT = TypeVar("ResultT")
 
 
 def make_bench(section: LatencySection, input: Input, folder: Path | None) -> Bench:
@@ -34,31 +34,25 @@ def make_bench(section: LatencySection, input: Input, folder: Path | None) -> Be
 
 
 class _DeviceActor:
-    """The actor. It returns a user error as a value, since Ray would wrap it in an error of its own."""
+    """The actor: a `LocalBench`, made on the first call, whose errors reach the caller."""
 
     def __init__(self, section: LatencySection, input: Input) -> None:
         self._section, self._input = section, input
         self._folder = tempfile.TemporaryDirectory(prefix="ffnet-")
-        self._bench: LocalBench | None = None
 
-    def identity(self) -> Identity | SweepError:
-        try:
-            self._bench = LocalBench(self._section, self._input, Path(self._folder.name))
-            return self._bench.identity
-        except SweepError as error:
-            return error
+    @cached_property
+    def _bench(self) -> LocalBench:
+        return LocalBench(self._section, self._input, Path(self._folder.name))
+
+    def identity(self) -> Identity:
+        return self._bench.identity
 
     def contention(self) -> float:
-        assert self._bench is not None
         return self._bench.contention()
 
-    def time(self, jobs: Sequence[Job], rounds: Sequence[int], seed: int) -> Iterator[Timed | SweepError]:
-        assert self._bench is not None
-        try:
-            with torch_aside():
-                yield from self._bench.time(jobs, rounds, seed)
-        except SweepError as error:
-            yield error
+    def time(self, jobs: Sequence[Job], rounds: Sequence[int], seed: int) -> Iterator[Timed]:
+        with torch_aside():
+            yield from self._bench.time(jobs, rounds, seed)
 
 
 class RemoteBench:
@@ -82,22 +76,24 @@ class RemoteBench:
     def __del__(self) -> None:
         self._stack.close()  # the actor ends with its last handle
 
+    def _get(self, reference: Any) -> Any:
+        """Return a result of the actor. Raises a SweepError that it raised."""
+        try:
+            return self._ray.get(reference)
+        except self._ray.exceptions.RayTaskError as error:
+            if isinstance(error.cause, SweepError):
+                raise SweepError(f"{error.cause} (on the node that carries the device)") from None
+            raise
+
     @cached_property
     def identity(self) -> Identity:
-        return _raised(self._ray.get(self._actor.identity.remote()))
+        identity: Identity = self._get(self._actor.identity.remote())
+        return identity
 
     def contention(self) -> float:
-        return float(self._ray.get(self._actor.contention.remote()))
+        return float(self._get(self._actor.contention.remote()))
 
     def time(self, jobs: Sequence[Job], rounds: Sequence[int], seed: int) -> Iterator[Timed]:
-        _ = self.identity  # makes the bench on the node, or raises
-        sent = [replace(job, net=None) for job in jobs]
-        for reference in self._actor.time.options(num_returns="streaming").remote(sent, list(rounds), seed):
-            yield _raised(self._ray.get(reference))
-
-
-def _raised(result: ResultT | SweepError) -> ResultT:
-    """Return a result of the actor. Raises a SweepError that it returned."""
-    if isinstance(result, SweepError):
-        raise SweepError(f"{result} (on the node that carries the device)")
-    return result
+        random = [replace(job, build=partial(deployed, job.network)) if job.network else job for job in jobs]
+        for reference in self._actor.time.options(num_returns="streaming").remote(random, list(rounds), seed):
+            yield self._get(reference)

@@ -26,7 +26,6 @@ from ffnet_search.space.parts import Part
 from ffnet_search.strict_yaml import Section
 
 Ms = float  # milliseconds for one batch
-FORMAT: Literal["ffnet-search latency table"] = "ffnet-search latency table"
 VERSION: Literal[2] = 2  # raised with every change of the fields below
 
 
@@ -90,18 +89,16 @@ class TableError(Section):
     noise_floor: float  # mean difference between two halves of the same measurements
 
     @classmethod
-    def of(
-        cls, predicted_ms: Sequence[float], measured_ms: Sequence[float], halves_ms: Sequence[tuple[float, float]]
-    ) -> TableError:
-        """The error of predictions; `halves_ms` are those of `Check`."""
-        predicted, measured, halves = np.asarray(predicted_ms), np.asarray(measured_ms), np.asarray(halves_ms)
-        errors = np.abs(predicted / measured - 1)
+    def of(cls, checks: Sequence[Check]) -> TableError:
+        """The error of the predictions of held-out networks."""
+        errors = np.abs([check.error for check in checks])
+        halves = np.array([check.halves_ms for check in checks])
         return cls(
             networks=len(errors),
             mean=float(errors.mean()),
             max=float(errors.max()),
             within_10=float((errors <= 0.1).mean()),
-            kendall=kendall_tau(predicted_ms, measured_ms),
+            kendall=kendall_tau([one.predicted_ms for one in checks], [one.measured_ms for one in checks]),
             noise_floor=float(np.abs(halves[:, 0] / halves[:, 1] - 1).mean()),
         )
 
@@ -120,7 +117,7 @@ class LatencyTable(Section):
     >>> table.predict_ms(arch), table.error  # doctest: +SKIP
     """
 
-    format: Literal["ffnet-search latency table"] = FORMAT
+    format: Literal["ffnet-search latency table"] = "ffnet-search latency table"
     version: Literal[2] = VERSION
     setting: Setting
     error: TableError

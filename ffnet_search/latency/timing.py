@@ -3,7 +3,7 @@
 The clock of a busy machine drifts by tens of per cent within seconds (a neighbour on the core, on the cache, on the
 power budget). So no time is used alone: each burst is divided by the time of anchor networks just before and after it,
 and the median over rounds is kept. On one thread the CPU-time clock excludes other programs on the core.
-`latency.anchors` says why there are two anchors.
+`latency.jobs` says why there are two anchors.
 """
 
 from __future__ import annotations
@@ -73,51 +73,32 @@ class Rounds:
 
 
 @dataclass(frozen=True)
-class Segment:
-    """The times between two readings of the anchors: (index of the run, ratio) of each, and the second reading."""
+class Timed:
+    """The times between two readings of the anchors: (index of the run, ratio to its mix) of each, and the second."""
 
     ratios: tuple[tuple[int, float], ...]
     anchors_s: tuple[float, ...]
 
 
 class Stopwatch:
-    """Times networks against `anchors` on `clock`.
+    """Times runs against `anchors` on `clock`.
 
-    >>> watch = Stopwatch([lambda: sum(range(9999))], clock=WALL_CLOCK)
-    >>> [twice] = watch.interleave([lambda: sum(range(19999))], rounds=5)
-    >>> watch.anchors_ms, twice.median  # doctest: +SKIP
+    >>> watch = Stopwatch([lambda: sum(range(9999))], WALL_CLOCK)
+    >>> [twice], anchors_ms = gather(watch.time([lambda: sum(range(19999))], [5], [(1.0,)]), 1)
+    >>> anchors_ms, twice.median  # doctest: +SKIP
     ((0.13,), 2.0)
     """
 
     def __init__(self, anchors: Sequence[Run], clock: Clock) -> None:
-        self.clock = clock
-        self.readings: list[tuple[float, ...]] = []  # seconds of each anchor
+        self._clock = clock
         self._anchors = [(anchor, self._warm_up(anchor)) for anchor in anchors]
 
-    @property
-    def anchors_ms(self) -> tuple[float, ...]:
-        """Median milliseconds of each anchor."""
-        return tuple(1e3 * statistics.median(seconds) for seconds in zip(*self.readings, strict=True))
+    def time(self, runs: Sequence[Run], rounds: Sequence[int], mixes: Sequence[Mix], seed: int = 0) -> Iterator[Timed]:
+        """Time each run in a number of rounds, once per round, in units of its mix of the anchors.
 
-    def interleave(
-        self, runs: Sequence[Run], rounds: int, mixes: Sequence[Mix] | None = None, seed: int = 0
-    ) -> list[Rounds]:
-        """Time each run once per round, in an order drawn from `seed`.
-
-        Times are divided by the run's mix of the anchors, the first anchor alone by default.
+        The order in a round is drawn from `seed`. Times are yielded as they are measured.
         """
-        ratios: list[list[float]] = [[] for _ in runs]
-        for segment in self.segments(runs, [rounds] * len(runs), mixes, seed):
-            for index, ratio in segment.ratios:
-                ratios[index].append(ratio)
-        return [Rounds(tuple(values)) for values in ratios]
-
-    def segments(
-        self, runs: Sequence[Run], rounds: Sequence[int], mixes: Sequence[Mix] | None = None, seed: int = 0
-    ) -> Iterator[Segment]:
-        """Time as `interleave`, with a number of rounds for each run, and yield times as they are measured."""
         rng = random.Random(seed)
-        mixes = mixes or [(1.0,) + (0.0,) * (len(self._anchors) - 1)] * len(runs)
         counts = [self._warm_up(run) for run in runs]
         for done in range(max(rounds, default=0)):
             order = [index for index, wanted in enumerate(rounds) if wanted > done]
@@ -127,43 +108,42 @@ class Stopwatch:
             for position, index in enumerate(order, 1):
                 pending.append((index, self._burst(runs[index], counts[index])))
                 is_due = time.perf_counter() - since > ANCHOR_EVERY_S
-                if self.clock is RUNTIME_CLOCK:
+                if self._clock is RUNTIME_CLOCK:
                     is_due = len(pending) == ANCHOR_EVERY
                 if is_due or position == len(order):
                     after = self._read_anchors()
                     ratios = [(i, 2 * s / (mixed(mixes[i], before) + mixed(mixes[i], after))) for i, s in pending]
-                    yield Segment(tuple(ratios), after)
+                    yield Timed(tuple(ratios), after)
                     before, pending, since = after, [], time.perf_counter()
 
     def _read_anchors(self) -> tuple[float, ...]:
-        self.readings.append(tuple(self._burst(anchor, counts) for anchor, counts in self._anchors))
-        return self.readings[-1]
+        return tuple(self._burst(anchor, counts) for anchor, counts in self._anchors)
 
     def _warm_up(self, run: Run) -> tuple[int, int]:
         """Run until times are stable (no new minimum in three runs). Return samples per burst, runs per sample."""
-        if self.clock is RUNTIME_CLOCK:
+        if self._clock is RUNTIME_CLOCK:
             return 1, 1
         end, best, stale = time.perf_counter() + WARMUP_S, float("inf"), 0
         while stale < 3 and time.perf_counter() < end:
-            start = self.clock.read()
+            start = self._clock.read()
             run()
-            seconds = self.clock.read() - start
+            seconds = self._clock.read() - start
             best, stale = (seconds, 0) if seconds < best else (best, stale + 1)
         per_sample = max(1, round(SAMPLE_S / max(best, 1e-7)))
         return max(3, min(25, round(BURST_S / max(best * per_sample, 1e-7)))), per_sample
 
     def _burst(self, run: Run, counts: tuple[int, int]) -> float:
         """Seconds of one run: the median of the burst's samples, after one run that refills the caches."""
-        if self.clock is RUNTIME_CLOCK:
+        if self._clock is RUNTIME_CLOCK:
             return float(run()) / 1e3  # type: ignore[arg-type]
         samples, per_sample = counts
         run()
         times = []
         for _ in range(samples):
-            start = self.clock.read()
+            start = self._clock.read()
             for _ in range(per_sample):
                 run()
-            times.append((self.clock.read() - start) / per_sample)
+            times.append((self._clock.read() - start) / per_sample)
         return statistics.median(times)
 
 
@@ -172,14 +152,28 @@ def mixed(mix: Mix, times: Sequence[float]) -> float:
     return sum(share * each for share, each in zip(mix, times, strict=True))
 
 
+def gather(timed: Iterable[Timed], runs: int) -> tuple[list[Rounds], Mix]:
+    """Return the rounds of each run by its index, and the anchors' milliseconds meanwhile."""
+    ratios: list[list[float]] = [[] for _ in range(runs)]
+    readings = []
+    for one in timed:
+        readings.append(one.anchors_s)
+        for index, ratio in one.ratios:
+            ratios[index].append(ratio)
+    return [Rounds(tuple(values)) for values in ratios], tuple(1e3 * seconds for seconds in middle(readings))
+
+
+def middle(readings: Sequence[Mix]) -> Mix:
+    """The median of each anchor: the upper one of an even number, which is a value that was measured."""
+    return tuple(statistics.median_high(values) for values in zip(*readings, strict=True))
+
+
 def compare(run: Run, baseline: Run, rounds: int = 15, clock: Clock = CPU_CLOCK) -> tuple[float, float]:
     """Milliseconds of `run` and of `baseline`, timed in turns, so that a busy machine slows both.
 
     >>> ms, baseline_ms = compare(lambda: sum(range(19999)), lambda: sum(range(9999)))
     """
-    watch = Stopwatch([baseline], clock)
-    [times] = watch.interleave([run], rounds)
-    [baseline_ms] = watch.anchors_ms
+    [times], [baseline_ms] = gather(Stopwatch([baseline], clock).time([run], [rounds], [(1.0,)]), 1)
     return times.median * baseline_ms, baseline_ms
 
 

@@ -8,10 +8,9 @@ from pathlib import Path
 
 from ffnet_search.config.schema import LatencySection
 from ffnet_search.errors import SweepError
-from ffnet_search.latency.anchors import mix_ms
 from ffnet_search.latency.bench import Bench, Identity, LocalBench, MakeBench
 from ffnet_search.latency.jobs import network_job
-from ffnet_search.latency.measure import time_jobs, torch_aside
+from ffnet_search.latency.measure import time_jobs
 from ffnet_search.latency.table import Check, LatencyTable
 from ffnet_search.progress import say
 
@@ -89,11 +88,10 @@ def _refuse_other_device(table: LatencyTable, now: Identity, section: LatencySec
 def _drift(sentinels: Sequence[Check], table: LatencyTable, bench: Bench, rounds: int) -> float:
     """Measure the sentinels, and return the median of the relative changes."""
     jobs = [network_job(check.architecture, 0) for check in sentinels]
-    with torch_aside():
-        timed, _ = time_jobs(bench, jobs, rounds)
+    timed, _ = time_jobs(bench, jobs, rounds)
     changes = []
     for taken, job, check in zip(timed, jobs, sentinels, strict=True):
-        ms = taken.median * mix_ms(job.macs_m, job.weights_m, check.architecture.input, table.setting.anchors_ms)
+        ms = taken.median * job.unit_ms(check.architecture.input, table.setting.anchors_ms)
         changes.append(abs(ms / check.measured_ms - 1))
     return statistics.median(changes)
 

@@ -8,9 +8,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from ffnet_search.config.schema import LatencySection
-from ffnet_search.latency.anchors import mix_ms
-from ffnet_search.latency.bench import Identity, Timed
+from ffnet_search.latency.bench import Identity
 from ffnet_search.latency.jobs import Job
+from ffnet_search.latency.timing import Timed
 from ffnet_search.space.architecture import Input
 
 ANCHORS_S = (0.0004, 0.0016)
@@ -35,13 +35,13 @@ class SyntheticBench:
         return 1.0
 
     def time(self, jobs: Sequence[Job], rounds: Sequence[int], seed: int) -> Iterator[Timed]:
-        for job, count in zip(jobs, rounds, strict=True):
+        for index, (job, count) in enumerate(zip(jobs, rounds, strict=True)):
             anchors_ms = [1e3 * seconds for seconds in ANCHORS_S]
-            unit_ms = mix_ms(job.macs_m, job.weights_m, self.input, anchors_ms)
+            unit_ms = job.unit_ms(self.input, anchors_ms)
             for _ in range(count):
                 self.taken[job.id] += 1
                 noise = random.Random(f"{job.id} {self.taken[job.id]}").gauss(1.0, 0.02)
-                yield Timed(((job.id, noise * milliseconds(job) / unit_ms),), ANCHORS_S)
+                yield Timed(((index, noise * milliseconds(job) / unit_ms),), ANCHORS_S)
 
 
 def milliseconds(job: Job) -> float:
