@@ -6,8 +6,10 @@ images exactly, by the law of total variance.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ffnet_search.models.elastic import ElasticBatchNorm2d
 from ffnet_search.models.metamixer import MetaMixer
@@ -19,18 +21,19 @@ def recalibrate(net: MetaMixer, images_NCHW: Tensor, batch_size: int = 256) -> M
 
     Images should be of the training set and not augmented. Needs at least 2 values per channel in each batch.
     """
-    norms = [module for module in net.modules() if isinstance(module, ElasticBatchNorm2d)]
-    moments = {norm: _Moments(norm) for norm in norms}
-    hooks = [norm.register_forward_pre_hook(lambda norm, inputs: moments[norm].add(inputs[0])) for norm in norms]
+    moments = {norm: _Moments(norm) for norm in net.modules() if isinstance(norm, ElasticBatchNorm2d)}
+    hooks = [norm.register_forward_pre_hook(pooled.hand_over) for norm, pooled in moments.items()]
     net.train()
     try:
         for batch_NCHW in _even_batches(images_NCHW, batch_size):
             net(batch_NCHW)
+            for pooled in moments.values():
+                pooled.add_batch()
     finally:
         for hook in hooks:
             hook.remove()
-    for norm in norms:
-        moments[norm].write(norm)
+    for norm, pooled in moments.items():
+        pooled.write(norm)
     return net.eval()
 
 
@@ -43,24 +46,27 @@ class _Moments:
     """Mean and squared deviations of batches, pooled as they come (Chan et al. 1979)."""
 
     def __init__(self, norm: ElasticBatchNorm2d) -> None:
-        self.count = 0  # of values per channel: images and pixels
+        self.count = self.batch_count = 0  # of values per channel: images and pixels
         self.mean_C = torch.zeros_like(norm.bias, dtype=torch.float64)
         self.deviation_C = torch.zeros_like(self.mean_C)
-        self.batch_mean_C, self.batch_variance_C = torch.zeros_like(norm.bias), torch.zeros_like(norm.bias)
+        self.batch_C = (torch.zeros_like(norm.bias), torch.zeros_like(norm.bias))  # mean, unbiased variance
 
-    def add(self, x_BCHW: Tensor) -> None:
-        """Pool the values of one batch."""
-        count = x_BCHW[:, 0].numel()
-        # At momentum 1 these are the statistics of the batch, as batch norm computes them; the variance is unbiased.
-        torch.batch_norm_update_stats(x_BCHW, self.batch_mean_C, self.batch_variance_C, 1.0)
-        total = self.count + count
-        step_C = self.batch_mean_C.double() - self.mean_C
+    def hand_over(self, norm: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Any, ...]:
+        """The arguments of the norm's forward, with the buffers that receive the moments of the batch."""
+        [x_BCHW] = inputs
+        self.batch_count = x_BCHW.numel() // x_BCHW.shape[1]
+        return x_BCHW, self.batch_C
+
+    def add_batch(self) -> None:
+        """Pool the moments that the last batch left."""
+        count, total = self.batch_count, self.count + self.batch_count
+        mean_C, variance_C = self.batch_C
+        step_C = mean_C.double() - self.mean_C
         self.mean_C += step_C * (count / total)
-        self.deviation_C += self.batch_variance_C.double() * (count - 1) + step_C**2 * (self.count * count / total)
+        self.deviation_C += variance_C.double() * (count - 1) + step_C**2 * (self.count * count / total)
         self.count = total
 
     def write(self, norm: ElasticBatchNorm2d) -> None:
-        """Set the running statistics of `norm`."""
         assert norm.running_mean is not None and norm.running_var is not None
         norm.running_mean.copy_(self.mean_C)
         norm.running_var.copy_(self.deviation_C / max(1, self.count - 1))

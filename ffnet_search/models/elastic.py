@@ -69,16 +69,17 @@ class ElasticBatchNorm2d(nn.BatchNorm2d):
 
     In training it normalises by the batch, of all ranks where there are several; running statistics follow only where
     `tracking` is set, since those of a supernet would mix the networks. In evaluation it uses the running statistics,
-    which are recalibrated.
+    which are recalibrated: in training mode, with `moments_C` to receive the mean and the unbiased variance of the
+    batch in place of the running statistics.
     """
 
     tracking = True
 
-    def forward(self, x_BCHW: Tensor) -> Tensor:
+    def forward(self, x_BCHW: Tensor, moments_C: tuple[Tensor, Tensor] | None = None) -> Tensor:
         width = x_BCHW.shape[1]
-        mean_C, variance_C = self.running_mean, self.running_var
+        mean_C, variance_C = moments_C or (self.running_mean, self.running_var)
         assert mean_C is not None and variance_C is not None
-        used = self.tracking or not self.training
+        used = self.tracking or not self.training or moments_C is not None
         if not used and distributed.count() > 1:
             return distributed.batch_norm(x_BCHW, self.weight[:width], self.bias[:width], self.eps)
         return F.batch_norm(
@@ -88,7 +89,7 @@ class ElasticBatchNorm2d(nn.BatchNorm2d):
             self.weight[:width],
             self.bias[:width],
             self.training,
-            self.momentum or 0.0,
+            1.0 if moments_C else self.momentum or 0.0,
             self.eps,
         )
 
