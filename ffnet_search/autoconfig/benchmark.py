@@ -1,6 +1,6 @@
-"""What a draft would cost here, measured in seconds: a few training steps, evaluations and latencies on real pictures.
+"""The cost of a draft on this machine: a few training steps, evaluations and latencies on real images, timed.
 
-Nothing is looked up by the machine's name: each figure is what a piece of the real stage took.
+Nothing is looked up by the machine's name: each figure is the time of a piece of the real stage.
 """
 
 from __future__ import annotations
@@ -9,10 +9,11 @@ import random
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
+from itertools import pairwise
 
 import numpy as np
-from lightning import Callback, LightningModule, Trainer, seed_everything
+from lightning import Trainer, seed_everything
+from lightning.pytorch.callbacks import LambdaCallback
 
 from ffnet_search.autoconfig.draft import Draft
 from ffnet_search.config.schema import DataSection, LatencySection, TrainSection
@@ -32,78 +33,67 @@ from ffnet_search.tasks.base import task_of
 from ffnet_search.training.modules import Supernet
 from ffnet_search.training.trainer import quiet_lightning
 
-STEP_S = 1.0  # for a step to be measured with
+STEP_S = 1.0  # of a step, at most: fewer images are used where it would take longer
 LEAST_BATCH = 8
-STEPS = 3  # of training; the first is not analytic_metrics
+STEPS = 3  # of training; the first is not counted
 JOBS = 6  # of a latency table, among them the smallest and the largest network
-ARCHITECTURES = 3  # evaluated; the first is not analytic_metrics
+ARCHITECTURES = 3  # evaluated; the first is not counted
 
 
 @dataclass(frozen=True)
 class Throughput:
-    """What one draft takes on this machine, in seconds unless told."""
+    """The cost of one draft on this machine."""
 
     draft: Draft
-    picture: float  # decoding a file
-    step: float  # a training step, for one image
-    ready: float  # making one architecture ready for evaluation
-    image: float  # evaluating it, for one image
-    job: float  # one measurement of a latency table
-    jobs: int  # so many there are
+    decode_s: float  # decoding a file
+    step_s: float  # a training step, for one image
+    deploy_s: float  # bringing one architecture into the form that is evaluated
+    image_s: float  # evaluating it, for one image
+    job_s: float  # one measurement of a latency table
+    jobs: int  # measurements of a latency table
     smallest_ms: float
     largest_ms: float
 
 
-def measure_pace(draft: Draft, batch_size: int, step: float | None = None) -> Throughput:
-    """Takes seconds: where a `step` for one image takes long (as others tell), fewer images are used. The networks are
-    untrained, which is the same to a clock."""
-    if step is not None:
-        batch_size = max(LEAST_BATCH, min(batch_size, int(STEP_S / step)))
-    data, picture = _sample(draft, batch_size)
+def measure_throughput(draft: Draft, batch_size: int, step_s: float | None = None) -> Throughput:
+    """Measure a draft, which takes seconds. `step_s`, if expected to be long, reduces the batch.
+
+    The networks are untrained, which takes the same time.
+    """
+    if step_s is not None:
+        batch_size = max(LEAST_BATCH, min(batch_size, int(STEP_S / step_s)))
+    data, decode_s = _sample(draft, batch_size)
     seed_everything(0, verbose=False)
     supernet = Supernet(draft.space, TrainSection(epochs=STEPS))
-    step = _time_steps(supernet, data)
-    ready, image = _time_evaluation(supernet.net, draft.space, data)
-    return Throughput(draft, picture, step, ready, image, *_time_latency(draft.space))
+    step_s = _time_steps(supernet, data)
+    deploy_s, image_s = _time_evaluation(supernet.net, draft.space, data)
+    return Throughput(draft, decode_s, step_s, deploy_s, image_s, *_time_latency(draft.space))
 
 
 def _sample(draft: Draft, batch_size: int) -> tuple[ImageData, float]:
-    """Some of the real pictures as a run would have them, and the seconds of decoding one."""
-    section = DataSection(batch_size=batch_size, validation=0.2)
-    found = draft.found
-    mode = "L" if found.channels == 1 else "RGB"
-    decoder = Decoder(found.files, draft.resolution, mode, section.workers, 0.0)
-    order = stratified_order(found.labels_N, np.random.default_rng(0))[: 2 * batch_size]
+    """Some of the real images as a run would have them, and the seconds of decoding one."""
+    section, images = DataSection(batch_size=batch_size, validation=0.2), draft.images
+    decoder = Decoder(images.files, draft.resolution, "L" if images.channels == 1 else "RGB", section.workers, 0.0)
+    order = stratified_order(images.labels_N, np.random.default_rng(0))[: 2 * batch_size].tolist()
     start = time.perf_counter()
     with ThreadPoolExecutor(max(1, section.workers)) as pool:
-        decoded = list(zip(order.tolist(), pool.map(decoder.decode, order.tolist()), strict=True))
+        decoded = list(pool.map(decoder.decode, order))
     seconds = (time.perf_counter() - start) / len(order)
-    good = [(index, pixels) for index, pixels in decoded if not isinstance(pixels, Unreadable)]
-    labels_N = found.labels_N[[index for index, _ in good]]
-    images = InMemory(np.stack([pixels for _, pixels in good]), labels_N)
-    return ImageData(Source(images, images, found.classes, "sample"), section, 0, task_of(draft.space.images)), seconds
-
-
-class _Watch(Callback):
-    """When each step ended; loading and augmentation of the next batch are then between them."""
-
-    def __init__(self) -> None:
-        self.ends: list[float] = []
-
-    def on_train_batch_end(self, trainer: Trainer, module: LightningModule, *_: Any) -> None:
-        self.ends.append(time.perf_counter())
-        trainer.should_stop = len(self.ends) >= STEPS
+    good = [(index, pixels) for index, pixels in zip(order, decoded, strict=True) if not isinstance(pixels, Unreadable)]
+    labels_N = images.labels_N[[index for index, _ in good]]
+    memory = InMemory(np.stack([pixels for _, pixels in good]), labels_N)
+    return ImageData(Source(memory, memory, images.classes, "sample"), section, 0, task_of(draft.space.images)), seconds
 
 
 def _time_steps(supernet: Supernet, data: ImageData) -> float:
-    """Seconds of one image in a step: of the fastest, since what others do on the machine is no part of it."""
-    watch = _Watch()
+    """Seconds of one image in the fastest step, loading and augmentation included: other programs slow the others."""
+    ends: list[float] = []
     with quiet_lightning():
         trainer = Trainer(
             max_epochs=STEPS,
-            accelerator="auto",
+            max_steps=STEPS,
             devices=1,
-            callbacks=[watch],
+            callbacks=[LambdaCallback(on_train_batch_end=lambda *_: ends.append(time.perf_counter()))],
             logger=False,
             limit_val_batches=0,
             enable_checkpointing=False,
@@ -112,26 +102,27 @@ def _time_steps(supernet: Supernet, data: ImageData) -> float:
         )
         trainer.fit(supernet, datamodule=data)
     images = len(next(iter(data.train_dataloader()))[0])
-    return min(b - a for a, b in zip(watch.ends, watch.ends[1:], strict=False)) / images
+    return min(end - start for start, end in pairwise(ends)) / images
 
 
 def _time_evaluation(net: MetaMixer, space: SearchSpace, data: ImageData) -> tuple[float, float]:
+    """Seconds of bringing an architecture into its evaluated form, and of evaluating it on one image."""
     evaluate, rng = Evaluator(net, data), random.Random(0)
-    images = len(evaluate.calibration_NCHW) + sum(len(label_B) for _, label_B in evaluate.batches)
-    ready, whole = [], []
+    images = len(evaluate.calibration_NCHW) + sum(len(target_B) for _, target_B in evaluate.batches)
+    deploy, whole = [], []
     for arch in [space.smallest, *(space.sample(rng) for _ in range(ARCHITECTURES - 1))]:
         start = time.perf_counter()
         fuse(net.slice_to(arch).eval())
         between = time.perf_counter()
         evaluate(Configuration(arch))
-        ready.append(between - start)
+        deploy.append(between - start)
         whole.append(time.perf_counter() - between)
-    of_ready = sum(ready[1:]) / len(ready[1:])
-    return of_ready, max(0.0, sum(whole[1:]) / len(whole[1:]) - of_ready) / images
+    deploy_s = sum(deploy[1:]) / len(deploy[1:])
+    return deploy_s, max(0.0, sum(whole[1:]) / len(whole[1:]) - deploy_s) / images
 
 
 def _time_latency(space: SearchSpace) -> tuple[float, int, float, float]:
-    """Seconds of one measurement, how many there are, and milliseconds of the smallest and the largest network."""
+    """Seconds of one measurement, their number, and milliseconds of the smallest and the largest network."""
     section = LatencySection(noisy=True)
     plan = Plan(space, section, seed=0)
     networks = [network_job(arch, 0) for arch in (space.smallest, space.largest)]

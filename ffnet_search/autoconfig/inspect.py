@@ -1,4 +1,4 @@
-"""What is in a person's folder of images: classes, counts, sizes, colour. Headers of a sample are read, few pixels."""
+"""The content of a user's folder of images: classes, counts, sizes, colour. Reads a sample's headers, few pixels."""
 
 from __future__ import annotations
 
@@ -15,29 +15,31 @@ from ffnet_search.config.schema import DataSection
 from ffnet_search.data.image_folder import Labels, find_classes, find_roots, list_images, to_mode
 from ffnet_search.errors import SweepError
 
-HEADERS = 400  # pictures whose size is read
-DECODED = 40  # and so many are decoded, to see whether they are grey
-GREY = 2.0  # levels of 255 that a grey picture's channels may differ by: JPEG stores them apart
-LEAST = 20  # pictures per class below which a split into three says little
+HEADERS = 400  # images whose size is read
+DECODED = 40  # images that are decoded, to see whether they are grey
+GREY = 2.0  # levels of 255 that a grey image's channels may differ by: JPEG stores them apart
+LEAST = 20  # images per class below which a split into three says little
+UNEVEN = 10  # times the images of the smallest class
 
 
 @dataclass(frozen=True)
-class Found:
-    """A folder of images. `counts`: pictures per class for training; `side`: median of the shorter sides, in pixels."""
+class ImageSet:
+    """A folder of images, one folder per class, as inspected. `files` and `labels_N` are for training."""
 
     folder: Path
     classes: tuple[str, ...]
-    counts: tuple[int, ...]
-    tests: int | None  # pictures in a test folder of its own
-    side: int
-    sides: tuple[int, int]  # the shortest and the longest that were seen
+    counts: tuple[int, ...]  # training images per class
+    tests: int | None  # images in a separate test folder
+    side: int  # median of the shorter sides, in pixels
+    sides: tuple[int, int]  # the shortest and the longest of them
     channels: int
-    broken: tuple[str, ...]  # of those that were looked at
-    files: tuple[str, ...] = field(repr=False)  # for training
+    broken: tuple[str, ...]  # unreadable files of the sample
+    files: tuple[str, ...] = field(repr=False)
     labels_N: Labels = field(repr=False, compare=False)
 
     @property
-    def pictures(self) -> int:
+    def total(self) -> int:
+        """The number of training images."""
         return sum(self.counts)
 
     def __str__(self) -> str:
@@ -45,40 +47,36 @@ class Found:
         sizes = f"{self.side} pixels" if least == most else f"{self.side} pixels in the middle ({least} to {most})"
         tests = "" if self.tests is None else f" and {self.tests:,} for testing"
         colour = "grey" if self.channels == 1 else "colour"
-        return f"{self.pictures:,} pictures of {len(self.classes)} classes{tests}, {colour}, shorter side {sizes}"
+        return f"{self.total:,} images of {len(self.classes)} classes{tests}, {colour}, shorter side {sizes}"
 
     @property
     def warnings(self) -> list[str]:
-        """What a person should know before hours are spent."""
-        told = []
+        """What the user should know before hours are spent."""
+        warnings = []
         few = [f"{name} ({count})" for name, count in zip(self.classes, self.counts, strict=True) if count < LEAST]
         if few:
-            told.append(f"few pictures to learn from, fewer than {LEAST}: {_some(few)}")
-        if max(self.counts) > 10 * min(self.counts):
-            told.append(
-                f"classes are uneven ({min(self.counts):,} to {max(self.counts):,} pictures); accuracy counts "
-                "pictures, so the largest classes decide"
+            warnings.append(f"few images to learn from, fewer than {LEAST}: {_some(few)}")
+        if max(self.counts) > UNEVEN * min(self.counts):
+            warnings.append(
+                f"classes are uneven ({min(self.counts):,} to {max(self.counts):,} images); each image counts the "
+                "same, so the largest classes decide"
             )
         if self.broken:
-            told.append(f"cannot be read as pictures, remove or replace them: {_some(self.broken)}")
-        return told
+            warnings.append(f"cannot be read as images, remove or replace them: {_some(self.broken)}")
+        return warnings
 
 
-def look(folder: Path) -> Found:
-    """Raises SweepError where `folder` has no folder per class, or nothing in it can be read."""
-    data = DataSection(name="image_folder", path=folder)
-    root, test_root = find_roots(data)
+def inspect(folder: Path) -> ImageSet:
+    """Inspect a folder. Raises SweepError where it has no folder per class, or nothing in it can be read."""
+    root, test_root = find_roots(DataSection(name="image_folder", path=folder))
     classes = find_classes(root)
     files, labels, _ = list_images(root, classes)
-    counts = np.bincount(labels, minlength=len(classes)).tolist()
     if not files:
-        raise SweepError(f"data.path: {root} must hold pictures in its folders {_some(classes)}, but holds none")
-    tests = None if test_root is None else len(list_images(test_root, classes)[0])
+        raise SweepError(f"data.path: {root} must hold images in its folders {_some(classes)}, but holds none")
     sides: list[int] = []
     grey: list[bool] = []
     broken: list[str] = []
-    sample = random.Random(0).sample(files, min(HEADERS, len(files)))
-    for number, file in enumerate(sample):
+    for number, file in enumerate(random.Random(0).sample(files, min(HEADERS, len(files)))):
         try:
             with Image.open(file) as image:
                 sides.append(min(image.size))
@@ -87,12 +85,12 @@ def look(folder: Path) -> Found:
         except Exception as error:  # Pillow's plugins raise anything at a broken file
             broken.append(f"{file} ({error or type(error).__name__})")
     if not grey:
-        raise SweepError(f"data.path: none of the pictures in {root} that were looked at can be read: {_some(broken)}")
-    return Found(
+        raise SweepError(f"data.path: none of the sampled images in {root} can be read: {_some(broken)}")
+    return ImageSet(
         folder=folder,
         classes=classes,
-        counts=tuple(counts),
-        tests=tests,
+        counts=tuple(np.bincount(labels, minlength=len(classes)).tolist()),
+        tests=None if test_root is None else len(list_images(test_root, classes)[0]),
         side=int(statistics.median_low(sides)),
         sides=(min(sides), max(sides)),
         channels=1 if all(grey) else 3,

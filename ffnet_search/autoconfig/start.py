@@ -1,4 +1,4 @@
-"""A first sweep for a person: for their pictures and this machine, or the starter that came with the program."""
+"""A first sweep: for the user's images and this machine, or the starter that comes with the program."""
 
 from __future__ import annotations
 
@@ -7,26 +7,28 @@ import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from ffnet_search.atomic_write import write_text
+from ffnet_search.autoconfig.budget import Budget, choose_budget
+from ffnet_search.autoconfig.draft import drafts
+from ffnet_search.autoconfig.inspect import inspect
+from ffnet_search.autoconfig.render import space_text, sweep_text
 from ffnet_search.config.sweep import Sweep
 from ffnet_search.config.sweep_file import shipped
 from ffnet_search.errors import SweepError
 from ffnet_search.progress import say
-
-if TYPE_CHECKING:
-    from ffnet_search.autoconfig.budget import Budget
+from ffnet_search.tasks.base import task_of
 
 STARTER = ("sweeps/digits.yaml", "search_spaces/ffnet_digits.yaml")
 
 
 @dataclass(frozen=True)
 class Started:
-    """What was written, the first file being the sweep, and what a run of it costs."""
+    """The result of `init`."""
 
-    files: tuple[Path, ...]
-    minutes: dict[str, float]  # per stage; empty where nothing was measured
-    lines: tuple[str, ...] = ()  # what a person should know of it
+    files: tuple[Path, ...]  # the sweep first
+    minutes: dict[str, float]  # of each stage; empty where nothing was measured
+    lines: tuple[str, ...] = ()  # on the images and the choices, for the user
 
     @property
     def sweep(self) -> Path:
@@ -34,7 +36,7 @@ class Started:
 
 
 def start_digits(into: Path) -> Started:
-    """Writes the starter on handwritten digits, the files that came with the program. Raises SweepError."""
+    """Write the starter on handwritten digits, as it comes with the program. Raises SweepError."""
     texts = {}
     for name in STARTER:
         source = shipped(name)
@@ -46,64 +48,60 @@ def start_digits(into: Path) -> Started:
 def start(
     folder: Path, into: Path, *, name: str | None = None, latency_ms: float | None = None, minutes: float = 15.0
 ) -> Started:
-    """Looks at the pictures in `folder`, measures this machine for some seconds, and writes a sweep that costs about
-    `minutes`, with its search space, to `into`. Raises SweepError."""
-    from ffnet_search.autoconfig.draft import drafts
-    from ffnet_search.autoconfig.inspect import look
+    """Write a sweep on the images in `folder` that costs about `minutes` here, with its search space, to `into`.
 
+    Inspects the images and measures this machine, which takes seconds. Raises SweepError.
+    """
     name = name or re.sub(r"[^A-Za-z0-9_-]+", "_", folder.resolve().name).strip("_") or "mine"
     paths = into / f"{name}.yaml", into / f"{name}_space.yaml"
     _refuse_to_overwrite(paths)
     try:
-        found = look(folder.expanduser().resolve())
+        images = inspect(folder.expanduser().resolve())
     except SweepError as error:
         raise SweepError(str(error).replace("data.path:", "--data:", 1)) from None
     began = time.monotonic()
-    from ffnet_search.autoconfig.benchmark import measure_pace
-    from ffnet_search.autoconfig.budget import choose_amounts
-    from ffnet_search.autoconfig.render import space_text, sweep_text
+    from ffnet_search.autoconfig.benchmark import measure_throughput
 
-    imports = time.monotonic() - began
-    say(f"measuring this machine on some of the {found.pictures:,} pictures ...")
-    amounts = choose_amounts(drafts(found), measure_pace, minutes=minutes, imports=imports, latency_ms=latency_ms)
+    imports_s = time.monotonic() - began
+    say(f"measuring this machine on some of the {images.total:,} images ...")
+    budget = choose_budget(
+        drafts(images), measure_throughput, minutes=minutes, imports_s=imports_s, latency_ms=latency_ms
+    )
     texts = {
-        paths[0]: "\n".join(sweep_text(amounts, name, latency_ms)) + "\n",
-        paths[1]: "\n".join(space_text(amounts.draft, name)) + "\n",
+        paths[0]: "\n".join(sweep_text(budget, name, latency_ms)) + "\n",
+        paths[1]: "\n".join(space_text(budget.throughput.draft, name)) + "\n",
     }
     files = _write(texts)
     Sweep.from_yaml(files[0])
-    told = [str(found), *found.warnings, *_remarks(amounts, minutes, latency_ms)]
-    return Started(files, {stage: seconds / 60 for stage, seconds in amounts.seconds.items()}, tuple(told))
+    lines = (str(images), *images.warnings, *_remarks(budget, minutes, latency_ms))
+    return Started(files, {stage: seconds / 60 for stage, seconds in budget.seconds.items()}, lines)
 
 
-def _remarks(amounts: Budget, minutes: float, latency_ms: float | None) -> Iterator[str]:
-    pace, size = amounts.pace, amounts.draft.size.name
+def _remarks(budget: Budget, minutes: float, latency_ms: float | None) -> Iterator[str]:
+    throughput, draft = budget.throughput, budget.throughput.draft
     yield (
-        f"chosen: {amounts.draft.resolution} x {amounts.draft.resolution} pixels, a {size} search space of "
-        f"{amounts.draft.space.size:,} networks that take {pace.smallest_ms:.2g} to {pace.largest_ms:.2g} ms here, "
-        f"{amounts.epochs} epochs, {amounts.trials} trials"
+        f"chosen: {draft.resolution} x {draft.resolution} pixels, a {draft.size.name} search space of "
+        f"{draft.space.size:,} networks that take {throughput.smallest_ms:.2g} to {throughput.largest_ms:.2g} ms here, "
+        f"{budget.epochs} epochs, {budget.trials} trials"
     )
-    if latency_ms is not None and latency_ms >= pace.largest_ms:
-        yield f"--latency-ms {latency_ms:g} excludes none of them: accuracy alone decides, or give more --minutes"
-    if amounts.minutes > 1.25 * minutes:
-        yield f"{minutes:g} min is too little for these pictures here; this is the least that makes sense"
+    if latency_ms is not None and latency_ms >= throughput.largest_ms:
+        quality = task_of(draft.space.images).quality.phrase
+        yield f"--latency-ms {latency_ms:g} excludes none of them: {quality} alone decides, or give more --minutes"
+    if budget.minutes > 1.25 * minutes:
+        yield f"{minutes:g} min is too little for these images here; this is the least that makes sense"
 
 
 def _refuse_to_overwrite(paths: Iterable[Path]) -> None:
     for path in paths:
         if path.exists():
-            raise SweepError(f"{path} is there already and is not overwritten; move it away, or give another --name")
+            raise SweepError(f"{path} exists and is not overwritten; move it away, or give another --name")
 
 
 def _write(texts: Mapping[Path, str]) -> tuple[Path, ...]:
     _refuse_to_overwrite(texts)
     for path, text in texts.items():
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(text, encoding="utf-8")
+            write_text(path, text)
         except OSError as error:
             raise SweepError(f"{path}: cannot be written: {error.strerror}") from None
     return tuple(texts)
-
-
-__all__ = ["Started", "start", "start_digits"]

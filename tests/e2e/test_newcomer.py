@@ -1,4 +1,4 @@
-"""From the built wheel, in an environment without a checkout: the starter files are there, and a first sweep fits."""
+"""From the built wheel, in an environment without a checkout: the starter files exist, and a first sweep fits."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.fixture(scope="module")
 def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The command of a new environment that holds the wheel, and borrows what it needs from this one."""
+    """The command of a new environment that holds the wheel, and borrows its requirements from this one."""
     here = tmp_path_factory.mktemp("newcomer")
     build = [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "-w", str(here / "dist"), str(ROOT)]
     built = subprocess.run(build, capture_output=True, text=True)
     if built.returncode and "hatchling" in built.stderr:
-        pytest.skip("the build needs hatchling, which cannot be had without a network")
+        pytest.skip("the build needs hatchling, which is not available without a network")
     assert built.returncode == 0, built.stderr
     [wheel] = (here / "dist").glob("*.whl")
     subprocess.run([sys.executable, "-m", "venv", str(here / "env")], check=True)
@@ -46,7 +46,7 @@ def test_the_starter_comes_with_the_wheel(program: Path, tmp_path: Path) -> None
     assert call(program, tmp_path, "check", "sweeps/digits.yaml").returncode == 0
 
 
-def test_a_first_sweep_for_pictures(program: Path, tmp_path: Path) -> None:
+def test_a_first_sweep_for_images(program: Path, tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     for name in ("ash", "birch", "oak"):
         (tmp_path / "trees" / name).mkdir(parents=True)
@@ -55,7 +55,7 @@ def test_a_first_sweep_for_pictures(program: Path, tmp_path: Path) -> None:
             Image.fromarray(pixels).save(tmp_path / "trees" / name / f"{number}.png")
     done = call(program, tmp_path, "init", "--data", "trees", "--minutes", "2", "--json")
     assert done.returncode == 0, done.stderr
-    told = json.loads(done.stdout)
-    assert told["sweep"] == "trees.yaml" and 0 < sum(told["minutes"].values()) < 60
+    document = json.loads(done.stdout)
+    assert document["sweep"] == "trees.yaml" and 0 < sum(document["minutes"].values()) < 60
     checked = call(program, tmp_path, "check", "trees.yaml", "--json")
     assert json.loads(checked.stdout)["search_space"]["input"]["classes"] == 3

@@ -1,0 +1,195 @@
+"""`ffnet-search init`: the inspection of a folder, the choice of a draft and a budget, and the written files."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from test_cli import call, user_error
+
+from ffnet_search.autoconfig.benchmark import Throughput, measure_throughput
+from ffnet_search.autoconfig.budget import EPOCHS, TRIALS, choose_budget
+from ffnet_search.autoconfig.draft import Draft, drafts
+from ffnet_search.autoconfig.inspect import ImageSet, inspect
+from ffnet_search.autoconfig.render import space_text, sweep_text
+from ffnet_search.autoconfig.start import start, start_digits
+from ffnet_search.config.sweep import Sweep
+from ffnet_search.data.registry import check_data
+from ffnet_search.errors import SweepError
+from ffnet_search.space.search_space import SearchSpace
+
+ROOT = Path(__file__).parents[1]
+
+
+def paint(folder: Path, counts: dict[str, int], size: tuple[int, int] = (20, 17), grey: bool = False) -> Path:
+    """Images of noise, one folder per class."""
+    rng = np.random.default_rng(0)
+    for name, count in counts.items():
+        (folder / name).mkdir(parents=True)
+        for number in range(count):
+            levels = rng.integers(0, 256, (size[1], size[0], 1 if grey else 3), dtype=np.uint8)
+            pixels = np.repeat(levels, 3, axis=2) if grey else levels
+            Image.fromarray(pixels).save(folder / name / f"{number}.png")
+    return folder
+
+
+def image_set(total: int = 1000, side: int = 64, channels: int = 3, classes: int = 4) -> ImageSet:
+    names = tuple(f"class{i}" for i in range(classes))
+    counts = tuple(total // classes for _ in names)
+    labels_N = np.repeat(np.arange(classes), total // classes)
+    return ImageSet(Path("x"), names, counts, None, side, (side, side), channels, (), ("x",) * len(labels_N), labels_N)
+
+
+def throughput_of(draft: Draft, batch_size: int = 64, step_s: float | None = None) -> Throughput:
+    """A machine that computes 20 G MACs a second, and whose latencies follow MACs."""
+    macs = draft.step_macs / 20e9
+    ms = [arch.macs_m / 20 for arch in (draft.space.smallest, draft.space.largest)]
+    return Throughput(draft, 1e-3, 3 * macs, 0.02, macs / 4, 0.2, 200, *ms)
+
+
+def test_an_inspection_has_classes_counts_sizes_and_colour(tmp_path: Path) -> None:
+    seen = inspect(paint(tmp_path / "flat", {"b": 3, "a": 5}))
+    assert (seen.classes, seen.counts, seen.tests) == (("a", "b"), (5, 3), None)
+    assert (seen.side, seen.sides, seen.channels) == (17, (17, 17), 3)
+    paint(tmp_path / "split" / "train", {"a": 4, "b": 4}, grey=True)
+    paint(tmp_path / "split" / "valid", {"a": 2, "b": 1}, grey=True)
+    seen = inspect(tmp_path / "split")
+    assert (seen.total, seen.tests, seen.channels) == (8, 3, 1)
+    assert "8 images of 2 classes and 3 for testing, grey" in str(seen)
+
+
+def test_warnings_of_a_folder(tmp_path: Path) -> None:
+    folder = paint(tmp_path, {"many": 44, "few": 4})
+    (folder / "many" / "broken.png").write_text("not an image")
+    few, uneven, broken = inspect(folder).warnings
+    assert "few (4)" in few and "uneven" in uneven and "broken.png" in broken
+    assert image_set().warnings == []
+
+
+def test_a_folder_without_images_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(SweepError, match="must hold a folder per class, two at least, but holds none"):
+        inspect(tmp_path)
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").mkdir()
+    with pytest.raises(SweepError, match="must hold images in its folders a, b, but holds none"):
+        inspect(tmp_path)
+    (tmp_path / "a" / "x.jpg").write_text("no")
+    with pytest.raises(SweepError, match="none of the sampled images .* can be read: .*x.jpg"):
+        inspect(tmp_path)
+    with pytest.raises(SweepError, match="there is no such folder"):
+        inspect(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize("side", [4, 8, 17, 28, 32, 50, 96, 150, 224, 3000])
+@pytest.mark.parametrize("total", [100, 20_000])
+def test_every_draft_is_a_space_that_fits_the_images(side: int, total: int) -> None:
+    made = drafts(image_set(total, side, channels=1, classes=7))
+    for draft in made:
+        space = draft.space
+        assert (space.input.channels, space.input.outputs) == (1, 7)
+        assert space.input.resolution <= max(8, side)
+        assert space.smallest.macs_m < space.largest.macs_m and space.size > 1000
+    assert made[-1].step_macs == min(draft.step_macs for draft in made)
+    sizes = {draft.size.name for draft in made}
+    assert sizes == ({"tiny", "small"} if total < 4000 else {"tiny", "small", "medium"})
+
+
+def test_a_budget_fills_the_time() -> None:
+    some = drafts(image_set(2000, 96))
+    chosen = [
+        choose_budget(some, throughput_of, minutes=minutes, imports_s=5, latency_ms=None)
+        for minutes in (1, 5, 30, 300, 3000)
+    ]
+    macs = [budget.throughput.draft.step_macs for budget in chosen]
+    assert macs == sorted(macs) and macs[0] < macs[-1]
+    for budget, minutes in zip(chosen, (1, 5, 30, 300, 3000), strict=True):
+        assert TRIALS[0] <= budget.trials <= TRIALS[1]
+        assert budget.epochs <= EPOCHS[1]
+        if minutes > 5:
+            assert budget.minutes <= minutes
+    assert chosen[0].minutes > 1  # a remark says so
+
+
+def test_few_drafts_are_measured() -> None:
+    asked: list[Draft] = []
+
+    def measure(draft: Draft, batch_size: int, step_s: float | None) -> Throughput:
+        asked.append(draft)
+        slow = throughput_of(draft)
+        return replace(slow, step_s=100 * slow.step_s) if len(asked) > 1 else slow  # never as expected
+
+    some = drafts(image_set(20_000, 224))
+    chosen = choose_budget(some, measure, minutes=600, imports_s=0, latency_ms=None)
+    assert len(asked) == len(set(asked)) <= 3
+    assert chosen.throughput.draft == some[-1]
+
+
+def test_a_latency_that_no_network_keeps_is_refused() -> None:
+    some = drafts(image_set())
+    least = throughput_of(some[-1]).smallest_ms
+    with pytest.raises(SweepError, match=f"--latency-ms must be >= {least:.2g} .* but got 0.0001"):
+        choose_budget(some, throughput_of, minutes=10, imports_s=0, latency_ms=0.0001)
+    within = choose_budget(some, throughput_of, minutes=1e5, imports_s=0, latency_ms=1.01 * least)
+    assert within.throughput.smallest_ms <= 1.01 * least
+
+
+def test_measurements_are_positive(tmp_path: Path) -> None:
+    [*_, cheapest] = drafts(inspect(paint(tmp_path, {"a": 30, "b": 30})))
+    cost = measure_throughput(cheapest, 16)
+    assert min(cost.decode_s, cost.step_s, cost.deploy_s, cost.job_s, cost.smallest_ms) > 0 and cost.image_s >= 0
+    assert cost.smallest_ms < cost.largest_ms
+
+
+def test_the_written_sweep_is_of_those_images(tmp_path: Path) -> None:
+    images = paint(tmp_path / "my flowers", {"rose": 30, "tulip": 30})
+    started = start(images, tmp_path, latency_ms=50, minutes=2)
+    assert [path.name for path in started.files] == ["my_flowers.yaml", "my_flowers_space.yaml"]
+    sweep = Sweep.from_yaml(started.sweep)
+    assert sweep.data.path == images
+    assert sweep.search.constraints == {"latency_ms": 50}
+    check_data(sweep.data, sweep.search_space.largest.input)
+    assert set(started.minutes) == {"profile", "train", "search", "export"}
+    assert any("excludes none" in line for line in started.lines)
+    assert all("#" in line for line in started.sweep.read_text().splitlines() if "epochs" in line or "trials" in line)
+    with pytest.raises(SweepError, match="^--data: .* there is no such folder"):
+        start(tmp_path / "nowhere", tmp_path)
+    with pytest.raises(SweepError, match="my_flowers.yaml exists and is not overwritten"):
+        start(images, tmp_path)
+    checked = call("check", started.sweep, cwd=tmp_path)
+    assert checked.returncode == 0 and checked.stdout.count("pending") == 4
+
+
+def test_the_starter_comes_with_the_program(tmp_path: Path) -> None:
+    done = call("init", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "next: ffnet-search run sweeps/digits.yaml" in done.stdout
+    for name in ("sweeps/digits.yaml", "search_spaces/ffnet_digits.yaml"):
+        assert (tmp_path / name).read_text() == (ROOT / name).read_text()
+    assert call("check", "sweeps/digits.yaml", cwd=tmp_path).returncode == 0
+    assert "is not overwritten" in user_error("init", cwd=tmp_path)
+    (tmp_path / "closed").write_text("a file where a folder is needed")
+    with pytest.raises(SweepError, match="cannot be written"):
+        start_digits(tmp_path / "closed")
+
+
+def test_spaces_that_are_written_are_spaces_that_are_read(tmp_path: Path) -> None:
+    for draft in drafts(image_set(20_000, 64)):
+        file = tmp_path / f"{draft.size.name}{draft.resolution}.yaml"
+        file.write_text("\n".join(space_text(draft, "x")))
+        assert SearchSpace.from_yaml(file).model_copy(update={"name": "space"}) == draft.space
+
+
+@pytest.mark.parametrize("name", ["flowers-1", "my: data", "# 3", 'été "quoted"', "word " * 40])
+@pytest.mark.parametrize("latency_ms", [None, 1.0])
+def test_sweeps_that_are_written_are_sweeps_that_are_read(tmp_path: Path, name: str, latency_ms: float | None) -> None:
+    images = replace(image_set(), folder=tmp_path / name)
+    budget = choose_budget(drafts(images), throughput_of, minutes=5, imports_s=1, latency_ms=None)
+    (tmp_path / "x_space.yaml").write_text("\n".join(space_text(budget.throughput.draft, "x")))
+    (tmp_path / "x.yaml").write_text("\n".join(sweep_text(budget, "x", latency_ms)))
+    sweep = Sweep.from_yaml(tmp_path / "x.yaml")
+    assert sweep.data.path == images.folder
+    assert sweep.search.objectives == ("accuracy", "latency_ms")
+    assert sweep.search.constraints == ({} if latency_ms is None else {"latency_ms": latency_ms})
