@@ -9,15 +9,13 @@ import re
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
 from ffnet_search.errors import SweepError
 from ffnet_search.space.architecture import Architecture
-from ffnet_search.space.cheapest import smallest_reachable
 from ffnet_search.space.cost_model import CostModel
-from ffnet_search.space.feasibility import check_budget, within_limits
+from ffnet_search.space.feasibility import check_budget, least_latency, smallest_reachable, within_limits
 from ffnet_search.space.parts import Part
 from ffnet_search.space.search_space import SearchSpace
 
@@ -109,15 +107,11 @@ def test_the_least_latency_is_found_where_weights_spill(spill: float) -> None:
     for seed in range(4):
         for resident in (0.0, sizes[0] * 1.2, sizes[len(sizes) // 2], sizes[-1]):
             latency = Spilling(seed, spill, resident)
-            found = latency.predict_ms(CostModel(latency).least(SMALL, "latency_ms"))
+            found = latency.predict_ms(least_latency(SMALL, latency))
             least = min(map(latency.predict_ms, archs))
             assert least - 1e-9 <= found < 1.3 * least
             exact += found < least + 1e-9
     assert exact >= 15
-
-
-def a_sweep(**limits: float) -> SimpleNamespace:
-    return SimpleNamespace(search_space=SMALL, search=SimpleNamespace(constraints=limits), path=Path("a.yaml"))
 
 
 class PerWeight(Linear):
@@ -136,15 +130,13 @@ class PerWeight(Linear):
 def test_an_impossible_budget_names_one_that_is_possible_and_what_reaches_it(name: str) -> None:
     cost_model = CostModel(Linear(), {"phone": PerWeight()})
     least = min(cost_model(arch)[name] for arch in everything(SMALL))
-    check_budget(a_sweep(**{name: least}), cost_model)
+    check_budget(SMALL, cost_model, {name: least})
     with pytest.raises(SweepError) as caught:
-        check_budget(a_sweep(**{name: least * 0.999}), cost_model)
+        check_budget(SMALL, cost_model, {name: least * 0.999})
     message = str(caught.value)
-    found = re.fullmatch(
-        rf"a\.yaml: search\.constraints\.{name} must be >= (\S+), the least .* is (\w{{12}}): .*", message
-    )
+    found = re.fullmatch(rf"search\.constraints\.{name} must be >= (\S+), the least .* is (\w{{12}}): .*", message)
     assert found, message
-    check_budget(a_sweep(**{name: float(found[1])}), cost_model)
+    check_budget(SMALL, cost_model, {name: float(found[1])})
     assert float(found[1]) == pytest.approx(least, rel=0.01)
     assert cost_model(next(arch for arch in everything(SMALL) if arch.key == found[2]))[name] == pytest.approx(least)
 

@@ -49,7 +49,9 @@ def check_limits(sweep: Sweep) -> None:
         return LatencyTable.load(path) if path.exists() else _Unmeasured()
 
     devices = {name: table(sweep.device(name)) for name in sweep.search.device_names}
-    check_budget(sweep, CostModel(table(sweep.latency[0]), devices))
+    cost_model = CostModel(table(sweep.latency[0]), devices)
+    with error_context(sweep.path):
+        check_budget(sweep.search_space, cost_model, sweep.search.constraints)
 
 
 def _import_paths(sweep: Sweep) -> Iterator[tuple[str, str]]:

@@ -19,7 +19,7 @@ from ffnet_search.metrics import COSTS
 from ffnet_search.pareto.candidate import Candidate
 from ffnet_search.search.storage.study import read_candidates
 from ffnet_search.space.architecture import Architecture
-from ffnet_search.space.cost_model import CostModel
+from ffnet_search.space.feasibility import least_latency
 
 DRAWN = 400  # random architectures whose quality is predicted
 ENOUGH = 20  # candidates to fit the prediction on
@@ -56,7 +56,7 @@ def select_network(folder: Path, latency_ms: float, device: str | None = None) -
     times = table.predict_batch(candidate.network for candidate in candidates)
     fitting = [(candidate, time) for candidate, time in zip(candidates, times, strict=True) if time <= latency_ms]
     if not fitting:
-        least = CostModel(table).least(sweep.search_space, "latency_ms")
+        least = least_latency(sweep.search_space, table)
         raise SweepError(
             f"{folder}: of {len(candidates)} candidates the fastest takes {ms(min(times))} on {path.stem}, but "
             f"{latency_ms:g} ms were asked for; the search space reaches {ms(table.predict_ms(least))} ({least}): "

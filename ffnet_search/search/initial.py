@@ -9,6 +9,7 @@ from ffnet_search.search.pending import PendingTrial
 from ffnet_search.search.problem import SearchProblem
 from ffnet_search.space.architecture import Architecture
 from ffnet_search.space.configuration import Configuration
+from ffnet_search.space.feasibility import cheapest
 
 
 def initial_configurations(
@@ -32,4 +33,4 @@ def _architectures(problem: SearchProblem) -> Iterator[tuple[str, Architecture |
     yield from space.presets.items()
     for metric in model.of_part:
         if metric in section.objectives or metric in section.constraints:
-            yield f"least {metric}", model.least(space, metric)
+            yield f"least {metric}", cheapest(space, model, metric)
