@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import tarfile
 from functools import partial
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import pytest
 from image_data import COLOUR, FOUR, section, write_cifar, write_tree
 
 from ffnet_search.config.schema import DataSection
+from ffnet_search.data.cifar import Cifar10
 from ffnet_search.data.registry import build_data, check_data
 from ffnet_search.errors import SweepError
 from ffnet_search.space.architecture import Input
@@ -76,7 +78,7 @@ def test_a_mistake_is_one_sentence_before_anything_is_loaded(
         ),
         (section("user_data:NoPairs"), EIGHT, "must give pairs of images and int64 labels, but gave Tensor"),
         (section("user_data:WrongCalibration"), EIGHT, r"calibration .* must give float32 images of \(3, 8, 8\)"),
-        (section("user_data:ThreeClasses"), EIGHT, "has 3 classes, but the search space has input.classes 4; set"),
+        (section("user_data:ThreeClasses"), EIGHT, "has classes 3, but the search space has input.classes 4; set"),
     ],
 )
 def test_other_mistakes_are_found_while_building(data: DataSection, input: Input, message: str, layouts: Path) -> None:
@@ -101,11 +103,23 @@ def test_incomplete_folders_are_named(tmp_path: Path, patches: np.ndarray) -> No
 
 
 def test_an_archive_must_be_one(tmp_path: Path) -> None:
-    (tmp_path / "cifar.tar.gz").write_text("<html>")
-    with pytest.raises(SweepError, match="must be a tar archive"):
-        check_data(section("cifar10", path=tmp_path / "cifar.tar.gz"), COLOUR)
-    with pytest.raises(SweepError, match="cannot be read"):
-        build_data(section("cifar10", path=tmp_path / "cifar.tar.gz"), 0, COLOUR)
+    path = tmp_path / "cifar.tar.gz"
+    path.write_text("<html>")
+    for ask in (
+        partial(check_data, section("cifar10", path=path)),
+        partial(build_data, section("cifar10", path=path), 0),
+    ):
+        with pytest.raises(SweepError, match="must be a tar archive"):
+            ask(COLOUR)
+
+
+def test_an_archive_that_is_cut_off_is_named(tmp_path: Path, layouts: Path) -> None:
+    path = tmp_path / Cifar10.archive
+    with tarfile.open(path, "w:gz") as archive:
+        archive.add(layouts / Cifar10.folder, Cifar10.folder)
+    path.write_bytes(path.read_bytes()[:100_000])
+    with pytest.raises(SweepError, match="cannot be read .*; download it again"):
+        build_data(section("cifar10", path=path), 0, COLOUR)
 
 
 def test_a_check_needs_neither_torch_nor_lightning_nor_scikit_learn(layouts: Path) -> None:

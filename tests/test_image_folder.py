@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -61,7 +62,7 @@ def test_odd_sizes_are_cropped_in_the_middle(size: tuple[int, int], channels: in
     Image.new("RGB", size, "white").save(tmp_path / "odd.jpg")
     decoder = Decoder((str(tmp_path / "odd.jpg"),), 16, "L" if channels == 1 else "RGB", 1, 0.2)
     for key in (None, (0, 1)):
-        pixels = decoder.decode(0, key)
+        pixels = replace(decoder, key=key).decode(0)
         assert isinstance(pixels, np.ndarray) and pixels.shape == (16, 16, channels) and pixels.min() > 250
 
 

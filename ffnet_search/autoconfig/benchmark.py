@@ -19,7 +19,7 @@ from ffnet_search.autoconfig.draft import Draft
 from ffnet_search.config.schema import DataSection, LatencySection, TrainSection
 from ffnet_search.data.datamodule import ImageData
 from ffnet_search.data.dataset import InMemory, Source, stratified_order
-from ffnet_search.data.image_folder import Decoder, Unreadable
+from ffnet_search.data.image_folder import Decoder
 from ffnet_search.evaluation.inherited import Evaluator
 from ffnet_search.latency.bench import LocalBench
 from ffnet_search.latency.jobs import network_job
@@ -79,7 +79,7 @@ def _sample(draft: Draft, batch_size: int) -> tuple[ImageData, float]:
     with ThreadPoolExecutor(max(1, section.workers)) as pool:
         decoded = list(pool.map(decoder.decode, order))
     seconds = (time.perf_counter() - start) / len(order)
-    good = [(index, pixels) for index, pixels in zip(order, decoded, strict=True) if not isinstance(pixels, Unreadable)]
+    good = [(index, pixels) for index, pixels in zip(order, decoded, strict=True) if not isinstance(pixels, str)]
     labels_N = images.labels_N[[index for index, _ in good]]
     memory = InMemory(np.stack([pixels for _, pixels in good]), labels_N)
     return ImageData(Source(memory, memory, images.classes, "sample"), section, 0, task_of(draft.space.images)), seconds

@@ -14,9 +14,9 @@ import pickle
 import tarfile
 import urllib.request
 import warnings
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from pathlib import Path, PurePosixPath
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -50,36 +50,32 @@ class Cifar(DataSet):
     names_key: ClassVar[bytes]
 
     def read(self, section: DataSection, input: Input) -> Source:
-        self._must_match(section, input)
-        place = self._find(section) or download(self.url, self.md5, self._download_target(section))
-        content = self._read_files(place, (*self.train_files, self.test_file, self.meta_file))
-        self._must_be_complete(place, [name for name in (*self.train_files, self.test_file) if name not in content])
+        place = self._find(section)
+        if not place.exists():
+            download(self.url, self.md5, place)
+        content = self._read_files(place)
+        self._must_be_complete(place, content)
         train = self._images([self._table(place, name, content[name]) for name in self.train_files])
         test = self._images([self._table(place, self.test_file, content[self.test_file])])
         digest = hashlib.sha256(f"{train.digest()} {test.digest()}".encode()).hexdigest()
         return Source(train, test, self._class_names(place, content), digest)
 
     def check(self, section: DataSection, input: Input) -> None:
-        self._must_match(section, input)
+        must_match(section, input, channels=3, resolution=SIDE, outputs=self.classes)
         place = self._find(section)
-        if place is None:
-            self._download_target(section)
-        elif place.is_dir():
-            wanted = (*self.train_files, self.test_file)
-            self._must_be_complete(place, [name for name in wanted if not (place / name).is_file()])
-        elif not tarfile.is_tarfile(place):
+        if place.is_dir():
+            self._must_be_complete(place, os.listdir(place))
+        elif place.exists() and not tarfile.is_tarfile(place):
             raise SweepError(f"data.path: {place} must be a tar archive, but is something else; download it again")
 
-    def _must_match(self, section: DataSection, input: Input) -> None:
-        must_match(section, input, channels=3, resolution=SIDE, outputs=self.classes)
-
-    def _must_be_complete(self, place: Path, missing: list[str]) -> None:
+    def _must_be_complete(self, place: Path, names: Container[str]) -> None:
+        wanted = (*self.train_files, self.test_file)
+        missing = [name for name in wanted if name not in names]
         if missing:
-            wanted = ", ".join((*self.train_files, self.test_file))
-            raise SweepError(f"data.path: {place} must hold {wanted}, but lacks {', '.join(missing)}")
+            raise SweepError(f"data.path: {place} must hold {', '.join(wanted)}, but lacks {', '.join(missing)}")
 
-    def _find(self, section: DataSection) -> Path | None:
-        """The folder of the files, or the archive; None where neither exists. Raises SweepError without a path."""
+    def _find(self, section: DataSection) -> Path:
+        """The folder of the files, or the archive, which may have to be downloaded first. Raises SweepError."""
         if section.path is None:
             raise SweepError(f"data.path must be given for {section.name}: the folder {self.folder} or {self.archive}")
         path = section.path.expanduser()
@@ -88,22 +84,18 @@ class Cifar(DataSet):
         for place in (path, path / self.folder):
             if any((place / name).exists() for name in (*self.train_files, self.meta_file)):
                 return place
-        return path / self.archive if (path / self.archive).is_file() else None
-
-    def _download_target(self, section: DataSection) -> Path:
-        """The path that a download would write. Raises SweepError where the sweep asks for no download."""
-        assert section.path is not None  # checked by `_find`
-        path = section.path.expanduser()
-        if not section.download:
+        archive = path if path.name.endswith((".tar.gz", ".tgz")) else path / self.archive
+        if not archive.exists() and not section.download:
             problem = "holds neither" if path.exists() else "no such folder or file exists"
             raise SweepError(
                 f"data.path: {section.path} must be or hold the folder {self.folder} or {self.archive}, but {problem}; "
                 "correct data.path, or set data.download: true"
             )
-        return path if path.name.endswith((".tar.gz", ".tgz")) else path / self.archive
+        return archive
 
-    def _read_files(self, place: Path, names: tuple[str, ...]) -> dict[str, bytes]:
-        """File name -> bytes, of those of `names` that exist in a folder or an archive."""
+    def _read_files(self, place: Path) -> dict[str, bytes]:
+        """File name -> bytes, of those that exist in a folder or an archive."""
+        names = (*self.train_files, self.test_file, self.meta_file)
         try:
             if place.is_dir():
                 return {name: (place / name).read_bytes() for name in names if (place / name).is_file()}
@@ -121,7 +113,7 @@ class Cifar(DataSet):
         """The pixels (rows of 3072 bytes) and labels of one file. Raises SweepError where it has anything else."""
         table = _load(place / name, content)
         pixels, labels = _array(table.get(b"data")), _array(table.get(self.label_key))
-        rows = pixels.shape == (len(pixels) if pixels.ndim else 0, ROW) and pixels.dtype == np.uint8
+        rows = pixels.shape[1:] == (ROW,) and pixels.dtype == np.uint8
         if not rows or labels.shape != pixels.shape[:1] or labels.dtype.kind not in "iu" or not len(labels):
             raise SweepError(
                 f"data.path: {place / name} must hold 'data' (uint8, images x {ROW}) and as many integers under "
@@ -178,7 +170,7 @@ class Cifar100(Cifar):
     names_key = b"fine_label_names"
 
 
-def download(url: str, md5: str, target: Path) -> Path:
+def download(url: str, md5: str, target: Path) -> None:
     """Fetch `url` to `target`, which appears only once it is complete and has the checksum. Raises SweepError."""
     digest = hashlib.md5(usedforsecurity=False)
     part = target.with_name(f"{target.name}.{os.getpid()}{SUFFIX}")  # of this process: all ranks may fetch at once
@@ -201,19 +193,6 @@ def download(url: str, md5: str, target: Path) -> Path:
         raise SweepError(f"data.download: {url} cannot be fetched to {target}: {error}") from None
     finally:
         part.unlink(missing_ok=True)
-    return target
-
-
-def _latin1(text: str, encoding: str) -> bytes:
-    """Undo Python 3's encoding of bytes for Python 2."""
-    if encoding != "latin1":
-        raise pickle.UnpicklingError(f"bytes must be encoded as latin1, but are as {encoding}")
-    return codecs.latin_1_encode(text)[0]
-
-
-def _frombuffer(buffer: bytes, dtype: np.dtype[Any], shape: tuple[int, ...], order: Literal["C", "F"]) -> Any:
-    """Restore an array of pickle protocol 5."""
-    return np.frombuffer(buffer, dtype).reshape(shape, order=order)
 
 
 class _ArrayUnpickler(pickle.Unpickler):
@@ -221,13 +200,13 @@ class _ArrayUnpickler(pickle.Unpickler):
 
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) == ("_codecs", "encode"):
-            return _latin1
+            return codecs.encode
         if (module, name) in (("numpy", "ndarray"), ("numpy", "dtype")):
             return getattr(np, name)
         if module in ("numpy.core.multiarray", "numpy._core.multiarray") and name == "_reconstruct":
-            return np.empty(0).__reduce__()[0]  # its place depends on the version of NumPy
+            return np.empty(0).__reduce__()[0]  # its place, as that of the next, depends on the version of NumPy
         if module in ("numpy.core.numeric", "numpy._core.numeric") and name == "_frombuffer":
-            return _frombuffer
+            return np.empty(0).__reduce_ex__(5)[0]
         raise pickle.UnpicklingError(f"it names {module}.{name}, and only NumPy arrays are allowed")
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,13 +14,67 @@ from torch import Tensor
 
 from ffnet_search.config.schema import DataSection
 from ffnet_search.data.dataset import Images, Indices, InMemory, Source, split, stratified_order
-from ffnet_search.data.resumable_loader import Batch, EpochLoader
 from ffnet_search.data.transforms import augment_batch, normalise, statistics
 from ffnet_search.errors import SweepError
 from ffnet_search.tasks.base import Task
 
+Batch = tuple[Tensor, Tensor]  # images float32 (B, C, H, W), targets (B, ...)
 # Random streams of a sweep's seed, one per purpose: numpy.random.default_rng([seed, stream, ...]).
 VALIDATION, CALIBRATION, ORDER, CROP, AUGMENT = range(5)
+
+
+class EpochLoader:
+    """Iterates over one epoch. Batch k of epoch e is a function of (e, k) alone: `batches(e, k)` starts there.
+
+    Lightning's Trainer numbers the epochs (`set_epoch`, through the attribute `sampler`), keeps `state_dict` in every
+    checkpoint and loads it before it resumes. In a plain loop:
+
+    >>> for epoch in range(epochs):  # doctest: +SKIP
+    ...     loader.set_epoch(epoch)
+    ...     for images, targets in loader: ...
+    """
+
+    batch_sampler = None  # Lightning reads it from an object with a `sampler`
+
+    def __init__(self, batches: Callable[[int, int], Iterator[Batch]], length: int) -> None:
+        self._batches = batches
+        self._length = length
+        self._epoch = 0
+        self._resume: tuple[int, int] | None = None
+        self.position = (0, -1)  # epoch and index of the last batch
+
+    def __len__(self) -> int:
+        """The batches of a whole epoch, also where this one started in the middle."""
+        return self._length
+
+    def __iter__(self) -> Iterator[Batch]:
+        # The Trainer makes the first iterator before it names the epoch: nothing may be read until the first `next`.
+        epoch, start = self._epoch, 0
+        if self._resume is not None:
+            resumed, batch = self._resume
+            start, self._resume = (batch if resumed == epoch else 0), None
+        for index, content in enumerate(self._batches(epoch, start), start):
+            self.position = (epoch, index)
+            yield content
+
+    @property
+    def sampler(self) -> EpochLoader:
+        """The object on which Lightning calls `set_epoch`."""
+        return self
+
+    def set_epoch(self, epoch: int) -> None:
+        self._epoch = epoch
+
+    def state_dict(self) -> dict[str, Any]:
+        """The place of the next batch."""
+        epoch, index = self.position
+        return {"epoch": epoch, "batch": index + 1}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Start the next iteration with the batch of `state`, if it is one of its epoch."""
+        self._epoch, batch = state["epoch"], state["batch"]
+        self._resume = (self._epoch, batch)
+        self.position = (self._epoch, batch - 1)
 
 
 class Data(LightningDataModule):

@@ -82,11 +82,11 @@ class DataSet(ABC):
 
     @abstractmethod
     def read(self, section: DataSection, input: Input) -> Source:
-        """Read the data. Raises SweepError where they are missing, broken or do not fit `input`."""
+        """Read data that `check` accepts. Raises SweepError where they are broken."""
 
     @abstractmethod
     def check(self, section: DataSection, input: Input) -> None:
-        """Raise the errors of `read`, as far as they can be found in a second without loading images."""
+        """Raise SweepError where the data are missing or do not fit `input`, in a second and without loading images."""
 
 
 def stratified_order(strata_N: Strata, rng: np.random.Generator) -> Indices:
@@ -112,14 +112,11 @@ def split_test(strata_N: Strata) -> tuple[Indices, Indices]:
     return split(strata_N, TEST_SHARE, np.random.default_rng(0))
 
 
-def must_match(section: DataSection, input: Input, *, channels: int, resolution: int, outputs: int) -> None:
-    """Raise SweepError where fixed data differ from the input of the search space."""
-    outputs_word = task_of(input).outputs_word
-    for field, value, wanted in (
-        ("channels", channels, input.channels),
-        ("resolution", resolution, input.resolution),
-        (outputs_word, outputs, input.outputs),
-    ):
+def must_match(section: DataSection, input: Input, **fixed: int) -> None:
+    """Raise SweepError where `fixed` figures of the data (channels, resolution, outputs) differ from `input`."""
+    for name, value in fixed.items():
+        wanted = getattr(input, name)
+        field = task_of(input).outputs_word if name == "outputs" else name
         if wanted != value:
             raise SweepError(
                 f"data.name: {section.name!r} has {field} {value}, but the search space has input.{field} {wanted}; "

@@ -19,7 +19,6 @@ class Digits(DataSet):
     def read(self, section: DataSection, input: Input) -> Source:
         from sklearn.datasets import load_digits  # a second to import
 
-        self.check(section, input)
         bunch = load_digits()
         pixels_NHWC = np.rint(bunch.images * (255 / LEVELS)).astype(np.uint8)[..., None]
         labels_N = bunch.target.astype(np.int64)

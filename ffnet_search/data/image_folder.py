@@ -9,9 +9,10 @@ from __future__ import annotations
 import hashlib
 import math
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from PIL import Image, ImageOps
 from ffnet_search.config.schema import DataSection
 from ffnet_search.data.dataset import DataSet, Images, Indices, InMemory, Pixels, Source, must_match, split_test
 from ffnet_search.errors import SweepError
-from ffnet_search.progress import Bar, progress
+from ffnet_search.progress import progress
 from ffnet_search.space.architecture import Input
 
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".pbm")
@@ -35,21 +36,12 @@ Box = tuple[float, float, float, float]  # left, upper, right, lower
 Labels = NDArray[np.int64]
 
 
-@dataclass(frozen=True)
-class Unreadable:
-    """A file that cannot be decoded, with the reason."""
-
-    file: str
-    reason: str
-
-
 class ImageFolder(DataSet):
     """`data.name: image_folder`. Sets of up to `in_memory_mb` are decoded once, larger ones batch by batch."""
 
     task = "classification"
 
     def read(self, section: DataSection, input: Input) -> Source:
-        self.check(section, input)
         root, test_root = find_roots(section)
         classes = find_classes(root)
         files, labels_N, digest = list_images(root, classes)
@@ -79,7 +71,7 @@ class ImageFolder(DataSet):
             )
         root, test_root = find_roots(section)
         classes = find_classes(root)
-        must_match(section, input, channels=input.channels, resolution=input.resolution, outputs=len(classes))
+        must_match(section, input, outputs=len(classes))
         for folder in (root,) if test_root is None else (root, test_root):
             empty = [name for name in classes if next(_image_files(folder / name), None) is None]
             if empty:
@@ -101,31 +93,44 @@ class Decoder:
     mode: str  # Pillow's: "L" or "RGB"
     workers: int
     resized_crop: float  # the least share of an image's area in a random resized crop; 0: no such crops
+    key: Sequence[int] | None = None  # of the draws of random resized crops; None: the centred square
 
-    def decode(self, index: int, key: Sequence[int] | None = None) -> Pixels | Unreadable:
-        """One image, uint8 (H, W, C), or the reason why it is unreadable. `key` draws a random resized crop of it."""
+    def decode(self, index: int) -> Pixels | str:
+        """One image, uint8 (H, W, C), or the name of an unreadable file with the reason."""
         try:
             with Image.open(self.files[index]) as file:
-                if key is None:
+                if self.key is None:
                     file.draft(None, (2 * self.side, 2 * self.side))  # JPEG: decodes no more than is needed
                 image = to_mode(ImageOps.exif_transpose(file), self.mode)
-            if key is None:
+            if self.key is None:
                 box = centre_box(*image.size)
             else:
-                box = random_box(*image.size, self.resized_crop, np.random.default_rng([*key, index]))
+                box = random_box(*image.size, self.resized_crop, np.random.default_rng([*self.key, index]))
             image = image.resize((self.side, self.side), Image.Resampling.BICUBIC, box)
             return np.asarray(image).reshape(self.side, self.side, -1)
         except Exception as error:  # Pillow's plugins raise anything at a broken file
-            return Unreadable(self.files[index], str(error) or type(error).__name__)
+            return f"{self.files[index]} ({str(error) or type(error).__name__})"
+
+    __getitem__ = decode  # as the data set of a DataLoader
 
     def read(self, indices: Sequence[int]) -> Pixels:
         """Images, uint8 (B, H, W, C), decoded by threads. Raises SweepError with the names of all unreadable files."""
-        with ThreadPoolExecutor(max(1, self.workers)) as pool:
-            items = pool.map(self.decode, indices)
-            if len(indices) < BAR_FROM:
-                return stack(items)
-            with progress("decode images", len(indices), "files") as bar:
-                return stack(_advancing(items, bar))
+        pixels: list[Pixels] = []
+        broken: list[str] = []
+        shown = progress("decode images", len(indices), "files") if len(indices) >= BAR_FROM else nullcontext()
+        with ThreadPoolExecutor(max(1, self.workers)) as pool, shown as bar:
+            for item in pool.map(self.decode, indices):
+                if bar is not None:
+                    bar.advance()
+                if isinstance(item, str):
+                    broken.append(item)
+                else:
+                    pixels.append(item)
+        if broken:
+            raise SweepError(
+                f"data.path: {len(broken)} files cannot be read as images; remove or replace them: {', '.join(broken)}"
+            )
+        return np.stack(pixels)
 
 
 class OnDisk:
@@ -142,7 +147,7 @@ class OnDisk:
         from torch.utils.data import DataLoader  # a check of the data needs no torch
 
         decoder = self._decoder
-        dataset: Any = _Decoding(decoder, key if decoder.resized_crop else None)
+        dataset: Any = replace(decoder, key=key) if decoder.resized_crop else decoder
         lists = [self._members[batch].tolist() for batch in batches]
         for pixels in DataLoader(dataset, batch_sampler=lists, num_workers=decoder.workers, collate_fn=_collate):
             if pixels is None:
@@ -150,43 +155,12 @@ class OnDisk:
             yield pixels.numpy()
 
 
-class _Decoding:
-    """The data set of a worker process: a decoder, and the key of this epoch's crops."""
-
-    def __init__(self, decoder: Decoder, key: Sequence[int] | None) -> None:
-        self._decoder, self._key = decoder, key
-
-    def __getitem__(self, index: int) -> Pixels | Unreadable:
-        return self._decoder.decode(index, self._key)
-
-
-def _collate(items: list[Pixels | Unreadable]) -> Any:
+def _collate(items: list[Pixels | str]) -> Any:
     """One tensor, made in the worker and passed by shared memory, or None where an image is unreadable."""
     import torch
 
-    pixels = [item for item in items if not isinstance(item, Unreadable)]
+    pixels = [item for item in items if not isinstance(item, str)]
     return torch.from_numpy(np.stack(pixels)) if len(pixels) == len(items) else None
-
-
-def _advancing(items: Iterable[Pixels | Unreadable], bar: Bar) -> Iterator[Pixels | Unreadable]:
-    for item in items:
-        bar.advance()
-        yield item
-
-
-def stack(items: Iterable[Pixels | Unreadable]) -> Pixels:
-    """Images, uint8 (B, H, W, C). Raises SweepError with the names of all unreadable files."""
-    pixels: list[Pixels] = []
-    broken: list[Unreadable] = []
-    for item in items:
-        if isinstance(item, Unreadable):
-            broken.append(item)
-        else:
-            pixels.append(item)
-    if broken:
-        names = ", ".join(f"{item.file} ({item.reason})" for item in broken)
-        raise SweepError(f"data.path: {len(broken)} files cannot be read as images; remove or replace them: {names}")
-    return np.stack(pixels)
 
 
 def to_mode(image: Image.Image, mode: str) -> Image.Image:

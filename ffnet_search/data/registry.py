@@ -23,16 +23,12 @@ DATASETS: Registry = {
 
 
 def build_data(section: DataSection, seed: int, input: Input) -> Data:
-    """Read and split the data. Raises SweepError where they are missing, broken, or do not fit `input`.
-
-    >>> data = build_data(DataSection(), seed=0, input=Input(channels=1, resolution=8, outputs=10))  # doctest: +SKIP
-    >>> images, labels = next(iter(data.train_dataloader()))  # doctest: +SKIP
-    """
+    """Read and split the data. Raises SweepError where they are missing, broken, or do not fit `input`."""
     # Imported here: a check needs no Lightning, which takes seconds to import.
     from ffnet_search.data.datamodule import ImageData
     from ffnet_search.data.user_datamodule import UserData
 
-    _check_fields(section, input)
+    check_data(section, input)
     if is_import_path(section.name):
         return UserData(section, seed, input)
     return ImageData(_find_dataset(section, input).read(section, input), section, seed, task_of(input))

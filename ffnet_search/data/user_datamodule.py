@@ -19,8 +19,8 @@ from lightning.pytorch.utilities.model_helpers import is_overridden
 from torch import Tensor
 
 from ffnet_search.config.schema import DataSection
-from ffnet_search.data.datamodule import ORDER, Data
-from ffnet_search.data.resumable_loader import Batch, EpochLoader
+from ffnet_search.data.datamodule import ORDER, Batch, Data, EpochLoader
+from ffnet_search.data.dataset import must_match
 from ffnet_search.errors import SweepError
 from ffnet_search.plugins import check_arguments, find_class
 from ffnet_search.space.architecture import Input
@@ -111,11 +111,7 @@ class UserData(Data):
     def _names_of_outputs(self) -> tuple[str, ...]:
         word, wanted = self._task.outputs_word, self._input.outputs
         names = getattr(self.module, word, None) or range(wanted)
-        if len(names) != wanted:
-            raise SweepError(
-                f"data.name: {self._section.name} has {len(names)} {word}, but the search space has input.{word} "
-                f"{wanted}; set input.{word}: {len(names)} in the search space's file"
-            )
+        must_match(self._section, self._input, outputs=len(names))
         return tuple(str(name) for name in names)
 
     def _check_batch(self, batch: Any, place: str) -> None:
@@ -159,9 +155,6 @@ def _share(batch: Batch, rank: int, ranks: int) -> Batch:
 @contextmanager
 def _seeded(*key: int) -> Iterator[None]:
     """Seed torch's CPU generator for the body; the GPUs' generators, which training draws from, are left alone."""
-    state = torch.get_rng_state()
-    torch.default_generator.manual_seed(int(np.random.SeedSequence(key).generate_state(1)[0]))
-    try:
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(int(np.random.SeedSequence(key).generate_state(1)[0]))
         yield
-    finally:
-        torch.set_rng_state(state)
