@@ -115,6 +115,8 @@ SCRIPT = "import sys; from ffnet_search import Sweep, run_sweep; run_sweep(Sweep
 
 
 def test_a_killed_population_goes_on_from_its_checkpoints_and_schedules(tmp_path: Path, ray_cluster: str) -> None:
+    import ray
+
     sweep = sweep_of(
         tmp_path, 8, trials=4, scheduler=POPULATION, sampler={"class_path": "RandomSampler", "init_args": {}}
     )
@@ -134,7 +136,8 @@ def test_a_killed_population_goes_on_from_its_checkpoints_and_schedules(tmp_path
         time.sleep(0.02)
     process.send_signal(signal.SIGKILL)
     process.wait()
-    time.sleep(3)  # for Ray to end the workers of the dead
+    while ray.available_resources().get("CPU", 0) < 2 and time.monotonic() < deadline:  # its workers end
+        time.sleep(0.05)
     before = under_way()
     assert before
     run_sweep(sweep, stages=("search",))
