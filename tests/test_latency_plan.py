@@ -9,8 +9,8 @@ import pytest
 from latency_spaces import DIGITS, QUICK, SPACES
 
 from ffnet_search.errors import SweepError
+from ffnet_search.latency.bench import anchors, groups, mix
 from ffnet_search.latency.build import profile
-from ffnet_search.latency.jobs import anchors, groups, mix
 from ffnet_search.latency.part_model import by_family, choose
 from ffnet_search.latency.plan import Plan, parts_of
 from ffnet_search.space.architecture import Input

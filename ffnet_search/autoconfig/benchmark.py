@@ -21,8 +21,7 @@ from ffnet_search.data.datamodule import ImageData
 from ffnet_search.data.dataset import InMemory, Source, stratified_order
 from ffnet_search.data.image_folder import Decoder
 from ffnet_search.evaluation.inherited import Evaluator
-from ffnet_search.latency.bench import LocalBench
-from ffnet_search.latency.jobs import network_job
+from ffnet_search.latency.bench import LocalBench, network_job
 from ffnet_search.latency.measure import time_jobs
 from ffnet_search.latency.plan import Plan
 from ffnet_search.models.deployed import fuse

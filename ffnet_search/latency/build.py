@@ -6,14 +6,13 @@ import hashlib
 import json
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 
 from ffnet_search.config.schema import LatencySection
-from ffnet_search.latency.bench import Bench, LocalBench, MakeBench
-from ffnet_search.latency.jobs import Job, groups, network_job
+from ffnet_search.latency.bench import Bench, Job, LocalBench, MakeBench, groups, network_job
 from ffnet_search.latency.journal import Journal
 from ffnet_search.latency.measure import PASSES, UNCERTAIN, refuse_shared_cores, torch_aside
 from ffnet_search.latency.network_model import NetworkModel, Sample, by_kind, kind_of
@@ -38,8 +37,7 @@ def profile(
     """Measure the table of `space` and save it at `path`. An interrupted profile resumes from its journal.
 
     Raises SweepError if the backend is not available, if other programs use the cores and the clock includes them
-    (unless `section.noisy`), or if the space has too few networks to check a table on.
-    """
+    (unless `section.noisy`), or if the space has too few networks to check a table on."""
     plan, models = Plan(space, section, seed), path.with_name(f"{path.name}.models")
     bench = make_bench(section, plan.networks[0].input, models)
     journal = Journal(path.with_name(f"{path.name}.journal"), _digest(space, section, seed, bench))
@@ -53,16 +51,6 @@ def profile(
     journal.path.unlink(missing_ok=True)
     shutil.rmtree(models, ignore_errors=True)
     return table
-
-
-@dataclass(frozen=True)
-class NetworkMeasurement:
-    """The milliseconds of a whole network: of all passes, of the even and the odd ones, and their relative spread."""
-
-    arch: Architecture
-    ms: Ms
-    halves_ms: tuple[Ms, Ms]
-    spread: float
 
 
 @dataclass(frozen=True)
@@ -141,19 +129,12 @@ class TableBuilder:
         """Fit the table to the journal, and check it on the held-out networks."""
         plan = self.plan
         measured, alone_ms = self.fit_parts()
-        networks = [self._network(arch) for arch in plan.networks]
-        samples = [Sample(by_kind(one.arch.parts, alone_ms), one.arch.params_m, one.ms) for one in networks]
-        model = NetworkModel.fit(samples[: plan.fitted])
-        checks = [
-            Check(
-                architecture=network.arch,
-                predicted_ms=model(sample.alone_ms, sample.params_m),
-                measured_ms=network.ms,
-                halves_ms=network.halves_ms,
-                spread=network.spread,
-            )
-            for network, sample in zip(networks, samples, strict=True)
-        ]
+        samples = []
+        for arch in plan.networks[: plan.fitted]:
+            ms = self._ms(network_job(arch, 0), Rounds.joined(self._passes(arch)))
+            samples.append(Sample(by_kind(arch.parts, alone_ms), arch.params_m, ms))
+        model = NetworkModel.fit(samples)
+        checks = [self._check(arch, model, alone_ms) for arch in plan.networks]
         spreads = {part: self.journal.rounds(job.id).spread for part, job in (plan.singles | plan.chains).items()}
         entries = {
             part.key: Entry(
@@ -178,8 +159,8 @@ class TableBuilder:
     def fit_parts(self) -> tuple[dict[Part, Ms], dict[Part, Ms]]:
         """Return milliseconds of the measured parts, without the overhead of the call, and of all parts."""
         plan = self.plan
-        single = {part: self._ms(job) for part, job in plan.singles.items()}
-        chain = {part: self._ms(job) for part, job in plan.chains.items()}
+        single = {part: self._ms(job, self.journal.rounds(job.id)) for part, job in plan.singles.items()}
+        chain = {part: self._ms(job, self.journal.rounds(job.id)) for part, job in plan.chains.items()}
         overhead = Overhead.fit({part: single[part] for part in plan.alone}, chain, COPIES)
         measured: dict[Part, Ms] = {}
         for part, ms in single.items():
@@ -189,16 +170,19 @@ class TableBuilder:
             measured[part] = max(ms - overhead(part), LEAST_SHARE * ms) / COPIES
         return measured, interpolate(measured, plan.parts)
 
-    def _network(self, arch: Architecture) -> NetworkMeasurement:
-        passes = self._passes(arch)
-        unit_ms = network_job(arch, 0).unit_ms(arch.input, self.journal.anchors_ms)
+    def _check(self, arch: Architecture, model: NetworkModel, alone_ms: Mapping[Part, Ms]) -> Check:
+        job, passes = network_job(arch, 0), self._passes(arch)
         rounds, even, odd = Rounds.joined(passes), Rounds.joined(passes[::2]), Rounds.joined(passes[1::2])
-        halves_ms = even.median * unit_ms, odd.median * unit_ms
-        return NetworkMeasurement(arch, rounds.median * unit_ms, halves_ms, rounds.spread)
+        return Check(
+            architecture=arch,
+            predicted_ms=model(by_kind(arch.parts, alone_ms), arch.params_m),
+            measured_ms=self._ms(job, rounds),
+            halves_ms=(self._ms(job, even), self._ms(job, odd)),
+            spread=rounds.spread,
+        )
 
-    def _ms(self, job: Job) -> Ms:
-        unit_ms = job.unit_ms(self.plan.networks[0].input, self.journal.anchors_ms)
-        return self.journal.rounds(job.id).median * unit_ms
+    def _ms(self, job: Job, rounds: Rounds) -> Ms:
+        return rounds.median * job.unit_ms(self.plan.networks[0].input, self.journal.anchors_ms)
 
     def _setting(self) -> Setting:
         identity, section = self.bench.identity, self.section

@@ -13,8 +13,6 @@ from ffnet_search.atomic_write import write_text
 from ffnet_search.errors import SweepError
 from ffnet_search.latency.timing import Mix, Rounds
 
-_KEYS = {"ratios", "anchors_s", "seconds"}
-
 
 class Journal:
     """Measurements so far, a line of JSON per reading of the anchors. A journal of another digest starts empty."""
@@ -26,10 +24,8 @@ class Journal:
         self._contention: list[float] = []
         self.seconds = 0.0
         lines = path.read_text(encoding="utf-8", errors="replace").splitlines() if path.exists() else []
-        read = [_parsed(line) for line in lines]
-        whole: list[dict[str, Any]] = [{"digest": digest}]
-        if read and read[0] == whole[0]:  # without a line that a kill cut off
-            whole += [line for line in read if line.keys() == _KEYS or line.keys() == {"contention"}]
+        read = [content for content in map(_parsed, lines) if isinstance(content, dict)]
+        whole: list[dict[str, Any]] = read if read[:1] == [{"digest": digest}] else [{"digest": digest}]
         for line in whole[1:]:
             self._take(line)
         try:
@@ -83,9 +79,8 @@ class Journal:
         return Rounds(tuple(self._ratios[name]))
 
 
-def _parsed(line: str) -> dict[str, Any]:
+def _parsed(line: str) -> Any:
     try:
-        content = json.loads(line)
-    except json.JSONDecodeError:
-        return {}
-    return content if isinstance(content, dict) else {}
+        return json.loads(line)
+    except json.JSONDecodeError:  # a kill cut it off
+        return None

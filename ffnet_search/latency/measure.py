@@ -14,8 +14,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from ffnet_search.config.schema import LatencySection
 from ffnet_search.errors import SweepError
-from ffnet_search.latency.bench import Bench, LocalBench, MakeBench
-from ffnet_search.latency.jobs import Job, groups, network_job
+from ffnet_search.latency.bench import Bench, Job, LocalBench, MakeBench, groups, network_job
 from ffnet_search.latency.table import LatencyTable
 from ffnet_search.latency.timing import SHARED_RATIO, WALL_CLOCK, Mix, Rounds, gather, middle
 from ffnet_search.models.deployed import Deployed
@@ -29,15 +28,12 @@ MODULE_ANCHORS = Input(3, 32, 10)  # the input of the anchors of user-supplied m
 
 @dataclass(frozen=True)
 class Measurement:
-    """The latency of one network. `spread`: relative standard deviation of a round.
-
-    `anchors_ms` are the milliseconds of the anchors meanwhile, `contention` the wall / CPU time of busy threads.
-    """
+    """The latency of one network."""
 
     ms: float
-    spread: float
-    anchors_ms: tuple[float, ...]
-    contention: float
+    spread: float  # relative standard deviation of one round
+    anchors_ms: tuple[float, ...]  # of the anchors meanwhile
+    contention: float  # wall / CPU time of busy threads
 
 
 def measure_all(
@@ -49,12 +45,9 @@ def measure_all(
 ) -> list[Measurement]:
     """Measure deployed networks of one input, by the protocol that tables are built with.
 
-    >>> [measurement] = measure_all([deployed(arch)], LatencySection())  # doctest: +SKIP
-
-    With `table`, milliseconds are those of the time when it was built: whatever slowed the machine since is divided out
-    by the anchors (compare `anchors_ms`). Raises SweepError if the backend is not available, or other programs use the
-    cores and the clock includes them.
-    """
+    With `table`, milliseconds are those of the time when it was built: the anchors divide out whatever slowed the
+    machine since. Raises SweepError if the backend is not available, or other programs use the cores and the clock
+    includes them."""
     image = nets[0].arch.input
     bench = make_bench(section, image, None)
     jobs = [network_job(net.arch, number, net) for number, net in enumerate(nets)]
@@ -89,8 +82,7 @@ def measure_module(module: nn.Module, shape: Sequence[int], section: LatencySect
     """Measure a user-supplied module on random inputs of `shape`, batch included, in this process.
 
     A copy on CPU in evaluation mode is measured: the module keeps its device and its mode. Raises SweepError if the
-    module cannot be copied, or the backend is not available.
-    """
+    module cannot be copied, or the backend is not available."""
     name = type(module).__name__
     try:
         net = copy.deepcopy(module).cpu().eval()
@@ -134,8 +126,7 @@ def refuse_shared_cores(where: Path, section: LatencySection, bench: Bench, cont
 def torch_aside() -> Iterator[None]:
     """Run PyTorch on one thread and on random numbers of its own inside the block.
 
-    It builds and traces the networks; on shared cores several threads wait for each other longer than they work.
-    """
+    It builds and traces the networks; on shared cores several threads wait for each other longer than they work."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

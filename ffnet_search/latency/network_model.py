@@ -17,8 +17,7 @@ Errors with 40 networks to fit on, means over ten random splits of 120 (mean, ma
 noise of the CIFAR space: one slope for all 3.3, 13.4, 96 % and 3.7, 18.7, 95 %; with mixers and resolutions 3.3, 11.9,
 97 % and 3.4, 15.1, 96 %; with all of them 2.7, 9.2, 99.8 % and 2.7, 11.3, 98.8 %. Without the spill it was 9 to 14 %.
 Tried and worse: slopes by kernel or by width, terms in weights (7 %) or MACs (6 %), parts timed with evicted caches,
-a plane through MACs and weights alone (4.8 to 6.2 %).
-"""
+a plane through MACs and weights alone (4.8 to 6.2 %)."""
 
 from __future__ import annotations
 
@@ -97,8 +96,7 @@ class NetworkModel:
 
         (3)  BIC = misfit + p log(N), p = 1 for the intercept, 2 for spill and resident
 
-        `resident` is one of `RESIDENTS` values, up to the second largest network.
-        """
+        `resident` is one of `RESIDENTS` values, up to the second largest network."""
         groups, parts = design_matrix(samples)
         precisions = [0.0, *(1 / PRIORS[str(group[0])] for group in groups)]
         times = np.array([sample.measured_ms for sample in samples])

@@ -6,8 +6,7 @@ The basis is [1, elements, MACs, weights], with coefficients per family (kind, m
 is a Gaussian process over the logarithms of the part's sizes, fitted to log(measured / basis c) (kriging). The same
 process says, before anything is measured, which parts are worth measuring: those with the largest variance.
 scikit-learn's GaussianProcessRegressor gives the same to 4e-16, but takes seconds to import, and `choose` needs the
-covariance itself.
-"""
+covariance itself."""
 
 from __future__ import annotations
 

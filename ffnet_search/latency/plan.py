@@ -10,7 +10,7 @@ from typing import Any
 
 from ffnet_search.config.schema import LatencySection
 from ffnet_search.errors import SweepError
-from ffnet_search.latency.jobs import Job, network_job, part_job
+from ffnet_search.latency.bench import Job, network_job, part_job
 from ffnet_search.latency.measure import PASSES
 from ffnet_search.latency.part_model import choose
 from ffnet_search.space.architecture import Architecture
@@ -82,8 +82,7 @@ class Plan:
 def _draw(space: SearchSpace, count: int, rng: random.Random) -> list[Architecture]:
     """Draw distinct networks: the smallest and the largest, then random ones, or all of a tiny space.
 
-    Raises SweepError if they are too few to fit and to check a table.
-    """
+    Raises SweepError if they are too few to fit and to check a table."""
     networks = dict.fromkeys((space.smallest, space.largest))
     for _ in range(DRAWS * count):
         if len(networks) >= min(count, space.size):

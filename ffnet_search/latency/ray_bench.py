@@ -18,8 +18,7 @@ from ffnet_search.cluster import session
 from ffnet_search.cluster.user_code import user_code
 from ffnet_search.config.schema import LatencySection
 from ffnet_search.errors import SweepError
-from ffnet_search.latency.bench import Bench, Identity, LocalBench
-from ffnet_search.latency.jobs import Job
+from ffnet_search.latency.bench import Bench, Identity, Job, LocalBench
 from ffnet_search.latency.measure import torch_aside
 from ffnet_search.latency.timing import Timed
 from ffnet_search.models.deployed import deployed
@@ -77,7 +76,6 @@ class RemoteBench:
         self._stack.close()  # the actor ends with its last handle
 
     def _get(self, reference: Any) -> Any:
-        """Return a result of the actor. Raises a SweepError that it raised."""
         try:
             return self._ray.get(reference)
         except self._ray.exceptions.RayTaskError as error:
@@ -94,6 +92,6 @@ class RemoteBench:
         return float(self._get(self._actor.contention.remote()))
 
     def time(self, jobs: Sequence[Job], rounds: Sequence[int], seed: int) -> Iterator[Timed]:
-        random = [replace(job, build=partial(deployed, job.network)) if job.network else job for job in jobs]
-        for reference in self._actor.time.options(num_returns="streaming").remote(random, list(rounds), seed):
+        bare = [replace(job, build=partial(deployed, job.network)) if job.network else job for job in jobs]
+        for reference in self._actor.time.options(num_returns="streaming").remote(bare, list(rounds), seed):
             yield self._get(reference)

@@ -5,8 +5,7 @@
     predict_ms(arch) = intercept_ms + sum of part_ms(part) + spill_ms_per_m * max(0, params_m - resident_m)
 
 over arch.parts. `part_ms` is calibrated on whole networks and not negative. The last term is the time to fetch weights
-again in every run that do not stay in the cache (derived in `ffnet_search.latency.network_model`).
-"""
+again in every run that do not stay in the cache (derived in `ffnet_search.latency.network_model`)."""
 
 from __future__ import annotations
 
@@ -30,29 +29,22 @@ VERSION: Literal[2] = 2  # raised with every change of the fields below
 
 
 class Entry(Section):
-    """One part. `measured`: timed itself, not interpolated between timed parts of its family.
+    """One part of the space."""
 
-    `raw_ms` is the time of the part alone, before calibration; `spread` the relative standard deviation of one round.
-    """
-
-    ms: Ms = Field(ge=0, allow_inf_nan=False)
-    raw_ms: Ms = Field(ge=0, allow_inf_nan=False)
-    spread: float = Field(0.0, ge=0)
-    measured: bool = True
+    ms: Ms = Field(ge=0, allow_inf_nan=False)  # calibrated on whole networks
+    raw_ms: Ms = Field(ge=0, allow_inf_nan=False)  # of the part alone
+    spread: float = Field(0.0, ge=0)  # relative standard deviation of one round
+    measured: bool = True  # timed itself, not interpolated between timed parts of its family
 
 
 class Check(Section):
-    """A whole network that was measured: predicted and measured milliseconds side by side.
-
-    `halves_ms` are medians over the even and over the odd passes: their difference is noise, and no prediction can be
-    expected to be nearer than that.
-    """
+    """A whole network that was measured: predicted and measured milliseconds side by side."""
 
     architecture: Architecture
     predicted_ms: Ms = Field(gt=0)
     measured_ms: Ms = Field(gt=0)
-    halves_ms: tuple[Ms, Ms]
-    spread: float = Field(ge=0)
+    halves_ms: tuple[Ms, Ms]  # medians over the even and the odd passes: no prediction can be nearer than they are
+    spread: float = Field(ge=0)  # relative standard deviation of one round
 
     @property
     def error(self) -> float:
@@ -155,38 +147,29 @@ class LatencyTable(Section):
     def part_ms(self, part: Part, spilt: float = 0.0) -> Ms:
         """Milliseconds that one occurrence of `part` adds to `predict_ms`.
 
-        `spilt` is the share of its weights that does not stay in the cache. Raises SweepError for an unknown part.
-        """
+        `spilt` is the share of its weights that does not stay in the cache. Raises SweepError for an unknown part."""
         ms, params = self._costs.get(part) or self._cost(part)
         return ms + spilt * self.spill_ms_per_m * params / 1e6
-
-    def raw_ms(self, arch: Architecture) -> Ms:
-        """The sum of the parts' times alone: a baseline to compare `predict_ms` with."""
-        return sum(self._entry(part).raw_ms for part in arch.parts)
 
     @property
     def worst(self) -> tuple[Check, ...]:
         """Held-out networks, worst predicted first."""
         return tuple(sorted(self.held_out, key=lambda check: -abs(check.error)))
 
-    def _entry(self, part: Part) -> Entry:
+    @cached_property
+    def _costs(self) -> dict[Part, tuple[Ms, int]]:
+        """Milliseconds and weights of parts so far: names are slow, and a search asks for the same parts."""
+        return {}
+
+    def _cost(self, part: Part) -> tuple[Ms, int]:
         entry = self.entries.get(part.key)
         if entry is None:
             raise SweepError(
                 f"latency table {self.name}: has no entry for {part.key!r}, so the architecture is not of the search "
                 "space that was profiled; profile that space again (ffnet-search profile)"
             )
-        return entry
-
-    @cached_property
-    def _costs(self) -> dict[Part, tuple[Ms, int]]:
-        """Calibrated milliseconds and weights of parts so far: names are slow, and a search asks for the same parts."""
-        return {}
-
-    def _cost(self, part: Part) -> tuple[Ms, int]:
-        cost = self._entry(part).ms, part.params
-        self._costs[part] = cost
-        return cost
+        self._costs[part] = entry.ms, part.params
+        return self._costs[part]
 
     def save(self, path: Path) -> None:
         """Write the table as JSON. Raises SweepError if the file cannot be written."""

@@ -3,8 +3,7 @@
 The clock of a busy machine drifts by tens of per cent within seconds (a neighbour on the core, on the cache, on the
 power budget). So no time is used alone: each burst is divided by the time of anchor networks just before and after it,
 and the median over rounds is kept. On one thread the CPU-time clock excludes other programs on the core.
-`latency.jobs` says why there are two anchors.
-"""
+`latency.bench` says why there are two anchors."""
 
 from __future__ import annotations
 
@@ -29,10 +28,8 @@ SHARED_RATIO = 1.2  # wall / CPU time beyond which a wall-clock time includes th
 
 @dataclass(frozen=True)
 class Clock:
-    """`read()` gives seconds."""
-
     name: str
-    read: Callable[[], float]
+    read: Callable[[], float]  # seconds
 
 
 CPU_CLOCK = Clock("process CPU time", time.process_time)
@@ -81,13 +78,7 @@ class Timed:
 
 
 class Stopwatch:
-    """Times runs against `anchors` on `clock`.
-
-    >>> watch = Stopwatch([lambda: sum(range(9999))], WALL_CLOCK)
-    >>> [twice], anchors_ms = gather(watch.time([lambda: sum(range(19999))], [5], [(1.0,)]), 1)
-    >>> anchors_ms, twice.median  # doctest: +SKIP
-    ((0.13,), 2.0)
-    """
+    """Times runs against `anchors` on `clock`."""
 
     def __init__(self, anchors: Sequence[Run], clock: Clock) -> None:
         self._clock = clock
@@ -96,8 +87,7 @@ class Stopwatch:
     def time(self, runs: Sequence[Run], rounds: Sequence[int], mixes: Sequence[Mix], seed: int = 0) -> Iterator[Timed]:
         """Time each run in a number of rounds, once per round, in units of its mix of the anchors.
 
-        The order in a round is drawn from `seed`. Times are yielded as they are measured.
-        """
+        The order in a round is drawn from `seed`. Times are yielded as they are measured."""
         rng = random.Random(seed)
         counts = [self._warm_up(run) for run in runs]
         for done in range(max(rounds, default=0)):

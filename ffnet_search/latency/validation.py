@@ -8,8 +8,7 @@ from pathlib import Path
 
 from ffnet_search.config.schema import LatencySection
 from ffnet_search.errors import SweepError
-from ffnet_search.latency.bench import Bench, Identity, LocalBench, MakeBench
-from ffnet_search.latency.jobs import network_job
+from ffnet_search.latency.bench import Bench, Identity, LocalBench, MakeBench, network_job
 from ffnet_search.latency.measure import time_jobs
 from ffnet_search.latency.table import Check, LatencyTable
 from ffnet_search.progress import say
@@ -52,8 +51,7 @@ def refuse_stale(table: LatencyTable, section: LatencySection, path: Path, make_
 
     Sentinels, some of the held-out networks, are measured again. The drift is the median over them of the relative
     change of their time, in units of the anchors': a device that got slower as a whole has none. It must be within the
-    error that nine in ten held-out networks keep. If `section.noisy`, a warning is printed instead of the error.
-    """
+    error that nine in ten held-out networks keep. If `section.noisy`, a warning is printed instead of the error."""
     sentinels = choose_sentinels(table.held_out)
     bench = make_bench(section, sentinels[0].architecture.input, None)
     _refuse_other_device(table, bench.identity, section, path)

@@ -16,36 +16,35 @@ if TYPE_CHECKING:
 
 
 class Backend(Section):
-    """A runtime on a device. The fields of a subclass are the keys of `latency.init_args`.
+    """A runtime on a device. The fields of a subclass are the keys of `latency.init_args`."""
 
-    `packages`: the distributions whose versions are recorded with every measurement.
-    """
-
-    packages: ClassVar[tuple[str, ...]] = ()
+    packages: ClassVar[tuple[str, ...]] = ()  # distributions whose versions are recorded with every measurement
 
     @abstractmethod
     def load(self, model: Model, threads: int) -> Run:
         """Compile `model` for a number of CPU threads.
 
-        Each call of the result is one inference, and returns when it has finished. Whatever the result holds is
-        released with it.
+        Each call of the result is one inference, finished when it returns. What the result holds is released with it.
         """
 
     def device_name(self) -> str:
-        """The model of the processor, such as `AMD EPYC 9554`."""
-        return cpu_model()
+        """The model of the processor as the operating system reports it, such as `AMD EPYC 9554`."""
+        try:
+            with open("/proc/cpuinfo", encoding="utf-8") as lines:
+                names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+        except OSError:
+            names = []
+        return names[0] if names else platform.processor() or platform.machine()
 
     def settings(self) -> dict[str, Any]:
         """The options that the runtime runs with, as JSON, for the record."""
         return self.model_dump(mode="json")
 
     def clock(self, threads: int) -> Clock:
-        """The clock that inference is timed with.
+        """The clock that inference is timed with, by default for CPU threads of this process.
 
-        By default inference runs on CPU threads of this process. The CPU time of a single thread excludes other
-        programs on its core; threads that wait for each other need the wall clock. A backend returns WALL_CLOCK if the
-        device works outside this process, and RUNTIME_CLOCK if its runs return their milliseconds themselves.
-        """
+        The CPU time of a single thread excludes other programs; threads that wait for each other need the wall clock. A
+        device outside this process needs WALL_CLOCK, and runs that return their milliseconds need RUNTIME_CLOCK."""
         return CPU_CLOCK if threads == 1 else WALL_CLOCK
 
 
@@ -60,18 +59,6 @@ BACKENDS: Registry = {
 def make_backend(section: LatencySection) -> Backend:
     """Make the backend that a sweep names, registered or by import path, with its arguments.
 
-    Raises SweepError if it is unknown, its package is not installed, or its arguments are invalid here.
-    """
-    backend_class = find_class(section.backend, "latency.backend", Backend, BACKENDS)
-    backend: Backend = parse(backend_class, dict(section.init_args), "latency.init_args")
-    return backend
-
-
-def cpu_model() -> str:
-    """The name of this machine's processor, as the operating system reports it."""
-    try:
-        with open("/proc/cpuinfo", encoding="utf-8") as lines:
-            names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    except OSError:
-        names = []
-    return names[0] if names else platform.processor() or platform.machine()
+    Raises SweepError if it is unknown, its package is not installed, or its arguments are invalid here."""
+    backend_class: type[Backend] = find_class(section.backend, "latency.backend", Backend, BACKENDS)
+    return parse(backend_class, dict(section.init_args), "latency.init_args")

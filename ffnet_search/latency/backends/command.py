@@ -7,8 +7,7 @@
 The program runs once for each time that is needed, with the ONNX file in place of `{model}` (or as its last argument),
 and with FFNET_THREADS and FFNET_SHAPE (`1x3x32x32`) in its environment. It warms up, times as it sees fit, and prints
 the milliseconds of one inference as the last word of its output. An exit status other than 0 ends the profile with the
-last line of its error output; earlier measurements are kept.
-"""
+last line of its error output; earlier measurements are kept."""
 
 from __future__ import annotations
 
@@ -31,15 +30,12 @@ from ffnet_search.latency.timing import RUNTIME_CLOCK, Clock, Run
 
 
 class Command(Backend):
-    """`command`: a command line (no shell runs it), or a list of words. `device`: its name, for the record.
-
-    `timeout`: the most seconds that one call may take.
-    """
+    """`command`: a command line (no shell runs it), or a list of words."""
 
     command: tuple[str, ...] = Field(min_length=1)
-    device: str = Field(min_length=1)
+    device: str = Field(min_length=1)  # its name, for the record
     opset: int = Field(17, ge=13)
-    timeout: float = Field(120.0, gt=0, allow_inf_nan=False)
+    timeout: float = Field(120.0, gt=0, allow_inf_nan=False)  # the most seconds that one call may take
 
     @field_validator("command", mode="before")
     @classmethod
@@ -74,7 +70,6 @@ class Command(Backend):
         return run
 
     def _milliseconds(self, file: Path, shape: tuple[int, ...], threads: int) -> float:
-        """Run the program once. Raises SweepError if it fails, or prints no time."""
         done = self._run(file, shape, threads)
         if done.returncode:
             last = (done.stderr.strip().splitlines() or ["nothing on its error output"])[-1]
@@ -84,22 +79,21 @@ class Command(Backend):
             ms = float(printed)
         except ValueError:
             ms = math.nan
-        if not (math.isfinite(ms) and ms > 0):
-            raise SweepError(
-                f"{self._field} must print the milliseconds of one inference last, a number > 0, but printed "
-                f"{printed!r}"
-            )
-        return ms
+        if math.isfinite(ms) and ms > 0:
+            return ms
+        raise SweepError(
+            f"{self._field} must print the milliseconds of one inference last, a number > 0, but printed {printed!r}"
+        )
 
     def _run(self, file: Path, shape: tuple[int, ...], threads: int) -> subprocess.CompletedProcess[str]:
         words = [word.replace("{model}", str(file)) for word in self.command]
         if words == list(self.command):
             words.append(str(file))
-        environment = {"FFNET_THREADS": str(threads), "FFNET_SHAPE": "x".join(map(str, shape))}
+        asked = {"FFNET_THREADS": str(threads), "FFNET_SHAPE": "x".join(map(str, shape))}
         try:
             return subprocess.run(
                 words,
-                env={**os.environ, **environment},
+                env={**os.environ, **asked},
                 stdin=subprocess.DEVNULL,
                 capture_output=True,
                 text=True,

@@ -19,11 +19,10 @@ Write = Callable[[nn.Module, tuple[int, ...], BinaryIO], None]  # network, shape
 
 @dataclass(frozen=True)
 class Model:
-    """A deployed network and the shape (B, C, H, W) of its input.
+    """A deployed network, which `build` makes, and the shape (B, C, H, W) of its input.
 
-    `build` makes the network. `cache` is the path, without suffix, where its files are kept: tracing takes longer than
-    measuring, and networks are measured more than once. None keeps nothing.
-    """
+    `cache` is the path, without suffix, where its files are kept: tracing takes longer than measuring, and networks are
+    measured more than once. None keeps nothing."""
 
     build: Callable[[], nn.Module]
     shape: tuple[int, ...]

@@ -1,8 +1,7 @@
 """The backend `openvino`: OpenVINO on CPU.
 
 It computes in float32 by default. OpenVINO's own default of bfloat16 was slower on networks of this size, and changes
-logits by 5e-3.
-"""
+logits by 5e-3."""
 
 from __future__ import annotations
 

@@ -14,11 +14,8 @@ from ffnet_search.latency.timing import WALL_CLOCK, Clock, Run
 
 
 class Torch(Backend):
-    """`mode`: "eager", "compile" or "cuda_graph".
-
-    "compile" is `torch.compile`, which takes seconds to minutes per network. "cuda_graph" launches a whole network at
-    once, which small networks on a GPU need.
-    """
+    """`mode`: "compile" is `torch.compile`, which takes seconds to minutes per network; "cuda_graph" launches a whole
+    network at once, which small networks on a GPU need."""
 
     packages: ClassVar[tuple[str, ...]] = ("torch",)
     device_type: Literal["cpu", "cuda"] = "cpu"
