@@ -218,7 +218,8 @@ def test_ctrl_c_says_how_to_resume(tmp_path: Path, state: str) -> None:
     assert process.returncode == 130, errors
     assert "Traceback" not in errors
     assert f"results so far are kept in {folder}; to resume: ffnet-search train {sweep} --name stopped" in errors
-    assert json.loads(document) == {"error": errors.strip().splitlines()[-1], "exit_code": 130}
+    message = errors.strip().splitlines()[-1].removeprefix("ffnet-search: ")
+    assert json.loads(document) == {"error": message, "exit_code": 130}
 
 
 def test_a_stop_before_the_first_stage_is_silent() -> None:

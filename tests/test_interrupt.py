@@ -53,7 +53,7 @@ def test_other_threads_are_left_alone() -> None:
     entered = []
 
     def work() -> None:
-        with interruptible(), deferred_interrupts():
+        with deferred_interrupts():
             entered.append(signal.getsignal(signal.SIGINT))
 
     before = signal.getsignal(signal.SIGINT)

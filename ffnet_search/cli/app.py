@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import os
 import sys
-from datetime import datetime
 from pathlib import Path
 from typing import Any, NoReturn
 
 import typer
 
+from ffnet_search.cli.answer import answer_error
 from ffnet_search.cli.inspect_commands import dashboard, pick, rerun, show
 from ffnet_search.cli.interrupt import quick_end
-from ffnet_search.cli.options import Overrides, flat_options, load
+from ffnet_search.cli.options import flat_options
 from ffnet_search.cli.run_commands import ON_HEAD, check, export, init, profile, run, search, submit, train
 from ffnet_search.errors import START, SweepError
-from ffnet_search.progress import say
 
 EXIT_USER_ERROR = 2  # as argument parsers have it
 
@@ -49,20 +48,15 @@ def main() -> NoReturn:
             is_usage = hasattr(error, "format_message")  # what typer raises for a wrong option
             if not is_usage and not isinstance(error, SweepError):
                 raise
-            code = _report(_usage(error) if is_usage else str(error))
+            code = EXIT_USER_ERROR
+            answer_error(_usage(error) if is_usage else str(error), code, "--json" in sys.argv)
         raise SystemExit(code or 0)
 
 
 def on_head(sweep: Path) -> NoReturn:
-    """Run the copy of a sweep on a cluster's head, after a line that says which version of it that is."""
+    """Run the copy of a sweep on a cluster's head."""
     os.environ[ON_HEAD] = "1"
     os.environ["TERM"] = "dumb"  # plain lines: what looks like a terminal here may be a file at the other end
-    try:
-        loaded = load(sweep, Overrides())
-    except SweepError as error:
-        raise SystemExit(_report(str(error))) from None
-    written = datetime.fromtimestamp(sweep.stat().st_mtime)
-    say(f"sweep {loaded.name}, digest {loaded.digest}, in {sweep}, written {written:%Y-%m-%d %H:%M:%S}")
     sys.argv[1:] = ["run", str(sweep), *sys.argv[1:]]
     main()
 
@@ -76,13 +70,3 @@ def _usage(error: Any) -> str:
     if message.endswith("?"):  # did you mean
         return message
     return f"{message}; see `ffnet-search {verb + ' ' if verb else ''}--help`"
-
-
-def _report(message: str) -> int:
-    """Print a user error, with `--json` as a document too. Return the exit code."""
-    typer.echo(f"ffnet-search: {message}", err=True)
-    if "--json" in sys.argv:
-        from ffnet_search.cli.json_output import as_text, of_error
-
-        typer.echo(as_text(of_error(message, EXIT_USER_ERROR)))
-    return EXIT_USER_ERROR

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from ffnet_search.cli.options import Json, Output, RunFolderOrSweep, answer, silenced
+from ffnet_search.cli.answer import answer, silenced
+from ffnet_search.cli.options import Json, Output, RunFolderOrSweep
 
 
 def pick(
@@ -58,9 +61,21 @@ def show(
 ) -> None:
     """Print the content of a file: a search space, an architecture, a latency table, a sweep or a run's front."""
     from ffnet_search.cli import json_output, tables
-    from ffnet_search.cli.resolve import resolve
+    from ffnet_search.cli.resolve import Front, resolve
+    from ffnet_search.config.sweep import Sweep
+    from ffnet_search.latency.table import LatencyTable
+    from ffnet_search.space.architecture import Architecture
+    from ffnet_search.space.search_space import SearchSpace
 
-    answer(json, resolve(what), json_output.of_shown, partial(tables.print_shown, name=what))
+    forms: dict[type, tuple[Callable[[Any], dict[str, Any]], Callable[[Any], None]]] = {
+        Architecture: (json_output.of_architecture, partial(tables.print_architecture, name=what)),
+        SearchSpace: (json_output.of_space, tables.print_space),
+        LatencyTable: (json_output.of_table, tables.print_latency),
+        Sweep: (json_output.of_plan, tables.print_sweep),
+        Front: (json_output.of_run, tables.print_run),
+    }
+    value = resolve(what)
+    answer(json, value, *forms[type(value)])
 
 
 def dashboard(
@@ -84,11 +99,8 @@ def dashboard(
 
     def ready(address: str) -> None:
         typer.echo(f"{address}   (Ctrl-C stops it)")
-        sys.stdout.flush()
         if sys.stdout.isatty():
             webbrowser.open(address)
 
-    try:
+    with suppress(KeyboardInterrupt):
         serve(sweep.files.study, sweep.files.artifacts, host, port, ready)
-    except KeyboardInterrupt:
-        raise typer.Exit() from None

@@ -1,7 +1,4 @@
-"""Ctrl-C as one event: a KeyboardInterrupt whatever libraries make of it, exit code 130, and a quick end.
-
-Interrupts during imports are the business of `run.imports`.
-"""
+"""Ctrl-C as one event: KeyboardInterrupt, exit code 130 and a quick end. `run.imports` keeps it out of imports."""
 
 from __future__ import annotations
 
@@ -9,7 +6,6 @@ import atexit
 import os
 import signal
 import sys
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
@@ -19,10 +15,7 @@ EXIT_STOPPED = 130  # as shells have it: 128 + SIGINT
 
 @contextmanager
 def interruptible() -> Iterator[None]:
-    """Raise KeyboardInterrupt from the block on Ctrl-C, also where a library turns it into another error."""
-    if threading.current_thread() is not threading.main_thread():  # signals are the main thread's
-        yield
-        return
+    """Raise KeyboardInterrupt on Ctrl-C in the main thread, also where a library turns it into another error."""
     received = False
 
     def interrupt(number: int, frame: FrameType | None) -> None:
@@ -43,10 +36,9 @@ def interruptible() -> Iterator[None]:
 
 @contextmanager
 def quick_end() -> Iterator[None]:
-    """End the process quickly after the block exits with EXIT_STOPPED, when everything is saved.
+    """End the process quickly after the block exits with EXIT_STOPPED.
 
-    All functions that are registered with atexit run (Ray's, logging's, a user's). Modules are not unloaded: for
-    PyTorch that took a second, and on a busy machine five.
+    Functions registered with atexit run (Ray's, logging's, ...); unloading PyTorch, which takes seconds, is left out.
     """
     stopped = False
 

@@ -5,8 +5,7 @@ Metrics keep their names and units everywhere: qualities that are shares are 0 t
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -24,16 +23,6 @@ if TYPE_CHECKING:
     from ffnet_search.run.select import Selection
 
 Document = dict[str, Any]
-
-
-def as_text(document: Mapping[str, Any]) -> str:
-    """The document as it is printed."""
-    return json.dumps(document, indent=1, default=str)
-
-
-def of_error(message: str, code: int) -> Document:
-    """A user error or an interrupt, in place of the verb's document."""
-    return {"error": message, "exit_code": code}
 
 
 def of_architecture(arch: Architecture) -> Document:
@@ -102,11 +91,8 @@ def of_run(front: Front) -> Document:
 
 def of_exported(network: ExportedNetwork) -> Document:
     """An exported network: its folder, its metrics and its configuration."""
-    document = {
-        "folder": str(network.folder),
-        "metrics": dict(network.metrics),
-        "hyperparameters": dict(network.hyperparameters),
-    }
+    document: Document = {"folder": str(network.folder), "metrics": dict(network.metrics)}
+    document["hyperparameters"] = dict(network.hyperparameters)
     if network.architecture is not None:
         document |= of_architecture(network.architecture)
     return {**document, "key": network.key}
@@ -141,17 +127,6 @@ def of_rerun(rerun: Rerun) -> Document:
         "reasons": {"then": rerun.reasons[0], "now": rerun.reasons[1]},
         "changed": list(rerun.changed),
     }
-
-
-def of_shown(value: Architecture | SearchSpace | LatencyTable | Sweep | Front) -> Document:
-    """The document of `show`: that of the verb that makes the value."""
-    if isinstance(value, Architecture):
-        return of_architecture(value)
-    if isinstance(value, SearchSpace):
-        return of_space(value)
-    if isinstance(value, LatencyTable):
-        return of_table(value)
-    return of_plan(value) if isinstance(value, Sweep) else of_run(value)
 
 
 def of_start(started: Started) -> Document:

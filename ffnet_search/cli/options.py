@@ -1,22 +1,18 @@
-"""Arguments and options that verbs share, groups of them as values, and the two forms of an answer."""
+"""Arguments and options that verbs share, and groups of them as values."""
 
 from __future__ import annotations
 
 import inspect
-import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext, redirect_stderr
+from collections.abc import Callable
 from dataclasses import dataclass, is_dataclass
 from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
 
 if TYPE_CHECKING:
     from ffnet_search.config.sweep import Sweep
-
-T = TypeVar("T")
 
 SweepFile = Annotated[Path, typer.Argument(metavar="SWEEP", help="The sweep file, e.g. sweeps/digits.yaml.")]
 RunFolderOrSweep = Annotated[
@@ -24,11 +20,9 @@ RunFolderOrSweep = Annotated[
 ]
 Name = Annotated[str | None, typer.Option(help="Name of the run, and of its folder; instead of the sweep's.")]
 Seed = Annotated[int | None, typer.Option(help="Instead of the sweep's seed.")]
-Trials = Annotated[int | None, typer.Option(help="Architectures to try; instead of the sweep's search.trials.")]
 Fresh = Annotated[
     bool, typer.Option("--fresh", help="Where the sweep changed: move what that invalidates aside, and re-run it.")
 ]
-Quiet = Annotated[bool, typer.Option("--quiet", help="Print results and errors only.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document, also for an error; for scripts.")]
 
 
@@ -38,14 +32,16 @@ class Overrides:
 
     name: Name = None
     seed: Seed = None
-    trials: Trials = None
+    trials: Annotated[int | None, typer.Option(help="Architectures to try; instead of the sweep's search.trials.")] = (
+        None
+    )
 
 
 @dataclass(frozen=True)
 class Output:
     """The form of a verb's output: without progress, as JSON."""
 
-    quiet: Quiet = False
+    quiet: Annotated[bool, typer.Option("--quiet", help="Print results and errors only.")] = False
     json: Json = False
 
 
@@ -81,20 +77,3 @@ def load(path: Path, overrides: Overrides) -> Sweep:
     from ffnet_search.config.sweep import Sweep
 
     return Sweep.from_yaml(path).override(name=overrides.name, seed=overrides.seed, trials=overrides.trials)
-
-
-def answer(json: bool, value: T, document: Callable[[T], dict[str, Any]], show: Callable[[T], None]) -> None:
-    """Print the result of a verb on standard output: as a JSON document, or as `show` prints it."""
-    if json:
-        from ffnet_search.cli.json_output import as_text
-
-        typer.echo(as_text(document(value)))
-    else:
-        show(value)
-
-
-@contextmanager
-def silenced(quiet: bool) -> Iterator[None]:
-    """Discard standard error within the block, if `quiet`."""
-    with open(os.devnull, "w") as nowhere, redirect_stderr(nowhere) if quiet else nullcontext():
-        yield

@@ -4,26 +4,16 @@ from __future__ import annotations
 
 import os
 import sys
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ffnet_search.cli.answer import answer, answer_error, silenced
 from ffnet_search.cli.interrupt import EXIT_STOPPED, interruptible
-from ffnet_search.cli.options import (
-    Fresh,
-    Json,
-    Name,
-    Output,
-    Overrides,
-    RunFolderOrSweep,
-    Seed,
-    SweepFile,
-    answer,
-    load,
-    silenced,
-)
+from ffnet_search.cli.options import Fresh, Json, Name, Output, Overrides, RunFolderOrSweep, Seed, SweepFile, load
 from ffnet_search.export.formats.registry import FORMATS
 from ffnet_search.progress import say
 
@@ -51,12 +41,11 @@ def init(
     from ffnet_search.autoconfig.start import start, start_digits
     from ffnet_search.cli import json_output, tables
 
-    here = Path()
     with silenced(output.quiet):
         if data is None:
-            started = start_digits(here)
+            started = start_digits(Path())
         else:
-            started = start(data, here, name=name, latency_ms=latency_ms, minutes=minutes)
+            started = start(data, Path(), name=name, latency_ms=latency_ms, minutes=minutes)
     answer(output.json, started, json_output.of_start, tables.print_start)
 
 
@@ -68,7 +57,11 @@ def run(sweep: SweepFile, overrides: Overrides, *, fresh: Fresh = False, output:
     """
     from ffnet_search.run.stages import STAGES
 
-    _run(load(sweep, overrides), tuple(STAGES), fresh, output)
+    loaded = load(sweep, overrides)
+    if ON_HEAD in os.environ:
+        written = datetime.fromtimestamp(sweep.stat().st_mtime)
+        say(f"sweep {loaded.name}, digest {loaded.digest}, in {sweep}, written {written:%Y-%m-%d %H:%M:%S}")
+    _run(loaded, tuple(STAGES), fresh, output)
 
 
 def check(sweep: SweepFile, overrides: Overrides, *, json: Json = False) -> None:
@@ -172,13 +165,13 @@ def submit(
     from ffnet_search.cluster.submit import submit as submit_sweep
 
     again = " ".join(["ffnet-search", *sys.argv[1:]])
+    outcome = "the run failed or was stopped"
     try:
         code = submit_sweep(load(sweep, overrides), detach=detach)
     except KeyboardInterrupt:
-        say(f"\nstopped, here and on the cluster, where results so far are kept; to resume: {again}")
-        raise typer.Exit(EXIT_STOPPED) from None
+        code, outcome = EXIT_STOPPED, "\nstopped, here and on the cluster"
     if code:
-        say(f"the run failed or was stopped; results so far are kept on the cluster; to resume: {again}")
+        say(f"{outcome}; results so far are kept on the cluster; to resume: {again}")
         raise typer.Exit(code)
 
 
@@ -192,23 +185,16 @@ def _run(sweep: Sweep, stages: tuple[str, ...], fresh: bool, output: Output) -> 
         with interruptible(), silenced(output.quiet):
             networks = run_sweep(sweep, fresh=fresh, stages=stages)
     except KeyboardInterrupt:
-        _report_stop(sweep, output)
+        words = ["ffnet-search", *(word for word in sys.argv[1:] if word != "--fresh")]
+        again = "submit it again" if ON_HEAD in os.environ else " ".join(words)
+        message = f"stopped; results so far are kept in {sweep.files.folder}; to resume: {again}"
+        say("")  # ends the line of the terminal's ^C
+        answer_error(message, EXIT_STOPPED, output.json)
         raise typer.Exit(EXIT_STOPPED) from None
     front = Front(sweep, networks)
-    if output.json or "export" in stages:
-        answer(output.json, front, json_output.of_run, tables.print_export)
-    else:
-        tables.print_paths(sweep.files)
-
-
-def _report_stop(sweep: Sweep, output: Output) -> None:
-    """Print that the run was stopped, and the command that resumes it."""
-    again = " ".join(["ffnet-search", *(word for word in sys.argv[1:] if word != "--fresh")])
-    if ON_HEAD in os.environ:
-        again = "submit it again"
-    message = f"stopped; results so far are kept in {sweep.files.folder}; to resume: {again}"
-    say(f"\n{message}")
-    if output.json:
-        from ffnet_search.cli.json_output import as_text, of_error
-
-        typer.echo(as_text(of_error(message, EXIT_STOPPED)))
+    exported = "export" in stages
+    answer(output.json, front, json_output.of_run, tables.print_run if exported else tables.print_files)
+    if exported and not output.json:
+        folder = sweep.files.folder
+        select = f"; select: ffnet-search pick {folder} --latency-ms MS" if sweep.latency_path.exists() else ""
+        say(f"inspect: ffnet-search dashboard {folder}{select}")

@@ -13,12 +13,10 @@ from rich.console import Console
 from rich.table import Table
 
 from ffnet_search.cli.resolve import Front
-from ffnet_search.config.run_paths import RunPaths
 from ffnet_search.config.sweep import Sweep
 from ffnet_search.config.sweep_metrics import metric_of
 from ffnet_search.metrics import MACS, PARAMS
-from ffnet_search.progress import say
-from ffnet_search.run.stages import StageStatus, plan
+from ffnet_search.run.stages import plan
 from ffnet_search.space.architecture import Architecture
 from ffnet_search.space.block import BLOCK_AXES
 from ffnet_search.space.configuration import Configuration
@@ -36,21 +34,6 @@ if TYPE_CHECKING:
 SAMPLES = 300  # architectures of a space, for its median
 SLOWER = 1.1  # times the milliseconds of the ONNX model: beyond the noise of one measurement
 TITLE_WIDTH = 14  # characters of a line of a title above numbers
-
-
-def print_shown(value: Architecture | SearchSpace | LatencyTable | Sweep | Front, name: str) -> None:
-    """The value that `show` was given by `name`."""
-    if isinstance(value, Architecture):
-        print_architecture(value, name)
-    elif isinstance(value, SearchSpace):
-        print_space(value)
-    elif isinstance(value, Sweep):
-        print_sweep(value)
-    elif isinstance(value, Front):
-        print_front(value)
-        print_paths(value.sweep.files)
-    else:
-        print_latency(value)
 
 
 def print_space(space: SearchSpace) -> None:
@@ -118,15 +101,11 @@ def print_sweep(sweep: Sweep) -> None:
         f"sweep {sweep.name}: {sweep.data.name}, {sweep.train.epochs} epochs, {sweep.search.trials} trials of "
         f"{sweep.search.sampler.class_path} for {', '.join(sweep.search.objectives)}; limits: {limits}"
     )
-    rows = [[stage, stage_words(status)] for stage, status in plan(sweep).items()]
-    _print(_table(["stage", f"in {sweep.files.folder}"], rows))
-
-
-def stage_words(status: StageStatus) -> str:
-    """The state of a stage in words: `done`, `pending`, `incomplete`, `changed: train.epochs (30 -> 4)`."""
-    if not status.changes:
-        return status.state.value
-    return f"{status.state.value}: {', '.join(map(str, status.changes))}"
+    rows = [
+        [stage, status.state.value, ", ".join(map(str, status.changes))]  # train.epochs (30 -> 4)
+        for stage, status in plan(sweep).items()
+    ]
+    _print(_table(["stage", f"in {sweep.files.folder}", "changed fields"], rows))
 
 
 def print_start(started: Started) -> None:
@@ -141,13 +120,10 @@ def print_start(started: Started) -> None:
     _print(f"next: ffnet-search run {started.sweep}")
 
 
-def print_export(front: Front) -> None:
-    """The front of a run after its export, the run's files, and the commands that use them."""
+def print_run(front: Front) -> None:
+    """The front of a run, and the run's files."""
     print_front(front)
-    print_paths(front.sweep.files)
-    folder = front.sweep.files.folder
-    select = f"; select: ffnet-search pick {folder} --latency-ms MS" if front.sweep.latency_path.exists() else ""
-    say(f"inspect: ffnet-search dashboard {folder}{select}")
+    print_files(front)
 
 
 def print_front(front: Front) -> None:
@@ -182,17 +158,15 @@ def print_formats(networks: Sequence[ExportedNetwork], name: str) -> None:
         rows.append([str(network.folder / entry["files"][0]), *times, difference, quality])
     _print(_table(["file", "ms", "onnx ms", "outputs differ by", "on test (before)"], rows, right=4))
     if slower:
-        subject = "all of them are" if slower == len(networks) else f"{slower} of them are"
-        _print(f"{subject} slower here than model.onnx: on this machine, that is the one to use")
+        _print(f"slower here than model.onnx: {slower} of {len(networks)}; on this machine, use model.onnx")
 
 
 def print_rerun(rerun: Rerun) -> None:
     """A trial's metrics then and now."""
     _print(f"trial {rerun.number}, {rerun.configuration.key}: {rerun.configuration}")
-    before, now = rerun.reasons
-    if before or now:
-        _print(f"then: {before or 'no failure'}")
-        _print(f"now: {now or 'no failure'}")
+    if any(rerun.reasons):
+        for time, reason in zip(("then", "now"), rerun.reasons, strict=True):
+            _print(f"{time}: {reason or 'no failure'}")
     rows = [[name, f"{x:.6g}", f"{y:.6g}", f"{y - x:+.3g}"] for name, (x, y) in rerun.metrics.items()]
     if rows:
         _print(_table(["metric", "then", "now", "difference"], rows, right=3))
@@ -210,14 +184,14 @@ def print_selection(selection: Selection) -> None:
         f"{selection.device} (predicted; {selection.table.error})"
     )
     _print(f"{arch.params_m:.3g} M parameters, {arch.macs_m:.4g} M MACs: {arch}")
-    if selection.warning:
-        _print(f"warning: {selection.warning}")
-    if selection.advice:
-        _print(f"advice: {selection.advice}")
+    for title, text in (("warning", selection.warning), ("advice", selection.advice)):
+        if text:
+            _print(f"{title}: {text}")
 
 
-def print_paths(files: RunPaths) -> None:
-    """The files of a run that exist, and what they are for."""
+def print_files(front: Front) -> None:
+    """The files of a run that exist, with their purpose."""
+    files = front.sweep.files
     words = {
         files.report: "interactive report (open in a browser)",
         files.pareto: "the networks: architecture, weights, ONNX, card",
