@@ -14,7 +14,7 @@ from exported import read_card, write_run
 
 import ffnet_search
 from ffnet_search.config.sweep import Sweep
-from ffnet_search.export.formats.base import Format, find_format, registered_files
+from ffnet_search.export.formats.base import Format, Source, find_format, registered_files
 from ffnet_search.export.formats.registry import FORMATS
 from ffnet_search.export.formats.write import TOLERANCE, export_format
 from ffnet_search.export.network import load_deployed
@@ -73,7 +73,7 @@ def test_writing_again_replaces_the_files(sweep: Sweep, name: str) -> None:
     net, images_NCHW = load_deployed(folder), np.zeros((8, 1, 8, 8), np.float32)
     before = {path.name for path in folder.iterdir()}
     for _ in range(2):
-        format.write(folder, net, torch.from_numpy(images_NCHW))
+        format.write(folder, Source(net, torch.from_numpy(images_NCHW)))
     assert {path.name for path in folder.iterdir()} == before | {file.name for file in format.files}
 
 

@@ -7,12 +7,10 @@ from typing import ClassVar
 
 import numpy as np
 import torch
-from torch import Tensor
 
-from ffnet_search.export.formats.base import Floats, Format, Forward, ModelFile
+from ffnet_search.export.formats.base import Floats, Format, Forward, ModelFile, Source
 from ffnet_search.export.formats.onnx import Onnx, onnx_forward
 from ffnet_search.export.network import load_deployed
-from ffnet_search.models.deployed import Deployed
 
 
 class Weights(Format):
@@ -21,8 +19,8 @@ class Weights(Format):
     packages = ()
     files = (ModelFile("weights.pt", "for torch.load"),)
 
-    def write(self, folder: Path, net: Deployed, calibration_NCHW: Tensor) -> None:
-        torch.save(net.state_dict(), folder / "weights.pt")
+    def write(self, folder: Path, source: Source) -> None:
+        torch.save(source.net.state_dict(), folder / "weights.pt")
 
     def forward(self, folder: Path) -> Forward:
         net = load_deployed(folder)

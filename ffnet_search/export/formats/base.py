@@ -35,6 +35,13 @@ class ModelFile(NamedTuple):
     words: str
 
 
+class Source(NamedTuple):
+    """A network in evaluation mode, and normalised images of the training split."""
+
+    net: Deployed
+    calibration_NCHW: Tensor
+
+
 class Format(ABC):
     """One format: how it is written, and how the written model is run. Made without arguments."""
 
@@ -43,11 +50,8 @@ class Format(ABC):
     is_exact: ClassVar[bool] = True  # whether outputs must be those of torch; if not, the quality is tested
 
     @abstractmethod
-    def write(self, folder: Path, net: Deployed, calibration_NCHW: Tensor) -> None:
-        """Write `files` into an exported folder.
-
-        `net` is in evaluation mode; `calibration_NCHW` are normalised images of the training split.
-        """
+    def write(self, folder: Path, source: Source) -> None:
+        """Write `files` into an exported folder, which holds the ONNX model."""
 
     @abstractmethod
     def forward(self, folder: Path) -> Forward | None:
@@ -69,7 +73,5 @@ def find_format(name: str) -> Format:
 
 def registered_files() -> list[ModelFile]:
     """The files of the registered formats."""
-    files: list[ModelFile] = []
-    for name in FORMATS:
-        files += find_class(name, "format", Format, FORMATS).files
-    return files
+    kinds: list[type[Format]] = [find_class(name, "format", Format, FORMATS) for name in FORMATS]
+    return [file for kind in kinds for file in kind.files]

@@ -6,15 +6,9 @@ import os
 import shutil
 from contextlib import redirect_stderr
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from ffnet_search.export.formats.base import Format, ModelFile
+from ffnet_search.export.formats.base import Format, ModelFile, Source
 from ffnet_search.tasks.base import task_of
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from ffnet_search.models.deployed import Deployed
 
 MODEL = "model.mlpackage"
 
@@ -25,18 +19,18 @@ class CoreMl(Format):
     packages = ("coremltools",)
     files = (ModelFile(MODEL, "for CoreML"),)
 
-    def write(self, folder: Path, net: Deployed, calibration_NCHW: Tensor) -> None:
+    def write(self, folder: Path, source: Source) -> None:
         import coremltools
         import torch
 
-        shape = (1, *calibration_NCHW.shape[1:])
-        program = torch.export.export(net, (torch.zeros(shape),)).run_decompositions({})
+        shape = (1, *source.calibration_NCHW.shape[1:])
+        program = torch.export.export(source.net, (torch.zeros(shape),)).run_decompositions({})
         with open(os.devnull, "w") as nowhere, redirect_stderr(nowhere):  # its progress bars
             model = coremltools.convert(
                 program,
                 convert_to="mlprogram",
                 inputs=[coremltools.TensorType(name="images", shape=shape)],
-                outputs=[coremltools.TensorType(name=task_of(net.arch.input).output_name)],
+                outputs=[coremltools.TensorType(name=task_of(source.net.arch.input).output_name)],
                 minimum_deployment_target=coremltools.target.iOS16,
                 compute_precision=coremltools.precision.FLOAT32,
             )

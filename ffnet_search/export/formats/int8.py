@@ -4,18 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ffnet_search.export.formats.base import Floats, Format, Forward, ModelFile
+from ffnet_search.export.formats.base import Floats, Format, Forward, ModelFile, Source
 from ffnet_search.export.formats.onnx import MODEL as ONNX_MODEL
 from ffnet_search.export.formats.onnx import onnx_forward
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from ffnet_search.models.deployed import Deployed
 
 MODEL = "model.int8.onnx"
 CALIBRATION = 256  # images that the ranges are taken from
@@ -28,11 +22,11 @@ class Int8(Format):
     files = (ModelFile(MODEL, "quantised to 8 bits, for ONNX Runtime"),)
     is_exact = False
 
-    def write(self, folder: Path, net: Deployed, calibration_NCHW: Tensor) -> None:
+    def write(self, folder: Path, source: Source) -> None:
         from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
         from onnxruntime.quantization.shape_inference import quant_pre_process
 
-        images_NCHW = calibration_NCHW[:CALIBRATION].contiguous().numpy()
+        images_NCHW = source.calibration_NCHW[:CALIBRATION].contiguous().numpy()
         prepared = folder / "prepared.onnx"
         try:
             quant_pre_process(folder / ONNX_MODEL, prepared, skip_symbolic_shape=True)

@@ -3,14 +3,8 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from ffnet_search.export.formats.base import Format, Forward, ModelFile
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from ffnet_search.models.deployed import Deployed
+from ffnet_search.export.formats.base import Format, Forward, ModelFile, Source
 
 MODEL = "model.onnx"
 
@@ -20,7 +14,7 @@ class Onnx(Format):
 
     files = (ModelFile(MODEL, "for ONNX Runtime and most others, any batch size"),)
 
-    def write(self, folder: Path, net: Deployed, calibration_NCHW: Tensor) -> None:
+    def write(self, folder: Path, source: Source) -> None:
         """Do nothing: `export.network.write_network` has written the model."""
 
     def forward(self, folder: Path) -> Forward:

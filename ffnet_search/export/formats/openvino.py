@@ -3,17 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ffnet_search.export.formats.base import Format, Forward, ModelFile
+from ffnet_search.export.formats.base import Format, Forward, ModelFile, Source
 from ffnet_search.export.formats.onnx import MODEL as ONNX_MODEL
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from ffnet_search.models.deployed import Deployed
 
 MODEL, WEIGHTS = "openvino.xml", "openvino.bin"
 SETTINGS = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": 1, "NUM_STREAMS": 1}
@@ -28,7 +22,7 @@ class OpenVino(Format):
         ModelFile(WEIGHTS, "weights of openvino.xml"),
     )
 
-    def write(self, folder: Path, net: Deployed, calibration_NCHW: Tensor) -> None:
+    def write(self, folder: Path, source: Source) -> None:
         import openvino
 
         openvino.save_model(openvino.Core().read_model(folder / ONNX_MODEL), folder / MODEL, compress_to_fp16=False)

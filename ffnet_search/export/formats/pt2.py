@@ -3,16 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ffnet_search.export.formats.base import Floats, Format, Forward, ModelFile
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from ffnet_search.models.deployed import Deployed
+from ffnet_search.export.formats.base import Floats, Format, Forward, ModelFile, Source
 
 MODEL = "model.pt2"
 
@@ -22,11 +16,11 @@ class Pt2(Format):
 
     files = (ModelFile(MODEL, "for torch.export.load, without this package"),)
 
-    def write(self, folder: Path, net: Deployed, calibration_NCHW: Tensor) -> None:
+    def write(self, folder: Path, source: Source) -> None:
         import torch
 
-        example_BCHW = calibration_NCHW[:2].contiguous()
-        program = torch.export.export(net, (example_BCHW,), dynamic_shapes=({0: torch.export.Dim("batch")},))
+        example_BCHW = source.calibration_NCHW[:2].contiguous()
+        program = torch.export.export(source.net, (example_BCHW,), dynamic_shapes=({0: torch.export.Dim("batch")},))
         torch.export.save(program, folder / MODEL)
 
     def forward(self, folder: Path) -> Forward:

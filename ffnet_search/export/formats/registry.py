@@ -1,10 +1,10 @@
-"""Formats of exported networks by name. Imports nothing: the command line lists the names in its help."""
+"""Formats of exported networks by name. Light: the command line lists the names in its help."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from ffnet_search.plugins import Registry
 
-FORMATS: Mapping[str, str] = {
+FORMATS: Registry = {
     "onnx": "ffnet_search.export.formats.onnx:Onnx",
     "pt2": "ffnet_search.export.formats.pt2:Pt2",
     "openvino": "ffnet_search.export.formats.openvino:OpenVino",

@@ -6,24 +6,22 @@ Results (difference of the outputs, latency, for inexact formats the quality) go
 
 from __future__ import annotations
 
-import json
 import logging
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from ffnet_search.atomic_write import write_text
 from ffnet_search.config.sweep import Sweep
 from ffnet_search.data.datamodule import Data
 from ffnet_search.errors import SweepError
+from ffnet_search.export.card import write_card
 from ffnet_search.export.exported import ExportedNetwork, read_exported
-from ffnet_search.export.formats.base import Floats, Format, Forward, find_format
+from ffnet_search.export.formats.base import Format, Forward, Source, find_format
 from ffnet_search.export.formats.onnx import Onnx
 from ffnet_search.export.network import load_deployed
 from ffnet_search.latency.timing import compare
@@ -51,9 +49,11 @@ def export_format(sweep: Sweep, name: str, top: int | None = None) -> list[Expor
     with progress(f"export {name}", len(networks), "networks") as bar:
         for network in networks:
             with _quiet(), threads_for(0):
-                format.write(network.folder, load_deployed(network.folder), data.calibration)
+                format.write(network.folder, Source(load_deployed(network.folder), data.calibration))
                 checked = _check(network, name, format, data)
-            _note(network.folder / "card.json", name, checked)
+            card = network.read_card()
+            card.setdefault("formats", {})[name] = checked
+            write_card(network.folder, card)
             ms = checked.get("latency_ms")
             bar.advance(note=network.folder.name if ms is None else f"{network.folder.name}: {ms:.3g} ms")
     return networks
@@ -66,7 +66,9 @@ def _check(network: ExportedNetwork, name: str, format: Format, data: Data) -> d
     forward = format.forward(network.folder)
     if forward is not None:
         images_BCHW = data.calibration[:COMPARED].numpy()
-        checked["max_difference"] = _difference(forward, network.folder, images_BCHW)
+        with torch.inference_mode():
+            expected = load_deployed(network.folder)(torch.from_numpy(images_BCHW)).numpy()
+        checked["max_difference"] = float(np.abs(forward(images_BCHW) - expected).max())
         onnx, one_1CHW = Onnx().forward(network.folder), np.zeros_like(images_BCHW[:1])
         ms, onnx_ms = compare(lambda: forward(one_1CHW), lambda: onnx(one_1CHW))
         checked |= {"latency_ms": ms, "onnx_latency_ms": onnx_ms}
@@ -84,15 +86,7 @@ def _check(network: ExportedNetwork, name: str, format: Format, data: Data) -> d
     return checked
 
 
-def _difference(forward: Forward, folder: Path, images_BCHW: Floats) -> float:
-    """The largest difference of an output from torch's."""
-    with torch.inference_mode():
-        expected = load_deployed(folder)(torch.from_numpy(images_BCHW)).numpy()
-    return float(np.abs(forward(images_BCHW) - expected).max())
-
-
 def _quality(task: Task, before: Forward, after: Forward, data: Data) -> dict[str, Any]:
-    """The quality on the test split of the ONNX model and of the inexact one."""
     old, new = (_measure(task, forward, data) for forward in (before, after))
     points_lost = task.quality.sign * task.quality.scale * (new - old)
     return {
@@ -115,15 +109,9 @@ def _quiet() -> Iterator[None]:
     """Silence the warnings and logs of exporters: the written model is checked instead."""
     disabled = logging.root.manager.disable
     logging.disable(logging.WARNING)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
             yield
-    finally:
-        logging.disable(disabled)
-
-
-def _note(card: Path, name: str, checked: Mapping[str, Any]) -> None:
-    content = json.loads(card.read_text(encoding="utf-8"))
-    content.setdefault("formats", {})[name] = dict(checked)
-    write_text(card, json.dumps(content, indent=1) + "\n")
+        finally:
+            logging.disable(disabled)
