@@ -9,7 +9,7 @@ import pytest
 from latency_spaces import DIGITS, SPACES
 from part_costs import cost
 
-from ffnet_search.latency.part_model import Overhead, choose, interpolate, non_negative_fit
+from ffnet_search.latency.part_model import choose, ends_m, fit_overhead, interpolate, non_negative_fit
 from ffnet_search.latency.plan import parts_of
 from ffnet_search.space.search_space import SearchSpace
 
@@ -60,8 +60,8 @@ def test_a_fit_is_the_best_of_all_that_are_not_negative() -> None:
 
 def test_the_overhead_of_a_call_is_found_and_taken_off() -> None:
     parts = [part for part in parts_of(DIGITS) if part.kind == "channel_mixer"]
-    overhead = Overhead(0.01, 0.5)
-    alone = {part: cost(part) + overhead(part) for part in parts}
-    chained = {part: 4 * cost(part) + overhead(part) for part in parts}
-    fitted = Overhead.fit(alone, chained, copies=4)
-    assert all(fitted(part) == pytest.approx(overhead(part), rel=1e-6) for part in parts)
+    overhead_ms = {part: 0.01 + 0.5 * ends_m(part) for part in parts}
+    alone = {part: cost(part) + overhead_ms[part] for part in parts}
+    chained = {part: 4 * cost(part) + overhead_ms[part] for part in parts}
+    fitted = fit_overhead(alone, chained, copies=4)
+    assert all(fitted(part) == pytest.approx(overhead_ms[part], rel=1e-6) for part in parts)

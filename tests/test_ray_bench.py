@@ -35,9 +35,8 @@ def test_what_cannot_be_measured_there_is_one_sentence(ray_cluster: str) -> None
     image = TINY.largest.input
     with pytest.raises(SweepError, match="a node of the cluster must carry 'telephone', .*ray start"):
         RemoteBench(THERE.model_copy(update={"resource": "telephone"}), image)
-    unknown = RemoteBench(THERE.model_copy(update={"init_args": {"colour": "red"}}), image)
     with pytest.raises(SweepError, match="colour is not a known key.*on the node that carries the device"):
-        _ = unknown.identity
+        RemoteBench(THERE.model_copy(update={"init_args": {"colour": "red"}}), image)
 
 
 @pytest.mark.slow

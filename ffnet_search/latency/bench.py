@@ -138,11 +138,9 @@ class Bench(Protocol):
 
     def time(self, jobs: Sequence[Job], rounds: Sequence[int], seed: int) -> Iterator[Timed]:
         """Time each job in a number of rounds, by its index. Raises SweepError if the backend fails."""
-        ...
 
     def contention(self) -> float:
         """Wall / CPU time of busy threads now: 1 where the cores are free, or the clock is the runtime's own."""
-        ...
 
 
 MakeBench = Callable[[LatencySection, Input, Path | None], Bench]
@@ -158,9 +156,8 @@ class LocalBench:
 
     @cached_property
     def identity(self) -> Identity:
-        backend = self._backend
-        versions = installed_versions(*backend.packages)
-        return Identity(backend.device_name(), backend.settings(), versions, self._clock.name)
+        versions = installed_versions(*self._backend.packages)
+        return Identity(self._backend.device_name(), self._backend.settings(), versions, self._clock.name)
 
     @cached_property
     def _stopwatch(self) -> Stopwatch:
@@ -170,10 +167,9 @@ class LocalBench:
         return self._backend.load(job.model(self._section.batch_size, folder), self._section.threads)
 
     def time(self, jobs: Sequence[Job], rounds: Sequence[int], seed: int) -> Iterator[Timed]:
-        stopwatch = self._stopwatch  # its anchors are loaded first
         runs = [self._load(job, self._folder) for job in jobs]
         mixes = [mix(job.macs_m, job.weights_m, self._input) for job in jobs]
-        return stopwatch.time(runs, rounds, mixes, seed)
+        return self._stopwatch.time(runs, rounds, mixes, seed)
 
     def contention(self) -> float:
         return 1.0 if self._clock is RUNTIME_CLOCK else contention(self._section.threads)

@@ -16,7 +16,7 @@ from ffnet_search.latency.bench import Bench, Job, LocalBench, MakeBench, groups
 from ffnet_search.latency.journal import Journal
 from ffnet_search.latency.measure import PASSES, UNCERTAIN, refuse_shared_cores, torch_aside
 from ffnet_search.latency.network_model import NetworkModel, Sample, by_kind, kind_of
-from ffnet_search.latency.part_model import Overhead, interpolate
+from ffnet_search.latency.part_model import fit_overhead, interpolate
 from ffnet_search.latency.plan import COPIES, TOLERANCE, Plan
 from ffnet_search.latency.table import Check, Entry, LatencyTable, Ms, Setting, TableError
 from ffnet_search.latency.timing import SHARED_RATIO, Rounds
@@ -159,15 +159,14 @@ class TableBuilder:
     def fit_parts(self) -> tuple[dict[Part, Ms], dict[Part, Ms]]:
         """Return milliseconds of the measured parts, without the overhead of the call, and of all parts."""
         plan = self.plan
-        single = {part: self._ms(job, self.journal.rounds(job.id)) for part, job in plan.singles.items()}
-        chain = {part: self._ms(job, self.journal.rounds(job.id)) for part, job in plan.chains.items()}
-        overhead = Overhead.fit({part: single[part] for part in plan.alone}, chain, COPIES)
+        alone = {part: self._ms(job, self.journal.rounds(job.id)) for part, job in plan.alone.items()}
+        jobs = plan.singles | plan.chains
+        times = {part: self._ms(job, self.journal.rounds(job.id)) for part, job in jobs.items()}
+        overhead = fit_overhead(alone, times, COPIES)
         measured: dict[Part, Ms] = {}
-        for part, ms in single.items():
-            if part not in chain:
-                measured[part] = max(ms - overhead(part), LEAST_SHARE * ms)
-        for part, ms in chain.items():
-            measured[part] = max(ms - overhead(part), LEAST_SHARE * ms) / COPIES
+        for part, ms in times.items():
+            copies = COPIES if part in plan.chains else 1
+            measured[part] = max(ms - overhead(part), LEAST_SHARE * ms) / copies
         return measured, interpolate(measured, plan.parts)
 
     def _check(self, arch: Architecture, model: NetworkModel, alone_ms: Mapping[Part, Ms]) -> Check:

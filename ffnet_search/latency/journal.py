@@ -71,11 +71,9 @@ class Journal:
 
     @property
     def total_rounds(self) -> int:
-        """Rounds of all jobs so far."""
         return sum(map(len, self._ratios.values()))
 
     def rounds(self, name: str) -> Rounds:
-        """The rounds of a job."""
         return Rounds(tuple(self._ratios[name]))
 
 

@@ -11,8 +11,7 @@ covariance itself."""
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -51,8 +50,7 @@ def sizes(part: Part) -> Floats:
 def choose(parts: Sequence[Part], tolerance: float) -> list[Part]:
     """Choose parts to measure, so that the correction's standard deviation is at most `tolerance` at all of `parts`.
 
-    Takes the part of the largest variance of each family until all are small enough; corners of the family come first.
-    """
+    Takes the part of the largest variance of each family until all are small enough; its corners come first."""
     chosen = []
     for members in by_family(parts).values():
         covariance = _covariance(members, members)
@@ -99,28 +97,18 @@ def non_negative_fit(x: Floats, y: Floats, errors: Floats | None = None) -> Floa
     return coefficients / scale
 
 
-@dataclass(frozen=True)
-class Overhead:
-    """Milliseconds that a part alone takes beyond its share of a network: the call, the copies in and out."""
+def fit_overhead(alone: Mapping[Part, float], chained: Mapping[Part, float], copies: int) -> Callable[[Part], float]:
+    """Milliseconds that a part takes beyond its share of a network: the call, the copies in and out.
 
-    constant_ms: float
-    per_million_elements_ms: float
-
-    def __call__(self, part: Part) -> float:
-        return self.constant_ms + self.per_million_elements_ms * _ends(part)
-
-    @classmethod
-    def fit(cls, alone: Mapping[Part, float], chained: Mapping[Part, float], copies: int) -> Overhead:
-        """Fit to the same parts once and in chains of `copies`: T(n) = overhead + n t."""
-        parts = list(alone)
-        x = np.array([[1.0, _ends(part)] for part in parts])
-        overheads_ms = np.array([(copies * alone[part] - chained[part]) / (copies - 1) for part in parts])
-        # Their errors are those of the times, of which they are a small difference.
-        constant, slope = non_negative_fit(x, overheads_ms, errors=np.array([chained[part] for part in parts]))
-        return cls(float(constant), float(slope))
+    Fitted to the parts `alone`, once and in chains of `copies`: T(n) = overhead + n t, overhead = a + b ends."""
+    ends = np.array([[1.0, ends_m(part)] for part in alone])
+    overheads_ms = np.array([(copies * alone[part] - chained[part]) / (copies - 1) for part in alone])
+    # Their errors are those of the times, of which they are a small difference.
+    a, b = non_negative_fit(ends, overheads_ms, errors=np.array([chained[part] for part in alone])).tolist()
+    return lambda part: float(a + b * ends_m(part))
 
 
-def _ends(part: Part) -> float:
+def ends_m(part: Part) -> float:
     """Millions of elements that enter and leave a part."""
     out = -(-part.resolution // part.stride)
     return (part.in_width * part.resolution**2 + part.out_width * out**2) / 1e6

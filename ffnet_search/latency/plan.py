@@ -34,10 +34,9 @@ def parts_of(space: SearchSpace) -> list[Part]:
     parts: set[Part] = set()
 
     def add(stem: tuple[int, int], choices: Mapping[str, Any]) -> None:
-        """`choices` names an axis without its block, as `stage2.mixer`: all blocks of the stage choose alike."""
+        # They name an axis without its block, as `stage2.mixer`: all blocks of the stage choose alike.
         spread = {name: choices[alike] for name, alike in without_block.items() if alike in choices}
-        built = space.build(first | {"stem.width": stem[0], "stem.stride": stem[1]} | spread)
-        parts.update(built.parts)
+        parts.update(space.build(first | {"stem.width": stem[0], "stem.stride": stem[1]} | spread).parts)
 
     for stem in product(space.stem.width, space.stem.stride):
         for number, stage in enumerate(space.stages, 1):
@@ -59,13 +58,12 @@ class Plan:
         self.parts = parts_of(space)
         self.chosen = choose(self.parts, TOLERANCE)
         chained = [part for part in self.chosen if isinstance(part, BLOCK_PARTS)]
-        self.alone = chained[:: max(1, len(chained) // TWICE)]  # of the chained ones, measured alone too
         self.networks = _draw(space, section.calibration + section.held_out, random.Random(seed))
         enough = len(self.networks) >= section.calibration + section.held_out
         self.fitted = section.calibration if enough else len(self.networks) // 3
         self.chains = {part: part_job(part, COPIES) for part in chained}
         self.singles = {part: part_job(part) for part in self.chosen if part not in self.chains}
-        self.singles |= {part: part_job(part) for part in self.alone}
+        self.alone = {part: part_job(part) for part in chained[:: max(1, len(chained) // TWICE)]}  # chained ones, too
         # Neighbours in time should not be neighbours in the table: a disturbed minute then spoils no family.
         parts = random.Random(seed).sample(self.part_jobs, len(self.part_jobs))
         self.jobs: list[Job] = []
@@ -75,8 +73,7 @@ class Plan:
 
     @property
     def part_jobs(self) -> list[Job]:
-        """The jobs of parts: chains, then single ones."""
-        return [*self.chains.values(), *self.singles.values()]
+        return [*self.chains.values(), *self.singles.values(), *self.alone.values()]
 
 
 def _draw(space: SearchSpace, count: int, rng: random.Random) -> list[Architecture]:

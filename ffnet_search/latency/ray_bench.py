@@ -1,8 +1,7 @@
 """A bench on another machine: an actor on the node of a Ray cluster that carries the device.
 
 The node is started with a custom resource, `ray start --address=HEAD --resources='{"latency_device": 1}'`, and the
-sweep says `latency: {resource: latency_device}`. Only architectures are sent, and times come back as they are measured.
-"""
+sweep says `latency: {resource: latency_device}`. Only architectures are sent; times come back as they are measured."""
 
 from __future__ import annotations
 
@@ -27,9 +26,7 @@ from ffnet_search.space.architecture import Input
 
 def make_bench(section: LatencySection, input: Input, folder: Path | None) -> Bench:
     """Make a bench in this process, or on the node that carries `section.resource`."""
-    if section.resource is None:
-        return LocalBench(section, input, folder)
-    return RemoteBench(section, input)
+    return LocalBench(section, input, folder) if section.resource is None else RemoteBench(section, input)
 
 
 class _DeviceActor:
@@ -71,6 +68,7 @@ class RemoteBench:
             )
         actor_class = ray.remote(num_cpus=0, resources={name: 1})(_DeviceActor)
         self._actor = actor_class.remote(section.model_copy(update={"resource": None}), input)
+        self.identity: Identity = self._get(self._actor.identity.remote())
 
     def __del__(self) -> None:
         self._stack.close()  # the actor ends with its last handle
@@ -82,11 +80,6 @@ class RemoteBench:
             if isinstance(error.cause, SweepError):
                 raise SweepError(f"{error.cause} (on the node that carries the device)") from None
             raise
-
-    @cached_property
-    def identity(self) -> Identity:
-        identity: Identity = self._get(self._actor.identity.remote())
-        return identity
 
     def contention(self) -> float:
         return float(self._get(self._actor.contention.remote()))

@@ -159,10 +159,7 @@ def middle(readings: Sequence[Mix]) -> Mix:
 
 
 def compare(run: Run, baseline: Run, rounds: int = 15, clock: Clock = CPU_CLOCK) -> tuple[float, float]:
-    """Milliseconds of `run` and of `baseline`, timed in turns, so that a busy machine slows both.
-
-    >>> ms, baseline_ms = compare(lambda: sum(range(19999)), lambda: sum(range(9999)))
-    """
+    """Milliseconds of `run` and of `baseline`, timed in turns, so that a busy machine slows both."""
     [times], [baseline_ms] = gather(Stopwatch([baseline], clock).time([run], [rounds], [(1.0,)]), 1)
     return times.median * baseline_ms, baseline_ms
 

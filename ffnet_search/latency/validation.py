@@ -84,7 +84,6 @@ def _refuse_other_device(table: LatencyTable, now: Identity, section: LatencySec
 
 
 def _drift(sentinels: Sequence[Check], table: LatencyTable, bench: Bench, rounds: int) -> float:
-    """Measure the sentinels, and return the median of the relative changes."""
     jobs = [network_job(check.architecture, 0) for check in sentinels]
     timed, _ = time_jobs(bench, jobs, rounds)
     changes = []

@@ -24,8 +24,7 @@ class Backend(Section):
     def load(self, model: Model, threads: int) -> Run:
         """Compile `model` for a number of CPU threads.
 
-        Each call of the result is one inference, finished when it returns. What the result holds is released with it.
-        """
+        Each call of the result is one inference, finished when it returns. What it holds is released with it."""
 
     def device_name(self) -> str:
         """The model of the processor as the operating system reports it, such as `AMD EPYC 9554`."""

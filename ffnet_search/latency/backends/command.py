@@ -63,37 +63,23 @@ class Command(Backend):
         file = folder / "model.onnx"
         file.write_bytes(model.onnx(self.opset))
 
+        words = [word.replace("{model}", str(file)) for word in self.command]
+        if words == list(self.command):
+            words.append(str(file))
+        environment = {"FFNET_THREADS": str(threads), "FFNET_SHAPE": "x".join(map(str, model.shape))}
+
         def run() -> float:
-            return self._milliseconds(file, model.shape, threads)
+            return self._milliseconds(words, environment)
 
         weakref.finalize(run, shutil.rmtree, folder, ignore_errors=True)
         return run
 
-    def _milliseconds(self, file: Path, shape: tuple[int, ...], threads: int) -> float:
-        done = self._run(file, shape, threads)
-        if done.returncode:
-            last = (done.stderr.strip().splitlines() or ["nothing on its error output"])[-1]
-            raise SweepError(f"{self._field} must end with status 0, but ended with {done.returncode}: {last}")
-        printed = (done.stdout.split() or [""])[-1]
+    def _milliseconds(self, words: list[str], environment: dict[str, str]) -> float:
+        field = f"latency.init_args.command: {shlex.join(self.command)}"
         try:
-            ms = float(printed)
-        except ValueError:
-            ms = math.nan
-        if math.isfinite(ms) and ms > 0:
-            return ms
-        raise SweepError(
-            f"{self._field} must print the milliseconds of one inference last, a number > 0, but printed {printed!r}"
-        )
-
-    def _run(self, file: Path, shape: tuple[int, ...], threads: int) -> subprocess.CompletedProcess[str]:
-        words = [word.replace("{model}", str(file)) for word in self.command]
-        if words == list(self.command):
-            words.append(str(file))
-        asked = {"FFNET_THREADS": str(threads), "FFNET_SHAPE": "x".join(map(str, shape))}
-        try:
-            return subprocess.run(
+            done = subprocess.run(
                 words,
-                env={**os.environ, **asked},
+                env={**os.environ, **environment},
                 stdin=subprocess.DEVNULL,
                 capture_output=True,
                 text=True,
@@ -102,11 +88,20 @@ class Command(Backend):
             )
         except subprocess.TimeoutExpired:
             raise SweepError(
-                f"{self._field} must end within {self.timeout:g} s, but did not; raise latency.init_args.timeout"
+                f"{field} must end within {self.timeout:g} s, but did not; raise latency.init_args.timeout"
             ) from None
         except OSError as error:
-            raise SweepError(f"{self._field} cannot be run: {error.strerror}") from None
-
-    @property
-    def _field(self) -> str:
-        return f"latency.init_args.command: {shlex.join(self.command)}"
+            raise SweepError(f"{field} cannot be run: {error.strerror}") from None
+        if done.returncode:
+            last = (done.stderr.strip().splitlines() or ["nothing on its error output"])[-1]
+            raise SweepError(f"{field} must end with status 0, but ended with {done.returncode}: {last}")
+        printed = (done.stdout.split() or [""])[-1]
+        try:
+            ms = float(printed)
+        except ValueError:
+            ms = math.nan
+        if math.isfinite(ms) and ms > 0:
+            return ms
+        raise SweepError(
+            f"{field} must print the milliseconds of one inference last, a number > 0, but printed {printed!r}"
+        )

@@ -14,8 +14,6 @@ from torch import nn
 from ffnet_search.atomic_write import write_bytes
 from ffnet_search.models.onnx import write_onnx
 
-Write = Callable[[nn.Module, tuple[int, ...], BinaryIO], None]  # network, shape of its input, target
-
 
 @dataclass(frozen=True)
 class Model:
@@ -28,8 +26,8 @@ class Model:
     shape: tuple[int, ...]
     cache: Path | None = None
 
-    def content(self, suffix: str, write: Write) -> bytes:
-        """The network in a file format: what `write` produces, or the cached file with this suffix."""
+    def content(self, suffix: str, write: Callable[[nn.Module, tuple[int, ...], BinaryIO], None]) -> bytes:
+        """The network in a file format: what `write(network, shape, target)` writes, or the cached file."""
         path = self.cache and self.cache.with_name(f"{self.cache.name}.{suffix}")
         if path and path.exists():
             return path.read_bytes()

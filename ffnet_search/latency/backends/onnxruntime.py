@@ -50,9 +50,8 @@ class OnnxRuntime(Backend):
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
         options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
-        options.graph_optimization_level = getattr(
-            onnxruntime.GraphOptimizationLevel, f"ORT_ENABLE_{self.optimization.upper()}"
-        )
+        level = f"ORT_ENABLE_{self.optimization.upper()}"
+        options.graph_optimization_level = getattr(onnxruntime.GraphOptimizationLevel, level)
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         options.log_severity_level = 3  # errors only: warnings about constant folding do not concern the user
         session = onnxruntime.InferenceSession(model.onnx(self.opset), options, providers=[PROVIDERS[self.provider]])
