@@ -24,8 +24,7 @@ from networks import SPACES, images, space  # noqa: E402
 
 from ffnet_search.config.schema import TrainSection  # noqa: E402
 from ffnet_search.progress import progress  # noqa: E402
-from ffnet_search.training.modules import FFNetModule, Standalone, Supernet, draw  # noqa: E402
-from ffnet_search.training.optim import make_optimizer  # noqa: E402
+from ffnet_search.training.modules import FFNetModule, Standalone, Supernet, draw, make_optimizer  # noqa: E402
 
 RECIPE = TrainSection()
 

@@ -13,7 +13,6 @@ from torch.nn import functional as F
 
 from ffnet_search.config.schema import TrainSection
 from ffnet_search.data.registry import build_data
-from ffnet_search.errors import SweepError
 from ffnet_search.evaluation.inherited import quality
 from ffnet_search.models.bn_calibration import recalibrate
 from ffnet_search.models.deployed import fuse
@@ -84,9 +83,3 @@ def test_a_gpu_is_waited_for_seldom(device: str, step: int, waits: bool, monkeyp
     supernet = Supernet(space("ffnet_digits"), TrainSection())
     monkeypatch.setattr(Supernet, "device", torch.device(device))
     assert supernet.may_synchronise(step) == waits
-
-
-def test_mixup_is_refused_where_targets_do_not_mix(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(type(CLASSIFICATION), "mixes", False)
-    with pytest.raises(SweepError, match=r"train.mixup must be 0 for task 'classification', but got 0.2; remove it"):
-        Supernet(space("ffnet_digits"), TrainSection(mixup=0.2))

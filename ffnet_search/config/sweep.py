@@ -211,6 +211,9 @@ class Sweep(Section):
         check_values(self)
         if self.search.warm_start and {"branches", "layer_scale"} & self.search_space.hyperparameters.keys():
             raise ValueError("hyperparameters: branches and layer_scale are the supernet's under search.warm_start")
+        mixes = self.train.mixup > 0 or Binding("train", ("mixup",)) in self.bindings.values()
+        if mixes and not task_outputs(self.task).mixes:
+            raise ValueError(f"train.mixup must be left out for task {self.task!r}, whose targets do not mix")
         return self
 
     def _refuse_constant_metrics(self) -> None:

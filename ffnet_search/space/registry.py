@@ -32,6 +32,7 @@ class TaskOutputs(Protocol):
     outputs_word: str  # of `outputs` in a search space's `input`
     least_outputs: int
     head: str  # import path of the head's elastic module
+    mixes: bool  # whether mix-up makes sense
 
     def head_parts(self, trunk: Sequence[TrunkStage], outputs: int) -> Iterator[Part]: ...
 

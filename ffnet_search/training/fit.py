@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
 
 import torch
 from lightning import LightningDataModule, seed_everything
@@ -18,15 +16,11 @@ from ffnet_search.data.registry import build_data
 from ffnet_search.errors import SweepError, error_context
 from ffnet_search.models.metamixer import MetaMixer
 from ffnet_search.models.reference import UNREADABLE, load_reference, start_from
-from ffnet_search.progress import say
 from ffnet_search.space.architecture import Form
 from ffnet_search.space.search_space import SearchSpace
 from ffnet_search.strict_yaml import parse
-from ffnet_search.training.callbacks import LastCheckpoint, TrainingProgress
-from ffnet_search.training.modules import FFNetModule, NonFiniteLoss, Standalone, Supernet
-from ffnet_search.training.trainer import ALONE, LAST, TrainerPlacement, is_plain, run_trainer
-
-ModuleT = TypeVar("ModuleT", bound=FFNetModule)
+from ffnet_search.training.modules import NonFiniteLoss, Standalone, Supernet
+from ffnet_search.training.trainer import ALONE, TrainerPlacement, fit
 
 
 def sweep_data(sweep: Sweep) -> Data:
@@ -66,56 +60,7 @@ def train_architecture(
     net: MetaMixer, data: LightningDataModule, recipe: TrainSection, folder: Path, seed: int
 ) -> MetaMixer:
     """Train one stand-alone network for `recipe.epochs`, in `folder`; return it in evaluation mode."""
-    return fit(lambda: Standalone(net, recipe, seed), data, folder, f"train {net.largest.key}").net.eval()
-
-
-def fit(
-    make: Callable[[], ModuleT],
-    data: LightningDataModule,
-    folder: Path,
-    label: str,
-    placement: TrainerPlacement = ALONE,
-) -> ModuleT:
-    """Fit the module that `make()` returns, by its recipe, in `folder`; `label` names it in the progress.
-
-    After a non-finite loss, resume once from the last checkpoint at half the learning rate. Raises NonFiniteLoss where
-    that does not help, or the checkpoint was trained at a reduced rate already; SweepError where it is unreadable.
-    """
-    last = folder / LAST
-    module = make()
-    try:
-        _fit_once(module, data, folder, label, placement)
-    except NonFiniteLoss as error:
-        if _learning_rate_factor(last, module.recipe) < 1:
-            raise
-        say(f"{label}: {error}; back to the last good checkpoint, at half the learning rate")
-        factor = module.learning_rate_factor / 2
-        module = make()
-        module.learning_rate_factor = factor
-        _fit_once(module, data, folder, label, placement)
-    return module
-
-
-def _fit_once(
-    module: FFNetModule, data: LightningDataModule, folder: Path, label: str, placement: TrainerPlacement
-) -> None:
-    last, recipe = folder / LAST, module.recipe
-    _learning_rate_factor(last, recipe)  # raises SweepError for a broken file, before Lightning reads it
-    callbacks = [TrainingProgress(label, placement.bar), LastCheckpoint(last, recipe.checkpoint_minutes)]
-    run_trainer(module, data, recipe, folder, callbacks, placement)
-
-
-def _learning_rate_factor(last: Path, recipe: TrainSection) -> float:
-    """The learning-rate factor in a checkpoint; 1 where there is no file. Raises SweepError where it is unreadable."""
-    if not last.exists():
-        return 1.0
-    try:
-        checkpoint = torch.load(last, map_location="cpu", weights_only=is_plain(recipe))
-        return float(checkpoint["learning_rate_factor"])
-    except UNREADABLE:
-        raise SweepError(
-            f"{last}: is not a checkpoint of this program, or is cut off; delete it to train from the start"
-        ) from None
+    return fit(lambda: Standalone(net, recipe, seed), data, folder, f"train {net.largest.key}", ALONE).net.eval()
 
 
 def _start_from(net: MetaMixer, path: Path, sweep_path: Path) -> None:

@@ -8,16 +8,17 @@ one). The task gives the losses and the quality. Shape keys: B batch, C channels
 
 from __future__ import annotations
 
+import math
 import random
+from collections.abc import Iterable
 from typing import Any, cast
 
 import torch
 from lightning import LightningModule
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from ffnet_search.config.schema import TrainSection
-from ffnet_search.errors import SweepError
 from ffnet_search.models import distributed
 from ffnet_search.models.bn_calibration import recalibrate
 from ffnet_search.models.cpu_threads import threads_for
@@ -25,7 +26,6 @@ from ffnet_search.models.metamixer import MetaMixer
 from ffnet_search.space.architecture import Architecture
 from ffnet_search.space.search_space import SearchSpace
 from ffnet_search.tasks.base import task_of
-from ffnet_search.training.optim import learning_rate, make_optimizer
 
 CHECK_EVERY = 20  # steps between checks of the loss for finite values on a GPU, which the CPU has to wait for
 
@@ -40,11 +40,36 @@ def draw(space: SearchSpace, seed: int, step: int, count: int) -> list[Architect
     return [space.sample(rng) for _ in range(count)]
 
 
+def make_optimizer(named: Iterable[tuple[str, nn.Parameter]], recipe: TrainSection) -> Optimizer:
+    """AdamW or SGD by the recipe; norms, biases and layer scales are not decayed."""
+    decayed: list[nn.Parameter] = []
+    kept: list[nn.Parameter] = []
+    for name, parameter in named:
+        plain = parameter.ndim <= 1 or name.endswith("layer_scale")
+        (kept if plain else decayed).append(parameter)
+    groups = [
+        {"params": decayed, "weight_decay": recipe.weight_decay},
+        {"params": kept, "weight_decay": 0.0},
+    ]
+    if recipe.optimizer == "sgd":
+        return torch.optim.SGD(groups, recipe.learning_rate, momentum=recipe.momentum, nesterov=recipe.momentum > 0)
+    return torch.optim.AdamW(groups, recipe.learning_rate, fused=True)
+
+
+def learning_rate(recipe: TrainSection, step: int, steps: int) -> float:
+    """Linear warm-up, then a cosine that ends at `learning_rate_floor` times the peak: small networks keep learning."""
+    warmup = min(steps - 1, round(recipe.warmup_epochs * steps / recipe.epochs))
+    if step < warmup:
+        return recipe.learning_rate * (step + 1) / warmup
+    done = (step - warmup) / max(1, steps - warmup)
+    cosine = 0.5 * (1 + math.cos(math.pi * min(1.0, done)))
+    return recipe.learning_rate * (recipe.learning_rate_floor + (1 - recipe.learning_rate_floor) * cosine)
+
+
 class FFNetModule(LightningModule):
     """The common part of training a supernet and one network: optimiser, schedule, guard against non-finite losses.
 
-    Optimisation is manual, because a supernet's step has several backward passes. Raises SweepError where the recipe
-    asks for mix-up and the task has targets that do not mix.
+    Optimisation is manual, because a supernet's step has several backward passes.
     """
 
     def __init__(self, net: MetaMixer, recipe: TrainSection, seed: int) -> None:
@@ -53,8 +78,6 @@ class FFNetModule(LightningModule):
         self.net = net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.recipe, self.seed = recipe, seed
         self.task = task_of(net.largest.input)
-        if recipe.mixup and not self.task.mixes:
-            raise SweepError(f"train.mixup must be 0 for task {self.task.name!r}, but got {recipe.mixup:g}; remove it")
         self.learning_rate_factor = 1.0  # halved after a return to an earlier checkpoint
         self.finite = torch.tensor(True)
 
@@ -175,10 +198,7 @@ class Supernet(FFNetModule):
 
 
 class Standalone(FFNetModule):
-    """Trains one network, from scratch or from the weights of a supernet that it was sliced from.
-
-    >>> Trainer(max_epochs=3).fit(Standalone(net, TrainSection()), datamodule=data)  # doctest: +SKIP
-    """
+    """Trains one network, from scratch or from the weights of a supernet that it was sliced from."""
 
     def __init__(self, net: MetaMixer, recipe: TrainSection, seed: int = 0) -> None:
         super().__init__(net, recipe, seed)

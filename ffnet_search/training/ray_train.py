@@ -11,13 +11,12 @@ import tempfile
 import threading
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
-from lightning import Callback, LightningModule, Trainer
 
 from ffnet_search.cluster import session
 from ffnet_search.cluster.session import Cluster
@@ -65,7 +64,14 @@ def _train(sweep: Sweep, each: Resources) -> None:
     store = ray.remote(num_cpus=0, scheduling_strategy=here)(CheckpointStore).remote(paths)
     trainer = _torch_trainer(sweep, store, each)
     errors: list[BaseException] = []
-    thread = threading.Thread(target=_collect_error, args=(trainer.fit, errors), name="train", daemon=True)
+
+    def fit() -> None:
+        try:
+            trainer.fit()
+        except BaseException as error:
+            errors.append(error)
+
+    thread = threading.Thread(target=fit, name="train", daemon=True)
     thread.start()
     try:
         _show_progress(thread, store)
@@ -126,24 +132,16 @@ def _show_progress(thread: threading.Thread, store: Any) -> None:
     if not first.total:  # they ended before their first batch
         return
     with progress("train", first.total, "batches", done=first.done) as bar:
-        done, starts = first.done, first.starts
+        shown = first
         while True:
             status: TrainingStatus = ray.get(store.status.remote())
-            if status.starts > starts:
+            if status.starts > shown.starts:
                 say("train: ranks died or lost each other; all start again from the last checkpoint")
-                starts = status.starts
-            bar.advance(status.done - done, status.note)
-            done = status.done
+            bar.advance(status.done - shown.done, status.note)
+            shown = status
             if not thread.is_alive():
                 return
             thread.join(REPORT_EVERY_S)
-
-
-def _collect_error(work: Callable[[], object], errors: list[BaseException]) -> None:
-    try:
-        work()
-    except BaseException as error:
-        errors.append(error)
 
 
 def _train_rank(config: dict[str, Any]) -> None:
@@ -166,7 +164,15 @@ def _train_rank(config: dict[str, Any]) -> None:
             last.parent.mkdir(parents=True)
             last.write_bytes(content)
         arguments = {"devices": "auto", "strategy": SharedRayStep(), "plugins": [RayLightningEnvironment()]}
-        placement = TrainerPlacement(arguments, [CheckpointSender(store, last)], _remote_progress(store))
+
+        def send(checkpoint: Path) -> None:
+            store.write.remote(checkpoint.name, checkpoint.read_bytes())
+
+        @contextmanager
+        def bar(label: str, total: int, unit: str, done: int = 0) -> Iterator[Bar]:
+            yield RemoteBar(store, label, total, unit, done)
+
+        placement = TrainerPlacement(arguments, bar, send)
         try:
             train_supernet(sweep, placement)
         except SweepError as error:
@@ -176,32 +182,12 @@ def _train_rank(config: dict[str, Any]) -> None:
             ray.get(store.write.remote(sweep.files.supernet.name, sweep.files.supernet.read_bytes()))
 
 
-class CheckpointSender(Callback):
-    """Sends each checkpoint of the first rank to the store. Follows the callback that writes them."""
-
-    def __init__(self, store: Any, last: Path) -> None:
-        self.store, self.last = store, last
-        self.sent = self._modified()
-
-    def on_train_batch_end(self, trainer: Trainer, module: LightningModule, *_: Any) -> None:
-        modified = self._modified()
-        if trainer.is_global_zero and modified != self.sent:
-            self.sent = modified
-            self.store.write.remote(self.last.name, self.last.read_bytes())
-
-    def on_train_epoch_end(self, trainer: Trainer, module: LightningModule) -> None:
-        self.on_train_batch_end(trainer, module)
-
-    def _modified(self) -> int:
-        return self.last.stat().st_mtime_ns if self.last.exists() else 0
-
-
 class RemoteBar(Bar):
     """A bar that is shown by another process: it sends its progress to the store."""
 
-    def __init__(self, label: str, total: int, unit: str, store: Any) -> None:
+    def __init__(self, store: Any, label: str, total: int, unit: str, done: int = 0) -> None:
         super().__init__(label, total, unit)
-        self.store, self.sent_at = store, 0.0
+        self.store, self.done, self.sent_at = store, done, 0.0
 
     def advance(self, steps: int = 1, note: str = "", facts: Mapping[str, str] | None = None) -> None:
         self.done += steps
@@ -209,15 +195,3 @@ class RemoteBar(Bar):
         if now - self.sent_at >= REPORT_EVERY_S or self.done == self.total:
             self.sent_at = now
             self.store.update.remote(done=self.done, total=self.total, note=note)
-
-
-def _remote_progress(store: Any) -> Any:
-    """A replacement for `progress` that shows the bar on the head."""
-
-    @contextmanager
-    def make(label: str, total: int, unit: str, done: int = 0) -> Iterator[Bar]:
-        bar = RemoteBar(label, total, unit, store)
-        bar.done = done
-        yield bar
-
-    return make

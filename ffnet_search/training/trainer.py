@@ -1,4 +1,4 @@
-"""Lightning's Trainer as all training here uses it: quiet, resumable, with the callbacks and loggers of the sweep."""
+"""Lightning's Trainer as all training here uses it: quiet, resumable, with progress, callbacks and loggers."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ import importlib.util
 import inspect
 import logging
 import signal
+import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from lightning import Callback, LightningDataModule, LightningModule, Trainer
@@ -20,26 +21,67 @@ from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
 
 from ffnet_search.atomic_write import replacing
 from ffnet_search.config.schema import TrainSection
-from ffnet_search.plugins import check_arguments, find_class
-from ffnet_search.progress import Bar, progress
-from ffnet_search.training.modules import FFNetModule
+from ffnet_search.errors import SweepError
+from ffnet_search.models.reference import UNREADABLE
+from ffnet_search.plugins import Plugin, check_arguments, find_class
+from ffnet_search.progress import Bar, progress, say
+from ffnet_search.training.modules import FFNetModule, NonFiniteLoss
 
 LAST = "last.ckpt"
 
 
 @dataclass(frozen=True)
 class TrainerPlacement:
-    """The place of a Trainer: alone in this process, or one of several ranks.
-
-    `arguments` and `callbacks` are passed to it; `bar` makes its progress bar.
-    """
+    """The place of a Trainer: alone in this process, or one of several ranks. `arguments` are passed to it."""
 
     arguments: Mapping[str, Any] = field(default_factory=lambda: {"devices": 1})
-    callbacks: Sequence[Callback] = ()
     bar: Callable[..., AbstractContextManager[Bar]] = progress
+    on_checkpoint: Callable[[Path], object] | None = None  # called by the first rank after each last checkpoint
 
 
 ALONE = TrainerPlacement()
+ModuleT = TypeVar("ModuleT", bound=FFNetModule)
+
+
+def fit(
+    make: Callable[[], ModuleT],
+    data: LightningDataModule,
+    folder: Path,
+    label: str,
+    placement: TrainerPlacement,
+) -> ModuleT:
+    """Fit the module that `make()` returns, by its recipe, in `folder`; `label` names it in the progress.
+
+    After a non-finite loss, resume once from the last checkpoint at half the learning rate. Raises NonFiniteLoss where
+    that does not help, or the checkpoint was trained at a reduced rate already; SweepError where it is unreadable.
+    """
+    last, factor = folder / LAST, 1.0
+    while True:
+        module = make()
+        recipe, module.learning_rate_factor = module.recipe, factor
+        _learning_rate_factor(last, recipe)  # raises SweepError for a broken file, before Lightning reads it
+        checkpoints = LastCheckpoint(last, recipe.checkpoint_minutes, placement.on_checkpoint)
+        try:
+            run_trainer(module, data, recipe, folder, [TrainingProgress(label, placement.bar), checkpoints], placement)
+            return module
+        except NonFiniteLoss as error:
+            if min(factor, _learning_rate_factor(last, recipe)) < 1:
+                raise
+            say(f"{label}: {error}; back to the last good checkpoint, at half the learning rate")
+            factor = 0.5
+
+
+def _learning_rate_factor(last: Path, recipe: TrainSection) -> float:
+    """The learning-rate factor in a checkpoint; 1 where there is no file. Raises SweepError where it is unreadable."""
+    if not last.exists():
+        return 1.0
+    try:
+        checkpoint = torch.load(last, map_location="cpu", weights_only=is_plain(recipe))
+        return float(checkpoint["learning_rate_factor"])
+    except UNREADABLE:
+        raise SweepError(
+            f"{last}: is not a checkpoint of this program, or is cut off; delete it to train from the start"
+        ) from None
 
 
 def run_trainer(
@@ -67,7 +109,7 @@ def run_trainer(
             precision="bf16-mixed" if cuda and ours else "32-true",  # on CPU bf16 is the slower one
             max_epochs=recipe.epochs,
             # In this order, so that a checkpoint holds the average after its own step.
-            callbacks=[*averaging, *named, *callbacks, *placement.callbacks],
+            callbacks=[*averaging, *named, *callbacks],
             logger=make_loggers(recipe, folder),
             log_every_n_steps=20,
             num_sanity_val_steps=0,
@@ -92,22 +134,14 @@ def is_plain(recipe: TrainSection) -> bool:
 
 def save(trainer: Trainer, path: Path, *, weights_only: bool = False) -> None:
     """Write a checkpoint, replaced whole. A collective operation: every rank calls it, the first one writes."""
-    if trainer.is_global_zero:
-        with replacing(path) as scratch:
-            trainer.save_checkpoint(scratch, weights_only=weights_only)
-    else:
-        trainer.save_checkpoint(path, weights_only=weights_only)  # writes nothing
+    with replacing(path) if trainer.is_global_zero else nullcontext(path) as target:
+        trainer.save_checkpoint(target, weights_only=weights_only)
 
 
 def make_callbacks(recipe: TrainSection) -> list[Callback]:
     """The callbacks that the sweep names. Raises SweepError."""
-    callbacks = []
-    for index, plugin in enumerate(recipe.callbacks):
-        field = f"train.callbacks.{index}"
-        kind = find_class(plugin.class_path, f"{field}.class_path", Callback)
-        check_arguments(kind, plugin.init_args, f"{field}.init_args")
-        callbacks.append(kind(**plugin.init_args))
-    return callbacks
+    named = enumerate(recipe.callbacks)
+    return [_make(plugin, f"train.callbacks.{index}", Callback) for index, plugin in named]
 
 
 def make_loggers(recipe: TrainSection, folder: Path) -> list[Logger]:
@@ -119,14 +153,79 @@ def make_loggers(recipe: TrainSection, folder: Path) -> list[Logger]:
     if importlib.util.find_spec("tensorboard") or importlib.util.find_spec("tensorboardX"):
         loggers.append(TensorBoardLogger(folder, name="tensorboard"))
     for index, plugin in enumerate(recipe.loggers):
-        field = f"train.loggers.{index}"
-        kind = find_class(plugin.class_path, f"{field}.class_path", Logger)
-        arguments = dict(plugin.init_args)
-        if "save_dir" in inspect.signature(kind).parameters:
-            arguments.setdefault("save_dir", str(folder))
-        check_arguments(kind, arguments, f"{field}.init_args")
-        loggers.append(kind(**arguments))
+        loggers.append(_make(plugin, f"train.loggers.{index}", Logger, save_dir=str(folder)))
     return loggers
+
+
+def _make(plugin: Plugin, field: str, base: type[Any], **defaults: str) -> Any:
+    kind = find_class(plugin.class_path, f"{field}.class_path", base)
+    known = inspect.signature(kind).parameters
+    arguments = {name: value for name, value in defaults.items() if name in known} | dict(plugin.init_args)
+    check_arguments(kind, arguments, f"{field}.init_args")
+    return kind(**arguments)
+
+
+class LastCheckpoint(Callback):
+    """One checkpoint, replaced whole: at the end of each epoch and at an interval in minutes."""
+
+    def __init__(self, path: Path, minutes: float, on_checkpoint: Callable[[Path], object] | None = None) -> None:
+        self.path, self.seconds, self.on_checkpoint = path, 60 * minutes, on_checkpoint
+        self.saved = time.monotonic()
+
+    def on_train_batch_end(self, trainer: Trainer, module: LightningModule, *_: Any) -> None:
+        assert isinstance(module, FFNetModule)
+        accumulating = any(parameter.grad is not None for parameter in module.parameters())
+        if accumulating or not module.may_synchronise(module.global_step):  # gradients are not in a checkpoint
+            return
+        if trainer.strategy.reduce_boolean_decision(time.monotonic() - self.saved >= self.seconds, all=False):
+            self._save(trainer, module)  # a collective operation: all ranks take part
+
+    def on_train_epoch_end(self, trainer: Trainer, module: LightningModule) -> None:
+        self._save(trainer, module)
+
+    def _save(self, trainer: Trainer, module: LightningModule) -> None:
+        assert isinstance(module, FFNetModule)
+        module.check_finite()
+        save(trainer, self.path)
+        if self.on_checkpoint is not None and trainer.is_global_zero:
+            self.on_checkpoint(self.path)
+        self.saved = time.monotonic()
+
+
+class TrainingProgress(Callback):
+    """A bar with images per second, time left, and the qualities of the last validation."""
+
+    def __init__(self, label: str, make_bar: Callable[..., AbstractContextManager[Bar]]) -> None:
+        self.label, self.make_bar = label, make_bar
+        self.stack, self.bar = ExitStack(), Bar(label, 1, "")
+        self.validated = ""
+
+    def on_train_start(self, trainer: Trainer, module: LightningModule) -> None:
+        total = int(trainer.num_training_batches) * int(trainer.max_epochs or 0)
+        done = trainer.fit_loop.total_batch_idx + 1
+        self.bar = self.stack.enter_context(self.make_bar(self.label, total, "batches", done=done))
+        self.images, self.start = 0, time.monotonic()
+
+    def on_train_batch_end(
+        self, trainer: Trainer, module: LightningModule, outputs: Any, batch: Any, index: int
+    ) -> None:
+        self.images += len(batch[0])
+        if trainer.is_global_zero:
+            rate = self.images / (time.monotonic() - self.start)
+            self.bar.advance(1, f"{rate:.0f} images/s, epoch {trainer.current_epoch + 1}{self.validated}")
+
+    def on_validation_end(self, trainer: Trainer, module: LightningModule) -> None:
+        assert isinstance(module, FFNetModule)
+        quality, logged = module.task.quality, module.task.logged_quality
+        words = []
+        for name, value in sorted(trainer.callback_metrics.items()):
+            if name.startswith(logged):
+                network = name.removeprefix(logged).strip("_") or quality.word
+                words.append(f", {network} {quality.format(float(value))}")
+        self.validated = "".join(words)
+
+    def teardown(self, trainer: Trainer, module: LightningModule, stage: str) -> None:
+        self.stack.close()
 
 
 @contextmanager

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
 from networks import space
+from tiny_sweep import sweep
 
+from ffnet_search.config.sweep import Sweep
 from ffnet_search.errors import SweepError
 from ffnet_search.space.registry import TASKS, TrunkStage
 from ffnet_search.tasks.base import find_task
@@ -109,3 +114,18 @@ def test_the_losses_of_a_search_space_come_from_its_task() -> None:
     from ffnet_search.tasks.base import task_of
 
     assert task_of(space("ffnet_digits").images).name == "classification"
+
+
+@pytest.mark.parametrize(
+    ("fields", "searched"),
+    [({"train": {"mixup": 0.2}}, {}), ({"search": {"evaluator": "train"}}, {"mixup": [0.0, 0.2]})],
+)
+def test_mixup_is_refused_where_targets_do_not_mix(
+    fields: dict[str, Any], searched: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    content = sweep(tmp_path).model_dump() | fields
+    content["search_space"]["hyperparameters"] = searched
+    Sweep.from_content(content, Path("s.yaml"))
+    monkeypatch.setattr(type(find_task("classification")), "mixes", False)
+    with pytest.raises(SweepError, match=r"s.yaml: train.mixup must be left out for task 'classification', whose"):
+        Sweep.from_content(content, Path("s.yaml"))

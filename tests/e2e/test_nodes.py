@@ -17,7 +17,8 @@ from optuna.trial import TrialState
 from searches import Run
 from tiny_sweep import trained
 
-from ffnet_search.training.fit import LAST, read_supernet, train_supernet
+from ffnet_search.training.fit import read_supernet, train_supernet
+from ffnet_search.training.trainer import LAST
 
 ROOT = Path(__file__).parents[2]
 SCRIPT = """

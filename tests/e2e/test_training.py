@@ -10,8 +10,9 @@ from tiny_sweep import kill_rank, trained
 
 from ffnet_search.config.sweep import Sweep
 from ffnet_search.errors import SweepError
-from ffnet_search.training.fit import LAST, read_supernet, train_supernet
+from ffnet_search.training.fit import read_supernet, train_supernet
 from ffnet_search.training.ray_train import train_on_cluster
+from ffnet_search.training.trainer import LAST
 
 pytestmark = pytest.mark.usefixtures("ray_cluster")
 
