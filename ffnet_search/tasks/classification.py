@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class Classification(Task):
-    """Logits (B, K) of K classes against labels, int64 (B,)."""
+    """Logits (B, K) of K classes against labels, int64 (B,); `soft_target` is their probabilities (B, K)."""
 
     name = "classification"
     quality = Metric("accuracy", "maximize", "accuracy", "%", scale=100.0, decimals=2, bounds=(0.0, 1.0))
@@ -34,18 +34,15 @@ class Classification(Task):
     quality_name = "top-1"
 
     def head_parts(self, trunk: Sequence[TrunkStage], outputs: int) -> Iterator[Part]:
-        """The mean over the last map, then a linear layer."""
         last = trunk[-1]
         yield PooledLinearPart(last.side, last.width, outputs)
 
     def loss(self, output: Tensor, target: Tensor, label_smoothing: float) -> Tensor:
-        """Cross-entropy of logits (B, K) and labels (B,), with label smoothing."""
         from torch.nn import functional as F
 
         return F.cross_entropy(output, target, label_smoothing=label_smoothing)
 
     def soft_target(self, output: Tensor) -> Tensor:
-        """The probabilities (B, K) of the classes."""
         return output.detach().softmax(-1)
 
     def distillation_loss(self, output: Tensor, soft_target: Tensor) -> Tensor:
@@ -61,12 +58,9 @@ class Classification(Task):
         return MulticlassAccuracy(outputs, average="micro")
 
     def accepts(self, target: Tensor) -> bool:
-        """Return whether `target` holds int64 labels."""
         import torch
 
         return target.dtype == torch.int64
 
     def strata(self, targets_N: Targets) -> NDArray[np.int64]:
-        """The class of each image."""
-        labels_N: NDArray[np.int64] = targets_N.astype(np.int64, copy=False)
-        return labels_N
+        return np.asarray(targets_N, np.int64)
