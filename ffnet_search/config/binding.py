@@ -27,37 +27,23 @@ ARGUMENTS = "init_args"  # the field of a section that holds the arguments of a 
 class Binding:
     """The place of a hyper-parameter's value: the steps to a field within a section.
 
-    `momentum` is Binding("train", ("momentum",)), `module.width` is Binding("module", ("init_args", "width")).
+    `momentum` is Binding("train", ("momentum",), float), `module.width` Binding("module", ("init_args", "width")).
     """
 
     section: str
     steps: tuple[str, ...]
-
-    @property
-    def is_argument(self) -> bool:
-        """Whether a user-supplied class gets the value, so that its type and range are unknown."""
-        return self.steps[0] == ARGUMENTS
+    annotation: Any = None  # the type of the field; None for an argument, whose type and range are unknown
 
     @property
     def path(self) -> str:
         """The field as it is written in a sweep: `data.augment.crop`."""
         return ".".join((self.section, *self.steps))
 
-    @property
-    def annotation(self) -> Any:
-        """The type of the field; not for arguments."""
-        section: Any = SECTIONS[self.section]
-        for step in self.steps[:-1]:
-            section = section.model_fields[step].annotation
-        return section.model_fields[self.steps[-1]].annotation
-
     def value(self, sweep: Sweep) -> Value:
         """The value that `sweep` gives; None for an argument that it leaves out."""
-        value: Any = getattr(sweep, self.section)
+        value: Any = getattr(sweep, self.section).model_dump()
         for step in self.steps:
-            value = value.get(step) if isinstance(value, Mapping) else getattr(value, step)
-            if value is None:
-                break
+            value = (value or {}).get(step)
         return value
 
     def write(self, content: dict[str, Any], value: Value) -> None:
@@ -71,50 +57,42 @@ class Binding:
 
 def bind(sweep: Sweep) -> dict[str, Binding]:
     """Name -> binding of the sweep's hyper-parameters. Raises ValueError where a name fits no field, or two fit one."""
-    bindings: dict[str, Binding] = {}
     names: dict[Binding, str] = {}
     for name in sweep.search_space.hyperparameters:
-        binding = _find(sweep, name)
-        if binding in names:
-            raise ValueError(f"hyperparameters: {names[binding]} and {name} are the same field; remove one")
-        names[binding] = name
-        bindings[name] = binding
-    return bindings
+        other = names.setdefault(_find(sweep, name), name)
+        if other != name:
+            raise ValueError(f"hyperparameters: {other} and {name} are the same field; remove one")
+    return {name: binding for binding, name in names.items()}
 
 
 def check_values(sweep: Sweep) -> None:
     """Raise ValueError where a hyper-parameter may take a value that its field does not allow."""
     for name, one in sweep.search_space.hyperparameters.items():
         binding = sweep.bindings[name]
-        if binding.is_argument:
+        if binding.annotation is None:
             continue
         _check_kind(name, one, binding.annotation)
         for value in one.extremes:
             try:
-                _sections(sweep, {name: value}, f"hyperparameters.{name}")
+                sections_with(sweep, {name: value}, f"hyperparameters.{name}")
             except SweepError as error:
                 raise ValueError(str(error)) from None
 
 
 def current_values(sweep: Sweep) -> dict[str, Value]:
-    """The values that the sweep itself gives to its hyper-parameters: the search begins with them."""
+    """The values of the sweep itself, with which the search begins."""
     return {name: binding.value(sweep) for name, binding in sweep.bindings.items()}
 
 
-def sections_with(sweep: Sweep, values: Mapping[str, Value]) -> dict[str, Section]:
+def sections_with(sweep: Sweep, values: Mapping[str, Value], where: str = "hyperparameters") -> dict[str, Section]:
     """The sections `train`, `data` and `module` that change where hyper-parameters take `values`.
 
     Raises SweepError for an unknown name, and where the values are not allowed together.
     """
-    for name in values:
-        if name not in sweep.bindings:
-            raise SweepError(f"hyperparameters: {name!r} is not one of the sweep{did_you_mean(name, sweep.bindings)}")
-    return _sections(sweep, values, "hyperparameters")
-
-
-def _sections(sweep: Sweep, values: Mapping[str, Value], where: str) -> dict[str, Section]:
     contents: dict[str, dict[str, Any]] = {}
     for name, value in values.items():
+        if name not in sweep.bindings:
+            raise SweepError(f"{where}: {name!r} is not one of the sweep{did_you_mean(name, sweep.bindings)}")
         binding = sweep.bindings[name]
         if binding.section not in contents:
             contents[binding.section] = getattr(sweep, binding.section).model_dump()
@@ -132,12 +110,8 @@ def _find(sweep: Sweep, name: str) -> Binding:
     known = {}
     for binding in _fields(sweep):
         known[binding.steps[-1]] = known[binding.path] = binding
-    if name not in known:
-        raise ValueError(_unknown(sweep, name, known))
-    return known[name]
-
-
-def _unknown(sweep: Sweep, name: str, known: Mapping[str, Binding]) -> str:
+    if name in known:
+        return known[name]
     arguments = []
     if sweep.module is not None:
         arguments.append("module.NAME")
@@ -145,18 +119,18 @@ def _unknown(sweep: Sweep, name: str, known: Mapping[str, Binding]) -> str:
         arguments.append("data.init_args.NAME")
     beside = f" (or an argument: {', '.join(arguments)})" if arguments else ""
     spelled_alike = [other for other in known if "." in name or "." not in other]
-    return f"{name} is not a field of `train` or `data`{beside}{did_you_mean(name, spelled_alike)}"
+    raise ValueError(f"{name} is not a field of `train` or `data`{beside}{did_you_mean(name, spelled_alike)}")
 
 
 def _fields(sweep: Sweep) -> Iterator[Binding]:
     """The fields that a hyper-parameter can set."""
-    for field in TrainSection.model_fields:
-        if field not in NOT_SEARCHED and (sweep.module is None or field in OF_ANY_MODULE):
-            yield Binding("train", (field,))
+    for name, field in TrainSection.model_fields.items():
+        if name not in NOT_SEARCHED and (sweep.module is None or name in OF_ANY_MODULE):
+            yield Binding("train", (name,), field.annotation)
     if not is_import_path(sweep.data.name):
-        yield Binding("data", ("batch_size",))
-        for field in Augment.model_fields:
-            yield Binding("data", ("augment", field))
+        yield Binding("data", ("batch_size",), int)
+        for name, field in Augment.model_fields.items():
+            yield Binding("data", ("augment", name), field.annotation)
 
 
 def _check_kind(name: str, one: Hyperparameter, annotation: Any) -> None:

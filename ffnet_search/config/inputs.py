@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from ffnet_search.space.registry import DEFAULT_TASK
+from ffnet_search.strict_yaml import Section
 
 if TYPE_CHECKING:
     from ffnet_search.config.sweep import Sweep
@@ -29,30 +30,22 @@ SPEED = {
 
 def profile_inputs(sweep: Sweep) -> Inputs:
     """The inputs of the latency tables that the search reads."""
-    first, *others = sweep.searched_devices
-    latency = first.model_dump(mode="json", exclude=SPEED["latency"], exclude_none=True)
-    if others:
-        latency["others"] = {
-            str(section.name): section.model_dump(mode="json", exclude=SPEED["latency"], exclude_none=True)
-            for section in others
-        }
+    devices = {device.name: _plain(device, "latency", exclude_none=True) for device in sweep.searched_devices}
+    latency = devices.pop(sweep.latency[0].name)
+    if devices:
+        latency["others"] = devices
     return {**_space_inputs(sweep), "latency": latency}
 
 
 def train_inputs(sweep: Sweep) -> Inputs:
     """The inputs of the supernet."""
-    return {
-        **_space_inputs(sweep),
-        "seed": sweep.seed,
-        "data": sweep.data.model_dump(mode="json", exclude=SPEED["data"]),
-        "train": sweep.train.model_dump(mode="json", exclude=SPEED["train"]),
-    }
+    data, train = _plain(sweep.data, "data"), _plain(sweep.train, "train")
+    return {**_space_inputs(sweep), "seed": sweep.seed, "data": data, "train": train}
 
 
 def search_inputs(sweep: Sweep) -> Inputs:
     """The inputs of the study."""
-    inputs = train_inputs(sweep) | profile_inputs(sweep)
-    inputs["search"] = sweep.search.model_dump(mode="json", exclude=SPEED["search"])
+    inputs = {**train_inputs(sweep), **profile_inputs(sweep), "search": _plain(sweep.search, "search")}
     if sweep.search_space.hyperparameters:
         inputs["hyperparameters"] = [  # a list: their order matters
             {"name": name} | one.model_dump(mode="json", exclude_defaults=True)
@@ -65,12 +58,16 @@ def search_inputs(sweep: Sweep) -> Inputs:
 
 def export_inputs(sweep: Sweep) -> Inputs:
     """The inputs of the exported front and of the report."""
-    return {**search_inputs(sweep), "export": sweep.export.model_dump(mode="json", exclude=SPEED["export"])}
+    return {**search_inputs(sweep), "export": _plain(sweep.export, "export")}
 
 
 def digest(inputs: Mapping[str, Any]) -> str:
     """16 hexadecimal digits of a stage's inputs."""
     return hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _plain(section: Section, name: str, *, exclude_none: bool = False) -> Inputs:
+    return section.model_dump(mode="json", exclude=SPEED[name], exclude_none=exclude_none)
 
 
 def _space_inputs(sweep: Sweep) -> Inputs:

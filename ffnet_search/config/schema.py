@@ -39,7 +39,7 @@ class DataSection(Section):
     path: Path | None = None
     download: bool = False
     batch_size: int = Field(128, gt=1)
-    validation: Annotated[float, Field(gt=0, lt=1)] = 0.1
+    validation: float = Field(0.1, gt=0, lt=1)
     calibration: int = Field(1024, gt=1)
     workers: int = Field(2, ge=0)
     in_memory_mb: int = Field(2048, ge=0)
@@ -98,7 +98,6 @@ class LatencySection(Section):
 
     name: str | None = Field(None, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
     resource: str | None = Field(None, min_length=1)
-
     backend: str = "onnxruntime"
     threads: int = Field(1, gt=0)
     batch_size: int = Field(1, gt=0)
@@ -129,9 +128,7 @@ class Resources(Section):
 
     cpu: float = Field(1.0, ge=0, allow_inf_nan=False)
     gpu: float = Field(0.0, ge=0, allow_inf_nan=False)
-    memory_gb: float = Field(
-        0.0, ge=0, le=1e5
-    )  # beyond it Ray's integers overflow, and it grants memory that no node has
+    memory_gb: float = Field(0.0, ge=0, le=1e5)  # beyond it Ray's integers overflow, and it grants any memory
 
     @model_validator(mode="after")
     def _is_something(self) -> Resources:

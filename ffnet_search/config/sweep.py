@@ -99,10 +99,8 @@ class Sweep(Section):
     def override(self, *, name: str | None = None, seed: int | None = None, trials: int | None = None) -> Sweep:
         """The sweep with the values of a command line; None keeps the sweep's. Raises SweepError."""
         content: dict[str, Any] = {field: getattr(self, field) for field in type(self).model_fields}
-        if name is not None:
-            content["name"] = name
-        if seed is not None:
-            content["seed"] = seed
+        given = {"name": name, "seed": seed}
+        content |= {field: value for field, value in given.items() if value is not None}
         if trials is not None:
             content["search"] = self.search.model_dump() | {"trials": trials}
         return self.from_content(content, self.path, "command line")
@@ -168,12 +166,9 @@ class Sweep(Section):
                 f"data.batch_size must be a multiple of train.devices, with 2 images for each of them, but got "
                 f"{batch_size} for {devices}"
             )
-        elastic = any(
-            3 in kernels and len(kernels) > 1
-            for stage in self.search_space.stages
-            for kernels in (stage.choices(name) for name, axis in BLOCK_AXES.items() if axis.is_kernel)
-        )
-        if self.train.branches == "reference" and elastic:
+        kernels = [name for name, axis in BLOCK_AXES.items() if axis.is_kernel]
+        choices = [stage.choices(name) for stage in self.search_space.stages for name in kernels]
+        if self.train.branches == "reference" and any(3 in sizes and len(sizes) > 1 for sizes in choices):
             raise ValueError(
                 "train.branches must be 'all' or 'none' where a stage offers kernel 3 beside larger ones, but got "
                 "'reference' (its 3 x 3 and larger convolutions have different parameters, so they cannot share)"
@@ -217,7 +212,6 @@ class Sweep(Section):
         return self
 
     def _refuse_constant_metrics(self) -> None:
-        """Without architectures to choose from, costs are the same for every trial."""
         constant = set(COSTS)
         if self.module is not None:
             constant.remove("latency_ms")  # measured for each trial

@@ -18,7 +18,10 @@ def read_sweep(path: Path) -> dict[str, Any]:
     content = {"name": path.stem, **_carried_by(read_yaml(path, f"; {START}"), path)}
     space = content.get("search_space")
     if isinstance(space, str):
-        content["search_space"] = SearchSpace.from_yaml(_find_space(path.parent / space), content.get("task"))
+        place = path.parent / space
+        if not place.exists():  # a cluster's head gets the sweep alone
+            place = shipped(f"search_spaces/{place.name}") or place
+        content["search_space"] = SearchSpace.from_yaml(place, content.get("task"))
     elif isinstance(space, dict):
         content["search_space"] = SearchSpace.located(space, path.parent)
     return content
@@ -30,27 +33,19 @@ def is_cluster(path: Path) -> bool:
 
 
 def _carried_by(content: dict[str, Any], path: Path) -> dict[str, Any]:
-    """Return the sweep that a cluster file carries, named like the cluster; other content unchanged.
-
-    Raises SweepError where a cluster file carries none.
-    """
+    """Return the sweep that a cluster file carries, named like the cluster; other content unchanged."""
     if "provider" not in content:
         return content
     metadata = content.get("metadata")
-    carried = metadata.get("sweep") if isinstance(metadata, dict) else None
+    keys = list(metadata) if isinstance(metadata, dict) else []
+    carried = metadata["sweep"] if "sweep" in keys else None
     if not isinstance(carried, dict):
-        keys = list(metadata) if isinstance(metadata, dict) else []
         hint = did_you_mean(str(keys[0]), ["sweep"]) if keys else ""
         raise SweepError(
             f"{path}: is a Ray cluster file, which must carry its sweep as a mapping under metadata.sweep, but "
             f"metadata holds {', '.join(map(str, keys)) or 'nothing'}{hint}"
         )
     return {"name": content.get("cluster_name"), **carried}
-
-
-def _find_space(path: Path) -> Path:
-    """Return `path`, or the shipped file of that name where it is missing: a cluster's head gets the sweep alone."""
-    return path if path.exists() else shipped(f"search_spaces/{path.name}") or path
 
 
 def shipped(name: str) -> Path | None:
