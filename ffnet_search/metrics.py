@@ -86,7 +86,6 @@ MEASURED: Mapping[str, Metric] = {  # of exported networks alone, so no objectiv
         Metric("measured_spread", "minimize", "spread of the latency", "%", 100.0, 1),
     )
 }
-PER_DEVICE = ("latency_ms", "measured_ms", "predicted_ms", "measured_spread")
 SPLITS = {"search": "on search validation", "test": "on test"}  # prefix of a quality in the figures of a network
 
 
@@ -99,7 +98,7 @@ def find_metric(key: str, others: Iterable[Metric] = ()) -> Metric:
     known = {**COSTS, **MEASURED, **{metric.name: metric for metric in others}}
     name, at, device = key.partition("@")
     if at:
-        if name not in PER_DEVICE or not device:
+        if name not in (LATENCY.name, *MEASURED) or not device:
             raise KeyError(key)
         return known[name].on(device)
     split, _, quality = name.partition("_")

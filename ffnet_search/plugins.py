@@ -12,7 +12,6 @@ import sys
 from collections.abc import Mapping
 from importlib import import_module
 from importlib.util import find_spec
-from types import MappingProxyType
 from typing import Any
 
 from pydantic import Field, field_validator, model_validator
@@ -21,7 +20,7 @@ from ffnet_search.errors import SweepError, did_you_mean
 from ffnet_search.strict_yaml import Section
 
 Registry = Mapping[str, str]
-NONE: Registry = MappingProxyType({})
+NONE: Registry = {}
 INSTALL = {  # package -> what installs it, where that is not the package itself
     "openvino": "pip install 'ffnet-search[openvino]'",
     "coremltools": "pip install 'ffnet-search[coreml]'",

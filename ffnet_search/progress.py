@@ -31,15 +31,15 @@ class Bar:
 
     def advance(self, steps: int = 1, note: str = "", facts: Mapping[str, str] | None = None) -> None:
         """Add steps. `note` (the current loss, the last file) and `facts`, a table, stay until the next ones."""
-        self.remember(steps, note, facts)
+        self.done, self.note, self.facts = self.done + steps, note or self.note, facts or self.facts
+        self.show()
+
+    def show(self) -> None:
+        """Print a line, if the last one is long ago."""
         now = time.monotonic()
         if now - self.last_line >= LINE_EVERY_S and self.done < self.total:
             self.last_line = now
             say(f"{self.label}: {self.line(now)}")
-
-    def remember(self, steps: int, note: str, facts: Mapping[str, str] | None) -> None:
-        """Add steps without showing them."""
-        self.done, self.note, self.facts = self.done + steps, note or self.note, facts or self.facts
 
     def line(self, now: float) -> str:
         """The progress at the time `now` of `time.monotonic`: `4/10 candidates, 2/s, 3s left, best accuracy 0.9`."""
@@ -62,24 +62,17 @@ class TerminalBar(Bar):
     """Progress as a bar, with the facts as a table below it, drawn by rich. `done`: steps of an earlier run."""
 
     def __init__(self, label: str, total: int, unit: str, done: int) -> None:
-        from rich import progress
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeElapsedColumn, TimeRemainingColumn
 
         super().__init__(label, total, unit)
-        self.display = progress.Progress(
-            progress.TextColumn("{task.description}"),
-            progress.BarColumn(),
-            progress.MofNCompleteColumn(),
-            progress.TextColumn(unit),
-            progress.TextColumn("{task.fields[note]}"),
-            progress.TimeElapsedColumn(),
-            progress.TextColumn("left"),
-            progress.TimeRemainingColumn(),
-        )
+        self.before = done
+        steps = (BarColumn(), MofNCompleteColumn(), unit, "{task.fields[note]}")
+        times = (TimeElapsedColumn(), "left", TimeRemainingColumn())
+        self.display = Progress("{task.description}", *steps, *times)
         self.task = self.display.add_task(label, total=total, completed=done, note="")
 
-    def advance(self, steps: int = 1, note: str = "", facts: Mapping[str, str] | None = None) -> None:
-        self.remember(steps, note, facts)
-        self.display.update(self.task, advance=steps, note=self.note)
+    def show(self) -> None:
+        self.display.update(self.task, completed=self.before + self.done, note=self.note)
 
     def view(self) -> Group:
         """The bar and the table, asked for as often as the screen is drawn."""

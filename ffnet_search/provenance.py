@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import platform
 import subprocess
+from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 PACKAGES = ("torch", "lightning", "optuna", "onnxruntime", "numpy")
@@ -19,22 +20,20 @@ def installed_versions(*packages: str) -> dict[str, str]:
     """Versions of the packages that are installed; a checkout or a build under another name has none."""
     versions: dict[str, str] = {}
     for name in packages:
-        try:
-            versions[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            continue
+        with suppress(PackageNotFoundError):
+            versions[name] = version(name)
     return versions
 
 
 def git_state(folder: Path) -> dict[str, object] | None:
     """The commit checked out in the repository of `folder`, and whether files differ from it; None outside of git."""
+
+    def git(*words: str) -> str:
+        command = ["git", "-C", str(folder), *words]
+        return subprocess.run(command, check=True, capture_output=True, text=True, timeout=10).stdout.strip()
+
     try:
-        commit = _git(folder, "rev-parse", "HEAD").strip()
-        return {"commit": commit, "changed": bool(_git(folder, "status", "--porcelain", "--untracked-files=no"))}
+        changed = git("status", "--porcelain", "--untracked-files=no")
+        return {"commit": git("rev-parse", "HEAD"), "changed": bool(changed)}
     except (OSError, subprocess.SubprocessError):
         return None
-
-
-def _git(folder: Path, *words: str) -> str:
-    command = ["git", "-C", str(folder), *words]
-    return subprocess.run(command, check=True, capture_output=True, text=True, timeout=10).stdout

@@ -6,20 +6,16 @@ import difflib
 import re
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic_core import ErrorDetails
 
-from ffnet_search.errors import SweepError, did_you_mean
+from ffnet_search.errors import SweepError, did_you_mean, error_context
 
-COMPARISONS = (  # pydantic's words and ours
-    ("greater than or equal to", ">="),
-    ("greater than", ">"),
-    ("less than or equal to", "<="),
-    ("less than", "<"),
-)
+# Pydantic's words and ours, longer ones first.
+COMPARISONS = {"greater than or equal to": ">=", "less than or equal to": "<=", "greater than": ">", "less than": "<"}
 ModelT = TypeVar("ModelT", bound=BaseModel)
 
 
@@ -66,7 +62,8 @@ def read_yaml(path: Path, otherwise: str = "") -> dict[str, Any]:
     invalid or not a mapping.
     """
     try:
-        data = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)  # noqa: S506 (a SafeLoader)
+        with error_context(path):
+            data = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)  # noqa: S506 (a SafeLoader)
     except FileNotFoundError:
         raise SweepError(f"{path}: no such file{_nearest_file(path) or otherwise}") from None
     except IsADirectoryError:
@@ -77,8 +74,6 @@ def read_yaml(path: Path, otherwise: str = "") -> dict[str, Any]:
         raise SweepError(f"{path}: cannot be read: {error}") from None
     except (yaml.YAMLError, ValueError) as error:  # ValueError: a date such as 2026-02-30
         raise SweepError(f"{path}: is not valid YAML: {' '.join(str(error).split())}") from None
-    except SweepError as error:
-        raise SweepError(f"{path}: {error}") from None
     if not isinstance(data, dict):
         raise SweepError(f"{path}: must hold a mapping of keys to values, but holds {type(data).__name__}")
     return data
@@ -103,7 +98,7 @@ def _sentence(model: type[BaseModel], detail: ErrorDetails) -> str:
         message = str(detail.get("ctx", {}).get("error", detail["msg"]))
         return f"{place}: {message}" if place else message
     rule = re.sub(r"^(Input|Value|Tuple|String) should ", "must ", detail["msg"])
-    for words, sign in COMPARISONS:
+    for words, sign in COMPARISONS.items():
         rule = rule.replace(words, sign)
     rule = re.sub(r" after validation, not \d+$", "", rule)
     return f"{place} {rule}, but got {_short(value)}"
@@ -131,10 +126,7 @@ def _keys_at(model: type[BaseModel], path: tuple[int | str, ...]) -> Iterable[st
 def _models_in(annotation: Any) -> list[type[BaseModel]]:
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return [annotation]
-    models = []
-    for argument in getattr(annotation, "__args__", ()):
-        models += _models_in(argument)
-    return models
+    return [model for argument in get_args(annotation) for model in _models_in(argument)]
 
 
 def _nearest_file(path: Path) -> str:

@@ -112,12 +112,12 @@ def _find(sweep: Sweep, name: str) -> Binding:
         known[binding.steps[-1]] = known[binding.path] = binding
     if name in known:
         return known[name]
-    arguments = []
+    others = []
     if sweep.module is not None:
-        arguments.append("module.NAME")
+        others.append("module.NAME")
     if is_import_path(sweep.data.name):
-        arguments.append("data.init_args.NAME")
-    beside = f" (or an argument: {', '.join(arguments)})" if arguments else ""
+        others.append("data.init_args.NAME")
+    beside = f" (or an argument: {', '.join(others)})" if others else ""
     spelled_alike = [other for other in known if "." in name or "." not in other]
     raise ValueError(f"{name} is not a field of `train` or `data`{beside}{did_you_mean(name, spelled_alike)}")
 

@@ -37,13 +37,14 @@ def _carried_by(content: dict[str, Any], path: Path) -> dict[str, Any]:
     if "provider" not in content:
         return content
     metadata = content.get("metadata")
-    keys = list(metadata) if isinstance(metadata, dict) else []
-    carried = metadata["sweep"] if "sweep" in keys else None
+    metadata = metadata if isinstance(metadata, dict) else {}
+    carried = metadata.get("sweep")
     if not isinstance(carried, dict):
-        hint = did_you_mean(str(keys[0]), ["sweep"]) if keys else ""
+        keys = [str(key) for key in metadata]
+        hint = did_you_mean(keys[0], ["sweep"]) if keys else ""
         raise SweepError(
             f"{path}: is a Ray cluster file, which must carry its sweep as a mapping under metadata.sweep, but "
-            f"metadata holds {', '.join(map(str, keys)) or 'nothing'}{hint}"
+            f"metadata holds {', '.join(keys) or 'nothing'}{hint}"
         )
     return {"name": content.get("cluster_name"), **carried}
 

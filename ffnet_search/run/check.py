@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
-from ffnet_search.config.schema import LatencySection
 from ffnet_search.config.sweep import Sweep
 from ffnet_search.config.sweep_file import is_cluster
 from ffnet_search.data.registry import check_data
@@ -13,8 +13,9 @@ from ffnet_search.errors import error_context
 from ffnet_search.latency.backends.base import BACKENDS
 from ffnet_search.latency.table import LatencyTable
 from ffnet_search.plugins import find_module, import_path, is_import_path
+from ffnet_search.run.stages import cost_model
 from ffnet_search.space.architecture import Architecture
-from ffnet_search.space.cost_model import CostModel
+from ffnet_search.space.cost_model import Latency
 from ffnet_search.space.feasibility import check_budget
 from ffnet_search.space.parts import Part
 
@@ -43,15 +44,13 @@ def check_sweep(sweep: Sweep) -> None:
 
 def check_limits(sweep: Sweep) -> None:
     """Raise SweepError where no architecture of the space keeps a limit; on latency once its table exists."""
-
-    def table(device: LatencySection) -> LatencyTable | _Unmeasured:
-        path = sweep.files.latency_table(device)
-        return LatencyTable.load(path) if path.exists() else _Unmeasured()
-
-    devices = {name: table(sweep.device(name)) for name in sweep.search.device_names}
-    cost_model = CostModel(table(sweep.latency[0]), devices)
+    costs = cost_model(sweep, _table_if_measured)
     with error_context(sweep.path):
-        check_budget(sweep.search_space, cost_model, sweep.search.constraints)
+        check_budget(sweep.search_space, costs, sweep.search.constraints)
+
+
+def _table_if_measured(path: Path) -> Latency:
+    return LatencyTable.load(path) if path.exists() else _Unmeasured()
 
 
 def _import_paths(sweep: Sweep) -> Iterator[tuple[str, str]]:

@@ -60,18 +60,15 @@ def differences(old: Any, new: Any, field: str = "") -> Iterator[Change]:
     if isinstance(old, dict) and isinstance(new, dict):
         for key in [*old, *(key for key in new if key not in old)]:
             yield from differences(old.get(key), new.get(key), f"{field}.{key}" if field else key)
-    elif _are_alike_lists(old, new):
+    elif isinstance(old, list) and isinstance(new, list) and len(old) == len(new) and _has_mappings(old):
         for index, pair in enumerate(zip(old, new, strict=True)):
             yield from differences(*pair, f"{field}.{index}")
     elif old != new:
         yield Change(field, old, new)
 
 
-def _are_alike_lists(old: Any, new: Any) -> bool:
-    """Whether these are lists of as many mappings, which are compared one by one."""
-    if not isinstance(old, list) or not isinstance(new, list) or len(old) != len(new):
-        return False
-    return any(isinstance(item, dict) for item in old)
+def _has_mappings(items: list[Any]) -> bool:
+    return any(isinstance(item, dict) for item in items)
 
 
 def _short(value: object) -> str:
@@ -83,12 +80,8 @@ class RunFolder:
     """The folder of one run and its records; made by `open_run`, which holds its lock."""
 
     def __init__(self, files: RunPaths, remote: RemoteCopy | None = None) -> None:
-        self.files, self.remote = files, remote
+        self.files, self.remote, self.path = files, remote, files.folder
         self.records: Records = read_records(files)
-
-    @property
-    def path(self) -> Path:
-        return self.files.folder
 
     def write(self, stage: str, record: StageRecord) -> None:
         """Set the record of `stage`, and send it to the remote copy."""

@@ -44,8 +44,8 @@ def run_sweep(sweep: Sweep, *, fresh: bool = False, stages: Collection[str] = tu
         _refuse_unneeded(sweep, stages)
         _settle_changes(sweep, folder, fresh, stages)
         searches = "search" in stages and not _is_done("search", sweep, folder)
-        if searches:
-            _check_engine(sweep)
+        if searches:  # before any long stage: an engine may lack something, such as a cluster
+            engine_of(sweep).check(sweep.search)
         needed = stages_of(sweep)
         for number, stage in enumerate(needed, 1):
             if stage.name in stages:
@@ -118,18 +118,12 @@ def _refuse_unneeded(sweep: Sweep, names: Collection[str]) -> None:
 
 
 def _refuse_unread(stage: Stage, sweep: Sweep, folder: RunFolder) -> None:
-    """Raise SweepError where a stage that `stage` reads is not done."""
     for other in stage.reads:
         if STAGES[other].is_needed(sweep) and not _is_done(other, sweep, folder):
             raise SweepError(
                 f"{folder.path}: {stage.name} needs {other}, which is not done; run `ffnet-search {other} "
                 f"{sweep.path}` first, or `ffnet-search run {sweep.path}` for all stages"
             )
-
-
-def _check_engine(sweep: Sweep) -> None:
-    """Raise SweepError where the engine lacks something, such as a cluster: before any long stage."""
-    engine_of(sweep).check(sweep.search)
 
 
 def _refuse_inaccurate_tables(sweep: Sweep) -> None:
@@ -154,16 +148,13 @@ def _settle_changes(sweep: Sweep, folder: RunFolder, fresh: bool, names: Collect
     if fresh and "search" not in stale and is_outdated(STAGES["search"], records):
         stale += ["search", "export"]  # a study continues on the supernet and the tables that it began with alone
     concerned = set(names).union(*(STAGES[name].reads for name in names))
-    if concerned.isdisjoint(stale):
-        folder.write_sweep(sweep)
-        return
-    if fresh:
+    if not concerned.isdisjoint(stale):
+        if not fresh:
+            have = "has" if len(changes) == 1 else "have"
+            raise SweepError(
+                f"{sweep.path}: {', '.join(map(str, changes.values()))} {have} changed since {folder.path} was made, "
+                f"which invalidates {listed(stale)}; add --fresh to re-run it (the old files move to "
+                f"{folder.path}/previous-DATE), or take another name with --name"
+            )
         folder.set_aside({name: STAGES[name].remains(sweep.files) for name in stale})
-        folder.write_sweep(sweep)
-        return
-    have = "has" if len(changes) == 1 else "have"
-    raise SweepError(
-        f"{sweep.path}: {', '.join(map(str, changes.values()))} {have} changed since {folder.path} was made, which "
-        f"invalidates {listed(stale)}; add --fresh to re-run it (the old files move to {folder.path}/previous-DATE), "
-        "or take another name with --name"
-    )
+    folder.write_sweep(sweep)

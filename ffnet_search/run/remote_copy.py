@@ -64,27 +64,25 @@ class RemoteCopy:
         with self._errors():
             from pyarrow import fs
 
-            self._here = fs.LocalFileSystem()
+            self._fs, self._here = fs, fs.LocalFileSystem()
             self._store, root = fs.FileSystem.from_uri(_with_patience(url))
             self._root = f"{root.rstrip('/')}/{files.folder.name}"
-            self._copy = fs.copy_files
-            self._selector = fs.FileSelector(self._root, recursive=True, allow_not_found=True)
-            self._is_file = fs.FileType.File
         self._sent: dict[str, Stamp] = {}  # name in the store -> stamp of the local file
         self._lock = threading.Lock()
 
     def fetch(self) -> None:
         """Fetch all files where this folder holds no run; an existing run here is the newer one."""
         with self._errors():
-            infos = self._store.get_file_info(self._selector)
-            names = [info.path[len(self._root) + 1 :] for info in infos if info.type == self._is_file]
+            selector = self._fs.FileSelector(self._root, recursive=True, allow_not_found=True)
+            infos = self._store.get_file_info(selector)
+            names = [info.path[len(self._root) + 1 :] for info in infos if info.type == self._fs.FileType.File]
             if self.files.state.exists():
                 self._sent = dict.fromkeys(names, (-1, -1))
                 return
             for name in sorted(names, key=self._order):
                 path = self.files.folder / name
                 with atomic_write.replacing(path) as scratch:
-                    self._copy(f"{self._root}/{name}", str(scratch), self._store, self._here)
+                    self._fs.copy_files(f"{self._root}/{name}", str(scratch), self._store, self._here)
                 self._sent[name] = _stamp(path)
             if names:
                 say(f"fetched {len(names)} files of the run from {self.where}")
@@ -122,12 +120,15 @@ class RemoteCopy:
         target = f"{self._root}/{name}"
         with tempfile.TemporaryDirectory() as folder:
             if path.suffix == ".db":  # its state at one moment, while it is written
-                path = _snapshot(path, Path(folder) / path.name)
+                copy = Path(folder) / path.name
+                with closing(sqlite3.connect(path)) as source, closing(sqlite3.connect(copy)) as snapshot:
+                    source.backup(snapshot)
+                path = copy
             path.stat()  # a file that is gone raises here, apart from a missing bucket
             with self._errors():
                 if self._store.type_name not in WITHOUT_FOLDERS:
                     self._store.create_dir(target.rpartition("/")[0], recursive=True)
-                self._copy(str(path), target, self._here, self._store)
+                self._fs.copy_files(str(path), target, self._here, self._store)
 
     def _order(self, name: str) -> tuple[bool, str]:
         """The record of what is done comes last."""
@@ -157,14 +158,6 @@ def _with_patience(url: str) -> str:
 
 
 def _stamp(path: Path) -> Stamp:
-    return path.stat().st_size, max(_changed(path), _changed(path.with_name(f"{path.name}-wal")))
-
-
-def _changed(path: Path) -> int:
-    return path.stat().st_mtime_ns if path.exists() else 0
-
-
-def _snapshot(study: Path, copy: Path) -> Path:
-    with closing(sqlite3.connect(study)) as source, closing(sqlite3.connect(copy)) as target:
-        source.backup(target)
-    return copy
+    log = path.with_name(f"{path.name}-wal")  # SQLite's, of what is written since
+    logged = log.stat().st_mtime_ns if log.exists() else 0
+    return path.stat().st_size, max(path.stat().st_mtime_ns, logged)

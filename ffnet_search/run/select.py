@@ -15,12 +15,13 @@ from ffnet_search.config.sweep import Sweep
 from ffnet_search.errors import SweepError, did_you_mean
 from ffnet_search.formatting import ms, percent
 from ffnet_search.latency.table import LatencyTable
-from ffnet_search.metrics import COSTS
+from ffnet_search.metrics import LATENCY
 from ffnet_search.pareto.candidate import Candidate
 from ffnet_search.search.storage.study import read_candidates
 from ffnet_search.space.architecture import Architecture
 from ffnet_search.space.feasibility import least_latency
 
+Array = NDArray[np.float64]
 DRAWN = 400  # random architectures whose quality is predicted
 ENOUGH = 20  # candidates to fit the prediction on
 
@@ -64,9 +65,8 @@ def select_network(folder: Path, latency_ms: float, device: str | None = None) -
         )
     quality = sweep.quality
     best, time = min(fitting, key=lambda pair: (quality.sign * pair[0].metrics[quality.name], pair[1]))
-    selection = Selection(path.stem, best, time, table)
-    advice = _advice(sweep, selection, candidates, latency_ms)
-    return replace(selection, advice=advice, warning=_warning(sweep, selection))
+    selection = Selection(path.stem, best, time, table, warning=_warning(sweep, path.stem, table))
+    return replace(selection, advice=_advice(sweep, selection, candidates, latency_ms))
 
 
 def _table_path(files: RunPaths, sweep: Sweep, device: str | None) -> Path:
@@ -83,18 +83,21 @@ def _table_path(files: RunPaths, sweep: Sweep, device: str | None) -> Path:
 
 def _advice(sweep: Sweep, selection: Selection, candidates: Sequence[Candidate], latency_ms: float) -> str:
     """The advice to continue the search, where an architecture that was never evaluated is predicted to be better."""
-    quality, table, metric = sweep.quality, selection.table, COSTS["latency_ms"]
-    archs = _unseen_within(sweep, table, candidates, latency_ms) if len(candidates) >= ENOUGH else []
+    if len(candidates) < ENOUGH:
+        return ""
+    quality, table = sweep.quality, selection.table
+    seen, rng = {candidate.network.key for candidate in candidates}, random.Random(0)
+    drawn = dict.fromkeys(sweep.search_space.sample(rng) for _ in range(DRAWN))
+    times = table.predict_batch(drawn)
+    archs = [arch for arch, time in zip(drawn, times, strict=True) if time <= latency_ms and arch.key not in seen]
     if not archs:
         return ""
-    values = [candidate.metrics[quality.name] for candidate in candidates]
-    predicted = _predict(table, [candidate.network for candidate in candidates], values, archs)
+    predicted = _predict(table, candidates, quality.name, archs)
     index = int(np.argmin(quality.sign * predicted))
     if quality.sign * predicted[index] >= quality.sign * selection.candidate.metrics[quality.name]:
         return ""
     arch = archs[index]
-    if selection.device != sweep.latency_path.stem:
-        metric = metric.on(selection.device)
+    metric = LATENCY if selection.device == sweep.latency_path.stem else LATENCY.on(selection.device)
     return (
         f"{arch.key} was never evaluated, and is predicted to reach {quality.format(predicted[index])} in "
         f"{ms(table.predict_ms(arch))} ({arch}); search on with more search.trials, and "
@@ -102,39 +105,28 @@ def _advice(sweep: Sweep, selection: Selection, candidates: Sequence[Candidate],
     )
 
 
-def _warning(sweep: Sweep, selection: Selection) -> str:
+def _warning(sweep: Sweep, device: str, table: LatencyTable) -> str:
     """The warning where the table is less accurate than the search would accept."""
-    wanted, within_10 = sweep.latency[0].min_within_10, selection.table.error.within_10
+    wanted, within_10 = sweep.latency[0].min_within_10, table.error.within_10
     if within_10 >= wanted:
         return ""
     return (
-        f"only {percent(within_10, 0)} of the held-out networks of the table of {selection.device} are within 10 % "
-        f"of their prediction (latency.min_within_10 is {wanted:g}): measure the network there before relying on this"
+        f"only {percent(within_10, 0)} of the held-out networks of the table of {device} are within 10 % of their "
+        f"prediction (latency.min_within_10 is {wanted:g}): measure the network there before relying on this"
     )
 
 
-def _unseen_within(
-    sweep: Sweep, table: LatencyTable, candidates: Sequence[Candidate], latency_ms: float
-) -> list[Architecture]:
-    """Random architectures within the limit that were not evaluated."""
-    seen, rng = {candidate.network.key for candidate in candidates}, random.Random(0)
-    drawn = dict.fromkeys(sweep.search_space.sample(rng) for _ in range(DRAWN))
-    times = table.predict_batch(drawn)
-    return [arch for arch, time in zip(drawn, times, strict=True) if time <= latency_ms and arch.key not in seen]
-
-
-def _predict(
-    table: LatencyTable, known: Sequence[Architecture], values: Sequence[float], archs: Sequence[Architecture]
-) -> NDArray[np.float64]:
-    """Predict the quality of `archs` by ridge regression on the logarithms of MACs, weights, time and parts."""
+def _predict(table: LatencyTable, known: Sequence[Candidate], quality: str, archs: Sequence[Architecture]) -> Array:
+    """Predict a quality of `archs` by ridge regression on the logarithms of MACs, weights, time and parts."""
     from sklearn.linear_model import Ridge
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
-    def features(archs: Sequence[Architecture]) -> NDArray[np.float64]:
+    def features(archs: Sequence[Architecture]) -> Array:
         times = table.predict_batch(archs)
         rows = [(arch.macs_m, arch.params_m, time, len(arch.parts)) for arch, time in zip(archs, times, strict=True)]
         return np.log(np.array(rows))
 
-    model = make_pipeline(StandardScaler(), Ridge(alpha=1.0)).fit(features(known), values)
+    model = make_pipeline(StandardScaler(), Ridge(alpha=1.0))
+    model.fit(features([one.network for one in known]), [one.metrics[quality] for one in known])
     return np.asarray(model.predict(features(archs)))

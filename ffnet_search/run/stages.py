@@ -23,7 +23,7 @@ from ffnet_search.evaluation.engine import Engine, EngineContext
 from ffnet_search.latency.table import LatencyTable
 from ffnet_search.progress import say
 from ffnet_search.run.folder import Change, Records, differences, read_records
-from ffnet_search.space.cost_model import CostModel
+from ffnet_search.space.cost_model import CostModel, Latency
 
 
 @dataclass(frozen=True)
@@ -120,6 +120,12 @@ def engine_of(sweep: Sweep) -> type[Engine]:
         return find_engine(sweep.search)
 
 
+def cost_model(sweep: Sweep, load: Callable[[Path], Latency] = LatencyTable.load) -> CostModel:
+    """The costs of architectures by the run's latency tables. Raises SweepError for a missing table."""
+    tables = {device.name: load(sweep.files.latency_table(device)) for device in sweep.searched_devices}
+    return CostModel(tables[sweep.latency[0].name], {name: tables[name] for name in sweep.search.device_names})
+
+
 def profile_device(sweep: Sweep, device: LatencySection) -> None:
     """Measure the latency table of one device, where it is missing. Raises SweepError for a table of other settings."""
     from ffnet_search.latency.build import profile
@@ -163,7 +169,8 @@ def _search(sweep: Sweep) -> None:
 
     _refuse_stale_tables(sweep)
     space, section, files = sweep.search_space, sweep.search, sweep.files
-    problem = SearchProblem(space, section, _cost_model(sweep), sweep.seed, current_values(sweep))
+    costs = cost_model(sweep) if sweep.uses_latency_tables else None
+    problem = SearchProblem(space, section, costs, sweep.seed, current_values(sweep))
     digest, resumable = _study_digest(sweep), section.evaluator == "train"
     with open_storage(problem, files.study, files.candidates, digest=digest, resumable=resumable) as storage:
         optimizer, code = Optimizer(problem, storage), user_code(sweep.model_dump(mode="json"))
@@ -178,17 +185,6 @@ def _export(sweep: Sweep) -> None:
     _refuse_stale_tables(sweep)
     export_front(sweep)
     write_report(sweep)
-
-
-def _cost_model(sweep: Sweep) -> CostModel | None:
-    """The costs of architectures by the run's latency tables; None where architectures are not searched.
-
-    Raises SweepError for a missing table.
-    """
-    if not sweep.uses_latency_tables:
-        return None
-    tables = {device.name: LatencyTable.load(sweep.files.latency_table(device)) for device in sweep.searched_devices}
-    return CostModel(tables[sweep.latency[0].name], {name: tables[name] for name in sweep.search.device_names})
 
 
 def _study_digest(sweep: Sweep) -> str:
