@@ -7,7 +7,7 @@ from typing import Any
 
 _PUBLIC = {  # name -> module; loaded when first asked for, so that importing this package costs nothing
     "Architecture": "space.architecture",
-    "Backbone": "models.backbone",
+    "Backbone": "models.deployed",
     "Candidate": "pareto.candidate",
     "Evaluator": "evaluation.inherited",
     "LatencyTable": "latency.table",

@@ -1,4 +1,4 @@
-"""Elastic = sliced = fused = exported, part by part."""
+"""Elastic = sliced = fused = exported, part by part; a backbone gives the maps that the whole network computes."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from networks import SPACES, images, run_onnx, space, supernet
+from networks import SPACES, images, randomise, run_onnx, space, supernet
 from torch.utils.flop_counter import FlopCounterMode
 
-from ffnet_search.models.deployed import deployed, deployed_part, fuse
-from ffnet_search.space.architecture import Form
+from ffnet_search.models.deployed import Backbone, deployed, deployed_part, fuse
+from ffnet_search.models.metamixer import MetaMixer
+from ffnet_search.space.architecture import Architecture, Form, Input
 
 
 @pytest.mark.parametrize("branches", ["none", "all"])
@@ -64,3 +65,33 @@ def test_the_memory_of_a_network_is_what_its_allocator_says() -> None:
     for arch in (space("ffnet_cifar").sample(rng) for _ in range(6)):
         assert 0.93 * allocated(arch) <= 1e6 * arch.peak_memory_mb <= 1.001 * allocated(arch), str(arch)
         assert arch.weights_mb == pytest.approx(sum(4e-6 * p.numel() for p in deployed(arch).parameters()))
+
+
+@pytest.mark.parametrize("name", ["ffnet_digits", "ffnet_cifar"])
+@torch.no_grad()
+def test_a_backbones_last_map_and_the_head_are_the_network(name: str) -> None:
+    choices = space(name)
+    net = fuse(supernet(choices).slice_to(choices.smallest))
+    x_BCHW = images(choices, 2)
+    maps = Backbone(net)(x_BCHW)
+    assert torch.equal(net.parts[-1](maps[-1]), net(x_BCHW))
+    assert [map_BCHW.shape[1] for map_BCHW in maps] == [stage.width for stage in choices.smallest.stages]
+
+
+@torch.no_grad()
+def test_four_maps_of_a_published_network_for_images_of_any_size() -> None:
+    net = MetaMixer(Architecture.preset("ffnet_1", Input(outputs=2))).eval()
+    randomise(net)
+    backbone = Backbone(fuse(net))
+    maps = backbone(torch.randn(1, 3, 64, 96))
+    assert [tuple(map_BCHW.shape[1:]) for map_BCHW in maps] == [
+        (width, 64 // stride, 96 // stride) for width, stride in zip(backbone.widths, backbone.strides, strict=True)
+    ]
+    assert backbone.widths == (80, 160, 320, 640) and backbone.strides == (4, 8, 16, 32)
+
+
+def test_a_backbone_learns() -> None:
+    choices = space("ffnet_digits")
+    backbone = Backbone(fuse(supernet(choices).slice_to(choices.smallest)))
+    sum(map_BCHW.square().mean() for map_BCHW in backbone(images(choices, 2))).backward()
+    assert all(parameter.grad is not None for parameter in backbone.parameters())

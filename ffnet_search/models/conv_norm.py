@@ -8,14 +8,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ffnet_search.models.elastic import DenseConv2d, DepthwiseConv2d, ElasticBatchNorm2d, PointwiseConv2d
+from ffnet_search.models.elastic import DenseConv2d, DepthwiseConv2d, ElasticBatchNorm2d
 from ffnet_search.space.architecture import Form
 
 
 class ConvNorm(nn.Module):
     """A convolution without bias, then batch norm. Attribute names are those of the reference's state dict."""
 
-    def __init__(self, conv: PointwiseConv2d | DepthwiseConv2d | DenseConv2d) -> None:
+    def __init__(self, conv: DenseConv2d | DepthwiseConv2d) -> None:
         super().__init__()
         self.c = conv
         self.bn = ElasticBatchNorm2d(conv.out_channels)
@@ -35,7 +35,7 @@ class Branches(nn.Module):
     A sub-network with a smaller kernel keeps the 3 x 3 branch whole, at k = 3 too: the form of a slot never changes.
     """
 
-    def __init__(self, width: int, kernel: int, multiplier: int = 1, stride: int = 1) -> None:
+    def __init__(self, width: int, kernel: int, multiplier: int, stride: int) -> None:
         super().__init__()
         self.conv = ConvNorm(DepthwiseConv2d(width, kernel, multiplier, stride))
         self.conv1 = ConvNorm(DepthwiseConv2d(width, 3, multiplier, stride))
@@ -50,13 +50,15 @@ class Branches(nn.Module):
         return weight + F.pad(small, (margin,) * 4), bias + small_bias
 
 
-def depthwise(width: int, kernel: int, form: Form, *, norm_at_3: bool) -> ConvNorm | Branches | DepthwiseConv2d:
+def depthwise(
+    width: int, kernel: int, form: Form, *, multiplier: int = 1, stride: int = 1, norm_at_3: bool = True
+) -> ConvNorm | Branches | DepthwiseConv2d:
     """A depthwise convolution in the given form. `norm_at_3`: 3 x 3 has BN in the reference, not a bias."""
     if form.branches == "all" or (form.branches == "reference" and kernel >= 5):
-        return Branches(width, kernel)
+        return Branches(width, kernel, multiplier, stride)
     if form.branches == "none" or norm_at_3:
-        return ConvNorm(DepthwiseConv2d(width, kernel))
-    return DepthwiseConv2d(width, kernel, bias=True)
+        return ConvNorm(DepthwiseConv2d(width, kernel, multiplier, stride))
+    return DepthwiseConv2d(width, kernel, multiplier, stride, bias=True)
 
 
 def folded(module: nn.Module) -> tuple[Tensor, Tensor]:

@@ -23,27 +23,19 @@ def crop(tensor: Tensor, shape: tuple[int, ...]) -> Tensor:
     return tensor
 
 
-class PointwiseConv2d(nn.Conv2d):
-    """1 x 1 convolution, (B, C, H, W) -> (B, out, H, W), cut to the channels that enter and to `out`."""
-
-    def __init__(self, in_width: int, out_width: int, bias: bool = True) -> None:
-        super().__init__(in_width, out_width, 1, bias=bias)
-
-    def forward(self, x_BCHW: Tensor, out: int | None = None) -> Tensor:
-        width = self.out_channels if out is None else out
-        weight = crop(self.weight, (width, x_BCHW.shape[1], 1, 1))
-        return F.conv2d(x_BCHW, weight, None if self.bias is None else self.bias[:width])
-
-
 class DenseConv2d(nn.Conv2d):
-    """3 x 3 convolution of the stem, its stride given at the call."""
+    """k x k convolution, (B, C, H, W) -> (B, out, H / stride, W / stride), "same" padding.
 
-    def __init__(self, in_width: int, out_width: int, bias: bool = False) -> None:
-        super().__init__(in_width, out_width, 3, padding=1, bias=bias)
+    It is cut to the channels that enter and to `out`.
+    """
+
+    def __init__(self, in_width: int, out_width: int, kernel: int, bias: bool = True) -> None:
+        super().__init__(in_width, out_width, kernel, padding=kernel // 2, bias=bias)
 
     def forward(self, x_BCHW: Tensor, out: int | None = None, stride: int = 1) -> Tensor:
-        weight = crop(self.weight, (out or self.out_channels, x_BCHW.shape[1], 3, 3))
-        return F.conv2d(x_BCHW, weight, None, stride, 1)
+        out, k = out or self.out_channels, self.kernel_size[0]
+        weight = crop(self.weight, (out, x_BCHW.shape[1], k, k))
+        return F.conv2d(x_BCHW, weight, None if self.bias is None else self.bias[:out], stride, k // 2)
 
 
 class DepthwiseConv2d(nn.Conv2d):
@@ -138,15 +130,9 @@ def _weight_gradient(x_BCHW: Tensor, grad_BCHW: Tensor, padding: int) -> Tensor:
     batch, width, height, breadth = x_BCHW.shape
     used = (min(padding, height - 1), min(padding, breadth - 1))
     channels = batch * width
-    grad = F.conv2d(
-        x_BCHW.reshape(1, channels, height, breadth),
-        grad_BCHW.reshape(channels, 1, height, breadth),
-        None,
-        1,
-        used,
-        1,
-        channels,
-    )
+    images = x_BCHW.reshape(1, channels, height, breadth)
+    kernels = grad_BCHW.reshape(channels, 1, height, breadth)
+    grad = F.conv2d(images, kernels, padding=used, groups=channels)
     grad = grad.view(batch, width, *grad.shape[-2:]).sum(0).unsqueeze(1)
     rows, columns = padding - used[0], padding - used[1]
     return F.pad(grad, (columns, columns, rows, rows)) if rows or columns else grad

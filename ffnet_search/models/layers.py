@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ffnet_search.models.conv_norm import Branches, ConvNorm, affine, as_conv, depthwise, folded
-from ffnet_search.models.elastic import DenseConv2d, DepthwiseConv2d, ElasticBatchNorm2d, PointwiseConv2d
+from ffnet_search.models.conv_norm import ConvNorm, affine, as_conv, depthwise, folded
+from ffnet_search.models.elastic import DenseConv2d, ElasticBatchNorm2d
 from ffnet_search.models.mixers import make_mixer
 from ffnet_search.space.architecture import Form
 from ffnet_search.space.block import Block
@@ -23,7 +23,8 @@ class PatchEmbedding(nn.ModuleDict):
     """The stem: two 3 x 3 convolutions + BN, GELU between them. Names are those of the reference's state dict."""
 
     def __init__(self, channels: int, hidden: int, width: int) -> None:
-        super().__init__({"0": ConvNorm(DenseConv2d(channels, hidden)), "2": ConvNorm(DenseConv2d(hidden, width))})
+        first, second = DenseConv2d(channels, hidden, 3, bias=False), DenseConv2d(hidden, width, 3, bias=False)
+        super().__init__({"0": ConvNorm(first), "2": ConvNorm(second)})
 
     def forward(self, x_BCHW: Tensor, hidden: int, width: int, strides: tuple[int, int]) -> Tensor:
         hidden_BCHW = F.gelu(self["0"](x_BCHW, hidden, strides[0]))
@@ -45,9 +46,9 @@ class ChannelMixer(nn.Module):
 
     def __init__(self, width: int, kernel: int, hidden: int, form: Form) -> None:
         super().__init__()
-        self.conv = depthwise(width, kernel, form, norm_at_3=True)
-        self.fc1 = PointwiseConv2d(width, hidden)
-        self.fc2 = PointwiseConv2d(hidden, width)
+        self.conv = depthwise(width, kernel, form)
+        self.fc1 = DenseConv2d(width, hidden, 1)
+        self.fc2 = DenseConv2d(hidden, width, 1)
 
     def forward(self, x_BCHW: Tensor, kernel: int, hidden: int) -> Tensor:
         hidden_BHW = F.gelu(self.fc1(self.conv(x_BCHW, kernel), hidden))
@@ -75,8 +76,8 @@ class Residual(nn.Module):
     def __init__(self, main: nn.Module, width: int, form: Form) -> None:
         super().__init__()
         self.main = main
-        initial = form.layer_scale
-        self.layer_scale = None if initial is None else nn.Parameter(torch.full((width, 1, 1), initial))
+        scale = form.layer_scale
+        self.layer_scale = None if scale is None else nn.Parameter(torch.full((width, 1, 1), scale))
 
     def forward(self, x_BCHW: Tensor, *sizes: int, drop: float = 0.0) -> Tensor:
         y_BCHW = self.main(x_BCHW, *sizes)
@@ -138,9 +139,8 @@ class NormConv(nn.Module):
 
     def __init__(self, in_width: int, out_width: int) -> None:
         super().__init__()
-        self.conv = nn.ModuleDict(
-            {"bn": ElasticBatchNorm2d(in_width), "c": PointwiseConv2d(in_width, out_width, bias=False)}
-        )
+        norm, conv = ElasticBatchNorm2d(in_width), DenseConv2d(in_width, out_width, 1, bias=False)
+        self.conv = nn.ModuleDict({"bn": norm, "c": conv})
 
     def forward(self, x_BCHW: Tensor, out: int) -> Tensor:
         y_BCHW = self.conv["c"](self.conv["bn"](x_BCHW), out)
@@ -159,11 +159,7 @@ class Merging(nn.Module):
     def __init__(self, in_width: int, out_width: int, multiplier: int, form: Form) -> None:
         super().__init__()
         self.in_width = in_width
-        spread: nn.Module
-        if form.branches == "none":
-            spread = ConvNorm(DepthwiseConv2d(in_width, MERGE_KERNEL, multiplier, 2))
-        else:
-            spread = Branches(in_width, MERGE_KERNEL, multiplier, 2)
+        spread = depthwise(in_width, MERGE_KERNEL, form, multiplier=multiplier, stride=2)
         self.proj = nn.ModuleList([spread, NormConv(in_width * multiplier, out_width)])
 
     def forward(self, x_BCHW: Tensor, out: int) -> Tensor:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ffnet_search.models.conv_norm import ConvNorm, as_conv, depthwise, folded
-from ffnet_search.models.elastic import PointwiseConv2d
+from ffnet_search.models.elastic import DenseConv2d
 from ffnet_search.space import mixers as costs
 from ffnet_search.space.architecture import Form
 from ffnet_search.space.mixers import HEAD_DIM, Mixer, find_mixer
@@ -46,7 +46,7 @@ class FFNAttention(costs.FFNAttention, TokenMixer):
 
     def __init__(self, width: int, kernel: int, form: Form) -> None:
         super().__init__()
-        self.fc = ConvNorm(PointwiseConv2d(width, width, bias=False))
+        self.fc = ConvNorm(DenseConv2d(width, width, 1, bias=False))
         self.conv1 = depthwise(width, kernel, form, norm_at_3=False)
         self.conv2 = depthwise(width, kernel, form, norm_at_3=False)
 
@@ -70,7 +70,7 @@ class Pool(costs.Pool, TokenMixer):
 
     def __init__(self, width: int, kernel: int, form: Form) -> None:
         super().__init__()
-        self.fc = ConvNorm(PointwiseConv2d(width, width, bias=False))
+        self.fc = ConvNorm(DenseConv2d(width, width, 1, bias=False))
 
     def forward(self, x_BCHW: Tensor, kernel: int) -> Tensor:
         return _mean_minus_identity(self.fc(x_BCHW, x_BCHW.shape[1]), kernel)
@@ -101,10 +101,10 @@ class Attention(costs.Attention, TokenMixer):
 
     def __init__(self, width: int, kernel: int, form: Form) -> None:
         super().__init__()
-        self.q = ConvNorm(PointwiseConv2d(width, width, bias=False))
-        self.k = ConvNorm(PointwiseConv2d(width, width, bias=False))
-        self.v = ConvNorm(PointwiseConv2d(width, width, bias=False))
-        self.proj = PointwiseConv2d(width, width)
+        self.q = ConvNorm(DenseConv2d(width, width, 1, bias=False))
+        self.k = ConvNorm(DenseConv2d(width, width, 1, bias=False))
+        self.v = ConvNorm(DenseConv2d(width, width, 1, bias=False))
+        self.proj = DenseConv2d(width, width, 1)
 
     def forward(self, x_BCHW: Tensor, kernel: int) -> Tensor:
         width = x_BCHW.shape[1]

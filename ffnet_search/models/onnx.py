@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import warnings
 from pathlib import Path
 from typing import BinaryIO
@@ -26,20 +25,15 @@ def write_onnx(
     graph (both were timed on these networks).
     """
     example = torch.zeros(input_shape, device=next(net.parameters()).device)
-    buffer = io.BytesIO()
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")
         torch.onnx.export(
             net,
             (example,),
-            buffer,  # type: ignore[arg-type]  # the tracing exporter takes files
+            str(target) if isinstance(target, Path) else target,  # type: ignore[arg-type]  # it takes any file
             opset_version=opset,
             input_names=["images"],
             output_names=[output],
             dynamic_axes={"images": {0: "batch"}, output: {0: "batch"}} if dynamic_batch else None,
             dynamo=False,
         )
-    if isinstance(target, Path):
-        target.write_bytes(buffer.getvalue())
-    else:
-        target.write(buffer.getvalue())
