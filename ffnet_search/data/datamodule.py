@@ -27,11 +27,7 @@ class EpochLoader:
     """Iterates over one epoch. Batch k of epoch e is a function of (e, k) alone: `batches(e, k)` starts there.
 
     Lightning's Trainer numbers the epochs (`set_epoch`, through the attribute `sampler`), keeps `state_dict` in every
-    checkpoint and loads it before it resumes. In a plain loop:
-
-    >>> for epoch in range(epochs):  # doctest: +SKIP
-    ...     loader.set_epoch(epoch)
-    ...     for images, targets in loader: ...
+    checkpoint and loads it before it resumes. A plain loop calls `set_epoch` before each epoch.
     """
 
     batch_sampler = None  # Lightning reads it from an object with a `sampler`
@@ -40,7 +36,7 @@ class EpochLoader:
         self._batches = batches
         self._length = length
         self._epoch = 0
-        self._resume: tuple[int, int] | None = None
+        self._starts: dict[int, int] = {}  # the epoch to resume -> its first batch
         self.position = (0, -1)  # epoch and index of the last batch
 
     def __len__(self) -> int:
@@ -49,10 +45,8 @@ class EpochLoader:
 
     def __iter__(self) -> Iterator[Batch]:
         # The Trainer makes the first iterator before it names the epoch: nothing may be read until the first `next`.
-        epoch, start = self._epoch, 0
-        if self._resume is not None:
-            resumed, batch = self._resume
-            start, self._resume = (batch if resumed == epoch else 0), None
+        epoch, start = self._epoch, self._starts.get(self._epoch, 0)
+        self._starts = {}
         for index, content in enumerate(self._batches(epoch, start), start):
             self.position = (epoch, index)
             yield content
@@ -73,7 +67,7 @@ class EpochLoader:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Start the next iteration with the batch of `state`, if it is one of its epoch."""
         self._epoch, batch = state["epoch"], state["batch"]
-        self._resume = (self._epoch, batch)
+        self._starts = {self._epoch: batch}
         self.position = (self._epoch, batch - 1)
 
 

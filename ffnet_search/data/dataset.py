@@ -32,11 +32,9 @@ class Images(Protocol):
 
     def read(self, indices: Indices) -> Pixels:
         """Return those images: uint8 (B, H, W, C)."""
-        ...
 
     def stream(self, batches: Sequence[Indices], key: Sequence[int] | None = None) -> Iterator[Pixels]:
         """Yield `read` of each batch; `key` seeds the random crops of images that are cropped while they are read."""
-        ...
 
 
 class InMemory:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, cast
 
 import torch
@@ -69,15 +69,21 @@ def learning_rate(recipe: TrainSection, step: int, steps: int) -> float:
 class FFNetModule(LightningModule):
     """The common part of training a supernet and one network: optimiser, schedule, guard against non-finite losses.
 
-    Optimisation is manual, because a supernet's step has several backward passes.
+    Optimisation is manual, because a supernet's step has several backward passes. `validated`: the end of a logged name
+    -> a sub-network whose quality is logged under it; by default the whole network's alone.
     """
 
-    def __init__(self, net: MetaMixer, recipe: TrainSection, seed: int) -> None:
+    def __init__(
+        self, net: MetaMixer, recipe: TrainSection, seed: int = 0, validated: Mapping[str, Architecture] | None = None
+    ) -> None:
         super().__init__()
         self.automatic_optimization = False
         self.net = net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.recipe, self.seed = recipe, seed
         self.task = task_of(net.largest.input)
+        self.validated = validated or {"": net.largest}
+        outputs = net.largest.input.outputs
+        self.qualities: Any = nn.ModuleList(self.task.quality_metric(outputs) for _ in self.validated)
         self.learning_rate_factor = 1.0  # halved after a return to an earlier checkpoint
         self.finite = torch.tensor(True)
 
@@ -161,6 +167,13 @@ class FFNetModule(LightningModule):
         """Validate a supernet, which has no running statistics, with those of the batch; search recalibrates them."""
         self.net.train(self.net.is_supernet)
 
+    def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
+        x_BCHW, target_B = batch
+        for (end, arch), metric in zip(self.validated.items(), self.qualities, strict=True):
+            metric(self.net(x_BCHW, arch), target_B)
+            name = f"{self.task.logged_quality}{end}"
+            self.log(name, metric, on_epoch=True, on_step=False, batch_size=len(x_BCHW))
+
 
 class Supernet(FFNetModule):
     """Trains the supernet of a search space.
@@ -169,10 +182,9 @@ class Supernet(FFNetModule):
     """
 
     def __init__(self, space: SearchSpace, recipe: TrainSection, seed: int = 0) -> None:
-        super().__init__(MetaMixer.for_space(space, recipe.form), recipe, seed)
+        validated = {"_largest": space.largest, "_smallest": space.smallest}
+        super().__init__(MetaMixer.for_space(space, recipe.form), recipe, seed, validated)
         self.space = space
-        self.largest_quality = self.task.quality_metric(space.images.outputs)
-        self.smallest_quality = self.task.quality_metric(space.images.outputs)
 
     def accumulate(self, x_BCHW: Tensor, target_B: Tensor, step: int) -> Tensor:
         loss, output_B = self.target_loss(x_BCHW, target_B)
@@ -186,23 +198,9 @@ class Supernet(FFNetModule):
             self.manual_backward(distance / self.recipe.accumulate)
         return loss.detach()
 
-    def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
-        x_BCHW, target_B = batch
-        for name, metric, arch in (
-            ("largest", self.largest_quality, self.space.largest),
-            ("smallest", self.smallest_quality, self.space.smallest),
-        ):
-            metric(self.net(x_BCHW, arch), target_B)
-            logged = f"{self.task.logged_quality}_{name}"
-            self.log(logged, metric, on_epoch=True, on_step=False, batch_size=len(x_BCHW))
-
 
 class Standalone(FFNetModule):
     """Trains one network, from scratch or from the weights of a supernet that it was sliced from."""
-
-    def __init__(self, net: MetaMixer, recipe: TrainSection, seed: int = 0) -> None:
-        super().__init__(net, recipe, seed)
-        self.quality = self.task.quality_metric(net.largest.input.outputs)
 
     def accumulate(self, x_BCHW: Tensor, target_B: Tensor, step: int) -> Tensor:
         loss, _ = self.target_loss(x_BCHW, target_B)
@@ -218,8 +216,3 @@ class Standalone(FFNetModule):
         data = getattr(self.trainer, "datamodule", None)
         if data is not None:
             recalibrate(self.net, data.calibration.to(self.device))
-
-    def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
-        x_BCHW, target_B = batch
-        self.quality(self.net(x_BCHW), target_B)
-        self.log(self.task.logged_quality, self.quality, on_epoch=True, on_step=False, batch_size=len(x_BCHW))

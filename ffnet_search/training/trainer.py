@@ -100,7 +100,7 @@ def run_trainer(
     folder.mkdir(parents=True, exist_ok=True)
     last, ours, cuda = folder / LAST, isinstance(module, FFNetModule), torch.cuda.is_available()
     averaging = [EMAWeightAveraging(decay=recipe.ema)] if recipe.ema else []
-    named = make_callbacks(recipe)
+    named = [_make(plugin, f"train.callbacks.{index}", Callback) for index, plugin in enumerate(recipe.callbacks)]
     with quiet_lightning():
         trainer = Trainer(
             accelerator="gpu" if cuda else "cpu",
@@ -136,12 +136,6 @@ def save(trainer: Trainer, path: Path, *, weights_only: bool = False) -> None:
     """Write a checkpoint, replaced whole. A collective operation: every rank calls it, the first one writes."""
     with replacing(path) if trainer.is_global_zero else nullcontext(path) as target:
         trainer.save_checkpoint(target, weights_only=weights_only)
-
-
-def make_callbacks(recipe: TrainSection) -> list[Callback]:
-    """The callbacks that the sweep names. Raises SweepError."""
-    named = enumerate(recipe.callbacks)
-    return [_make(plugin, f"train.callbacks.{index}", Callback) for index, plugin in named]
 
 
 def make_loggers(recipe: TrainSection, folder: Path) -> list[Logger]:
