@@ -52,7 +52,7 @@ def report(table: LatencyTable, space: str) -> None:
     )
     rows: dict[str, Callable[[Architecture], float]] = {
         "latency table": table.predict_ms,
-        "sum of parts, uncalibrated": lambda arch: sum(table.entries[part.key].raw_ms for part in arch.parts),
+        "sum of parts, uncalibrated": table.raw_ms,
         "line through MACs": line(table.calibration, lambda arch: [arch.macs_m]),
         "line through parameters": line(table.calibration, lambda arch: [arch.params_m]),
         "plane: MACs, parameters": line(table.calibration, lambda arch: [arch.macs_m, arch.params_m]),

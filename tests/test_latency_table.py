@@ -60,6 +60,7 @@ def test_prediction_is_the_intercept_and_the_sum_of_parts(table: LatencyTable) -
     for arch in archs(20):
         assert table.predict_ms(arch) == pytest.approx(0.25 + sum(map(table.part_ms, arch.parts)))
         assert table.predict_ms(arch) == pytest.approx(0.25 + arch.macs_m)
+        assert table.raw_ms(arch) == pytest.approx(arch.macs_m)
 
 
 def test_weights_beyond_the_cache_cost_extra(table: LatencyTable) -> None:

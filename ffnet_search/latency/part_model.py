@@ -1,4 +1,4 @@
-"""From a few timed parts to milliseconds of every part alone, by interpolation; `network_model` fits whole networks.
+"""Milliseconds of every part alone, interpolated from a few timed parts; `network_model` fits whole networks.
 
     (1)  part_ms = basis(part) c * exp(g(sizes(part))),  c >= 0
 
@@ -20,16 +20,15 @@ from scipy.optimize import nnls
 from ffnet_search.space.parts import Part
 
 Floats = NDArray[np.float64]
-Family = tuple[str, str, int, int]
 
 LENGTH = 1.0  # of the correction's correlation, in octaves of a size
 SIGNAL = 0.15  # standard deviation of log(measured / fitted)
 NOISE = 0.04  # of one measurement
 
 
-def by_family(parts: Iterable[Part]) -> dict[Family, list[Part]]:
+def by_family(parts: Iterable[Part]) -> dict[tuple[str, str, int, int], list[Part]]:
     """The members of each family, in order."""
-    groups: defaultdict[Family, list[Part]] = defaultdict(list)
+    groups: defaultdict[tuple[str, str, int, int], list[Part]] = defaultdict(list)
     for part in parts:
         groups[part.family].append(part)
     return dict(groups)
@@ -83,7 +82,6 @@ def interpolate(measured: Mapping[Part, float], parts: Iterable[Part]) -> dict[P
 
 
 def _covariance(a: Sequence[Part], b: Sequence[Part]) -> Floats:
-    """The squared-exponential kernel between the sizes of two lists of parts."""
     left, right = np.array([sizes(part) for part in a]), np.array([sizes(part) for part in b])
     distance = ((left[:, None] - right[None]) ** 2).sum(-1)
     return SIGNAL**2 * np.exp(-distance / (2 * LENGTH**2))

@@ -64,16 +64,13 @@ class Plan:
         self.chains = {part: part_job(part, COPIES) for part in chained}
         self.singles = {part: part_job(part) for part in self.chosen if part not in self.chains}
         self.alone = {part: part_job(part) for part in chained[:: max(1, len(chained) // TWICE)]}  # chained ones, too
+        self.part_jobs = [*self.chains.values(), *self.singles.values(), *self.alone.values()]
         # Neighbours in time should not be neighbours in the table: a disturbed minute then spoils no family.
         parts = random.Random(seed).sample(self.part_jobs, len(self.part_jobs))
         self.jobs: list[Job] = []
         for number in range(PASSES):
             self.jobs += parts[number::PASSES]
             self.jobs += [network_job(arch, number) for arch in self.networks]
-
-    @property
-    def part_jobs(self) -> list[Job]:
-        return [*self.chains.values(), *self.singles.values(), *self.alone.values()]
 
 
 def _draw(space: SearchSpace, count: int, rng: random.Random) -> list[Architecture]:

@@ -151,6 +151,10 @@ class LatencyTable(Section):
         ms, params = self._costs.get(part) or self._cost(part)
         return ms + spilt * self.spill_ms_per_m * params / 1e6
 
+    def raw_ms(self, arch: Architecture) -> Ms:
+        """The sum of the parts' times alone: a baseline to compare `predict_ms` with."""
+        return sum(self._entry(part).raw_ms for part in arch.parts)
+
     @property
     def worst(self) -> tuple[Check, ...]:
         """Held-out networks, worst predicted first."""
@@ -161,14 +165,17 @@ class LatencyTable(Section):
         """Milliseconds and weights of parts so far: names are slow, and a search asks for the same parts."""
         return {}
 
-    def _cost(self, part: Part) -> tuple[Ms, int]:
+    def _entry(self, part: Part) -> Entry:
         entry = self.entries.get(part.key)
         if entry is None:
             raise SweepError(
                 f"latency table {self.name}: has no entry for {part.key!r}, so the architecture is not of the search "
                 "space that was profiled; profile that space again (ffnet-search profile)"
             )
-        self._costs[part] = entry.ms, part.params
+        return entry
+
+    def _cost(self, part: Part) -> tuple[Ms, int]:
+        self._costs[part] = self._entry(part).ms, part.params
         return self._costs[part]
 
     def save(self, path: Path) -> None:

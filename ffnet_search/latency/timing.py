@@ -46,7 +46,6 @@ class Rounds:
 
     @classmethod
     def joined(cls, passes: Iterable[Rounds]) -> Rounds:
-        """The rounds of all passes together."""
         return cls(tuple(ratio for rounds in passes for ratio in rounds.ratios))
 
     @classmethod

@@ -94,7 +94,7 @@ def _drift(sentinels: Sequence[Check], table: LatencyTable, bench: Bench, rounds
 
 
 def choose_sentinels(held_out: Sequence[Check]) -> list[Check]:
-    """From the fastest to the slowest, evenly spread, of the networks with the most certain measurement."""
+    """Sentinels from the fastest to the slowest, evenly spread, of the networks with the most certain measurement."""
     certain = sorted(held_out, key=lambda check: check.spread)[: max(SENTINELS, len(held_out) // 2)]
     ordered = sorted(certain, key=lambda check: check.measured_ms)
     count = min(SENTINELS, len(ordered))

@@ -38,5 +38,4 @@ class Model:
         return buffer.getvalue()
 
     def onnx(self, opset: int) -> bytes:
-        """The network in ONNX of a version."""
         return self.content(f"{opset}.onnx", partial(write_onnx, opset=opset))
