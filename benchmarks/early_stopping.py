@@ -103,7 +103,7 @@ def run(
         study.parent.mkdir(exist_ok=True)
         problem = SearchProblem(sweep.search_space, sweep.search, CostModel(NoLatency()), seed)
         search(problem, EvaluatorFactory(sweep), study.parent)
-        trials = read_trials(study)
+        trials = list(read_trials(study))
         step = 4
     return trials
 

@@ -8,7 +8,7 @@ from searches import CHEAP, DIGITS, TINY
 from ffnet_search.config.schema import SearchSection
 from ffnet_search.evaluation.outcome import Ended, Failed, Stopped
 from ffnet_search.pareto.candidate import Candidate
-from ffnet_search.search.archive import TrialArchive
+from ffnet_search.search.archive import Entry, TrialArchive
 from ffnet_search.search.problem import SearchProblem
 from ffnet_search.search.storage.trial_record import TrialRecord
 from ffnet_search.space.search_space import SearchSpace
@@ -32,7 +32,7 @@ def evaluated(accuracy: float = 0.5, latency_ms: float = 0.01) -> Candidate:
 )
 def test_a_configuration_leaves_the_pending_ones_by_its_outcome(outcome: Ended, state: str, finished: int) -> None:
     trials = archive()
-    trials.begin("a")
+    trials.note("a", Entry("pending"))
     assert "a" in trials and trials["a"].state == "pending" and trials.finished == 0
     trials.end("a", outcome)
     assert (trials["a"].state, trials.finished, trials.count("pending")) == (state, finished, 0)
@@ -42,14 +42,14 @@ def test_a_configuration_leaves_the_pending_ones_by_its_outcome(outcome: Ended, 
 
 def test_infeasible_configurations_are_free() -> None:
     trials = archive()
-    trials.exclude("a")
+    trials.note("a", Entry("infeasible"))
     assert (trials.finished, trials.count("infeasible"), trials.keys("infeasible")) == (0, 1, ["a"])
 
 
 def test_the_first_of_a_state_is_the_first_that_came_to_it() -> None:
     trials = archive()
     for key in "abc":
-        trials.begin(key)
+        trials.note(key, Entry("pending"))
     for key in "cab":
         trials.end(key, Failed(key))
     assert trials.keys("failed") == ["c", "a", "b"]
@@ -59,7 +59,7 @@ def test_a_space_is_exhausted_when_every_configuration_is_known() -> None:
     trials = archive(TINY)
     for number in range(int(TINY.combinations)):
         assert not trials.is_exhausted
-        trials.exclude(str(number))
+        trials.note(str(number), Entry("infeasible"))
     assert trials.is_exhausted
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ffnet_search.config.schema import EarlyStoppingSection
+from ffnet_search.config.schema import EarlyStoppingSection, SearchSection
 from ffnet_search.metrics import Direction
 from ffnet_search.search.early_stopping.asha import TIE_BREAKS, SuccessiveHalving, epsilon_net, most_hypervolume, ranked
 
@@ -22,7 +22,10 @@ BOTH: Mapping[str, Direction] = {"accuracy": "maximize", "latency_ms": "minimize
 def halving(
     objectives: Mapping[str, Direction], limits: Mapping[str, float] | None = None, **options: Any
 ) -> SuccessiveHalving:
-    return SuccessiveHalving(objectives, limits or {}, EarlyStoppingSection(rule="asha", **options))
+    how = EarlyStoppingSection(rule="asha", **options)
+    return SuccessiveHalving(
+        SearchSection(objectives=tuple(objectives), constraints=limits or {}, evaluator="train", early_stopping=how)
+    )
 
 
 def train(rule: SuccessiveHalving, key: str, final: float, epochs: int = 27, **known: float) -> int:
@@ -209,8 +212,8 @@ class TestSeveralObjectives:
         assert {given[0.0], given[59 / 60]} == {27}
 
     def test_beyond_a_limit_it_is_stopped_however_accurate(self) -> None:
-        rule = halving(BOTH, {"memory_mb": 10.0})
+        rule = halving(BOTH, {"peak_memory_mb": 10.0})
         for number in range(5):
-            train(rule, str(number), 0.5 + number / 100, latency_ms=1.0, memory_mb=9.0)
-        assert train(rule, "too large", 0.99, latency_ms=0.1, memory_mb=11.0) == 1
-        assert train(rule, "small enough", 0.99, latency_ms=0.1, memory_mb=10.0) == 27
+            train(rule, str(number), 0.5 + number / 100, latency_ms=1.0, peak_memory_mb=9.0)
+        assert train(rule, "too large", 0.99, latency_ms=0.1, peak_memory_mb=11.0) == 1
+        assert train(rule, "small enough", 0.99, latency_ms=0.1, peak_memory_mb=10.0) == 27

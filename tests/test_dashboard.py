@@ -25,10 +25,10 @@ from ffnet_search.pareto.front import pareto_front
 from ffnet_search.report import notes
 from ffnet_search.report.dashboard import application, serve
 from ffnet_search.report.notes import annotate_study
-from ffnet_search.search.parameters import distributions, params_of
 from ffnet_search.search.storage import reader
 from ffnet_search.search.storage.reader import BulkStorage
 from ffnet_search.search.storage.study import open_study, read_candidates, read_trials
+from ffnet_search.search.storage.trial_record import distributions, params_of
 from ffnet_search.space.configuration import Configuration
 
 OBJECTIVES: dict[str, Any] = {"accuracy": "maximize", "latency_ms": "minimize"}
@@ -145,7 +145,7 @@ def test_the_number_of_trial_notes_is_limited(tmp_path: Path, monkeypatch: pytes
 
 def test_the_search_resumes_with_an_annotated_study(tmp_path: Path) -> None:
     sweep = make_run(tmp_path)
-    before = read_trials(sweep.files.study)
+    before = list(read_trials(sweep.files.study))
     annotate_study(sweep)
     with open_study(sweep.files.study, OBJECTIVES, "x") as writer:
         finished = list(writer.stored())

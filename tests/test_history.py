@@ -12,8 +12,8 @@ from networks import space
 from optuna.trial import TrialState, create_trial
 
 from ffnet_search.search.history import ENOUGH, read_history
-from ffnet_search.search.parameters import distributions, params_of
 from ffnet_search.search.storage.study import open_study
+from ffnet_search.search.storage.trial_record import distributions, params_of
 from ffnet_search.space.configuration import Configuration
 from ffnet_search.space.registry import known_metrics
 

@@ -135,7 +135,7 @@ def test_what_is_kept_of_a_candidate_is_a_key_and_its_objectives(
         alive = living() - before
         assert optimizer.archive.count("evaluated") == 150
         assert alive[FrozenTrial] <= 2 * 2 * 20  # of the sampler's study, and the one before it
-        assert alive[Architecture] <= len(optimizer.archive.front) + len(CIFAR.presets) + 10
+        assert alive[Architecture] <= len(optimizer.archive.front.candidates) + len(CIFAR.presets) + 10
         keys = [trial.user_attrs["key"] for trial in storage.writer.stored(["stem.width"])]
         assert keys == [trial.user_attrs["key"] for trial in storage.writer.study.trials]
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from ffnet_search.search.pending import STARTS, PendingTrials
+from ffnet_search.search.storage.search_storage import STARTS, PendingTrials
 
 
 def test_what_ended_is_not_left(tmp_path: Path) -> None:

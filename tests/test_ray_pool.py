@@ -107,5 +107,5 @@ def test_a_mixer_that_only_the_driver_can_import_is_evaluated_by_workers(
     command = [sys.executable, "-m", "ffnet_search", "search", "s.yaml"]
     ran = subprocess.run(command, env=environment, cwd=work, capture_output=True, text=True)
     assert ran.returncode == 0, ran.stderr
-    trials = read_trials(work / "runs" / "sent" / "study.db")
+    trials = list(read_trials(work / "runs" / "sent" / "study.db"))
     assert [trial.state for trial in trials] == [TrialState.COMPLETE] * 2

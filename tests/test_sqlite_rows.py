@@ -40,7 +40,7 @@ def test_written_trials_are_read_by_optuna_as_they_were(
     monkeypatch.setattr(sqlite_rows, "rows_are_right", lambda: direct)
     trials = [*finished_trials(), *finished_trials()]
     with open_study(tmp_path / "s.db", {"accuracy": "maximize", "latency_ms": "minimize"}, "d") as to_disk:
-        assert to_disk.is_direct == direct
+        assert (to_disk.rows is not None) == direct
         assert list(to_disk.stored()) == []
         to_disk.add(trials[:2])
         to_disk.add(trials[2:])
@@ -63,7 +63,7 @@ def test_written_trials_are_read_by_optuna_as_they_were(
 
 def test_a_database_that_cannot_be_written_is_a_user_error(run: Run) -> None:
     with open_study(run.study, {"accuracy": "maximize"}, "d") as to_disk:
-        assert to_disk.is_direct
+        assert to_disk.rows is not None
         with sqlite3.connect(run.study) as other:
             other.execute("drop table trial_params")
         other.close()

@@ -13,8 +13,7 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 from optuna.samplers import BaseSampler, TPESampler
 from optuna.trial import Trial, TrialState
 
-from ffnet_search.search.samplers.base import NewKey
-from ffnet_search.search.samplers.tpe import QuickTPESampler, _Estimator
+from ffnet_search.search.samplers.tpe import NewKey, QuickTPESampler, _Estimator
 
 CHOICES: dict[str, BaseDistribution] = {f"axis {i}": CategoricalDistribution((8, 16, "pool")) for i in range(6)}
 MIXED: dict[str, BaseDistribution] = {

@@ -14,10 +14,9 @@ from ffnet_search.space.configuration import Configuration, Value
 class Candidate:
     """The result of an evaluation.
 
-    `architecture` is None where the network is a user-supplied module. `metrics`: by name (`metrics.py`, or what a
-    user-supplied module logs). `hyperparameters`: those that were searched, as they were proposed;
-    `final_hyperparameters`: those of the last epoch, which are the same unless given (population-based training changes
-    them on the way). `record`: how it was trained, plain data for a card.
+    `architecture` is None where the network is a user-supplied module, which logs its own `metrics`. `hyperparameters`:
+    those that were searched, as they were proposed; `final_hyperparameters`: those of the last epoch, the same unless
+    given (population-based training changes them on the way). `record`: how it was trained, plain data for a card.
     """
 
     architecture: Architecture | None

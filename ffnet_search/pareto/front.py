@@ -1,7 +1,6 @@
 """Dominance, the Pareto front and its hypervolume.
 
-Points are rows of arrays (N, M): N points, M objectives, all of them to be minimised (`as_minimised`). Constraints are
-the caller's business: only feasible candidates come here.
+Points are rows of arrays (N, M): N points, M objectives, all of them to be minimised (`as_minimised`).
 """
 
 from __future__ import annotations
@@ -50,8 +49,6 @@ def non_dominated(points_NM: Points) -> NDArray[np.bool_]:
 def pareto_front(candidates: Sequence[Candidate], objectives: Mapping[str, Direction]) -> list[Candidate]:
     """The candidates that no other dominates, one per point, ordered by the first objective, best first.
 
-    Raises ValueError where an objective is not finite.
-
     >>> pareto_front([], {"accuracy": "maximize", "latency_ms": "minimize"})
     []
     """
@@ -70,8 +67,7 @@ def hypervolume(
 ) -> float:
     """The volume that `points` dominate up to `reference`, exact for any number of objectives.
 
-    Slices along the last objective, recursively. A point that is not better than the reference in every objective adds
-    nothing.
+    A point that is not better than the reference in every objective adds nothing.
     """
     signs = [sign(direction) for direction in directions]
     gains = [tuple(s * (r - x) for s, x, r in zip(signs, point, reference, strict=True)) for point in points]
@@ -79,7 +75,7 @@ def hypervolume(
 
 
 def _volume(gains: list[tuple[float, ...]]) -> float:
-    """The union of boxes from the origin to each gain."""
+    """The union of boxes from the origin to each gain, sliced along the last objective."""
     if not gains:
         return 0.0
     if len(gains[0]) == 1:

@@ -15,8 +15,7 @@ from ffnet_search.pareto.front import as_minimised, hypervolume, no_worse
 class RunningFront:
     """The candidates that none of those added dominates, one per point.
 
-    `bounds`: objective -> its worst and its perfect value, between which the hypervolume is measured; there is none
-    where an objective has no bounds.
+    `bounds`: objective -> its worst and its perfect value; without those of each there is no hypervolume.
     """
 
     def __init__(self, objectives: Mapping[str, Direction], bounds: Mapping[str, tuple[float, float]]) -> None:
@@ -24,9 +23,6 @@ class RunningFront:
         self.candidates: list[Candidate] = []
         self._points_KM = np.empty((0, len(objectives)))
         self._volume: float | None = None
-
-    def __len__(self) -> int:
-        return len(self.candidates)
 
     def add(self, candidate: Candidate) -> bool:
         """Return whether the candidate is on the front now. Raises ValueError where an objective is not finite."""
@@ -49,18 +45,12 @@ class RunningFront:
         """Objective -> its best value, as a rule each of another candidate; empty without candidates."""
         if not self.candidates:
             return {}
-        best_M = self._points_KM.min(axis=0).tolist()
-        return {
-            name: sign(direction) * value
-            for (name, direction), value in zip(self.objectives.items(), best_M, strict=True)
-        }
+        signed = zip(self.objectives.items(), self._points_KM.min(axis=0).tolist(), strict=True)
+        return {name: sign(direction) * value for (name, direction), value in signed}
 
     @property
     def volume(self) -> float | None:
-        """The share of the box between the worst and the perfect values that the front dominates.
-
-        0 to 1, and never less than before. None where an objective has no bounds.
-        """
+        """The share, 0 to 1, of the box between the worst and the perfect values that the front dominates."""
         if any(name not in self.bounds for name in self.objectives):
             return None
         if self._volume is None:

@@ -14,7 +14,7 @@ from ffnet_search.pareto.front import pareto_front
 from ffnet_search.report.architecture_svg import draw
 from ffnet_search.report.dashboard import StudyNote, TrialNote, annotate
 from ffnet_search.report.data import front_columns
-from ffnet_search.search.storage.study import read_evaluated
+from ffnet_search.search.storage.study import read_records
 from ffnet_search.space.configuration import Configuration
 from ffnet_search.tasks.base import find_task
 
@@ -23,14 +23,15 @@ MOST = 50  # trials with notes: Optuna Dashboard reads all notes for every trial
 
 def annotate_study(sweep: Sweep) -> None:
     """Write notes and files into the run's study. Raises SweepError if there is no study."""
-    evaluated = read_evaluated(sweep.files.study, sweep.search_space)
-    front = pareto_front([candidate for _, candidate in evaluated.values()], sweep.search.directions)
-    exported = {network.key: network for network in read_exported(sweep.files) if network.key in evaluated}
+    records = [record for record in read_records(sweep.files.study) if record.state == "evaluated"]
+    ids = {record.key: record.id for record in records}
+    front = pareto_front([record.candidate(sweep.search_space) for record in records], sweep.search.directions)
+    exported = {network.key: network for network in read_exported(sweep.files) if network.key in ids}
     exported_first = sorted(front, key=lambda candidate: candidate.key not in exported)
-    trial_notes = []
-    for candidate in exported_first[:MOST]:
-        trial, _ = evaluated[candidate.key]
-        trial_notes.append(_trial_note(sweep, trial, candidate, exported.get(candidate.key)))
+    trial_notes = [
+        _trial_note(sweep, ids[candidate.key], candidate, exported.get(candidate.key))
+        for candidate in exported_first[:MOST]
+    ]
     text = _study_text(sweep, front, list(exported.values()))
 
     def with_link(link: str) -> str:

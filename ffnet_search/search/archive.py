@@ -57,22 +57,22 @@ class TrialArchive:
         """The keys of the configurations in a state, in the order in which they came to it."""
         return [key for key, entry in self.entries.items() if entry.state == state]
 
-    def begin(self, key: str) -> None:
-        """Note that a configuration is pending."""
-        self._set(key, Entry("pending"))
-
-    def exclude(self, key: str) -> None:
-        """Note that a configuration is infeasible."""
-        self._set(key, Entry("infeasible"))
+    def note(self, key: str, entry: Entry) -> None:
+        """Note the state of a configuration, in place of an earlier one."""
+        before = self.entries.pop(key, None)
+        if before is not None:
+            self._counts[before.state] -= 1
+        self._counts[entry.state] += 1
+        self.entries[key] = entry
 
     def end(self, key: str, outcome: Ended) -> None:
         """Note the outcome of an evaluation."""
         if isinstance(outcome, Failed):
-            self._set(key, Entry("failed", reason=outcome.reason))
+            self.note(key, Entry("failed", reason=outcome.reason))
         elif isinstance(outcome, Stopped):
-            self._set(key, Entry("stopped", stopped=outcome))
+            self.note(key, Entry("stopped", stopped=outcome))
         else:
-            self._set(key, Entry("evaluated", tuple(outcome.metrics[name] for name in self.problem.objectives)))
+            self.note(key, Entry("evaluated", tuple(outcome.metrics[name] for name in self.problem.objectives)))
             self.front.add(outcome)
 
     def load(self, records: Iterable[TrialRecord]) -> None:
@@ -83,22 +83,15 @@ class TrialArchive:
             elif record.stopped is not None:
                 self.end(record.key, Stopped(record.stopped, record.metrics))
             elif record.state == "infeasible":
-                self.exclude(record.key)
+                self.note(record.key, Entry("infeasible"))
 
     def facts(self) -> dict[str, str]:
         """The progress of the search, for the table of a terminal."""
         facts = {f"best {name}": f"{value:.4g}" for name, value in self.front.best.items()}
-        facts["front"] = str(len(self.front))
+        facts["front"] = str(len(self.front.candidates))
         if self.front.volume is not None:
             facts["hypervolume"] = f"{self.front.volume:.4f}"
         for state in ("stopped", "failed"):
             if self._counts[state]:
                 facts[state] = str(self._counts[state])
         return facts | {"infeasible": str(self.count("infeasible")), "repeats": str(self.repeats)}
-
-    def _set(self, key: str, entry: Entry) -> None:
-        before = self.entries.pop(key, None)
-        if before is not None:
-            self._counts[before.state] -= 1
-        self._counts[entry.state] += 1
-        self.entries[key] = entry

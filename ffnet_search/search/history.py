@@ -54,7 +54,7 @@ class History:
 
 def read_history(path: Path, space: SearchSpace, objectives: Sequence[Metric]) -> History:
     """The history of the study at `path`. Raises SweepError where it is missing or broken."""
-    trials = read_trials(path)
+    trials = list(read_trials(path))
     records = [TrialRecord.from_trial(trial) for trial in trials]
     excluded = [record for record in records if record.state == "infeasible"]
     broken = Counter(name for record in excluded for name, excess in record.excess.items() if excess > 0)

@@ -1,17 +1,11 @@
-"""The optimizer of a search: ask for the next configuration, tell its outcome.
-
-The sampler learns of a configuration beyond a constraint without an evaluation, and of a repeat from the archive. The
-first trial of each configuration is added to the study on disk, and is kept here as a key and its objectives.
-"""
+"""The optimizer of a search: ask for the next configuration, tell its outcome."""
 
 from __future__ import annotations
 
 import math
 import random
-import time
-from collections import Counter, deque
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections import deque
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -20,16 +14,13 @@ from optuna.trial import FrozenTrial, Trial
 from ffnet_search.errors import SweepError
 from ffnet_search.evaluation.outcome import Ended, Failed, Stopped
 from ffnet_search.pareto.candidate import Candidate
-from ffnet_search.search.archive import TrialArchive
+from ffnet_search.search.archive import Entry, TrialArchive
 from ffnet_search.search.early_stopping.pruner import StoppingRule, TrialPruner, make_rule
-from ffnet_search.search.initial import initial_configurations
-from ffnet_search.search.neighbours import feasible_neighbour
-from ffnet_search.search.parameters import configuration_of, params_of
 from ffnet_search.search.problem import SearchProblem
-from ffnet_search.search.samplers.base import Sampler
+from ffnet_search.search.proposals import feasible_neighbour, initial_architectures
 from ffnet_search.search.samplers.optuna import OptunaSampler
 from ffnet_search.search.storage.search_storage import SearchStorage
-from ffnet_search.search.storage.trial_record import TrialRecord
+from ffnet_search.search.storage.trial_record import TrialRecord, configuration_of, params_of
 from ffnet_search.space.configuration import Configuration
 from ffnet_search.space.feasibility import within_limits
 
@@ -48,26 +39,27 @@ class Optimizer:
     """`ask` gives a configuration to evaluate, `tell` takes its outcome; several may be pending at once.
 
     `section.trials` counts configurations that were evaluated or stopped early: infeasible ones and repeats are free.
-    Failures count in the run that sees them, and are tried again by the next. `rule` stops trials early, in place of
-    that of `section.early_stopping`. The same seed gives the same study, on an engine that evaluates one at a time.
+    Failures count in the run that sees them, and are tried again by the next. The sampler learns of an infeasible
+    configuration without an evaluation, and of a repeat from the archive. The first trial of each configuration is
+    stored. `rule` stops trials early, in place of that of `section.early_stopping`. The same seed gives the same study,
+    on an engine that evaluates one at a time.
     """
 
     def __init__(self, problem: SearchProblem, storage: SearchStorage, rule: StoppingRule | None = None) -> None:
         self.problem, self.storage = problem, storage
-        finished = list(storage.trials())
+        finished = list(storage.finished())
         records = [TrialRecord.from_trial(trial) for trial in finished]
         self.archive = TrialArchive(problem)
         self.archive.load(records)
         self.pruner = TrialPruner(problem.section.objectives, rule or make_rule(problem.section))
         self.pruner.load(records)
-        self.sampler: Sampler = OptunaSampler(problem, finished)
+        self.sampler = OptunaSampler(problem, finished)
         self.ended = ""  # the reason, where the search ends before all trials are made
-        self.seconds: Counter[str] = Counter()  # spent in: propose, store
         self._rng = random.Random(f"{problem.seed}/{len(finished)}/walk")
         self._pending: dict[str, PendingConfiguration] = {}
         self._unsaved: list[FrozenTrial] = []
         self._failed_in_a_row = 0
-        self._queue = self._initial_queue()
+        self._queue = deque(self._initial_configurations())
 
     def ask(self, wanted: int = 1) -> Configuration | None:
         """The next configuration to evaluate: new and feasible. None where there is none; `ended` then says why.
@@ -97,7 +89,10 @@ class Optimizer:
         self.storage.pending.end(key)
         reports = self.pruner.close(key, finished=isinstance(outcome, Candidate))
         self.archive.end(key, outcome)
-        record = pending.record.ended(outcome, _learnt(reports, configuration.known))
+        learnt = {}  # without the metrics that were known before training
+        for epoch, metrics in reports.items():
+            learnt[epoch] = {name: value for name, value in metrics.items() if name not in configuration.known}
+        record = pending.record.ended(outcome, learnt)
         first, *repeats = pending.trials
         if len(self.problem.objectives) == 1:
             for epoch, metrics in reports.items():
@@ -114,21 +109,22 @@ class Optimizer:
                 "the cause and give the same command again"
             )
 
-    def _initial_queue(self) -> deque[tuple[str, Configuration]]:
-        """Origins and configurations to begin with, each new and once."""
-        queue: deque[tuple[str, Configuration]] = deque()
-        seen: set[str] = set()
-        for origin, configuration in initial_configurations(self.problem, self.storage.pending.left):
-            if configuration.key not in seen and configuration.key not in self.archive:
-                seen.add(configuration.key)
-                queue.append((origin, configuration))
-        return queue
+    def _initial_configurations(self) -> list[tuple[str, Configuration]]:
+        """Origins and configurations to begin with, each new and once: interrupted ones first."""
+        problem, pending = self.problem, self.storage.pending.left
+        first = [(trial.origin, configuration_of(problem.space, trial.params)) for trial in pending]
+        for origin, arch in initial_architectures(problem):
+            first.append((origin, Configuration(arch, problem.initial_hyperparameters)))
+        unique: dict[str, tuple[str, Configuration]] = {}
+        for origin, config in first:
+            if config.key not in self.archive:
+                unique.setdefault(config.key, (origin, config))
+        return list(unique.values())
 
     def _propose(self) -> Configuration | None:
         """The next configuration of the queue or the sampler. None where it needs no evaluation."""
-        with self._timed("propose"):
-            origin, queued = self._queue.popleft() if self._queue else ("sampler", None)
-            trial = self.sampler.ask(queued)
+        origin, queued = self._queue.popleft() if self._queue else ("sampler", None)
+        trial = self.sampler.ask(queued)
         proposed = configuration_of(self.problem.space, trial.params)
         key = proposed.key
         if key in self._pending:
@@ -145,10 +141,10 @@ class Optimizer:
             return None
         record = TrialRecord(key, str(proposed.architecture or ""), origin, metrics)
         if any(value > 0 for value in excess.values()):
-            self.archive.exclude(key)
+            self.archive.note(key, Entry("infeasible"))
             self._finish(trial, record)
             return None
-        self.archive.begin(key)
+        self.archive.note(key, Entry("pending"))
         self._pending[key] = PendingConfiguration(record, [trial])
         self.storage.pending.begin(key, origin, trial.params)
         return replace(proposed, known=metrics)
@@ -185,16 +181,11 @@ class Optimizer:
         finite = {name: value for name, value in metrics.items() if math.isfinite(value)}
         if isinstance(outcome, Stopped):
             return Stopped(outcome.epochs, finite)
-        return Candidate(
-            configuration.architecture,
-            finite,
-            configuration.hyperparameters,
-            outcome.record,
-            outcome.final_hyperparameters,
-        )
+        arch, proposed = configuration.architecture, configuration.hyperparameters
+        return replace(outcome, architecture=arch, metrics=finite, hyperparameters=proposed)
 
     def _new_key(self, params: Mapping[str, Any]) -> str | None:
-        """The key of new parameters: see `samplers.base.NewKey`."""
+        """See `samplers.tpe.NewKey`."""
         try:
             key = configuration_of(self.problem.space, params).key
         except KeyError:  # a hyper-parameter is missing
@@ -209,20 +200,5 @@ class Optimizer:
 
     def _store(self) -> None:
         if self._unsaved:
-            with self._timed("store"):
-                self.storage.add(self._unsaved)
+            self.storage.writer.add(self._unsaved)
             self._unsaved = []
-
-    @contextmanager
-    def _timed(self, what: str) -> Iterator[None]:
-        start = time.perf_counter()
-        yield
-        self.seconds[what] += time.perf_counter() - start  # type: ignore[assignment]
-
-
-def _learnt(reports: Mapping[int, Mapping[str, float]], known: Mapping[str, float]) -> dict[int, dict[str, float]]:
-    """The reports without the metrics that were known before training."""
-    return {
-        epoch: {name: value for name, value in metrics.items() if name not in known}
-        for epoch, metrics in reports.items()
-    }

@@ -26,8 +26,8 @@ from ffnet_search.models.deployed import fuse
 from ffnet_search.models.metamixer import MetaMixer
 from ffnet_search.report.write import write_report
 from ffnet_search.run.folder import open_run
-from ffnet_search.search.parameters import distributions, params_of
 from ffnet_search.search.storage.study import open_study
+from ffnet_search.search.storage.trial_record import distributions, params_of
 from ffnet_search.space.architecture import Architecture
 from ffnet_search.space.configuration import Configuration
 from ffnet_search.space.search_space import SearchSpace

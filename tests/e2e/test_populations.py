@@ -62,7 +62,7 @@ def test_the_worst_go_on_from_the_best_and_all_that_people_see_says_what_was_tra
     )
     files = sweep.files
     (pick,) = run_sweep(sweep)
-    trials = read_trials(files.study)
+    trials = list(read_trials(files.study))
     assert [trial.state for trial in trials] == [TrialState.COMPLETE] * 4
     schedules = {
         trial.number: trial.user_attrs["record"]["schedule"]

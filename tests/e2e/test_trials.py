@@ -41,10 +41,10 @@ def test_a_killed_sweep_goes_on_with_its_hyperparameters(tmp_path: Path) -> None
         time.sleep(0.02)
     process.send_signal(signal.SIGKILL)
     process.wait()
-    before = read_trials(sweep.files.study)
+    before = list(read_trials(sweep.files.study))
     cut_off = [one["params"] for one in json.loads(pending.read_text()).values()] if pending.exists() else []
     run_sweep(sweep)
-    after = read_trials(sweep.files.study)
+    after = list(read_trials(sweep.files.study))
     assert 1 <= len(before) < len(after) == 5
     assert [trial.params for trial in after[: len(before)]] == [trial.params for trial in before]
     assert [trial.params for trial in after[len(before) :][: len(cut_off)]] == cut_off
@@ -58,7 +58,7 @@ def test_workers_of_a_cluster_train(tmp_path: Path, engine: str) -> None:
     search = {"evaluator": "train", "objectives": ["accuracy"], "trials": 5, "engine": engine, "workers": 2}
     sweep = sweep_of(tmp_path, RATES, search=search)
     (pick,) = run_sweep(sweep)
-    trials = read_trials(sweep.files.study)
+    trials = list(read_trials(sweep.files.study))
     assert [trial.state.name for trial in trials] == ["COMPLETE"] * 5
     assert all(trial.user_attrs["record"]["seed"] for trial in trials)
     found = rerun(sweep.files.folder, pick.key)  # here what a worker computed there

@@ -17,7 +17,7 @@ import pytest
 from optuna.trial import TrialState
 from searches import CHEAP, DIGITS, IMAGENET, TINY, Impatient, Run, architecture_of
 
-from ffnet_search.config.schema import EarlyStoppingSection
+from ffnet_search.config.schema import SearchSection
 from ffnet_search.errors import SweepError
 from ffnet_search.pareto.front import pareto_front
 from ffnet_search.search.early_stopping.asha import SuccessiveHalving
@@ -172,7 +172,7 @@ class EngineContract:
 
     @pytest.mark.parametrize("objectives", [["accuracy", "latency_ms"], ["accuracy"]])
     def test_what_the_rule_stops_is_kept_apart(self, run: Run, engine: str, objectives: list[str]) -> None:
-        run.epochs, run.rule = 4, Impatient(0.02)
+        run.epochs, run.rule = 4, Impatient()
         candidates = run.search(engine=engine, trials=30, objectives=objectives)
         stopped = [trial for trial in run.on_disk.trials if TrialRecord.from_trial(trial).state == "stopped"]
         assert len(candidates) + len(stopped) == 30
@@ -208,8 +208,7 @@ class EngineContract:
             run.search(
                 engine=engine, trials=trials, sampler={"class_path": "RandomSampler", "init_args": {}}, **section
             )
-        directions = {name: known_metrics()[name].direction for name in objectives}
-        rule = SuccessiveHalving(directions, {}, EarlyStoppingSection(rule="asha"))
+        rule = SuccessiveHalving(SearchSection.model_validate(section))
         for trial in run.on_disk.trials:
             reports = {int(epoch): metrics for epoch, metrics in trial.user_attrs["reports"].items()}
             assert list(reports) == list(range(1, 1 + trial.user_attrs.get("stopped", 26)))

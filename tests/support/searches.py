@@ -23,9 +23,9 @@ from ffnet_search.pareto.candidate import Candidate
 from ffnet_search.search.early_stopping.pruner import StoppingRule
 from ffnet_search.search.loop import run_search
 from ffnet_search.search.optimizer import Optimizer
-from ffnet_search.search.parameters import configuration_of
 from ffnet_search.search.problem import SearchProblem
 from ffnet_search.search.storage.search_storage import open_storage
+from ffnet_search.search.storage.trial_record import configuration_of
 from ffnet_search.space.architecture import Architecture
 from ffnet_search.space.configuration import Configuration
 from ffnet_search.space.cost_model import CostModel
@@ -100,11 +100,8 @@ def architecture_of(trial: FrozenTrial) -> Architecture:
 class Impatient:
     """A rule that stops what is slow after two epochs."""
 
+    section: SearchSection | None = None
     limit_ms: float = 0.02
-
-    @classmethod
-    def from_section(cls, section: SearchSection) -> Impatient:
-        return cls()
 
     def report(self, key: str, epoch: int, metrics: Mapping[str, float]) -> bool:
         return epoch < 2 or metrics["latency_ms"] <= self.limit_ms

@@ -1,15 +1,11 @@
-"""Early stopping by asynchronous successive halving: ASHA (Li et al., arXiv 1810.05934), for several objectives MO-ASHA
-(Schmucker et al., arXiv 2106.12639).
+"""Early stopping by asynchronous successive halving: ASHA (Li et al., arXiv 1810.05934, its "stopping" variant), for
+several objectives MO-ASHA (Schmucker et al., arXiv 2106.12639).
 
 Trials are compared at rungs: after `min_epochs` of training, after `reduction` times as many, and so on. A trial
 continues if it is among the best 1/reduction of all that have reached the rung by then, itself included. With several
-objectives "best" is the order of non-dominated sorting, and within a front those first that spread over it. A metric
-that is known before training (latency, parameters) is an objective like the others, from the first rung on: the
-smallest network is never beaten by its quality alone. The best by each objective continue in addition to that share,
+objectives "best" is the order of non-dominated sorting, and within a front those first that spread over it; metrics
+known before training are objectives like the others. The best by each objective continue in addition to that share,
 which they would otherwise fill: a search begins with the ends of its space, and nothing between them was promoted.
-
-No trial waits for a rung to fill, as in the paper's "stopping" variant: pausing and promoting later would need a
-checkpoint of every trial.
 """
 
 from __future__ import annotations
@@ -20,27 +16,22 @@ from collections.abc import Callable, Iterator, Mapping
 from itertools import islice
 
 import numpy as np
-from numpy.typing import NDArray
 
-from ffnet_search.config.schema import EarlyStoppingSection, SearchSection
+from ffnet_search.config.schema import SearchSection
 from ffnet_search.metrics import Direction, sign
 from ffnet_search.pareto.front import Points, hypervolume, non_dominated
-
-Indices = NDArray[np.intp]
 
 
 class SuccessiveHalving:
     """ASHA as a `pruner.StoppingRule`: its state can be rebuilt from the reports.
 
-    `limits`: metric -> upper limit; a trial that exceeds one ranks behind all that do not (Deb 2000). `options`: of
-    `search.early_stopping`. Bracket b is first judged at rung b, and gets 1/reduction of the trials of the bracket
-    before it: a trial that learns slowly has its chance. From `max_epochs` on nothing is stopped.
+    A trial that exceeds a limit ranks behind all that do not (Deb 2000). Bracket b is first judged at rung b, and gets
+    1/reduction of the trials of the bracket before it: a trial that learns slowly has its chance. From `max_epochs` on
+    nothing is stopped.
     """
 
-    def __init__(
-        self, objectives: Mapping[str, Direction], limits: Mapping[str, float], options: EarlyStoppingSection
-    ) -> None:
-        self.objectives, self.limits = objectives, limits
+    def __init__(self, section: SearchSection) -> None:
+        self.objectives, self.limits, options = section.directions, section.constraints, section.early_stopping
         self.min_epochs, self.reduction, self.brackets = options.min_epochs, options.reduction, options.brackets
         self.max_epochs = options.max_epochs or math.inf
         self.tie_break = TIE_BREAKS[options.tie_break]
@@ -48,17 +39,8 @@ class SuccessiveHalving:
         self.stopped: set[str] = set()
         self._brackets: dict[str, int] = {}
 
-    @classmethod
-    def from_section(cls, section: SearchSection) -> SuccessiveHalving:
-        """See `pruner.StoppingRule`."""
-        return cls(section.directions, section.constraints, section.early_stopping)
-
     def report(self, key: str, epoch: int, metrics: Mapping[str, float]) -> bool:
-        """Return whether trial `key` continues after `epoch` epochs.
-
-        Only its first report at or beyond a rung counts there, so a repeated report (a worker died) gets the same
-        answer.
-        """
+        """See `pruner.StoppingRule`. Only the first report at or beyond a rung counts there."""
         values = [sign(direction) * metrics[name] for name, direction in self.objectives.items()]
         if not all(map(math.isfinite, values)):
             self.stopped.add(key)
@@ -103,24 +85,17 @@ TieBreak = Callable[[Points], Iterator[int]]
 def ranked(points_NM: Points, excess_N: Points, tie_break: TieBreak) -> Iterator[int]:
     """Indices, best first, computed lazily: front after front of the trials that keep all limits, each in the order of
     `tie_break`, then the others by their excess."""
-    feasible_N = np.flatnonzero(excess_N <= 0)
-    for front in _fronts(points_NM, feasible_N):
-        yield from (int(front[i]) for i in tie_break(_unit(points_NM[front])))
-    yield from (int(i) for i in np.argsort(excess_N, kind="stable")[len(feasible_N) :])
-
-
-def _fronts(points_NM: Points, left: Indices) -> Iterator[Indices]:
-    """The non-dominated of those that are left, then the same without them, and so on."""
+    left = np.flatnonzero(excess_N <= 0)
+    beyond_limits = np.argsort(excess_N, kind="stable")[len(left) :]
     while len(left):
         front_L = non_dominated(points_NM[left])
-        yield left[front_L]
+        front = left[front_L]
+        points_FM = points_NM[front]
+        range_M = np.ptp(points_FM, axis=0)
+        scaled_FM = (points_FM - points_FM.min(0)) / np.where(range_M > 0, range_M, 1.0)  # units differ
+        yield from (int(front[i]) for i in tie_break(scaled_FM))
         left = left[~front_L]
-
-
-def _unit(points_NM: Points) -> Points:
-    """Scale each objective to 0 to 1: their units differ."""
-    low_M, high_M = points_NM.min(0), points_NM.max(0)
-    return (points_NM - low_M) / np.where(high_M > low_M, high_M - low_M, 1.0)
+    yield from (int(i) for i in beyond_limits)
 
 
 def _ends(points_NM: Points) -> list[int]:
@@ -139,10 +114,7 @@ def epsilon_net(points_NM: Points) -> Iterator[int]:
 
 
 def most_hypervolume(points_NM: Points) -> Iterator[int]:
-    """The best by each objective, then the point that adds most to the hypervolume of those before it, and so on.
-
-    The reference point is a tenth beyond the worst.
-    """
+    """The best by each objective, then the point that adds most to the hypervolume up to a tenth beyond the worst."""
     count, dimensions = points_NM.shape
     ways: list[Direction] = ["minimize"] * dimensions
     chosen, ends = list[int](), _ends(points_NM)

@@ -15,7 +15,7 @@ from ffnet_search.config.schema import SearchSection
 class OptunaRule:
     """One of `optuna.pruners`, on a separate study that holds reports alone."""
 
-    def __init__(self, pruner: BasePruner, section: SearchSection) -> None:
+    def __init__(self, section: SearchSection, pruner: BasePruner) -> None:
         ((self._objective, direction),) = section.directions.items()
         # Hyperband draws brackets from the name.
         self._study = optuna.create_study(direction=direction, pruner=pruner, study_name="early stopping")
@@ -45,18 +45,14 @@ class OptunaRule:
 class MedianRule(OptunaRule):
     """Stops a trial that is worse than the median of the others at the same epoch."""
 
-    @classmethod
-    def from_section(cls, section: SearchSection) -> MedianRule:
-        """See `pruner.StoppingRule`."""
-        return cls(MedianPruner(n_warmup_steps=section.early_stopping.min_epochs), section)
+    def __init__(self, section: SearchSection) -> None:
+        super().__init__(section, MedianPruner(n_warmup_steps=section.early_stopping.min_epochs))
 
 
 class HyperbandRule(OptunaRule):
     """Hyperband (Li et al., arXiv 1603.06560)."""
 
-    @classmethod
-    def from_section(cls, section: SearchSection) -> HyperbandRule:
-        """See `pruner.StoppingRule`."""
+    def __init__(self, section: SearchSection) -> None:
         how = section.early_stopping
         pruner = HyperbandPruner(how.min_epochs, how.max_epochs or "auto", reduction_factor=how.reduction)
-        return cls(pruner, section)
+        super().__init__(section, pruner)

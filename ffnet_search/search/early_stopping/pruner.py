@@ -23,12 +23,10 @@ RULES: Registry = {  # "none" is no rule; a user-supplied one is named by import
 
 
 class StoppingRule(Protocol):
-    """Decides from the reports and their order alone, and decides the same where a report is repeated."""
+    """Decides from the reports and their order alone, and decides the same where a report is repeated (a worker died).
 
-    @classmethod
-    def from_section(cls, section: SearchSection) -> StoppingRule:
-        """The rule of the `search` section of a sweep."""
-        ...
+    Its class is called with the `search` section of a sweep.
+    """
 
     def report(self, key: str, epoch: int, metrics: Mapping[str, float]) -> bool:
         """Return whether the trial `key`, with these metrics after `epoch` epochs, continues."""
@@ -44,7 +42,7 @@ def make_rule(section: SearchSection) -> StoppingRule | None:
     if section.early_stopping.rule == "none":
         return None
     kind = find_class(section.early_stopping.rule, "search.early_stopping.rule", registry=RULES)
-    rule: StoppingRule = kind.from_section(section)
+    rule: StoppingRule = kind(section)
     return rule
 
 
@@ -83,9 +81,8 @@ class TrialPruner:
         if self.rule is None:
             return
         for record in records:
-            if not record.reports or record.state == "failed":
-                continue
-            for epoch, metrics in record.reports.items():
-                self.rule.report(record.key, epoch, {**record.metrics, **metrics})
-            if record.state == "evaluated":
-                self.rule.finish(record.key)
+            if record.reports and record.state != "failed":
+                for epoch, metrics in record.reports.items():
+                    self.rule.report(record.key, epoch, {**record.metrics, **metrics})
+                if record.state == "evaluated":
+                    self.rule.finish(record.key)

@@ -9,12 +9,13 @@ trials that trained to their end. Before the first of these, it is pruned in mem
 from __future__ import annotations
 
 import inspect
+import math
 import random
 import warnings
 from collections.abc import Mapping, Sequence
 from copy import copy
 from functools import partial
-from typing import Any
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import optuna
@@ -28,13 +29,12 @@ from ffnet_search.pareto.front import dominator_counts
 from ffnet_search.plugins import Registry, find_class
 from ffnet_search.search.archive import Entry
 from ffnet_search.search.early_stopping.extrapolation import LearningCurves
-from ffnet_search.search.parameters import distributions, params_of, suggest
 from ffnet_search.search.problem import SearchProblem
 from ffnet_search.search.samplers import memory
-from ffnet_search.search.samplers.base import BatchSampler, ForgetfulSampler, NewKey
-from ffnet_search.search.storage.trial_record import TrialRecord
-from ffnet_search.space.configuration import Configuration
-from ffnet_search.space.hyperparameters import settle
+from ffnet_search.search.samplers.tpe import NewKey
+from ffnet_search.search.storage.trial_record import TrialRecord, distributions, params_of
+from ffnet_search.space.configuration import Configuration, Value
+from ffnet_search.space.hyperparameters import Hyperparameter, settle
 
 OURS: Registry = {  # in place of Optuna's of that name
     "TPESampler": "ffnet_search.search.samplers.tpe:QuickTPESampler",
@@ -42,6 +42,25 @@ OURS: Registry = {  # in place of Optuna's of that name
 }
 # Of no use here: abstract, for a fixed list of points, or (CMA-ES) random on categorical axes.
 EXCLUDED = {"BaseGASampler", "BaseSampler", "GridSampler", "PartialFixedSampler", "CmaEsSampler"}
+
+
+@runtime_checkable
+class BatchSampler(Protocol):
+    """The capability of a sampler to draw several proposals from one fit, and to avoid repeats."""
+
+    def expect(self, wanted: int, new_key: NewKey) -> None:
+        """Announce that `wanted` trials are asked for before the next one ends, and which ones would be new."""
+        ...
+
+
+@runtime_checkable
+class ForgetfulSampler(Protocol):
+    """The capability to propose as well from part of the trials.
+
+    `memory`: the number of trials that are kept once there are twice as many: half the newest, half the best others.
+    """
+
+    memory: int
 
 
 class ForgetfulRandomSampler(RandomSampler):
@@ -101,9 +120,10 @@ def _try_out(sampler: BaseSampler, objectives: int) -> None:
 
 
 class OptunaSampler:
-    """A sampler of Optuna as the `base.Sampler` of a search.
+    """A sampler of Optuna, which proposes configurations as trials and learns from their results.
 
-    `finished`: the trials of earlier runs, as they are on disk. Raises SweepError as `make_sampler` does.
+    It is any `optuna.samplers.BaseSampler`; where it has a capability above, the search uses it. `finished`: the trials
+    of earlier runs, as they are on disk. Raises SweepError as `make_sampler` does.
     """
 
     def __init__(self, problem: SearchProblem, finished: Sequence[FrozenTrial] = ()) -> None:
@@ -111,24 +131,27 @@ class OptunaSampler:
         self._axes = distributions(problem.space)
         self._curves = LearningCurves()
         self.sampler = make_sampler(problem, len(finished))
-        self.study = self._new_study()
         for trial in finished:
             self._learn(trial)
-        self.study.add_trials(self._remembered([self._lesson(trial) for trial in finished]))
+        self._begin_study([self._lesson(trial) for trial in finished])
 
     def expect(self, wanted: int, new_key: NewKey) -> None:
-        """See `base.Sampler`."""
+        """Announce that `wanted` trials are asked for before the next one ends, and which ones would be new."""
         if isinstance(self.sampler, BatchSampler):
             axes = self._axes.keys()
             self.sampler.expect(wanted, lambda params: new_key(params) if axes <= params.keys() else "")
 
     def ask(self, configuration: Configuration | None = None) -> Trial:
-        """See `base.Sampler`."""
-        self._shorten()
+        """A trial with all its parameters, of the sampler's own choice or of this configuration."""
+        trials = self.study.get_trials(deepcopy=False)
+        if len(trials) >= 2 * self._memory:
+            finished = [trial for trial in trials if trial.state.is_finished()]
+            if len(finished) >= 2 * self._memory:
+                self._begin_study(finished)  # pending trials stay in the old one
         if configuration is not None:
             self.study.enqueue_trial(params_of(self._problem.space, configuration))
         trial = memory.ask(self.study, self._axes)
-        settle(self._problem.space.hyperparameters, partial(suggest, trial))
+        settle(self._problem.space.hyperparameters, partial(_suggest, trial))
         if configuration is not None and isinstance(self.sampler, BaseGASampler):
             # Optuna leaves enqueued trials out of the population. A genetic sampler whose own proposals are all
             # infeasible would then never get beyond random ones.
@@ -136,7 +159,7 @@ class OptunaSampler:
         return trial
 
     def tell(self, trial: Trial, entry: Entry) -> FrozenTrial:
-        """See `base.Sampler`."""
+        """Learn the result of a trial. Returns the trial as it is to be stored."""
         values: Sequence[float] = entry.objectives
         if entry.stopped is not None:
             values = self._final_values(entry.stopped.epochs, entry.stopped.metrics)
@@ -144,7 +167,7 @@ class OptunaSampler:
             ended = memory.tell(trial, values)
         else:
             ended = memory.tell(trial, state=TrialState.FAIL if entry.state == "failed" else TrialState.PRUNED)
-        if trial.study is not self.study:  # the study was shortened since
+        if trial.study is not self.study:  # another study was begun since
             self.study.add_trial(ended)
         if entry.stopped is not None and values:
             ended = copy(ended)
@@ -153,12 +176,28 @@ class OptunaSampler:
         return ended
 
     @property
-    def known(self) -> list[Mapping[str, Any]]:
-        """See `base.Sampler`."""
+    def known(self) -> list[Mapping[str, Value]]:
+        """The parameters of all trials with values."""
         return [trial.params for trial in self.study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))]
 
-    def _new_study(self) -> optuna.Study:
-        return memory.in_memory(list(self._problem.objectives.values()), self.sampler)
+    @property
+    def _memory(self) -> float:
+        return self.sampler.memory if isinstance(self.sampler, ForgetfulSampler) else math.inf
+
+    def _begin_study(self, finished: Sequence[FrozenTrial]) -> None:
+        """Begin a study with these trials; of too many with the newest and, as many again, the best of the others."""
+        self.study = memory.in_memory(list(self._problem.objectives.values()), self.sampler)
+        if len(finished) >= 2 * self._memory:
+            half = int(self._memory) // 2
+            learnt_from = [trial for trial in finished if trial.state in (TrialState.COMPLETE, TrialState.PRUNED)]
+            older, newest = learnt_from[:-half], learnt_from[-half:]
+            complete = [trial for trial in older if trial.state == TrialState.COMPLETE]
+            signs = [sign(direction) for direction in self._problem.objectives.values()]
+            points_TM = np.array([trial.values for trial in complete]).reshape(len(complete), len(signs)) * signs
+            order = np.argsort(dominator_counts(points_TM), kind="stable")
+            best = [complete[at] for at in order[:half]]
+            finished = [*sorted(best, key=lambda trial: trial.number), *newest]
+        self.study.add_trials(finished)
 
     def _learn(self, trial: FrozenTrial) -> None:
         if trial.state == TrialState.COMPLETE:
@@ -180,34 +219,13 @@ class OptunaSampler:
         ending = self._curves.ending(epochs, metrics)
         return [ending[name] for name in self._problem.objectives] if ending else []
 
-    def _shorten(self) -> None:
-        """Start a new study with the remembered trials, where there are more. Pending trials stay in the old one."""
-        trials = self.study.get_trials(deepcopy=False)
-        if not isinstance(self.sampler, ForgetfulSampler) or len(trials) < 2 * self.sampler.memory:
-            return
-        finished = [trial for trial in trials if trial.state.is_finished()]
-        kept = self._remembered(finished)
-        if len(kept) < len(finished):
-            self.study = self._new_study()
-            self.study.add_trials(kept)
 
-    def _remembered(self, trials: Sequence[FrozenTrial]) -> Sequence[FrozenTrial]:
-        """Of many finished trials the newest and, as many again, the best of the older ones.
-
-        All where there are fewer than twice the sampler's memory, or the sampler needs them all.
-        """
-        if not isinstance(self.sampler, ForgetfulSampler) or len(trials) < 2 * self.sampler.memory:
-            return trials
-        half = self.sampler.memory // 2
-        learnt_from = [trial for trial in trials if trial.state in (TrialState.COMPLETE, TrialState.PRUNED)]
-        older, newest = learnt_from[:-half], learnt_from[-half:]
-        complete = [trial for trial in older if trial.state == TrialState.COMPLETE]
-        best = [complete[at] for at in self._by_rank(complete)[:half]]
-        return [*sorted(best, key=lambda trial: trial.number), *newest]
-
-    def _by_rank(self, trials: Sequence[FrozenTrial]) -> list[int]:
-        """Indices of the trials, those first that are dominated by few others."""
-        signs = [sign(direction) for direction in self._problem.objectives.values()]
-        points_TM = np.array([trial.values for trial in trials]).reshape(len(trials), len(signs)) * signs
-        order: list[int] = np.argsort(dominator_counts(points_TM), kind="stable").tolist()
-        return order
+def _suggest(trial: Trial, name: str, one: Hyperparameter) -> Value:
+    """Sample a hyper-parameter; one by one, since conditions refer to the values of earlier ones."""
+    if one.choices is not None:
+        choice: Value = trial.suggest_categorical(name, one.choices)
+        return choice
+    low, high = one.range
+    if one.kind == "int":
+        return trial.suggest_int(name, low, high, step=int(one.step or 1), log=one.log)
+    return trial.suggest_float(name, low, high, step=one.step, log=one.log)

@@ -10,7 +10,7 @@ then it is the best of the other samples that is none.
 from __future__ import annotations
 
 from collections import defaultdict, deque
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from inspect import signature
 from itertools import takewhile
@@ -24,14 +24,14 @@ from optuna.samplers._tpe.parzen_estimator import _ParzenEstimator, _ParzenEstim
 from optuna.samplers._tpe.probability_distributions import _BatchedCategoricalDistributions
 from optuna.trial import FrozenTrial, TrialState
 
-from ffnet_search.search.samplers.base import NewKey
-
 AT_ONCE = 16  # proposals of one fit, at most: all samples are weighed against all trials, a matrix of 2 MB
+# Parameters -> the key of their configuration; "" where they are too few for one, None where it is a repeat.
+NewKey = Callable[[Mapping[str, Any]], str | None]
 LEARNT_FROM = (TrialState.COMPLETE, TrialState.PRUNED)
 
 
 class QuickTPESampler(TPESampler):
-    """TPE with the two capabilities of `base`: it draws a batch from one fit, and forgets.
+    """TPE with the two capabilities of `samplers.optuna`: it draws a batch from one fit, and forgets.
 
     TPE weighs all trials for each proposal, ever longer, and loses nothing by the best and the newest of them
     (docs/log.md): at most twice `memory` are kept.
@@ -51,7 +51,7 @@ class QuickTPESampler(TPESampler):
         self._begin(None)
 
     def expect(self, wanted: int, new_key: NewKey) -> None:
-        """See `base.BatchSampler`."""
+        """See `optuna.BatchSampler`."""
         self._wanted, self._new_key = wanted, new_key
 
     def _begin(self, study: optuna.Study | None) -> None:

@@ -61,7 +61,7 @@ def stream(storage: RDBStorage, study_id: int, params: Collection[str] | None = 
 
 
 def trial_id(trial: FrozenTrial) -> int:
-    """The id of a trial in its storage, by which the dashboard's notes name it."""
+    """The id of a trial in its storage."""
     return int(trial._trial_id)
 
 

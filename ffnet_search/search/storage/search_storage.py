@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, NamedTuple
 
 from optuna.trial import FrozenTrial
 
-from ffnet_search.atomic_write import replacing
+from ffnet_search.atomic_write import replacing, write_text
 from ffnet_search.errors import SweepError
 from ffnet_search.pareto.candidate import Candidate
-from ffnet_search.search.pending import PendingTrials
 from ffnet_search.search.problem import SearchProblem
 from ffnet_search.search.storage.database_copy import copied
 from ffnet_search.search.storage.sqlite_rows import TrialWriter
@@ -22,27 +23,81 @@ from ffnet_search.search.storage.trial_record import ATTRIBUTES, TrialRecord
 from ffnet_search.space.registry import known_metrics
 from ffnet_search.space.search_space import SearchSpace
 
+STARTS = 3  # of one trial: what was interrupted so often may be the cause, by its memory for example
+
+
+class PendingTrial(NamedTuple):
+    """A trial without a result: who proposed it, its parameters, and the number of times that it was started."""
+
+    origin: str
+    params: dict[str, Any]
+    starts: int = 0
+
+
+class PendingTrials:
+    """The trials in evaluation by key, in the file `path`, so that an interrupted search begins with them the next
+    time. With None nothing is kept; an unreadable file is ignored, since it holds no results."""
+
+    def __init__(self, path: Path | None = None) -> None:
+        self._path = path
+        self._trials: dict[str, PendingTrial] = {}
+        self._begun: set[str] = set()  # by this search
+        if path is not None:
+            with suppress(OSError, ValueError, TypeError, AttributeError):
+                content = json.loads(path.read_text(encoding="utf-8"))
+                self._trials = {key: PendingTrial(**fields) for key, fields in content.items()}
+
+    @property
+    def left(self) -> list[PendingTrial]:
+        """The trials to begin with."""
+        left = (trial for key, trial in self._trials.items() if key not in self._begun)
+        return [trial for trial in left if trial.starts < STARTS]
+
+    def begin(self, key: str, origin: str, params: Mapping[str, Any]) -> None:
+        """Note that a trial is started."""
+        before = self._trials.pop(key, None)
+        self._trials[key] = PendingTrial(origin, dict(params), before.starts + 1 if before else 1)
+        self._begun.add(key)
+        self._write()
+
+    def end(self, key: str) -> None:
+        """Note that a trial has ended."""
+        self._trials.pop(key, None)
+        self._write()
+
+    def put_back(self) -> None:
+        """Keep the pending trials for the next search, at the end of this one. Its end is not counted as a start."""
+        for key in self._begun & self._trials.keys():
+            trial = self._trials[key]
+            self._trials[key] = trial._replace(starts=trial.starts - 1)
+        self._begun = set()
+        self._write()
+
+    def _write(self) -> None:
+        if self._path is not None:
+            if self._trials:
+                trials = {key: trial._asdict() for key, trial in self._trials.items()}
+                write_text(self._path, json.dumps(trials, indent=1) + "\n")
+            else:
+                self._path.unlink(missing_ok=True)
+
 
 @dataclass(frozen=True)
 class SearchStorage:
-    """The storage of one search, open for writing. `pending`: the trials in evaluation."""
+    """The storage of one search, open for writing."""
 
     space: SearchSpace
     writer: TrialWriter
     pending: PendingTrials
 
-    def trials(self) -> Iterator[FrozenTrial]:
+    def finished(self) -> Iterator[FrozenTrial]:
         """The finished trials, in their order."""
         return (trial for trial in self.writer.stored() if trial.state.is_finished())
 
     def candidates(self) -> list[Candidate]:
         """The candidates of the evaluated trials, in their order."""
-        records = map(TrialRecord.from_trial, self.trials())
+        records = map(TrialRecord.from_trial, self.finished())
         return [record.candidate(self.space) for record in records if record.state == "evaluated"]
-
-    def add(self, trials: Sequence[FrozenTrial]) -> None:
-        """Store finished trials: all or, where the process is killed, none. Raises SweepError."""
-        self.writer.add(trials)
 
 
 @contextmanager
@@ -87,12 +142,8 @@ def write_candidates(path: Path, writer: TrialWriter, space: SearchSpace) -> Non
         with replacing(path) as scratch, scratch.open("w", newline="", encoding="utf-8") as file:
             table = csv.DictWriter(file, columns, restval="", extrasaction="ignore")
             table.writeheader()
-            table.writerows(_rows(map(TrialRecord.from_trial, writer.stored(space.hyperparameters))))
+            for record in map(TrialRecord.from_trial, writer.stored(space.hyperparameters)):
+                own = {"trial": record.number, "state": record.state, "feasible": str(record.is_feasible).lower()}
+                table.writerow({**record.final_params, **record.to_attrs(), **own})
     except OSError as error:
         raise SweepError(f"{path}: cannot be written: {error}") from None
-
-
-def _rows(records: Iterable[TrialRecord]) -> Iterator[dict[str, object]]:
-    for record in records:
-        own = {"trial": record.number, "state": record.state, "feasible": str(record.is_feasible).lower()}
-        yield {**record.final_params, **record.to_attrs(), **own}

@@ -40,24 +40,19 @@ SCRATCH = ("tpe:relative_params", "gp:relative_params")
 class TrialWriter:
     """Adds finished trials to `study`, which lies in `storage`; then to its copy, where there is one. The only writer.
 
-    `path` names the storage in errors. `copy` is another writer, or None.
+    `path` names the storage in errors. `rows` is None where Optuna's schema is not the one that is known here.
     """
 
     def __init__(self, study: optuna.Study, storage: RDBStorage, path: Path | str) -> None:
         self.study, self.storage, self.path = study, storage, path
         self.copy: TrialWriter | None = None
-        self._rows = TrialRows(study, storage) if rows_are_right() else None
-
-    @property
-    def is_direct(self) -> bool:
-        """Whether rows are written directly. False where Optuna's schema is not the one that is known here."""
-        return self._rows is not None
+        self.rows = TrialRows(study, storage) if rows_are_right() else None
 
     def add(self, trials: Sequence[FrozenTrial]) -> None:
         """Add all trials or, where the process is killed, none. Raises SweepError where the database refuses."""
         with database_errors(self.path):
-            if self._rows:
-                self._rows.add(trials)
+            if self.rows:
+                self.rows.add(trials)
             else:
                 self.study.add_trials(trials)
         if self.copy is not None:

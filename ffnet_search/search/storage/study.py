@@ -19,7 +19,7 @@ from sqlalchemy import event
 from ffnet_search.errors import SweepError
 from ffnet_search.metrics import Direction
 from ffnet_search.pareto.candidate import Candidate
-from ffnet_search.search.storage.reader import stream, trial_id
+from ffnet_search.search.storage.reader import stream
 from ffnet_search.search.storage.sqlite_rows import TrialWriter, database_errors
 from ffnet_search.search.storage.trial_record import TrialRecord
 from ffnet_search.space.search_space import SearchSpace
@@ -143,31 +143,16 @@ def read_candidates(path: Path, space: SearchSpace) -> list[Candidate]:
     return [record.candidate(space) for record in read_records(path) if record.state == "evaluated"]
 
 
-def read_evaluated(path: Path, space: SearchSpace) -> dict[str, tuple[int, Candidate]]:
-    """The candidates by key, each with the id of its trial in the storage. Raises SweepError as `read_trials`."""
-    evaluated: dict[str, tuple[int, Candidate]] = {}
-    for trial in stream_trials(path):
-        record = TrialRecord.from_trial(trial)
-        if record.state == "evaluated":
-            evaluated[record.key] = (trial_id(trial), record.candidate(space))
-    return evaluated
-
-
 def read_records(path: Path) -> Iterator[TrialRecord]:
     """The trials of a study as records, in their order. Raises SweepError as `read_trials`."""
-    return map(TrialRecord.from_trial, stream_trials(path))
+    return map(TrialRecord.from_trial, read_trials(path))
 
 
-def read_trials(path: Path) -> list[FrozenTrial]:
-    """The trials of a study in their order.
+def read_trials(path: Path) -> Iterator[FrozenTrial]:
+    """The trials of a study in their order, few of them in memory at once.
 
     Raises SweepError where the file is missing, broken, or no study of this program.
     """
-    return list(stream_trials(path))
-
-
-def stream_trials(path: Path) -> Iterator[FrozenTrial]:
-    """The trials of a study in their order, few of them in memory at once. Raises SweepError as `read_trials`."""
     if not path.exists():
         raise SweepError(f"{path}: no such study; run `ffnet-search search` first")
     _check_file(path)

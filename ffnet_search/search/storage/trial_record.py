@@ -1,4 +1,6 @@
-"""A trial as it is stored: the one place that knows the names of its attributes.
+"""A trial as it is stored: the one place that knows its parameters and the names of its attributes.
+
+A parameter is an axis of the search space on which there is a choice, or a hyper-parameter.
 
 Attributes are flat, as Optuna Dashboard shows them in its table: every name that is not a field of `TrialRecord` is a
 metric. So a field that is added here never becomes a metric.
@@ -10,13 +12,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
+from optuna.distributions import CategoricalDistribution
 from optuna.trial import FrozenTrial, TrialState
 
 from ffnet_search.evaluation.outcome import Ended, Failed, Stopped
 from ffnet_search.evaluation.schedule import describe, final_hyperparameters, schedule_of
 from ffnet_search.pareto.candidate import Candidate
-from ffnet_search.search.parameters import configuration_of
+from ffnet_search.search.storage.reader import trial_id
 from ffnet_search.space.configuration import Configuration
+from ffnet_search.space.hyperparameters import settle
 from ffnet_search.space.search_space import SearchSpace
 
 State = Literal["evaluated", "infeasible", "stopped", "failed"]
@@ -30,14 +34,35 @@ STATES: dict[TrialState, State] = {
 ATTRIBUTES = ("key", "architecture", "origin", "stopped", "reports", "record", "schedule", "reason", "traceback")
 
 
+def distributions(space: SearchSpace) -> dict[str, CategoricalDistribution]:
+    """The axes of the architectures that hold more than one choice."""
+    return {name: CategoricalDistribution(values) for name, values in space.axes().items() if len(values) > 1}
+
+
+def configuration_of(space: SearchSpace, params: Mapping[str, Any]) -> Configuration:
+    """The configuration of a trial's parameters. Raises KeyError where a hyper-parameter is missing."""
+    choices = {name: params.get(name, values[0]) for name, values in space.axes().items()}
+    hyperparameters = settle(space.hyperparameters, lambda name, one: params[name])
+    return Configuration(space.build(choices) if space.has_network else None, hyperparameters)
+
+
+def params_of(space: SearchSpace, configuration: Configuration) -> dict[str, Any]:
+    """The inverse of `configuration_of`. Raises ValueError where its architecture is not in the space."""
+    if configuration.architecture is None:
+        return dict(configuration.hyperparameters)
+    axes = space.axes()
+    choices = space.choices_of(configuration.architecture)
+    return {name: value for name, value in choices.items() if len(axes[name]) > 1} | dict(configuration.hyperparameters)
+
+
 @dataclass(frozen=True)
 class TrialRecord:
     """The stored content of a trial.
 
     `architecture`: in one line. `origin`: who proposed it. `stopped`: the epoch after which a pruner ended it.
     `reports`: epoch -> metrics. `record`: how it was trained; `schedule`: its hyper-parameters over the epochs in
-    words, where they changed. `reason` and `traceback` of a failure. The last four are the trial's own: `excess` by
-    constraint, feasible where <= 0.
+    words, where they changed. `reason` and `traceback` of a failure. The last five are the trial's own: `id` in its
+    storage, by which the dashboard's notes name it; `excess` by constraint, feasible where <= 0.
     """
 
     key: str
@@ -52,6 +77,7 @@ class TrialRecord:
     traceback: str = ""
     state: State = "infeasible"
     number: int = -1
+    id: int = -1
     params: Mapping[str, Any] = field(default_factory=dict)
     excess: Mapping[str, float] = field(default_factory=dict)
 
@@ -62,11 +88,11 @@ class TrialRecord:
         fields = {name: stored[name] for name in ATTRIBUTES if name in stored}
         if "reports" in fields:  # JSON has made strings of the epochs
             fields["reports"] = {int(epoch): metrics for epoch, metrics in fields["reports"].items()}
-        metrics = {name: value for name, value in stored.items() if name not in ATTRIBUTES and isinstance(value, float)}
-        state = "stopped" if "stopped" in stored else STATES[trial.state]
-        return cls(
-            **fields, metrics=metrics, state=state, number=trial.number, params=trial.params, excess=trial.constraints
-        )
+        fields["metrics"] = {
+            n: value for n, value in stored.items() if n not in ATTRIBUTES and isinstance(value, float)
+        }
+        fields["state"] = "stopped" if "stopped" in stored else STATES[trial.state]
+        return cls(**fields, number=trial.number, id=trial_id(trial), params=trial.params, excess=trial.constraints)
 
     def to_attrs(self) -> dict[str, Any]:
         """The attributes of the trial. Those that are empty are left out, but for the three that every trial has."""
@@ -81,18 +107,11 @@ class TrialRecord:
         """This record with the outcome of the evaluation."""
         if isinstance(outcome, Failed):
             return replace(self, state="failed", reports=reports, reason=outcome.reason, traceback=outcome.traceback)
-        metrics = {**self.metrics, **outcome.metrics}
+        learnt = replace(self, reports=reports, metrics={**self.metrics, **outcome.metrics})
         if isinstance(outcome, Stopped):
-            return replace(self, state="stopped", reports=reports, metrics=metrics, stopped=outcome.epochs)
-        schedule = schedule_of(outcome.record)
-        return replace(
-            self,
-            state="evaluated",
-            reports=reports,
-            metrics=metrics,
-            record=outcome.record,
-            schedule=describe(schedule),
-        )
+            return replace(learnt, state="stopped", stopped=outcome.epochs)
+        schedule = describe(schedule_of(outcome.record))
+        return replace(learnt, state="evaluated", record=outcome.record, schedule=schedule)
 
     @property
     def is_feasible(self) -> bool:
