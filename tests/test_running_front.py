@@ -29,7 +29,7 @@ def test_one_by_one_it_is_the_front_of_all(names: list[str]) -> None:
         everything.append(Candidate(ARCH, metrics))
         was_added = front.add(everything[-1])
         expected = pareto_front(everything, objectives)
-        assert len(front) == len(expected)
+        assert len(front.candidates) == len(expected)
         assert was_added == any(candidate is everything[-1] for candidate in expected)
         assert front.best == {
             name: (max if METRICS[name] == "maximize" else min)(one.metrics[name] for one in everything)
