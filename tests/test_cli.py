@@ -175,6 +175,7 @@ def test_json_is_one_document_with_what_the_tables_say(tmp_path: Path) -> None:
 
     space = document("show", ROOT / "search_spaces" / "ffnet_digits.yaml")
     assert space["size"] == SearchSpace.from_yaml(ROOT / "search_spaces" / "ffnet_digits.yaml").size
+    assert space["input"] == {"channels": 1, "resolution": 8, "classes": 10}
     arch = Architecture.from_dict(space["networks"]["largest"]["architecture"])
     assert (arch.key, arch.macs_m) == (space["networks"]["largest"]["key"], space["networks"]["largest"]["macs_m"])
     assert document("show", "ffnet_2")["key"] == Architecture.preset("ffnet_2").key

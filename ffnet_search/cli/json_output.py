@@ -40,7 +40,7 @@ def of_space(space: SearchSpace) -> Document:
     if space.is_elastic:
         extremes = {"smallest": space.smallest, "largest": space.largest, **space.presets}
         document["size"] = space.size
-        document["input"] = asdict(space.images)
+        document["input"] = space.images.to_dict()
         document["axes"] = {name: list(values) for name, values in space.axes().items()}
         document["networks"] = {name: of_architecture(arch) for name, arch in extremes.items()}
     return document

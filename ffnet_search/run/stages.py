@@ -46,7 +46,7 @@ class Stage:
     is_needed: Callable[[Sweep], bool] = lambda sweep: True
     amounts: Callable[[Sweep], dict[str, int]] = lambda sweep: {}
     only_exact: bool = False
-    packages: tuple[str, ...] = ("torch", "lightning")
+    packages: tuple[str, ...] = ("torch", "torchmetrics", "lightning")
 
     def digest(self, sweep: Sweep) -> str:
         """16 hexadecimal digits of the stage's inputs."""
@@ -241,7 +241,7 @@ STAGES: Mapping[str, Stage] = {  # in running order: a budget that no network ke
             outputs=lambda sweep: [sweep.files.study],
             leftovers=lambda files: [files.study, files.candidates, files.trials],
             amounts=lambda sweep: {"trials": sweep.search.trials},
-            packages=("torch", "lightning", "optuna"),
+            packages=("torch", "torchmetrics", "lightning", "optuna"),
         ),
         Stage(
             name="export",
