@@ -20,8 +20,7 @@ from ffnet_search.space.parts import Part
 
 
 class Deployed(nn.Module):
-    """A deployed network: `parts` correspond one to one to `arch.parts`. (B, channels, H, W) -> the task's output,
-    logits (B, K) in classification."""
+    """(B, channels, H, W) -> the task's output, logits (B, K) in classification. `parts`: as `arch.parts`."""
 
     def __init__(self, arch: Architecture, parts: list[nn.Module]) -> None:
         super().__init__()

@@ -12,7 +12,7 @@ from typing import Protocol, cast
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ffnet_search.models.conv_norm import affine
+from ffnet_search.models.elastic import affine
 from ffnet_search.plugins import find_class
 from ffnet_search.space.architecture import Input
 from ffnet_search.space.parts import PooledLinearPart
@@ -52,7 +52,6 @@ class PooledLinear(nn.Linear):
 
     @classmethod
     def deployed_part(cls, part: PooledLinearPart) -> nn.Module:
-        """A deployed head with random weights."""
         return DeployedPooledLinear(nn.Linear(part.in_width, part.out_width))
 
 

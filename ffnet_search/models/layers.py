@@ -1,4 +1,8 @@
-"""The layers of a MetaMixer, elastic in training; the `deploy` of each gives the deployed form of its parts."""
+"""The layers of a MetaMixer, elastic in training.
+
+`deploy` gives the deployed form of a layer at its largest size: norms folded, branches merged. `deployed_part` makes
+one part of a deployed network with random weights.
+"""
 
 from __future__ import annotations
 
@@ -9,8 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ffnet_search.models.conv_norm import ConvNorm, affine, as_conv, depthwise, folded
-from ffnet_search.models.elastic import DenseConv2d, ElasticBatchNorm2d
+from ffnet_search.models.elastic import ConvNorm, DenseConv2d, ElasticBatchNorm2d, affine, as_conv, depthwise, folded
 from ffnet_search.models.mixers import make_mixer
 from ffnet_search.space.architecture import Form
 from ffnet_search.space.block import Block
@@ -31,13 +34,11 @@ class PatchEmbedding(nn.ModuleDict):
         return cast(Tensor, self["2"](hidden_BCHW, width, strides[1]))
 
     def deploy(self, strides: tuple[int, int]) -> nn.Module:
-        """The stem with its norms folded."""
         first, second = folded(self["0"]), folded(self["2"])
         return nn.Sequential(as_conv(*first, stride=strides[0]), nn.GELU(), as_conv(*second, stride=strides[1]))
 
     @classmethod
     def deployed_part(cls, part: StemPart) -> nn.Module:
-        """A deployed stem with random weights."""
         return cls(part.in_width, part.hidden, part.out_width).deploy(STEM_STRIDES[part.stride])
 
 
@@ -55,7 +56,6 @@ class ChannelMixer(nn.Module):
         return cast(Tensor, self.fc2(hidden_BHW, x_BCHW.shape[1]))
 
     def deploy(self, kernel: int, layer_scale: Tensor | None) -> nn.Module:
-        """The same function at its largest size: norm folded, output scaled by `layer_scale`."""
         return nn.Sequential(
             as_conv(*folded(self.conv), groups=self.fc1.in_channels),
             as_conv(*folded(self.fc1)),
@@ -65,7 +65,6 @@ class ChannelMixer(nn.Module):
 
     @classmethod
     def deployed_part(cls, part: ChannelMixerPart) -> nn.Module:
-        """A deployed channel mixer with random weights."""
         main = cls(part.in_width, part.kernel, part.hidden, PLAIN)
         return Residual(main, part.in_width, PLAIN).deploy(part.kernel)
 
@@ -89,7 +88,6 @@ class Residual(nn.Module):
         return x_BCHW + y_BCHW
 
     def deploy(self, kernel: int) -> nn.Module:
-        """The same function at its largest size, with the layer scale folded into `main`."""
         return DeployedResidual(self.main.deploy(kernel, self.layer_scale))  # type: ignore[operator]
 
 
@@ -129,7 +127,6 @@ class MixerBlock(nn.Module):
 
     @classmethod
     def deployed_part(cls, part: TokenMixerPart) -> nn.Module:
-        """A deployed token mixer with random weights."""
         main = make_mixer(part.mixer, part.in_width, part.kernel, PLAIN)
         return Residual(main, part.in_width, PLAIN).deploy(part.kernel)
 
@@ -179,5 +176,4 @@ class Merging(nn.Module):
 
     @classmethod
     def deployed_part(cls, part: MergingPart) -> nn.Module:
-        """A deployed patch merging with random weights."""
         return cls(part.in_width, part.out_width, part.hidden // part.in_width, PLAIN).deploy()

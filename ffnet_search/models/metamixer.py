@@ -38,9 +38,8 @@ class MetaMixer(nn.Module):
         self.largest, self.form, self.is_supernet = largest, form, mixers is not None
         widths = [stage.width for stage in largest.stages]
         self.patch_embed = PatchEmbedding(largest.input.channels, largest.stem.width, widths[0])
-        self.stages = nn.ModuleList(
-            self._stage(index, None if mixers is None else mixers[index]) for index in range(len(widths))
-        )
+        offered = mixers or [()] * len(widths)
+        self.stages = nn.ModuleList(self._stage(index, names) for index, names in enumerate(offered))
         self.norm = ElasticBatchNorm2d(widths[-1])
         self.head = make_head(largest.input, widths)
         self.apply(_initialise)
@@ -53,7 +52,7 @@ class MetaMixer(nn.Module):
         """The supernet of a search space."""
         return cls(space.largest, form, [[str(name) for name in stage.choices("mixer")] for stage in space.stages])
 
-    def _stage(self, index: int, mixers: Sequence[str] | None) -> nn.ModuleList:
+    def _stage(self, index: int, mixers: Sequence[str]) -> nn.ModuleList:
         stage = self.largest.stages[index]
         modules: list[nn.Module] = []
         if index:
@@ -114,7 +113,6 @@ class MetaMixer(nn.Module):
                 raise ValueError(f"stage {index + 1} must fit inside that of {big}, but got {arch}")
 
     def _holds(self, arch: Architecture, index: int) -> bool:
-        """True where the weights of a stage hold that of `arch`."""
         stage, bound = arch.stages[index], self.largest.stages[index]
         if stage.width > bound.width or stage.depth > bound.depth or stage.multiplier != bound.multiplier:
             return False

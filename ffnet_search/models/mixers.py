@@ -13,8 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ffnet_search.models.conv_norm import ConvNorm, as_conv, depthwise, folded
-from ffnet_search.models.elastic import DenseConv2d
+from ffnet_search.models.elastic import ConvNorm, DenseConv2d, as_conv, depthwise, folded
 from ffnet_search.space import mixers as costs
 from ffnet_search.space.architecture import Form
 from ffnet_search.space.mixers import HEAD_DIM, Mixer, find_mixer

@@ -12,8 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from ffnet_search.errors import SweepError
-from ffnet_search.models.conv_norm import Branches, ConvNorm, folded
-from ffnet_search.models.elastic import crop
+from ffnet_search.models.elastic import Branches, ConvNorm, crop, folded
 from ffnet_search.models.layers import Residual
 from ffnet_search.models.metamixer import MetaMixer, pairs
 from ffnet_search.space.architecture import Architecture, Form, Input, Stage, Stem

@@ -58,7 +58,6 @@ class Stage:
 
     @property
     def depth(self) -> int:
-        """The number of blocks."""
         return len(self.blocks)
 
     def runs(self) -> Iterator[tuple[Block, int]]:
@@ -81,7 +80,6 @@ class Stem:
 
     @property
     def strides(self) -> tuple[int, int]:
-        """The strides of its two convolutions."""
         return STEM_STRIDES[self.stride]
 
     def side_after(self, side: int) -> int:
@@ -157,22 +155,19 @@ class Architecture:
     @cached_property
     def parts(self) -> tuple[Part, ...]:
         """The network from input to output, in order; a part occurs as often as it is computed."""
-        return tuple(self._parts())
-
-    def _parts(self) -> Iterator[Part]:
         side, width = self.input.resolution, self.stages[0].width
-        yield stem_part(side, self.input.channels, width, self.stem.width, self.stem.stride)
+        parts: list[Part] = [stem_part(side, self.input.channels, width, self.stem.width, self.stem.stride)]
         side = self.stem.side_after(side)
         trunk = []
         for index, stage in enumerate(self.stages):
             if index:
-                yield merging_part(side, width, stage.width, width * stage.multiplier)
+                parts.append(merging_part(side, width, stage.width, width * stage.multiplier))
                 side = -(-side // 2)
             width = stage.width
             for block in stage.blocks:
-                yield from block_parts(block, side, width)
+                parts += block_parts(block, side, width)
             trunk.append(TrunkStage(width, side))
-        yield from head_parts(self.input, tuple(trunk))
+        return (*parts, *head_parts(self.input, tuple(trunk)))
 
     @cached_property
     def key(self) -> str:

@@ -34,24 +34,18 @@ class Part(ABC):
     @property
     @abstractmethod
     def costs(self) -> Costs:
-        """Parameters, multiply-accumulates and memory for one image.
-
-        Operators run one after another, and a map is freed after its last use.
-        """
+        """As `Costs` defines them; operators run one after another, and a map is freed after its last use."""
 
     @property
     def params(self) -> int:
-        """Weights and biases."""
         return self.costs.params
 
     @property
     def macs(self) -> int:
-        """Multiply-accumulates for one image."""
         return self.costs.macs
 
     @property
     def memory(self) -> int:
-        """Elements of all maps of one image at the worst moment, the part's input included."""
         return self.costs.memory
 
     @property

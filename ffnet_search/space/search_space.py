@@ -123,29 +123,24 @@ class SearchSpace(Section):
             axes[f"stage{number}.depth"] = stage.depth
             axes[f"stage{number}.width"] = stage.width
             for axis in BLOCK_AXES:
-                if axis in self.per_block:
-                    for block in range(1, max(stage.depth) + 1):
-                        axes[f"stage{number}.block{block}.{axis}"] = stage.choices(axis)
-                else:
-                    axes[f"stage{number}.{axis}"] = stage.choices(axis)
+                blocks = max(stage.depth) if axis in self.per_block else 1
+                for block in range(1, blocks + 1):
+                    axes[self._axis_of(number, block, axis)] = stage.choices(axis)
         return axes
 
     def build(self, choices: Mapping[str, Any]) -> Architecture:
         """The architecture of one choice per axis. Choices that have no effect (blocks beyond the depth, the kernel of
         attention) are ignored, so that equal networks are equal architectures. Raises KeyError for a missing axis."""
-        return self._build(choices.__getitem__)
-
-    def _build(self, choice: Callable[[str], Any]) -> Architecture:
         if self.architecture is not None:
             return self.architecture
         stages = []
         for number, multiplier in enumerate(self._multipliers, 1):
             blocks = tuple(
-                shared_block(*(choice(self._axis_of(number, block, axis)) for axis in BLOCK_AXES))
-                for block in range(1, choice(f"stage{number}.depth") + 1)
+                shared_block(*(choices[self._axis_of(number, block, axis)] for axis in BLOCK_AXES))
+                for block in range(1, choices[f"stage{number}.depth"] + 1)
             )
-            stages.append(Stage(choice(f"stage{number}.width"), blocks, multiplier))
-        return Architecture(Stem(choice("stem.width"), choice("stem.stride")), tuple(stages), self.images)
+            stages.append(Stage(choices[f"stage{number}.width"], blocks, multiplier))
+        return Architecture(Stem(choices["stem.width"], choices["stem.stride"]), tuple(stages), self.images)
 
     def _axis_of(self, number: int, block: int, axis: str) -> str:
         return f"stage{number}.block{block}.{axis}" if axis in self.per_block else f"stage{number}.{axis}"
@@ -220,13 +215,13 @@ class SearchSpace(Section):
         return self._extreme(min)
 
     def _extreme(self, pick: Callable[..., Any]) -> Architecture:
-        def choose(name: str) -> Choice:
-            choices, axis = self.axes()[name], name.rpartition(".")[2]
-            if name == "stem.stride":
-                return min(choices) if pick is max else max(choices)
-            return BLOCK_AXES[axis].extreme(choices, pick) if axis in BLOCK_AXES else pick(choices)
-
-        return self._build(choose)
+        chosen = {}
+        for name, choices in self.axes().items():
+            axis = BLOCK_AXES.get(name.rpartition(".")[2])
+            chosen[name] = axis.extreme(choices, pick) if axis else pick(choices)
+        if self.stages:
+            chosen["stem.stride"] = min(self.stem.stride) if pick is max else max(self.stem.stride)
+        return self.build(chosen)
 
     def sample(self, rng: random.Random) -> Architecture:
         """An architecture with every axis drawn uniformly and independently."""
