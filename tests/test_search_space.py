@@ -257,9 +257,9 @@ def test_single_values_may_stand_without_brackets() -> None:
 
 def test_a_task_names_its_outputs_in_files() -> None:
     """Keys and files of the default task hold neither the task nor another word than `classes`."""
-    shape = {"channels": 1, "resolution": 8, "grades": 5, "task": "own_task:Grades"}
+    shape = {"channels": 1, "resolution": 8, "numbers": 5, "task": "user_task:Regression"}
     space = SearchSpace.model_validate({**TINY, "input": shape})
-    assert space.images == Input(1, 8, 5, "own_task:Grades")
+    assert space.images == Input(1, 8, 5, "user_task:Regression")
     arch = space.smallest
     assert arch.to_dict()["input"] == shape
     assert Architecture.from_dict(arch.to_dict()) == arch
