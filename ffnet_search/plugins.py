@@ -51,7 +51,7 @@ class Plugin(Section):
 
 
 def is_import_path(name: str) -> bool:
-    """Whether `name` is spelled `package.module:Class`, and not the name of a registered sibling."""
+    """True where `name` is spelled `package.module:Class`, and not the name of a registered sibling."""
     return ":" in name
 
 

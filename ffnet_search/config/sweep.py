@@ -253,12 +253,12 @@ class Sweep(Section):
 
     @property
     def uses_latency_tables(self) -> bool:
-        """Whether the search predicts latency, which needs a table for each of `searched_devices`."""
+        """True where the search predicts latency, which needs a table for each of `searched_devices`."""
         return self.search_space.is_elastic
 
     @property
     def uses_supernet(self) -> bool:
-        """Whether trials take weights of a supernet."""
+        """True where trials take weights of a supernet."""
         return self.search.evaluator == "supernet" or self.search.warm_start
 
     @property

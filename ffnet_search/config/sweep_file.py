@@ -28,7 +28,7 @@ def read_sweep(path: Path) -> dict[str, Any]:
 
 
 def is_cluster(path: Path) -> bool:
-    """Whether a file is of a Ray cluster, which may carry a sweep, and not a sweep alone."""
+    """True where a file is that of a Ray cluster, which may carry a sweep, and not a sweep alone."""
     return "provider" in read_yaml(path)
 
 

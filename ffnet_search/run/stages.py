@@ -96,7 +96,7 @@ def status(stage: Stage, sweep: Sweep, records: Records) -> StageStatus:
 
 
 def is_outdated(stage: Stage, records: Records) -> bool:
-    """Whether a finished stage reads an output that was made after it."""
+    """True where a finished stage reads an output that was made after it."""
     if stage.name not in records or not records[stage.name].finished:
         return False
     read = [records[name].finished for name in stage.reads if name in records]
