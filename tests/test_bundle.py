@@ -16,8 +16,7 @@ from PIL import Image
 
 from ffnet_search.config.schema import DataSection
 from ffnet_search.data.registry import build_data
-from ffnet_search.export.bundle import write_bundle
-from ffnet_search.export.card import input_facts
+from ffnet_search.export.card import input_facts, write_bundle
 from ffnet_search.export.network import load, write_network
 from ffnet_search.models.deployed import fuse
 from ffnet_search.space.architecture import Input

@@ -14,8 +14,7 @@ from runs import ffnet_run, module_run
 from ffnet_search.report.architecture_svg import describe
 from ffnet_search.report.data import script_data
 from ffnet_search.report.front_png import as_png, draw_front
-from ffnet_search.report.page import BEST, BUSY, TOP_AXES, page
-from ffnet_search.report.write import write_report
+from ffnet_search.report.page import BEST, BUSY, TOP_AXES, page, write_report
 from ffnet_search.search.history import ENOUGH, LearningCurve
 
 VOID = {"meta", "link", "input", "li", "br", "img", "path", "rect", "circle"}  # li: its end may be left out

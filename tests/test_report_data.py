@@ -30,7 +30,7 @@ def test_every_shown_metric_says_how_it_is_printed(tmp_path: Path) -> None:
     assert used == data["metrics"].keys()
     assert set(data["costs"]) <= data["candidates"].keys()
     assert data["metrics"]["search_accuracy"] == {
-        "word": "accuracy on search validation",
+        "phrase": "accuracy on search validation",
         "label": "accuracy on search validation, %",
         "unit": "%",
         "scale": 100.0,

@@ -1,4 +1,8 @@
-"""The card of an exported network, card.json: its figures, how they were measured, and where the network comes from."""
+"""The cards of an exported network: its figures, how they were measured, and where the network comes from.
+
+`card.json` has them all; `README.md` is the model card for model hubs. `predict.py` stands beside them where the task
+has such a script: the folder is usable without this program.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +10,12 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
+
+import jinja2
+import yaml
 
 from ffnet_search.atomic_write import write_text
 from ffnet_search.config.schema import LatencySection
@@ -17,10 +25,11 @@ from ffnet_search.evaluation.trained import resolved
 from ffnet_search.export.exported import CARD
 from ffnet_search.latency.backends.base import make_backend
 from ffnet_search.latency.table import LatencyTable
+from ffnet_search.metrics import COSTS, MEASURED
 from ffnet_search.pareto.candidate import Candidate
 from ffnet_search.provenance import git_state, versions
 from ffnet_search.space.architecture import Architecture
-from ffnet_search.tasks.base import task_of
+from ffnet_search.tasks.base import Task, task_of
 
 NEAR = 0.1  # relative difference up to which a prediction counts as right
 
@@ -47,18 +56,14 @@ def network_card(
 ) -> dict[str, Any]:
     """The card of an FFNet; `devices` are those of the search, its own first."""
     first, *others = devices
-    card: dict[str, Any] = {
-        "key": candidate.key,
-        "summary": str(candidate.network),
-        "metrics": metrics,
-        "latency": first.setting(),
-    }
+    card: dict[str, Any] = {"key": candidate.key, "summary": str(candidate.network), "metrics": metrics}
+    card["latency"] = first.setting()
     if others:
         card["devices"] = {device.section.name: device.setting() for device in others}
     if first.table is not None:
         card |= {f"predicted_within_10_percent{one.suffix}": _is_near(metrics, one.suffix) for one in devices}
     return card | {
-        "sweep": sweep_facts(sweep),
+        "sweep": _sweep_facts(sweep),
         "data": {"name": sweep.data.name, "fingerprint": getattr(data, "fingerprint", None)},
         "hyperparameters": dict(candidate.final_hyperparameters),
         "training": dict(candidate.record) or {"seed": sweep.seed, "resolved": resolved(sweep)},
@@ -67,7 +72,7 @@ def network_card(
         "finetune_epochs": sweep.export.finetune_epochs,
         "onnx_opset": sweep.export.opset,
         "versions": versions(),
-        "date": now(),
+        "date": _now(),
     }
 
 
@@ -77,10 +82,10 @@ def user_module_card(sweep: Sweep, candidate: Candidate, metrics: Mapping[str, f
         "key": candidate.key,
         "metrics": metrics,
         "hyperparameters": dict(candidate.final_hyperparameters),
-        "sweep": sweep_facts(sweep),
+        "sweep": _sweep_facts(sweep),
         "training": dict(candidate.record),
         "versions": versions(),
-        "date": now(),
+        "date": _now(),
     }
 
 
@@ -89,8 +94,7 @@ def write_card(folder: Path, card: Mapping[str, Any]) -> None:
     write_text(folder / CARD, json.dumps(card, indent=1) + "\n")
 
 
-def sweep_facts(sweep: Sweep) -> dict[str, Any]:
-    """The sweep that a network comes from."""
+def _sweep_facts(sweep: Sweep) -> dict[str, Any]:
     return {"name": sweep.name, "seed": sweep.seed, "digest": sweep.digest}
 
 
@@ -103,10 +107,49 @@ def input_facts(arch: Architecture, data: Data) -> dict[str, Any]:
     return facts
 
 
-def now() -> str:
-    """The current time in UTC, to the second, as ISO 8601 has it."""
+def _now() -> str:
     return datetime.now(timezone.utc).isoformat(timespec="seconds")
 
 
 def _is_near(metrics: Mapping[str, float], suffix: str) -> bool:
     return abs(metrics[f"predicted_ms{suffix}"] / metrics[f"measured_ms{suffix}"] - 1) <= NEAR
+
+
+def write_bundle(folder: Path, card: Mapping[str, Any], task: Task) -> None:
+    """Write `README.md` beside the model and, if the task has a script and the card the normalisation, `predict.py`."""
+    script = task.predict_script if "mean" in card["input"] else None
+    if script is not None:
+        write_text(folder / "predict.py", (files(__package__) / script).read_text(encoding="utf-8"))
+    name, side = f"ffnet-{card['key']}", card["input"]["resolution"]
+    template = (files(__package__) / "model_card.md.j2").read_text(encoding="utf-8")
+    text = jinja2.Template(template, keep_trailing_newline=True)  # Markdown: nothing is escaped
+    model_card = text.render(
+        header=yaml.safe_dump(_metadata(name, card, task), sort_keys=False),
+        name=name,
+        card=card,
+        m=card["metrics"],
+        task=task,
+        quality=task.quality,
+        costs=[cost for cost in COSTS.values() if cost.name in card["metrics"]],
+        devices={"": card["latency"], **card.get("devices", {})},  # by name, the device of the search first
+        measured=MEASURED["measured_ms"],
+        predicted=MEASURED["predicted_ms"],
+        shape=f"{card['input']['channels']} x {side} x {side}",
+        script=script is not None,
+        fingerprint=str(card["data"]["fingerprint"])[:16],
+    )
+    write_text(folder / "README.md", model_card)
+
+
+def _metadata(name: str, card: Mapping[str, Any], task: Task) -> dict[str, Any]:
+    """The head of the model card, as Hugging Face's hub reads it (`model-index`)."""
+    data = card["data"]["name"]
+    value = round(card["metrics"][task.test_quality], 6)
+    quality = {"type": task.quality.name, "value": value, "name": f"{task.quality_name} on test"}
+    result = {"task": {"type": task.hub_task}, "dataset": {"name": data, "type": data}, "metrics": [quality]}
+    return {
+        "library_name": "ffnet-search",
+        "pipeline_tag": task.hub_task,
+        "tags": [task.hub_task, "ffnet", "neural-architecture-search", "onnx"],
+        "model-index": [{"name": name, "results": [result]}],
+    }

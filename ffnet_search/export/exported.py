@@ -10,12 +10,11 @@ from typing import Any
 
 import yaml
 
-from ffnet_search.config.run_paths import RunPaths
 from ffnet_search.errors import SweepError
 from ffnet_search.space.architecture import Architecture
 from ffnet_search.space.configuration import Value
 
-CARD = "card.json"
+CARD, ARCHITECTURE = "card.json", "architecture.yaml"
 
 
 @dataclass(frozen=True)
@@ -51,16 +50,16 @@ class ExportedNetwork:
         return card
 
 
-def read_exported(files: RunPaths) -> list[ExportedNetwork]:
-    """The exported front, best first; empty before the export. Raises SweepError if it is broken."""
+def read_exported(pareto: Path) -> list[ExportedNetwork]:
+    """The exported front in that folder, best first; empty before the export. Raises SweepError if it is broken."""
     try:
-        return [_read(path.parent) for path in sorted(files.pareto.glob(f"*/{CARD}"))]
+        return [_read(path.parent) for path in sorted(pareto.glob(f"*/{CARD}"))]
     except (OSError, yaml.YAMLError, KeyError, TypeError, ValueError) as error:
-        raise SweepError(f"{files.pareto}: cannot be read as exported networks ({error}); export again") from None
+        raise SweepError(f"{pareto}: cannot be read as exported networks ({error}); export again") from None
 
 
 def _read(folder: Path) -> ExportedNetwork:
-    path = folder / "architecture.yaml"
+    path = folder / ARCHITECTURE
     card = json.loads((folder / CARD).read_text(encoding="utf-8"))
     architecture = Architecture.from_dict(yaml.safe_load(path.read_text(encoding="utf-8"))) if path.exists() else None
     return ExportedNetwork(folder, architecture, card["metrics"], card.get("hyperparameters", {}))

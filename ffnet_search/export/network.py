@@ -15,18 +15,15 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from ffnet_search.errors import SweepError
+from ffnet_search.export.exported import ARCHITECTURE
+from ffnet_search.export.formats.onnx import MODEL as ONNX
 from ffnet_search.models.deployed import Backbone, Deployed, deployed
 from ffnet_search.models.metamixer import MetaMixer
 from ffnet_search.models.onnx import write_onnx
 from ffnet_search.space.architecture import Architecture, Form
 from ffnet_search.tasks.base import task_of
 
-ARCHITECTURE, WEIGHTS, TRAINABLE, ONNX = (
-    "architecture.yaml",
-    "model.safetensors",
-    "trainable.safetensors",
-    "model.onnx",
-)
+WEIGHTS, TRAINABLE = "model.safetensors", "trainable.safetensors"
 
 
 def write_network(folder: Path, net: MetaMixer, fused: Deployed, opset: int) -> None:
@@ -34,13 +31,8 @@ def write_network(folder: Path, net: MetaMixer, fused: Deployed, opset: int) -> 
     arch = net.largest
     (folder / ARCHITECTURE).write_text(yaml.safe_dump(arch.to_dict(), sort_keys=False), encoding="utf-8")
     save_file(_tensors(fused), folder / WEIGHTS, {"form": "deployed", "key": arch.key})
-    form = {
-        "form": "trainable",
-        "key": arch.key,
-        "branches": net.form.branches,
-        "layer_scale": str(net.form.layer_scale),
-    }
-    save_file(_tensors(net), folder / TRAINABLE, form)
+    form = {"branches": net.form.branches, "layer_scale": str(net.form.layer_scale)}
+    save_file(_tensors(net), folder / TRAINABLE, {"form": "trainable", "key": arch.key, **form})
     shape = (1, arch.input.channels, arch.input.resolution, arch.input.resolution)
     output = task_of(arch.input).output_name
     write_onnx(fused, shape, folder / ONNX, opset=opset, dynamic_batch=True, output=output)

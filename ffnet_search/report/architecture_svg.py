@@ -33,16 +33,6 @@ class Box(NamedTuple):
     colour: str
     width: int = BOX
 
-    @property
-    def half(self) -> int:
-        """The height of the token mixer's half."""
-        return self.height // 2
-
-    @property
-    def centre(self) -> int:
-        """The middle of the box across."""
-        return self.x + self.width // 2
-
 
 class Run(NamedTuple):
     """`length` equal blocks: the front one with its texts, and the slabs behind it, rearmost first."""
@@ -110,21 +100,18 @@ def describe(arch: Architecture) -> str:
     """
     words = [f"Stem of width {arch.stem.width} and stride {arch.stem.stride}."]
     for number, stage in enumerate(arch.stages, 1):
-        blocks = ", ".join(f"{count} x {_mixer(block)} with {_channel_mixer(block)}" for block, count in stage.runs())
+        blocks = ", ".join(f"{count} x {_words(block)}" for block, count in stage.runs())
         plural = "block" if stage.depth == 1 else "blocks"
         words.append(f"Stage {number}: {stage.depth} {plural} of {stage.width} channels: {blocks}.")
     words.append(f"Head of {arch.input.outputs} {task_of(arch.input).outputs_word}.")
     return " ".join(words)
 
 
-def _mixer(block: Block) -> str:
-    """`FFN attention 7 x 7`."""
-    return " ".join([find_mixer(block.mixer).title(), *_drawn(block, TokenMixerPart)])
-
-
-def _channel_mixer(block: Block) -> str:
-    """`channel kernel 3 and expansion 3`."""
-    return " and ".join(f"{name.replace('_', ' ')} {getattr(block, name)}" for name in axes_of(ChannelMixerPart))
+def _words(block: Block) -> str:
+    """`FFN attention 7 x 7 with channel kernel 3 and expansion 3`."""
+    token = " ".join([find_mixer(block.mixer).title(), *_drawn(block, TokenMixerPart)])
+    channel = " and ".join(f"{name.replace('_', ' ')} {getattr(block, name)}" for name in axes_of(ChannelMixerPart))
+    return f"{token} with {channel}"
 
 
 def _drawn(block: Block, part: type[Part]) -> list[str]:
@@ -163,9 +150,8 @@ def _run(block: Block, count: int, front: Box) -> Run:
 def _legend(arch: Architecture) -> Iterator[Entry]:
     used = {block.mixer for stage in arch.stages for block in stage.blocks}
     registered = [name for name in MIXERS if name in used]
-    user_supplied = sorted(used.difference(MIXERS))
     x = 0
-    for name in [*registered, *user_supplied]:
+    for name in [*registered, *sorted(used.difference(MIXERS))]:
         mixer = find_mixer(name)
         entry = Entry(x, mixer.colour, f"{mixer.title()}: token kernel")
         yield entry

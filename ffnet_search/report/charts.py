@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ffnet_search.formatting import percent, plural
@@ -79,7 +78,7 @@ def curve_chart(history: History, metric: Metric, label: str) -> CurveChart | No
 
 
 def _summary(history: History) -> str:
-    epochs = _epochs(history.curves)
+    epochs = sum(max(curve.values) for curve in history.curves)
     whole = [curve for curve in history.curves if not curve.stopped]
     share = ""
     lengths = {max(curve.values) for curve in whole}
@@ -88,10 +87,6 @@ def _summary(history: History) -> str:
         share = f", {percent(epochs / without_stopping, 0)} of the epochs without early stopping"
     trained = f"{plural(len(history.curves), 'trial')} trained {plural(epochs, 'epoch')}{share}"
     return f"{trained}; {len(whole):,} of them trained to the end."
-
-
-def _epochs(curves: Sequence[LearningCurve]) -> int:
-    return sum(max(curve.values) for curve in curves)
 
 
 def _title(curve: LearningCurve, metric: Metric) -> str:

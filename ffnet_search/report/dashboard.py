@@ -13,8 +13,8 @@ import mimetypes
 import shutil
 import threading
 import uuid
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from socketserver import ThreadingMixIn
@@ -35,25 +35,42 @@ STUDY_FILES = "artifacts:"
 NOTE_PIECE = 2045  # characters of a note in one attribute
 
 
-@dataclass(frozen=True)
-class TrialNote:
-    """A note in Markdown for the trial with the id `trial` in the storage, and files by their shown names."""
+class Notes:
+    """Notes in Markdown, and files, of a study and its trials (by their ids in the storage), as attributes of the study."""
 
-    trial: int
-    note: str
-    files: Mapping[str, bytes]
+    def __init__(self, artifacts: Path, study_id: int, before: Mapping[str, object]) -> None:
+        self.artifacts, self.study_id, self.before = artifacts, study_id, before
+        self.attributes: dict[str, object] = {}
+        for key in before:  # those of an earlier front are removed, as the dashboard spells it
+            if key.startswith((TRIAL_FILES, STUDY_FILES)):
+                self.attributes[key] = "null"
+            elif ":note_str:" in key:
+                self.attributes[key] = ""
+
+    def add_file(self, name: str, content: bytes, trial: int | None = None) -> str:
+        """Store a file; return its id, made from its content: annotating the same run again changes nothing."""
+        prefix = STUDY_FILES if trial is None else f"{TRIAL_FILES}{trial}:"
+        id = str(uuid.uuid5(uuid.NAMESPACE_OID, f"{prefix} {name} {content.hex()}"))
+        (self.artifacts / id).write_bytes(content)
+        kind = "text/yaml" if name.endswith(".yaml") else mimetypes.guess_type(name)[0] or "application/octet-stream"
+        described = {"artifact_id": id, "filename": name, "mimetype": kind, "encoding": None}
+        self.attributes[f"{prefix}{id}"] = json.dumps(described)
+        return id
+
+    def add_note(self, text: str, trial: int | None = None) -> None:
+        """Add a note in pieces, with a version, which the page takes as newer if the text changed."""
+        prefix = "dashboard" if trial is None else f"dashboard:{trial}"
+        starts = range(0, len(text), NOTE_PIECE)
+        pieces = {f"{prefix}:note_str:{i}": text[start : start + NOTE_PIECE] for i, start in enumerate(starts)}
+        version = int(str(self.before.get(f"{prefix}:note_ver", 0)))
+        if any(self.before.get(key) != piece for key, piece in pieces.items()):
+            version += 1
+        self.attributes |= {f"{prefix}:note_ver": version, **pieces}
 
 
-@dataclass(frozen=True)
-class StudyNote:
-    """A note in Markdown for the study: `text(link)` with the address of the report on the dashboard, "" for none."""
-
-    text: Callable[[str], str]
-    report: Path
-
-
-def annotate(study: Path, artifacts: Path, study_note: StudyNote, trial_notes: Sequence[TrialNote]) -> None:
-    """Write notes and files to trials, and the report to the study; remove those of an earlier front.
+@contextmanager
+def annotating(study: Path, artifacts: Path) -> Iterator[Notes]:
+    """Yield the notes of a study; those added in the block replace those of an earlier front at its end.
 
     Raises SweepError if the study cannot be read or written.
     """
@@ -63,61 +80,12 @@ def annotate(study: Path, artifacts: Path, study_note: StudyNote, trial_notes: S
         storage = RDBStorage(f"sqlite:///{study}")
         try:
             study_id = storage.get_study_id_from_name(NAME)
-            before = storage.get_study_system_attrs(study_id)
-            attributes = _removed(before)
-            link = ""
-            if study_note.report.exists():
-                file = _store(artifacts, study_note.report.name, study_note.report.read_bytes(), owner="study")
-                attributes[f"{STUDY_FILES}{file.id}"] = file.attribute
-                link = f"/artifacts/{study_id}/{file.id}"
-            attributes |= _note("dashboard", study_note.text(link), before)
-            for noted in trial_notes:
-                for name, content in noted.files.items():
-                    file = _store(artifacts, name, content, owner=str(noted.trial))
-                    attributes[f"{TRIAL_FILES}{noted.trial}:{file.id}"] = file.attribute
-                attributes |= _note(f"dashboard:{noted.trial}", noted.note, before)
-            changed = {key: value for key, value in attributes.items() if before.get(key, "missing") != value}
+            notes = Notes(artifacts, study_id, storage.get_study_system_attrs(study_id))
+            yield notes
+            changed = {key: value for key, value in notes.attributes.items() if notes.before.get(key) != value}
             set_study_attributes(storage, study_id, changed)
         finally:
             storage.engine.dispose()
-
-
-def _removed(before: Mapping[str, object]) -> dict[str, object]:
-    """Attributes that delete all notes and files, as the dashboard spells deletion."""
-    attributes: dict[str, object] = {}
-    for key in before:
-        if key.startswith((TRIAL_FILES, STUDY_FILES)):
-            attributes[key] = "null"
-        elif ":note_str:" in key:
-            attributes[key] = ""
-    return attributes
-
-
-@dataclass(frozen=True)
-class StoredFile:
-    """A file on the dashboard: its id, and the attribute that describes it."""
-
-    id: str
-    attribute: str
-
-
-def _store(artifacts: Path, name: str, content: bytes, owner: str) -> StoredFile:
-    """Write a file under an id made from its content: annotating the same run again changes nothing."""
-    id = str(uuid.uuid5(uuid.NAMESPACE_OID, f"{owner} {name} {content.hex()}"))
-    (artifacts / id).write_bytes(content)
-    kind = "text/yaml" if name.endswith(".yaml") else mimetypes.guess_type(name)[0] or "application/octet-stream"
-    described = {"artifact_id": id, "filename": name, "mimetype": kind, "encoding": None}
-    return StoredFile(id, json.dumps(described))
-
-
-def _note(prefix: str, text: str, before: Mapping[str, object]) -> dict[str, object]:
-    """The attributes of a note: its pieces, and a version, which the page takes as newer if the text changed."""
-    starts = range(0, len(text), NOTE_PIECE)
-    pieces = {f"{prefix}:note_str:{i}": text[start : start + NOTE_PIECE] for i, start in enumerate(starts)}
-    version = int(str(before.get(f"{prefix}:note_ver", 0)))
-    if any(before.get(key) != piece for key, piece in pieces.items()):
-        version += 1
-    return {f"{prefix}:note_ver": version, **pieces}
 
 
 def serve(study: Path, artifacts: Path, host: str, port: int, ready: Callable[[str], None]) -> None:

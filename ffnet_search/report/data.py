@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any
 
 from ffnet_search.config.sweep import Sweep
 from ffnet_search.config.sweep_metrics import metric_of
-from ffnet_search.export.exported import ExportedNetwork
+from ffnet_search.export.exported import ExportedNetwork, read_exported
 from ffnet_search.latency.table import LatencyTable
 from ffnet_search.metrics import COSTS, Direction, Metric
 from ffnet_search.pareto.candidate import Candidate
 from ffnet_search.pareto.front import hypervolume
 from ffnet_search.pareto.running_front import RunningFront
-from ffnet_search.search.history import History
+from ffnet_search.search.history import History, read_history
 from ffnet_search.tasks.base import Task, find_task
 
+PRINTED = ("phrase", "label", "unit", "scale", "decimals", "sign")  # of a metric, as page.js prints it
 MOMENTS = 100  # at which the hypervolume is shown, at most
 
 
@@ -36,11 +37,9 @@ class Run:
 
     @property
     def task(self) -> Task:
-        """The task of the networks."""
         return find_task(self.sweep.task)
 
     def metric(self, key: str) -> Metric:
-        """The metric of a name."""
         return metric_of(self.sweep, key)
 
     def label(self, key: str) -> str:
@@ -55,19 +54,20 @@ class Run:
         return [*COSTS.values(), *(latency.on(name) for name in self.devices)]
 
 
-class Column(NamedTuple):
-    """A column in a table of exported FFNets."""
+def read_run(sweep: Sweep) -> Run:
+    """Read the history, the exported networks and the latency tables of a run. Raises SweepError."""
+    objectives = [sweep.search.metric(name) for name in sweep.search.objectives]
+    history = read_history(sweep.files.study, sweep.search_space, objectives)
+    exported = read_exported(sweep.files.pareto)
+    if not sweep.uses_latency_tables:
+        return Run(sweep, history, exported)
+    paths = {str(section.name): sweep.files.latency_table(section) for section in sweep.latency[1:]}
+    devices = {name: LatencyTable.load(path) for name, path in paths.items() if path.exists()}
+    return Run(sweep, history, exported, LatencyTable.load(sweep.latency_path), devices)
 
-    title: str
-    metric: Metric
 
-    def cell(self, network: ExportedNetwork) -> str:
-        """The figure of a network."""
-        return self.metric.format(network.metrics[self.metric.key])
-
-
-def front_columns(sweep: Sweep) -> list[Column]:
-    """The columns of a table of exported FFNets."""
+def front_columns(sweep: Sweep) -> dict[str, Metric]:
+    """The columns of a table of exported FFNets: title -> metric."""
     task = find_task(sweep.task)
     keys = {
         "test": task.test_quality,
@@ -77,7 +77,12 @@ def front_columns(sweep: Sweep) -> list[Column]:
         "params": "params_m",
         "MACs": "macs_m",
     }
-    return [Column(title, metric_of(sweep, key)) for title, key in keys.items()]
+    return {title: metric_of(sweep, key) for title, key in keys.items()}
+
+
+def figures(network: ExportedNetwork, metrics: Iterable[Metric]) -> list[str]:
+    """The printed values of a network's metrics."""
+    return [metric.format(network.metrics[metric.key]) for metric in metrics]
 
 
 def script_data(run: Run) -> dict[str, Any]:
@@ -87,17 +92,7 @@ def script_data(run: Run) -> dict[str, Any]:
     shown = [run.metric(key) for key in (quality, task.search_quality, task.test_quality)]
     shown += [*run.costs, run.metric("measured_ms"), run.metric("predicted_ms"), run.metric("measured_spread")]
     return {
-        "metrics": {
-            metric.key: {
-                "word": metric.phrase,
-                "label": metric.label,
-                "unit": metric.unit,
-                "scale": metric.scale,
-                "decimals": metric.decimals,
-                "sign": metric.sign,
-            }
-            for metric in shown
-        },
+        "metrics": {metric.key: {name: getattr(metric, name) for name in PRINTED} for metric in shown},
         "quality": {"candidate": quality, "search": task.search_quality, "test": task.test_quality},
         "costs": [cost.key for cost in run.costs],
         "candidates": _columns(run),

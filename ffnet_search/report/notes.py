@@ -8,12 +8,12 @@ import yaml
 
 from ffnet_search.config.sweep import Sweep
 from ffnet_search.config.sweep_metrics import metric_of
-from ffnet_search.export.exported import CARD, ExportedNetwork, read_exported
+from ffnet_search.export.exported import ARCHITECTURE, CARD, ExportedNetwork, read_exported
 from ffnet_search.pareto.candidate import Candidate
 from ffnet_search.pareto.front import pareto_front
 from ffnet_search.report.architecture_svg import draw
-from ffnet_search.report.dashboard import StudyNote, TrialNote, annotate
-from ffnet_search.report.data import front_columns
+from ffnet_search.report.dashboard import annotating
+from ffnet_search.report.data import figures, front_columns
 from ffnet_search.search.storage.study import read_records
 from ffnet_search.space.configuration import Configuration
 from ffnet_search.tasks.base import find_task
@@ -26,19 +26,19 @@ def annotate_study(sweep: Sweep) -> None:
     records = [record for record in read_records(sweep.files.study) if record.state == "evaluated"]
     ids = {record.key: record.id for record in records}
     front = pareto_front([record.candidate(sweep.search_space) for record in records], sweep.search.directions)
-    exported = {network.key: network for network in read_exported(sweep.files) if network.key in ids}
+    exported = {network.key: network for network in read_exported(sweep.files.pareto) if network.key in ids}
     exported_first = sorted(front, key=lambda candidate: candidate.key not in exported)
-    trial_notes = [
-        _trial_note(sweep, ids[candidate.key], candidate, exported.get(candidate.key))
-        for candidate in exported_first[:MOST]
-    ]
-    text = _study_text(sweep, front, list(exported.values()))
-
-    def with_link(link: str) -> str:
-        report = f"**[Open the report]({link})** (also `{sweep.files.report}`).\n\n" if link else ""
-        return f"# {sweep.name}\n\n{report}{text}"
-
-    annotate(sweep.files.study, sweep.files.artifacts, StudyNote(with_link, sweep.files.report), trial_notes)
+    with annotating(sweep.files.study, sweep.files.artifacts) as notes:
+        report, link = sweep.files.report, ""
+        if report.exists():
+            id = notes.add_file(report.name, report.read_bytes())
+            link = f"**[Open the report](/artifacts/{notes.study_id}/{id})** (also `{report}`).\n\n"
+        notes.add_note(f"# {sweep.name}\n\n{link}{_study_text(sweep, front, list(exported.values()))}")
+        for candidate in exported_first[:MOST]:
+            trial, network = ids[candidate.key], exported.get(candidate.key)
+            for name, content in _trial_files(candidate, network).items():
+                notes.add_file(name, content, trial)
+            notes.add_note(_trial_text(sweep, candidate, network), trial)
 
 
 def _study_text(sweep: Sweep, front: Sequence[Candidate], exported: Sequence[ExportedNetwork]) -> str:
@@ -57,23 +57,26 @@ def _table(sweep: Sweep, exported: Sequence[ExportedNetwork]) -> str:
     if "predicted_ms" not in exported[0].metrics:
         return "".join(f"- {network.folder.name}: {_figures(sweep, network)}\n" for network in exported)
     columns = front_columns(sweep)
-    head = [["network", *(column.title for column in columns)], ["---"] * (len(columns) + 1)]
-    rows = [[network.folder.name, *(column.cell(network) for column in columns)] for network in exported]
+    head = [["network", *columns], ["---"] * (len(columns) + 1)]
+    rows = [[network.folder.name, *figures(network, columns.values())] for network in exported]
     return "".join(f"| {' | '.join(line)} |\n" for line in [*head, *rows])
 
 
-def _trial_note(sweep: Sweep, trial: int, candidate: Candidate, network: ExportedNetwork | None) -> TrialNote:
+def _trial_files(candidate: Candidate, network: ExportedNetwork | None) -> dict[str, bytes]:
     arch, files = candidate.architecture, dict[str, bytes]()
     if arch is not None:
-        files["architecture.yaml"] = yaml.safe_dump(arch.to_dict(), sort_keys=False).encode()
+        files[ARCHITECTURE] = yaml.safe_dump(arch.to_dict(), sort_keys=False).encode()
         files["network.svg"] = draw(arch).encode()
-    text = f"On the front.\n\n`{Configuration(arch, candidate.final_hyperparameters)}`\n\n"
-    if network is None:
-        text += "Not exported: raise `export.top` to have it measured and written.\n"
-    else:
+    if network is not None:
         files[CARD] = (network.folder / CARD).read_bytes()
-        text += f"Exported to `{network.folder}`: {_figures(sweep, network)}.\n"
-    return TrialNote(trial, text, files)
+    return files
+
+
+def _trial_text(sweep: Sweep, candidate: Candidate, network: ExportedNetwork | None) -> str:
+    text = f"On the front.\n\n`{Configuration(candidate.architecture, candidate.final_hyperparameters)}`\n\n"
+    if network is None:
+        return f"{text}Not exported: raise `export.top` to have it measured and written.\n"
+    return f"{text}Exported to `{network.folder}`: {_figures(sweep, network)}.\n"
 
 
 def _figures(sweep: Sweep, network: ExportedNetwork) -> str:

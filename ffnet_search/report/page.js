@@ -124,7 +124,7 @@ function steps(points, X, Y, end) {
 
 const about = (i) =>
   `${all.key[i]}, candidate ${i + 1}\n${print(SEARCH, all[QUALITY][i])} on search validation\n` +
-  data.costs.map((name) => `${metrics[name].word} ${print(name, all[name][i])}`).join(", ") + ` (predicted)\n${all.text[i]}`;
+  data.costs.map((name) => `${metrics[name].phrase} ${print(name, all[name][i])}`).join(", ") + ` (predicted)\n${all.text[i]}`;
 const aboutExported = (p) =>
   `${p.folder}, exported\n${print(SEARCH, p[SEARCH])} on search validation, ${print(TEST, p[TEST])} on test\n` +
   `${print("measured_ms", p.measured_ms)} measured (± ${print("measured_spread", p.measured_spread)}), ${print("predicted_ms", p.predicted_ms)} predicted\n${p.text}`;
@@ -132,7 +132,7 @@ const aboutExported = (p) =>
 // --- the front, and the budget that chooses from it
 const axis = byId("axis"), zoom = byId("zoom"), slider = byId("slider"), number = byId("budget");
 let budget = Infinity, chosen = null;
-const drawFront = chart("front", `The ${metrics[QUALITY].word} of all candidates against their cost; the table of the front has the numbers`, () => {
+const drawFront = chart("front", `The ${metrics[QUALITY].phrase} of all candidates against their cost; the table of the front has the numbers`, () => {
   const name = axis.value;
   const points = [...all.key.keys()].map((i) => [scaled(name, all[name][i]), scaled(QUALITY, all[QUALITY][i]), () => about(i)]);
   const sorted = points.slice().sort((a, b) => a[0] - b[0] || (better(a[1], b[1]) ? -1 : 1));
@@ -201,7 +201,7 @@ axis.addEventListener("change", drawFront);
 zoom.addEventListener("change", drawFront);
 
 // --- the search over time
-chart("quality", `The ${metrics[QUALITY].word} of each candidate in the order of evaluation, and the best so far`, () => {
+chart("quality", `The ${metrics[QUALITY].phrase} of each candidate in the order of evaluation, and the best so far`, () => {
   const points = [...all.key.keys()].map((i) => [i + 1, scaled(QUALITY, all[QUALITY][i]), () => about(i)]);
   const best = [];
   for (const point of points) if (!best.length || better(point[1], best[best.length - 1][1])) best.push(point);

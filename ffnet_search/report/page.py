@@ -1,13 +1,19 @@
-"""The report as one HTML file: its facts and tables are prepared here, `page.html.j2` writes them, `page.js` draws."""
+"""The report: one HTML file that needs no network, beside an image of its front.
+
+Facts and tables are prepared here, `page.html.j2` writes them, `page.js` draws.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from importlib.resources import files
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from markupsafe import Markup
 
+from ffnet_search.atomic_write import write_bytes, write_text
+from ffnet_search.config.sweep import Sweep
 from ffnet_search.export.exported import ExportedNetwork
 from ffnet_search.export.formats.base import ModelFile, registered_files
 from ffnet_search.formatting import plural
@@ -15,7 +21,8 @@ from ffnet_search.latency.table import LatencyTable, Setting
 from ffnet_search.provenance import versions
 from ffnet_search.report.architecture_svg import draw
 from ffnet_search.report.charts import curve_chart
-from ffnet_search.report.data import Run, front_columns, script_data
+from ffnet_search.report.data import Run, figures, front_columns, read_run, script_data
+from ffnet_search.report.front_png import as_png, draw_front
 from ffnet_search.report.templates import load_template
 
 TOP_AXES = 12  # of the importances: the others hardly matter
@@ -31,12 +38,7 @@ EXPORTED = (  # files of every exported network, but for those of formats
 SCRIPT = ModelFile("predict.py", "the network on images, with ONNX Runtime alone")
 
 
-class Row(NamedTuple):
-    """A row of a table: a name, a link to its files ("" for none), and cells."""
-
-    name: str
-    link: str
-    cells: Sequence[str]
+Row = tuple[str, str, Sequence[str]]  # of a table: a name, a link to its files ("" for none), and cells
 
 
 class Network(NamedTuple):
@@ -49,6 +51,14 @@ class Network(NamedTuple):
     cells: Sequence[str]
     files: Sequence[ModelFile]
     drawing: Markup
+
+
+def write_report(sweep: Sweep) -> Path:
+    """Write `front.png` and `report.html` of a run whose front is exported; return the path of the report."""
+    run = read_run(sweep)
+    write_bytes(sweep.files.front_png, as_png(draw_front(run)))
+    write_text(sweep.files.report, page(run))
+    return sweep.files.report
 
 
 def page(run: Run) -> str:
@@ -82,26 +92,19 @@ def _sections(run: Run) -> dict[str, Any]:
         return {"latency": _latency(run, run.table), "networks": networks}
     first = run.metric(next(iter(run.sweep.search.objectives)))
     best = sorted(run.history.evaluated, key=lambda candidate: first.sign * candidate.metrics[first.key])[:BEST]
-    return {
-        "latency": None,
-        "first": first.key,
-        "exported_table": _records(
-            "network",
-            [
-                (one.folder.name, f"pareto/{one.folder.name}/", {**one.metrics, **one.hyperparameters})
-                for one in run.exported
-            ],
-        ),
-        "best_table": _records("trial", [(one.key, "", {**one.metrics, **one.final_hyperparameters}) for one in best]),
-    }
+    networks = [
+        (one.folder.name, f"pareto/{one.folder.name}/", {**one.metrics, **one.hyperparameters}) for one in run.exported
+    ]
+    trials = [(one.key, "", {**one.metrics, **one.final_hyperparameters}) for one in best]
+    tables = {"exported_table": _records("network", networks), "best_table": _records("trial", trials)}
+    return {"latency": None, "first": first.key, **tables}
 
 
-def _records(title: str, records: Iterable[tuple[str, str, Mapping[str, object]]]) -> tuple[list[str], list[Row]]:
+def _records(title: str, records: Sequence[tuple[str, str, Mapping[str, object]]]) -> tuple[list[str], list[Row]]:
     """Column titles and rows of (name, link, values by column); a cell that a record lacks is empty."""
-    records = list(records)
     names = list(dict.fromkeys(name for _, _, values in records for name in values))
     rows = [
-        Row(name, link, [_plain(values[column]) if column in values else "" for column in names])
+        (name, link, [_plain(values[column]) if column in values else "" for column in names])
         for name, link, values in records
     ]
     return [title, *names], rows
@@ -112,7 +115,6 @@ def _plain(value: object) -> str:
 
 
 def _latency(run: Run, table: LatencyTable) -> dict[str, Any]:
-    """The content of the sections of runs with latency tables."""
     history, space = run.history, run.sweep.search_space
     count = f"{len(history.evaluated):,}"
     searched = f"{count} architectures of {space.size:,} were evaluated."
@@ -145,9 +147,8 @@ def _budget(run: Run) -> dict[str, str]:
 
 
 def _network(run: Run, network: ExportedNetwork) -> Network:
-    """The facts, cells and files of an exported network."""
     m, quality = network.metrics, run.task.quality.phrase
-    cells = [column.cell(network) for column in front_columns(run.sweep)]
+    cells = figures(network, front_columns(run.sweep).values())
     test, search, measured, predicted, params, macs = cells
     facts = [
         (f"test {quality}", test),
@@ -157,10 +158,8 @@ def _network(run: Run, network: ExportedNetwork) -> Network:
         (run.metric("params_m").phrase, params),
         (run.metric("macs_m").phrase, macs),
     ]
-    facts += [
-        (name, f"{value:.4g}" if isinstance(value, float) else str(value))
-        for name, value in network.hyperparameters.items()
-    ]
+    for name, value in network.hyperparameters.items():
+        facts.append((name, f"{value:.4g}" if isinstance(value, float) else str(value)))
     return Network(
         name=network.folder.name,
         link=f"pareto/{network.folder.name}",

@@ -78,7 +78,7 @@ def read_front(files: RunPaths) -> list[ExportedNetwork]:
         return []
     from ffnet_search.export.exported import read_exported
 
-    return read_exported(files)
+    return read_exported(files.pareto)
 
 
 def _is_done(name: str, sweep: Sweep, folder: RunFolder) -> bool:

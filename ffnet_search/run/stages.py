@@ -180,7 +180,7 @@ def _search(sweep: Sweep) -> None:
 
 def _export(sweep: Sweep) -> None:
     from ffnet_search.export.front import export_front
-    from ffnet_search.report.write import write_report
+    from ffnet_search.report.page import write_report
 
     _refuse_stale_tables(sweep)
     export_front(sweep)

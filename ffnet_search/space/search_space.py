@@ -194,7 +194,7 @@ class SearchSpace(Section):
     @property
     def has_network(self) -> bool:
         """False for a user-supplied network."""
-        return self.size > 0
+        return bool(self.stages or self.architecture)
 
     @property
     def is_elastic(self) -> bool:

@@ -12,7 +12,7 @@ from pages import Driver, dashboard, open_page, wait_for
 from PIL import Image
 
 from ffnet_search.config.sweep import Sweep
-from ffnet_search.report.write import write_report
+from ffnet_search.report.page import write_report
 
 COLOURS = 128  # of a palette: flat pages need no more, and the files stay small
 

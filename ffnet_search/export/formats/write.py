@@ -42,7 +42,7 @@ def export_format(sweep: Sweep, name: str, top: int | None = None) -> list[Expor
     model computes something else than the network.
     """
     format = find_format(name)
-    networks = read_exported(sweep.files)[:top]
+    networks = read_exported(sweep.files.pareto)[:top]
     if not networks:
         raise SweepError(f"{sweep.files.folder}: nothing is exported yet; run `ffnet-search export` without --format")
     data = sweep_data(sweep)
