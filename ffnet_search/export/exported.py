@@ -14,7 +14,7 @@ from ffnet_search.errors import SweepError
 from ffnet_search.space.architecture import Architecture
 from ffnet_search.space.configuration import Value
 
-CARD, ARCHITECTURE = "card.json", "architecture.yaml"
+CARD, ARCHITECTURE, ONNX = "card.json", "architecture.yaml", "model.onnx"  # of every exported FFNet
 
 
 @dataclass(frozen=True)

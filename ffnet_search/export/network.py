@@ -15,8 +15,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from ffnet_search.errors import SweepError
-from ffnet_search.export.exported import ARCHITECTURE
-from ffnet_search.export.formats.onnx import MODEL as ONNX
+from ffnet_search.export.exported import ARCHITECTURE, ONNX
 from ffnet_search.models.deployed import Backbone, Deployed, deployed
 from ffnet_search.models.metamixer import MetaMixer
 from ffnet_search.models.onnx import write_onnx

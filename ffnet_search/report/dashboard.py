@@ -36,7 +36,7 @@ NOTE_PIECE = 2045  # characters of a note in one attribute
 
 
 class Notes:
-    """Notes in Markdown, and files, of a study and its trials (by their ids in the storage), as attributes of the study."""
+    """Notes in Markdown, and files, of a study and its trials (by id in the storage), as attributes of the study."""
 
     def __init__(self, artifacts: Path, study_id: int, before: Mapping[str, object]) -> None:
         self.artifacts, self.study_id, self.before = artifacts, study_id, before

@@ -38,7 +38,9 @@ EXPORTED = (  # files of every exported network, but for those of formats
 SCRIPT = ModelFile("predict.py", "the network on images, with ONNX Runtime alone")
 
 
-Row = tuple[str, str, Sequence[str]]  # of a table: a name, a link to its files ("" for none), and cells
+# A name, a link to its files ("" for none), and its values by column, or the cells of its row in a table.
+Record = tuple[str, str, Mapping[str, object]]
+Row = tuple[str, str, Sequence[str]]
 
 
 class Network(NamedTuple):
@@ -92,21 +94,20 @@ def _sections(run: Run) -> dict[str, Any]:
         return {"latency": _latency(run, run.table), "networks": networks}
     first = run.metric(next(iter(run.sweep.search.objectives)))
     best = sorted(run.history.evaluated, key=lambda candidate: first.sign * candidate.metrics[first.key])[:BEST]
-    networks = [
+    exported: list[Record] = [
         (one.folder.name, f"pareto/{one.folder.name}/", {**one.metrics, **one.hyperparameters}) for one in run.exported
     ]
-    trials = [(one.key, "", {**one.metrics, **one.final_hyperparameters}) for one in best]
-    tables = {"exported_table": _records("network", networks), "best_table": _records("trial", trials)}
+    trials: list[Record] = [(one.key, "", {**one.metrics, **one.final_hyperparameters}) for one in best]
+    tables = {"exported_table": _records("network", exported), "best_table": _records("trial", trials)}
     return {"latency": None, "first": first.key, **tables}
 
 
-def _records(title: str, records: Sequence[tuple[str, str, Mapping[str, object]]]) -> tuple[list[str], list[Row]]:
-    """Column titles and rows of (name, link, values by column); a cell that a record lacks is empty."""
+def _records(title: str, records: Sequence[Record]) -> tuple[list[str], list[Row]]:
+    """Column titles and rows; a cell that a record lacks is empty."""
     names = list(dict.fromkeys(name for _, _, values in records for name in values))
-    rows = [
-        (name, link, [_plain(values[column]) if column in values else "" for column in names])
-        for name, link, values in records
-    ]
+    rows: list[Row] = []
+    for name, link, values in records:
+        rows.append((name, link, [_plain(values[column]) if column in values else "" for column in names]))
     return [title, *names], rows
 
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
+from ffnet_search.export.exported import ONNX
 from ffnet_search.export.formats.base import Floats, Format, Forward, ModelFile, Source
-from ffnet_search.export.formats.onnx import MODEL as ONNX_MODEL
 from ffnet_search.export.formats.onnx import onnx_forward
 
 MODEL = "model.int8.onnx"
@@ -29,7 +29,7 @@ class Int8(Format):
         images_NCHW = source.calibration_NCHW[:CALIBRATION].contiguous().numpy()
         prepared = folder / "prepared.onnx"
         try:
-            quant_pre_process(folder / ONNX_MODEL, prepared, skip_symbolic_shape=True)
+            quant_pre_process(folder / ONNX, prepared, skip_symbolic_shape=True)
             quantize_static(
                 prepared,
                 folder / MODEL,

@@ -4,21 +4,20 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from ffnet_search.export.exported import ONNX
 from ffnet_search.export.formats.base import Format, Forward, ModelFile, Source
-
-MODEL = "model.onnx"
 
 
 class Onnx(Format):
     """The model that every exported folder has."""
 
-    files = (ModelFile(MODEL, "for ONNX Runtime and most others, any batch size"),)
+    files = (ModelFile(ONNX, "for ONNX Runtime and most others, any batch size"),)
 
     def write(self, folder: Path, source: Source) -> None:
         """Do nothing: `export.network.write_network` has written the model."""
 
     def forward(self, folder: Path) -> Forward:
-        return onnx_forward(folder / MODEL)
+        return onnx_forward(folder / ONNX)
 
 
 def onnx_forward(path: Path) -> Forward:

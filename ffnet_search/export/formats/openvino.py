@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
+from ffnet_search.export.exported import ONNX
 from ffnet_search.export.formats.base import Format, Forward, ModelFile, Source
-from ffnet_search.export.formats.onnx import MODEL as ONNX_MODEL
 
 MODEL, WEIGHTS = "openvino.xml", "openvino.bin"
 SETTINGS = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": 1, "NUM_STREAMS": 1}
@@ -25,7 +25,7 @@ class OpenVino(Format):
     def write(self, folder: Path, source: Source) -> None:
         import openvino
 
-        openvino.save_model(openvino.Core().read_model(folder / ONNX_MODEL), folder / MODEL, compress_to_fp16=False)
+        openvino.save_model(openvino.Core().read_model(folder / ONNX), folder / MODEL, compress_to_fp16=False)
 
     def forward(self, folder: Path) -> Forward:
         import openvino
