@@ -6,8 +6,6 @@ images exactly, by the law of total variance.
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor, nn
 
@@ -22,51 +20,50 @@ def recalibrate(net: MetaMixer, images_NCHW: Tensor, batch_size: int = 256) -> M
     Images should be of the training set and not augmented. Needs at least 2 values per channel in each batch.
     """
     moments = {norm: _Moments(norm) for norm in net.modules() if isinstance(norm, ElasticBatchNorm2d)}
-    hooks = [norm.register_forward_pre_hook(pooled.hand_over) for norm, pooled in moments.items()]
+    hooks = [norm.register_forward_pre_hook(pooled.before_batch) for norm, pooled in moments.items()]
+    batches = max(1, round(len(images_NCHW) / batch_size))
     net.train()
     try:
-        for batch_NCHW in _even_batches(images_NCHW, batch_size):
+        for batch_NCHW in images_NCHW.tensor_split(batches):  # of nearly equal size: the last must not be a few images
             net(batch_NCHW)
             for pooled in moments.values():
-                pooled.add_batch()
+                pooled.after_batch()
     finally:
         for hook in hooks:
             hook.remove()
-    for norm, pooled in moments.items():
-        pooled.write(norm)
+    for pooled in moments.values():
+        pooled.write()
     return net.eval()
 
 
-def _even_batches(images_NCHW: Tensor, batch_size: int) -> tuple[Tensor, ...]:
-    """Batches of nearly equal size: the statistics of a last one of a few images would be far off."""
-    return images_NCHW.tensor_split(max(1, round(len(images_NCHW) / batch_size)))
-
-
 class _Moments:
-    """Mean and squared deviations of batches, pooled as they come (Chan et al. 1979)."""
+    """Mean and squared deviations of batches, pooled as they come (Chan et al. 1979).
+
+    A batch leaves its own moments in the running statistics of `norm`, which is called with momentum 1.
+    """
 
     def __init__(self, norm: ElasticBatchNorm2d) -> None:
+        assert norm.running_mean is not None and norm.running_var is not None
+        self.batch_mean_C, self.batch_variance_C = norm.running_mean, norm.running_var
         self.count = self.batch_count = 0  # of values per channel: images and pixels
         self.mean_C = torch.zeros_like(norm.bias, dtype=torch.float64)
         self.deviation_C = torch.zeros_like(self.mean_C)
-        self.batch_C = (torch.zeros_like(norm.bias), torch.zeros_like(norm.bias))  # mean, unbiased variance
 
-    def hand_over(self, norm: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Any, ...]:
-        """The arguments of the norm's forward, with the buffers that receive the moments of the batch."""
+    def before_batch(self, norm: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, float]:
+        """The arguments of the norm's forward."""
         [x_BCHW] = inputs
         self.batch_count = x_BCHW.numel() // x_BCHW.shape[1]
-        return x_BCHW, self.batch_C
+        return x_BCHW, 1.0
 
-    def add_batch(self) -> None:
-        """Pool the moments that the last batch left."""
+    def after_batch(self) -> None:
+        """Pool the moments of the batch."""
         count, total = self.batch_count, self.count + self.batch_count
-        mean_C, variance_C = self.batch_C
-        step_C = mean_C.double() - self.mean_C
+        step_C = self.batch_mean_C.double() - self.mean_C
         self.mean_C += step_C * (count / total)
-        self.deviation_C += variance_C.double() * (count - 1) + step_C**2 * (self.count * count / total)
+        self.deviation_C += self.batch_variance_C.double() * (count - 1) + step_C**2 * (self.count * count / total)
         self.count = total
 
-    def write(self, norm: ElasticBatchNorm2d) -> None:
-        assert norm.running_mean is not None and norm.running_var is not None
-        norm.running_mean.copy_(self.mean_C)
-        norm.running_var.copy_(self.deviation_C / max(1, self.count - 1))
+    def write(self) -> None:
+        """Make the moments of all batches the running statistics."""
+        self.batch_mean_C.copy_(self.mean_C)
+        self.batch_variance_C.copy_(self.deviation_C / max(1, self.count - 1))

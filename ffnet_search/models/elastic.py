@@ -63,17 +63,16 @@ class ElasticBatchNorm2d(nn.BatchNorm2d):
 
     In training it normalises by the batch, of all ranks where there are several; running statistics follow only where
     `tracking` is set, since those of a supernet would mix the networks. In evaluation it uses the running statistics,
-    which are recalibrated: in training mode, with `moments_C` to receive the mean and the unbiased variance of the
-    batch in place of the running statistics.
+    which are recalibrated: at momentum 1 they become the mean and the unbiased variance of the batch.
     """
 
     tracking = True
 
-    def forward(self, x_BCHW: Tensor, moments_C: tuple[Tensor, Tensor] | None = None) -> Tensor:
+    def forward(self, x_BCHW: Tensor, momentum: float | None = None) -> Tensor:
         width = x_BCHW.shape[1]
-        mean_C, variance_C = moments_C or (self.running_mean, self.running_var)
+        mean_C, variance_C = self.running_mean, self.running_var
         assert mean_C is not None and variance_C is not None
-        used = self.tracking or not self.training or moments_C is not None
+        used = self.tracking or not self.training
         if not used and distributed.count() > 1:
             return distributed.batch_norm(x_BCHW, self.weight[:width], self.bias[:width], self.eps)
         return F.batch_norm(
@@ -83,7 +82,7 @@ class ElasticBatchNorm2d(nn.BatchNorm2d):
             self.weight[:width],
             self.bias[:width],
             self.training,
-            1.0 if moments_C else self.momentum or 0.0,
+            momentum or self.momentum or 0.0,
             self.eps,
         )
 
