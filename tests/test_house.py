@@ -1,0 +1,115 @@
+"""The tree keeps its shape: few files at the root, short files and functions, few parameters, plain words, no heavy
+imports on the way to a first answer. The order of the rooms is import-linter's, in `make lint`."""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+import sys
+import tokenize
+from collections.abc import Iterator
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PACKAGE = ROOT / "ffnet_search"
+FILES = sorted(PACKAGE.rglob("*.py"))
+FILE_LINES, FUNCTION_LINES, PARAMETERS, ROOT_FILES, ROOM_FILES = 300, 45, 6, 10, 16
+# Phrases that CONTRIBUTING's glossary replaces.
+REPLACED = re.compile(
+    r"\bone's\b|\bof the user's own\b|\bsomebody|\b(is|are) told\b|\bunder way\b|\bgoe?s? on\b|\bhas got\b|\banew\b"
+    r"|\bwho is at\b|\bwhose it is\b|\bwho asks\b|\bpictures?\b",
+    re.IGNORECASE,
+)
+HEAVY = {"torch", "lightning", "torchmetrics", "optuna", "ray", "sklearn", "scipy", "matplotlib", "onnx", "onnxruntime"}
+
+
+def functions(path: Path) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            yield node
+
+
+def parameters(function: ast.FunctionDef | ast.AsyncFunctionDef) -> list[str]:
+    arguments = function.args
+    names = [one.arg for one in (*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs)]
+    return [name for name in names if name not in ("self", "cls")]
+
+
+def test_the_root_has_few_files_and_each_room_too() -> None:
+    assert len(list(PACKAGE.glob("*.py"))) <= ROOT_FILES
+    for room in {path.parent for path in FILES} - {PACKAGE}:
+        assert len([path for path in room.glob("*.py") if path.name != "__init__.py"]) <= ROOM_FILES, room.name
+
+
+def test_only_the_root_has_a_public_list() -> None:
+    assert [path for path in PACKAGE.rglob("*/__init__.py") if path.read_text(encoding="utf-8").strip()] == []
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.relative_to(PACKAGE).as_posix())
+def test_files_and_functions_are_short(path: Path) -> None:
+    assert len(path.read_text(encoding="utf-8").splitlines()) <= FILE_LINES
+    for function in functions(path):
+        where = f"{path.relative_to(ROOT)}:{function.lineno} {function.name}"
+        assert function.end_lineno is not None
+        assert function.end_lineno - function.lineno + 1 <= FUNCTION_LINES, where
+        assert len(parameters(function)) <= PARAMETERS, f"{where}: {parameters(function)}"
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.relative_to(PACKAGE).as_posix())
+def test_words_are_the_fields(path: Path) -> None:
+    """Comments, docstrings and messages."""
+    with path.open("rb") as file:
+        for token in tokenize.tokenize(file.readline):
+            if token.type in (tokenize.COMMENT, tokenize.STRING) or token.type == getattr(
+                tokenize, "FSTRING_MIDDLE", -1
+            ):
+                found = REPLACED.search(token.string)
+                assert not found, (
+                    f"{path.relative_to(ROOT)}:{token.start[0]}: {found and found[0]!r} in {token.string!r}"
+                )
+
+
+@pytest.mark.parametrize("document", ["README.md", "CONTRIBUTING.md", *sorted(p.name for p in ROOT.glob("docs/*.md"))])
+def test_documents_use_the_same_words(document: str) -> None:
+    path = ROOT / document if (ROOT / document).exists() else ROOT / "docs" / document
+    if path.name != "log.md":  # dated notes, left as they were written
+        found = REPLACED.search(path.read_text(encoding="utf-8"))
+        assert not found, f"{document}: {found and found[0]!r}"
+
+
+def registries() -> Iterator[tuple[str, str]]:
+    """(registry, import path) of every row of a module-level dict `NAME: Registry = {...}`."""
+    for path in FILES:
+        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+            if not isinstance(node, ast.AnnAssign) or ast.unparse(node.annotation) != "Registry":
+                continue
+            if isinstance(node.value, ast.Dict):
+                for value in node.value.values:
+                    yield ast.unparse(node.target), ast.literal_eval(value)
+
+
+def test_every_family_is_registered_in_one_form() -> None:
+    rows = list(registries())
+    assert {name for name, _ in rows} >= {"MIXERS", "TASKS", "DATASETS", "BACKENDS", "ENGINES", "FORMATS"}
+    for name, row in rows:
+        module, _, attribute = row.partition(":")
+        spec = find_spec(module)
+        assert spec is not None and spec.origin is not None, f"{name}: {row}"
+        defined = {getattr(node, "name", "") for node in ast.parse(Path(spec.origin).read_text(encoding="utf-8")).body}
+        assert attribute in defined, f"{name}: {row}"
+
+
+@pytest.mark.parametrize("words", [["--help"], ["check", "sweeps/digits.yaml"], ["show", "ffnet_1"]], ids=" ".join)
+def test_a_first_answer_loads_nothing_heavy(words: list[str]) -> None:
+    code = (
+        "import sys\nfrom ffnet_search.cli.app import main\nsys.argv[1:] = " + repr(words) + "\n"
+        "try:\n    main()\nexcept SystemExit as end:\n    assert not end.code, end.code\n"
+        "print('LOADED', *{name.partition('.')[0] for name in sys.modules})"
+    )
+    run = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    loaded = set(run.stdout.rpartition("LOADED")[2].split())
+    assert loaded & HEAVY == set()
