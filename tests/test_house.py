@@ -24,6 +24,9 @@ REPLACED = re.compile(
     r"|\bwho is at\b|\bwhose it is\b|\bwho asks\b|\bpictures?\b",
     re.IGNORECASE,
 )
+NOT_FIRST = re.compile(  # of a docstring
+    r"(What|Whether|How|Of|By|Who|Whose|Which|Where|When|With|Without|In|On|From|For|At|To|Is|Has)\b"
+)
 HEAVY = {"torch", "lightning", "torchmetrics", "optuna", "ray", "sklearn", "scipy", "matplotlib", "onnx", "onnxruntime"}
 
 
@@ -73,6 +76,14 @@ def test_words_are_the_fields(path: Path) -> None:
                 )
 
 
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.relative_to(PACKAGE).as_posix())
+def test_docstrings_start_with_a_noun_or_a_verb(path: Path) -> None:
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.FunctionDef | ast.ClassDef | ast.Module):
+            text = ast.get_docstring(node) or ""
+            assert not NOT_FIRST.match(text), f"{path.relative_to(ROOT)}: {getattr(node, 'name', '')}: {text[:50]}"
+
+
 @pytest.mark.parametrize("document", ["README.md", "CONTRIBUTING.md", *sorted(p.name for p in ROOT.glob("docs/*.md"))])
 def test_documents_use_the_same_words(document: str) -> None:
     path = ROOT / document if (ROOT / document).exists() else ROOT / "docs" / document
@@ -82,14 +93,14 @@ def test_documents_use_the_same_words(document: str) -> None:
 
 
 def registries() -> Iterator[tuple[str, str]]:
-    """(registry, import path) of every row of a module-level dict `NAME: Registry = {...}`."""
+    """(registry, import path) of every row of a module-level dict `NAME = {name: "package.module:Class"}`."""
     for path in FILES:
         for node in ast.parse(path.read_text(encoding="utf-8")).body:
-            if not isinstance(node, ast.AnnAssign) or ast.unparse(node.annotation) != "Registry":
+            if not isinstance(node, ast.AnnAssign) or not isinstance(node.value, ast.Dict):
                 continue
-            if isinstance(node.value, ast.Dict):
-                for value in node.value.values:
-                    yield ast.unparse(node.target), ast.literal_eval(value)
+            for value in node.value.values:
+                if isinstance(value, ast.Constant) and re.fullmatch(r"ffnet_search[\w.]+:\w+", str(value.value)):
+                    yield ast.unparse(node.target), str(value.value)
 
 
 def test_every_family_is_registered_in_one_form() -> None:

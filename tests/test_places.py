@@ -16,14 +16,14 @@ PLACES = 2  # the file of a sibling, and its row
 
 
 def rows() -> Iterator[tuple[str, str, str]]:
-    """(registry, its file, import path) of every row of a module-level dict `NAME: Registry = {...}`."""
+    """(registry, its file, import path) of every row of a module-level dict `NAME = {name: "package.module:Class"}`."""
     for file, text in sorted(SOURCES.items()):
         for node in ast.parse(text).body:
-            if not isinstance(node, ast.AnnAssign) or ast.unparse(node.annotation) != "Registry":
+            if not isinstance(node, ast.AnnAssign) or not isinstance(node.value, ast.Dict):
                 continue
-            if isinstance(node.value, ast.Dict):
-                for value in node.value.values:
-                    yield ast.unparse(node.target), file, ast.literal_eval(value)
+            for value in node.value.values:
+                if isinstance(value, ast.Constant) and re.fullmatch(r"ffnet_search[\w.]+:\w+", str(value.value)):
+                    yield ast.unparse(node.target), file, str(value.value)
 
 
 @pytest.mark.parametrize(("registry", "file", "row"), list(rows()), ids=lambda value: str(value).rpartition(".")[2])
