@@ -13,6 +13,7 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "ffnet_search"
 SOURCES = {path.relative_to(ROOT).as_posix(): path.read_text(encoding="utf-8") for path in PACKAGE.rglob("*.py")}
 PLACES = 2  # the file of a sibling, and its row
+BASELINE = "ffnet_search.export.formats.onnx:Onnx"  # other formats are compared with it, by the writer
 
 
 def rows() -> Iterator[tuple[str, str, str]]:
@@ -32,7 +33,7 @@ def test_a_sibling_is_known_in_its_places(registry: str, file: str, row: str) ->
     imported = re.compile(rf"{re.escape(row)}\b|from {re.escape(module)} import [^\n]*\b{name}\b")
     knows = {path for path, text in SOURCES.items() if imported.search(text)} | {module.replace(".", "/") + ".py"}
     assert file in knows
-    assert len(knows) <= PLACES, f"{row} is known to {sorted(knows)}"
+    assert len(knows) <= PLACES + (row == BASELINE), f"{row} is known to {sorted(knows)}"
 
 
 def test_a_sampler_of_optuna_is_known_nowhere() -> None:

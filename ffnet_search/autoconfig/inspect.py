@@ -51,7 +51,7 @@ class ImageSet:
 
     @property
     def warnings(self) -> list[str]:
-        """What the user should know before hours are spent."""
+        """Remarks for the user, before hours are spent."""
         warnings = []
         few = [f"{name} ({count})" for name, count in zip(self.classes, self.counts, strict=True) if count < LEAST]
         if few:

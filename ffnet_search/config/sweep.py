@@ -55,7 +55,7 @@ class Sweep(Section):
     data: DataSection = DataSection()
     train: TrainSection = TrainSection()
     module: ModuleSection | None = None
-    # Devices; the first one's latency is `latency_ms`, that of others `latency_ms@NAME`.
+    # Devices; the latency on the first is `latency_ms`, that of others `latency_ms@NAME`.
     latency: Annotated[tuple[LatencySection, ...], BeforeValidator(_one_or_several), Field(min_length=1)] = (
         LatencySection(),
     )

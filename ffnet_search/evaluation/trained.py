@@ -42,7 +42,7 @@ KEPT = 2  # data modules in memory: trials that differ in batch size or augmenta
 
 
 class TrialTarget(Protocol):
-    """What a trial trains: `FFNetTarget`, or `user_module.UserModuleTarget`."""
+    """The kind of network that a trial trains: `FFNetTarget`, or `user_module.UserModuleTarget`."""
 
     def data(self, trial: Sweep) -> LightningDataModule:
         """The data of a trial, whose sections hold its hyper-parameters."""

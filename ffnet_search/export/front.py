@@ -51,7 +51,7 @@ def export_front(sweep: Sweep) -> None:
 
 
 def choose(front: Sequence[Candidate], top: int) -> list[Candidate]:
-    """At most `top` candidates of a front in order: evenly spread over it, both ends included."""
+    """Choose at most `top` candidates of an ordered front: evenly spread over it, both ends included."""
     if len(front) <= top:
         return list(front)
     if top == 1:

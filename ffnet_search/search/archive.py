@@ -50,7 +50,7 @@ class TrialArchive:
 
     @property
     def is_exhausted(self) -> bool:
-        """Whether every configuration of the space is known."""
+        """True if every configuration of the space is known."""
         return len(self.entries) == self.problem.space.combinations
 
     def keys(self, state: State) -> list[str]:

@@ -58,5 +58,5 @@ class SearchProblem:
         return {name: metrics[name] / limit - 1 for name, limit in self.section.constraints.items()}
 
     def is_feasible(self, configuration: Configuration) -> bool:
-        """Whether a configuration keeps all constraints."""
+        """True if a configuration keeps all constraints."""
         return all(excess <= 0 for excess in self.excess(self.known_metrics(configuration)).values())

@@ -136,7 +136,7 @@ class Tuning:
 
 
 class _Closing:
-    """For a logger of Tune, which leaves the files open of trials that are running where a search is ended."""
+    """A logger of Tune that closes the files of trials still running when a search ends."""
 
     def on_experiment_end(self, trials: list[Trial], **info: Any) -> None:
         for trial in trials:

@@ -147,7 +147,7 @@ def _utc(local: datetime | None) -> datetime | None:
 
 @lru_cache(maxsize=1)
 def rows_are_right() -> bool:
-    """Whether this version of Optuna reads from rows what it reads after `add_trials`."""
+    """True if this version of Optuna reads the same from rows as after `add_trials`."""
     choices = {"a": CategoricalDistribution((3, 5, 7)), "b": CategoricalDistribution(("pool", "attention"))}
     params: dict[str, Any] = {"a": 5, "b": "attention"}
     common: dict[str, Any] = {"params": params, "distributions": choices, "user_attrs": {"key": "x"}}

@@ -115,7 +115,7 @@ class TrialRecord:
 
     @property
     def is_feasible(self) -> bool:
-        """Whether it keeps all constraints."""
+        """True if it keeps all constraints."""
         return all(excess <= 0 for excess in self.excess.values())
 
     @property
