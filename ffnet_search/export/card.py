@@ -56,46 +56,38 @@ def network_card(
 ) -> dict[str, Any]:
     """The card of an FFNet; `devices` are those of the search, its own first."""
     first, *others = devices
-    card: dict[str, Any] = {"key": candidate.key, "summary": str(candidate.network), "metrics": metrics}
+    card = {"key": candidate.key, "summary": str(candidate.network), **user_module_card(sweep, candidate, metrics)}
     card["latency"] = first.setting()
     if others:
         card["devices"] = {device.section.name: device.setting() for device in others}
     if first.table is not None:
         card |= {f"predicted_within_10_percent{one.suffix}": _is_near(metrics, one.suffix) for one in devices}
     return card | {
-        "sweep": _sweep_facts(sweep),
-        "data": {"name": sweep.data.name, "fingerprint": getattr(data, "fingerprint", None)},
-        "hyperparameters": dict(candidate.final_hyperparameters),
         "training": dict(candidate.record) or {"seed": sweep.seed, "resolved": resolved(sweep)},
+        "data": {"name": sweep.data.name, "fingerprint": getattr(data, "fingerprint", None)},
         "git": git_state(Path.cwd()),
         "input": input_facts(candidate.network, data),
         "finetune_epochs": sweep.export.finetune_epochs,
         "onnx_opset": sweep.export.opset,
-        "versions": versions(),
-        "date": _now(),
     }
 
 
 def user_module_card(sweep: Sweep, candidate: Candidate, metrics: Mapping[str, float]) -> dict[str, Any]:
-    """The card of a user-supplied module."""
+    """The card of a user-supplied module, which that of an FFNet extends."""
     return {
         "key": candidate.key,
         "metrics": metrics,
         "hyperparameters": dict(candidate.final_hyperparameters),
-        "sweep": _sweep_facts(sweep),
+        "sweep": {"name": sweep.name, "seed": sweep.seed, "digest": sweep.digest},
         "training": dict(candidate.record),
         "versions": versions(),
-        "date": _now(),
+        "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
     }
 
 
 def write_card(folder: Path, card: Mapping[str, Any]) -> None:
     """Write card.json into an exported folder."""
     write_text(folder / CARD, json.dumps(card, indent=1) + "\n")
-
-
-def _sweep_facts(sweep: Sweep) -> dict[str, Any]:
-    return {"name": sweep.name, "seed": sweep.seed, "digest": sweep.digest}
 
 
 def input_facts(arch: Architecture, data: Data) -> dict[str, Any]:
@@ -105,10 +97,6 @@ def input_facts(arch: Architecture, data: Data) -> dict[str, Any]:
     if hasattr(data, "statistics"):
         facts["mean"], facts["std"] = (tensor_C.tolist() for tensor_C in data.statistics)
     return facts
-
-
-def _now() -> str:
-    return datetime.now(timezone.utc).isoformat(timespec="seconds")
 
 
 def _is_near(metrics: Mapping[str, float], suffix: str) -> bool:

@@ -32,7 +32,6 @@ class ExportedNetwork:
 
     @property
     def key(self) -> str:
-        """The key of its configuration."""
         return self.folder.name.partition("-")[2]
 
     @property

@@ -56,7 +56,10 @@ def load(folder: str | Path, *, trainable: bool = False, features_only: bool = F
     if trainable:
         with _reading(Path(folder)) as arch:
             path = Path(folder) / TRAINABLE
-            net = MetaMixer(arch, _read_form(path))
+            with safe_open(path, framework="pt") as file:
+                metadata = file.metadata() or {}
+            scale = metadata["layer_scale"]
+            net = MetaMixer(arch, Form(metadata["branches"], None if scale == "None" else float(scale)))
             net.load_state_dict(load_file(path))
         return net.eval()
     fused = load_deployed(folder)
@@ -79,10 +82,3 @@ def _reading(folder: Path) -> Iterator[Architecture]:
     except (OSError, yaml.YAMLError, SafetensorError, RuntimeError, KeyError, TypeError, ValueError) as error:
         reason = " ".join(str(error).split())[:150]
         raise SweepError(f"{folder}: must be a folder that `ffnet-search export` wrote, but {reason}") from None
-
-
-def _read_form(path: Path) -> Form:
-    with safe_open(path, framework="pt") as file:
-        metadata = file.metadata() or {}
-    scale = metadata["layer_scale"]
-    return Form(metadata["branches"], None if scale == "None" else float(scale))

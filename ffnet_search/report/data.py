@@ -10,7 +10,7 @@ from ffnet_search.config.sweep import Sweep
 from ffnet_search.config.sweep_metrics import metric_of
 from ffnet_search.export.exported import ExportedNetwork, read_exported
 from ffnet_search.latency.table import LatencyTable
-from ffnet_search.metrics import COSTS, Direction, Metric
+from ffnet_search.metrics import COSTS, LATENCY, Direction, Metric
 from ffnet_search.pareto.candidate import Candidate
 from ffnet_search.pareto.front import hypervolume
 from ffnet_search.pareto.running_front import RunningFront
@@ -50,8 +50,7 @@ class Run:
     @property
     def costs(self) -> list[Metric]:
         """The metrics that a front can be drawn against: all costs, and the latency on each other device."""
-        latency = COSTS["latency_ms"]
-        return [*COSTS.values(), *(latency.on(name) for name in self.devices)]
+        return [*COSTS.values(), *(LATENCY.on(name) for name in self.devices)]
 
 
 def read_run(sweep: Sweep) -> Run:

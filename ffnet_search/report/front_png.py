@@ -23,10 +23,17 @@ def draw_front(run: Run) -> Figure:
     The quality of the task, or else the first objective, against another objective. With a single objective: against
     latency or, if that is not known, the number of the trial.
     """
+    from matplotlib.figure import Figure  # takes a second
+
     y, x = _axes_shown(run)
     candidates, search = run.history.evaluated, run.sweep.search
+    figure = Figure(figsize=(6.4, 4.2), layout="constrained")  # without pyplot, which chooses a window system
     x_label = "trial" if x is None else run.label(x.key)
-    figure, axes = _axes(f"{run.sweep.name}: {len(candidates)} candidates", x_label, run.label(y.key))
+    title = f"{run.sweep.name}: {len(candidates)} candidates"
+    axes = figure.add_subplot(title=title, xlabel=x_label, ylabel=run.label(y.key))
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(color="#e8eaec", linewidth=0.6)
+    axes.set_axisbelow(True)
     points = {}
     for number, candidate in enumerate(candidates, 1):
         across = float(number) if x is None else x.scale * candidate.metrics[x.key]
@@ -70,18 +77,6 @@ def _add_measured(axes: Axes, run: Run) -> None:
 def _xy(points: Iterable[tuple[float, float]]) -> tuple[list[float], list[float]]:
     points = list(points)
     return [x for x, _ in points], [y for _, y in points]
-
-
-def _axes(title: str, x: str, y: str) -> tuple[Figure, Axes]:
-    """A figure without pyplot, which keeps every figure and chooses a window system."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(6.4, 4.2), layout="constrained")
-    axes = figure.add_subplot(title=title, xlabel=x, ylabel=y)
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.grid(color="#e8eaec", linewidth=0.6)
-    axes.set_axisbelow(True)
-    return figure, axes
 
 
 def as_png(figure: Figure) -> bytes:

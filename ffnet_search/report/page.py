@@ -17,7 +17,7 @@ from ffnet_search.config.sweep import Sweep
 from ffnet_search.export.exported import ExportedNetwork
 from ffnet_search.export.formats.base import ModelFile, registered_files
 from ffnet_search.formatting import plural
-from ffnet_search.latency.table import LatencyTable, Setting
+from ffnet_search.latency.table import LatencyTable
 from ffnet_search.provenance import versions
 from ffnet_search.report.architecture_svg import draw
 from ffnet_search.report.charts import curve_chart
@@ -204,21 +204,16 @@ def _facts(run: Run) -> Iterator[tuple[str, object]]:
         yield "Limits", ", ".join(f"{name} ≤ {limit:g}" for name, limit in search.constraints.items()) or "none"
     yield "Sampler", f"{search.sampler.class_path} {dict(search.sampler.init_args)}"
     if run.table is not None:
-        yield "Training", _training(run)
-        yield "Latency", _setting(run.table.setting)
+        yield "Training", _training(sweep)
+        setting = run.table.setting
+        batch = f"{plural(setting.threads, 'thread')}, batch {setting.batch_size}, {setting.dtype}"
+        yield "Latency", f"{setting.backend}, {batch}, {setting.clock}, on {setting.device}, {setting.date}"
     yield "Exported", card["date"]
     yield "Versions", ", ".join(f"{name} {version}" for name, version in versions().items())
 
 
-def _training(run: Run) -> str:
-    sweep, names = run.sweep, ", ".join(run.sweep.search_space.hyperparameters)
+def _training(sweep: Sweep) -> str:
+    names = ", ".join(sweep.search_space.hyperparameters)
     searched = f", but for what was searched ({names})" if names else ""
     epochs = f"{sweep.train.epochs} epochs of {sweep.train.optimizer}{searched}"
     return f"{epochs}; fine-tuned {sweep.export.finetune_epochs} epochs"
-
-
-def _setting(setting: Setting) -> str:
-    return (
-        f"{setting.backend}, {plural(setting.threads, 'thread')}, batch {setting.batch_size}, {setting.dtype}, "
-        f"{setting.clock}, on {setting.device}, {setting.date}"
-    )

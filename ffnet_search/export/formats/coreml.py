@@ -1,4 +1,7 @@
-"""CoreML: converted on any system by coremltools. It runs on Apple's systems alone, so it is not run here."""
+"""CoreML: an ML program, float32, for one image, for iOS 16 or macOS 13 and later: `images` -> the task's output.
+
+It is converted on any system by coremltools, and runs on Apple's systems alone, so it is not run here.
+"""
 
 from __future__ import annotations
 
@@ -14,8 +17,6 @@ MODEL = "model.mlpackage"
 
 
 class CoreMl(Format):
-    """An ML program, float32, for one image, for iOS 16 or macOS 13 and later: `images` -> the task's output."""
-
     packages = ("coremltools",)
     files = (ModelFile(MODEL, "for CoreML"),)
 

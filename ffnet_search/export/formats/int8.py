@@ -1,4 +1,7 @@
-"""ONNX with 8-bit weights (per channel) and activations, whose ranges are those of the calibration images."""
+"""ONNX with 8-bit weights (per channel) and activations, whose ranges are those of the calibration images.
+
+Static quantisation by ONNX Runtime, with quantise-dequantise pairs (QDQ).
+"""
 
 from __future__ import annotations
 
@@ -17,8 +20,6 @@ BATCHES = 8
 
 
 class Int8(Format):
-    """Static quantisation by ONNX Runtime, with quantise-dequantise pairs (QDQ)."""
-
     files = (ModelFile(MODEL, "quantised to 8 bits, for ONNX Runtime"),)
     is_exact = False
 

@@ -1,4 +1,4 @@
-"""OpenVINO IR in float32, from the ONNX model."""
+"""OpenVINO IR in float32, from the ONNX model: the model and its weights, as two files."""
 
 from __future__ import annotations
 
@@ -14,8 +14,6 @@ SETTINGS = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": 1, "NUM_
 
 
 class OpenVino(Format):
-    """The model and its weights, as two files."""
-
     packages = ("openvino",)
     files = (
         ModelFile(MODEL, "for OpenVINO, with openvino.bin beside it"),

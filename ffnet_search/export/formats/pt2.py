@@ -1,4 +1,4 @@
-"""The program of `torch.export`, which PyTorch loads without this package."""
+"""The program of `torch.export` for any batch size: `torch.export.load(path).module()`, without this package."""
 
 from __future__ import annotations
 
@@ -12,8 +12,6 @@ MODEL = "model.pt2"
 
 
 class Pt2(Format):
-    """A program for any batch size: `torch.export.load(path).module()`."""
-
     files = (ModelFile(MODEL, "for torch.export.load, without this package"),)
 
     def write(self, folder: Path, source: Source) -> None:
