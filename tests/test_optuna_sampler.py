@@ -13,7 +13,7 @@ from ffnet_search.config.schema import SearchSection
 from ffnet_search.evaluation.outcome import Stopped
 from ffnet_search.search.archive import Entry
 from ffnet_search.search.problem import SearchProblem
-from ffnet_search.search.samplers import memory
+from ffnet_search.search.samplers import tpe
 from ffnet_search.search.samplers.optuna import OptunaSampler
 from ffnet_search.space.search_space import SearchSpace
 
@@ -102,12 +102,12 @@ def test_it_is_optunas_sampler_with_the_seed_of_the_sweep() -> None:
 @pytest.mark.parametrize("state", [TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL])
 def test_a_trial_that_is_told_and_moved_is_as_optuna_has_it(state: TrialState) -> None:
     axes = {"width": optuna.distributions.CategoricalDistribution((16, 32))}
-    study, other = (memory.in_memory(["maximize"], optuna.samplers.RandomSampler(seed=1)) for _ in range(2))
+    study, other = (tpe.in_memory(["maximize"], optuna.samplers.RandomSampler(seed=1)) for _ in range(2))
     other.add_trial(create_trial(value=0.0))
     for number in range(3):
-        trial = memory.ask(study, axes)
+        trial = tpe.ask(study, axes)
         trial.set_user_attr("key", str(number))
-        told = memory.tell(trial, [float(number)] if state == TrialState.COMPLETE else None, state)
+        told = tpe.tell(trial, [float(number)] if state == TrialState.COMPLETE else None, state)
         assert told == study.trials[number] and told.state == state
         assert told.datetime_complete is not None
     other.add_trials(study.trials)

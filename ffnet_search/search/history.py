@@ -23,8 +23,7 @@ ENOUGH = 20  # candidates for importances: their best tenth is then two
 
 @dataclass(frozen=True)
 class LearningCurve:
-    """The reports of trial `number` of one metric, epoch -> value. The last one of a trial that was not stopped is its
-    final value."""
+    """The reports of trial `number` of one metric, epoch -> value; at last its final value, unless it was stopped."""
 
     number: int
     configuration: str
@@ -34,12 +33,11 @@ class LearningCurve:
 
 @dataclass(frozen=True)
 class History:
-    """The trials of a search.
+    """The trials of a search: those evaluated in order, and the number of those stopped early.
 
-    `evaluated`: in order. `infeasible`: constraint -> the number of architectures that it excluded without evaluation
-    (one may break several); `excluded`: their number in all. `failures`: (key, reason). `importances`: objective ->
-    axis -> share, most important first; empty below `ENOUGH` candidates. `stopped`: the number of trials that were
-    stopped early. `curves`: of `curved`, the first objective that trials report.
+    `infeasible`: constraint -> the number of architectures that it excluded without evaluation (one may break several);
+    `excluded`: their number in all. `failures`: (key, reason). `importances`: objective -> axis -> share, greatest
+    first; empty below `ENOUGH` candidates. `curves`: of `curved`, the first objective that trials report.
     """
 
     evaluated: tuple[Candidate, ...]
@@ -88,10 +86,8 @@ def _curve(record: TrialRecord, metric: str, space: SearchSpace) -> LearningCurv
 
 
 def _importances(trials: Sequence[FrozenTrial], objectives: Sequence[Metric]) -> dict[str, dict[str, float]]:
-    """The share of each axis in being among the best tenth, by objective: PED-ANOVA (Watanabe et al. 2023).
-
-    It takes seconds for 5,000 trials, where random forests take minutes.
-    """
+    """The share of each axis in being among the best tenth, by objective: PED-ANOVA (Watanabe et al. 2023), which takes
+    seconds for 5,000 trials, where random forests take minutes."""
     from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances  # loads scikit-learn: a second
 
     shares: dict[str, dict[str, float]] = {metric.key: {} for metric in objectives}

@@ -10,17 +10,18 @@ from ffnet_search.pareto.candidate import Candidate
 from ffnet_search.progress import progress, say
 from ffnet_search.search.optimizer import Optimizer
 from ffnet_search.search.storage.search_storage import SearchStorage
+from ffnet_search.search.storage.trial_record import TrialRecord
 
 
 def run_search(optimizer: Optimizer, engine: Engine, storage: SearchStorage) -> list[Candidate]:
     """Search until `search.trials` configurations are evaluated, and return the candidates, all feasible.
 
-    Resumes the study of `storage`, which the optimizer has read. Raises SweepError where all evaluations fail, or the
-    study does not hold what was evaluated.
+    Raises SweepError where all evaluations fail, or the study of `storage` does not hold what was evaluated.
     """
     with engine:
         run_loop(optimizer, engine)
-    candidates = storage.candidates()
+    records = map(TrialRecord.from_trial, storage.writer.stored())
+    candidates = [record.candidate(optimizer.problem.space) for record in records if record.state == "evaluated"]
     evaluated = optimizer.archive.keys("evaluated")
     if Counter(candidate.key for candidate in candidates) != Counter(evaluated):
         raise SweepError(

@@ -6,7 +6,7 @@ import math
 import random
 from collections import deque
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from optuna.trial import FrozenTrial, Trial
@@ -27,27 +27,17 @@ from ffnet_search.space.feasibility import within_limits
 FAILURES_IN_A_ROW = 10  # after which the search stops: the cause is not the configurations
 
 
-@dataclass
-class PendingConfiguration:
-    """A configuration in evaluation: the record of its trial so far, and its trials, of which the first is stored."""
-
-    record: TrialRecord
-    trials: list[Trial]
-
-
 class Optimizer:
     """`ask` gives a configuration to evaluate, `tell` takes its outcome; several may be pending at once.
 
     `section.trials` counts configurations that were evaluated or stopped early: infeasible ones and repeats are free.
-    Failures count in the run that sees them, and are tried again by the next. The sampler learns of an infeasible
-    configuration without an evaluation, and of a repeat from the archive. The first trial of each configuration is
-    stored. `rule` stops trials early, in place of that of `section.early_stopping`. The same seed gives the same study,
-    on an engine that evaluates one at a time.
+    Failures count in the run that sees them, and are tried again by the next. `rule` stops trials early, in place of
+    that of the section. The same seed gives the same study, on an engine that evaluates one at a time.
     """
 
     def __init__(self, problem: SearchProblem, storage: SearchStorage, rule: StoppingRule | None = None) -> None:
         self.problem, self.storage = problem, storage
-        finished = list(storage.finished())
+        finished = list(storage.writer.stored())
         records = [TrialRecord.from_trial(trial) for trial in finished]
         self.archive = TrialArchive(problem)
         self.archive.load(records)
@@ -56,7 +46,7 @@ class Optimizer:
         self.sampler = OptunaSampler(problem, finished)
         self.ended = ""  # the reason, where the search ends before all trials are made
         self._rng = random.Random(f"{problem.seed}/{len(finished)}/walk")
-        self._pending: dict[str, PendingConfiguration] = {}
+        self._pending: dict[str, tuple[TrialRecord, list[Trial]]] = {}  # the first trial is stored, with the record
         self._unsaved: list[FrozenTrial] = []
         self._failed_in_a_row = 0
         self._queue = deque(self._initial_configurations())
@@ -85,15 +75,14 @@ class Optimizer:
         """Take the outcome of a configuration that `ask` gave. Raises SweepError after too many failures in a row."""
         key = configuration.key
         outcome = self._checked(configuration, outcome)
-        pending = self._pending.pop(key)
+        begun, (first, *repeats) = self._pending.pop(key)
         self.storage.pending.end(key)
         reports = self.pruner.close(key, finished=isinstance(outcome, Candidate))
         self.archive.end(key, outcome)
         learnt = {}  # without the metrics that were known before training
         for epoch, metrics in reports.items():
             learnt[epoch] = {name: value for name, value in metrics.items() if name not in configuration.known}
-        record = pending.record.ended(outcome, learnt)
-        first, *repeats = pending.trials
+        record = begun.ended(outcome, learnt)
         if len(self.problem.objectives) == 1:
             for epoch, metrics in reports.items():
                 first.report(metrics[self.problem.section.objectives[0]], epoch)
@@ -129,7 +118,7 @@ class Optimizer:
         key = proposed.key
         if key in self._pending:
             self.archive.repeats += 1
-            self._pending[key].trials.append(trial)
+            self._pending[key][1].append(trial)
             return None
         metrics = self.problem.known_metrics(proposed)
         excess = self.problem.excess(metrics)
@@ -145,14 +134,14 @@ class Optimizer:
             self._finish(trial, record)
             return None
         self.archive.note(key, Entry("pending"))
-        self._pending[key] = PendingConfiguration(record, [trial])
+        self._pending[key] = record, [trial]
         self.storage.pending.begin(key, origin, trial.params)
         return replace(proposed, known=metrics)
 
     def _propose_neighbour(self) -> Configuration | None:
         """A new feasible configuration near known ones, where the sampler proposes none."""
         problem = self.problem
-        starts = self.sampler.known + [pending.trials[0].params for pending in self._pending.values()]
+        starts = self.sampler.known + [trials[0].params for _, trials in self._pending.values()]
         if not starts and problem.cost_model is not None:
             limits = problem.section.constraints
             start = within_limits(problem.space, problem.cost_model, limits)

@@ -29,10 +29,8 @@ class LearningCurves:
     def ending(self, epoch: int, metrics: Mapping[str, float]) -> dict[str, float] | None:
         """The final metrics of a trial with these metrics after `epoch` epochs; None where no trial reported then.
 
-        Each metric keeps its rank: by linear interpolation between the values of the others at that epoch and their
-        final values; beyond the least or the greatest it keeps its distance. So a trial that was behind stays behind,
-        whatever the range and direction of the metric. Metrics that are not reported (they are known before training)
-        stay as they are.
+        Each reported metric keeps its rank, by linear interpolation between the values of the others at that epoch and
+        their final values; beyond the least or the greatest it keeps its distance.
         """
         pairs: Mapping[str, Sequence[Pair]] = self._pairs.get(epoch, {})
         if not pairs.keys() & metrics.keys():

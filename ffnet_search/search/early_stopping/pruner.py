@@ -1,8 +1,5 @@
-"""The pruner of a search: a stopping rule that all engines ask, and the reports of the trials in progress.
-
-The rule runs in the process of the search, wherever the trials run. What was reported is stored with each trial, so a
-resumed search brings its rule to the same state.
-"""
+"""The pruner of a search: a stopping rule that all engines ask, in the process of the search, and the reports of the
+trials in progress. Reports are stored with each trial, so a resumed search brings its rule to the same state."""
 
 from __future__ import annotations
 

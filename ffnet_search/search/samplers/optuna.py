@@ -1,9 +1,9 @@
 """Samplers of Optuna, by name or import path, on a study in memory.
 
-A trial that was stopped early is pruned in the study on disk: complete with an early value it would be on the front,
-and compare epoch 1 with epoch 30. But of Optuna 5's samplers TPE alone reads pruned trials, and with several objectives
-it keeps no values of them. So in memory such a trial is complete, with final values that are extrapolated from the
-trials that trained to their end. Before the first of these, it is pruned in memory too.
+A trial that was stopped early is pruned in the study on disk: complete with an early value it would be on the front.
+But of Optuna 5's samplers TPE alone reads pruned trials, and with several objectives it keeps no values of them. So in
+memory such a trial is complete, with final values that are extrapolated from the trials that trained to their end;
+before the first of these, it is pruned in memory too.
 """
 
 from __future__ import annotations
@@ -30,8 +30,7 @@ from ffnet_search.plugins import Registry, find_class
 from ffnet_search.search.archive import Entry
 from ffnet_search.search.early_stopping.extrapolation import LearningCurves
 from ffnet_search.search.problem import SearchProblem
-from ffnet_search.search.samplers import memory
-from ffnet_search.search.samplers.tpe import NewKey
+from ffnet_search.search.samplers import tpe
 from ffnet_search.search.storage.trial_record import TrialRecord, distributions, params_of
 from ffnet_search.space.configuration import Configuration, Value
 from ffnet_search.space.hyperparameters import Hyperparameter, settle
@@ -48,17 +47,15 @@ EXCLUDED = {"BaseGASampler", "BaseSampler", "GridSampler", "PartialFixedSampler"
 class BatchSampler(Protocol):
     """The capability of a sampler to draw several proposals from one fit, and to avoid repeats."""
 
-    def expect(self, wanted: int, new_key: NewKey) -> None:
+    def expect(self, wanted: int, new_key: tpe.NewKey) -> None:
         """Announce that `wanted` trials are asked for before the next one ends, and which ones would be new."""
         ...
 
 
 @runtime_checkable
 class ForgetfulSampler(Protocol):
-    """The capability to propose as well from part of the trials.
-
-    `memory`: the number of trials that are kept once there are twice as many: half the newest, half the best others.
-    """
+    """The capability to propose as well from part of the trials: once there are twice `memory`, so many are kept, half
+    the newest, half the best others."""
 
     memory: int
 
@@ -120,10 +117,9 @@ def _try_out(sampler: BaseSampler, objectives: int) -> None:
 
 
 class OptunaSampler:
-    """A sampler of Optuna, which proposes configurations as trials and learns from their results.
+    """Any sampler of Optuna, which proposes configurations as trials and learns from their results.
 
-    It is any `optuna.samplers.BaseSampler`; where it has a capability above, the search uses it. `finished`: the trials
-    of earlier runs, as they are on disk. Raises SweepError as `make_sampler` does.
+    `finished`: the trials of earlier runs, as they are on disk. Raises SweepError as `make_sampler` does.
     """
 
     def __init__(self, problem: SearchProblem, finished: Sequence[FrozenTrial] = ()) -> None:
@@ -131,11 +127,16 @@ class OptunaSampler:
         self._axes = distributions(problem.space)
         self._curves = LearningCurves()
         self.sampler = make_sampler(problem, len(finished))
-        for trial in finished:
-            self._learn(trial)
-        self._begin_study([self._lesson(trial) for trial in finished])
+        records = [TrialRecord.from_trial(trial) for trial in finished]
+        for record in records:
+            self._learn(record)
+        lessons = []
+        for trial, record in zip(finished, records, strict=True):
+            values = [] if record.stopped is None else self._final_values(record.stopped, record.metrics)
+            lessons.append(_changed(trial, TrialState.COMPLETE, values) if values else trial)
+        self._begin_study(lessons)
 
-    def expect(self, wanted: int, new_key: NewKey) -> None:
+    def expect(self, wanted: int, new_key: tpe.NewKey) -> None:
         """Announce that `wanted` trials are asked for before the next one ends, and which ones would be new."""
         if isinstance(self.sampler, BatchSampler):
             axes = self._axes.keys()
@@ -150,7 +151,7 @@ class OptunaSampler:
                 self._begin_study(finished)  # pending trials stay in the old one
         if configuration is not None:
             self.study.enqueue_trial(params_of(self._problem.space, configuration))
-        trial = memory.ask(self.study, self._axes)
+        trial = tpe.ask(self.study, self._axes)
         settle(self._problem.space.hyperparameters, partial(_suggest, trial))
         if configuration is not None and isinstance(self.sampler, BaseGASampler):
             # Optuna leaves enqueued trials out of the population. A genetic sampler whose own proposals are all
@@ -164,15 +165,14 @@ class OptunaSampler:
         if entry.stopped is not None:
             values = self._final_values(entry.stopped.epochs, entry.stopped.metrics)
         if values:
-            ended = memory.tell(trial, values)
+            ended = tpe.tell(trial, values)
         else:
-            ended = memory.tell(trial, state=TrialState.FAIL if entry.state == "failed" else TrialState.PRUNED)
+            ended = tpe.tell(trial, state=TrialState.FAIL if entry.state == "failed" else TrialState.PRUNED)
         if trial.study is not self.study:  # another study was begun since
             self.study.add_trial(ended)
         if entry.stopped is not None and values:
-            ended = copy(ended)
-            ended.state, ended.values = TrialState.PRUNED, None
-        self._learn(ended)
+            ended = _changed(ended, TrialState.PRUNED, None)
+        self._learn(TrialRecord.from_trial(ended))
         return ended
 
     @property
@@ -186,7 +186,7 @@ class OptunaSampler:
 
     def _begin_study(self, finished: Sequence[FrozenTrial]) -> None:
         """Begin a study with these trials; of too many with the newest and, as many again, the best of the others."""
-        self.study = memory.in_memory(list(self._problem.objectives.values()), self.sampler)
+        self.study = tpe.in_memory(list(self._problem.objectives.values()), self.sampler)
         if len(finished) >= 2 * self._memory:
             half = int(self._memory) // 2
             learnt_from = [trial for trial in finished if trial.state in (TrialState.COMPLETE, TrialState.PRUNED)]
@@ -199,25 +199,20 @@ class OptunaSampler:
             finished = [*sorted(best, key=lambda trial: trial.number), *newest]
         self.study.add_trials(finished)
 
-    def _learn(self, trial: FrozenTrial) -> None:
-        if trial.state == TrialState.COMPLETE:
-            record = TrialRecord.from_trial(trial)
+    def _learn(self, record: TrialRecord) -> None:
+        if record.state == "evaluated":
             self._curves.add(record.reports, record.metrics)
-
-    def _lesson(self, trial: FrozenTrial) -> FrozenTrial:
-        """The form of a stored trial in which the sampler learns it."""
-        record = TrialRecord.from_trial(trial)
-        values = [] if record.stopped is None else self._final_values(record.stopped, record.metrics)
-        if not values:
-            return trial
-        lesson = copy(trial)
-        lesson.state, lesson.values = TrialState.COMPLETE, values
-        return lesson
 
     def _final_values(self, epochs: int, metrics: Mapping[str, float]) -> list[float]:
         """The objectives that a stopped trial would have ended with; empty where no other trial reported then."""
         ending = self._curves.ending(epochs, metrics)
         return [ending[name] for name in self._problem.objectives] if ending else []
+
+
+def _changed(trial: FrozenTrial, state: TrialState, values: Sequence[float] | None) -> FrozenTrial:
+    changed = copy(trial)
+    changed.state, changed.values = state, values
+    return changed
 
 
 def _suggest(trial: Trial, name: str, one: Hyperparameter) -> Value:

@@ -1,7 +1,7 @@
 """A copy of the study in a database on the network: PostgreSQL, or any other that Optuna opens by URL.
 
 The file in the run's folder stays the study. The copy gets each trial after it, and returns them where the folder was
-lost with its machine. One process writes both: the one that holds the run's lock.
+lost with its machine.
 """
 
 from __future__ import annotations
@@ -27,11 +27,8 @@ DRIVERS = {"postgresql": "postgresql+psycopg"}  # SQLAlchemy's default is anothe
 def copied(
     writer: TrialWriter, url: str | None, name: str, objectives: Mapping[str, Direction], digest: str
 ) -> Iterator[None]:
-    """Copy what `writer` adds to the study `name` at `url`, where there is a URL.
-
-    First each of both gets the trials that the other has alone. Raises SweepError where the database does not answer,
-    or holds another search of this name.
-    """
+    """Copy what `writer` adds to the study `name` at `url`, where there is a URL; first each gets the trials that the
+    other has alone. Raises SweepError where the database does not answer, or holds another search of this name."""
     if url is None:
         yield
         return
@@ -40,7 +37,7 @@ def copied(
         with database_errors(where):
             study = _find_study(storage, where, name, objectives, digest)
             there = [trial for trial in study.get_trials(deepcopy=False) if trial.state.is_finished()]
-        here = [trial for trial in writer.stored() if trial.state.is_finished()]
+        here = list(writer.stored())
         for ours, theirs in zip(here, there, strict=False):
             if TrialRecord.from_trial(ours).key != TrialRecord.from_trial(theirs).key:
                 raise SweepError(
@@ -48,11 +45,8 @@ def copied(
                     "but do not; give the run another name with --name, or delete the one that is not wanted"
                 )
         copy = TrialWriter(study, storage, where)
-        missing, lost = here[len(there) :], there[len(here) :]
-        if missing:
-            copy.add(missing)
-        if lost:
-            writer.add(lost)
+        copy.add(here[len(there) :])
+        writer.add(there[len(here) :])
         writer.copy = copy
         yield
     finally:

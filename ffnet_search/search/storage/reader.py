@@ -29,10 +29,7 @@ _distribution = lru_cache(maxsize=4096)(json_to_distribution)
 
 
 class BulkStorage(RDBStorage):
-    """Optuna's storage, quicker where all trials of a study are asked for: finished ones are kept after the first time.
-
-    >>> BulkStorage("sqlite:///study.db").get_all_trials(1, deepcopy=False)  # doctest: +SKIP
-    """
+    """Optuna's storage, quicker where all trials of a study are read: finished ones are kept after the first time."""
 
     def __init__(self, url: str) -> None:
         super().__init__(url)
@@ -78,7 +75,7 @@ def attribute_names(storage: RDBStorage, study_id: int) -> list[str]:
 def _read(
     engine: sa.Engine, study_id: int, after: int, at_most: int | None = None, params: Collection[str] | None = None
 ) -> list[FrozenTrial]:
-    """The trials of a study with ids greater than `after`, at most so many; with all or with these parameters."""
+    """The trials with ids greater than `after`, at most so many."""
     ids = f"select trial_id from trials where study_id = {study_id:d} and trial_id > {after:d} order by trial_id"
     if at_most is not None:
         ids += f" limit {at_most:d}"
@@ -94,11 +91,15 @@ class _Batch:
     ids: str
 
     def trials(self, names: Collection[str] | None) -> list[FrozenTrial]:
-        """The trials, with all parameters or those of these names."""
         values = self._details("objective, value, value_type", "values", "objective", _number)
         step = "step, intermediate_value, intermediate_value_type"
         reports = self._details(step, "intermediate_values", "trial_intermediate_value_id", _number)
-        params, distributions = self._params(names)
+        params: Details = defaultdict(dict)
+        distributions: Details = defaultdict(dict)
+        columns = "trial_id, param_name, distribution_json, param_value"
+        for id, name, text, value in self._rows(columns, "trial_params", "param_id", names):
+            distributions[id][name] = distribution = _distribution(text)
+            params[id][name] = distribution.to_external_repr(value)
         user = self._details("key, value_json", "user_attributes", "trial_user_attribute_id", json.loads)
         system = self._details("key, value_json", "system_attributes", "trial_system_attribute_id", json.loads)
         head = "trial_id, number, state, datetime_start, datetime_complete"
@@ -120,16 +121,6 @@ class _Batch:
             for id, number, state, start, end in self._rows(head, "trials", "number")
         ]
 
-    def _params(self, names: Collection[str] | None) -> tuple[Details, Details]:
-        """Trial -> parameter -> its value, and its distribution."""
-        params: Details = defaultdict(dict)
-        distributions: Details = defaultdict(dict)
-        columns = "trial_id, param_name, distribution_json, param_value"
-        for id, name, text, value in self._rows(columns, "trial_params", "param_id", names):
-            distributions[id][name] = distribution = _distribution(text)
-            params[id][name] = distribution.to_external_repr(value)
-        return params, distributions
-
     def _details(self, columns: str, table: str, order: str, value: Callable[..., Any]) -> Details:
         """Trial -> the first of `columns` -> `value` of the others."""
         details: Details = defaultdict(dict)
@@ -138,7 +129,6 @@ class _Batch:
         return details
 
     def _rows(self, columns: str, table: str, order: str, names: Collection[str] | None = None) -> Any:
-        """The rows of a table, where there are `names` those of these parameters."""
         where = f"trial_id in ({self.ids})"
         if names is None:
             return self.connection.execute(sa.text(f"select {columns} from {table} where {where} order by {order}"))

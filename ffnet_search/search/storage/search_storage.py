@@ -10,11 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from optuna.trial import FrozenTrial
-
 from ffnet_search.atomic_write import replacing, write_text
 from ffnet_search.errors import SweepError
-from ffnet_search.pareto.candidate import Candidate
 from ffnet_search.search.problem import SearchProblem
 from ffnet_search.search.storage.database_copy import copied
 from ffnet_search.search.storage.sqlite_rows import TrialWriter
@@ -86,18 +83,8 @@ class PendingTrials:
 class SearchStorage:
     """The storage of one search, open for writing."""
 
-    space: SearchSpace
     writer: TrialWriter
     pending: PendingTrials
-
-    def finished(self) -> Iterator[FrozenTrial]:
-        """The finished trials, in their order."""
-        return (trial for trial in self.writer.stored() if trial.state.is_finished())
-
-    def candidates(self) -> list[Candidate]:
-        """The candidates of the evaluated trials, in their order."""
-        records = map(TrialRecord.from_trial, self.finished())
-        return [record.candidate(self.space) for record in records if record.state == "evaluated"]
 
 
 @contextmanager
@@ -112,15 +99,14 @@ def open_storage(
     """The study of a search, created where there is none, and its copy in `search.storage`.
 
     At the end the table of its trials is written to `candidates`, as CSV. `digest` names all that the results depend
-    on. `resumable`: an interrupted evaluation leaves a checkpoint, so the next search begins with it. Raises SweepError
-    where a file is broken, cannot be written, or belongs to another search.
+    on. `resumable`: an interrupted evaluation leaves a checkpoint. Raises SweepError as `open_study` does.
     """
     with ExitStack() as stack:
         writer = stack.enter_context(open_study(study, problem.objectives, digest))
         stack.enter_context(copied(writer, problem.section.storage, study.parent.name, problem.objectives, digest))
         pending = PendingTrials(study.with_name(f"{study.name}.pending") if resumable else None)
         try:
-            yield SearchStorage(problem.space, writer, pending)
+            yield SearchStorage(writer, pending)
         finally:
             pending.put_back()
             if candidates is not None:
@@ -128,10 +114,7 @@ def open_storage(
 
 
 def write_candidates(path: Path, writer: TrialWriter, space: SearchSpace) -> None:
-    """Replace the file `path` by all trials as CSV, with their final hyper-parameters.
-
-    Raises SweepError where it cannot be written.
-    """
+    """Replace the file by all trials as CSV, with their final hyper-parameters. Raises SweepError."""
     names = writer.attribute_names()
     metrics = dict.fromkeys([*known_metrics(), *(name for name in names if name not in ATTRIBUTES)])
     columns = ["trial", "key", "state", "feasible", "origin", *metrics, "stopped", *space.hyperparameters]

@@ -1,7 +1,4 @@
-"""The study on disk: opened for one search, or read.
-
-Only finished trials are on disk, each added whole: an interrupted process leaves none RUNNING and none in part.
-"""
+"""The study on disk, opened for one search, or read. It holds finished trials alone, each added whole."""
 
 from __future__ import annotations
 
@@ -34,48 +31,41 @@ def open_study(path: Path, objectives: Mapping[str, Direction], digest: str) -> 
     `digest` names all that its results depend on. Raises SweepError, and changes nothing, where the file is broken, is
     no study, or holds another search.
     """
+    with _opened(path) as storage:
+        with database_errors(path):
+            study = _find_study(storage, path, objectives, digest)
+            event.listen(storage.engine, "connect", _write_ahead)  # the study is of this search
+            storage.engine.dispose()  # closes the connections that were made before
+            writer = TrialWriter(study, storage, path)
+        yield writer
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[RDBStorage]:
+    """The storage in the file. At the end its log is merged, so that a copy of the file holds the study."""
     _check_file(path)
     with quiet_optuna():
-        storage = _open_storage(path)
         try:
+            path.parent.mkdir(parents=True, exist_ok=True)
             with database_errors(path):
-                study = _find_study(storage, path, objectives, digest)
-                event.listen(storage.engine, "connect", _write_ahead)  # the study is of this search
-                storage.engine.dispose()  # closes the connections that were made before
-                writer = TrialWriter(study, storage, path)
-            try:
-                yield writer
-            finally:
-                storage.engine.dispose()
-                _merge_log(path)
+                storage = RDBStorage(f"sqlite:///{path}")
+        except OSError as error:
+            raise SweepError(f"{path}: the study cannot be written: {error}") from None
+        except RuntimeError as error:  # what Optuna raises for the tables of another version
+            raise SweepError(f"{path}: must be a study of this version of Optuna, but: {error}") from error
+        try:
+            yield storage
         finally:
             storage.engine.dispose()
-
-
-def _open_storage(path: Path) -> RDBStorage:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with database_errors(path):
-            return RDBStorage(f"sqlite:///{path}")
-    except OSError as error:
-        raise SweepError(f"{path}: the study cannot be written: {error}") from None
-    except RuntimeError as error:  # what Optuna raises for the tables of another version
-        raise SweepError(f"{path}: must be a study of this version of Optuna, but: {error}") from error
+            with suppress(sqlite3.Error), closing(sqlite3.connect(path)) as connection:  # unless another reads it
+                connection.execute("pragma journal_mode = delete")
 
 
 def _write_ahead(connection: sqlite3.Connection, record: object) -> None:
-    """Write to a log instead of waiting for the disk at each trial (0.1 instead of 1 to 20 ms).
-
-    A killed process loses nothing that was written; a power cut may lose the last trials, but not the file.
-    """
+    """Write to a log instead of waiting for the disk at each trial (0.1 instead of 1 to 20 ms): a power cut may lose
+    the last trials, but not the file."""
     connection.execute("pragma journal_mode = wal")
     connection.execute("pragma synchronous = normal")
-
-
-def _merge_log(path: Path) -> None:
-    """Merge the log into the file, so that a copy of the file holds the study; not while another program reads it."""
-    with suppress(sqlite3.Error), closing(sqlite3.connect(path)) as connection:
-        connection.execute("pragma journal_mode = delete")
 
 
 def _find_study(storage: RDBStorage, path: Path, objectives: Mapping[str, Direction], digest: str) -> optuna.Study:
@@ -155,13 +145,7 @@ def read_trials(path: Path) -> Iterator[FrozenTrial]:
     """
     if not path.exists():
         raise SweepError(f"{path}: no such study; run `ffnet-search search` first")
-    _check_file(path)
-    with quiet_optuna(), database_errors(path):
-        storage = _open_storage(path)
-        try:
-            if NAME not in optuna.get_all_study_names(storage):
-                raise SweepError(f"{path}: must hold the study {NAME!r}, but does not; run `ffnet-search search` again")
-            yield from stream(storage, storage.get_study_id_from_name(NAME))
-        finally:
-            storage.engine.dispose()
-            _merge_log(path)
+    with _opened(path) as storage, database_errors(path):
+        if NAME not in optuna.get_all_study_names(storage):
+            raise SweepError(f"{path}: must hold the study {NAME!r}, but does not; run `ffnet-search search` again")
+        yield from stream(storage, storage.get_study_id_from_name(NAME))

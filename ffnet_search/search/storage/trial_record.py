@@ -1,9 +1,7 @@
 """A trial as it is stored: the one place that knows its parameters and the names of its attributes.
 
-A parameter is an axis of the search space on which there is a choice, or a hyper-parameter.
-
-Attributes are flat, as Optuna Dashboard shows them in its table: every name that is not a field of `TrialRecord` is a
-metric. So a field that is added here never becomes a metric.
+A parameter is an axis of the search space on which there is a choice, or a hyper-parameter. Attributes are flat, as
+Optuna Dashboard shows them: every one that is not a field of `TrialRecord` is a metric.
 """
 
 from __future__ import annotations
@@ -59,10 +57,9 @@ def params_of(space: SearchSpace, configuration: Configuration) -> dict[str, Any
 class TrialRecord:
     """The stored content of a trial.
 
-    `architecture`: in one line. `origin`: who proposed it. `stopped`: the epoch after which a pruner ended it.
-    `reports`: epoch -> metrics. `record`: how it was trained; `schedule`: its hyper-parameters over the epochs in
-    words, where they changed. `reason` and `traceback` of a failure. The last five are the trial's own: `id` in its
-    storage, by which the dashboard's notes name it; `excess` by constraint, feasible where <= 0.
+    `origin`: who proposed it. `stopped`: the epoch after which a pruner ended it. `reports`: epoch -> metrics.
+    `record`: how it was trained; `schedule`: its hyper-parameters over the epochs in words, where they changed. The
+    last five are the trial's own: `id` in its storage, by which the dashboard's notes name it; `excess` by constraint.
     """
 
     key: str
