@@ -13,9 +13,15 @@ from ffnet_search.search.problem import SearchProblem
 from ffnet_search.search.storage.trial_record import TrialRecord
 from ffnet_search.space.search_space import SearchSpace
 
+CHOICES = {name: values[0] for name, values in DIGITS.axes().items()}
+
 
 def archive(space: SearchSpace = DIGITS) -> TrialArchive:
     return TrialArchive(SearchProblem(space, SearchSection(), CHEAP))
+
+
+def begun(key: str) -> TrialRecord:
+    return TrialRecord(key, params=CHOICES)
 
 
 def evaluated(accuracy: float = 0.5, latency_ms: float = 0.01) -> Candidate:
@@ -34,7 +40,7 @@ def test_a_configuration_leaves_the_pending_ones_by_its_outcome(outcome: Ended, 
     trials = archive()
     trials.note("a", Entry("pending"))
     assert "a" in trials and trials["a"].state == "pending" and trials.finished == 0
-    trials.end("a", outcome)
+    trials.end(begun("a").ended(outcome, {}))
     assert (trials["a"].state, trials.finished, trials.count("pending")) == (state, finished, 0)
     assert trials["a"].objectives == ((0.5, 0.01) if state == "evaluated" else ())
     assert trials["a"].reason == ("no memory" if state == "failed" else "")
@@ -51,7 +57,7 @@ def test_the_first_of_a_state_is_the_first_that_came_to_it() -> None:
     for key in "abc":
         trials.note(key, Entry("pending"))
     for key in "cab":
-        trials.end(key, Failed(key))
+        trials.end(begun(key).ended(Failed(key), {}))
     assert trials.keys("failed") == ["c", "a", "b"]
 
 
@@ -63,33 +69,22 @@ def test_a_space_is_exhausted_when_every_configuration_is_known() -> None:
     assert trials.is_exhausted
 
 
-def test_earlier_trials_are_loaded_but_for_the_failed() -> None:
-    choices = {name: values[0] for name, values in DIGITS.axes().items()}
+def test_a_trial_of_an_earlier_run_has_its_state_and_its_place_on_the_front() -> None:
     metrics = {"accuracy": 0.5, "latency_ms": 0.01}
     trials = archive()
-    trials.load(
-        [
-            TrialRecord("a", state="evaluated", metrics=metrics, params=choices),
-            TrialRecord("b", state="stopped", metrics=metrics, stopped=3),
-            TrialRecord("c", state="infeasible"),
-            TrialRecord("d", state="failed"),
-        ]
-    )
-    key = DIGITS.build(choices).key
-    assert {name: entry.state for name, entry in trials.entries.items()} == {
-        "a": "evaluated",
-        "b": "stopped",
-        "c": "infeasible",
-    }
+    trials.end(TrialRecord("a", state="evaluated", metrics=metrics, params=CHOICES))
+    trials.end(TrialRecord("b", state="stopped", metrics=metrics, stopped=3))
+    trials.end(TrialRecord("c", state="infeasible"))
+    assert [entry.state for entry in trials.entries.values()] == ["evaluated", "stopped", "infeasible"]
     assert trials["b"].stopped == Stopped(3, metrics)
-    assert [candidate.key for candidate in trials.front.candidates] == [key]
+    assert [candidate.key for candidate in trials.front.candidates] == [DIGITS.build(CHOICES).key]
 
 
 def test_facts_name_what_happened_and_nothing_else() -> None:
     trials = archive()
     assert trials.facts() == {"front": "0", "hypervolume": "0.0000", "infeasible": "0", "repeats": "0"}
-    trials.end("a", evaluated(0.5, 0.0))
-    trials.end("b", Failed("x"))
+    trials.end(begun("a").ended(evaluated(0.5, 0.0), {}))
+    trials.end(begun("b").ended(Failed("x"), {}))
     facts = trials.facts()
     assert (facts["best accuracy"], facts["front"], facts["hypervolume"], facts["failed"]) == (
         "0.5",

@@ -7,7 +7,7 @@ import random
 
 import pytest
 
-from ffnet_search.search.early_stopping.extrapolation import LearningCurves
+from ffnet_search.search.samplers.optuna import LearningCurves
 
 TRIALS = {0.2: 0.6, 0.5: 0.8, 0.8: 0.9}  # accuracy after two epochs -> in the end
 

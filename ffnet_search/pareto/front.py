@@ -41,11 +41,6 @@ def dominator_counts(points_NM: Points) -> NDArray[np.int64]:
     return counts
 
 
-def non_dominated(points_NM: Points) -> NDArray[np.bool_]:
-    """True for each point (N,) that no other dominates."""
-    return dominator_counts(points_NM) == 0
-
-
 def pareto_front(candidates: Sequence[Candidate], objectives: Mapping[str, Direction]) -> list[Candidate]:
     """The candidates that no other dominates, one per point, ordered by the first objective, best first.
 

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
 from typing import Literal, NamedTuple
 
-from ffnet_search.evaluation.outcome import Ended, Failed, Stopped
+from ffnet_search.evaluation.outcome import Stopped
 from ffnet_search.pareto.running_front import RunningFront
 from ffnet_search.search.problem import SearchProblem
 from ffnet_search.search.storage.trial_record import TrialRecord
@@ -65,25 +64,14 @@ class TrialArchive:
         self._counts[entry.state] += 1
         self.entries[key] = entry
 
-    def end(self, key: str, outcome: Ended) -> None:
-        """Note the outcome of an evaluation."""
-        if isinstance(outcome, Failed):
-            self.note(key, Entry("failed", reason=outcome.reason))
-        elif isinstance(outcome, Stopped):
-            self.note(key, Entry("stopped", stopped=outcome))
-        else:
-            self.note(key, Entry("evaluated", tuple(outcome.metrics[name] for name in self.problem.objectives)))
-            self.front.add(outcome)
-
-    def load(self, records: Iterable[TrialRecord]) -> None:
-        """Note the trials of earlier runs. Those that failed are tried again."""
-        for record in records:
-            if record.state == "evaluated":
-                self.end(record.key, record.candidate(self.problem.space))
-            elif record.stopped is not None:
-                self.end(record.key, Stopped(record.stopped, record.metrics))
-            elif record.state == "infeasible":
-                self.note(record.key, Entry("infeasible"))
+    def end(self, record: TrialRecord) -> None:
+        """Note a trial that has ended."""
+        objectives: tuple[float, ...] = ()
+        if record.state == "evaluated":
+            objectives = tuple(record.metrics[name] for name in self.problem.objectives)
+            self.front.add(record.candidate(self.problem.space))
+        stopped = None if record.stopped is None else Stopped(record.stopped, record.metrics)
+        self.note(record.key, Entry(record.state, objectives, stopped, record.reason))
 
     def facts(self) -> dict[str, str]:
         """The progress of the search, for the table of a terminal."""

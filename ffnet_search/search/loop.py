@@ -14,10 +14,8 @@ from ffnet_search.search.storage.trial_record import TrialRecord
 
 
 def run_search(optimizer: Optimizer, engine: Engine, storage: SearchStorage) -> list[Candidate]:
-    """Search until `search.trials` configurations are evaluated, and return the candidates, all feasible.
-
-    Raises SweepError where all evaluations fail, or the study of `storage` does not hold what was evaluated.
-    """
+    """Search until `search.trials` configurations are evaluated, and return the candidates, all feasible. Raises
+    SweepError where all evaluations fail, or the study of `storage` does not hold what was evaluated."""
     with engine:
         run_loop(optimizer, engine)
     records = map(TrialRecord.from_trial, storage.writer.stored())

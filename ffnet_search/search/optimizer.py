@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import random
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -17,14 +17,15 @@ from ffnet_search.pareto.candidate import Candidate
 from ffnet_search.search.archive import Entry, TrialArchive
 from ffnet_search.search.early_stopping.pruner import StoppingRule, TrialPruner, make_rule
 from ffnet_search.search.problem import SearchProblem
-from ffnet_search.search.proposals import feasible_neighbour, initial_architectures
 from ffnet_search.search.samplers.optuna import OptunaSampler
 from ffnet_search.search.storage.search_storage import SearchStorage
-from ffnet_search.search.storage.trial_record import TrialRecord, configuration_of, params_of
+from ffnet_search.search.storage.trial_record import TrialRecord, configuration_of, distributions, params_of
 from ffnet_search.space.configuration import Configuration
 from ffnet_search.space.feasibility import within_limits
 
 FAILURES_IN_A_ROW = 10  # after which the search stops: the cause is not the configurations
+STEPS_PER_PROPOSAL = 20  # of the walk to a feasible neighbour, for each of `search.proposals`
+Params = Mapping[str, Any]
 
 
 class Optimizer:
@@ -40,7 +41,9 @@ class Optimizer:
         finished = list(storage.writer.stored())
         records = [TrialRecord.from_trial(trial) for trial in finished]
         self.archive = TrialArchive(problem)
-        self.archive.load(records)
+        for record in records:
+            if record.state != "failed":  # these are tried again
+                self.archive.end(record)
         self.pruner = TrialPruner(problem.section.objectives, rule or make_rule(problem.section))
         self.pruner.load(records)
         self.sampler = OptunaSampler(problem, finished)
@@ -54,7 +57,7 @@ class Optimizer:
     def ask(self, wanted: int = 1) -> Configuration | None:
         """The next configuration to evaluate: new and feasible. None where there is none; `ended` then says why.
 
-        `wanted`: the number of configurations, this one included, that are asked for before the next `tell`.
+        `wanted`: the number of those that are asked for before the next `tell`, this one included.
         """
         self.ended = ""
         self.sampler.expect(wanted, self._new_key)
@@ -78,11 +81,11 @@ class Optimizer:
         begun, (first, *repeats) = self._pending.pop(key)
         self.storage.pending.end(key)
         reports = self.pruner.close(key, finished=isinstance(outcome, Candidate))
-        self.archive.end(key, outcome)
         learnt = {}  # without the metrics that were known before training
         for epoch, metrics in reports.items():
             learnt[epoch] = {name: value for name, value in metrics.items() if name not in configuration.known}
         record = begun.ended(outcome, learnt)
+        self.archive.end(record)
         if len(self.problem.objectives) == 1:
             for epoch, metrics in reports.items():
                 first.report(metrics[self.problem.section.objectives[0]], epoch)
@@ -102,7 +105,7 @@ class Optimizer:
         """Origins and configurations to begin with, each new and once: interrupted ones first."""
         problem, pending = self.problem, self.storage.pending.left
         first = [(trial.origin, configuration_of(problem.space, trial.params)) for trial in pending]
-        for origin, arch in initial_architectures(problem):
+        for origin, arch in problem.initial_architectures():
             first.append((origin, Configuration(arch, problem.initial_hyperparameters)))
         unique: dict[str, tuple[str, Configuration]] = {}
         for origin, config in first:
@@ -128,9 +131,9 @@ class Optimizer:
             self.archive.repeats += 1
             self.sampler.tell(trial, self.archive[key])
             return None
-        record = TrialRecord(key, str(proposed.architecture or ""), origin, metrics)
+        record = TrialRecord(key, str(proposed.architecture or ""), origin, metrics, params=trial.params)
         if any(value > 0 for value in excess.values()):
-            self.archive.note(key, Entry("infeasible"))
+            self.archive.end(record)
             self._finish(trial, record)
             return None
         self.archive.note(key, Entry("pending"))
@@ -191,3 +194,34 @@ class Optimizer:
         if self._unsaved:
             self.storage.writer.add(self._unsaved)
             self._unsaved = []
+
+
+def feasible_neighbour(
+    problem: SearchProblem, starts: Sequence[Params], rng: random.Random, is_new: Callable[[Configuration], bool]
+) -> Configuration | None:
+    """A new feasible configuration among the starts, given by their parameters, and their neighbours; else None."""
+    for configuration in _walk(problem, starts, rng):
+        if is_new(configuration) and problem.is_feasible(configuration):
+            return configuration
+    return None
+
+
+def _walk(problem: SearchProblem, starts: Sequence[Params], rng: random.Random) -> Iterator[Configuration]:
+    """The starts in random order, each followed by its neighbours, until enough of these are made."""
+    space = problem.space
+    axes, left = distributions(space), STEPS_PER_PROPOSAL * problem.section.proposals
+    for params in rng.sample(starts, len(starts)):
+        start = configuration_of(space, params)
+        yield start
+        moves = [(name, value) for name, axis in axes.items() for value in axis.choices if value != params[name]]
+        for name in start.hyperparameters:
+            one = space.hyperparameters[name]
+            moves += [(name, value) for value in one.choices or (one.draw(rng),) if value != params[name]]
+        for name, value in rng.sample(moves, len(moves)):
+            moved = {**params, name: value}
+            for other, one in space.hyperparameters.items():
+                moved.setdefault(other, one.draw(rng))  # a condition may hold only now
+            yield configuration_of(space, moved)
+            left -= 1
+            if not left:
+                return

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
 from ffnet_search.config.schema import SearchSection
 from ffnet_search.metrics import Direction
+from ffnet_search.space.architecture import Architecture
 from ffnet_search.space.configuration import Configuration, Value
 from ffnet_search.space.cost_model import CostModel, analytic_metrics
+from ffnet_search.space.feasibility import cheapest
 from ffnet_search.space.hyperparameters import settle
 from ffnet_search.space.registry import qualities
 from ffnet_search.space.search_space import SearchSpace
@@ -59,3 +61,17 @@ class SearchProblem:
     def is_feasible(self, configuration: Configuration) -> bool:
         """True if a configuration keeps all constraints."""
         return all(excess <= 0 for excess in self.excess(self.known_metrics(configuration)).values())
+
+    def initial_architectures(self) -> Iterator[tuple[str, Architecture | None]]:
+        """Origin and architecture, in order: the ends of the space, the published networks, and the ends of the front
+        that are known without evaluation. May repeat an architecture."""
+        space, model = self.space, self.cost_model
+        if model is None:
+            yield "recipe", space.architecture
+            return
+        yield "smallest", space.smallest
+        yield "largest", space.largest
+        yield from space.presets.items()
+        for metric in model.of_part:
+            if metric in self.section.objectives or metric in self.section.constraints:
+                yield f"least {metric}", cheapest(space, model, metric)

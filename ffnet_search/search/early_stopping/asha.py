@@ -19,7 +19,7 @@ import numpy as np
 
 from ffnet_search.config.schema import SearchSection
 from ffnet_search.metrics import Direction, sign
-from ffnet_search.pareto.front import Points, hypervolume, non_dominated
+from ffnet_search.pareto.front import Points, dominator_counts, hypervolume
 
 
 class SuccessiveHalving:
@@ -87,7 +87,7 @@ def ranked(points_NM: Points, excess_N: Points, tie_break: TieBreak) -> Iterator
     left = np.flatnonzero(excess_N <= 0)
     beyond_limits = np.argsort(excess_N, kind="stable")[len(left) :]
     while len(left):
-        front_L = non_dominated(points_NM[left])
+        front_L = dominator_counts(points_NM[left]) == 0
         front = left[front_L]
         points_FM = points_NM[front]
         range_M = np.ptp(points_FM, axis=0)

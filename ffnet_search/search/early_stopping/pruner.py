@@ -52,10 +52,7 @@ class TrialPruner:
         self._lock = threading.Lock()
 
     def report(self, key: str, epoch: int, metrics: Mapping[str, float]) -> bool:
-        """Return whether the trial `key` continues after `epoch` epochs.
-
-        Raises SweepError where a rule needs an objective that is neither reported nor known before training.
-        """
+        """See `evaluation.outcome.Pruner`. Raises SweepError where a rule lacks an objective."""
         missing = [name for name in self.objectives if name not in metrics]
         if self.rule and missing:
             raise SweepError(

@@ -12,6 +12,7 @@ import inspect
 import math
 import random
 import warnings
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from copy import copy
 from functools import partial
@@ -28,7 +29,6 @@ from ffnet_search.metrics import sign
 from ffnet_search.pareto.front import dominator_counts
 from ffnet_search.plugins import Registry, find_class
 from ffnet_search.search.archive import Entry
-from ffnet_search.search.early_stopping.extrapolation import LearningCurves
 from ffnet_search.search.problem import SearchProblem
 from ffnet_search.search.samplers import tpe
 from ffnet_search.search.storage.trial_record import TrialRecord, distributions, params_of
@@ -41,15 +41,14 @@ OURS: Registry = {  # in place of Optuna's of that name
 }
 # Of no use here: abstract, for a fixed list of points, or (CMA-ES) random on categorical axes.
 EXCLUDED = {"BaseGASampler", "BaseSampler", "GridSampler", "PartialFixedSampler", "CmaEsSampler"}
+Pair = tuple[float, float]
 
 
 @runtime_checkable
 class BatchSampler(Protocol):
     """The capability of a sampler to draw several proposals from one fit, and to avoid repeats."""
 
-    def expect(self, wanted: int, new_key: tpe.NewKey) -> None:
-        """Announce that `wanted` trials are asked for before the next one ends, and which ones would be new."""
-        ...
+    def expect(self, wanted: int, new_key: tpe.NewKey) -> None: ...
 
 
 @runtime_checkable
@@ -114,6 +113,38 @@ def _try_out(sampler: BaseSampler, objectives: int) -> None:
     for number in range(2):
         trial = study.ask({"x": CategoricalDistribution((0, 1)), "y": CategoricalDistribution((0, 1))})
         study.tell(trial, [float(number)] * objectives)
+
+
+class LearningCurves:
+    """The metrics of all trials that trained to their end, after each epoch and at the end."""
+
+    def __init__(self) -> None:
+        # Epoch -> metric -> (value at that epoch, final value) of each trial.
+        self._pairs: defaultdict[int, defaultdict[str, list[Pair]]] = defaultdict(lambda: defaultdict(list))
+
+    def add(self, reports: Mapping[int, Mapping[str, float]], ending: Mapping[str, float]) -> None:
+        """Add the reports of a trial, epoch -> metrics, and its final metrics."""
+        for epoch, metrics in reports.items():
+            for name in metrics.keys() & ending.keys():
+                pair = metrics[name], ending[name]
+                if all(map(math.isfinite, pair)):  # an infinite loss says nothing of other trials
+                    self._pairs[epoch][name].append(pair)
+
+    def ending(self, epoch: int, metrics: Mapping[str, float]) -> dict[str, float] | None:
+        """The final metrics of a trial with these metrics after `epoch` epochs; None where no trial reported then.
+
+        Each reported metric keeps its rank, by linear interpolation between the values of the others at that epoch and
+        their final values; beyond the least or the greatest it keeps its distance.
+        """
+        pairs: Mapping[str, Sequence[Pair]] = self._pairs.get(epoch, {})
+        if not pairs.keys() & metrics.keys():
+            return None
+        return {name: _extrapolated(x, pairs[name]) if name in pairs else x for name, x in metrics.items()}
+
+
+def _extrapolated(value: float, pairs: Sequence[Pair]) -> float:
+    then, ending = np.sort(pairs, axis=0).T
+    return float(np.interp(value, then, ending) + value - np.clip(value, then[0], then[-1]))
 
 
 class OptunaSampler:

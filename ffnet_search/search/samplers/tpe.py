@@ -32,6 +32,8 @@ from ffnet_search.metrics import Direction
 AT_ONCE = 16  # proposals of one fit, at most: all samples are weighed against all trials, a matrix of 2 MB
 # Parameters -> the key of their configuration; "" where they are too few for one, None where it is a repeat.
 NewKey = Callable[[Mapping[str, Any]], str | None]
+Samples = dict[str, np.ndarray]
+Axes = dict[str, BaseDistribution]
 LEARNT_FROM = (TrialState.COMPLETE, TrialState.PRUNED)
 
 
@@ -114,11 +116,11 @@ class QuickTPESampler(TPESampler):
             self._study = study
             self._rows: dict[tuple[str, ...], dict[tuple[int, bool], np.ndarray | None]] = defaultdict(dict)
             self._drawn: dict[tuple[str, ...], deque[dict[str, Any]]] = defaultdict(deque)
-            self._space: dict[str, BaseDistribution] | None = None  # common to all finished trials
+            self._space: Axes | None = None  # common to all finished trials
             self._finished: set[int] = set()
             self._settled = 0  # the number of leading trials that are finished and translated
 
-    def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
+    def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> Axes:
         """The search space as Optuna infers it, which compares all trials since the oldest pending one each time."""
         self._begin(study)
         if self._group or not self._is_multivariate(study):
@@ -132,18 +134,14 @@ class QuickTPESampler(TPESampler):
         self._settled += sum(1 for _ in takewhile(lambda one: one.state.is_finished(), trials[self._settled :]))
         return {name: one for name, one in sorted((self._space or {}).items()) if not one.single()}
 
-    def _sample(
-        self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
-    ) -> dict[str, Any]:
+    def _sample(self, study: optuna.Study, trial: FrozenTrial, search_space: Axes) -> dict[str, Any]:
         drawn = self._drawn[tuple(search_space)]
         if drawn:
             return drawn.popleft()
         self._n_ei_candidates = self._per_proposal * min(self._wanted, AT_ONCE)
         return super()._sample(study, trial, search_space)
 
-    def _compute_acquisition_func(
-        self, samples: dict[str, np.ndarray], mpe_below: _Estimator, mpe_above: _Estimator
-    ) -> np.ndarray:
+    def _compute_acquisition_func(self, samples: Samples, mpe_below: _Estimator, mpe_above: _Estimator) -> np.ndarray:
         """Choose the best sample of the first proposal, and put aside those of the later ones, for which the place of
         each counts as bad, as Optuna counts pending trials."""
         below, above = mpe_below.log_pdf(samples), mpe_above.log_pdf(samples)
@@ -159,9 +157,7 @@ class QuickTPESampler(TPESampler):
                 gains[best] = 0.0
         return gains
 
-    def _first_new(
-        self, order: list[int], samples: dict[str, np.ndarray], space: dict[str, BaseDistribution], taken: set[str]
-    ) -> int:
+    def _first_new(self, order: list[int], samples: Samples, space: Axes, taken: set[str]) -> int:
         """The first sample in `order` that is no repeat and not among `taken`, which it joins; else the very first."""
         for at in order:
             key = self._new_key(_external(samples, at, space))
@@ -171,9 +167,7 @@ class QuickTPESampler(TPESampler):
                 return at
         return order[0]
 
-    def _get_internal_repr(
-        self, trials: Sequence[FrozenTrial], search_space: dict[str, BaseDistribution], study: optuna.Study
-    ) -> dict[str, np.ndarray]:
+    def _get_internal_repr(self, trials: Sequence[FrozenTrial], search_space: Axes, study: optuna.Study) -> Samples:
         self._begin(study)
         known = self._rows[tuple(search_space)]
         rows = []
@@ -188,7 +182,7 @@ class QuickTPESampler(TPESampler):
         return {name: table[:, column] for column, name in enumerate(search_space)}
 
 
-def _external(samples: dict[str, np.ndarray], at: int, space: dict[str, BaseDistribution]) -> dict[str, Any]:
+def _external(samples: Samples, at: int, space: Axes) -> dict[str, Any]:
     return {name: space[name].to_external_repr(values[at].item()) for name, values in samples.items()}
 
 
@@ -196,16 +190,10 @@ class _Estimator(_ParzenEstimator):
     """Optuna's estimator with the same density and draws, quicker where all parameters are choices: each trial is then
     a row of indices into tables, a choice has one kernel per value, and the prior's."""
 
-    def __init__(
-        self,
-        observations: dict[str, np.ndarray],
-        search_space: dict[str, BaseDistribution],
-        parameters: _ParzenEstimatorParameters,
-        predetermined_weights: np.ndarray | None = None,
-    ) -> None:
+    def __init__(self, observations: Samples, search_space: Axes, *others: Any) -> None:
         self._are_choices = all(isinstance(one, CategoricalDistribution) for one in search_space.values())
         self._kernels: list[tuple[np.ndarray, np.ndarray]] = []
-        super().__init__(observations, search_space, parameters, predetermined_weights)
+        super().__init__(observations, search_space, *others)
 
     def _calculate_categorical_distributions(
         self,
@@ -220,7 +208,7 @@ class _Estimator(_ParzenEstimator):
         self._kernels.append((table, rows))
         return _BatchedCategoricalDistributions(table[rows])
 
-    def sample(self, rng: np.random.RandomState, size: int) -> dict[str, np.ndarray]:
+    def sample(self, rng: np.random.RandomState, size: int) -> Samples:
         if not self._are_choices:
             return super().sample(rng, size)
         weights, drawn_SA = self._mixture_distribution.weights, np.empty((size, len(self._kernels)))
@@ -230,7 +218,7 @@ class _Estimator(_ParzenEstimator):
             drawn_SA[:, axis] = (up_to[rows[kernels_S]] < rng.rand(size)[:, None]).sum(axis=1)
         return self._untransform(drawn_SA)
 
-    def log_pdf(self, samples_dict: dict[str, np.ndarray]) -> np.ndarray:
+    def log_pdf(self, samples_dict: Samples) -> np.ndarray:
         if not self._are_choices:
             return super().log_pdf(samples_dict)
         mixture, samples_SA = self._mixture_distribution, self._transform(samples_dict).astype(np.int64)
@@ -241,7 +229,7 @@ class _Estimator(_ParzenEstimator):
         peak_S = logs_SK.max(axis=1)
         return np.log(np.exp(logs_SK - peak_S[:, None]).sum(axis=1)) + peak_S
 
-    def log_kernel(self, samples_dict: dict[str, np.ndarray], at: int) -> np.ndarray:
+    def log_kernel(self, samples_dict: Samples, at: int) -> np.ndarray:
         """The logarithm of what one more trial at sample `at` adds to the density, before division by its weight: -inf
         where a parameter is a number, since no two samples are then equal."""
         samples_SA, mixture = self._transform(samples_dict), self._mixture_distribution

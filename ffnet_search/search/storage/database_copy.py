@@ -35,7 +35,16 @@ def copied(
     storage, where = _open(url)
     try:
         with database_errors(where):
-            study = _find_study(storage, where, name, objectives, digest)
+            if name in optuna.get_all_study_names(storage):
+                study = optuna.load_study(storage=storage, study_name=name)
+            else:
+                study = new_study(storage, name, objectives, digest)
+            stored = study.user_attrs.get("digest")
+            if stored != digest:
+                raise SweepError(
+                    f"search.storage: the study {name!r} in {where} must be of this search ({digest}), but is of "
+                    f"another ({stored}); give the run another name with --name, or delete that study"
+                )
             there = [trial for trial in study.get_trials(deepcopy=False) if trial.state.is_finished()]
         here = list(writer.stored())
         for ours, theirs in zip(here, there, strict=False):
@@ -76,18 +85,3 @@ def _open(url: str) -> tuple[RDBStorage, str]:
         ) from None
     except RuntimeError as error:  # what Optuna raises for the tables of another version
         raise SweepError(f"search.storage: must be a database of this version of Optuna, but: {error}") from error
-
-
-def _find_study(
-    storage: RDBStorage, where: str, name: str, objectives: Mapping[str, Direction], digest: str
-) -> optuna.Study:
-    if name not in optuna.get_all_study_names(storage):
-        return new_study(storage, name, objectives, digest)
-    study = optuna.load_study(storage=storage, study_name=name)
-    stored = study.user_attrs.get("digest")
-    if stored != digest:
-        raise SweepError(
-            f"search.storage: the study {name!r} in {where} must be of this search ({digest}), but is of another "
-            f"({stored}); give the run another name with --name, or delete that study"
-        )
-    return study

@@ -25,14 +25,8 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from ffnet_search.errors import SweepError
 from ffnet_search.search.storage.reader import attribute_names, stream
 
-TABLES = (
-    "trials",
-    "trial_values",
-    "trial_intermediate_values",
-    "trial_params",
-    "trial_user_attributes",
-    "trial_system_attributes",
-)
+DETAILS = ("values", "intermediate_values", "params", "user_attributes", "system_attributes")
+TABLES = ("trials", *(f"trial_{name}" for name in DETAILS))
 # Notes of a sampler on a pending trial: of no use once it has finished, and as long as all parameters.
 SCRATCH = ("tpe:relative_params", "gp:relative_params")
 

@@ -139,10 +139,7 @@ def read_records(path: Path) -> Iterator[TrialRecord]:
 
 
 def read_trials(path: Path) -> Iterator[FrozenTrial]:
-    """The trials of a study in their order, few of them in memory at once.
-
-    Raises SweepError where the file is missing, broken, or no study of this program.
-    """
+    """The trials of a study in their order, few of them in memory at once. Raises SweepError where there is none."""
     if not path.exists():
         raise SweepError(f"{path}: no such study; run `ffnet-search search` first")
     with _opened(path) as storage, database_errors(path):
