@@ -572,7 +572,8 @@ GOLDENS: dict[str, tuple[Callable[[Path], Any], float]] = {  # name of the file 
     "numbers_of_runs": (numbers_of_runs, 0.02),  # an image or two, after an epoch on another CPU
 }
 
-OF_RUNS = ("documents", "files", "numbers_of_runs")  # which take most of the time
+OF_RUNS = ("documents", "files", "numbers_of_runs")  # which take most of the time: a minute, more on a busy machine
+LONG = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 
 def differences(golden: Any, found: Any, tolerance: float, place: str = "") -> Iterator[str]:
@@ -606,7 +607,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")  # of Lightning: few workers, no logger
-@pytest.mark.parametrize("name", [pytest.param(n, marks=[pytest.mark.slow] * (n in OF_RUNS)) for n in GOLDENS])
+@pytest.mark.parametrize("name", [pytest.param(n, marks=LONG if n in OF_RUNS else []) for n in GOLDENS])
 def test_golden(name: str, folder: Path) -> None:
     make, tolerance = GOLDENS[name]
     golden = json.loads((FOLDER / f"{name}.json").read_text(encoding="utf-8"))
