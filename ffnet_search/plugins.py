@@ -43,11 +43,13 @@ class Plugin(Section):
     def _path_alone(cls, content: Any) -> Any:
         return {"class_path": content} if isinstance(content, str) else content
 
-    @field_validator("class_path")
+    @field_validator("class_path", mode="before")
     @classmethod
-    def _with_colon(cls, path: str) -> str:
+    def _with_colon(cls, path: Any) -> Any:
+        if not isinstance(path, str) or ":" in path:
+            return path
         module, dot, name = path.rpartition(".")
-        return f"{module}:{name}" if dot and ":" not in path else path
+        return f"{module}:{name}" if dot else path
 
 
 def is_import_path(name: str) -> bool:

@@ -288,3 +288,14 @@ def test_absolute_paths_are_of_runs_data_and_weights(tmp_path: Path) -> None:
 def test_the_public_files_of_a_run_are_all_but_locks_and_tables() -> None:
     files = Sweep.model_validate(TINY).files
     assert set(vars(files)) - set(files.public) == {"folder", "lock", "front_csv"}
+
+
+def test_a_class_path_may_be_spelled_with_dots_as_by_lightning(tmp_path: Path) -> None:
+    space = {"hyperparameters": {"module.depth": [1, 2]}}
+    search = {"evaluator": "train", "metrics": {"val_loss": "minimize"}, "objectives": ["val_loss"]}
+    content = {"search_space": space, "module": {"class_path": "mine.net.Net"}, "search": search}
+    path = tmp_path / "mine.yaml"
+    path.write_text(yaml.safe_dump(content), encoding="utf-8")
+    module = Sweep.from_yaml(path).module
+    assert module is not None
+    assert module.class_path == "mine.net:Net"
