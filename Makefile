@@ -11,7 +11,7 @@ help:
 	@echo "make test         set up .venv, then run the whole test suite"
 	@echo "make e2e          the long tests: a cluster on this machine and its failures; pages in a browser"
 	@echo "make check        lint and test, which must pass before a commit"
-	@echo "make lint         ruff, mypy and import-linter"
+	@echo "make lint         ruff, mypy, import-linter, and the shape and words of the tree"
 	@echo "make docs         build the site of docs/ into site/ (Python 3.11 or newer)"
 	@echo "make format       rewrite what ruff can"
 	@echo "make clean        remove .venv and caches (never runs/)"
@@ -41,6 +41,7 @@ lint: $(STAMP)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
+	$(BIN)/python -m pytest -q tests/test_house.py tests/test_places.py
 
 check: lint test
 
