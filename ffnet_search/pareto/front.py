@@ -60,10 +60,8 @@ def pareto_front(candidates: Sequence[Candidate], objectives: Mapping[str, Direc
 def hypervolume(
     points: Sequence[Sequence[float]], reference: Sequence[float], directions: Sequence[Direction]
 ) -> float:
-    """The volume that `points` dominate up to `reference`, exact for any number of objectives.
-
-    A point that is not better than the reference in every objective adds nothing.
-    """
+    """The volume that `points` dominate up to `reference`, exact for any number of objectives. A point that is not
+    better than the reference in every objective adds nothing."""
     signs = [sign(direction) for direction in directions]
     gains = [tuple(s * (r - x) for s, x, r in zip(signs, point, reference, strict=True)) for point in points]
     return _volume([gain for gain in gains if all(g > 0 for g in gain)])

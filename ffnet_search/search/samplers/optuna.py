@@ -175,11 +175,9 @@ class OptunaSampler:
 
     def ask(self, configuration: Configuration | None = None) -> Trial:
         """A trial with all its parameters, of the sampler's own choice or of this configuration."""
-        trials = self.study.get_trials(deepcopy=False)
-        if len(trials) >= 2 * self._memory:
-            finished = [trial for trial in trials if trial.state.is_finished()]
-            if len(finished) >= 2 * self._memory:
-                self._begin_study(finished)  # pending trials stay in the old one
+        finished = [trial for trial in self.study.get_trials(deepcopy=False) if trial.state.is_finished()]
+        if len(finished) >= 2 * self._memory:
+            self._begin_study(finished)  # pending trials stay in the old one
         if configuration is not None:
             self.study.enqueue_trial(params_of(self._problem.space, configuration))
         trial = tpe.ask(self.study, self._axes)
