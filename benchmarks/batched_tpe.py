@@ -21,13 +21,12 @@ from collections import deque
 from pathlib import Path
 from types import TracebackType
 
-from search_throughput import SAMPLERS, MacsAsLatency
+from search_throughput import SAMPLERS, MacsAsLatency, Stopwatch
 
 from ffnet_search.config.schema import SamplerSection, SearchSection
 from ffnet_search.evaluation.outcome import Ended
 from ffnet_search.pareto.candidate import Candidate
 from ffnet_search.search.loop import run_loop
-from ffnet_search.search.optimizer import Optimizer
 from ffnet_search.search.problem import SearchProblem
 from ffnet_search.search.storage.search_storage import open_storage
 from ffnet_search.space.configuration import Configuration
@@ -85,7 +84,7 @@ def measure(space: SearchSpace, candidates: int, pending: int, at_once: int, see
     section = SearchSection(trials=candidates, sampler=sampler)
     problem = SearchProblem(space, section, CostModel(MacsAsLatency()), seed)
     with tempfile.TemporaryDirectory() as folder, open_storage(problem, Path(folder) / "study.db") as storage:
-        search = Optimizer(problem, storage)
+        search = Stopwatch(problem, storage)
         run_loop(search, Late(space, pending, at_once))
     archive = search.archive
     return archive.front.volume or 0.0, archive.repeats / candidates, 1e3 * search.seconds["propose"] / candidates

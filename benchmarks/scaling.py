@@ -19,7 +19,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from search_throughput import SAMPLERS, MacsAsLatency
+from search_throughput import SAMPLERS, MacsAsLatency, Stopwatch
 
 from ffnet_search.cluster.session import start_here
 from ffnet_search.config.schema import SamplerSection, SearchSection
@@ -28,7 +28,6 @@ from ffnet_search.evaluation.engine import EngineContext
 from ffnet_search.evaluation.outcome import Ended, Evaluate, NopPruner, Report
 from ffnet_search.pareto.candidate import Candidate
 from ffnet_search.search.loop import run_loop
-from ffnet_search.search.optimizer import Optimizer
 from ffnet_search.search.problem import SearchProblem
 from ffnet_search.search.storage.search_storage import open_storage
 from ffnet_search.space.configuration import Configuration
@@ -47,7 +46,7 @@ def sleeper(seconds: float) -> Evaluate:
     return evaluate
 
 
-class Timed(Optimizer):
+class Timed(Stopwatch):
     """Records when each candidate was told."""
 
     def __init__(self, *args: Any) -> None:

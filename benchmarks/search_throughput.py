@@ -67,10 +67,14 @@ def search(problem: SearchProblem, make_evaluate: Callable[[], Evaluate], folder
 
 
 class Stopwatch(Optimizer):
-    """Records the time of every candidate, from one `tell` to the next."""
+    """Records the seconds spent in proposing and in storing, and the times of every candidate, from one `tell` to the
+    next."""
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
+        self.seconds: dict[str, float] = {"propose": 0.0, "store": 0.0}
+        self.sampler.ask = self._timed("propose", self.sampler.ask)  # type: ignore[method-assign]
+        self.storage.writer.add = self._timed("store", self.storage.writer.add)  # type: ignore[method-assign]
         self._clock = self._now()
         self.rows: list[tuple[float, float, float]] = []  # ms: propose, store, else
 
@@ -79,6 +83,16 @@ class Stopwatch(Optimizer):
         before, self._clock = self._clock, self._now()
         total, propose, store = (1e3 * (now - then) for now, then in zip(self._clock, before, strict=True))
         self.rows.append((propose, store, total - propose - store))
+
+    def _timed(self, what: str, call: Callable[..., Any]) -> Callable[..., Any]:
+        def timed(*args: Any) -> Any:
+            start = time.perf_counter()
+            try:
+                return call(*args)
+            finally:
+                self.seconds[what] += time.perf_counter() - start
+
+        return timed
 
     def _now(self) -> tuple[float, float, float]:
         return time.perf_counter(), self.seconds["propose"], self.seconds["store"]
