@@ -1,10 +1,10 @@
-"""How long a person waits for pages of a study of 5,000 trials, in a real browser (Chromium and its driver).
+"""The time until pages of a study of 5,000 trials answer, in a real browser (Chromium and its driver).
 
     python benchmarks/pages.py [--trials 5000] [--run RUN]
 
 The report: until it answers to the pointer. The dashboard, in a browser that was started before: until the command has
-printed its address; from opening that until the front is drawn, by the page's own clock (asking through the driver for
-the text of such a page takes seconds itself); and of it, until the page's program runs, and until the trials are there.
+printed its address; from opening that until the front is drawn, by the page's own clock (reading the text of such a
+page through the driver takes seconds itself); in between, until the page's program runs, and until the trials arrive.
 Each line is one start of the dashboard; the last has the medians.
 """
 
@@ -38,7 +38,7 @@ TIMES = """
 
 
 def open_dashboard(sweep: Sweep, page: Driver) -> list[float]:
-    """Seconds until the address, the page's first question, its answer, the front; megabytes of the answer."""
+    """Seconds until the address, the page's first request, its answer, the front; megabytes of the answer."""
     start = time.monotonic()
     with dashboard(sweep) as address:
         started_s = time.monotonic() - start

@@ -56,24 +56,28 @@ def network_card(
 ) -> dict[str, Any]:
     """The card of an FFNet; `devices` are those of the search, its own first."""
     first, *others = devices
-    card = {"key": candidate.key, "summary": str(candidate.network), **user_module_card(sweep, candidate, metrics)}
+    card: dict[str, Any] = {"key": candidate.key, "summary": str(candidate.network), "metrics": metrics}
     card["latency"] = first.setting()
     if others:
         card["devices"] = {device.section.name: device.setting() for device in others}
     if first.table is not None:
         card |= {f"predicted_within_10_percent{one.suffix}": _is_near(metrics, one.suffix) for one in devices}
     return card | {
-        "training": dict(candidate.record) or {"seed": sweep.seed, "resolved": resolved(sweep)},
+        "sweep": {"name": sweep.name, "seed": sweep.seed, "digest": sweep.digest},
         "data": {"name": sweep.data.name, "fingerprint": getattr(data, "fingerprint", None)},
+        "hyperparameters": dict(candidate.final_hyperparameters),
+        "training": dict(candidate.record) or {"seed": sweep.seed, "resolved": resolved(sweep)},
         "git": git_state(Path.cwd()),
         "input": input_facts(candidate.network, data),
         "finetune_epochs": sweep.export.finetune_epochs,
         "onnx_opset": sweep.export.opset,
+        "versions": versions(),
+        "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
     }
 
 
 def user_module_card(sweep: Sweep, candidate: Candidate, metrics: Mapping[str, float]) -> dict[str, Any]:
-    """The card of a user-supplied module, which that of an FFNet extends."""
+    """The card of a user-supplied module."""
     return {
         "key": candidate.key,
         "metrics": metrics,
