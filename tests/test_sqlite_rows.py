@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
@@ -59,6 +60,16 @@ def test_written_trials_are_read_by_optuna_as_they_were(
             assert getattr(after, name) == getattr(before, name)
         assert (after.datetime_start, after.datetime_complete) == (before.datetime_start, before.datetime_complete)
     assert read[0].values == [0.5, 1e-3]
+
+
+def test_reports_that_are_not_finite_are_read_as_they_were(tmp_path: Path) -> None:
+    reports = {1: 0.5, 2: math.nan, 3: math.inf, 4: -math.inf}
+    with open_study(tmp_path / "s.db", {"loss": "minimize"}, "d") as to_disk:
+        to_disk.add([create_trial(state=TrialState.PRUNED, intermediate_values=reports, user_attrs={"key": "x"})])
+        [ours] = to_disk.stored()
+    [theirs] = optuna.load_study(study_name="search", storage=f"sqlite:///{tmp_path / 's.db'}").trials
+    for trial in (ours, theirs):
+        assert trial.intermediate_values == pytest.approx(reports, nan_ok=True)
 
 
 def test_a_database_that_cannot_be_written_is_a_user_error(run: Run) -> None:

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -108,11 +109,22 @@ class TrialRows:
                 connection.execute(self.inserts[name], table_rows)
 
 
+def _stored(value: float) -> tuple[float | None, str]:
+    """A number as Optuna's rows hold it: what is not finite is a type without a value."""
+    if math.isfinite(value):
+        return value, "FINITE"
+    if math.isnan(value):
+        return None, "NAN"
+    return None, "INF_POS" if value > 0 else "INF_NEG"
+
+
 def _details(trial: FrozenTrial) -> Iterable[tuple[str, dict[str, Any]]]:
     for objective, value in enumerate(trial.values or ()):
-        yield "trial_values", {"objective": objective, "value": value, "value_type": "FINITE"}
+        number, kind = _stored(value)
+        yield "trial_values", {"objective": objective, "value": number, "value_type": kind}
     for step, value in trial.intermediate_values.items():
-        row = {"step": step, "intermediate_value": value, "intermediate_value_type": "FINITE"}
+        number, kind = _stored(value)
+        row = {"step": step, "intermediate_value": number, "intermediate_value_type": kind}
         yield "trial_intermediate_values", row
     for name, value in trial.params.items():
         distribution = trial.distributions[name]
@@ -143,7 +155,7 @@ def rows_are_right() -> bool:
     trials = [
         create_trial(values=[0.5, 2.0], constraints={"macs_m": -0.5}, system_attrs={"n": 1}, **common),
         create_trial(state=TrialState.PRUNED, constraints={"macs_m": 0.5}, **common),
-        create_trial(state=TrialState.PRUNED, intermediate_values={3: 0.25}, **common),
+        create_trial(state=TrialState.PRUNED, intermediate_values={3: 0.25, 4: math.inf, 5: -math.inf}, **common),
         create_trial(state=TrialState.FAIL, **common),
     ]
     storage = RDBStorage("sqlite://")
