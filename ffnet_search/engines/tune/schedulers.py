@@ -19,9 +19,9 @@ from ray.tune.error import TuneError
 from ray.tune.experiment import Trial
 
 from ffnet_search.config.schema import POPULATION, SchedulerSection, SearchSection
-from ffnet_search.engines.tune.trainable import decode_result
+from ffnet_search.engines.tune.trainable import RESULT
 from ffnet_search.errors import SweepError
-from ffnet_search.evaluation.outcome import Pruner
+from ffnet_search.evaluation.outcome import Pruner, Stopped
 from ffnet_search.plugins import find_class
 from ffnet_search.space.hyperparameters import Hyperparameter, Hyperparameters, settle
 from ffnet_search.space.search_space import SearchSpace
@@ -55,8 +55,8 @@ class PrunerScheduler(schedulers.FIFOScheduler):
 
 def report_to(pruner: Pruner, key: str, result: Mapping[str, Any]) -> bool:
     """Hand a trial's result to the pruner and return its answer; True where there is no epoch to judge."""
-    content = decode_result(result)
-    return "epoch" not in content or pruner.report(key, content["epoch"], content["metrics"])
+    outcome = result[RESULT]
+    return not isinstance(outcome, Stopped) or pruner.report(key, outcome.epochs, outcome.metrics)
 
 
 def make_scheduler(section: SearchSection, space: SearchSpace, pruner: Pruner) -> Any:

@@ -6,7 +6,6 @@ it reports until Tune wants the next step, or wants no more.
 
 from __future__ import annotations
 
-import json
 import queue
 import threading
 from collections.abc import Callable, Mapping
@@ -21,8 +20,9 @@ from ffnet_search.evaluation import schedule as schedules
 from ffnet_search.evaluation.outcome import Evaluate, Failed, Outcome, Report, Resumable, Stopped, run_safely
 from ffnet_search.evaluation.schedule import Schedule, TrainingState
 from ffnet_search.pareto.candidate import Candidate
-from ffnet_search.space.configuration import Configuration
+from ffnet_search.space.configuration import Configuration, Value
 
+RESULT = "ffnet_search"  # in a result of Tune: the outcome of the trial, were this its last epoch
 Reported = tuple[int, Mapping[str, float]]  # epoch, metrics
 
 
@@ -91,11 +91,11 @@ class TuneTrainable(tune.Trainable):
     def setup(self, config: dict[str, Any], make_evaluate: Callable[[], Evaluate]) -> None:
         self.running: RunningTrial | None = None
         self.start: TrainingState | None = None  # of the next trial
-        self.user_error = ""
+        self.user_error: SweepError | None = None
         try:
             self.evaluate = make_evaluate()
         except SweepError as error:
-            self.user_error = str(error)
+            self.user_error = error
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         self.cleanup()
@@ -120,25 +120,21 @@ class TuneTrainable(tune.Trainable):
         self.start = checkpoint["state"]
 
     def step(self) -> dict[str, Any]:
-        """Train one epoch. Returns the metrics, which Tune logs and its schedulers read, and our result as text."""
-        if self.user_error:
-            return {"done": True} | encode_result({"user_error": self.user_error})
+        """Train one epoch. Returns the metrics, which Tune logs and its schedulers read, and the outcome so far."""
+        if self.user_error is not None:
+            return {"done": True, RESULT: self.user_error}
         running = replace(self.running or self._begin(), is_paused=False)
         self.running = running
         event = running.thread.next()
         if isinstance(event, tuple):
             epoch, metrics = event
             self.running = replace(running, epoch=epoch)
-            return {**metrics, "epoch": epoch} | encode_result({"epoch": epoch, "metrics": dict(metrics)})
+            return {**metrics, "epoch": epoch, RESULT: Stopped(epoch, metrics)}
         if isinstance(event, Candidate | Stopped):
             if running.checkpoint is not None:
                 schedules.end_training(running.checkpoint)
-            return {**event.metrics, "done": True} | _encode_ended(event, running.schedule)
-        if isinstance(event, Failed):
-            how = f" (trained with {schedules.describe(running.schedule)})" if len(running.schedule) > 1 else ""
-            return {"done": True} | encode_result({"reason": f"{event.reason}{how}", "traceback": event.traceback})
-        kind = "user_error" if isinstance(event, SweepError) else "interrupted"
-        return {"done": True} | encode_result({kind: str(event)})
+            return {**event.metrics, "done": True, RESULT: _scheduled(event, running.schedule)}
+        return {"done": True, RESULT: _scheduled(event, running.schedule)}
 
     def _begin(self) -> RunningTrial:
         """Start the trial of `self.config`; a `Resumable` evaluator in the folder of the trial's first configuration,
@@ -158,37 +154,20 @@ class TuneTrainable(tune.Trainable):
         return RunningTrial(EvaluationThread(train, configuration), checkpoint, schedule, epoch)
 
 
-def _encode_ended(outcome: Candidate | Stopped, schedule: Schedule) -> dict[str, str]:
-    metrics = dict(outcome.metrics)
-    if isinstance(outcome, Stopped):
-        return encode_result({"epoch": outcome.epochs, "metrics": metrics})
-    plain = schedules.plain_schedule(schedule)
-    return encode_result({"metrics": metrics, "record": dict(outcome.record), "schedule": plain})
+def _scheduled(outcome: Outcome, schedule: Schedule) -> Outcome:
+    """The outcome with the schedule that led to it."""
+    if isinstance(outcome, Candidate) and schedule:
+        return replace(outcome, record={**outcome.record, "schedule": schedules.plain_schedule(schedule)})
+    if isinstance(outcome, Failed) and len(schedule) > 1:
+        return replace(outcome, reason=f"{outcome.reason} (trained with {schedules.describe(schedule)})")
+    return outcome
 
 
-def encode_result(content: dict[str, Any]) -> dict[str, str]:
-    """A result as text, which survives whatever Tune does with results."""
-    return {"ffnet_search": json.dumps(content)}
-
-
-def decode_result(result: Mapping[str, Any]) -> dict[str, Any]:
-    """The inverse of `encode_result`."""
-    return dict(json.loads(result["ffnet_search"]))
-
-
-def outcome_of(configuration: Configuration, content: Mapping[str, Any]) -> Outcome:
-    """The outcome of a trial whose last result was `content`."""
-    if "user_error" in content:
-        return SweepError(content["user_error"])
-    if "interrupted" in content:
-        return KeyboardInterrupt()
-    if "reason" in content:
-        return Failed(content["reason"], content["traceback"])
-    if "epoch" in content:  # Tune's scheduler or the pruner stopped it, or it did so by itself
-        return Stopped(content["epoch"], content["metrics"])
-    record, proposed = content["record"], configuration.hyperparameters
-    schedule = schedules.parse_schedule(content["schedule"])
-    if schedule and schedule != schedules.extended((), 0, proposed):
-        record = {**record, "schedule": content["schedule"]}
+def as_proposed(candidate: Candidate, proposed: Mapping[str, Value]) -> Candidate:
+    """The candidate under the hyper-parameters that were proposed; its schedule is kept where it differs from them."""
+    record = dict(candidate.record)
+    schedule = schedules.schedule_of(record)
+    if schedule == schedules.extended((), 0, proposed):
+        del record["schedule"]
     final = schedules.final_hyperparameters(schedule, proposed)
-    return Candidate(configuration.architecture, content["metrics"], proposed, record, final)
+    return replace(candidate, hyperparameters=proposed, record=record, final_hyperparameters=final)

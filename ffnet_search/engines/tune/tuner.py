@@ -20,10 +20,11 @@ from ray.tune.search.search_algorithm import SearchAlgorithm
 from ffnet_search.cluster import session
 from ffnet_search.config.schema import Resources
 from ffnet_search.engines.tune.schedulers import report_to
-from ffnet_search.engines.tune.trainable import TuneTrainable, decode_result, outcome_of
+from ffnet_search.engines.tune.trainable import RESULT, TuneTrainable, as_proposed
 from ffnet_search.evaluation.engine import EngineContext
 from ffnet_search.evaluation.outcome import Failed, Outcome, Pruner
 from ffnet_search.evaluation.schedule import final_hyperparameters, read_schedule
+from ffnet_search.pareto.candidate import Candidate
 from ffnet_search.space.configuration import Configuration
 
 CRASHES = 3  # of workers, after which the candidate counts as the cause
@@ -88,7 +89,10 @@ class Proposals(SearchAlgorithm):
             self.ended.put((configuration, Failed(f"its worker died {CRASHES} times")))
             return
         report_to(self.pruner, trial_id, result)
-        self.ended.put((configuration, outcome_of(configuration, decode_result(result))))
+        outcome = result[RESULT]
+        if isinstance(outcome, Candidate):
+            outcome = as_proposed(outcome, configuration.hyperparameters)
+        self.ended.put((configuration, outcome))
 
     def __getstate__(self) -> dict[str, Any]:
         return {}
