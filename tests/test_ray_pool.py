@@ -67,7 +67,7 @@ def lacking() -> Any:
 @pytest.mark.parametrize("lacks", ["for its evaluator", "for itself"])
 def test_a_node_without_the_packages_is_named(tmp_path: Path, lacks: str, monkeypatch: pytest.MonkeyPatch) -> None:
     if lacks == "for itself":
-        module = "from ffnet_search.engines import ray_worker\nclass Worker(ray_worker.Worker): ...\n"
+        module = "from ffnet_search.engines import ray_pool\nclass Worker(ray_pool.Worker): ...\n"
         (tmp_path / "only_here.py").write_text(module)
         monkeypatch.syspath_prepend(tmp_path)
         monkeypatch.setattr("ffnet_search.engines.ray_pool.Worker", importlib.import_module("only_here").Worker)

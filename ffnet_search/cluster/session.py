@@ -30,7 +30,6 @@ QUIET = {  # what Ray reads when it is imported or starts; the user's own settin
 }
 ANSWERS_WITHIN_S = 2.0
 INIT: Mapping[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
-NO_CACHES = ["__pycache__"]
 
 
 @dataclass(frozen=True)
@@ -49,7 +48,7 @@ class Cluster:
 
     def fits(self, wanted: Resources) -> int:
         """The number of workers that the nodes could hold, were nothing else on them."""
-        needs = {name: need for name, need in as_ray(wanted).items() if need}
+        needs = as_ray(wanted)
         total = 0
         for node in self.nodes():
             total += int(min(node.get(name, 0.0) / need + 1e-9 for name, need in needs.items()))
@@ -102,8 +101,9 @@ def check_cluster() -> None:
 
 
 def as_ray(wanted: Resources) -> dict[str, float]:
-    """Resources in Ray's names and units."""
-    return {"CPU": wanted.cpu, "GPU": wanted.gpu, "memory": wanted.memory_gb * GB}
+    """Resources in Ray's names and units; those that are zero are left out."""
+    needs = {"CPU": wanted.cpu, "GPU": wanted.gpu, "memory": wanted.memory_gb * GB}
+    return {name: need for name, need in needs.items() if need}
 
 
 def options(wanted: Resources) -> dict[str, float]:
@@ -152,23 +152,19 @@ def import_ray() -> Any:
         from ray._private import worker
     # Whatever `log_to_driver` says, Ray prints deaths of workers to standard output, which is for results; no public
     # setting switches that off. The engines report a death themselves.
-    worker.print_to_stdstream = _print_nothing
+    worker.print_to_stdstream = lambda *args, **kwargs: None
     return ray
-
-
-def _print_nothing(*args: Any, **kwargs: Any) -> None:
-    return
 
 
 def _shipped(user_code: Sequence[Path]) -> dict[str, Any]:
     """The environment of workers to which code of this machine is sent."""
-    return {"py_modules": [str(path) for path in user_code], "excludes": NO_CACHES}
+    return {"py_modules": [str(path) for path in user_code], "excludes": ["__pycache__"]}
 
 
 def _connect(ray: Any, user_code: Sequence[Path]) -> bool:
     """Connect to the cluster that exists, and give its nodes the code that runs here. False where there is none."""
     named = os.environ.get("RAY_ADDRESS")
-    if not named and _is_gone(_last_address()):
+    if not named and _last_cluster_is_gone():
         return False
     code = _shipped([Path(ffnet_search.__file__).parent, *user_code])
     with warnings.catch_warnings():
@@ -188,19 +184,14 @@ def _connect(ray: Any, user_code: Sequence[Path]) -> bool:
     return False
 
 
-def _last_address() -> str | None:
-    """The address, noted by Ray, of the last cluster on this machine, alive or not; Ray has no public name for it."""
+def _last_cluster_is_gone() -> bool:
+    """True where the last cluster on this machine does not answer: Ray would wait for it for half a minute, and Ctrl-C
+    would do nothing. Ray has no public name for the address that it has noted."""
     from ray._private.utils import read_ray_address
 
-    address: str | None = read_ray_address()
-    return address
-
-
-def _is_gone(address: str | None) -> bool:
-    """True where a cluster does not answer: Ray would wait for it for half a minute, and Ctrl-C would do nothing."""
-    if not address:
+    host, _, port = (read_ray_address() or "").rpartition(":")
+    if not host:
         return False
-    host, _, port = address.rpartition(":")
     try:
         socket.create_connection((host.strip("[]"), int(port)), timeout=ANSWERS_WITHIN_S).close()
     except (OSError, ValueError):

@@ -176,7 +176,9 @@ def submit(sweep: Sweep, *, detach: bool = False) -> int:
             raise SweepError(f"{cluster}: the cluster cannot be started or reached; Ray's message is above")
         options = ["--tmux"] if detach else []
         code = subprocess.run([ray, "submit", *options, str(cluster), str(archive)], env=environment).returncode
-    remote, local = f"{_on_head(sweep.files.folder)}/", f"{sweep.files.folder}/"
+    remote, local = f"{sweep.files.folder.as_posix()}/", f"{sweep.files.folder}/"
+    if not sweep.files.folder.is_absolute():
+        remote = f"~/{remote}"
     if detach:
         say(f"submit: it runs in tmux on the head; attach with `ray attach --tmux {cluster}`, and fetch the run with:")
         say(f"  ray rsync-down {cluster} '{remote}' '{local}'")
@@ -188,10 +190,6 @@ def submit(sweep: Sweep, *, detach: bool = False) -> int:
     else:
         say(f"submit: fetched {sweep.files.folder}")
     return code or fetched.returncode
-
-
-def _on_head(folder: Path) -> str:
-    return str(folder) if folder.is_absolute() else f"~/{folder.as_posix()}"
 
 
 def _ray_command() -> str:

@@ -9,20 +9,20 @@ trial. A node that is lost is not the fault of a configuration.
 from __future__ import annotations
 
 import re
+import socket
 import time
 from collections import Counter, deque
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from types import TracebackType
 from typing import Any
 
 from ffnet_search.cluster import session
 from ffnet_search.config.schema import SearchSection
 from ffnet_search.engines.ray_pruner import remote_pruner
-from ffnet_search.engines.ray_worker import Worker
 from ffnet_search.errors import SweepError
 from ffnet_search.evaluation.engine import Engine, EngineContext
-from ffnet_search.evaluation.outcome import Ended, Failed
+from ffnet_search.evaluation.outcome import Ended, Evaluate, Failed, Outcome, Pruner, run_safely
 from ffnet_search.space.configuration import Configuration
 
 CRASHES = 3  # deaths of workers, after which a configuration counts as the cause
@@ -31,6 +31,37 @@ CALL_S = 0.05  # of a call, as a target: long against its own cost (2 ms), short
 LARGEST_CALL = 16
 LOOK_EVERY_S = 5.0  # for nodes that joined
 WAKE_EVERY_S = 1.0
+
+
+class Worker:
+    """Makes one evaluator and evaluates batches of configurations, with reports to `pruner`.
+
+    Errors come back as values: an actor whose method raises reports less about them.
+    """
+
+    def start(self, make_evaluate: Callable[[], Evaluate], pruner: Pruner) -> str | SweepError:
+        """Make the evaluator. Return the id of this node, or the user error that was met."""
+        import ray
+
+        self._pruner = pruner
+        try:
+            self._evaluate = make_evaluate()
+        except SweepError as error:
+            return SweepError(f"{error} (on {socket.gethostname()})")
+        return str(ray.get_runtime_context().get_node_id())
+
+    def evaluate(self, batch: list[Configuration]) -> list[tuple[Outcome, float]]:
+        """Return outcome and seconds of each configuration."""
+        results: list[tuple[Outcome, float]] = []
+        for configuration in batch:
+            start = time.perf_counter()
+            outcome: Outcome
+            try:
+                outcome = run_safely(self._evaluate, configuration, self._pruner)
+            except (SweepError, KeyboardInterrupt) as error:
+                outcome = error
+            results.append((outcome, time.perf_counter() - start))
+        return results
 
 
 @dataclass(eq=False)
@@ -81,9 +112,7 @@ class RayPoolEngine(Engine):
             undo.pop_all()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *raised: object) -> None:
         for worker in self._workers:
             self._ray.kill(worker.actor)
         self._workers.clear()

@@ -10,7 +10,6 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import ClassVar
 
 from ffnet_search.config.schema import SearchSection
@@ -40,9 +39,8 @@ class EngineContext:
 class Engine(ABC):
     """Evaluates configurations. A context manager: at its end nothing of the engine is left running."""
 
-    trains_on_cluster: ClassVar[bool] = (
-        False  # True: Ray trains the supernet on its cluster, where this engine evaluates
-    )
+    # True: Ray trains the supernet on its cluster, where this engine evaluates.
+    trains_on_cluster: ClassVar[bool] = False
 
     def __init__(self, context: EngineContext) -> None:
         self.context = context
@@ -79,6 +77,4 @@ class Engine(ABC):
         return self
 
     @abstractmethod
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None: ...
+    def __exit__(self, *raised: object) -> None: ...

@@ -46,11 +46,9 @@ class Resumable(Protocol):
 
     def checkpoint(self, key: str) -> Path:
         """The checkpoint of trial `key`, in a folder for that trial alone; written before each report."""
-        ...
 
     def train(self, configuration: Configuration, report: Report, folder: Path) -> Candidate | Stopped:
         """Evaluate in `folder`, from the checkpoint there if one exists. The checkpoint stays."""
-        ...
 
 
 class Pruner(Protocol):
@@ -62,7 +60,6 @@ class Pruner(Protocol):
 
     def report(self, key: str, epoch: int, metrics: Mapping[str, float]) -> bool:
         """Return True where trial `key` continues after `epoch` epochs; `metrics` include those known before it."""
-        ...
 
 
 class NopPruner:

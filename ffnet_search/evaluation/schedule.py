@@ -1,13 +1,13 @@
 """The hyper-parameters that a trial was trained with, from which epoch on: population-based training changes them.
 
-Stored as plain data, in order: `[{"after_epoch": 0, "hyperparameters": {"learning_rate": 0.01}}, ...]`, in the record
-of a trial, and while it trains in a file beside the checkpoint.
+Stored as plain data, `{"schedule": [{"after_epoch": 0, "hyperparameters": {"learning_rate": 0.01}}, ...]}`, in the
+record of a trial, and while it trains in a file beside the checkpoint.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -38,19 +38,14 @@ class TrainingState:
     checkpoint: bytes
 
 
-def parse_schedule(content: Iterable[Mapping[str, Any]]) -> Schedule:
-    """The inverse of `plain_schedule`."""
-    return tuple(Segment(**segment) for segment in content)
-
-
 def plain_schedule(schedule: Schedule) -> list[dict[str, Any]]:
     """The schedule as data for JSON."""
     return [asdict(segment) for segment in schedule]
 
 
 def schedule_of(record: Mapping[str, Any]) -> Schedule:
-    """The schedule in the record of a candidate; empty where nothing was changed."""
-    return parse_schedule(record.get("schedule", []))
+    """The schedule in the record of a candidate, of its plain form; empty where nothing was changed."""
+    return tuple(Segment(**segment) for segment in record.get("schedule", []))
 
 
 def extended(schedule: Schedule, epoch: int, hyperparameters: Mapping[str, Value]) -> Schedule:
@@ -78,7 +73,7 @@ def describe(schedule: Schedule) -> str:
 def read_schedule(folder: Path) -> Schedule:
     """The schedule of the checkpoint in a trial's folder; empty where the folder holds none."""
     path = folder / FILE
-    return parse_schedule(json.loads(path.read_text())) if path.exists() else ()
+    return schedule_of(json.loads(path.read_text())) if path.exists() else ()
 
 
 def begin_training(checkpoint: Path, hyperparameters: Mapping[str, Value], start: TrainingState | None) -> Schedule:
@@ -96,7 +91,7 @@ def begin_training(checkpoint: Path, hyperparameters: Mapping[str, Value], start
             return stored
     checkpoint.unlink(missing_ok=True)
     schedule = extended(start.schedule if start else (), start.epoch if start else 0, hyperparameters)
-    atomic_write.write_text(folder / FILE, json.dumps(plain_schedule(schedule)))
+    atomic_write.write_text(folder / FILE, json.dumps({"schedule": plain_schedule(schedule)}))
     if start is not None:
         atomic_write.write_bytes(checkpoint, start.checkpoint)
     return schedule

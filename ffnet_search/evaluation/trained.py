@@ -23,7 +23,7 @@ from ffnet_search.errors import error_context
 from ffnet_search.evaluation.inherited import quality
 from ffnet_search.evaluation.outcome import Report, Stopped
 from ffnet_search.evaluation.schedule import Schedule, Segment, schedule_of
-from ffnet_search.evaluation.user_module import UserModuleTarget
+from ffnet_search.evaluation.user_module import UserModuleTarget, logged_by
 from ffnet_search.models.bn_calibration import recalibrate
 from ffnet_search.models.cpu_threads import threads_for
 from ffnet_search.models.deployed import fuse
@@ -46,23 +46,18 @@ class TrialTarget(Protocol):
 
     def data(self, trial: Sweep) -> LightningDataModule:
         """The data of a trial, whose sections hold its hyper-parameters."""
-        ...
 
     def module(self, trial: Sweep, configuration: Configuration) -> LightningModule:
         """The module before training, from the random numbers that are next."""
-        ...
 
     def watched(self, module: LightningModule, logged: Mapping[str, float]) -> dict[str, float]:
         """The metrics of an epoch, from what Lightning has logged."""
-        ...
 
     def score(self, trial: Sweep, trainer: Trainer, module: Any, data: Any) -> dict[str, float]:
         """The metrics of the trained module, in the form that is deployed."""
-        ...
 
     def write(self, path: Path, trainer: Trainer, module: Any) -> None:
         """Write the weights."""
-        ...
 
 
 class TrialEvaluator:
@@ -76,9 +71,11 @@ class TrialEvaluator:
     def __init__(self, sweep: Sweep, supernet: Path | None = None, git: Mapping[str, object] | None = None) -> None:
         self.sweep, self.git = sweep, git
         self.target: TrialTarget = UserModuleTarget(sweep) if sweep.module else FFNetTarget(sweep, supernet)
-        for name, one in sweep.search_space.hyperparameters.items():
-            for value in one.extremes:
-                self._check(sweep.with_values({name: value}))
+        if sweep.search_space.has_network:
+            with error_context(f"{sweep.path}: hyperparameters"):
+                for name, one in sweep.search_space.hyperparameters.items():
+                    for value in one.extremes:
+                        check_data(sweep.with_values({name: value}).data, sweep.search_space.images)
 
     def __call__(self, configuration: Configuration, report: Report) -> Candidate | Stopped:
         checkpoint = self.checkpoint(configuration.key)
@@ -151,11 +148,6 @@ class TrialEvaluator:
         net.load_state_dict(torch.load(self.weights(candidate), map_location="cpu", weights_only=True))
         return net.eval()
 
-    def _check(self, trial: Sweep) -> None:
-        if trial.search_space.has_network:
-            with error_context(f"{trial.path}: hyperparameters"):
-                check_data(trial.data, trial.search_space.images)
-
 
 def trial_seed(seed: int, key: str) -> int:
     """The seed of trial `key` in a sweep with `seed`."""
@@ -220,8 +212,7 @@ class _Epochs(Callback):
         self.count, self.metrics = 0, dict[str, float]()
 
     def on_train_epoch_end(self, trainer: Trainer, module: LightningModule) -> None:
-        logged = {name: float(value) for name, value in trainer.callback_metrics.items()}
-        self.count, self.metrics = trainer.current_epoch + 1, self.target.watched(module, logged)
+        self.count, self.metrics = trainer.current_epoch + 1, self.target.watched(module, logged_by(trainer))
         for name, value in self.metrics.items():
             if not math.isfinite(value):
                 raise NonFiniteLoss(f"{name} is {value} after epoch {self.count}")

@@ -10,7 +10,6 @@ from typing import Any
 from lightning import LightningDataModule, LightningModule, Trainer
 from torch import Tensor
 
-from ffnet_search.config.schema import ModuleSection
 from ffnet_search.config.sweep import Sweep
 from ffnet_search.data.registry import build_data
 from ffnet_search.errors import SweepError, did_you_mean, error_context
@@ -48,8 +47,8 @@ class UserModuleTarget:
             return build_data(section, self.sweep.seed, trial.search_space.images)
 
     def module(self, trial: Sweep, configuration: Configuration) -> LightningModule:
-        """The module before training, made from the arguments of the trial."""
-        section = _module_section(trial)
+        section = trial.module
+        assert section is not None
         module: LightningModule = find_class(section.class_path, "module.class_path", LightningModule)(
             **section.init_args
         )
@@ -70,10 +69,10 @@ class UserModuleTarget:
 
         Raises SweepError where latency is an objective and the module has no example.
         """
-        logged = _logged_by(trainer)
+        logged = logged_by(trainer)
         if any(name not in logged for name in self.logged):  # resumed after the last epoch
             trainer.validate(module, datamodule=data, verbose=False)
-            logged = _logged_by(trainer)
+            logged = logged_by(trainer)
         metrics = self.watched(module, logged)
         metrics["params_m"] = sum(parameter.numel() for parameter in module.parameters()) / 1e6
         example = getattr(module, "example_input_array", None)
@@ -91,20 +90,17 @@ class UserModuleTarget:
         save(trainer, path, weights_only=True)
 
 
-def _logged_by(trainer: Trainer) -> dict[str, float]:
+def logged_by(trainer: Trainer) -> dict[str, float]:
+    """The metrics that the module of a trainer has logged."""
     return {name: float(value) for name, value in trainer.callback_metrics.items()}
 
 
 def _check_classes(trial: Sweep) -> None:
     """Raise SweepError where a class does not exist or does not take its arguments."""
-    module = _module_section(trial)
+    module = trial.module
+    assert module is not None
     module_class = find_class(module.class_path, "module.class_path", LightningModule)
     check_arguments(module_class, module.init_args, "module.init_args")
     if is_import_path(trial.data.name):
         data_class = find_class(trial.data.name, "data.name", LightningDataModule)
         check_arguments(data_class, trial.data.init_args, "data.init_args")
-
-
-def _module_section(trial: Sweep) -> ModuleSection:
-    assert trial.module is not None
-    return trial.module

@@ -92,7 +92,7 @@ def _torch_trainer(sweep: Sweep, store: Any, each: Resources) -> Any:
         _train_rank,
         train_loop_config={"sweep": sweep.with_absolute_paths(), "store": store},
         scaling_config=ScalingConfig(
-            num_workers=sweep.train.devices, use_gpu=bool(each.gpu), resources_per_worker=_positive(each)
+            num_workers=sweep.train.devices, use_gpu=bool(each.gpu), resources_per_worker=session.as_ray(each)
         ),
         run_config=RunConfig(
             name="ray",
@@ -102,15 +102,11 @@ def _torch_trainer(sweep: Sweep, store: Any, each: Resources) -> Any:
     )
 
 
-def _positive(each: Resources) -> dict[str, float]:
-    return {name: amount for name, amount in session.as_ray(each).items() if amount}
-
-
 def _wait_for_resources(sweep: Sweep, cluster: Cluster, each: Resources) -> None:
     """Wait until all ranks fit; an autoscaler starts nodes for that. Raises SweepError after `search.wait_minutes`."""
     from ray.util.placement_group import placement_group, remove_placement_group
 
-    group = placement_group([_positive(each)] * sweep.train.devices)
+    group = placement_group([session.as_ray(each)] * sweep.train.devices)
     try:
         if not group.wait(60 * sweep.search.wait_minutes):
             raise SweepError(

@@ -26,7 +26,7 @@ def test_actors_of_a_killed_driver_go_away(run: Run, ray_cluster: str) -> None:
         time.sleep(0.05)
     assert ray.available_resources().get("CPU", 0) == 0
     process.send_signal(signal.SIGKILL)
-    process.wait()
+    process.communicate()
     while ray.available_resources().get("CPU", 0) < 2 and time.monotonic() < deadline:
         time.sleep(0.1)
     assert ray.available_resources()["CPU"] == 2

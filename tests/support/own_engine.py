@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import queue
 from concurrent.futures import ThreadPoolExecutor
-from types import TracebackType
 
 from ffnet_search.evaluation.engine import Engine, EngineContext
 from ffnet_search.evaluation.outcome import Ended, run_safely
@@ -57,7 +56,5 @@ class ThreadEngine(Engine):
         self.pool = ThreadPoolExecutor(self.threads)
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *raised: object) -> None:
         self.pool.shutdown(cancel_futures=True)

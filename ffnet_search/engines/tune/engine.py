@@ -11,7 +11,6 @@ import queue
 import threading
 import time
 from contextlib import ExitStack
-from types import TracebackType
 
 from ffnet_search.cluster import session
 from ffnet_search.config.run_paths import RunPaths
@@ -44,7 +43,7 @@ class TuneEngine(Engine):
     def __enter__(self) -> TuneEngine:
         session.import_ray()
         from ffnet_search.engines.tune.schedulers import make_scheduler
-        from ffnet_search.engines.tune.tuner import Proposals, Tuning
+        from ffnet_search.engines.tune.tuner import Proposals, run_tune
 
         scheduler = make_scheduler(self._section, self.context.space, self.context.pruner)
         self._cluster = self._stack.enter_context(session.connected(self.context.user_code))
@@ -59,16 +58,14 @@ class TuneEngine(Engine):
                 max(self._workers + 1, at_once), self.context.pruner, RunPaths(self.context.folder).trials
             )
             self._slots = max(self._workers + AHEAD, at_once)
-            tuning = Tuning(self.context, self._wanted, self._proposals, scheduler, self._stopping)
-            self._thread = threading.Thread(target=tuning.run, name="tune", daemon=True)
+            args = (self.context, self._wanted, self._proposals, scheduler, self._stopping)
+            self._thread = threading.Thread(target=run_tune, args=args, name="tune", daemon=True)
             self._waiting_since = time.monotonic()
             self._thread.start()
             undo.pop_all()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *raised: object) -> None:
         self._stopping.set()
         self._proposals.submitted.put(None)
         self._thread.join(STOP_S)

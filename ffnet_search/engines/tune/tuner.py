@@ -7,7 +7,7 @@ import os
 import queue
 import sys
 import threading
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -101,42 +101,34 @@ class Proposals(SearchAlgorithm):
         return self
 
 
-@dataclass(frozen=True)
-class Tuning:
-    """One run of Tune: what it evaluates by, with which resources a worker, and the event that ends it."""
+def run_tune(
+    context: EngineContext, resources: Resources, proposals: Proposals, scheduler: Any, stopping: threading.Event
+) -> None:
+    """Run Tune, with `resources` for each worker, until no configuration follows or `stopping` is set.
 
-    context: EngineContext
-    resources: Resources
-    proposals: Proposals
-    scheduler: Any
-    stopping: threading.Event
-
-    def run(self) -> None:
-        """Run until no configuration follows or `stopping` is set. An error is put among the outcomes."""
-        needs = {name: need for name, need in session.as_ray(self.resources).items() if need}
-        trainable = tune.with_resources(
-            tune.with_parameters(TuneTrainable, make_evaluate=self.context.make_evaluate),
-            tune.PlacementGroupFactory([needs]),
-        )
-        os.environ.setdefault("TUNE_DISABLE_STRICT_METRIC_CHECKING", "1")  # a failed trial has no metrics
-        logging.getLogger("ray.tune").setLevel(logging.ERROR)
-        try:
-            tune.Tuner(
-                trainable,
-                tune_config=tune.TuneConfig(
-                    search_alg=self.proposals, scheduler=self.scheduler, num_samples=-1, reuse_actors=True
-                ),
-                run_config=tune.RunConfig(
-                    name=f"{datetime.now():%Y-%m-%dT%H-%M-%S}",
-                    storage_path=str((self.context.folder / "tune").absolute()),
-                    verbose=0,
-                    checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
-                    stop=_Stop(self.stopping),
-                    callbacks=[_Json(), _Csv()],
-                ),
-            ).fit()
-        except BaseException as error:
-            self.proposals.ended.put((Configuration(None), error))
+    An error is put among the outcomes.
+    """
+    trainable = tune.with_resources(
+        tune.with_parameters(TuneTrainable, make_evaluate=context.make_evaluate),
+        tune.PlacementGroupFactory([session.as_ray(resources)]),
+    )
+    os.environ.setdefault("TUNE_DISABLE_STRICT_METRIC_CHECKING", "1")  # a failed trial has no metrics
+    logging.getLogger("ray.tune").setLevel(logging.ERROR)
+    try:
+        tune.Tuner(
+            trainable,
+            tune_config=tune.TuneConfig(search_alg=proposals, scheduler=scheduler, num_samples=-1, reuse_actors=True),
+            run_config=tune.RunConfig(
+                name=f"{datetime.now():%Y-%m-%dT%H-%M-%S}",
+                storage_path=str((context.folder / "tune").absolute()),
+                verbose=0,
+                checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
+                stop=_Stop(stopping),
+                callbacks=[_Json(), _Csv()],
+            ),
+        ).fit()
+    except BaseException as error:
+        proposals.ended.put((Configuration(None), error))
 
 
 class _Closing:
