@@ -127,7 +127,7 @@ def test_the_archive_is_whole_and_its_name_tells_its_content(tmp_path: Path) -> 
         text=True,
         cwd=tmp_path,
     )
-    assert "Does all stages" in run.stdout, run.stderr
+    assert "Run all stages" in run.stdout, run.stderr
     said, code_at = run.stderr.splitlines()
     assert said.startswith("sweep digits, digest ")
     assert code_at.startswith(str(tmp_path / ".cache" / "ffnet-search"))  # its own code, not the installed one
