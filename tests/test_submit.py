@@ -118,7 +118,8 @@ def test_the_archive_is_whole_and_its_name_tells_its_content(tmp_path: Path) -> 
     assert first.name == again.name and first.read_bytes() == again.read_bytes()
     assert pack(sweep.override(seed=1), tmp_path).name != first.name
     code = "import ffnet_search, sys; sys.stderr.write(ffnet_search.__file__)"
-    script = f"import sys, runpy; sys.argv = [{str(first)!r}, '--help']"
+    (tmp_path / "runs").write_text("no folder: the run ends before its first stage")
+    script = f"import sys, runpy; sys.argv = [{str(first)!r}]"
     run_it = f"try: runpy.run_path({str(first)!r}, run_name='__main__')\nfinally: {code}"
     run = subprocess.run(
         [sys.executable, "-c", f"{script}\n{run_it}"],
@@ -127,9 +128,9 @@ def test_the_archive_is_whole_and_its_name_tells_its_content(tmp_path: Path) -> 
         text=True,
         cwd=tmp_path,
     )
-    assert "Run all stages" in run.stdout, run.stderr
-    said, code_at = run.stderr.splitlines()
+    said, *_, error, code_at = run.stderr.splitlines()
     assert said.startswith("sweep digits, digest ")
+    assert error.startswith("ffnet-search: runs"), run.stderr
     assert code_at.startswith(str(tmp_path / ".cache" / "ffnet-search"))  # its own code, not the installed one
 
 
