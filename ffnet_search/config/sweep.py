@@ -206,7 +206,7 @@ class Sweep(Section):
         check_values(self)
         if self.search.warm_start and {"branches", "layer_scale"} & self.search_space.hyperparameters.keys():
             raise ValueError("hyperparameters: branches and layer_scale are the supernet's under search.warm_start")
-        mixes = self.train.mixup > 0 or Binding("train", ("mixup",)) in self.bindings.values()
+        mixes = self.train.mixup > 0 or any(bound.path == "train.mixup" for bound in self.bindings.values())
         if mixes and not task_outputs(self.task).mixes:
             raise ValueError(f"train.mixup must be left out for task {self.task!r}, whose targets do not mix")
         return self
