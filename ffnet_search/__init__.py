@@ -5,34 +5,41 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Any
 
-_PUBLIC = {  # name -> module; loaded when first asked for, so that importing this package costs nothing
-    "Architecture": "space.architecture",
-    "Backbone": "models.deployed",
-    "Candidate": "pareto.candidate",
-    "Evaluator": "evaluation.inherited",
-    "LatencyTable": "latency.table",
-    "MetaMixer": "models.metamixer",
-    "SearchSpace": "space.search_space",
-    "Supernet": "training.modules",
-    "Sweep": "config.sweep",
-    "SweepError": "errors",
-    "check_sweep": "run.check",
-    "fuse": "models.deployed",
-    "hypervolume": "pareto.front",
-    "load": "export.network",
-    "load_reference": "models.reference",
-    "pareto_front": "pareto.front",
-    "profile": "latency.build",
-    "run_sweep": "run.pipeline",
-    "select_network": "run.select",
+_PUBLIC = {  # name -> where it is defined; loaded when first asked for, so that importing this package costs nothing
+    "Architecture": "space.architecture:Architecture",
+    "Backbone": "models.deployed:Backbone",
+    "Candidate": "pareto.candidate:Candidate",
+    "Evaluator": "evaluation.inherited:Evaluator",
+    "LatencyTable": "latency.table:LatencyTable",
+    "MetaMixer": "models.metamixer:MetaMixer",
+    "SearchSpace": "space.search_space:SearchSpace",
+    "Supernet": "training.modules:Supernet",
+    "Sweep": "config.sweep:Sweep",
+    "SweepError": "errors:SweepError",
+    "check": "run.check:check_sweep",
+    "fuse": "models.deployed:fuse",
+    "hypervolume": "pareto.front:hypervolume",
+    "load": "export.network:load",
+    "load_reference": "models.reference:load_reference",
+    "pareto_front": "pareto.front:pareto_front",
+    "profile": "latency.build:profile",
+    "select_network": "run.select:select_network",
 }
-__all__ = sorted(_PUBLIC)
+__all__ = sorted((*_PUBLIC, "run"))
+
+import_module(f"{__name__}.run")  # the room, which is bound to its name here once: the function takes the name for good
+
+
+def run(*arguments: Any, **options: Any) -> Any:
+    """Run the stages of a sweep and return the exported front: `run.pipeline.run_sweep`."""
+    return import_module(f"{__name__}.run.pipeline").run_sweep(*arguments, **options)
 
 
 def __getattr__(name: str) -> Any:
     if name not in _PUBLIC:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_PUBLIC[name]}"), name)
+    module, _, attribute = _PUBLIC[name].partition(":")
+    return getattr(import_module(f"{__name__}.{module}"), attribute)
 
 
 def __dir__() -> list[str]:

@@ -38,7 +38,7 @@ def test_a_good_sweep_passes_and_leaves_no_file(tmp_path: Path) -> None:
 def test_nothing_heavy_is_loaded(tmp_path: Path, engine: str) -> None:
     sweep = sweep_of(tmp_path, {"search": {"engine": engine}})
     code = (
-        "import sys; from ffnet_search import Sweep, check_sweep; check_sweep(Sweep.from_yaml(sys.argv[1]))\n"
+        "import sys; from ffnet_search import Sweep, check; check(Sweep.from_yaml(sys.argv[1]))\n"
         "print({'torch', 'lightning', 'optuna', 'ray', 'sklearn', 'scipy'} & sys.modules.keys())"
     )
     ran = subprocess.run([sys.executable, "-c", code, str(sweep.path)], capture_output=True, text=True, cwd=ROOT)

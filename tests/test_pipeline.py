@@ -19,6 +19,7 @@ import yaml
 from ffnet_search.config.sweep import Sweep
 from ffnet_search.errors import SweepError
 from ffnet_search.latency.table import Check, Entry, LatencyTable, Setting, TableError
+from ffnet_search.run import pipeline
 from ffnet_search.run.check import check_limits
 from ffnet_search.run.folder import RunFolder
 from ffnet_search.run.pipeline import read_front, run_sweep
@@ -88,7 +89,7 @@ def ran(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
     for name in STAGES:
         monkeypatch.setitem(cast(dict[str, Stage], STAGES), name, replace(STAGES[name], run=stage(name)))
-    monkeypatch.setattr("ffnet_search.run.pipeline.read_front", lambda files: [])
+    monkeypatch.setattr(pipeline, "read_front", lambda files: [])
     return log
 
 

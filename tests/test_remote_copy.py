@@ -15,6 +15,7 @@ import s3
 from ffnet_search.config.run_paths import RunPaths
 from ffnet_search.config.sweep import Sweep
 from ffnet_search.errors import SweepError
+from ffnet_search.run import remote_copy as remote_copy_module
 from ffnet_search.run.folder import StageRecord, open_run
 from ffnet_search.run.remote_copy import RemoteCopy, remote_copy
 
@@ -122,7 +123,7 @@ def test_a_bucket_that_does_not_exist_is_one_sentence(tmp_path: Path, kind: str)
 def test_a_store_of_google_that_does_not_answer_is_not_waited_for_long(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ffnet_search.run.remote_copy.PATIENCE_S", 1)
+    monkeypatch.setattr(remote_copy_module, "PATIENCE_S", 1)
     url = "gs://anonymous@bucket/x?scheme=http&endpoint_override=127.0.0.1:1"
     with pytest.raises(SweepError, match="Could not connect"):
         RemoteCopy(RunPaths(tmp_path / "run"), url).fetch()

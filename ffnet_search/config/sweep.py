@@ -44,7 +44,7 @@ class Sweep(Section):
     """One validated run description.
 
     >>> sweep = Sweep.from_yaml("sweeps/digits.yaml")  # doctest: +SKIP
-    >>> ffnet_search.run_sweep(sweep)  # doctest: +SKIP
+    >>> ffnet_search.run(sweep)  # doctest: +SKIP
     """
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")

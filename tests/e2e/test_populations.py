@@ -111,7 +111,7 @@ def test_the_worst_go_on_from_the_best_and_all_that_people_see_says_what_was_tra
     ) == pytest.approx(candidate.metrics["accuracy"], abs=1e-6)
 
 
-SCRIPT = "import sys; from ffnet_search import Sweep, run_sweep; run_sweep(Sweep.from_yaml(sys.argv[1]))"
+SCRIPT = "import sys; from ffnet_search import Sweep, run; run(Sweep.from_yaml(sys.argv[1]))"
 
 
 def test_a_killed_population_goes_on_from_its_checkpoints_and_schedules(tmp_path: Path, ray_cluster: str) -> None:

@@ -25,8 +25,8 @@ RATES = {"learning_rate": {"low": 1e-3, "high": 3e-2, "log": True}, "momentum": 
 
 SCRIPT = """
 import sys
-from ffnet_search import Sweep, run_sweep
-run_sweep(Sweep.from_yaml(sys.argv[1]))
+from ffnet_search import Sweep, run
+run(Sweep.from_yaml(sys.argv[1]))
 """
 
 
