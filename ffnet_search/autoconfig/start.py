@@ -13,8 +13,8 @@ from ffnet_search.autoconfig.budget import Budget, choose_budget
 from ffnet_search.autoconfig.draft import drafts
 from ffnet_search.autoconfig.inspect import inspect
 from ffnet_search.autoconfig.render import space_text, sweep_text
+from ffnet_search.config.files import shipped
 from ffnet_search.config.sweep import Sweep
-from ffnet_search.config.sweep_file import shipped
 from ffnet_search.errors import SweepError
 from ffnet_search.progress import say
 from ffnet_search.tasks.base import task_of

@@ -14,7 +14,6 @@ from rich.table import Table
 
 from ffnet_search.cli.resolve import Front
 from ffnet_search.config.sweep import Sweep
-from ffnet_search.config.sweep_metrics import metric_of
 from ffnet_search.metrics import MACS, PARAMS
 from ffnet_search.run.stages import plan
 from ffnet_search.space.architecture import Architecture
@@ -131,7 +130,7 @@ def print_front(front: Front) -> None:
     networks = front.networks
     if not networks:
         return
-    metrics = {name: metric_of(front.sweep, name) for name in networks[0].metrics if name != "measured_spread"}
+    metrics = {name: front.sweep.metric(name) for name in networks[0].metrics if name != "measured_spread"}
     rows = [
         [metric.format(network.metrics[name], unit=False) for name, metric in metrics.items()]
         + [network.key, str(Configuration(network.architecture, network.hyperparameters))]

@@ -13,8 +13,8 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, Field, PrivateAttr, model_validator
 
 from ffnet_search.config.binding import Binding, bind, check_values, sections_with
+from ffnet_search.config.files import RunPaths, read_sweep
 from ffnet_search.config.inputs import digest, export_inputs
-from ffnet_search.config.run_paths import RunPaths
 from ffnet_search.config.schema import (
     DataSection,
     ExportSection,
@@ -23,7 +23,6 @@ from ffnet_search.config.schema import (
     SearchSection,
     TrainSection,
 )
-from ffnet_search.config.sweep_file import read_sweep
 from ffnet_search.errors import SweepError, did_you_mean
 from ffnet_search.metrics import COSTS, Metric
 from ffnet_search.space.block import BLOCK_AXES
@@ -206,7 +205,7 @@ class Sweep(Section):
         check_values(self)
         if self.search.warm_start and {"branches", "layer_scale"} & self.search_space.hyperparameters.keys():
             raise ValueError("hyperparameters: branches and layer_scale are the supernet's under search.warm_start")
-        mixes = self.train.mixup > 0 or Binding("train", ("mixup",)) in self.bindings.values()
+        mixes = self.train.mixup > 0 or any(bound.path == "train.mixup" for bound in self.bindings.values())
         if mixes and not task_outputs(self.task).mixes:
             raise ValueError(f"train.mixup must be left out for task {self.task!r}, whose targets do not mix")
         return self
@@ -252,11 +251,6 @@ class Sweep(Section):
         return task_outputs(self.task).quality
 
     @property
-    def uses_latency_tables(self) -> bool:
-        """True where the search predicts latency, which needs a table for each of `searched_devices`."""
-        return self.search_space.is_elastic
-
-    @property
     def uses_supernet(self) -> bool:
         """True where trials take weights of a supernet."""
         return self.search.evaluator == "supernet" or self.search.warm_start
@@ -281,6 +275,14 @@ class Sweep(Section):
                 f"{', '.join(sections) or 'none with a name'}"
             )
         return sections[name]
+
+    def metric(self, key: str) -> Metric:
+        """The metric of a name in a study or a card; of one that only a user-supplied module's tests log, its name."""
+        quality = [self.quality] if self.module is None else []
+        try:
+            return self.search.metric(key, *quality)
+        except KeyError:
+            return Metric(key, "minimize")
 
     @cached_property
     def bindings(self) -> Mapping[str, Binding]:

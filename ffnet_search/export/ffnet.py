@@ -80,7 +80,7 @@ def _devices(sweep: Sweep) -> list[Device]:
     """The devices of the search with their latency tables, its own first."""
     devices = []
     for number, section in enumerate(sweep.searched_devices):
-        table = LatencyTable.load(sweep.files.latency_table(section)) if sweep.uses_latency_tables else None
+        table = LatencyTable.load(sweep.files.latency_table(section)) if sweep.search_space.is_elastic else None
         devices.append(Device(section, table, f"@{section.name}" if number else ""))
     return devices
 

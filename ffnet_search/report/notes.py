@@ -7,7 +7,6 @@ from collections.abc import Sequence
 import yaml
 
 from ffnet_search.config.sweep import Sweep
-from ffnet_search.config.sweep_metrics import metric_of
 from ffnet_search.export.exported import ARCHITECTURE, CARD, ExportedNetwork, read_exported
 from ffnet_search.pareto.candidate import Candidate
 from ffnet_search.pareto.front import pareto_front
@@ -86,7 +85,7 @@ def _figures(sweep: Sweep, network: ExportedNetwork) -> str:
         return ", ".join(f"{name} {value:.4g}" for name, value in m.items())
 
     def printed(key: str) -> str:
-        return metric_of(sweep, key).format(m[key])
+        return sweep.metric(key).format(m[key])
 
     predicted = f"; {printed('predicted_ms')} predicted" if "predicted_ms" in m else ""
     measured = f"{printed('measured_ms')} measured (± {printed('measured_spread')}{predicted})"

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+from ffnet_search.config.files import is_cluster
 from ffnet_search.config.sweep import Sweep
-from ffnet_search.config.sweep_file import is_cluster
 from ffnet_search.data.registry import check_data
 from ffnet_search.engines.registry import ENGINES
 from ffnet_search.errors import error_context

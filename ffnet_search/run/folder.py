@@ -21,7 +21,7 @@ from typing import IO, Any
 import yaml
 
 from ffnet_search.atomic_write import write_text
-from ffnet_search.config.run_paths import RunPaths
+from ffnet_search.config.files import RunPaths
 from ffnet_search.config.sweep import Sweep
 from ffnet_search.errors import SweepError
 from ffnet_search.run.remote_copy import RemoteCopy, remote_copy

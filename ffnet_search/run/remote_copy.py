@@ -16,7 +16,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from ffnet_search import atomic_write
-from ffnet_search.config.run_paths import RunPaths
+from ffnet_search.config.files import RunPaths
 from ffnet_search.errors import SweepError
 from ffnet_search.progress import say
 

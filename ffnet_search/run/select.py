@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ffnet_search.config.run_paths import RunPaths
+from ffnet_search.config.files import RunPaths
 from ffnet_search.config.sweep import Sweep
 from ffnet_search.errors import SweepError, did_you_mean
 from ffnet_search.formatting import ms, percent

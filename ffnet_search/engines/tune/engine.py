@@ -14,7 +14,7 @@ from contextlib import ExitStack
 from types import TracebackType
 
 from ffnet_search.cluster import session
-from ffnet_search.config.run_paths import RunPaths
+from ffnet_search.config.files import RunPaths
 from ffnet_search.config.schema import POPULATION, SearchSection
 from ffnet_search.evaluation.engine import Engine, EngineContext
 from ffnet_search.evaluation.outcome import Ended
