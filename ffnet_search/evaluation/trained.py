@@ -25,9 +25,9 @@ from ffnet_search.evaluation.outcome import Report, Stopped
 from ffnet_search.evaluation.schedule import Schedule, Segment, schedule_of
 from ffnet_search.evaluation.user_module import UserModuleTarget
 from ffnet_search.models.bn_calibration import recalibrate
-from ffnet_search.models.cpu_threads import threads_for
 from ffnet_search.models.deployed import fuse
 from ffnet_search.models.metamixer import MetaMixer
+from ffnet_search.models.parallel import threads_for
 from ffnet_search.pareto.candidate import Candidate
 from ffnet_search.progress import say
 from ffnet_search.provenance import versions

@@ -16,9 +16,8 @@ from torch import Tensor, nn
 
 from ffnet_search.errors import SweepError
 from ffnet_search.export.exported import ARCHITECTURE, ONNX
-from ffnet_search.models.deployed import Backbone, Deployed, deployed
+from ffnet_search.models.deployed import Backbone, Deployed, deployed, write_onnx
 from ffnet_search.models.metamixer import MetaMixer
-from ffnet_search.models.onnx import write_onnx
 from ffnet_search.space.architecture import Architecture, Form
 from ffnet_search.tasks.base import task_of
 

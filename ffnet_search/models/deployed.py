@@ -6,8 +6,10 @@ layer scales, so ours has 2 x width + (layer scales) fewer parameters than that.
 
 from __future__ import annotations
 
+import warnings
 from itertools import accumulate, pairwise
-from typing import cast
+from pathlib import Path
+from typing import BinaryIO, cast
 
 import torch
 from torch import Tensor, nn
@@ -80,3 +82,32 @@ def deployed_part(part: Part) -> nn.Module:
     """
     module: nn.Module = find_class(part.layer, "part").deployed_part(part)
     return module.train(False)
+
+
+def write_onnx(
+    net: nn.Module,
+    input_shape: tuple[int, ...],
+    target: Path | BinaryIO,
+    *,
+    opset: int = 17,
+    dynamic_batch: bool = False,
+    output: str = "logits",
+) -> None:
+    """Write a deployed `net` as ONNX for inputs (B, C, H, W), named `images`; its output is named `output`.
+
+    By the tracing exporter, which is deprecated: it takes a tenth of the time of the other one for the same optimised
+    graph (both were timed on these networks).
+    """
+    example = torch.zeros(input_shape, device=next(net.parameters()).device)
+    with warnings.catch_warnings(), torch.no_grad():
+        warnings.simplefilter("ignore")
+        torch.onnx.export(
+            net,
+            (example,),
+            str(target) if isinstance(target, Path) else target,  # type: ignore[arg-type]  # it takes any file
+            opset_version=opset,
+            input_names=["images"],
+            output_names=[output],
+            dynamic_axes={"images": {0: "batch"}, output: {0: "batch"}} if dynamic_batch else None,
+            dynamo=False,
+        )

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ffnet_search.models import distributed
+from ffnet_search.models import parallel
 from ffnet_search.space.architecture import Form
 
 
@@ -73,8 +73,8 @@ class ElasticBatchNorm2d(nn.BatchNorm2d):
         mean_C, variance_C = self.running_mean, self.running_var
         assert mean_C is not None and variance_C is not None
         used = self.tracking or not self.training
-        if not used and distributed.count() > 1:
-            return distributed.batch_norm(x_BCHW, self.weight[:width], self.bias[:width], self.eps)
+        if not used and parallel.count() > 1:
+            return parallel.batch_norm(x_BCHW, self.weight[:width], self.bias[:width], self.eps)
         return F.batch_norm(
             x_BCHW,
             mean_C[:width] if used else None,

@@ -19,10 +19,9 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from ffnet_search.config.schema import TrainSection
-from ffnet_search.models import distributed
 from ffnet_search.models.bn_calibration import recalibrate
-from ffnet_search.models.cpu_threads import threads_for
 from ffnet_search.models.metamixer import MetaMixer
+from ffnet_search.models.parallel import average_gradients, threads_for
 from ffnet_search.space.architecture import Architecture
 from ffnet_search.space.search_space import SearchSpace
 from ffnet_search.tasks.base import task_of
@@ -124,7 +123,7 @@ class FFNetModule(LightningModule):
 
         Raises NonFiniteLoss as `check_finite` does.
         """
-        loss = distributed.average_gradients(self.net.parameters(), loss)
+        loss = average_gradients(self.net.parameters(), loss)
         rate = learning_rate(self.recipe, step, self.steps) * self.learning_rate_factor
         for group in optimizer.param_groups:
             group["lr"] = rate
