@@ -17,8 +17,7 @@ from ffnet_search.models.metamixer import MetaMixer
 def recalibrate(net: MetaMixer, images_NCHW: Tensor, batch_size: int = 256) -> MetaMixer:
     """Set the running statistics of a stand-alone `net` to those of `images_NCHW`, and leave it in evaluation mode.
 
-    Images should be of the training set and not augmented. Needs at least 2 values per channel in each batch.
-    """
+    Images should be of the training set and not augmented. Needs at least 2 values per channel in each batch."""
     moments = {norm: _Moments(norm) for norm in net.modules() if isinstance(norm, ElasticBatchNorm2d)}
     hooks = [norm.register_forward_pre_hook(pooled.before_batch) for norm, pooled in moments.items()]
     batches = max(1, round(len(images_NCHW) / batch_size))
@@ -39,8 +38,7 @@ def recalibrate(net: MetaMixer, images_NCHW: Tensor, batch_size: int = 256) -> M
 class _Moments:
     """Mean and squared deviations of batches, pooled as they come (Chan et al. 1979).
 
-    A batch leaves its own moments in the running statistics of `norm`, which is called with momentum 1.
-    """
+    A batch leaves its own moments in the running statistics of `norm`, which is called with momentum 1."""
 
     def __init__(self, norm: ElasticBatchNorm2d) -> None:
         assert norm.running_mean is not None and norm.running_var is not None

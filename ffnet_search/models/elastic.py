@@ -28,8 +28,7 @@ def crop(tensor: Tensor, shape: tuple[int, ...]) -> Tensor:
 class DenseConv2d(nn.Conv2d):
     """k x k convolution, (B, C, H, W) -> (B, out, H / stride, W / stride), "same" padding.
 
-    It is cut to the channels that enter and to `out`.
-    """
+    It is cut to the channels that enter and to `out`."""
 
     def __init__(self, in_width: int, out_width: int, kernel: int, bias: bool = True) -> None:
         super().__init__(in_width, out_width, kernel, padding=kernel // 2, bias=bias)
@@ -63,8 +62,7 @@ class ElasticBatchNorm2d(nn.BatchNorm2d):
 
     In training it normalises by the batch, of all ranks where there are several; running statistics follow only where
     `tracking` is set, since those of a supernet would mix the networks. In evaluation it uses the running statistics,
-    which are recalibrated: at momentum 1 they become the mean and the unbiased variance of the batch.
-    """
+    which are recalibrated: at momentum 1 they become the mean and the unbiased variance of the batch."""
 
     tracking = True
 
@@ -107,8 +105,7 @@ class ConvNorm(nn.Module):
 class Branches(nn.Module):
     """k x k depthwise + BN beside 3 x 3 depthwise + BN (reference: RepVGGDW), merged for deployment.
 
-    A sub-network with a smaller kernel keeps the 3 x 3 branch whole, at k = 3 too: the form of a slot never changes.
-    """
+    A sub-network with a smaller kernel keeps the 3 x 3 branch whole, at k = 3 too: the form of a slot never changes."""
 
     def __init__(self, width: int, kernel: int, multiplier: int, stride: int) -> None:
         super().__init__()
@@ -186,8 +183,7 @@ class _Depthwise(torch.autograd.Function):
 
     dW[c] = sum over n of x[n, c] correlated with dY[n, c]: with (n, c) as the channels of one image and dY as their
     kernels of size H x W, that is one depthwise convolution. Padding beyond H - 1 meets no pixel of dY, so it is cut
-    off and the result padded with zeros: without that the cost explodes on small maps.
-    """
+    off and the result padded with zeros: without that the cost explodes on small maps."""
 
     @staticmethod
     def forward(ctx: Any, x_BCHW: Tensor, weight: Tensor) -> Tensor:

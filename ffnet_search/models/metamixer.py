@@ -26,11 +26,7 @@ class MetaMixer(nn.Module):
     """The network, with weights for `largest` and everything inside it.
 
     `mixers`: the names that each stage of a supernet offers; None for a stand-alone network, which has those of
-    `largest`. BN keeps running statistics while a stand-alone network trains, and none in a supernet.
-
-    >>> net = MetaMixer.for_space(space)  # doctest: +SKIP
-    >>> logits_BK = net(x_BCHW, space.smallest)  # doctest: +SKIP
-    """
+    `largest`. BN keeps running statistics while a stand-alone network trains, and none in a supernet."""
 
     def __init__(
         self, largest: Architecture, form: Form = Form(), mixers: Sequence[Sequence[str]] | None = None
@@ -67,8 +63,7 @@ class MetaMixer(nn.Module):
         """The output of the sub-network `arch` (default: the largest) for images (B, channels, H, W); logits (B, K) in
         classification.
 
-        `drop_path` is the rate of the last block; it rises linearly from 0 at the first, as in the reference.
-        """
+        `drop_path` is the rate of the last block; it rises linearly from 0 at the first, as in the reference."""
         arch = arch or self.largest
         x_BCHW = self.patch_embed(x_BCHW, arch.stem.width, arch.stages[0].width, arch.stem.strides)
         blocks = sum(stage.depth for stage in arch.stages)
@@ -93,8 +88,7 @@ class MetaMixer(nn.Module):
     def deploy(self) -> list[nn.Module]:
         """The parts of the deployed form of a stand-alone network, by its running statistics.
 
-        Raises ValueError for a supernet: slice it first.
-        """
+        Raises ValueError for a supernet: slice it first."""
         if self.is_supernet:
             raise ValueError("only a stand-alone network can be fused: call slice_to(arch) on the supernet first")
         parts = [self.patch_embed.deploy(self.largest.stem.strides)]

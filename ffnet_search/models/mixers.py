@@ -95,8 +95,7 @@ class _DeployedPool(nn.Module):
 class Attention(costs.Attention, TokenMixer):
     """Multi-head self-attention over the pixels, heads of `HEAD_DIM` channels; BN after each projection but the last.
 
-    Meant for late stages: its cost grows with the square of the number of pixels.
-    """
+    Meant for late stages: its cost grows with the square of the number of pixels."""
 
     def __init__(self, width: int, kernel: int, form: Form) -> None:
         super().__init__()

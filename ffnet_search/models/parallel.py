@@ -68,8 +68,7 @@ def batch_norm(x_BCHW: Tensor, weight_C: Tensor, bias_C: Tensor, eps: float) -> 
 def average_gradients(parameters: Iterable[nn.Parameter], loss: Tensor) -> Tensor:
     """Replace the gradients by their mean over ranks, in one all-reduce, which carries the loss too. Return its mean.
 
-    All ranks must have gradients for the same parameters: they trained the same networks.
-    """
+    All ranks must have gradients for the same parameters: they trained the same networks."""
     if count() == 1:
         return loss
     gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]

@@ -28,10 +28,7 @@ UNREADABLE = (
 def load_reference(path: str | Path, *, resolution: int = 256) -> MetaMixer:
     """The FFNet in an official checkpoint file, in evaluation mode; its architecture follows from the tensors' shapes.
 
-    Raises SweepError where the file is not such a checkpoint.
-
-    >>> net = load_reference("ffnet_1.pth.tar")  # doctest: +SKIP
-    """
+    Raises SweepError where the file is not such a checkpoint."""
     path = Path(path)
     state = read_state(path)
     try:

@@ -19,8 +19,7 @@ class Configuration:
 
     `architecture` is None where a user-supplied network is trained. `hyperparameters`: name -> value, only those that
     are searched and have an effect. `known`: metrics that need no training (`latency_ms`, `params_m`, ...); they do not
-    identify the configuration.
-    """
+    identify the configuration."""
 
     architecture: Architecture | None
     hyperparameters: Mapping[str, Value] = field(default_factory=dict, hash=False)

@@ -29,11 +29,7 @@ def smallest_reachable(space: SearchSpace, cost: Cost, total: Total = sum) -> tu
     """The architecture of `space` with the least sum of `cost` over its parts (or the least maximum), and that.
 
     `cost` may be negative, but must depend on the part alone. It is called once for each different part: 717 times
-    in the shipped space for CIFAR, which has 10^20 architectures.
-
-    >>> space = SearchSpace.from_yaml("search_spaces/ffnet_digits.yaml")  # doctest: +SKIP
-    >>> smallest_reachable(space, lambda part: part.params / 1e6)  # doctest: +SKIP
-    """
+    in the shipped space for CIFAR, which has 10^20 architectures."""
     if not space.is_elastic:
         return space.largest, total(map(cost, space.largest.parts))
     costs = _Costs(space, cost, total)
@@ -89,8 +85,7 @@ class _Costs:
         """The cheapest depth and blocks of a stage at this width, without the patch merging in front of it.
 
         It repeats one block, whether the axes of blocks are chosen per stage or per block: the cost of a block depends
-        on no other.
-        """
+        on no other."""
         choices, options = self.space.stages[index], []
         for values in product(*map(choices.choices, BLOCK_AXES)):
             block = shared_block(*values)
@@ -134,8 +129,7 @@ def least_latency(space: SearchSpace, latency: Latency) -> Architecture:
     The inner minimum is additive over parts, so it is exact. L is concave and piecewise linear: its maximum lies
     between the minimiser at lambda = 0, which may spill, and the one at lambda = 1. Each round tries the lambda where
     the lines of the two cross, and replaces one of them, until no line lies below. The answer is the best of all
-    networks tried: exact unless there is a duality gap, where it is one of the two networks at the maximum.
-    """
+    networks tried: exact unless there is a duality gap, where it is one of the two networks at the maximum."""
 
     def minimise(spilt: float) -> _Minimiser:
         arch, total_ms = smallest_reachable(space, lambda part: latency.part_ms(part, spilt))
@@ -163,8 +157,7 @@ def least_latency(space: SearchSpace, latency: Latency) -> Architecture:
 def check_budget(space: SearchSpace, cost_model: CostModel, limits: Mapping[str, float]) -> None:
     """Raise SweepError where a limit is below all that the space holds, naming what can be reached and by what.
 
-    Takes well under a second, so it can be asked before anything is trained.
-    """
+    Takes well under a second, so it can be asked before anything is trained."""
     for name, limit in limits.items():
         arch = cheapest(space, cost_model, name)
         least = cost_model(arch)[name]
@@ -186,8 +179,7 @@ def within_limits(space: SearchSpace, cost_model: CostModel, limits: Mapping[str
     """An architecture that keeps all limits at once, or None where the heuristic fails.
 
     Minimises weighted sums of `value / limit`, and moves weight to the limits that are still exceeded (multiplicative
-    weights). One limit is met at once; for several it is a heuristic, since sums miss what lies inside the hull.
-    """
+    weights). One limit is met at once; for several it is a heuristic, since sums miss what lies inside the hull."""
     costs, bounds = cost_model.of_part, {name: limit for name, limit in limits.items() if name in WORST}
     weights = dict.fromkeys(limits.keys() - bounds, 1.0)
     for _ in range(ROUNDS):

@@ -31,8 +31,7 @@ class Hyperparameter(Section):
 
     A range with two whole numbers as ends has whole numbers. `log`: uniform in the logarithm. `step`: on a grid from
     `low`. `when`: name -> values of another hyper-parameter that has choices; only with these does this one have an
-    effect, else the value in the sweep holds.
-    """
+    effect, else the value in the sweep holds."""
 
     low: int | float | None = None
     high: int | float | None = None
@@ -124,8 +123,7 @@ Hyperparameters = Mapping[str, Hyperparameter]
 def in_order(space: Hyperparameters) -> Hyperparameters:
     """Topological order of the conditions: each hyper-parameter comes after those that its condition names.
 
-    Raises ValueError where a condition names no other hyper-parameter with choices, is never true, or is in a cycle.
-    """
+    Raises ValueError where a condition names no other hyper-parameter with choices, is never true, or is in a cycle."""
     ordered: dict[str, Hyperparameter] = {}
     for name, one in space.items():
         for other, allowed in one.when.items():
