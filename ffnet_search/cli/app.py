@@ -11,10 +11,10 @@ import typer
 
 from ffnet_search.cli.answer import answer_error
 from ffnet_search.cli.inspect_commands import dashboard, pick, rerun, show
-from ffnet_search.cli.interrupt import quick_end
 from ffnet_search.cli.options import flat_options
 from ffnet_search.cli.run_commands import ON_HEAD, check, export, init, profile, run, search, submit, train
 from ffnet_search.errors import START, SweepError
+from ffnet_search.interrupt import quick_end
 
 EXIT_USER_ERROR = 2  # as argument parsers have it
 

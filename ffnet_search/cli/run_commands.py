@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ffnet_search.cli.answer import answer, answer_error, silenced
-from ffnet_search.cli.interrupt import EXIT_STOPPED, interruptible
 from ffnet_search.cli.options import Fresh, Json, Name, Output, Overrides, RunFolderOrSweep, Seed, SweepFile, load
 from ffnet_search.export.formats.registry import FORMATS
+from ffnet_search.interrupt import EXIT_STOPPED, interruptible
 from ffnet_search.progress import say
 
 if TYPE_CHECKING:

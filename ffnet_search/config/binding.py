@@ -106,7 +106,6 @@ def _find(sweep: Sweep, name: str) -> Binding:
 
 
 def _fields(sweep: Sweep) -> Iterator[Binding]:
-    """The fields that a hyper-parameter can set."""
     for name, field in TrainSection.model_fields.items():
         if name not in NOT_SEARCHED and (sweep.module is None or name in OF_ANY_MODULE):
             yield Binding(f"train.{name}", field.annotation)

@@ -75,7 +75,6 @@ def is_cluster(path: Path) -> bool:
 
 
 def _carried_by(content: dict[str, Any], path: Path) -> dict[str, Any]:
-    """Return the sweep that a cluster file carries, named like the cluster; other content unchanged."""
     if "provider" not in content:
         return content
     metadata = content.get("metadata")

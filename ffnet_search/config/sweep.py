@@ -33,18 +33,13 @@ from ffnet_search.strict_yaml import Section, parse
 
 
 def _one_or_several(value: Any) -> Any:
-    """A single device may be written without a list."""
     if isinstance(value, Mapping):
         value = LatencySection.model_validate(value)  # here, so that errors name `latency.rounds` without an index
     return (value,) if isinstance(value, LatencySection) else value
 
 
 class Sweep(Section):
-    """One validated run description.
-
-    >>> sweep = Sweep.from_yaml("sweeps/digits.yaml")  # doctest: +SKIP
-    >>> ffnet_search.run_sweep(sweep)  # doctest: +SKIP
-    """
+    """One validated run description."""
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
     search_space: SearchSpace
@@ -78,10 +73,7 @@ class Sweep(Section):
 
     @classmethod
     def of_run(cls, where: str | Path) -> Sweep:
-        """Read the sweep of a run's folder, which may have been moved since it was written, or a sweep file.
-
-        Raises SweepError.
-        """
+        """Read the sweep of a run's folder, which may have been moved since, or a sweep file. Raises SweepError."""
         folder = Path(where)
         if not folder.exists() and folder.suffix not in (".yaml", ".yml"):
             runs = [str(path.parent) for path in folder.parent.glob("*/sweep.yaml")]

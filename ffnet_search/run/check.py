@@ -54,7 +54,6 @@ def _table_if_measured(path: Path) -> Latency:
 
 
 def _import_paths(sweep: Sweep) -> Iterator[tuple[str, str]]:
-    """Field -> import path of the user-supplied classes of a sweep."""
     names = {
         "task": sweep.task,
         "data.name": sweep.data.name,

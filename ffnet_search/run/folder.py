@@ -160,10 +160,7 @@ def read_records(files: RunPaths) -> Records:
 
 
 def _acquire(lock: IO[str], files: RunPaths) -> None:
-    """Take the kernel's lock, which ends with the process that holds it: a killed process leaves nothing to clean up.
-
-    Raises SweepError where another process holds it.
-    """
+    """Take the kernel's lock, which ends with the process that holds it: a kill leaves nothing to clean up."""
     give_up = time.monotonic() + ENDING_S
     while True:
         try:
@@ -196,7 +193,6 @@ def _is_alive(pid: str) -> bool:
 
 
 def _refuse_foreign(files: RunPaths) -> None:
-    """Raise SweepError where the folder holds files that are not of a run."""
     if not files.folder.is_dir() or files.state.exists():
         return
     before_records = {files.lock.name, files.sweep.name}  # written before the first record

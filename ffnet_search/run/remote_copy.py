@@ -131,8 +131,7 @@ class RemoteCopy:
                 self._fs.copy_files(str(path), target, self._here, self._store)
 
     def _order(self, name: str) -> tuple[bool, str]:
-        """The record of what is done comes last."""
-        return name == self.files.state.name, name
+        return name == self.files.state.name, name  # the record of what is done comes last
 
     @contextmanager
     def _errors(self) -> Iterator[None]:
@@ -144,7 +143,6 @@ class RemoteCopy:
 
 
 def _without_password(url: str) -> str:
-    """The URL without password and options, for messages."""
     parts = urlsplit(url)
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path.rstrip('/')}"
 

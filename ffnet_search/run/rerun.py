@@ -76,7 +76,6 @@ def _find(records: Sequence[TrialRecord], which: str, sweep: Sweep) -> TrialReco
 
 
 def _evaluator(sweep: Sweep, folder: Path, record: TrialRecord) -> Evaluate:
-    """The evaluator that repeats a trial in `folder`: as many epochs, the same schedule."""
     if sweep.search.evaluator == "supernet":
         from ffnet_search.evaluation.inherited import Evaluator
 

@@ -80,12 +80,10 @@ def status(stage: Stage, sweep: Sweep, records: Records) -> StageStatus:
     if record is None:
         return StageStatus(StageState.PENDING)
     if record.digest != stage.digest(sweep):
-        changes = differences(record.inputs, stage.inputs(sweep))
-        return StageStatus(StageState.CHANGED, tuple(changes))
+        return StageStatus(StageState.CHANGED, tuple(differences(record.inputs, stage.inputs(sweep))))
     wanted = stage.amounts(sweep)
-    enough = all(record.amounts.get(name, 0) >= amount for name, amount in wanted.items())
-    if stage.only_exact:
-        enough = record.amounts == wanted
+    more = all(record.amounts.get(name, 0) >= amount for name, amount in wanted.items())
+    enough = record.amounts == wanted if stage.only_exact else more
     has_outputs = all(path.exists() for path in stage.outputs(sweep))
     done = record.finished and enough and has_outputs and not is_outdated(stage, records)
     return StageStatus(StageState.DONE if done else StageState.INCOMPLETE)
@@ -198,7 +196,6 @@ def _study_digest(sweep: Sweep) -> str:
 
 
 def _refuse_stale_tables(sweep: Sweep) -> None:
-    """Raise SweepError where a device no longer has the latency of its table."""
     if not sweep.search_space.is_elastic:
         return
     from ffnet_search.latency.ray_bench import make_bench
