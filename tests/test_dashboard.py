@@ -29,7 +29,7 @@ from ffnet_search.search.storage import reader
 from ffnet_search.search.storage.reader import BulkStorage
 from ffnet_search.search.storage.study import open_study, read_candidates, read_trials
 from ffnet_search.search.storage.trial_record import distributions, params_of
-from ffnet_search.space.configuration import Configuration
+from ffnet_search.space.hyperparameters import Configuration
 
 OBJECTIVES: dict[str, Any] = {"accuracy": "maximize", "latency_ms": "minimize"}
 

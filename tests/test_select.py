@@ -22,8 +22,8 @@ from ffnet_search.run.pipeline import profile_named_device
 from ffnet_search.run.select import select_network
 from ffnet_search.search.problem import SearchProblem
 from ffnet_search.search.storage.study import read_candidates
-from ffnet_search.space.configuration import Configuration
 from ffnet_search.space.cost_model import CostModel
+from ffnet_search.space.hyperparameters import Configuration
 from ffnet_search.space.search_space import SearchSpace
 
 DIGITS = Path(__file__).parents[1] / "search_spaces" / "ffnet_digits.yaml"

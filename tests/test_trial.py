@@ -30,7 +30,7 @@ from ffnet_search.run.stages import plan
 from ffnet_search.search.history import read_history
 from ffnet_search.space.architecture import Architecture
 from ffnet_search.space.block import Block
-from ffnet_search.space.configuration import Configuration
+from ffnet_search.space.hyperparameters import Configuration
 from ffnet_search.tasks.base import find_task
 from ffnet_search.training.fit import sweep_data, train_supernet
 from ffnet_search.training.trainer import LAST, make_loggers

@@ -26,7 +26,7 @@ from ffnet_search.latency.measure import time_jobs
 from ffnet_search.latency.plan import Plan
 from ffnet_search.models.deployed import fuse
 from ffnet_search.models.metamixer import MetaMixer
-from ffnet_search.space.configuration import Configuration
+from ffnet_search.space.hyperparameters import Configuration
 from ffnet_search.space.search_space import SearchSpace
 from ffnet_search.tasks.base import task_of
 from ffnet_search.training.modules import Supernet

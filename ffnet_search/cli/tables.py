@@ -18,8 +18,7 @@ from ffnet_search.metrics import MACS, PARAMS
 from ffnet_search.run.stages import plan
 from ffnet_search.space.architecture import Architecture
 from ffnet_search.space.block import BLOCK_AXES
-from ffnet_search.space.configuration import Configuration
-from ffnet_search.space.hyperparameters import Hyperparameter
+from ffnet_search.space.hyperparameters import Configuration, Hyperparameter
 from ffnet_search.space.search_space import SearchSpace
 from ffnet_search.tasks.base import task_of
 

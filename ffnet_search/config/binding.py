@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, get_args
 from ffnet_search.config.schema import Augment, DataSection, ModuleSection, TrainSection
 from ffnet_search.errors import SweepError, did_you_mean
 from ffnet_search.plugins import is_import_path
-from ffnet_search.space.configuration import Value
-from ffnet_search.space.hyperparameters import Hyperparameter
+from ffnet_search.space.hyperparameters import Hyperparameter, Value
 from ffnet_search.strict_yaml import Section, parse
 
 if TYPE_CHECKING:

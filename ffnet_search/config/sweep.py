@@ -26,7 +26,7 @@ from ffnet_search.config.schema import (
 from ffnet_search.errors import SweepError, did_you_mean
 from ffnet_search.metrics import COSTS, Metric
 from ffnet_search.space.block import BLOCK_AXES
-from ffnet_search.space.configuration import Value
+from ffnet_search.space.hyperparameters import Value
 from ffnet_search.space.registry import DEFAULT_TASK, known_metrics, task_outputs
 from ffnet_search.space.search_space import SearchSpace
 from ffnet_search.strict_yaml import Section, parse

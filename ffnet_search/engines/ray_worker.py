@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 from ffnet_search.errors import SweepError
 from ffnet_search.evaluation.outcome import Evaluate, Outcome, Pruner, run_safely
-from ffnet_search.space.configuration import Configuration
+from ffnet_search.space.hyperparameters import Configuration
 
 
 class Worker:

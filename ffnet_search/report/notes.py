@@ -14,7 +14,7 @@ from ffnet_search.report.architecture_svg import draw
 from ffnet_search.report.dashboard import annotating
 from ffnet_search.report.data import figures, front_columns
 from ffnet_search.search.storage.study import read_records
-from ffnet_search.space.configuration import Configuration
+from ffnet_search.space.hyperparameters import Configuration
 from ffnet_search.tasks.base import find_task
 
 MOST = 50  # trials with notes: Optuna Dashboard reads all notes for every trial of the study

@@ -17,7 +17,7 @@ from ffnet_search.pareto.candidate import Candidate
 from ffnet_search.provenance import git_state, versions
 from ffnet_search.search.storage.study import read_records
 from ffnet_search.search.storage.trial_record import TrialRecord
-from ffnet_search.space.configuration import Configuration
+from ffnet_search.space.hyperparameters import Configuration
 
 
 @dataclass(frozen=True)

@@ -20,8 +20,8 @@ from ffnet_search.search.problem import SearchProblem
 from ffnet_search.search.samplers.optuna import OptunaSampler
 from ffnet_search.search.storage.search_storage import SearchStorage
 from ffnet_search.search.storage.trial_record import TrialRecord, configuration_of, distributions, params_of
-from ffnet_search.space.configuration import Configuration
 from ffnet_search.space.feasibility import within_limits
+from ffnet_search.space.hyperparameters import Configuration
 
 FAILURES_IN_A_ROW = 10  # after which the search stops: the cause is not the configurations
 STEPS_PER_PROPOSAL = 20  # of the walk to a feasible neighbour, for each of `search.proposals`

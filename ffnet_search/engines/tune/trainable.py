@@ -21,7 +21,7 @@ from ffnet_search.evaluation import schedule as schedules
 from ffnet_search.evaluation.outcome import Evaluate, Failed, Outcome, Report, Resumable, Stopped, run_safely
 from ffnet_search.evaluation.schedule import Schedule, TrainingState
 from ffnet_search.pareto.candidate import Candidate
-from ffnet_search.space.configuration import Configuration
+from ffnet_search.space.hyperparameters import Configuration
 
 Reported = tuple[int, Mapping[str, float]]  # epoch, metrics
 

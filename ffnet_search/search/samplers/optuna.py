@@ -32,8 +32,7 @@ from ffnet_search.search.archive import Entry
 from ffnet_search.search.problem import SearchProblem
 from ffnet_search.search.samplers import tpe
 from ffnet_search.search.storage.trial_record import TrialRecord, distributions, params_of
-from ffnet_search.space.configuration import Configuration, Value
-from ffnet_search.space.hyperparameters import Hyperparameter, settle
+from ffnet_search.space.hyperparameters import Configuration, Hyperparameter, Value, settle
 
 OURS: Registry = {  # in place of Optuna's of that name
     "TPESampler": "ffnet_search.search.samplers.tpe:QuickTPESampler",
