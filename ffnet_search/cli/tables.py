@@ -119,15 +119,10 @@ def print_start(started: Started) -> None:
 
 
 def print_run(front: Front) -> None:
-    """The front of a run, and the run's files."""
-    print_front(front)
-    print_files(front)
-
-
-def print_front(front: Front) -> None:
-    """The exported front, best first: a column for each metric, in its unit."""
+    """The exported front, best first, with a column for each metric in its unit; then the run's files."""
     networks = front.networks
     if not networks:
+        print_files(front)
         return
     metrics = {name: front.sweep.metric(name) for name in networks[0].metrics if name != "measured_spread"}
     rows = [
@@ -138,6 +133,7 @@ def print_front(front: Front) -> None:
     configuration = "architecture" if networks[0].architecture else "hyper-parameters"
     titles = [*(metric.label for metric in metrics.values()), "key", configuration]
     _print(_table(titles, rows, right=len(metrics), left=0))
+    print_files(front)
 
 
 def print_formats(networks: Sequence[ExportedNetwork], name: str) -> None:

@@ -116,7 +116,9 @@ class FFNetModule(LightningModule):
 
     def accumulate(self, x_BCHW: Tensor, target_B: Tensor, step: int) -> Tensor:
         """Add the gradients of one batch and return the loss on its targets."""
-        raise NotImplementedError
+        loss, _ = self.target_loss(x_BCHW, target_B)
+        self.manual_backward(loss / self.recipe.accumulate)
+        return loss.detach()
 
     def apply_gradients(self, optimizer: Optimizer, loss: Tensor, step: int) -> None:
         """One step of the optimiser with the gradients so far, averaged over ranks and clipped; then clear them.
@@ -175,10 +177,7 @@ class FFNetModule(LightningModule):
 
 
 class Supernet(FFNetModule):
-    """Trains the supernet of a search space.
-
-    >>> Trainer(max_epochs=3).fit(Supernet(space, TrainSection()), datamodule=data)  # doctest: +SKIP
-    """
+    """Trains the supernet of a search space."""
 
     def __init__(self, space: SearchSpace, recipe: TrainSection, seed: int = 0) -> None:
         validated = {"_largest": space.largest, "_smallest": space.smallest}
@@ -201,17 +200,8 @@ class Supernet(FFNetModule):
 class Standalone(FFNetModule):
     """Trains one network, from scratch or from the weights of a supernet that it was sliced from."""
 
-    def accumulate(self, x_BCHW: Tensor, target_B: Tensor, step: int) -> Tensor:
-        loss, _ = self.target_loss(x_BCHW, target_B)
-        self.manual_backward(loss / self.recipe.accumulate)
-        return loss.detach()
-
     def on_validation_epoch_start(self) -> None:
-        """Recalibrate the BN statistics.
-
-        Running averages lag some twenty steps behind the weights. After a first epoch on few images, a good network
-        would score like chance, and early stopping would go by that.
-        """
+        """Recalibrate the BN statistics: running averages lag some twenty steps; early stopping would go by that."""
         data = getattr(self.trainer, "datamodule", None)
         if data is not None:
             recalibrate(self.net, data.calibration.to(self.device))
