@@ -13,7 +13,7 @@ from ffnet_search.cli.inspect_commands import dashboard, pick, rerun, show
 from ffnet_search.cli.options import Output, flat_options
 from ffnet_search.cli.run_commands import ON_HEAD, check, export, init, profile, run, search, submit, train
 from ffnet_search.errors import START, SweepError
-from ffnet_search.interrupt import quick_end
+from ffnet_search.run.interrupt import quick_end
 
 EXIT_USER_ERROR = 2  # as argument parsers have it
 

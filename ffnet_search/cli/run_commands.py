@@ -13,8 +13,8 @@ import typer
 
 from ffnet_search.cli.options import Fresh, Json, Name, Output, Overrides, RunFolderOrSweep, Seed, SweepFile
 from ffnet_search.export.formats.registry import FORMATS
-from ffnet_search.interrupt import EXIT_STOPPED, interruptible
 from ffnet_search.progress import say
+from ffnet_search.run.interrupt import EXIT_STOPPED, interruptible
 
 if TYPE_CHECKING:
     from ffnet_search.config.sweep import Sweep

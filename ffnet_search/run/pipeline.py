@@ -12,11 +12,11 @@ from ffnet_search.config.sweep import Sweep
 from ffnet_search.errors import SweepError
 from ffnet_search.export.exported import ExportedNetwork, read_exported
 from ffnet_search.formatting import listed
-from ffnet_search.interrupt import import_whole
 from ffnet_search.latency.table import LatencyTable
 from ffnet_search.progress import clock, say
 from ffnet_search.run.check import check_limits
 from ffnet_search.run.folder import Change, RunFolder, StageRecord, open_run
+from ffnet_search.run.interrupt import import_whole
 from ffnet_search.run.stages import (
     STAGES,
     Stage,
