@@ -23,8 +23,7 @@ from ffnet_search.errors import SweepError
 from ffnet_search.pareto.candidate import Candidate
 from ffnet_search.pareto.front import pareto_front
 from ffnet_search.report import notes
-from ffnet_search.report.dashboard import application, serve
-from ffnet_search.report.notes import annotate_study
+from ffnet_search.report.dashboard import annotate_study, application, serve
 from ffnet_search.search.storage import reader
 from ffnet_search.search.storage.reader import BulkStorage
 from ffnet_search.search.storage.study import open_study, read_candidates, read_trials

@@ -90,8 +90,7 @@ def dashboard(
     import webbrowser
 
     from ffnet_search.config.sweep import Sweep
-    from ffnet_search.report.dashboard import serve
-    from ffnet_search.report.notes import annotate_study
+    from ffnet_search.report.dashboard import annotate_study, serve
 
     sweep = Sweep.of_run(run)
     annotate_study(sweep)
