@@ -11,8 +11,7 @@ from ffnet_search.export.exported import ExportedNetwork, read_exported
 from ffnet_search.latency.table import LatencyTable
 from ffnet_search.metrics import COSTS, LATENCY, Direction, Metric
 from ffnet_search.pareto.candidate import Candidate
-from ffnet_search.pareto.front import hypervolume
-from ffnet_search.pareto.running_front import RunningFront
+from ffnet_search.pareto.front import RunningFront, hypervolume
 from ffnet_search.search.history import History, read_history
 from ffnet_search.tasks.base import Task, find_task
 

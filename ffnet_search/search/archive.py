@@ -6,7 +6,7 @@ from collections import Counter
 from typing import Literal, NamedTuple
 
 from ffnet_search.evaluation.outcome import Stopped
-from ffnet_search.pareto.running_front import RunningFront
+from ffnet_search.pareto.front import RunningFront
 from ffnet_search.search.problem import SearchProblem
 from ffnet_search.search.storage.trial_record import TrialRecord
 

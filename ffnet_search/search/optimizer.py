@@ -200,10 +200,8 @@ def feasible_neighbour(
     problem: SearchProblem, starts: Sequence[Params], rng: random.Random, is_new: Callable[[Configuration], bool]
 ) -> Configuration | None:
     """A new feasible configuration among the starts, given by their parameters, and their neighbours; else None."""
-    for configuration in _walk(problem, starts, rng):
-        if is_new(configuration) and problem.is_feasible(configuration):
-            return configuration
-    return None
+    walk = _walk(problem, starts, rng)
+    return next((config for config in walk if is_new(config) and problem.is_feasible(config)), None)
 
 
 def _walk(problem: SearchProblem, starts: Sequence[Params], rng: random.Random) -> Iterator[Configuration]:

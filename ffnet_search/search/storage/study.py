@@ -16,8 +16,7 @@ from sqlalchemy import event
 from ffnet_search.errors import SweepError
 from ffnet_search.metrics import Direction
 from ffnet_search.pareto.candidate import Candidate
-from ffnet_search.search.storage.reader import stream
-from ffnet_search.search.storage.sqlite_rows import TrialWriter, database_errors
+from ffnet_search.search.storage.sqlite_rows import TrialWriter, database_errors, stream
 from ffnet_search.search.storage.trial_record import TrialRecord
 from ffnet_search.space.search_space import SearchSpace
 
