@@ -25,14 +25,6 @@ GREY, BLUE, RED = "#a0a4a8", "#1f5fbf", "#c03028"
 
 
 @dataclass(frozen=True)
-class Tick:
-    """A mark of an axis: its position along the axis, and its text."""
-
-    position: float
-    text: str
-
-
-@dataclass(frozen=True)
 class Line:
     """A learning curve as points in the chart."""
 
@@ -48,8 +40,8 @@ class CurveChart:
     summary: str
     every: int
     label: str
-    x_ticks: tuple[Tick, ...]
-    y_ticks: tuple[Tick, ...]
+    x_ticks: tuple[tuple[float, str], ...]  # position along the axis, and text
+    y_ticks: tuple[tuple[float, str], ...]
     lines: tuple[Line, ...]  # those that trained to the end last, so that they are on top
     width, height, left, right, top, bottom = WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM
 
@@ -82,8 +74,8 @@ def curve_chart(history: History, metric: Metric, label: str) -> CurveChart | No
         summary=_summary(history),
         every=every,
         label=label,
-        x_ticks=tuple(Tick(x_at(x), f"{x:g}") for x in x_values),
-        y_ticks=tuple(Tick(y_at(y), f"{y:g}") for y in y_values),
+        x_ticks=tuple((x_at(x), f"{x:g}") for x in x_values),
+        y_ticks=tuple((y_at(y), f"{y:g}") for y in y_values),
         lines=tuple(lines),
     )
 

@@ -13,9 +13,8 @@ from typing import Any, NamedTuple
 from ffnet_search.atomic_write import replacing, write_text
 from ffnet_search.errors import SweepError
 from ffnet_search.search.problem import SearchProblem
-from ffnet_search.search.storage.database_copy import copied
 from ffnet_search.search.storage.sqlite_rows import TrialWriter
-from ffnet_search.search.storage.study import open_study
+from ffnet_search.search.storage.study import copied, open_study
 from ffnet_search.search.storage.trial_record import ATTRIBUTES, TrialRecord
 from ffnet_search.space.registry import known_metrics
 from ffnet_search.space.search_space import SearchSpace

@@ -39,6 +39,7 @@ NUMBERS = {"INF_POS": math.inf, "INF_NEG": -math.inf, "NAN": math.nan}
 AT_ONCE = 500
 Details = dict[int, dict[Any, Any]]
 _distribution = lru_cache(maxsize=4096)(json_to_distribution)
+_distribution_json = lru_cache(maxsize=1024)(distribution_to_json)
 
 
 class TrialWriter:
@@ -138,11 +139,6 @@ def _details(trial: FrozenTrial) -> Iterable[tuple[str, dict[str, Any]]]:
     for key, value in trial.system_attrs.items():
         if not key.startswith(SCRATCH):
             yield "trial_system_attributes", {"key": key, "value_json": json.dumps(value)}
-
-
-@lru_cache(maxsize=1024)
-def _distribution_json(distribution: CategoricalDistribution) -> str:
-    return str(distribution_to_json(distribution))
 
 
 def _utc(local: datetime | None) -> datetime | None:
