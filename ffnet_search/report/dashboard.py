@@ -41,6 +41,10 @@ from ffnet_search.tasks.base import find_task
 
 TRIAL_FILES = "dashboard:artifacts:"  # prefix of the files of trials in the study's attributes
 STUDY_FILES = "artifacts:"
+SET_ATTRIBUTE = sa.text(
+    "insert into study_system_attributes (study_id, key, value_json) values (:study, :key, :value) "
+    "on conflict (study_id, key) do update set value_json = excluded.value_json"
+)
 NOTE_PIECE = 2045  # characters of a note in one attribute
 MOST = 50  # trials with notes: Optuna Dashboard reads all notes for every trial of the study
 
@@ -93,21 +97,12 @@ def annotating(study: Path, artifacts: Path) -> Iterator[Notes]:
             notes = Notes(artifacts, study_id, storage.get_study_system_attrs(study_id))
             yield notes
             changed = {key: value for key, value in notes.attributes.items() if notes.before.get(key) != value}
-            _set_attributes(storage, study_id, changed)
+            rows = [{"study": study_id, "key": key, "value": json.dumps(value)} for key, value in changed.items()]
+            if rows:  # in one transaction: a disk may take 20 ms for each alone
+                with storage.engine.begin() as connection:
+                    connection.execute(SET_ATTRIBUTE, rows)
         finally:
             storage.engine.dispose()
-
-
-def _set_attributes(storage: RDBStorage, study_id: int, attributes: Mapping[str, object]) -> None:
-    """Set many system attributes of a study in one transaction: a disk may take 20 ms for each alone."""
-    query = sa.text(
-        "insert into study_system_attributes (study_id, key, value_json) values (:study, :key, :value) "
-        "on conflict (study_id, key) do update set value_json = excluded.value_json"
-    )
-    rows = [{"study": study_id, "key": key, "value": json.dumps(value)} for key, value in attributes.items()]
-    if rows:
-        with storage.engine.begin() as connection:
-            connection.execute(query, rows)
 
 
 def annotate_study(sweep: Sweep) -> None:

@@ -88,12 +88,7 @@ class SearchStorage:
 
 @contextmanager
 def open_storage(
-    problem: SearchProblem,
-    study: Path,
-    candidates: Path | None = None,
-    *,
-    digest: str = "",
-    resumable: bool = False,
+    problem: SearchProblem, study: Path, candidates: Path | None = None, *, digest: str = "", resumable: bool = False
 ) -> Iterator[SearchStorage]:
     """The study of a search, created where there is none, and its copy in `search.storage`.
 
