@@ -13,13 +13,13 @@ import mimetypes
 import shutil
 import threading
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from socketserver import ThreadingMixIn
 from typing import Any
-from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 
 import sqlalchemy as sa
 import yaml
@@ -192,7 +192,7 @@ def serve(study: Path, artifacts: Path, host: str, port: int, ready: Callable[[s
         try:
             study_id = storage.get_study_id_from_name(NAME)
             try:
-                server = make_server(host, port, _not_ready, ThreadingServer, QuietHandler)
+                server = ThreadingServer((host, port), QuietHandler)
             except OSError as error:
                 raise SweepError(
                     f"the dashboard cannot listen on {host}:{port} ({error.strerror}); choose another with --port"
@@ -217,10 +217,6 @@ class QuietHandler(WSGIRequestHandler):
 
     def log_message(self, *words: object) -> None:
         pass
-
-
-def _not_ready(environ: object, start_response: object) -> Iterable[bytes]:
-    raise AssertionError("no request is handled before the application is set")
 
 
 def application(storage: BulkStorage, study_id: int, artifacts: Path) -> Any:
