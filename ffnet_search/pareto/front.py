@@ -42,11 +42,7 @@ def dominator_counts(points_NM: Points) -> NDArray[np.int64]:
 
 
 def pareto_front(candidates: Sequence[Candidate], objectives: Mapping[str, Direction]) -> list[Candidate]:
-    """The candidates that no other dominates, one per point, ordered by the first objective, best first.
-
-    >>> pareto_front([], {"accuracy": "maximize", "latency_ms": "minimize"})
-    []
-    """
+    """The candidates that no other dominates, one per point, ordered by the first objective, best first."""
     points = [as_minimised(candidate, objectives) for candidate in candidates]
     points_NM = np.array(points).reshape(len(points), len(objectives))
     # In this order no later point dominates an earlier one, so a comparison with the front so far is enough.
