@@ -32,12 +32,6 @@ class TrialArchive:
         self.repeats = 0  # proposals of configurations that were known
         self._counts: Counter[State] = Counter()
 
-    def __contains__(self, key: str) -> bool:
-        return key in self.entries
-
-    def __getitem__(self, key: str) -> Entry:
-        return self.entries[key]
-
     def count(self, *states: State) -> int:
         """The number of configurations in these states."""
         return sum(self._counts[state] for state in states)
