@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ffnet_search.models.elastic import ConvNorm, DenseConv2d, as_conv, depthwise, folded
+from ffnet_search.plugins import find_class
 from ffnet_search.space import mixers as costs
 from ffnet_search.space.architecture import Form
 from ffnet_search.space.mixers import HEAD_DIM, Mixer, find_mixer
@@ -30,14 +31,12 @@ class TokenMixer(nn.Module, Mixer):
     def deploy(self, kernel: int, layer_scale: Tensor | None) -> nn.Module:
         """The same function at its largest size: norms folded, branches merged, output scaled by `layer_scale`."""
 
-    @classmethod
-    def find_network(cls) -> type[TokenMixer]:
-        return cls
-
 
 def make_mixer(name: str, width: int, kernel: int, form: Form) -> TokenMixer:
     """The training form of a mixer by its registered name or import path."""
-    return cast(TokenMixer, find_mixer(name).find_network()(width, kernel, form))
+    mixer = find_mixer(name)
+    network = mixer if issubclass(mixer, TokenMixer) else find_class(mixer.network, "mixer", TokenMixer)
+    return cast(TokenMixer, network(width, kernel, form))
 
 
 class FFNAttention(costs.FFNAttention, TokenMixer):

@@ -15,8 +15,7 @@ from ffnet_search.latency.table import LatencyTable
 from ffnet_search.plugins import find_module, import_path, is_import_path
 from ffnet_search.run.stages import cost_model
 from ffnet_search.space.architecture import Architecture
-from ffnet_search.space.cost_model import Latency
-from ffnet_search.space.feasibility import check_budget
+from ffnet_search.space.cost_model import Latency, check_budget
 from ffnet_search.space.parts import Part
 
 

@@ -19,7 +19,7 @@ from ffnet_search.metrics import LATENCY
 from ffnet_search.pareto.candidate import Candidate
 from ffnet_search.search.storage.study import read_candidates
 from ffnet_search.space.architecture import Architecture
-from ffnet_search.space.feasibility import least_latency
+from ffnet_search.space.cost_model import least_latency
 
 Array = NDArray[np.float64]
 DRAWN = 400  # random architectures whose quality is predicted

@@ -20,7 +20,7 @@ from ffnet_search.search.problem import SearchProblem
 from ffnet_search.search.samplers.optuna import OptunaSampler
 from ffnet_search.search.storage.search_storage import SearchStorage
 from ffnet_search.search.storage.trial_record import TrialRecord, configuration_of, distributions, params_of
-from ffnet_search.space.feasibility import within_limits
+from ffnet_search.space.cost_model import within_limits
 from ffnet_search.space.hyperparameters import Configuration
 
 FAILURES_IN_A_ROW = 10  # after which the search stops: the cause is not the configurations
