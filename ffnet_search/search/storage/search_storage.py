@@ -42,12 +42,7 @@ class PendingTrials:
             with suppress(OSError, ValueError, TypeError, AttributeError):
                 content = json.loads(path.read_text(encoding="utf-8"))
                 self._trials = {key: PendingTrial(**fields) for key, fields in content.items()}
-
-    @property
-    def left(self) -> list[PendingTrial]:
-        """The trials to begin with."""
-        left = (trial for key, trial in self._trials.items() if key not in self._begun)
-        return [trial for trial in left if trial.starts < STARTS]
+        self.left = [trial for trial in self._trials.values() if trial.starts < STARTS]  # the trials to begin with
 
     def begin(self, key: str, origin: str, params: Mapping[str, Any]) -> None:
         """Note that a trial is started."""

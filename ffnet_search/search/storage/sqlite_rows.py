@@ -118,13 +118,13 @@ class TrialRows:
                     "datetime_complete": _utc(trial.datetime_complete),
                 }
                 trial_id = connection.execute(self.inserts["trials"], head).inserted_primary_key[0]
-                for name, row in _details(trial):
+                for name, row in _detail_rows(trial):
                     rows[name].append({"trial_id": trial_id, **row})
             for name, table_rows in rows.items():
                 connection.execute(self.inserts[name], table_rows)
 
 
-def _details(trial: FrozenTrial) -> Iterable[tuple[str, dict[str, Any]]]:
+def _detail_rows(trial: FrozenTrial) -> Iterable[tuple[str, dict[str, Any]]]:
     for objective, value in enumerate(trial.values or ()):
         yield "trial_values", {"objective": objective, "value": value, "value_type": "FINITE"}
     for step, value in trial.intermediate_values.items():
