@@ -111,7 +111,7 @@ def test_a_table_of_other_settings_is_not_taken(tmp_path: Path) -> None:
     sweep = write_sweep(tmp_path)
     sweep.files.folder.mkdir(parents=True)
     RunFolder(sweep.files).write_sweep(sweep)
-    RunFolder(sweep.files).claim()
+    RunFolder(sweep.files).write_records({})
     for section in sweep.latency:
         table_of(sweep.search_space).save(sweep.files.latency_table(section))
     with pytest.raises(SweepError, match=r"phone\.json: must be of .*'batch_size': 8.* but is of .*'batch_size': 1"):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple, get_args
 
-from ffnet_search.config.schema import Augment, DataSection, ModuleSection, TrainSection
+from ffnet_search.config.schema import Augment, TrainSection
 from ffnet_search.errors import SweepError, did_you_mean
 from ffnet_search.plugins import is_import_path
 from ffnet_search.space.hyperparameters import Hyperparameter, Value
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 # Fields of `train` that a supernet alone has, or that do not change the result.
 NOT_SEARCHED = {"sampled", "start_from", "checkpoint_minutes", "callbacks", "loggers", "devices"}
 OF_ANY_MODULE = {"epochs", "ema"}  # fields of `train` that apply to a user-supplied module too
-SECTIONS: Mapping[str, type[Section]] = {"train": TrainSection, "data": DataSection, "module": ModuleSection}
 ARGUMENTS = "init_args"  # the field of a section that holds the arguments of a user-supplied class
 
 
@@ -79,7 +78,7 @@ def sections_with(sweep: Sweep, values: Mapping[str, Value], where: str = "hyper
             content[step] = dict(content.get(step) or {})
             content = content[step]
         content[last] = value
-    return {section: parse(SECTIONS[section], content, where) for section, content in contents.items()}
+    return {section: parse(type(getattr(sweep, section)), content, where) for section, content in contents.items()}
 
 
 def _find(sweep: Sweep, name: str) -> Binding:

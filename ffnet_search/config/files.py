@@ -14,10 +14,7 @@ from ffnet_search.errors import START, SweepError, did_you_mean
 from ffnet_search.space.search_space import SearchSpace
 from ffnet_search.strict_yaml import read_yaml
 
-PUBLIC = (  # files of a run that users and scripts read
-    "state", "sweep", "training", "supernet", "latency", "study", "candidates", "trials", "pareto", "front_png",
-    "report", "artifacts",
-)  # fmt: skip
+NOT_PUBLIC = {"folder", "lock", "front_csv"}
 
 
 class RunPaths:
@@ -43,7 +40,7 @@ class RunPaths:
     @property
     def public(self) -> Mapping[str, Path]:
         """Name -> path of the files that users and scripts read, whether they exist or not."""
-        return {name: getattr(self, name) for name in PUBLIC}
+        return {name: path for name, path in vars(self).items() if name not in NOT_PUBLIC}
 
     def latency_table(self, section: LatencySection) -> Path:
         """The latency table of a device: by its name, else by backend, threads and batch size."""

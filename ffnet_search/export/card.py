@@ -67,7 +67,7 @@ def network_card(
     return card | {
         "training": dict(candidate.record) or {"seed": sweep.seed, "resolved": resolved(sweep)},
         "data": {"name": sweep.data.name, "fingerprint": getattr(data, "fingerprint", None)},
-        "git": git_state(Path.cwd()),
+        "git": git_state(),
         "input": input_facts(candidate.network, data),
         "finetune_epochs": sweep.export.finetune_epochs,
         "onnx_opset": sweep.export.opset,

@@ -125,7 +125,7 @@ def export_ffnets(sweep: Sweep, front: Sequence[Candidate], folders: Sequence[Pa
 def _networks(sweep: Sweep, data: Data, front: Sequence[Candidate]) -> list[MetaMixer]:
     """The networks with the weights that the search compared: of their own trials, or of the supernet."""
     if sweep.search.evaluator == "train":
-        trials = TrialEvaluator(sweep, git=git_state(Path.cwd()))
+        trials = TrialEvaluator(sweep, git=git_state())
         return [trials.network(candidate) for candidate in front]
     evaluator = Evaluator(read_supernet(sweep.files.supernet), data)
     return [evaluator.calibrated(candidate.network) for candidate in front]
@@ -176,7 +176,7 @@ def export_user_modules(
     They are those of the search and, if the module has a `test_step` and its data a `test_dataloader`, those that the
     test logs.
     """
-    trials = TrialEvaluator(sweep, git=git_state(Path.cwd()))
+    trials = TrialEvaluator(sweep, git=git_state())
     for candidate, folder in zip(front, folders, strict=True):
         shutil.copy2(trials.weights(candidate), folder / "model.ckpt")
         metrics = {**candidate.metrics, **_test(trials, candidate, folder / "model.ckpt")}

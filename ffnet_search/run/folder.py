@@ -85,13 +85,9 @@ class RunFolder:
 
     def write(self, stage: str, record: StageRecord) -> None:
         """Set the record of `stage`, and send it to the remote copy."""
-        self._write_all({**self.records, stage: record})
+        self.write_records({**self.records, stage: record})
         if self.remote is not None:
             self.remote.send()
-
-    def claim(self) -> None:
-        """Mark the folder as one of a run, where no stage has begun."""
-        self._write_all(self.records)
 
     def write_sweep(self, sweep: Sweep) -> None:
         """Write a copy of the sweep, its search space included, that `Sweep.from_yaml` reads."""
@@ -111,9 +107,10 @@ class RunFolder:
         for paths in stale.values():
             for path in paths:
                 os.replace(path, aside / path.name)
-        self._write_all({stage: record for stage, record in self.records.items() if stage not in stale})
+        self.write_records({stage: record for stage, record in self.records.items() if stage not in stale})
 
-    def _write_all(self, records: Records) -> None:
+    def write_records(self, records: Records) -> None:
+        """Replace the records; also without any, they mark the folder as one of a run."""
         write_text(self.files.state, _dump(records))
         self.records = records
 

@@ -63,7 +63,7 @@ def profile_named_device(sweep: Sweep, name: str) -> Path:
     device = sweep.device(name)
     with open_run(sweep) as folder:
         folder.write_sweep(sweep)
-        folder.claim()
+        folder.write_records(folder.records)
         profile_device(sweep, device)
     return sweep.files.latency_table(device)
 

@@ -82,7 +82,7 @@ def _evaluator(sweep: Sweep, folder: Path, record: TrialRecord) -> Evaluate:
         return Evaluator.from_sweep(sweep)
     from ffnet_search.evaluation.trained import TrialEvaluator
 
-    trials = TrialEvaluator(sweep, git=git_state(Path.cwd()))
+    trials = TrialEvaluator(sweep, git=git_state())
     schedule = schedule_of(record.record)
 
     def evaluate(configuration: Configuration, report: Report) -> Candidate | Stopped:
