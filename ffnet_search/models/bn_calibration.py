@@ -31,7 +31,8 @@ def recalibrate(net: MetaMixer, images_NCHW: Tensor, batch_size: int = 256) -> M
         for hook in hooks:
             hook.remove()
     for pooled in moments.values():
-        pooled.write()
+        pooled.batch_mean_C.copy_(pooled.mean_C)
+        pooled.batch_variance_C.copy_(pooled.deviation_C / max(1, pooled.count - 1))
     return net.eval()
 
 
@@ -48,20 +49,13 @@ class _Moments:
         self.deviation_C = torch.zeros_like(self.mean_C)
 
     def before_batch(self, norm: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, float]:
-        """The arguments of the norm's forward."""
         [x_BCHW] = inputs
         self.batch_count = x_BCHW.numel() // x_BCHW.shape[1]
         return x_BCHW, 1.0
 
     def after_batch(self) -> None:
-        """Pool the moments of the batch."""
         count, total = self.batch_count, self.count + self.batch_count
         step_C = self.batch_mean_C.double() - self.mean_C
         self.mean_C += step_C * (count / total)
         self.deviation_C += self.batch_variance_C.double() * (count - 1) + step_C**2 * (self.count * count / total)
         self.count = total
-
-    def write(self) -> None:
-        """Make the moments of all batches the running statistics."""
-        self.batch_mean_C.copy_(self.mean_C)
-        self.batch_variance_C.copy_(self.deviation_C / max(1, self.count - 1))

@@ -96,11 +96,6 @@ class ConvNorm(nn.Module):
     def forward(self, x_BCHW: Tensor, *sizes: int) -> Tensor:
         return cast(Tensor, self.bn(self.c(x_BCHW, *sizes)))
 
-    def folded(self) -> tuple[Tensor, Tensor]:
-        """Weight and bias of one convolution with the same output, by the running statistics."""
-        scale, shift = affine(self.bn)
-        return self.c.weight * scale[:, None, None, None], shift
-
 
 class Branches(nn.Module):
     """k x k depthwise + BN beside 3 x 3 depthwise + BN (reference: RepVGGDW), merged for deployment.
@@ -115,12 +110,6 @@ class Branches(nn.Module):
     def forward(self, x_BCHW: Tensor, kernel: int) -> Tensor:
         return cast(Tensor, self.conv(x_BCHW, kernel) + self.conv1(x_BCHW))
 
-    def folded(self) -> tuple[Tensor, Tensor]:
-        weight, bias = self.conv.folded()
-        small, small_bias = self.conv1.folded()
-        margin = (weight.shape[-1] - 3) // 2
-        return weight + F.pad(small, (margin,) * 4), bias + small_bias
-
 
 def depthwise(
     width: int, kernel: int, form: Form, *, multiplier: int = 1, stride: int = 1, norm_at_3: bool = True
@@ -134,9 +123,15 @@ def depthwise(
 
 
 def folded(module: nn.Module) -> tuple[Tensor, Tensor]:
-    """Weight and bias of one convolution with the same output as a module of this file."""
-    if isinstance(module, ConvNorm | Branches):
-        return module.folded()
+    """Weight and bias of one convolution with the same output as a module of this file, by the running statistics."""
+    if isinstance(module, Branches):
+        weight, bias = folded(module.conv)
+        small, small_bias = folded(module.conv1)
+        margin = (weight.shape[-1] - 3) // 2
+        return weight + F.pad(small, (margin,) * 4), bias + small_bias
+    if isinstance(module, ConvNorm):
+        scale, shift = affine(module.bn)
+        return module.c.weight * scale[:, None, None, None], shift
     if isinstance(module, nn.Conv2d):
         bias = module.bias if module.bias is not None else module.weight.new_zeros(module.out_channels)
         return module.weight, bias

@@ -56,7 +56,7 @@ class FFNAttention(costs.FFNAttention, TokenMixer):
     def deploy(self, kernel: int, layer_scale: Tensor | None) -> nn.Module:
         width = self.fc.c.out_channels
         return nn.Sequential(
-            as_conv(*self.fc.folded()),
+            as_conv(*folded(self.fc)),
             as_conv(*folded(self.conv1), groups=width),
             nn.GELU(),
             as_conv(*folded(self.conv2), groups=width, scale=layer_scale),
@@ -75,7 +75,7 @@ class Pool(costs.Pool, TokenMixer):
 
     def deploy(self, kernel: int, layer_scale: Tensor | None) -> nn.Module:
         # A constant per channel cancels between mean and identity, so the projection needs no bias.
-        return _DeployedPool(as_conv(self.fc.folded()[0], None, scale=layer_scale), kernel)
+        return _DeployedPool(as_conv(folded(self.fc)[0], None, scale=layer_scale), kernel)
 
 
 def _mean_minus_identity(x_BCHW: Tensor, kernel: int) -> Tensor:
@@ -109,7 +109,7 @@ class Attention(costs.Attention, TokenMixer):
         return cast(Tensor, self.proj(mixed_BCHW, width))
 
     def deploy(self, kernel: int, layer_scale: Tensor | None) -> nn.Module:
-        weights, biases = zip(*(part.folded() for part in (self.q, self.k, self.v)), strict=True)
+        weights, biases = zip(*(folded(part) for part in (self.q, self.k, self.v)), strict=True)
         qkv = as_conv(torch.cat(weights), torch.cat(biases))
         return _DeployedAttention(qkv, as_conv(*folded(self.proj), scale=layer_scale))
 

@@ -120,10 +120,7 @@ class _Costs:
         self.multipliers = [stage.multiplier for stage in space.largest.stages]
 
     def _cheapest_stage(self, index: int, side: int, width: int) -> tuple[float, Stage]:
-        """The cheapest depth and blocks of a stage at this width, without the patch merging in front of it.
-
-        It repeats one block, whether the axes of blocks are chosen per stage or per block: the cost of a block depends
-        on no other."""
+        """Repeat one block, also where it is chosen per block: its cost depends on no other. Leaves merging out."""
         choices, options = self.space.stages[index], []
         for values in product(*map(choices.choices, BLOCK_AXES)):
             block = shared_block(*values)

@@ -198,9 +198,7 @@ class SearchSpace(Section):
 
     @cached_property
     def largest(self) -> Architecture:
-        """The greatest choice on every axis, at the least stem stride: every other architecture is a crop of it.
-
-        No mixer contains another: where they can be chosen it has the first of the list that has a kernel."""
+        """The greatest choice on every axis, at the least stem stride: every other architecture is a crop of it."""
         return self._extreme(max)
 
     @cached_property
