@@ -21,8 +21,7 @@ import torch
 from torch.profiler import ProfilerActivity, profile
 
 from ffnet_search.latency.table import kendall_tau
-from ffnet_search.models.deployed import deployed
-from ffnet_search.models.onnx import write_onnx
+from ffnet_search.models.deployed import deployed, write_onnx
 from ffnet_search.space.architecture import Architecture
 from ffnet_search.space.search_space import SearchSpace
 

@@ -22,8 +22,7 @@ sys.path.insert(0, str(REPO / "tests" / "support"))
 
 from networks import SPACES, images, space, supernet  # noqa: E402
 
-from ffnet_search.models.deployed import fuse  # noqa: E402
-from ffnet_search.models.onnx import write_onnx  # noqa: E402
+from ffnet_search.models.deployed import fuse, write_onnx  # noqa: E402
 from ffnet_search.progress import progress  # noqa: E402
 from ffnet_search.space.architecture import Form  # noqa: E402
 

@@ -24,7 +24,7 @@ from lightning import Callback, Trainer
 from ffnet_search.config.sweep import Sweep
 from ffnet_search.evaluation.trained import TrialEvaluator
 from ffnet_search.models.metamixer import MetaMixer
-from ffnet_search.space.configuration import Configuration
+from ffnet_search.space.hyperparameters import Configuration
 from ffnet_search.training.fit import sweep_data
 from ffnet_search.training.modules import Standalone
 from ffnet_search.training.trainer import quiet_lightning

@@ -15,9 +15,6 @@ def replacing(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside `path` that takes its place when the block ends without an error.
 
     Creates the parent folder. Raises OSError if the folder cannot be written.
-
-    >>> with replacing(Path("model.onnx")) as scratch:  # doctest: +SKIP
-    ...     onnx.save(model, scratch)
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     scratch = path.with_name(f"{path.name}{SUFFIX}")

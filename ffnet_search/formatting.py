@@ -14,11 +14,6 @@ def figure(number: float) -> str:
     return f"{number:,.0f}" if abs(number) >= 999.5 else f"{number:#.3g}".rstrip(".")
 
 
-def ms(number: float) -> str:
-    """Milliseconds: `0.0390 ms`."""
-    return f"{figure(number)} ms"
-
-
 def percent(share: float, digits: int = 2) -> str:
     """A share as a percentage: `97.50 %`."""
     return f"{100 * share:.{digits}f} %"

@@ -6,7 +6,6 @@ import platform
 import subprocess
 from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 
 PACKAGES = ("torch", "lightning", "optuna", "onnxruntime", "numpy")
 
@@ -25,11 +24,11 @@ def installed_versions(*packages: str) -> dict[str, str]:
     return versions
 
 
-def git_state(folder: Path) -> dict[str, object] | None:
-    """The commit checked out in the repository of `folder`, and whether files differ from it; None outside of git."""
+def git_state() -> dict[str, object] | None:
+    """The commit checked out in the current folder's repository, and whether files differ; None outside of git."""
 
     def git(*words: str) -> str:
-        command = ["git", "-C", str(folder), *words]
+        command = ["git", *words]
         return subprocess.run(command, check=True, capture_output=True, text=True, timeout=10).stdout.strip()
 
     try:

@@ -39,11 +39,11 @@ def evaluated(accuracy: float = 0.5, latency_ms: float = 0.01) -> Candidate:
 def test_a_configuration_leaves_the_pending_ones_by_its_outcome(outcome: Ended, state: str, finished: int) -> None:
     trials = archive()
     trials.note("a", Entry("pending"))
-    assert "a" in trials and trials["a"].state == "pending" and trials.finished == 0
+    assert "a" in trials.entries and trials.entries["a"].state == "pending" and trials.finished == 0
     trials.end(begun("a").ended(outcome, {}))
-    assert (trials["a"].state, trials.finished, trials.count("pending")) == (state, finished, 0)
-    assert trials["a"].objectives == ((0.5, 0.01) if state == "evaluated" else ())
-    assert trials["a"].reason == ("no memory" if state == "failed" else "")
+    assert (trials.entries["a"].state, trials.finished, trials.count("pending")) == (state, finished, 0)
+    assert trials.entries["a"].objectives == ((0.5, 0.01) if state == "evaluated" else ())
+    assert trials.entries["a"].reason == ("no memory" if state == "failed" else "")
 
 
 def test_infeasible_configurations_are_free() -> None:
@@ -76,7 +76,7 @@ def test_a_trial_of_an_earlier_run_has_its_state_and_its_place_on_the_front() ->
     trials.end(TrialRecord("b", state="stopped", metrics=metrics, stopped=3))
     trials.end(TrialRecord("c", state="infeasible"))
     assert [entry.state for entry in trials.entries.values()] == ["evaluated", "stopped", "infeasible"]
-    assert trials["b"].stopped == Stopped(3, metrics)
+    assert trials.entries["b"].stopped == Stopped(3, metrics)
     assert [candidate.key for candidate in trials.front.candidates] == [DIGITS.build(CHOICES).key]
 
 

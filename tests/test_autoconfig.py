@@ -10,12 +10,11 @@ import pytest
 from PIL import Image
 from test_cli import call, user_error
 
-from ffnet_search.autoconfig.benchmark import Throughput, measure_throughput
-from ffnet_search.autoconfig.budget import EPOCHS, TRIALS, choose_budget
+from ffnet_search.autoconfig.benchmark import measure_throughput
+from ffnet_search.autoconfig.budget import EPOCHS, TRIALS, Throughput, choose_budget
 from ffnet_search.autoconfig.draft import Draft, drafts
 from ffnet_search.autoconfig.inspect import ImageSet, inspect
-from ffnet_search.autoconfig.render import space_text, sweep_text
-from ffnet_search.autoconfig.start import start, start_digits
+from ffnet_search.autoconfig.start import space_text, start, start_digits, sweep_text
 from ffnet_search.config.sweep import Sweep
 from ffnet_search.data.registry import check_data
 from ffnet_search.errors import SweepError

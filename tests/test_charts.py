@@ -31,7 +31,7 @@ def test_each_trial_is_drawn_as_far_as_it_trained() -> None:
     ]
     xs, ys = zip(*chart.lines[1].points, strict=True)
     assert list(xs) == sorted(xs) and list(ys) == sorted(ys, reverse=True)  # up is better
-    assert chart.label == "accuracy, %" and chart.y_ticks[-1].text == "100"
+    assert chart.label == "accuracy, %" and chart.y_ticks[-1][1] == "100"
 
 
 def test_without_early_stopping_the_summary_does_not_mention_it() -> None:

@@ -22,14 +22,13 @@ from ffnet_search.config.sweep import Sweep
 from ffnet_search.errors import SweepError
 from ffnet_search.pareto.candidate import Candidate
 from ffnet_search.pareto.front import pareto_front
-from ffnet_search.report import notes
-from ffnet_search.report.dashboard import application, serve
-from ffnet_search.report.notes import annotate_study
-from ffnet_search.search.storage import reader
-from ffnet_search.search.storage.reader import BulkStorage
+from ffnet_search.report import dashboard
+from ffnet_search.report.dashboard import annotate_study, application, serve
+from ffnet_search.search.storage import sqlite_rows
+from ffnet_search.search.storage.sqlite_rows import BulkStorage
 from ffnet_search.search.storage.study import open_study, read_candidates, read_trials
 from ffnet_search.search.storage.trial_record import distributions, params_of
-from ffnet_search.space.configuration import Configuration
+from ffnet_search.space.hyperparameters import Configuration
 
 OBJECTIVES: dict[str, Any] = {"accuracy": "maximize", "latency_ms": "minimize"}
 
@@ -137,7 +136,7 @@ def test_annotating_again_changes_nothing_and_another_front_replaces_the_old(tmp
 def test_the_number_of_trial_notes_is_limited(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, most: int) -> None:
     sweep = make_run(tmp_path)
     front = front_of(sweep)
-    monkeypatch.setattr(notes, "MOST", len(front) + most)
+    monkeypatch.setattr(dashboard, "MOST", len(front) + most)
     annotate_study(sweep)
     study = json.loads(get(sweep, "/api/studies/1"))
     assert sum(bool(trial["note"]["body"]) for trial in study["trials"]) == len(front) + most
@@ -179,10 +178,10 @@ def test_bulk_reading_equals_optunas_reading(tmp_path: Path, monkeypatch: pytest
     assert bulk.get_all_trials(study_id) == expected
     with pytest.raises(KeyError):
         bulk.get_all_trials(99)
-    monkeypatch.setattr(reader, "AT_ONCE", 2)
-    assert list(reader.stream(bulk, study_id)) == expected
+    monkeypatch.setattr(sqlite_rows, "AT_ONCE", 2)
+    assert list(sqlite_rows.stream(bulk, study_id)) == expected
     for names in ([], ["c", "a"]):
-        streamed = list(reader.stream(plain, study_id, names))
+        streamed = list(sqlite_rows.stream(plain, study_id, names))
         assert [t.number for t in streamed] == [t.number for t in expected]
         for some, every in zip(streamed, expected, strict=True):
             assert some.params == {name: value for name, value in every.params.items() if name in names}

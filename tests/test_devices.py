@@ -14,8 +14,8 @@ from test_pipeline import SPACE, table_of
 
 from ffnet_search.config.sweep import Sweep
 from ffnet_search.errors import SweepError
-from ffnet_search.formatting import ms
 from ffnet_search.latency.table import LatencyTable
+from ffnet_search.metrics import LATENCY
 from ffnet_search.pareto.front import pareto_front
 from ffnet_search.run.folder import RunFolder
 from ffnet_search.run.pipeline import run_sweep
@@ -81,7 +81,7 @@ def test_exported_networks_are_measured_on_each_device_that_is_searched_for(swee
         for at in ("", "@phone"):
             near = abs(metrics[f"predicted_ms{at}"] / metrics[f"measured_ms{at}"] - 1) <= 0.1
             assert card[f"predicted_within_10_percent{at}"] == near
-        assert ms(metrics["measured_ms@phone"]) in (folder / "README.md").read_text()
+        assert LATENCY.format(metrics["measured_ms@phone"]) in (folder / "README.md").read_text()
 
 
 def test_the_report_has_a_front_on_every_device(sweep: Sweep) -> None:
@@ -111,7 +111,7 @@ def test_a_table_of_other_settings_is_not_taken(tmp_path: Path) -> None:
     sweep = write_sweep(tmp_path)
     sweep.files.folder.mkdir(parents=True)
     RunFolder(sweep.files).write_sweep(sweep)
-    RunFolder(sweep.files).claim()
+    RunFolder(sweep.files).write_records({})
     for section in sweep.latency:
         table_of(sweep.search_space).save(sweep.files.latency_table(section))
     with pytest.raises(SweepError, match=r"phone\.json: must be of .*'batch_size': 8.* but is of .*'batch_size': 1"):

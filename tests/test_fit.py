@@ -22,7 +22,7 @@ from ffnet_search.models.deployed import fuse
 from ffnet_search.models.metamixer import MetaMixer
 from ffnet_search.space.architecture import Architecture, Form, Input, Stem
 from ffnet_search.space.block import Block
-from ffnet_search.space.configuration import Configuration
+from ffnet_search.space.hyperparameters import Configuration
 from ffnet_search.tasks.base import find_task
 from ffnet_search.training.fit import read_supernet, train_architecture, train_supernet, write_supernet
 from ffnet_search.training.modules import FFNetModule

@@ -24,7 +24,7 @@ from ffnet_search.evaluation.outcome import Report
 from ffnet_search.pareto.candidate import Candidate
 from ffnet_search.search.problem import SearchProblem
 from ffnet_search.search.storage.study import read_candidates
-from ffnet_search.space.configuration import Configuration, Value
+from ffnet_search.space.hyperparameters import Configuration, Value
 from ffnet_search.space.search_space import SearchSpace
 
 

@@ -12,7 +12,7 @@ from ffnet_search.data.registry import build_data
 from ffnet_search.evaluation.inherited import Evaluator, quality
 from ffnet_search.models.deployed import fuse
 from ffnet_search.models.metamixer import MetaMixer
-from ffnet_search.space.configuration import Configuration
+from ffnet_search.space.hyperparameters import Configuration
 from ffnet_search.tasks.base import find_task
 
 CLASSIFICATION = find_task("classification")

@@ -10,8 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from ffnet_search.cli.interrupt import EXIT_STOPPED, interruptible
-from ffnet_search.run.imports import deferred_interrupts, import_whole
+from ffnet_search.run.interrupt import EXIT_STOPPED, deferred_interrupts, import_whole, interruptible
 
 ROOT = Path(__file__).parents[1]
 
@@ -83,7 +82,7 @@ def test_a_failed_import_keeps_its_error() -> None:
 def test_a_stopped_process_calls_exit_functions_and_is_not_unloaded(code: int, quick: bool) -> None:
     done = run_python(
         "import atexit, tempfile\n"
-        "from ffnet_search.cli.interrupt import quick_end\n"
+        "from ffnet_search.run.interrupt import quick_end\n"
         "class Module:\n"
         "    def __del__(self): print('unloaded', flush=True)\n"
         "with quick_end():\n"

@@ -11,7 +11,7 @@ from ffnet_search.config.schema import SearchSection
 from ffnet_search.search.optimizer import STEPS_PER_PROPOSAL, feasible_neighbour
 from ffnet_search.search.problem import SearchProblem
 from ffnet_search.search.storage.trial_record import configuration_of, distributions, params_of
-from ffnet_search.space.configuration import Configuration
+from ffnet_search.space.hyperparameters import Configuration
 
 START = params_of(TINY, Configuration(TINY.smallest))
 

@@ -24,7 +24,7 @@ from ffnet_search.search.samplers.optuna import ForgetfulRandomSampler
 from ffnet_search.search.samplers.tpe import QuickTPESampler
 from ffnet_search.search.storage.search_storage import open_storage
 from ffnet_search.space.architecture import Architecture
-from ffnet_search.space.feasibility import smallest_reachable
+from ffnet_search.space.cost_model import smallest_reachable
 from ffnet_search.space.search_space import SearchSpace
 
 

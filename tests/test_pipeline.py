@@ -18,11 +18,12 @@ import yaml
 
 from ffnet_search.config.sweep import Sweep
 from ffnet_search.errors import SweepError
+from ffnet_search.export.exported import read_exported
 from ffnet_search.latency.table import Check, Entry, LatencyTable, Setting, TableError
 from ffnet_search.run import pipeline
 from ffnet_search.run.check import check_limits
 from ffnet_search.run.folder import RunFolder
-from ffnet_search.run.pipeline import read_front, run_sweep
+from ffnet_search.run.pipeline import run_sweep
 from ffnet_search.run.stages import STAGES, Stage, StageState, plan
 from ffnet_search.space.architecture import Architecture
 from ffnet_search.space.search_space import SearchSpace
@@ -89,7 +90,7 @@ def ran(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
     for name in STAGES:
         monkeypatch.setitem(cast(dict[str, Stage], STAGES), name, replace(STAGES[name], run=stage(name)))
-    monkeypatch.setattr(pipeline, "read_front", lambda files: [])
+    monkeypatch.setattr(pipeline, "read_exported", lambda pareto: [])
     return log
 
 
@@ -291,7 +292,7 @@ def test_an_impossible_size_is_refused_without_a_table(tmp_path: Path) -> None:
 
 
 def test_a_folder_without_a_front_has_an_empty_one(tmp_path: Path) -> None:
-    assert read_front(write_sweep(tmp_path).files) == []
+    assert read_exported(write_sweep(tmp_path).files.pareto) == []
 
 
 TINY_SWEEP: dict[str, Any] = {
@@ -320,7 +321,7 @@ def test_a_whole_run_that_is_killed_resumes(tmp_path: Path) -> None:
     second = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=120)
     assert second.returncode == 0, second.stderr
     assert states(sweep) == dict.fromkeys(STAGES, "done")
-    picks = read_front(sweep.files)
+    picks = read_exported(sweep.files.pareto)
     assert 1 <= len(picks) <= 2
     for pick in picks:
         assert pick.architecture in sweep.search_space

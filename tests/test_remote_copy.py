@@ -12,7 +12,7 @@ import gcs
 import pytest
 import s3
 
-from ffnet_search.config.run_paths import RunPaths
+from ffnet_search.config.files import RunPaths
 from ffnet_search.config.sweep import Sweep
 from ffnet_search.errors import SweepError
 from ffnet_search.run import remote_copy as remote_copy_module

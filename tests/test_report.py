@@ -12,8 +12,8 @@ import pytest
 from runs import ffnet_run, module_run
 
 from ffnet_search.report.architecture_svg import describe
+from ffnet_search.report.charts import as_png, draw_front
 from ffnet_search.report.data import script_data
-from ffnet_search.report.front_png import as_png, draw_front
 from ffnet_search.report.page import BEST, BUSY, TOP_AXES, page, write_report
 from ffnet_search.search.history import ENOUGH, LearningCurve
 

@@ -9,8 +9,7 @@ import pytest
 from networks import space
 
 from ffnet_search.pareto.candidate import Candidate
-from ffnet_search.pareto.front import hypervolume, pareto_front
-from ffnet_search.pareto.running_front import RunningFront
+from ffnet_search.pareto.front import RunningFront, hypervolume, pareto_front
 from ffnet_search.space.registry import known_metrics
 
 METRICS = {name: metric.direction for name, metric in known_metrics().items()}

@@ -23,8 +23,8 @@ from ffnet_search.run.pipeline import profile_named_device
 from ffnet_search.run.select import select_network
 from ffnet_search.search.problem import SearchProblem
 from ffnet_search.search.storage.study import read_candidates
-from ffnet_search.space.configuration import Configuration
 from ffnet_search.space.cost_model import CostModel
+from ffnet_search.space.hyperparameters import Configuration
 from ffnet_search.space.search_space import SearchSpace
 
 DIGITS = Path(__file__).parents[1] / "search_spaces" / "ffnet_digits.yaml"
@@ -65,7 +65,7 @@ def searched(folder: Path, evaluate: Evaluate, **content: Any) -> Sweep:
     sweep = Sweep.from_yaml(folder / "digits.yaml")
     sweep.files.folder.mkdir(parents=True)
     RunFolder(sweep.files).write_sweep(sweep)
-    RunFolder(sweep.files).claim()
+    RunFolder(sweep.files).write_records({})
     table = table_of(sweep.search_space, 1.0, 0.0)
     table.save(sweep.latency_path)
     problem = SearchProblem(sweep.search_space, sweep.search, CostModel(table))

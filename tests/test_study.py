@@ -16,7 +16,7 @@ from searches import DIGITS, Accuracy, Run, architecture_of, search
 from ffnet_search.errors import SweepError
 from ffnet_search.evaluation.outcome import Report, Stopped
 from ffnet_search.pareto.candidate import Candidate
-from ffnet_search.space.configuration import Configuration
+from ffnet_search.space.hyperparameters import Configuration
 
 
 def test_the_table_holds_every_architecture_that_was_proposed(run: Run) -> None:

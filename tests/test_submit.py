@@ -13,8 +13,8 @@ import pytest
 import yaml
 
 from ffnet_search.cluster.submit import check_cluster, must_be_reachable, pack, submit
+from ffnet_search.config.files import is_cluster
 from ffnet_search.config.sweep import Sweep
-from ffnet_search.config.sweep_file import is_cluster
 from ffnet_search.errors import SweepError
 
 ROOT = Path(__file__).parents[1]

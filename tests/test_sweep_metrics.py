@@ -7,8 +7,6 @@ from pathlib import Path
 import pytest
 from runs import ffnet_run, module_run
 
-from ffnet_search.config.sweep_metrics import metric_of
-
 
 @pytest.mark.parametrize(
     ("key", "label"),
@@ -19,15 +17,15 @@ from ffnet_search.config.sweep_metrics import metric_of
     ],
 )
 def test_metrics_of_an_ffnet_have_labels(tmp_path: Path, key: str, label: str) -> None:
-    assert metric_of(ffnet_run(tmp_path).sweep, key).label == label
+    assert ffnet_run(tmp_path).sweep.metric(key).label == label
 
 
 def test_the_quality_of_a_user_supplied_task_has_its_unit(tmp_path: Path) -> None:
     sweep = ffnet_run(tmp_path, task="user_task:Regression").sweep
-    assert metric_of(sweep, "mae").format(1.25) == "1.2 mm"
-    assert metric_of(sweep, "test_mae").label == "error on test, mm"
+    assert sweep.metric("mae").format(1.25) == "1.2 mm"
+    assert sweep.metric("test_mae").label == "error on test, mm"
 
 
 def test_metrics_of_a_user_supplied_module_have_their_names(tmp_path: Path) -> None:
     sweep = module_run(tmp_path, 2)
-    assert [metric_of(sweep, key).label for key in ("val_loss", "test_loss")] == ["val_loss", "test_loss"]
+    assert [sweep.metric(key).label for key in ("val_loss", "test_loss")] == ["val_loss", "test_loss"]

@@ -19,17 +19,18 @@ from ffnet_search.evaluation.factory import EvaluatorFactory
 from ffnet_search.evaluation.inherited import quality
 from ffnet_search.evaluation.outcome import Failed, NopPruner, Stopped, run_safely
 from ffnet_search.evaluation.trained import WEIGHTS, TrialEvaluator, trial_seed
+from ffnet_search.export.exported import read_exported
 from ffnet_search.export.network import load
 from ffnet_search.models.deployed import fuse
 from ffnet_search.pareto.candidate import Candidate
 from ffnet_search.plugins import check_arguments, find_class
-from ffnet_search.run.pipeline import read_front, run_sweep
+from ffnet_search.run.pipeline import run_sweep
 from ffnet_search.run.rerun import rerun
 from ffnet_search.run.stages import plan
 from ffnet_search.search.history import read_history
 from ffnet_search.space.architecture import Architecture
 from ffnet_search.space.block import Block
-from ffnet_search.space.configuration import Configuration
+from ffnet_search.space.hyperparameters import Configuration
 from ffnet_search.tasks.base import find_task
 from ffnet_search.training.fit import sweep_data, train_supernet
 from ffnet_search.training.trainer import LAST, make_loggers
@@ -212,7 +213,7 @@ def test_a_sweep_over_ones_own_network_ends_in_a_front(tmp_path: Path, capsys: p
     assert list(plan(sweep)) == ["search", "export"]
     picks = run_sweep(sweep)
     assert picks
-    assert read_front(sweep.files) == picks
+    assert read_exported(sweep.files.pareto) == picks
     objectives = [sweep.search.metric(name) for name in sweep.search.objectives]
     history = read_history(sweep.files.study, sweep.search_space, objectives)
     reasons = {reason.split(":")[0] for _, reason in history.failures}

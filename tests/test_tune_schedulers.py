@@ -13,7 +13,7 @@ from ffnet_search.config.schema import SearchSection
 from ffnet_search.engines.tune.schedulers import Explore, population_arguments
 from ffnet_search.errors import SweepError
 from ffnet_search.search.storage.trial_record import TrialRecord
-from ffnet_search.space.configuration import Configuration
+from ffnet_search.space.hyperparameters import Configuration
 from ffnet_search.space.search_space import SearchSpace
 from ffnet_search.strict_yaml import parse
 

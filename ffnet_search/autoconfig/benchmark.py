@@ -8,13 +8,13 @@ from __future__ import annotations
 import random
 import time
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
 from lightning import Trainer, seed_everything
 from lightning.pytorch.callbacks import LambdaCallback
 
+from ffnet_search.autoconfig.budget import Throughput
 from ffnet_search.autoconfig.draft import Draft
 from ffnet_search.config.schema import DataSection, LatencySection, TrainSection
 from ffnet_search.data.datamodule import ImageData
@@ -26,7 +26,7 @@ from ffnet_search.latency.measure import time_jobs
 from ffnet_search.latency.plan import Plan
 from ffnet_search.models.deployed import fuse
 from ffnet_search.models.metamixer import MetaMixer
-from ffnet_search.space.configuration import Configuration
+from ffnet_search.space.hyperparameters import Configuration
 from ffnet_search.space.search_space import SearchSpace
 from ffnet_search.tasks.base import task_of
 from ffnet_search.training.modules import Supernet
@@ -37,21 +37,6 @@ LEAST_BATCH = 8
 STEPS = 3  # of training; the first is not counted
 JOBS = 6  # of a latency table, among them the smallest and the largest network
 ARCHITECTURES = 3  # evaluated; the first is not counted
-
-
-@dataclass(frozen=True)
-class Throughput:
-    """The cost of one draft on this machine."""
-
-    draft: Draft
-    decode_s: float  # decoding a file
-    step_s: float  # a training step, for one image
-    deploy_s: float  # bringing one architecture into the form that is evaluated
-    image_s: float  # evaluating it, for one image
-    job_s: float  # one measurement of a latency table
-    jobs: int  # measurements of a latency table
-    smallest_ms: float
-    largest_ms: float
 
 
 def measure_throughput(draft: Draft, batch_size: int, step_s: float | None = None) -> Throughput:

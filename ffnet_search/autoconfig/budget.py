@@ -4,15 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 from ffnet_search.autoconfig.draft import Draft
 from ffnet_search.autoconfig.inspect import ImageSet
 from ffnet_search.data.dataset import TEST_SHARE
 from ffnet_search.errors import SweepError
-
-if TYPE_CHECKING:
-    from ffnet_search.autoconfig.benchmark import Throughput
 
 STEPS = 2000  # of training, for a supernet on few images
 EPOCHS = (30, 100)  # at least and at most, for that many steps
@@ -25,6 +21,21 @@ MEASUREMENTS = 3  # of drafts, at most
 REPEATED = 1.15  # a latency table measures up to a quarter of its jobs twice
 EXPORTED = 6
 MANY_IMAGES = 10_000  # from here on larger batches, and a smaller share for validation
+
+
+@dataclass(frozen=True)
+class Throughput:
+    """The cost of one draft on this machine."""
+
+    draft: Draft
+    decode_s: float  # decoding a file
+    step_s: float  # a training step, for one image
+    deploy_s: float  # bringing one architecture into the form that is evaluated
+    image_s: float  # evaluating it, for one image
+    job_s: float  # one measurement of a latency table
+    jobs: int  # measurements of a latency table
+    smallest_ms: float
+    largest_ms: float
 
 
 @dataclass(frozen=True)
@@ -49,6 +60,14 @@ class Budget:
     def epoch_s(self) -> float:
         """Seconds of an epoch, after which the largest and the smallest network are validated."""
         return self.images * self.throughput.step_s + 2 * self.held_out * self.throughput.image_s
+
+    @property
+    def wanted_epochs(self) -> int:
+        return _clip(STEPS * self.batch_size / self.images, *EPOCHS)
+
+    @property
+    def is_enough(self) -> bool:
+        return self.epochs >= ENOUGH * self.wanted_epochs
 
     @property
     def trial_s(self) -> float:
@@ -95,12 +114,13 @@ def choose_budget(
         )
     measured = 1
     for draft in drafts[:-1]:
-        guess = _scaled(cheapest, draft)
-        if measured == MEASUREMENTS or not _is_enough(_fill(guess, minutes, imports_s)):
+        factor = draft.step_macs / cheapest.draft.step_macs
+        guess = replace(cheapest, draft=draft, step_s=cheapest.step_s * factor, image_s=cheapest.image_s * factor)
+        if measured == MEASUREMENTS or not _fill(guess, minutes, imports_s).is_enough:
             continue
         measured += 1
         budget = _fill(measure(draft, _batch_size(draft.images), guess.step_s), minutes, imports_s)
-        if _is_enough(budget) and (latency_ms is None or budget.throughput.smallest_ms <= latency_ms):
+        if budget.is_enough and (latency_ms is None or budget.throughput.smallest_ms <= latency_ms):
             return budget
     return _fill(cheapest, minutes, imports_s)
 
@@ -111,34 +131,14 @@ def _fill(throughput: Throughput, minutes: float, imports_s: float) -> Budget:
     validation = 0.2 if image_set.total < MANY_IMAGES else 0.1
     training = image_set.total if image_set.tests is not None else (1 - TEST_SHARE) * image_set.total
     images = max(2, round(training * (1 - validation)))
+    calibration = max(2, min(512, images))
     empty = Budget(
-        throughput=throughput,
-        batch_size=_batch_size(image_set),
-        validation=validation,
-        images=images,
-        calibration=max(2, min(512, images)),
-        epochs=0,
-        trials=0,
-        imports_s=imports_s,
+        throughput, _batch_size(image_set), validation, images, calibration, epochs=0, trials=0, imports_s=imports_s
     )
     left_s = 60 * minutes - sum(empty.seconds.values())
     trials = _clip(SEARCH_SHARE * left_s / empty.trial_s, *TRIALS)
-    epochs = _clip((left_s - trials * empty.trial_s) / empty.epoch_s, LEAST_EPOCHS, _wanted_epochs(empty))
+    epochs = _clip((left_s - trials * empty.trial_s) / empty.epoch_s, LEAST_EPOCHS, empty.wanted_epochs)
     return replace(empty, trials=trials, epochs=epochs)
-
-
-def _is_enough(budget: Budget) -> bool:
-    return budget.epochs >= ENOUGH * _wanted_epochs(budget)
-
-
-def _wanted_epochs(budget: Budget) -> int:
-    return _clip(STEPS * budget.batch_size / budget.images, *EPOCHS)
-
-
-def _scaled(throughput: Throughput, draft: Draft) -> Throughput:
-    """The expected throughput of another draft: in proportion to its MACs."""
-    factor = draft.step_macs / throughput.draft.step_macs
-    return replace(throughput, draft=draft, step_s=throughput.step_s * factor, image_s=throughput.image_s * factor)
 
 
 def _batch_size(images: ImageSet) -> int:

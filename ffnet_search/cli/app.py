@@ -9,12 +9,11 @@ from typing import Any, NoReturn
 
 import typer
 
-from ffnet_search.cli.answer import answer_error
 from ffnet_search.cli.inspect_commands import dashboard, pick, rerun, show
-from ffnet_search.cli.interrupt import quick_end
-from ffnet_search.cli.options import flat_options
+from ffnet_search.cli.options import Output, flat_options
 from ffnet_search.cli.run_commands import ON_HEAD, check, export, init, profile, run, search, submit, train
 from ffnet_search.errors import START, SweepError
+from ffnet_search.run.interrupt import quick_end
 
 EXIT_USER_ERROR = 2  # as argument parsers have it
 
@@ -49,7 +48,7 @@ def main() -> NoReturn:
             if not is_usage and not isinstance(error, SweepError):
                 raise
             code = EXIT_USER_ERROR
-            answer_error(_usage(error) if is_usage else str(error), code, "--json" in sys.argv)
+            Output(json="--json" in sys.argv).answer_error(_usage(error) if is_usage else str(error), code)
         raise SystemExit(code or 0)
 
 

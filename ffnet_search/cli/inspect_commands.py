@@ -11,7 +11,6 @@ from typing import Annotated, Any
 
 import typer
 
-from ffnet_search.cli.answer import answer, silenced
 from ffnet_search.cli.options import Json, Output, RunFolderOrSweep
 
 
@@ -28,7 +27,7 @@ def pick(
     from ffnet_search.cli import json_output, tables
     from ffnet_search.run.select import select_network
 
-    answer(json, select_network(run, latency_ms, device), json_output.of_selection, tables.print_selection)
+    Output(json=json).answer(select_network(run, latency_ms, device), json_output.of_selection, tables.print_selection)
 
 
 def rerun(
@@ -43,9 +42,9 @@ def rerun(
     from ffnet_search.cli import json_output, tables
     from ffnet_search.run.rerun import rerun as rerun_trial
 
-    with silenced(output.quiet):
+    with output.silenced():
         result = rerun_trial(run, trial)
-    answer(output.json, result, json_output.of_rerun, tables.print_rerun)
+    output.answer(result, json_output.of_rerun, tables.print_rerun)
 
 
 def show(
@@ -75,7 +74,7 @@ def show(
         Front: (json_output.of_run, tables.print_run),
     }
     value = resolve(what)
-    answer(json, value, *forms[type(value)])
+    Output(json=json).answer(value, *forms[type(value)])
 
 
 def dashboard(
@@ -91,8 +90,7 @@ def dashboard(
     import webbrowser
 
     from ffnet_search.config.sweep import Sweep
-    from ffnet_search.report.dashboard import serve
-    from ffnet_search.report.notes import annotate_study
+    from ffnet_search.report.dashboard import annotate_study, serve
 
     sweep = Sweep.of_run(run)
     annotate_study(sweep)

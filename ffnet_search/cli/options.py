@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext, redirect_stderr
 from dataclasses import dataclass, is_dataclass
 from functools import wraps
+from json import dumps
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
+
+from ffnet_search.progress import say
 
 if TYPE_CHECKING:
     from ffnet_search.config.sweep import Sweep
@@ -36,13 +41,42 @@ class Overrides:
         None
     )
 
+    def load(self, path: Path) -> Sweep:
+        """Read a sweep file with the values of the command line. Raises SweepError."""
+        from ffnet_search.config.sweep import Sweep
+
+        return Sweep.from_yaml(path).override(name=self.name, seed=self.seed, trials=self.trials)
+
 
 @dataclass(frozen=True)
 class Output:
-    """The form of a verb's output: without progress, as JSON."""
+    """The form of a verb's output: without progress, as JSON; and the output in that form."""
 
     quiet: Annotated[bool, typer.Option("--quiet", help="Print results and errors only.")] = False
     json: Json = False
+
+    def answer(self, value: Any, document: Callable[[Any], dict[str, Any]], show: Callable[[Any], None]) -> None:
+        """Print the result of a verb on standard output: as a JSON document, or as `show` prints it."""
+        if self.json:
+            _print_document(document(value))
+        else:
+            show(value)
+
+    def answer_error(self, message: str, code: int) -> None:
+        """Print why a verb has no result: one line on standard error; as JSON a document, too."""
+        say(f"ffnet-search: {message}")
+        if self.json:
+            _print_document({"error": message, "exit_code": code})
+
+    @contextmanager
+    def silenced(self) -> Iterator[None]:
+        """Discard standard error within the block, if `quiet`."""
+        with open(os.devnull, "w") as nowhere, redirect_stderr(nowhere) if self.quiet else nullcontext():
+            yield
+
+
+def _print_document(document: Mapping[str, Any]) -> None:
+    typer.echo(dumps(document, indent=1, default=str))
 
 
 def flat_options(verb: Callable[..., None]) -> Callable[..., None]:
@@ -70,10 +104,3 @@ def flat_options(verb: Callable[..., None]) -> Callable[..., None]:
     keywords = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in flat]
     command.__signature__ = inspect.Signature(keywords)  # type: ignore[attr-defined]
     return command
-
-
-def load(path: Path, overrides: Overrides) -> Sweep:
-    """Read a sweep file with the values of the command line. Raises SweepError."""
-    from ffnet_search.config.sweep import Sweep
-
-    return Sweep.from_yaml(path).override(name=overrides.name, seed=overrides.seed, trials=overrides.trials)

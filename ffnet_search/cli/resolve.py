@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ffnet_search.config.run_paths import RunPaths
+from ffnet_search.config.files import RunPaths
 from ffnet_search.config.sweep import Sweep
 from ffnet_search.errors import SweepError, did_you_mean
 from ffnet_search.export.exported import ExportedNetwork, read_exported
@@ -62,7 +62,7 @@ def _resolve_folder(path: Path) -> Architecture | SearchSpace | Sweep | Front:
         return _read(path / "architecture.yaml")
     if not files.state.exists():
         raise SweepError(f"{path}: must be the folder of a run, but holds no {files.state.name}")
-    networks = read_exported(files.pareto) if files.front_csv.exists() else []
+    networks = read_exported(files.pareto)
     if not networks:
         raise SweepError(f"{path}: has no front yet; make it with `ffnet-search run {files.sweep}`")
     return Front(Sweep.of_run(path), networks)

@@ -11,11 +11,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ffnet_search.cli.answer import answer, answer_error, silenced
-from ffnet_search.cli.interrupt import EXIT_STOPPED, interruptible
-from ffnet_search.cli.options import Fresh, Json, Name, Output, Overrides, RunFolderOrSweep, Seed, SweepFile, load
+from ffnet_search.cli.options import Fresh, Json, Name, Output, Overrides, RunFolderOrSweep, Seed, SweepFile
 from ffnet_search.export.formats.registry import FORMATS
 from ffnet_search.progress import say
+from ffnet_search.run.interrupt import EXIT_STOPPED, interruptible
 
 if TYPE_CHECKING:
     from ffnet_search.config.sweep import Sweep
@@ -41,12 +40,12 @@ def init(
     from ffnet_search.autoconfig.start import start, start_digits
     from ffnet_search.cli import json_output, tables
 
-    with silenced(output.quiet):
+    with output.silenced():
         if data is None:
             started = start_digits(Path())
         else:
             started = start(data, Path(), name=name, latency_ms=latency_ms, minutes=minutes)
-    answer(output.json, started, json_output.of_start, tables.print_start)
+    output.answer(started, json_output.of_start, tables.print_start)
 
 
 def run(sweep: SweepFile, overrides: Overrides, *, fresh: Fresh = False, output: Output) -> None:
@@ -57,7 +56,7 @@ def run(sweep: SweepFile, overrides: Overrides, *, fresh: Fresh = False, output:
     """
     from ffnet_search.run.stages import STAGES
 
-    loaded = load(sweep, overrides)
+    loaded = overrides.load(sweep)
     if ON_HEAD in os.environ:
         written = datetime.fromtimestamp(sweep.stat().st_mtime)
         say(f"sweep {loaded.name}, digest {loaded.digest}, in {sweep}, written {written:%Y-%m-%d %H:%M:%S}")
@@ -73,9 +72,9 @@ def check(sweep: SweepFile, overrides: Overrides, *, json: Json = False) -> None
     from ffnet_search.cli import json_output, tables
     from ffnet_search.run.check import check_sweep
 
-    loaded = load(sweep, overrides)
+    loaded = overrides.load(sweep)
     check_sweep(loaded)
-    answer(json, loaded, json_output.of_plan, tables.print_sweep)
+    Output(json=json).answer(loaded, json_output.of_plan, tables.print_sweep)
 
 
 def profile(
@@ -93,7 +92,7 @@ def profile(
     Blocks are timed in the form that will be deployed, and the table is checked against whole networks that were not
     used to fit it. Leave the machine alone meanwhile: a busy one is noticed and refused.
     """
-    loaded = load(sweep, Overrides(name))
+    loaded = Overrides(name).load(sweep)
     if device is None:
         _run(loaded, ("profile",), fresh, output)
         return
@@ -101,14 +100,14 @@ def profile(
     from ffnet_search.latency.table import LatencyTable
     from ffnet_search.run.pipeline import profile_named_device
 
-    with silenced(output.quiet):
+    with output.silenced():
         table = LatencyTable.load(profile_named_device(loaded, device))
-    answer(output.json, table, json_output.of_table, tables.print_latency)
+    output.answer(table, json_output.of_table, tables.print_latency)
 
 
 def train(sweep: SweepFile, name: Name = None, seed: Seed = None, *, fresh: Fresh = False, output: Output) -> None:
     """Train the supernet: one set of weights that every architecture of the search space shares."""
-    _run(load(sweep, Overrides(name, seed)), ("train",), fresh, output)
+    _run(Overrides(name, seed).load(sweep), ("train",), fresh, output)
 
 
 def search(sweep: SweepFile, overrides: Overrides, *, fresh: Fresh = False, output: Output) -> None:
@@ -116,7 +115,7 @@ def search(sweep: SweepFile, overrides: Overrides, *, fresh: Fresh = False, outp
 
     More trials than last time continue the same study.
     """
-    _run(load(sweep, overrides), ("search",), fresh, output)
+    _run(overrides.load(sweep), ("search",), fresh, output)
 
 
 def export(
@@ -138,16 +137,16 @@ def export(
     """
     if format is None:
         path = sweep / "sweep.yaml" if sweep.is_dir() else sweep
-        _run(load(path, overrides), ("export",), fresh, output)
+        _run(overrides.load(path), ("export",), fresh, output)
         return
     from ffnet_search.cli import json_output, tables
     from ffnet_search.config.sweep import Sweep
     from ffnet_search.export.formats.write import export_format
 
-    with silenced(output.quiet):
+    with output.silenced():
         networks = export_format(Sweep.of_run(sweep).override(name=overrides.name), format, top)
     document, show = partial(json_output.of_formats, name=format), partial(tables.print_formats, name=format)
-    answer(output.json, networks, document, show)
+    output.answer(networks, document, show)
 
 
 def submit(
@@ -167,7 +166,7 @@ def submit(
     again = " ".join(["ffnet-search", *sys.argv[1:]])
     outcome = "the run failed or was stopped"
     try:
-        code = submit_sweep(load(sweep, overrides), detach=detach)
+        code = submit_sweep(overrides.load(sweep), detach=detach)
     except KeyboardInterrupt:
         code, outcome = EXIT_STOPPED, "\nstopped, here and on the cluster"
     if code:
@@ -182,18 +181,18 @@ def _run(sweep: Sweep, stages: tuple[str, ...], fresh: bool, output: Output) -> 
     from ffnet_search.run.pipeline import run_sweep
 
     try:
-        with interruptible(), silenced(output.quiet):
+        with interruptible(), output.silenced():
             networks = run_sweep(sweep, fresh=fresh, stages=stages)
     except KeyboardInterrupt:
         words = ["ffnet-search", *(word for word in sys.argv[1:] if word != "--fresh")]
         again = "submit it again" if ON_HEAD in os.environ else " ".join(words)
         message = f"stopped; results so far are kept in {sweep.files.folder}; to resume: {again}"
         say("")  # ends the line of the terminal's ^C
-        answer_error(message, EXIT_STOPPED, output.json)
+        output.answer_error(message, EXIT_STOPPED)
         raise typer.Exit(EXIT_STOPPED) from None
     front = Front(sweep, networks)
     exported = "export" in stages
-    answer(output.json, front, json_output.of_run, tables.print_run if exported else tables.print_files)
+    output.answer(front, json_output.of_run, tables.print_run if exported else tables.print_files)
     if exported and not output.json:
         folder = sweep.files.folder
         select = f"; select: ffnet-search pick {folder} --latency-ms MS" if sweep.latency_path.exists() else ""

@@ -14,13 +14,11 @@ from rich.table import Table
 
 from ffnet_search.cli.resolve import Front
 from ffnet_search.config.sweep import Sweep
-from ffnet_search.config.sweep_metrics import metric_of
 from ffnet_search.metrics import MACS, PARAMS
 from ffnet_search.run.stages import plan
 from ffnet_search.space.architecture import Architecture
 from ffnet_search.space.block import BLOCK_AXES
-from ffnet_search.space.configuration import Configuration
-from ffnet_search.space.hyperparameters import Hyperparameter
+from ffnet_search.space.hyperparameters import Configuration, Hyperparameter
 from ffnet_search.space.search_space import SearchSpace
 from ffnet_search.tasks.base import task_of
 
@@ -121,17 +119,12 @@ def print_start(started: Started) -> None:
 
 
 def print_run(front: Front) -> None:
-    """The front of a run, and the run's files."""
-    print_front(front)
-    print_files(front)
-
-
-def print_front(front: Front) -> None:
-    """The exported front, best first: a column for each metric, in its unit."""
+    """The exported front, best first, with a column for each metric in its unit; then the run's files."""
     networks = front.networks
     if not networks:
+        print_files(front)
         return
-    metrics = {name: metric_of(front.sweep, name) for name in networks[0].metrics if name != "measured_spread"}
+    metrics = {name: front.sweep.metric(name) for name in networks[0].metrics if name != "measured_spread"}
     rows = [
         [metric.format(network.metrics[name], unit=False) for name, metric in metrics.items()]
         + [network.key, str(Configuration(network.architecture, network.hyperparameters))]
@@ -140,6 +133,7 @@ def print_front(front: Front) -> None:
     configuration = "architecture" if networks[0].architecture else "hyper-parameters"
     titles = [*(metric.label for metric in metrics.values()), "key", configuration]
     _print(_table(titles, rows, right=len(metrics), left=0))
+    print_files(front)
 
 
 def print_formats(networks: Sequence[ExportedNetwork], name: str) -> None:

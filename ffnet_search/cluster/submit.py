@@ -24,8 +24,8 @@ import yaml
 
 import ffnet_search
 from ffnet_search.cluster.user_code import user_code
+from ffnet_search.config.files import is_cluster
 from ffnet_search.config.sweep import Sweep
-from ffnet_search.config.sweep_file import is_cluster
 from ffnet_search.errors import SweepError
 from ffnet_search.progress import say
 from ffnet_search.strict_yaml import read_yaml

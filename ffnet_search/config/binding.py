@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any, NamedTuple, get_args
 
-from ffnet_search.config.schema import Augment, DataSection, ModuleSection, TrainSection
+from ffnet_search.config.schema import Augment, TrainSection
 from ffnet_search.errors import SweepError, did_you_mean
 from ffnet_search.plugins import is_import_path
-from ffnet_search.space.configuration import Value
-from ffnet_search.space.hyperparameters import Hyperparameter
+from ffnet_search.space.hyperparameters import Hyperparameter, Value
 from ffnet_search.strict_yaml import Section, parse
 
 if TYPE_CHECKING:
@@ -19,40 +17,14 @@ if TYPE_CHECKING:
 # Fields of `train` that a supernet alone has, or that do not change the result.
 NOT_SEARCHED = {"sampled", "start_from", "checkpoint_minutes", "callbacks", "loggers", "devices"}
 OF_ANY_MODULE = {"epochs", "ema"}  # fields of `train` that apply to a user-supplied module too
-SECTIONS: Mapping[str, type[Section]] = {"train": TrainSection, "data": DataSection, "module": ModuleSection}
 ARGUMENTS = "init_args"  # the field of a section that holds the arguments of a user-supplied class
 
 
-@dataclass(frozen=True)
-class Binding:
-    """The place of a hyper-parameter's value: the steps to a field within a section.
+class Binding(NamedTuple):
+    """The place of a hyper-parameter's value: a field as it is written in a sweep, such as `data.augment.crop`."""
 
-    `momentum` is Binding("train", ("momentum",), float), `module.width` Binding("module", ("init_args", "width")).
-    """
-
-    section: str
-    steps: tuple[str, ...]
+    path: str
     annotation: Any = None  # the type of the field; None for an argument, whose type and range are unknown
-
-    @property
-    def path(self) -> str:
-        """The field as it is written in a sweep: `data.augment.crop`."""
-        return ".".join((self.section, *self.steps))
-
-    def value(self, sweep: Sweep) -> Value:
-        """The value that `sweep` gives; None for an argument that it leaves out."""
-        value: Any = getattr(sweep, self.section).model_dump()
-        for step in self.steps:
-            value = (value or {}).get(step)
-        return value
-
-    def write(self, content: dict[str, Any], value: Value) -> None:
-        """Set the value in `content`, the section as plain data."""
-        *steps, last = self.steps
-        for step in steps:
-            content[step] = dict(content.get(step) or {})
-            content = content[step]
-        content[last] = value
 
 
 def bind(sweep: Sweep) -> dict[str, Binding]:
@@ -81,7 +53,14 @@ def check_values(sweep: Sweep) -> None:
 
 def current_values(sweep: Sweep) -> dict[str, Value]:
     """The values of the sweep itself, with which the search begins."""
-    return {name: binding.value(sweep) for name, binding in sweep.bindings.items()}
+    values = {}
+    for name, binding in sweep.bindings.items():
+        section, *steps = binding.path.split(".")
+        value = getattr(sweep, section).model_dump()
+        for step in steps:
+            value = (value or {}).get(step)  # None for an argument that the sweep leaves out
+        values[name] = value
+    return values
 
 
 def sections_with(sweep: Sweep, values: Mapping[str, Value], where: str = "hyperparameters") -> dict[str, Section]:
@@ -93,23 +72,25 @@ def sections_with(sweep: Sweep, values: Mapping[str, Value], where: str = "hyper
     for name, value in values.items():
         if name not in sweep.bindings:
             raise SweepError(f"{where}: {name!r} is not one of the sweep{did_you_mean(name, sweep.bindings)}")
-        binding = sweep.bindings[name]
-        if binding.section not in contents:
-            contents[binding.section] = getattr(sweep, binding.section).model_dump()
-        binding.write(contents[binding.section], value)
-    return {section: parse(SECTIONS[section], content, where) for section, content in contents.items()}
+        section, *steps, last = sweep.bindings[name].path.split(".")
+        content = contents.setdefault(section, getattr(sweep, section).model_dump())
+        for step in steps:
+            content[step] = dict(content.get(step) or {})
+            content = content[step]
+        content[last] = value
+    return {section: parse(type(getattr(sweep, section)), content, where) for section, content in contents.items()}
 
 
 def _find(sweep: Sweep, name: str) -> Binding:
     section, *steps = name.split(".")
-    arguments = tuple(steps[1:] if steps[:1] == [ARGUMENTS] else steps)
+    arguments = steps[1:] if steps[:1] == [ARGUMENTS] else steps
     if section == "module" and sweep.module is not None and arguments:
-        return Binding("module", (ARGUMENTS, *arguments))
+        return Binding(".".join(("module", ARGUMENTS, *arguments)))
     if section == "data" and is_import_path(sweep.data.name) and steps[:1] == [ARGUMENTS] and arguments:
-        return Binding("data", (ARGUMENTS, *arguments))
+        return Binding(name)
     known = {}
     for binding in _fields(sweep):
-        known[binding.steps[-1]] = known[binding.path] = binding
+        known[binding.path.rpartition(".")[2]] = known[binding.path] = binding
     if name in known:
         return known[name]
     others = []
@@ -123,14 +104,13 @@ def _find(sweep: Sweep, name: str) -> Binding:
 
 
 def _fields(sweep: Sweep) -> Iterator[Binding]:
-    """The fields that a hyper-parameter can set."""
     for name, field in TrainSection.model_fields.items():
         if name not in NOT_SEARCHED and (sweep.module is None or name in OF_ANY_MODULE):
-            yield Binding("train", (name,), field.annotation)
+            yield Binding(f"train.{name}", field.annotation)
     if not is_import_path(sweep.data.name):
-        yield Binding("data", ("batch_size",), int)
+        yield Binding("data.batch_size", int)
         for name, field in Augment.model_fields.items():
-            yield Binding("data", ("augment", name), field.annotation)
+            yield Binding(f"data.augment.{name}", field.annotation)
 
 
 def _check_kind(name: str, one: Hyperparameter, annotation: Any) -> None:

@@ -282,10 +282,10 @@ class SearchSection(Section):
         """Objective -> direction."""
         return {name: self.metric(name).direction for name in self.objectives}
 
-    def metric(self, name: str) -> Metric:
-        """The metric of an objective, a constraint, or a figure of an exported network. Raises KeyError."""
-        own = (Metric(key, direction) for key, direction in self.metrics.items())
-        return find_metric(name, (*qualities(), *own))
+    def metric(self, key: str, *others: Metric) -> Metric:
+        """The metric of an objective, a constraint or a figure of an exported network. Raises KeyError."""
+        logged = (Metric(name, direction) for name, direction in self.metrics.items())
+        return find_metric(key, (*qualities(), *logged, *others))
 
 
 class ExportSection(Section):

@@ -13,8 +13,8 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, Field, PrivateAttr, model_validator
 
 from ffnet_search.config.binding import Binding, bind, check_values, sections_with
+from ffnet_search.config.files import RunPaths, read_sweep
 from ffnet_search.config.inputs import digest, export_inputs
-from ffnet_search.config.run_paths import RunPaths
 from ffnet_search.config.schema import (
     DataSection,
     ExportSection,
@@ -23,29 +23,23 @@ from ffnet_search.config.schema import (
     SearchSection,
     TrainSection,
 )
-from ffnet_search.config.sweep_file import read_sweep
 from ffnet_search.errors import SweepError, did_you_mean
 from ffnet_search.metrics import COSTS, Metric
 from ffnet_search.space.block import BLOCK_AXES
-from ffnet_search.space.configuration import Value
+from ffnet_search.space.hyperparameters import Value
 from ffnet_search.space.registry import DEFAULT_TASK, known_metrics, task_outputs
 from ffnet_search.space.search_space import SearchSpace
 from ffnet_search.strict_yaml import Section, parse
 
 
 def _one_or_several(value: Any) -> Any:
-    """A single device may be written without a list."""
     if isinstance(value, Mapping):
         value = LatencySection.model_validate(value)  # here, so that errors name `latency.rounds` without an index
     return (value,) if isinstance(value, LatencySection) else value
 
 
 class Sweep(Section):
-    """One validated run description.
-
-    >>> sweep = Sweep.from_yaml("sweeps/digits.yaml")  # doctest: +SKIP
-    >>> ffnet_search.run(sweep)  # doctest: +SKIP
-    """
+    """One validated run description."""
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
     search_space: SearchSpace
@@ -79,10 +73,7 @@ class Sweep(Section):
 
     @classmethod
     def of_run(cls, where: str | Path) -> Sweep:
-        """Read the sweep of a run's folder, which may have been moved since it was written, or a sweep file.
-
-        Raises SweepError.
-        """
+        """Read the sweep of a run's folder, which may have been moved since, or a sweep file. Raises SweepError."""
         folder = Path(where)
         if not folder.exists() and folder.suffix not in (".yaml", ".yml"):
             runs = [str(path.parent) for path in folder.parent.glob("*/sweep.yaml")]
@@ -252,11 +243,6 @@ class Sweep(Section):
         return task_outputs(self.task).quality
 
     @property
-    def uses_latency_tables(self) -> bool:
-        """True where the search predicts latency, which needs a table for each of `searched_devices`."""
-        return self.search_space.is_elastic
-
-    @property
     def uses_supernet(self) -> bool:
         """True where trials take weights of a supernet."""
         return self.search.evaluator == "supernet" or self.search.warm_start
@@ -281,6 +267,14 @@ class Sweep(Section):
                 f"{', '.join(sections) or 'none with a name'}"
             )
         return sections[name]
+
+    def metric(self, key: str) -> Metric:
+        """The metric of a name in a study or a card; of one that only a user-supplied module's tests log, its name."""
+        quality = [self.quality] if self.module is None else []
+        try:
+            return self.search.metric(key, *quality)
+        except KeyError:
+            return Metric(key, "minimize")
 
     @cached_property
     def bindings(self) -> Mapping[str, Binding]:

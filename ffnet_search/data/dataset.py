@@ -35,9 +35,10 @@ class Images(Protocol):
 
     def stream(self, batches: Sequence[Indices], key: Sequence[int] | None = None) -> Iterator[Pixels]:
         """Yield `read` of each batch; `key` seeds the random crops of images that are cropped while they are read."""
+        return (self.read(indices) for indices in batches)
 
 
-class InMemory:
+class InMemory(Images):
     """Images held as bytes, pixel by pixel: (N, H, W, C), which is the channels_last layout."""
 
     def __init__(self, pixels_NHWC: Pixels, targets_N: Targets) -> None:
@@ -47,9 +48,6 @@ class InMemory:
 
     def read(self, indices: Indices) -> Pixels:
         return self._rows[indices].reshape(-1, *self._shape)
-
-    def stream(self, batches: Sequence[Indices], key: Sequence[int] | None = None) -> Iterator[Pixels]:
-        return (self.read(indices) for indices in batches)
 
     def digest(self) -> str:
         """The sha256 of shape, pixels and targets."""

@@ -36,25 +36,6 @@ def build_data(section: DataSection, seed: int, input: Input) -> Data:
 
 def check_data(section: DataSection, input: Input) -> None:
     """Raise the SweepError of `build_data`, as far as it can be found in a second without loading images."""
-    _check_fields(section, input)
-    if is_import_path(section.name):
-        find_module(section.name, "data.name")
-    else:
-        _find_dataset(section, input).check(section, input)
-
-
-def _find_dataset(section: DataSection, input: Input) -> DataSet:
-    dataset: DataSet = find_class(section.name, "data.name", DataSet, DATASETS)()
-    task = task_of(input).name
-    if dataset.task != task:
-        raise SweepError(
-            f"data.name must be a data set for task {task!r}, but {section.name!r} is one for {dataset.task!r}; "
-            "change data.name or task"
-        )
-    return dataset
-
-
-def _check_fields(section: DataSection, input: Input) -> None:
     name, augment = section.name, section.augment
     import_path(name, "data.name", DATASETS)
     if is_import_path(name):
@@ -71,3 +52,18 @@ def _check_fields(section: DataSection, input: Input) -> None:
                 f"data.augment.{field} must be < {input.resolution} (input.resolution in the search space's file), "
                 f"but got {pixels}"
             )
+    if is_import_path(name):
+        find_module(name, "data.name")
+    else:
+        _find_dataset(section, input).check(section, input)
+
+
+def _find_dataset(section: DataSection, input: Input) -> DataSet:
+    dataset: DataSet = find_class(section.name, "data.name", DataSet, DATASETS)()
+    task = task_of(input).name
+    if dataset.task != task:
+        raise SweepError(
+            f"data.name must be a data set for task {task!r}, but {section.name!r} is one for {dataset.task!r}; "
+            "change data.name or task"
+        )
+    return dataset

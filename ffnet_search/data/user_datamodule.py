@@ -40,7 +40,13 @@ class UserData(Data):
     def __init__(self, section: DataSection, seed: int, input: Input) -> None:
         super().__init__()
         self._section, self._seed, self._input, self._task = section, seed, input, task_of(input)
-        self.module = find_datamodule(section)(**section.init_args)
+        kind = find_class(section.name, "data.name", LightningDataModule)
+        missing = [method for method in LOADERS if not is_overridden(method, kind, LightningDataModule)]
+        if missing:
+            lacking = ", ".join(missing)
+            raise SweepError(f"data.name: {section.name} must offer {', '.join(LOADERS)}, but lacks {lacking}")
+        check_arguments(kind, section.init_args, "data.init_args")
+        self.module = kind(**section.init_args)
         self.module.prepare_data()
         self.module.setup("fit")
         self.module.setup("test")
@@ -49,7 +55,9 @@ class UserData(Data):
             raise SweepError(f"data.name: train_dataloader of {section.name} must have a length, but has none")
         dataset: Any = getattr(loader, "dataset", None)
         self.train_images = len(dataset) if hasattr(dataset, "__len__") else len(loader) * section.batch_size
-        self.outputs = self._names_of_outputs()
+        names = getattr(self.module, self._task.outputs_word, None) or range(input.outputs)
+        must_match(section, input, outputs=len(names))
+        self.outputs = tuple(str(name) for name in names)
         self._check_batch(next(iter(self.module.val_dataloader())), "val_dataloader")
 
     def train_dataloader(self) -> EpochLoader:
@@ -90,7 +98,7 @@ class UserData(Data):
     def calibration(self) -> Tensor:
         given = getattr(self.module, "calibration", None)
         if given is not None:
-            images_NCHW = given() if callable(given) else given
+            images_NCHW: Tensor = given() if callable(given) else given
             self._check_images(images_NCHW, "calibration")
             return images_NCHW[: self._section.calibration]
         parts: list[Tensor] = []
@@ -107,12 +115,6 @@ class UserData(Data):
         sha = hashlib.sha256(f"{name} {arguments} {self.train_images}".encode())
         sha.update(self.calibration.contiguous().numpy().tobytes())
         return sha.hexdigest()
-
-    def _names_of_outputs(self) -> tuple[str, ...]:
-        word, wanted = self._task.outputs_word, self._input.outputs
-        names = getattr(self.module, word, None) or range(wanted)
-        must_match(self._section, self._input, outputs=len(names))
-        return tuple(str(name) for name in names)
 
     def _check_batch(self, batch: Any, place: str) -> None:
         """Raise SweepError where a batch of `place` is no pair of images and targets of the input and the task."""
@@ -132,16 +134,6 @@ class UserData(Data):
 
     def _error(self, place: str, wanted: str, got: str) -> SweepError:
         return SweepError(f"data.name: {place} of {self._section.name} must give {wanted}, but gave {got}")
-
-
-def find_datamodule(section: DataSection) -> type[LightningDataModule]:
-    """The class that `data.name` names. Raises SweepError where there is none, or it rejects `data.init_args`."""
-    kind = find_class(section.name, "data.name", LightningDataModule)
-    missing = [method for method in LOADERS if not is_overridden(method, kind, LightningDataModule)]
-    if missing:
-        raise SweepError(f"data.name: {section.name} must offer {', '.join(LOADERS)}, but lacks {', '.join(missing)}")
-    check_arguments(kind, section.init_args, "data.init_args")
-    return kind
 
 
 def _share(batch: Batch, rank: int, ranks: int) -> Batch:

@@ -23,7 +23,7 @@ from ffnet_search.engines.ray_pruner import remote_pruner
 from ffnet_search.errors import SweepError
 from ffnet_search.evaluation.engine import Engine, EngineContext
 from ffnet_search.evaluation.outcome import Ended, Evaluate, Failed, Outcome, Pruner, run_safely
-from ffnet_search.space.configuration import Configuration
+from ffnet_search.space.hyperparameters import Configuration
 
 CRASHES = 3  # deaths of workers, after which a configuration counts as the cause
 DEPTH = 2  # calls per worker: one in progress, one that waits

@@ -14,7 +14,7 @@ from typing import ClassVar
 
 from ffnet_search.config.schema import SearchSection
 from ffnet_search.evaluation.outcome import Ended, Evaluate, Pruner
-from ffnet_search.space.configuration import Configuration
+from ffnet_search.space.hyperparameters import Configuration
 from ffnet_search.space.search_space import SearchSpace
 
 

@@ -19,7 +19,7 @@ class EvaluatorFactory:
     """
 
     def __init__(self, sweep: Sweep) -> None:
-        self.sweep, self.git = sweep, git_state(Path.cwd())
+        self.sweep, self.git = sweep, git_state()
         self.weights: bytes | None = None
 
     def __call__(self) -> Evaluate:

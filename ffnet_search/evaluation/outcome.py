@@ -13,7 +13,7 @@ from typing import Protocol, runtime_checkable
 
 from ffnet_search.errors import SweepError
 from ffnet_search.pareto.candidate import Candidate
-from ffnet_search.space.configuration import Configuration
+from ffnet_search.space.hyperparameters import Configuration
 
 
 @dataclass(frozen=True)

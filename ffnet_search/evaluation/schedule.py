@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ffnet_search import atomic_write
-from ffnet_search.space.configuration import Configuration, Value
+from ffnet_search.space.hyperparameters import Configuration, Value
 
 FILE = "schedule.json"  # beside the checkpoint that was trained by it
 

@@ -25,14 +25,14 @@ from ffnet_search.evaluation.outcome import Report, Stopped
 from ffnet_search.evaluation.schedule import Schedule, Segment, schedule_of
 from ffnet_search.evaluation.user_module import UserModuleTarget, logged_by
 from ffnet_search.models.bn_calibration import recalibrate
-from ffnet_search.models.cpu_threads import threads_for
 from ffnet_search.models.deployed import fuse
 from ffnet_search.models.metamixer import MetaMixer
+from ffnet_search.models.parallel import threads_for
 from ffnet_search.pareto.candidate import Candidate
 from ffnet_search.progress import say
 from ffnet_search.provenance import versions
-from ffnet_search.space.configuration import Configuration
 from ffnet_search.space.cost_model import analytic_metrics
+from ffnet_search.space.hyperparameters import Configuration
 from ffnet_search.training.fit import read_supernet
 from ffnet_search.training.modules import NonFiniteLoss, Standalone
 from ffnet_search.training.trainer import LAST, run_trainer, save

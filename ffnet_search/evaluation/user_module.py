@@ -16,7 +16,7 @@ from ffnet_search.errors import SweepError, did_you_mean, error_context
 from ffnet_search.latency.measure import measure_module
 from ffnet_search.metrics import COSTS
 from ffnet_search.plugins import check_arguments, find_class, is_import_path
-from ffnet_search.space.configuration import Configuration
+from ffnet_search.space.hyperparameters import Configuration
 from ffnet_search.training.trainer import save
 
 LATENCY = COSTS["latency_ms"].name  # the one objective that is measured, and not logged

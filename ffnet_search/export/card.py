@@ -61,13 +61,15 @@ def network_card(
     if others:
         card["devices"] = {device.section.name: device.setting() for device in others}
     if first.table is not None:
-        card |= {f"predicted_within_10_percent{one.suffix}": _is_near(metrics, one.suffix) for one in devices}
+        for device in devices:
+            ratio = metrics[f"predicted_ms{device.suffix}"] / metrics[f"measured_ms{device.suffix}"]
+            card[f"predicted_within_10_percent{device.suffix}"] = abs(ratio - 1) <= NEAR
     return card | {
         "sweep": {"name": sweep.name, "seed": sweep.seed, "digest": sweep.digest},
         "data": {"name": sweep.data.name, "fingerprint": getattr(data, "fingerprint", None)},
         "hyperparameters": dict(candidate.final_hyperparameters),
         "training": dict(candidate.record) or {"seed": sweep.seed, "resolved": resolved(sweep)},
-        "git": git_state(Path.cwd()),
+        "git": git_state(),
         "input": input_facts(candidate.network, data),
         "finetune_epochs": sweep.export.finetune_epochs,
         "onnx_opset": sweep.export.opset,
@@ -101,10 +103,6 @@ def input_facts(arch: Architecture, data: Data) -> dict[str, Any]:
     if hasattr(data, "statistics"):
         facts["mean"], facts["std"] = (tensor_C.tolist() for tensor_C in data.statistics)
     return facts
-
-
-def _is_near(metrics: Mapping[str, float], suffix: str) -> bool:
-    return abs(metrics[f"predicted_ms{suffix}"] / metrics[f"measured_ms{suffix}"] - 1) <= NEAR
 
 
 def write_bundle(folder: Path, card: Mapping[str, Any], task: Task) -> None:

@@ -12,7 +12,7 @@ import yaml
 
 from ffnet_search.errors import SweepError
 from ffnet_search.space.architecture import Architecture
-from ffnet_search.space.configuration import Value
+from ffnet_search.space.hyperparameters import Value
 
 CARD, ARCHITECTURE, ONNX = "card.json", "architecture.yaml", "model.onnx"  # of every exported FFNet
 

@@ -1,7 +1,8 @@
 """The front as files: each of its networks rebuilt alone, measured again and tested on untouched images.
 
 runs/NAME/pareto/front.csv
-runs/NAME/pareto/01-KEY/   card.json, and what `export.ffnet` or `export.user_module` writes
+runs/NAME/pareto/01-KEY/   card.json, and for an FFNet architecture, weights, ONNX, model card and script; for a
+                           user-supplied module model.ckpt
 """
 
 from __future__ import annotations
@@ -9,21 +10,41 @@ from __future__ import annotations
 import csv
 import os
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
+
+import torch
+from lightning import LightningDataModule, LightningModule, Trainer
+from lightning.pytorch.utilities.model_helpers import is_overridden
 
 from ffnet_search.atomic_write import SUFFIX
 from ffnet_search.config.sweep import Sweep
+from ffnet_search.data.datamodule import Data
 from ffnet_search.errors import SweepError
+from ffnet_search.evaluation.inherited import Evaluator, quality
+from ffnet_search.evaluation.trained import TrialEvaluator
+from ffnet_search.export.card import Device, network_card, user_module_card, write_bundle, write_card
 from ffnet_search.export.exported import ExportedNetwork, read_exported
-from ffnet_search.export.ffnet import export_ffnets
-from ffnet_search.export.user_module import export_user_modules
+from ffnet_search.export.network import write_network
+from ffnet_search.latency.measure import measure_all
+from ffnet_search.latency.ray_bench import make_bench
+from ffnet_search.latency.table import LatencyTable
 from ffnet_search.metrics import MEASURED
+from ffnet_search.models.bn_calibration import recalibrate
+from ffnet_search.models.deployed import Deployed, fuse
+from ffnet_search.models.metamixer import MetaMixer
 from ffnet_search.pareto.candidate import Candidate
 from ffnet_search.pareto.front import pareto_front
 from ffnet_search.progress import progress
+from ffnet_search.provenance import git_state
 from ffnet_search.search.storage.study import read_candidates
+from ffnet_search.space.cost_model import analytic_metrics
 from ffnet_search.tasks.base import task_of
+from ffnet_search.training.fit import read_supernet, sweep_data, train_architecture
+from ffnet_search.training.trainer import quiet_lightning
+
+FINETUNE_RATE = 0.1  # of the supernet's learning rate: the weights are good, and need to adapt to one network only
 
 
 def export_front(sweep: Sweep) -> None:
@@ -75,3 +96,104 @@ def _write_csv(path: Path, exported: Sequence[ExportedNetwork]) -> None:
             values = [network.hyperparameters.get(name, "") for name in names]
             row = [network.folder.name, network.key, *network.metrics.values(), *values, network.architecture or ""]
             writer.writerow(row)
+
+
+def export_ffnets(sweep: Sweep, front: Sequence[Candidate], folders: Sequence[Path]) -> Iterator[dict[str, float]]:
+    """Write the files of each candidate into its folder, and yield its metrics: measured alone, on the test split."""
+    data, devices = sweep_data(sweep), _devices(sweep)
+    place = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    nets = _networks(sweep, data, front)
+    if sweep.export.finetune_epochs:
+        nets = [_finetune(sweep, data, net.to(place), one) for net, one in zip(nets, front, strict=True)]
+    fused = [fuse(net).cpu() for net in nets]
+    latencies = _latencies(fused, devices)  # in turns: one minute's disturbance must not hit a single network
+    for candidate, folder, net, deployed, latency in zip(front, folders, nets, fused, latencies, strict=True):
+        task = task_of(candidate.network.input)
+        metrics = {
+            task.search_quality: candidate.metrics[task.quality.name],
+            task.test_quality: quality(deployed.to(place), data.test_dataloader(), task),
+            **latency,
+            **analytic_metrics(candidate.network),
+        }
+        write_network(folder, net.cpu(), deployed.cpu(), sweep.export.opset)
+        card = network_card(sweep, candidate, metrics, devices, data)
+        write_card(folder, card)
+        write_bundle(folder, card, task)
+        yield metrics
+
+
+def _networks(sweep: Sweep, data: Data, front: Sequence[Candidate]) -> list[MetaMixer]:
+    """The networks with the weights that the search compared: of their own trials, or of the supernet."""
+    if sweep.search.evaluator == "train":
+        trials = TrialEvaluator(sweep, git=git_state())
+        return [trials.network(candidate) for candidate in front]
+    evaluator = Evaluator(read_supernet(sweep.files.supernet), data)
+    return [evaluator.calibrated(candidate.network) for candidate in front]
+
+
+def _finetune(sweep: Sweep, data: Data, net: MetaMixer, candidate: Candidate) -> MetaMixer:
+    """Train the network alone for some epochs, and recalibrate its BN statistics."""
+    sweep = sweep.with_values(candidate.final_hyperparameters)
+    recipe = sweep.train.model_copy(
+        update={
+            "epochs": sweep.export.finetune_epochs,
+            "learning_rate": FINETUNE_RATE * sweep.train.learning_rate,
+            "warmup_epochs": 0.0,
+        }
+    )
+    folder, place = sweep.files.training / f"finetune-{candidate.key}", next(net.parameters()).device
+    net = train_architecture(net, data, recipe, folder, sweep.seed).to(place)
+    return recalibrate(net, data.calibration.to(place))
+
+
+def _devices(sweep: Sweep) -> list[Device]:
+    """The devices of the search with their latency tables, its own first."""
+    devices = []
+    for number, section in enumerate(sweep.searched_devices):
+        table = LatencyTable.load(sweep.files.latency_table(section)) if sweep.search_space.is_elastic else None
+        devices.append(Device(section, table, f"@{section.name}" if number else ""))
+    return devices
+
+
+def _latencies(nets: Sequence[Deployed], devices: Sequence[Device]) -> list[dict[str, float]]:
+    """The latency of each network on each device: predicted, if the device was profiled, and measured."""
+    latencies: list[dict[str, float]] = [{} for _ in nets]
+    for device in devices:
+        measurements = measure_all(nets, device.section, table=device.table, make_bench=make_bench)
+        for net, measured, latency in zip(nets, measurements, latencies, strict=True):
+            if device.table is not None:
+                latency[f"predicted_ms{device.suffix}"] = device.table.predict_ms(net.arch)
+            latency[f"measured_ms{device.suffix}"] = measured.ms
+            latency[f"measured_spread{device.suffix}"] = measured.spread
+    return latencies
+
+
+def export_user_modules(
+    sweep: Sweep, front: Sequence[Candidate], folders: Sequence[Path]
+) -> Iterator[dict[str, float]]:
+    """Write the files of each candidate into its folder, and yield its metrics.
+
+    They are those of the search and, if the module has a `test_step` and its data a `test_dataloader`, those that the
+    test logs.
+    """
+    trials = TrialEvaluator(sweep, git=git_state())
+    for candidate, folder in zip(front, folders, strict=True):
+        shutil.copy2(trials.weights(candidate), folder / "model.ckpt")
+        metrics = {**candidate.metrics, **_test(trials, candidate, folder / "model.ckpt")}
+        write_card(folder, user_module_card(sweep, candidate, metrics))
+        yield metrics
+
+
+def _test(trials: TrialEvaluator, candidate: Candidate, checkpoint: Path) -> dict[str, float]:
+    trial = trials.sweep.with_values(candidate.hyperparameters)
+    module: Any = trials.target.module(trial, candidate.configuration)
+    data = trials.target.data(trial)
+    has_step = is_overridden("test_step", module, LightningModule)
+    if not (has_step and is_overridden("test_dataloader", data, LightningDataModule)):
+        return {}
+    module.load_state_dict(torch.load(checkpoint, map_location="cpu", weights_only=False)["state_dict"])
+    with quiet_lightning():
+        trainer = Trainer(accelerator="auto", devices=1, logger=False, enable_progress_bar=False,
+                          enable_checkpointing=False, enable_model_summary=False)  # fmt: skip
+        (logged,) = trainer.test(module, datamodule=data, verbose=False)
+    return {name: float(value) for name, value in logged.items() if name not in candidate.metrics}

@@ -16,9 +16,8 @@ from torch import Tensor, nn
 
 from ffnet_search.errors import SweepError
 from ffnet_search.export.exported import ARCHITECTURE, ONNX
-from ffnet_search.models.deployed import Backbone, Deployed, deployed
+from ffnet_search.models.deployed import Backbone, Deployed, deployed, write_onnx
 from ffnet_search.models.metamixer import MetaMixer
-from ffnet_search.models.onnx import write_onnx
 from ffnet_search.space.architecture import Architecture, Form
 from ffnet_search.tasks.base import task_of
 
@@ -47,9 +46,6 @@ def load(folder: str | Path, *, trainable: bool = False, features_only: bool = F
     `trainable` gives the form before fusing, for more training. `features_only` gives the `Backbone` instead: a map per
     stage. Raises SweepError if the folder is not an export, ValueError if both are asked for: maps are of the deployed
     form, whose weights can be trained too.
-
-    >>> net = load("runs/digits/pareto/01-0123456789ab")  # doctest: +SKIP
-    >>> logits_BK = net(images_BCHW)  # doctest: +SKIP
     """
     if trainable and features_only:
         raise ValueError("load: trainable and features_only cannot both be asked for; remove one")

@@ -17,8 +17,7 @@ from ffnet_search.models.metamixer import MetaMixer
 def recalibrate(net: MetaMixer, images_NCHW: Tensor, batch_size: int = 256) -> MetaMixer:
     """Set the running statistics of a stand-alone `net` to those of `images_NCHW`, and leave it in evaluation mode.
 
-    Images should be of the training set and not augmented. Needs at least 2 values per channel in each batch.
-    """
+    Images should be of the training set and not augmented. Needs at least 2 values per channel in each batch."""
     moments = {norm: _Moments(norm) for norm in net.modules() if isinstance(norm, ElasticBatchNorm2d)}
     hooks = [norm.register_forward_pre_hook(pooled.before_batch) for norm, pooled in moments.items()]
     batches = max(1, round(len(images_NCHW) / batch_size))
@@ -32,15 +31,15 @@ def recalibrate(net: MetaMixer, images_NCHW: Tensor, batch_size: int = 256) -> M
         for hook in hooks:
             hook.remove()
     for pooled in moments.values():
-        pooled.write()
+        pooled.batch_mean_C.copy_(pooled.mean_C)
+        pooled.batch_variance_C.copy_(pooled.deviation_C / max(1, pooled.count - 1))
     return net.eval()
 
 
 class _Moments:
     """Mean and squared deviations of batches, pooled as they come (Chan et al. 1979).
 
-    A batch leaves its own moments in the running statistics of `norm`, which is called with momentum 1.
-    """
+    A batch leaves its own moments in the running statistics of `norm`, which is called with momentum 1."""
 
     def __init__(self, norm: ElasticBatchNorm2d) -> None:
         assert norm.running_mean is not None and norm.running_var is not None
@@ -50,20 +49,13 @@ class _Moments:
         self.deviation_C = torch.zeros_like(self.mean_C)
 
     def before_batch(self, norm: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, float]:
-        """The arguments of the norm's forward."""
         [x_BCHW] = inputs
         self.batch_count = x_BCHW.numel() // x_BCHW.shape[1]
         return x_BCHW, 1.0
 
     def after_batch(self) -> None:
-        """Pool the moments of the batch."""
         count, total = self.batch_count, self.count + self.batch_count
         step_C = self.batch_mean_C.double() - self.mean_C
         self.mean_C += step_C * (count / total)
         self.deviation_C += self.batch_variance_C.double() * (count - 1) + step_C**2 * (self.count * count / total)
         self.count = total
-
-    def write(self) -> None:
-        """Make the moments of all batches the running statistics."""
-        self.batch_mean_C.copy_(self.mean_C)
-        self.batch_variance_C.copy_(self.deviation_C / max(1, self.count - 1))

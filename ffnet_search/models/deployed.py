@@ -6,8 +6,10 @@ layer scales, so ours has 2 x width + (layer scales) fewer parameters than that.
 
 from __future__ import annotations
 
+import warnings
 from itertools import accumulate, pairwise
-from typing import cast
+from pathlib import Path
+from typing import BinaryIO, cast
 
 import torch
 from torch import Tensor, nn
@@ -35,11 +37,7 @@ class Backbone(nn.Module):
     """A deployed network without its head, for detection and segmentation: (B, channels, H, W) of any size -> one map
     per stage, (B, widths[i], ~H / strides[i], ~W / strides[i]).
 
-    Trainable, with BN folded. It shares its weights with `net`.
-
-    >>> backbone = Backbone(ffnet_search.load("runs/my/pareto/01-0123456789ab"))  # doctest: +SKIP
-    >>> c1, c2, c3, c4 = backbone(images_BCHW)  # doctest: +SKIP
-    """
+    Trainable, with BN folded. It shares its weights with `net`."""
 
     def __init__(self, net: Deployed) -> None:
         super().__init__()
@@ -62,8 +60,7 @@ class Backbone(nn.Module):
 def fuse(net: MetaMixer) -> Deployed:
     """The deployed form of a stand-alone network, by its running statistics; `net` is left as it is.
 
-    Raises ValueError for a supernet: slice it first.
-    """
+    Raises ValueError for a supernet: slice it first."""
     return Deployed(net.largest, net.deploy()).train(False)
 
 
@@ -76,7 +73,34 @@ def deployed(arch: Architecture) -> Deployed:
 def deployed_part(part: Part) -> nn.Module:
     """One part of a deployed network with random weights: the module that `deployed(arch).parts` holds for it.
 
-    Input (B, in_width, resolution, resolution).
-    """
+    Input (B, in_width, resolution, resolution)."""
     module: nn.Module = find_class(part.layer, "part").deployed_part(part)
     return module.train(False)
+
+
+def write_onnx(
+    net: nn.Module,
+    input_shape: tuple[int, ...],
+    target: Path | BinaryIO,
+    *,
+    opset: int = 17,
+    dynamic_batch: bool = False,
+    output: str = "logits",
+) -> None:
+    """Write a deployed `net` as ONNX for inputs (B, C, H, W), named `images`; its output is named `output`.
+
+    By the tracing exporter, which is deprecated: it takes a tenth of the time of the other one for the same optimised
+    graph (both were timed on these networks)."""
+    example = torch.zeros(input_shape, device=next(net.parameters()).device)
+    with warnings.catch_warnings(), torch.no_grad():
+        warnings.simplefilter("ignore")
+        torch.onnx.export(
+            net,
+            (example,),
+            str(target) if isinstance(target, Path) else target,  # type: ignore[arg-type]  # it takes any file
+            opset_version=opset,
+            input_names=["images"],
+            output_names=[output],
+            dynamic_axes={"images": {0: "batch"}, output: {0: "batch"}} if dynamic_batch else None,
+            dynamo=False,
+        )

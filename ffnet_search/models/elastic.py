@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ffnet_search.models import distributed
+from ffnet_search.models import parallel
 from ffnet_search.space.architecture import Form
 
 
@@ -28,8 +28,7 @@ def crop(tensor: Tensor, shape: tuple[int, ...]) -> Tensor:
 class DenseConv2d(nn.Conv2d):
     """k x k convolution, (B, C, H, W) -> (B, out, H / stride, W / stride), "same" padding.
 
-    It is cut to the channels that enter and to `out`.
-    """
+    It is cut to the channels that enter and to `out`."""
 
     def __init__(self, in_width: int, out_width: int, kernel: int, bias: bool = True) -> None:
         super().__init__(in_width, out_width, kernel, padding=kernel // 2, bias=bias)
@@ -63,8 +62,7 @@ class ElasticBatchNorm2d(nn.BatchNorm2d):
 
     In training it normalises by the batch, of all ranks where there are several; running statistics follow only where
     `tracking` is set, since those of a supernet would mix the networks. In evaluation it uses the running statistics,
-    which are recalibrated: at momentum 1 they become the mean and the unbiased variance of the batch.
-    """
+    which are recalibrated: at momentum 1 they become the mean and the unbiased variance of the batch."""
 
     tracking = True
 
@@ -73,8 +71,8 @@ class ElasticBatchNorm2d(nn.BatchNorm2d):
         mean_C, variance_C = self.running_mean, self.running_var
         assert mean_C is not None and variance_C is not None
         used = self.tracking or not self.training
-        if not used and distributed.count() > 1:
-            return distributed.batch_norm(x_BCHW, self.weight[:width], self.bias[:width], self.eps)
+        if not used and parallel.count() > 1:
+            return parallel.batch_norm(x_BCHW, self.weight[:width], self.bias[:width], self.eps)
         return F.batch_norm(
             x_BCHW,
             mean_C[:width] if used else None,
@@ -98,17 +96,11 @@ class ConvNorm(nn.Module):
     def forward(self, x_BCHW: Tensor, *sizes: int) -> Tensor:
         return cast(Tensor, self.bn(self.c(x_BCHW, *sizes)))
 
-    def folded(self) -> tuple[Tensor, Tensor]:
-        """Weight and bias of one convolution with the same output, by the running statistics."""
-        scale, shift = affine(self.bn)
-        return self.c.weight * scale[:, None, None, None], shift
-
 
 class Branches(nn.Module):
     """k x k depthwise + BN beside 3 x 3 depthwise + BN (reference: RepVGGDW), merged for deployment.
 
-    A sub-network with a smaller kernel keeps the 3 x 3 branch whole, at k = 3 too: the form of a slot never changes.
-    """
+    A sub-network with a smaller kernel keeps the 3 x 3 branch whole, at k = 3 too: the form of a slot never changes."""
 
     def __init__(self, width: int, kernel: int, multiplier: int, stride: int) -> None:
         super().__init__()
@@ -117,12 +109,6 @@ class Branches(nn.Module):
 
     def forward(self, x_BCHW: Tensor, kernel: int) -> Tensor:
         return cast(Tensor, self.conv(x_BCHW, kernel) + self.conv1(x_BCHW))
-
-    def folded(self) -> tuple[Tensor, Tensor]:
-        weight, bias = self.conv.folded()
-        small, small_bias = self.conv1.folded()
-        margin = (weight.shape[-1] - 3) // 2
-        return weight + F.pad(small, (margin,) * 4), bias + small_bias
 
 
 def depthwise(
@@ -137,9 +123,15 @@ def depthwise(
 
 
 def folded(module: nn.Module) -> tuple[Tensor, Tensor]:
-    """Weight and bias of one convolution with the same output as a module of this file."""
-    if isinstance(module, ConvNorm | Branches):
-        return module.folded()
+    """Weight and bias of one convolution with the same output as a module of this file, by the running statistics."""
+    if isinstance(module, Branches):
+        weight, bias = folded(module.conv)
+        small, small_bias = folded(module.conv1)
+        margin = (weight.shape[-1] - 3) // 2
+        return weight + F.pad(small, (margin,) * 4), bias + small_bias
+    if isinstance(module, ConvNorm):
+        scale, shift = affine(module.bn)
+        return module.c.weight * scale[:, None, None, None], shift
     if isinstance(module, nn.Conv2d):
         bias = module.bias if module.bias is not None else module.weight.new_zeros(module.out_channels)
         return module.weight, bias
@@ -186,8 +178,7 @@ class _Depthwise(torch.autograd.Function):
 
     dW[c] = sum over n of x[n, c] correlated with dY[n, c]: with (n, c) as the channels of one image and dY as their
     kernels of size H x W, that is one depthwise convolution. Padding beyond H - 1 meets no pixel of dY, so it is cut
-    off and the result padded with zeros: without that the cost explodes on small maps.
-    """
+    off and the result padded with zeros: without that the cost explodes on small maps."""
 
     @staticmethod
     def forward(ctx: Any, x_BCHW: Tensor, weight: Tensor) -> Tensor:

@@ -7,29 +7,13 @@ elastic: it runs on as many channels as enter. `deploy(norm)` gives the modules 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol, cast
+from typing import cast
 
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ffnet_search.models.elastic import affine
-from ffnet_search.plugins import find_class
-from ffnet_search.space.architecture import Input
 from ffnet_search.space.parts import PooledLinearPart
-from ffnet_search.space.registry import task_outputs
-
-
-class Head(Protocol):
-    """The members that a MetaMixer calls."""
-
-    def __call__(self, last_BCHW: Tensor) -> Tensor: ...
-    def deploy(self, norm: nn.BatchNorm2d) -> list[nn.Module]: ...
-
-
-def make_head(input: Input, widths: Sequence[int]) -> nn.Module:
-    """The head of the input's task, for stages of these widths."""
-    head = find_class(task_outputs(input.task).head, "head", nn.Module)
-    return cast(nn.Module, head(widths, input.outputs))
 
 
 class PooledLinear(nn.Linear):

@@ -150,8 +150,7 @@ class NormConv(nn.Module):
 class Merging(nn.Module):
     """Patch merging: depthwise 7 x 7 of stride 2 with `multiplier` outputs per channel, then `NormConv`.
 
-    At out = multiplier x in it is the reference's; other widths make the 1 x 1 rectangular.
-    """
+    At out = multiplier x in it is the reference's; other widths make the 1 x 1 rectangular."""
 
     def __init__(self, in_width: int, out_width: int, multiplier: int, form: Form) -> None:
         super().__init__()

@@ -14,10 +14,11 @@ import torch
 from torch import Tensor, nn
 
 from ffnet_search.models.elastic import ElasticBatchNorm2d, crop
-from ffnet_search.models.heads import Head, make_head
 from ffnet_search.models.layers import Merging, MixerBlock, PatchEmbedding
+from ffnet_search.plugins import find_class
 from ffnet_search.space.architecture import Architecture, Form
 from ffnet_search.space.block import BLOCK_AXES
+from ffnet_search.space.registry import task_outputs
 from ffnet_search.space.search_space import SearchSpace
 
 
@@ -25,11 +26,7 @@ class MetaMixer(nn.Module):
     """The network, with weights for `largest` and everything inside it.
 
     `mixers`: the names that each stage of a supernet offers; None for a stand-alone network, which has those of
-    `largest`. BN keeps running statistics while a stand-alone network trains, and none in a supernet.
-
-    >>> net = MetaMixer.for_space(space)  # doctest: +SKIP
-    >>> logits_BK = net(x_BCHW, space.smallest)  # doctest: +SKIP
-    """
+    `largest`. BN keeps running statistics while a stand-alone network trains, and none in a supernet."""
 
     def __init__(
         self, largest: Architecture, form: Form = Form(), mixers: Sequence[Sequence[str]] | None = None
@@ -41,7 +38,8 @@ class MetaMixer(nn.Module):
         offered = mixers or [()] * len(widths)
         self.stages = nn.ModuleList(self._stage(index, names) for index, names in enumerate(offered))
         self.norm = ElasticBatchNorm2d(widths[-1])
-        self.head = make_head(largest.input, widths)
+        head = find_class(task_outputs(largest.input.task).head, "head", nn.Module)
+        self.head: nn.Module = head(widths, largest.input.outputs)
         self.apply(_initialise)
         for module in self.modules():
             if isinstance(module, ElasticBatchNorm2d):
@@ -65,8 +63,7 @@ class MetaMixer(nn.Module):
         """The output of the sub-network `arch` (default: the largest) for images (B, channels, H, W); logits (B, K) in
         classification.
 
-        `drop_path` is the rate of the last block; it rises linearly from 0 at the first, as in the reference.
-        """
+        `drop_path` is the rate of the last block; it rises linearly from 0 at the first, as in the reference."""
         arch = arch or self.largest
         x_BCHW = self.patch_embed(x_BCHW, arch.stem.width, arch.stages[0].width, arch.stem.strides)
         blocks = sum(stage.depth for stage in arch.stages)
@@ -84,14 +81,14 @@ class MetaMixer(nn.Module):
         self.check(arch)
         with torch.device("meta"):
             net = MetaMixer(arch, self.form)
+        net.to_empty(device=self.norm.weight.device)
         _copy_crops(self, net)
         return net.train(self.training)
 
     def deploy(self) -> list[nn.Module]:
         """The parts of the deployed form of a stand-alone network, by its running statistics.
 
-        Raises ValueError for a supernet: slice it first.
-        """
+        Raises ValueError for a supernet: slice it first."""
         if self.is_supernet:
             raise ValueError("only a stand-alone network can be fused: call slice_to(arch) on the supernet first")
         parts = [self.patch_embed.deploy(self.largest.stem.strides)]
@@ -101,7 +98,7 @@ class MetaMixer(nn.Module):
                 parts.append(cast(Merging, next(modules)).deploy())
             for block in stage.blocks:
                 parts += cast(MixerBlock, next(modules)).deploy(block)
-        return parts + cast(Head, self.head).deploy(self.norm)
+        return parts + self.head.deploy(self.norm)  # type: ignore[operator]
 
     def check(self, arch: Architecture) -> None:
         """Raises ValueError, naming the first place, where `arch` is not a sub-network of this one."""
@@ -138,18 +135,19 @@ def pairs(ours: nn.Module, theirs: nn.Module) -> Iterator[tuple[nn.Module, nn.Mo
         yield ours.get_submodule(name), child
 
 
+def crops(ours: nn.Module, theirs: nn.Module) -> Iterator[tuple[Tensor, Tensor]]:
+    """The tensors of `theirs`, without those of its children, each behind the crop of `ours` that it corresponds to."""
+    small = dict(theirs.named_parameters(recurse=False)) | dict(theirs.named_buffers(recurse=False))
+    for name, tensor in small.items():
+        yield crop(getattr(ours, name), tuple(tensor.shape)), tensor
+
+
+@torch.no_grad()
 def _copy_crops(ours: nn.Module, theirs: nn.Module) -> None:
-    """Replace the tensors of `theirs` by copies of the crops that they are of `ours`."""
-    for name, tensor in list(theirs.named_parameters(recurse=False)):
-        setattr(theirs, name, nn.Parameter(_copy_of_crop(getattr(ours, name), tensor)))
-    for name, buffer in list(theirs.named_buffers(recurse=False)):
-        setattr(theirs, name, _copy_of_crop(getattr(ours, name), buffer))
+    for cropped, tensor in crops(ours, theirs):
+        tensor.copy_(cropped)
     for pair in pairs(ours, theirs):
         _copy_crops(*pair)
-
-
-def _copy_of_crop(whole: Tensor, small: Tensor) -> Tensor:
-    return crop(whole, tuple(small.shape)).detach().clone(memory_format=torch.contiguous_format)
 
 
 def _initialise(module: nn.Module) -> None:

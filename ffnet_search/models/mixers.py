@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ffnet_search.models.elastic import ConvNorm, DenseConv2d, as_conv, depthwise, folded
+from ffnet_search.plugins import find_class
 from ffnet_search.space import mixers as costs
 from ffnet_search.space.architecture import Form
 from ffnet_search.space.mixers import HEAD_DIM, Mixer, find_mixer
@@ -30,14 +31,12 @@ class TokenMixer(nn.Module, Mixer):
     def deploy(self, kernel: int, layer_scale: Tensor | None) -> nn.Module:
         """The same function at its largest size: norms folded, branches merged, output scaled by `layer_scale`."""
 
-    @classmethod
-    def find_network(cls) -> type[TokenMixer]:
-        return cls
-
 
 def make_mixer(name: str, width: int, kernel: int, form: Form) -> TokenMixer:
     """The training form of a mixer by its registered name or import path."""
-    return cast(TokenMixer, find_mixer(name).find_network()(width, kernel, form))
+    mixer = find_mixer(name)
+    network = mixer if issubclass(mixer, TokenMixer) else find_class(mixer.network, "mixer", TokenMixer)
+    return cast(TokenMixer, network(width, kernel, form))
 
 
 class FFNAttention(costs.FFNAttention, TokenMixer):
@@ -57,7 +56,7 @@ class FFNAttention(costs.FFNAttention, TokenMixer):
     def deploy(self, kernel: int, layer_scale: Tensor | None) -> nn.Module:
         width = self.fc.c.out_channels
         return nn.Sequential(
-            as_conv(*self.fc.folded()),
+            as_conv(*folded(self.fc)),
             as_conv(*folded(self.conv1), groups=width),
             nn.GELU(),
             as_conv(*folded(self.conv2), groups=width, scale=layer_scale),
@@ -76,7 +75,7 @@ class Pool(costs.Pool, TokenMixer):
 
     def deploy(self, kernel: int, layer_scale: Tensor | None) -> nn.Module:
         # A constant per channel cancels between mean and identity, so the projection needs no bias.
-        return _DeployedPool(as_conv(self.fc.folded()[0], None, scale=layer_scale), kernel)
+        return _DeployedPool(as_conv(folded(self.fc)[0], None, scale=layer_scale), kernel)
 
 
 def _mean_minus_identity(x_BCHW: Tensor, kernel: int) -> Tensor:
@@ -95,8 +94,7 @@ class _DeployedPool(nn.Module):
 class Attention(costs.Attention, TokenMixer):
     """Multi-head self-attention over the pixels, heads of `HEAD_DIM` channels; BN after each projection but the last.
 
-    Meant for late stages: its cost grows with the square of the number of pixels.
-    """
+    Meant for late stages: its cost grows with the square of the number of pixels."""
 
     def __init__(self, width: int, kernel: int, form: Form) -> None:
         super().__init__()
@@ -111,7 +109,7 @@ class Attention(costs.Attention, TokenMixer):
         return cast(Tensor, self.proj(mixed_BCHW, width))
 
     def deploy(self, kernel: int, layer_scale: Tensor | None) -> nn.Module:
-        weights, biases = zip(*(part.folded() for part in (self.q, self.k, self.v)), strict=True)
+        weights, biases = zip(*(folded(part) for part in (self.q, self.k, self.v)), strict=True)
         qkv = as_conv(torch.cat(weights), torch.cat(biases))
         return _DeployedAttention(qkv, as_conv(*folded(self.proj), scale=layer_scale))
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from ffnet_search.errors import SweepError
 from ffnet_search.models.elastic import Branches, ConvNorm, crop, folded
 from ffnet_search.models.layers import Residual
-from ffnet_search.models.metamixer import MetaMixer, pairs
+from ffnet_search.models.metamixer import MetaMixer, crops, pairs
 from ffnet_search.space.architecture import Architecture, Form, Input, Stage, Stem
 from ffnet_search.space.block import Block
 
@@ -28,10 +28,7 @@ UNREADABLE = (
 def load_reference(path: str | Path, *, resolution: int = 256) -> MetaMixer:
     """The FFNet in an official checkpoint file, in evaluation mode; its architecture follows from the tensors' shapes.
 
-    Raises SweepError where the file is not such a checkpoint.
-
-    >>> net = load_reference("ffnet_1.pth.tar")  # doctest: +SKIP
-    """
+    Raises SweepError where the file is not such a checkpoint."""
     path = Path(path)
     state = read_state(path)
     try:
@@ -110,24 +107,17 @@ def _paste(here: nn.Module, module: nn.Module) -> None:
         _paste_conv(here, module)
         return
     if isinstance(module, Residual) and isinstance(here, Residual) and here.layer_scale is not None:
-        scale = torch.ones(1, 1, 1) if module.layer_scale is None else module.layer_scale
-        here.layer_scale[: _width(module)] = scale
+        width = next(norm for norm in module.modules() if isinstance(norm, nn.BatchNorm2d)).num_features
+        here.layer_scale[:width] = 1.0 if module.layer_scale is None else module.layer_scale
     else:
         _paste_tensors(here, module)
     for pair in pairs(here, module):
         _paste(*pair)
 
 
-def _width(module: Residual) -> int:
-    return next(m for m in module.modules() if isinstance(m, nn.BatchNorm2d)).num_features
-
-
 def _paste_tensors(here: nn.Module, module: nn.Module) -> None:
-    """Paste the tensors of a module, without those of its children."""
-    theirs = dict(module.named_parameters(recurse=False)) | dict(module.named_buffers(recurse=False))
-    ours = dict(here.named_parameters(recurse=False)) | dict(here.named_buffers(recurse=False))
-    for name, tensor in theirs.items():
-        crop(ours[name], tuple(tensor.shape)).copy_(tensor)
+    for cropped, tensor in crops(here, module):
+        cropped.copy_(tensor)
 
 
 def _paste_conv(here: nn.Module, module: nn.Module) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ffnet_search.space.architecture import Architecture
-from ffnet_search.space.configuration import Configuration, Value
+from ffnet_search.space.hyperparameters import Configuration, Value
 
 
 @dataclass(frozen=True)

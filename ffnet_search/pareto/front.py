@@ -42,11 +42,7 @@ def dominator_counts(points_NM: Points) -> NDArray[np.int64]:
 
 
 def pareto_front(candidates: Sequence[Candidate], objectives: Mapping[str, Direction]) -> list[Candidate]:
-    """The candidates that no other dominates, one per point, ordered by the first objective, best first.
-
-    >>> pareto_front([], {"accuracy": "maximize", "latency_ms": "minimize"})
-    []
-    """
+    """The candidates that no other dominates, one per point, ordered by the first objective, best first."""
     points = [as_minimised(candidate, objectives) for candidate in candidates]
     points_NM = np.array(points).reshape(len(points), len(objectives))
     # In this order no later point dominates an earlier one, so a comparison with the front so far is enough.
@@ -78,3 +74,53 @@ def _volume(gains: list[tuple[float, ...]]) -> float:
         volume += (height - previous) * _volume([gain[:-1] for gain in gains if gain[-1] >= height])
         previous = height
     return volume
+
+
+class RunningFront:
+    """The candidates that none of those added dominates, one per point: one more costs by the length of the front.
+
+    `bounds`: objective -> its worst and its perfect value; without those of each there is no hypervolume.
+    """
+
+    def __init__(self, objectives: Mapping[str, Direction], bounds: Mapping[str, tuple[float, float]]) -> None:
+        self.objectives, self.bounds = objectives, bounds
+        self.candidates: list[Candidate] = []
+        self._points_KM = np.empty((0, len(objectives)))
+        self._volume: float | None = None
+
+    def add(self, candidate: Candidate) -> bool:
+        """Return whether the candidate is on the front now. Raises ValueError where an objective is not finite."""
+        point_M = np.array(as_minimised(candidate, self.objectives))
+        if no_worse(self._points_KM, point_M).any():
+            return False
+        kept_K = ~no_worse(point_M, self._points_KM)
+        self.candidates = [other for other, kept in zip(self.candidates, kept_K, strict=True) if kept] + [candidate]
+        self._points_KM = np.vstack([self._points_KM[kept_K], point_M])
+        self._volume = None
+        return True
+
+    @property
+    def points(self) -> list[list[float]]:
+        """The objectives of each candidate on the front."""
+        return [[candidate.metrics[name] for name in self.objectives] for candidate in self.candidates]
+
+    @property
+    def best(self) -> dict[str, float]:
+        """Objective -> its best value, as a rule each of another candidate; empty without candidates."""
+        if not self.candidates:
+            return {}
+        signed = zip(self.objectives.items(), self._points_KM.min(axis=0).tolist(), strict=True)
+        return {name: sign(direction) * value for (name, direction), value in signed}
+
+    @property
+    def volume(self) -> float | None:
+        """The share, 0 to 1, of the box between the worst and the perfect values that the front dominates."""
+        if any(name not in self.bounds for name in self.objectives):
+            return None
+        if self._volume is None:
+            bounds = [self.bounds[name] for name in self.objectives]
+            box = math.prod(abs(perfect - worst) for worst, perfect in bounds)
+            reference = [worst for worst, _ in bounds]
+            dominated = hypervolume(self.points, reference, list(self.objectives.values()))
+            self._volume = dominated / box if box else 0.0
+        return self._volume

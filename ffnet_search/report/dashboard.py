@@ -13,26 +13,40 @@ import mimetypes
 import shutil
 import threading
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from socketserver import ThreadingMixIn
 from typing import Any
-from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 
+import sqlalchemy as sa
+import yaml
 from optuna.artifacts import FileSystemArtifactStore
 from optuna.storages import RDBStorage
 
+from ffnet_search.config.sweep import Sweep
 from ffnet_search.errors import SweepError
+from ffnet_search.export.exported import ARCHITECTURE, CARD, ExportedNetwork, read_exported
+from ffnet_search.pareto.candidate import Candidate
+from ffnet_search.pareto.front import pareto_front
 from ffnet_search.plugins import INSTALL
-from ffnet_search.search.storage.reader import BulkStorage
-from ffnet_search.search.storage.sqlite_rows import database_errors, set_study_attributes
-from ffnet_search.search.storage.study import NAME, quiet_optuna
+from ffnet_search.report.architecture_svg import draw
+from ffnet_search.report.data import figures, front_columns
+from ffnet_search.search.storage.sqlite_rows import BulkStorage, database_errors
+from ffnet_search.search.storage.study import NAME, quiet_optuna, read_records
+from ffnet_search.space.hyperparameters import Configuration
+from ffnet_search.tasks.base import find_task
 
 TRIAL_FILES = "dashboard:artifacts:"  # prefix of the files of trials in the study's attributes
 STUDY_FILES = "artifacts:"
+SET_ATTRIBUTE = sa.text(
+    "insert into study_system_attributes (study_id, key, value_json) values (:study, :key, :value) "
+    "on conflict (study_id, key) do update set value_json = excluded.value_json"
+)
 NOTE_PIECE = 2045  # characters of a note in one attribute
+MOST = 50  # trials with notes: Optuna Dashboard reads all notes for every trial of the study
 
 
 class Notes:
@@ -83,9 +97,84 @@ def annotating(study: Path, artifacts: Path) -> Iterator[Notes]:
             notes = Notes(artifacts, study_id, storage.get_study_system_attrs(study_id))
             yield notes
             changed = {key: value for key, value in notes.attributes.items() if notes.before.get(key) != value}
-            set_study_attributes(storage, study_id, changed)
+            rows = [{"study": study_id, "key": key, "value": json.dumps(value)} for key, value in changed.items()]
+            if rows:  # in one transaction: a disk may take 20 ms for each alone
+                with storage.engine.begin() as connection:
+                    connection.execute(SET_ATTRIBUTE, rows)
         finally:
             storage.engine.dispose()
+
+
+def annotate_study(sweep: Sweep) -> None:
+    """Write notes and files into the run's study. Raises SweepError if there is no study."""
+    records = [record for record in read_records(sweep.files.study) if record.state == "evaluated"]
+    ids = {record.key: record.id for record in records}
+    front = pareto_front([record.candidate(sweep.search_space) for record in records], sweep.search.directions)
+    exported = {network.key: network for network in read_exported(sweep.files.pareto) if network.key in ids}
+    exported_first = sorted(front, key=lambda candidate: candidate.key not in exported)
+    with annotating(sweep.files.study, sweep.files.artifacts) as notes:
+        report, link = sweep.files.report, ""
+        if report.exists():
+            id = notes.add_file(report.name, report.read_bytes())
+            link = f"**[Open the report](/artifacts/{notes.study_id}/{id})** (also `{report}`).\n\n"
+        notes.add_note(f"# {sweep.name}\n\n{link}{_study_text(sweep, front, list(exported.values()))}")
+        for candidate in exported_first[:MOST]:
+            trial, network = ids[candidate.key], exported.get(candidate.key)
+            for name, content in _trial_files(candidate, network).items():
+                notes.add_file(name, content, trial)
+            notes.add_note(_trial_text(sweep, candidate, network), trial)
+
+
+def _study_text(sweep: Sweep, front: Sequence[Candidate], exported: Sequence[ExportedNetwork]) -> str:
+    limits = ", ".join(f"{name} ≤ {limit:g}" for name, limit in sweep.search.constraints.items()) or "none"
+    table = f"The exported networks:\n\n{_table(sweep, exported)}" if exported else "Nothing is exported yet.\n"
+    keys = ", ".join(f"`{candidate.key}`" for candidate in front)
+    return (
+        f"{table}\nThe front ({len(front)} candidates, best first): {keys}. Their trials have a note, and files of the "
+        f"network as artifacts.\n\nLimits: {limits}. Architectures beyond them were never evaluated: they have no "
+        "values, and are the trials that are *pruned*.\n"
+    )
+
+
+def _table(sweep: Sweep, exported: Sequence[ExportedNetwork]) -> str:
+    """Markdown: a table of FFNets whose latency was predicted, else a list."""
+    if "predicted_ms" not in exported[0].metrics:
+        return "".join(f"- {network.folder.name}: {_figures(sweep, network)}\n" for network in exported)
+    columns = front_columns(sweep)
+    head = [["network", *columns], ["---"] * (len(columns) + 1)]
+    rows = [[network.folder.name, *figures(network, columns.values())] for network in exported]
+    return "".join(f"| {' | '.join(line)} |\n" for line in [*head, *rows])
+
+
+def _trial_files(candidate: Candidate, network: ExportedNetwork | None) -> dict[str, bytes]:
+    arch, files = candidate.architecture, dict[str, bytes]()
+    if arch is not None:
+        files[ARCHITECTURE] = yaml.safe_dump(arch.to_dict(), sort_keys=False).encode()
+        files["network.svg"] = draw(arch).encode()
+    if network is not None:
+        files[CARD] = (network.folder / CARD).read_bytes()
+    return files
+
+
+def _trial_text(sweep: Sweep, candidate: Candidate, network: ExportedNetwork | None) -> str:
+    text = f"On the front.\n\n`{Configuration(candidate.architecture, candidate.final_hyperparameters)}`\n\n"
+    if network is None:
+        return f"{text}Not exported: raise `export.top` to have it measured and written.\n"
+    return f"{text}Exported to `{network.folder}`: {_figures(sweep, network)}.\n"
+
+
+def _figures(sweep: Sweep, network: ExportedNetwork) -> str:
+    """The figures of an exported network in one line."""
+    m = network.metrics
+    if "measured_ms" not in m:
+        return ", ".join(f"{name} {value:.4g}" for name, value in m.items())
+
+    def printed(key: str) -> str:
+        return sweep.metric(key).format(m[key])
+
+    predicted = f"; {printed('predicted_ms')} predicted" if "predicted_ms" in m else ""
+    measured = f"{printed('measured_ms')} measured (± {printed('measured_spread')}{predicted})"
+    return f"**{printed(find_task(sweep.task).test_quality)}** on test, {measured}"
 
 
 def serve(study: Path, artifacts: Path, host: str, port: int, ready: Callable[[str], None]) -> None:
@@ -103,7 +192,7 @@ def serve(study: Path, artifacts: Path, host: str, port: int, ready: Callable[[s
         try:
             study_id = storage.get_study_id_from_name(NAME)
             try:
-                server = make_server(host, port, _not_ready, ThreadingServer, QuietHandler)
+                server = ThreadingServer((host, port), QuietHandler)
             except OSError as error:
                 raise SweepError(
                     f"the dashboard cannot listen on {host}:{port} ({error.strerror}); choose another with --port"
@@ -128,10 +217,6 @@ class QuietHandler(WSGIRequestHandler):
 
     def log_message(self, *words: object) -> None:
         pass
-
-
-def _not_ready(environ: object, start_response: object) -> Iterable[bytes]:
-    raise AssertionError("no request is handled before the application is set")
 
 
 def application(storage: BulkStorage, study_id: int, artifacts: Path) -> Any:

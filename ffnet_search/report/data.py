@@ -7,13 +7,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ffnet_search.config.sweep import Sweep
-from ffnet_search.config.sweep_metrics import metric_of
 from ffnet_search.export.exported import ExportedNetwork, read_exported
 from ffnet_search.latency.table import LatencyTable
 from ffnet_search.metrics import COSTS, LATENCY, Direction, Metric
 from ffnet_search.pareto.candidate import Candidate
-from ffnet_search.pareto.front import hypervolume
-from ffnet_search.pareto.running_front import RunningFront
+from ffnet_search.pareto.front import RunningFront, hypervolume
 from ffnet_search.search.history import History, read_history
 from ffnet_search.tasks.base import Task, find_task
 
@@ -40,7 +38,7 @@ class Run:
         return find_task(self.sweep.task)
 
     def metric(self, key: str) -> Metric:
-        return metric_of(self.sweep, key)
+        return self.sweep.metric(key)
 
     def label(self, key: str) -> str:
         """The title of an axis that shows a metric of candidates, whose quality is on search validation."""
@@ -58,7 +56,7 @@ def read_run(sweep: Sweep) -> Run:
     objectives = [sweep.search.metric(name) for name in sweep.search.objectives]
     history = read_history(sweep.files.study, sweep.search_space, objectives)
     exported = read_exported(sweep.files.pareto)
-    if not sweep.uses_latency_tables:
+    if not sweep.search_space.is_elastic:
         return Run(sweep, history, exported)
     paths = {str(section.name): sweep.files.latency_table(section) for section in sweep.latency[1:]}
     devices = {name: LatencyTable.load(path) for name, path in paths.items() if path.exists()}
@@ -76,7 +74,7 @@ def front_columns(sweep: Sweep) -> dict[str, Metric]:
         "params": "params_m",
         "MACs": "macs_m",
     }
-    return {title: metric_of(sweep, key) for title, key in keys.items()}
+    return {title: sweep.metric(key) for title, key in keys.items()}
 
 
 def figures(network: ExportedNetwork, metrics: Iterable[Metric]) -> list[str]:

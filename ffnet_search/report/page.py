@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from markupsafe import Markup
 
@@ -20,9 +20,8 @@ from ffnet_search.formatting import plural
 from ffnet_search.latency.table import LatencyTable
 from ffnet_search.provenance import versions
 from ffnet_search.report.architecture_svg import draw
-from ffnet_search.report.charts import curve_chart
+from ffnet_search.report.charts import as_png, curve_chart, draw_front
 from ffnet_search.report.data import Run, figures, front_columns, read_run, script_data
-from ffnet_search.report.front_png import as_png, draw_front
 from ffnet_search.report.templates import load_template
 
 TOP_AXES = 12  # of the importances: the others hardly matter
@@ -41,18 +40,6 @@ SCRIPT = ModelFile("predict.py", "the network on images, with ONNX Runtime alone
 # A name, a link to its files ("" for none), and its values by column, or the cells of its row in a table.
 Record = tuple[str, str, Mapping[str, object]]
 Row = tuple[str, str, Sequence[str]]
-
-
-class Network(NamedTuple):
-    """An exported FFNet on the page. `facts` stand in its card, `cells` in the table."""
-
-    name: str
-    link: str
-    headline: str
-    facts: Sequence[tuple[str, str]]
-    cells: Sequence[str]
-    files: Sequence[ModelFile]
-    drawing: Markup
 
 
 def write_report(sweep: Sweep) -> Path:
@@ -147,7 +134,8 @@ def _budget(run: Run) -> dict[str, str]:
     return {"low": f"{low:.6g}", "high": f"{high * 1.05:.4g}", "start": f"{start:.6g}"}
 
 
-def _network(run: Run, network: ExportedNetwork) -> Network:
+def _network(run: Run, network: ExportedNetwork) -> dict[str, Any]:
+    """An exported FFNet: `facts` stand in its card, `cells` in the table."""
     m, quality = network.metrics, run.task.quality.phrase
     cells = figures(network, front_columns(run.sweep).values())
     test, search, measured, predicted, params, macs = cells
@@ -161,15 +149,15 @@ def _network(run: Run, network: ExportedNetwork) -> Network:
     ]
     for name, value in network.hyperparameters.items():
         facts.append((name, f"{value:.4g}" if isinstance(value, float) else str(value)))
-    return Network(
-        name=network.folder.name,
-        link=f"pareto/{network.folder.name}",
-        headline=f"{test}, {measured}",
-        facts=facts,
-        cells=cells,
-        files=_files(network),
-        drawing=Markup(draw(network.network)),  # which escapes its texts
-    )
+    return {
+        "name": network.folder.name,
+        "link": f"pareto/{network.folder.name}",
+        "headline": f"{test}, {measured}",
+        "facts": facts,
+        "cells": cells,
+        "files": _files(network),
+        "drawing": Markup(draw(network.network)),  # which escapes its texts
+    }
 
 
 def _files(network: ExportedNetwork) -> list[ModelFile]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+from ffnet_search.config.files import is_cluster
 from ffnet_search.config.sweep import Sweep
-from ffnet_search.config.sweep_file import is_cluster
 from ffnet_search.data.registry import check_data
 from ffnet_search.engines.registry import ENGINES
 from ffnet_search.errors import error_context
@@ -15,8 +15,7 @@ from ffnet_search.latency.table import LatencyTable
 from ffnet_search.plugins import find_module, import_path, is_import_path
 from ffnet_search.run.stages import cost_model
 from ffnet_search.space.architecture import Architecture
-from ffnet_search.space.cost_model import Latency
-from ffnet_search.space.feasibility import check_budget
+from ffnet_search.space.cost_model import Latency, check_budget
 from ffnet_search.space.parts import Part
 
 
@@ -54,7 +53,6 @@ def _table_if_measured(path: Path) -> Latency:
 
 
 def _import_paths(sweep: Sweep) -> Iterator[tuple[str, str]]:
-    """Field -> import path of the user-supplied classes of a sweep."""
     names = {
         "task": sweep.task,
         "data.name": sweep.data.name,

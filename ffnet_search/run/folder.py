@@ -21,7 +21,7 @@ from typing import IO, Any
 import yaml
 
 from ffnet_search.atomic_write import write_text
-from ffnet_search.config.run_paths import RunPaths
+from ffnet_search.config.files import RunPaths
 from ffnet_search.config.sweep import Sweep
 from ffnet_search.errors import SweepError
 from ffnet_search.run.remote_copy import RemoteCopy, remote_copy
@@ -85,13 +85,9 @@ class RunFolder:
 
     def write(self, stage: str, record: StageRecord) -> None:
         """Set the record of `stage`, and send it to the remote copy."""
-        self._write_all({**self.records, stage: record})
+        self.write_records({**self.records, stage: record})
         if self.remote is not None:
             self.remote.send()
-
-    def claim(self) -> None:
-        """Mark the folder as one of a run, where no stage has begun."""
-        self._write_all(self.records)
 
     def write_sweep(self, sweep: Sweep) -> None:
         """Write a copy of the sweep, its search space included, that `Sweep.from_yaml` reads."""
@@ -111,9 +107,10 @@ class RunFolder:
         for paths in stale.values():
             for path in paths:
                 os.replace(path, aside / path.name)
-        self._write_all({stage: record for stage, record in self.records.items() if stage not in stale})
+        self.write_records({stage: record for stage, record in self.records.items() if stage not in stale})
 
-    def _write_all(self, records: Records) -> None:
+    def write_records(self, records: Records) -> None:
+        """Replace the records; also without any, they mark the folder as one of a run."""
         write_text(self.files.state, _dump(records))
         self.records = records
 
@@ -160,10 +157,7 @@ def read_records(files: RunPaths) -> Records:
 
 
 def _acquire(lock: IO[str], files: RunPaths) -> None:
-    """Take the kernel's lock, which ends with the process that holds it: a killed process leaves nothing to clean up.
-
-    Raises SweepError where another process holds it.
-    """
+    """Take the kernel's lock, which ends with the process that holds it: a kill leaves nothing to clean up."""
     give_up = time.monotonic() + ENDING_S
     while True:
         try:
@@ -196,7 +190,6 @@ def _is_alive(pid: str) -> bool:
 
 
 def _refuse_foreign(files: RunPaths) -> None:
-    """Raise SweepError where the folder holds files that are not of a run."""
     if not files.folder.is_dir() or files.state.exists():
         return
     before_records = {files.lock.name, files.sweep.name}  # written before the first record

@@ -7,17 +7,16 @@ from collections.abc import Collection
 from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from ffnet_search.config.run_paths import RunPaths
 from ffnet_search.config.sweep import Sweep
 from ffnet_search.errors import SweepError
+from ffnet_search.export.exported import ExportedNetwork, read_exported
 from ffnet_search.formatting import listed
 from ffnet_search.latency.table import LatencyTable
 from ffnet_search.progress import clock, say
 from ffnet_search.run.check import check_limits
 from ffnet_search.run.folder import Change, RunFolder, StageRecord, open_run
-from ffnet_search.run.imports import import_whole
+from ffnet_search.run.interrupt import import_whole
 from ffnet_search.run.stages import (
     STAGES,
     Stage,
@@ -28,9 +27,6 @@ from ffnet_search.run.stages import (
     stages_of,
     status,
 )
-
-if TYPE_CHECKING:
-    from ffnet_search.export.exported import ExportedNetwork
 
 
 def run_sweep(sweep: Sweep, *, fresh: bool = False, stages: Collection[str] = tuple(STAGES)) -> list[ExportedNetwork]:
@@ -56,7 +52,7 @@ def run_sweep(sweep: Sweep, *, fresh: bool = False, stages: Collection[str] = tu
             if stage.name == "profile" and searches:  # before hours are spent on training
                 check_limits(sweep)
                 _refuse_inaccurate_tables(sweep)
-    return read_front(sweep.files)
+    return read_exported(sweep.files.pareto)
 
 
 def profile_named_device(sweep: Sweep, name: str) -> Path:
@@ -67,22 +63,13 @@ def profile_named_device(sweep: Sweep, name: str) -> Path:
     device = sweep.device(name)
     with open_run(sweep) as folder:
         folder.write_sweep(sweep)
-        folder.claim()
+        folder.write_records(folder.records)
         profile_device(sweep, device)
     return sweep.files.latency_table(device)
 
 
-def read_front(files: RunPaths) -> list[ExportedNetwork]:
-    """The exported front of a run; empty where nothing was exported."""
-    if not files.front_csv.exists():
-        return []
-    from ffnet_search.export.exported import read_exported
-
-    return read_exported(files.pareto)
-
-
 def _is_done(name: str, sweep: Sweep, folder: RunFolder) -> bool:
-    return status(STAGES[name], sweep, folder.records).is_done
+    return status(STAGES[name], sweep, folder.records).state is StageState.DONE
 
 
 def _run_stage(stage: Stage, sweep: Sweep, folder: RunFolder, label: str) -> None:

@@ -16,7 +16,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from ffnet_search import atomic_write
-from ffnet_search.config.run_paths import RunPaths
+from ffnet_search.config.files import RunPaths
 from ffnet_search.errors import SweepError
 from ffnet_search.progress import say
 
@@ -131,8 +131,7 @@ class RemoteCopy:
                 self._fs.copy_files(str(path), target, self._here, self._store)
 
     def _order(self, name: str) -> tuple[bool, str]:
-        """The record of what is done comes last."""
-        return name == self.files.state.name, name
+        return name == self.files.state.name, name  # the record of what is done comes last
 
     @contextmanager
     def _errors(self) -> Iterator[None]:
@@ -144,7 +143,6 @@ class RemoteCopy:
 
 
 def _without_password(url: str) -> str:
-    """The URL without password and options, for messages."""
     parts = urlsplit(url)
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path.rstrip('/')}"
 

@@ -17,7 +17,7 @@ from ffnet_search.pareto.candidate import Candidate
 from ffnet_search.provenance import git_state, versions
 from ffnet_search.search.storage.study import read_records
 from ffnet_search.search.storage.trial_record import TrialRecord
-from ffnet_search.space.configuration import Configuration
+from ffnet_search.space.hyperparameters import Configuration
 
 
 @dataclass(frozen=True)
@@ -76,14 +76,13 @@ def _find(records: Sequence[TrialRecord], which: str, sweep: Sweep) -> TrialReco
 
 
 def _evaluator(sweep: Sweep, folder: Path, record: TrialRecord) -> Evaluate:
-    """The evaluator that repeats a trial in `folder`: as many epochs, the same schedule."""
     if sweep.search.evaluator == "supernet":
         from ffnet_search.evaluation.inherited import Evaluator
 
         return Evaluator.from_sweep(sweep)
     from ffnet_search.evaluation.trained import TrialEvaluator
 
-    trials = TrialEvaluator(sweep, git=git_state(Path.cwd()))
+    trials = TrialEvaluator(sweep, git=git_state())
     schedule = schedule_of(record.record)
 
     def evaluate(configuration: Configuration, report: Report) -> Candidate | Stopped:

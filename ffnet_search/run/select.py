@@ -10,16 +10,16 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ffnet_search.config.run_paths import RunPaths
+from ffnet_search.config.files import RunPaths
 from ffnet_search.config.sweep import Sweep
 from ffnet_search.errors import SweepError, did_you_mean
-from ffnet_search.formatting import ms, percent
+from ffnet_search.formatting import percent
 from ffnet_search.latency.table import LatencyTable
 from ffnet_search.metrics import LATENCY
 from ffnet_search.pareto.candidate import Candidate
 from ffnet_search.search.storage.study import read_candidates
 from ffnet_search.space.architecture import Architecture
-from ffnet_search.space.feasibility import least_latency
+from ffnet_search.space.cost_model import least_latency
 
 Array = NDArray[np.float64]
 DRAWN = 400  # random architectures whose quality is predicted
@@ -58,9 +58,10 @@ def select_network(folder: Path, latency_ms: float, device: str | None = None) -
     fitting = [(candidate, time) for candidate, time in zip(candidates, times, strict=True) if time <= latency_ms]
     if not fitting:
         least = least_latency(sweep.search_space, table)
+        fastest_ms, reached_ms = LATENCY.format(min(times)), LATENCY.format(table.predict_ms(least))
         raise SweepError(
-            f"{folder}: of {len(candidates)} candidates the fastest takes {ms(min(times))} on {path.stem}, but "
-            f"{latency_ms:g} ms were asked for; the search space reaches {ms(table.predict_ms(least))} ({least}): "
+            f"{folder}: of {len(candidates)} candidates the fastest takes {fastest_ms} on {path.stem}, but "
+            f"{latency_ms:g} ms were asked for; the search space reaches {reached_ms} ({least}): "
             "search on with such a limit, or give the space smaller choices"
         )
     quality = sweep.quality
@@ -82,7 +83,6 @@ def _table_path(files: RunPaths, sweep: Sweep, device: str | None) -> Path:
 
 
 def _advice(sweep: Sweep, selection: Selection, candidates: Sequence[Candidate], latency_ms: float) -> str:
-    """The advice to continue the search, where an architecture that was never evaluated is predicted to be better."""
     if len(candidates) < ENOUGH:
         return ""
     quality, table = sweep.quality, selection.table
@@ -100,13 +100,12 @@ def _advice(sweep: Sweep, selection: Selection, candidates: Sequence[Candidate],
     metric = LATENCY if selection.device == sweep.latency_path.stem else LATENCY.on(selection.device)
     return (
         f"{arch.key} was never evaluated, and is predicted to reach {quality.format(predicted[index])} in "
-        f"{ms(table.predict_ms(arch))} ({arch}); search on with more search.trials, and "
+        f"{LATENCY.format(table.predict_ms(arch))} ({arch}); search on with more search.trials, and "
         f"search.constraints: {{{metric.key}: {latency_ms:g}}}"
     )
 
 
 def _warning(sweep: Sweep, device: str, table: LatencyTable) -> str:
-    """The warning where the table is less accurate than the search would accept."""
     wanted, within_10 = sweep.latency[0].min_within_10, table.error.within_10
     if within_10 >= wanted:
         return ""

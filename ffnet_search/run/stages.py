@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from ffnet_search.config.binding import current_values
+from ffnet_search.config.files import RunPaths
 from ffnet_search.config.inputs import digest, export_inputs, profile_inputs, search_inputs, train_inputs
-from ffnet_search.config.run_paths import RunPaths
 from ffnet_search.config.schema import LatencySection
 from ffnet_search.config.sweep import Sweep
 from ffnet_search.engines.registry import find_engine
@@ -73,10 +73,6 @@ class StageStatus:
     state: StageState
     changes: tuple[Change, ...] = ()
 
-    @property
-    def is_done(self) -> bool:
-        return self.state is StageState.DONE
-
 
 def status(stage: Stage, sweep: Sweep, records: Records) -> StageStatus:
     """The state of a stage: done where its outputs exist, from the same inputs, as much as wanted, and up to date."""
@@ -84,12 +80,10 @@ def status(stage: Stage, sweep: Sweep, records: Records) -> StageStatus:
     if record is None:
         return StageStatus(StageState.PENDING)
     if record.digest != stage.digest(sweep):
-        changes = differences(record.inputs, stage.inputs(sweep))
-        return StageStatus(StageState.CHANGED, tuple(changes))
+        return StageStatus(StageState.CHANGED, tuple(differences(record.inputs, stage.inputs(sweep))))
     wanted = stage.amounts(sweep)
-    enough = all(record.amounts.get(name, 0) >= amount for name, amount in wanted.items())
-    if stage.only_exact:
-        enough = record.amounts == wanted
+    more = all(record.amounts.get(name, 0) >= amount for name, amount in wanted.items())
+    enough = record.amounts == wanted if stage.only_exact else more
     has_outputs = all(path.exists() for path in stage.outputs(sweep))
     done = record.finished and enough and has_outputs and not is_outdated(stage, records)
     return StageStatus(StageState.DONE if done else StageState.INCOMPLETE)
@@ -169,7 +163,7 @@ def _search(sweep: Sweep) -> None:
 
     _refuse_stale_tables(sweep)
     space, section, files = sweep.search_space, sweep.search, sweep.files
-    costs = cost_model(sweep) if sweep.uses_latency_tables else None
+    costs = cost_model(sweep) if sweep.search_space.is_elastic else None
     problem = SearchProblem(space, section, costs, sweep.seed, current_values(sweep))
     digest, resumable = _study_digest(sweep), section.evaluator == "train"
     with open_storage(problem, files.study, files.candidates, digest=digest, resumable=resumable) as storage:
@@ -202,8 +196,7 @@ def _study_digest(sweep: Sweep) -> str:
 
 
 def _refuse_stale_tables(sweep: Sweep) -> None:
-    """Raise SweepError where a device no longer has the latency of its table."""
-    if not sweep.uses_latency_tables:
+    if not sweep.search_space.is_elastic:
         return
     from ffnet_search.latency.ray_bench import make_bench
     from ffnet_search.latency.validation import refuse_stale
@@ -222,7 +215,7 @@ STAGES: Mapping[str, Stage] = {  # in running order: a budget that no network ke
             inputs=profile_inputs,
             outputs=lambda sweep: [sweep.files.latency_table(device) for device in sweep.searched_devices],
             leftovers=lambda files: [files.latency],
-            is_needed=lambda sweep: sweep.uses_latency_tables,
+            is_needed=lambda sweep: sweep.search_space.is_elastic,
             packages=("torch", "scipy.stats", "onnxruntime", "onnx"),
         ),
         Stage(

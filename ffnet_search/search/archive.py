@@ -6,7 +6,7 @@ from collections import Counter
 from typing import Literal, NamedTuple
 
 from ffnet_search.evaluation.outcome import Stopped
-from ffnet_search.pareto.running_front import RunningFront
+from ffnet_search.pareto.front import RunningFront
 from ffnet_search.search.problem import SearchProblem
 from ffnet_search.search.storage.trial_record import TrialRecord
 
@@ -31,12 +31,6 @@ class TrialArchive:
         self.front = RunningFront(problem.objectives, problem.bounds)
         self.repeats = 0  # proposals of configurations that were known
         self._counts: Counter[State] = Counter()
-
-    def __contains__(self, key: str) -> bool:
-        return key in self.entries
-
-    def __getitem__(self, key: str) -> Entry:
-        return self.entries[key]
 
     def count(self, *states: State) -> int:
         """The number of configurations in these states."""

@@ -58,4 +58,5 @@ def run_loop(optimizer: Optimizer, engine: Engine) -> None:
         say(f"search: {optimizer.ended}, so it ends with {evaluated} of {trials} candidates")
     failed = archive.keys("failed")
     if failed and not archive.count("evaluated"):
-        raise SweepError(f"search: all {len(failed)} evaluations failed, the first with: {archive[failed[0]].reason}")
+        reason = archive.entries[failed[0]].reason
+        raise SweepError(f"search: all {len(failed)} evaluations failed, the first with: {reason}")

@@ -20,8 +20,8 @@ from ffnet_search.search.problem import SearchProblem
 from ffnet_search.search.samplers.optuna import OptunaSampler
 from ffnet_search.search.storage.search_storage import SearchStorage
 from ffnet_search.search.storage.trial_record import TrialRecord, configuration_of, distributions, params_of
-from ffnet_search.space.configuration import Configuration
-from ffnet_search.space.feasibility import within_limits
+from ffnet_search.space.cost_model import within_limits
+from ffnet_search.space.hyperparameters import Configuration
 
 FAILURES_IN_A_ROW = 10  # after which the search stops: the cause is not the configurations
 STEPS_PER_PROPOSAL = 20  # of the walk to a feasible neighbour, for each of `search.proposals`
@@ -91,7 +91,7 @@ class Optimizer:
                 first.report(metrics[self.problem.section.objectives[0]], epoch)
         self._finish(first, record)
         for trial in repeats:
-            self.sampler.tell(trial, self.archive[key])
+            self.sampler.tell(trial, self.archive.entries[key])
         self._store()
         self._failed_in_a_row = self._failed_in_a_row + 1 if isinstance(outcome, Failed) else 0
         if self._failed_in_a_row == FAILURES_IN_A_ROW:
@@ -109,7 +109,7 @@ class Optimizer:
             first.append((origin, Configuration(arch, problem.initial_hyperparameters)))
         unique: dict[str, tuple[str, Configuration]] = {}
         for origin, config in first:
-            if config.key not in self.archive:
+            if config.key not in self.archive.entries:
                 unique.setdefault(config.key, (origin, config))
         return list(unique.values())
 
@@ -127,9 +127,9 @@ class Optimizer:
         excess = self.problem.excess(metrics)
         for name, value in excess.items():
             trial.set_constraint(name, value)
-        if key in self.archive:
+        if key in self.archive.entries:
             self.archive.repeats += 1
-            self.sampler.tell(trial, self.archive[key])
+            self.sampler.tell(trial, self.archive.entries[key])
             return None
         record = TrialRecord(key, str(proposed.architecture or ""), origin, metrics, params=trial.params)
         if any(value > 0 for value in excess.values()):
@@ -154,7 +154,7 @@ class Optimizer:
                     f"{problem.section.proposals} proposals; each alone can be kept: raise one of them"
                 )
             starts = [params_of(problem.space, Configuration(start, problem.initial_hyperparameters))]
-        neighbour = feasible_neighbour(problem, starts, self._rng, lambda one: one.key not in self.archive)
+        neighbour = feasible_neighbour(problem, starts, self._rng, lambda one: one.key not in self.archive.entries)
         if neighbour is None:
             self.ended = f"no new feasible architecture was found in {problem.section.proposals} proposals"
             return None
@@ -182,13 +182,13 @@ class Optimizer:
             key = configuration_of(self.problem.space, params).key
         except KeyError:  # a hyper-parameter is missing
             return ""
-        return None if key in self.archive else key
+        return None if key in self.archive.entries else key
 
     def _finish(self, trial: Trial, record: TrialRecord) -> None:
         """End the first trial of a configuration, which is stored."""
         for name, value in record.to_attrs().items():
             trial.set_user_attr(name, value)
-        self._unsaved.append(self.sampler.tell(trial, self.archive[record.key]))
+        self._unsaved.append(self.sampler.tell(trial, self.archive.entries[record.key]))
 
     def _store(self) -> None:
         if self._unsaved:
@@ -200,10 +200,8 @@ def feasible_neighbour(
     problem: SearchProblem, starts: Sequence[Params], rng: random.Random, is_new: Callable[[Configuration], bool]
 ) -> Configuration | None:
     """A new feasible configuration among the starts, given by their parameters, and their neighbours; else None."""
-    for configuration in _walk(problem, starts, rng):
-        if is_new(configuration) and problem.is_feasible(configuration):
-            return configuration
-    return None
+    walk = _walk(problem, starts, rng)
+    return next((config for config in walk if is_new(config) and problem.is_feasible(config)), None)
 
 
 def _walk(problem: SearchProblem, starts: Sequence[Params], rng: random.Random) -> Iterator[Configuration]:

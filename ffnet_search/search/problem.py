@@ -9,10 +9,8 @@ from functools import cached_property
 from ffnet_search.config.schema import SearchSection
 from ffnet_search.metrics import Direction
 from ffnet_search.space.architecture import Architecture
-from ffnet_search.space.configuration import Configuration, Value
-from ffnet_search.space.cost_model import CostModel, analytic_metrics
-from ffnet_search.space.feasibility import cheapest
-from ffnet_search.space.hyperparameters import settle
+from ffnet_search.space.cost_model import CostModel, analytic_metrics, cheapest
+from ffnet_search.space.hyperparameters import Configuration, Value, settle
 from ffnet_search.space.registry import qualities
 from ffnet_search.space.search_space import SearchSpace
 

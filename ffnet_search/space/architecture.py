@@ -10,17 +10,18 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property, lru_cache
+from functools import cached_property, lru_cache, partial
 from itertools import groupby
 from typing import Any, Literal
 
-from pydantic import GetCoreSchemaHandler
-from pydantic_core import CoreSchema, core_schema
+from pydantic import Field, GetCoreSchemaHandler, ValidationInfo, field_validator, model_serializer, model_validator
+from pydantic_core import CoreSchema, PydanticKnownError, core_schema
 
-from ffnet_search.space.block import Block, block_parts
+from ffnet_search.space.block import Block, Sizes, block_parts
 from ffnet_search.space.mixers import find_mixer
 from ffnet_search.space.parts import STEM_STRIDES, MergingPart, Part, StemPart
-from ffnet_search.space.registry import DEFAULT_TASK, TrunkStage, outputs_key, task_outputs
+from ffnet_search.space.registry import DEFAULT_TASK, TrunkStage, rename_outputs, task_outputs
+from ffnet_search.strict_yaml import Section
 
 
 @dataclass(frozen=True)
@@ -30,8 +31,7 @@ class Form:
     `branches`: "all" = every depthwise convolution is k x k + BN beside 3 x 3 + BN (also at k = 3, so that a slot with
     elastic kernels has one form); "none" = k x k + BN alone (2 times faster to train on CPU); "reference" = as in the
     official code: two branches for k >= 5, and at k = 3 a bias without BN in the token mixer, BN in the channel mixer.
-    `layer_scale`: initial value of the residual scales, or None for no scale.
-    """
+    `layer_scale`: initial value of the residual scales, or None for no scale."""
 
     branches: Literal["all", "none", "reference"] = "all"
     layer_scale: float | None = 1e-6
@@ -89,6 +89,13 @@ class Stem:
         return side
 
 
+class StemChoices(Section):
+    """Choices for the two convolutions in front: width of the first, stride of both together."""
+
+    width: Sizes = (32,)
+    stride: Sizes = (2,)
+
+
 @dataclass(frozen=True)
 class Input:
     """Square images of `resolution` pixels a side, and the number of the task's outputs for each."""
@@ -116,30 +123,53 @@ class Input:
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Input:
         """The inverse of `to_dict`. Raises ValueError or TypeError where `data` is something else."""
-        return cls(**cls._fields_of(data))
+        return cls(**rename_outputs(data, "outputs"))
 
     @classmethod
     def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         """Read and write the content of files where the input is a field of a pydantic model."""
         return core_schema.no_info_before_validator_function(
-            cls._fields_of, handler(source), serialization=core_schema.plain_serializer_function_ser_schema(cls.to_dict)
+            partial(rename_outputs, name="outputs"),
+            handler(source),
+            serialization=core_schema.plain_serializer_function_ser_schema(cls.to_dict),
         )
 
-    @staticmethod
-    def _fields_of(data: Any) -> Any:
-        if not isinstance(data, Mapping):
-            return data
-        word = outputs_key(data)
-        return {"outputs" if key == word else key: value for key, value in data.items()}
+
+class InputChoices(Section):
+    """The images and the task: fixed, not searched. Files spell `outputs` as `classes`, or by the task's word."""
+
+    channels: int = Field(3, gt=0)
+    resolution: int = Field(gt=0)
+    task: str = DEFAULT_TASK
+    outputs: int = Field(gt=0, alias="classes")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _by_the_word_of_the_task(cls, content: Any) -> Any:
+        return rename_outputs(content, "classes")
+
+    @field_validator("outputs")
+    @classmethod
+    def _enough_for_the_task(cls, outputs: int, info: ValidationInfo) -> int:
+        least = task_outputs(info.data["task"]).least_outputs
+        if outputs < least:
+            raise PydanticKnownError("greater_than", {"gt": least - 1})
+        return outputs
+
+    @model_serializer
+    def content(self) -> dict[str, Any]:
+        """The content of a file."""
+        return self.value.to_dict()
+
+    @property
+    def value(self) -> Input:
+        """The input of the space's architectures."""
+        return Input(self.channels, self.resolution, self.outputs, self.task)
 
 
 @dataclass(frozen=True)
 class Architecture:
-    """One network.
-
-    >>> arch = Architecture.preset("ffnet_1")
-    >>> arch.params_m, arch.key  # doctest: +SKIP
-    """
+    """One network."""
 
     stem: Stem
     stages: tuple[Stage, ...]

@@ -1,4 +1,4 @@
-"""A block of the FFNet family and its axes, each declared once: the field of `Block` is the declaration.
+"""A block of the FFNet family, its axes and their choices, each declared once: the field of `Block` is the declaration.
 
 All that lists axes iterates over `BLOCK_AXES`: the choices of a search space, its size, the plan of a latency table,
 what fits inside a supernet, the one line of an architecture and its drawing.
@@ -6,13 +6,16 @@ what fits inside a supernet, the one line of an architecture and its drawing.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from functools import lru_cache
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BeforeValidator, Field, create_model
 
 from ffnet_search.space.mixers import find_mixer
 from ffnet_search.space.parts import ChannelMixerPart, Part, TokenMixerPart
+from ffnet_search.strict_yaml import Section, as_list
 
 Choice = int | str
 
@@ -21,8 +24,7 @@ Choice = int | str
 class BlockAxis:
     """An axis of a block whose choices are sizes: a larger one holds the smaller ones as crops.
 
-    `short` is a choice in the one line of an architecture, behind the mixer and its kernel; `drawn` in a drawing.
-    """
+    `short` is a choice in the one line of an architecture, behind the mixer and its kernel; `drawn` in a drawing."""
 
     default: Any
     part: type[Part]  # the kind of part that it changes
@@ -108,3 +110,71 @@ block_parts = lru_cache(maxsize=1 << 16)(Block.parts)  # networks share parts: m
 def axes_of(part: type[Part]) -> list[str]:
     """The names of the axes that change a kind of part, in order."""
     return [name for name, axis in BLOCK_AXES.items() if axis.part is part]
+
+
+def no_repeats(values: tuple[Any, ...]) -> tuple[Any, ...]:
+    """The values; raises ValueError where one is given twice."""
+    if len(set(values)) != len(values):
+        raise ValueError(f"must not repeat a choice, but got {list(values)}")
+    return values
+
+
+Sizes = Annotated[
+    tuple[Annotated[int, Field(gt=0)], ...], BeforeValidator(as_list), AfterValidator(no_repeats), Field(min_length=1)
+]
+Names = Annotated[tuple[str, ...], BeforeValidator(as_list), AfterValidator(no_repeats), Field(min_length=1)]
+
+
+class _StageSizes(Section):
+    """Choices for one stage. `depth` counts blocks; each axis of blocks is chosen per stage or per block."""
+
+    depth: Sizes
+    width: Sizes
+
+    def choices(self, axis: str) -> tuple[Choice, ...]:
+        """The choices of an axis of blocks."""
+        choices: tuple[Choice, ...] = getattr(self, axis)
+        return choices
+
+    def check(self, place: str) -> None:
+        """Raise ValueError, with `place` in it, where a choice cannot be built."""
+        for name, axis in BLOCK_AXES.items():
+            for choice in self.choices(name):
+                axis.check(choice, f"{place}.{name}")
+        for mixer in self.choices("mixer"):
+            step = find_mixer(str(mixer)).width_step
+            for width in self.width:
+                if width % step:
+                    raise ValueError(f"{place}.width must be multiples of {step} for mixer {mixer!r}, but got {width}")
+
+    def size(self, per_block: Collection[str]) -> int:
+        """The number of distinct stages, where the axes `per_block` are chosen for each block by itself."""
+        return len(self.width) * sum(self._count(depth, per_block) for depth in self.depth)
+
+    def _count(self, depth: int, per_block: Collection[str]) -> int:
+        """Stages of one depth and width. A mixer without a kernel has one network for all token kernels."""
+        always = 1  # choices that always have an effect
+        of_stage, of_block = 1, 1  # choices that have one beside a mixer with a kernel
+        for name, axis in BLOCK_AXES.items():
+            count = len(self.choices(name))
+            if name == "mixer":
+                continue
+            if not axis.needs_kernel:
+                always *= count ** (depth if name in per_block else 1)
+            elif name in per_block:
+                of_block *= count
+            else:
+                of_stage *= count
+        mixers = [find_mixer(str(mixer)) for mixer in self.choices("mixer")]
+        kernels = sum(mixer.has_kernel for mixer in mixers)
+        others = len(mixers) - kernels
+        if "mixer" not in per_block:
+            return always * (kernels * of_stage * of_block**depth + others)
+        some_kernel = (kernels * of_block + others) ** depth - others**depth  # else the stage's choice has no effect
+        return always * (some_kernel * of_stage + others**depth)
+
+
+_AXES: dict[str, Any] = {  # field -> type and default, one for each axis of blocks
+    name: (Names if isinstance(axis.default, str) else Sizes, (axis.default,)) for name, axis in BLOCK_AXES.items()
+}
+StageChoices = create_model("StageChoices", __base__=_StageSizes, __module__=__name__, **_AXES)

@@ -1,17 +1,30 @@
-"""Costs of an architecture without running it: latency by a table, and metrics that need no device."""
+"""Costs of an architecture without running it, the least that they can be in a search space, and limits on them.
+
+Rejection sampling against a budget that no architecture meets never ends, so the reachable minimum is known first. A
+cost that is a sum over `Architecture.parts` lets stages be optimised one after another (dynamic programming): a stage
+depends on nothing but the width of the stage before it and the side of its map.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
-from typing import Protocol
+from functools import cache, cached_property
+from itertools import product
+from typing import NamedTuple, Protocol
 
+from ffnet_search.errors import SweepError
 from ffnet_search.metrics import LATENCY, MACS, PARAMS, PEAK_MEMORY, WEIGHTS
-from ffnet_search.space.architecture import Architecture
+from ffnet_search.space.architecture import Architecture, Stage, Stem, head_parts, merging_part, stem_part
+from ffnet_search.space.block import BLOCK_AXES, block_parts, shared_block
 from ffnet_search.space.parts import Part
+from ffnet_search.space.registry import TrunkStage
+from ffnet_search.space.search_space import SearchSpace
 
 Cost = Callable[[Part], float]
+Total = Callable[[Iterable[float]], float]  # of the costs of parts: `sum`, or `max`
+ROUNDS = 20  # of the search for the least latency, and of re-weighting where several things must be small at once
 ANALYTIC: Mapping[str, Cost] = {  # metric that needs no device -> what one part adds to it
     PARAMS.name: lambda part: part.params / 1e6,
     MACS.name: lambda part: part.macs / 1e6,
@@ -54,3 +67,167 @@ class CostModel:
     def of_part(self) -> dict[str, Cost]:
         """Metric -> what one part adds to it; to a metric of `WORST` it adds nothing, but is a bound."""
         return {name: latency.part_ms for name, latency in self.latencies.items()} | dict(ANALYTIC)
+
+
+def smallest_reachable(space: SearchSpace, cost: Cost, total: Total = sum) -> tuple[Architecture, float]:
+    """The architecture of `space` with the least sum of `cost` over its parts (or the least maximum), and that.
+
+    `cost` may be negative, but must depend on the part alone. It is called once for each different part: 717 times
+    in the shipped space for CIFAR, which has 10^20 architectures."""
+    if not space.is_elastic:
+        return space.largest, total(map(cost, space.largest.parts))
+    images, costs = space.images, _Costs(space, cost, total)
+    best: dict[tuple[int, int], _Prefix] = {}  # (width of the last stage, side of its map) -> cheapest network so far
+    for stem_width, stride, width in product(space.stem.width, space.stem.stride, space.stages[0].width):
+        stem = Stem(stem_width, stride)
+        part = stem_part(images.resolution, images.channels, width, stem_width, stride)
+        side = stem.side_after(images.resolution)
+        stage_cost, stage = costs.stage(0, side, width)
+        _keep(best, (width, side), _Prefix(total((costs.of_part(part), stage_cost)), stem, (stage,)))
+    for index in range(1, len(space.stages)):
+        before, best = best, {}
+        for ((width_before, side), prefix), width in product(before.items(), space.stages[index].width):
+            half = -(-side // 2)
+            stage_cost, stage = costs.stage(index, half, width)
+            merging = merging_part(side, width_before, width, width_before * costs.multipliers[index])
+            so_far = total((prefix.cost, costs.of_part(merging), stage_cost))
+            _keep(best, (width, half), _Prefix(so_far, prefix.stem, (*prefix.stages, stage)))
+    whole = []
+    for state, prefix in best.items():
+        head_cost = total(map(costs.of_part, head_parts(images, (TrunkStage(*state),))))
+        whole.append(prefix._replace(cost=total((prefix.cost, head_cost))))
+    least = min(whole, key=lambda network: network.cost)
+    return Architecture(least.stem, least.stages, images), least.cost
+
+
+class _Prefix(NamedTuple):
+    cost: float
+    stem: Stem
+    stages: tuple[Stage, ...]
+
+
+def _keep(best: dict[tuple[int, int], _Prefix], state: tuple[int, int], prefix: _Prefix) -> None:
+    if state not in best or prefix.cost < best[state].cost:
+        best[state] = prefix
+
+
+class _Costs:
+    """Costs of what a space's networks consist of, each computed once."""
+
+    def __init__(self, space: SearchSpace, cost: Cost, total: Total) -> None:
+        self.space, self.total = space, total
+        self.of_part, self.stage = cache(cost), cache(self._cheapest_stage)
+        self.multipliers = [stage.multiplier for stage in space.largest.stages]
+
+    def _cheapest_stage(self, index: int, side: int, width: int) -> tuple[float, Stage]:
+        """Repeat one block, also where it is chosen per block: its cost depends on no other. Leaves merging out."""
+        choices, options = self.space.stages[index], []
+        for values in product(*map(choices.choices, BLOCK_AXES)):
+            block = shared_block(*values)
+            cost = self.total(map(self.of_part, block_parts(block, side, width)))
+            options += [(self.total([cost] * depth), block, depth) for depth in choices.depth]
+        cost, block, depth = min(options, key=lambda option: option[0])
+        return cost, Stage(width, (block,) * depth, self.multipliers[index])
+
+
+def cheapest(space: SearchSpace, cost_model: CostModel, metric: str) -> Architecture:
+    """The architecture of `space` with the least value of `metric`; `least_latency` says how exactly."""
+    if metric in cost_model.latencies:
+        return least_latency(space, cost_model.latencies[metric])
+    return smallest_reachable(space, cost_model.of_part[metric], max if metric in WORST else sum)[0]
+
+
+class _Minimiser(NamedTuple):
+    """The architecture a with the least P(a) + lambda S(a), in the notation of `least_latency`."""
+
+    arch: Architecture
+    total_ms: float  # P + lambda S
+    parts_ms: float  # P
+    all_spilt_ms: float  # S
+    predicted_ms: float  # T
+
+    @property
+    def beyond_ms(self) -> float:
+        """T - P: the constant, and the weights that do spill."""
+        return self.predicted_ms - self.parts_ms
+
+
+def least_latency(space: SearchSpace, latency: Latency) -> Architecture:
+    """The architecture of `space` with the least predicted latency, by Lagrangian duality.
+
+    A prediction is T(a) = c + P(a) + max(0, S(a) - r): the parts with all weights resident, and the weights that do not
+    fit the cache, where S is the time to fetch all and r that of those that fit. As max(0, s) is the largest lambda s
+    for 0 <= lambda <= 1,
+
+        min_a T(a) >= max_lambda L(lambda),  L(lambda) = c - lambda r + min_a [P(a) + lambda S(a)].
+
+    The inner minimum is additive over parts, so it is exact. L is concave and piecewise linear: its maximum lies
+    between the minimiser at lambda = 0, which may spill, and the one at lambda = 1. Each round tries the lambda where
+    the lines of the two cross, and replaces one of them, until no line lies below. The answer is the best of all
+    networks tried: exact unless there is a duality gap, where it is one of the two networks at the maximum."""
+
+    def minimise(spilt: float) -> _Minimiser:
+        arch, total_ms = smallest_reachable(space, lambda part: latency.part_ms(part, spilt))
+        parts_ms = sum(map(latency.part_ms, arch.parts))
+        all_spilt_ms = sum(latency.part_ms(part, 1.0) for part in arch.parts) - parts_ms
+        return _Minimiser(arch, total_ms, parts_ms, all_spilt_ms, latency.predict_ms(arch))
+
+    light, heavy = minimise(1.0), minimise(0.0)  # heavy: more weights, less to compute
+    tried = [heavy, light]
+    for _ in range(ROUNDS):
+        if heavy.beyond_ms <= light.beyond_ms + 1e-9:  # nothing spills of either
+            break
+        crossing = (light.parts_ms - heavy.parts_ms) / (heavy.all_spilt_ms - light.all_spilt_ms)
+        between = minimise(crossing)
+        tried.append(between)
+        if between.total_ms >= light.parts_ms + crossing * light.all_spilt_ms - 1e-9:
+            break
+        if between.beyond_ms > light.beyond_ms + 1e-9:
+            heavy = between
+        else:
+            light = between
+    return min(tried, key=lambda one: one.predicted_ms).arch
+
+
+def check_budget(space: SearchSpace, cost_model: CostModel, limits: Mapping[str, float]) -> None:
+    """Raise SweepError where a limit is below all that the space holds, naming what can be reached and by what.
+
+    Takes well under a second, so it can be asked before anything is trained."""
+    for name, limit in limits.items():
+        arch = cheapest(space, cost_model, name)
+        least = cost_model(arch)[name]
+        if least > limit:
+            raise SweepError(
+                f"search.constraints.{name} must be >= {_rounded_up(least)}, the least that the search space reaches, "
+                f"but got {limit:g}; raise it, or give the space smaller choices (the architecture that reaches it is "
+                f"{arch.key}: {arch})"
+            )
+
+
+def _rounded_up(value: float) -> str:
+    """Three digits that are not below `value`: a limit that is copied from the message must do."""
+    step = 10.0 ** (math.floor(math.log10(value)) - 2) if value > 0 else 1.0
+    return f"{math.ceil(value / step) * step:.6g}"
+
+
+def within_limits(space: SearchSpace, cost_model: CostModel, limits: Mapping[str, float]) -> Architecture | None:
+    """An architecture that keeps all limits at once, or None where the heuristic fails.
+
+    Minimises weighted sums of `value / limit`, and moves weight to the limits that are still exceeded (multiplicative
+    weights). One limit is met at once; for several it is a heuristic, since sums miss what lies inside the hull."""
+    costs, bounds = cost_model.of_part, {name: limit for name, limit in limits.items() if name in WORST}
+    weights = dict.fromkeys(limits.keys() - bounds, 1.0)
+    for _ in range(ROUNDS):
+        scales = {name: weight / limits[name] for name, weight in weights.items()}
+
+        def cost(part: Part, scales: Mapping[str, float] = scales) -> float:
+            if any(costs[name](part) > bound for name, bound in bounds.items()):
+                return math.inf
+            return sum(scale * costs[name](part) for name, scale in scales.items())
+
+        arch, _ = smallest_reachable(space, cost)
+        excess = {name: value / limits[name] - 1 for name, value in cost_model(arch).items() if name in limits}
+        if all(value <= 0 for value in excess.values()):
+            return arch
+        weights = {name: weight * math.exp(min(excess[name], 2.0)) for name, weight in weights.items()}
+    return None

@@ -1,20 +1,59 @@
-"""Hyper-parameters that a search may choose: ranges and choices by name, some of them under a condition.
+"""A configuration, and the hyper-parameters that a search may choose: ranges and choices by name, some conditional.
 
 `config.binding` resolves a name to a field of the sweep or an argument of a user-supplied class.
 """
 
 from __future__ import annotations
 
+import hashlib
+import json
 import math
 import random
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from ffnet_search.errors import did_you_mean
-from ffnet_search.space.configuration import Value
+from ffnet_search.space.architecture import Architecture
 from ffnet_search.strict_yaml import Section, as_list
+
+Value = None | bool | int | float | str  # of a hyper-parameter: the types that Optuna, YAML and JSON share
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """An architecture, the hyper-parameters to train it with, or both: a trial evaluates one. Light enough to be sent.
+
+    `architecture` is None where a user-supplied network is trained. `hyperparameters`: name -> value, only those that
+    are searched and have an effect. `known`: metrics that need no training (`latency_ms`, `params_m`, ...); they do not
+    identify the configuration."""
+
+    architecture: Architecture | None
+    hyperparameters: Mapping[str, Value] = field(default_factory=dict, hash=False)
+    known: Mapping[str, float] = field(default_factory=dict, hash=False, compare=False)
+
+    @cached_property
+    def key(self) -> str:
+        """12 hexadecimal digits that name the configuration everywhere; the architecture's key where nothing else is
+        searched."""
+        network = "" if self.architecture is None else self.architecture.key
+        if network and not self.hyperparameters:
+            return network
+        text = json.dumps([network, dict(self.hyperparameters)], sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+    def __str__(self) -> str:
+        """One line: `learning_rate 0.002, optimizer sgd | stem 8/1 | ...`."""
+        words = ", ".join(f"{name} {_short(value)}" for name, value in self.hyperparameters.items())
+        network = "" if self.architecture is None else str(self.architecture)
+        return " | ".join(part for part in (words, network) if part)
+
+
+def _short(value: Value) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def _no_repeats(values: tuple[Value, ...]) -> tuple[Value, ...]:
@@ -31,8 +70,7 @@ class Hyperparameter(Section):
 
     A range with two whole numbers as ends has whole numbers. `log`: uniform in the logarithm. `step`: on a grid from
     `low`. `when`: name -> values of another hyper-parameter that has choices; only with these does this one have an
-    effect, else the value in the sweep holds.
-    """
+    effect, else the value in the sweep holds."""
 
     low: int | float | None = None
     high: int | float | None = None
@@ -124,8 +162,7 @@ Hyperparameters = Mapping[str, Hyperparameter]
 def in_order(space: Hyperparameters) -> Hyperparameters:
     """Topological order of the conditions: each hyper-parameter comes after those that its condition names.
 
-    Raises ValueError where a condition names no other hyper-parameter with choices, is never true, or is in a cycle.
-    """
+    Raises ValueError where a condition names no other hyper-parameter with choices, is never true, or is in a cycle."""
     ordered: dict[str, Hyperparameter] = {}
     for name, one in space.items():
         for other, allowed in one.when.items():

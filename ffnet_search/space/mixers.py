@@ -9,7 +9,7 @@ from __future__ import annotations
 import inspect
 from abc import ABC, abstractmethod
 from functools import lru_cache
-from typing import Any, ClassVar, NamedTuple
+from typing import ClassVar, NamedTuple
 
 from ffnet_search.errors import SweepError
 from ffnet_search.plugins import Registry, find_class
@@ -46,11 +46,6 @@ class Mixer(ABC):
     @abstractmethod
     def costs(width: int, kernel: int, pixels: int) -> Costs:
         """The costs of the deployed form on a map of so many channels and pixels."""
-
-    @classmethod
-    def find_network(cls) -> type[Any]:
-        """The subclass of `models.mixers.TokenMixer` that computes this mixer; imports torch."""
-        return find_class(cls.network, "mixer")
 
     @classmethod
     def short(cls, kernel: int) -> str:

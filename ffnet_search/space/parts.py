@@ -18,8 +18,7 @@ class Part(ABC):
     """A piece of a deployed network whose cost depends on nothing around it.
 
     `resolution` is the side, in pixels, of the map that enters. A subclass adds the fields that it has; the others keep
-    the values given here. Parts of equal fields are one entry of a latency table.
-    """
+    the values given here. Parts of equal fields are one entry of a latency table."""
 
     kind: ClassVar[str]  # the first word of its key
     layer: ClassVar[str]  # import path of a class whose `deployed_part(part)` makes one with random weights

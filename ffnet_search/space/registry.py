@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
-from typing import Any, NamedTuple, Protocol
+from typing import Any, ClassVar, NamedTuple
 
 from ffnet_search.errors import SweepError
 from ffnet_search.metrics import COSTS, Metric
@@ -24,17 +25,19 @@ class TrunkStage(NamedTuple):
     side: int
 
 
-class TaskOutputs(Protocol):
+class TaskOutputs(ABC):
     """The members of a task that describe the outputs of its networks, without torch."""
 
-    name: str
-    quality: Metric  # what a search compares beside costs; the first objective by default
-    outputs_word: str  # of `outputs` in a search space's `input`
-    least_outputs: int
-    head: str  # import path of the head's elastic module
-    mixes: bool  # whether mix-up makes sense
+    name: ClassVar[str]
+    quality: ClassVar[Metric]  # what a search compares beside costs; the first objective by default
+    outputs_word: ClassVar[str]  # of `outputs` in a search space's `input`, and of their names in a card
+    least_outputs: ClassVar[int] = 1  # of a network
+    head: ClassVar[str]  # import path of the head's elastic module
+    mixes: ClassVar[bool] = True  # whether mix-up of images, and of losses, makes sense
 
-    def head_parts(self, trunk: Sequence[TrunkStage], outputs: int) -> Iterator[Part]: ...
+    @abstractmethod
+    def head_parts(self, trunk: Sequence[TrunkStage], outputs: int) -> Iterator[Part]:
+        """The parts of the deployed head, in order: the end of `Architecture.parts`."""
 
 
 @lru_cache
@@ -44,12 +47,15 @@ def task_outputs(name: str) -> TaskOutputs:
     return task
 
 
-def outputs_key(content: Mapping[str, Any]) -> str:
-    """The key of `outputs` in the content of an input. Raises ValueError where its task is unknown."""
+def rename_outputs(content: Any, name: str) -> Any:
+    """The content of an input, with `name` in place of the task's word. Raises ValueError for an unknown task."""
+    if not isinstance(content, Mapping):
+        return content
     try:
-        return task_outputs(str(content.get("task", DEFAULT_TASK))).outputs_word
+        word = task_outputs(str(content.get("task", DEFAULT_TASK))).outputs_word
     except SweepError as error:
         raise ValueError(str(error)) from None
+    return {name if key == word else key: value for key, value in content.items()}
 
 
 def qualities() -> tuple[Metric, ...]:

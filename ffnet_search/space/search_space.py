@@ -16,11 +16,10 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, model_validator
 
 from ffnet_search.errors import SweepError, did_you_mean
-from ffnet_search.space.architecture import PRESETS, Architecture, Input, Stage, Stem
-from ffnet_search.space.block import BLOCK_AXES, Choice, shared_block
+from ffnet_search.space.architecture import PRESETS, Architecture, Input, InputChoices, Stage, Stem, StemChoices
+from ffnet_search.space.block import BLOCK_AXES, Choice, StageChoices, no_repeats, shared_block
 from ffnet_search.space.hyperparameters import Hyperparameter, combinations, in_order
 from ffnet_search.space.parts import STEM_STRIDES
-from ffnet_search.space.stage_choices import InputChoices, StageChoices, StemChoices, no_repeats
 from ffnet_search.strict_yaml import Section, parse, read_yaml
 
 
@@ -37,11 +36,7 @@ class SearchSpace(Section):
     """Choices per axis, and hyper-parameters.
 
     Without `stages` nothing is chosen of the network: it is one `architecture` (a preset, a file or its content), or a
-    user-supplied module with `hyperparameters` alone.
-
-    >>> space = SearchSpace.from_yaml("search_spaces/ffnet_cifar.yaml")  # doctest: +SKIP
-    >>> space.size, space.sample(random.Random(0)).macs_m  # doctest: +SKIP
-    """
+    user-supplied module with `hyperparameters` alone."""
 
     name: str = "space"
     input: InputChoices | None = None
@@ -152,7 +147,8 @@ class SearchSpace(Section):
             if arch != self.architecture:
                 raise ValueError(f"the architecture must be the only one of the space, but is {arch}")
             return {}
-        choices = {name: values[0] for name, values in self.axes().items()}
+        axes = self.axes()
+        choices = {name: values[0] for name, values in axes.items()}
         choices |= {"stem.width": arch.stem.width, "stem.stride": arch.stem.stride}
         for number, stage in enumerate(arch.stages, 1):
             choices |= {f"stage{number}.depth": stage.depth, f"stage{number}.width": stage.width}
@@ -160,7 +156,6 @@ class SearchSpace(Section):
                 for name, axis in BLOCK_AXES.items():
                     if axis.applies(block.mixer):
                         choices[self._axis_of(number, index, name)] = getattr(block, name)
-        axes = self.axes()
         for name, value in choices.items():
             if name not in axes or value not in axes[name]:
                 allowed = f"one of {list(axes[name])}" if name in axes else "absent"
@@ -203,10 +198,7 @@ class SearchSpace(Section):
 
     @cached_property
     def largest(self) -> Architecture:
-        """The greatest choice on every axis, at the least stem stride: every other architecture is a crop of it.
-
-        No mixer contains another: where they can be chosen it has the first of the list that has a kernel.
-        """
+        """The greatest choice on every axis, at the least stem stride: every other architecture is a crop of it."""
         return self._extreme(max)
 
     @cached_property

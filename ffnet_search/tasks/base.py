@@ -7,16 +7,13 @@ import torch when they are called. Shape keys: B batch, N images of a set, C cha
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from abc import abstractmethod
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ffnet_search.metrics import Metric
-from ffnet_search.space.parts import Part
-from ffnet_search.space.registry import TrunkStage, task_outputs
+from ffnet_search.space.registry import TaskOutputs, task_outputs
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -27,17 +24,11 @@ if TYPE_CHECKING:
 Targets = NDArray[Any]
 
 
-class Task(ABC):
+class Task(TaskOutputs):
     """One kind of learning problem. Stateless: one instance serves all networks of a sweep."""
 
-    name: ClassVar[str]
-    quality: ClassVar[Metric]  # what a search compares beside costs; the first objective by default
-    outputs_word: ClassVar[str]  # of `outputs` in a search space's `input`, and of their names in a card
-    least_outputs: ClassVar[int] = 1  # of a network
-    head: ClassVar[str]  # import path of the head's elastic module
     head_words: ClassVar[str]  # for drawings of an architecture
     target_words: ClassVar[str]  # what `accepts` asks for: "int64 labels"
-    mixes: ClassVar[bool] = True  # whether mix-up of images, and of losses, makes sense
 
     # Hand-over of an exported network.
     output_name: ClassVar[str]  # of the ONNX model
@@ -59,10 +50,6 @@ class Task(ABC):
     def logged_quality(self) -> str:
         """The name under which training logs the quality on search validation: `val_accuracy`."""
         return f"val_{self.quality.name}"
-
-    @abstractmethod
-    def head_parts(self, trunk: Sequence[TrunkStage], outputs: int) -> Iterator[Part]:
-        """The parts of the deployed head, in order: the end of `Architecture.parts`."""
 
     @abstractmethod
     def loss(self, output: Tensor, target: Tensor, label_smoothing: float) -> Tensor:

@@ -41,7 +41,11 @@ def train_supernet(sweep: Sweep, placement: TrainerPlacement = ALONE) -> Path:
         seed_everything(sweep.seed, verbose=False)
         supernet = Supernet(sweep.search_space, recipe, sweep.seed)
         if recipe.start_from is not None:
-            _start_from(supernet.net, recipe.start_from, sweep.path)
+            try:
+                reference = load_reference(recipe.start_from, resolution=sweep.search_space.images.resolution)
+                start_from(supernet.net, reference)
+            except ValueError as error:
+                raise SweepError(f"{sweep.path}: train.start_from {recipe.start_from}: {error}") from None
         return supernet
 
     try:
@@ -61,13 +65,6 @@ def train_architecture(
 ) -> MetaMixer:
     """Train one stand-alone network for `recipe.epochs`, in `folder`; return it in evaluation mode."""
     return fit(lambda: Standalone(net, recipe, seed), data, folder, f"train {net.largest.key}", ALONE).net.eval()
-
-
-def _start_from(net: MetaMixer, path: Path, sweep_path: Path) -> None:
-    try:
-        start_from(net, load_reference(path, resolution=net.largest.input.resolution))
-    except ValueError as error:
-        raise SweepError(f"{sweep_path}: train.start_from {path}: {error}") from None
 
 
 def write_supernet(path: Path, net: MetaMixer, space: SearchSpace) -> None:

@@ -19,10 +19,9 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from ffnet_search.config.schema import TrainSection
-from ffnet_search.models import distributed
 from ffnet_search.models.bn_calibration import recalibrate
-from ffnet_search.models.cpu_threads import threads_for
 from ffnet_search.models.metamixer import MetaMixer
+from ffnet_search.models.parallel import average_gradients, threads_for
 from ffnet_search.space.architecture import Architecture
 from ffnet_search.space.search_space import SearchSpace
 from ffnet_search.tasks.base import task_of
@@ -117,14 +116,16 @@ class FFNetModule(LightningModule):
 
     def accumulate(self, x_BCHW: Tensor, target_B: Tensor, step: int) -> Tensor:
         """Add the gradients of one batch and return the loss on its targets."""
-        raise NotImplementedError
+        loss, _ = self.target_loss(x_BCHW, target_B)
+        self.manual_backward(loss / self.recipe.accumulate)
+        return loss.detach()
 
     def apply_gradients(self, optimizer: Optimizer, loss: Tensor, step: int) -> None:
         """One step of the optimiser with the gradients so far, averaged over ranks and clipped; then clear them.
 
         Raises NonFiniteLoss as `check_finite` does.
         """
-        loss = distributed.average_gradients(self.net.parameters(), loss)
+        loss = average_gradients(self.net.parameters(), loss)
         rate = learning_rate(self.recipe, step, self.steps) * self.learning_rate_factor
         for group in optimizer.param_groups:
             group["lr"] = rate
@@ -176,10 +177,7 @@ class FFNetModule(LightningModule):
 
 
 class Supernet(FFNetModule):
-    """Trains the supernet of a search space.
-
-    >>> Trainer(max_epochs=3).fit(Supernet(space, TrainSection()), datamodule=data)  # doctest: +SKIP
-    """
+    """Trains the supernet of a search space."""
 
     def __init__(self, space: SearchSpace, recipe: TrainSection, seed: int = 0) -> None:
         validated = {"_largest": space.largest, "_smallest": space.smallest}
@@ -202,17 +200,8 @@ class Supernet(FFNetModule):
 class Standalone(FFNetModule):
     """Trains one network, from scratch or from the weights of a supernet that it was sliced from."""
 
-    def accumulate(self, x_BCHW: Tensor, target_B: Tensor, step: int) -> Tensor:
-        loss, _ = self.target_loss(x_BCHW, target_B)
-        self.manual_backward(loss / self.recipe.accumulate)
-        return loss.detach()
-
     def on_validation_epoch_start(self) -> None:
-        """Recalibrate the BN statistics.
-
-        Running averages lag some twenty steps behind the weights. After a first epoch on few images, a good network
-        would score like chance, and early stopping would go by that.
-        """
+        """Recalibrate the BN statistics: running averages lag some twenty steps; early stopping would go by that."""
         data = getattr(self.trainer, "datamodule", None)
         if data is not None:
             recalibrate(self.net, data.calibration.to(self.device))

@@ -42,7 +42,7 @@ STANDARD_ERROR = 2  # file descriptor
 
 
 class SharedStep(DDPStrategy):
-    """Lightning's DDP without DistributedDataParallel around the module: `models.distributed` reduces the gradients."""
+    """Lightning's DDP without DistributedDataParallel around the module: `models.parallel` reduces the gradients."""
 
     def configure_ddp(self) -> None:
         pass

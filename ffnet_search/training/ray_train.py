@@ -11,8 +11,8 @@ import tempfile
 import threading
 import time
 import warnings
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,6 @@ import torch
 from ffnet_search.cluster import session
 from ffnet_search.cluster.session import Cluster
 from ffnet_search.cluster.user_code import user_code
-from ffnet_search.config.schema import Resources
 from ffnet_search.config.sweep import Sweep
 from ffnet_search.errors import SweepError
 from ffnet_search.progress import Bar, progress, say
@@ -39,9 +38,9 @@ def train_on_cluster(sweep: Sweep) -> Path:
 
     Else on this machine. Raises SweepError where the cluster has none free within `search.wait_minutes`.
     """
-    each = Resources(cpu=1.0, gpu=1.0 if sweep.search.resources.gpu else 0.0)
+    each = {"CPU": 1.0, "GPU": 1.0} if sweep.search.resources.gpu else {"CPU": 1.0}
     devices = sweep.train.devices
-    if (each.gpu or devices > 1) and torch.cuda.device_count() < devices:
+    if ("GPU" in each or devices > 1) and torch.cuda.device_count() < devices:
         with session.existing_cluster(user_code(sweep.model_dump(mode="json"))) as cluster:
             if cluster is not None:
                 _wait_for_resources(sweep, cluster, each)
@@ -52,7 +51,7 @@ def train_on_cluster(sweep: Sweep) -> Path:
     return train_on_ranks(sweep)
 
 
-def _train(sweep: Sweep, each: Resources) -> None:
+def _train(sweep: Sweep, each: Mapping[str, float]) -> None:
     """Run Ray Train and show its progress. Raises the user error of a rank, or the error of Ray Train."""
     import ray
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
@@ -84,7 +83,7 @@ def _train(sweep: Sweep, each: Resources) -> None:
         raise errors[0]
 
 
-def _torch_trainer(sweep: Sweep, store: Any, each: Resources) -> Any:
+def _torch_trainer(sweep: Sweep, store: Any, each: Mapping[str, float]) -> Any:
     from ray.train import FailureConfig, RunConfig, ScalingConfig
     from ray.train.torch import TorchTrainer
 
@@ -92,7 +91,7 @@ def _torch_trainer(sweep: Sweep, store: Any, each: Resources) -> Any:
         _train_rank,
         train_loop_config={"sweep": sweep.with_absolute_paths(), "store": store},
         scaling_config=ScalingConfig(
-            num_workers=sweep.train.devices, use_gpu=bool(each.gpu), resources_per_worker=session.as_ray(each)
+            num_workers=sweep.train.devices, use_gpu="GPU" in each, resources_per_worker=dict(each)
         ),
         run_config=RunConfig(
             name="ray",
@@ -102,17 +101,17 @@ def _torch_trainer(sweep: Sweep, store: Any, each: Resources) -> Any:
     )
 
 
-def _wait_for_resources(sweep: Sweep, cluster: Cluster, each: Resources) -> None:
+def _wait_for_resources(sweep: Sweep, cluster: Cluster, each: Mapping[str, float]) -> None:
     """Wait until all ranks fit; an autoscaler starts nodes for that. Raises SweepError after `search.wait_minutes`."""
     from ray.util.placement_group import placement_group, remove_placement_group
 
-    group = placement_group([session.as_ray(each)] * sweep.train.devices)
+    group = placement_group([dict(each)] * sweep.train.devices)
     try:
         if not group.wait(60 * sweep.search.wait_minutes):
             raise SweepError(
-                f"train.devices: {sweep.train.devices} ranks ask for {each.gpu:g} GPU and {each.cpu:g} CPU each, but "
-                f"after {sweep.search.wait_minutes:g} minutes (search.wait_minutes) the cluster has not that free: "
-                f"{cluster}; ask for fewer, or add nodes"
+                f"train.devices: {sweep.train.devices} ranks ask for {each.get('GPU', 0):g} GPU and {each['CPU']:g} "
+                f"CPU each, but after {sweep.search.wait_minutes:g} minutes (search.wait_minutes) the cluster has not "
+                f"that free: {cluster}; ask for fewer, or add nodes"
             )
     finally:
         remove_placement_group(group)
@@ -124,11 +123,10 @@ def _show_progress(thread: threading.Thread, store: Any) -> None:
 
     while thread.is_alive() and not ray.get(store.status.remote()).total:
         thread.join(REPORT_EVERY_S)
-    first: TrainingStatus = ray.get(store.status.remote())
-    if not first.total:  # they ended before their first batch
+    shown: TrainingStatus = ray.get(store.status.remote())
+    if not shown.total:  # they ended before their first batch
         return
-    with progress("train", first.total, "batches", done=first.done) as bar:
-        shown = first
+    with progress("train", shown.total, "batches", done=shown.done) as bar:
         while True:
             status: TrainingStatus = ray.get(store.status.remote())
             if status.starts > shown.starts:
@@ -164,13 +162,11 @@ def _train_rank(config: dict[str, Any]) -> None:
         def send(checkpoint: Path) -> None:
             store.write.remote(checkpoint.name, checkpoint.read_bytes())
 
-        @contextmanager
-        def bar(label: str, total: int, unit: str, done: int = 0) -> Iterator[Bar]:
-            yield RemoteBar(store, label, total, unit, done)
+        def bar(label: str, total: int, unit: str, done: int) -> nullcontext[Bar]:
+            return nullcontext(RemoteBar(store, label, total, unit, done))
 
-        placement = TrainerPlacement(arguments, bar, send)
         try:
-            train_supernet(sweep, placement)
+            train_supernet(sweep, TrainerPlacement(arguments, bar, send))
         except SweepError as error:
             ray.get(store.update.remote(user_error=str(error)))
             return
@@ -181,7 +177,7 @@ def _train_rank(config: dict[str, Any]) -> None:
 class RemoteBar(Bar):
     """A bar that is shown by another process: it sends its progress to the store."""
 
-    def __init__(self, store: Any, label: str, total: int, unit: str, done: int = 0) -> None:
+    def __init__(self, store: Any, label: str, total: int, unit: str, done: int) -> None:
         super().__init__(label, total, unit)
         self.store, self.done, self.sent_at = store, done, 0.0
 

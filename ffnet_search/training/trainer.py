@@ -44,11 +44,7 @@ ModuleT = TypeVar("ModuleT", bound=FFNetModule)
 
 
 def fit(
-    make: Callable[[], ModuleT],
-    data: LightningDataModule,
-    folder: Path,
-    label: str,
-    placement: TrainerPlacement,
+    make: Callable[[], ModuleT], data: LightningDataModule, folder: Path, label: str, placement: TrainerPlacement
 ) -> ModuleT:
     """Fit the module that `make()` returns, by its recipe, in `folder`; `label` names it in the progress.
 
@@ -76,7 +72,7 @@ def _learning_rate_factor(last: Path, recipe: TrainSection) -> float:
     if not last.exists():
         return 1.0
     try:
-        checkpoint = torch.load(last, map_location="cpu", weights_only=is_plain(recipe))
+        checkpoint = torch.load(last, map_location="cpu", weights_only=not recipe.callbacks)
         return float(checkpoint["learning_rate_factor"])
     except UNREADABLE:
         raise SweepError(
@@ -118,18 +114,13 @@ def run_trainer(
             enable_model_summary=False,
         )
         on_interrupt = signal.getsignal(signal.SIGINT)
-        plain = ours and is_plain(recipe)
+        plain = ours and not recipe.callbacks  # tensors and numbers alone: callbacks may keep anything in a checkpoint
         try:
             trainer.fit(module, datamodule=data, ckpt_path=str(last) if last.exists() else None, weights_only=plain)
         except SystemExit:  # Lightning's answer to Ctrl-C, after it has disabled further ones
             signal.signal(signal.SIGINT, on_interrupt)
             raise KeyboardInterrupt from None
     return trainer
-
-
-def is_plain(recipe: TrainSection) -> bool:
-    """Return whether checkpoints hold tensors and numbers alone: callbacks of a sweep may keep anything in theirs."""
-    return not recipe.callbacks
 
 
 def save(trainer: Trainer, path: Path, *, weights_only: bool = False) -> None:
@@ -146,9 +137,8 @@ def make_loggers(recipe: TrainSection, folder: Path) -> list[Logger]:
     loggers: list[Logger] = [CSVLogger(folder, name="logs")]
     if importlib.util.find_spec("tensorboard") or importlib.util.find_spec("tensorboardX"):
         loggers.append(TensorBoardLogger(folder, name="tensorboard"))
-    for index, plugin in enumerate(recipe.loggers):
-        loggers.append(_make(plugin, f"train.loggers.{index}", Logger, save_dir=str(folder)))
-    return loggers
+    named = enumerate(recipe.loggers)
+    return loggers + [_make(one, f"train.loggers.{at}", Logger, save_dir=str(folder)) for at, one in named]
 
 
 def _make(plugin: Plugin, field: str, base: type[Any], **defaults: str) -> Any:
@@ -162,7 +152,7 @@ def _make(plugin: Plugin, field: str, base: type[Any], **defaults: str) -> Any:
 class LastCheckpoint(Callback):
     """One checkpoint, replaced whole: at the end of each epoch and at an interval in minutes."""
 
-    def __init__(self, path: Path, minutes: float, on_checkpoint: Callable[[Path], object] | None = None) -> None:
+    def __init__(self, path: Path, minutes: float, on_checkpoint: Callable[[Path], object] | None) -> None:
         self.path, self.seconds, self.on_checkpoint = path, 60 * minutes, on_checkpoint
         self.saved = time.monotonic()
 

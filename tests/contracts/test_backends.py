@@ -14,7 +14,7 @@ import pytest
 import torch
 from latency_spaces import DIGITS, QUICK, TINY, model_of
 
-from ffnet_search.config.run_paths import RunPaths
+from ffnet_search.config.files import RunPaths
 from ffnet_search.config.schema import LatencySection
 from ffnet_search.errors import SweepError
 from ffnet_search.latency.backends.base import BACKENDS, make_backend

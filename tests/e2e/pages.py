@@ -29,7 +29,7 @@ from ffnet_search.run.folder import open_run
 from ffnet_search.search.storage.study import open_study
 from ffnet_search.search.storage.trial_record import distributions, params_of
 from ffnet_search.space.architecture import Architecture
-from ffnet_search.space.configuration import Configuration
+from ffnet_search.space.hyperparameters import Configuration
 from ffnet_search.space.search_space import SearchSpace
 
 BROWSER, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from ffnet_search.evaluation.engine import Engine, EngineContext
 from ffnet_search.evaluation.outcome import Ended, run_safely
-from ffnet_search.space.configuration import Configuration
+from ffnet_search.space.hyperparameters import Configuration
 
 CPUS = 2
 

@@ -27,8 +27,8 @@ from ffnet_search.search.problem import SearchProblem
 from ffnet_search.search.storage.search_storage import open_storage
 from ffnet_search.search.storage.trial_record import configuration_of
 from ffnet_search.space.architecture import Architecture
-from ffnet_search.space.configuration import Configuration
 from ffnet_search.space.cost_model import CostModel
+from ffnet_search.space.hyperparameters import Configuration
 from ffnet_search.space.parts import Part
 from ffnet_search.space.search_space import SearchSpace
 

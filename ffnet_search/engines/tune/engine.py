@@ -13,11 +13,11 @@ import time
 from contextlib import ExitStack
 
 from ffnet_search.cluster import session
-from ffnet_search.config.run_paths import RunPaths
+from ffnet_search.config.files import RunPaths
 from ffnet_search.config.schema import POPULATION, SearchSection
 from ffnet_search.evaluation.engine import Engine, EngineContext
 from ffnet_search.evaluation.outcome import Ended
-from ffnet_search.space.configuration import Configuration
+from ffnet_search.space.hyperparameters import Configuration
 
 AHEAD = 2  # configurations that lie ready, so that Tune, which looks ten times a second, always finds one
 WAKE_EVERY_S = 1.0

@@ -20,7 +20,7 @@ from ffnet_search.evaluation import schedule as schedules
 from ffnet_search.evaluation.outcome import Evaluate, Failed, Outcome, Report, Resumable, Stopped, run_safely
 from ffnet_search.evaluation.schedule import Schedule, TrainingState
 from ffnet_search.pareto.candidate import Candidate
-from ffnet_search.space.configuration import Configuration, Value
+from ffnet_search.space.hyperparameters import Configuration, Value
 
 RESULT = "ffnet_search"  # in a result of Tune: the outcome of the trial, were this its last epoch
 Reported = tuple[int, Mapping[str, float]]  # epoch, metrics

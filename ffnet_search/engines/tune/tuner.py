@@ -25,7 +25,7 @@ from ffnet_search.evaluation.engine import EngineContext
 from ffnet_search.evaluation.outcome import Failed, Outcome, Pruner
 from ffnet_search.evaluation.schedule import final_hyperparameters, read_schedule
 from ffnet_search.pareto.candidate import Candidate
-from ffnet_search.space.configuration import Configuration
+from ffnet_search.space.hyperparameters import Configuration
 
 CRASHES = 3  # of workers, after which the candidate counts as the cause
 

@@ -1,4 +1,4 @@
-"""ONNX in float32, by `models.onnx`, run by ONNX Runtime."""
+"""ONNX in float32, by `models.deployed`, run by ONNX Runtime."""
 
 from __future__ import annotations
 

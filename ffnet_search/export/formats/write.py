@@ -25,7 +25,7 @@ from ffnet_search.export.formats.base import Format, Forward, Source, find_forma
 from ffnet_search.export.formats.onnx import Onnx
 from ffnet_search.export.network import load_deployed
 from ffnet_search.latency.timing import compare
-from ffnet_search.models.cpu_threads import threads_for
+from ffnet_search.models.parallel import threads_for
 from ffnet_search.progress import progress
 from ffnet_search.tasks.base import Task, task_of
 from ffnet_search.training.fit import sweep_data

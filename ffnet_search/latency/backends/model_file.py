@@ -12,7 +12,7 @@ from typing import BinaryIO
 from torch import nn
 
 from ffnet_search.atomic_write import write_bytes
-from ffnet_search.models.onnx import write_onnx
+from ffnet_search.models.deployed import write_onnx
 
 
 @dataclass(frozen=True)

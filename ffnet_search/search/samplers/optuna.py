@@ -4,6 +4,10 @@ A trial that was stopped early is pruned in the study on disk: complete with an 
 But of Optuna 5's samplers TPE alone reads pruned trials, and with several objectives it keeps no values of them. So in
 memory such a trial is complete, with final values that are extrapolated from the trials that trained to their end;
 before the first of these, it is pruned in memory too.
+
+A sampler may have two capabilities. `expect(wanted, new_key)`: it draws several proposals from one fit, and avoids
+repeats. `memory`: it proposes as well from part of the trials; once there are twice so many, so many are kept, half the
+newest, half the best others.
 """
 
 from __future__ import annotations
@@ -16,7 +20,6 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from copy import copy
 from functools import partial
-from typing import Protocol, runtime_checkable
 
 import numpy as np
 import optuna
@@ -32,8 +35,7 @@ from ffnet_search.search.archive import Entry
 from ffnet_search.search.problem import SearchProblem
 from ffnet_search.search.samplers import tpe
 from ffnet_search.search.storage.trial_record import TrialRecord, distributions, params_of
-from ffnet_search.space.configuration import Configuration, Value
-from ffnet_search.space.hyperparameters import Hyperparameter, settle
+from ffnet_search.space.hyperparameters import Configuration, Hyperparameter, Value, settle
 
 OURS: Registry = {  # in place of Optuna's of that name
     "TPESampler": "ffnet_search.search.samplers.tpe:QuickTPESampler",
@@ -42,21 +44,6 @@ OURS: Registry = {  # in place of Optuna's of that name
 # Of no use here: abstract, for a fixed list of points, or (CMA-ES) random on categorical axes.
 EXCLUDED = {"BaseGASampler", "BaseSampler", "GridSampler", "PartialFixedSampler", "CmaEsSampler"}
 Pair = tuple[float, float]
-
-
-@runtime_checkable
-class BatchSampler(Protocol):
-    """The capability of a sampler to draw several proposals from one fit, and to avoid repeats."""
-
-    def expect(self, wanted: int, new_key: tpe.NewKey) -> None: ...
-
-
-@runtime_checkable
-class ForgetfulSampler(Protocol):
-    """The capability to propose as well from part of the trials: once there are twice `memory`, so many are kept, half
-    the newest, half the best others."""
-
-    memory: int
 
 
 class ForgetfulRandomSampler(RandomSampler):
@@ -158,6 +145,7 @@ class OptunaSampler:
         self._axes = distributions(problem.space)
         self._curves = LearningCurves()
         self.sampler = make_sampler(problem, len(finished))
+        self._memory: float = getattr(self.sampler, "memory", math.inf)
         records = [TrialRecord.from_trial(trial) for trial in finished]
         for record in records:
             self._learn(record)
@@ -169,9 +157,10 @@ class OptunaSampler:
 
     def expect(self, wanted: int, new_key: tpe.NewKey) -> None:
         """Announce that `wanted` trials are asked for before the next one ends, and which ones would be new."""
-        if isinstance(self.sampler, BatchSampler):
+        expect = getattr(self.sampler, "expect", None)
+        if expect is not None:
             axes = self._axes.keys()
-            self.sampler.expect(wanted, lambda params: new_key(params) if axes <= params.keys() else "")
+            expect(wanted, lambda params: new_key(params) if axes <= params.keys() else "")
 
     def ask(self, configuration: Configuration | None = None) -> Trial:
         """A trial with all its parameters, of the sampler's own choice or of this configuration."""
@@ -208,10 +197,6 @@ class OptunaSampler:
     def known(self) -> list[Mapping[str, Value]]:
         """The parameters of all trials with values."""
         return [trial.params for trial in self.study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))]
-
-    @property
-    def _memory(self) -> float:
-        return self.sampler.memory if isinstance(self.sampler, ForgetfulSampler) else math.inf
 
     def _begin_study(self, finished: Sequence[FrozenTrial]) -> None:
         """Begin a study with these trials; of too many with the newest and, as many again, the best of the others."""

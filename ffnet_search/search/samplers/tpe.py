@@ -107,7 +107,7 @@ class QuickTPESampler(TPESampler):
         self._begin(None)
 
     def expect(self, wanted: int, new_key: NewKey) -> None:
-        """See `optuna.BatchSampler`."""
+        """See `samplers.optuna`."""
         self._wanted, self._new_key = wanted, new_key
 
     def _begin(self, study: optuna.Study | None) -> None:

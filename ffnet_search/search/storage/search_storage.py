@@ -13,9 +13,8 @@ from typing import Any, NamedTuple
 from ffnet_search.atomic_write import replacing, write_text
 from ffnet_search.errors import SweepError
 from ffnet_search.search.problem import SearchProblem
-from ffnet_search.search.storage.database_copy import copied
 from ffnet_search.search.storage.sqlite_rows import TrialWriter
-from ffnet_search.search.storage.study import open_study
+from ffnet_search.search.storage.study import copied, open_study
 from ffnet_search.search.storage.trial_record import ATTRIBUTES, TrialRecord
 from ffnet_search.space.registry import known_metrics
 from ffnet_search.space.search_space import SearchSpace
@@ -43,12 +42,7 @@ class PendingTrials:
             with suppress(OSError, ValueError, TypeError, AttributeError):
                 content = json.loads(path.read_text(encoding="utf-8"))
                 self._trials = {key: PendingTrial(**fields) for key, fields in content.items()}
-
-    @property
-    def left(self) -> list[PendingTrial]:
-        """The trials to begin with."""
-        left = (trial for key, trial in self._trials.items() if key not in self._begun)
-        return [trial for trial in left if trial.starts < STARTS]
+        self.left = [trial for trial in self._trials.values() if trial.starts < STARTS]  # the trials to begin with
 
     def begin(self, key: str, origin: str, params: Mapping[str, Any]) -> None:
         """Note that a trial is started."""
@@ -89,12 +83,7 @@ class SearchStorage:
 
 @contextmanager
 def open_storage(
-    problem: SearchProblem,
-    study: Path,
-    candidates: Path | None = None,
-    *,
-    digest: str = "",
-    resumable: bool = False,
+    problem: SearchProblem, study: Path, candidates: Path | None = None, *, digest: str = "", resumable: bool = False
 ) -> Iterator[SearchStorage]:
     """The study of a search, created where there is none, and its copy in `search.storage`.
 

@@ -16,9 +16,8 @@ from optuna.trial import FrozenTrial, TrialState
 from ffnet_search.evaluation.outcome import Ended, Failed, Stopped
 from ffnet_search.evaluation.schedule import describe, final_hyperparameters, schedule_of
 from ffnet_search.pareto.candidate import Candidate
-from ffnet_search.search.storage.reader import trial_id
-from ffnet_search.space.configuration import Configuration
-from ffnet_search.space.hyperparameters import settle
+from ffnet_search.search.storage.sqlite_rows import trial_id
+from ffnet_search.space.hyperparameters import Configuration, settle
 from ffnet_search.space.search_space import SearchSpace
 
 State = Literal["evaluated", "infeasible", "stopped", "failed"]

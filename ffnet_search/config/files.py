@@ -1,13 +1,52 @@
-"""The file of a sweep: alone, carried by a Ray cluster's file, or shipped with the program."""
+"""The files of a sweep and of its run.
+
+A sweep's file is alone, carried by a Ray cluster's file, or shipped with the program.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from ffnet_search.config.schema import LatencySection
 from ffnet_search.errors import START, SweepError, did_you_mean
 from ffnet_search.space.search_space import SearchSpace
 from ffnet_search.strict_yaml import read_yaml
+
+NOT_PUBLIC = {"folder", "lock", "front_csv"}
+
+
+class RunPaths:
+    """The names of a run's files. Each is written by one stage and read by later ones."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.lock = folder / ".lock"
+        self.state = folder / "run.json"  # for each stage, the inputs of its output and when it finished
+        self.sweep = folder / "sweep.yaml"  # a copy, its search space included
+        self.training = folder / "training"  # checkpoints and logs of the supernet's training
+        self.supernet = folder / "supernet.ckpt"
+        self.latency = folder / "latency"  # one table per device
+        self.study = folder / "study.db"
+        self.candidates = folder / "candidates.csv"
+        self.trials = folder / "trials"  # for each trial that trained a folder: checkpoint, logs, weights
+        self.pareto = folder / "pareto"
+        self.front_csv = self.pareto / "front.csv"
+        self.front_png = folder / "front.png"
+        self.report = folder / "report.html"
+        self.artifacts = folder / "artifacts"  # files that Optuna Dashboard shows
+
+    @property
+    def public(self) -> Mapping[str, Path]:
+        """Name -> path of the files that users and scripts read, whether they exist or not."""
+        return {name: path for name, path in vars(self).items() if name not in NOT_PUBLIC}
+
+    def latency_table(self, section: LatencySection) -> Path:
+        """The latency table of a device: by its name, else by backend, threads and batch size."""
+        backend = section.backend.rpartition(":")[2]
+        name = section.name or f"{backend}-t{section.threads}-b{section.batch_size}"
+        return self.latency / f"{name}.json"
 
 
 def read_sweep(path: Path) -> dict[str, Any]:
@@ -33,7 +72,6 @@ def is_cluster(path: Path) -> bool:
 
 
 def _carried_by(content: dict[str, Any], path: Path) -> dict[str, Any]:
-    """Return the sweep that a cluster file carries, named like the cluster; other content unchanged."""
     if "provider" not in content:
         return content
     metadata = content.get("metadata")

@@ -14,8 +14,7 @@ import pytest
 
 from ffnet_search.errors import SweepError
 from ffnet_search.space.architecture import Architecture
-from ffnet_search.space.cost_model import CostModel
-from ffnet_search.space.feasibility import check_budget, least_latency, smallest_reachable, within_limits
+from ffnet_search.space.cost_model import CostModel, check_budget, least_latency, smallest_reachable, within_limits
 from ffnet_search.space.parts import Part
 from ffnet_search.space.search_space import SearchSpace
 
