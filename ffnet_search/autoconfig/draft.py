@@ -79,10 +79,8 @@ class Draft:
         for number in range(count):
             pixels = self.resolution // (strides[0] * 2**number)  # side of the stage's map, at most
             kernels = [kernel for kernel in (3, 5, 7) if kernel <= max(3, pixels)]
-            stage: dict[str, Any] = {
-                "depth": list(size.depths[number - count]),
-                "width": list(size.widths[number - count]),
-            }
+            depths, widths = size.depths[number - count], size.widths[number - count]
+            stage: dict[str, Any] = {"depth": list(depths), "width": list(widths)}
             if number in mixers:
                 stage["mixer"] = mixers[number]
             stage["token_kernel"] = kernels

@@ -19,7 +19,7 @@ import tempfile
 import threading
 import time
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -92,21 +92,17 @@ def _train_once(sweep: Sweep, count: int) -> str:
                 if any(codes) or None not in codes:
                     break
                 time.sleep(POLL_S)
-        return _death([(rank, code) for rank, code in enumerate(codes) if code], reports)
-
-
-def _death(failed: Sequence[tuple[int, int]], reports: Sequence[Path]) -> str:
-    """The death of one of the `failed` (rank, exit code) in words, empty for none. Raises as `_train_once` does."""
-    for rank, code in failed:
-        if code == USER_ERROR:
-            raise SweepError(reports[rank].read_text(encoding="utf-8"))
-    for rank, code in failed:
-        if code < 0:  # before a bug: the others fail because they have lost this one
-            return f"rank {rank} was killed by signal {-code}"
-    for rank, code in failed:
-        words = reports[rank].read_text(encoding="utf-8") if reports[rank].exists() else f"exit code {code}"
-        raise RuntimeError(f"rank {rank} failed:\n{words}")
-    return ""
+        failed = {rank: code for rank, code in enumerate(codes) if code}
+        for rank, code in failed.items():
+            if code == USER_ERROR:
+                raise SweepError(reports[rank].read_text(encoding="utf-8"))
+        for rank, code in failed.items():
+            if code < 0:  # before a bug: the others fail because they have lost this one
+                return f"rank {rank} was killed by signal {-code}"
+        for rank, code in failed.items():
+            words = reports[rank].read_text(encoding="utf-8") if reports[rank].exists() else f"exit code {code}"
+            raise RuntimeError(f"rank {rank} failed:\n{words}")
+        return ""
 
 
 @contextmanager
