@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import socket
+import time
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -15,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import ffnet_search
-from ffnet_search.config.schema import Resources
+from ffnet_search.config.schema import Resources, SearchSection
 from ffnet_search.errors import SweepError
 
 GB = 1e9
@@ -140,6 +141,13 @@ def too_small(wanted: Resources, cluster: Cluster, what: str) -> SweepError:
         f"search.resources: one worker asks for {asked}, but {what} has no node with that free: {cluster}; ask for "
         "less, or add such a node"
     )
+
+
+def limit_the_wait(since: float, section: SearchSection, wanted: Resources, cluster: Cluster) -> None:
+    """Raise SweepError where no worker has started for `search.wait_minutes`; `since` is of `time.monotonic`."""
+    if time.monotonic() - since > 60 * section.wait_minutes:
+        what = f"after {section.wait_minutes:g} minutes (search.wait_minutes) the cluster"
+        raise too_small(wanted, cluster, what)
 
 
 def import_ray() -> Any:

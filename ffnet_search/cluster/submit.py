@@ -26,7 +26,7 @@ import ffnet_search
 from ffnet_search.cluster.user_code import user_code
 from ffnet_search.config.files import is_cluster
 from ffnet_search.config.sweep import Sweep
-from ffnet_search.errors import SweepError
+from ffnet_search.errors import SweepError, error_context
 from ffnet_search.progress import say
 from ffnet_search.strict_yaml import read_yaml
 
@@ -56,17 +56,13 @@ on_head(Path(folder) / "SWEEP.yaml")
 def check_cluster(path: Path) -> None:
     """Raise SweepError where Ray would refuse the cluster half of a file, or would change the sweep half."""
     content = read_yaml(path)
-    _must_survive_json(content.get("metadata"), f"{path}: metadata")
-    reason = _refused_by_ray(content)
-    if reason:
-        raise SweepError(f"{path}: {reason}")
+    with error_context(path):
+        _must_survive_json(content.get("metadata"), "metadata")
+        _check_as_ray_does(content)
 
 
-def _refused_by_ray(content: Mapping[str, Any]) -> str:
-    """Ray's error for the content of a cluster file, empty where it has none.
-
-    `ray up` validates by these functions, for which Ray has no public names.
-    """
+def _check_as_ray_does(content: Mapping[str, Any]) -> None:
+    """Validate by the functions of `ray up`, for which Ray has no public names."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         import jsonschema
@@ -81,12 +77,11 @@ def _refused_by_ray(content: Mapping[str, Any]) -> str:
         validate_config(prepare_config(content))
     except jsonschema.ValidationError as error:
         where = ".".join(map(str, error.absolute_path)) or "the cluster's part"
-        return f"{where} is refused by Ray: {error.message.splitlines()[0][:200]}"
+        raise SweepError(f"{where} is refused by Ray: {error.message.splitlines()[0][:200]}") from None
     except KeyError as error:
-        return f"{error.args[0]} must be given for this provider, says Ray"
+        raise SweepError(f"{error.args[0]} must be given for this provider, says Ray") from None
     except Exception as error:  # of many classes
-        return f"is refused by Ray: {' '.join(str(error).split())[:300]}"
-    return ""
+        raise SweepError(f"is refused by Ray: {' '.join(str(error).split())[:300]}") from None
 
 
 def must_be_reachable(path: Path) -> None:

@@ -148,7 +148,7 @@ class RayPoolEngine(Engine):
             for ref in ready:
                 self._take(calls[ref], ref)
             if not any(worker.node for worker in self._workers):
-                self._limit_the_wait()
+                session.limit_the_wait(self._idle_since, self._section, self._wanted, self._cluster)
         return self._results.popleft()
 
     def _start_workers(self) -> None:
@@ -248,12 +248,6 @@ class RayPoolEngine(Engine):
             return bool(self._ray.wait([ref], timeout=0)[0]) and self._ray.get(ref) is not None
         except self._ray.exceptions.RayActorError:
             return False
-
-    def _limit_the_wait(self) -> None:
-        """Raise SweepError where no worker has started for `search.wait_minutes`."""
-        if time.monotonic() - self._idle_since > 60 * self._section.wait_minutes:
-            what = f"after {self._section.wait_minutes:g} minutes (search.wait_minutes) the cluster"
-            raise session.too_small(self._wanted, self._cluster, what)
 
 
 def _reason(error: Exception) -> str:

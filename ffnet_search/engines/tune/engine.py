@@ -103,6 +103,5 @@ class TuneEngine(Engine):
         """Raise SweepError where the cluster has had no room for a worker for `search.wait_minutes`."""
         if self._proposals.ended.empty() and self._cluster.fits(self._wanted):
             self._waiting_since = time.monotonic()
-        elif time.monotonic() - self._waiting_since > 60 * self._section.wait_minutes:
-            what = f"after {self._section.wait_minutes:g} minutes (search.wait_minutes) the cluster"
-            raise session.too_small(self._wanted, self._cluster, what)
+        else:
+            session.limit_the_wait(self._waiting_since, self._section, self._wanted, self._cluster)

@@ -34,23 +34,29 @@ CHANGEABLE = (
 )
 
 
-class PrunerScheduler(schedulers.FIFOScheduler):
+class OfThisProcess:
+    """A part of Tune that holds queues, events or the pruner.
+
+    Tune copies it, and pickles it as its own checkpoint, from which nothing is restored: the study has all.
+    """
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {}
+
+    def __deepcopy__(self, memo: Any) -> Any:
+        return self
+
+
+class PrunerScheduler(OfThisProcess, schedulers.FIFOScheduler):
     """The scheduler that asks the pruner of the search."""
 
     def __init__(self, pruner: Pruner) -> None:
         super().__init__()
-        self.pruner: Pruner | None = pruner
+        self.pruner = pruner
 
     def on_trial_result(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> str:
-        assert self.pruner is not None
         continues = report_to(self.pruner, trial.trial_id, result)
         return str(self.CONTINUE if continues else self.STOP)
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "pruner": None}  # Tune pickles it as its own checkpoint
-
-    def __deepcopy__(self, memo: Any) -> PrunerScheduler:
-        return self
 
 
 def report_to(pruner: Pruner, key: str, result: Mapping[str, Any]) -> bool:

@@ -19,7 +19,7 @@ from ray.tune.search.search_algorithm import SearchAlgorithm
 
 from ffnet_search.cluster import session
 from ffnet_search.config.schema import Resources
-from ffnet_search.engines.tune.schedulers import report_to
+from ffnet_search.engines.tune.schedulers import OfThisProcess, report_to
 from ffnet_search.engines.tune.trainable import RESULT, TuneTrainable, as_proposed
 from ffnet_search.evaluation.engine import EngineContext
 from ffnet_search.evaluation.outcome import Failed, Outcome, Pruner
@@ -30,11 +30,10 @@ from ffnet_search.space.hyperparameters import Configuration
 CRASHES = 3  # of workers, after which the candidate counts as the cause
 
 
-class Proposals(SearchAlgorithm):
+class Proposals(OfThisProcess, SearchAlgorithm):
     """The search algorithm whose trials are the configurations that the loop submits, `at_once` at a time.
 
-    No `Searcher`: Tune's population-based training refuses those. Tune pickles it as its own checkpoint, for which it
-    is empty: the study has all that there is to know.
+    No `Searcher`: Tune's population-based training refuses those.
     """
 
     def __init__(self, at_once: int, pruner: Pruner, trials: Path) -> None:
@@ -94,12 +93,6 @@ class Proposals(SearchAlgorithm):
             outcome = as_proposed(outcome, configuration.hyperparameters)
         self.ended.put((configuration, outcome))
 
-    def __getstate__(self) -> dict[str, Any]:
-        return {}
-
-    def __deepcopy__(self, memo: Any) -> Proposals:
-        return self
-
 
 def run_tune(
     context: EngineContext, resources: Resources, proposals: Proposals, scheduler: Any, stopping: threading.Event
@@ -147,23 +140,17 @@ class _Csv(_Closing, CSVLoggerCallback):
     pass
 
 
-class _Stop(tune.Stopper):
-    """Ends all trials once `event` is set; a copy that Tune keeps on disk never does."""
+class _Stop(OfThisProcess, tune.Stopper):
+    """Ends all trials once `event` is set."""
 
     def __init__(self, event: threading.Event) -> None:
-        self.event: threading.Event | None = event
+        self.event = event
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
         return False
 
     def stop_all(self) -> bool:
-        return self.event is not None and self.event.is_set()
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {"event": None}
-
-    def __deepcopy__(self, memo: Any) -> _Stop:
-        return self
+        return self.event.is_set()
 
 
 def _folder_name(trial: Trial) -> str:
