@@ -14,8 +14,7 @@ SUFFIX = ".tmp"  # of the file that is written first, beside the one to replace
 def replacing(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside `path` that takes its place when the block ends without an error.
 
-    Creates the parent folder. Raises OSError if the folder cannot be written.
-    """
+    Creates the parent folder. Raises OSError if the folder cannot be written."""
     path.parent.mkdir(parents=True, exist_ok=True)
     scratch = path.with_name(f"{path.name}{SUFFIX}")
     try:

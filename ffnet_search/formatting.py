@@ -9,8 +9,7 @@ def figure(number: float) -> str:
     """Three significant digits, trailing zeros included, so that columns line up.
 
     >>> figure(0.039), figure(1.5), figure(123.4), figure(12345.6)
-    ('0.0390', '1.50', '123', '12,346')
-    """
+    ('0.0390', '1.50', '123', '12,346')"""
     return f"{number:,.0f}" if abs(number) >= 999.5 else f"{number:#.3g}".rstrip(".")
 
 

@@ -26,8 +26,7 @@ class Metric:
 
     `word` names it in a sentence, `unit` follows its numbers. `scale` turns the stored value into the printed one: 100
     for shares that are printed in per cent. `decimals` fixes the decimals; None prints three significant digits.
-    `bounds`: the worst and the perfect value, where they are known for every network.
-    """
+    `bounds`: the worst and the perfect value, where they are known for every network."""
 
     name: str
     direction: Direction
@@ -93,8 +92,7 @@ def find_metric(key: str, others: Iterable[Metric] = ()) -> Metric:
     """The metric of a name as sweeps, studies and cards spell it: `macs_m`, `latency_ms@phone`, `test_accuracy`.
 
     `others` are those that this table does not have: the task's quality, and what a user-supplied module logs. Raises
-    KeyError for an unknown name, or a device where the metric has none.
-    """
+    KeyError for an unknown name, or a device where the metric has none."""
     known = {**COSTS, **MEASURED, **{metric.name: metric for metric in others}}
     name, at, device = key.partition("@")
     if at:

@@ -32,8 +32,7 @@ INSTALL = {  # package -> what installs it, where that is not the package itself
 class Plugin(Section):
     """A class and its arguments, spelled as by Lightning: `{class_path: package.module:Class, init_args: {...}}`.
 
-    The class path alone suffices without arguments. `package.module.Class` is read as `package.module:Class`.
-    """
+    The class path alone suffices without arguments. `package.module.Class` is read as `package.module:Class`."""
 
     class_path: str = Field(min_length=1)
     init_args: Mapping[str, Any] = {}
@@ -89,8 +88,7 @@ def find_class(name: str, field: str, base: type[Any] = object, registry: Regist
     """The class of a registered name or an import path, which must be a subclass of `base`.
 
     `field` opens the sentence of a SweepError, raised where the name is unknown, the module or the class does not exist
-    or needs a package that is not installed, or the class is of another kind.
-    """
+    or needs a package that is not installed, or the class is of another kind."""
     path = import_path(name, field, registry)
     find_module(path, field)
     module_name, _, attribute = path.partition(":")

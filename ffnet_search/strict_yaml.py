@@ -59,8 +59,7 @@ def read_yaml(path: Path, otherwise: str = "") -> dict[str, Any]:
     """Return the mapping in a YAML file.
 
     `otherwise` is the advice for a missing file that no other file resembles. Raises SweepError if the file is missing,
-    invalid or not a mapping.
-    """
+    invalid or not a mapping."""
     try:
         with error_context(path):
             data = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)  # noqa: S506 (a SafeLoader)

@@ -42,8 +42,7 @@ ARCHITECTURES = 3  # evaluated; the first is not counted
 def measure_throughput(draft: Draft, batch_size: int, step_s: float | None = None) -> Throughput:
     """Measure a draft, which takes seconds. `step_s`, if expected to be long, reduces the batch.
 
-    The networks are untrained, which takes the same time.
-    """
+    The networks are untrained, which takes the same time."""
     if step_s is not None:
         batch_size = max(LEAST_BATCH, min(batch_size, int(STEP_S / step_s)))
     data, decode_s = _sample(draft, batch_size)

@@ -104,8 +104,7 @@ def choose_budget(
     """The largest draft that can be trained well in `minutes` and has networks within `latency_ms`; else the cheapest.
 
     `drafts` from the largest to the cheapest; few of them are measured. Raises SweepError where even the cheapest has
-    no network that is fast enough.
-    """
+    no network that is fast enough."""
     cheapest = measure(drafts[-1], _batch_size(drafts[0].images), None)
     if latency_ms is not None and cheapest.smallest_ms > latency_ms:
         raise SweepError(

@@ -53,8 +53,7 @@ def start(
 ) -> Started:
     """Write a sweep on the images in `folder` that costs about `minutes` here, with its search space, to `into`.
 
-    Inspects the images and measures this machine, which takes seconds. Raises SweepError.
-    """
+    Inspects the images and measures this machine, which takes seconds. Raises SweepError."""
     name = name or re.sub(r"[^A-Za-z0-9_-]+", "_", folder.resolve().name).strip("_") or "mine"
     paths = into / f"{name}.yaml", into / f"{name}_space.yaml"
     _refuse_to_overwrite(paths)

@@ -22,8 +22,7 @@ def pick(
 ) -> None:
     """Select the best evaluated network within a latency, on any device that was profiled.
 
-    Answers at once, from the study and the device's table, and advises where it pays to continue the search.
-    """
+    Answers at once, from the study and the device's table, and advises where it pays to continue the search."""
     from ffnet_search.cli import json_output, tables
     from ffnet_search.run.select import select_network
 
@@ -37,8 +36,7 @@ def rerun(
 ) -> None:
     """Re-run one trial of a run, and print the difference: 0 on the same CPU and versions.
 
-    Nothing in the run's folder changes.
-    """
+    Nothing in the run's folder changes."""
     from ffnet_search.cli import json_output, tables
     from ffnet_search.run.rerun import rerun as rerun_trial
 
@@ -85,8 +83,7 @@ def dashboard(
     """Open Optuna Dashboard on a run, while it searches or afterwards.
 
     The trials of the front have a note and the network's files there. Only this machine can reach it unless `--host`
-    says otherwise: whoever can reach it may change the study.
-    """
+    says otherwise: whoever can reach it may change the study."""
     import webbrowser
 
     from ffnet_search.config.sweep import Sweep

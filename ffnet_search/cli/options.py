@@ -84,8 +84,7 @@ def flat_options(verb: Callable[..., None]) -> Callable[..., None]:
 
     Each parameter of `verb` that is annotated with a dataclass, such as `overrides: Overrides`, is replaced in the
     signature by the dataclass's fields, in order, with their defaults and their `typer.Option`. A call gathers the
-    values of those options into the dataclass and passes it to `verb`.
-    """
+    values of those options into the dataclass and passes it to `verb`."""
     hints = get_type_hints(verb, include_extras=True)
     groups: dict[str, Any] = {name: hint for name, hint in hints.items() if is_dataclass(hint)}
     flat: list[inspect.Parameter] = []

@@ -35,8 +35,7 @@ def init(
     """Write a first sweep for your images and this machine, and print what a run will cost.
 
     Inspects the images, measures a few training steps and latencies (seconds), and writes a commented sweep and
-    search space into this folder, overwriting nothing. Without `--data`, the starter on handwritten digits.
-    """
+    search space into this folder, overwriting nothing. Without `--data`, the starter on handwritten digits."""
     from ffnet_search.autoconfig.start import start, start_digits
     from ffnet_search.cli import json_output, tables
 
@@ -52,8 +51,7 @@ def run(sweep: SweepFile, overrides: Overrides, *, fresh: Fresh = False, output:
     """Run all stages: profile, train, search, export.
 
     Skips what is done and unchanged. To resume a stopped run, give the same command again. Ends with the Pareto front
-    as a table and the paths of what was written to `runs/NAME`.
-    """
+    as a table and the paths of what was written to `runs/NAME`."""
     from ffnet_search.run.stages import STAGES
 
     loaded = overrides.load(sweep)
@@ -67,8 +65,7 @@ def check(sweep: SweepFile, overrides: Overrides, *, json: Json = False) -> None
     """Check a sweep in a second, without running anything.
 
     Reads the sweep and its search space, checks that the data exist and that the limits can be kept at all, and
-    prints the plan.
-    """
+    prints the plan."""
     from ffnet_search.cli import json_output, tables
     from ffnet_search.run.check import check_sweep
 
@@ -90,8 +87,7 @@ def profile(
     """Measure the latency of every building block on this machine.
 
     Blocks are timed in the form that will be deployed, and the table is checked against whole networks that were not
-    used to fit it. Leave the machine alone meanwhile: a busy one is noticed and refused.
-    """
+    used to fit it. Leave the machine alone meanwhile: a busy one is noticed and refused."""
     loaded = Overrides(name).load(sweep)
     if device is None:
         _run(loaded, ("profile",), fresh, output)
@@ -113,8 +109,7 @@ def train(sweep: SweepFile, name: Name = None, seed: Seed = None, *, fresh: Fres
 def search(sweep: SweepFile, overrides: Overrides, *, fresh: Fresh = False, output: Output) -> None:
     """Search for the Pareto front; needs `profile` and `train`.
 
-    More trials than last time continue the same study.
-    """
+    More trials than last time continue the same study."""
     _run(overrides.load(sweep), ("search",), fresh, output)
 
 
@@ -133,8 +128,7 @@ def export(
 
     Each is rebuilt alone, measured again and tested on the test split, which nothing else uses. With `--format`
     exported networks are written for another runtime, run there, and compared with torch; the results are in their
-    cards.
-    """
+    cards."""
     if format is None:
         path = sweep / "sweep.yaml" if sweep.is_dir() else sweep
         _run(overrides.load(path), ("export",), fresh, output)
@@ -159,8 +153,7 @@ def submit(
     """Run a sweep on a Ray cluster: the one of the file that carries it under `metadata: sweep:`.
 
     Checks the file, starts the cluster where it is not running, packs this program with the sweep into one archive
-    (so that every node runs the code of this machine), submits that, and brings the run's folder back.
-    """
+    (so that every node runs the code of this machine), submits that, and brings the run's folder back."""
     from ffnet_search.cluster.submit import submit as submit_sweep
 
     again = " ".join(["ffnet-search", *sys.argv[1:]])

@@ -69,8 +69,7 @@ def connected(user_code: Sequence[Path] = ()) -> Iterator[Cluster]:
     """Connect to the existing cluster, or start Ray on this machine until the end of the block.
 
     `user_code` are modules and packages that workers need beside this package. Raises SweepError where a cluster is
-    named that does not answer, or has another Python or Ray.
-    """
+    named that does not answer, or has another Python or Ray."""
     with existing_cluster(user_code) as cluster:
         if cluster is not None:
             yield cluster
@@ -123,8 +122,7 @@ def granted(wanted: Resources, cluster: Cluster) -> Resources:
     """The resources to ask for.
 
     On this machine alone, a share of a GPU is asked for only where it has one: the sweep of a cluster runs on a laptop
-    too. Raises SweepError where this machine is all there will be, and is too small.
-    """
+    too. Raises SweepError where this machine is all there will be, and is too small."""
     if not cluster.fixed:
         return wanted
     if wanted.gpu and not any(node.get("GPU") for node in cluster.nodes()):

@@ -87,8 +87,7 @@ def _check_as_ray_does(content: Mapping[str, Any]) -> None:
 def must_be_reachable(path: Path) -> None:
     """Raise SweepError where no login to the head is possible, which Ray would try for 15 minutes.
 
-    Only for clusters of the user's machines: those that are started first are left to Ray.
-    """
+    Only for clusters of the user's machines: those that are started first are left to Ray."""
     content = read_yaml(path)
     provider, auth = content["provider"], content.get("auth", {})
     if provider.get("type") != "local" or "head_ip" not in provider or "ssh_proxy_command" in auth:
@@ -127,8 +126,7 @@ def _must_survive_json(value: Any, where: str) -> None:
 def pack(sweep: Sweep, folder: Path) -> Path:
     """Write an archive that `python NAME-DIGEST.pyz` runs: the package, user-supplied code, the sweep and its space.
 
-    The same content gives the same bytes, and so the same name.
-    """
+    The same content gives the same bytes, and so the same name."""
     plain = sweep.model_dump(mode="json")
     files = {"__main__.py": MAIN.encode(), "SWEEP.yaml": yaml.safe_dump(plain, sort_keys=False).encode()}
     for source in (Path(ffnet_search.__file__).parent, *user_code(plain)):
@@ -152,8 +150,7 @@ def submit(sweep: Sweep, *, detach: bool = False) -> int:
     """Run `sweep` on the cluster of its file, which is started if necessary. Returns the exit code of the run.
 
     Follows the run to its end and fetches its folder, or, with `detach`, leaves it in tmux on the head. Raises
-    SweepError where the file or this machine does not allow that.
-    """
+    SweepError where the file or this machine does not allow that."""
     ray, cluster = _ray_command(), sweep.path
     if not is_cluster(cluster):
         raise SweepError(

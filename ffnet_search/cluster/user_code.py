@@ -20,8 +20,7 @@ def user_code(content: Any) -> tuple[Path, ...]:
     """Return the modules (`.py`) and packages (folders) that hold the classes named in `content`, and their imports.
 
     `content` is a sweep or a section as plain data; a class is named by import path, `package.module:Class`. What is
-    installed is left out: the nodes of a cluster have the same packages.
-    """
+    installed is left out: the nodes of a cluster have the same packages."""
     add_current_folder()
     sources: dict[str, Path] = {}
     names = {path.partition(".")[0] for path in _modules(content)}

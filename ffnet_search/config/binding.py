@@ -66,8 +66,7 @@ def current_values(sweep: Sweep) -> dict[str, Value]:
 def sections_with(sweep: Sweep, values: Mapping[str, Value], where: str = "hyperparameters") -> dict[str, Section]:
     """The sections `train`, `data` and `module` that change where hyper-parameters take `values`.
 
-    Raises SweepError for an unknown name, and where the values are not allowed together.
-    """
+    Raises SweepError for an unknown name, and where the values are not allowed together."""
     contents: dict[str, dict[str, Any]] = {}
     for name, value in values.items():
         if name not in sweep.bindings:

@@ -52,8 +52,7 @@ class RunPaths:
 def read_sweep(path: Path) -> dict[str, Any]:
     """Read the content of a sweep's file, or of the sweep that a cluster's file carries.
 
-    `search_space` is a mapping, or a file named relative to the sweep, which is read too. Raises SweepError.
-    """
+    `search_space` is a mapping, or a file named relative to the sweep, which is read too. Raises SweepError."""
     content = {"name": path.stem, **_carried_by(read_yaml(path, f"; {START}"), path)}
     space = content.get("search_space")
     if isinstance(space, str):

@@ -23,8 +23,7 @@ Share = Annotated[float, Field(ge=0, lt=1)]
 class Augment(Section):
     """Random crop (pixels of padding), horizontal flip, cutout (side in pixels) of training images; 0 = off.
 
-    `resized_crop`, for image folders: the least share of an image's area that a random resized crop keeps.
-    """
+    `resized_crop`, for image folders: the least share of an image's area that a random resized crop keeps."""
 
     crop: int = Field(0, ge=0)
     resized_crop: Share = 0.0
@@ -51,8 +50,7 @@ class TrainSection(Section):
     """Training: optimiser, schedule, regularisation; of a supernet also the sandwich rule and in-place distillation.
 
     `devices`: the number of GPUs (of this machine or of the cluster) that share every batch; of processes where no GPU
-    exists. It changes the speed of training and not its result.
-    """
+    exists. It changes the speed of training and not its result."""
 
     devices: int = Field(1, gt=0)
     epochs: int = Field(30, gt=0)
@@ -93,8 +91,7 @@ class LatencySection(Section):
 
     `min_within_10`: the least share of the held-out networks that must be predicted within 10 %, or the search refuses
     the table. `noisy`: warn about a busy machine and continue, instead of refusing it. `name`: names the device;
-    required where a sweep has several. `resource`: measure on the node of a Ray cluster that has this resource.
-    """
+    required where a sweep has several. `resource`: measure on the node of a Ray cluster that has this resource."""
 
     name: str | None = Field(None, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
     resource: str | None = Field(None, min_length=1)
@@ -164,8 +161,7 @@ class EarlyStoppingSection(Section):
     `min_epochs`: the epochs that every trial trains. `reduction`: the factor from one rung to the next, and from the
     trials that reach a rung to those that pass it. `brackets`: groups of trials, each first judged one rung later.
     `max_epochs`: the epoch after which no trial is stopped. `tie_break`: the order of trials that non-dominated sorting
-    ranks equal.
-    """
+    ranks equal."""
 
     rule: str = "none"
     min_epochs: int = Field(1, gt=0)
@@ -205,8 +201,7 @@ class SearchSection(Section):
     metrics that a user-supplied module logs, for `objectives`. `workers`: the number of evaluations at a time on a
     cluster; by default as many as fit on its nodes. `wait_minutes`: the time to wait for the first worker, which on an
     autoscaling cluster includes the start of a node. `storage`: the URL of a database that gets a copy of the study,
-    such as postgresql://user@host/name.
-    """
+    such as postgresql://user@host/name."""
 
     evaluator: Literal["supernet", "train"] = "supernet"
     warm_start: bool = False

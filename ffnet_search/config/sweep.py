@@ -61,8 +61,7 @@ class Sweep(Section):
     def from_yaml(cls, path: str | Path) -> Sweep:
         """Read a sweep, or a Ray cluster file that carries one under `metadata.sweep`.
 
-        `search_space` is a mapping, or a file named relative to the sweep. Raises SweepError.
-        """
+        `search_space` is a mapping, or a file named relative to the sweep. Raises SweepError."""
         path = Path(path)
         return cls.from_content(read_sweep(path), path)
 

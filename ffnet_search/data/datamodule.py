@@ -29,8 +29,7 @@ class EpochLoader:
     """Iterates over one epoch. Batch k of epoch e is a function of (e, k) alone: `batches(e, k)` starts there.
 
     Lightning's Trainer numbers the epochs (`set_epoch`, through the attribute `sampler`), keeps `state_dict` in every
-    checkpoint and loads it before it resumes. A plain loop calls `set_epoch` before each epoch.
-    """
+    checkpoint and loads it before it resumes. A plain loop calls `set_epoch` before each epoch."""
 
     batch_sampler = None  # Lightning reads it from an object with a `sampler`
 
@@ -77,8 +76,7 @@ class Data(LightningDataModule):
     """The data of training, evaluation and export. Hand it to the Trainer as `datamodule=`.
 
     `train_dataloader`, `val_dataloader` (search validation) and `test_dataloader` (for export only) give tuples of
-    normalised images, float32 (B, C, H, W), and targets (B, ...) of the task.
-    """
+    normalised images, float32 (B, C, H, W), and targets (B, ...) of the task."""
 
     outputs: tuple[str, ...]  # names of a network's outputs, in their order
     train_images: int  # without search validation
@@ -104,8 +102,7 @@ class ImageData(Data):
 
     Content and augmentation of batch k of epoch e are a function of (seed, e, k): a resumed run sees the same. Each of
     several ranks trains on its share of every batch, so that together they see the batches of one, and validates on
-    everything.
-    """
+    everything."""
 
     def __init__(self, source: Source, section: DataSection, seed: int, task: Task) -> None:
         super().__init__()
@@ -167,8 +164,7 @@ class ImageData(Data):
     def statistics(self) -> tuple[Tensor, Tensor]:
         """Mean and standard deviation of each channel in levels of 255, of the train split.
 
-        Of calibration instead, where the images are not in memory.
-        """
+        Of calibration instead, where the images are not in memory."""
         in_memory = isinstance(self._source.train, InMemory)
         return statistics(self._source.train, self._train if in_memory else self._calibration)
 
@@ -196,8 +192,7 @@ def augment_batch(
 
     `generator` draws on the CPU, so that every device sees the same images; for the share of one of several ranks it
     draws for the whole batch. Padding is 0, the mean colour. Returns channels_last images of the same shape; with
-    nothing to do, the same images.
-    """
+    nothing to do, the same images."""
     share = len(images_BCHW)
     whole, mine = ranks * share, slice(rank * share, (rank + 1) * share)
     if augment.crop or augment.flip:

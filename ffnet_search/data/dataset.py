@@ -62,8 +62,7 @@ class InMemory(Images):
 class Source:
     """The content of a data set. Validation and calibration are drawn from `train` later; `test` is left alone.
 
-    `outputs` names the outputs of a network, in their order.
-    """
+    `outputs` names the outputs of a network, in their order."""
 
     train: Images
     test: Images

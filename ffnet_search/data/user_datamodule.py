@@ -34,8 +34,7 @@ class UserData(Data):
 
     It must offer train, val and test loaders of (images, targets) with lengths. Optional attributes: the names of the
     outputs (`classes`, by the task's word), and `calibration` (training images as the network sees them but without
-    augmentation, (N, C, H, W)); without it, the images of its first training batches calibrate.
-    """
+    augmentation, (N, C, H, W)); without it, the images of its first training batches calibrate."""
 
     def __init__(self, section: DataSection, seed: int, input: Input) -> None:
         super().__init__()

@@ -36,8 +36,7 @@ WAKE_EVERY_S = 1.0
 class Worker:
     """Makes one evaluator and evaluates batches of configurations, with reports to `pruner`.
 
-    Errors come back as values: an actor whose method raises reports less about them.
-    """
+    Errors come back as values: an actor whose method raises reports less about them."""
 
     def start(self, make_evaluate: Callable[[], Evaluate], pruner: Pruner) -> str | SweepError:
         """Make the evaluator. Return the id of this node, or the user error that was met."""

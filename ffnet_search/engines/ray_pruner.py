@@ -23,8 +23,7 @@ class RequestQueue:
     """Carries requests of workers to the search and answers back: an actor, whose methods run on one event loop.
 
     Where the actor dies, Ray starts it again and repeats the calls in progress; so a request has an id of its own, and
-    an answer that nobody waits for is dropped.
-    """
+    an answer that nobody waits for is dropped."""
 
     def __init__(self) -> None:
         self._requests: asyncio.Queue[tuple[str, Any]] = asyncio.Queue()

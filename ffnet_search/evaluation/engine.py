@@ -25,8 +25,7 @@ class EngineContext:
     `make_evaluate()` gives an evaluator: an engine calls it once in each process that evaluates, so it can be pickled.
     `section` says how many workers are wanted, and what each of them needs. `pruner` gets each report of an
     evaluation. `folder` is the run's. `user_code` are the files and packages that hold user-supplied classes, which
-    workers on other machines need.
-    """
+    workers on other machines need."""
 
     make_evaluate: Callable[[], Evaluate]
     section: SearchSection

@@ -15,8 +15,7 @@ class EvaluatorFactory:
     """Makes the evaluator of a sweep.
 
     Pickled, it takes the supernet along, so that the nodes of a cluster need no shared files. Data are expected at the
-    same absolute path on every node.
-    """
+    same absolute path on every node."""
 
     def __init__(self, sweep: Sweep) -> None:
         self.sweep, self.git = sweep, git_state()

@@ -29,8 +29,7 @@ class Evaluator:
     """Scores sub-networks of a trained supernet by the task's quality.
 
     >>> evaluate = Evaluator(read_supernet(path), data)  # doctest: +SKIP
-    >>> evaluate(Configuration(space.smallest)).metrics["accuracy"]  # doctest: +SKIP
-    """
+    >>> evaluate(Configuration(space.smallest)).metrics["accuracy"]  # doctest: +SKIP"""
 
     def __init__(self, net: MetaMixer, data: Data) -> None:
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -44,15 +43,13 @@ class Evaluator:
     def from_sweep(cls, sweep: Sweep, supernet: Path | None = None) -> Evaluator:
         """Make the evaluator of a run's supernet (or of that in another file) and data.
 
-        Raises SweepError where one of them is missing or broken.
-        """
+        Raises SweepError where one of them is missing or broken."""
         return cls(read_supernet(supernet or sweep.files.supernet), sweep_data(sweep))
 
     def __call__(self, configuration: Configuration, report: object = None) -> Candidate:
         """Score a configuration; there is no epoch to `report`.
 
-        Raises ValueError where the architecture is not in the supernet.
-        """
+        Raises ValueError where the architecture is not in the supernet."""
         arch = configuration.architecture
         assert arch is not None
         with threads_for(1e6 * arch.macs_m * len(self.batches[0][0])):
@@ -72,8 +69,7 @@ class Evaluator:
 def quality(net: nn.Module, batches: Iterable[tuple[Tensor, Tensor]], task: Task) -> float:
     """The quality of `net` over batches of (images, targets), in the mode (training or evaluation) that it is in.
 
-    Raises ValueError where there are no batches.
-    """
+    Raises ValueError where there are no batches."""
     device = next(net.parameters()).device
     net = net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     metric: Metric | None = None

@@ -55,8 +55,7 @@ class Pruner(Protocol):
     """Decides which trials continue: the other end of `Report`, one for all trials of a search.
 
     It stays in the process of the search, and knows trials by their keys. Engines bring it the reports of other
-    processes, and may bring one twice where a worker dies.
-    """
+    processes, and may bring one twice where a worker dies."""
 
     def report(self, key: str, epoch: int, metrics: Mapping[str, float]) -> bool:
         """Return True where trial `key` continues after `epoch` epochs; `metrics` include those known before it."""

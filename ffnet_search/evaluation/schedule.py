@@ -80,8 +80,7 @@ def begin_training(checkpoint: Path, hyperparameters: Mapping[str, Value], start
     """Prepare a trial's folder for a training that begins at `start`, or resumes the one that was interrupted there.
 
     Returns the schedule by which `checkpoint` was trained, continued with `hyperparameters`. At any moment of an
-    interruption the checkpoint, if it exists, was trained by the schedule in the folder.
-    """
+    interruption the checkpoint, if it exists, was trained by the schedule in the folder."""
     folder = checkpoint.parent
     if start is None:
         stored = read_schedule(folder)

@@ -65,8 +65,7 @@ class TrialEvaluator:
 
     An interrupted trial resumes from its last epoch. One that cannot be trained (a loss that is not finite, no memory)
     raises, and is one failed trial of the search. Raises SweepError where a hyper-parameter at one end of its range
-    does not fit the data: such a value would end the search when it is first drawn.
-    """
+    does not fit the data: such a value would end the search when it is first drawn."""
 
     def __init__(self, sweep: Sweep, supernet: Path | None = None, git: Mapping[str, object] | None = None) -> None:
         self.sweep, self.git = sweep, git
@@ -93,8 +92,7 @@ class TrialEvaluator:
         """Train in `folder`, from the checkpoint there if one exists; it stays, with the last epoch in it.
 
         Stops after `until_epoch` epochs, for another call to continue. Raises whatever training raises, NonFiniteLoss
-        among it.
-        """
+        among it."""
         trial = self.sweep.with_values(configuration.hyperparameters)
         seed = trial_seed(self.sweep.seed, configuration.key)
         seed_everything(seed, workers=True, verbose=False)

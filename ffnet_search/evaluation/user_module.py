@@ -25,8 +25,7 @@ LATENCY = COSTS["latency_ms"].name  # the one objective that is measured, and no
 class UserModuleTarget:
     """Makes, scores and writes modules of `module.class_path`.
 
-    Raises SweepError where the module, its data module or their arguments do not exist.
-    """
+    Raises SweepError where the module, its data module or their arguments do not exist."""
 
     def __init__(self, sweep: Sweep) -> None:
         self.sweep = sweep
@@ -67,8 +66,7 @@ class UserModuleTarget:
     def score(self, trial: Sweep, trainer: Trainer, module: LightningModule, data: Any) -> dict[str, float]:
         """The logged objectives, the parameters, and the latency on `module.example_input_array`.
 
-        Raises SweepError where latency is an objective and the module has no example.
-        """
+        Raises SweepError where latency is an objective and the module has no example."""
         logged = logged_by(trainer)
         if any(name not in logged for name in self.logged):  # resumed after the last epoch
             trainer.validate(module, datamodule=data, verbose=False)

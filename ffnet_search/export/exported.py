@@ -22,8 +22,7 @@ class ExportedNetwork:
     """An exported network: its folder, and the figures of its card. `architecture` is None for a user-supplied module.
 
     `metrics`: search_QUALITY, test_QUALITY, predicted_ms, measured_ms, params_m, ...; of a user-supplied module the
-    metrics of the search and of its tests.
-    """
+    metrics of the search and of its tests."""
 
     folder: Path
     architecture: Architecture | None

@@ -50,8 +50,7 @@ FINETUNE_RATE = 0.1  # of the supernet's learning rate: the weights are good, an
 def export_front(sweep: Sweep) -> None:
     """Write the front of the run's study to `sweep.files.pareto`, best first, and replace the folder as a whole.
 
-    Raises SweepError if there is no candidate.
-    """
+    Raises SweepError if there is no candidate."""
     candidates = read_candidates(sweep.files.study, sweep.search_space)
     front = choose(pareto_front(candidates, sweep.search.directions), sweep.export.top)
     if not front:
@@ -174,8 +173,7 @@ def export_user_modules(
     """Write the files of each candidate into its folder, and yield its metrics.
 
     They are those of the search and, if the module has a `test_step` and its data a `test_dataloader`, those that the
-    test logs.
-    """
+    test logs."""
     trials = TrialEvaluator(sweep, git=git_state())
     for candidate, folder in zip(front, folders, strict=True):
         shutil.copy2(trials.weights(candidate), folder / "model.ckpt")

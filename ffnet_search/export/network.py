@@ -45,8 +45,7 @@ def load(folder: str | Path, *, trainable: bool = False, features_only: bool = F
 
     `trainable` gives the form before fusing, for more training. `features_only` gives the `Backbone` instead: a map per
     stage. Raises SweepError if the folder is not an export, ValueError if both are asked for: maps are of the deployed
-    form, whose weights can be trained too.
-    """
+    form, whose weights can be trained too."""
     if trainable and features_only:
         raise ValueError("load: trainable and features_only cannot both be asked for; remove one")
     if trainable:

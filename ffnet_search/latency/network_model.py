@@ -136,8 +136,7 @@ def design_matrix(samples: Sequence[Sample]) -> tuple[list[Group], Floats]:
 def ridge(columns: Floats, times: Floats, precisions: Floats) -> tuple[float, Floats]:
     """The least misfit and the coefficients c that have it: least squares of relative errors, with normal priors.
 
-    (5)  misfit(c) = sum_n ((columns_n c / t_n - 1) / NOISE)^2 + sum_j (precision_j c_j)^2
-    """
+    (5)  misfit(c) = sum_n ((columns_n c / t_n - 1) / NOISE)^2 + sum_j (precision_j c_j)^2"""
     rows = np.vstack([columns / times[:, None] / NOISE, np.diag(precisions)])
     target = np.array([*np.full(len(times), 1 / NOISE), *np.zeros(len(precisions))])
     coefficients = np.linalg.lstsq(rows, target, rcond=None)[0]

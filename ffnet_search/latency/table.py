@@ -106,8 +106,7 @@ class LatencyTable(Section):
     """Latency of every part of a search space on one device.
 
     >>> table = LatencyTable.load("runs/digits/latency/onnxruntime-t1-b1.json")  # doctest: +SKIP
-    >>> table.predict_ms(arch), table.error  # doctest: +SKIP
-    """
+    >>> table.predict_ms(arch), table.error  # doctest: +SKIP"""
 
     format: Literal["ffnet-search latency table"] = "ffnet-search latency table"
     version: Literal[2] = VERSION

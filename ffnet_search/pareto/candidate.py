@@ -16,8 +16,7 @@ class Candidate:
 
     `architecture` is None where the network is a user-supplied module, which logs its own `metrics`. `hyperparameters`:
     those that were searched, as they were proposed; `final_hyperparameters`: those of the last epoch, the same unless
-    given (population-based training changes them on the way). `record`: how it was trained, plain data for a card.
-    """
+    given (population-based training changes them on the way). `record`: how it was trained, plain data for a card."""
 
     architecture: Architecture | None
     metrics: Mapping[str, float]

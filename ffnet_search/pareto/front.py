@@ -79,8 +79,7 @@ def _volume(gains: list[tuple[float, ...]]) -> float:
 class RunningFront:
     """The candidates that none of those added dominates, one per point: one more costs by the length of the front.
 
-    `bounds`: objective -> its worst and its perfect value; without those of each there is no hypervolume.
-    """
+    `bounds`: objective -> its worst and its perfect value; without those of each there is no hypervolume."""
 
     def __init__(self, objectives: Mapping[str, Direction], bounds: Mapping[str, tuple[float, float]]) -> None:
         self.objectives, self.bounds = objectives, bounds

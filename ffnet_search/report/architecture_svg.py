@@ -96,8 +96,7 @@ def describe(arch: Architecture) -> str:
     """The network in words, stage by stage.
 
     >>> describe(Architecture.preset("ffnet_1"))[:60]
-    'Stem of width 64 and stride 4. Stage 1: 2 blocks of 80 chann'
-    """
+    'Stem of width 64 and stride 4. Stage 1: 2 blocks of 80 chann'"""
     words = [f"Stem of width {arch.stem.width} and stride {arch.stem.stride}."]
     for number, stage in enumerate(arch.stages, 1):
         blocks = ", ".join(f"{count} x {_words(block)}" for block, count in stage.runs())

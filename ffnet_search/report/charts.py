@@ -102,8 +102,7 @@ def draw_front(run: Run) -> Figure:
     """All candidates, the front, and the exported networks where they were measured.
 
     The quality of the task, or else the first objective, against another objective. With a single objective: against
-    latency or, if that is not known, the number of the trial.
-    """
+    latency or, if that is not known, the number of the trial."""
     from matplotlib.figure import Figure  # takes a second
 
     y, x = _axes_shown(run)

@@ -86,8 +86,7 @@ class Notes:
 def annotating(study: Path, artifacts: Path) -> Iterator[Notes]:
     """Yield the notes of a study; those added in the block replace those of an earlier front at its end.
 
-    Raises SweepError if the study cannot be read or written.
-    """
+    Raises SweepError if the study cannot be read or written."""
     shutil.rmtree(artifacts, ignore_errors=True)
     artifacts.mkdir(parents=True)
     with quiet_optuna(), database_errors(study):
@@ -181,8 +180,7 @@ def serve(study: Path, artifacts: Path, host: str, port: int, ready: Callable[[s
     """Serve the study until interrupted; call `ready(address)` when browsers can open it. Port 0 takes a free one.
 
     Notes that the user writes go into the study, and trials that a running search adds appear. Raises SweepError if
-    Optuna Dashboard is not installed, or the port is taken.
-    """
+    Optuna Dashboard is not installed, or the port is taken."""
     if find_spec("optuna_dashboard") is None:
         raise SweepError(
             f"the dashboard needs optuna-dashboard, which is not installed; run: {INSTALL['optuna_dashboard']}"

@@ -24,8 +24,7 @@ class Run:
     """A run whose front is exported.
 
     `table`: of the first device; None if the search knew no latency. `devices`: tables of the others, whether the
-    search asked for them or not: each has a front of the same candidates.
-    """
+    search asked for them or not: each has a front of the same candidates."""
 
     sweep: Sweep
     history: History
@@ -128,8 +127,7 @@ def hypervolume_over_time(
 ) -> list[tuple[int, float]]:
     """(candidates so far, share of the last hypervolume) wherever it rose, and at the end.
 
-    The reference point is the worst seen value of each objective, so that it needs no choice of ours.
-    """
+    The reference point is the worst seen value of each objective, so that it needs no choice of ours."""
     if not candidates:
         return []
     worst = []

@@ -22,8 +22,7 @@ from ffnet_search.space.parts import Part
 def check_sweep(sweep: Sweep) -> None:
     """Raise SweepError where a run of `sweep` would be refused, as far as that shows without running anything.
 
-    The data and modules of a sweep in a Ray cluster's file are on the cluster, so its file is checked instead.
-    """
+    The data and modules of a sweep in a Ray cluster's file are on the cluster, so its file is checked instead."""
     with error_context(sweep.path):
         import_path(sweep.search.engine, "search.engine", ENGINES)
         for device in sweep.latency:

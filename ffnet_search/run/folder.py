@@ -120,8 +120,7 @@ def open_run(sweep: Sweep) -> Iterator[RunFolder]:
     """Create the run's folder where it is missing, and lock it until the context ends.
 
     Raises SweepError where another process works in it, where it holds files that are not of a run, or where it cannot
-    be written.
-    """
+    be written."""
     files = sweep.files
     _refuse_foreign(files)
     try:

@@ -34,8 +34,7 @@ def run_sweep(sweep: Sweep, *, fresh: bool = False, stages: Collection[str] = tu
 
     `fresh` moves what a changed sweep invalidates to `previous-DATE` in the run's folder, and makes it again. Raises
     SweepError where the sweep changed and `fresh` is False, where a stage needs another that is neither done nor in
-    `stages`, and where the folder is in use, of something else, or cannot be written.
-    """
+    `stages`, and where the folder is in use, of something else, or cannot be written."""
     with open_run(sweep) as folder:
         _refuse_unneeded(sweep, stages)
         _settle_changes(sweep, folder, fresh, stages)
@@ -58,8 +57,7 @@ def run_sweep(sweep: Sweep, *, fresh: bool = False, stages: Collection[str] = tu
 def profile_named_device(sweep: Sweep, name: str) -> Path:
     """Measure the latency table of one of the sweep's devices, where it is missing; a search stays as it is.
 
-    Returns the table's path. Raises SweepError for an unknown device.
-    """
+    Returns the table's path. Raises SweepError for an unknown device."""
     device = sweep.device(name)
     with open_run(sweep) as folder:
         folder.write_sweep(sweep)

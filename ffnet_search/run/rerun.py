@@ -25,8 +25,7 @@ class Rerun:
     """A trial then and now.
 
     `metrics`: name -> (then, now). `reasons`: of the failures then and now, empty where it did not fail. `changed`:
-    data, seed, git state and versions that differ, in words.
-    """
+    data, seed, git state and versions that differ, in words."""
 
     number: int
     configuration: Configuration
@@ -39,8 +38,7 @@ def rerun(run: Path, which: str) -> Rerun:
     """Re-run the trial `which`, a number or a key, of a run. The run's folder does not change.
 
     A trial that was stopped early stops after as many epochs, and a trial of a population follows its schedule. Raises
-    SweepError where no such trial exists, where it was never evaluated, or where its schedule is not stored.
-    """
+    SweepError where no such trial exists, where it was never evaluated, or where its schedule is not stored."""
     sweep = Sweep.of_run(run)
     record = _find(list(read_records(sweep.files.study)), which, sweep)
     configuration = record.configuration(sweep.search_space)

@@ -43,8 +43,7 @@ def select_network(folder: Path, latency_ms: float, device: str | None = None) -
 
     `device` names a table in the run's `latency/`; by default it is the search's first one. Raises SweepError where the
     run, its study or the table is missing, and where no candidate is as fast: with the fastest candidate, and the
-    fastest architecture of the search space.
-    """
+    fastest architecture of the search space."""
     files = RunPaths(folder)
     if not files.sweep.exists():
         raise SweepError(f"{folder}: must be the folder of a run, but holds no {files.sweep.name}")

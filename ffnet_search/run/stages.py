@@ -34,8 +34,7 @@ class Stage:
     that later stages or users read; it is done only where all exist. `leftovers`: all files and folders that it may
     leave, unfinished work included. `inputs`: all that its output depends on, as plain data. `amounts`: how much is
     wanted; where more is wanted, it resumes. `only_exact`: less is wanted than exists means other outputs, too.
-    `packages`: the large ones that it uses, which are imported before it runs: Ctrl-C breaks no import.
-    """
+    `packages`: the large ones that it uses, which are imported before it runs: Ctrl-C breaks no import."""
 
     name: str
     run: Callable[[Sweep], None]

@@ -37,8 +37,7 @@ class History:
 
     `infeasible`: constraint -> the number of architectures that it excluded without evaluation (one may break several);
     `excluded`: their number in all. `failures`: (key, reason). `importances`: objective -> axis -> share, greatest
-    first; empty below `ENOUGH` candidates. `curves`: of `curved`, the first objective that trials report.
-    """
+    first; empty below `ENOUGH` candidates. `curves`: of `curved`, the first objective that trials report."""
 
     evaluated: tuple[Candidate, ...]
     infeasible: Mapping[str, int]

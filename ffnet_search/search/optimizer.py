@@ -33,8 +33,7 @@ class Optimizer:
 
     `section.trials` counts configurations that were evaluated or stopped early: infeasible ones and repeats are free.
     Failures count in the run that sees them, and are tried again by the next. `rule` stops trials early, in place of
-    that of the section. The same seed gives the same study, on an engine that evaluates one at a time.
-    """
+    that of the section. The same seed gives the same study, on an engine that evaluates one at a time."""
 
     def __init__(self, problem: SearchProblem, storage: SearchStorage, rule: StoppingRule | None = None) -> None:
         self.problem, self.storage = problem, storage
@@ -57,8 +56,7 @@ class Optimizer:
     def ask(self, wanted: int = 1) -> Configuration | None:
         """The next configuration to evaluate: new and feasible. None where there is none; `ended` then says why.
 
-        `wanted`: the number of those that are asked for before the next `tell`, this one included.
-        """
+        `wanted`: the number of those that are asked for before the next `tell`, this one included."""
         self.ended = ""
         self.sampler.expect(wanted, self._new_key)
         try:

@@ -33,8 +33,7 @@ def train_supernet(sweep: Sweep, placement: TrainerPlacement = ALONE) -> Path:
     """Train the supernet of `sweep` and write it to `sweep.files.supernet`; resume from the last checkpoint.
 
     On several ranks, each calls this with its placement, and the first one writes. Raises SweepError where a checkpoint
-    is unreadable, or the loss stays non-finite at half the learning rate.
-    """
+    is unreadable, or the loss stays non-finite at half the learning rate."""
     data, recipe = sweep_data(sweep), sweep.train
 
     def make() -> Supernet:

@@ -69,8 +69,7 @@ class FFNetModule(LightningModule):
     """The common part of training a supernet and one network: optimiser, schedule, guard against non-finite losses.
 
     Optimisation is manual, because a supernet's step has several backward passes. `validated`: the end of a logged name
-    -> a sub-network whose quality is logged under it; by default the whole network's alone.
-    """
+    -> a sub-network whose quality is logged under it; by default the whole network's alone."""
 
     def __init__(
         self, net: MetaMixer, recipe: TrainSection, seed: int = 0, validated: Mapping[str, Architecture] | None = None
@@ -123,8 +122,7 @@ class FFNetModule(LightningModule):
     def apply_gradients(self, optimizer: Optimizer, loss: Tensor, step: int) -> None:
         """One step of the optimiser with the gradients so far, averaged over ranks and clipped; then clear them.
 
-        Raises NonFiniteLoss as `check_finite` does.
-        """
+        Raises NonFiniteLoss as `check_finite` does."""
         loss = average_gradients(self.net.parameters(), loss)
         rate = learning_rate(self.recipe, step, self.steps) * self.learning_rate_factor
         for group in optimizer.param_groups:

@@ -78,8 +78,7 @@ def rank_count(sweep: Sweep, available: int) -> int:
 def _train_once(sweep: Sweep, count: int) -> str:
     """Start all ranks and wait for them. Return the death of one in words, empty where they finished.
 
-    Raises SweepError for a user error in a rank, RuntimeError with its traceback for a bug.
-    """
+    Raises SweepError for a user error in a rank, RuntimeError with its traceback for a bug."""
     store = TCPStore(HOST, 0, is_master=True, wait_for_workers=False)  # where the ranks meet, at a port that is free
     with tempfile.TemporaryDirectory(prefix="ffnet-") as folder:
         reports = [Path(folder, str(rank)) for rank in range(count)]

@@ -36,8 +36,7 @@ REPORT_EVERY_S = 1.0
 def train_on_cluster(sweep: Sweep) -> Path:
     """`train_supernet` on `train.devices` GPUs of a cluster, if one is connected and this machine has too few.
 
-    Else on this machine. Raises SweepError where the cluster has none free within `search.wait_minutes`.
-    """
+    Else on this machine. Raises SweepError where the cluster has none free within `search.wait_minutes`."""
     each = {"CPU": 1.0, "GPU": 1.0} if sweep.search.resources.gpu else {"CPU": 1.0}
     devices = sweep.train.devices
     if ("GPU" in each or devices > 1) and torch.cuda.device_count() < devices:

@@ -49,8 +49,7 @@ def fit(
     """Fit the module that `make()` returns, by its recipe, in `folder`; `label` names it in the progress.
 
     After a non-finite loss, resume once from the last checkpoint at half the learning rate. Raises NonFiniteLoss where
-    that does not help, or the checkpoint was trained at a reduced rate already; SweepError where it is unreadable.
-    """
+    that does not help, or the checkpoint was trained at a reduced rate already; SweepError where it is unreadable."""
     last, factor = folder / LAST, 1.0
     while True:
         module = make()
@@ -91,8 +90,7 @@ def run_trainer(
     """Fit `module` for `recipe.epochs`, resuming from the checkpoint in `folder` if one exists.
 
     Of the recipe it takes epochs, EMA, callbacks and loggers; the module takes the rest. Raises SweepError where a
-    callback or logger does not exist or does not take its arguments.
-    """
+    callback or logger does not exist or does not take its arguments."""
     folder.mkdir(parents=True, exist_ok=True)
     last, ours, cuda = folder / LAST, isinstance(module, FFNetModule), torch.cuda.is_available()
     averaging = [EMAWeightAveraging(decay=recipe.ema)] if recipe.ema else []
@@ -132,8 +130,7 @@ def save(trainer: Trainer, path: Path, *, weights_only: bool = False) -> None:
 def make_loggers(recipe: TrainSection, folder: Path) -> list[Logger]:
     """A CSV table, TensorBoard where it is installed, and the loggers that the sweep names.
 
-    All write into `folder`, unless their arguments name another place. Raises SweepError.
-    """
+    All write into `folder`, unless their arguments name another place. Raises SweepError."""
     loggers: list[Logger] = [CSVLogger(folder, name="logs")]
     if importlib.util.find_spec("tensorboard") or importlib.util.find_spec("tensorboardX"):
         loggers.append(TensorBoardLogger(folder, name="tensorboard"))

@@ -37,8 +37,7 @@ CHANGEABLE = (
 class OfThisProcess:
     """A part of Tune that holds queues, events or the pruner.
 
-    Tune copies it, and pickles it as its own checkpoint, from which nothing is restored: the study has all.
-    """
+    Tune copies it, and pickles it as its own checkpoint, from which nothing is restored: the study has all."""
 
     def __getstate__(self) -> dict[str, Any]:
         return {}
@@ -68,8 +67,7 @@ def report_to(pruner: Pruner, key: str, result: Mapping[str, Any]) -> bool:
 def make_scheduler(section: SearchSection, space: SearchSpace, pruner: Pruner) -> Any:
     """The scheduler of a sweep, which asks the pruner where the sweep names none.
 
-    Raises SweepError where the scheduler does not exist, or Tune refuses the arguments.
-    """
+    Raises SweepError where the scheduler does not exist, or Tune refuses the arguments."""
     wanted = section.scheduler
     if wanted == SchedulerSection():
         return PrunerScheduler(pruner)
@@ -113,8 +111,7 @@ def _by_the_objective(section: SearchSection) -> dict[str, str]:
 def population_arguments(section: SearchSection, space: SearchSpace) -> dict[str, Any]:
     """The arguments of population-based training, from the sweep, the objective and the space.
 
-    Raises SweepError where the trials of the sweep cannot be a population.
-    """
+    Raises SweepError where the trials of the sweep cannot be a population."""
     _must_be_a_population(section, space)
     return {
         "time_attr": "epoch",  # a resumed trial does not begin at its first epoch again

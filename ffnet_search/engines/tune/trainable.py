@@ -31,8 +31,7 @@ class EvaluationThread:
 
     >>> thread = EvaluationThread(evaluate, configuration)  # doctest: +SKIP
     >>> thread.next(), thread.next()  # doctest: +SKIP
-    ((1, {'accuracy': 0.5}), Candidate(...))
-    """
+    ((1, {'accuracy': 0.5}), Candidate(...))"""
 
     def __init__(self, evaluate: Evaluate, configuration: Configuration) -> None:
         self._events: queue.Queue[Reported | Outcome] = queue.Queue()
@@ -85,8 +84,7 @@ class RunningTrial:
 class TuneTrainable(tune.Trainable):
     """An actor and its evaluator, which serve many trials.
 
-    A trial that Tune pauses, or that continues from another's checkpoint, takes along a `TrainingState`.
-    """
+    A trial that Tune pauses, or that continues from another's checkpoint, takes along a `TrainingState`."""
 
     def setup(self, config: dict[str, Any], make_evaluate: Callable[[], Evaluate]) -> None:
         self.running: RunningTrial | None = None

@@ -33,8 +33,7 @@ CRASHES = 3  # of workers, after which the candidate counts as the cause
 class Proposals(OfThisProcess, SearchAlgorithm):
     """The search algorithm whose trials are the configurations that the loop submits, `at_once` at a time.
 
-    No `Searcher`: Tune's population-based training refuses those.
-    """
+    No `Searcher`: Tune's population-based training refuses those."""
 
     def __init__(self, at_once: int, pruner: Pruner, trials: Path) -> None:
         self.at_once, self.pruner, self.trials = at_once, pruner, trials
@@ -99,8 +98,7 @@ def run_tune(
 ) -> None:
     """Run Tune, with `resources` for each worker, until no configuration follows or `stopping` is set.
 
-    An error is put among the outcomes.
-    """
+    An error is put among the outcomes."""
     trainable = tune.with_resources(
         tune.with_parameters(TuneTrainable, make_evaluate=context.make_evaluate),
         tune.PlacementGroupFactory([session.as_ray(resources)]),

@@ -61,8 +61,7 @@ class Format(ABC):
 def find_format(name: str) -> Format:
     """The format of a registered name or an import path.
 
-    Raises SweepError if there is none of that name, or if a package that it needs is not installed.
-    """
+    Raises SweepError if there is none of that name, or if a package that it needs is not installed."""
     kind: type[Format] = find_class(name, "--format", Format, FORMATS)
     for package in kind.packages:
         if find_spec(package) is None:

@@ -39,8 +39,7 @@ def export_format(sweep: Sweep, name: str, top: int | None = None) -> list[Expor
     """Write the best `top` exported networks of a run in a format, check them, and note the results in their cards.
 
     Raises SweepError if the format is unknown or a package is missing, if no network is exported yet, or if a written
-    model computes something else than the network.
-    """
+    model computes something else than the network."""
     format = find_format(name)
     networks = read_exported(sweep.files.pareto)[:top]
     if not networks:

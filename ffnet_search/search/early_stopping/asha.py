@@ -26,8 +26,7 @@ class SuccessiveHalving:
     """ASHA as a `pruner.StoppingRule`: its state can be rebuilt from the reports.
 
     A trial that exceeds a limit ranks behind all that do not (Deb 2000). Bracket b is first judged at rung b, and gets
-    1/reduction of the trials of the bracket before it. From `max_epochs` on nothing is stopped.
-    """
+    1/reduction of the trials of the bracket before it. From `max_epochs` on nothing is stopped."""
 
     def __init__(self, section: SearchSection) -> None:
         self.objectives, self.limits, options = section.directions, section.constraints, section.early_stopping

@@ -22,8 +22,7 @@ RULES: Registry = {  # "none" is no rule; a user-supplied one is named by import
 class StoppingRule(Protocol):
     """Decides from the reports and their order alone, and decides the same where a report is repeated (a worker died).
 
-    Its class is called with the `search` section of a sweep.
-    """
+    Its class is called with the `search` section of a sweep."""
 
     def report(self, key: str, epoch: int, metrics: Mapping[str, float]) -> bool:
         """Return whether the trial `key`, with these metrics after `epoch` epochs, continues."""

@@ -62,8 +62,7 @@ def make_sampler(problem: SearchProblem, finished: int) -> BaseSampler:
     """The sampler of a search whose study has `finished` trials.
 
     The seed depends on `finished`: with the same one, a resumed search would repeat the proposals of its first run.
-    Raises SweepError where the sampler does not exist, or refuses its arguments or the number of objectives.
-    """
+    Raises SweepError where the sampler does not exist, or refuses its arguments or the number of objectives."""
     section, objectives = problem.section.sampler, len(problem.objectives)
     kind = find_class(section.class_path, "search.sampler.class_path", BaseSampler, known_samplers())
     where = f"search.sampler.init_args of {section.class_path}"
@@ -121,8 +120,7 @@ class LearningCurves:
         """The final metrics of a trial with these metrics after `epoch` epochs; None where no trial reported then.
 
         Each reported metric keeps its rank, by linear interpolation between the values of the others at that epoch and
-        their final values; beyond the least or the greatest it keeps its distance.
-        """
+        their final values; beyond the least or the greatest it keeps its distance."""
         pairs: Mapping[str, Sequence[Pair]] = self._pairs.get(epoch, {})
         if not pairs.keys() & metrics.keys():
             return None
@@ -137,8 +135,7 @@ def _extrapolated(value: float, pairs: Sequence[Pair]) -> float:
 class OptunaSampler:
     """Any sampler of Optuna, which proposes configurations as trials and learns from their results.
 
-    `finished`: the trials of earlier runs, as they are on disk. Raises SweepError as `make_sampler` does.
-    """
+    `finished`: the trials of earlier runs, as they are on disk. Raises SweepError as `make_sampler` does."""
 
     def __init__(self, problem: SearchProblem, finished: Sequence[FrozenTrial] = ()) -> None:
         self._problem = problem

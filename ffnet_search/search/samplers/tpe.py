@@ -41,8 +41,7 @@ class _Memory(InMemoryStorage):
     """Optuna's storage in memory for one thread, whose finished trials never change.
 
     A parameter with the same distribution object as before is added in place, and a finished trial of another study
-    shares its content. Optuna copies trials for both: a third of the cost of a proposal with 44 axes.
-    """
+    shares its content. Optuna copies trials for both: a third of the cost of a proposal with 44 axes."""
 
     def create_new_trial(self, study_id: int, template_trial: FrozenTrial | None = None) -> int:
         if template_trial is None or not template_trial.state.is_finished():
@@ -90,8 +89,7 @@ class QuickTPESampler(TPESampler):
     """TPE with the two capabilities of `samplers.optuna`: it draws a batch from one fit, and forgets.
 
     TPE weighs all trials for each proposal, ever longer, and loses nothing by the best and the newest of them
-    (docs/log.md): at most twice `memory` are kept.
-    """
+    (docs/log.md): at most twice `memory` are kept."""
 
     __signature__ = signature(TPESampler)
     _n_ei_candidates: int

@@ -88,8 +88,7 @@ def open_storage(
     """The study of a search, created where there is none, and its copy in `search.storage`.
 
     At the end the table of its trials is written to `candidates`, as CSV. `digest` names all that the results depend
-    on. `resumable`: an interrupted evaluation leaves a checkpoint. Raises SweepError as `open_study` does.
-    """
+    on. `resumable`: an interrupted evaluation leaves a checkpoint. Raises SweepError as `open_study` does."""
     with ExitStack() as stack:
         writer = stack.enter_context(open_study(study, problem.objectives, digest))
         stack.enter_context(copied(writer, problem.section.storage, study.parent.name, problem.objectives, digest))

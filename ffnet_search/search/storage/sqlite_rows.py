@@ -45,8 +45,7 @@ _distribution_json = lru_cache(maxsize=1024)(distribution_to_json)
 class TrialWriter:
     """Adds finished trials to `study`, which lies in `storage`; then to its copy, where there is one.
 
-    `path` names the storage in errors. `rows` is None where Optuna's schema is not the one that is known here.
-    """
+    `path` names the storage in errors. `rows` is None where Optuna's schema is not the one that is known here."""
 
     def __init__(self, study: optuna.Study, storage: RDBStorage, path: Path | str) -> None:
         self.study, self.storage, self.path = study, storage, path

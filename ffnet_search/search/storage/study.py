@@ -34,8 +34,7 @@ def open_study(path: Path, objectives: Mapping[str, Direction], digest: str) -> 
     """The study at `path`, created where there is none, for writing.
 
     `digest` names all that its results depend on. Raises SweepError, and changes nothing, where the file is broken, is
-    no study, or holds another search.
-    """
+    no study, or holds another search."""
     with _opened(path) as storage:
         with database_errors(path):
             study = _find_study(storage, path, objectives, digest)
