@@ -13,7 +13,6 @@ from ffnet_search.cli.resolve import Front
 from ffnet_search.config.sweep import Sweep
 from ffnet_search.export.exported import ExportedNetwork
 from ffnet_search.latency.table import LatencyTable
-from ffnet_search.run.stages import plan
 from ffnet_search.space.architecture import Architecture
 from ffnet_search.space.search_space import SearchSpace
 
@@ -58,6 +57,8 @@ def of_table(table: LatencyTable) -> Document:
 
 def of_stages(sweep: Sweep) -> Document:
     """The state of each stage: done, pending, incomplete, or changed with the fields of the sweep that differ."""
+    from ffnet_search.run.stages import plan  # here, since most of what is shown needs no stages
+
     return {
         name: {"state": status.state.value, "changes": [asdict(change) for change in status.changes]}
         for name, status in plan(sweep).items()

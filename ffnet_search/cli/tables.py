@@ -15,7 +15,6 @@ from rich.table import Table
 from ffnet_search.cli.resolve import Front
 from ffnet_search.config.sweep import Sweep
 from ffnet_search.metrics import MACS, PARAMS
-from ffnet_search.run.stages import plan
 from ffnet_search.space.architecture import Architecture
 from ffnet_search.space.block import BLOCK_AXES
 from ffnet_search.space.hyperparameters import Configuration, Hyperparameter
@@ -93,6 +92,8 @@ def print_latency(table: LatencyTable) -> None:
 
 def print_sweep(sweep: Sweep) -> None:
     """The search space of a sweep, and what `run` would do now."""
+    from ffnet_search.run.stages import plan  # here, since most of what is shown needs no stages
+
     print_space(sweep.search_space)
     limits = ", ".join(f"{name} <= {limit:g}" for name, limit in sweep.search.constraints.items()) or "none"
     _print(

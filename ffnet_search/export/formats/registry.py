@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from ffnet_search.plugins import Registry
+from collections.abc import Mapping
 
-FORMATS: Registry = {
+FORMATS: Mapping[str, str] = {
     "onnx": "ffnet_search.export.formats.onnx:Onnx",
     "pt2": "ffnet_search.export.formats.pt2:Pt2",
     "openvino": "ffnet_search.export.formats.openvino:OpenVino",
