@@ -81,7 +81,7 @@ def one_network() -> dict[str, Any]:
 def run(
     folder: Path, space: dict[str, Any], epochs: int, seed: int, budget: float, **section: Any
 ) -> list[FrozenTrial]:
-    """The trials of one search, which goes on until it has made `section.trials` or trained `budget` epochs."""
+    """The trials of one search, which runs until it has made `section.trials` or trained `budget` epochs."""
     trials: list[FrozenTrial] = []
     step = section.pop("trials")
     made = 0

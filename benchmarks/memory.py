@@ -65,7 +65,7 @@ def onnx_runtime(arch: Architecture) -> float:
         session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     feed = {"images": np.zeros((batch, *shape[1:]), np.float32)}
     session.run(None, feed)
-    Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew
+    Path("/proc/self/clear_refs").write_text("5")  # reset the peak
     before = resident("VmRSS")
     session.run(None, feed)
     return (resident("VmHWM") - before) / batch

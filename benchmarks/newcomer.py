@@ -1,8 +1,8 @@
-"""A newcomer's path, in minutes per step: build the wheel, install it, and go from a folder of pictures to the front.
+"""The path of a new user, in minutes per step: from the built wheel to a Pareto front for an image folder.
 
     python benchmarks/newcomer.py [--pictures FOLDER] [--minutes 5] [--latency-ms MS] [--share]
 
-Without --pictures: five classes of CIFAR-10, 300 + 100 pictures each, from the archive beside this repository. With
+Without --pictures: five classes of CIFAR-10, 300 + 100 images each, from the archive beside this repository. With
 --share the new environment borrows the packages of this one, so that "install" is this package alone.
 """
 

@@ -33,7 +33,7 @@ def test_elastic_equals_sliced_equals_fused_equals_exported(name: str, branches:
 
 
 @torch.no_grad()
-def test_imagenet_space_is_consistent_in_a_small_picture() -> None:
+def test_imagenet_space_is_consistent_at_a_small_resolution() -> None:
     chosen = space("ffnet_imagenet")
     small = chosen.model_copy(update={"input": chosen.input.model_copy(update={"resolution": 32})})
     net = supernet(small)

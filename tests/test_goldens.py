@@ -396,7 +396,7 @@ def documents(folder: Path) -> Any:
     started = call("init", "--data", "flowers", "--minutes", 1, "--quiet", cwd=here)
     whole = {
         "init": call("init", cwd=here),
-        "init, with pictures": {**started, "minutes": kinds(started["minutes"]), "remarks": kinds(started["remarks"])},
+        "init, with images": {**started, "minutes": kinds(started["minutes"]), "remarks": kinds(started["remarks"])},
         "check, of a new sweep": ran.check,
         "check, with options": call("check", "sweeps/digits.yaml", "--trials", 7, "--name", "mine", cwd=here),
         "check, without architectures to choose from": call("check", "alone.yaml", cwd=here),

@@ -1,4 +1,4 @@
-"""The optimizer: what is asked next, what is told, and what of it is kept in memory and on disk."""
+"""The optimizer: ask and tell, and what is kept in memory and on disk."""
 
 from __future__ import annotations
 

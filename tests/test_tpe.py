@@ -38,7 +38,7 @@ def proposals(
     conditional: bool = False,
     new_key: NewKey = lambda params: "",
 ) -> list[dict[str, Any]]:
-    """Of a search in which a trial is told when `pending` others are: some infeasible, some stopped, some failed."""
+    """A search with `pending` trials at a time: some infeasible, some stopped, some failed."""
     study = optuna.create_study(directions=["maximize", "minimize"], sampler=sampler)
     waiting: list[Trial] = []
     for number in range(trials):

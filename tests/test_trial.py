@@ -1,4 +1,4 @@
-"""Trials that train: FFNets and modules of somebody's own, what becomes of bad ones, and that each can be repeated."""
+"""Trials that train: FFNets and user-supplied modules, failing ones, and repeated ones."""
 
 from __future__ import annotations
 

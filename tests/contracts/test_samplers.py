@@ -85,7 +85,7 @@ def test_tpe_alone_is_multivariate_by_default(content: Any, args: dict[str, Any]
 
 
 def test_a_user_supplied_sampler_may_foresee_and_forget(tmp_path: Path) -> None:
-    """It is told what is wanted and what would be new, and is left with twice its memory at most."""
+    """`expect` passes what is wanted and new; the study keeps at most twice the memory."""
     from own_sampler import Aware
 
     Aware.seen.clear()

@@ -28,7 +28,7 @@ pytestmark = [
 
 
 def environment(**more: str) -> dict[str, str]:
-    """Of one who is at no cluster: RAY_ADDRESS, which other tests set, goes before `--address`."""
+    """An environment without a cluster: RAY_ADDRESS, which other tests set, overrides `--address`."""
     here = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "RAY_ADDRESS")}
     return {**here, **TOKEN, **more}
 

@@ -154,7 +154,7 @@ def test_training_goes_on_from_its_checkpoint_where_a_node_is_lost_and_another_j
         err = process.communicate()[1]
         assert process.returncode == 0, err
     assert 0 < steps[0] < 10
-    assert steps == sorted(steps), "it began anew"
+    assert steps == sorted(steps), "it began again"
     assert "all start again from the last checkpoint" in err
     train_supernet(alone)
     one, two = (read_supernet(sweep.files.supernet).state_dict() for sweep in (alone, shared))

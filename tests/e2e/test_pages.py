@@ -1,4 +1,4 @@
-"""Every code block of the documents is run, in the order of the site, in one folder with pictures in it.
+"""Every code block of the documents is run, in the order of the site, in one folder with images in it.
 
 A block whose first line is a comment with a file's name is written to that file. Shell and Python blocks are run, each
 as its own process; what follows `<!-- not run: REASON -->` is not, and the reason is for readers of the source.
@@ -75,7 +75,7 @@ def test_every_block_is_run_or_says_why_not() -> None:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """With `flowers/`, 600 real pictures of three classes, and the commands that a person has installed."""
+    """With `flowers/`, 600 real images of three classes, and the installed commands."""
     here = tmp_path_factory.mktemp("pages")
     digits = load_digits()
     for label, name in enumerate(("daisy", "rose", "tulip")):

@@ -34,7 +34,7 @@ class Alternating(BaseSampler):
 
 
 class Aware(Alternating):
-    """Has both capabilities of a sampler: it is told what is expected, and forgets."""
+    """A sampler with both capabilities: `expect` and `memory`."""
 
     memory = 8
     seen: ClassVar[list[tuple[int, int]]] = []  # (wanted, trials of the study) at each proposal
