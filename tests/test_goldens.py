@@ -484,7 +484,7 @@ def of_interest(path: str) -> bool:
 def numbers_of_runs(folder: Path) -> Any:
     """The accuracies of the networks of the two runs."""
     ran = finished(folder)
-    sweep = Sweep.from_yaml(ran.folder / "tiny.yaml").model_copy(update={"runs": ran.folder / "runs"})
+    sweep = Sweep.from_yaml(ran.folder / "tiny.yaml").model_copy(update={"runs": str(ran.folder / "runs")})
     evaluate, space = Evaluator.from_sweep(sweep), sweep.search_space
     chosen = (space.smallest, space.largest, space.sample(random.Random(1)))
     with (ran.folder / "runs" / "alone" / "candidates.csv").open(newline="", encoding="utf-8") as file:

@@ -123,7 +123,6 @@ def test_submitted_it_runs_on_all_hosts_loses_one_and_comes_back_whole(hosts: Ho
     if hosts.run("head", "command -v tmux").returncode == 0:
         detached = hosts.run("laptop", "ffnet-search submit --detach --name later --trials 20 small.yaml")
         assert detached.returncode == 0, detached.stdout
-        assert f"root@{hosts.address['w2']} cannot be reached by ssh" in detached.stdout
         report = hosts.home("head") / "runs" / "later" / "report.html"
         deadline = time.monotonic() + 400
         while not report.exists() and time.monotonic() < deadline:
