@@ -52,22 +52,25 @@ from ffnet_search.config.sweep import Sweep
 run = trained(Path(sys.argv[1]), devices=2, checkpoint_minutes=1e-4)
 train_on_cluster(Sweep.model_validate(run.model_dump() | {"search": {"engine": "ray"}}))
 """
+MODULES = os.pathsep.join(map(str, (ROOT, ROOT / "tests", ROOT / "tests/support")))
 NODE = {"num_cpus": 1, "object_store_memory": 80_000_000}
 
 
 @contextmanager
 def cluster(nodes: int, head_cpus: int = 1) -> Iterator[Any]:
-    """Of nodes with a CPU each; `address` names it."""
+    """A cluster of nodes with a CPU each, whose workers find the modules of the tests; `address` names it."""
     from ray.cluster_utils import Cluster
 
-    made = Cluster(initialize_head=True, head_node_args={**NODE, "num_cpus": head_cpus, "include_dashboard": False})
-    try:
-        for _ in range(nodes - 1):
-            made.add_node(**NODE)
-        made.wait_for_nodes()
-        yield made
-    finally:
-        made.shutdown()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", MODULES)
+        made = Cluster(initialize_head=True, head_node_args={**NODE, "num_cpus": head_cpus, "include_dashboard": False})
+        try:
+            for _ in range(nodes - 1):
+                made.add_node(**NODE)
+            made.wait_for_nodes()
+            yield made
+        finally:
+            made.shutdown()
 
 
 def start(run: Run, address: str, trials: int) -> subprocess.Popen[str]:
@@ -78,7 +81,7 @@ def drive(address: str, script: str, *arguments: str) -> subprocess.Popen[str]:
     """A script on the cluster."""
     environment = {
         **os.environ,
-        "PYTHONPATH": os.pathsep.join(map(str, (ROOT, ROOT / "tests", ROOT / "tests/support"))),
+        "PYTHONPATH": MODULES,
         "RAY_ADDRESS": address,
         "RAY_gcs_rpc_server_reconnect_timeout_s": "3",  # after which a driver holds the head for lost
     }
