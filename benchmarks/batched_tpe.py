@@ -23,7 +23,7 @@ from types import TracebackType
 
 from search_throughput import SAMPLERS, MacsAsLatency, Stopwatch
 
-from ffnet_search.config.schema import SamplerSection, SearchSection
+from ffnet_search.config.search_schema import SamplerSection, SearchSection
 from ffnet_search.evaluation.outcome import Ended
 from ffnet_search.pareto.candidate import Candidate
 from ffnet_search.search.loop import run_loop

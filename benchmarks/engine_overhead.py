@@ -21,7 +21,7 @@ from pathlib import Path
 from search_throughput import MacsAsLatency, Stopwatch, no_op
 
 from ffnet_search.cluster.session import start_here
-from ffnet_search.config.schema import SamplerSection, SearchSection
+from ffnet_search.config.search_schema import SamplerSection, SearchSection
 from ffnet_search.engines.registry import ENGINES, find_engine
 from ffnet_search.evaluation.engine import EngineContext
 from ffnet_search.evaluation.outcome import Evaluate, NopPruner

@@ -29,7 +29,7 @@ from typing import NamedTuple
 from search_throughput import MacsAsLatency, search
 
 from ffnet_search.cluster.session import start_here
-from ffnet_search.config.schema import SamplerSection, SearchSection
+from ffnet_search.config.search_schema import SamplerSection, SearchSection
 from ffnet_search.evaluation.outcome import Evaluate, Report
 from ffnet_search.pareto.candidate import Candidate
 from ffnet_search.search.problem import SearchProblem

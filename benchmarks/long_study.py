@@ -20,7 +20,7 @@ from pathlib import Path
 
 from search_throughput import SAMPLERS, MacsAsLatency, Stopwatch
 
-from ffnet_search.config.schema import SamplerSection, SearchSection
+from ffnet_search.config.search_schema import SamplerSection, SearchSection
 from ffnet_search.engines.local import LocalEngine
 from ffnet_search.evaluation.engine import EngineContext
 from ffnet_search.evaluation.outcome import Ended, NopPruner, Report

@@ -22,7 +22,7 @@ from typing import Any
 from search_throughput import SAMPLERS, MacsAsLatency, Stopwatch
 
 from ffnet_search.cluster.session import start_here
-from ffnet_search.config.schema import SamplerSection, SearchSection
+from ffnet_search.config.search_schema import SamplerSection, SearchSection
 from ffnet_search.engines.ray_pool import RayPoolEngine
 from ffnet_search.evaluation.engine import EngineContext
 from ffnet_search.evaluation.outcome import Ended, Evaluate, NopPruner, Report

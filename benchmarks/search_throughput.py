@@ -19,7 +19,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from ffnet_search.config.schema import SamplerSection, SearchSection
+from ffnet_search.config.search_schema import SamplerSection, SearchSection
 from ffnet_search.engines.local import LocalEngine
 from ffnet_search.engines.registry import find_engine
 from ffnet_search.evaluation.engine import EngineContext

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from searches import CHEAP, DIGITS, TINY
 
-from ffnet_search.config.schema import SearchSection
+from ffnet_search.config.search_schema import SearchSection
 from ffnet_search.evaluation.outcome import Ended, Failed, Stopped
 from ffnet_search.pareto.candidate import Candidate
 from ffnet_search.search.archive import Entry, TrialArchive

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ffnet_search.config.schema import EarlyStoppingSection, SearchSection
+from ffnet_search.config.search_schema import EarlyStoppingSection, SearchSection
 from ffnet_search.metrics import Direction
 from ffnet_search.search.early_stopping.asha import TIE_BREAKS, SuccessiveHalving, epsilon_net, most_hypervolume, ranked
 

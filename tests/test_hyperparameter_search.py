@@ -19,7 +19,7 @@ from optuna.trial import TrialState
 from searches import search
 from test_hyperparameters import RECIPE, ROOT, space_of
 
-from ffnet_search.config.schema import SearchSection
+from ffnet_search.config.search_schema import SearchSection
 from ffnet_search.evaluation.outcome import Report
 from ffnet_search.pareto.candidate import Candidate
 from ffnet_search.search.problem import SearchProblem
@@ -123,7 +123,7 @@ def test_without_an_architecture_there_are_hyperparameters_alone(tmp_path: Path)
 SCRIPT = """
 import sys
 from pathlib import Path
-from ffnet_search.config.schema import SearchSection
+from ffnet_search.config.search_schema import SearchSection
 from ffnet_search.search.problem import SearchProblem
 from searches import search
 from test_hyperparameter_search import RECIPE, Rate, space_of

@@ -12,7 +12,7 @@ import pytest
 from optuna.trial import FrozenTrial, TrialState
 from searches import CHEAP, CIFAR, DIGITS, TINY, Accuracy, Run, same
 
-from ffnet_search.config.schema import SamplerSection, SearchSection
+from ffnet_search.config.search_schema import SamplerSection, SearchSection
 from ffnet_search.engines.local import LocalEngine
 from ffnet_search.errors import SweepError
 from ffnet_search.evaluation.engine import EngineContext

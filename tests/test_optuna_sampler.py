@@ -9,7 +9,7 @@ import pytest
 from optuna.samplers import TPESampler
 from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
 
-from ffnet_search.config.schema import SearchSection
+from ffnet_search.config.search_schema import SearchSection
 from ffnet_search.evaluation.outcome import Stopped
 from ffnet_search.search.archive import Entry
 from ffnet_search.search.problem import SearchProblem

@@ -10,7 +10,7 @@ import pytest
 from optuna.pruners import BasePruner, HyperbandPruner, MedianPruner
 from searches import Impatient
 
-from ffnet_search.config.schema import SearchSection
+from ffnet_search.config.search_schema import SearchSection
 from ffnet_search.errors import SweepError
 from ffnet_search.search.early_stopping.asha import SuccessiveHalving
 from ffnet_search.search.early_stopping.pruner import TrialPruner, make_rule

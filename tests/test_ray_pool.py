@@ -13,7 +13,7 @@ import pytest
 from optuna.trial import TrialState
 from searches import DIGITS, Run, search
 
-from ffnet_search.config.schema import SearchSection
+from ffnet_search.config.search_schema import SearchSection
 from ffnet_search.errors import SweepError
 from ffnet_search.search.problem import SearchProblem
 from ffnet_search.search.storage.study import read_trials

@@ -14,7 +14,7 @@ import yaml
 from searches import SPACES
 
 from ffnet_search.cluster.session import Cluster, granted, import_ray
-from ffnet_search.config.schema import Resources
+from ffnet_search.config.search_schema import Resources
 from ffnet_search.errors import SweepError
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from searches import Run
 
-from ffnet_search.config.schema import SearchSection
+from ffnet_search.config.search_schema import SearchSection
 from ffnet_search.engines.tune.schedulers import Explore, population_arguments
 from ffnet_search.errors import SweepError
 from ffnet_search.search.storage.trial_record import TrialRecord

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import ffnet_search
-from ffnet_search.config.schema import Resources, SearchSection
+from ffnet_search.config.search_schema import Resources, SearchSection
 from ffnet_search.errors import SweepError
 
 GB = 1e9

@@ -20,9 +20,9 @@ from ffnet_search.config.schema import (
     ExportSection,
     LatencySection,
     ModuleSection,
-    SearchSection,
     TrainSection,
 )
+from ffnet_search.config.search_schema import SearchSection
 from ffnet_search.errors import SweepError, did_you_mean
 from ffnet_search.metrics import COSTS, Metric
 from ffnet_search.space.block import BLOCK_AXES

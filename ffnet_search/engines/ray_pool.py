@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ffnet_search.cluster import session
-from ffnet_search.config.schema import SearchSection
+from ffnet_search.config.search_schema import SearchSection
 from ffnet_search.engines.ray_pruner import remote_pruner
 from ffnet_search.errors import SweepError
 from ffnet_search.evaluation.engine import Engine, EngineContext

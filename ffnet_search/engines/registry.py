@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ffnet_search.config.schema import SearchSection
+from ffnet_search.config.search_schema import SearchSection
 from ffnet_search.evaluation.engine import Engine
 from ffnet_search.plugins import Registry, find_class
 

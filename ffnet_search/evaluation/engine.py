@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from ffnet_search.config.schema import SearchSection
+from ffnet_search.config.search_schema import SearchSection
 from ffnet_search.evaluation.outcome import Ended, Evaluate, Pruner
 from ffnet_search.space.hyperparameters import Configuration
 from ffnet_search.space.search_space import SearchSpace

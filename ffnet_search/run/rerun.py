@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ffnet_search.config.schema import POPULATION
+from ffnet_search.config.search_schema import POPULATION
 from ffnet_search.config.sweep import Sweep
 from ffnet_search.errors import SweepError
 from ffnet_search.evaluation.outcome import Evaluate, Failed, NopPruner, Report, Stopped, run_safely

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from ffnet_search.config.schema import SearchSection
+from ffnet_search.config.search_schema import SearchSection
 from ffnet_search.metrics import Direction
 from ffnet_search.space.architecture import Architecture
 from ffnet_search.space.cost_model import CostModel, analytic_metrics, cheapest

@@ -8,7 +8,7 @@ from __future__ import annotations
 import pytest
 from engine_contract import EngineContract
 
-from ffnet_search.config.schema import SearchSection
+from ffnet_search.config.search_schema import SearchSection
 from ffnet_search.engines.local import LocalEngine
 from ffnet_search.engines.registry import ENGINES, find_engine
 from ffnet_search.errors import SweepError

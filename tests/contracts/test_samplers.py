@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from searches import CHEAP, DIGITS, Run
 
-from ffnet_search.config.schema import SamplerSection, SearchSection
+from ffnet_search.config.search_schema import SamplerSection, SearchSection
 from ffnet_search.errors import SweepError
 from ffnet_search.search.problem import SearchProblem
 from ffnet_search.search.samplers.optuna import known_samplers, make_sampler

@@ -25,7 +25,7 @@ SCRIPT = """
 import sys, time
 from functools import partial
 from pathlib import Path
-from ffnet_search.config.schema import SearchSection
+from ffnet_search.config.search_schema import SearchSection
 from ffnet_search.search.problem import SearchProblem
 from searches import CHEAP, DIGITS, Accuracy, search
 

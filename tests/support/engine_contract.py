@@ -17,7 +17,7 @@ import pytest
 from optuna.trial import TrialState
 from searches import CHEAP, DIGITS, IMAGENET, TINY, Impatient, Run, architecture_of
 
-from ffnet_search.config.schema import SearchSection
+from ffnet_search.config.search_schema import SearchSection
 from ffnet_search.errors import SweepError
 from ffnet_search.pareto.front import pareto_front
 from ffnet_search.search.early_stopping.asha import SuccessiveHalving
@@ -30,7 +30,7 @@ SCRIPT = """
 import sys
 from functools import partial
 from pathlib import Path
-from ffnet_search.config.schema import SearchSection
+from ffnet_search.config.search_schema import SearchSection
 from ffnet_search.search.problem import SearchProblem
 from searches import CHEAP, DIGITS, Accuracy, same, search
 

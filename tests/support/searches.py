@@ -15,7 +15,7 @@ from typing import Any
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
-from ffnet_search.config.schema import SearchSection
+from ffnet_search.config.search_schema import SearchSection
 from ffnet_search.engines.registry import find_engine
 from ffnet_search.evaluation.engine import EngineContext
 from ffnet_search.evaluation.outcome import Evaluate, Report, Stopped

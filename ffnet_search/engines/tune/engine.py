@@ -14,7 +14,7 @@ from contextlib import ExitStack
 
 from ffnet_search.cluster import session
 from ffnet_search.config.files import RunPaths
-from ffnet_search.config.schema import POPULATION, SearchSection
+from ffnet_search.config.search_schema import POPULATION, SearchSection
 from ffnet_search.evaluation.engine import Engine, EngineContext
 from ffnet_search.evaluation.outcome import Ended
 from ffnet_search.space.hyperparameters import Configuration

@@ -18,7 +18,7 @@ from ray.tune import schedulers
 from ray.tune.error import TuneError
 from ray.tune.experiment import Trial
 
-from ffnet_search.config.schema import POPULATION, SchedulerSection, SearchSection
+from ffnet_search.config.search_schema import POPULATION, SchedulerSection, SearchSection
 from ffnet_search.engines.tune.trainable import RESULT
 from ffnet_search.errors import SweepError
 from ffnet_search.evaluation.outcome import Pruner, Stopped

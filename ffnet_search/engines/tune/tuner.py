@@ -18,7 +18,7 @@ from ray.tune.logger import CSVLoggerCallback, JsonLoggerCallback
 from ray.tune.search.search_algorithm import SearchAlgorithm
 
 from ffnet_search.cluster import session
-from ffnet_search.config.schema import Resources
+from ffnet_search.config.search_schema import Resources
 from ffnet_search.engines.tune.schedulers import OfThisProcess, report_to
 from ffnet_search.engines.tune.trainable import RESULT, TuneTrainable, as_proposed
 from ffnet_search.evaluation.engine import EngineContext

@@ -17,7 +17,7 @@ from itertools import islice
 
 import numpy as np
 
-from ffnet_search.config.schema import SearchSection
+from ffnet_search.config.search_schema import SearchSection
 from ffnet_search.metrics import Direction, sign
 from ffnet_search.pareto.front import Points, dominator_counts, hypervolume
 

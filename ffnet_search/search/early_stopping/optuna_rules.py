@@ -9,7 +9,7 @@ import optuna
 from optuna.pruners import BasePruner, HyperbandPruner, MedianPruner
 from optuna.trial import Trial, TrialState
 
-from ffnet_search.config.schema import SearchSection
+from ffnet_search.config.search_schema import SearchSection
 
 
 class OptunaRule:

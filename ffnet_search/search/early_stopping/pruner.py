@@ -7,7 +7,7 @@ import threading
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Protocol
 
-from ffnet_search.config.schema import SearchSection
+from ffnet_search.config.search_schema import SearchSection
 from ffnet_search.errors import SweepError
 from ffnet_search.plugins import Registry, find_class
 from ffnet_search.search.storage.trial_record import TrialRecord
