@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-import optuna
 import pytest
 from optuna.samplers import TPESampler
-from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
+from optuna.trial import FrozenTrial, Trial, TrialState
 
 from ffnet_search.config.search_schema import SearchSection
 from ffnet_search.evaluation.outcome import Stopped
 from ffnet_search.search.archive import Entry
 from ffnet_search.search.problem import SearchProblem
-from ffnet_search.search.samplers import tpe
 from ffnet_search.search.samplers.optuna import OptunaSampler
 from ffnet_search.space.search_space import SearchSpace
 
@@ -97,24 +95,3 @@ def test_it_is_optunas_sampler_with_the_seed_of_the_sweep() -> None:
     asked = [OptunaSampler(problem(["accuracy"], seed)).ask().params for seed in (0, 0, 1)]
     assert asked[0] == asked[1] != asked[2]
     assert isinstance(OptunaSampler(problem(["accuracy"])).sampler, TPESampler)
-
-
-@pytest.mark.parametrize("state", [TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL])
-def test_a_trial_that_is_told_and_moved_is_as_optuna_has_it(state: TrialState) -> None:
-    axes = {"width": optuna.distributions.CategoricalDistribution((16, 32))}
-    study, other = (tpe.in_memory(["maximize"], optuna.samplers.RandomSampler(seed=1)) for _ in range(2))
-    other.add_trial(create_trial(value=0.0))
-    for number in range(3):
-        trial = tpe.ask(study, axes)
-        trial.set_user_attr("key", str(number))
-        told = tpe.tell(trial, [float(number)] if state == TrialState.COMPLETE else None, state)
-        assert told == study.trials[number] and told.state == state
-        assert told.datetime_complete is not None
-    other.add_trials(study.trials)
-    assert [one.number for one in study.trials] == [0, 1, 2]
-    assert [one.number for one in other.trials] == [0, 1, 2, 3]
-    for before, after in zip(study.trials, other.trials[1:], strict=True):
-        assert (before.params, before.user_attrs, before.state) == (after.params, after.user_attrs, after.state)
-        assert before.datetime_complete == after.datetime_complete
-    if state == TrialState.COMPLETE:
-        assert other.best_trial.number == 3 and study.best_trial.number == 2

@@ -36,8 +36,8 @@ def run_loop(optimizer: Optimizer, engine: Engine) -> None:
     with progress("search", trials, "candidates", done=archive.finished) as bar:
         try:
             while True:
-                while wanted := min(engine.free_slots, trials - archive.finished - pending):
-                    configuration = optimizer.ask(wanted)
+                while min(engine.free_slots, trials - archive.finished - pending) > 0:
+                    configuration = optimizer.ask()
                     if configuration is None:
                         break
                     engine.submit(configuration)

@@ -53,12 +53,9 @@ class Optimizer:
         self._failed_in_a_row = 0
         self._queue = deque(self._initial_configurations())
 
-    def ask(self, wanted: int = 1) -> Configuration | None:
-        """The next configuration to evaluate: new and feasible. None where there is none; `ended` then says why.
-
-        `wanted`: the number of those that are asked for before the next `tell`, this one included."""
+    def ask(self) -> Configuration | None:
+        """The next configuration to evaluate: new and feasible. None where there is none; `ended` then says why."""
         self.ended = ""
-        self.sampler.expect(wanted, self._new_key)
         try:
             for _ in range(self.problem.section.proposals):
                 configuration = self._propose()
@@ -173,14 +170,6 @@ class Optimizer:
             return Stopped(outcome.epochs, finite)
         arch, proposed = configuration.architecture, configuration.hyperparameters
         return replace(outcome, architecture=arch, metrics=finite, hyperparameters=proposed)
-
-    def _new_key(self, params: Mapping[str, Any]) -> str | None:
-        """See `samplers.tpe.NewKey`."""
-        try:
-            key = configuration_of(self.problem.space, params).key
-        except KeyError:  # a hyper-parameter is missing
-            return ""
-        return None if key in self.archive.entries else key
 
     def _finish(self, trial: Trial, record: TrialRecord) -> None:
         """End the first trial of a configuration, which is stored."""

@@ -75,22 +75,10 @@ def test_a_wrong_sampler_is_one_sentence(name: str, args: dict[str, Any], messag
         ("TPESampler", {"multivariate": True}),
         ({"class_path": "TPESampler", "init_args": {}}, {}),
         ("RandomSampler", {}),
-        ("own_sampler:Aware", {}),
+        ("own_sampler:Alternating", {}),
     ],
 )
 def test_tpe_alone_is_multivariate_by_default(content: Any, args: dict[str, Any]) -> None:
     section = SearchSection.model_validate({"sampler": content})
     assert section.sampler.init_args == args
     assert SearchSection.model_validate(section.model_dump()) == section
-
-
-def test_a_user_supplied_sampler_may_foresee_and_forget(tmp_path: Path) -> None:
-    """`expect` passes what is wanted and new; the study keeps at most twice the memory."""
-    from own_sampler import Aware
-
-    Aware.seen.clear()
-    run = Run(tmp_path)
-    run.search(trials=30, sampler="own_sampler:Aware")
-    assert all(wanted == 1 for wanted, _ in Aware.seen)
-    assert max(trials for _, trials in Aware.seen) <= 2 * Aware.memory
-    assert Aware.repeats_were_known

@@ -4,10 +4,6 @@ A trial that was stopped early is pruned in the study on disk: complete with an 
 But of Optuna 5's samplers TPE alone reads pruned trials, and with several objectives it keeps no values of them. So in
 memory such a trial is complete, with final values that are extrapolated from the trials that trained to their end;
 before the first of these, it is pruned in memory too.
-
-A sampler may have two capabilities. `expect(wanted, new_key)`: it draws several proposals from one fit, and avoids
-repeats. `memory`: it proposes as well from part of the trials; once there are twice so many, so many are kept, half the
-newest, half the best others.
 """
 
 from __future__ import annotations
@@ -24,38 +20,25 @@ from functools import partial
 import numpy as np
 import optuna
 from optuna.distributions import CategoricalDistribution
-from optuna.samplers import BaseGASampler, BaseSampler, RandomSampler
+from optuna.samplers import BaseGASampler, BaseSampler
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from ffnet_search.errors import SweepError, did_you_mean
-from ffnet_search.metrics import sign
-from ffnet_search.pareto.front import dominator_counts
-from ffnet_search.plugins import Registry, find_class
+from ffnet_search.plugins import find_class
 from ffnet_search.search.archive import Entry
 from ffnet_search.search.problem import SearchProblem
-from ffnet_search.search.samplers import tpe
 from ffnet_search.search.storage.trial_record import TrialRecord, distributions, params_of
 from ffnet_search.space.hyperparameters import Configuration, Hyperparameter, Value, settle
 
-OURS: Registry = {  # in place of Optuna's of that name
-    "TPESampler": "ffnet_search.search.samplers.tpe:QuickTPESampler",
-    "RandomSampler": "ffnet_search.search.samplers.optuna:ForgetfulRandomSampler",
-}
 # Of no use here: abstract, for a fixed list of points, or (CMA-ES) random on categorical axes.
 EXCLUDED = {"BaseGASampler", "BaseSampler", "GridSampler", "PartialFixedSampler", "CmaEsSampler"}
 Pair = tuple[float, float]
 
 
-class ForgetfulRandomSampler(RandomSampler):
-    """Optuna's random sampler, which needs no trials."""
-
-    memory = 500
-
-
 def known_samplers() -> dict[str, str]:
     """Name -> import path of every sampler that `search.sampler.class_path` names without a path."""
     names = {name for name in optuna.samplers.__all__ if name.endswith("Sampler")} - EXCLUDED
-    return {name: f"optuna.samplers:{name}" for name in sorted(names)} | dict(OURS)
+    return {name: f"optuna.samplers:{name}" for name in sorted(names)}
 
 
 def make_sampler(problem: SearchProblem, finished: int) -> BaseSampler:
@@ -142,31 +125,19 @@ class OptunaSampler:
         self._axes = distributions(problem.space)
         self._curves = LearningCurves()
         self.sampler = make_sampler(problem, len(finished))
-        self._memory: float = getattr(self.sampler, "memory", math.inf)
+        self.study = optuna.create_study(directions=list(problem.objectives.values()), sampler=self.sampler)
         records = [TrialRecord.from_trial(trial) for trial in finished]
         for record in records:
             self._learn(record)
-        lessons = []
         for trial, record in zip(finished, records, strict=True):
             values = [] if record.stopped is None else self._final_values(record.stopped, record.metrics)
-            lessons.append(_changed(trial, TrialState.COMPLETE, values) if values else trial)
-        self._begin_study(lessons)
-
-    def expect(self, wanted: int, new_key: tpe.NewKey) -> None:
-        """Announce that `wanted` trials are asked for before the next one ends, and which ones would be new."""
-        expect = getattr(self.sampler, "expect", None)
-        if expect is not None:
-            axes = self._axes.keys()
-            expect(wanted, lambda params: new_key(params) if axes <= params.keys() else "")
+            self.study.add_trial(_changed(trial, TrialState.COMPLETE, values) if values else trial)
 
     def ask(self, configuration: Configuration | None = None) -> Trial:
         """A trial with all its parameters, of the sampler's own choice or of this configuration."""
-        finished = [trial for trial in self.study.get_trials(deepcopy=False) if trial.state.is_finished()]
-        if len(finished) >= 2 * self._memory:
-            self._begin_study(finished)  # pending trials stay in the old one
         if configuration is not None:
             self.study.enqueue_trial(params_of(self._problem.space, configuration))
-        trial = tpe.ask(self.study, self._axes)
+        trial = self.study.ask(self._axes)
         settle(self._problem.space.hyperparameters, partial(_suggest, trial))
         if configuration is not None and isinstance(self.sampler, BaseGASampler):
             # Optuna leaves enqueued trials out of the population. A genetic sampler whose own proposals are all
@@ -180,11 +151,9 @@ class OptunaSampler:
         if entry.stopped is not None:
             values = self._final_values(entry.stopped.epochs, entry.stopped.metrics)
         if values:
-            ended = tpe.tell(trial, values)
+            ended = self.study.tell(trial, values)
         else:
-            ended = tpe.tell(trial, state=TrialState.FAIL if entry.state == "failed" else TrialState.PRUNED)
-        if trial.study is not self.study:  # another study was begun since
-            self.study.add_trial(ended)
+            ended = self.study.tell(trial, state=TrialState.FAIL if entry.state == "failed" else TrialState.PRUNED)
         if entry.stopped is not None and values:
             ended = _changed(ended, TrialState.PRUNED, None)
         self._learn(TrialRecord.from_trial(ended))
@@ -194,21 +163,6 @@ class OptunaSampler:
     def known(self) -> list[Mapping[str, Value]]:
         """The parameters of all trials with values."""
         return [trial.params for trial in self.study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))]
-
-    def _begin_study(self, finished: Sequence[FrozenTrial]) -> None:
-        """Begin a study with these trials; of too many with the newest and, as many again, the best of the others."""
-        self.study = tpe.in_memory(list(self._problem.objectives.values()), self.sampler)
-        if len(finished) >= 2 * self._memory:
-            half = int(self._memory) // 2
-            learnt_from = [trial for trial in finished if trial.state in (TrialState.COMPLETE, TrialState.PRUNED)]
-            older, newest = learnt_from[:-half], learnt_from[-half:]
-            complete = [trial for trial in older if trial.state == TrialState.COMPLETE]
-            signs = [sign(direction) for direction in self._problem.objectives.values()]
-            points_TM = np.array([trial.values for trial in complete]).reshape(len(complete), len(signs)) * signs
-            order = np.argsort(dominator_counts(points_TM), kind="stable")
-            best = [complete[at] for at in order[:half]]
-            finished = [*sorted(best, key=lambda trial: trial.number), *newest]
-        self.study.add_trials(finished)
 
     def _learn(self, record: TrialRecord) -> None:
         if record.state == "evaluated":
