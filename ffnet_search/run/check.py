@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 from ffnet_search.config.files import is_cluster
 from ffnet_search.config.sweep import Sweep
@@ -11,12 +10,9 @@ from ffnet_search.data.registry import check_data
 from ffnet_search.engines.registry import ENGINES
 from ffnet_search.errors import error_context
 from ffnet_search.latency.backends.base import BACKENDS
-from ffnet_search.latency.table import LatencyTable
 from ffnet_search.plugins import find_module, import_path, is_import_path
 from ffnet_search.run.stages import cost_model
-from ffnet_search.space.architecture import Architecture
-from ffnet_search.space.cost_model import Latency, check_budget
-from ffnet_search.space.parts import Part
+from ffnet_search.space.cost_model import check_budget
 
 
 def check_sweep(sweep: Sweep) -> None:
@@ -42,13 +38,9 @@ def check_sweep(sweep: Sweep) -> None:
 
 def check_limits(sweep: Sweep) -> None:
     """Raise SweepError where no architecture of the space keeps a limit; on latency once its table exists."""
-    costs = cost_model(sweep, _table_if_measured)
+    costs = cost_model(sweep, measured_only=True)
     with error_context(sweep.path):
         check_budget(sweep.search_space, costs, sweep.search.constraints)
-
-
-def _table_if_measured(path: Path) -> Latency:
-    return LatencyTable.load(path) if path.exists() else _Unmeasured()
 
 
 def _import_paths(sweep: Sweep) -> Iterator[tuple[str, str]]:
@@ -69,13 +61,3 @@ def _import_paths(sweep: Sweep) -> Iterator[tuple[str, str]]:
     for field, name in names.items():
         if is_import_path(name):
             yield field, name
-
-
-class _Unmeasured:
-    """A latency table that does not exist yet: no limit on latency is known to be impossible."""
-
-    def predict_ms(self, arch: Architecture) -> float:
-        return 0.0
-
-    def part_ms(self, part: Part, spilt: float = 0.0) -> float:
-        return 0.0

@@ -12,7 +12,6 @@ from ffnet_search.config.sweep import Sweep
 from ffnet_search.errors import SweepError
 from ffnet_search.export.exported import ExportedNetwork, read_exported
 from ffnet_search.formatting import listed
-from ffnet_search.latency.table import LatencyTable
 from ffnet_search.progress import clock, say
 from ffnet_search.run.check import check_limits
 from ffnet_search.run.folder import Change, RunFolder, StageRecord, open_run
@@ -21,6 +20,7 @@ from ffnet_search.run.stages import (
     STAGES,
     Stage,
     StageState,
+    check_tables,
     engine_of,
     is_outdated,
     profile_device,
@@ -49,8 +49,10 @@ def run_sweep(sweep: Sweep, *, fresh: bool = False, stages: Collection[str] = tu
             if stage.name == "profile" and "profile" in stages:
                 _profile_other_devices(sweep)
             if stage.name == "profile" and searches:  # before hours are spent on training
+                from ffnet_search.latency.validation import refuse_inaccurate
+
                 check_limits(sweep)
-                _refuse_inaccurate_tables(sweep)
+                check_tables(sweep, refuse_inaccurate)
     return read_exported(sweep.files.pareto)
 
 
@@ -109,15 +111,6 @@ def _refuse_unread(stage: Stage, sweep: Sweep, folder: RunFolder) -> None:
                 f"{folder.path}: {stage.name} needs {other}, which is not done; run `ffnet-search {other} "
                 f"{sweep.path}` first, or `ffnet-search run {sweep.path}` for all stages"
             )
-
-
-def _refuse_inaccurate_tables(sweep: Sweep) -> None:
-    from ffnet_search.latency.validation import refuse_inaccurate
-
-    for device in sweep.searched_devices:
-        path = sweep.files.latency_table(device)
-        if path.exists():  # the search reports a missing one
-            refuse_inaccurate(LatencyTable.load(path), device, path)
 
 
 def _settle_changes(sweep: Sweep, folder: RunFolder, fresh: bool, names: Collection[str]) -> None:

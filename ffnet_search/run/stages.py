@@ -9,6 +9,7 @@ import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import Enum
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from ffnet_search.evaluation.engine import Engine, EngineContext
 from ffnet_search.latency.table import LatencyTable
 from ffnet_search.progress import say
 from ffnet_search.run.folder import Change, Records, differences, read_records
-from ffnet_search.space.cost_model import CostModel, Latency
+from ffnet_search.space.cost_model import CostModel
 
 
 @dataclass(frozen=True)
@@ -113,10 +114,22 @@ def engine_of(sweep: Sweep) -> type[Engine]:
         return find_engine(sweep.search)
 
 
-def cost_model(sweep: Sweep, load: Callable[[Path], Latency] = LatencyTable.load) -> CostModel:
-    """The costs of architectures by the run's latency tables. Raises SweepError for a missing table."""
-    tables = {device.name: load(sweep.files.latency_table(device)) for device in sweep.searched_devices}
-    return CostModel(tables[sweep.latency[0].name], {name: tables[name] for name in sweep.search.device_names})
+def cost_model(sweep: Sweep, *, measured_only: bool = False) -> CostModel:
+    """The costs of architectures by the run's latency tables. Raises SweepError for a missing table, but leaves it out
+    if `measured_only`."""
+    paths = {device.name: sweep.files.latency_table(device) for device in sweep.searched_devices}
+    tables = {name: LatencyTable.load(path) for name, path in paths.items() if path.exists() or not measured_only}
+    return CostModel(
+        tables.get(sweep.latency[0].name), {name: tables[name] for name in sweep.search.device_names if name in tables}
+    )
+
+
+def check_tables(sweep: Sweep, check: Callable[[LatencyTable, LatencySection, Path], object]) -> None:
+    """Call `check` with each latency table of the search that was measured; what it raises is raised."""
+    for device in sweep.searched_devices:
+        path = sweep.files.latency_table(device)
+        if path.exists():
+            check(LatencyTable.load(path), device, path)
 
 
 def profile_device(sweep: Sweep, device: LatencySection) -> None:
@@ -195,14 +208,11 @@ def _study_digest(sweep: Sweep) -> str:
 
 
 def _refuse_stale_tables(sweep: Sweep) -> None:
-    if not sweep.search_space.is_elastic:
-        return
-    from ffnet_search.latency.ray_bench import make_bench
-    from ffnet_search.latency.validation import refuse_stale
+    if sweep.search_space.is_elastic:
+        from ffnet_search.latency.ray_bench import make_bench
+        from ffnet_search.latency.validation import refuse_stale
 
-    for device in sweep.searched_devices:
-        path = sweep.files.latency_table(device)
-        refuse_stale(LatencyTable.load(path), device, path, make_bench)
+        check_tables(sweep, partial(refuse_stale, make_bench=make_bench))
 
 
 STAGES: Mapping[str, Stage] = {  # in running order: a budget that no network keeps is refused before training

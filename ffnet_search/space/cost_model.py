@@ -50,9 +50,9 @@ def analytic_metrics(arch: Architecture) -> dict[str, float]:
 @dataclass(frozen=True)
 class CostModel:
     """Metrics of an architecture by name: `latency_ms` by the table, `latency_ms@NAME` by those of other devices, and
-    the analytic ones."""
+    the analytic ones. Without a table (None) there is no `latency_ms`."""
 
-    latency: Latency
+    latency: Latency | None
     devices: Mapping[str, Latency] = field(default_factory=dict)
 
     def __call__(self, arch: Architecture) -> dict[str, float]:
@@ -61,7 +61,8 @@ class CostModel:
     @cached_property
     def latencies(self) -> dict[str, Latency]:
         """Metric -> the table that predicts it."""
-        return {LATENCY.name: self.latency} | {LATENCY.on(name).key: table for name, table in self.devices.items()}
+        tables = {LATENCY.on(name).key: table for name, table in self.devices.items()}
+        return tables if self.latency is None else {LATENCY.name: self.latency, **tables}
 
     @cached_property
     def of_part(self) -> dict[str, Cost]:
@@ -192,8 +193,10 @@ def least_latency(space: SearchSpace, latency: Latency) -> Architecture:
 def check_budget(space: SearchSpace, cost_model: CostModel, limits: Mapping[str, float]) -> None:
     """Raise SweepError where a limit is below all that the space holds, naming what can be reached and by what.
 
-    Takes well under a second, so it can be asked before anything is trained."""
+    Limits on metrics that the cost model does not have are left out."""
     for name, limit in limits.items():
+        if name not in cost_model.of_part:
+            continue
         arch = cheapest(space, cost_model, name)
         least = cost_model(arch)[name]
         if least > limit:
