@@ -49,7 +49,7 @@ class MacsAsLatency:
         return arch.macs_m / 100
 
     def part_ms(self, part: Part, spilt: float = 0.0) -> float:
-        return part.macs / 1e8
+        return part.costs.macs / 1e8
 
 
 def no_op(configuration: Configuration, report: Report) -> Candidate:

@@ -85,12 +85,12 @@ def test_presets_cost_what_the_reference_costs(name: str) -> None:
         pytest.skip(f"needs the reference's counts, {REFERENCE.name}")
     reference = json.loads(REFERENCE.read_text())[name]
     arch = Architecture.preset(name, Input(resolution=256))
-    assert sum(part.macs for part in arch.parts) == reference["fused_macs_256"]
+    assert sum(part.costs.macs for part in arch.parts) == reference["fused_macs_256"]
     # The reference's fused form keeps the last norm and the layer scales; ours folds them.
     kept = 2 * arch.stages[-1].width
     if PRESET_FORMS[name].layer_scale is not None:
         kept += sum(2 * stage.width * stage.depth for stage in arch.stages)
-    assert sum(part.params for part in arch.parts) + kept == reference["fused_parameters"]
+    assert sum(part.costs.params for part in arch.parts) + kept == reference["fused_parameters"]
 
 
 def test_parts_follow_the_map_from_input_to_logits() -> None:

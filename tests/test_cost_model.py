@@ -65,7 +65,7 @@ def test_brute_force_finds_nothing_smaller(per_block: tuple[str, ...], low: floa
 @pytest.mark.parametrize("metric", ["params", "macs"])
 def test_shipped_spaces_hold_nothing_smaller(path: Path, metric: str) -> None:
     space = SearchSpace.from_yaml(path)
-    arch, value = smallest_reachable(space, lambda part: getattr(part, metric) / 1e6)
+    arch, value = smallest_reachable(space, lambda part: getattr(part.costs, metric) / 1e6)
     assert arch in space
     assert value == pytest.approx(getattr(arch, f"{metric}_m"))
     rng = random.Random(0)
@@ -80,7 +80,7 @@ class Linear:
         return 1 + arch.macs_m
 
     def part_ms(self, part: Part, spilt: float = 0.0) -> float:
-        return part.macs / 1e6
+        return part.costs.macs / 1e6
 
 
 class Spilling:
@@ -94,7 +94,7 @@ class Spilling:
         return 0.3 + sum(map(self.cost, arch.parts)) + spilt
 
     def part_ms(self, part: Part, spilt: float = 0.0) -> float:
-        return self.cost(part) + spilt * self.spill * part.params / 1e6
+        return self.cost(part) + spilt * self.spill * part.costs.params / 1e6
 
 
 @pytest.mark.parametrize("spill", [0.0, 30.0, 200.0, 3000.0])
@@ -120,7 +120,7 @@ class PerWeight(Linear):
         return arch.params_m
 
     def part_ms(self, part: Part, spilt: float = 0.0) -> float:
-        return part.params / 1e6
+        return part.costs.params / 1e6
 
 
 @pytest.mark.parametrize(

@@ -50,11 +50,11 @@ def test_deployed_parts_have_the_stated_parameters_and_macs(name: str) -> None:
     arch = chosen.sample(random.Random(2)) if name != "ffnet_imagenet" else chosen.smallest
     net = deployed(arch)
     for part, module in zip(arch.parts, net.parts, strict=True):
-        assert sum(parameter.numel() for parameter in module.parameters()) == part.params, part.key
+        assert sum(parameter.numel() for parameter in module.parameters()) == part.costs.params, part.key
         x_BCHW = torch.zeros(1, part.in_width, part.resolution, part.resolution)
         with FlopCounterMode(display=False) as counter:
             y = module(x_BCHW)
-        assert counter.get_total_flops() == 2 * part.macs, part.key
+        assert counter.get_total_flops() == 2 * part.costs.macs, part.key
         assert deployed_part(part)(x_BCHW).shape == y.shape
 
 

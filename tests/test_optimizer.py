@@ -75,7 +75,7 @@ def test_an_interrupted_trial_comes_first_the_next_time(tmp_path: Path) -> None:
 @pytest.mark.parametrize("factor", [1.0, 1.1])
 def test_a_tight_limit_is_searched_though_the_sampler_finds_nothing(tmp_path: Path, factor: float) -> None:
     run = Run(tmp_path, space=CIFAR)
-    least, _ = smallest_reachable(CIFAR, lambda part: part.params)
+    least, _ = smallest_reachable(CIFAR, lambda part: part.costs.params)
     section = {"proposals": 5, "sampler": {"class_path": "RandomSampler", "init_args": {}}}
     candidates = run.search(trials=10, constraints={"params_m": least.params_m * factor}, **section)
     assert all(c.metrics["params_m"] <= least.params_m * factor for c in candidates)

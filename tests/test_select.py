@@ -32,7 +32,9 @@ DIGITS = Path(__file__).parents[1] / "search_spaces" / "ffnet_digits.yaml"
 
 def table_of(space: SearchSpace, ms_per_mmac: float, ms_per_mparam: float, batch_size: int = 1) -> LatencyTable:
     check = Check(architecture=space.smallest, predicted_ms=1, measured_ms=1, halves_ms=(1, 1), spread=0)
-    costs = {part.key: (ms_per_mmac * part.macs + ms_per_mparam * part.params) / 1e6 for part in parts_of(space)}
+    costs = {
+        part.key: (ms_per_mmac * part.costs.macs + ms_per_mparam * part.costs.params) / 1e6 for part in parts_of(space)
+    }
     return LatencyTable(
         setting=Setting(
             device="a test", backend="onnxruntime", settings={}, threads=1, batch_size=batch_size, dtype="float32",

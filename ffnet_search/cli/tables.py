@@ -67,7 +67,7 @@ def print_architecture(arch: Architecture, name: str) -> None:
     _print(f"{name}: {arch.key}  {arch}")
     _print(f"{arch.macs_m:.5g} M MACs, {arch.params_m:.4g} M parameters in the deployed form, for one image")
     rows = [
-        [part.key, str(count), *_costs(count * part.macs / 1e6, count * part.params / 1e6)]
+        [part.key, str(count), *_costs(count * part.costs.macs / 1e6, count * part.costs.params / 1e6)]
         for part, count in Counter(arch.parts).items()
     ]
     _print(_table(["part", "times", MACS.label, PARAMS.label], rows, right=3))

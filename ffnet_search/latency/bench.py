@@ -86,8 +86,8 @@ def part_job(part: Part, copies: int = 1) -> Job:
         id=part.key if copies == 1 else f"{copies} x {part.key}",
         build=partial(_chain, part, copies),
         shape=(part.in_width, part.resolution, part.resolution),
-        macs_m=copies * part.macs / 1e6,
-        weights_m=copies * part.params / 1e6,
+        macs_m=copies * part.costs.macs / 1e6,
+        weights_m=copies * part.costs.params / 1e6,
     )
 
 

@@ -43,7 +43,8 @@ RESIDENTS = 50  # numbers of weights that are tried
 
 def kind_of(part: Part) -> Kind:
     """The kind of a part: parts of one kind have one slope."""
-    return part.kind, part.mixer, part.resolution, round(math.log2(part.params + 1)), round(math.log2(part.memory))
+    costs = part.costs
+    return part.kind, part.mixer, part.resolution, round(math.log2(costs.params + 1)), round(math.log2(costs.memory))
 
 
 def groups_of(kind: Kind) -> tuple[Group, ...]:

@@ -38,7 +38,7 @@ def basis(part: Part) -> Floats:
     """[1, elements of its maps, MACs, weights], the last three in millions."""
     out = -(-part.resolution // part.stride)
     elements = part.in_width * part.resolution**2 + (part.hidden + part.out_width) * out**2
-    return np.array([1.0, elements / 1e6, part.macs / 1e6, part.params / 1e6])
+    return np.array([1.0, elements / 1e6, part.costs.macs / 1e6, part.costs.params / 1e6])
 
 
 def sizes(part: Part) -> Floats:

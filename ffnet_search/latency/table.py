@@ -174,7 +174,7 @@ class LatencyTable(Section):
         return entry
 
     def _cost(self, part: Part) -> tuple[Ms, int]:
-        self._costs[part] = self._entry(part).ms, part.params
+        self._costs[part] = self._entry(part).ms, part.costs.params
         return self._costs[part]
 
     def save(self, path: Path) -> None:

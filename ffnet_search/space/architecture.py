@@ -208,12 +208,12 @@ class Architecture:
     @property
     def macs_m(self) -> float:
         """Millions of multiply-accumulates of the deployed form, for one image."""
-        return sum(part.macs for part in self.parts) / 1e6
+        return sum(part.costs.macs for part in self.parts) / 1e6
 
     @property
     def params_m(self) -> float:
         """Millions of parameters of the deployed form."""
-        return sum(part.params for part in self.parts) / 1e6
+        return sum(part.costs.params for part in self.parts) / 1e6
 
     @property
     def weights_mb(self) -> float:
@@ -222,8 +222,8 @@ class Architecture:
 
     @property
     def peak_memory_mb(self) -> float:
-        """Millions of bytes of all maps at the worst moment (`Part.memory`), for one image in float32."""
-        return 4 * max(part.memory for part in self.parts) / 1e6
+        """Millions of bytes of all maps at the worst moment (`Costs.memory`), for one image in float32."""
+        return 4 * max(part.costs.memory for part in self.parts) / 1e6
 
     def __str__(self) -> str:
         """One line: `stem 32/2 | 64: k7+3 e3 x2 | ...`, kernels as token + channel."""

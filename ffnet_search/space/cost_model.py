@@ -26,10 +26,10 @@ Cost = Callable[[Part], float]
 Total = Callable[[Iterable[float]], float]  # of the costs of parts: `sum`, or `max`
 ROUNDS = 20  # of the search for the least latency, and of re-weighting where several things must be small at once
 ANALYTIC: Mapping[str, Cost] = {  # metric that needs no device -> what one part adds to it
-    PARAMS.name: lambda part: part.params / 1e6,
-    MACS.name: lambda part: part.macs / 1e6,
-    WEIGHTS.name: lambda part: 4 * part.params / 1e6,
-    PEAK_MEMORY.name: lambda part: 4 * part.memory / 1e6,
+    PARAMS.name: lambda part: part.costs.params / 1e6,
+    MACS.name: lambda part: part.costs.macs / 1e6,
+    WEIGHTS.name: lambda part: 4 * part.costs.params / 1e6,
+    PEAK_MEMORY.name: lambda part: 4 * part.costs.memory / 1e6,
 }
 WORST = {PEAK_MEMORY.name}  # metrics that are the largest over the parts, and not their sum
 

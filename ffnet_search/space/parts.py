@@ -36,18 +36,6 @@ class Part(ABC):
         """As `Costs` defines them; operators run one after another, and a map is freed after its last use."""
 
     @property
-    def params(self) -> int:
-        return self.costs.params
-
-    @property
-    def macs(self) -> int:
-        return self.costs.macs
-
-    @property
-    def memory(self) -> int:
-        return self.costs.memory
-
-    @property
     def key(self) -> str:
         """The name of the part in files, e.g. `token_mixer ffn_attention 64x16x16 k7`."""
         words = [self.kind, self.mixer, f"{self.in_width}x{self.resolution}x{self.resolution}"]

@@ -61,11 +61,11 @@ def test_the_deployed_part_has_the_stated_parameters_and_macs(name: str) -> None
     assert part.mixer == name
     assert (part.kernel > 0) == find_mixer(name).has_kernel
     module = deployed_part(part)
-    assert sum(parameter.numel() for parameter in module.parameters()) == part.params
+    assert sum(parameter.numel() for parameter in module.parameters()) == part.costs.params
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         module(torch.zeros(1, part.in_width, part.resolution, part.resolution))
-    assert counter.get_total_flops() == 2 * part.macs
-    assert part.memory >= 2 * part.in_width * part.resolution**2  # its input and its output
+    assert counter.get_total_flops() == 2 * part.costs.macs
+    assert part.costs.memory >= 2 * part.in_width * part.resolution**2  # its input and its output
 
 
 @pytest.mark.parametrize("name", ALL)

@@ -95,7 +95,7 @@ def test_words_and_keys_are_complete(name: str) -> None:
 @TASK
 def test_a_head_has_parts(name: str) -> None:
     *_, last = find_task(name).head_parts([TrunkStage(8, 4), TrunkStage(16, 2)], 4)
-    assert last.macs > 0 and last.params > 0
+    assert last.costs.macs > 0 and last.costs.params > 0
 
 
 def test_classification_measures_the_share_of_right_labels() -> None:

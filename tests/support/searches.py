@@ -51,7 +51,7 @@ class Macs:
         return arch.macs_m / 100
 
     def part_ms(self, part: Part, spilt: float = 0.0) -> float:
-        return part.macs / 1e8
+        return part.costs.macs / 1e8
 
 
 CHEAP = CostModel(Macs())
