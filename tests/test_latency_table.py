@@ -45,7 +45,7 @@ def table_of(networks: list[Architecture]) -> LatencyTable:
         setting=setting,
         error=TableError.of([check]),
         intercept_ms=0.25,
-        entries={p.key: Entry(ms=p.costs.macs / 1e6, raw_ms=p.costs.macs / 1e6) for arch in networks for p in arch.parts},
+        entries={p.key: Entry(ms=(ms := p.costs.macs / 1e6), raw_ms=ms) for arch in networks for p in arch.parts},
         calibration=(),
         held_out=(check,),
     )
