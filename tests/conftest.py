@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from searches import Run
+from training_steps import ObservedStep, observed_steps
 
 torch.set_num_threads(1)
 
@@ -66,3 +67,10 @@ def make_data(layouts: Path) -> Callable[..., Any]:
 def run(tmp_path: Path) -> Run:
     """A folder for searches."""
     return Run(tmp_path)
+
+
+@pytest.fixture
+def steps() -> Iterator[list[ObservedStep]]:
+    """The steps of every training of the test, in this process."""
+    with observed_steps() as observed:
+        yield observed

@@ -12,6 +12,7 @@ import pytest
 import torch
 import yaml
 from own_network import Curve
+from training_steps import ObservedStep, assert_trained
 
 from ffnet_search.config.sweep import Sweep
 from ffnet_search.errors import SweepError
@@ -152,7 +153,7 @@ def test_who_is_told_to_stop_stops_but_not_after_the_last_epoch(tmp_path: Path) 
     assert isinstance(evaluate(configuration, lambda epoch, metrics: epoch < 3), Candidate)
 
 
-def test_a_warm_start_is_better_than_none(tmp_path: Path) -> None:
+def test_a_warm_start_is_better_than_none(tmp_path: Path, steps: list[ObservedStep]) -> None:
     stages = [{"depth": 1, "width": [8, 16], "token_kernel": 3}, {"depth": 1, "width": 16, "token_kernel": 3}]
     space = {"input": NET["input"], "stem": {"width": 8, "stride": 2}, "stages": stages}
     space["hyperparameters"] = {"learning_rate": [0.001, 0.002]}
@@ -173,6 +174,7 @@ def test_a_warm_start_is_better_than_none(tmp_path: Path) -> None:
         TrialEvaluator(one)(configuration, note)
     warm, scratch = first
     assert warm > scratch + 0.2
+    assert_trained(steps)  # the supernet, the warm start (which was recalibrated before) and the cold one
 
 
 def broken(name: str) -> dict[str, Any]:

@@ -44,8 +44,6 @@ from ffnet_search.tasks.base import task_of
 from ffnet_search.training.fit import read_supernet, sweep_data, train_architecture
 from ffnet_search.training.trainer import quiet_lightning
 
-FINETUNE_RATE = 0.1  # of the supernet's learning rate: the weights are good, and need to adapt to one network only
-
 
 def export_front(sweep: Sweep) -> None:
     """Write the front of the run's study to `sweep.files.pareto`, best first, and replace the folder as a whole.
@@ -133,13 +131,7 @@ def _networks(sweep: Sweep, data: Data, front: Sequence[Candidate]) -> list[Meta
 def _finetune(sweep: Sweep, data: Data, net: MetaMixer, candidate: Candidate) -> MetaMixer:
     """Train the network alone for some epochs, and recalibrate its BN statistics."""
     sweep = sweep.with_values(candidate.final_hyperparameters)
-    recipe = sweep.train.model_copy(
-        update={
-            "epochs": sweep.export.finetune_epochs,
-            "learning_rate": FINETUNE_RATE * sweep.train.learning_rate,
-            "warmup_epochs": 0.0,
-        }
-    )
+    recipe = sweep.train.model_copy(update={"epochs": sweep.export.finetune_epochs})
     folder, place = sweep.files.training / f"finetune-{candidate.key}", next(net.parameters()).device
     net = train_architecture(net, data, recipe, folder, sweep.seed).to(place)
     return recalibrate(net, data.calibration.to(place))

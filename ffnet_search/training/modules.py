@@ -94,6 +94,10 @@ class FFNetModule(LightningModule):
         for group, wanted in zip(cast(Optimizer, self.optimizers()).param_groups, ours, strict=True):
             group.update({name: wanted[name] for name in ("weight_decay", "momentum") if name in wanted})
 
+    def on_train_epoch_start(self) -> None:
+        """Set the network to training mode: `recalibrate` leaves it in evaluation mode, and Lightning keeps that."""
+        self.net.train()
+
     @property
     def steps(self) -> int:
         """The optimiser steps of the whole training."""
