@@ -29,18 +29,17 @@ from ffnet_search.training.modules import FFNetModule, Standalone, Supernet, dra
 RECIPE = TrainSection()
 
 
-def stepper(module: FFNetModule, x_BCHW: torch.Tensor, target_B: torch.Tensor) -> Callable[[int], None]:
+def stepper(module: FFNetModule, x_BCHW: torch.Tensor, target_B: torch.Tensor) -> Callable[[int], torch.Tensor]:
     """A training step of `module` outside of a Trainer."""
     module.manual_backward = torch.Tensor.backward  # type: ignore[method-assign, assignment]
     optimizer = make_optimizer(module.net.named_parameters(), RECIPE)
 
-    def step(index: int) -> None:
-        module.accumulate(x_BCHW, target_B, index)
+    def update(loss: torch.Tensor) -> None:
         torch.nn.utils.clip_grad_norm_(module.net.parameters(), RECIPE.clip_norm)
         optimizer.step()
         optimizer.zero_grad()
 
-    return step
+    return lambda index: module.learn([(x_BCHW, target_B)], index, update)
 
 
 def main() -> None:

@@ -24,32 +24,50 @@ from ffnet_search.training.trainer import quiet_lightning
 CLASSIFICATION = find_task("classification")
 
 
-def test_one_sandwich_step_is_the_sum_of_its_networks() -> None:
-    """Its gradients = those of the labelled largest plus those of the others on its soft targets."""
+def test_each_network_of_a_step_learns_by_an_update_of_its_own() -> None:
+    """The largest from labels; the others from labels and its soft targets, half and half, on the weights so far."""
     chosen = space("ffnet_digits")
     torch.manual_seed(0)
-    supernet = Supernet(chosen, TrainSection(label_smoothing=0.1, sampled=2), seed=3)
+    supernet = Supernet(chosen, TrainSection(label_smoothing=0.1, sampled=2, labels=0.5), seed=3)
     supernet.manual_backward = torch.Tensor.backward  # type: ignore[method-assign, assignment]
     reference = MetaMixer.for_space(chosen, supernet.recipe.form)
     reference.load_state_dict(supernet.net.state_dict())
-    x_BCHW, label_B = images(chosen, 16), torch.arange(16) % 10
-    supernet.accumulate(x_BCHW, label_B, step=5)
+    batches = [(images(chosen, 16, seed), torch.arange(16) % 10) for seed in range(2)]
+    networks = [chosen.largest, *draw(chosen, 3, 5, 2), chosen.smallest]
+    assert len(set(networks)) == 4
+    rest, targets_BK = iter(networks), [reference(x_BCHW).detach().softmax(-1) for x_BCHW, _ in batches]
+    losses = []
 
-    logits_BK = reference(x_BCHW)
-    loss = F.cross_entropy(logits_BK, label_B, label_smoothing=0.1)
-    target_BK = logits_BK.detach().softmax(-1)
-    networks = [*draw(chosen, 3, 5, 2), chosen.smallest]
-    assert len(set(networks)) == 3
-    for arch in networks:
-        prediction_BK = reference(x_BCHW, arch).log_softmax(-1)
-        loss = loss + (target_BK * (target_BK.log() - prediction_BK)).sum(-1).mean()
-    loss.backward()
-    for (name, ours), theirs in zip(supernet.net.named_parameters(), reference.parameters(), strict=True):
-        if theirs.grad is None:
-            assert ours.grad is None, name
-        else:
-            assert ours.grad is not None
-            torch.testing.assert_close(ours.grad, theirs.grad, rtol=1e-3, atol=1e-5, msg=name)
+    def update(loss: torch.Tensor) -> None:
+        """Compare with the gradients of the next network alone; then take a step on both sides."""
+        losses.append(loss)
+        arch, total = next(rest), torch.zeros(())
+        for (x_BCHW, label_B), target_BK in zip(batches, targets_BK, strict=True):
+            logits_BK = reference(x_BCHW, arch)
+            labels = F.cross_entropy(logits_BK, label_B, label_smoothing=0.1)
+            distance = (target_BK * (target_BK.log() - logits_BK.log_softmax(-1))).sum(-1).mean()
+            total = total + (labels if arch == chosen.largest else 0.5 * labels + 0.5 * distance) / 2
+        total.backward()
+        torch.testing.assert_close(loss, total.detach())
+        pairs = zip(supernet.net.named_parameters(), reference.parameters(), strict=True)
+        for (name, ours), theirs in pairs:
+            assert (ours.grad is None) == (theirs.grad is None), name
+            if ours.grad is not None:
+                torch.testing.assert_close(ours.grad, theirs.grad, rtol=1e-3, atol=1e-5, msg=name)
+        for net in (supernet.net, reference):
+            torch.optim.SGD(net.parameters(), 0.1).step()
+            net.zero_grad()
+
+    assert supernet.learn(batches, 5, update) == losses[0]
+    assert len(losses) == 4
+
+
+@pytest.mark.parametrize(("labels", "alike"), [(0.0, True), (0.5, False), (1.0, False)])
+def test_labels_are_the_share_of_targets_in_the_loss_of_sub_networks(labels: float, alike: bool) -> None:
+    supernet = Supernet(space("ffnet_digits"), TrainSection(labels=labels))
+    logits_BK, soft_target_BK = torch.randn(2, 8, 10, generator=torch.Generator().manual_seed(0))
+    pair = [supernet.shared_loss(logits_BK, label_B, soft_target_BK.softmax(-1)) for label_B in torch.eye(2, 8).long()]
+    assert bool(pair[0] == pair[1]) == alike
 
 
 def test_draws_depend_on_seed_and_step_alone() -> None:

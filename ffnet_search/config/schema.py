@@ -46,6 +46,8 @@ class DataSection(Section):
 class TrainSection(Section):
     """Training: optimiser, schedule, regularisation; of a supernet also the sandwich rule and in-place distillation.
 
+    `sampled`: the networks of a step beside the largest and the smallest. `labels`: the share of the data's targets in the
+    loss of sub-networks; the rest is the distance from the largest's output. `accumulate`: the batches of a step.
     `devices`: the number of GPUs (of this machine or of the cluster) that share every batch; of processes where no GPU
     exists. It changes the speed of training and not its result."""
 
@@ -59,6 +61,7 @@ class TrainSection(Section):
     momentum: Share = 0.9
     clip_norm: float = Field(1.0, gt=0)
     sampled: int = Field(2, ge=0)
+    labels: float = Field(0.5, ge=0, le=1)
     accumulate: int = Field(1, gt=0)
     label_smoothing: Share = 0.1
     drop_path: Share = 0.0

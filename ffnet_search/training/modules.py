@@ -1,7 +1,8 @@
 """Training of a MetaMixer with shared weights: sandwich rule and in-place distillation (BigNAS, arXiv 2003.11142).
 
-One optimiser step accumulates the gradients of the largest network (targets of the data; the only one that is
-regularised), of some sampled networks and of the smallest (the largest's soft targets). Left out, by published figures:
+A batch trains the largest network (targets of the data; the only one that is regularised), then some sampled networks
+and the smallest, on the same targets and on the largest's soft targets. Each network makes an optimiser step of its own:
+of one step with the sum of their gradients, little is left of each (docs/log.md). Left out, by published figures:
 alpha-divergence (worse than KL on CIFAR-100 at all widths) and progressive shrinking (several stages for the result of
 one). The task gives the losses and the quality. Shape keys: B batch, C channels, H and W pixels.
 """
@@ -10,7 +11,7 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, cast
 
 import torch
@@ -26,6 +27,7 @@ from ffnet_search.space.architecture import Architecture
 from ffnet_search.space.search_space import SearchSpace
 from ffnet_search.tasks.base import task_of
 
+Batch = tuple[Tensor, Tensor]  # images (B, C, H, W), targets (B, ...)
 CHECK_EVERY = 20  # steps between checks of the loss for finite values on a GPU, which the CPU has to wait for
 
 
@@ -84,6 +86,8 @@ class FFNetModule(LightningModule):
         self.qualities: Any = nn.ModuleList(self.task.quality_metric(outputs) for _ in self.validated)
         self.learning_rate_factor = 1.0  # halved after a return to an earlier checkpoint
         self.finite = torch.tensor(True)
+        self.kept: list[Batch] = []  # of the step in progress
+        self.step = 0
 
     def configure_optimizers(self) -> Optimizer:
         return make_optimizer(self.net.named_parameters(), self.recipe)
@@ -100,40 +104,60 @@ class FFNetModule(LightningModule):
 
     @property
     def steps(self) -> int:
-        """The optimiser steps of the whole training."""
-        per_epoch = -(-int(self.trainer.num_training_batches) // self.recipe.accumulate)
-        return per_epoch * self.recipe.epochs
+        """The steps of the whole training: a batch each, or `accumulate` of them."""
+        return self.steps_per_epoch * self.recipe.epochs
 
-    def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
-        step, last = self.global_step, batch_idx + 1 == self.trainer.num_training_batches
+    @property
+    def steps_per_epoch(self) -> int:
+        return -(-int(self.trainer.num_training_batches) // self.recipe.accumulate)
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor | None:
+        """Keep the batch; with the last one of a step, learn from all that were kept."""
+        self.kept.append(batch)
+        last = batch_idx + 1 == self.trainer.num_training_batches
+        if not last and (batch_idx + 1) % self.recipe.accumulate:
+            return None
+        batches, self.kept = self.kept, []
+        self.step = self.current_epoch * self.steps_per_epoch + batch_idx // self.recipe.accumulate
+        images = sum(len(x_BCHW) for x_BCHW, _ in batches)
         randomness = random.Random(f"{self.seed} {self.current_epoch} {batch_idx} {self.global_rank}")
         devices = [self.device] if self.device.type == "cuda" else []
         # Random numbers of a step depend on its place alone, so a resumed run repeats them.
         with threads_for(1e6 * self.net.largest.macs_m * len(batch[0])), torch.random.fork_rng(devices):
             torch.manual_seed(randomness.getrandbits(63))
-            loss = self.accumulate(*batch, step)
-            if last or (batch_idx + 1) % self.recipe.accumulate == 0:
-                self.apply_gradients(cast(Optimizer, self.optimizers()), loss, step)
-        self.log("train_loss", loss, batch_size=len(batch[0]))
+            loss = self.learn(batches, self.step, self.apply_gradients)
+        self.log("train_loss", loss, batch_size=images)
         return loss
 
-    def accumulate(self, x_BCHW: Tensor, target_B: Tensor, step: int) -> Tensor:
-        """Add the gradients of one batch and return the loss on its targets."""
-        loss, _ = self.target_loss(x_BCHW, target_B)
-        self.manual_backward(loss / self.recipe.accumulate)
-        return loss.detach()
+    def learn(self, batches: Sequence[Batch], step: int, update: Callable[[Tensor], None]) -> Tensor:
+        """Train on the batches of one step; return the loss on their targets. `update` is told a loss, whose gradients
+        have been added up."""
+        return self.learn_targets(batches, update)[0]
 
-    def apply_gradients(self, optimizer: Optimizer, loss: Tensor, step: int) -> None:
-        """One step of the optimiser with the gradients so far, averaged over ranks and clipped; then clear them.
+    def learn_targets(self, batches: Sequence[Batch], update: Callable[[Tensor], None]) -> tuple[Tensor, list[Tensor]]:
+        """Train the largest network on targets. Return its loss, and its output for each batch."""
+        losses, outputs = zip(*(self._learn_batch(batch, len(batches)) for batch in batches), strict=True)
+        loss = torch.stack(losses).mean()
+        update(loss)
+        return loss, list(outputs)
+
+    def _learn_batch(self, batch: Batch, batches: int) -> tuple[Tensor, Tensor]:
+        loss, output_B = self.target_loss(*batch)
+        self.manual_backward(loss / batches)
+        return loss.detach(), output_B.detach()
+
+    def apply_gradients(self, loss: Tensor) -> None:
+        """Make a step of the optimiser with the gradients so far, averaged over ranks and clipped; then clear them.
 
         Raises NonFiniteLoss as `check_finite` does."""
+        optimizer = cast(Optimizer, self.optimizers())
         loss = average_gradients(self.net.parameters(), loss)
-        rate = learning_rate(self.recipe, step, self.steps) * self.learning_rate_factor
+        rate = learning_rate(self.recipe, self.step, self.steps) * self.learning_rate_factor
         for group in optimizer.param_groups:
             group["lr"] = rate
         norm = torch.nn.utils.clip_grad_norm_(self.net.parameters(), self.recipe.clip_norm)
         self.finite = self.finite.to(loss.device) & loss.isfinite() & norm.isfinite()
-        if self.may_synchronise(step):
+        if self.may_synchronise(self.step):
             self.check_finite()
         optimizer.step()
         optimizer.zero_grad()
@@ -145,7 +169,7 @@ class FFNetModule(LightningModule):
     def check_finite(self) -> None:
         """Raise NonFiniteLoss where any step since the start had a loss or gradient that was not finite."""
         if not self.finite:
-            raise NonFiniteLoss(f"loss or gradient is not finite near step {self.global_step}")
+            raise NonFiniteLoss(f"loss or gradient is not finite near step {self.step}")
 
     def target_loss(self, x_BCHW: Tensor, target_B: Tensor) -> tuple[Tensor, Tensor]:
         """The loss of the largest network on targets, regularised by drop path and mix-up, and its output (B, ...)."""
@@ -186,17 +210,30 @@ class Supernet(FFNetModule):
         super().__init__(MetaMixer.for_space(space, recipe.form), recipe, seed, validated)
         self.space = space
 
-    def accumulate(self, x_BCHW: Tensor, target_B: Tensor, step: int) -> Tensor:
-        loss, output_B = self.target_loss(x_BCHW, target_B)
-        self.manual_backward(loss / self.recipe.accumulate)
+    def learn(self, batches: Sequence[Batch], step: int, update: Callable[[Tensor], None]) -> Tensor:
+        """Train the largest network, the sampled ones and the smallest, with an update each."""
+        loss, outputs = self.learn_targets(batches, update)
+        soft_targets = [self._soft_target(*pair) for pair in zip(batches, outputs, strict=True)]
+        for arch in (*draw(self.space, self.seed, step, self.recipe.sampled), self.space.smallest):
+            total = torch.zeros_like(loss)
+            for (x_BCHW, target_B), soft_target_B in zip(batches, soft_targets, strict=True):
+                part = self.shared_loss(self.net(x_BCHW, arch), target_B, soft_target_B) / len(batches)
+                self.manual_backward(part)
+                total += part.detach()
+            update(total)
+        return loss
+
+    def _soft_target(self, batch: Batch, output_B: Tensor) -> Tensor:
         if self.recipe.mixup:  # the others see unmixed images, and so must the teacher
             with torch.no_grad():
-                output_B = self.net(x_BCHW)
-        soft_target_B = self.task.soft_target(output_B)
-        for arch in (*draw(self.space, self.seed, step, self.recipe.sampled), self.space.smallest):
-            distance = self.task.distillation_loss(self.net(x_BCHW, arch), soft_target_B)
-            self.manual_backward(distance / self.recipe.accumulate)
-        return loss.detach()
+                output_B = self.net(batch[0])
+        return self.task.soft_target(output_B)
+
+    def shared_loss(self, output_B: Tensor, target_B: Tensor, soft_target_B: Tensor) -> Tensor:
+        """The loss of a sub-network: `labels` of it on the targets of the data, the rest on the largest's."""
+        share, task = self.recipe.labels, self.task
+        loss = (1 - share) * task.distillation_loss(output_B, soft_target_B) if share < 1 else 0.0
+        return loss + share * task.loss(output_B, target_B, self.recipe.label_smoothing) if share else loss
 
 
 class Standalone(FFNetModule):

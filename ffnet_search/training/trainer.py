@@ -155,8 +155,7 @@ class LastCheckpoint(Callback):
 
     def on_train_batch_end(self, trainer: Trainer, module: LightningModule, *_: Any) -> None:
         assert isinstance(module, FFNetModule)
-        accumulating = any(parameter.grad is not None for parameter in module.parameters())
-        if accumulating or not module.may_synchronise(module.global_step):  # gradients are not in a checkpoint
+        if module.kept or not module.may_synchronise(module.step):  # batches of half a step are not in a checkpoint
             return
         if trainer.strategy.reduce_boolean_decision(time.monotonic() - self.saved >= self.seconds, all=False):
             self._save(trainer, module)  # a collective operation: all ranks take part
