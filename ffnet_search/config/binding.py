@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from ffnet_search.config.sweep import Sweep
 
 # Fields of `train` that a supernet alone has, or that do not change the result.
-NOT_SEARCHED = {"sampled", "start_from", "checkpoint_minutes", "callbacks", "loggers", "devices"}
+NOT_SEARCHED = {"sampled", "labels", "start_from", "checkpoint_minutes", "callbacks", "loggers", "devices"}
 OF_ANY_MODULE = {"epochs", "ema"}  # fields of `train` that apply to a user-supplied module too
 ARGUMENTS = "init_args"  # the field of a section that holds the arguments of a user-supplied class
 

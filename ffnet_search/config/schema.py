@@ -46,8 +46,8 @@ class DataSection(Section):
 class TrainSection(Section):
     """Training: optimiser, schedule, regularisation; of a supernet also the sandwich rule and in-place distillation.
 
-    `sampled`: the networks of a step beside the largest and the smallest. `labels`: the share of the data's targets in the
-    loss of sub-networks; the rest is the distance from the largest's output. `accumulate`: the batches of a step.
+    `sampled`: the networks of a step beside the largest and the smallest. `labels`: the share of the data's targets in
+    the loss of sub-networks; the rest is the distance from the largest's output. `accumulate`: the batches of a step.
     `devices`: the number of GPUs (of this machine or of the cluster) that share every batch; of processes where no GPU
     exists. It changes the speed of training and not its result."""
 

@@ -1,10 +1,10 @@
 """Training of a MetaMixer with shared weights: sandwich rule and in-place distillation (BigNAS, arXiv 2003.11142).
 
 A batch trains the largest network (targets of the data; the only one that is regularised), then some sampled networks
-and the smallest, on the same targets and on the largest's soft targets. Each network makes an optimiser step of its own:
-of one step with the sum of their gradients, little is left of each (docs/log.md). Left out, by published figures:
-alpha-divergence (worse than KL on CIFAR-100 at all widths) and progressive shrinking (several stages for the result of
-one). The task gives the losses and the quality. Shape keys: B batch, C channels, H and W pixels.
+and the smallest, on the same targets and on the largest's soft targets. Each network makes its own step of the
+optimiser: of one step along the sum of their gradients, little was left for each (docs/log.md). Left out, by published
+figures: alpha-divergence (worse than KL on CIFAR-100 at all widths) and progressive shrinking (several stages for the
+result of one). The task gives the losses and the quality. Shape keys: B batch, C channels, H and W pixels.
 """
 
 from __future__ import annotations
@@ -130,8 +130,8 @@ class FFNetModule(LightningModule):
         return loss
 
     def learn(self, batches: Sequence[Batch], step: int, update: Callable[[Tensor], None]) -> Tensor:
-        """Train on the batches of one step; return the loss on their targets. `update` is told a loss, whose gradients
-        have been added up."""
+        """Train on the batches of one step; return the loss on their targets. `update(loss)` is called whenever the
+        gradients of a network's loss are there."""
         return self.learn_targets(batches, update)[0]
 
     def learn_targets(self, batches: Sequence[Batch], update: Callable[[Tensor], None]) -> tuple[Tensor, list[Tensor]]:
@@ -232,8 +232,12 @@ class Supernet(FFNetModule):
     def shared_loss(self, output_B: Tensor, target_B: Tensor, soft_target_B: Tensor) -> Tensor:
         """The loss of a sub-network: `labels` of it on the targets of the data, the rest on the largest's."""
         share, task = self.recipe.labels, self.task
-        loss = (1 - share) * task.distillation_loss(output_B, soft_target_B) if share < 1 else 0.0
-        return loss + share * task.loss(output_B, target_B, self.recipe.label_smoothing) if share else loss
+        loss = torch.zeros((), device=output_B.device)
+        if share < 1:
+            loss = loss + (1 - share) * task.distillation_loss(output_B, soft_target_B)
+        if share > 0:
+            loss = loss + share * task.loss(output_B, target_B, self.recipe.label_smoothing)
+        return loss
 
 
 class Standalone(FFNetModule):
