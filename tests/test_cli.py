@@ -51,7 +51,7 @@ def write_sweep(folder: Path, **changed: Any) -> Path:
 
 
 def test_the_verbs() -> None:
-    assert " ".join(VERBS) == "check dashboard export init pick profile rerun run search show submit train"
+    assert " ".join(VERBS) == "check dashboard export fidelity init pick profile rerun run search show submit train"
 
 
 @pytest.mark.parametrize("verb", VERBS)

@@ -10,10 +10,12 @@ from pathlib import Path
 
 import pytest
 from runs import ffnet_run, module_run
+from test_fidelity import ALONE, compared
 
 from ffnet_search.report.architecture_svg import describe
 from ffnet_search.report.charts import as_png, draw_front
 from ffnet_search.report.data import script_data
+from ffnet_search.report.fidelity import fidelity_section
 from ffnet_search.report.page import BEST, BUSY, TOP_AXES, page, write_report
 from ffnet_search.search.history import ENOUGH, LearningCurve
 
@@ -94,6 +96,27 @@ def test_a_user_supplied_task_is_shown_by_its_quality(tmp_path: Path) -> None:
     assert "the best error" in html and "<strong>0.5 mm</strong>" in html and "for error" in html
     assert script_data(run)["metrics"]["search_mae"]["label"] == "error on search validation, mm"
     assert as_png(draw_front(run)).startswith(b"\x89PNG")
+
+
+def test_a_supernet_that_was_judged_has_its_verdict_and_its_chart(tmp_path: Path) -> None:
+    run = ffnet_run(tmp_path)
+    assert "Can the ranking be trusted?" not in page(run)
+    fidelity = compared([value - 0.1 for value in ALONE], ALONE, again=(0, 11))
+    html = page(replace(run, fidelity=fidelity))
+    checked(html)
+    section = html.split("Can the ranking be trusted?")[1].split("</section>")[0]
+    assert fidelity.sentence in section
+    assert section.count("<circle") == len(ALONE) + 2  # and a ring for each that was trained twice
+    assert "smallest: inherited 40.00 %, alone 50.00 %, again 52.00 %" in section
+    assert "near the front (6)" in section and "of 2 networks trained twice" in section
+
+
+def test_the_dots_of_equal_qualities_are_on_the_diagonal(tmp_path: Path) -> None:
+    scatter = fidelity_section(compared(ALONE, ALONE)).scatter
+    x0, y0, x1, y1 = scatter.ends
+    for dot in scatter.dots:
+        assert (dot.x - x0) / (x1 - x0) == pytest.approx((dot.y - y0) / (y1 - y0), abs=0.01)
+        assert scatter.left <= dot.x <= scatter.right and scatter.top <= dot.y <= scatter.bottom
 
 
 @pytest.mark.parametrize(("contention", "said"), [(BUSY, False), (BUSY + 0.1, True)])

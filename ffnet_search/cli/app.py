@@ -11,7 +11,7 @@ import typer
 
 from ffnet_search.cli.inspect_commands import dashboard, pick, rerun, show
 from ffnet_search.cli.options import Output, flat_options
-from ffnet_search.cli.run_commands import ON_HEAD, check, export, init, profile, run, search, submit, train
+from ffnet_search.cli.run_commands import ON_HEAD, check, export, fidelity, init, profile, run, search, submit, train
 from ffnet_search.errors import START, SweepError
 from ffnet_search.run.interrupt import quick_end
 
@@ -31,7 +31,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,  # a bug shows a plain traceback
     rich_markup_mode="markdown",
 )
-for verb in (init, run, check, profile, train, search, export, submit, pick, rerun, show, dashboard):
+for verb in (init, run, check, profile, train, search, export, fidelity, submit, pick, rerun, show, dashboard):
     app.command()(flat_options(verb))
 
 

@@ -49,6 +49,19 @@ class Overrides:
 
 
 @dataclass(frozen=True)
+class Comparison:
+    """The networks that are trained alone, and the images that judge."""
+
+    networks: Annotated[int, typer.Option(help="Networks to train alone, evenly over the MACs of the space.")] = 16
+    repeated: Annotated[
+        int | None, typer.Option(help="Networks to train with a second seed too, for the noise of training; a quarter.")
+    ] = None
+    split: Annotated[str, typer.Option(help="The images that judge: validation, as in the search, or test.")] = (
+        "validation"
+    )
+
+
+@dataclass(frozen=True)
 class Output:
     """The form of a verb's output: without progress, as JSON; and the output in that form."""
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -11,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ffnet_search.cli.options import Fresh, Json, Name, Output, Overrides, RunFolderOrSweep, Seed, SweepFile
+from ffnet_search.cli.options import Comparison, Fresh, Json, Name, Output, Overrides, RunFolderOrSweep, Seed, SweepFile
 from ffnet_search.export.formats.registry import FORMATS
 from ffnet_search.progress import say
 from ffnet_search.run.interrupt import EXIT_STOPPED, interruptible
@@ -143,6 +145,30 @@ def export(
     output.answer(networks, document, show)
 
 
+def fidelity(
+    sweep: SweepFile,
+    comparison: Comparison,
+    name: Name = None,
+    *,
+    fresh: Fresh = False,
+    output: Output,
+) -> None:
+    """Judge the supernet: does it rank networks as training each alone does, and better than MACs? Needs `train`.
+
+    Trains some networks alone, by the sweep's recipe and engine, and compares with their quality on the supernet's
+    weights. To resume a stopped one, give the same command again; more networks continue it."""
+    from ffnet_search.cli.fidelity_table import print_fidelity
+    from ffnet_search.evaluation.fidelity import Fidelity
+    from ffnet_search.run.fidelity import FidelityPlan, measure_fidelity
+
+    loaded, plan = Overrides(name).load(sweep), FidelityPlan(comparison.networks, comparison.repeated, comparison.split)
+    with _resumable(loaded, output):
+        found = measure_fidelity(loaded, plan, fresh=fresh)
+    output.answer(found, Fidelity.to_dict, print_fidelity)
+    if not output.json:
+        say(f"written to {loaded.files.fidelity}")
+
+
 def submit(
     sweep: SweepFile,
     overrides: Overrides,
@@ -168,21 +194,13 @@ def submit(
 
 
 def _run(sweep: Sweep, stages: tuple[str, ...], fresh: bool, output: Output) -> None:
-    """Run stages and print the front, or how to resume after Ctrl-C."""
+    """Run stages and print the front."""
     from ffnet_search.cli import json_output, tables
     from ffnet_search.cli.resolve import Front
     from ffnet_search.run.pipeline import run_sweep
 
-    try:
-        with interruptible(), output.silenced():
-            networks = run_sweep(sweep, fresh=fresh, stages=stages)
-    except KeyboardInterrupt:
-        words = ["ffnet-search", *(word for word in sys.argv[1:] if word != "--fresh")]
-        again = "submit it again" if ON_HEAD in os.environ else " ".join(words)
-        message = f"stopped; results so far are kept in {sweep.files.folder}; to resume: {again}"
-        say("")  # ends the line of the terminal's ^C
-        output.answer_error(message, EXIT_STOPPED)
-        raise typer.Exit(EXIT_STOPPED) from None
+    with _resumable(sweep, output):
+        networks = run_sweep(sweep, fresh=fresh, stages=stages)
     front = Front(sweep, networks)
     exported = "export" in stages
     output.answer(front, json_output.of_run, tables.print_run if exported else tables.print_files)
@@ -190,3 +208,18 @@ def _run(sweep: Sweep, stages: tuple[str, ...], fresh: bool, output: Output) -> 
         folder = sweep.files.folder
         select = f"; select: ffnet-search pick {folder} --latency-ms MS" if sweep.latency_path.exists() else ""
         say(f"inspect: ffnet-search dashboard {folder}{select}")
+
+
+@contextmanager
+def _resumable(sweep: Sweep, output: Output) -> Iterator[None]:
+    """Print how to resume after Ctrl-C in the block, whose progress is discarded if `output` is quiet."""
+    try:
+        with interruptible(), output.silenced():
+            yield
+    except KeyboardInterrupt:
+        words = ["ffnet-search", *(word for word in sys.argv[1:] if word != "--fresh")]
+        again = "submit it again" if ON_HEAD in os.environ else " ".join(words)
+        message = f"stopped; results so far are kept in {sweep.files.folder}; to resume: {again}"
+        say("")  # ends the line of the terminal's ^C
+        output.answer_error(message, EXIT_STOPPED)
+        raise typer.Exit(EXIT_STOPPED) from None

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import random
-import sys
-import textwrap
 from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from rich.console import Console
-from rich.table import Table
-
+from ffnet_search.cli.printing import make_table as _table
+from ffnet_search.cli.printing import print_plain as _print
 from ffnet_search.cli.resolve import Front
 from ffnet_search.config.sweep import Sweep
 from ffnet_search.metrics import MACS, PARAMS
@@ -30,7 +27,6 @@ if TYPE_CHECKING:
 
 SAMPLES = 300  # architectures of a space, for its median
 SLOWER = 1.1  # times the milliseconds of the ONNX model: beyond the noise of one measurement
-TITLE_WIDTH = 14  # characters of a line of a title above numbers
 
 
 def print_space(space: SearchSpace) -> None:
@@ -219,23 +215,3 @@ def _when(one: Hyperparameter) -> str:
 
 def _choices(values: Sequence[object]) -> str:
     return " ".join(map(str, values))
-
-
-def _table(titles: Sequence[str], rows: Sequence[Sequence[str]], right: int = 0, left: int = 1) -> Table:
-    """A table with `right` columns of numbers after `left` columns of words."""
-    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
-    for index, title in enumerate(titles):
-        if left <= index < left + right:
-            title = "\n".join(textwrap.wrap(title, TITLE_WIDTH))
-            table.add_column(title, justify="right", no_wrap=True)
-        else:
-            table.add_column(title, overflow="fold")
-    for row in rows:
-        table.add_row(*row)
-    return table
-
-
-def _print(content: str | Table) -> None:
-    # Away from a terminal nothing is cut or wrapped: users search and copy it.
-    console = Console(highlight=False, markup=False, width=None if sys.stdout.isatty() else 250)
-    console.print(content, soft_wrap=isinstance(content, str))

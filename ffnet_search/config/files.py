@@ -35,6 +35,7 @@ class RunPaths:
         self.front_csv = self.pareto / "front.csv"
         self.front_png = folder / "front.png"
         self.report = folder / "report.html"
+        self.fidelity = folder / "fidelity"  # the supernet's ranking against networks trained alone
         self.artifacts = folder / "artifacts"  # files that Optuna Dashboard shows
 
     @property

@@ -80,6 +80,7 @@ class Data(LightningDataModule):
 
     outputs: tuple[str, ...]  # names of a network's outputs, in their order
     train_images: int  # without search validation
+    order_seed: int  # of the order and the augmentation of training images; the seed of the split, unless it is changed
 
     @property
     def calibration(self) -> Tensor:
@@ -107,7 +108,8 @@ class ImageData(Data):
     def __init__(self, source: Source, section: DataSection, seed: int, task: Task) -> None:
         super().__init__()
         self.outputs = source.outputs
-        self._source, self._section, self._seed, self._task = source, section, seed, task
+        self._source, self._section, self._task = source, section, task
+        self.order_seed = seed
         strata_N = task.strata(source.train.targets_N)
         self._train, self._validation = split(strata_N, section.validation, np.random.default_rng([seed, VALIDATION]))
         if len(self._train) < 2 or not len(self._validation):
@@ -126,9 +128,9 @@ class ImageData(Data):
         steps = len(self._train) // (per_rank * ranks)
 
         def batches(epoch: int, start: int) -> Iterator[Batch]:
-            order = self._train[np.random.default_rng([self._seed, ORDER, epoch]).permutation(len(self._train))]
+            order = self._train[np.random.default_rng([self.order_seed, ORDER, epoch]).permutation(len(self._train))]
             mine = [order[(k * ranks + rank) * per_rank :][:per_rank] for k in range(start, steps)]
-            return self._batches(self._source.train, mine, (self._seed, CROP, epoch))
+            return self._batches(self._source.train, mine, (self.order_seed, CROP, epoch))
 
         return EpochLoader(batches, steps)
 
@@ -143,7 +145,7 @@ class ImageData(Data):
 
     def augment(self, images_BCHW: Tensor, epoch: int, batch: int, rank: int = 0, ranks: int = 1) -> Tensor:
         """The share of `rank` in batch `batch` of `epoch`, augmented on the images' device."""
-        key = [self._seed, AUGMENT, epoch, batch, 0]
+        key = [self.order_seed, AUGMENT, epoch, batch, 0]
         draw = np.random.SeedSequence(key).generate_state(1, np.uint64)[0]
         generator = torch.Generator().manual_seed(int(draw >> np.uint64(1)))
         return augment_batch(images_BCHW, self._section.augment, generator, rank, ranks)

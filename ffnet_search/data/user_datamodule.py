@@ -38,7 +38,8 @@ class UserData(Data):
 
     def __init__(self, section: DataSection, seed: int, input: Input) -> None:
         super().__init__()
-        self._section, self._seed, self._input, self._task = section, seed, input, task_of(input)
+        self._section, self._input, self._task = section, input, task_of(input)
+        self.order_seed = seed
         kind = find_class(section.name, "data.name", LightningDataModule)
         missing = [method for method in LOADERS if not is_overridden(method, kind, LightningDataModule)]
         if missing:
@@ -67,10 +68,10 @@ class UserData(Data):
         def batches(epoch: int, start: int) -> Iterator[Batch]:
             if hasattr(getattr(loader, "sampler", None), "set_epoch"):
                 loader.sampler.set_epoch(epoch)
-            with _seeded(self._seed, ORDER, epoch):  # the order, and the seeds of the workers
+            with _seeded(self.order_seed, ORDER, epoch):  # the order, and the seeds of the workers
                 iterator = iter(loader)
             for index in range(len(loader)):
-                with _seeded(self._seed, ORDER, epoch, index):
+                with _seeded(self.order_seed, ORDER, epoch, index):
                     batch = next(iterator)
                 if index >= start:
                     yield batch if ranks == 1 else _share(batch, rank, ranks)

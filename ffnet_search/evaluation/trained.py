@@ -159,20 +159,24 @@ def resolved(trial: Sweep) -> dict[str, Any]:
 
 
 class FFNetTarget:
-    """Networks of the search space, trained from scratch or from the supernet's weights."""
+    """Networks of the search space, trained from scratch or from the supernet's weights.
 
-    def __init__(self, sweep: Sweep, supernet: Path | None = None) -> None:
+    `split_seed`: splits the images where it is not the sweep's seed, which all else is drawn from."""
+
+    def __init__(self, sweep: Sweep, supernet: Path | None = None, split_seed: int | None = None) -> None:
         self.images = sweep.search_space.images
         self.seed, self.path = sweep.seed, sweep.path
+        self.split_seed = sweep.seed if split_seed is None else split_seed
         self.supernet = read_supernet(supernet or sweep.files.supernet) if sweep.search.warm_start else None
         self._data: dict[str, Data] = {}
 
     def data(self, trial: Sweep) -> Data:
-        """Images, split by the sweep's seed: all trials are compared on the same ones."""
+        """Images, split by one seed: all trials are compared on the same ones."""
         key = trial.data.model_dump_json()
         if key not in self._data:
             with error_context(self.path):
-                self._data[key] = build_data(trial.data, self.seed, self.images)
+                self._data[key] = build_data(trial.data, self.split_seed, self.images)
+            self._data[key].order_seed = self.seed
             while len(self._data) > KEPT:
                 del self._data[next(iter(self._data))]
         return self._data[key]

@@ -7,11 +7,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ffnet_search.config.sweep import Sweep
+from ffnet_search.evaluation.fidelity import Fidelity
 from ffnet_search.export.exported import ExportedNetwork, read_exported
 from ffnet_search.latency.table import LatencyTable
 from ffnet_search.metrics import COSTS, LATENCY, Direction, Metric
 from ffnet_search.pareto.candidate import Candidate
 from ffnet_search.pareto.front import RunningFront, hypervolume
+from ffnet_search.report.fidelity import fidelity_of
 from ffnet_search.search.history import History, read_history
 from ffnet_search.tasks.base import Task, find_task
 
@@ -24,13 +26,14 @@ class Run:
     """A run whose front is exported.
 
     `table`: of the first device; None if the search knew no latency. `devices`: tables of the others, whether the
-    search asked for them or not: each has a front of the same candidates."""
+    search asked for them or not: each has a front of the same candidates. `fidelity`: of its supernet, if measured."""
 
     sweep: Sweep
     history: History
     exported: Sequence[ExportedNetwork]
     table: LatencyTable | None = None
     devices: Mapping[str, LatencyTable] = field(default_factory=dict)
+    fidelity: Fidelity | None = None
 
     @property
     def task(self) -> Task:
@@ -59,7 +62,7 @@ def read_run(sweep: Sweep) -> Run:
         return Run(sweep, history, exported)
     paths = {str(section.name): sweep.files.latency_table(section) for section in sweep.latency[1:]}
     devices = {name: LatencyTable.load(path) for name, path in paths.items() if path.exists()}
-    return Run(sweep, history, exported, LatencyTable.load(sweep.latency_path), devices)
+    return Run(sweep, history, exported, LatencyTable.load(sweep.latency_path), devices, fidelity_of(sweep))
 
 
 def front_columns(sweep: Sweep) -> dict[str, Metric]:

@@ -22,6 +22,7 @@ from ffnet_search.provenance import versions
 from ffnet_search.report.architecture_svg import draw
 from ffnet_search.report.charts import as_png, curve_chart, draw_front
 from ffnet_search.report.data import Run, figures, front_columns, read_run, script_data
+from ffnet_search.report.fidelity import fidelity_section
 from ffnet_search.report.templates import load_template
 
 TOP_AXES = 12  # of the importances: the others hardly matter
@@ -67,6 +68,7 @@ def page(run: Run) -> str:
         curves=curve_chart(history, run.metric(history.curved), run.label(history.curved)),
         importances={run.metric(name).phrase: shares for name, shares in history.importances.items() if shares},
         top_axes=TOP_AXES,
+        fidelity=None if run.fidelity is None else fidelity_section(run.fidelity),
         skipped=list(_skipped(run)),
         facts=list(_facts(run)),
         sweep_text=path.read_text(encoding="utf-8") if path.exists() else "",

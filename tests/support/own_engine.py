@@ -1,15 +1,20 @@
-"""A user-supplied engine: threads of this process, which share an evaluator."""
+"""User-supplied engines: threads of this process, which share an evaluator; and one that is interrupted."""
 
 from __future__ import annotations
 
 import queue
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from itertools import count
 
+from ffnet_search.engines.local import LocalEngine
 from ffnet_search.evaluation.engine import Engine, EngineContext
 from ffnet_search.evaluation.outcome import Ended, run_safely
 from ffnet_search.space.hyperparameters import Configuration
 
 CPUS = 2
+INTERRUPTED = 4
 
 
 class ThreadEngine(Engine):
@@ -58,3 +63,21 @@ class ThreadEngine(Engine):
 
     def __exit__(self, *raised: object) -> None:
         self.pool.shutdown(cancel_futures=True)
+
+
+class InterruptedEngine(LocalEngine):
+    """Ctrl-C arrives when this process gets the report number `INTERRUPTED`, counted over all engines."""
+
+    def __init__(self, context: EngineContext) -> None:
+        super().__init__(replace(context, pruner=Interrupting()))
+
+
+class Interrupting:
+    """A pruner that is interrupted."""
+
+    reports = count(1)
+
+    def report(self, key: str, epoch: int, metrics: Mapping[str, float]) -> bool:
+        if next(self.reports) == INTERRUPTED:
+            raise KeyboardInterrupt
+        return True

@@ -1,0 +1,280 @@
+"""`ffnet-search fidelity`: train some networks of a run's space alone, and compare with what they inherit.
+
+Trainings are evaluations of the sweep's engine, in `runs/NAME/fidelity/seed-0` and `seed-1`. What has ended is in
+`alone.json` there; what was interrupted resumes from its last epoch. The supernet's run stays as it is.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Mapping
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
+from datetime import datetime, timezone
+from typing import Any
+
+from ffnet_search.atomic_write import write_text
+from ffnet_search.config.inputs import digest, train_inputs
+from ffnet_search.config.sweep import Sweep
+from ffnet_search.errors import SweepError
+from ffnet_search.evaluation.engine import EngineContext
+from ffnet_search.evaluation.fidelity import (
+    FILE,
+    INHERITED,
+    LEAST,
+    SPLITS,
+    Compared,
+    Fidelity,
+    choose_networks,
+    choose_repeated,
+    supernet_digest,
+)
+from ffnet_search.evaluation.outcome import Ended
+from ffnet_search.latency.table import LatencyTable
+from ffnet_search.metrics import LATENCY, MACS
+from ffnet_search.pareto.candidate import Candidate
+from ffnet_search.progress import Bar, progress, say
+from ffnet_search.provenance import git_state, versions
+from ffnet_search.run.folder import RunFolder, StageRecord, differences, open_run
+from ffnet_search.run.interrupt import import_whole
+from ffnet_search.run.stages import STAGES, StageState, engine_of, status
+from ffnet_search.space.architecture import Architecture
+from ffnet_search.space.cost_model import analytic_metrics
+from ffnet_search.space.hyperparameters import Configuration
+from ffnet_search.tasks.base import Task, find_task
+
+NAME = "fidelity"  # of its record in a run's folder
+ALONE, TABLE = "alone.json", "networks.csv"
+Qualities = dict[str, float]  # split -> quality
+
+
+@dataclass(frozen=True)
+class FidelityPlan:
+    """`networks`: how many are trained alone; `repeated`: of these, with a second seed (by default a quarter, rounded
+    up); `split`: the images that judge."""
+
+    networks: int = 16
+    repeated: int | None = None
+    split: str = SPLITS[0]
+
+    def __post_init__(self) -> None:
+        if self.networks < LEAST:
+            raise SweepError(f"--networks must be >= {LEAST}, or there is no ranking, but got {self.networks}")
+        if not 0 <= self.repeats <= self.networks:
+            raise SweepError(f"--repeated must be from 0 to {self.networks}, the networks, but got {self.repeats}")
+        if self.split not in SPLITS:
+            raise SweepError(f"--split must be {' or '.join(SPLITS)}, but got {self.split!r}")
+
+    @property
+    def repeats(self) -> int:
+        """The number of networks that are trained twice."""
+        return -(-self.networks // 4) if self.repeated is None else self.repeated
+
+
+def measure_fidelity(sweep: Sweep, plan: FidelityPlan, *, fresh: bool = False) -> Fidelity:
+    """Compare the supernet of a run with networks trained alone by the same recipe, and write `runs/NAME/fidelity/`.
+
+    Raises SweepError where the run has no trained supernet, where what was trained alone is of another sweep and
+    `fresh` is False (else it moves aside), and where fewer than `LEAST` networks could be trained."""
+    if not sweep.uses_supernet:
+        raise SweepError(
+            f"{sweep.path}: search.evaluator must be 'supernet', or search.warm_start true, for a supernet whose "
+            "ranking can be judged, but each trial trains from scratch"
+        )
+    with open_run(sweep) as folder:
+        _refuse_untrained(sweep, folder)
+        _settle(sweep, folder, fresh)
+        import_whole(*STAGES["train"].packages)
+        networks = choose_networks(sweep.search_space, plan.networks, sweep.seed)
+        trainings = _Trainings(sweep, folder)
+        again = {name: networks[name] for name in choose_repeated(networks, plan.repeats)}
+        total, done = len(networks) + len(again), trainings.done(networks, again)
+        showing = progress("fidelity", total, "trainings", done=done) if done < total else nullcontext(Bar("", 0, ""))
+        with showing as bar:
+            alone = [trainings.run(repeat, chosen, bar) for repeat, chosen in enumerate((networks, again))]
+        fidelity = _compare(sweep, plan, networks, alone, trainings.failed)
+        _write(sweep, fidelity)
+        folder.write(NAME, replace(_record(sweep), finished=_now()))
+    return fidelity
+
+
+def _refuse_untrained(sweep: Sweep, folder: RunFolder) -> None:
+    found = status(STAGES["train"], sweep, folder.records)
+    if found.state is StageState.DONE:
+        return
+    changed = f" ({', '.join(map(str, found.changes))} changed since)" if found.changes else ""
+    raise SweepError(
+        f"{folder.path}: fidelity needs the supernet, but train is {found.state.value}{changed}; run `ffnet-search "
+        f"train {sweep.path}` first"
+    )
+
+
+def _record(sweep: Sweep) -> StageRecord:
+    inputs = train_inputs(sweep)
+    return StageRecord(digest(inputs), inputs)
+
+
+def _settle(sweep: Sweep, folder: RunFolder, fresh: bool) -> None:
+    """Move what was trained alone for another sweep aside, or raise SweepError; record what it is trained for."""
+    before, now = folder.records.get(NAME), _record(sweep)
+    if before is not None and before.digest != now.digest:
+        changes = ", ".join(map(str, differences(before.inputs, now.inputs)))
+        if not fresh:
+            raise SweepError(
+                f"{sweep.path}: {changes} changed since networks were trained alone in {sweep.files.fidelity}; add "
+                f"--fresh to train them again (the old ones move to {folder.path}/previous-DATE)"
+            )
+        folder.set_aside({NAME: [path for path in [sweep.files.fidelity] if path.exists()]})
+    folder.write(NAME, now)
+
+
+class _Trainings:
+    """Trains networks alone, and keeps what has ended: repeat -> key -> split -> quality, in `alone.json`."""
+
+    def __init__(self, sweep: Sweep, folder: RunFolder) -> None:
+        self.sweep, self.folder, self.task = sweep, folder, find_task(sweep.task)
+        self.path = sweep.files.fidelity / ALONE
+        self.failed: dict[str, str] = {}  # name -> the reason
+        try:
+            text = self.path.read_text(encoding="utf-8") if self.path.exists() else "{}"
+            self.results: dict[str, dict[str, Qualities]] = json.loads(text)
+        except (OSError, ValueError) as error:
+            raise SweepError(f"{self.path}: cannot be read ({error}); delete it to train again") from None
+
+    def done(self, *repeats: Mapping[str, Architecture]) -> int:
+        """The number of trainings that have ended, over all repeats."""
+        return sum(
+            arch.key in self.results.get(str(repeat), {})
+            for repeat, chosen in enumerate(repeats)
+            for arch in chosen.values()
+        )
+
+    def run(self, repeat: int, networks: Mapping[str, Architecture], bar: Bar) -> dict[str, Qualities]:
+        """Train those that have not ended; return name -> split -> quality, without those that failed."""
+        from ffnet_search.cluster.user_code import user_code
+        from ffnet_search.evaluation.standalone import StandaloneFactory, standalone_sweep
+
+        known = self.results.setdefault(str(repeat), {})
+        waiting = {arch.key: name for name, arch in networks.items() if arch.key not in known}
+        if waiting:
+            sweep = standalone_sweep(self.sweep, repeat, len(waiting))
+            factory = StandaloneFactory(sweep, self.sweep.seed)
+            engine, code = engine_of(sweep), user_code(sweep.model_dump(mode="json"))
+            engine.check(sweep.search)
+            epochs = _Epochs(bar, self.task, sweep.train.epochs)
+            context = EngineContext(factory, sweep.search, epochs, sweep.files.folder, sweep.search_space, code)
+            queue = [Configuration(networks[name]) for name in waiting.values()]
+            with engine(context) as running:
+                for _ in waiting:
+                    while queue and running.free_slots > 0:
+                        running.submit(queue.pop(0))
+                    configuration, outcome = running.next()
+                    self._keep(repeat, configuration.key, waiting[configuration.key], outcome)
+                    bar.advance(facts=running.utilisation)
+        return {name: known[arch.key] for name, arch in networks.items() if arch.key in known}
+
+    def _keep(self, repeat: int, key: str, name: str, outcome: Ended) -> None:
+        if not isinstance(outcome, Candidate):
+            self.failed[name] = getattr(outcome, "reason", "it was stopped")
+            say(f"fidelity: {name} cannot be trained alone: {self.failed[name]}")
+            return
+        metrics = (self.task.quality.name, self.task.test_quality)
+        self.results[str(repeat)][key] = {
+            split: outcome.metrics[metric] for split, metric in zip(SPLITS, metrics, strict=True)
+        }
+        write_text(self.path, json.dumps(self.results, indent=1))
+
+
+@dataclass(frozen=True)
+class _Epochs:
+    """The pruner of trainings alone, which stops none: it shows the epoch of the last report."""
+
+    bar: Bar
+    task: Task
+    epochs: int
+
+    def report(self, key: str, epoch: int, metrics: Mapping[str, float]) -> bool:
+        quality = self.task.quality
+        self.bar.advance(0, f"{key} epoch {epoch} of {self.epochs}, {quality.format(metrics[quality.name])}")
+        return True
+
+
+def _compare(
+    sweep: Sweep,
+    plan: FidelityPlan,
+    networks: Mapping[str, Architecture],
+    alone: list[dict[str, Qualities]],
+    failed: Mapping[str, str],
+) -> Fidelity:
+    first, again = alone
+    if len(first) < LEAST:
+        reason = next(iter(failed.values()), "unknown")
+        raise SweepError(
+            f"fidelity: {LEAST} networks must be trained alone for a ranking, but {len(failed)} of {len(networks)} "
+            f"failed, the first with: {reason}"
+        )
+    path = sweep.latency_path
+    table = LatencyTable.load(path) if path.exists() else None
+    inherited, fingerprint = _inherited(sweep, [networks[name] for name in first])
+    compared = []
+    for (name, qualities), shared in zip(first.items(), inherited, strict=True):
+        arch = networks[name]
+        costs = analytic_metrics(arch) | ({} if table is None else {LATENCY.name: table.predict_ms(arch)})
+        compared.append(Compared(name, arch, costs, shared, qualities, again.get(name, {})))
+    compared.sort(key=lambda one: one.costs[MACS.name])
+    record = {
+        "date": _now(),
+        "sweep": sweep.name,
+        "seed": sweep.seed,
+        "epochs": sweep.train.epochs,
+        "supernet": supernet_digest(sweep.files.supernet),
+        "data": fingerprint,
+        "git": git_state(),
+        "versions": versions(),
+    }
+    cost = MACS.name if table is None else LATENCY.name
+    return Fidelity(sweep.task, plan.split, cost, tuple(compared), dict(failed), record)
+
+
+def _inherited(sweep: Sweep, archs: list[Architecture]) -> tuple[list[Qualities], str]:
+    """The quality of each network on the supernet's weights, by split; and the fingerprint of the data."""
+    from ffnet_search.evaluation.inherited import Evaluator, quality
+    from ffnet_search.models.deployed import fuse
+    from ffnet_search.training.fit import read_supernet, sweep_data
+
+    data = sweep_data(sweep)
+    evaluator = Evaluator(read_supernet(sweep.files.supernet), data)
+    batches = dict(zip(SPLITS, (data.val_dataloader, data.test_dataloader), strict=True))
+    found = []
+    with progress(INHERITED, len(archs), "networks") as bar:
+        for arch in archs:
+            fused = fuse(evaluator.calibrated(arch))
+            found.append({split: quality(fused, loader(), evaluator.task) for split, loader in batches.items()})
+            bar.advance()
+    return found, data.fingerprint
+
+
+def _write(sweep: Sweep, fidelity: Fidelity) -> None:
+    """Write `fidelity.json` and `networks.csv`, and the report again where the front is exported."""
+    folder, splits = sweep.files.fidelity, [fidelity.split, *(one for one in SPLITS if one != fidelity.split)]
+    write_text(folder / FILE, json.dumps(fidelity.to_dict(), indent=1))
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    costs = list(fidelity.networks[0].costs)
+    kinds = (INHERITED, "alone", "again")
+    titles = [f"{kind}_{split}" for split in splits for kind in kinds]
+    writer.writerow(["name", "key", *costs, *titles, "architecture"])
+    for one in fidelity.networks:
+        values: list[Any] = [getattr(one, kind).get(split, "") for split in splits for kind in kinds]
+        writer.writerow([one.name, one.architecture.key, *one.costs.values(), *values, one.architecture])
+    write_text(folder / TABLE, text.getvalue())
+    if sweep.files.front_csv.exists():
+        from ffnet_search.report.page import write_report
+
+        write_report(sweep)
+
+
+def _now() -> str:
+    return datetime.now(timezone.utc).isoformat(timespec="microseconds")
