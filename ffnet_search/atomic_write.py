@@ -1,13 +1,19 @@
-"""Replace files whole: a reader, also after a kill, sees the old content or the new one."""
+"""Replace files whole: a reader, also after a kill, sees the old content or the new one. Downloads appear whole too."""
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from ffnet_search.errors import SweepError
+from ffnet_search.progress import progress
+
 SUFFIX = ".tmp"  # of the file that is written first, beside the one to replace
+TIMEOUT_S = 60.0
+CHUNK = 1 << 20  # bytes
 
 
 @contextmanager
@@ -34,3 +40,46 @@ def write_bytes(path: Path, content: bytes) -> None:
     """Replace the content of `path`. Raises OSError."""
     with replacing(path) as scratch:
         scratch.write_bytes(content)
+
+
+def download(url: str, target: Path, *, field: str, most_bytes: int, checksum: str = "") -> None:
+    """Fetch `url` to `target`, which appears only once it is complete and has the checksum (`md5:...`, `sha256:...`).
+
+    Raises SweepError, whose sentence starts with `field`; also where it is larger than `most_bytes`."""
+    import http.client
+
+    part = target.with_name(f"{target.name}.{os.getpid()}{SUFFIX}")  # of this process: all ranks may fetch at once
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        found = _fetch(url, part, most_bytes, checksum.partition(":")[0] or "sha256")
+        if checksum and found != checksum:
+            kind, _, wanted = checksum.partition(":")
+            raise SweepError(
+                f"{field}: {url} must have the {kind} checksum {wanted}, but the download has "
+                f"{found.partition(':')[2]} and was deleted; try again, or put the file at {target} yourself"
+            )
+        os.replace(part, target)
+    except (OSError, http.client.HTTPException) as error:  # urllib's errors are OSErrors
+        raise SweepError(f"{field}: {url} cannot be fetched to {target}: {error}") from None
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _fetch(url: str, part: Path, most_bytes: int, kind: str) -> str:
+    """Fetch a file and return its checksum. Raises OSError where it is cut off or larger than `most_bytes`."""
+    import urllib.request
+
+    digest, received = hashlib.new(kind, usedforsecurity=False), 0
+    with urllib.request.urlopen(url, timeout=TIMEOUT_S) as response, part.open("wb") as file:
+        size = int(response.headers.get("Content-Length", 0))
+        with progress(f"download {url.rpartition('/')[2]}", -(-size // CHUNK), "MiB") as bar:
+            while chunk := response.read(CHUNK):
+                received += len(chunk)
+                if max(received, size) > most_bytes:
+                    raise OSError(f"it is larger than {most_bytes:,} bytes")
+                digest.update(chunk)
+                file.write(chunk)
+                bar.advance()
+    if received < size:
+        raise OSError(f"it ended after {received:,} of {size:,} bytes")
+    return f"{kind}:{digest.hexdigest()}"

@@ -22,11 +22,10 @@ from ffnet_search.evaluation.inherited import Evaluator, quality
 from ffnet_search.models.bn_calibration import recalibrate
 from ffnet_search.models.deployed import fuse
 from ffnet_search.models.metamixer import MetaMixer
-from ffnet_search.space.architecture import Architecture, Form, Input, Stem
-from ffnet_search.space.block import Block
+from ffnet_search.models.saved import read_supernet, write_supernet
 from ffnet_search.space.hyperparameters import Configuration
 from ffnet_search.tasks.base import find_task
-from ffnet_search.training.fit import read_supernet, train_architecture, train_supernet, write_supernet
+from ffnet_search.training.fit import train_architecture, train_supernet
 from ffnet_search.training.modules import FFNetModule
 from ffnet_search.training.trainer import LAST
 
@@ -177,11 +176,3 @@ def test_supernet_file_round_trip(tmp_path: Path) -> None:
     again = read_supernet(tmp_path / "supernet.ckpt")
     assert again.form == net.form
     assert all(torch.equal(a, b) for a, b in zip(net.state_dict().values(), again.state_dict().values(), strict=True))
-
-
-def test_start_from_a_network_that_does_not_fit_is_one_sentence(tmp_path: Path) -> None:
-    arch = Architecture.uniform((1, 1), (8, 16), (Block(token_kernel=3, expansion=2),) * 2, Stem(8, 4), Input(3, 8, 10))
-    path = tmp_path / "other.pth"
-    torch.save(MetaMixer(arch, Form("reference", None)).state_dict(), path)
-    with pytest.raises(SweepError, match=r"train.start_from .*other.pth: the input, the stem"):
-        train_supernet(sweep(tmp_path, start_from=str(path)))

@@ -23,6 +23,7 @@ from ffnet_search.config.schema import (
     TrainSection,
 )
 from ffnet_search.config.search_schema import SearchSection
+from ffnet_search.config.start import is_official
 from ffnet_search.errors import SweepError, did_you_mean
 from ffnet_search.metrics import COSTS, Metric
 from ffnet_search.space.block import BLOCK_AXES
@@ -100,7 +101,7 @@ class Sweep(Section):
         data, train = self.data, self.train
         if data.path is not None:
             data = data.model_copy(update={"path": data.path.absolute()})
-        if train.start_from is not None:
+        if train.start_from is not None and not is_official(train.start_from):
             train = train.model_copy(update={"start_from": train.start_from.absolute()})
         runs = str(self.files.folder.parent.absolute())
         return self.model_copy(update={"runs": runs, "data": data, "train": train})
@@ -151,6 +152,8 @@ class Sweep(Section):
     @model_validator(mode="after")
     def _training_is_possible(self) -> Sweep:
         batch_size, devices = self.data.batch_size, self.train.devices
+        if self.module is not None and self.train.start_from is not None:
+            raise ValueError("train.start_from must be left out where module is given: it has weights of FFNets")
         if batch_size % devices or batch_size < 2 * devices:
             raise ValueError(
                 f"data.batch_size must be a multiple of train.devices, with 2 images for each of them, but got "

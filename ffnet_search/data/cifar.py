@@ -7,12 +7,10 @@ from __future__ import annotations
 
 import codecs
 import hashlib
-import http.client
 import io
 import os
 import pickle
 import tarfile
-import urllib.request
 import warnings
 from collections.abc import Container, Mapping
 from pathlib import Path, PurePosixPath
@@ -20,17 +18,15 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from ffnet_search.atomic_write import SUFFIX
+from ffnet_search.atomic_write import download
 from ffnet_search.config.schema import DataSection
 from ffnet_search.data.dataset import DataSet, InMemory, Source, must_match
 from ffnet_search.errors import SweepError
-from ffnet_search.progress import progress
 from ffnet_search.space.architecture import Input
 
 SIDE = 32  # pixels
 ROW = 3 * SIDE**2  # bytes of an image: channel after channel, row after row
-TIMEOUT_S = 60.0
-CHUNK = 1 << 20  # bytes
+MOST_BYTES = 1_000_000_000  # of an archive, which has 170 MB
 
 
 class Cifar(DataSet):
@@ -52,7 +48,7 @@ class Cifar(DataSet):
     def read(self, section: DataSection, input: Input) -> Source:
         place = self._find(section)
         if not place.exists():
-            download(self.url, self.md5, place)
+            download(self.url, place, field="data.download", most_bytes=MOST_BYTES, checksum=f"md5:{self.md5}")
         content = self._read_files(place)
         self._must_be_complete(place, content)
         train = self._images([self._table(place, name, content[name]) for name in self.train_files])
@@ -168,31 +164,6 @@ class Cifar100(Cifar):
     meta_file = "meta"
     label_key = b"fine_labels"
     names_key = b"fine_label_names"
-
-
-def download(url: str, md5: str, target: Path) -> None:
-    """Fetch `url` to `target`, which appears only once it is complete and has the checksum. Raises SweepError."""
-    digest = hashlib.md5(usedforsecurity=False)
-    part = target.with_name(f"{target.name}.{os.getpid()}{SUFFIX}")  # of this process: all ranks may fetch at once
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with urllib.request.urlopen(url, timeout=TIMEOUT_S) as response, part.open("wb") as file:
-            size = int(response.headers.get("Content-Length", 0))
-            with progress(f"download {target.name}", -(-size // CHUNK), "MiB") as bar:
-                while chunk := response.read(CHUNK):
-                    digest.update(chunk)
-                    file.write(chunk)
-                    bar.advance()
-        if digest.hexdigest() != md5:
-            raise SweepError(
-                f"data.download: {url} must have the md5 checksum {md5}, but the download has {digest.hexdigest()} and "
-                f"was deleted; try again, or put the archive at {target} yourself"
-            )
-        os.replace(part, target)
-    except (OSError, http.client.HTTPException) as error:  # urllib's errors are OSErrors
-        raise SweepError(f"data.download: {url} cannot be fetched to {target}: {error}") from None
-    finally:
-        part.unlink(missing_ok=True)
 
 
 class _ArrayUnpickler(pickle.Unpickler):

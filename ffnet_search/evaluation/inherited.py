@@ -18,11 +18,12 @@ from ffnet_search.models.bn_calibration import recalibrate
 from ffnet_search.models.deployed import fuse
 from ffnet_search.models.metamixer import MetaMixer
 from ffnet_search.models.parallel import threads_for
+from ffnet_search.models.saved import read_supernet
 from ffnet_search.pareto.candidate import Candidate
 from ffnet_search.space.architecture import Architecture
 from ffnet_search.space.hyperparameters import Configuration
 from ffnet_search.tasks.base import Task, task_of
-from ffnet_search.training.fit import read_supernet, sweep_data
+from ffnet_search.training.fit import sweep_data
 
 
 class Evaluator:

@@ -28,13 +28,14 @@ from ffnet_search.models.bn_calibration import recalibrate
 from ffnet_search.models.deployed import fuse
 from ffnet_search.models.metamixer import MetaMixer
 from ffnet_search.models.parallel import threads_for
+from ffnet_search.models.saved import read_supernet
 from ffnet_search.pareto.candidate import Candidate
 from ffnet_search.progress import say
 from ffnet_search.provenance import versions
 from ffnet_search.space.cost_model import analytic_metrics
 from ffnet_search.space.hyperparameters import Configuration
-from ffnet_search.training.fit import read_supernet
 from ffnet_search.training.modules import NonFiniteLoss, Standalone
+from ffnet_search.training.start import Start, load_start
 from ffnet_search.training.trainer import LAST, run_trainer, save
 
 WEIGHTS = "weights.ckpt"
@@ -42,7 +43,11 @@ KEPT = 2  # data modules in memory: trials that differ in batch size or augmenta
 
 
 class TrialTarget(Protocol):
-    """The kind of network that a trial trains: `FFNetTarget`, or `user_module.UserModuleTarget`."""
+    """The kind of network that a trial trains: `FFNetTarget`, or `user_module.UserModuleTarget`.
+
+    `start`: the weights that networks start from, where there are any."""
+
+    start: Start | None
 
     def data(self, trial: Sweep) -> LightningDataModule:
         """The data of a trial, whose sections hold its hyper-parameters."""
@@ -117,6 +122,8 @@ class TrialEvaluator:
             "git": self.git,
             "versions": versions(),
         }
+        if self.target.start is not None:
+            record["start"] = dict(self.target.start.record)
         return Candidate(configuration.architecture, metrics, configuration.hyperparameters, record)
 
     def repeat(
@@ -168,6 +175,7 @@ class FFNetTarget:
         self.seed, self.path = sweep.seed, sweep.path
         self.split_seed = sweep.seed if split_seed is None else split_seed
         self.supernet = read_supernet(supernet or sweep.files.supernet) if sweep.search.warm_start else None
+        self.start: Start | None = None if sweep.search.warm_start else load_start(sweep)
         self._data: dict[str, Data] = {}
 
     def data(self, trial: Sweep) -> Data:
@@ -185,7 +193,10 @@ class FFNetTarget:
         arch, seed = configuration.architecture, trial_seed(self.seed, configuration.key)
         assert arch is not None
         if self.supernet is None:
-            return Standalone(MetaMixer(arch, trial.train.form), trial.train, seed)
+            net = MetaMixer(arch, trial.train.form)
+            if self.start is not None:
+                self.start.give(net, self.data(trial).calibration)
+            return Standalone(net, trial.train, seed)
         return Standalone(recalibrate(self.supernet.slice_to(arch), self.data(trial).calibration), trial.train, seed)
 
     def watched(self, module: LightningModule, logged: Mapping[str, float]) -> dict[str, float]:

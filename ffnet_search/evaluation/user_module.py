@@ -17,6 +17,7 @@ from ffnet_search.latency.measure import measure_module
 from ffnet_search.metrics import COSTS
 from ffnet_search.plugins import check_arguments, find_class, is_import_path
 from ffnet_search.space.hyperparameters import Configuration
+from ffnet_search.training.start import Start
 from ffnet_search.training.trainer import save
 
 LATENCY = COSTS["latency_ms"].name  # the one objective that is measured, and not logged
@@ -26,6 +27,8 @@ class UserModuleTarget:
     """Makes, scores and writes modules of `module.class_path`.
 
     Raises SweepError where the module, its data module or their arguments do not exist."""
+
+    start: Start | None = None
 
     def __init__(self, sweep: Sweep) -> None:
         self.sweep = sweep

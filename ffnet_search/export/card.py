@@ -26,6 +26,7 @@ from ffnet_search.export.exported import CARD
 from ffnet_search.latency.backends.base import make_backend
 from ffnet_search.latency.table import LatencyTable
 from ffnet_search.metrics import COSTS, MEASURED
+from ffnet_search.models.saved import read_start
 from ffnet_search.pareto.candidate import Candidate
 from ffnet_search.provenance import git_state, versions
 from ffnet_search.space.architecture import Architecture
@@ -68,7 +69,7 @@ def network_card(
         "sweep": {"name": sweep.name, "seed": sweep.seed, "digest": sweep.digest},
         "data": {"name": sweep.data.name, "fingerprint": getattr(data, "fingerprint", None)},
         "hyperparameters": dict(candidate.final_hyperparameters),
-        "training": dict(candidate.record) or {"seed": sweep.seed, "resolved": resolved(sweep)},
+        "training": dict(candidate.record) or {"seed": sweep.seed, "resolved": resolved(sweep), **_start(sweep)},
         "git": git_state(),
         "input": input_facts(candidate.network, data),
         "finetune_epochs": sweep.export.finetune_epochs,
@@ -76,6 +77,12 @@ def network_card(
         "versions": versions(),
         "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
     }
+
+
+def _start(sweep: Sweep) -> dict[str, Any]:
+    """The weights that the supernet started from, if any."""
+    start = read_start(sweep.files.supernet) if sweep.train.start_from is not None else None
+    return {} if start is None else {"start": dict(start)}
 
 
 def user_module_card(sweep: Sweep, candidate: Candidate, metrics: Mapping[str, float]) -> dict[str, Any]:

@@ -10,11 +10,12 @@ from typing import Any
 
 import yaml
 
+from ffnet_search.config.start import ARCHITECTURE
 from ffnet_search.errors import SweepError
 from ffnet_search.space.architecture import Architecture
 from ffnet_search.space.hyperparameters import Value
 
-CARD, ARCHITECTURE, ONNX = "card.json", "architecture.yaml", "model.onnx"  # of every exported FFNet
+CARD, ONNX = "card.json", "model.onnx"  # of every exported FFNet
 
 
 @dataclass(frozen=True)

@@ -34,6 +34,7 @@ from ffnet_search.metrics import MEASURED
 from ffnet_search.models.bn_calibration import recalibrate
 from ffnet_search.models.deployed import Deployed, fuse
 from ffnet_search.models.metamixer import MetaMixer
+from ffnet_search.models.saved import read_supernet
 from ffnet_search.pareto.candidate import Candidate
 from ffnet_search.pareto.front import pareto_front
 from ffnet_search.progress import progress
@@ -41,7 +42,7 @@ from ffnet_search.provenance import git_state
 from ffnet_search.search.storage.study import read_candidates
 from ffnet_search.space.cost_model import analytic_metrics
 from ffnet_search.tasks.base import task_of
-from ffnet_search.training.fit import read_supernet, sweep_data, train_architecture
+from ffnet_search.training.fit import sweep_data, train_architecture
 from ffnet_search.training.trainer import quiet_lightning
 
 

@@ -10,34 +10,31 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import yaml
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
-from torch import Tensor, nn
+from torch import nn
 
+from ffnet_search.config.start import ARCHITECTURE
 from ffnet_search.errors import SweepError
-from ffnet_search.export.exported import ARCHITECTURE, ONNX
+from ffnet_search.export.exported import ONNX
 from ffnet_search.models.deployed import Backbone, Deployed, deployed, write_onnx
 from ffnet_search.models.metamixer import MetaMixer
-from ffnet_search.space.architecture import Architecture, Form
+from ffnet_search.models.saved import load_trainable, tensors, write_trainable
+from ffnet_search.space.architecture import Architecture
 from ffnet_search.tasks.base import task_of
 
-WEIGHTS, TRAINABLE = "model.safetensors", "trainable.safetensors"
+WEIGHTS = "model.safetensors"
 
 
 def write_network(folder: Path, net: MetaMixer, fused: Deployed, opset: int) -> None:
     """Write the files that `load` reads, and the ONNX model for any batch size. `fused`: the deployed form of `net`."""
     arch = net.largest
     (folder / ARCHITECTURE).write_text(yaml.safe_dump(arch.to_dict(), sort_keys=False), encoding="utf-8")
-    save_file(_tensors(fused), folder / WEIGHTS, {"form": "deployed", "key": arch.key})
-    form = {"branches": net.form.branches, "layer_scale": str(net.form.layer_scale)}
-    save_file(_tensors(net), folder / TRAINABLE, {"form": "trainable", "key": arch.key, **form})
+    save_file(tensors(fused), folder / WEIGHTS, {"form": "deployed", "key": arch.key})
+    write_trainable(folder, net)
     shape = (1, arch.input.channels, arch.input.resolution, arch.input.resolution)
     output = task_of(arch.input).output_name
     write_onnx(fused, shape, folder / ONNX, opset=opset, dynamic_batch=True, output=output)
-
-
-def _tensors(net: nn.Module) -> dict[str, Tensor]:
-    return {name: tensor.detach().contiguous() for name, tensor in net.state_dict().items()}
 
 
 def load(folder: str | Path, *, trainable: bool = False, features_only: bool = False) -> nn.Module:
@@ -50,13 +47,7 @@ def load(folder: str | Path, *, trainable: bool = False, features_only: bool = F
         raise ValueError("load: trainable and features_only cannot both be asked for; remove one")
     if trainable:
         with _reading(Path(folder)) as arch:
-            path = Path(folder) / TRAINABLE
-            with safe_open(path, framework="pt") as file:
-                metadata = file.metadata() or {}
-            scale = metadata["layer_scale"]
-            net = MetaMixer(arch, Form(metadata["branches"], None if scale == "None" else float(scale)))
-            net.load_state_dict(load_file(path))
-        return net.eval()
+            return load_trainable(Path(folder), arch).eval()
     fused = load_deployed(folder)
     return Backbone(fused).eval() if features_only else fused
 

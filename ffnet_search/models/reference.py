@@ -1,4 +1,4 @@
-"""Official FFNet checkpoints (release v1.0 of the reference implementation): as a network, or as a supernet's start."""
+"""Official FFNet checkpoints (release v1.0 of the reference implementation) as networks."""
 
 from __future__ import annotations
 
@@ -6,15 +6,12 @@ import pickle
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import cast
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ffnet_search.errors import SweepError
-from ffnet_search.models.elastic import Branches, ConvNorm, crop, folded
-from ffnet_search.models.layers import Residual
-from ffnet_search.models.metamixer import MetaMixer, crops, pairs
+from ffnet_search.models.metamixer import MetaMixer
 from ffnet_search.space.architecture import Architecture, Form, Input, Stage, Stem
 from ffnet_search.space.block import Block
 
@@ -87,58 +84,3 @@ def _describe_stage(state: Mapping[str, Tensor], index: int, before: int) -> Sta
 def _kernel(state: Mapping[str, Tensor], place: str) -> int:
     names = (f"{place}.weight", f"{place}.c.weight", f"{place}.conv.c.weight")
     return next(state[name].shape[-1] for name in names if name in state)
-
-
-@torch.no_grad()
-def start_from(supernet: MetaMixer, net: MetaMixer) -> None:
-    """Paste a stand-alone `net` into `supernet`, so that the supernet computes it exactly (by running statistics).
-
-    A tensor goes to the leading channels and the centre of the kernel; a depthwise convolution whose form differs is
-    folded first. Raises ValueError where `net` is not inside `supernet`, or has layer scales and `supernet` has none.
-    """
-    supernet.check(net.largest)
-    if net.form.layer_scale is not None and supernet.form.layer_scale is None:
-        raise ValueError("the checkpoint has layer scales, so train.layer_scale must be set, but got null")
-    _paste(supernet, net)
-
-
-def _paste(here: nn.Module, module: nn.Module) -> None:
-    if isinstance(here, ConvNorm | Branches):
-        _paste_conv(here, module)
-        return
-    if isinstance(module, Residual) and isinstance(here, Residual) and here.layer_scale is not None:
-        width = next(norm for norm in module.modules() if isinstance(norm, nn.BatchNorm2d)).num_features
-        here.layer_scale[:width] = 1.0 if module.layer_scale is None else module.layer_scale
-    else:
-        _paste_tensors(here, module)
-    for pair in pairs(here, module):
-        _paste(*pair)
-
-
-def _paste_tensors(here: nn.Module, module: nn.Module) -> None:
-    for cropped, tensor in crops(here, module):
-        cropped.copy_(tensor)
-
-
-def _paste_conv(here: nn.Module, module: nn.Module) -> None:
-    if type(here) is type(module):
-        for ours, theirs in zip(here.modules(), module.modules(), strict=True):
-            _paste_tensors(ours, theirs)
-        return
-    weight, bias = folded(module)
-    if isinstance(here, Branches):
-        _silence(here.conv1.bn, len(bias))
-        here = here.conv
-    conv_norm = cast(ConvNorm, here)
-    crop(conv_norm.c.weight, tuple(weight.shape)).copy_(weight)
-    norm, width = conv_norm.bn, len(bias)
-    _silence(norm, width)
-    norm.weight[:width] = (1 + norm.eps) ** 0.5
-    norm.bias[:width] = bias
-
-
-def _silence(norm: nn.BatchNorm2d, width: int) -> None:
-    """Set the leading channels to `0 * x + 0`, over statistics of mean 0 and variance 1."""
-    assert norm.running_mean is not None and norm.running_var is not None
-    for tensor, value in ((norm.weight, 0.0), (norm.bias, 0.0), (norm.running_mean, 0.0), (norm.running_var, 1.0)):
-        tensor[:width] = value

@@ -26,9 +26,10 @@ import yaml
 from optuna.artifacts import FileSystemArtifactStore
 from optuna.storages import RDBStorage
 
+from ffnet_search.config.start import ARCHITECTURE
 from ffnet_search.config.sweep import Sweep
 from ffnet_search.errors import SweepError
-from ffnet_search.export.exported import ARCHITECTURE, CARD, ExportedNetwork, read_exported
+from ffnet_search.export.exported import CARD, ExportedNetwork, read_exported
 from ffnet_search.pareto.candidate import Candidate
 from ffnet_search.pareto.front import pareto_front
 from ffnet_search.plugins import INSTALL

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ffnet_search.config.files import is_cluster
+from ffnet_search.config.start import check_start
 from ffnet_search.config.sweep import Sweep
 from ffnet_search.data.registry import check_data
 from ffnet_search.engines.registry import ENGINES
@@ -31,6 +32,8 @@ def check_sweep(sweep: Sweep) -> None:
         with error_context(sweep.path):
             if sweep.module is None or not is_import_path(sweep.data.name):
                 check_data(sweep.data, sweep.search_space.images)
+            if sweep.train.start_from is not None:
+                check_start(sweep.train.start_from)
             for field, path in _import_paths(sweep):
                 find_module(path, field)
     check_limits(sweep)

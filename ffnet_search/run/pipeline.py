@@ -41,6 +41,7 @@ def run_sweep(sweep: Sweep, *, fresh: bool = False, stages: Collection[str] = tu
         searches = "search" in stages and not _is_done("search", sweep, folder)
         if searches:  # before any long stage: an engine may lack something, such as a cluster
             engine_of(sweep).check(sweep.search)
+        _refuse_start(sweep, folder, stages)
         needed = stages_of(sweep)
         for number, stage in enumerate(needed, 1):
             if stage.name in stages:
@@ -66,6 +67,17 @@ def profile_named_device(sweep: Sweep, name: str) -> Path:
         folder.write_records(folder.records)
         profile_device(sweep, device)
     return sweep.files.latency_table(device)
+
+
+def _refuse_start(sweep: Sweep, folder: RunFolder, names: Collection[str]) -> None:
+    """Load the weights that training starts from, before any long stage. Raises SweepError where that fails."""
+    trains = "train" if sweep.uses_supernet else "search"
+    if sweep.train.start_from is None or trains not in names or _is_done(trains, sweep, folder):
+        return
+    import_whole(*STAGES[trains].packages)
+    from ffnet_search.training.start import load_start
+
+    load_start(sweep)
 
 
 def _is_done(name: str, sweep: Sweep, folder: RunFolder) -> bool:

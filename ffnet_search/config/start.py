@@ -1,0 +1,83 @@
+"""The weights that a training starts from, as a sweep names them: `train.start_from`.
+
+The name of an official checkpoint, which is downloaded to a cache; the path of one; another run's folder or supernet;
+the folder of an exported network. Nothing is loaded here, so that a check is quick."""
+
+from __future__ import annotations
+
+import os
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+
+from ffnet_search.config.files import RunPaths
+from ffnet_search.errors import SweepError, did_you_mean
+
+ARCHITECTURE, TRAINABLE = "architecture.yaml", "trainable.safetensors"  # of every exported FFNet
+RELEASE = "https://github.com/ysj9909/FFNet/releases/download/v1.0"  # of the reference implementation, Apache-2.0
+OFFICIAL: Mapping[str, str] = {  # checkpoint -> its architecture, a preset
+    "ffnet_1": "ffnet_1",
+    "ffnet_2": "ffnet_2",
+    "ffnet_3": "ffnet_3",
+    "ffnet_1_distillation": "ffnet_1",
+    "ffnet_2_distillation": "ffnet_2",
+    "ffnet_3_distillation": "ffnet_3",
+    "ffnet_3_384": "ffnet_3",
+    "ffnet_4_384": "ffnet_4",
+}
+SUFFIX = ".pth.tar"  # of an official checkpoint, which is no archive
+LEGACY = b"\x80"  # first byte of a checkpoint of torch before 1.6, which is a bare pickle
+
+
+def is_official(start_from: Path) -> bool:
+    """True where `start_from` names an official checkpoint, and no file or folder of that name exists."""
+    return str(start_from) in OFFICIAL and not start_from.exists()
+
+
+def cached(name: str) -> Path:
+    """The place of an official checkpoint in the user's cache, whether it is there or not."""
+    caches = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(caches) / "ffnet-search" / f"{name}{SUFFIX}"
+
+
+def find_weights(start_from: Path) -> Path:
+    """The file of the weights; of an official checkpoint its place in the cache. Raises SweepError."""
+    if is_official(start_from):
+        return cached(str(start_from))
+    place = start_from.expanduser()
+    if place.is_dir():
+        for path in (RunPaths(place).supernet, place / TRAINABLE):
+            if path.exists():
+                return path
+        raise SweepError(
+            f"train.start_from {start_from}: must be the folder of a run or of an exported network, but holds neither "
+            f"{RunPaths(place).supernet.name} nor {TRAINABLE}"
+        )
+    if not place.exists():
+        raise SweepError(
+            f"train.start_from {start_from}: no such file or folder; it must be an official checkpoint (a file, or one "
+            f"of {', '.join(OFFICIAL)}), a supernet, the folder of a run, or that of an exported network"
+            f"{did_you_mean(str(start_from), OFFICIAL)}"
+        )
+    return place
+
+
+def check_start(start_from: Path) -> None:
+    """Raise SweepError where the weights do not exist, or are of no kind that can be read."""
+    path = find_weights(start_from)
+    if not path.exists():  # an official checkpoint, which is still to be downloaded
+        return
+    if path.name == TRAINABLE:
+        if not path.with_name(ARCHITECTURE).exists():
+            raise SweepError(f"train.start_from {start_from}: must hold {ARCHITECTURE} beside {TRAINABLE}")
+        return
+    try:
+        with path.open("rb") as file:
+            readable = zipfile.is_zipfile(file) or (file.seek(0), file.read(1))[1] == LEGACY
+    except OSError as error:
+        raise SweepError(f"train.start_from {start_from}: {path} cannot be read: {error.strerror}") from None
+    if not readable:
+        raise SweepError(
+            f"train.start_from {start_from}: {path} must be a checkpoint that torch wrote, but is another file, or is "
+            "cut off"
+        )

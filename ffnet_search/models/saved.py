@@ -1,0 +1,102 @@
+"""Networks with their weights as files: a supernet with its search space, and one network in the form of training."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from ffnet_search.atomic_write import replacing
+from ffnet_search.config.start import TRAINABLE
+from ffnet_search.errors import SweepError
+from ffnet_search.models.metamixer import MetaMixer
+from ffnet_search.models.reference import UNREADABLE
+from ffnet_search.space.architecture import Architecture, Form
+from ffnet_search.space.search_space import SearchSpace
+from ffnet_search.strict_yaml import parse
+
+Start = Mapping[str, str]  # what the weights started from: its place, and its sha256
+
+
+def write_supernet(path: Path, net: MetaMixer, space: SearchSpace, start: Start | None = None) -> None:
+    """Write the trained weights, with the search space that they serve, and what they started from."""
+    content: dict[str, Any] = {
+        "search_space": space.model_dump_json(),
+        "branches": net.form.branches,
+        "layer_scale": net.form.layer_scale,
+        "state_dict": {name: tensor.detach().cpu() for name, tensor in net.state_dict().items()},
+    }
+    if start is not None:
+        content["start"] = dict(start)
+    with replacing(path) as scratch:
+        torch.save(content, scratch)
+
+
+def read_supernet(path: Path) -> MetaMixer:
+    """The supernet in a file of `write_supernet`. Raises SweepError where it is missing or is another file."""
+    content = _read(path)
+    try:
+        space = parse(SearchSpace, json.loads(content["search_space"]), str(path))  # its mixers may be user-supplied
+        net = MetaMixer.for_space(space, Form(content["branches"], content["layer_scale"]))
+        net.load_state_dict(content["state_dict"])
+    except UNREADABLE as error:
+        raise _broken(path, error) from None
+    return net
+
+
+def read_start(path: Path) -> Start | None:
+    """What the supernet in a file of `write_supernet` started from. Raises SweepError as `read_supernet` does."""
+    start: Start | None = _read(path).get("start")
+    return start
+
+
+def holds_supernet(path: Path) -> bool:
+    """True where a checkpoint is one of `write_supernet`. Raises SweepError where it is missing or unreadable."""
+    return "search_space" in _read(path)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+        if not isinstance(content, dict):
+            raise TypeError(f"it holds {type(content).__name__}")
+    except FileNotFoundError:
+        raise SweepError(f"{path}: no such file; run `ffnet-search train` first") from None
+    except UNREADABLE as error:
+        raise _broken(path, error) from None
+    return content
+
+
+def _broken(path: Path, error: Exception) -> SweepError:
+    reason = " ".join(str(error).split())[:150]
+    return SweepError(
+        f"{path}: is not a supernet of this program, or is cut off ({reason}); move it away and train again"
+    )
+
+
+def write_trainable(folder: Path, net: MetaMixer) -> None:
+    """Write the weights of one network in the form of training, for `load_trainable`."""
+    form = {"branches": net.form.branches, "layer_scale": str(net.form.layer_scale)}
+    save_file(tensors(net), folder / TRAINABLE, {"form": "trainable", "key": net.largest.key, **form})
+
+
+def load_trainable(folder: Path, arch: Architecture) -> MetaMixer:
+    """The network of an exported folder in the form of training. Raises what reading it raises."""
+    path = folder / TRAINABLE
+    with safe_open(path, framework="pt") as file:
+        metadata = file.metadata() or {}
+    scale = metadata["layer_scale"]
+    net = MetaMixer(arch, Form(metadata["branches"], None if scale == "None" else float(scale)))
+    net.load_state_dict(load_file(path))
+    return net
+
+
+def tensors(net: nn.Module) -> dict[str, Tensor]:
+    """The state of a network, as safetensors takes it."""
+    return {name: tensor.detach().contiguous() for name, tensor in net.state_dict().items()}

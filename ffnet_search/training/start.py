@@ -1,0 +1,98 @@
+"""The start of a training from weights that exist: `train.start_from`, loaded, checked and handed to new networks."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+from safetensors import SafetensorError
+from torch import Tensor
+
+from ffnet_search.atomic_write import CHUNK, download, write_text
+from ffnet_search.config.start import ARCHITECTURE, OFFICIAL, RELEASE, SUFFIX, TRAINABLE, find_weights, is_official
+from ffnet_search.config.sweep import Sweep
+from ffnet_search.errors import SweepError
+from ffnet_search.models.inherit import inherit, refuse_forms
+from ffnet_search.models.metamixer import MetaMixer
+from ffnet_search.models.reference import UNREADABLE, load_reference
+from ffnet_search.models.saved import holds_supernet, load_trainable, read_supernet
+from ffnet_search.space.architecture import Architecture
+
+MOST_BYTES = 2_000_000_000  # of a checkpoint: FFNet-4 with the state of its optimizer and an average has 1.3 GB
+FIELD = "train.start_from"
+
+
+@dataclass(frozen=True)
+class Start:
+    """Weights to start from. `record`: what was named, and the sha256 of the file, for the card."""
+
+    net: MetaMixer
+    record: Mapping[str, str]
+
+    def give(self, net: MetaMixer, images_NCHW: Tensor | None = None) -> None:
+        """Start `net` from the weights; see `models.inherit`."""
+        inherit(net, self.net, images_NCHW)
+
+
+def load_start(sweep: Sweep) -> Start | None:
+    """What the sweep starts its training from, if anything; an official checkpoint is downloaded where it is missing.
+
+    Raises SweepError where it cannot be had, is something else, or has another form than the sweep's networks."""
+    start_from = sweep.train.start_from
+    if start_from is None:
+        return None
+    try:
+        path = find_weights(start_from)
+        if is_official(start_from):
+            _fetch(str(start_from), path)
+        net = _load(path)
+        if is_official(start_from):
+            _must_be(str(start_from), net, path)
+        refuse_forms(sweep.train.form, net)
+    except ValueError as error:
+        raise SweepError(f"{sweep.path}: {FIELD} {start_from}: {error}") from None
+    except SweepError as error:
+        words = str(error)
+        raise SweepError(f"{sweep.path}: {words if words.startswith(FIELD) else f'{FIELD}: {words}'}") from None
+    return Start(net, {"from": str(start_from), "sha256": _sha256(path)})
+
+
+def _load(path: Path) -> MetaMixer:
+    if path.name == TRAINABLE:
+        try:
+            arch = Architecture.from_dict(yaml.safe_load(path.with_name(ARCHITECTURE).read_text(encoding="utf-8")))
+            return load_trainable(path.parent, arch).eval()
+        except (*UNREADABLE, SafetensorError, yaml.YAMLError) as error:
+            reason = " ".join(str(error).split())[:150]
+            raise SweepError(f"{path}: must be the weights of an exported network, but {reason}") from None
+    return read_supernet(path) if holds_supernet(path) else load_reference(path)
+
+
+def _must_be(name: str, net: MetaMixer, path: Path) -> None:
+    wanted, found = Architecture.preset(OFFICIAL[name], net.largest.input), net.largest
+    if found != wanted:
+        raise SweepError(f"{path}: must hold {name} ({wanted}), but holds {found}; delete it to download it again")
+
+
+def _fetch(name: str, path: Path) -> None:
+    """Download an official checkpoint, and check that it is still what was downloaded.
+
+    The release has no checksums, so the first download is trusted as far as its tensors are those of the network; its
+    sha256 is kept beside it."""
+    kept = path.with_name(f"{path.name}.sha256")
+    if not path.exists():
+        download(f"{RELEASE}/{name}{SUFFIX}", path, field=FIELD, most_bytes=MOST_BYTES)
+        write_text(kept, f"{_sha256(path)}\n")
+    elif kept.exists() and kept.read_text(encoding="utf-8").strip() != _sha256(path):
+        raise SweepError(f"{path}: differs from what was downloaded ({kept.name}); delete both to download it again")
+
+
+def _sha256(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(CHUNK):
+            digest.update(chunk)
+    return digest.hexdigest()
