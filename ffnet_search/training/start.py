@@ -38,7 +38,7 @@ class Start:
 
 
 def load_start(sweep: Sweep) -> Start | None:
-    """What the sweep starts its training from, if anything; an official checkpoint is downloaded where it is missing.
+    """The weights that the sweep starts its training from, if any; an official checkpoint is downloaded if missing.
 
     Raises SweepError where it cannot be had, is something else, or has another form than the sweep's networks."""
     start_from = sweep.train.start_from
