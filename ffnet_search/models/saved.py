@@ -51,7 +51,7 @@ def read_supernet(path: Path) -> MetaMixer:
 
 
 def read_start(path: Path) -> Start | None:
-    """The weights that the supernet in a file of `write_supernet` started from. Raises SweepError as `read_supernet` does."""
+    """The weights that a supernet started from, by its file. Raises SweepError as `read_supernet` does."""
     start: Start | None = _read(path).get("start")
     return start
 
