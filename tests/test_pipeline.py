@@ -127,6 +127,34 @@ def test_a_missing_output_is_made_again(tmp_path: Path, ran: list[str], stage: s
     assert ran == []
 
 
+@pytest.mark.parametrize("ahead", ["profile", "train", "search"])
+def test_a_clock_that_went_back_ends_nothing(tmp_path: Path, ran: list[str], ahead: str) -> None:
+    """A stage was made when the clock was ahead: those that read it are made after it all the same."""
+    sweep = write_sweep(tmp_path)
+    run_sweep(sweep, stages=[*STAGES][: [*STAGES].index(ahead) + 1])
+    content = json.loads(sweep.files.state.read_text())
+    content["stages"][ahead]["finished"] = "2099-01-01T00:00:00.000000+00:00"
+    sweep.files.state.write_text(json.dumps(content))
+    run_sweep(sweep)
+    assert ran == list(STAGES)
+    assert states(sweep) == dict.fromkeys(STAGES, "done")
+    run_sweep(sweep)
+    assert ran == list(STAGES)
+
+
+def test_export_again_exports_again_and_search_again_says_why_not(
+    tmp_path: Path, ran: list[str], capfd: pytest.CaptureFixture[str]
+) -> None:
+    sweep = write_sweep(tmp_path)
+    run_sweep(sweep)
+    ran.clear()
+    run_sweep(sweep, stages=["search"])
+    assert "search (3 of 4): done before and unchanged, 200 trials, made" in capfd.readouterr().err
+    run_sweep(sweep, stages=["export"])
+    assert ran == ["export"]
+    assert states(sweep) == dict.fromkeys(STAGES, "done")
+
+
 def test_an_interrupted_stage_resumes(tmp_path: Path, ran: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     sweep = write_sweep(tmp_path)
 

@@ -13,8 +13,8 @@ import socket
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
-from datetime import datetime
+from dataclasses import asdict, dataclass, field, replace
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import IO, Any
 
@@ -32,12 +32,15 @@ ENDING_S = 10.0  # for the child processes of a killed run, which inherited its 
 
 @dataclass(frozen=True)
 class StageRecord:
-    """The inputs of a stage's output. `finished`: ISO 8601 in UTC, empty while it runs or after an interruption."""
+    """The inputs of a stage's output. `finished`: ISO 8601 in UTC, empty while it runs or after an interruption.
+
+    `number`: the place of the output among all that the folder's stages have finished, 1, 2, ...; clocks may go back."""
 
     digest: str
     inputs: Mapping[str, Any]
     amounts: Mapping[str, int] = field(default_factory=dict)
     finished: str = ""
+    number: int = 0
 
 
 Records = Mapping[str, StageRecord]  # by the stage's name
@@ -88,6 +91,17 @@ class RunFolder:
         self.write_records({**self.records, stage: record})
         if self.remote is not None:
             self.remote.send()
+
+    def begin(self, stage: str, record: StageRecord) -> None:
+        """Note that `stage` runs: nothing of its old output counts but its number, which the next one exceeds."""
+        before = self.records.get(stage, record)
+        self.write(stage, replace(record, number=before.number))
+
+    def finish(self, stage: str) -> None:
+        """Note that `stage` has ended, after all others."""
+        finished = datetime.now(timezone.utc).isoformat(timespec="microseconds")
+        number = 1 + max(record.number for record in self.records.values())
+        self.write(stage, replace(self.records[stage], finished=finished, number=number))
 
     def write_sweep(self, sweep: Sweep) -> None:
         """Write a copy of the sweep, its search space included, that `Sweep.from_yaml` reads."""

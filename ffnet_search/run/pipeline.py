@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Collection
-from dataclasses import replace
-from datetime import datetime, timezone
 from pathlib import Path
 
 from ffnet_search.config.sweep import Sweep
@@ -30,7 +28,8 @@ from ffnet_search.run.stages import (
 
 
 def run_sweep(sweep: Sweep, *, fresh: bool = False, stages: Collection[str] = tuple(STAGES)) -> list[ExportedNetwork]:
-    """Run `stages`, except those that are done. Return the exported front, empty where nothing was exported.
+    """Run `stages`, except those that are done; a done export is made again where nothing else is asked for. Return the
+    exported front, empty where nothing was exported.
 
     `fresh` moves what a changed sweep invalidates to `previous-DATE` in the run's folder, and makes it again. Raises
     SweepError where the sweep changed and `fresh` is False, where a stage needs another that is neither done nor in
@@ -46,7 +45,8 @@ def run_sweep(sweep: Sweep, *, fresh: bool = False, stages: Collection[str] = tu
         for number, stage in enumerate(needed, 1):
             if stage.name in stages:
                 _refuse_unread(stage, sweep, folder)
-                _run_stage(stage, sweep, folder, f"{stage.name} ({number} of {len(needed)})")
+                label, again = f"{stage.name} ({number} of {len(needed)})", tuple(stages) == ("export",)
+                _run_stage(stage, sweep, folder, label, again=again)
             if stage.name == "profile" and "profile" in stages:
                 _profile_other_devices(sweep)
             if stage.name == "profile" and searches:  # before hours are spent on training
@@ -84,19 +84,18 @@ def _is_done(name: str, sweep: Sweep, folder: RunFolder) -> bool:
     return status(STAGES[name], sweep, folder.records).state is StageState.DONE
 
 
-def _run_stage(stage: Stage, sweep: Sweep, folder: RunFolder, label: str) -> None:
-    if _is_done(stage.name, sweep, folder):
-        finished = folder.records[stage.name].finished[:16].replace("T", " ")
-        say(f"{label}: done before and unchanged, made {finished} UTC")
+def _run_stage(stage: Stage, sweep: Sweep, folder: RunFolder, label: str, *, again: bool) -> None:
+    if _is_done(stage.name, sweep, folder) and not again:
+        record = folder.records[stage.name]
+        amounts = "".join(f", {amount} {name}" for name, amount in record.amounts.items())
+        say(f"{label}: done before and unchanged{amounts}, made {record.finished[:16].replace('T', ' ')} UTC")
         return
     say(label)
-    record = StageRecord(stage.digest(sweep), stage.inputs(sweep), stage.amounts(sweep))
-    folder.write(stage.name, record)
+    folder.begin(stage.name, StageRecord(stage.digest(sweep), stage.inputs(sweep), stage.amounts(sweep)))
     start = time.monotonic()
     import_whole(*stage.packages)
     stage.run(sweep)
-    finished = datetime.now(timezone.utc).isoformat(timespec="microseconds")
-    folder.write(stage.name, replace(record, finished=finished))
+    folder.finish(stage.name)
     say(f"{label}: took {clock(time.monotonic() - start)}")
 
 

@@ -93,8 +93,8 @@ def is_outdated(stage: Stage, records: Records) -> bool:
     """True where a finished stage reads an output that was made after it."""
     if stage.name not in records or not records[stage.name].finished:
         return False
-    read = [records[name].finished for name in stage.reads if name in records]
-    return records[stage.name].finished < max(read, default="")
+    read = (records[name].number for name in stage.reads if name in records and records[name].finished)
+    return records[stage.name].number < max(read, default=0)
 
 
 def plan(sweep: Sweep) -> dict[str, StageStatus]:
