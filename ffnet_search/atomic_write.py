@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from ffnet_search.errors import SweepError
@@ -29,6 +29,14 @@ def replacing(path: Path) -> Iterator[Path]:
     except BaseException:
         scratch.unlink(missing_ok=True)
         raise
+
+
+def set_aside(path: Path) -> Path:
+    """Rename a damaged file to `NAME.damaged`, in place of an earlier one, and return that; a missing one is left."""
+    aside = path.with_name(f"{path.name}.damaged")
+    with suppress(FileNotFoundError):  # another rank was quicker
+        os.replace(path, aside)
+    return aside
 
 
 def write_text(path: Path, text: str) -> None:

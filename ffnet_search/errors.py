@@ -13,6 +13,10 @@ class SweepError(Exception):
     """A user error. The command line prints it and exits with 2; a bug shows its traceback."""
 
 
+class Terminated(SystemExit):
+    """The end of this process by a signal, which is not the outcome of whatever runs in it."""
+
+
 @contextmanager
 def error_context(where: object) -> Iterator[None]:
     """Prefix the user errors raised inside with a file, for code that knows a field but not its file."""

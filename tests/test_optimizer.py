@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import gc
+import os
+import signal
+import subprocess
+import sys
 from collections import Counter
 from functools import partial
 from pathlib import Path
@@ -141,3 +145,23 @@ def test_a_genetic_sampler_breeds_from_what_the_walk_found(tmp_path: Path) -> No
     origins = Counter(trial.user_attrs["origin"] for trial in run.trials(TrialState.COMPLETE))
     assert origins["walk"] >= 3  # random proposals are all beyond this limit
     assert origins["sampler"] >= 15
+
+
+def test_a_trial_that_ends_its_process_is_failed_after_three_starts_whoever_proposed_it(tmp_path: Path) -> None:
+    """The smallest network comes first, whatever was begun before: without a record it would be begun for ever."""
+    code = (
+        "import sys; from pathlib import Path; from searches import DIGITS, Run\n"
+        "run = Run(Path(sys.argv[1]), resumable=True, broken={DIGITS.smallest.key: 'kill'})\n"
+        "run.search(trials=6)"
+    )
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    command = [sys.executable, "-c", code, str(tmp_path)]
+    ended = [subprocess.run(command, env=environment, timeout=200).returncode for _ in range(4)]
+    assert ended == [-signal.SIGKILL] * 3 + [0]
+    run = Run(tmp_path, resumable=True)
+    (failed,) = run.trials(TrialState.FAIL)
+    assert failed.user_attrs["key"] == DIGITS.smallest.key
+    assert "ended the whole process 3 times" in failed.user_attrs["reason"]
+    assert len(run.trials(TrialState.COMPLETE)) == 5
+    run.search(trials=8)
+    assert len(run.trials(TrialState.FAIL)) == 1 and run.evaluated.count(DIGITS.smallest.key) == 3

@@ -50,8 +50,38 @@ def test_a_stop_in_good_order_does_not_count(tmp_path: Path) -> None:
     assert [one.params for one in PendingTrials(path).left] == [{"x": 1}]
 
 
-@pytest.mark.parametrize("content", ["", "{", "[1]", '{"a": 1}', '{"a": {"what": 1}}'])
-def test_a_file_that_cannot_be_read_is_nothing(tmp_path: Path, content: str) -> None:
-    (tmp_path / "under_way").write_text(content)
-    assert PendingTrials(tmp_path / "under_way").left == []
+WRONG_STARTS = '{"a": {"origin": "x", "params": {}, "starts": "x"}}'
+
+
+@pytest.mark.parametrize("content", ["", "{", "[1]", '{"a": 1}', '{"a": {"what": 1}}', WRONG_STARTS, "[" * 5000])
+def test_a_damaged_file_is_set_aside(tmp_path: Path, content: str, capfd: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "under_way"
+    path.write_text(content)
+    assert PendingTrials(path).left == []
+    assert not path.exists() and path.with_name("under_way.damaged").read_text() == content
+    assert "under_way is damaged" in capfd.readouterr().err
     assert PendingTrials(None).left == []
+
+
+def test_parameters_of_another_space_are_damage(tmp_path: Path) -> None:
+    path = tmp_path / "under_way"
+    PendingTrials(path).begin("a", "sampler", {"x": 9})
+    assert PendingTrials(path, lambda params: params == {"x": 1}).left == []
+    assert path.with_name("under_way.damaged").exists()
+
+
+def test_what_is_evaluated_elsewhere_is_never_given_up(tmp_path: Path) -> None:
+    path = tmp_path / "under_way"
+    for _ in range(2 * STARTS):
+        PendingTrials(path, counts=False).begin("a", "sampler", {"x": 1})
+    assert [one.params for one in PendingTrials(path).left] == [{"x": 1}]
+
+
+def test_an_end_by_a_signal_counts(tmp_path: Path) -> None:
+    path = tmp_path / "under_way"
+    for _ in range(STARTS):
+        search = PendingTrials(path)
+        search.begin("a", "sampler", {"x": 1})
+        search.keep()
+        search.put_back()
+    assert PendingTrials(path).left == [] and list(PendingTrials(path).given_up) == ["a"]

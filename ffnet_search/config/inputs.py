@@ -23,7 +23,16 @@ SPEED = {
     "data": {"workers", "download", "path", "in_memory_mb"},
     "train": {"checkpoint_minutes", "devices"},
     "latency": {"noisy", "min_within_10", "name"},
-    "search": {"engine", "resources", "workers", "wait_minutes", "trials", "early_stopping", "storage"},
+    "search": {
+        "engine",
+        "resources",
+        "workers",
+        "wait_minutes",
+        "trial_minutes",
+        "trials",
+        "early_stopping",
+        "storage",
+    },
     "export": {"top"},
 }
 

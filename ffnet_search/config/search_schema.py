@@ -109,7 +109,8 @@ class SearchSection(Section):
     weights. `engine`: a registered name ("local", "ray", "tune") or an import path. `metrics`: name -> direction of the
     metrics that a user-supplied module logs, for `objectives`. `workers`: the number of evaluations at a time on a
     cluster; by default as many as fit on its nodes. `wait_minutes`: the time to wait for the first worker, which on an
-    autoscaling cluster includes the start of a node. `storage`: the URL of a database that gets a copy of the study,
+    autoscaling cluster includes the start of a node. `trial_minutes`: the time after which a trial
+    is ended and recorded as failed. `storage`: the URL of a database that gets a copy of the study,
     such as postgresql://user@host/name."""
 
     evaluator: Literal["supernet", "train"] = "supernet"
@@ -118,6 +119,7 @@ class SearchSection(Section):
     resources: Resources = Resources()
     workers: int | None = Field(None, gt=0)
     wait_minutes: float = Field(10.0, gt=0, allow_inf_nan=False)
+    trial_minutes: float | None = Field(None, gt=0, allow_inf_nan=False)
     scheduler: SchedulerSection = SchedulerSection()
     early_stopping: EarlyStoppingSection = EarlyStoppingSection()
     trials: int = Field(200, gt=0)

@@ -25,7 +25,9 @@ class LocalEngine(Engine):
 
     def next(self) -> tuple[Configuration, Ended]:
         configuration = self._waiting.popleft()
-        return configuration, run_safely(self._evaluate, configuration, self.context.pruner)
+        return configuration, run_safely(
+            self._evaluate, configuration, self.context.pruner, self.context.section.trial_minutes
+        )
 
     def __enter__(self) -> LocalEngine:
         self._evaluate = self.context.make_evaluate()

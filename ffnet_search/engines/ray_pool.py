@@ -38,11 +38,11 @@ class Worker:
 
     Errors come back as values: an actor whose method raises reports less about them."""
 
-    def start(self, make_evaluate: Callable[[], Evaluate], pruner: Pruner) -> str | SweepError:
-        """Make the evaluator. Return the id of this node, or the user error that was met."""
+    def start(self, make_evaluate: Callable[[], Evaluate], pruner: Pruner, minutes: float | None) -> str | SweepError:
+        """Make the evaluator. Return the id of this node, or the user error that was met. `minutes` limit a trial."""
         import ray
 
-        self._pruner = pruner
+        self._pruner, self._minutes = pruner, minutes
         try:
             self._evaluate = make_evaluate()
         except SweepError as error:
@@ -56,7 +56,7 @@ class Worker:
             start = time.perf_counter()
             outcome: Outcome
             try:
-                outcome = run_safely(self._evaluate, configuration, self._pruner)
+                outcome = run_safely(self._evaluate, configuration, self._pruner, self._minutes)
             except (SweepError, KeyboardInterrupt) as error:
                 outcome = error
             results.append((outcome, time.perf_counter() - start))
@@ -76,6 +76,7 @@ class RayPoolEngine(Engine):
     """See the head of this file."""
 
     trains_on_cluster = True
+    evaluates_here = False
 
     def __init__(self, context: EngineContext) -> None:
         super().__init__(context)
@@ -159,7 +160,7 @@ class RayPoolEngine(Engine):
         wanted = self._section.workers or max(1, self._cluster.fits(self._wanted))
         for _ in range(wanted - len(self._workers)):
             actor = self._actor.remote()
-            started = actor.start.remote(self._make_evaluate, self._pruner)
+            started = actor.start.remote(self._make_evaluate, self._pruner, self._section.trial_minutes)
             self._workers.append(_PoolWorker(actor, calls={started: []}))
 
     def _hand_out(self) -> None:

@@ -40,6 +40,8 @@ class Engine(ABC):
 
     # True: Ray trains the supernet on its cluster, where this engine evaluates.
     trains_on_cluster: ClassVar[bool] = False
+    # True: evaluations run in the process of the search, which dies with them. Else the engine counts workers' deaths.
+    evaluates_here: ClassVar[bool] = True
 
     def __init__(self, context: EngineContext) -> None:
         self.context = context

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
-from ffnet_search.errors import SweepError
+from ffnet_search.errors import SweepError, Terminated
+from ffnet_search.evaluation.time_limit import TimeIsUp, TimeLimit
 from ffnet_search.pareto.candidate import Candidate
 from ffnet_search.space.hyperparameters import Configuration
 
@@ -68,15 +69,21 @@ class NopPruner:
         return True
 
 
-def run_safely(evaluate: Evaluate, configuration: Configuration, pruner: Pruner) -> Ended:
-    """Run one evaluation, whose errors are outcomes. Raises SweepError: a user error fails every configuration."""
+def run_safely(evaluate: Evaluate, configuration: Configuration, pruner: Pruner, minutes: float | None = None) -> Ended:
+    """Run one evaluation, for at most so many minutes. Its errors are outcomes, an exit in user code among them.
+
+    Raises SweepError: a user error fails every configuration; KeyboardInterrupt; Terminated."""
+    limit = TimeLimit[Candidate | Stopped](minutes)
 
     def report(epoch: int, metrics: Mapping[str, float]) -> bool:
+        limit.check()
         return pruner.report(configuration.key, epoch, {**configuration.known, **metrics})
 
     try:
-        return evaluate(configuration, report)
-    except SweepError:
+        return limit.call(lambda: evaluate(configuration, report))
+    except (SweepError, Terminated):
         raise
-    except Exception as error:
+    except TimeIsUp:
+        return Failed(str(limit), traceback.format_exc())
+    except (Exception, SystemExit) as error:
         return Failed(" ".join(f"{type(error).__name__}: {error}".split()), traceback.format_exc())

@@ -34,7 +34,7 @@ ENDING_S = 10.0  # for the child processes of a killed run, which inherited its 
 class StageRecord:
     """The inputs of a stage's output. `finished`: ISO 8601 in UTC, empty while it runs or after an interruption.
 
-    `number`: the place of the output among all that the folder's stages have finished, 1, 2, ...; clocks may go back."""
+    `number`: the place of the output among all that the folder's stages have made, 1, 2, ...; clocks may go back."""
 
     digest: str
     inputs: Mapping[str, Any]

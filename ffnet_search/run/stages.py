@@ -177,11 +177,15 @@ def _search(sweep: Sweep) -> None:
     space, section, files = sweep.search_space, sweep.search, sweep.files
     costs = cost_model(sweep) if sweep.search_space.is_elastic else None
     problem = SearchProblem(space, section, costs, sweep.seed, current_values(sweep))
-    digest, resumable = _study_digest(sweep), section.evaluator == "train"
-    with open_storage(problem, files.study, files.candidates, digest=digest, resumable=resumable) as storage:
+    digest, engine = _study_digest(sweep), engine_of(sweep)
+    here = engine.evaluates_here
+    resumable = here or section.evaluator == "train"
+    with open_storage(
+        problem, files.study, files.candidates, digest=digest, resumable=resumable, counts=here
+    ) as storage:
         optimizer, code = Optimizer(problem, storage), user_code(sweep.model_dump(mode="json"))
         context = EngineContext(EvaluatorFactory(sweep), section, optimizer.pruner, files.folder, space, code)
-        run_search(optimizer, engine_of(sweep)(context), storage)
+        run_search(optimizer, engine(context), storage)
 
 
 def _export(sweep: Sweep) -> None:

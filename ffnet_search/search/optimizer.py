@@ -51,6 +51,7 @@ class Optimizer:
         self._pending: dict[str, tuple[TrialRecord, list[Trial]]] = {}  # the first trial is stored, with the record
         self._unsaved: list[FrozenTrial] = []
         self._failed_in_a_row = 0
+        self._give_up({record.key for record in records if record.state == "failed"})
         self._queue = deque(self._initial_configurations())
 
     def ask(self) -> Configuration | None:
@@ -98,8 +99,8 @@ class Optimizer:
 
     def _initial_configurations(self) -> list[tuple[str, Configuration]]:
         """Origins and configurations to begin with, each new and once: interrupted ones first."""
-        problem, pending = self.problem, self.storage.pending.left
-        first = [(trial.origin, configuration_of(problem.space, trial.params)) for trial in pending]
+        problem, pending = self.problem, self.storage.pending
+        first = [(trial.origin, configuration_of(problem.space, trial.params)) for trial in pending.left]
         for origin, arch in problem.initial_architectures():
             first.append((origin, Configuration(arch, problem.initial_hyperparameters)))
         unique: dict[str, tuple[str, Configuration]] = {}
@@ -107,6 +108,33 @@ class Optimizer:
             if config.key not in self.archive.entries:
                 unique.setdefault(config.key, (origin, config))
         return list(unique.values())
+
+    def _give_up(self, failed: set[str]) -> None:
+        """Note configurations that ended the whole process each time as failed, in this search and all later ones; they
+        are stored once. `failed`: the keys of stored failures."""
+        for key, left in self.storage.pending.given_up.items():
+            if key in self.archive.entries:  # it has ended since
+                continue
+            outcome = Failed(
+                f"it ended the whole process {left.starts} times (by its memory, a signal or native code); to try it "
+                "again, remove it from study.db.pending"
+            )
+            self.archive.note(key, Entry("failed", reason=outcome.reason))
+            if key not in failed:
+                configuration = configuration_of(self.problem.space, left.params)
+                trial = self.sampler.ask(configuration)
+                record = self._recorded(trial, configuration, left.origin)
+                self._finish(trial, record.ended(outcome, {}))
+        self._store()
+
+    def _recorded(self, trial: Trial, configuration: Configuration, origin: str) -> TrialRecord:
+        """The record of a trial before its evaluation. Sets the constraints of the trial."""
+        metrics = self.problem.known_metrics(configuration)
+        excess = self.problem.excess(metrics)
+        for name, value in excess.items():
+            trial.set_constraint(name, value)
+        arch = str(configuration.architecture or "")
+        return TrialRecord(configuration.key, arch, origin, metrics, params=trial.params, excess=excess)
 
     def _propose(self) -> Configuration | None:
         """The next configuration of the queue or the sampler. None where it needs no evaluation."""
@@ -118,23 +146,19 @@ class Optimizer:
             self.archive.repeats += 1
             self._pending[key][1].append(trial)
             return None
-        metrics = self.problem.known_metrics(proposed)
-        excess = self.problem.excess(metrics)
-        for name, value in excess.items():
-            trial.set_constraint(name, value)
+        record = self._recorded(trial, proposed, origin)
         if key in self.archive.entries:
             self.archive.repeats += 1
             self.sampler.tell(trial, self.archive.entries[key])
             return None
-        record = TrialRecord(key, str(proposed.architecture or ""), origin, metrics, params=trial.params)
-        if any(value > 0 for value in excess.values()):
+        if not record.is_feasible:
             self.archive.end(record)
             self._finish(trial, record)
             return None
         self.archive.note(key, Entry("pending"))
         self._pending[key] = record, [trial]
         self.storage.pending.begin(key, origin, trial.params)
-        return replace(proposed, known=metrics)
+        return replace(proposed, known=record.metrics)
 
     def _propose_neighbour(self) -> Configuration | None:
         """A new feasible configuration near known ones, where the sampler proposes none."""

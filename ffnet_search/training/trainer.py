@@ -18,10 +18,11 @@ import torch
 from lightning import Callback, LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint, EMAWeightAveraging
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
+from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from ffnet_search.atomic_write import replacing
 from ffnet_search.config.schema import TrainSection
-from ffnet_search.errors import SweepError
+from ffnet_search.errors import SweepError, Terminated
 from ffnet_search.models.reference import UNREADABLE
 from ffnet_search.plugins import Plugin, check_arguments, find_class
 from ffnet_search.progress import Bar, progress, say
@@ -115,8 +116,12 @@ def run_trainer(
         plain = ours and not recipe.callbacks  # tensors and numbers alone: callbacks may keep anything in a checkpoint
         try:
             trainer.fit(module, datamodule=data, ckpt_path=str(last) if last.exists() else None, weights_only=plain)
-        except SystemExit:  # Lightning's answer to Ctrl-C, after it has disabled further ones
-            signal.signal(signal.SIGINT, on_interrupt)
+        except SIGTERMException:
+            raise Terminated(128 + signal.SIGTERM) from None
+        except SystemExit as error:
+            if not isinstance(error.__context__, KeyboardInterrupt):  # of user code
+                raise
+            signal.signal(signal.SIGINT, on_interrupt)  # Lightning has disabled further ones
             raise KeyboardInterrupt from None
     return trainer
 

@@ -67,6 +67,14 @@ class EngineContract:
             assert trial.values == [candidate.metrics["accuracy"], candidate.metrics["latency_ms"]]
             assert trial.user_attrs["key"] == architecture_of(trial).key
 
+    def test_a_trial_that_hangs_is_ended_and_failed(self, run: Run, engine: str) -> None:
+        run.broken = {DIGITS.smallest.key: "hang"}
+        run.search(engine=engine, trials=6, trial_minutes=0.03)
+        (failed,) = run.trials(TrialState.FAIL)
+        assert failed.user_attrs["key"] == DIGITS.smallest.key
+        assert "search.trial_minutes (0.03)" in failed.user_attrs["reason"]
+        assert len(run.trials(TrialState.COMPLETE)) == 5
+
     def test_beyond_a_limit_nothing_is_evaluated_but_all_is_told(self, run: Run, engine: str) -> None:
         limits = {"latency_ms": 0.03, "params_m": 0.3}
         candidates = run.search(engine=engine, trials=40, constraints=limits)

@@ -44,7 +44,9 @@ class ThreadEngine(Engine):
 
     def evaluate(self, configuration: Configuration) -> None:
         try:
-            outcome: Ended | BaseException = run_safely(self.evaluator, configuration, self.context.pruner)
+            outcome: Ended | BaseException = run_safely(
+                self.evaluator, configuration, self.context.pruner, self.context.section.trial_minutes
+            )
         except BaseException as error:
             outcome = error
         self.results.put((configuration, outcome))

@@ -62,7 +62,9 @@ class Accuracy:
     """An evaluator: more MACs are better, with some luck. Logs every call in a file, and can be pickled."""
 
     log: Path
-    broken: dict[str, Any] = field(default_factory=dict)  # key -> the outcome instead; "": of all; "kill": a death
+    broken: dict[str, Any] = field(
+        default_factory=dict
+    )  # key -> the outcome instead; "": of all; "kill": a death; "hang"
     sleep_s: float = 0.0
     epochs: int = 0  # all but the last are reported
 
@@ -74,6 +76,8 @@ class Accuracy:
         time.sleep(self.sleep_s)
         luck = int(hashlib.sha256(arch.key.encode()).hexdigest()[:4], 16) / 2**16
         value = self.broken.get(arch.key, self.broken.get("", 1 - 1 / (1 + arch.macs_m + luck)))
+        if value == "hang":
+            time.sleep(600)
         if value == "kill" or (value == "kill once" and self.log.read_text().split().count(arch.key) == 1):
             os.kill(os.getpid(), signal.SIGKILL)
         if isinstance(value, BaseException):

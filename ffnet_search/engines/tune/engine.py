@@ -28,6 +28,7 @@ class TuneEngine(Engine):
     """An engine whose trials are Ray Tune's. When entered, raises SweepError for a scheduler that Tune refuses."""
 
     trains_on_cluster = True
+    evaluates_here = False
 
     def __init__(self, context: EngineContext) -> None:
         super().__init__(context)

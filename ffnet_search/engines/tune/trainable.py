@@ -6,8 +6,10 @@ it reports until Tune wants the next step, or wants no more.
 
 from __future__ import annotations
 
+import math
 import queue
 import threading
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,10 +17,11 @@ from typing import Any
 
 from ray import tune
 
-from ffnet_search.errors import SweepError
+from ffnet_search.errors import SweepError, Terminated
 from ffnet_search.evaluation import schedule as schedules
 from ffnet_search.evaluation.outcome import Evaluate, Failed, Outcome, Report, Resumable, Stopped, run_safely
 from ffnet_search.evaluation.schedule import Schedule, TrainingState
+from ffnet_search.evaluation.time_limit import TimeLimit
 from ffnet_search.pareto.candidate import Candidate
 from ffnet_search.space.hyperparameters import Configuration, Value
 
@@ -33,7 +36,8 @@ class EvaluationThread:
     >>> thread.next(), thread.next()  # doctest: +SKIP
     ((1, {'accuracy': 0.5}), Candidate(...))"""
 
-    def __init__(self, evaluate: Evaluate, configuration: Configuration) -> None:
+    def __init__(self, evaluate: Evaluate, configuration: Configuration, minutes: float | None = None) -> None:
+        self._minutes, self._left_s = minutes, math.inf if minutes is None else 60 * minutes
         self._events: queue.Queue[Reported | Outcome] = queue.Queue()
         self._answers: queue.Queue[bool] = queue.Queue()
         self._stopping = False
@@ -41,19 +45,30 @@ class EvaluationThread:
             target=self._run, args=(evaluate, configuration), name="evaluation", daemon=True
         )
 
+    @property
+    def is_hung(self) -> bool:
+        """True where the evaluation took longer than its minutes: its thread cannot be ended but with the process."""
+        return self._left_s <= 0
+
     def next(self) -> Reported | Outcome:
-        """Continue until the evaluation reports or ends."""
+        """Continue until the evaluation reports or ends, or its minutes have passed; time between calls is free."""
+        start = time.monotonic()
         if self._thread.ident is None:
             self._thread.start()
         else:
             self._answers.put(True)
-        return self._events.get()
+        try:
+            return self._events.get(timeout=None if self._minutes is None else max(0.0, self._left_s))
+        except queue.Empty:
+            return Failed(str(TimeLimit[Outcome](self._minutes)))
+        finally:
+            self._left_s -= time.monotonic() - start
 
     def stop(self) -> None:
         """End the evaluation where it waits; does nothing where it has ended."""
         self._stopping = True
         self._answers.put(False)
-        if self._thread.is_alive():
+        if self._thread.is_alive() and not self.is_hung:
             self._thread.join()
 
     def report(self, key: str, epoch: int, metrics: Mapping[str, float]) -> bool:
@@ -66,7 +81,7 @@ class EvaluationThread:
     def _run(self, evaluate: Evaluate, configuration: Configuration) -> None:
         try:
             self._events.put(run_safely(evaluate, configuration, self))
-        except (SweepError, KeyboardInterrupt) as error:
+        except (SweepError, KeyboardInterrupt, Terminated) as error:
             self._events.put(error)
 
 
@@ -86,7 +101,10 @@ class TuneTrainable(tune.Trainable):
 
     A trial that Tune pauses, or that continues from another's checkpoint, takes along a `TrainingState`."""
 
-    def setup(self, config: dict[str, Any], make_evaluate: Callable[[], Evaluate]) -> None:
+    def setup(
+        self, config: dict[str, Any], make_evaluate: Callable[[], Evaluate], minutes: float | None = None
+    ) -> None:
+        self.minutes = minutes
         self.running: RunningTrial | None = None
         self.start: TrainingState | None = None  # of the next trial
         self.user_error: SweepError | None = None
@@ -96,8 +114,9 @@ class TuneTrainable(tune.Trainable):
             self.user_error = error
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
+        is_hung = self.running is not None and self.running.thread.is_hung
         self.cleanup()
-        return True  # `self.config` and `self.trial_id` are those of the next trial by now
+        return not is_hung  # False: another process. `self.config`, `self.trial_id` are those of the next trial by now
 
     def cleanup(self) -> None:
         if self.running is not None:
@@ -140,7 +159,7 @@ class TuneTrainable(tune.Trainable):
         configuration: Configuration = self.config["proposal"]
         evaluate: object = self.evaluate
         if not isinstance(evaluate, Resumable):
-            return RunningTrial(EvaluationThread(self.evaluate, configuration), None)
+            return RunningTrial(EvaluationThread(self.evaluate, configuration, self.minutes), None)
         checkpoint, resumable = evaluate.checkpoint(self.trial_id), evaluate
 
         def train(configuration: Configuration, report: Report) -> Candidate | Stopped:
@@ -149,7 +168,7 @@ class TuneTrainable(tune.Trainable):
         schedule = schedules.begin_training(checkpoint, configuration.hyperparameters, self.start)
         epoch = self.start.epoch if self.start else 0
         self.start = None
-        return RunningTrial(EvaluationThread(train, configuration), checkpoint, schedule, epoch)
+        return RunningTrial(EvaluationThread(train, configuration, self.minutes), checkpoint, schedule, epoch)
 
 
 def _scheduled(outcome: Outcome, schedule: Schedule) -> Outcome:

@@ -100,7 +100,7 @@ def run_tune(
 
     An error is put among the outcomes."""
     trainable = tune.with_resources(
-        tune.with_parameters(TuneTrainable, make_evaluate=context.make_evaluate),
+        tune.with_parameters(TuneTrainable, make_evaluate=context.make_evaluate, minutes=context.section.trial_minutes),
         tune.PlacementGroupFactory([session.as_ray(resources)]),
     )
     os.environ.setdefault("TUNE_DISABLE_STRICT_METRIC_CHECKING", "1")  # a failed trial has no metrics

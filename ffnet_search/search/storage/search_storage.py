@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ffnet_search.atomic_write import replacing, write_text
-from ffnet_search.errors import SweepError
+from ffnet_search.atomic_write import replacing, set_aside, write_text
+from ffnet_search.errors import SweepError, Terminated
+from ffnet_search.progress import say
 from ffnet_search.search.problem import SearchProblem
 from ffnet_search.search.storage.sqlite_rows import TrialWriter
 from ffnet_search.search.storage.study import copied, open_study
-from ffnet_search.search.storage.trial_record import ATTRIBUTES, TrialRecord
+from ffnet_search.search.storage.trial_record import ATTRIBUTES, TrialRecord, is_of_space
 from ffnet_search.space.registry import known_metrics
 from ffnet_search.space.search_space import SearchSpace
 
-STARTS = 3  # of one trial: what was interrupted so often may be the cause, by its memory for example
+STARTS = 3  # of one trial: what ended the process so often is the cause, by its memory for example
 
 
 class PendingTrial(NamedTuple):
@@ -32,22 +34,30 @@ class PendingTrial(NamedTuple):
 
 class PendingTrials:
     """The trials in evaluation by key, in the file `path`, so that an interrupted search begins with them the next
-    time. With None nothing is kept; an unreadable file is ignored, since it holds no results."""
+    time. With None nothing is kept; a damaged file is set aside, since it holds no results.
 
-    def __init__(self, path: Path | None = None) -> None:
-        self._path = path
-        self._trials: dict[str, PendingTrial] = {}
+    `counts`: they are evaluated in this process, so each start without an end counts against a trial. `left` are the
+    trials to begin with, `given_up` those that were started `STARTS` times. `is_valid`: whether parameters are of the
+    space."""
+
+    def __init__(
+        self,
+        path: Path | None = None,
+        is_valid: Callable[[Mapping[str, Any]], bool] = lambda params: True,
+        *,
+        counts: bool = True,
+    ) -> None:
+        self._path, self._counts = path, counts
+        self._trials = {} if path is None else _read_pending(path, is_valid)
         self._begun: set[str] = set()  # by this search
-        if path is not None:
-            with suppress(OSError, ValueError, TypeError, AttributeError):
-                content = json.loads(path.read_text(encoding="utf-8"))
-                self._trials = {key: PendingTrial(**fields) for key, fields in content.items()}
-        self.left = [trial for trial in self._trials.values() if trial.starts < STARTS]  # the trials to begin with
+        self.left = [trial for trial in self._trials.values() if trial.starts < STARTS]
+        self.given_up = {key: trial for key, trial in self._trials.items() if trial.starts >= STARTS}
 
     def begin(self, key: str, origin: str, params: Mapping[str, Any]) -> None:
         """Note that a trial is started."""
         before = self._trials.pop(key, None)
-        self._trials[key] = PendingTrial(origin, dict(params), before.starts + 1 if before else 1)
+        starts = before.starts if before else 0
+        self._trials[key] = PendingTrial(origin, dict(params), starts + self._counts)
         self._begun.add(key)
         self._write()
 
@@ -56,11 +66,15 @@ class PendingTrials:
         self._trials.pop(key, None)
         self._write()
 
+    def keep(self) -> None:
+        """Let the starts of the pending trials count, at an end by a signal: one of them may be the cause."""
+        self._begun = set()
+
     def put_back(self) -> None:
         """Keep the pending trials for the next search, at the end of this one. Its end is not counted as a start."""
         for key in self._begun & self._trials.keys():
             trial = self._trials[key]
-            self._trials[key] = trial._replace(starts=trial.starts - 1)
+            self._trials[key] = trial._replace(starts=trial.starts - self._counts)
         self._begun = set()
         self._write()
 
@@ -73,6 +87,25 @@ class PendingTrials:
                 self._path.unlink(missing_ok=True)
 
 
+def _read_pending(path: Path, is_valid: Callable[[Mapping[str, Any]], bool]) -> dict[str, PendingTrial]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        trials = {str(key): PendingTrial(**fields) for key, fields in content.items()}
+        for key, one in trials.items():
+            if not isinstance(one.params, dict) or not isinstance(one.starts, int) or not is_valid(one.params):
+                raise ValueError(f"{key} is no trial of this search")
+        return trials
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError, TypeError, AttributeError, RecursionError) as error:
+        reason = " ".join(str(error).split())[:100]
+        say(
+            f"search: {path} is damaged ({reason}) and set aside as {set_aside(path).name}; interrupted trials begin "
+            "again when they are proposed again"
+        )
+        return {}
+
+
 @dataclass(frozen=True)
 class SearchStorage:
     """The storage of one search, open for writing."""
@@ -83,18 +116,29 @@ class SearchStorage:
 
 @contextmanager
 def open_storage(
-    problem: SearchProblem, study: Path, candidates: Path | None = None, *, digest: str = "", resumable: bool = False
+    problem: SearchProblem,
+    study: Path,
+    candidates: Path | None = None,
+    *,
+    digest: str = "",
+    resumable: bool = False,
+    counts: bool = True,
 ) -> Iterator[SearchStorage]:
     """The study of a search, created where there is none, and its copy in `search.storage`.
 
     At the end the table of its trials is written to `candidates`, as CSV. `digest` names all that the results depend
-    on. `resumable`: an interrupted evaluation leaves a checkpoint. Raises SweepError as `open_study` does."""
+    on. `resumable`: an interrupted evaluation is begun with the next time; `counts`: see `PendingTrials`. Raises
+    SweepError as `open_study` does."""
     with ExitStack() as stack:
         writer = stack.enter_context(open_study(study, problem.objectives, digest))
         stack.enter_context(copied(writer, problem.section.storage, study.parent.name, problem.objectives, digest))
-        pending = PendingTrials(study.with_name(f"{study.name}.pending") if resumable else None)
+        path = study.with_name(f"{study.name}.pending") if resumable else None
+        pending = PendingTrials(path, partial(is_of_space, problem.space), counts=counts)
         try:
             yield SearchStorage(writer, pending)
+        except Terminated:
+            pending.keep()
+            raise
         finally:
             pending.put_back()
             if candidates is not None:

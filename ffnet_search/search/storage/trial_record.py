@@ -52,6 +52,15 @@ def params_of(space: SearchSpace, configuration: Configuration) -> dict[str, Any
     return {name: value for name, value in choices.items() if len(axes[name]) > 1} | dict(configuration.hyperparameters)
 
 
+def is_of_space(space: SearchSpace, params: Mapping[str, Any]) -> bool:
+    """True where these are the parameters of a configuration of `space`."""
+    try:
+        params_of(space, configuration_of(space, params))
+    except (LookupError, ValueError, TypeError, AttributeError):
+        return False
+    return True
+
+
 @dataclass(frozen=True)
 class TrialRecord:
     """The stored content of a trial.
