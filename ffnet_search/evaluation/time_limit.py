@@ -1,7 +1,7 @@
 """The time that one evaluation may take (`search.trial_minutes`), so that none lasts for ever.
 
 Three ways, from gentle to hard. A report after the end of the time raises. In the main thread an alarm raises in the
-middle of Python code, again and again where somebody catches it; an evaluation in another thread is abandoned there.
+middle of Python code, again and again where it is caught; an evaluation in another thread is abandoned there.
 And where even that does not end it, as in native code that hangs, the whole process ends after `GRACE_S`: the engine,
 or the next run, counts that as a death by this trial.
 """
