@@ -15,6 +15,7 @@ from ffnet_search.autoconfig.budget import EPOCHS, TRIALS, Throughput, choose_bu
 from ffnet_search.autoconfig.draft import Draft, drafts
 from ffnet_search.autoconfig.inspect import ImageSet, inspect
 from ffnet_search.autoconfig.start import space_text, start, start_digits, sweep_text
+from ffnet_search.config.start import OFFICIAL
 from ffnet_search.config.sweep import Sweep
 from ffnet_search.data.registry import check_data
 from ffnet_search.errors import SweepError
@@ -94,6 +95,28 @@ def test_every_draft_is_a_space_that_fits_the_images(side: int, total: int) -> N
     assert made[-1].step_macs == min(draft.step_macs for draft in made)
     sizes = {draft.size.name for draft in made}
     assert sizes == ({"tiny", "small"} if total < 4000 else {"tiny", "small", "medium"})
+
+
+@pytest.mark.parametrize("weights", ["ffnet_1", "ffnet_2_distillation", "ffnet_4_384"])
+def test_a_space_to_start_from_official_weights_holds_their_network(tmp_path: Path, weights: str) -> None:
+    made = drafts(image_set(1000, 100, classes=7), weights)
+    macs = [draft.step_macs for draft in made]
+    assert macs == sorted(macs, reverse=True) and len(macs) > 2
+    for draft in made:
+        assert OFFICIAL[weights] in draft.space.presets
+        assert draft.space.smallest.macs_m < 0.3 * draft.space.largest.macs_m
+    budget = choose_budget(made, throughput_of, minutes=5, imports_s=1, latency_ms=None)
+    (tmp_path / "x_space.yaml").write_text("\n".join(space_text(budget.throughput.draft, "x")))
+    (tmp_path / "x.yaml").write_text("\n".join(sweep_text(budget, "x", None)))
+    sweep = Sweep.from_yaml(tmp_path / "x.yaml")
+    assert sweep.train.start_from == Path(weights)
+    assert sweep.search_space.size == budget.throughput.draft.space.size
+
+
+def test_unknown_official_weights_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(SweepError, match="--pretrained must be one of .*did you mean 'ffnet_1'"):
+        start(tmp_path, tmp_path, pretrained="ffnet1")
+    assert "--pretrained needs --data" in user_error("init", "--pretrained", "ffnet_1", cwd=tmp_path)
 
 
 def test_a_budget_fills_the_time() -> None:

@@ -8,11 +8,14 @@ from functools import cached_property
 from typing import Any
 
 from ffnet_search.autoconfig.inspect import ImageSet
+from ffnet_search.config.start import OFFICIAL
+from ffnet_search.space.architecture import Architecture, Input
 from ffnet_search.space.search_space import SearchSpace
 
 RESOLUTIONS = (8, 16, 24, 32, 48, 64, 96, 128, 160, 192, 224)
 LEAST_RESOLUTION = 32  # of images that have more: below it objects are hard to tell, whatever the network
 ENOUGH_RESOLUTION = 224  # FFNets were published for little more
+SMALL_RESOLUTION = 64  # below it the stride of published FFNets leaves little, so half of it is offered too
 Choices = tuple[tuple[int, ...], ...]  # per stage
 
 
@@ -99,10 +102,54 @@ class Draft:
         return 1e6 * (2 * space.largest.macs_m + 2 * space.smallest.macs_m)  # sampled ones lie between
 
 
-def drafts(images: ImageSet) -> list[Draft]:
-    """The drafts for some images, from the one that uses every pixel to the cheapest."""
+@dataclass(frozen=True)
+class PretrainedDraft(Draft):
+    """A candidate that holds the network of an official checkpoint, and smaller ones inside it.
+
+    No mixers but the network's: there are weights for none."""
+
+    weights: str  # of the checkpoint, which training starts from
+
+    @property
+    def content(self) -> dict[str, Any]:
+        network = Architecture.preset(OFFICIAL[self.weights], Input(self.images.channels, self.resolution))
+        stages = []
+        for number, stage in enumerate(network.stages):
+            block = stage.blocks[0]
+            kernels = {"token_kernel": block.token_kernel, "channel_kernel": block.channel_kernel}
+            stages.append(
+                {
+                    "depth": list(self.size.depths[number]),
+                    "width": list(self.size.widths[number]),
+                    **{name: sorted({3, kernel}) for name, kernel in kernels.items()},
+                    "expansion": list(self.size.expansions),
+                }
+            )
+        images = {"channels": self.images.channels, "resolution": self.resolution, "classes": len(self.images.classes)}
+        strides = [4] if self.resolution >= SMALL_RESOLUTION else [2, 4]
+        return {"input": images, "stem": {"width": [self.size.stem], "stride": strides}, "stages": stages}
+
+
+def inside(weights: str) -> Size:
+    """The sizes of networks from about a quarter of an official checkpoint's to the whole."""
+    network = Architecture.preset(OFFICIAL[weights])
+    depths = [tuple(sorted({-(-stage.depth // 2), -(-3 * stage.depth // 4), stage.depth})) for stage in network.stages]
+    widths = [
+        tuple(sorted({*(16 * round(share * stage.width / 16) for share in (0.5, 0.75)), stage.width}))
+        for stage in network.stages
+    ]
+    return Size(weights, 0, network.stem.width, tuple(depths), tuple(widths), expansions=(2, 3))
+
+
+def drafts(images: ImageSet, weights: str | None = None) -> list[Draft]:
+    """The drafts for some images, from the one that uses every pixel to the cheapest; of an official checkpoint's
+    network where `weights` names one."""
     fitting = [side for side in RESOLUTIONS if side <= min(images.side, ENOUGH_RESOLUTION)] or [RESOLUTIONS[0]]
     resolutions = [side for side in fitting if side >= LEAST_RESOLUTION] or fitting[-1:]
+    if weights is not None:
+        size = inside(weights)
+        pretrained = [PretrainedDraft(images, resolution, size, weights) for resolution in resolutions]
+        return sorted(pretrained, key=lambda draft: -draft.step_macs)
     sizes = [size for size in (TINY, SMALL, MEDIUM) if images.total >= size.least_images]
     candidates = [Draft(images, resolution, size) for resolution in resolutions for size in sizes]
     # Of two that cost about the same, the one with the higher resolution.

@@ -14,11 +14,12 @@ import yaml
 
 from ffnet_search.atomic_write import write_text
 from ffnet_search.autoconfig.budget import EXPORTED, Budget, choose_budget
-from ffnet_search.autoconfig.draft import Draft, drafts
+from ffnet_search.autoconfig.draft import Draft, PretrainedDraft, drafts
 from ffnet_search.autoconfig.inspect import inspect
 from ffnet_search.config.files import shipped
+from ffnet_search.config.start import OFFICIAL
 from ffnet_search.config.sweep import Sweep
-from ffnet_search.errors import SweepError
+from ffnet_search.errors import SweepError, did_you_mean
 from ffnet_search.progress import say
 from ffnet_search.tasks.base import task_of
 
@@ -49,11 +50,23 @@ def start_digits(into: Path) -> Started:
 
 
 def start(
-    folder: Path, into: Path, *, name: str | None = None, latency_ms: float | None = None, minutes: float = 15.0
+    folder: Path,
+    into: Path,
+    *,
+    name: str | None = None,
+    latency_ms: float | None = None,
+    minutes: float = 15.0,
+    pretrained: str | None = None,
 ) -> Started:
     """Write a sweep on the images in `folder` that costs about `minutes` here, with its search space, to `into`.
 
-    Inspects the images and measures this machine, which takes seconds. Raises SweepError."""
+    `pretrained`: an official checkpoint to start from, whose network the space then holds. Inspects the images and
+    measures this machine, which takes seconds. Raises SweepError."""
+    if pretrained is not None and pretrained not in OFFICIAL:
+        raise SweepError(
+            f"--pretrained must be one of {', '.join(OFFICIAL)}, but got {pretrained!r}"
+            f"{did_you_mean(pretrained, OFFICIAL)}"
+        )
     name = name or re.sub(r"[^A-Za-z0-9_-]+", "_", folder.resolve().name).strip("_") or "mine"
     paths = into / f"{name}.yaml", into / f"{name}_space.yaml"
     _refuse_to_overwrite(paths)
@@ -67,7 +80,7 @@ def start(
     imports_s = time.monotonic() - began
     say(f"measuring this machine on some of the {images.total:,} images ...")
     budget = choose_budget(
-        drafts(images), measure_throughput, minutes=minutes, imports_s=imports_s, latency_ms=latency_ms
+        drafts(images, pretrained), measure_throughput, minutes=minutes, imports_s=imports_s, latency_ms=latency_ms
     )
     texts = {
         paths[0]: "\n".join(sweep_text(budget, name, latency_ms)) + "\n",
@@ -128,6 +141,8 @@ def sweep_text(budget: Budget, name: str, latency_ms: float | None) -> Iterator[
     yield "train:"
     yield f"  epochs: {budget.epochs}  # {budget.epoch_s:.1f} s each; more of them make better networks"
     yield "  learning_rate: 2.0e-3"
+    if isinstance(draft, PretrainedDraft):
+        yield f"  start_from: {draft.weights}  # weights of ImageNet, downloaded once; or a file, a run, a network"
     yield "latency:  # measured here; another device, or several: docs/device.md"
     yield "  backend: onnxruntime  # or openvino, torch, command (any program that prints milliseconds)"
     yield "  threads: 1"

@@ -31,6 +31,9 @@ def init(
     latency_ms: Annotated[float | None, typer.Option(min=0, help="What a network may take, in milliseconds.")] = None,
     minutes: Annotated[float, typer.Option(min=1, help="What a run may cost on this machine, about.")] = 15,
     name: Annotated[str | None, typer.Option(help="Of the sweep; the folder's by default.")] = None,
+    pretrained: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Start from official weights, such as ffnet_1, in its space.")
+    ] = None,
     *,
     output: Output,
 ) -> None:
@@ -40,12 +43,15 @@ def init(
     search space into this folder, overwriting nothing. Without `--data`, the starter on handwritten digits."""
     from ffnet_search.autoconfig.start import start, start_digits
     from ffnet_search.cli import json_output, tables
+    from ffnet_search.errors import SweepError
 
     with output.silenced():
+        if data is None and pretrained is not None:
+            raise SweepError("--pretrained needs --data, the images to search for; add it")
         if data is None:
             started = start_digits(Path())
         else:
-            started = start(data, Path(), name=name, latency_ms=latency_ms, minutes=minutes)
+            started = start(data, Path(), name=name, latency_ms=latency_ms, minutes=minutes, pretrained=pretrained)
     output.answer(started, json_output.of_start, tables.print_start)
 
 
