@@ -156,12 +156,15 @@ def test_non_finite_loss_goes_back_once_then_says_so(tmp_path: Path, monkeypatch
 
 
 @pytest.mark.parametrize("content", [b"", b"broken", b"PK\x03\x04 cut off"])
-def test_broken_checkpoints_are_named(tmp_path: Path, content: bytes) -> None:
+def test_damaged_checkpoints_are_set_aside_or_named(
+    tmp_path: Path, content: bytes, capfd: pytest.CaptureFixture[str]
+) -> None:
     run = sweep(tmp_path)
     run.files.training.mkdir(parents=True)
     (run.files.training / LAST).write_bytes(content)
-    with pytest.raises(SweepError, match=r"last.ckpt: is not a checkpoint .*delete it"):
-        train_supernet(run)
+    train_supernet(run)
+    assert "last.ckpt is damaged, or no checkpoint" in capfd.readouterr().err
+    assert (run.files.training / f"{LAST}.damaged").read_bytes() == content
     run.files.supernet.write_bytes(content)
     with pytest.raises(SweepError, match=r"supernet.ckpt: is not a supernet"):
         read_supernet(run.files.supernet)

@@ -169,3 +169,31 @@ def test_a_journal_that_cannot_be_written_is_one_sentence(tmp_path: Path) -> Non
     (tmp_path / "file").write_text("not a folder")
     with pytest.raises(SweepError, match="the journal of measurements cannot be written"):
         Journal(tmp_path / "file" / "journal", "digest")
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        '{"ratios": [], "anchors_s": [1, 2], "seconds": 1}',
+        '{"ratios": {"a": "x"}, "anchors_s": [1, 2], "seconds": 1}',
+        '{"ratios": {"a": 1}, "anchors_s": [1], "seconds": 1}',
+        '{"contention": "x"}',
+        '{"contention": NaN}',
+        '{"ratios": {}}',
+        "[1]",
+        "[" * 5000,
+        "\x00\x00",
+    ],
+)
+def test_a_damaged_line_is_left_out_and_the_others_count(
+    line: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "journal"
+    Journal(path, "digest").add({"a": 0.5}, (0.1, 0.2), 5.0)
+    with path.open("a") as file:
+        file.write(f"{line}\n")
+    Journal(path, "digest").add({"a": 0.7}, (0.1, 0.2), 5.0)
+    assert "1 damaged line(s) left out" in capfd.readouterr().err
+    again = Journal(path, "digest")
+    assert again.count("a") == 2 and again.seconds == 10
+    assert "damaged" not in capfd.readouterr().err

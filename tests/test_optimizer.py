@@ -165,3 +165,13 @@ def test_a_trial_that_ends_its_process_is_failed_after_three_starts_whoever_prop
     assert len(run.trials(TrialState.COMPLETE)) == 5
     run.search(trials=8)
     assert len(run.trials(TrialState.FAIL)) == 1 and run.evaluated.count(DIGITS.smallest.key) == 3
+
+
+def test_a_path_may_hold_any_character(tmp_path: Path) -> None:
+    """Those of a URL among them, which is how Optuna is told of a file."""
+    folder = tmp_path / "odd %41 ?x=1#y {z} ü"
+    folder.mkdir()
+    with open_storage(SearchProblem(TINY, SearchSection(), CHEAP), folder / "study.db") as storage:
+        assert list(storage.writer.stored()) == []
+    assert [path.name for path in folder.iterdir()] == ["study.db"]
+    assert [path.name for path in tmp_path.iterdir()] == [folder.name]

@@ -19,7 +19,6 @@ from ffnet_search.config.sweep import Sweep
 from ffnet_search.errors import SweepError
 from ffnet_search.training.fit import read_supernet, train_supernet
 from ffnet_search.training.ranks import STARTS, rank_count, train_on_ranks
-from ffnet_search.training.trainer import LAST
 
 
 @pytest.mark.slow
@@ -58,10 +57,9 @@ def test_a_user_supplied_mixer_trains_on_two_ranks(tmp_path: Path, monkeypatch: 
 
 
 def test_a_user_error_in_a_rank_is_one_sentence(tmp_path: Path) -> None:
-    run = trained(tmp_path, devices=2)
-    run.files.training.mkdir(parents=True)
-    (run.files.training / LAST).write_bytes(b"broken")
-    with pytest.raises(SweepError, match=r"last.ckpt: is not a checkpoint .*delete it"):
+    content = trained(tmp_path, devices=2).model_dump()
+    run = Sweep.model_validate(content | {"train": content["train"] | {"callbacks": ["lightning:NoSuchCallback"]}})
+    with pytest.raises(SweepError, match="NoSuchCallback does not exist"):
         train_on_ranks(run)
 
 

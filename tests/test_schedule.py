@@ -74,3 +74,11 @@ def test_an_interrupted_trial_resumes_only_by_the_schedule_of_its_checkpoint(che
     checkpoint.write_bytes(b"epoch 1")
     assert begin_training(checkpoint, SLOW, None) == (Segment(0, SLOW),)  # of other values: starts again
     assert not checkpoint.exists()
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", '{"schedule": 1}', '{"schedule": [{"x": 1}]}', "[" * 5000])
+def test_a_damaged_schedule_is_set_aside_with_its_checkpoint(checkpoint: Path, content: str) -> None:
+    checkpoint.write_bytes(b"epoch 2")
+    (checkpoint.parent / "schedule.json").write_text(content)
+    assert begin_training(checkpoint, SLOW, None) == (Segment(0, SLOW),)
+    assert sorted(path.name for path in checkpoint.parent.iterdir()) == ["last.ckpt.damaged", "schedule.json.damaged"]

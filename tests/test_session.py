@@ -60,18 +60,20 @@ with session.existing_cluster() as cluster:
 """
 
 
-@pytest.mark.parametrize("is_there", [False, True])
-def test_a_cluster_that_is_gone_is_not_waited_for(tmp_path: Path, is_there: bool) -> None:
+@pytest.mark.parametrize("is_named", [False, True])
+def test_only_a_ray_that_is_named_is_joined(tmp_path: Path, is_named: bool) -> None:
+    """There is one on this machine: of another sweep, or of another person."""
     with socket.socket() as server:
         server.bind(("127.0.0.1", 0))
-        if is_there:
-            server.listen()
+        server.listen()
+        address = f"127.0.0.1:{server.getsockname()[1]}"
         (tmp_path / "ray").mkdir()
-        (tmp_path / "ray" / "ray_current_cluster").write_text(f"127.0.0.1:{server.getsockname()[1]}")
+        (tmp_path / "ray" / "ray_current_cluster").write_text(address)
         environment = {**os.environ, "RAY_TMPDIR": str(tmp_path), "PYTHONPATH": os.pathsep.join(sys.path)}
         environment.pop("RAY_ADDRESS", None)
-        ran = subprocess.run([sys.executable, "-c", LOOK], env=environment, capture_output=True, text=True)
-    assert ran.stdout.strip() == ("True ['auto']" if is_there else "False []"), ran.stderr
+        named = {"RAY_ADDRESS": address} if is_named else {}
+        ran = subprocess.run([sys.executable, "-c", LOOK], env=environment | named, capture_output=True, text=True)
+    assert ran.stdout.strip() == ("True ['auto']" if is_named else "False []"), ran.stderr
 
 
 def test_ray_prints_deaths_of_workers_by_the_function_that_is_replaced() -> None:
@@ -80,11 +82,3 @@ def test_ray_prints_deaths_of_workers_by_the_function_that_is_replaced() -> None
 
     assert "print_to_stdstream(" in inspect.getsource(worker.listen_error_messages)
     assert worker.print_to_stdstream({"lines": ["a worker died"]}, ignore_prefix=False) is None
-
-
-def test_ray_notes_the_last_cluster_by_the_name_that_is_read() -> None:
-    from ray._private.utils import read_ray_address
-
-    assert not inspect.signature(read_ray_address).parameters or all(
-        one.default is not one.empty for one in inspect.signature(read_ray_address).parameters.values()
-    )

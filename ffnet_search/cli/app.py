@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -35,11 +36,17 @@ for verb in (init, run, check, profile, train, search, export, fidelity, submit,
     app.command()(flat_options(verb))
 
 
+# A socket's path has 107 bytes at most; those of Ray and of the loaders' workers lie in the temporary folder.
+LONGEST_TEMPORARY = 40
+
+
 def main() -> NoReturn:
     """Run the command of `sys.argv`. A user error is one line and exit code 2; a bug is a traceback."""
     # Before torch is imported: threads that wait for each other sleep, where by default they spin. On a machine that
     # others use too, spinning made a training step of a small network 16 times slower.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    if len(tempfile.gettempdir()) > LONGEST_TEMPORARY:
+        os.environ["TMPDIR"] = tempfile.tempdir = "/tmp"
     with quick_end():
         try:
             code = app(args=sys.argv[1:] or ["--help"], standalone_mode=False, prog_name=app.info.name)
@@ -55,6 +62,7 @@ def main() -> NoReturn:
 def on_head(sweep: Path) -> NoReturn:
     """Run the copy of a sweep on a cluster's head."""
     os.environ[ON_HEAD] = "1"
+    os.environ.setdefault("RAY_ADDRESS", "auto")  # the cluster of this head
     os.environ["TERM"] = "dumb"  # plain lines: what looks like a terminal here may be a file at the other end
     sys.argv[1:] = ["run", str(sweep), *sys.argv[1:]]
     main()

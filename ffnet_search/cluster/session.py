@@ -1,12 +1,12 @@
-"""A Ray session for the engines that use it: an existing cluster or this machine, the resources of its nodes, no noise.
+"""A Ray session for the engines that use it: a cluster or this machine alone, the resources of its nodes, no noise.
 
-A cluster exists where `RAY_ADDRESS` names one, where this runs on its head, or inside a job of it.
+A cluster is used only where `RAY_ADDRESS` names it, as in a job of Ray or a submitted run. Any other Ray of this
+machine is another person's or another sweep's, and ends with it.
 """
 
 from __future__ import annotations
 
 import os
-import socket
 import time
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -29,7 +29,6 @@ QUIET = {  # what Ray reads when it is imported or starts; the user's own settin
     "RAY_AIR_NEW_OUTPUT": "0",  # Tune's older output can be switched off
     "GLOG_minloglevel": "3",
 }
-ANSWERS_WITHIN_S = 2.0
 INIT: Mapping[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
 
 
@@ -66,7 +65,7 @@ class Cluster:
 
 @contextmanager
 def connected(user_code: Sequence[Path] = ()) -> Iterator[Cluster]:
-    """Connect to the existing cluster, or start Ray on this machine until the end of the block.
+    """Connect to the cluster that is named, or start a Ray of its own on this machine until the end of the block.
 
     `user_code` are modules and packages that workers need beside this package. Raises SweepError where a cluster is
     named that does not answer, or has another Python or Ray."""
@@ -83,7 +82,7 @@ def connected(user_code: Sequence[Path] = ()) -> Iterator[Cluster]:
 
 @contextmanager
 def existing_cluster(user_code: Sequence[Path] = ()) -> Iterator[Cluster | None]:
-    """Connect to the existing cluster; yields None where there is none. Raises SweepError as `connected` does."""
+    """Connect to the cluster that is named; yields None where none is. Raises SweepError as `connected` does."""
     ray = import_ray()
     if ray.is_initialized():
         yield Cluster(fixed=False)
@@ -168,41 +167,24 @@ def _shipped(user_code: Sequence[Path]) -> dict[str, Any]:
 
 
 def _connect(ray: Any, user_code: Sequence[Path]) -> bool:
-    """Connect to the cluster that exists, and give its nodes the code that runs here. False where there is none."""
+    """Connect to the cluster that is named, and give its nodes the code that runs here. False where none is."""
     named = os.environ.get("RAY_ADDRESS")
-    if not named and _last_cluster_is_gone():
+    if not named:
         return False
     code = _shipped([Path(ffnet_search.__file__).parent, *user_code])
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
             ray.init(address="auto", runtime_env=code, **INIT)
-            return True
         except ConnectionError as error:
-            if named:
-                raise SweepError(
-                    f"RAY_ADDRESS is {named}, but no Ray cluster answers there ({_line(error)}); start it, or unset "
-                    "RAY_ADDRESS to use this machine alone"
-                ) from None
+            raise SweepError(
+                f"RAY_ADDRESS is {named}, but no Ray cluster answers there ({_line(error)}); start it, or unset "
+                "RAY_ADDRESS to use this machine alone"
+            ) from None
         except RuntimeError as error:  # another version of Python or Ray than the cluster's
             remedy = "; both must be the same here and on its nodes" if "Version mismatch" in str(error) else ""
-            raise SweepError(f"the Ray cluster at {named or 'this machine'} refuses: {_line(error)}{remedy}") from None
-    return False
-
-
-def _last_cluster_is_gone() -> bool:
-    """True where the last cluster on this machine does not answer: Ray would wait for it for half a minute, and Ctrl-C
-    would do nothing. Ray has no public name for the address that it has noted."""
-    from ray._private.utils import read_ray_address
-
-    host, _, port = (read_ray_address() or "").rpartition(":")
-    if not host:
-        return False
-    try:
-        socket.create_connection((host.strip("[]"), int(port)), timeout=ANSWERS_WITHIN_S).close()
-    except (OSError, ValueError):
-        return True
-    return False
+            raise SweepError(f"the Ray cluster at {named} refuses: {_line(error)}{remedy}") from None
+    return True
 
 
 def start_here(**arguments: Any) -> Any:

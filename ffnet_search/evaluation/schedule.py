@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ffnet_search import atomic_write
+from ffnet_search.progress import say
 from ffnet_search.space.hyperparameters import Configuration, Value
 
 FILE = "schedule.json"  # beside the checkpoint that was trained by it
@@ -71,9 +72,20 @@ def describe(schedule: Schedule) -> str:
 
 
 def read_schedule(folder: Path) -> Schedule:
-    """The schedule of the checkpoint in a trial's folder; empty where the folder holds none."""
+    """The schedule of the checkpoint in a trial's folder; empty where the folder holds none.
+
+    A damaged one is set aside, with the checkpoints, since nothing says how they were trained."""
     path = folder / FILE
-    return schedule_of(json.loads(path.read_text())) if path.exists() else ()
+    try:
+        return schedule_of(json.loads(path.read_text()))
+    except FileNotFoundError:
+        return ()
+    except (OSError, ValueError, TypeError, AttributeError, RecursionError) as error:
+        for damaged in (path, *folder.glob("*.ckpt")):
+            atomic_write.set_aside(damaged)
+        reason = " ".join(str(error).split())[:100]
+        say(f"{path} is damaged ({reason}): set aside with the checkpoint; the trial starts anew")
+        return ()
 
 
 def begin_training(checkpoint: Path, hyperparameters: Mapping[str, Value], start: TrainingState | None) -> Schedule:

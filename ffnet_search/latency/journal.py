@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import statistics
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -12,6 +13,9 @@ from typing import Any
 from ffnet_search.atomic_write import write_text
 from ffnet_search.errors import SweepError
 from ffnet_search.latency.timing import Mix, Rounds
+from ffnet_search.progress import say
+
+ANCHORS = 2  # see `bench`
 
 
 class Journal:
@@ -24,8 +28,13 @@ class Journal:
         self._contention: list[float] = []
         self.seconds = 0.0
         lines = path.read_text(encoding="utf-8", errors="replace").splitlines() if path.exists() else []
-        read = [content for content in map(_parsed, lines) if isinstance(content, dict)]
-        whole: list[dict[str, Any]] = read if read[:1] == [{"digest": digest}] else [{"digest": digest}]
+        whole: list[dict[str, Any]] = [{"digest": digest}]
+        if lines and _parsed(lines[0]) == whole[0]:
+            read = [content for content in map(_parsed, lines[1:]) if _is_whole(content)]
+            if len(read) < len(lines) - 1:
+                count = len(lines) - 1 - len(read)
+                say(f"profile: {path}: {count} damaged line(s) left out; what they held is measured again")
+            whole += read
         for line in whole[1:]:
             self._take(line)
         try:
@@ -80,5 +89,21 @@ class Journal:
 def _parsed(line: str) -> Any:
     try:
         return json.loads(line)
-    except json.JSONDecodeError:  # a kill cut it off
+    except (ValueError, RecursionError):  # a kill cut it off, or a disk damaged it
         return None
+
+
+def _is_whole(line: Any) -> bool:
+    """True where a line is one that `add` or `add_contention` wrote."""
+    if not isinstance(line, dict):
+        return False
+    if "contention" in line:
+        return _are_numbers([line["contention"]])
+    ratios, anchors_s = line.get("ratios"), line.get("anchors_s")
+    if not isinstance(ratios, dict) or not isinstance(anchors_s, list) or len(anchors_s) != ANCHORS:
+        return False
+    return _are_numbers([*ratios.values(), *anchors_s, line.get("seconds")])
+
+
+def _are_numbers(values: Sequence[Any]) -> bool:
+    return all(isinstance(value, int | float) and math.isfinite(value) and value >= 0 for value in values)

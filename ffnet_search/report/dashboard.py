@@ -36,7 +36,7 @@ from ffnet_search.plugins import INSTALL
 from ffnet_search.report.architecture_svg import draw
 from ffnet_search.report.data import figures, front_columns
 from ffnet_search.search.storage.sqlite_rows import BulkStorage, database_errors
-from ffnet_search.search.storage.study import NAME, quiet_optuna, read_records
+from ffnet_search.search.storage.study import NAME, quiet_optuna, read_records, study_url
 from ffnet_search.space.hyperparameters import Configuration
 from ffnet_search.tasks.base import find_task
 
@@ -91,7 +91,7 @@ def annotating(study: Path, artifacts: Path) -> Iterator[Notes]:
     shutil.rmtree(artifacts, ignore_errors=True)
     artifacts.mkdir(parents=True)
     with quiet_optuna(), database_errors(study):
-        storage = RDBStorage(f"sqlite:///{study}")
+        storage = RDBStorage(study_url(study))
         try:
             study_id = storage.get_study_id_from_name(NAME)
             notes = Notes(artifacts, study_id, storage.get_study_system_attrs(study_id))
@@ -187,7 +187,7 @@ def serve(study: Path, artifacts: Path, host: str, port: int, ready: Callable[[s
             f"the dashboard needs optuna-dashboard, which is not installed; run: {INSTALL['optuna_dashboard']}"
         )
     with quiet_optuna():
-        storage = BulkStorage(f"sqlite:///{study}")
+        storage = BulkStorage(study_url(study))
         try:
             study_id = storage.get_study_id_from_name(NAME)
             try:

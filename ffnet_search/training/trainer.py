@@ -20,15 +20,16 @@ from lightning.pytorch.callbacks import Checkpoint, EMAWeightAveraging
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
-from ffnet_search.atomic_write import replacing
+from ffnet_search.atomic_write import replacing, set_aside
 from ffnet_search.config.schema import TrainSection
-from ffnet_search.errors import SweepError, Terminated
+from ffnet_search.errors import Terminated
 from ffnet_search.models.reference import UNREADABLE
 from ffnet_search.plugins import Plugin, check_arguments, find_class
 from ffnet_search.progress import Bar, progress, say
 from ffnet_search.training.modules import FFNetModule, NonFiniteLoss
 
 LAST = "last.ckpt"
+RESUMED = {"state_dict", "loops", "optimizer_states"}  # of a checkpoint by Lightning: what a training resumes from
 
 
 @dataclass(frozen=True)
@@ -50,34 +51,38 @@ def fit(
     """Fit the module that `make()` returns, by its recipe, in `folder`; `label` names it in the progress.
 
     After a non-finite loss, resume once from the last checkpoint at half the learning rate. Raises NonFiniteLoss where
-    that does not help, or the checkpoint was trained at a reduced rate already; SweepError where it is unreadable."""
+    that does not help, or the checkpoint was trained at a reduced rate already."""
     last, factor = folder / LAST, 1.0
     while True:
         module = make()
         recipe, module.learning_rate_factor = module.recipe, factor
-        _learning_rate_factor(last, recipe)  # raises SweepError for a broken file, before Lightning reads it
         checkpoints = LastCheckpoint(last, recipe.checkpoint_minutes, placement.on_checkpoint)
         try:
             run_trainer(module, data, recipe, folder, [TrainingProgress(label, placement.bar), checkpoints], placement)
             return module
         except NonFiniteLoss as error:
-            if min(factor, _learning_rate_factor(last, recipe)) < 1:
+            checkpoint = _read_checkpoint(last, plain=not recipe.callbacks)
+            if min(factor, float(checkpoint.get("learning_rate_factor", 1.0))) < 1:
                 raise
             say(f"{label}: {error}; back to the last good checkpoint, at half the learning rate")
             factor = 0.5
 
 
-def _learning_rate_factor(last: Path, recipe: TrainSection) -> float:
-    """The learning-rate factor in a checkpoint; 1 where there is no file. Raises SweepError where it is unreadable."""
-    if not last.exists():
-        return 1.0
+def _read_checkpoint(last: Path, *, plain: bool) -> Mapping[str, Any]:
+    """The content of a checkpoint; empty where there is none. One that is damaged is set aside. `plain`: it must hold
+    tensors and plain values alone."""
     try:
-        checkpoint = torch.load(last, map_location="cpu", weights_only=not recipe.callbacks)
-        return float(checkpoint["learning_rate_factor"])
-    except UNREADABLE:
-        raise SweepError(
-            f"{last}: is not a checkpoint of this program, or is cut off; delete it to train from the start"
-        ) from None
+        checkpoint: Mapping[str, Any] = torch.load(last, map_location="cpu", weights_only=plain)
+        if missing := RESUMED - checkpoint.keys():
+            raise LookupError(f"it lacks {', '.join(sorted(missing))}")
+        return checkpoint
+    except FileNotFoundError:
+        return {}
+    except UNREADABLE as error:
+        reason = " ".join(str(error).split())[:100]
+        aside = set_aside(last).name
+        say(f"{last} is damaged, or no checkpoint ({reason}): set aside as {aside}; training begins anew")
+        return {}
 
 
 def run_trainer(
@@ -88,7 +93,7 @@ def run_trainer(
     callbacks: Sequence[Callback],
     placement: TrainerPlacement = ALONE,
 ) -> Trainer:
-    """Fit `module` for `recipe.epochs`, resuming from the checkpoint in `folder` if one exists.
+    """Fit `module` for `recipe.epochs`, resuming from the checkpoint in `folder` if a whole one exists.
 
     Of the recipe it takes epochs, EMA, callbacks and loggers; the module takes the rest. Raises SweepError where a
     callback or logger does not exist or does not take its arguments."""
@@ -114,8 +119,9 @@ def run_trainer(
         )
         on_interrupt = signal.getsignal(signal.SIGINT)
         plain = ours and not recipe.callbacks  # tensors and numbers alone: callbacks may keep anything in a checkpoint
+        start = str(last) if _read_checkpoint(last, plain=plain) else None
         try:
-            trainer.fit(module, datamodule=data, ckpt_path=str(last) if last.exists() else None, weights_only=plain)
+            trainer.fit(module, datamodule=data, ckpt_path=start, weights_only=plain)
         except SIGTERMException:
             raise Terminated(128 + signal.SIGTERM) from None
         except SystemExit as error:

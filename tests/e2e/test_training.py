@@ -12,7 +12,6 @@ from ffnet_search.config.sweep import Sweep
 from ffnet_search.errors import SweepError
 from ffnet_search.training.fit import read_supernet, train_supernet
 from ffnet_search.training.ray_train import train_on_cluster
-from ffnet_search.training.trainer import LAST
 
 pytestmark = pytest.mark.usefixtures("ray_cluster")
 
@@ -39,8 +38,7 @@ def test_two_workers_of_which_one_is_killed_train_what_one_process_does(
 
 
 def test_a_user_error_in_a_rank_is_one_sentence(tmp_path: Path) -> None:
-    run = on_cluster(tmp_path, {})
-    run.files.training.mkdir(parents=True)
-    (run.files.training / LAST).write_bytes(b"broken")
-    with pytest.raises(SweepError, match=r"last.ckpt: is not a checkpoint .*delete it"):
+    content = on_cluster(tmp_path, {}).model_dump()
+    run = Sweep.model_validate(content | {"train": content["train"] | {"callbacks": ["lightning:NoSuchCallback"]}})
+    with pytest.raises(SweepError, match="NoSuchCallback does not exist"):
         train_on_cluster(run)

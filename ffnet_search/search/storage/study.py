@@ -44,6 +44,11 @@ def open_study(path: Path, objectives: Mapping[str, Direction], digest: str) -> 
         yield writer
 
 
+def study_url(path: Path) -> str:
+    """The URL of a study's file, for Optuna: its name may hold any character."""
+    return sa.URL.create("sqlite", database=str(path)).render_as_string()
+
+
 @contextmanager
 def _opened(path: Path) -> Iterator[RDBStorage]:
     """The storage in the file. At the end its log is merged, so that a copy of the file holds the study."""
@@ -52,7 +57,7 @@ def _opened(path: Path) -> Iterator[RDBStorage]:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             with database_errors(path):
-                storage = RDBStorage(f"sqlite:///{path}")
+                storage = RDBStorage(study_url(path))
         except OSError as error:
             raise SweepError(f"{path}: the study cannot be written: {error}") from None
         except RuntimeError as error:  # what Optuna raises for the tables of another version
