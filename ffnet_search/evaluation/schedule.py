@@ -84,7 +84,7 @@ def read_schedule(folder: Path) -> Schedule:
         for damaged in (path, *folder.glob("*.ckpt")):
             atomic_write.set_aside(damaged)
         reason = " ".join(str(error).split())[:100]
-        say(f"{path} is damaged ({reason}): set aside with the checkpoint; the trial starts anew")
+        say(f"{path} is damaged ({reason}): set aside with the checkpoint; the trial begins again")
         return ()
 
 

@@ -81,7 +81,7 @@ def _read_checkpoint(last: Path, *, plain: bool) -> Mapping[str, Any]:
     except UNREADABLE as error:
         reason = " ".join(str(error).split())[:100]
         aside = set_aside(last).name
-        say(f"{last} is damaged, or no checkpoint ({reason}): set aside as {aside}; training begins anew")
+        say(f"{last} is damaged, or no checkpoint ({reason}): set aside as {aside}; training begins again")
         return {}
 
 
