@@ -217,7 +217,7 @@ def space_with(path: str, value: Any) -> dict[str, Any]:
         (
             "zzz",
             1,
-            "zzz is not a known key; known: architecture, hyperparameters, input, .*, stages, stem",
+            "zzz is not a known key; known: architecture, head, hyperparameters, input, .*, stages, stem",
         ),
         ("stages.0.depth", [], "stages.0.depth must have at least 1 item, but got "),
         ("stages", [], "must have stages, an architecture or hyperparameters"),

@@ -13,6 +13,7 @@ from tiny_sweep import sweep
 
 from ffnet_search.config.sweep import Sweep
 from ffnet_search.errors import SweepError
+from ffnet_search.space.architecture import Input
 from ffnet_search.space.registry import TASKS, TrunkStage
 from ffnet_search.tasks.base import find_task
 
@@ -94,7 +95,8 @@ def test_words_and_keys_are_complete(name: str) -> None:
 
 @TASK
 def test_a_head_has_parts(name: str) -> None:
-    *_, last = find_task(name).head_parts([TrunkStage(8, 4), TrunkStage(16, 2)], 4)
+    task = find_task(name)
+    *_, last = task.head_parts(TrunkStage(16, 2), Input(3, 8, 4, name), task.head_choices())
     assert last.costs.macs > 0 and last.costs.params > 0
 
 
