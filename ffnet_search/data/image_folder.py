@@ -73,7 +73,7 @@ class ImageFolder(DataSet):
         classes = find_classes(root)
         must_match(section, input, outputs=len(classes))
         for folder in (root,) if test_root is None else (root, test_root):
-            empty = [name for name in classes if next(_image_files(folder / name), None) is None]
+            empty = [name for name in classes if next(image_files(folder / name), None) is None]
             if empty:
                 raise SweepError(
                     f"data.path: every class folder of {folder} must hold images ({', '.join(EXTENSIONS)}), but "
@@ -94,6 +94,7 @@ class Decoder:
     workers: int
     resized_crop: float  # the least share of an image's area in a random resized crop; 0: no such crops
     key: Sequence[int] | None = None  # of the draws of random resized crops; None: the centred square
+    whole: bool = False  # the whole image is resized, and not its centred square
 
     def decode(self, index: int) -> Pixels | str:
         """One image, uint8 (H, W, C), or the name of an unreadable file with the reason."""
@@ -102,7 +103,9 @@ class Decoder:
                 if self.key is None:
                     file.draft(None, (2 * self.side, 2 * self.side))  # JPEG: decodes no more than is needed
                 image = to_mode(ImageOps.exif_transpose(file), self.mode)
-            if self.key is None:
+            if self.whole:
+                box = (0.0, 0.0, float(image.width), float(image.height))
+            elif self.key is None:
                 box = centre_box(*image.size)
             else:
                 box = random_box(*image.size, self.resized_crop, np.random.default_rng([*self.key, index]))
@@ -214,7 +217,7 @@ def find_classes(folder: Path) -> tuple[str, ...]:
     return tuple(names)
 
 
-def _image_files(folder: Path) -> Iterator[Path]:
+def image_files(folder: Path) -> Iterator[Path]:
     """Files below `folder` with an image's extension, in no particular order."""
     for place, folders, names in os.walk(folder):
         folders[:] = [name for name in folders if not name.startswith(".")]
@@ -229,7 +232,7 @@ def list_images(root: Path, classes: tuple[str, ...]) -> tuple[list[str], Labels
     labels: list[int] = []
     sha = hashlib.sha256()
     for label, name in enumerate(classes):
-        for file in sorted(_image_files(root / name), key=lambda path: path.relative_to(root).as_posix()):
+        for file in sorted(image_files(root / name), key=lambda path: path.relative_to(root).as_posix()):
             sha.update(f"{file.relative_to(root).as_posix()}\0{file.stat().st_size}\n".encode())
             files.append(str(file))
             labels.append(label)
