@@ -1,4 +1,4 @@
-"""Folders of pictures with masks: layouts, kinds of mask, resizing, augmentation, and mistakes in one sentence."""
+"""Folders of images with masks: layouts, kinds of mask, resizing, augmentation, and mistakes in one sentence."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def folder(tmp_path: Path) -> Path:
     return write_masks(tmp_path / "data", 20)
 
 
-def test_every_layout_holds_the_same_pictures(folder: Path, tmp_path: Path) -> None:
+def test_every_layout_holds_the_same_images(folder: Path, tmp_path: Path) -> None:
     split = tmp_path / "split"
     shutil.copytree(folder, split / "train")
     write_masks(split / "val", 5, seed=1)
@@ -71,8 +71,8 @@ def test_grey_palette_bilevel_and_equal_channels_are_ids(tmp_path: Path) -> None
     assert masks and all(torch.equal(mask, torch.from_numpy(mask_HW)) for mask in masks)
 
 
-def test_pictures_are_resized_whole_with_their_masks(tmp_path: Path) -> None:
-    """A wide picture is squeezed: nothing of it is cut off."""
+def test_images_are_resized_whole_with_their_masks(tmp_path: Path) -> None:
+    """A wide image is squeezed: nothing of it is cut off."""
     for number in range(6):
         mask_HW = np.zeros((16, 64), np.uint8)
         mask_HW[:, :32] = 1
@@ -85,14 +85,14 @@ def test_pictures_are_resized_whole_with_their_masks(tmp_path: Path) -> None:
         assert ((images_BCHW[:, 0] > 0) == (masks_BHW == 1)).float().mean() > 0.99
 
 
-def test_streamed_pictures_are_those_in_memory(folder: Path) -> None:
+def test_streamed_images_are_those_in_memory(folder: Path) -> None:
     in_memory, streamed = build(folder), build(folder, in_memory_mb=0)
     assert in_memory.fingerprint == streamed.fingerprint
     for (_, masks), (_, same) in zip(in_memory.test_dataloader(), streamed.test_dataloader(), strict=True):
         assert torch.equal(masks, same)
 
 
-def test_a_mask_moves_with_its_picture_and_counts_nowhere_beyond_the_edge(folder: Path) -> None:
+def test_a_mask_moves_with_its_image_and_counts_nowhere_beyond_the_edge(folder: Path) -> None:
     """Pictures of which a channel is the mask: after augmentation it still is, where the mask counts."""
     data = build(folder, augment={"crop": 3, "flip": True, "cutout": 2})
     mask_BHW = torch.randint(1, 3, (8, 16, 16), generator=torch.Generator().manual_seed(0)).byte()
@@ -100,7 +100,7 @@ def test_a_mask_moves_with_its_picture_and_counts_nowhere_beyond_the_edge(folder
     beyond = moved_BHW == 255
     assert beyond.any() and not torch.equal(moved_BHW, mask_BHW) and moved_BHW.dtype == torch.uint8
     cut = ~beyond & (images_BCHW[:, 0] == 0)
-    assert 0 < cut.sum() <= 8 * 4, "cutout takes pixels of pictures, not of masks"
+    assert 0 < cut.sum() <= 8 * 4, "cutout takes pixels of images, not of masks"
     assert torch.equal(images_BCHW[:, 0][~beyond & ~cut], moved_BHW[~beyond & ~cut].float())
     halves = [data.augment((images, mask), 0, 0, rank, 2)[1] for rank, (images, mask) in enumerate(
         zip(mask_BHW[:, None].float().split(4), mask_BHW.split(4), strict=True)
@@ -148,7 +148,7 @@ def colours(folder: Path) -> None:
 
 MISTAKES: dict[str, tuple[Callable[[Path], object], str]] = {
     "mask_missing": (lambda at: (at / "masks/004.png").unlink(), r"masks must hold a mask .* has none for .*004.png"),
-    "picture_missing": (lambda at: (at / "images/004.png").unlink(), r"must hold a picture .* none for .*s/004.png"),
+    "image_missing": (lambda at: (at / "images/004.png").unlink(), r"must hold an image .* none for .*s/004.png"),
     "other_size": (lambda at: save(at, "002.png", np.zeros((9, 7), np.uint8)), r"002.png has 7 x 9 pixels, but its"),
     "wrong_ids": (lambda at: save(at, "002.png", ids(at, "002.png") * 7),
                   r"ids from 0 to 2 .*002.png has the ids 7"),
@@ -156,7 +156,7 @@ MISTAKES: dict[str, tuple[Callable[[Path], object], str]] = {
     "255_for_an_object": (binary_255, r"must hold two classes at least, but no pixel has 1, 2 .*255 .* write 1"),
     "broken": (lambda at: (at / "masks/001.png").write_bytes(b"no"), r"001.png cannot be read as an image"),
     "empty": (lambda at: [path.unlink() for kind in ("images", "masks") for path in (at / kind).iterdir()],
-              r"images must hold pictures \(.*\), but holds none"),
+              r"images must hold images \(.*\), but holds none"),
     "no_masks": (lambda at: shutil.rmtree(at / "masks"), r"must hold images/ and masks/, .* but holds no such folders"),
     "lossy": (lambda at: (at / "masks/000.png").rename(at / "masks/000.jpg"), r"masks must be PNG files, .*000.jpg"),
     "twice": (lambda at: shutil.copy(at / "masks/000.png", at / "masks/000.bmp"), r"must not have the same name"),
@@ -173,7 +173,7 @@ def test_a_mistake_is_one_sentence(name: str, folder: Path) -> None:
         build(folder)
 
 
-def test_one_picture_is_too_few(tmp_path: Path) -> None:
+def test_one_image_is_too_few(tmp_path: Path) -> None:
     with pytest.raises(SweepError, match=r"data.validation must leave 2 images for training"):
         build(write_masks(tmp_path / "one", 1))
 

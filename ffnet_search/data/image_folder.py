@@ -25,6 +25,7 @@ from ffnet_search.data.dataset import DataSet, Images, Indices, InMemory, Pixels
 from ffnet_search.errors import SweepError
 from ffnet_search.progress import progress
 from ffnet_search.space.architecture import Input
+from ffnet_search.tasks.base import Targets
 
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".pbm")
 TEST_FOLDERS = ("test", "val", "valid", "validation")  # the first that exists
@@ -139,7 +140,7 @@ class Decoder:
 class OnDisk:
     """Images that are decoded when they are read: `members` of the files of `decoder`."""
 
-    def __init__(self, decoder: Decoder, members: Indices, targets_N: Labels) -> None:
+    def __init__(self, decoder: Decoder, members: Indices, targets_N: Targets) -> None:
         self.targets_N = targets_N
         self._decoder, self._members = decoder, members
 

@@ -1,7 +1,7 @@
-"""Pictures with masks: images/NAME and masks/NAME.png, in DIR, in DIR/train and DIR/test (or val, valid), or the other
+"""Images with masks: images/NAME and masks/NAME.png, in DIR, in DIR/train and DIR/test (or val, valid), or the other
 way round, images/train and masks/train. Without a test folder, a fifth becomes the test split.
 
-A mask is grey or has a palette; its values are class ids from 0 on, and 255 where a pixel counts nowhere. Pictures of
+A mask is grey or has a palette; its values are class ids from 0 on, and 255 where a pixel counts nowhere. Images of
 every size and shape are resized to the resolution of the search space, whole: bicubic, their masks by repetition.
 """
 
@@ -29,21 +29,21 @@ from ffnet_search.tasks.segmentation import IGNORE
 
 IMAGES, MASKS = "images", "masks"
 LOSSY = (".jpg", ".jpeg", ".webp")
-NAMES = ("classes.json", "classes.txt")  # of the classes, beside the pictures: a list, or one a line
+NAMES = ("classes.json", "classes.txt")  # of the classes, beside the images: a list, or one a line
 HEADERS = 50  # masks whose header a check reads
 SHOWN = 5  # file names in an error
 
 
 class Folders(NamedTuple):
-    """The pictures of a split and their masks."""
+    """The images of a split and their masks."""
 
     images: Path
     masks: Path
 
 
 @dataclass(frozen=True)
-class MaskedPictures:
-    """Files of pictures and of their masks, in one order, with a digest of names and sizes."""
+class MaskedFiles:
+    """Files of images and of their masks, in one order, with a digest of names and sizes."""
 
     images: tuple[str, ...]
     masks: tuple[str, ...]
@@ -51,7 +51,7 @@ class MaskedPictures:
 
 
 class MaskFolder(DataSet):
-    """`data.name: mask_folder`. Masks are held in memory, a byte a pixel; pictures as by `image_folder`."""
+    """`data.name: mask_folder`. Masks are held in memory, a byte a pixel; images as by `image_folder`."""
 
     task = "segmentation"
 
@@ -119,20 +119,25 @@ def find_splits(section: DataSection) -> tuple[Path, Folders, Folders | None]:
     return root, whole, None
 
 
-def list_pairs(folders: Folders) -> MaskedPictures:
-    """The pictures of a split with their masks: of the same name but for the extension. Raises SweepError where one of
+def has_masks(root: Path) -> bool:
+    """Return whether a folder is laid out as this data set is."""
+    return any((root / place).is_dir() for place in (MASKS, f"train/{MASKS}"))
+
+
+def list_pairs(folders: Folders) -> MaskedFiles:
+    """The images of a split with their masks: of the same name but for the extension. Raises SweepError where one of
     them is missing, or several have one name."""
     images, masks = (_by_name(folder) for folder in folders)
-    for here, there, what in ((images, masks, "mask"), (masks, images, "picture")):
+    for here, there, what in ((images, masks, "a mask"), (masks, images, "an image")):
         lonely = sorted(here.keys() - there.keys())
         if lonely:
             folder = folders.masks if there is masks else folders.images
             raise SweepError(
-                f"data.path: {folder} must hold a {what} for each file beside it, of the same name but for the "
+                f"data.path: {folder} must hold {what} for each file beside it, of the same name but for the "
                 f"extension, but has none for {_some([str(here[name]) for name in lonely])}"
             )
     if not images:
-        raise SweepError(f"data.path: {folders.images} must hold pictures ({', '.join(EXTENSIONS)}), but holds none")
+        raise SweepError(f"data.path: {folders.images} must hold images ({', '.join(EXTENSIONS)}), but holds none")
     lossy = [str(path) for path in masks.values() if path.suffix.lower() in LOSSY]
     if lossy:
         raise SweepError(
@@ -143,7 +148,7 @@ def list_pairs(folders: Folders) -> MaskedPictures:
         for path, folder in ((images[name], folders.images), (masks[name], folders.masks)):
             sha.update(f"{path.relative_to(folder).as_posix()}\0{path.stat().st_size}\n".encode())
     names = sorted(images)
-    return MaskedPictures(tuple(str(images[n]) for n in names), tuple(str(masks[n]) for n in names), sha.hexdigest())
+    return MaskedFiles(tuple(str(images[n]) for n in names), tuple(str(masks[n]) for n in names), sha.hexdigest())
 
 
 def _by_name(folder: Path) -> dict[str, Path]:
@@ -161,7 +166,7 @@ def read_masks(files: Sequence[str], images: Sequence[str], input: Input, worker
     """The masks, uint8 (N, side, side) of class ids below `input.outputs`, or 255.
 
     Raises SweepError, with the names of all such files, where a mask is no map of ids, has another size than its
-    picture, or an id that is no class."""
+    image, or an id that is no class."""
 
     def read(pair: tuple[str, str]) -> tuple[Pixels | None, str]:
         file, image_file = pair
@@ -174,7 +179,7 @@ def read_masks(files: Sequence[str], images: Sequence[str], input: Input, worker
         except Exception as error:  # Pillow's plugins raise anything at a broken file
             return None, f"{file} cannot be read as an image ({str(error) or type(error).__name__})"
         if ids_HW.shape != (height, width):
-            return None, f"{file} has {ids_HW.shape[1]} x {ids_HW.shape[0]} pixels, but its picture {width} x {height}"
+            return None, f"{file} has {ids_HW.shape[1]} x {ids_HW.shape[0]} pixels, but its image {width} x {height}"
         others = sorted(set(np.unique(ids_HW).tolist()) - set(range(input.outputs)) - {IGNORE})
         if others:
             return None, f"{file} has the ids {_some(list(map(str, others)))}"
@@ -186,7 +191,7 @@ def read_masks(files: Sequence[str], images: Sequence[str], input: Input, worker
     wrong = [problem for problem in problems if problem]
     if wrong:
         raise SweepError(
-            f"data.path: masks must have the size of their pictures and hold ids from 0 to {input.outputs - 1} "
+            f"data.path: masks must have the size of their images and hold ids from 0 to {input.outputs - 1} "
             f"(input.classes in the search space's file) or {IGNORE}, but {_some(wrong)}"
         )
     return np.stack([mask for mask in masks if mask is not None])
@@ -233,7 +238,7 @@ def must_hold_classes(masks_NHW: Pixels, names: Sequence[str], folder: Path) -> 
 
 
 def class_names(root: Path, count: int) -> tuple[str, ...]:
-    """The names of the classes, in classes.json or classes.txt beside the pictures; without them, their ids."""
+    """The names of the classes, in classes.json or classes.txt beside the images; without them, their ids."""
     for path in (root / name for name in NAMES):
         if path.is_file():
             try:

@@ -137,7 +137,7 @@ class DeployedLateral(nn.Module):
 
 
 class Added(nn.Module):
-    """What the head has, added: a map of random numbers. For timing a lateral alone."""
+    """The sum so far, added: a map of random numbers, for timing a lateral alone."""
 
     def __init__(self, part: LateralPart) -> None:
         super().__init__()

@@ -90,7 +90,7 @@ class Head:
 
     @classmethod
     def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        """In pydantic models, a head is read by the architecture around it, which knows the task."""
+        """Leave reading, in pydantic models, to the architecture around the head, which knows the task."""
         write = core_schema.plain_serializer_function_ser_schema(lambda head: dict(vars(head)))
         return core_schema.is_instance_schema(Head, serialization=write)
 

@@ -34,9 +34,11 @@ class Task(TaskOutputs):
 
     # Hand-over of an exported network.
     output_name: ClassVar[str]  # of the ONNX model
+    output_words: ClassVar[str] = ""  # what it holds, where the name does not say it
     predict_script: ClassVar[str | None]  # a template in `export/`, written as predict.py
     hub_task: ClassVar[str]  # of model hubs, for the model card
     quality_name: ClassVar[str]  # of the quality in a model card
+    details: ClassVar[str | None] = None  # class that writes more of a network: see `export.mask_details`
 
     @property
     def search_quality(self) -> str:
@@ -78,7 +80,7 @@ class Task(TaskOutputs):
         """A small number >= 0 per image: splits hold each of them in proportion."""
 
     def difference(self, output: NDArray[Any], expected: NDArray[Any]) -> float:
-        """How far the outputs of a written model are from those of the network: the largest difference."""
+        """The distance of a written model's outputs from those of the network: the largest difference."""
         return float(np.abs(output - expected).max())
 
 

@@ -64,9 +64,13 @@ class Segmentation(Task):
     target_words = "uint8 masks"
     target_fill = IGNORE
     output_name = "mask"
+    output_words = (
+        "logits, float32 (batch, classes, height, width), or labels, int32 (batch, height, width) at the head's stride"
+    )
     predict_script = "predict_segmentation.py.txt"
     hub_task = "image-segmentation"
     quality_name = "mIoU"
+    details = "ffnet_search.export.mask_details:MaskDetails"
 
     def lateral(self, stage: TrunkStage, input: Input, head: Head) -> LateralPart | None:
         """Stages at the head's stride and beyond are read."""

@@ -1,4 +1,4 @@
-"""Segmentation for tests: pictures of shapes with masks, made from a seed, in the layouts that people have, and a tiny
+"""Segmentation for tests: images of shapes with masks, made from a seed, in the layouts that people have, and a tiny
 search space with a sweep."""
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ SPACE = SearchSpace.model_validate(CONTENT)
 
 
 def shapes(rng: np.random.Generator, height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
-    """A picture, uint8 (H, W, 3), with a disc or a box or both, and its mask of class ids, uint8 (H, W)."""
+    """A image, uint8 (H, W, 3), with a disc or a box or both, and its mask of class ids, uint8 (H, W)."""
     y_HW, x_HW = np.mgrid[:height, :width]
     mask_HW = np.zeros((height, width), np.uint8)
     size = min(height, width)
