@@ -33,7 +33,7 @@ from ffnet_search.training.trainer import quiet_lightning
 
 STEP_S = 1.0  # of a step, at most: fewer images are used where it would take longer
 LEAST_BATCH = 8
-STEPS = 3  # of training; the first is not counted
+STEPS = 3  # of training, an epoch each; the first is not counted
 JOBS = 6  # of a latency table, among them the smallest and the largest network
 ARCHITECTURES = 3  # evaluated; the first is not counted
 
@@ -73,7 +73,6 @@ def _time_steps(supernet: Supernet, data: ImageData) -> float:
     with quiet_lightning():
         trainer = Trainer(
             max_epochs=STEPS,
-            max_steps=STEPS,
             devices=1,
             callbacks=[LambdaCallback(on_train_batch_end=lambda *_: ends.append(time.perf_counter()))],
             logger=False,
