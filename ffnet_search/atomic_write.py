@@ -2,32 +2,41 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
+import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from ffnet_search.errors import SweepError
+from ffnet_search.errors import AGAIN, SweepError, io_reason
 from ffnet_search.progress import progress
 
 SUFFIX = ".tmp"  # of the file that is written first, beside the one to replace
 TIMEOUT_S = 60.0
 CHUNK = 1 << 20  # bytes
+SCRATCH = "ffnet-"  # prefix of folders of a moment
+ROOM = 1 << 20  # bytes: with fewer left on a disk, whatever failed there failed for that
 
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside `path` that takes its place when the block ends without an error.
 
-    Creates the parent folder. Raises OSError if the folder cannot be written."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    Creates the parent folder. Raises SweepError if the folder cannot be written or the disk is full."""
     scratch = path.with_name(f"{path.name}{SUFFIX}")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         yield scratch
         os.replace(scratch, path)
-    except BaseException:
-        scratch.unlink(missing_ok=True)
+    except BaseException as error:
+        reason = _reason(error, path.parent)
+        with suppress(OSError):
+            scratch.unlink(missing_ok=True)
+        if reason:
+            raise SweepError(f"{path}: cannot be written: {reason}; {AGAIN}") from error
         raise
 
 
@@ -40,12 +49,12 @@ def set_aside(path: Path) -> Path:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Replace the content of `path` with `text` in UTF-8. Raises OSError."""
+    """Replace the content of `path` with `text` in UTF-8. Raises SweepError."""
     write_bytes(path, text.encode())
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Replace the content of `path`. Raises OSError."""
+    """Replace the content of `path`. Raises SweepError."""
     with replacing(path) as scratch:
         scratch.write_bytes(content)
 
@@ -91,3 +100,38 @@ def _fetch(url: str, part: Path, most_bytes: int, kind: str) -> str:
     if received < size:
         raise OSError(f"it ended after {received:,} of {size:,} bytes")
     return f"{kind}:{digest.hexdigest()}"
+
+
+class _Process:
+    """The state of this process."""
+
+    scratch: Path | None = None  # where the folders of a moment are made; None: the system's temporary folder
+
+
+@contextmanager
+def scratch_in(folder: Path) -> Iterator[None]:
+    """Make the folders of a moment in `folder` until the block ends, and remove it, also what a kill left there."""
+    before, _Process.scratch = _Process.scratch, folder
+    shutil.rmtree(folder, ignore_errors=True)
+    try:
+        yield
+    finally:
+        _Process.scratch = before
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def scratch_folder() -> tempfile.TemporaryDirectory[str]:
+    """A new folder, removed with the object or at the end of its block. Raises OSError."""
+    if _Process.scratch is not None:
+        _Process.scratch.mkdir(parents=True, exist_ok=True)
+    return tempfile.TemporaryDirectory(prefix=SCRATCH, dir=_Process.scratch)
+
+
+def _reason(error: BaseException, folder: Path) -> str:
+    """The reason why a file could not be written, or empty for an error that has nothing to do with files."""
+    if isinstance(error, SweepError) or not isinstance(error, Exception):
+        return ""
+    with suppress(OSError):
+        if shutil.disk_usage(folder).free < ROOM:  # C++ libraries have words of their own for it
+            return os.strerror(errno.ENOSPC)
+    return io_reason(error)

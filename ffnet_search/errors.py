@@ -1,16 +1,32 @@
-"""User errors as one sentence: where, what must hold, what it is instead, what to do."""
+"""User errors as one sentence: where, what must hold, what it is instead, what to do. One line, of bounded length."""
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Iterator
+import errno
+import os
+import re
+from collections.abc import Iterable, Iterator, Mapping, Set
 from contextlib import contextmanager
 
 START = "`ffnet-search init --data FOLDER` creates one for an image folder"  # the advice where no sweep exists
+DISK = tuple(map(os.strerror, (errno.ENOSPC, errno.EDQUOT, errno.EROFS)))  # of a full disk, or one that is read only
+AGAIN = "see to it, and give the same command again"  # where a file, a disk or a network failed
+LINE = 320  # characters of an error on the command line, whatever the input held
+VALUE = 80  # characters of a value in it
+NAME = 100  # a longer name resembles none
+FULL = ("No space left on device", "PytorchStreamWriter failed writing", "database or disk is full")  # of C++ libraries
+_PASSWORD = re.compile(r"(?<=://)[^\s/@'\"]*:[^\s/'\"]*@")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 
 class SweepError(Exception):
-    """A user error. The command line prints it and exits with 2; a bug shows its traceback."""
+    """A user error. The command line prints it and exits with 2; a bug shows its traceback.
+
+    Line ends and other control characters of the input are escaped, and passwords of URLs are cut."""
+
+    def __init__(self, message: object = "") -> None:
+        super().__init__(printable(without_passwords(str(message))))
 
 
 class Terminated(SystemExit):
@@ -28,8 +44,85 @@ def error_context(where: object) -> Iterator[None]:
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """The end of a sentence about an unknown name: `; did you mean 'width'?`, or the known names if none is near."""
-    known = sorted(known)
-    near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    known = sorted(map(str, known))
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.5) if len(name) <= NAME else []
     if near:
         return f"; did you mean {near[0]!r}?"
     return f"; known: {', '.join(known)}" if known else ""
+
+
+def printable(text: str) -> str:
+    """The text with control characters escaped: neither a second line nor a command to the terminal."""
+    return _CONTROL.sub(lambda found: found.group().encode("unicode_escape").decode(), text)
+
+
+def without_passwords(text: str) -> str:
+    """The text with `user:password@` of each URL in it replaced by `***@`."""
+    return _PASSWORD.sub("***@", text)
+
+
+def shortened(text: str, most: int = LINE) -> str:
+    """The text, without its middle where it is longer than `most`: what is wrong comes first, what to do last."""
+    if len(text) <= most:
+        return text
+    tail = most // 3
+    return f"{text[: most - tail - 5]} ... {text[-tail:]}"
+
+
+def shown(value: object, most: int = VALUE) -> str:
+    """The `repr` of plain data, cut after `most` characters. No more of it is made: aliases in YAML may hold the same
+    list a billion times."""
+    text = ""
+    for piece in _pieces(value, most):
+        text += piece
+        if len(text) > most:
+            return f"{text[: most - 3]}..."
+    return text
+
+
+def _pieces(value: object, most: int) -> Iterator[str]:
+    if isinstance(value, str | bytes):
+        yield repr(value[: most + 1])
+    elif isinstance(value, Mapping):
+        yield "{"
+        for index, (key, inner) in enumerate(value.items()):
+            yield ", " if index else ""
+            yield from _pieces(key, most)
+            yield ": "
+            yield from _pieces(inner, most)
+        yield "}"
+    elif type(value) in (list, tuple) or isinstance(value, Set):
+        items = list(value)  # type: ignore[call-overload]  # a list, a tuple or a set
+        yield "(" if isinstance(value, tuple) else "[" if isinstance(value, list) else "{"
+        for index, inner in enumerate(items):
+            yield ", " if index else ""
+            yield from _pieces(inner, most)
+        closing = ",)" if len(items) == 1 else ")"
+        yield closing if isinstance(value, tuple) else "]" if isinstance(value, list) else "}"
+    elif isinstance(value, int) and value.bit_length() > 4 * most:
+        yield hex(value)  # decimal digits of so large a number take long, or are refused
+    else:
+        yield repr(value)
+
+
+def io_reason(error: BaseException | None) -> str:
+    """The words of the operating system, where an error or its cause is of a file, a disk or a network; else empty."""
+    for one in _causes(error):
+        if isinstance(one, OSError) and one.errno is not None:
+            return one.strerror or os.strerror(one.errno)
+        if any(words in str(one) for words in FULL):
+            return os.strerror(errno.ENOSPC)
+    return ""
+
+
+def io_sentence(error: BaseException) -> str:
+    """The sentence for an error of a file that nobody has put into words; empty for any other error, which is a bug."""
+    reason = io_reason(error)
+    name = next((one.filename for one in _causes(error) if isinstance(one, OSError) and one.filename), None)
+    return f"{name or 'a file'}: {reason}; {AGAIN}" if reason else ""
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection
+
+FORMULA = tuple("=+-@\t\r")
+MARKUP = re.compile(r"[\\`*\[\]<>|&]|:(?=//)")
 
 
 def figure(number: float) -> str:
@@ -27,3 +31,24 @@ def listed(words: Collection[str]) -> str:
     """Words as a list: `a`, `a and b`, `a, b and c`."""
     *first, last = words
     return f"{', '.join(first)} and {last}" if first else last
+
+
+def csv_cell(value: object) -> object:
+    """A cell of a CSV file. A text that a spreadsheet would compute as a formula begins with an apostrophe.
+
+    >>> csv_cell("=1+1"), csv_cell("adamw"), csv_cell(-0.5)
+    ("'=1+1", 'adamw', -0.5)"""
+    return f"'{value}" if isinstance(value, str) and value[:1] in FORMULA else value
+
+
+def markdown(text: object) -> str:
+    """The text as Markdown that shows it: no markup, links or HTML of its own, on one line.
+
+    >>> print(markdown("[a](b) <i>"))
+    \\[a\\](b) \\<i\\>"""
+    return MARKUP.sub(r"\\\g<0>", " ".join(str(text).split()))
+
+
+def code_span(text: object) -> str:
+    """The text as code in Markdown, on one line."""
+    return f"`{' '.join(str(text).split()).replace('`', chr(39))}`"

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
+from ffnet_search.errors import NAME, SweepError, shown
 from ffnet_search.formatting import figure
 
 Direction = Literal["maximize", "minimize"]
@@ -18,6 +19,30 @@ Direction = Literal["maximize", "minimize"]
 def sign(direction: Direction) -> float:
     """The factor that makes less better: -1 for what is maximised, else 1."""
     return -1.0 if direction == "maximize" else 1.0
+
+
+class Figures(dict[str, float]):
+    """Values of metrics by name, read from a file. `where` names it in the SweepError for one that is missing."""
+
+    def __init__(self, values: Mapping[str, float], where: object) -> None:
+        super().__init__(values)
+        self.where = where
+
+    def __missing__(self, name: str) -> float:
+        raise SweepError(f"{self.where}: must have the metric {shown(name)}, but does not: damaged, or of another run")
+
+    def __reduce__(self) -> Any:
+        return Figures, (dict(self), self.where)
+
+    @classmethod
+    def read(cls, values: object, where: object) -> Figures:
+        """The figures in plain data. Raises ValueError where a name is no text or a value is no number."""
+        if not isinstance(values, Mapping):
+            raise ValueError(f"metrics must be a mapping, but are {shown(values)}")
+        for name, value in values.items():
+            if not isinstance(name, str) or isinstance(value, bool) or not isinstance(value, int | float):
+                raise ValueError(f"metrics.{str(name)[:NAME]} must be a number, but is {shown(value)}")
+        return cls(values, where)
 
 
 @dataclass(frozen=True)

@@ -2,21 +2,33 @@
 
 Every family of siblings has a visible dict `name -> "package.module:Class"`, its registry. Where a sweep names a
 sibling, it can name a user-supplied class by import path instead; modules are found in the current folder too.
+
+A sweep may be a stranger's, and so may be the folder that it lies in. So a path is checked by looking for its file, and
+the command line imports what is outside the installed packages by consent alone (`ForeignImports`).
 """
 
 from __future__ import annotations
 
 import inspect
 import os
+import re
+import site
 import sys
-from collections.abc import Mapping
+import sysconfig
+import traceback
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from enum import Enum
+from functools import lru_cache
 from importlib import import_module
+from importlib.machinery import ModuleSpec, PathFinder, all_suffixes
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 from pydantic import Field, field_validator, model_validator
 
-from ffnet_search.errors import SweepError, did_you_mean
+from ffnet_search.errors import SweepError, did_you_mean, shown
 from ffnet_search.strict_yaml import Section
 
 Registry = Mapping[str, str]
@@ -51,6 +63,74 @@ class Plugin(Section):
         return f"{module}:{name}" if dot else path
 
 
+class ForeignImports(Enum):
+    """The policy of a process about classes outside installed packages.
+
+    A library, and the processes of a run, import what their caller names. The command line refuses it, or, for verbs
+    that run a sweep, asks the sweep for `allow_imports: true`."""
+
+    ALLOWED = "allowed"
+    BY_CONSENT = "by consent"
+    REFUSED = "refused"
+
+
+class _Process:
+    """The state of this process."""
+
+    foreign_imports = ForeignImports.ALLOWED
+
+
+OURS = "ffnet_search"
+IMPORT_PATH = re.compile(r"[\w.]+:\w+")
+
+
+@contextmanager
+def foreign_imports(policy: ForeignImports) -> Iterator[None]:
+    """Set the policy of this process until the block ends."""
+    before, _Process.foreign_imports = _Process.foreign_imports, policy
+    try:
+        yield
+    finally:
+        _Process.foreign_imports = before
+
+
+def set_foreign_imports(policy: ForeignImports) -> None:
+    """Set the policy of this process, until the block of `foreign_imports` ends that it is in."""
+    _Process.foreign_imports = policy
+
+
+def ask_for_imports(content: Mapping[str, Any], where: object) -> None:
+    """Raise SweepError where a sweep, as plain data, names classes outside installed packages and the user is asked.
+
+    The sentence names the files that would be imported. `allow_imports: true` in the sweep is the answer."""
+    if _Process.foreign_imports is not ForeignImports.BY_CONSENT:
+        return
+    if content.get("allow_imports") is True:
+        _Process.foreign_imports = ForeignImports.ALLOWED
+        return
+    files = {field: module_file(path.partition(":")[0]) for field, path in import_paths(content)}
+    foreign = [f"{file} ({field})" for field, file in files.items() if file is not None and is_foreign(file)]
+    if foreign:
+        raise SweepError(
+            f"{where}: would import code from outside the installed packages: {', '.join(dict.fromkeys(foreign))}; "
+            "where you trust it, add `allow_imports: true` to the sweep, or give --allow-imports"
+        )
+
+
+def import_paths(content: Any, field: str = "") -> Iterator[tuple[str, str]]:
+    """(field, import path) of each class that plain data name by import path."""
+    if isinstance(content, Mapping):
+        for key, inner in content.items():
+            if key == "class_path" and isinstance(inner, str) and ":" not in inner:
+                inner = ":".join(inner.rsplit(".", 1))
+            yield from import_paths(inner, f"{field}.{key}" if field else str(key))
+    elif isinstance(content, list | tuple):
+        for index, inner in enumerate(content):
+            yield from import_paths(inner, f"{field}.{index}")
+    elif isinstance(content, str) and IMPORT_PATH.fullmatch(content):
+        yield field, content
+
+
 def is_import_path(name: str) -> bool:
     """True where `name` is spelled `package.module:Class`, and not the name of a registered sibling."""
     return ":" in name
@@ -63,7 +143,7 @@ def import_path(name: str, field: str, registry: Registry = NONE) -> str:
     if is_import_path(name):
         return name
     what = f"one of {', '.join(registry)} or package.module:Class" if registry else "package.module:Class"
-    raise SweepError(f"{field} must be {what}, but got {name!r}{did_you_mean(name, registry) if registry else ''}")
+    raise SweepError(f"{field} must be {what}, but got {shown(name)}{did_you_mean(name, registry) if registry else ''}")
 
 
 def add_current_folder() -> None:
@@ -72,43 +152,102 @@ def add_current_folder() -> None:
         sys.path.append(os.getcwd())
 
 
-def find_module(path: str, field: str) -> None:
-    """Raise SweepError where the module of an import path does not exist, without importing it."""
+def find_module(path: str, field: str) -> Path | None:
+    """The file of an import path's module; None where it is ours. Imports nothing. Raises SweepError where it does not
+    exist."""
     name, _, _ = path.partition(":")
-    add_current_folder()
+    if name.partition(".")[0] == OURS:
+        return None
+    file = module_file(name)
+    if file is None:
+        raise SweepError(
+            f"{field}: {shown(path)} must be package.module:Class, but there is no module {shown(name)} to import"
+        )
+    return file
+
+
+def module_file(name: str) -> Path | None:
+    """The file or folder of a module, or None where there is none. No package is imported to look into it."""
+    top, *rest = name.split(".")
+    if not top.isidentifier() or not all(word.isidentifier() for word in rest):
+        return None
+    spec = top_level_spec(top)
+    if spec is None:
+        return None
+    folders = [Path(folder) for folder in spec.submodule_search_locations or ()]
+    file = Path(spec.origin) if spec.has_location and spec.origin else next(iter(folders), None)
+    for word in rest:
+        places = [folder / word for folder in folders]
+        ends = ("/__init__.py", *all_suffixes(), "")
+        file = next(
+            (Path(f"{place}{end}") for place in places for end in ends if os.path.exists(f"{place}{end}")), None
+        )
+        folders = [place for place in places if place.is_dir()]
+    return file
+
+
+def top_level_spec(name: str) -> ModuleSpec | None:
+    """The place of a module or package that is in no package; imports nothing. The current folder comes last."""
     try:
-        exists = find_spec(name) is not None
-    except (ModuleNotFoundError, ValueError):  # its package does not exist, or it is no name of a module
-        exists = False
-    if not exists:
-        raise SweepError(f"{field}: {path!r} must be package.module:Class, but there is no module {name!r} to import")
+        return find_spec(name) or PathFinder.find_spec(name, [os.getcwd()])
+    except ValueError:  # of `__main__`
+        return None
+
+
+@lru_cache(maxsize=1)
+def _installed() -> tuple[Path, ...]:
+    paths = sysconfig.get_paths()
+    folders = {paths["purelib"], paths["platlib"], *site.getsitepackages(), site.getusersitepackages()}
+    return tuple(Path(folder).resolve() for folder in folders)
+
+
+def is_foreign(file: Path) -> bool:
+    """True for the file of a module that is in no folder of installed packages."""
+    return not set(_installed()) & set(file.resolve().parents)
 
 
 def find_class(name: str, field: str, base: type[Any] = object, registry: Registry = NONE) -> type[Any]:
     """The class of a registered name or an import path, which must be a subclass of `base`.
 
     `field` opens the sentence of a SweepError, raised where the name is unknown, the module or the class does not exist
-    or needs a package that is not installed, or the class is of another kind."""
+    or needs a package that is not installed, the module may not be imported or fails, or the class is another kind."""
     path = import_path(name, field, registry)
-    find_module(path, field)
-    module_name, _, attribute = path.partition(":")
-    try:
-        module = import_module(module_name)
-    except ModuleNotFoundError as error:
-        package = str(error.name).partition(".")[0]
+    file = find_module(path, field)
+    if file is not None and _Process.foreign_imports is not ForeignImports.ALLOWED and is_foreign(file):
         raise SweepError(
-            f"{field} {name!r} needs {package}, which is not installed; run: "
-            f"{INSTALL.get(package, f'pip install {package}')}"
-        ) from None
+            f"{field}: {shown(path)} is in {file}, outside the installed packages, and is not imported unasked; where "
+            "you trust it, add --allow-imports"
+        )
+    module_name, _, attribute = path.partition(":")
+    if file is not None and is_foreign(file):  # and not before: any package may import a module that is optional to it
+        add_current_folder()
+    module = _import(module_name, name, field)
     cls = getattr(module, attribute, None)
     if isinstance(cls, type) and issubclass(cls, base):
         return cls
     kinds = [n for n, v in vars(module).items() if isinstance(v, type) and issubclass(v, base) and v is not base]
-    problem = "does not exist" if cls is None else f"is {cls!r}"
+    problem = "does not exist" if cls is None else f"is {shown(cls)}"
     wanted = "class" if base is object else base.__name__
     raise SweepError(
-        f"{field}: {path!r} must name a {wanted}, but {attribute} {problem}{did_you_mean(attribute, kinds)}"
+        f"{field}: {shown(path)} must name a {wanted}, but {attribute} {problem}{did_you_mean(attribute, kinds)}"
     )
+
+
+def _import(module: str, name: str, field: str) -> Any:
+    try:
+        return import_module(module)
+    except ModuleNotFoundError as error:
+        package = str(error.name).partition(".")[0]
+        raise SweepError(
+            f"{field} {shown(name)} needs {package}, which is not installed; run: "
+            f"{INSTALL.get(package, f'pip install {package}')}"
+        ) from None
+    except (Exception, SystemExit) as error:  # a user-supplied module can raise anything, `sys.exit` included
+        *_, last = traceback.extract_tb(error.__traceback__)
+        reason = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+        raise SweepError(
+            f"{field}: {shown(name)} cannot be imported: {reason} ({last.filename}, line {last.lineno})"
+        ) from error
 
 
 def check_arguments(cls: type[Any], arguments: Mapping[str, Any], field: str) -> None:

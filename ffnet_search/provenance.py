@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import subprocess
 from contextlib import suppress
@@ -25,14 +26,34 @@ def installed_versions(*packages: str) -> dict[str, str]:
 
 
 def git_state() -> dict[str, object] | None:
-    """The commit checked out in the current folder's repository, and whether files differ; None outside of git."""
+    """The commit checked out in the current folder's repository, and whether files differ; None outside of git.
 
-    def git(*words: str) -> str:
-        command = ["git", *words]
-        return subprocess.run(command, check=True, capture_output=True, text=True, timeout=10).stdout.strip()
-
+    The repository may be a stranger's: nothing that its configuration names is run."""
     try:
-        changed = git("status", "--porcelain", "--untracked-files=no")
-        return {"commit": git("rev-parse", "HEAD"), "changed": bool(changed)}
+        off = [word for name in _filters() for word in ("-c", f"filter.{name}=")]
+        changed = _git(*off, "status", "--porcelain", "--untracked-files=no", "--ignore-submodules=all")
+        return {"commit": _git("rev-parse", "HEAD"), "changed": bool(changed)}
     except (OSError, subprocess.SubprocessError):
         return None
+
+
+# Programs that git would run: the file system's watcher, hooks, and those of remotes for objects that are missing.
+QUIET = ("core.fsmonitor=false", f"core.hooksPath={os.devnull}", "protocol.allow=never")
+
+
+def _git(*words: str) -> str:
+    command = ["git", "--no-optional-locks", *(word for option in QUIET for word in ("-c", option)), *words]
+    environment = {**os.environ, "GIT_NO_LAZY_FETCH": "1", "GIT_TERMINAL_PROMPT": "0"}
+    done = subprocess.run(
+        command, check=True, capture_output=True, text=True, errors="replace", timeout=10, env=environment
+    )
+    return done.stdout.strip()
+
+
+def _filters() -> list[str]:
+    """The variables of filters, which git runs on the files that it compares, such as `lfs.clean`, `lfs.process`."""
+    try:
+        names = _git("config", "--name-only", "--get-regexp", r"^filter\..*")
+    except subprocess.CalledProcessError:  # there are none
+        return []
+    return [name.removeprefix("filter.") for name in dict.fromkeys(names.splitlines()) if "=" not in name]

@@ -1,9 +1,16 @@
-"""Strict reading of YAML: unknown and repeated keys are errors, and every error is one sentence."""
+"""Strict reading of YAML and JSON: unknown and repeated keys are errors, and every error is one sentence.
+
+Files may come from strangers, so their size, nesting, aliases and numbers are bounded before anything is made of them.
+"""
 
 from __future__ import annotations
 
 import difflib
+import json
+import os
 import re
+import stat
+from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, TypeVar, get_args
@@ -12,11 +19,19 @@ import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic_core import ErrorDetails
 
-from ffnet_search.errors import SweepError, did_you_mean, error_context
+from ffnet_search.errors import NAME, SweepError, did_you_mean, error_context, shown
 
 # Pydantic's words and ours, longer ones first.
 COMPARISONS = {"greater than or equal to": ">=", "less than or equal to": "<=", "greater than": ">", "less than": "<"}
 ModelT = TypeVar("ModelT", bound=BaseModel)
+KIB = 1 << 10
+YAML_BYTES = 256 * KIB  # of a file: read within seconds, and 50 times the largest that is shipped
+JSON_BYTES = 32 * KIB * KIB
+DEPTH = 40  # levels of lists and mappings
+NODES = 20_000  # values of a YAML file, those behind an alias counted each time
+MOST = 2**63 - 1  # of a whole number: beyond it databases and tensors overflow
+DIGITS = 20
+TAGS = "tag:yaml.org,2002:"
 
 
 class Section(BaseModel):
@@ -26,7 +41,55 @@ class Section(BaseModel):
 
 
 class _Loader(yaml.SafeLoader):
-    """A SafeLoader that reads `1e-4` as a number and refuses repeated keys."""
+    """A SafeLoader that reads `1e-4` as a number, refuses repeated keys, and bounds what it makes."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self._level = 0
+        self._measures: dict[int, tuple[int, int]] = {}  # of a node by its id: values and levels, aliases followed
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        self._level += 1
+        if self._level > DEPTH:
+            raise _refused(self.peek_event(), f"must have at most {DEPTH} levels of lists and mappings, but has more")
+        event = self.peek_event()
+        node: yaml.Node | None = super().compose_node(parent, index)
+        self._level -= 1
+        if node is not None and isinstance(event, yaml.AliasEvent) and id(node) not in self._measures:
+            raise _refused(event, f"the alias {shown(event.anchor)} stands within what it names; remove it")
+        if node is not None:
+            self._measure(node)
+        return node
+
+    def _measure(self, node: yaml.Node) -> None:
+        if id(node) in self._measures:
+            return
+        inner = [self._measures[id(child)] for child in _children(node)]
+        count, depth = 1 + sum(count for count, _ in inner), 1 + max((depth for _, depth in inner), default=0)
+        if count > NODES or depth > DEPTH:
+            most = f"{NODES:,} values" if count > NODES else f"{DEPTH} levels of lists and mappings"
+            raise _refused(node, f"must hold at most {most}, each alias (*name) counted as what it names; remove some")
+        self._measures[id(node)] = count, depth
+
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
+        try:
+            return super().construct_object(node, deep=deep)
+        except (KeyError, IndexError, ValueError, TypeError, AttributeError, OverflowError) as error:
+            value = shown(node.value) if isinstance(node, yaml.ScalarNode) else "a list or a mapping"
+            reason = f" ({error})" if isinstance(error, ValueError) else ""
+            kind = node.tag.removeprefix(TAGS)
+            raise _refused(node, f"{value} cannot be read as {kind}{reason}; correct or quote it") from None
+
+
+def _refused(place: Any, problem: str) -> SweepError:
+    """The error of a node or an event."""
+    return SweepError(f"line {place.start_mark.line + 1}: {problem}")
+
+
+def _children(node: yaml.Node) -> list[yaml.Node]:
+    if isinstance(node, yaml.SequenceNode):
+        return list(node.value)
+    return [child for pair in node.value for child in pair] if isinstance(node, yaml.MappingNode) else []
 
 
 _Loader.add_implicit_resolver(
@@ -37,17 +100,28 @@ _Loader.add_implicit_resolver(
 
 
 def _mapping_without_repeats(loader: _Loader, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-    keys = [child.value for child, _ in node.value if child.tag != "tag:yaml.org,2002:merge"]
-    repeated = next((key for key in keys if isinstance(key, str) and keys.count(key) > 1), None)
-    if repeated is not None:
-        raise SweepError(f"line {node.start_mark.line + 1}: the key {repeated!r} is given twice; remove one")
     if any(not isinstance(child, yaml.ScalarNode) for child, _ in node.value):
-        raise SweepError(f"line {node.start_mark.line + 1}: keys must be words, but one is a list or a mapping")
+        raise _refused(node, "keys must be words, but one is a list or a mapping")
+    counts = Counter(child.value for child, _ in node.value if child.tag != f"{TAGS}merge")
+    repeated = next((key for key, count in counts.items() if count > 1), None)
+    if repeated is not None:
+        raise _refused(node, f"the key {shown(repeated)} is given twice; remove one")
     loader.flatten_mapping(node)
     return {loader.construct_object(k, deep=True): loader.construct_object(v, deep=True) for k, v in node.value}
 
 
-_Loader.add_constructor("tag:yaml.org,2002:map", _mapping_without_repeats)
+def _bounded_int(loader: _Loader, node: yaml.ScalarNode) -> int:
+    if len(node.value) <= 4 * DIGITS:  # else it need not be made
+        number = int(loader.construct_yaml_int(node))
+        if abs(number) <= MOST:
+            return number
+    raise _refused(node, f"a whole number must be within +-{MOST}, but is {shown(node.value)}")
+
+
+_Loader.add_constructor(f"{TAGS}map", _mapping_without_repeats)
+_Loader.add_constructor(f"{TAGS}int", _bounded_int)
+for _kind in ("binary", "set", "omap", "pairs"):  # no field takes them
+    del _Loader.yaml_constructors[f"{TAGS}{_kind}"]
 
 
 def as_list(value: Any) -> Any:
@@ -61,8 +135,9 @@ def read_yaml(path: Path, otherwise: str = "") -> dict[str, Any]:
     `otherwise` is the advice for a missing file that no other file resembles. Raises SweepError if the file is missing,
     invalid or not a mapping."""
     try:
+        text = read_bounded(path, YAML_BYTES).decode("utf-8")
         with error_context(path):
-            data = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)  # noqa: S506 (a SafeLoader)
+            data = _load(text)
     except FileNotFoundError:
         raise SweepError(f"{path}: no such file{_nearest_file(path) or otherwise}") from None
     except IsADirectoryError:
@@ -71,11 +146,49 @@ def read_yaml(path: Path, otherwise: str = "") -> dict[str, Any]:
         raise SweepError(f"{path}: must be a YAML file, but is a folder; {hint}") from None
     except (OSError, UnicodeDecodeError) as error:
         raise SweepError(f"{path}: cannot be read: {error}") from None
-    except (yaml.YAMLError, ValueError) as error:  # ValueError: a date such as 2026-02-30
+    except (yaml.YAMLError, ValueError) as error:
         raise SweepError(f"{path}: is not valid YAML: {' '.join(str(error).split())}") from None
     if not isinstance(data, dict):
         raise SweepError(f"{path}: must hold a mapping of keys to values, but holds {type(data).__name__}")
     return data
+
+
+def read_json(path: Path) -> Any:
+    """Return the content of a JSON file. Raises OSError, or ValueError where it is invalid or beyond a bound."""
+    try:
+        return json.loads(read_bounded(path, JSON_BYTES), parse_int=_json_int)
+    except RecursionError:
+        raise ValueError("it has too many levels of lists and mappings") from None
+
+
+def read_bounded(path: Path, most: int) -> bytes:
+    """Return the bytes of a regular file. Raises OSError, or ValueError where it has more than `most`.
+
+    Devices, pipes and sockets are refused: some never end."""
+    with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:
+        mode = os.fstat(file.fileno()).st_mode
+        if stat.S_ISDIR(mode):
+            raise IsADirectoryError(f"{path} is a folder")
+        if not stat.S_ISREG(mode):
+            raise OSError("it must be a regular file, but is a device, a pipe or a socket")
+        content = file.read(most + 1)
+    if len(content) > most:
+        raise ValueError(f"it must have at most {most // KIB:,} KiB, but has more")
+    return content
+
+
+def _load(text: str) -> Any:
+    loader = _Loader(text)
+    try:
+        return loader.get_single_data()
+    finally:
+        loader.dispose()
+
+
+def _json_int(digits: str) -> int:
+    if len(digits) > DIGITS or abs(int(digits)) > MOST:
+        raise ValueError(f"a whole number must be within +-{MOST}, but is {shown(digits)}")
+    return int(digits)
 
 
 def parse(model: type[ModelT], data: Any, where: str, **context: Any) -> ModelT:
@@ -87,7 +200,7 @@ def parse(model: type[ModelT], data: Any, where: str, **context: Any) -> ModelT:
 
 
 def _sentence(model: type[BaseModel], detail: ErrorDetails) -> str:
-    place = ".".join(str(step) for step in detail["loc"])
+    place = ".".join(str(step)[:NAME] for step in detail["loc"])
     kind, value = detail["type"], detail["input"]
     if kind == "extra_forbidden":
         return f"{place} is not a known key{did_you_mean(str(detail['loc'][-1]), _keys_at(model, detail['loc'][:-1]))}"
@@ -100,12 +213,7 @@ def _sentence(model: type[BaseModel], detail: ErrorDetails) -> str:
     for words, sign in COMPARISONS.items():
         rule = rule.replace(words, sign)
     rule = re.sub(r" after validation, not \d+$", "", rule)
-    return f"{place} {rule}, but got {_short(value)}"
-
-
-def _short(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 80 else text[:77] + "..."
+    return f"{place} {rule}, but got {shown(value)}"
 
 
 def _keys_at(model: type[BaseModel], path: tuple[int | str, ...]) -> Iterable[str]:

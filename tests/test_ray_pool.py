@@ -78,6 +78,7 @@ def test_a_node_without_the_packages_is_named(tmp_path: Path, lacks: str, monkey
 
 
 SENT = """
+allow_imports: true
 name: sent
 search_space:
   architecture:

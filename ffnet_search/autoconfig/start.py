@@ -16,12 +16,11 @@ from ffnet_search.atomic_write import write_text
 from ffnet_search.autoconfig.budget import EXPORTED, Budget, choose_budget
 from ffnet_search.autoconfig.draft import Draft, PretrainedDraft, drafts
 from ffnet_search.autoconfig.inspect import inspect
-from ffnet_search.config.files import shipped
+from ffnet_search.config.files import run_name, shipped
 from ffnet_search.config.start import OFFICIAL
 from ffnet_search.config.sweep import Sweep
-from ffnet_search.errors import SweepError, did_you_mean
+from ffnet_search.errors import NAME, SweepError, did_you_mean
 from ffnet_search.progress import say
-from ffnet_search.space.registry import DEFAULT_TASK
 from ffnet_search.tasks.base import task_of
 
 STARTER = ("sweeps/digits.yaml", "search_spaces/ffnet_digits.yaml")
@@ -68,7 +67,11 @@ def start(
             f"--pretrained must be one of {', '.join(OFFICIAL)}, but got {pretrained!r}"
             f"{did_you_mean(pretrained, OFFICIAL)}"
         )
-    name = name or re.sub(r"[^A-Za-z0-9_-]+", "_", folder.resolve().name).strip("_") or "mine"
+    name = name or re.sub(r"[^A-Za-z0-9_-]+", "_", folder.resolve().name).strip("_-")[:NAME] or "mine"
+    try:
+        run_name(name)
+    except ValueError as error:
+        raise SweepError(f"--name {error}") from None
     paths = into / f"{name}.yaml", into / f"{name}_space.yaml"
     _refuse_to_overwrite(paths)
     try:
@@ -116,10 +119,7 @@ def _refuse_to_overwrite(paths: Iterable[Path]) -> None:
 def _write(texts: Mapping[Path, str]) -> tuple[Path, ...]:
     _refuse_to_overwrite(texts)
     for path, text in texts.items():
-        try:
-            write_text(path, text)
-        except OSError as error:
-            raise SweepError(f"{path}: cannot be written: {error.strerror}") from None
+        write_text(path, text)
     return tuple(texts)
 
 
@@ -130,12 +130,10 @@ def sweep_text(budget: Budget, name: str, latency_ms: float | None) -> Iterator[
     crop = max(1, draft.resolution // 8)
     yield f"# Written by `ffnet-search init` on {date.today()} for {draft.images}."
     yield f"# Run it: ffnet-search run {name}.yaml   (about {budget.minutes:.0f} minutes on this machine: {stages})"
-    if draft.images.task != DEFAULT_TASK:
-        yield f"task: {draft.images.task}"
     yield f"search_space: {name}_space.yaml  # what may vary in the networks"
     yield "seed: 0"
     yield "data:"
-    yield f"  name: {draft.images.dataset}  # {draft.images.layout}"
+    yield "  name: image_folder  # one folder per class"
     yield f"  {yaml.safe_dump({'path': str(draft.images.folder)}, allow_unicode=True, width=math.inf).strip()}"
     yield f"  batch_size: {budget.batch_size}"
     yield f"  validation: {budget.validation}  # of the training images: {budget.held_out:,} to compare networks on"
@@ -173,11 +171,8 @@ def space_text(draft: Draft, name: str) -> Iterator[str]:
     content = draft.content
     yield f"# What may vary in the networks of {name}.yaml: {draft.space.size:,} architectures. Every list is a"
     yield "# choice; a list of one fixes it. `ffnet-search show` prints what they cost."
-    how = "cut square and resized" if "head" not in content else "resized whole"
-    yield f"input: {_flow(content['input'])}  # images are {how} to the resolution"
+    yield f"input: {_flow(content['input'])}  # images are cut square and resized to the resolution"
     yield f"stem: {_flow(content['stem'])}  # a larger stride is faster and sees less"
-    if "head" in content:
-        yield f"head: {_flow(content['head'])}  # output: labels is faster where classes are many"
     if "per_block" in content:
         yield f"per_block: {_flow(content['per_block'])}  # each block chooses these for itself"
     yield "stages:  # each at half the resolution of the one before"

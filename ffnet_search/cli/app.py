@@ -13,7 +13,7 @@ import typer
 from ffnet_search.cli.inspect_commands import dashboard, pick, rerun, show
 from ffnet_search.cli.options import Output, flat_options
 from ffnet_search.cli.run_commands import ON_HEAD, check, export, fidelity, init, profile, run, search, submit, train
-from ffnet_search.errors import START, SweepError
+from ffnet_search.errors import START, SweepError, io_sentence
 from ffnet_search.run.interrupt import quick_end
 
 EXIT_USER_ERROR = 2  # as argument parsers have it
@@ -52,10 +52,11 @@ def main() -> NoReturn:
             code = app(args=sys.argv[1:] or ["--help"], standalone_mode=False, prog_name=app.info.name)
         except Exception as error:
             is_usage = hasattr(error, "format_message")  # what typer raises for a wrong option
-            if not is_usage and not isinstance(error, SweepError):
+            message = _usage(error) if is_usage else str(error) if isinstance(error, SweepError) else io_sentence(error)
+            if not message:
                 raise
             code = EXIT_USER_ERROR
-            Output(json="--json" in sys.argv).answer_error(_usage(error) if is_usage else str(error), code)
+            Output(json="--json" in sys.argv).answer_error(message, code)
         raise SystemExit(code or 0)
 
 

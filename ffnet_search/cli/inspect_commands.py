@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-from ffnet_search.cli.options import Json, Output, RunFolderOrSweep
+from ffnet_search.cli.options import AllowImports, Json, Output, RunFolderOrSweep, permit_imports
 
 
 def pick(
@@ -19,6 +19,7 @@ def pick(
     latency_ms: Annotated[float, typer.Option(help="What the network may take, in milliseconds for a batch.")],
     device: Annotated[str | None, typer.Option(help="Name of a latency table of the run; the search's own.")] = None,
     json: Json = False,
+    allow_imports: AllowImports = False,
 ) -> None:
     """Select the best evaluated network within a latency, on any device that was profiled.
 
@@ -26,12 +27,15 @@ def pick(
     from ffnet_search.cli import json_output, tables
     from ffnet_search.run.select import select_network
 
+    permit_imports(allow_imports, runs=False)
     Output(json=json).answer(select_network(run, latency_ms, device), json_output.of_selection, tables.print_selection)
 
 
 def rerun(
     run: RunFolderOrSweep,
     trial: Annotated[str, typer.Argument(metavar="TRIAL", help="Number or key of a trial, from candidates.csv.")],
+    allow_imports: AllowImports = False,
+    *,
     output: Output,
 ) -> None:
     """Re-run one trial of a run, and print the difference: 0 on the same CPU and versions.
@@ -40,6 +44,7 @@ def rerun(
     from ffnet_search.cli import json_output, tables
     from ffnet_search.run.rerun import rerun as rerun_trial
 
+    permit_imports(allow_imports, runs=True)
     with output.silenced():
         result = rerun_trial(run, trial)
     output.answer(result, json_output.of_rerun, tables.print_rerun)
@@ -55,6 +60,7 @@ def show(
         ),
     ],
     json: Json = False,
+    allow_imports: AllowImports = False,
 ) -> None:
     """Print the content of a file: a search space, an architecture, a latency table, a sweep or a run's front."""
     from ffnet_search.cli import json_output, tables
@@ -71,6 +77,7 @@ def show(
         Sweep: (json_output.of_plan, tables.print_sweep),
         Front: (json_output.of_run, tables.print_run),
     }
+    permit_imports(allow_imports, runs=False)
     value = resolve(what)
     Output(json=json).answer(value, *forms[type(value)])
 
@@ -79,6 +86,7 @@ def dashboard(
     run: RunFolderOrSweep,
     host: Annotated[str, typer.Option(help="Address to listen on; other machines can reach 0.0.0.0.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port to listen on; 0 takes a free one.")] = 8080,
+    allow_imports: AllowImports = False,
 ) -> None:
     """Open Optuna Dashboard on a run, while it searches or afterwards.
 
@@ -89,6 +97,7 @@ def dashboard(
     from ffnet_search.config.sweep import Sweep
     from ffnet_search.report.dashboard import annotate_study, serve
 
+    permit_imports(allow_imports, runs=False)
     sweep = Sweep.of_run(run)
     annotate_study(sweep)
 

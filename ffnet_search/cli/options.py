@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
 
+from ffnet_search.errors import SweepError, printable, shortened
 from ffnet_search.progress import say
 
 if TYPE_CHECKING:
@@ -28,6 +29,10 @@ Seed = Annotated[int | None, typer.Option(help="Instead of the sweep's seed.")]
 Fresh = Annotated[
     bool, typer.Option("--fresh", help="Where the sweep changed: move what that invalidates aside, and re-run it.")
 ]
+AllowImports = Annotated[
+    bool,
+    typer.Option("--allow-imports", help="Import user-supplied classes that the sweep names; as its allow_imports."),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document, also for an error; for scripts.")]
 
 
@@ -40,12 +45,35 @@ class Overrides:
     trials: Annotated[int | None, typer.Option(help="Architectures to try; instead of the sweep's search.trials.")] = (
         None
     )
+    allow_imports: AllowImports = False
 
-    def load(self, path: Path) -> Sweep:
-        """Read a sweep file with the values of the command line. Raises SweepError."""
+    def load(self, path: Path, *, runs: bool = True) -> Sweep:
+        """Read a sweep file with the values of the command line. Raises SweepError.
+
+        A verb that `runs` the sweep imports the classes that it names, if the user or the sweep allows it."""
+        from ffnet_search.config.files import run_name
         from ffnet_search.config.sweep import Sweep
 
-        return Sweep.from_yaml(path).override(name=self.name, seed=self.seed, trials=self.trials)
+        permit_imports(self.allow_imports, runs=runs)
+        if self.name is not None:
+            try:
+                run_name(self.name)
+            except ValueError as error:
+                raise SweepError(f"command line: name {error}") from None
+        allowed = True if self.allow_imports else None
+        sweep = Sweep.from_yaml(path) if self.name is None else Sweep.from_yaml(path, self.name)
+        return sweep.override(seed=self.seed, trials=self.trials, allow_imports=allowed)
+
+
+def permit_imports(allowed: bool, *, runs: bool) -> None:
+    """Let this process import classes outside installed packages: where the user allowed it, or, for a verb that runs a
+    sweep, where the sweep states it."""
+    from ffnet_search.plugins import ForeignImports, set_foreign_imports
+
+    if allowed:
+        set_foreign_imports(ForeignImports.ALLOWED)
+    elif runs:
+        set_foreign_imports(ForeignImports.BY_CONSENT)
 
 
 @dataclass(frozen=True)
@@ -77,6 +105,7 @@ class Output:
 
     def answer_error(self, message: str, code: int) -> None:
         """Print why a verb has no result: one line on standard error; as JSON a document, too."""
+        message = shortened(printable(message))
         say(f"ffnet-search: {message}")
         if self.json:
             _print_document({"error": message, "exit_code": code})
@@ -111,7 +140,10 @@ def flat_options(verb: Callable[..., None]) -> Callable[..., None]:
     def command(**values: Any) -> None:
         for name, group in groups.items():
             values[name] = group(**{option: values.pop(option) for option in inspect.signature(group).parameters})
-        verb(**values)
+        from ffnet_search.plugins import ForeignImports, foreign_imports  # here, since `--help` needs no pydantic
+
+        with foreign_imports(ForeignImports.REFUSED):  # until the verb permits it
+            verb(**values)
 
     keywords = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in flat]
     command.__signature__ = inspect.Signature(keywords)  # type: ignore[attr-defined]

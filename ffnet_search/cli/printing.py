@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from rich.console import Console
 from rich.table import Table
 
+from ffnet_search.errors import printable
+
 TITLE_WIDTH = 14  # characters of a line of a title above numbers
 
 
@@ -22,7 +24,7 @@ def make_table(titles: Sequence[str], rows: Sequence[Sequence[str]], right: int 
         else:
             table.add_column(title, overflow="fold")
     for row in rows:
-        table.add_row(*row)
+        table.add_row(*map(printable, row))  # names of strangers are no commands to the terminal
     return table
 
 
@@ -30,4 +32,4 @@ def print_plain(content: str | Table) -> None:
     """Print a line or a table on standard output."""
     # Away from a terminal nothing is cut or wrapped: users search and copy it.
     console = Console(highlight=False, markup=False, width=None if sys.stdout.isatty() else 250)
-    console.print(content, soft_wrap=isinstance(content, str))
+    console.print(printable(content) if isinstance(content, str) else content, soft_wrap=isinstance(content, str))

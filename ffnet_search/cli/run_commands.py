@@ -13,7 +13,19 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ffnet_search.cli.options import Comparison, Fresh, Json, Name, Output, Overrides, RunFolderOrSweep, Seed, SweepFile
+from ffnet_search.cli.options import (
+    AllowImports,
+    Comparison,
+    Fresh,
+    Json,
+    Name,
+    Output,
+    Overrides,
+    RunFolderOrSweep,
+    Seed,
+    SweepFile,
+    permit_imports,
+)
 from ffnet_search.export.formats.registry import FORMATS
 from ffnet_search.progress import say
 from ffnet_search.run.interrupt import EXIT_STOPPED, interruptible
@@ -77,7 +89,7 @@ def check(sweep: SweepFile, overrides: Overrides, *, json: Json = False) -> None
     from ffnet_search.cli import json_output, tables
     from ffnet_search.run.check import check_sweep
 
-    loaded = overrides.load(sweep)
+    loaded = overrides.load(sweep, runs=False)
     check_sweep(loaded)
     Output(json=json).answer(loaded, json_output.of_plan, tables.print_sweep)
 
@@ -90,13 +102,14 @@ def profile(
     ] = None,
     *,
     fresh: Fresh = False,
+    allow_imports: AllowImports = False,
     output: Output,
 ) -> None:
     """Measure the latency of every building block on this machine.
 
     Blocks are timed in the form that will be deployed, and the table is checked against whole networks that were not
     used to fit it. Leave the machine alone meanwhile: a busy one is noticed and refused."""
-    loaded = Overrides(name).load(sweep)
+    loaded = Overrides(name, allow_imports=allow_imports).load(sweep)
     if device is None:
         _run(loaded, ("profile",), fresh, output)
         return
@@ -109,9 +122,17 @@ def profile(
     output.answer(table, json_output.of_table, tables.print_latency)
 
 
-def train(sweep: SweepFile, name: Name = None, seed: Seed = None, *, fresh: Fresh = False, output: Output) -> None:
+def train(
+    sweep: SweepFile,
+    name: Name = None,
+    seed: Seed = None,
+    *,
+    fresh: Fresh = False,
+    allow_imports: AllowImports = False,
+    output: Output,
+) -> None:
     """Train the supernet: one set of weights that every architecture of the search space shares."""
-    _run(Overrides(name, seed).load(sweep), ("train",), fresh, output)
+    _run(Overrides(name, seed, allow_imports=allow_imports).load(sweep), ("train",), fresh, output)
 
 
 def search(sweep: SweepFile, overrides: Overrides, *, fresh: Fresh = False, output: Output) -> None:
@@ -145,6 +166,7 @@ def export(
     from ffnet_search.config.sweep import Sweep
     from ffnet_search.export.formats.write import export_format
 
+    permit_imports(overrides.allow_imports or ":" in format, runs=True)  # a format is named by the user
     with output.silenced():
         networks = export_format(Sweep.of_run(sweep).override(name=overrides.name), format, top)
     document, show = partial(json_output.of_formats, name=format), partial(tables.print_formats, name=format)

@@ -11,7 +11,7 @@ from ffnet_search.cli.printing import make_table as _table
 from ffnet_search.cli.printing import print_plain as _print
 from ffnet_search.cli.resolve import Front
 from ffnet_search.config.sweep import Sweep
-from ffnet_search.metrics import MACS, PARAMS
+from ffnet_search.metrics import MACS, PARAMS, Metric
 from ffnet_search.space.architecture import Architecture
 from ffnet_search.space.block import BLOCK_AXES
 from ffnet_search.space.hyperparameters import Configuration, Hyperparameter
@@ -44,8 +44,6 @@ def print_space(space: SearchSpace) -> None:
         f"{shape.resolution} images of {shape.outputs} {task_of(shape).outputs_word}"
     )
     _print(f"stem width {_choices(space.stem.width)}, stride {_choices(space.stem.stride)}")
-    if space.head_axes:
-        _print("head " + ", ".join(f"{name} {_choices(choices)}" for name, choices in space.head_axes.items()))
     rows = [
         [str(number), _choices(stage.depth), _choices(stage.width), *(_choices(stage.choices(a)) for a in BLOCK_AXES)]
         for number, stage in enumerate(space.stages, 1)
@@ -125,7 +123,7 @@ def print_run(front: Front) -> None:
         return
     metrics = {name: front.sweep.metric(name) for name in networks[0].metrics if name != "measured_spread"}
     rows = [
-        [metric.format(network.metrics[name], unit=False) for name, metric in metrics.items()]
+        [_cell(metric, network.metrics.get(name)) for name, metric in metrics.items()]
         + [network.key, str(Configuration(network.architecture, network.hyperparameters))]
         for network in networks
     ]
@@ -197,6 +195,10 @@ def print_files(front: Front) -> None:
     width = max((len(str(path)) for path in existing), default=0)
     for path in existing:
         _print(f"{path!s:<{width}}  {words[path]}")
+
+
+def _cell(metric: Metric, value: float | None) -> str:
+    return "" if value is None else metric.format(value, unit=False)
 
 
 def _costs(macs_m: float, params_m: float) -> list[str]:

@@ -10,6 +10,7 @@ import hashlib
 import json
 import logging
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -26,10 +27,11 @@ import ffnet_search
 from ffnet_search.cluster.user_code import user_code
 from ffnet_search.config.files import is_cluster
 from ffnet_search.config.sweep import Sweep
-from ffnet_search.errors import SweepError, error_context
+from ffnet_search.errors import SweepError, error_context, shown
 from ffnet_search.progress import say
 from ffnet_search.strict_yaml import read_yaml
 
+PLAIN_WORD = re.compile(r"[A-Za-z0-9_.:\[][A-Za-z0-9_.:@%\[\]-]*")  # of a user or a host
 LOGIN_S = 10  # the time in which a machine must answer
 
 # What the head runs: unpacked once per content, since Ray can hand a folder to its workers, but not a part of a zip.
@@ -58,7 +60,30 @@ def check_cluster(path: Path) -> None:
     content = read_yaml(path)
     with error_context(path):
         _must_survive_json(content.get("metadata"), "metadata")
+        _must_be_no_options(content)
         _check_as_ray_does(content)
+
+
+def _must_be_no_options(content: Mapping[str, Any]) -> None:
+    """Ray hands these values to ssh and rsync as words of their own, which must not read them as options."""
+    provider, auth = (content.get(name) for name in ("provider", "auth"))
+    provider, auth = (section if isinstance(section, Mapping) else {} for section in (provider, auth))
+    if provider.get("type") == "external":
+        raise SweepError("provider.type must be one of Ray's own, but got 'external', whose code would be imported")
+    workers = provider.get("worker_ips")
+    hosts = {"provider.head_ip": provider.get("head_ip")}
+    hosts |= {f"provider.worker_ips.{n}": host for n, host in enumerate(workers if isinstance(workers, list) else ())}
+    for field, value in {"auth.ssh_user": auth.get("ssh_user"), **hosts}.items():
+        if isinstance(value, str) and not PLAIN_WORD.fullmatch(value):
+            raise SweepError(f"{field} must be the name of a user or a host, but got {shown(value)}")
+    mounts = content.get("file_mounts")
+    synced = content.get("cluster_synced_files")
+    paths = [auth.get("ssh_private_key"), auth.get("ssh_public_key")]
+    paths += [path for pair in mounts.items() for path in pair] if isinstance(mounts, Mapping) else []
+    paths += synced if isinstance(synced, list) else []
+    for path in paths:
+        if isinstance(path, str) and path.startswith("-"):
+            raise SweepError(f"a path must not begin with '-', but got {shown(path)}; write ./ before it")
 
 
 def _check_as_ray_does(content: Mapping[str, Any]) -> None:
@@ -100,7 +125,7 @@ def must_be_reachable(path: Path) -> None:
     if key is not None:
         login += ["-i", str(Path(key).expanduser())]
     head = f"{auth['ssh_user']}@{provider['head_ip']}"
-    answer = subprocess.run([*login, head, "true"], capture_output=True, text=True)
+    answer = subprocess.run([*login, "--", head, "true"], capture_output=True, text=True)
     if answer.returncode:
         *_, reason = answer.stderr.strip().splitlines() or ["nothing"]
         raise SweepError(
@@ -114,13 +139,14 @@ def _must_survive_json(value: Any, where: str) -> None:
     if isinstance(value, Mapping):
         for key, inner in value.items():
             if not isinstance(key, str):
-                raise SweepError(f"{where}: the key {key!r} must be a word, since the file travels as JSON; quote it")
+                raise SweepError(f"{where}: the key {shown(key)} must be a word (the file travels as JSON); quote it")
             _must_survive_json(inner, f"{where}.{key}")
     elif isinstance(value, list):
         for index, inner in enumerate(value):
             _must_survive_json(inner, f"{where}.{index}")
     elif not isinstance(value, str | int | float | None):
-        raise SweepError(f"{where} must be text, a number or true / false, but YAML reads {value!s}; quote it")
+        read = shown(str(value))
+        raise SweepError(f"{where} must be text, a number or true / false, but YAML reads {read}; quote it")
 
 
 def pack(sweep: Sweep, folder: Path) -> Path:
@@ -151,7 +177,7 @@ def submit(sweep: Sweep, *, detach: bool = False) -> int:
 
     Follows the run to its end and fetches its folder, or, with `detach`, leaves it in tmux on the head. Raises
     SweepError where the file or this machine does not allow that."""
-    ray, cluster = _ray_command(), sweep.path
+    ray, cluster = _ray_command(), sweep.path.absolute()  # a path that begins with `-` would be an option
     if not is_cluster(cluster):
         raise SweepError(
             f"{cluster}: must be a Ray cluster file with its sweep under metadata.sweep, but has no `provider`; "
@@ -168,7 +194,7 @@ def submit(sweep: Sweep, *, detach: bool = False) -> int:
             raise SweepError(f"{cluster}: the cluster cannot be started or reached; Ray's message is above")
         options = ["--tmux"] if detach else []
         code = subprocess.run([ray, "submit", *options, str(cluster), str(archive)], env=environment).returncode
-    remote, local = f"{sweep.files.folder.as_posix()}/", f"{sweep.files.folder}/"
+    remote, local = f"{sweep.files.folder.as_posix()}/", f"{sweep.files.folder.absolute()}/"
     if not sweep.files.folder.is_absolute():
         remote = f"~/{remote}"
     if detach:

@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import ast
-import re
 import sys
-from collections.abc import Iterator, Mapping
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from ffnet_search.plugins import add_current_folder
+from ffnet_search.plugins import import_paths, top_level_spec
 
-IMPORT_PATH = re.compile(r"[\w.]+:\w+")
 INSTALLED = {"site-packages", "dist-packages"}  # folders of packages that every node has to have by itself
 
 
@@ -21,9 +17,8 @@ def user_code(content: Any) -> tuple[Path, ...]:
 
     `content` is a sweep or a section as plain data; a class is named by import path, `package.module:Class`. What is
     installed is left out: the nodes of a cluster have the same packages."""
-    add_current_folder()
     sources: dict[str, Path] = {}
-    names = {path.partition(".")[0] for path in _modules(content)}
+    names = {path.partition(":")[0].partition(".")[0] for _, path in import_paths(content)}
     while names:
         name = names.pop()
         source = _own_source(name)
@@ -33,22 +28,11 @@ def user_code(content: Any) -> tuple[Path, ...]:
     return tuple(sorted(sources.values()))
 
 
-def _modules(content: Any) -> Iterator[str]:
-    """Yield the module of each import path in plain data."""
-    if isinstance(content, Mapping):
-        content = list(content.values())
-    if isinstance(content, list | tuple):
-        for inner in content:
-            yield from _modules(inner)
-    elif isinstance(content, str) and IMPORT_PATH.fullmatch(content):
-        yield content.partition(":")[0]
-
-
 def _own_source(name: str) -> Path | None:
     """The source of a top-level module or package; None where it is installed, is ours, or does not exist."""
     if name in sys.stdlib_module_names or name == "ffnet_search":
         return None
-    spec = find_spec(name)
+    spec = top_level_spec(name)
     if spec is None:
         return None
     if spec.submodule_search_locations:

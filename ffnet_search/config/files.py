@@ -5,16 +5,20 @@ A sweep's file is alone, carried by a Ray cluster's file, or shipped with the pr
 
 from __future__ import annotations
 
+import os
+import re
 from collections.abc import Mapping
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 from ffnet_search.config.schema import LatencySection
-from ffnet_search.errors import START, SweepError, did_you_mean
+from ffnet_search.errors import NAME, START, SweepError, did_you_mean, shown
+from ffnet_search.plugins import ask_for_imports
 from ffnet_search.space.search_space import SearchSpace
 from ffnet_search.strict_yaml import read_yaml
 
-NOT_PUBLIC = {"folder", "lock", "front_csv"}
+RUN_NAME = re.compile(rf"[A-Za-z0-9][A-Za-z0-9._-]{{0,{NAME - 1}}}")
+NOT_PUBLIC = {"folder", "lock", "scratch", "front_csv"}
 
 
 class RunPaths:
@@ -23,6 +27,7 @@ class RunPaths:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.lock = folder / ".lock"
+        self.scratch = folder / ".scratch"  # files of a moment, removed when the next command starts
         self.state = folder / "run.json"  # for each stage, the inputs of its output and when it finished
         self.sweep = folder / "sweep.yaml"  # a copy, its search space included
         self.training = folder / "training"  # checkpoints and logs of the supernet's training
@@ -45,24 +50,38 @@ class RunPaths:
 
     def latency_table(self, section: LatencySection) -> Path:
         """The latency table of a device: by its name, else by backend, threads and batch size."""
-        backend = section.backend.rpartition(":")[2]
+        backend = PurePath(section.backend.rpartition(":")[2]).name  # no path leads out of the folder
         name = section.name or f"{backend}-t{section.threads}-b{section.batch_size}"
         return self.latency / f"{name}.json"
+
+
+def run_name(name: str) -> str:
+    """The name of a run and of its folder; raises ValueError where it cannot be one."""
+    if not RUN_NAME.fullmatch(name):
+        raise ValueError(
+            f"must be letters, digits, '.', '_' and '-', at most {NAME} of them and a letter or digit first, but got "
+            f"{shown(name)}; give another with --name"
+        )
+    return name
 
 
 def read_sweep(path: Path) -> dict[str, Any]:
     """Read the content of a sweep's file, or of the sweep that a cluster's file carries.
 
-    `search_space` is a mapping, or a file named relative to the sweep, which is read too. Raises SweepError."""
+    `search_space` is a mapping, or a file named relative to the sweep, which is read too. Raises SweepError, also where
+    the user has to be asked for imports."""
     content = {"name": path.stem, **_carried_by(read_yaml(path, f"; {START}"), path)}
     space = content.get("search_space")
     if isinstance(space, str):
         place = path.parent / space
-        if not place.exists():  # a cluster's head gets the sweep alone
+        if not os.path.exists(place):  # a cluster's head gets the sweep alone
             place = shipped(f"search_spaces/{place.name}") or place
+        ask_for_imports({**content, "search_space": SearchSpace.content_of(place)}, path)
         content["search_space"] = SearchSpace.from_yaml(place, content.get("task"))
-    elif isinstance(space, dict):
-        content["search_space"] = SearchSpace.located(space, path.parent)
+    else:
+        if isinstance(space, dict):
+            content["search_space"] = SearchSpace.located(space, path.parent)
+        ask_for_imports(content, path)
     return content
 
 
@@ -90,4 +109,4 @@ def _carried_by(content: dict[str, Any], path: Path) -> dict[str, Any]:
 def shipped(name: str) -> Path | None:
     """A file that is shipped, such as `sweeps/digits.yaml`: beside the package in a checkout, else inside it."""
     places = (parent / name for parent in Path(__file__).parents[1:3])
-    return next((path for path in places if path.exists()), None)
+    return next((path for path in places if os.path.exists(path)), None)

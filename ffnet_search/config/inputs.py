@@ -11,6 +11,7 @@ import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from ffnet_search.config.secrets import without_secrets
 from ffnet_search.space.registry import DEFAULT_TASK
 from ffnet_search.strict_yaml import Section
 
@@ -61,7 +62,7 @@ def search_inputs(sweep: Sweep) -> Inputs:
             for name, one in sweep.search_space.hyperparameters.items()
         ]
     if sweep.module:
-        inputs["module"] = sweep.module.model_dump(mode="json")
+        inputs["module"] = without_secrets(sweep.module.model_dump(mode="json"))
     return inputs
 
 
@@ -76,7 +77,8 @@ def digest(inputs: Mapping[str, Any]) -> str:
 
 
 def _plain(section: Section, name: str, *, exclude_none: bool = False) -> Inputs:
-    return section.model_dump(mode="json", exclude=SPEED[name], exclude_none=exclude_none)
+    inputs: Inputs = without_secrets(section.model_dump(mode="json", exclude=SPEED[name], exclude_none=exclude_none))
+    return inputs
 
 
 def _space_inputs(sweep: Sweep) -> Inputs:

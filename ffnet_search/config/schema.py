@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
+from ffnet_search.errors import NAME
 from ffnet_search.plugins import Plugin
 from ffnet_search.space.architecture import Form
 from ffnet_search.strict_yaml import Section
@@ -54,7 +55,7 @@ class TrainSection(Section):
     devices: int = Field(1, gt=0)
     epochs: int = Field(30, gt=0)
     optimizer: Literal["adamw", "sgd"] = "adamw"
-    learning_rate: float = Field(2e-3, gt=0)
+    learning_rate: float = Field(1e-3, gt=0)
     learning_rate_floor: Share = 0.05
     warmup_epochs: float = Field(1.0, ge=0)
     weight_decay: float = Field(0.05, ge=0)
@@ -93,9 +94,9 @@ class LatencySection(Section):
     the table. `noisy`: warn about a busy machine and continue, instead of refusing it. `name`: names the device;
     required where a sweep has several. `resource`: measure on the node of a Ray cluster that has this resource."""
 
-    name: str | None = Field(None, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    name: str | None = Field(None, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=NAME)
     resource: str | None = Field(None, min_length=1)
-    backend: str = "onnxruntime"
+    backend: str = Field("onnxruntime", max_length=NAME)
     threads: int = Field(1, gt=0)
     batch_size: int = Field(1, gt=0)
     rounds: int = Field(7, ge=3)

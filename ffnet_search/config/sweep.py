@@ -5,15 +5,16 @@ Below this module nobody sees a dict, a path string or a default.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, Field, PrivateAttr, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, PrivateAttr, model_validator
 
 from ffnet_search.config.binding import Binding, bind, check_values, sections_with
-from ffnet_search.config.files import RunPaths, read_sweep
+from ffnet_search.config.files import RunPaths, read_sweep, run_name
 from ffnet_search.config.inputs import digest, export_inputs
 from ffnet_search.config.schema import (
     DataSection,
@@ -42,10 +43,11 @@ def _one_or_several(value: Any) -> Any:
 class Sweep(Section):
     """One validated run description."""
 
-    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    name: Annotated[str, AfterValidator(run_name)]
     search_space: SearchSpace
     task: str = DEFAULT_TASK
     seed: int = Field(0, ge=0)
+    allow_imports: bool = False  # of user-supplied classes: the answer that the command line asks for
     runs: str = "runs"  # a folder, or the URL of an object store that keeps a copy of the run's folder
     data: DataSection = DataSection()
     train: TrainSection = TrainSection()
@@ -59,12 +61,14 @@ class Sweep(Section):
     _path: Path = PrivateAttr(Path("sweep"))
 
     @classmethod
-    def from_yaml(cls, path: str | Path) -> Sweep:
+    def from_yaml(cls, path: str | Path, name: str | None = None) -> Sweep:
         """Read a sweep, or a Ray cluster file that carries one under `metadata.sweep`.
 
-        `search_space` is a mapping, or a file named relative to the sweep. Raises SweepError."""
+        `search_space` is a mapping, or a file named relative to the sweep; `name` is that of the run, instead of the
+        sweep's. Raises SweepError."""
         path = Path(path)
-        return cls.from_content(read_sweep(path), path)
+        content = read_sweep(path)
+        return cls.from_content(content if name is None else {**content, "name": name}, path)
 
     @classmethod
     def from_content(cls, content: Mapping[str, Any], path: Path, where: object = None) -> Sweep:
@@ -75,11 +79,11 @@ class Sweep(Section):
     def of_run(cls, where: str | Path) -> Sweep:
         """Read the sweep of a run's folder, which may have been moved since, or a sweep file. Raises SweepError."""
         folder = Path(where)
-        if not folder.exists() and folder.suffix not in (".yaml", ".yml"):
+        if not os.path.exists(folder) and folder.suffix not in (".yaml", ".yml"):
             runs = [str(path.parent) for path in folder.parent.glob("*/sweep.yaml")]
             hint = did_you_mean(str(folder), runs)
             raise SweepError(f"{where}: must be the folder of a run, or a sweep file, but does not exist{hint}")
-        if not folder.is_dir():
+        if not os.path.isdir(folder):
             return cls.from_yaml(folder)
         folder = folder if folder.name else folder.resolve()
         path = RunPaths(folder).sweep
@@ -87,10 +91,17 @@ class Sweep(Section):
             raise SweepError(f"{where}: must be a sweep file or the folder of a run, but holds no {path.name}")
         return cls.from_yaml(path).model_copy(update={"runs": str(folder.parent), "name": folder.name})
 
-    def override(self, *, name: str | None = None, seed: int | None = None, trials: int | None = None) -> Sweep:
+    def override(
+        self,
+        *,
+        name: str | None = None,
+        seed: int | None = None,
+        trials: int | None = None,
+        allow_imports: bool | None = None,
+    ) -> Sweep:
         """The sweep with the values of a command line; None keeps the sweep's. Raises SweepError."""
         content: dict[str, Any] = {field: getattr(self, field) for field in type(self).model_fields}
-        given = {"name": name, "seed": seed}
+        given = {"name": name, "seed": seed, "allow_imports": allow_imports}
         content |= {field: value for field, value in given.items() if value is not None}
         if trials is not None:
             content["search"] = self.search.model_dump() | {"trials": trials}

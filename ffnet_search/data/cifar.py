@@ -12,6 +12,7 @@ import os
 import pickle
 import tarfile
 import warnings
+import zlib
 from collections.abc import Container, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any, ClassVar
@@ -23,10 +24,12 @@ from ffnet_search.config.schema import DataSection
 from ffnet_search.data.dataset import DataSet, InMemory, Source, must_match
 from ffnet_search.errors import SweepError
 from ffnet_search.space.architecture import Input
+from ffnet_search.strict_yaml import read_bounded
 
 SIDE = 32  # pixels
 ROW = 3 * SIDE**2  # bytes of an image: channel after channel, row after row
 MOST_BYTES = 1_000_000_000  # of an archive, which has 170 MB
+UNPACKED = 1 << 30  # bytes of an archive, and of one file: five times CIFAR's
 
 
 class Cifar(DataSet):
@@ -61,7 +64,7 @@ class Cifar(DataSet):
         place = self._find(section)
         if place.is_dir():
             self._must_be_complete(place, os.listdir(place))
-        elif place.exists() and not tarfile.is_tarfile(place):
+        elif place.exists() and not (place.is_file() and tarfile.is_tarfile(place)):
             raise SweepError(f"data.path: {place} must be a tar archive, but is something else; download it again")
 
     def _must_be_complete(self, place: Path, names: Container[str]) -> None:
@@ -94,15 +97,20 @@ class Cifar(DataSet):
         names = (*self.train_files, self.test_file, self.meta_file)
         try:
             if place.is_dir():
-                return {name: (place / name).read_bytes() for name in names if (place / name).is_file()}
+                return {name: read_bounded(place / name, UNPACKED) for name in names if (place / name).is_file()}
             content = {}
+            left = UNPACKED
             with tarfile.open(place) as archive:
                 for member in archive:  # in one pass: going back in a gzip file means to begin again
-                    name, file = PurePosixPath(member.name).name, archive.extractfile(member)
+                    left -= member.size
+                    if left < 0:  # before it is passed over, which unpacks it
+                        raise tarfile.TarError(f"it unpacks to more than {UNPACKED >> 20:,} MiB")
+                    name = PurePosixPath(member.name).name
+                    file = archive.extractfile(member) if member.isfile() else None  # links are passed over
                     if name in names and file is not None:
                         content[name] = file.read()
             return content
-        except (OSError, EOFError, tarfile.TarError) as error:
+        except (OSError, EOFError, ValueError, zlib.error, tarfile.TarError) as error:
             raise SweepError(f"data.path: {place} cannot be read ({error}); download it again") from None
 
     def _table(self, place: Path, name: str, content: bytes) -> tuple[Any, Any]:

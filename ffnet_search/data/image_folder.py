@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import math
 import os
+import stat
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
@@ -25,9 +26,9 @@ from ffnet_search.data.dataset import DataSet, Images, Indices, InMemory, Pixels
 from ffnet_search.errors import SweepError
 from ffnet_search.progress import progress
 from ffnet_search.space.architecture import Input
-from ffnet_search.tasks.base import Targets
 
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".pbm")
+HIDDEN = (".", "__MACOSX")  # folders that are no classes; the second is what a Mac packs into a zip file
 TEST_FOLDERS = ("test", "val", "valid", "validation")  # the first that exists
 RATIOS = (3 / 4, 4 / 3)  # of width to height in random resized crops (Szegedy et al. 2015)
 ATTEMPTS = 10  # at a random box inside the image
@@ -74,12 +75,15 @@ class ImageFolder(DataSet):
         classes = find_classes(root)
         must_match(section, input, outputs=len(classes))
         for folder in (root,) if test_root is None else (root, test_root):
-            empty = [name for name in classes if next(image_files(folder / name), None) is None]
+            empty = [name for name in classes if next(_image_files(folder / name), None) is None]
             if empty:
                 raise SweepError(
                     f"data.path: every class folder of {folder} must hold images ({', '.join(EXTENSIONS)}), but "
                     f"{', '.join(empty)} {'has' if len(empty) == 1 else 'have'} none; fill or remove them"
                 )
+            for file in (file for name in classes for file in _image_files(folder / name)):
+                if file.is_symlink():  # the others are looked at when they are read: there may be millions
+                    _size(file)
         extra = [] if test_root is None else sorted(set(find_classes(test_root)) - set(classes))
         if extra:
             raise SweepError(f"data.path: {test_root} must have the classes of {root}, but also has {', '.join(extra)}")
@@ -95,7 +99,6 @@ class Decoder:
     workers: int
     resized_crop: float  # the least share of an image's area in a random resized crop; 0: no such crops
     key: Sequence[int] | None = None  # of the draws of random resized crops; None: the centred square
-    whole: bool = False  # the whole image is resized, and not its centred square
 
     def decode(self, index: int) -> Pixels | str:
         """One image, uint8 (H, W, C), or the name of an unreadable file with the reason."""
@@ -104,9 +107,7 @@ class Decoder:
                 if self.key is None:
                     file.draft(None, (2 * self.side, 2 * self.side))  # JPEG: decodes no more than is needed
                 image = to_mode(ImageOps.exif_transpose(file), self.mode)
-            if self.whole:
-                box = (0.0, 0.0, float(image.width), float(image.height))
-            elif self.key is None:
+            if self.key is None:
                 box = centre_box(*image.size)
             else:
                 box = random_box(*image.size, self.resized_crop, np.random.default_rng([*self.key, index]))
@@ -140,7 +141,7 @@ class Decoder:
 class OnDisk:
     """Images that are decoded when they are read: `members` of the files of `decoder`."""
 
-    def __init__(self, decoder: Decoder, members: Indices, targets_N: Targets) -> None:
+    def __init__(self, decoder: Decoder, members: Indices, targets_N: Labels) -> None:
         self.targets_N = targets_N
         self._decoder, self._members = decoder, members
 
@@ -212,13 +213,13 @@ def find_roots(section: DataSection) -> tuple[Path, Path | None]:
 
 def find_classes(folder: Path) -> tuple[str, ...]:
     """The sorted names of the class folders. Raises SweepError for fewer than two."""
-    names = sorted(entry.name for entry in os.scandir(folder) if entry.is_dir() and not entry.name.startswith("."))
+    names = sorted(entry.name for entry in os.scandir(folder) if entry.is_dir() and not entry.name.startswith(HIDDEN))
     if len(names) < 2:
         raise SweepError(f"data.path: {folder} must hold a folder per class, two at least, but holds {names or 'none'}")
     return tuple(names)
 
 
-def image_files(folder: Path) -> Iterator[Path]:
+def _image_files(folder: Path) -> Iterator[Path]:
     """Files below `folder` with an image's extension, in no particular order."""
     for place, folders, names in os.walk(folder):
         folders[:] = [name for name in folders if not name.startswith(".")]
@@ -227,14 +228,27 @@ def image_files(folder: Path) -> Iterator[Path]:
                 yield Path(place, name)
 
 
+def _size(file: Path) -> int:
+    """The bytes of an image's file. Raises SweepError for a link to nothing, a pipe or a socket."""
+    try:
+        status = file.stat()
+    except OSError as error:
+        kind = "is a link that leads nowhere" if file.is_symlink() else "cannot be read"
+        raise SweepError(f"data.path: {file} {kind} ({error.strerror}); restore or remove it") from None
+    if not stat.S_ISREG(status.st_mode):
+        raise SweepError(f"data.path: {file} must be a file, but is a pipe, a socket or a device; remove it")
+    return status.st_size
+
+
 def list_images(root: Path, classes: tuple[str, ...]) -> tuple[list[str], Labels, str]:
     """Files, labels (int64), and a sha256 of relative names and sizes: cheap, and the same on every machine."""
     files: list[str] = []
     labels: list[int] = []
     sha = hashlib.sha256()
     for label, name in enumerate(classes):
-        for file in sorted(image_files(root / name), key=lambda path: path.relative_to(root).as_posix()):
-            sha.update(f"{file.relative_to(root).as_posix()}\0{file.stat().st_size}\n".encode())
+        for file in sorted(_image_files(root / name), key=lambda path: path.relative_to(root).as_posix()):
+            name_in_root = file.relative_to(root).as_posix().encode(errors="surrogateescape")
+            sha.update(b"%b\0%d\n" % (name_in_root, _size(file)))
             files.append(str(file))
             labels.append(label)
     return files, np.array(labels, dtype=np.int64), sha.hexdigest()

@@ -16,6 +16,7 @@ from typing import Any, Protocol
 import torch
 from lightning import Callback, LightningDataModule, LightningModule, Trainer, seed_everything
 
+from ffnet_search.config.secrets import without_secrets
 from ffnet_search.config.sweep import Sweep
 from ffnet_search.data.datamodule import Data
 from ffnet_search.data.registry import build_data, check_data
@@ -162,7 +163,8 @@ def trial_seed(seed: int, key: str) -> int:
 def resolved(trial: Sweep) -> dict[str, Any]:
     """All settings of a trial, searched or not, as plain data."""
     sections = {"train": trial.train, "data": trial.data, "module": trial.module}
-    return {name: section.model_dump(mode="json") for name, section in sections.items() if section is not None}
+    plain = {name: section.model_dump(mode="json") for name, section in sections.items() if section is not None}
+    return {name: without_secrets(content) for name, content in plain.items()}
 
 
 class FFNetTarget:

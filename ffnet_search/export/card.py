@@ -23,6 +23,7 @@ from ffnet_search.config.sweep import Sweep
 from ffnet_search.data.datamodule import Data
 from ffnet_search.evaluation.trained import resolved
 from ffnet_search.export.exported import CARD
+from ffnet_search.formatting import code_span, markdown
 from ffnet_search.latency.backends.base import make_backend
 from ffnet_search.latency.table import LatencyTable
 from ffnet_search.metrics import COSTS, MEASURED
@@ -119,7 +120,9 @@ def write_bundle(folder: Path, card: Mapping[str, Any], task: Task) -> None:
         write_text(folder / "predict.py", (files(__package__) / script).read_text(encoding="utf-8"))
     name, side = f"ffnet-{card['key']}", card["input"]["resolution"]
     template = (files(__package__) / "model_card.md.j2").read_text(encoding="utf-8")
-    text = jinja2.Template(template, keep_trailing_newline=True)  # Markdown: nothing is escaped
+    environment = jinja2.Environment(keep_trailing_newline=True)  # Markdown: names are escaped by the filters
+    environment.filters |= {"markdown": markdown, "code_span": code_span}
+    text = environment.from_string(template)
     model_card = text.render(
         header=yaml.safe_dump(_metadata(name, card, task), sort_keys=False),
         name=name,

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from ffnet_search.config.start import ARCHITECTURE
-from ffnet_search.errors import SweepError
+from ffnet_search.errors import SweepError, shown
+from ffnet_search.metrics import Figures
 from ffnet_search.space.architecture import Architecture
 from ffnet_search.space.hyperparameters import Value
+from ffnet_search.strict_yaml import read_json, read_yaml
 
 CARD, ONNX = "card.json", "model.onnx"  # of every exported FFNet
 
@@ -44,21 +43,32 @@ class ExportedNetwork:
         return self.architecture
 
     def read_card(self) -> dict[str, Any]:
-        """The content of card.json. Raises OSError, or ValueError if it is no JSON."""
-        card: dict[str, Any] = json.loads((self.folder / CARD).read_text(encoding="utf-8"))
-        return card
+        """The content of card.json. Raises OSError, or ValueError if it is no card."""
+        return _read_card(self.folder)
 
 
 def read_exported(pareto: Path) -> list[ExportedNetwork]:
     """The exported front in that folder, best first; empty before the export. Raises SweepError if it is broken."""
     try:
         return [_read(path.parent) for path in sorted(pareto.glob(f"*/{CARD}"))]
-    except (OSError, yaml.YAMLError, KeyError, TypeError, ValueError) as error:
+    except (OSError, KeyError, TypeError, ValueError) as error:
         raise SweepError(f"{pareto}: cannot be read as exported networks ({error}); export again") from None
 
 
 def _read(folder: Path) -> ExportedNetwork:
-    path = folder / ARCHITECTURE
-    card = json.loads((folder / CARD).read_text(encoding="utf-8"))
-    architecture = Architecture.from_dict(yaml.safe_load(path.read_text(encoding="utf-8"))) if path.exists() else None
-    return ExportedNetwork(folder, architecture, card["metrics"], card.get("hyperparameters", {}))
+    path, card = folder / ARCHITECTURE, _read_card(folder)
+    architecture = Architecture.from_dict(read_yaml(path)) if path.exists() else None
+    figures = Figures.read(card["metrics"], folder / CARD)
+    return ExportedNetwork(folder, architecture, figures, card.get("hyperparameters", {}))
+
+
+def _read_card(folder: Path) -> dict[str, Any]:
+    path = folder / CARD
+    card = read_json(path)
+    if not isinstance(card, dict):
+        raise ValueError(f"{path} must hold a mapping, but holds {shown(card)}")
+    for name, kinds in (("hyperparameters", None | bool | int | float | str), ("formats", dict)):
+        content = card.get(name, {})
+        if not isinstance(content, dict) or not all(isinstance(value, kinds) for value in content.values()):
+            raise ValueError(f"{path}: {name} must be a mapping of plain values, but is {shown(content)}")
+    return card

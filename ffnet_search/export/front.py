@@ -26,7 +26,8 @@ from ffnet_search.evaluation.inherited import Evaluator, quality
 from ffnet_search.evaluation.trained import TrialEvaluator
 from ffnet_search.export.card import Device, network_card, user_module_card, write_bundle, write_card
 from ffnet_search.export.exported import ExportedNetwork, read_exported
-from ffnet_search.export.network import write_details, write_network
+from ffnet_search.export.network import write_network
+from ffnet_search.formatting import csv_cell
 from ffnet_search.latency.measure import measure_all
 from ffnet_search.latency.ray_bench import make_bench
 from ffnet_search.latency.table import LatencyTable
@@ -89,11 +90,11 @@ def _write_csv(path: Path, exported: Sequence[ExportedNetwork]) -> None:
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         names = dict.fromkeys(name for network in exported for name in network.hyperparameters)
-        writer.writerow(["folder", "key", *exported[0].metrics, *names, "architecture"])
+        writer.writerow(map(csv_cell, ["folder", "key", *exported[0].metrics, *names, "architecture"]))
         for network in exported:
             values = [network.hyperparameters.get(name, "") for name in names]
-            row = [network.folder.name, network.key, *network.metrics.values(), *values, network.architecture or ""]
-            writer.writerow(row)
+            row: list[object] = [network.folder.name, network.key, *network.metrics.values(), *values]
+            writer.writerow(map(csv_cell, [*row, str(network.architecture or "")]))
 
 
 def export_ffnets(sweep: Sweep, front: Sequence[Candidate], folders: Sequence[Path]) -> Iterator[dict[str, float]]:
@@ -114,7 +115,7 @@ def export_ffnets(sweep: Sweep, front: Sequence[Candidate], folders: Sequence[Pa
             **analytic_metrics(candidate.network),
         }
         write_network(folder, net.cpu(), deployed.cpu(), sweep.export.opset)
-        card = network_card(sweep, candidate, metrics, devices, data) | write_details(folder, deployed, data)
+        card = network_card(sweep, candidate, metrics, devices, data)
         write_card(folder, card)
         write_bundle(folder, card, task)
         yield metrics

@@ -8,22 +8,22 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import yaml
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import nn
 
+from ffnet_search.atomic_write import write_bytes, write_text
 from ffnet_search.config.start import ARCHITECTURE
-from ffnet_search.data.datamodule import Data
 from ffnet_search.errors import SweepError
 from ffnet_search.export.exported import ONNX
 from ffnet_search.models.deployed import Backbone, Deployed, deployed, write_onnx
 from ffnet_search.models.metamixer import MetaMixer
-from ffnet_search.models.saved import load_trainable, tensors, write_trainable
-from ffnet_search.plugins import find_class
+from ffnet_search.models.saved import as_safetensors, load_trainable, write_trainable
+from ffnet_search.plugins import ForeignImports, foreign_imports
 from ffnet_search.space.architecture import Architecture
+from ffnet_search.strict_yaml import read_yaml
 from ffnet_search.tasks.base import task_of
 
 WEIGHTS = "model.safetensors"
@@ -32,31 +32,33 @@ WEIGHTS = "model.safetensors"
 def write_network(folder: Path, net: MetaMixer, fused: Deployed, opset: int) -> None:
     """Write the files that `load` reads, and the ONNX model for any batch size. `fused`: the deployed form of `net`."""
     arch = net.largest
-    (folder / ARCHITECTURE).write_text(yaml.safe_dump(arch.to_dict(), sort_keys=False), encoding="utf-8")
-    save_file(tensors(fused), folder / WEIGHTS, {"form": "deployed", "key": arch.key})
+    write_text(folder / ARCHITECTURE, yaml.safe_dump(arch.to_dict(), sort_keys=False))
+    write_bytes(folder / WEIGHTS, as_safetensors(fused, {"form": "deployed", "key": arch.key}))
     write_trainable(folder, net)
     shape = (1, arch.input.channels, arch.input.resolution, arch.input.resolution)
     output = task_of(arch.input).output_name
     write_onnx(fused, shape, folder / ONNX, opset=opset, dynamic_batch=True, output=output)
 
 
-def write_details(folder: Path, fused: Deployed, data: Data) -> dict[str, Any]:
-    """Write what the task has to say beyond one figure, and return it for the card: nothing for most tasks."""
-    details = task_of(fused.arch.input).details
-    return {} if details is None else {"details": find_class(details, "details")()(folder, fused, data)}
-
-
-def load(folder: str | Path, *, trainable: bool = False, features_only: bool = False) -> nn.Module:
+def load(
+    folder: str | Path, *, trainable: bool = False, features_only: bool = False, allow_imports: bool = False
+) -> nn.Module:
     """The network of an exported folder, in evaluation mode: normalised images (B, C, H, W) -> outputs (B, ...).
 
     `trainable` gives the form before fusing, for more training. `features_only` gives the `Backbone` instead: a map per
-    stage. Raises SweepError if the folder is not an export, ValueError if both are asked for: maps are of the deployed
-    form, whose weights can be trained too."""
+    stage. `allow_imports`: of a mixer or a task outside installed packages that the folder names. Raises SweepError if
+    the folder is not an export, ValueError if both forms are asked for: maps are of the deployed one, whose weights can
+    be trained too."""
     if trainable and features_only:
         raise ValueError("load: trainable and features_only cannot both be asked for; remove one")
+    with foreign_imports(ForeignImports.ALLOWED if allow_imports else ForeignImports.REFUSED):
+        return _load(Path(folder), trainable, features_only)
+
+
+def _load(folder: Path, trainable: bool, features_only: bool) -> nn.Module:
     if trainable:
-        with _reading(Path(folder)) as arch:
-            return load_trainable(Path(folder), arch).eval()
+        with _reading(folder) as arch:
+            return load_trainable(folder, arch).eval()
     fused = load_deployed(folder)
     return Backbone(fused).eval() if features_only else fused
 
@@ -73,7 +75,7 @@ def load_deployed(folder: str | Path) -> Deployed:
 def _reading(folder: Path) -> Iterator[Architecture]:
     """Yield the folder's architecture; turn errors of reading into a SweepError."""
     try:
-        yield Architecture.from_dict(yaml.safe_load((folder / ARCHITECTURE).read_text(encoding="utf-8")))
+        yield Architecture.from_dict(read_yaml(folder / ARCHITECTURE))
     except (OSError, yaml.YAMLError, SafetensorError, RuntimeError, KeyError, TypeError, ValueError) as error:
         reason = " ".join(str(error).split())[:150]
         raise SweepError(f"{folder}: must be a folder that `ffnet-search export` wrote, but {reason}") from None

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 from ffnet_search.atomic_write import write_text
-from ffnet_search.errors import SweepError
 from ffnet_search.latency.timing import Mix, Rounds
 from ffnet_search.progress import say
 
@@ -37,10 +36,7 @@ class Journal:
             whole += read
         for line in whole[1:]:
             self._take(line)
-        try:
-            write_text(path, "".join(json.dumps(line) + "\n" for line in whole))
-        except OSError as error:
-            raise SweepError(f"{path}: the journal of measurements cannot be written: {error}") from None
+        write_text(path, "".join(json.dumps(line) + "\n" for line in whole))
 
     def add(self, ratios: Mapping[str, float], anchors_s: Sequence[float], seconds: float) -> None:
         """Append a round of some jobs by id, the reading of the anchors after it, and the seconds that both took."""

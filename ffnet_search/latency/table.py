@@ -18,11 +18,11 @@ import numpy as np
 from pydantic import Field, ValidationError
 
 from ffnet_search.atomic_write import write_text
-from ffnet_search.errors import SweepError
+from ffnet_search.errors import NAME, SweepError
 from ffnet_search.formatting import percent
 from ffnet_search.space.architecture import Architecture
 from ffnet_search.space.parts import Part
-from ffnet_search.strict_yaml import Section
+from ffnet_search.strict_yaml import JSON_BYTES, Section, read_bounded
 
 Ms = float  # milliseconds for one batch
 VERSION: Literal[2] = 2  # raised with every change of the fields below
@@ -179,16 +179,13 @@ class LatencyTable(Section):
 
     def save(self, path: Path) -> None:
         """Write the table as JSON. Raises SweepError if the file cannot be written."""
-        try:
-            write_text(path, self.model_dump_json(indent=1))
-        except OSError as error:
-            raise SweepError(f"{path}: the latency table cannot be written: {error}") from None
+        write_text(path, self.model_dump_json(indent=1))
 
     @classmethod
     def load(cls, path: str | Path) -> LatencyTable:
         """Read a table. Raises SweepError if the file is missing, invalid, or of an older version."""
         try:
-            return cls.model_validate_json(Path(path).read_bytes())
+            return cls.model_validate_json(read_bounded(Path(path), JSON_BYTES))
         except FileNotFoundError:
             raise SweepError(f"{path}: no such latency table; make it with ffnet-search profile") from None
         except OSError as error:
@@ -197,9 +194,11 @@ class LatencyTable(Section):
             detail = error.errors()[0]
             place = ".".join(str(step) for step in detail["loc"]) or "the file"
             raise SweepError(
-                f"{path}: must be a latency table (version {VERSION}), but {place} is not valid ({detail['msg']}); "
-                "move the file away and profile again"
+                f"{path}: must be a latency table (version {VERSION}), but {place[:NAME]} is not valid "
+                f"({detail['msg'][:NAME]}); move the file away and profile again"
             ) from None
+        except (ValueError, RecursionError) as error:
+            raise SweepError(f"{path}: must be a latency table, but cannot be read: {error}") from None
 
 
 def kendall_tau(a: Sequence[float], b: Sequence[float]) -> float:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import json
+import struct
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import safe_open
-from safetensors.torch import load_file, save_file
-from torch import Tensor, nn
+from safetensors.torch import load_file, save
+from torch import nn
 
-from ffnet_search.atomic_write import replacing
+from ffnet_search.atomic_write import replacing, write_bytes
 from ffnet_search.config.start import TRAINABLE
 from ffnet_search.errors import SweepError
 from ffnet_search.models.metamixer import MetaMixer
@@ -83,7 +84,8 @@ def _broken(path: Path, error: Exception) -> SweepError:
 def write_trainable(folder: Path, net: MetaMixer) -> None:
     """Write the weights of one network in the form of training, for `load_trainable`."""
     form = {"branches": net.form.branches, "layer_scale": str(net.form.layer_scale)}
-    save_file(tensors(net), folder / TRAINABLE, {"form": "trainable", "key": net.largest.key, **form})
+    content = as_safetensors(net, {"form": "trainable", "key": net.largest.key, **form})
+    write_bytes(folder / TRAINABLE, content)
 
 
 def load_trainable(folder: Path, arch: Architecture) -> MetaMixer:
@@ -97,6 +99,16 @@ def load_trainable(folder: Path, arch: Architecture) -> MetaMixer:
     return net
 
 
-def tensors(net: nn.Module) -> dict[str, Tensor]:
-    """The state of a network, as safetensors takes it."""
-    return {name: tensor.detach().contiguous() for name, tensor in net.state_dict().items()}
+def as_safetensors(net: nn.Module, metadata: Mapping[str, str]) -> bytes:
+    """The weights as a safetensors file, the same bytes for the same weights.
+
+    The library writes the metadata in any order, so the header (its length in 8 bytes, then JSON padded to a multiple
+    of 8) is written again."""
+    tensors = {name: tensor.detach().contiguous() for name, tensor in net.state_dict().items()}
+    content = save(tensors, dict(metadata))
+    (length,) = struct.unpack("<Q", content[:8])
+    header = json.loads(content[8 : 8 + length])
+    header["__metadata__"] = dict(sorted(metadata.items()))
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    return struct.pack("<Q", len(text)) + text + content[8 + length :]

@@ -110,7 +110,8 @@ def draw_front(run: Run) -> Figure:
     figure = Figure(figsize=(6.4, 4.2), layout="constrained")  # without pyplot, which chooses a window system
     x_label = "trial" if x is None else run.label(x.key)
     title = f"{run.sweep.name}: {len(candidates)} candidates"
-    axes = figure.add_subplot(title=title, xlabel=x_label, ylabel=run.label(y.key))
+    title, x_label, y_label = (text.replace("$", r"\$") for text in (title, x_label, run.label(y.key)))  # no formulas
+    axes = figure.add_subplot(title=title, xlabel=x_label, ylabel=y_label)
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(color="#e8eaec", linewidth=0.6)
     axes.set_axisbelow(True)

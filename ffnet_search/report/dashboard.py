@@ -19,6 +19,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from socketserver import ThreadingMixIn
 from typing import Any
+from urllib.parse import urlsplit
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 
 import sqlalchemy as sa
@@ -30,12 +31,14 @@ from ffnet_search.config.start import ARCHITECTURE
 from ffnet_search.config.sweep import Sweep
 from ffnet_search.errors import SweepError
 from ffnet_search.export.exported import CARD, ExportedNetwork, read_exported
+from ffnet_search.formatting import code_span, markdown
 from ffnet_search.pareto.candidate import Candidate
 from ffnet_search.pareto.front import pareto_front
 from ffnet_search.plugins import INSTALL
 from ffnet_search.report.architecture_svg import draw
 from ffnet_search.report.data import figures, front_columns
-from ffnet_search.search.storage.sqlite_rows import BulkStorage, database_errors
+from ffnet_search.search.storage.damage import database_errors
+from ffnet_search.search.storage.sqlite_rows import BulkStorage
 from ffnet_search.search.storage.study import NAME, quiet_optuna, read_records, study_url
 from ffnet_search.space.hyperparameters import Configuration
 from ffnet_search.tasks.base import find_task
@@ -46,6 +49,7 @@ SET_ATTRIBUTE = sa.text(
     "insert into study_system_attributes (study_id, key, value_json) values (:study, :key, :value) "
     "on conflict (study_id, key) do update set value_json = excluded.value_json"
 )
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
 NOTE_PIECE = 2045  # characters of a note in one attribute
 MOST = 50  # trials with notes: Optuna Dashboard reads all notes for every trial of the study
 
@@ -116,7 +120,7 @@ def annotate_study(sweep: Sweep) -> None:
         report, link = sweep.files.report, ""
         if report.exists():
             id = notes.add_file(report.name, report.read_bytes())
-            link = f"**[Open the report](/artifacts/{notes.study_id}/{id})** (also `{report}`).\n\n"
+            link = f"**[Open the report](/artifacts/{notes.study_id}/{id})** (also {code_span(report)}).\n\n"
         notes.add_note(f"# {sweep.name}\n\n{link}{_study_text(sweep, front, list(exported.values()))}")
         for candidate in exported_first[:MOST]:
             trial, network = ids[candidate.key], exported.get(candidate.key)
@@ -128,7 +132,7 @@ def annotate_study(sweep: Sweep) -> None:
 def _study_text(sweep: Sweep, front: Sequence[Candidate], exported: Sequence[ExportedNetwork]) -> str:
     limits = ", ".join(f"{name} ≤ {limit:g}" for name, limit in sweep.search.constraints.items()) or "none"
     table = f"The exported networks:\n\n{_table(sweep, exported)}" if exported else "Nothing is exported yet.\n"
-    keys = ", ".join(f"`{candidate.key}`" for candidate in front)
+    keys = ", ".join(code_span(candidate.key) for candidate in front)
     return (
         f"{table}\nThe front ({len(front)} candidates, best first): {keys}. Their trials have a note, and files of the "
         f"network as artifacts.\n\nLimits: {limits}. Architectures beyond them were never evaluated: they have no "
@@ -139,10 +143,10 @@ def _study_text(sweep: Sweep, front: Sequence[Candidate], exported: Sequence[Exp
 def _table(sweep: Sweep, exported: Sequence[ExportedNetwork]) -> str:
     """Markdown: a table of FFNets whose latency was predicted, else a list."""
     if "predicted_ms" not in exported[0].metrics:
-        return "".join(f"- {network.folder.name}: {_figures(sweep, network)}\n" for network in exported)
+        return "".join(f"- {markdown(network.folder.name)}: {_figures(sweep, network)}\n" for network in exported)
     columns = front_columns(sweep)
     head = [["network", *columns], ["---"] * (len(columns) + 1)]
-    rows = [[network.folder.name, *figures(network, columns.values())] for network in exported]
+    rows = [[markdown(network.folder.name), *figures(network, columns.values())] for network in exported]
     return "".join(f"| {' | '.join(line)} |\n" for line in [*head, *rows])
 
 
@@ -157,17 +161,18 @@ def _trial_files(candidate: Candidate, network: ExportedNetwork | None) -> dict[
 
 
 def _trial_text(sweep: Sweep, candidate: Candidate, network: ExportedNetwork | None) -> str:
-    text = f"On the front.\n\n`{Configuration(candidate.architecture, candidate.final_hyperparameters)}`\n\n"
+    configuration = Configuration(candidate.architecture, candidate.final_hyperparameters)
+    text = f"On the front.\n\n{code_span(configuration)}\n\n"
     if network is None:
         return f"{text}Not exported: raise `export.top` to have it measured and written.\n"
-    return f"{text}Exported to `{network.folder}`: {_figures(sweep, network)}.\n"
+    return f"{text}Exported to {code_span(network.folder)}: {_figures(sweep, network)}.\n"
 
 
 def _figures(sweep: Sweep, network: ExportedNetwork) -> str:
     """The figures of an exported network in one line."""
     m = network.metrics
     if "measured_ms" not in m:
-        return ", ".join(f"{name} {value:.4g}" for name, value in m.items())
+        return ", ".join(f"{markdown(name)} {value:.4g}" for name, value in m.items())
 
     def printed(key: str) -> str:
         return sweep.metric(key).format(m[key])
@@ -199,10 +204,23 @@ def serve(study: Path, artifacts: Path, host: str, port: int, ready: Callable[[s
             with server:
                 # The browser starts meanwhile: its first request waits until Optuna Dashboard is imported.
                 ready(f"http://{host}:{server.server_port}/dashboard/studies/{study_id}")
-                server.set_app(application(storage, study_id, artifacts))
+                app = application(storage, study_id, artifacts)
+                server.set_app(own_host_only(app) if host in LOOPBACK else app)
                 server.serve_forever(poll_interval=0.2)
         finally:
             storage.engine.dispose()
+
+
+def own_host_only(app: Any) -> Any:
+    """The application for requests that name this machine: a page of another site could have its name point here."""
+
+    def checked(environ: Mapping[str, Any], start_response: Any) -> Any:
+        if urlsplit(f"//{environ.get('HTTP_HOST', '')}").hostname in LOOPBACK:
+            return app(environ, start_response)
+        start_response("403 Forbidden", [("Content-Type", "text/plain")])
+        return [b"this dashboard answers requests to this machine alone\n"]
+
+    return checked
 
 
 class ThreadingServer(ThreadingMixIn, WSGIServer):

@@ -20,8 +20,9 @@ from typing import IO, Any
 
 import yaml
 
-from ffnet_search.atomic_write import write_text
+from ffnet_search.atomic_write import scratch_in, write_text
 from ffnet_search.config.files import RunPaths
+from ffnet_search.config.secrets import without_secrets
 from ffnet_search.config.sweep import Sweep
 from ffnet_search.errors import SweepError
 from ffnet_search.run.remote_copy import RemoteCopy, remote_copy
@@ -105,7 +106,7 @@ class RunFolder:
 
     def write_sweep(self, sweep: Sweep) -> None:
         """Write a copy of the sweep, its search space included, that `Sweep.from_yaml` reads."""
-        content = sweep.model_dump(mode="json")
+        content = without_secrets(sweep.model_dump(mode="json"))
         write_text(self.files.sweep, yaml.safe_dump(content, sort_keys=False, default_flow_style=None, width=120))
 
     def set_aside(self, stale: Mapping[str, list[Path]]) -> None:
@@ -145,7 +146,7 @@ def open_run(sweep: Sweep) -> Iterator[RunFolder]:
     with lock:
         _acquire(lock, files)
         try:
-            with remote_copy(files, sweep.remote_runs) as remote:
+            with scratch_in(files.scratch), remote_copy(files, sweep.remote_runs) as remote:
                 yield RunFolder(files, remote)
         finally:
             lock.truncate(0)
@@ -205,7 +206,7 @@ def _is_alive(pid: str) -> bool:
 def _refuse_foreign(files: RunPaths) -> None:
     if not files.folder.is_dir() or files.state.exists():
         return
-    before_records = {files.lock.name, files.sweep.name}  # written before the first record
+    before_records = {files.lock.name, files.scratch.name, files.sweep.name}  # written before the first record
     foreign = sorted(path.name for path in files.folder.iterdir() if path.name not in before_records)
     if foreign:
         raise SweepError(

@@ -8,7 +8,6 @@ as in Ray: s3://, gs://, hdfs://, file://. `pyarrow.fs.copy_files` copies each f
 from __future__ import annotations
 
 import sqlite3
-import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
@@ -17,7 +16,7 @@ from urllib.parse import urlsplit
 
 from ffnet_search import atomic_write
 from ffnet_search.config.files import RunPaths
-from ffnet_search.errors import SweepError
+from ffnet_search.errors import SweepError, without_passwords
 from ffnet_search.progress import say
 
 EVERY_S = 60.0
@@ -92,7 +91,7 @@ class RemoteCopy:
             paths = {
                 path.relative_to(self.files.folder).as_posix(): path
                 for path in self.files.folder.rglob("*")
-                if path.is_file() and not path.name.endswith(LOCAL)
+                if path.is_file() and not path.name.endswith(LOCAL) and self.files.scratch not in path.parents
             }
             for name in sorted(paths, key=self._order):
                 try:
@@ -117,7 +116,7 @@ class RemoteCopy:
 
     def _put(self, name: str, path: Path) -> None:
         target = f"{self._root}/{name}"
-        with tempfile.TemporaryDirectory() as folder:
+        with atomic_write.scratch_folder() as folder:
             if path.suffix == ".db":  # its state at one moment, while it is written
                 copy = Path(folder) / path.name
                 with closing(sqlite3.connect(path)) as source, closing(sqlite3.connect(copy)) as snapshot:
@@ -137,7 +136,9 @@ class RemoteCopy:
         try:
             yield
         except (OSError, ValueError, ImportError) as error:  # pyarrow's errors are among these
-            reason = " ".join(str(error).split()).partition(" error_info=")[0][:300]  # Google's, and its place in code
+            reason = " ".join(without_passwords(str(error)).split()).partition(" error_info=")[0][
+                :300
+            ]  # Google's, and its place in code
             raise SweepError(f"runs: {self.where} cannot be read or written: {reason}") from None
 
 

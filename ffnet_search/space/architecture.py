@@ -14,22 +14,15 @@ from functools import cached_property, lru_cache, partial
 from itertools import groupby
 from typing import Any, Literal
 
-from pydantic import GetCoreSchemaHandler
-from pydantic_core import CoreSchema, core_schema
+from pydantic import Field, GetCoreSchemaHandler, ValidationInfo, field_validator, model_serializer, model_validator
+from pydantic_core import CoreSchema, PydanticKnownError, core_schema
 
+from ffnet_search.space import limits
 from ffnet_search.space.block import Block, block_parts
-from ffnet_search.space.head import NO_CHOICES, Head
 from ffnet_search.space.mixers import find_mixer
-from ffnet_search.space.parts import STEM_STRIDES, LateralPart, MergingPart, Part, StemPart
-from ffnet_search.space.registry import (
-    DEFAULT_TASK,
-    TrunkStage,
-    head_parts,
-    laterals,
-    rename_outputs,
-    schema_with_head,
-    task_outputs,
-)
+from ffnet_search.space.parts import STEM_STRIDES, MergingPart, Part, StemPart
+from ffnet_search.space.registry import DEFAULT_TASK, TrunkStage, rename_outputs, task_outputs
+from ffnet_search.strict_yaml import Section
 
 
 @dataclass(frozen=True)
@@ -54,6 +47,7 @@ class Stage:
     multiplier: int = 2
 
     def __post_init__(self) -> None:
+        limits.check_whole(width=self.width, multiplier=self.multiplier)
         if self.width < 1 or self.multiplier < 1 or not self.blocks:
             raise ValueError(
                 "a stage must have width >= 1, multiplier >= 1 and at least one block, "
@@ -81,6 +75,7 @@ class Stem:
     stride: int = 4
 
     def __post_init__(self) -> None:
+        limits.check_whole(width=self.width, stride=self.stride)
         if self.width < 1 or self.stride not in STEM_STRIDES:
             raise ValueError(
                 f"the stem must have width >= 1 and stride 1, 2 or 4, but got width={self.width}, stride={self.stride}"
@@ -107,6 +102,8 @@ class Input:
     task: str = DEFAULT_TASK
 
     def __post_init__(self) -> None:
+        limits.check_whole(limits.PIXELS, channels=self.channels, resolution=self.resolution)
+        limits.check_whole(limits.OUTPUTS, outputs=self.outputs)
         task = task_outputs(self.task)
         word, least = task.outputs_word, task.least_outputs
         if self.channels < 1 or self.resolution < 1 or self.outputs < least:
@@ -136,61 +133,70 @@ class Input:
         )
 
 
+class InputChoices(Section):
+    """The images and the task: fixed, not searched. Files spell `outputs` as `classes`, or by the task's word."""
+
+    channels: int = Field(3, gt=0, le=limits.PIXELS)
+    resolution: int = Field(gt=0, le=limits.PIXELS)
+    task: str = DEFAULT_TASK
+    outputs: int = Field(gt=0, le=limits.OUTPUTS, alias="classes")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _by_the_word_of_the_task(cls, content: Any) -> Any:
+        return rename_outputs(content, "classes")
+
+    @field_validator("outputs")
+    @classmethod
+    def _enough_for_the_task(cls, outputs: int, info: ValidationInfo) -> int:
+        least = task_outputs(info.data["task"]).least_outputs
+        if outputs < least:
+            raise PydanticKnownError("greater_than", {"gt": least - 1})
+        return outputs
+
+    @model_serializer
+    def content(self) -> dict[str, Any]:
+        """The content of a file."""
+        return self.value.to_dict()
+
+    @property
+    def value(self) -> Input:
+        """The input of the space's architectures."""
+        return Input(self.channels, self.resolution, self.outputs, self.task)
+
+
 @dataclass(frozen=True)
 class Architecture:
-    """One network. `head`: by default that of the task, with the default of each of its axes."""
+    """One network."""
 
     stem: Stem
     stages: tuple[Stage, ...]
     input: Input = Input()
-    head: Head = NO_CHOICES
 
     def __post_init__(self) -> None:
         if not self.stages:
             raise ValueError("an architecture must have at least one stage")
+        limits.check_depths([stage.depth for stage in self.stages])
         if self.stages[0].multiplier != 1:  # nothing is merged before the first stage: one spelling, one key
             first = replace(self.stages[0], multiplier=1)
             object.__setattr__(self, "stages", (first, *self.stages[1:]))
-        kind = task_outputs(self.input.task).head_choices
-        if kind is not Head:
-            object.__setattr__(self, "head", kind() if type(self.head) is Head else self.head)
-            self.head.check(self.strides)
-        if type(self.head) is not kind:
-            raise ValueError(f"head must be a {kind.__name__} for task {self.input.task!r}, but got {self.head!r}")
-
-    @property
-    def strides(self) -> list[int]:
-        """Pixels of the image for a pixel of each stage's map, in each direction."""
-        return [self.stem.stride * 2**index for index in range(len(self.stages))]
-
-    @cached_property
-    def trunk(self) -> tuple[TrunkStage, ...]:
-        """The stages as the head sees them."""
-        side, trunk = self.stem.side_after(self.input.resolution), []
-        for stage in self.stages:
-            trunk.append(TrunkStage(stage.width, side))
-            side = -(-side // 2)
-        return tuple(trunk)
-
-    @cached_property
-    def laterals(self) -> dict[int, LateralPart]:
-        """Stage, from 0 on -> the part by which the head reads its map."""
-        return laterals(self.input, self.trunk, self.head)
 
     @cached_property
     def parts(self) -> tuple[Part, ...]:
         """The network from input to output, in order; a part occurs as often as it is computed."""
         side, width = self.input.resolution, self.stages[0].width
         parts: list[Part] = [stem_part(side, self.input.channels, width, self.stem.width, self.stem.stride)]
+        side = self.stem.side_after(side)
+        trunk = []
         for index, stage in enumerate(self.stages):
             if index:
                 parts.append(merging_part(side, width, stage.width, width * stage.multiplier))
-            width, side = self.trunk[index]
+                side = -(-side // 2)
+            width = stage.width
             for block in stage.blocks:
                 parts += block_parts(block, side, width)
-            if index in self.laterals:
-                parts.append(self.laterals[index])
-        return (*parts, *head_parts(self.input, self.trunk[-1], self.head))
+            trunk.append(TrunkStage(width, side))
+        return (*parts, *head_parts(self.input, tuple(trunk)))
 
     @cached_property
     def key(self) -> str:
@@ -216,13 +222,7 @@ class Architecture:
     @property
     def peak_memory_mb(self) -> float:
         """Millions of bytes of all maps at the worst moment (`Costs.memory`), for one image in float32."""
-        held, elements, left = 0, 0, len(self.laterals)
-        for part in self.parts:
-            elements = max(elements, part.costs.memory + held)
-            if isinstance(part, LateralPart):
-                left -= 1
-                held = part.held if left else 0  # the head's own parts have it as their input
-        return 4 * elements / 1e6
+        return 4 * max(part.costs.memory for part in self.parts) / 1e6
 
     def __str__(self) -> str:
         """One line: `stem 32/2 | 64: k7+3 e3 x2 | ...`, kernels as token + channel."""
@@ -230,14 +230,11 @@ class Architecture:
         for stage in self.stages:
             runs = [f"{block} x{count}" for block, count in stage.runs()]
             words.append(f"{stage.width}: " + ", ".join(runs))
-        if type(self.head) is not Head:
-            words.append(f"head {self.head}")
         return " | ".join(words)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain lists and numbers, for YAML and JSON; `from_dict` is the inverse."""
         return {
-            **({} if type(self.head) is Head else {"head": dict(vars(self.head))}),
             "input": self.input.to_dict(),
             "stem": dict(vars(self.stem)),  # `asdict` copies deeply: most of what a key cost
             "stages": [
@@ -252,14 +249,7 @@ class Architecture:
         for stage in data["stages"]:
             blocks = tuple(Block(**block) for block in stage["blocks"])
             stages.append(Stage(**{**stage, "blocks": blocks}))
-        input = Input.from_dict(data["input"])
-        head = task_outputs(input.task).head_choices(**data.get("head", {}))
-        return cls(Stem(**data["stem"]), tuple(stages), input, head)
-
-    @classmethod
-    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        """Read and write the content of files where the architecture is a field of a pydantic model."""
-        return schema_with_head(handler(source))
+        return cls(Stem(**data["stem"]), tuple(stages), Input.from_dict(data["input"]))
 
     @classmethod
     def uniform(
@@ -289,6 +279,12 @@ class Architecture:
 
 stem_part = lru_cache(maxsize=1 << 12)(StemPart)  # networks share their parts: making them was most of a prediction
 merging_part = lru_cache(maxsize=1 << 14)(MergingPart)
+
+
+@lru_cache(maxsize=1 << 12)
+def head_parts(input: Input, trunk: tuple[TrunkStage, ...]) -> tuple[Part, ...]:
+    """The parts of the task's head, for the maps that the stages give."""
+    return tuple(task_outputs(input.task).head_parts(trunk, input.outputs))
 
 
 PRESETS: dict[str, tuple[tuple[int, ...], tuple[int, ...], int]] = {

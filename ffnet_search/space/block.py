@@ -6,6 +6,7 @@ what fits inside a supernet, the one line of an architecture and its drawing.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from functools import lru_cache
@@ -13,6 +14,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BeforeValidator, Field, create_model
 
+from ffnet_search.space import limits
 from ffnet_search.space.mixers import find_mixer
 from ffnet_search.space.parts import ChannelMixerPart, Part, TokenMixerPart
 from ffnet_search.strict_yaml import Section, as_list
@@ -32,9 +34,11 @@ class BlockAxis:
     needs_kernel: bool = False  # without effect, and 0, for a mixer that has no kernel
     short: str = ""
     drawn: str = "{0} x {0}"
+    most: int = limits.KERNEL
 
     def check(self, value: Any, name: str) -> None:
         """Raise ValueError where a block cannot have this choice. `name` opens the sentence."""
+        limits.check_whole(self.most, **{name: value})
         if self.is_kernel and (value < 3 or value % 2 == 0):
             raise ValueError(f"{name} must be odd and >= 3, but got {value}")
         if value < 1:
@@ -79,7 +83,7 @@ class Block:
     mixer: str = _axis(MixerAxis("ffn_attention", TokenMixerPart))
     token_kernel: int = _axis(BlockAxis(7, TokenMixerPart, is_kernel=True, needs_kernel=True))
     channel_kernel: int = _axis(BlockAxis(3, ChannelMixerPart, is_kernel=True, short="+{0}"))
-    expansion: int = _axis(BlockAxis(3, ChannelMixerPart, short=" e{0}", drawn="e{0}"))
+    expansion: int = _axis(BlockAxis(3, ChannelMixerPart, short=" e{0}", drawn="e{0}", most=limits.EXPANSION))
 
     def __post_init__(self) -> None:
         BLOCK_AXES["mixer"].check(self.mixer, "mixer")
@@ -119,16 +123,33 @@ def no_repeats(values: tuple[Any, ...]) -> tuple[Any, ...]:
     return values
 
 
+_Choices = Field(min_length=1, max_length=limits.CHOICES)
 Sizes = Annotated[
-    tuple[Annotated[int, Field(gt=0)], ...], BeforeValidator(as_list), AfterValidator(no_repeats), Field(min_length=1)
+    tuple[Annotated[int, Field(gt=0, le=limits.SIZE)], ...],
+    BeforeValidator(as_list),
+    AfterValidator(no_repeats),
+    _Choices,
 ]
-Names = Annotated[tuple[str, ...], BeforeValidator(as_list), AfterValidator(no_repeats), Field(min_length=1)]
+Depths = Annotated[
+    tuple[Annotated[int, Field(gt=0, le=limits.BLOCKS)], ...],
+    BeforeValidator(as_list),
+    AfterValidator(no_repeats),
+    _Choices,
+]
+Names = Annotated[tuple[str, ...], BeforeValidator(as_list), AfterValidator(no_repeats), _Choices]
+
+
+class StemChoices(Section):
+    """Choices for the two convolutions in front: width of the first, stride of both together."""
+
+    width: Sizes = (32,)
+    stride: Sizes = (2,)
 
 
 class _StageSizes(Section):
     """Choices for one stage. `depth` counts blocks; each axis of blocks is chosen per stage or per block."""
 
-    depth: Sizes
+    depth: Depths
     width: Sizes
 
     def choices(self, axis: str) -> tuple[Choice, ...]:
@@ -146,6 +167,11 @@ class _StageSizes(Section):
             for width in self.width:
                 if width % step:
                     raise ValueError(f"{place}.width must be multiples of {step} for mixer {mixer!r}, but got {width}")
+
+    @property
+    def combinations(self) -> int:
+        """The number of choices of depth, width and one block."""
+        return len(self.depth) * len(self.width) * math.prod(len(self.choices(name)) for name in BLOCK_AXES)
 
     def size(self, per_block: Collection[str]) -> int:
         """The number of distinct stages, where the axes `per_block` are chosen for each block by itself."""

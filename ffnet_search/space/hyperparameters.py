@@ -17,6 +17,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from ffnet_search.errors import did_you_mean
+from ffnet_search.space import limits
 from ffnet_search.space.architecture import Architecture
 from ffnet_search.strict_yaml import Section, as_list
 
@@ -62,7 +63,8 @@ def _no_repeats(values: tuple[Value, ...]) -> tuple[Value, ...]:
     return values
 
 
-Values = Annotated[tuple[Value, ...], BeforeValidator(as_list), AfterValidator(_no_repeats), Field(min_length=1)]
+_AtMost = Field(min_length=1, max_length=limits.VALUES)
+Values = Annotated[tuple[Value, ...], BeforeValidator(as_list), AfterValidator(_no_repeats), _AtMost]
 
 
 class Hyperparameter(Section):
@@ -93,12 +95,14 @@ class Hyperparameter(Section):
             return self
         if low is None or high is None:
             raise ValueError("must have low and high, or choices")
-        if not (math.isfinite(low) and math.isfinite(high) and low < high):
+        if not (math.isfinite(low) and math.isfinite(high) and math.isfinite(high - low) and low < high):
             raise ValueError(f"low < high must hold, but got low={low}, high={high}")
         if self.log and (low <= 0 or self.step is not None):
             raise ValueError(f"log must go with low > 0 and without step, but got low={low}, step={self.step}")
         if self.kind == "int" and isinstance(self.step, float):
             raise ValueError(f"step must be a whole number between whole numbers, but got {self.step}")
+        if self.step is not None and not (high - low) / self.step <= limits.STEPS:
+            raise ValueError(f"step must be at least (high - low) / {limits.STEPS:,}, but got {self.step}")
         return self
 
     @property
@@ -164,6 +168,8 @@ def in_order(space: Hyperparameters) -> Hyperparameters:
 
     Raises ValueError where a condition names no other hyper-parameter with choices, is never true, or is in a cycle."""
     ordered: dict[str, Hyperparameter] = {}
+    if len(space) > limits.HYPERPARAMETERS:
+        raise ValueError(f"must have at most {limits.HYPERPARAMETERS} hyper-parameters, but has {len(space)}")
     for name, one in space.items():
         for other, allowed in one.when.items():
             possible = space[other].choices if other in space and other != name else None
@@ -179,6 +185,12 @@ def in_order(space: Hyperparameters) -> Hyperparameters:
             waiting = ", ".join(name for name in space if name not in ordered)
             raise ValueError(f"the conditions of {waiting} form a cycle; remove one")
         ordered[ready] = space[ready]
+    named = {name for one in space.values() for name in one.when}
+    if math.prod(len(space[name].choices or ()) for name in named) > limits.CONDITIONS:
+        raise ValueError(
+            f"the hyper-parameters that conditions name must have at most {limits.CONDITIONS:,} combinations of "
+            f"values; give {', '.join(sorted(named)[:5])} fewer choices, or remove conditions"
+        )
     return ordered
 
 

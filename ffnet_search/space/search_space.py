@@ -6,23 +6,22 @@
 from __future__ import annotations
 
 import math
+import os
 import random
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from functools import cached_property
-from itertools import pairwise, product
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, model_validator
 
 from ffnet_search.errors import SweepError, did_you_mean
-from ffnet_search.space.architecture import PRESETS, Architecture, Input, Stage, Stem
-from ffnet_search.space.block import BLOCK_AXES, Choice, StageChoices, no_repeats, shared_block
-from ffnet_search.space.choices import InputChoices, StemChoices
-from ffnet_search.space.head import Head, HeadChoices
+from ffnet_search.space import limits
+from ffnet_search.space.architecture import PRESETS, Architecture, Input, InputChoices, Stage, Stem
+from ffnet_search.space.block import BLOCK_AXES, Choice, StageChoices, StemChoices, no_repeats, shared_block
 from ffnet_search.space.hyperparameters import Hyperparameter, combinations, in_order
 from ffnet_search.space.parts import STEM_STRIDES
-from ffnet_search.space.registry import task_outputs
 from ffnet_search.strict_yaml import Section, parse, read_yaml
 
 
@@ -45,7 +44,6 @@ class SearchSpace(Section):
     input: InputChoices | None = None
     stem: StemChoices = StemChoices()
     stages: tuple[StageChoices, ...] = ()
-    head: Annotated[Mapping[str, HeadChoices], Field(exclude_if=lambda choices: not choices)] = {}
     per_block: Annotated[tuple[AxisName, ...], AfterValidator(no_repeats)] = ()
     architecture: Architecture | None = None
     hyperparameters: Annotated[Mapping[str, Hyperparameter], AfterValidator(in_order)] = {}
@@ -54,8 +52,12 @@ class SearchSpace(Section):
     def from_yaml(cls, path: str | Path, task: str | None = None) -> SearchSpace:
         """Read a search space, whose `input` may leave out the task. Raises SweepError."""
         path = Path(path)
-        content = cls.located({"name": path.stem, **read_yaml(path)}, path.parent)
-        return parse(cls, cls.for_task(content, task), str(path))
+        return parse(cls, cls.for_task(cls.content_of(path), task), str(path))
+
+    @classmethod
+    def content_of(cls, path: Path) -> dict[str, Any]:
+        """The content of a search space's file, with that of the architecture's file that it may name."""
+        return cls.located({"name": path.stem, **read_yaml(path)}, path.parent)
 
     @staticmethod
     def for_task(content: dict[str, Any], task: str | None) -> dict[str, Any]:
@@ -71,7 +73,7 @@ class SearchSpace(Section):
         named = content.get("architecture")
         if not isinstance(named, str) or named in PRESETS:
             return content
-        if not (folder / named).exists():
+        if not os.path.exists(folder / named):
             raise SweepError(
                 f"{folder / named}: no such file; architecture must be a preset ({', '.join(PRESETS)}), a file that "
                 f"`ffnet-search export` wrote, or its content{did_you_mean(named, PRESETS)}"
@@ -109,15 +111,17 @@ class SearchSpace(Section):
         for stride in self.stem.stride:
             if stride not in STEM_STRIDES:
                 raise ValueError(f"stem.stride must be 1, 2 or 4, but got {stride}")
+        limits.check_depths([max(stage.depth) for stage in self.stages])
+        combinations = sum(stage.combinations for stage in self.stages)
+        if combinations > limits.COMBINATIONS:
+            raise ValueError(
+                f"stages must offer at most {limits.COMBINATIONS:,} combinations of depth, width and block, each stage "
+                f"by itself, but offer {combinations:,}; give fewer choices"
+            )
         for index, stage in enumerate(self.stages):
             stage.check(f"stages.{index}")
-        if self.head and not self.stages:
-            raise ValueError("head must be left out where the search space has no stages")
-        if self.stages:
-            self._head.check_choices(self.head)
-            for stride in self.stem.stride:
-                for head in self.heads:
-                    head.check([stride * 2**index for index in range(len(self.stages))])
+        if self.size > limits.ARCHITECTURES:
+            raise ValueError("must have fewer than 1e300 architectures; give fewer choices, or fewer axes per_block")
         return self
 
     def axes(self) -> dict[str, tuple[Choice, ...]]:
@@ -125,7 +129,6 @@ class SearchSpace(Section):
         if not self.stages:
             return {}
         axes: dict[str, tuple[Choice, ...]] = {"stem.width": self.stem.width, "stem.stride": self.stem.stride}
-        axes |= {f"head.{name}": choices for name, choices in self.head_axes.items()}
         for number, stage in enumerate(self.stages, 1):
             axes[f"stage{number}.depth"] = stage.depth
             axes[f"stage{number}.width"] = stage.width
@@ -147,24 +150,7 @@ class SearchSpace(Section):
                 for block in range(1, choices[f"stage{number}.depth"] + 1)
             )
             stages.append(Stage(choices[f"stage{number}.width"], blocks, multiplier))
-        head = self._head(**{name: choices[f"head.{name}"] for name in self._head.axes()})
-        return Architecture(Stem(choices["stem.width"], choices["stem.stride"]), tuple(stages), self.images, head)
-
-    @property
-    def _head(self) -> type[Head]:
-        """The kind of the heads, which the task names."""
-        return task_outputs(self.images.task).head_choices
-
-    @property
-    def head_axes(self) -> dict[str, tuple[Choice, ...]]:
-        """Axis of the head -> choices."""
-        return {name: self.head.get(name, (axis.default,)) for name, axis in self._head.axes().items()}
-
-    @property
-    def heads(self) -> Iterator[Head]:
-        """Every head."""
-        for values in product(*self.head_axes.values()):
-            yield self._head(*values)
+        return Architecture(Stem(choices["stem.width"], choices["stem.stride"]), tuple(stages), self.images)
 
     def _axis_of(self, number: int, block: int, axis: str) -> str:
         return f"stage{number}.block{block}.{axis}" if axis in self.per_block else f"stage{number}.{axis}"
@@ -179,7 +165,6 @@ class SearchSpace(Section):
         axes = self.axes()
         choices = {name: values[0] for name, values in axes.items()}
         choices |= {"stem.width": arch.stem.width, "stem.stride": arch.stem.stride}
-        choices |= {f"head.{name}": value for name, value in vars(arch.head).items()}
         for number, stage in enumerate(arch.stages, 1):
             choices |= {f"stage{number}.depth": stage.depth, f"stage{number}.width": stage.width}
             for index, block in enumerate(stage.blocks, 1):
@@ -208,8 +193,8 @@ class SearchSpace(Section):
         """The exact number of distinct architectures."""
         if not self.stages:
             return 1 if self.architecture else 0
-        around = math.prod(map(len, (self.stem.width, self.stem.stride, *self.head_axes.values())))
-        return around * math.prod(stage.size(self.per_block) for stage in self.stages)
+        stem = len(self.stem.width) * len(self.stem.stride)
+        return stem * math.prod(stage.size(self.per_block) for stage in self.stages)
 
     @cached_property
     def combinations(self) -> float:
@@ -239,11 +224,8 @@ class SearchSpace(Section):
     def _extreme(self, pick: Callable[..., Any]) -> Architecture:
         chosen = {}
         for name, choices in self.axes().items():
-            place, _, axis = name.rpartition(".")
-            if place == "head":
-                chosen[name] = self._head.axes()[axis].extreme(choices, largest=pick is max)
-            else:
-                chosen[name] = BLOCK_AXES[axis].extreme(choices, pick) if axis in BLOCK_AXES else pick(choices)
+            axis = BLOCK_AXES.get(name.rpartition(".")[2])
+            chosen[name] = axis.extreme(choices, pick) if axis else pick(choices)
         if self.stages:
             chosen["stem.stride"] = min(self.stem.stride) if pick is max else max(self.stem.stride)
         return self.build(chosen)

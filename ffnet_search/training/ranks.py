@@ -15,7 +15,6 @@ import os
 import pickle
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 import traceback
@@ -28,6 +27,7 @@ from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvir
 from lightning.pytorch.strategies import DDPStrategy
 from torch.distributed import TCPStore  # type: ignore[attr-defined]
 
+from ffnet_search.atomic_write import scratch_folder
 from ffnet_search.config.sweep import Sweep
 from ffnet_search.errors import SweepError
 from ffnet_search.progress import say
@@ -80,7 +80,7 @@ def _train_once(sweep: Sweep, count: int) -> str:
 
     Raises SweepError for a user error in a rank, RuntimeError with its traceback for a bug."""
     store = TCPStore(HOST, 0, is_master=True, wait_for_workers=False)  # where the ranks meet, at a port that is free
-    with tempfile.TemporaryDirectory(prefix="ffnet-") as folder:
+    with scratch_folder() as folder:
         reports = [Path(folder, str(rank)) for rank in range(count)]
         with ExitStack() as running:
             processes = []

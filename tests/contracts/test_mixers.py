@@ -135,7 +135,7 @@ def fresh(folder: Path, *command: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_show_reads_a_space_with_a_user_supplied_mixer_in_a_fresh_process(folder: Path) -> None:
-    done = fresh(folder, "-m", "ffnet_search", "show", "space.yaml", "--json")
+    done = fresh(folder, "-m", "ffnet_search", "show", "space.yaml", "--json", "--allow-imports")
     assert done.returncode == 0, done.stderr
     assert BLUR in json.loads(done.stdout)["axes"]["stage1.mixer"]
 
@@ -169,6 +169,7 @@ def test_two_ranks_train_a_user_supplied_mixer(folder: Path) -> None:
     (folder / "space.yaml").write_text(yaml.safe_dump(SPACE | {"input": SPACE["input"] | {"classes": 10}}))
     sweep = {
         "search_space": "space.yaml",
+        "allow_imports": True,
         "data": {"name": "digits", "batch_size": 256, "validation": 0.5, "calibration": 64, "workers": 0},
         "train": {"epochs": 1, "devices": 2},
     }

@@ -16,13 +16,13 @@ import os
 import shlex
 import shutil
 import subprocess
-import tempfile
 import weakref
 from pathlib import Path
 from typing import Any
 
 from pydantic import Field, field_validator
 
+from ffnet_search.atomic_write import scratch_folder
 from ffnet_search.errors import SweepError
 from ffnet_search.latency.backends.base import Backend
 from ffnet_search.latency.backends.model_file import Model
@@ -59,8 +59,8 @@ class Command(Backend):
         return self.model_dump(mode="json", exclude={"device", "timeout"})
 
     def load(self, model: Model, threads: int) -> Run:
-        folder = Path(tempfile.mkdtemp(prefix="ffnet-"))
-        file = folder / "model.onnx"
+        folder = scratch_folder()
+        file = Path(folder.name).absolute() / "model.onnx"
         file.write_bytes(model.onnx(self.opset))
 
         words = [word.replace("{model}", str(file)) for word in self.command]
@@ -71,7 +71,7 @@ class Command(Backend):
         def run() -> float:
             return self._milliseconds(words, environment)
 
-        weakref.finalize(run, shutil.rmtree, folder, ignore_errors=True)
+        weakref.finalize(run, folder.cleanup)
         return run
 
     def _milliseconds(self, words: list[str], environment: dict[str, str]) -> float:

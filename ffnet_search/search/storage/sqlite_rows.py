@@ -15,7 +15,6 @@ import json
 import math
 from collections import defaultdict
 from collections.abc import Callable, Collection, Container, Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from functools import lru_cache
@@ -25,11 +24,10 @@ from typing import Any
 import optuna
 import sqlalchemy as sa
 from optuna.distributions import CategoricalDistribution, distribution_to_json, json_to_distribution
-from optuna.exceptions import OptunaError
 from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from ffnet_search.errors import SweepError
+from ffnet_search.search.storage.damage import DAMAGE, DamagedStudy, brief, database_errors
 
 DETAILS = ("values", "intermediate_values", "params", "user_attributes", "system_attributes")
 TABLES = ("trials", *(f"trial_{name}" for name in DETAILS))
@@ -77,20 +75,6 @@ class TrialWriter:
         )
         with database_errors(self.path), self.storage.engine.connect() as connection:
             return [key for (key,) in connection.execute(query, {"study": self.study_id})]
-
-
-@contextmanager
-def database_errors(path: Path | str) -> Iterator[None]:
-    """Raise SweepError for a full disk, a locked or a broken file."""
-    try:
-        yield
-    except (sa.exc.SQLAlchemyError, OptunaError) as error:
-        cause = error.__cause__ or error
-        detail = str(getattr(cause, "orig", cause)).split("\n")[0]
-        raise SweepError(
-            f"{path}: the study cannot be read or written ({detail}); check the disk and other programs that have it "
-            "open, and give the same command again"
-        ) from error
 
 
 class TrialRows:
@@ -231,7 +215,10 @@ def _read(
     if at_most is not None:
         ids += f" limit {at_most:d}"
     with engine.connect() as connection:
-        return _Batch(connection, ids).trials(params)
+        try:
+            return _Batch(connection, ids).trials(params)
+        except DAMAGE as error:
+            raise DamagedStudy(f"a trial cannot be read: {brief(error)}") from error
 
 
 @dataclass(frozen=True)

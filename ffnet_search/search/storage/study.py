@@ -20,7 +20,8 @@ from optuna.trial import FrozenTrial
 from ffnet_search.errors import SweepError
 from ffnet_search.metrics import Direction
 from ffnet_search.pareto.candidate import Candidate
-from ffnet_search.search.storage.sqlite_rows import TrialWriter, database_errors, stream
+from ffnet_search.search.storage.damage import database_errors
+from ffnet_search.search.storage.sqlite_rows import TrialWriter, stream
 from ffnet_search.search.storage.trial_record import TrialRecord
 from ffnet_search.space.search_space import SearchSpace
 
@@ -109,6 +110,8 @@ def _check_file(path: Path) -> None:
     """Raise SweepError where a file is no study. Optuna would create its tables in any SQLite file."""
     if not path.exists():
         return
+    if not path.is_file():
+        raise SweepError(f"{path}: must be an Optuna study in SQLite, but is no file; move it away")
     what_to_do = "restore it, or move it away to start again"
     try:
         # Not read-only: SQLite rolls back an interrupted transaction.
@@ -116,7 +119,7 @@ def _check_file(path: Path) -> None:
             tables = {name for (name,) in connection.execute("select name from sqlite_master where type = 'table'")}
             health = connection.execute("pragma quick_check(1)").fetchone()[0]
             is_optunas = not tables or {"studies", "version_info"} & tables
-    except sqlite3.Error as error:
+    except (sqlite3.Error, ValueError) as error:
         raise SweepError(
             f"{path}: must be an Optuna study in SQLite, but cannot be read: {error}; {what_to_do}"
         ) from None

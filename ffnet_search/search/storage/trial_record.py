@@ -13,8 +13,10 @@ from typing import Any, Literal
 from optuna.distributions import CategoricalDistribution
 from optuna.trial import FrozenTrial, TrialState
 
+from ffnet_search.errors import SweepError, shown
 from ffnet_search.evaluation.outcome import Ended, Failed, Stopped
 from ffnet_search.evaluation.schedule import describe, final_hyperparameters, schedule_of
+from ffnet_search.metrics import Figures
 from ffnet_search.pareto.candidate import Candidate
 from ffnet_search.search.storage.sqlite_rows import trial_id
 from ffnet_search.space.hyperparameters import Configuration, settle
@@ -29,6 +31,18 @@ STATES: dict[TrialState, State] = {
     TrialState.FAIL: "failed",
 }
 ATTRIBUTES = ("key", "architecture", "origin", "stopped", "reports", "record", "schedule", "reason", "traceback")
+
+
+KINDS: Mapping[str, type] = {  # attribute -> its types, as JSON gives them
+    **dict.fromkeys(("key", "architecture", "origin", "schedule", "reason", "traceback"), str),
+    **dict.fromkeys(("reports", "record"), dict),
+    "stopped": int,
+}
+EMPTY = {name: kind() for name, kind in KINDS.items()}
+
+
+def _damaged(number: int, problem: str) -> SweepError:
+    return SweepError(f"trial {number} of the study is damaged: {problem}; restore the study, or move it away")
 
 
 def distributions(space: SearchSpace) -> dict[str, CategoricalDistribution]:
@@ -88,14 +102,19 @@ class TrialRecord:
 
     @classmethod
     def from_trial(cls, trial: FrozenTrial) -> TrialRecord:
-        """The record of a finished trial."""
+        """The record of a finished trial. Raises SweepError where an attribute is of another type."""
         stored = {"key": "?", **trial.user_attrs}
+        for name, kinds in KINDS.items():
+            if not isinstance(stored.get(name, EMPTY[name]), kinds):
+                raise _damaged(trial.number, f"{name} is {shown(stored[name])}")
         fields = {name: stored[name] for name in ATTRIBUTES if name in stored}
         if "reports" in fields:  # JSON has made strings of the epochs
-            fields["reports"] = {int(epoch): metrics for epoch, metrics in fields["reports"].items()}
-        fields["metrics"] = {
-            n: value for n, value in stored.items() if n not in ATTRIBUTES and isinstance(value, float)
-        }
+            try:
+                fields["reports"] = {int(epoch): Figures.read(one, "") for epoch, one in fields["reports"].items()}
+            except ValueError as error:
+                raise _damaged(trial.number, f"reports: {error}") from None
+        metrics = {n: value for n, value in stored.items() if n not in ATTRIBUTES and isinstance(value, float)}
+        fields["metrics"] = Figures(metrics, f"trial {trial.number} of the study")
         fields["state"] = "stopped" if "stopped" in stored else STATES[trial.state]
         return cls(**fields, number=trial.number, id=trial_id(trial), params=trial.params, excess=trial.constraints)
 
@@ -129,11 +148,17 @@ class TrialRecord:
         return {**self.params, **final_hyperparameters(schedule_of(self.record), {})}
 
     def configuration(self, space: SearchSpace) -> Configuration:
-        """The configuration as it was proposed."""
-        return configuration_of(space, self.params)
+        """The configuration as it was proposed. Raises SweepError where it is not of the space."""
+        try:
+            return configuration_of(space, self.params)
+        except (KeyError, ValueError, TypeError) as error:
+            raise _damaged(self.number, f"its parameters are not of the search space: {error}") from None
 
     def candidate(self, space: SearchSpace) -> Candidate:
         """The candidate of an evaluated trial."""
         proposed = self.configuration(space)
-        final = final_hyperparameters(schedule_of(self.record), proposed.hyperparameters)
+        try:
+            final = final_hyperparameters(schedule_of(self.record), proposed.hyperparameters)
+        except (TypeError, AttributeError):
+            raise _damaged(self.number, f"its schedule is {shown(self.record.get('schedule'))}") from None
         return Candidate(proposed.architecture, self.metrics, proposed.hyperparameters, self.record, final)
