@@ -3,13 +3,15 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: help quickstart test e2e lint check docs format clean
+.PHONY: help quickstart test e2e fuzz audit lint check docs format clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make quickstart   set up .venv, then train, profile, search and export on handwritten digits (minutes)"
 	@echo "make test         set up .venv, then run the whole test suite"
 	@echo "make e2e          the long tests: a cluster on this machine and its failures; pages in a browser"
+	@echo "make fuzz         10,000 wrong files: a result or one sentence (FUZZ=ci: some hundreds, a minute)"
+	@echo "make audit        known vulnerabilities of the pinned versions, and the licences of what is installed"
 	@echo "make check        lint and test, which must pass before a commit"
 	@echo "make lint         ruff, mypy, import-linter, and the shape and words of the tree"
 	@echo "make docs         build the site of docs/ into site/ (Python 3.11 or newer)"
@@ -35,6 +37,13 @@ test: $(STAMP)
 
 e2e: $(STAMP)
 	$(BIN)/python -m pytest tests/e2e
+
+# FUZZ names a profile of tests/fuzz/test_files.py: full or ci.
+fuzz: $(STAMP)
+	FUZZ=$(or $(FUZZ),full) $(BIN)/python -m pytest -q tests/fuzz
+
+audit: $(STAMP)
+	$(BIN)/python benchmarks/supply_chain.py
 
 lint: $(STAMP)
 	$(BIN)/ruff check .
