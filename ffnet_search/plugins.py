@@ -206,6 +206,12 @@ def is_foreign(file: Path) -> bool:
     return not set(_installed()) & set(file.resolve().parents)
 
 
+def not_installed(field: str, name: str, package: str) -> SweepError:
+    """The error for a class that needs a package which is not installed."""
+    install = INSTALL.get(package, f"pip install {package}")
+    return SweepError(f"{field} {shown(name)} needs {package}, which is not installed; run: {install}")
+
+
 def find_class(name: str, field: str, base: type[Any] = object, registry: Registry = NONE) -> type[Any]:
     """The class of a registered name or an import path, which must be a subclass of `base`.
 
@@ -237,11 +243,7 @@ def _import(module: str, name: str, field: str) -> Any:
     try:
         return import_module(module)
     except ModuleNotFoundError as error:
-        package = str(error.name).partition(".")[0]
-        raise SweepError(
-            f"{field} {shown(name)} needs {package}, which is not installed; run: "
-            f"{INSTALL.get(package, f'pip install {package}')}"
-        ) from None
+        raise not_installed(field, name, str(error.name).partition(".")[0]) from None
     except (Exception, SystemExit) as error:  # a user-supplied module can raise anything, `sys.exit` included
         *_, last = traceback.extract_tb(error.__traceback__)
         reason = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__

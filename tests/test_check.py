@@ -13,6 +13,7 @@ import yaml
 from ffnet_search.config.sweep import Sweep
 from ffnet_search.errors import SweepError
 from ffnet_search.run.check import check_sweep
+from ffnet_search.run.pipeline import run_sweep
 
 ROOT = Path(__file__).parents[1]
 SPACE: dict[str, Any] = {
@@ -85,3 +86,44 @@ def test_a_cluster_file_is_checked_in_place_of_data_that_are_on_the_cluster(tmp_
     file.write_text(yaml.safe_dump({"cluster_name": "c", "provider": {"typ": "local"}, "metadata": {"sweep": carried}}))
     with pytest.raises(SweepError, match="cluster.yaml: "):
         check_sweep(Sweep.from_yaml(file))
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ({"search": {"sampler": "NoSuchSampler"}}, "search.sampler.class_path must be one of"),
+        (
+            {"search": {"sampler": {"class_path": "TPESampler", "init_args": {"n_startup": 5}}}},
+            "'n_startup' is not a known argument; did you mean 'n_startup_trials'",
+        ),
+        (
+            {"train": {"loggers": ["lightning.pytorch.loggers:CometLogger"]}},
+            "'CometLogger' needs comet_ml, which is not",
+        ),
+    ],
+)
+def test_samplers_and_loggers_are_checked_before_anything_runs(
+    content: dict[str, Any], message: str, tmp_path: Path
+) -> None:
+    sweep = sweep_of(tmp_path, content)
+    with pytest.raises(SweepError, match=message):
+        check_sweep(sweep)
+    with pytest.raises(SweepError, match=message):
+        run_sweep(sweep)
+    assert not sweep.files.latency.exists() and not sweep.files.training.exists()
+
+
+def test_a_user_supplied_sampler_is_made_by_a_run_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "strict_sampler.py").write_text(
+        "from optuna.samplers import RandomSampler\n"
+        "class Strict(RandomSampler):\n"
+        "    def __init__(self, strength=1):\n"
+        "        raise ValueError('strength must be less')\n"
+    )
+    sweep = sweep_of(tmp_path, {"search": {"sampler": "strict_sampler:Strict"}})
+    check_sweep(sweep)
+    assert "strict_sampler" not in sys.modules
+    with pytest.raises(SweepError, match="refused by Strict for 2 .*: strength must be less"):
+        run_sweep(sweep)
+    assert not sweep.files.latency.exists()

@@ -48,7 +48,7 @@ class Overrides:
     allow_imports: AllowImports = False
 
     def load(self, path: Path, *, runs: bool = True) -> Sweep:
-        """Read a sweep file with the values of the command line. Raises SweepError.
+        """Read a sweep file, or that of a run's folder, with the values of the command line. Raises SweepError.
 
         A verb that `runs` the sweep imports the classes that it names, if the user or the sweep allows it."""
         from ffnet_search.config.files import run_name
@@ -61,7 +61,7 @@ class Overrides:
             except ValueError as error:
                 raise SweepError(f"command line: name {error}") from None
         allowed = True if self.allow_imports else None
-        sweep = Sweep.from_yaml(path) if self.name is None else Sweep.from_yaml(path, self.name)
+        sweep = Sweep.of_run(path) if self.name is None else Sweep.from_yaml(path, self.name)
         return sweep.override(seed=self.seed, trials=self.trials, allow_imports=allowed)
 
 

@@ -159,8 +159,7 @@ def export(
     exported networks are written for another runtime, run there, and compared with torch; the results are in their
     cards."""
     if format is None:
-        path = sweep / "sweep.yaml" if sweep.is_dir() else sweep
-        _run(overrides.load(path), ("export",), fresh, output)
+        _run(overrides.load(sweep), ("export",), fresh, output)
         return
     from ffnet_search.cli import json_output, tables
     from ffnet_search.config.sweep import Sweep

@@ -112,4 +112,4 @@ class ExportSection(Section):
 
     top: int = Field(8, gt=0)
     finetune_epochs: int = Field(0, ge=0)
-    opset: int = Field(17, ge=13)
+    opset: int = Field(17, ge=13, le=20)  # what the tracing exporter writes

@@ -100,6 +100,8 @@ class Sweep(Section):
         allow_imports: bool | None = None,
     ) -> Sweep:
         """The sweep with the values of a command line; None keeps the sweep's. Raises SweepError."""
+        if name is None and seed is None and trials is None and allow_imports is None:
+            return self
         content: dict[str, Any] = {field: getattr(self, field) for field in type(self).model_fields}
         given = {"name": name, "seed": seed, "allow_imports": allow_imports}
         content |= {field: value for field, value in given.items() if value is not None}

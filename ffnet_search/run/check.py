@@ -2,18 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
+from importlib.util import find_spec
 
 from ffnet_search.config.files import is_cluster
+from ffnet_search.config.search_schema import SamplerSection
 from ffnet_search.config.start import check_start
 from ffnet_search.config.sweep import Sweep
 from ffnet_search.data.registry import check_data
 from ffnet_search.engines.registry import ENGINES
 from ffnet_search.errors import error_context
-from ffnet_search.latency.backends.base import BACKENDS
-from ffnet_search.plugins import find_module, import_path, is_import_path
-from ffnet_search.run.stages import cost_model
+from ffnet_search.latency.backends.base import BACKENDS, make_backend
+from ffnet_search.plugins import find_module, import_path, is_import_path, not_installed
+from ffnet_search.run.interrupt import import_whole
+from ffnet_search.run.stages import STAGES, cost_model
 from ffnet_search.space.cost_model import check_budget
+
+PACKAGES = {  # backends, and Lightning's loggers -> the package that each needs
+    "onnxruntime": "onnxruntime",
+    "openvino": "openvino",
+    "CometLogger": "comet_ml",
+    "MLFlowLogger": "mlflow",
+    "NeptuneLogger": "neptune",
+    "WandbLogger": "wandb",
+}
 
 
 def check_sweep(sweep: Sweep) -> None:
@@ -34,9 +46,54 @@ def check_sweep(sweep: Sweep) -> None:
                 check_data(sweep.data, sweep.search_space.images)
             if sweep.train.start_from is not None:
                 check_start(sweep.train.start_from)
+            _check_packages(sweep)
+            if not is_import_path(sweep.search.sampler.class_path) and sweep.search.sampler != SamplerSection():
+                check_sampler(sweep)
             for field, path in _import_paths(sweep):
                 find_module(path, field)
     check_limits(sweep)
+
+
+def check_sampler(sweep: Sweep) -> None:
+    """Raise SweepError where the sampler does not exist, or refuses its arguments or objectives. Loads Optuna."""
+    from ffnet_search.search.problem import SearchProblem
+    from ffnet_search.search.samplers.optuna import make_sampler
+
+    make_sampler(SearchProblem(sweep.search_space, sweep.search, None, sweep.seed), 0)
+
+
+def check_classes(sweep: Sweep, stages: Collection[str]) -> None:
+    """Raise SweepError where one of the classes that `stages` use does not exist, lacks a package, or does not take its
+    arguments: before anything is computed. Loads them, user-supplied ones too."""
+    with error_context(sweep.path):
+        _check_packages(sweep)
+        if "search" in stages:
+            import_whole("optuna")
+            from ffnet_search.search.early_stopping.pruner import make_rule
+
+            check_sampler(sweep)
+            make_rule(sweep.search)
+        if "profile" in stages:
+            import_whole(*STAGES["profile"].packages)
+            for device in sweep.latency:
+                if device.resource is None:  # others are on a node of the cluster
+                    make_backend(device)
+        if stages and (sweep.train.callbacks or sweep.train.loggers):
+            import_whole("torch", "torchmetrics", "lightning")
+            from ffnet_search.training.trainer import check_plugins
+
+            check_plugins(sweep.train)
+
+
+def _check_packages(sweep: Sweep) -> None:
+    """Raise SweepError where a registered class needs a package that is not installed."""
+    named = [(f"latency.{at}.backend", device.backend) for at, device in enumerate(sweep.latency)]
+    for at, logger in enumerate(sweep.train.loggers):
+        named.append((f"train.loggers.{at}.class_path", logger.class_path.rpartition(":")[2]))
+    for field, name in named:
+        package = PACKAGES.get(name)
+        if package is not None and find_spec(package) is None:
+            raise not_installed(field, name, package)
 
 
 def check_limits(sweep: Sweep) -> None:

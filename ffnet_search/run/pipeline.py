@@ -11,7 +11,7 @@ from ffnet_search.errors import SweepError
 from ffnet_search.export.exported import ExportedNetwork, read_exported
 from ffnet_search.formatting import listed
 from ffnet_search.progress import clock, say
-from ffnet_search.run.check import check_limits
+from ffnet_search.run.check import check_classes, check_limits
 from ffnet_search.run.folder import Change, RunFolder, StageRecord, open_run
 from ffnet_search.run.interrupt import import_whole
 from ffnet_search.run.stages import (
@@ -36,6 +36,8 @@ def run_sweep(sweep: Sweep, *, fresh: bool = False, stages: Collection[str] = tu
     `stages`, and where the folder is in use, of something else, or cannot be written."""
     with open_run(sweep) as folder:
         _refuse_unneeded(sweep, stages)
+        wanted = [stage.name for stage in stages_of(sweep) if stage.name in stages]
+        check_classes(sweep, [name for name in wanted if not _is_done(name, sweep, folder)])
         _settle_changes(sweep, folder, fresh, stages)
         searches = "search" in stages and not _is_done("search", sweep, folder)
         if searches:  # before any long stage: an engine may lack something, such as a cluster

@@ -22,7 +22,7 @@ from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from ffnet_search.atomic_write import replacing, set_aside
 from ffnet_search.config.schema import TrainSection
-from ffnet_search.errors import Terminated
+from ffnet_search.errors import SweepError, Terminated
 from ffnet_search.models.reference import UNREADABLE
 from ffnet_search.plugins import Plugin, check_arguments, find_class
 from ffnet_search.progress import Bar, progress, say
@@ -149,12 +149,30 @@ def make_loggers(recipe: TrainSection, folder: Path) -> list[Logger]:
     return loggers + [_make(one, f"train.loggers.{at}", Logger, save_dir=str(folder)) for at, one in named]
 
 
+def check_plugins(recipe: TrainSection) -> None:
+    """Raise SweepError where a callback or a logger of a recipe does not exist, or does not take its arguments."""
+    for section, base, plugins in (("callbacks", Callback, recipe.callbacks), ("loggers", Logger, recipe.loggers)):
+        for at, plugin in enumerate(plugins):
+            _class_of(plugin, f"train.{section}.{at}", base, {})
+
+
 def _make(plugin: Plugin, field: str, base: type[Any], **defaults: str) -> Any:
+    kind, arguments = _class_of(plugin, field, base, defaults)
+    try:
+        return kind(**arguments)
+    except ImportError as error:
+        raise SweepError(f"{field}.class_path {plugin.class_path!r} needs a package: {error}") from None
+
+
+def _class_of(
+    plugin: Plugin, field: str, base: type[Any], defaults: Mapping[str, str]
+) -> tuple[type[Any], dict[str, Any]]:
+    """The class that a plugin names, and its arguments, with those of `defaults` that it takes. Raises SweepError."""
     kind = find_class(plugin.class_path, f"{field}.class_path", base)
     known = inspect.signature(kind).parameters
     arguments = {name: value for name, value in defaults.items() if name in known} | dict(plugin.init_args)
     check_arguments(kind, arguments, f"{field}.init_args")
-    return kind(**arguments)
+    return kind, arguments
 
 
 class LastCheckpoint(Callback):
