@@ -1,9 +1,10 @@
 """The cost of sharing: one sandwich step against the same four networks trained alone, each with a separate step.
 
-    python benchmarks/supernet_step.py [--space ffnet_digits] [--batch 64] [--rounds 15]
+    python benchmarks/supernet_step.py [--space ffnet_digits] [--batch 64] [--rounds 15] [--epochs 0]
 
 The networks alone are sliced copies (`Standalone`), on the same images; all take turns within a round, and medians of
-CPU seconds on one thread are compared, so that a busy machine does not decide.
+CPU seconds on one thread are compared, so that a busy machine does not decide. With `--epochs`, also as many epochs of
+sweeps/digits.yaml as the program trains them (Trainer, validation, checkpoint, log), against a bare loop of the steps.
 """
 
 from __future__ import annotations
@@ -11,9 +12,12 @@ from __future__ import annotations
 import argparse
 import statistics
 import sys
+import tempfile
 import time
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
+from typing import ClassVar
 
 import torch
 
@@ -23,23 +27,82 @@ sys.path.insert(0, str(REPO / "tests" / "support"))
 from networks import SPACES, images, space  # noqa: E402
 
 from ffnet_search.config.schema import TrainSection  # noqa: E402
+from ffnet_search.config.sweep import Sweep  # noqa: E402
 from ffnet_search.progress import progress  # noqa: E402
+from ffnet_search.training.fit import sweep_data  # noqa: E402
 from ffnet_search.training.modules import FFNetModule, Standalone, Supernet, draw, make_optimizer  # noqa: E402
+from ffnet_search.training.trainer import ALONE, fit  # noqa: E402
 
 RECIPE = TrainSection()
 
 
-def stepper(module: FFNetModule, x_BCHW: torch.Tensor, target_B: torch.Tensor) -> Callable[[int], torch.Tensor]:
-    """A training step of `module` outside of a Trainer."""
+def bare_update(module: FFNetModule) -> Callable[[torch.Tensor], None]:
+    """An update of `module` outside of a Trainer."""
     module.manual_backward = torch.Tensor.backward  # type: ignore[method-assign, assignment]
-    optimizer = make_optimizer(module.net.named_parameters(), RECIPE)
+    optimizer = make_optimizer(module.net.named_parameters(), module.recipe)
 
     def update(loss: torch.Tensor) -> None:
-        torch.nn.utils.clip_grad_norm_(module.net.parameters(), RECIPE.clip_norm)
+        torch.nn.utils.clip_grad_norm_(module.weights, module.recipe.clip_norm)
         optimizer.step()
         optimizer.zero_grad()
 
+    return update
+
+
+def stepper(module: FFNetModule, x_BCHW: torch.Tensor, target_B: torch.Tensor) -> Callable[[int], torch.Tensor]:
+    """A training step of `module` outside of a Trainer."""
+    update = bare_update(module)
     return lambda index: module.learn([(x_BCHW, target_B)], index, update)
+
+
+def bare_epochs(sweep: Sweep, epochs: int) -> list[float]:
+    """CPU seconds of each epoch in a plain loop: batches, augmentation, steps."""
+    data, supernet = sweep_data(sweep), Supernet(sweep.search_space, sweep.train)
+    loader, seconds = data.train_dataloader(), []
+    update = bare_update(supernet)
+    for epoch in range(epochs):
+        start = time.process_time()
+        loader.set_epoch(epoch)
+        for index, (x_BCHW, target_B) in enumerate(loader):
+            step = epoch * len(loader) + index
+            supernet.learn([(data.augment(x_BCHW, epoch, index), target_B)], step, update)
+        seconds.append(time.process_time() - start)
+    return seconds
+
+
+class Marked(Supernet):
+    """Notes the CPU seconds at the start of each epoch and at the end."""
+
+    marks: ClassVar[list[float]] = []
+
+    def on_train_epoch_start(self) -> None:
+        self.marks.append(time.process_time())
+        super().on_train_epoch_start()
+
+    def on_train_end(self) -> None:
+        self.marks.append(time.process_time())
+
+
+def trainer_epochs(sweep: Sweep, epochs: int) -> list[float]:
+    """CPU seconds of each epoch as `train_supernet` trains."""
+    Marked.marks.clear()
+    recipe = sweep.train.model_copy(update={"epochs": epochs})
+    with tempfile.TemporaryDirectory() as folder:
+        fit(lambda: Marked(sweep.search_space, recipe), sweep_data(sweep), Path(folder), "train", ALONE)
+    return [after - before for before, after in pairwise(Marked.marks)]
+
+
+def compare_epochs(epochs: int) -> None:
+    """Print the median epoch of the program and of the bare loop, in turn twice."""
+    sweep = Sweep.from_yaml(REPO / "sweeps" / "digits.yaml")
+    bare, ours = [], []
+    for _ in range(2):
+        bare += bare_epochs(sweep, epochs)
+        ours += trainer_epochs(sweep, epochs)
+    medians = [statistics.median(seconds) for seconds in (ours, bare)]
+    print(
+        f"\nan epoch of digits: {medians[0]:.2f} s, bare loop {medians[1]:.2f} s, {medians[0] / medians[1]:.2f} times"
+    )
 
 
 def main() -> None:
@@ -47,6 +110,7 @@ def main() -> None:
     parser.add_argument("--space", choices=list(SPACES), default="ffnet_digits")
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--epochs", type=int, default=0)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     chosen = space(arguments.space)
@@ -71,6 +135,8 @@ def main() -> None:
     print("|" + "---|" * (len(names) + 2))
     cells = [f"{1000 * value:.1f}" for value in (*medians, sum(medians[1:]))]
     print("| " + " | ".join([*cells, f"{medians[0] / sum(medians[1:]):.2f}"]) + " |")
+    if arguments.epochs:
+        compare_epochs(arguments.epochs)
 
 
 if __name__ == "__main__":

@@ -36,6 +36,7 @@ def write_folder(folder: Path) -> dict[str, Any]:
         "metrics": dict.fromkeys(names, 0.5),
         "latency": {"device": "a device", "batch_size": 1, "threads": 1, "backend": "onnxruntime"},
         "data": {"name": "digits", "fingerprint": data.fingerprint},
+        "training": {},
         "input": input_facts(net.largest, data),
     }
     (folder / "card.json").write_text(json.dumps(card))

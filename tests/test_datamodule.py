@@ -82,6 +82,6 @@ def test_training_batches_alone_are_augmented(make_data: Callable[..., Any]) -> 
     recorder = fit(data, epochs=1)
     assert set(recorder.validated) == set(all_prints(data.val_dataloader()))
     plain = list(data.train_dataloader())
-    augmented = [(data.augment(images, 0, index), labels) for index, (images, labels) in enumerate(plain)]
+    augmented = [data.augment(batch, 0, index) for index, batch in enumerate(plain)]
     assert [seen for _, seen in recorder.seen] == [batch_print(batch) for batch in augmented]
     assert not {batch_print(batch) for batch in augmented} & {batch_print(batch) for batch in plain}

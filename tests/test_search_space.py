@@ -217,7 +217,7 @@ def space_with(path: str, value: Any) -> dict[str, Any]:
         (
             "zzz",
             1,
-            "zzz is not a known key; known: architecture, hyperparameters, input, .*, stages, stem",
+            "zzz is not a known key; known: architecture, head, hyperparameters, input, .*, stages, stem",
         ),
         ("stages.0.depth", [], "stages.0.depth must have at least 1 item, but got "),
         ("stages", [], "must have stages, an architecture or hyperparameters"),
@@ -238,7 +238,7 @@ def space_with(path: str, value: Any) -> dict[str, Any]:
         ("input.classes", 1, "input.classes must be > 1, but got 1"),
         ("input.clases", 3, r"input.clases is not a known key; did you mean 'classes'\?"),
         ("input.outputs", 3, "input.outputs is not a known key"),
-        ("input.task", "clasification", "input: task must be one of classification .* did you mean 'classification'"),
+        ("input.task", "clasification", "input: task must be one of classification, .* did you mean 'classification'"),
         ("per_block", ["width"], "per_block.0: must be one of mixer, .* but got 'width'"),
     ],
 )

@@ -159,7 +159,7 @@ def test_digests_do_not_depend_on_the_order_or_the_spelling_of_keys(tmp_path: Pa
         ("search.constraints", {"params_m": float("inf")}, "search.constraints.params_m must be a finite number"),
         ("search.trials", 0, "search.trials must be > 0, but got 0"),
         ("search.engine", "a b", "search.engine .* pattern .* but got 'a b'"),
-        ("task", "clasification", "task must be one of classification .* did you mean 'classification'\\?"),
+        ("task", "clasification", "task must be one of classification, .* did you mean 'classification'\\?"),
         ("task", "no_such_package:Task", "task: .* there is no module 'no_such_package' to import"),
         ("latency", [], "latency must have at least 1 item"),
         ("latency", [{"rounds": 2}], "latency.0.rounds must be >= 3, but got 2"),

@@ -19,7 +19,6 @@ from ffnet_search.autoconfig.draft import Draft
 from ffnet_search.config.schema import DataSection, LatencySection, TrainSection
 from ffnet_search.data.datamodule import ImageData
 from ffnet_search.data.dataset import InMemory, Source, stratified_order
-from ffnet_search.data.image_folder import Decoder
 from ffnet_search.evaluation.inherited import Evaluator
 from ffnet_search.latency.bench import LocalBench, network_job
 from ffnet_search.latency.measure import time_jobs
@@ -34,7 +33,7 @@ from ffnet_search.training.trainer import quiet_lightning
 
 STEP_S = 1.0  # of a step, at most: fewer images are used where it would take longer
 LEAST_BATCH = 8
-STEPS = 3  # of training; the first is not counted
+STEPS = 3  # of training, an epoch each; the first is not counted
 JOBS = 6  # of a latency table, among them the smallest and the largest network
 ARCHITECTURES = 3  # evaluated; the first is not counted
 
@@ -56,16 +55,16 @@ def measure_throughput(draft: Draft, batch_size: int, step_s: float | None = Non
 def _sample(draft: Draft, batch_size: int) -> tuple[ImageData, float]:
     """Some of the real images as a run would have them, and the seconds of decoding one."""
     section, images = DataSection(batch_size=batch_size, validation=0.2), draft.images
-    decoder = Decoder(images.files, draft.resolution, "L" if images.channels == 1 else "RGB", section.workers, 0.0)
+    input = draft.space.images
+    decoder = images.decoder(input, section.workers)
     order = stratified_order(images.labels_N, np.random.default_rng(0))[: 2 * batch_size].tolist()
     start = time.perf_counter()
     with ThreadPoolExecutor(max(1, section.workers)) as pool:
         decoded = list(pool.map(decoder.decode, order))
     seconds = (time.perf_counter() - start) / len(order)
     good = [(index, pixels) for index, pixels in zip(order, decoded, strict=True) if not isinstance(pixels, str)]
-    labels_N = images.labels_N[[index for index, _ in good]]
-    memory = InMemory(np.stack([pixels for _, pixels in good]), labels_N)
-    return ImageData(Source(memory, memory, images.classes, "sample"), section, 0, task_of(draft.space.images)), seconds
+    memory = InMemory(np.stack([pixels for _, pixels in good]), images.targets([index for index, _ in good], input))
+    return ImageData(Source(memory, memory, images.classes, "sample"), section, 0, task_of(input)), seconds
 
 
 def _time_steps(supernet: Supernet, data: ImageData) -> float:
@@ -74,7 +73,6 @@ def _time_steps(supernet: Supernet, data: ImageData) -> float:
     with quiet_lightning():
         trainer = Trainer(
             max_epochs=STEPS,
-            max_steps=STEPS,
             devices=1,
             callbacks=[LambdaCallback(on_train_batch_end=lambda *_: ends.append(time.perf_counter()))],
             logger=False,

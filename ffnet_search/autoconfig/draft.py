@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -10,12 +11,15 @@ from typing import Any
 from ffnet_search.autoconfig.inspect import ImageSet
 from ffnet_search.config.start import OFFICIAL
 from ffnet_search.space.architecture import Architecture, Input
+from ffnet_search.space.registry import DEFAULT_TASK
 from ffnet_search.space.search_space import SearchSpace
 
 RESOLUTIONS = (8, 16, 24, 32, 48, 64, 96, 128, 160, 192, 224)
 LEAST_RESOLUTION = 32  # of images that have more: below it objects are hard to tell, whatever the network
 ENOUGH_RESOLUTION = 224  # FFNets were published for little more
 SMALL_RESOLUTION = 64  # below it the stride of published FFNets leaves little, so half of it is offered too
+HEAD_WIDTHS = (16, 32, 48)  # of a head that segments
+LEAST_HEAD_SIDE = 12  # pixels of its map: at fewer, edges are guesses
 Choices = tuple[tuple[int, ...], ...]  # per stage
 
 
@@ -89,11 +93,29 @@ class Draft:
             stage["token_kernel"] = kernels
             stage["channel_kernel"] = [kernel for kernel in kernels if kernel != 5] if number < count - 1 else [3]
             stages.append({**stage, "expansion": list(size.expansions)})
-        images = {"channels": self.images.channels, "resolution": self.resolution, "classes": len(self.images.classes)}
-        content: dict[str, Any] = {"input": images, "stem": {"width": [size.stem], "stride": strides}}
+        content = self.around(strides, count)
         if size.per_block:
             content["per_block"] = list(size.per_block)
         return {**content, "stages": stages}
+
+    def around(self, strides: Sequence[int], count: int) -> dict[str, Any]:
+        """Input, stem of these strides and, of a task that has axes for it, the head of `count` stages."""
+        images: dict[str, Any] = {
+            "channels": self.images.channels,
+            "resolution": self.resolution,
+            "classes": len(self.images.classes),
+        }
+        content: dict[str, Any] = {"input": images, "stem": {"width": [self.size.stem], "stride": list(strides)}}
+        if self.images.task != DEFAULT_TASK:
+            images["task"] = self.images.task
+            content["head"] = {"width": list(HEAD_WIDTHS), "stride": self._head_strides(strides, count)}
+        return content
+
+    def _head_strides(self, stem: Sequence[int], count: int) -> list[int]:
+        """Two strides that the stages have at every stride of the stem, the coarser ones with maps of enough pixels."""
+        common = sorted(set.intersection(*({stride * 2**number for number in range(count)} for stride in stem)))
+        fine = [stride for stride in common if self.resolution // stride >= LEAST_HEAD_SIDE]
+        return fine[-2:] or common[:1]
 
     @property
     def step_macs(self) -> float:
@@ -125,9 +147,8 @@ class PretrainedDraft(Draft):
                     "expansion": list(self.size.expansions),
                 }
             )
-        images = {"channels": self.images.channels, "resolution": self.resolution, "classes": len(self.images.classes)}
         strides = [4] if self.resolution >= SMALL_RESOLUTION else [2, 4]
-        return {"input": images, "stem": {"width": [self.size.stem], "stride": strides}, "stages": stages}
+        return {**self.around(strides, len(stages)), "stages": stages}
 
 
 def inside(weights: str) -> Size:

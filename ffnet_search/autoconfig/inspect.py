@@ -1,4 +1,7 @@
-"""The content of a user's folder of images: classes, counts, sizes, colour. Reads a sample's headers, few pixels."""
+"""The content of a user's folder of images: classes, counts, sizes, colour. Reads a sample's headers, few pixels.
+
+A folder per class is for classification, images/ beside masks/ for segmentation.
+"""
 
 from __future__ import annotations
 
@@ -9,11 +12,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from ffnet_search.config.schema import DataSection
-from ffnet_search.data.image_folder import Labels, find_classes, find_roots, list_images, to_mode
+from ffnet_search.data.image_folder import Decoder, Labels, find_classes, find_roots, list_images, to_mode
+from ffnet_search.data.mask_folder import class_names, find_splits, has_masks, list_pairs, mask_ids, read_masks
 from ffnet_search.errors import SweepError
+from ffnet_search.space.architecture import Input
+from ffnet_search.tasks.base import Targets
+from ffnet_search.tasks.segmentation import IGNORE
 
 HEADERS = 400  # images whose size is read
 DECODED = 40  # images that are decoded, to see whether they are grey
@@ -25,6 +33,10 @@ UNEVEN = 10  # times the images of the smallest class
 @dataclass(frozen=True)
 class ImageSet:
     """A folder of images, one folder per class, as inspected. `files` and `labels_N` are for training."""
+
+    task = "classification"
+    dataset = "image_folder"
+    layout = "one folder per class"
 
     folder: Path
     classes: tuple[str, ...]
@@ -49,6 +61,15 @@ class ImageSet:
         colour = "grey" if self.channels == 1 else "colour"
         return f"{self.total:,} images of {len(self.classes)} classes{tests}, {colour}, shorter side {sizes}"
 
+    def targets(self, indices: Sequence[int], input: Input) -> Targets:
+        """The targets of some of the files."""
+        return self.labels_N[list(indices)]
+
+    def decoder(self, input: Input, workers: int) -> Decoder:
+        """The decoder of the files, as a run has it."""
+        mode = "L" if self.channels == 1 else "RGB"
+        return Decoder(self.files, input.resolution, mode, workers, 0.0, whole=self.task == "segmentation")
+
     @property
     def warnings(self) -> list[str]:
         """Remarks for the user, before hours are spent."""
@@ -66,13 +87,103 @@ class ImageSet:
         return warnings
 
 
+@dataclass(frozen=True)
+class MaskSet(ImageSet):
+    """A folder of images with masks. `counts`: the training images in whose sampled masks a class occurs."""
+
+    task = "segmentation"
+    dataset = "mask_folder"
+    layout = "images/ and masks/"
+    masks: tuple[str, ...] = field(repr=False, default=())
+
+    @property
+    def total(self) -> int:
+        return len(self.files)
+
+    def targets(self, indices: Sequence[int], input: Input) -> Targets:
+        files, masks = ([some[index] for index in indices] for some in (self.files, self.masks))
+        return read_masks(masks, files, input, DataSection().workers)
+
+    def __str__(self) -> str:
+        least, most = self.sides
+        sizes = f"{self.side} pixels" if least == most else f"{self.side} pixels in the middle ({least} to {most})"
+        tests = "" if self.tests is None else f" and {self.tests:,} for testing"
+        colour = "grey" if self.channels == 1 else "colour"
+        classes = f"masks of {len(self.classes)} classes ({', '.join(self.classes)})"
+        return f"{self.total:,} images with {classes}{tests}, {colour}, shorter side {sizes}"
+
+    @property
+    def warnings(self) -> list[str]:
+        warnings = []
+        if self.total < LEAST:
+            warnings.append(f"few images to learn from, fewer than {LEAST}: {self.total}")
+        absent = [name for name, count in zip(self.classes, self.counts, strict=True) if not count]
+        if absent:
+            warnings.append(f"no sampled mask holds {_some(absent)}")
+        if self.broken:
+            warnings.append(f"cannot be read as images, remove or replace them: {_some(self.broken)}")
+        return warnings
+
+
 def inspect(folder: Path) -> ImageSet:
-    """Inspect a folder. Raises SweepError where it has no folder per class, or nothing in it can be read."""
+    """Inspect a folder. Raises SweepError where it has neither a folder per class nor images/ and masks/, or nothing in
+    it can be read."""
+    section = DataSection(name="mask_folder", path=folder)
+    if folder.is_dir() and has_masks(folder):
+        return _inspect_masks(folder, section)
     root, test_root = find_roots(DataSection(name="image_folder", path=folder))
     classes = find_classes(root)
     files, labels, _ = list_images(root, classes)
     if not files:
         raise SweepError(f"data.path: {root} must hold images in its folders {_some(classes)}, but holds none")
+    sides, channels, broken = _sample(root, files)
+    return ImageSet(
+        folder=folder,
+        classes=classes,
+        counts=tuple(np.bincount(labels, minlength=len(classes)).tolist()),
+        tests=None if test_root is None else len(list_images(test_root, classes)[0]),
+        side=int(statistics.median_low(sides)),
+        sides=(min(sides), max(sides)),
+        channels=channels,
+        broken=broken,
+        files=tuple(files),
+        labels_N=labels,
+    )
+
+
+def _inspect_masks(folder: Path, section: DataSection) -> MaskSet:
+    root, train, test = find_splits(section)
+    pairs = list_pairs(train)
+    sides, channels, broken = _sample(train.images, pairs.images)
+    held: list[NDArray[np.int64]] = []
+    for file in random.Random(0).sample(pairs.masks, min(HEADERS, len(pairs.masks))):
+        with Image.open(file) as mask:
+            ids = np.unique(mask_ids(mask, file))
+        held.append(ids[ids != IGNORE])
+    most = max([1, *(int(ids.max()) for ids in held if len(ids))])
+    classes = class_names(root, most + 1)
+    if most >= len(classes):
+        raise SweepError(
+            f"data.path: {root} must name each class (classes.json or classes.txt), but names {len(classes)}, and its "
+            f"masks hold id {most}"
+        )
+    return MaskSet(
+        folder=folder,
+        classes=classes,
+        counts=tuple(int(sum(label in ids for ids in held)) for label in range(len(classes))),
+        tests=None if test is None else len(list_pairs(test).images),
+        side=int(statistics.median_low(sides)),
+        sides=(min(sides), max(sides)),
+        channels=channels,
+        broken=broken,
+        files=pairs.images,
+        labels_N=np.zeros(len(pairs.images), np.int64),
+        masks=pairs.masks,
+    )
+
+
+def _sample(root: Path, files: Sequence[str]) -> tuple[list[int], int, tuple[str, ...]]:
+    """The shorter sides of sampled images, their channels, and those that cannot be read."""
     sides: list[int] = []
     grey: list[bool] = []
     broken: list[str] = []
@@ -86,18 +197,7 @@ def inspect(folder: Path) -> ImageSet:
             broken.append(f"{file} ({error or type(error).__name__})")
     if not grey:
         raise SweepError(f"data.path: none of the sampled images in {root} can be read: {_some(broken)}")
-    return ImageSet(
-        folder=folder,
-        classes=classes,
-        counts=tuple(np.bincount(labels, minlength=len(classes)).tolist()),
-        tests=None if test_root is None else len(list_images(test_root, classes)[0]),
-        side=int(statistics.median_low(sides)),
-        sides=(min(sides), max(sides)),
-        channels=1 if all(grey) else 3,
-        broken=tuple(broken),
-        files=tuple(files),
-        labels_N=labels,
-    )
+    return sides, 1 if all(grey) else 3, tuple(broken)
 
 
 def _is_grey(image: Image.Image) -> bool:

@@ -21,6 +21,7 @@ from ffnet_search.config.start import OFFICIAL
 from ffnet_search.config.sweep import Sweep
 from ffnet_search.errors import NAME, SweepError, did_you_mean
 from ffnet_search.progress import say
+from ffnet_search.space.registry import DEFAULT_TASK
 from ffnet_search.tasks.base import task_of
 
 STARTER = ("sweeps/digits.yaml", "search_spaces/ffnet_digits.yaml")
@@ -130,10 +131,12 @@ def sweep_text(budget: Budget, name: str, latency_ms: float | None) -> Iterator[
     crop = max(1, draft.resolution // 8)
     yield f"# Written by `ffnet-search init` on {date.today()} for {draft.images}."
     yield f"# Run it: ffnet-search run {name}.yaml   (about {budget.minutes:.0f} minutes on this machine: {stages})"
+    if draft.images.task != DEFAULT_TASK:
+        yield f"task: {draft.images.task}"
     yield f"search_space: {name}_space.yaml  # what may vary in the networks"
     yield "seed: 0"
     yield "data:"
-    yield "  name: image_folder  # one folder per class"
+    yield f"  name: {draft.images.dataset}  # {draft.images.layout}"
     yield f"  {yaml.safe_dump({'path': str(draft.images.folder)}, allow_unicode=True, width=math.inf).strip()}"
     yield f"  batch_size: {budget.batch_size}"
     yield f"  validation: {budget.validation}  # of the training images: {budget.held_out:,} to compare networks on"
@@ -171,8 +174,11 @@ def space_text(draft: Draft, name: str) -> Iterator[str]:
     content = draft.content
     yield f"# What may vary in the networks of {name}.yaml: {draft.space.size:,} architectures. Every list is a"
     yield "# choice; a list of one fixes it. `ffnet-search show` prints what they cost."
-    yield f"input: {_flow(content['input'])}  # images are cut square and resized to the resolution"
+    how = "cut square and resized" if "head" not in content else "resized whole"
+    yield f"input: {_flow(content['input'])}  # images are {how} to the resolution"
     yield f"stem: {_flow(content['stem'])}  # a larger stride is faster and sees less"
+    if "head" in content:
+        yield f"head: {_flow(content['head'])}  # output: labels is faster where classes are many"
     if "per_block" in content:
         yield f"per_block: {_flow(content['per_block'])}  # each block chooses these for itself"
     yield "stages:  # each at half the resolution of the one before"

@@ -44,6 +44,8 @@ def print_space(space: SearchSpace) -> None:
         f"{shape.resolution} images of {shape.outputs} {task_of(shape).outputs_word}"
     )
     _print(f"stem width {_choices(space.stem.width)}, stride {_choices(space.stem.stride)}")
+    if space.head_axes:
+        _print("head " + ", ".join(f"{name} {_choices(choices)}" for name, choices in space.head_axes.items()))
     rows = [
         [str(number), _choices(stage.depth), _choices(stage.width), *(_choices(stage.choices(a)) for a in BLOCK_AXES)]
         for number, stage in enumerate(space.stages, 1)

@@ -55,7 +55,7 @@ class TrainSection(Section):
     devices: int = Field(1, gt=0)
     epochs: int = Field(30, gt=0)
     optimizer: Literal["adamw", "sgd"] = "adamw"
-    learning_rate: float = Field(1e-3, gt=0)
+    learning_rate: float = Field(2e-3, gt=0)
     learning_rate_floor: Share = 0.05
     warmup_epochs: float = Field(1.0, ge=0)
     weight_decay: float = Field(0.05, ge=0)

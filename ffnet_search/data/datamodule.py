@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from typing import Any
@@ -21,6 +22,7 @@ from ffnet_search.tasks.base import Task
 Batch = tuple[Tensor, Tensor]  # images float32 (B, C, H, W), targets (B, ...)
 # Random streams of a sweep's seed, one per purpose: numpy.random.default_rng([seed, stream, ...]).
 VALIDATION, CALIBRATION, ORDER, CROP, AUGMENT = range(5)
+CALIBRATION_PIXELS = 1 << 23  # of a dense task's calibration images together: 32 of 512 x 512
 LEAST_STD = 1.0  # levels of 255, for a channel that hardly varies
 CHUNK = 1024  # images summed at once
 
@@ -118,7 +120,8 @@ class ImageData(Data):
                 f"{len(strata_N)} images holds out {len(self._validation)}; change data.validation or add images"
             )
         order = stratified_order(strata_N[self._train], np.random.default_rng([seed, CALIBRATION]))
-        self._calibration = np.sort(self._train[order[: section.calibration]])
+        pixels = math.prod(source.train.targets_N.shape[1:])  # 1 but for dense tasks
+        self._calibration = np.sort(self._train[order[: min(section.calibration, CALIBRATION_PIXELS // pixels)]])
         self.train_images = len(self._train)
 
     def train_dataloader(self) -> EpochLoader:
@@ -143,20 +146,25 @@ class ImageData(Data):
     def test_dataloader(self) -> EpochLoader:
         return self._in_order(self._source.test, np.arange(len(self._source.test.targets_N)))
 
-    def augment(self, images_BCHW: Tensor, epoch: int, batch: int, rank: int = 0, ranks: int = 1) -> Tensor:
-        """The share of `rank` in batch `batch` of `epoch`, augmented on the images' device."""
-        key = [self.order_seed, AUGMENT, epoch, batch, 0]
-        draw = np.random.SeedSequence(key).generate_state(1, np.uint64)[0]
-        generator = torch.Generator().manual_seed(int(draw >> np.uint64(1)))
-        return augment_batch(images_BCHW, self._section.augment, generator, rank, ranks)
+    def augment(self, batch: Batch, epoch: int, index: int, rank: int = 0, ranks: int = 1) -> Batch:
+        """The share of `rank` in batch `index` of `epoch`, augmented on the batch's device; maps as targets too."""
+        images_BCHW, target_B = batch
+        key = [self.order_seed, AUGMENT, epoch, index, 0]
+        draw = int(np.random.SeedSequence(key).generate_state(1, np.uint64)[0] >> np.uint64(1))
+        augment, fill = self._section.augment, self._task.target_fill
+        images_BCHW = augment_batch(images_BCHW, augment, torch.Generator().manual_seed(draw), rank, ranks)
+        if fill is None:
+            return images_BCHW, target_B
+        moves = augment.model_copy(update={"cutout": 0})  # they are drawn first, so these are the images'
+        maps_B1HW = augment_batch(target_B[:, None], moves, torch.Generator().manual_seed(draw), rank, ranks, fill)
+        return images_BCHW, maps_B1HW[:, 0]
 
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
         """Lightning's hook, after a batch has arrived at the device: augment a training batch."""
         if self.trainer is None or not self.trainer.training:
             return batch
-        images_BCHW, target_B = batch
         epoch, index = self.trainer.train_dataloader.position  # type: ignore[union-attr]
-        return self.augment(images_BCHW, epoch, index, *self.rank), target_B
+        return self.augment(batch, epoch, index, *self.rank)
 
     @cached_property
     def calibration(self) -> Tensor:
@@ -188,31 +196,33 @@ class ImageData(Data):
 
 
 def augment_batch(
-    images_BCHW: Tensor, augment: Augment, generator: torch.Generator, rank: int = 0, ranks: int = 1
+    images_BCHW: Tensor, augment: Augment, generator: torch.Generator, rank: int = 0, ranks: int = 1, fill: int = 0
 ) -> Tensor:
     """Crop after padding, flip, then cut squares out (DeVries and Taylor 2017: centred anywhere, so often clipped).
 
     `generator` draws on the CPU, so that every device sees the same images; for the share of one of several ranks it
-    draws for the whole batch. Padding is 0, the mean colour. Returns channels_last images of the same shape; with
-    nothing to do, the same images."""
+    draws for the whole batch. Padding is `fill`; 0 is the mean colour. Returns channels_last images of the same shape;
+    with nothing to do, the same images."""
     share = len(images_BCHW)
     whole, mine = ranks * share, slice(rank * share, (rank + 1) * share)
     if augment.crop or augment.flip:
         offsets_2B11 = torch.randint(0, 2 * augment.crop + 1, (2, whole, 1, 1), generator=generator)
         flips_B11 = torch.rand(whole, 1, 1, generator=generator) < (0.5 if augment.flip else 0.0)
-        images_BCHW = _crop_and_flip(images_BCHW, augment.crop, offsets_2B11[:, mine], flips_B11[mine])
+        images_BCHW = _crop_and_flip(images_BCHW, augment.crop, offsets_2B11[:, mine], flips_B11[mine], fill)
     if augment.cutout:
         centres_2B1 = [torch.randint(0, size, (whole, 1), generator=generator)[mine] for size in images_BCHW.shape[2:]]
         images_BCHW = _cutout(images_BCHW, augment.cutout, *centres_2B1)
     return images_BCHW
 
 
-def _crop_and_flip(images_BCHW: Tensor, padding: int, offsets_2B11: Tensor, flips_B11: Tensor) -> Tensor:
+def _crop_and_flip(images_BCHW: Tensor, padding: int, offsets_2B11: Tensor, flips_B11: Tensor, fill: int) -> Tensor:
     batch, channels, height, width = images_BCHW.shape
     columns = torch.arange(width)
     y_BH1 = offsets_2B11[0] + torch.arange(height)[:, None]
     x_B1W = offsets_2B11[1] + torch.where(flips_B11, columns.flip(0), columns)
-    padded_BHWC = functional.pad(images_BCHW.permute(0, 2, 3, 1), (0, 0, padding, padding, padding, padding))
+    padded_BHWC = functional.pad(
+        images_BCHW.permute(0, 2, 3, 1), (0, 0, padding, padding, padding, padding), value=fill
+    )
     _, rows, row, _ = padded_BHWC.shape
     # One gather of whole pixels: ten times as fast on CPU as indexing with (image, y, x).
     pixel = (torch.arange(batch)[:, None, None] * rows + y_BH1) * row + x_B1W

@@ -6,6 +6,7 @@ Shape keys: N images of the set, B of a batch, C channels, H and W pixels. No to
 from __future__ import annotations
 
 import hashlib
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -28,7 +29,7 @@ Pixels = NDArray[np.uint8]
 class Images(Protocol):
     """N images of one size with their targets, without any random change unless a `key` for draws is given."""
 
-    targets_N: Targets
+    targets_N: Targets  # (N, ...), in memory
 
     def read(self, indices: Indices) -> Pixels:
         """Return those images: uint8 (B, H, W, C)."""
@@ -44,7 +45,9 @@ class InMemory(Images):
     def __init__(self, pixels_NHWC: Pixels, targets_N: Targets) -> None:
         self.targets_N = targets_N
         self._shape = pixels_NHWC.shape[1:]
-        self._rows = np.ascontiguousarray(pixels_NHWC).reshape(len(pixels_NHWC), -1)  # gathered by whole rows
+        self._rows = np.ascontiguousarray(pixels_NHWC).reshape(
+            len(pixels_NHWC), math.prod(self._shape)
+        )  # gathered by rows
 
     def read(self, indices: Indices) -> Pixels:
         return self._rows[indices].reshape(-1, *self._shape)
@@ -53,7 +56,7 @@ class InMemory(Images):
         """The sha256 of shape, pixels and targets."""
         sha = hashlib.sha256(repr((len(self._rows), *self._shape)).encode())
         sha.update(self._rows.data)
-        little_endian = "<f8" if self.targets_N.dtype.kind == "f" else "<i8"
+        little_endian = {"f": "<f8", "u": "u1"}.get(self.targets_N.dtype.kind, "<i8")
         sha.update(np.ascontiguousarray(self.targets_N, dtype=little_endian).data)
         return sha.hexdigest()
 

@@ -26,6 +26,7 @@ from ffnet_search.data.dataset import DataSet, Images, Indices, InMemory, Pixels
 from ffnet_search.errors import SweepError
 from ffnet_search.progress import progress
 from ffnet_search.space.architecture import Input
+from ffnet_search.tasks.base import Targets
 
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".pbm")
 HIDDEN = (".", "__MACOSX")  # folders that are no classes; the second is what a Mac packs into a zip file
@@ -75,13 +76,13 @@ class ImageFolder(DataSet):
         classes = find_classes(root)
         must_match(section, input, outputs=len(classes))
         for folder in (root,) if test_root is None else (root, test_root):
-            empty = [name for name in classes if next(_image_files(folder / name), None) is None]
+            empty = [name for name in classes if next(image_files(folder / name), None) is None]
             if empty:
                 raise SweepError(
                     f"data.path: every class folder of {folder} must hold images ({', '.join(EXTENSIONS)}), but "
                     f"{', '.join(empty)} {'has' if len(empty) == 1 else 'have'} none; fill or remove them"
                 )
-            for file in (file for name in classes for file in _image_files(folder / name)):
+            for file in (file for name in classes for file in image_files(folder / name)):
                 if file.is_symlink():  # the others are looked at when they are read: there may be millions
                     _size(file)
         extra = [] if test_root is None else sorted(set(find_classes(test_root)) - set(classes))
@@ -99,6 +100,7 @@ class Decoder:
     workers: int
     resized_crop: float  # the least share of an image's area in a random resized crop; 0: no such crops
     key: Sequence[int] | None = None  # of the draws of random resized crops; None: the centred square
+    whole: bool = False  # the whole image is resized, and not its centred square
 
     def decode(self, index: int) -> Pixels | str:
         """One image, uint8 (H, W, C), or the name of an unreadable file with the reason."""
@@ -107,7 +109,9 @@ class Decoder:
                 if self.key is None:
                     file.draft(None, (2 * self.side, 2 * self.side))  # JPEG: decodes no more than is needed
                 image = to_mode(ImageOps.exif_transpose(file), self.mode)
-            if self.key is None:
+            if self.whole:
+                box = (0.0, 0.0, float(image.width), float(image.height))
+            elif self.key is None:
                 box = centre_box(*image.size)
             else:
                 box = random_box(*image.size, self.resized_crop, np.random.default_rng([*self.key, index]))
@@ -141,7 +145,7 @@ class Decoder:
 class OnDisk:
     """Images that are decoded when they are read: `members` of the files of `decoder`."""
 
-    def __init__(self, decoder: Decoder, members: Indices, targets_N: Labels) -> None:
+    def __init__(self, decoder: Decoder, members: Indices, targets_N: Targets) -> None:
         self.targets_N = targets_N
         self._decoder, self._members = decoder, members
 
@@ -219,7 +223,7 @@ def find_classes(folder: Path) -> tuple[str, ...]:
     return tuple(names)
 
 
-def _image_files(folder: Path) -> Iterator[Path]:
+def image_files(folder: Path) -> Iterator[Path]:
     """Files below `folder` with an image's extension, in no particular order."""
     for place, folders, names in os.walk(folder):
         folders[:] = [name for name in folders if not name.startswith(".")]
@@ -246,7 +250,7 @@ def list_images(root: Path, classes: tuple[str, ...]) -> tuple[list[str], Labels
     labels: list[int] = []
     sha = hashlib.sha256()
     for label, name in enumerate(classes):
-        for file in sorted(_image_files(root / name), key=lambda path: path.relative_to(root).as_posix()):
+        for file in sorted(image_files(root / name), key=lambda path: path.relative_to(root).as_posix()):
             name_in_root = file.relative_to(root).as_posix().encode(errors="surrogateescape")
             sha.update(b"%b\0%d\n" % (name_in_root, _size(file)))
             files.append(str(file))

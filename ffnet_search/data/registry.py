@@ -19,6 +19,7 @@ DATASETS: Registry = {
     "cifar10": "ffnet_search.data.cifar:Cifar10",
     "cifar100": "ffnet_search.data.cifar:Cifar100",
     "image_folder": "ffnet_search.data.image_folder:ImageFolder",
+    "mask_folder": "ffnet_search.data.mask_folder:MaskFolder",
 }
 
 

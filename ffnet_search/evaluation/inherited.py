@@ -9,13 +9,12 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
-from torchmetrics import Metric
+from torch import Tensor
 
 from ffnet_search.config.sweep import Sweep
 from ffnet_search.data.datamodule import Data
 from ffnet_search.models.bn_calibration import recalibrate
-from ffnet_search.models.deployed import fuse
+from ffnet_search.models.deployed import Deployed, fuse
 from ffnet_search.models.metamixer import MetaMixer
 from ffnet_search.models.parallel import threads_for
 from ffnet_search.models.saved import read_supernet
@@ -67,18 +66,17 @@ class Evaluator:
 
 
 @torch.inference_mode()
-def quality(net: nn.Module, batches: Iterable[tuple[Tensor, Tensor]], task: Task) -> float:
+def quality(net: Deployed | MetaMixer, batches: Iterable[tuple[Tensor, Tensor]], task: Task) -> float:
     """The quality of `net` over batches of (images, targets), in the mode (training or evaluation) that it is in.
 
     Raises ValueError where there are no batches."""
     device = next(net.parameters()).device
     net = net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    metric: Metric | None = None
+    arch = net.arch if isinstance(net, Deployed) else net.largest
+    metric, seen = task.quality_metric(arch.input.outputs).to(device), False
     for images_BCHW, target_B in batches:
-        output_B = net(images_BCHW.to(device))
-        if metric is None:
-            metric = task.quality_metric(output_B.shape[1]).to(device)
-        metric.update(output_B, target_B.to(device))
-    if metric is None:
+        metric.update(net(images_BCHW.to(device)), target_B.to(device))
+        seen = True
+    if not seen:
         raise ValueError("quality needs at least one batch of images, but got none")
     return float(metric.compute())

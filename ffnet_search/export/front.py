@@ -26,7 +26,7 @@ from ffnet_search.evaluation.inherited import Evaluator, quality
 from ffnet_search.evaluation.trained import TrialEvaluator
 from ffnet_search.export.card import Device, network_card, user_module_card, write_bundle, write_card
 from ffnet_search.export.exported import ExportedNetwork, read_exported
-from ffnet_search.export.network import write_network
+from ffnet_search.export.network import write_details, write_network
 from ffnet_search.formatting import csv_cell
 from ffnet_search.latency.measure import measure_all
 from ffnet_search.latency.ray_bench import make_bench
@@ -115,7 +115,7 @@ def export_ffnets(sweep: Sweep, front: Sequence[Candidate], folders: Sequence[Pa
             **analytic_metrics(candidate.network),
         }
         write_network(folder, net.cpu(), deployed.cpu(), sweep.export.opset)
-        card = network_card(sweep, candidate, metrics, devices, data)
+        card = network_card(sweep, candidate, metrics, devices, data) | write_details(folder, deployed, data)
         write_card(folder, card)
         write_bundle(folder, card, task)
         yield metrics

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import yaml
 from safetensors import SafetensorError
@@ -16,12 +17,13 @@ from torch import nn
 
 from ffnet_search.atomic_write import write_bytes, write_text
 from ffnet_search.config.start import ARCHITECTURE
+from ffnet_search.data.datamodule import Data
 from ffnet_search.errors import SweepError
 from ffnet_search.export.exported import ONNX
 from ffnet_search.models.deployed import Backbone, Deployed, deployed, write_onnx
 from ffnet_search.models.metamixer import MetaMixer
 from ffnet_search.models.saved import as_safetensors, load_trainable, write_trainable
-from ffnet_search.plugins import ForeignImports, foreign_imports
+from ffnet_search.plugins import ForeignImports, find_class, foreign_imports
 from ffnet_search.space.architecture import Architecture
 from ffnet_search.strict_yaml import read_yaml
 from ffnet_search.tasks.base import task_of
@@ -38,6 +40,12 @@ def write_network(folder: Path, net: MetaMixer, fused: Deployed, opset: int) -> 
     shape = (1, arch.input.channels, arch.input.resolution, arch.input.resolution)
     output = task_of(arch.input).output_name
     write_onnx(fused, shape, folder / ONNX, opset=opset, dynamic_batch=True, output=output)
+
+
+def write_details(folder: Path, fused: Deployed, data: Data) -> dict[str, Any]:
+    """Write what the task has to say beyond one figure, and return it for the card: nothing for most tasks."""
+    details = task_of(fused.arch.input).details
+    return {} if details is None else {"details": find_class(details, "details")()(folder, fused, data)}
 
 
 def load(

@@ -23,6 +23,7 @@ from ffnet_search.provenance import installed_versions
 from ffnet_search.space.architecture import Architecture, Input, Stem
 from ffnet_search.space.block import Block
 from ffnet_search.space.parts import Part
+from ffnet_search.space.registry import DEFAULT_TASK
 
 GROUP = 10  # jobs that are compiled and interleaved at a time
 GROUP_WEIGHTS_M = 64.0  # the most million weights of a group, so that memory stays small
@@ -32,7 +33,11 @@ RESIDENT_M = 0.25  # million weights that stay in a core's own cache of 1 MB bet
 
 @lru_cache
 def anchors(input: Input) -> tuple[Architecture, Architecture]:
-    """A light network, whose weights stay in the core's own cache, and a heavy one, which mostly fetches weights."""
+    """A light network, whose weights stay in the core's own cache, and a heavy one, which mostly fetches weights.
+
+    Both are classifiers, whatever the task."""
+    if input.task != DEFAULT_TASK:
+        input = Input(input.channels, input.resolution, max(2, input.outputs))
     shrink = input.resolution > 64
 
     def network(stride: int, *stages: tuple[int, int], kernel: int, expansion: int) -> Architecture:

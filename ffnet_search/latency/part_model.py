@@ -2,9 +2,9 @@
 
     (1)  part_ms = basis(part) c * exp(g(sizes(part))),  c >= 0
 
-The basis is [1, elements, MACs, weights], with coefficients per family (kind, mixer, kernel, stride). The correction g
-is a Gaussian process over the logarithms of the part's sizes, fitted to log(measured / basis c) (kriging). The same
-process says, before anything is measured, which parts are worth measuring: those with the largest variance.
+The basis is [1, elements, MACs, weights], with coefficients per family (kind, mixer, kernel, stride, scale). The
+correction g is a Gaussian process over the logarithms of the part's sizes, fitted to log(measured / basis c) (kriging).
+The same process says, before anything is measured, which parts are worth measuring: those with the largest variance.
 scikit-learn's GaussianProcessRegressor gives the same to 4e-16, but takes seconds to import, and `choose` needs the
 covariance itself."""
 
@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import nnls
 
-from ffnet_search.space.parts import Part
+from ffnet_search.space.parts import Family, Part
 
 Floats = NDArray[np.float64]
 
@@ -26,9 +26,9 @@ SIGNAL = 0.15  # standard deviation of log(measured / fitted)
 NOISE = 0.04  # of one measurement
 
 
-def by_family(parts: Iterable[Part]) -> dict[tuple[str, str, int, int], list[Part]]:
+def by_family(parts: Iterable[Part]) -> dict[Family, list[Part]]:
     """The members of each family, in order."""
-    groups: defaultdict[tuple[str, str, int, int], list[Part]] = defaultdict(list)
+    groups: defaultdict[Family, list[Part]] = defaultdict(list)
     for part in parts:
         groups[part.family].append(part)
     return dict(groups)
@@ -36,8 +36,7 @@ def by_family(parts: Iterable[Part]) -> dict[tuple[str, str, int, int], list[Par
 
 def basis(part: Part) -> Floats:
     """[1, elements of its maps, MACs, weights], the last three in millions."""
-    out = -(-part.resolution // part.stride)
-    elements = part.in_width * part.resolution**2 + (part.hidden + part.out_width) * out**2
+    elements = part.in_width * part.resolution**2 + (part.hidden + part.out_width) * part.out_resolution**2
     return np.array([1.0, elements / 1e6, part.costs.macs / 1e6, part.costs.params / 1e6])
 
 
@@ -108,5 +107,4 @@ def fit_overhead(alone: Mapping[Part, float], chained: Mapping[Part, float], cop
 
 def ends_m(part: Part) -> float:
     """Millions of elements that enter and leave a part."""
-    out = -(-part.resolution // part.stride)
-    return (part.in_width * part.resolution**2 + part.out_width * out**2) / 1e6
+    return (part.in_width * part.resolution**2 + part.out_width * part.out_resolution**2) / 1e6

@@ -32,6 +32,7 @@ def parts_of(space: SearchSpace) -> list[Part]:
     first = {name: values[0] for name, values in axes.items()}
     without_block = {name: re.sub(r"\.block[0-9]+\.", ".", name) for name in axes}
     parts: set[Part] = set()
+    of_head = {f"head.{name}": choices for name, choices in space.head_axes.items()} if space.stages else {}
 
     def add(stem: tuple[int, int], choices: Mapping[str, Any]) -> None:
         # They name an axis without its block, as `stage2.mixer`: all blocks of the stage choose alike.
@@ -41,6 +42,8 @@ def parts_of(space: SearchSpace) -> list[Part]:
     for stem in product(space.stem.width, space.stem.stride):
         for number, stage in enumerate(space.stages, 1):
             here = f"stage{number}"
+            for width, *head in product(stage.width, *of_head.values()):
+                add(stem, {f"{here}.width": width, **dict(zip(of_head, head, strict=True))})
             if number > 1:
                 for before, width in product(space.stages[number - 2].width, stage.width):
                     add(stem, {f"stage{number - 1}.width": before, f"{here}.width": width})

@@ -12,15 +12,19 @@ from torch import Tensor, nn
 from ffnet_search.models.elastic import ElasticBatchNorm2d
 from ffnet_search.models.metamixer import MetaMixer
 
+BATCH_PIXELS = 256 * 224**2  # at most in a batch: an image of 1024 x 1024 counts as 20
+
 
 @torch.no_grad()
 def recalibrate(net: MetaMixer, images_NCHW: Tensor, batch_size: int = 256) -> MetaMixer:
     """Set the running statistics of a stand-alone `net` to those of `images_NCHW`, and leave it in evaluation mode.
 
-    Images should be of the training set and not augmented. Needs at least 2 values per channel in each batch."""
+    Images should be of the training set and not augmented. Needs at least 2 values per channel in each batch, which has
+    fewer images where they are large."""
     moments = {norm: _Moments(norm) for norm in net.modules() if isinstance(norm, ElasticBatchNorm2d)}
     hooks = [norm.register_forward_pre_hook(pooled.before_batch) for norm, pooled in moments.items()]
-    batches = max(1, round(len(images_NCHW) / batch_size))
+    pixels = len(images_NCHW) * images_NCHW.shape[-2] * images_NCHW.shape[-1]
+    batches = max(1, round(len(images_NCHW) / batch_size), -(-pixels // BATCH_PIXELS))
     net.train()
     try:
         for batch_NCHW in images_NCHW.tensor_split(batches):  # of nearly equal size: the last must not be a few images

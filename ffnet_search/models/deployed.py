@@ -7,6 +7,7 @@ layer scales, so ours has 2 x width + (layer scales) fewer parameters than that.
 from __future__ import annotations
 
 import warnings
+from collections import OrderedDict
 from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import BinaryIO, cast
@@ -18,7 +19,7 @@ from ffnet_search.models.layers import PLAIN
 from ffnet_search.models.metamixer import MetaMixer
 from ffnet_search.plugins import find_class
 from ffnet_search.space.architecture import Architecture
-from ffnet_search.space.parts import Part
+from ffnet_search.space.parts import LateralPart, Part
 
 
 class Deployed(nn.Module):
@@ -28,9 +29,21 @@ class Deployed(nn.Module):
         super().__init__()
         self.arch = arch
         self.parts = nn.Sequential(*parts)
+        self.laterals = [index for index, part in enumerate(arch.parts) if isinstance(part, LateralPart)]
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
-        return cast(Tensor, self.parts(x_BCHW))
+        """The parts in a chain; laterals read its map beside it, and the parts after the last take their sum."""
+        if not self.laterals:
+            return cast(Tensor, self.parts(x_BCHW))
+        sum_BCHW: Tensor | None = None
+        for index, part in enumerate(self.parts):
+            if index in self.laterals:
+                lateral_BCHW = part(x_BCHW)
+                sum_BCHW = lateral_BCHW if sum_BCHW is None else sum_BCHW + lateral_BCHW
+                x_BCHW = sum_BCHW if index == self.laterals[-1] else x_BCHW
+            else:
+                x_BCHW = part(x_BCHW)
+        return x_BCHW
 
 
 class Backbone(nn.Module):
@@ -43,10 +56,11 @@ class Backbone(nn.Module):
         super().__init__()
         arch = net.arch
         self.widths = tuple(stage.width for stage in arch.stages)
-        self.strides = tuple(arch.stem.stride * 2**index for index in range(len(arch.stages)))
+        self.strides = tuple(arch.strides)
+        chain = [part for index, part in enumerate(net.parts.named_children()) if index not in net.laterals]
         sizes = [1 + 2 * stage.depth for stage in arch.stages]  # the stem or a patch merging, two parts per block
         ends = accumulate(sizes, initial=0)
-        self.stages = nn.ModuleList(net.parts[start:end] for start, end in pairwise(ends))
+        self.stages = nn.ModuleList(nn.Sequential(OrderedDict(chain[start:end])) for start, end in pairwise(ends))
 
     def forward(self, x_BCHW: Tensor) -> list[Tensor]:
         maps = []

@@ -1,29 +1,51 @@
 """Heads: from the maps of a MetaMixer's stages to the output of its task.
 
-A head is a module made as `Head(widths, outputs)` from the stages' widths, which a task names by import path. It is
-elastic: it runs on as many channels as enter. `deploy(norm)` gives the modules of its parts, with the last norm folded.
+A head is a module made as `Head(largest, form, stages)`, which a task names by import path. `stages`, from 0 on, are
+those whose maps it reads in some of its networks; in the last stage's map the last norm is applied. It is elastic: it
+runs on as many channels as enter. `deploy(norm)` gives the modules of its parts, with the last norm folded.
+Shape keys: B batch, C channels, H and W pixels, K outputs.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import cast
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ffnet_search.models.elastic import affine
-from ffnet_search.space.parts import PooledLinearPart
+from ffnet_search.models.elastic import ConvNorm, DenseConv2d, affine, as_conv, folded
+from ffnet_search.models.layers import ChannelMixer, Residual
+from ffnet_search.space.architecture import Architecture, Form
+from ffnet_search.space.parts import MIXER_EXPANSION, MIXER_KERNEL, LateralPart, MaskPart, Part, PooledLinearPart
 
 
-class PooledLinear(nn.Linear):
+class Head(nn.Module):
+    """The base of heads."""
+
+    @abstractmethod
+    def forward(self, maps: Mapping[int, Tensor], arch: Architecture) -> Tensor:
+        """The output of the sub-network `arch` for the maps (B, C, H, W) of the stages that its head reads."""
+
+    def deploy_laterals(self, norm: nn.BatchNorm2d) -> Mapping[int, nn.Module]:
+        """The modules of `Architecture.laterals`, of a stand-alone network."""
+        return {}
+
+    @abstractmethod
+    def deploy(self, norm: nn.BatchNorm2d) -> list[nn.Module]:
+        """The modules of the parts after the last stage, of a stand-alone network."""
+
+
+class PooledLinear(Head, nn.Linear):
     """The mean over the last map, then a linear layer: (B, C, H, W) -> (B, K). Names are the reference's."""
 
-    def __init__(self, widths: Sequence[int], outputs: int) -> None:
-        super().__init__(widths[-1], outputs)
+    def __init__(self, largest: Architecture, form: Form, stages: Sequence[int]) -> None:
+        nn.Linear.__init__(self, largest.stages[-1].width, largest.input.outputs)
 
-    def forward(self, last_BCHW: Tensor) -> Tensor:
-        mean_BC = last_BCHW.mean((2, 3))
+    def forward(self, maps: Mapping[int, Tensor], arch: Architecture) -> Tensor:  # type: ignore[override]
+        mean_BC = maps[len(arch.stages) - 1].mean((2, 3))
         return F.linear(mean_BC, self.weight[:, : mean_BC.shape[1]], self.bias)
 
     def deploy(self, norm: nn.BatchNorm2d) -> list[nn.Module]:
@@ -48,3 +70,98 @@ class DeployedPooledLinear(nn.Module):
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
         return cast(Tensor, self.linear(x_BCHW.mean((2, 3))))
+
+
+class SummedLaterals(Head):
+    """A map per class: 1 x 1 + BN of each stage to the head's width, enlarged and summed at the finest of them, one
+    channel mixer, 1 x 1 to the classes. (B, K, H, W) at the head's stride.
+
+    `deploy` adds the end that the head of the architecture names: logits at the image's size, or labels."""
+
+    def __init__(self, largest: Architecture, form: Form, stages: Sequence[int]) -> None:
+        super().__init__()
+        width = cast(int, largest.head.width)  # type: ignore[attr-defined]
+        self.largest = largest
+        self.laterals = nn.ModuleDict(
+            {str(index): ConvNorm(DenseConv2d(largest.stages[index].width, width, 1, bias=False)) for index in stages}
+        )
+        mixer = ChannelMixer(width, MIXER_KERNEL, MIXER_EXPANSION * width, form)
+        self.mixer = Residual(mixer, width, form)
+        self.classify = DenseConv2d(width, largest.input.outputs, 1)
+
+    def forward(self, maps: Mapping[int, Tensor], arch: Architecture) -> Tensor:
+        width = cast(int, arch.head.width)  # type: ignore[attr-defined]
+        sum_BCHW: Tensor | None = None
+        for index, map_BCHW in maps.items():  # the finest first
+            lateral_BCHW = self.laterals[str(index)](map_BCHW, width)
+            sum_BCHW = lateral_BCHW if sum_BCHW is None else sum_BCHW + enlarged(lateral_BCHW, sum_BCHW.shape[-2:])
+        assert sum_BCHW is not None
+        return cast(Tensor, self.classify(self.mixer(sum_BCHW, MIXER_KERNEL, MIXER_EXPANSION * width)))
+
+    def deploy_laterals(self, norm: nn.BatchNorm2d) -> Mapping[int, nn.Module]:
+        """The last norm goes into the last lateral: W (s x + b) + c = (W s) x + (W b + c)."""
+        modules, last = {}, len(self.largest.stages) - 1
+        for index, part in self.largest.laterals.items():
+            weight, bias = folded(self.laterals[str(index)])
+            if index == last:
+                scale, shift = affine(norm)
+                weight, bias = weight * scale[:, None, None], bias + weight[:, :, 0, 0] @ shift
+            modules[index] = DeployedLateral(as_conv(weight, bias), part)
+        return modules
+
+    def deploy(self, norm: nn.BatchNorm2d) -> list[nn.Module]:
+        [part] = (part for part in self.largest.parts if isinstance(part, MaskPart))
+        return [self.mixer.deploy(MIXER_KERNEL), DeployedMask(as_conv(*folded(self.classify)), part)]
+
+    @classmethod
+    def deployed_part(cls, part: Part) -> nn.Module:
+        conv = nn.Conv2d(part.in_width, part.out_width, 1)
+        if isinstance(part, LateralPart):
+            lateral = DeployedLateral(conv, part)
+            return lateral if part.scale == 1 else nn.Sequential(lateral, Added(part))
+        assert isinstance(part, MaskPart)
+        return DeployedMask(conv, part)
+
+
+class DeployedLateral(nn.Module):
+    """1 x 1, then enlarged to the head's side: (B, C, H, W) -> (B, C', side, side)."""
+
+    def __init__(self, conv: nn.Conv2d, part: LateralPart) -> None:
+        super().__init__()
+        self.conv = conv
+        self.side = part.side if part.scale > 1 else 0
+
+    def forward(self, x_BCHW: Tensor) -> Tensor:
+        y_BCHW: Tensor = self.conv(x_BCHW)
+        return enlarged(y_BCHW, (self.side, self.side)) if self.side else y_BCHW
+
+
+class Added(nn.Module):
+    """The sum so far, added: a map of random numbers, for timing a lateral alone."""
+
+    def __init__(self, part: LateralPart) -> None:
+        super().__init__()
+        self.sum_1CHW = nn.Buffer(torch.randn(1, part.out_width, part.side, part.side))
+
+    def forward(self, x_BCHW: Tensor) -> Tensor:
+        return x_BCHW + self.sum_1CHW
+
+
+class DeployedMask(nn.Module):
+    """1 x 1 to the classes, then logits float32 (B, K, side, side), or labels int32 (B, H, W)."""
+
+    def __init__(self, conv: nn.Conv2d, part: MaskPart) -> None:
+        super().__init__()
+        self.conv = conv
+        self.side = part.side
+
+    def forward(self, x_BCHW: Tensor) -> Tensor:
+        y_BKHW: Tensor = self.conv(x_BCHW)
+        return enlarged(y_BKHW, (self.side, self.side)) if self.side else y_BKHW.argmax(1).to(torch.int32)
+
+
+def enlarged(x_BCHW: Tensor, size: Any) -> Tensor:
+    """`x_BCHW`, bilinear, at another size; the same where it has that size already."""
+    if tuple(x_BCHW.shape[-2:]) == tuple(size):
+        return x_BCHW
+    return F.interpolate(x_BCHW, size=tuple(size), mode="bilinear", align_corners=False)

@@ -162,7 +162,7 @@ def _common(ours: MetaMixer, theirs: MetaMixer) -> Architecture:
         )
         stages.append(Stage(min(mine.width, other.width), blocks, mine.multiplier))
     width = min(ours.largest.stem.width, theirs.largest.stem.width)
-    return Architecture(replace(ours.largest.stem, width=width), tuple(stages), ours.largest.input)
+    return Architecture(replace(ours.largest.stem, width=width), tuple(stages), ours.largest.input, ours.largest.head)
 
 
 def _common_block(mine: Block, other: Block, mixers: tuple[str, ...]) -> Block:

@@ -7,13 +7,14 @@ squeeze-excitation, pre-norm and ReLU, which no published FFNet uses.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import cast
 
 import torch
 from torch import Tensor, nn
 
 from ffnet_search.models.elastic import ElasticBatchNorm2d, crop
+from ffnet_search.models.heads import Head
 from ffnet_search.models.layers import Merging, MixerBlock, PatchEmbedding
 from ffnet_search.plugins import find_class
 from ffnet_search.space.architecture import Architecture, Form
@@ -38,8 +39,9 @@ class MetaMixer(nn.Module):
         offered = mixers or [()] * len(widths)
         self.stages = nn.ModuleList(self._stage(index, names) for index, names in enumerate(offered))
         self.norm = ElasticBatchNorm2d(widths[-1])
-        head = find_class(task_outputs(largest.input.task).head, "head", nn.Module)
-        self.head: nn.Module = head(widths, largest.input.outputs)
+        head = find_class(task_outputs(largest.input.task).head, "head", Head)
+        read = range(len(widths)) if self.is_supernet else stages_read(largest)  # which ones depends on the strides
+        self.head: Head = head(largest, form, read)
         self.apply(_initialise)
         for module in self.modules():
             if isinstance(module, ElasticBatchNorm2d):
@@ -60,21 +62,24 @@ class MetaMixer(nn.Module):
         return nn.ModuleList(modules)
 
     def forward(self, x_BCHW: Tensor, arch: Architecture | None = None, drop_path: float = 0.0) -> Tensor:
-        """The output of the sub-network `arch` (default: the largest) for images (B, channels, H, W); logits (B, K) in
-        classification.
+        """The output of the sub-network `arch` (default: the largest) for images (B, channels, H, W): logits (B, K) in
+        classification, at the head's stride in dense tasks.
 
         `drop_path` is the rate of the last block; it rises linearly from 0 at the first, as in the reference."""
         arch = arch or self.largest
         x_BCHW = self.patch_embed(x_BCHW, arch.stem.width, arch.stages[0].width, arch.stem.strides)
         blocks = sum(stage.depth for stage in arch.stages)
         rates = iter([drop_path * index / max(1, blocks - 1) for index in range(blocks)])
+        maps, read, last = {}, stages_read(arch), len(arch.stages) - 1
         for index, stage in enumerate(arch.stages):
             modules = iter(cast(nn.ModuleList, self.stages[index]))
             if index:
                 x_BCHW = next(modules)(x_BCHW, stage.width)
             for block in stage.blocks:
                 x_BCHW = next(modules)(x_BCHW, block, next(rates))
-        return cast(Tensor, self.head(self.norm(x_BCHW)))
+            if index in read:
+                maps[index] = self.norm(x_BCHW) if index == last else x_BCHW
+        return cast(Tensor, self.head(maps, arch))
 
     def slice_to(self, arch: Architecture) -> MetaMixer:
         """A stand-alone copy of the sub-network `arch`, in the same mode. Raises ValueError where `arch` is no crop."""
@@ -92,19 +97,22 @@ class MetaMixer(nn.Module):
         if self.is_supernet:
             raise ValueError("only a stand-alone network can be fused: call slice_to(arch) on the supernet first")
         parts = [self.patch_embed.deploy(self.largest.stem.strides)]
+        laterals = self.head.deploy_laterals(self.norm)
         for index, stage in enumerate(self.largest.stages):
             modules = iter(cast(nn.ModuleList, self.stages[index]))
             if index:
                 parts.append(cast(Merging, next(modules)).deploy())
             for block in stage.blocks:
                 parts += cast(MixerBlock, next(modules)).deploy(block)
-        return parts + self.head.deploy(self.norm)  # type: ignore[operator]
+            parts += [laterals[index]] if index in laterals else []
+        return parts + self.head.deploy(self.norm)
 
     def check(self, arch: Architecture) -> None:
         """Raises ValueError, naming the first place, where `arch` is not a sub-network of this one."""
         big = self.largest
-        if arch.input != big.input or len(arch.stages) != len(big.stages) or arch.stem.width > big.stem.width:
-            raise ValueError(f"the input, the stem and the number of stages must fit {big}, but got {arch}")
+        fits = arch.input == big.input and arch.head.fits(big.head) and arch.stem.width <= big.stem.width
+        if not fits or len(arch.stages) != len(big.stages):
+            raise ValueError(f"the input, the stem, the head and the number of stages must fit {big}, but got {arch}")
         for index in range(len(big.stages)):
             if not self._holds(arch, index):
                 raise ValueError(f"stage {index + 1} must fit inside that of {big}, but got {arch}")
@@ -119,6 +127,11 @@ class MetaMixer(nn.Module):
             for block, largest, slot in zip(stage.blocks, bound.blocks, slots, strict=False)
             for name, axis in BLOCK_AXES.items()
         )
+
+
+def stages_read(arch: Architecture) -> Collection[int]:
+    """The stages, from 0 on, whose maps the head reads: those with laterals, or else the last."""
+    return arch.laterals or (len(arch.stages) - 1,)
 
 
 def pairs(ours: nn.Module, theirs: nn.Module) -> Iterator[tuple[nn.Module, nn.Module]]:

@@ -84,12 +84,18 @@ def draw(arch: Architecture) -> str:
         words=describe(arch),
         stem=f"image {stem.in_width} x {side} x {side}; stem of width {arch.stem.width}, stride {arch.stem.stride}",
         rows=rows,
-        head=f"{task.head_words}: {arch.input.outputs} {task.outputs_word}",
+        head=f"{_head_words(arch)}: {arch.input.outputs} {task.outputs_word}",
         legend=legend,
         legend_y=legend_y,
         width=max([LABEL + 330, legend[-1].right, *(row.right for row in rows)]),
         height=legend_y + 16,
     )
+
+
+def _head_words(arch: Architecture) -> str:
+    """`mean, linear`; with the choices of a head that has some: `summed laterals, 1 x 1 (w32 s4 logits)`."""
+    words, choices = task_of(arch.input).head_words, str(arch.head)
+    return f"{words} ({choices})" if choices else words
 
 
 def describe(arch: Architecture) -> str:
@@ -102,7 +108,9 @@ def describe(arch: Architecture) -> str:
         blocks = ", ".join(f"{count} x {_words(block)}" for block, count in stage.runs())
         plural = "block" if stage.depth == 1 else "blocks"
         words.append(f"Stage {number}: {stage.depth} {plural} of {stage.width} channels: {blocks}.")
-    words.append(f"Head of {arch.input.outputs} {task_of(arch.input).outputs_word}.")
+    words.append(
+        f"Head of {arch.input.outputs} {task_of(arch.input).outputs_word}{f': {arch.head}' * bool(str(arch.head))}."
+    )
     return " ".join(words)
 
 

@@ -80,7 +80,7 @@ def _sections(run: Run) -> dict[str, Any]:
     """The content of the sections that depend on whether the search knew latency."""
     if run.table is not None:
         networks = [_network(run, network) for network in run.exported]
-        return {"latency": _latency(run, run.table), "networks": networks}
+        return {"latency": _latency(run, run.table), "networks": networks, "class_table": _class_table(run)}
     first = run.metric(next(iter(run.sweep.search.objectives)))
     best = sorted(run.history.evaluated, key=lambda candidate: first.sign * candidate.metrics[first.key])[:BEST]
     exported: list[Record] = [
@@ -159,7 +159,28 @@ def _network(run: Run, network: ExportedNetwork) -> dict[str, Any]:
         "cells": cells,
         "files": _files(network),
         "drawing": Markup(draw(network.network)),  # which escapes its texts
+        "worst": _details(network).get("worst", ""),
     }
+
+
+def _details(network: ExportedNetwork) -> dict[str, Any]:
+    """The details of a network that its task wrote: see `export.network.write_details`."""
+    details: dict[str, Any] = network.read_card().get("details", {})
+    return details
+
+
+def _class_table(run: Run) -> tuple[list[str], list[Row]] | None:
+    """The quality of each class on test, a row per class and a column per network; None where the task has none."""
+    columns = [_details(network).get("iou", {}) for network in run.exported]
+    if not any(columns):
+        return None
+    values = [[column[name] for column in columns] for name in columns[0]]
+    quality = run.task.quality
+    rows: list[Row] = [
+        (name, "", ["in no mask" if value is None else quality.format(value) for value in row])
+        for name, row in zip(columns[0], values, strict=True)
+    ]
+    return ["class", *(network.folder.name for network in run.exported)], rows
 
 
 def _files(network: ExportedNetwork) -> list[ModelFile]:

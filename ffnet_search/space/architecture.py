@@ -1,8 +1,6 @@
 """One network of the FFNet family (arXiv 2406.02021, section 3), as a value: frozen, hashable, without torch.
 
-An `Architecture` describes the deployed network (BN folded, branches merged). Its parametrisation during training is a
-`Form`, which belongs to the weights and not to the network.
-"""
+It is the deployed form (BN folded, branches merged). That of training, `Form`, belongs to the weights."""
 
 from __future__ import annotations
 
@@ -14,15 +12,23 @@ from functools import cached_property, lru_cache, partial
 from itertools import groupby
 from typing import Any, Literal
 
-from pydantic import Field, GetCoreSchemaHandler, ValidationInfo, field_validator, model_serializer, model_validator
-from pydantic_core import CoreSchema, PydanticKnownError, core_schema
+from pydantic import GetCoreSchemaHandler
+from pydantic_core import CoreSchema, core_schema
 
 from ffnet_search.space import limits
 from ffnet_search.space.block import Block, block_parts
+from ffnet_search.space.head import NO_CHOICES, Head
 from ffnet_search.space.mixers import find_mixer
-from ffnet_search.space.parts import STEM_STRIDES, MergingPart, Part, StemPart
-from ffnet_search.space.registry import DEFAULT_TASK, TrunkStage, rename_outputs, task_outputs
-from ffnet_search.strict_yaml import Section
+from ffnet_search.space.parts import STEM_STRIDES, LateralPart, MergingPart, Part, StemPart
+from ffnet_search.space.registry import (
+    DEFAULT_TASK,
+    TrunkStage,
+    head_parts,
+    laterals,
+    rename_outputs,
+    schema_with_head,
+    task_outputs,
+)
 
 
 @dataclass(frozen=True)
@@ -133,70 +139,61 @@ class Input:
         )
 
 
-class InputChoices(Section):
-    """The images and the task: fixed, not searched. Files spell `outputs` as `classes`, or by the task's word."""
-
-    channels: int = Field(3, gt=0, le=limits.PIXELS)
-    resolution: int = Field(gt=0, le=limits.PIXELS)
-    task: str = DEFAULT_TASK
-    outputs: int = Field(gt=0, le=limits.OUTPUTS, alias="classes")
-
-    @model_validator(mode="before")
-    @classmethod
-    def _by_the_word_of_the_task(cls, content: Any) -> Any:
-        return rename_outputs(content, "classes")
-
-    @field_validator("outputs")
-    @classmethod
-    def _enough_for_the_task(cls, outputs: int, info: ValidationInfo) -> int:
-        least = task_outputs(info.data["task"]).least_outputs
-        if outputs < least:
-            raise PydanticKnownError("greater_than", {"gt": least - 1})
-        return outputs
-
-    @model_serializer
-    def content(self) -> dict[str, Any]:
-        """The content of a file."""
-        return self.value.to_dict()
-
-    @property
-    def value(self) -> Input:
-        """The input of the space's architectures."""
-        return Input(self.channels, self.resolution, self.outputs, self.task)
-
-
 @dataclass(frozen=True)
 class Architecture:
-    """One network."""
+    """One network. `head`: by default that of the task, with the default of each of its axes."""
 
     stem: Stem
     stages: tuple[Stage, ...]
     input: Input = Input()
+    head: Head = NO_CHOICES
 
     def __post_init__(self) -> None:
         if not self.stages:
             raise ValueError("an architecture must have at least one stage")
         limits.check_depths([stage.depth for stage in self.stages])
         if self.stages[0].multiplier != 1:  # nothing is merged before the first stage: one spelling, one key
-            first = replace(self.stages[0], multiplier=1)
-            object.__setattr__(self, "stages", (first, *self.stages[1:]))
+            object.__setattr__(self, "stages", (replace(self.stages[0], multiplier=1), *self.stages[1:]))
+        kind = task_outputs(self.input.task).head_choices
+        if kind is not Head:
+            object.__setattr__(self, "head", kind() if type(self.head) is Head else self.head)
+            self.head.check(self.strides)
+        if type(self.head) is not kind:
+            raise ValueError(f"head must be a {kind.__name__} for task {self.input.task!r}, but got {self.head!r}")
+
+    @property
+    def strides(self) -> list[int]:
+        """Pixels of the image for a pixel of each stage's map, in each direction."""
+        return [self.stem.stride * 2**index for index in range(len(self.stages))]
+
+    @cached_property
+    def trunk(self) -> tuple[TrunkStage, ...]:
+        """The stages as the head sees them."""
+        side, trunk = self.stem.side_after(self.input.resolution), []
+        for stage in self.stages:
+            trunk.append(TrunkStage(stage.width, side))
+            side = -(-side // 2)
+        return tuple(trunk)
+
+    @cached_property
+    def laterals(self) -> dict[int, LateralPart]:
+        """Stage, from 0 on -> the part by which the head reads its map."""
+        return laterals(self.input, self.trunk, self.head)
 
     @cached_property
     def parts(self) -> tuple[Part, ...]:
         """The network from input to output, in order; a part occurs as often as it is computed."""
         side, width = self.input.resolution, self.stages[0].width
         parts: list[Part] = [stem_part(side, self.input.channels, width, self.stem.width, self.stem.stride)]
-        side = self.stem.side_after(side)
-        trunk = []
         for index, stage in enumerate(self.stages):
             if index:
                 parts.append(merging_part(side, width, stage.width, width * stage.multiplier))
-                side = -(-side // 2)
-            width = stage.width
+            width, side = self.trunk[index]
             for block in stage.blocks:
                 parts += block_parts(block, side, width)
-            trunk.append(TrunkStage(width, side))
-        return (*parts, *head_parts(self.input, tuple(trunk)))
+            if index in self.laterals:
+                parts.append(self.laterals[index])
+        return (*parts, *head_parts(self.input, self.trunk[-1], self.head))
 
     @cached_property
     def key(self) -> str:
@@ -222,19 +219,28 @@ class Architecture:
     @property
     def peak_memory_mb(self) -> float:
         """Millions of bytes of all maps at the worst moment (`Costs.memory`), for one image in float32."""
-        return 4 * max(part.costs.memory for part in self.parts) / 1e6
+        held, elements, left = 0, 0, len(self.laterals)
+        for part in self.parts:
+            elements = max(elements, part.costs.memory + held)
+            if isinstance(part, LateralPart):
+                left -= 1
+                held = part.held if left else 0  # the head's own parts have it as their input
+        return 4 * elements / 1e6
 
     def __str__(self) -> str:
         """One line: `stem 32/2 | 64: k7+3 e3 x2 | ...`, kernels as token + channel."""
-        words = [f"stem {self.stem.width}/{self.stem.stride}"]
-        for stage in self.stages:
-            runs = [f"{block} x{count}" for block, count in stage.runs()]
-            words.append(f"{stage.width}: " + ", ".join(runs))
+        stages = (
+            (stage.width, ", ".join(f"{block} x{count}" for block, count in stage.runs())) for stage in self.stages
+        )
+        words = [f"stem {self.stem.width}/{self.stem.stride}", *(f"{width}: {blocks}" for width, blocks in stages)]
+        if type(self.head) is not Head:
+            words.append(f"head {self.head}")
         return " | ".join(words)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain lists and numbers, for YAML and JSON; `from_dict` is the inverse."""
         return {
+            **({} if type(self.head) is Head else {"head": dict(vars(self.head))}),
             "input": self.input.to_dict(),
             "stem": dict(vars(self.stem)),  # `asdict` copies deeply: most of what a key cost
             "stages": [
@@ -245,11 +251,17 @@ class Architecture:
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Architecture:
         """The inverse of `to_dict`. Raises ValueError, KeyError or TypeError where `data` is not an architecture."""
-        stages = []
-        for stage in data["stages"]:
-            blocks = tuple(Block(**block) for block in stage["blocks"])
-            stages.append(Stage(**{**stage, "blocks": blocks}))
-        return cls(Stem(**data["stem"]), tuple(stages), Input.from_dict(data["input"]))
+        stages = [
+            Stage(**{**stage, "blocks": tuple(Block(**block) for block in stage["blocks"])}) for stage in data["stages"]
+        ]
+        input = Input.from_dict(data["input"])
+        head = task_outputs(input.task).head_choices(**data.get("head", {}))
+        return cls(Stem(**data["stem"]), tuple(stages), input, head)
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        """Read and write the content of files where the architecture is a field of a pydantic model."""
+        return schema_with_head(handler(source))
 
     @classmethod
     def uniform(
@@ -280,15 +292,7 @@ class Architecture:
 stem_part = lru_cache(maxsize=1 << 12)(StemPart)  # networks share their parts: making them was most of a prediction
 merging_part = lru_cache(maxsize=1 << 14)(MergingPart)
 
-
-@lru_cache(maxsize=1 << 12)
-def head_parts(input: Input, trunk: tuple[TrunkStage, ...]) -> tuple[Part, ...]:
-    """The parts of the task's head, for the maps that the stages give."""
-    return tuple(task_outputs(input.task).head_parts(trunk, input.outputs))
-
-
-PRESETS: dict[str, tuple[tuple[int, ...], tuple[int, ...], int]] = {
-    # name: depths, widths, channel kernel
+PRESETS: dict[str, tuple[tuple[int, ...], tuple[int, ...], int]] = {  # name: depths, widths, channel kernel
     "ffnet_1": ((2, 2, 8, 2), (80, 160, 320, 640), 3),
     "ffnet_2": ((3, 3, 15, 3), (88, 176, 352, 704), 7),
     "ffnet_3": ((4, 4, 22, 5), (96, 192, 384, 768), 7),

@@ -139,13 +139,6 @@ Depths = Annotated[
 Names = Annotated[tuple[str, ...], BeforeValidator(as_list), AfterValidator(no_repeats), _Choices]
 
 
-class StemChoices(Section):
-    """Choices for the two convolutions in front: width of the first, stride of both together."""
-
-    width: Sizes = (32,)
-    stride: Sizes = (2,)
-
-
 class _StageSizes(Section):
     """Choices for one stage. `depth` counts blocks; each axis of blocks is chosen per stage or per block."""
 

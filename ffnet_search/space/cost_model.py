@@ -2,7 +2,7 @@
 
 Rejection sampling against a budget that no architecture meets never ends, so the reachable minimum is known first. A
 cost that is a sum over `Architecture.parts` lets stages be optimised one after another (dynamic programming): a stage
-depends on nothing but the width of the stage before it and the side of its map.
+depends on nothing but the width of the stage before it, the side of its map, and the head that reads it.
 """
 
 from __future__ import annotations
@@ -16,10 +16,11 @@ from typing import NamedTuple, Protocol
 
 from ffnet_search.errors import SweepError
 from ffnet_search.metrics import LATENCY, MACS, PARAMS, PEAK_MEMORY, WEIGHTS
-from ffnet_search.space.architecture import Architecture, Stage, Stem, head_parts, merging_part, stem_part
+from ffnet_search.space.architecture import Architecture, Stage, Stem, merging_part, stem_part
 from ffnet_search.space.block import BLOCK_AXES, block_parts, shared_block
-from ffnet_search.space.parts import Part
-from ffnet_search.space.registry import TrunkStage
+from ffnet_search.space.head import Head
+from ffnet_search.space.parts import Beside, Part
+from ffnet_search.space.registry import TrunkStage, head_parts, laterals
 from ffnet_search.space.search_space import SearchSpace
 
 Cost = Callable[[Part], float]
@@ -77,34 +78,42 @@ def smallest_reachable(space: SearchSpace, cost: Cost, total: Total = sum) -> tu
     in the shipped space for CIFAR, which has 10^20 architectures."""
     if not space.is_elastic:
         return space.largest, total(map(cost, space.largest.parts))
-    images, costs = space.images, _Costs(space, cost, total)
+    costs = _Costs(space, cost, total)
+    return min((_cheapest_with(space, costs, head) for head in space.heads), key=lambda network: network[1])
+
+
+def _cheapest_with(space: SearchSpace, costs: _Costs, head: Head) -> tuple[Architecture, float]:
+    """The cheapest architecture with this head, and its cost."""
+    images, total = space.images, costs.total
     best: dict[tuple[int, int], _Prefix] = {}  # (width of the last stage, side of its map) -> cheapest network so far
     for stem_width, stride, width in product(space.stem.width, space.stem.stride, space.stages[0].width):
         stem = Stem(stem_width, stride)
         part = stem_part(images.resolution, images.channels, width, stem_width, stride)
         side = stem.side_after(images.resolution)
-        stage_cost, stage = costs.stage(0, side, width)
-        _keep(best, (width, side), _Prefix(total((costs.of_part(part), stage_cost)), stem, (stage,)))
+        stage_cost, stage, held = costs.stage(0, TrunkStage(width, side), head, 0)
+        so_far = total((costs.of_part(part), stage_cost))
+        _keep(best, (width, side), _Prefix(so_far, stem, (stage,), held))
     for index in range(1, len(space.stages)):
         before, best = best, {}
         for ((width_before, side), prefix), width in product(before.items(), space.stages[index].width):
             half = -(-side // 2)
-            stage_cost, stage = costs.stage(index, half, width)
+            stage_cost, stage, held = costs.stage(index, TrunkStage(width, half), head, prefix.held)
             merging = merging_part(side, width_before, width, width_before * costs.multipliers[index])
-            so_far = total((prefix.cost, costs.of_part(merging), stage_cost))
-            _keep(best, (width, half), _Prefix(so_far, prefix.stem, (*prefix.stages, stage)))
+            so_far = total((prefix.cost, costs.of_part(Beside.of(merging, prefix.held)), stage_cost))
+            _keep(best, (width, half), _Prefix(so_far, prefix.stem, (*prefix.stages, stage), held))
     whole = []
     for state, prefix in best.items():
-        head_cost = total(map(costs.of_part, head_parts(images, (TrunkStage(*state),))))
+        head_cost = total(map(costs.of_part, head_parts(images, TrunkStage(*state), head)))
         whole.append(prefix._replace(cost=total((prefix.cost, head_cost))))
     least = min(whole, key=lambda network: network.cost)
-    return Architecture(least.stem, least.stages, images), least.cost
+    return Architecture(least.stem, least.stages, images, head), least.cost
 
 
 class _Prefix(NamedTuple):
     cost: float
     stem: Stem
     stages: tuple[Stage, ...]
+    held: int  # elements that the head has by then
 
 
 def _keep(best: dict[tuple[int, int], _Prefix], state: tuple[int, int], prefix: _Prefix) -> None:
@@ -120,15 +129,21 @@ class _Costs:
         self.of_part, self.stage = cache(cost), cache(self._cheapest_stage)
         self.multipliers = [stage.multiplier for stage in space.largest.stages]
 
-    def _cheapest_stage(self, index: int, side: int, width: int) -> tuple[float, Stage]:
-        """Repeat one block, also where it is chosen per block: its cost depends on no other. Leaves merging out."""
+    def _cheapest_stage(self, index: int, stage: TrunkStage, head: Head, held: int) -> tuple[float, Stage, int]:
+        """The cost of the cheapest stage, the stage, and the elements that the head holds after it.
+
+        Repeats one block, also where it is chosen per block: its cost depends on no other. Leaves merging out."""
         choices, options = self.space.stages[index], []
         for values in product(*map(choices.choices, BLOCK_AXES)):
             block = shared_block(*values)
-            cost = self.total(map(self.of_part, block_parts(block, side, width)))
+            parts = (Beside.of(part, held) for part in block_parts(block, stage.side, stage.width))
+            cost = self.total(map(self.of_part, parts))
             options += [(self.total([cost] * depth), block, depth) for depth in choices.depth]
         cost, block, depth = min(options, key=lambda option: option[0])
-        return cost, Stage(width, (block,) * depth, self.multipliers[index])
+        for lateral in laterals(self.space.images, (stage,), head).values():
+            cost = self.total((cost, self.of_part(Beside.of(lateral, held))))
+            held = lateral.held
+        return cost, Stage(stage.width, (block,) * depth, self.multipliers[index]), held
 
 
 def cheapest(space: SearchSpace, cost_model: CostModel, metric: str) -> Architecture:

@@ -10,6 +10,8 @@ from typing import ClassVar
 from ffnet_search.space.mixers import Costs, find_mixer
 
 MERGE_KERNEL = 7  # of the depthwise convolution in patch merging (reference: PatchMerging)
+MIXER_KERNEL, MIXER_EXPANSION = 3, 2  # of the channel mixer in a head of summed laterals
+Family = tuple[str, str, int, int, int]
 STEM_STRIDES = {1: (1, 1), 2: (2, 1), 4: (2, 2)}  # of a stem's two convolutions, by the stride of both together
 
 
@@ -28,6 +30,7 @@ class Part(ABC):
     hidden = 0  # width between two convolutions
     kernel = 0
     stride = 1
+    scale = 1  # by which the side grows
     mixer = ""
 
     @property
@@ -36,18 +39,24 @@ class Part(ABC):
         """As `Costs` defines them; operators run one after another, and a map is freed after its last use."""
 
     @property
+    def out_resolution(self) -> int:
+        """The side, in pixels, of the map that leaves."""
+        return -(-self.resolution // self.stride)
+
+    @property
     def key(self) -> str:
         """The name of the part in files, e.g. `token_mixer ffn_attention 64x16x16 k7`."""
         words = [self.kind, self.mixer, f"{self.in_width}x{self.resolution}x{self.resolution}"]
         words += [f"h{self.hidden}" if self.hidden else ""]
         words += [f"to{self.out_width}" if self.out_width != self.in_width else ""]
         words += [f"k{self.kernel}" if self.kernel else "", f"s{self.stride}" if self.stride > 1 else ""]
+        words += [f"up{self.out_resolution}" if self.scale > 1 else ""]
         return " ".join(word for word in words if word)
 
     @property
-    def family(self) -> tuple[str, str, int, int]:
-        """All that is no size: kind, mixer, kernel and stride. Latency is interpolated inside a family."""
-        return self.kind, self.mixer, self.kernel, self.stride
+    def family(self) -> Family:
+        """All that is no size: kind, mixer, kernel, stride and scale. Latency is interpolated inside a family."""
+        return self.kind, self.mixer, self.kernel, self.stride, self.scale
 
 
 @dataclass(frozen=True)
@@ -139,3 +148,90 @@ class PooledLinearPart(Part):
         macs = self.in_width * self.out_width
         memory = self.in_width * (self.resolution**2 + 1) + self.out_width
         return Costs(params=macs + self.out_width, macs=macs, memory=memory)
+
+
+@dataclass(frozen=True)
+class LateralPart(Part):
+    """A head reads a stage: 1 x 1 to the head's width, enlarged (bilinear) to the head's side, added to what it has.
+
+    Never bicubic: on ONNX Runtime that costs 2.6 times a whole trunk. The map that enters stays for the next stage."""
+
+    kind = "lateral"
+    layer = "ffnet_search.models.heads:SummedLaterals"
+    side: int  # of the head's map, in pixels
+
+    @property
+    def scale(self) -> int:  # type: ignore[override]
+        return -(-self.side // self.resolution)
+
+    @property
+    def out_resolution(self) -> int:
+        return self.side
+
+    @property
+    def held(self) -> int:
+        """Elements of what the head has, which stay in memory until the last stage."""
+        return self.out_width * self.side**2
+
+    @cached_property
+    def costs(self) -> Costs:
+        pixels, enlarged = self.resolution**2, self.held if self.scale > 1 else 0
+        return Costs(
+            params=self.in_width * self.out_width + self.out_width,
+            macs=pixels * self.in_width * self.out_width,  # as all counts: convolutions, no enlarging
+            memory=pixels * self.in_width + max(pixels * self.out_width + enlarged, 2 * enlarged),
+        )
+
+
+@dataclass(frozen=True)
+class Beside(Part):
+    """A part while `held` elements of a head stay in memory: for costs alone, the same part with more memory."""
+
+    kind = "beside"
+    layer = ""
+    part: Part
+    held: int
+
+    @classmethod
+    def of(cls, part: Part, held: int) -> Part:
+        return cls(part.resolution, part.in_width, part.out_width, part, held) if held else part
+
+    @property
+    def key(self) -> str:
+        return self.part.key
+
+    @cached_property
+    def costs(self) -> Costs:
+        return self.part.costs._replace(memory=self.part.costs.memory + self.held)
+
+
+@dataclass(frozen=True)
+class MaskPart(Part):
+    """1 x 1 to a value per class and pixel, `resolution` pixels a side; then one of two ends.
+
+    `side` > 0: logits, enlarged (bilinear) to that side. 0: the class of the largest value."""
+
+    kind = "mask"
+    layer = "ffnet_search.models.heads:SummedLaterals"
+    side: int
+
+    @property
+    def scale(self) -> int:  # type: ignore[override]
+        return -(-self.side // self.resolution) if self.side else 1
+
+    @property
+    def mixer(self) -> str:  # type: ignore[override]
+        return "logits" if self.side else "labels"
+
+    @property
+    def out_resolution(self) -> int:
+        return self.side or self.resolution
+
+    @cached_property
+    def costs(self) -> Costs:
+        pixels, after = self.resolution**2, self.out_width * self.side**2 if self.scale > 1 else self.resolution**2
+        return Costs(
+            params=self.in_width * self.out_width + self.out_width,
+            macs=pixels * self.in_width * self.out_width,
+            memory=pixels * self.out_width + max(pixels * self.in_width, after),
+        )

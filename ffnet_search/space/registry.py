@@ -4,17 +4,25 @@ from __future__ import annotations
 
 import inspect
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from functools import lru_cache
-from typing import Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+
+from pydantic import SerializerFunctionWrapHandler
+from pydantic_core import CoreSchema, core_schema
 
 from ffnet_search.errors import SweepError, shown
 from ffnet_search.metrics import COSTS, Metric
 from ffnet_search.plugins import Registry, find_class
-from ffnet_search.space.parts import Part
+from ffnet_search.space.head import Head
+from ffnet_search.space.parts import LateralPart, Part
+
+if TYPE_CHECKING:
+    from ffnet_search.space.architecture import Input
 
 TASKS: Registry = {
     "classification": "ffnet_search.tasks.classification:Classification",
+    "segmentation": "ffnet_search.tasks.segmentation:Segmentation",
 }
 DEFAULT_TASK = "classification"
 
@@ -34,11 +42,18 @@ class TaskOutputs(ABC):
     outputs_word: ClassVar[str]  # of `outputs` in a search space's `input`, and of their names in a card
     least_outputs: ClassVar[int] = 1  # of a network
     head: ClassVar[str]  # import path of the head's elastic module
+    head_choices: ClassVar[type[Head]] = Head  # the axes of the head
     mixes: ClassVar[bool] = True  # whether mix-up of images, and of losses, makes sense
 
+    def lateral(self, stage: TrunkStage, input: Input, head: Head) -> LateralPart | None:
+        """The part by which the head reads the map of a stage; None where it does not.
+
+        The head begins with the sum of its laterals or, where it has none, with the map of the last stage."""
+        return None
+
     @abstractmethod
-    def head_parts(self, trunk: Sequence[TrunkStage], outputs: int) -> Iterator[Part]:
-        """The parts of the deployed head, in order: the end of `Architecture.parts`."""
+    def head_parts(self, last: TrunkStage, input: Input, head: Head) -> Iterator[Part]:
+        """The parts of the deployed head after the last stage, in order: the end of `Architecture.parts`."""
 
 
 @lru_cache
@@ -48,6 +63,40 @@ def task_outputs(name: str) -> TaskOutputs:
     if inspect.isabstract(kind):
         raise SweepError(f"task: {shown(name)} must define {', '.join(sorted(kind.__abstractmethods__))}")
     return kind()
+
+
+@lru_cache(maxsize=1 << 12)
+def laterals(input: Input, trunk: tuple[TrunkStage, ...], head: Head) -> dict[int, LateralPart]:
+    """Stage, from 0 on -> the part by which the task's head reads its map."""
+    task = task_outputs(input.task)
+    parts = {index: task.lateral(stage, input, head) for index, stage in enumerate(trunk)}
+    return {index: part for index, part in parts.items() if part is not None}
+
+
+@lru_cache(maxsize=1 << 12)
+def head_parts(input: Input, last: TrunkStage, head: Head) -> tuple[Part, ...]:
+    """The parts of the task's head after the last stage."""
+    return tuple(task_outputs(input.task).head_parts(last, input, head))
+
+
+def schema_with_head(schema: CoreSchema) -> CoreSchema:
+    """Pydantic's schema of an architecture whose head has the choices of its task, and is left out without any."""
+
+    def read(content: Any) -> Any:
+        if not isinstance(content, Mapping) or not isinstance(content.get("head"), Mapping):
+            return content
+        shape = content.get("input")
+        task = shape.get("task", DEFAULT_TASK) if isinstance(shape, Mapping) else getattr(shape, "task", DEFAULT_TASK)
+        try:
+            return {**content, "head": task_outputs(str(task)).head_choices(**content["head"])}
+        except (SweepError, TypeError) as error:
+            raise ValueError(f"head: {error}") from None
+
+    def write(value: Any, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return {name: part for name, part in handler(value).items() if name != "head" or part}
+
+    written = core_schema.wrap_serializer_function_ser_schema(write)
+    return core_schema.no_info_before_validator_function(read, schema, serialization=written)
 
 
 def rename_outputs(content: Any, name: str) -> Any:

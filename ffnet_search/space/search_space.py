@@ -8,20 +8,23 @@ from __future__ import annotations
 import math
 import os
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
-from itertools import pairwise
+from itertools import pairwise, product
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from ffnet_search.errors import SweepError, did_you_mean
 from ffnet_search.space import limits
-from ffnet_search.space.architecture import PRESETS, Architecture, Input, InputChoices, Stage, Stem
-from ffnet_search.space.block import BLOCK_AXES, Choice, StageChoices, StemChoices, no_repeats, shared_block
+from ffnet_search.space.architecture import PRESETS, Architecture, Input, Stage, Stem
+from ffnet_search.space.block import BLOCK_AXES, Choice, StageChoices, no_repeats, shared_block
+from ffnet_search.space.choices import InputChoices, StemChoices
+from ffnet_search.space.head import Head, HeadChoices
 from ffnet_search.space.hyperparameters import Hyperparameter, combinations, in_order
 from ffnet_search.space.parts import STEM_STRIDES
+from ffnet_search.space.registry import task_outputs
 from ffnet_search.strict_yaml import Section, parse, read_yaml
 
 
@@ -44,6 +47,7 @@ class SearchSpace(Section):
     input: InputChoices | None = None
     stem: StemChoices = StemChoices()
     stages: tuple[StageChoices, ...] = ()
+    head: Annotated[Mapping[str, HeadChoices], Field(exclude_if=lambda choices: not choices)] = {}
     per_block: Annotated[tuple[AxisName, ...], AfterValidator(no_repeats)] = ()
     architecture: Architecture | None = None
     hyperparameters: Annotated[Mapping[str, Hyperparameter], AfterValidator(in_order)] = {}
@@ -120,6 +124,13 @@ class SearchSpace(Section):
             )
         for index, stage in enumerate(self.stages):
             stage.check(f"stages.{index}")
+        if self.head and not self.stages:
+            raise ValueError("head must be left out where the search space has no stages")
+        if self.stages:
+            self._head.check_choices(self.head)
+            for stride in self.stem.stride:
+                for head in self.heads:
+                    head.check([stride * 2**index for index in range(len(self.stages))])
         if self.size > limits.ARCHITECTURES:
             raise ValueError("must have fewer than 1e300 architectures; give fewer choices, or fewer axes per_block")
         return self
@@ -129,6 +140,7 @@ class SearchSpace(Section):
         if not self.stages:
             return {}
         axes: dict[str, tuple[Choice, ...]] = {"stem.width": self.stem.width, "stem.stride": self.stem.stride}
+        axes |= {f"head.{name}": choices for name, choices in self.head_axes.items()}
         for number, stage in enumerate(self.stages, 1):
             axes[f"stage{number}.depth"] = stage.depth
             axes[f"stage{number}.width"] = stage.width
@@ -150,7 +162,24 @@ class SearchSpace(Section):
                 for block in range(1, choices[f"stage{number}.depth"] + 1)
             )
             stages.append(Stage(choices[f"stage{number}.width"], blocks, multiplier))
-        return Architecture(Stem(choices["stem.width"], choices["stem.stride"]), tuple(stages), self.images)
+        head = self._head(**{name: choices[f"head.{name}"] for name in self._head.axes()})
+        return Architecture(Stem(choices["stem.width"], choices["stem.stride"]), tuple(stages), self.images, head)
+
+    @property
+    def _head(self) -> type[Head]:
+        """The kind of the heads, which the task names."""
+        return task_outputs(self.images.task).head_choices
+
+    @property
+    def head_axes(self) -> dict[str, tuple[Choice, ...]]:
+        """Axis of the head -> choices."""
+        return {name: self.head.get(name, (axis.default,)) for name, axis in self._head.axes().items()}
+
+    @property
+    def heads(self) -> Iterator[Head]:
+        """Every head."""
+        for values in product(*self.head_axes.values()):
+            yield self._head(*values)
 
     def _axis_of(self, number: int, block: int, axis: str) -> str:
         return f"stage{number}.block{block}.{axis}" if axis in self.per_block else f"stage{number}.{axis}"
@@ -165,6 +194,7 @@ class SearchSpace(Section):
         axes = self.axes()
         choices = {name: values[0] for name, values in axes.items()}
         choices |= {"stem.width": arch.stem.width, "stem.stride": arch.stem.stride}
+        choices |= {f"head.{name}": value for name, value in vars(arch.head).items()}
         for number, stage in enumerate(arch.stages, 1):
             choices |= {f"stage{number}.depth": stage.depth, f"stage{number}.width": stage.width}
             for index, block in enumerate(stage.blocks, 1):
@@ -193,8 +223,8 @@ class SearchSpace(Section):
         """The exact number of distinct architectures."""
         if not self.stages:
             return 1 if self.architecture else 0
-        stem = len(self.stem.width) * len(self.stem.stride)
-        return stem * math.prod(stage.size(self.per_block) for stage in self.stages)
+        around = math.prod(map(len, (self.stem.width, self.stem.stride, *self.head_axes.values())))
+        return around * math.prod(stage.size(self.per_block) for stage in self.stages)
 
     @cached_property
     def combinations(self) -> float:
@@ -224,8 +254,11 @@ class SearchSpace(Section):
     def _extreme(self, pick: Callable[..., Any]) -> Architecture:
         chosen = {}
         for name, choices in self.axes().items():
-            axis = BLOCK_AXES.get(name.rpartition(".")[2])
-            chosen[name] = axis.extreme(choices, pick) if axis else pick(choices)
+            place, _, axis = name.rpartition(".")
+            if place == "head":
+                chosen[name] = self._head.axes()[axis].extreme(choices, largest=pick is max)
+            else:
+                chosen[name] = BLOCK_AXES[axis].extreme(choices, pick) if axis in BLOCK_AXES else pick(choices)
         if self.stages:
             chosen["stem.stride"] = min(self.stem.stride) if pick is max else max(self.stem.stride)
         return self.build(chosen)

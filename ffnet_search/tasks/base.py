@@ -29,12 +29,16 @@ class Task(TaskOutputs):
 
     head_words: ClassVar[str]  # for drawings of an architecture
     target_words: ClassVar[str]  # what `accepts` asks for: "int64 labels"
+    # Of targets that are maps, which move with their images in augmentation: the value beyond the edge; else None.
+    target_fill: ClassVar[int | None] = None
 
     # Hand-over of an exported network.
     output_name: ClassVar[str]  # of the ONNX model
+    output_words: ClassVar[str] = ""  # what it holds, where the name does not say it
     predict_script: ClassVar[str | None]  # a template in `export/`, written as predict.py
     hub_task: ClassVar[str]  # of model hubs, for the model card
     quality_name: ClassVar[str]  # of the quality in a model card
+    details: ClassVar[str | None] = None  # class that writes more of a network: see `export.mask_details`
 
     @property
     def search_quality(self) -> str:
@@ -75,13 +79,9 @@ class Task(TaskOutputs):
     def strata(self, targets_N: Targets) -> NDArray[np.int64]:
         """A small number >= 0 per image: splits hold each of them in proportion."""
 
-    def measure(self, output: NDArray[np.float32], target: Targets) -> float:
-        """The quality of numpy outputs (N, ...) on targets (N, ...), as `quality_metric` computes it."""
-        import torch
-
-        metric = self.quality_metric(output.shape[1])
-        metric.update(torch.from_numpy(output), torch.from_numpy(target))
-        return float(metric.compute())
+    def difference(self, output: NDArray[Any], expected: NDArray[Any]) -> float:
+        """The distance of a written model's outputs from those of the network: the largest difference."""
+        return float(np.abs(output - expected).max())
 
 
 def find_task(name: str) -> Task:

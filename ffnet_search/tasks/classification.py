@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ffnet_search.metrics import Metric
+from ffnet_search.space.head import Head
 from ffnet_search.space.parts import Part, PooledLinearPart
 from ffnet_search.space.registry import TrunkStage
 from ffnet_search.tasks.base import Targets, Task
@@ -16,6 +17,8 @@ from ffnet_search.tasks.base import Targets, Task
 if TYPE_CHECKING:
     from torch import Tensor
     from torchmetrics import Metric as TorchMetric
+
+    from ffnet_search.space.architecture import Input
 
 
 class Classification(Task):
@@ -33,9 +36,8 @@ class Classification(Task):
     hub_task = "image-classification"
     quality_name = "top-1"
 
-    def head_parts(self, trunk: Sequence[TrunkStage], outputs: int) -> Iterator[Part]:
-        last = trunk[-1]
-        yield PooledLinearPart(last.side, last.width, outputs)
+    def head_parts(self, last: TrunkStage, input: Input, head: Head) -> Iterator[Part]:
+        yield PooledLinearPart(last.side, last.width, input.outputs)
 
     def loss(self, output: Tensor, target: Tensor, label_smoothing: float) -> Tensor:
         from torch.nn import functional as F

@@ -86,6 +86,7 @@ class FFNetModule(LightningModule):
         self.qualities: Any = nn.ModuleList(self.task.quality_metric(outputs) for _ in self.validated)
         self.learning_rate_factor = 1.0  # halved after a return to an earlier checkpoint
         self.finite = torch.tensor(True)
+        self.weights = tuple(self.net.parameters())  # listed once: every update needs them
         self.kept: list[Batch] = []  # of the step in progress
         self.step = 0
 
@@ -151,11 +152,11 @@ class FFNetModule(LightningModule):
 
         Raises NonFiniteLoss as `check_finite` does."""
         optimizer = cast(Optimizer, self.optimizers())
-        loss = average_gradients(self.net.parameters(), loss)
+        loss = average_gradients(self.weights, loss)
         rate = learning_rate(self.recipe, self.step, self.steps) * self.learning_rate_factor
         for group in optimizer.param_groups:
             group["lr"] = rate
-        norm = torch.nn.utils.clip_grad_norm_(self.net.parameters(), self.recipe.clip_norm)
+        norm = torch.nn.utils.clip_grad_norm_(self.weights, self.recipe.clip_norm)
         self.finite = self.finite.to(loss.device) & loss.isfinite() & norm.isfinite()
         if self.may_synchronise(self.step):
             self.check_finite()

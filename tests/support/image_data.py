@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from masks import write_masks
 from PIL import Image
 from torch import Tensor
 
@@ -27,6 +28,7 @@ KINDS: dict[str, tuple[dict[str, Any], Input, int]] = {
     "folder_grey": ({"name": "image_folder", "path": "folder"}, Input(1, 16, 4), 300),
     "folder_streamed": ({"name": "image_folder", "path": "folder", "in_memory_mb": 0}, FOUR, 300),
     "tree": ({"name": "image_folder", "path": "tree", "workers": 0, "in_memory_mb": 0}, FOUR, 240),
+    "masks": ({"name": "mask_folder", "path": "masks"}, Input(3, 16, 3, "segmentation"), 120),
     "user": ({"name": "user_data:MyData"}, Input(3, 8, 4), 160),
 }
 
@@ -109,6 +111,8 @@ def write_layouts(root: Path, patches: np.ndarray) -> Path:
     write_tree(root / "folder/train", patches[:240])
     write_tree(root / "folder/test", patches[240:300])
     write_tree(root / "tree", patches[:240])
+    write_masks(root / "masks/train", 90)
+    write_masks(root / "masks/test", 30, seed=1)
     return root
 
 

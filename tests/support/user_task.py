@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 import numpy as np
 import torch
@@ -12,6 +12,8 @@ from torch.nn import functional as F
 from torchmetrics import MeanAbsoluteError, Metric
 
 from ffnet_search.metrics import Metric as Quality
+from ffnet_search.space.architecture import Input
+from ffnet_search.space.head import Head
 from ffnet_search.space.parts import Part
 from ffnet_search.space.registry import TrunkStage, task_outputs
 from ffnet_search.tasks.base import Targets, Task
@@ -31,8 +33,8 @@ class Regression(Task):
     hub_task = "image-regression"
     quality_name = "mean absolute error"
 
-    def head_parts(self, trunk: Sequence[TrunkStage], outputs: int) -> Iterator[Part]:
-        yield from task_outputs("classification").head_parts(trunk, outputs)
+    def head_parts(self, last: TrunkStage, input: Input, head: Head) -> Iterator[Part]:
+        yield from task_outputs("classification").head_parts(last, input, head)
 
     def loss(self, output: Tensor, target: Tensor, label_smoothing: float) -> Tensor:
         return F.mse_loss(output, target)

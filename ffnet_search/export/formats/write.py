@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torchmetrics import Metric
 
 from ffnet_search.config.sweep import Sweep
 from ffnet_search.data.datamodule import Data
@@ -27,7 +28,8 @@ from ffnet_search.export.network import load_deployed
 from ffnet_search.latency.timing import compare
 from ffnet_search.models.parallel import threads_for
 from ffnet_search.progress import progress
-from ffnet_search.tasks.base import Task, task_of
+from ffnet_search.space.architecture import Architecture
+from ffnet_search.tasks.base import task_of
 from ffnet_search.training.fit import sweep_data
 
 TOLERANCE = 1e-3  # largest difference of an output from torch's
@@ -67,7 +69,7 @@ def _check(network: ExportedNetwork, name: str, format: Format, data: Data) -> d
         images_BCHW = data.calibration[:COMPARED].numpy()
         with torch.inference_mode():
             expected = load_deployed(network.folder)(torch.from_numpy(images_BCHW)).numpy()
-        checked["max_difference"] = float(np.abs(forward(images_BCHW) - expected).max())
+        checked["max_difference"] = task.difference(forward(images_BCHW), expected)
         onnx, one_1CHW = Onnx().forward(network.folder), np.zeros_like(images_BCHW[:1])
         ms, onnx_ms = compare(lambda: forward(one_1CHW), lambda: onnx(one_1CHW))
         checked |= {"latency_ms": ms, "onnx_latency_ms": onnx_ms}
@@ -75,7 +77,7 @@ def _check(network: ExportedNetwork, name: str, format: Format, data: Data) -> d
     if forward is None:
         return checked
     if not format.is_exact:
-        return checked | _quality(task, onnx, forward, data)
+        return checked | _quality(network.network, onnx, forward, data)
     if checked["max_difference"] > TOLERANCE:
         raise SweepError(
             f"{network.folder}: the {name} model must give torch's {task.output_name} within {TOLERANCE:g}, but "
@@ -85,8 +87,9 @@ def _check(network: ExportedNetwork, name: str, format: Format, data: Data) -> d
     return checked
 
 
-def _quality(task: Task, before: Forward, after: Forward, data: Data) -> dict[str, Any]:
-    old, new = (_measure(task, forward, data) for forward in (before, after))
+def _quality(arch: Architecture, before: Forward, after: Forward, data: Data) -> dict[str, Any]:
+    task = task_of(arch.input)
+    old, new = (_measure(task.quality_metric(arch.input.outputs), forward, data) for forward in (before, after))
     points_lost = task.quality.sign * task.quality.scale * (new - old)
     return {
         f"{task.test_quality}_before": old,
@@ -95,12 +98,10 @@ def _quality(task: Task, before: Forward, after: Forward, data: Data) -> dict[st
     }
 
 
-def _measure(task: Task, forward: Forward, data: Data) -> float:
-    outputs, targets = [], []
+def _measure(metric: Metric, forward: Forward, data: Data) -> float:
     for images_BCHW, target_B in data.test_dataloader():
-        outputs.append(forward(images_BCHW.numpy()))
-        targets.append(target_B.numpy())
-    return task.measure(np.concatenate(outputs), np.concatenate(targets))
+        metric.update(torch.from_numpy(forward(images_BCHW.numpy())), target_B)
+    return float(metric.compute())
 
 
 @contextmanager

@@ -14,12 +14,13 @@ from typing import Any, NamedTuple
 from ffnet_search.atomic_write import replacing, set_aside, write_text
 from ffnet_search.errors import Terminated
 from ffnet_search.formatting import csv_cell
+from ffnet_search.metrics import COSTS
 from ffnet_search.progress import say
 from ffnet_search.search.problem import SearchProblem
 from ffnet_search.search.storage.sqlite_rows import TrialWriter
 from ffnet_search.search.storage.study import copied, open_study
 from ffnet_search.search.storage.trial_record import ATTRIBUTES, TrialRecord, is_of_space
-from ffnet_search.space.registry import known_metrics
+from ffnet_search.space.registry import DEFAULT_TASK, task_outputs
 from ffnet_search.space.search_space import SearchSpace
 
 STARTS = 3  # of one trial: what ended the process so often is the cause, by its memory for example
@@ -149,7 +150,8 @@ def open_storage(
 def write_candidates(path: Path, writer: TrialWriter, space: SearchSpace) -> None:
     """Replace the file by all trials as CSV, with their final hyper-parameters. Raises SweepError."""
     names = writer.attribute_names()
-    metrics = dict.fromkeys([*known_metrics(), *(name for name in names if name not in ATTRIBUTES)])
+    quality = task_outputs(space.images.task if space.has_network else DEFAULT_TASK).quality
+    metrics = dict.fromkeys([quality.name, *COSTS, *(name for name in names if name not in ATTRIBUTES)])
     columns = ["trial", "key", "state", "feasible", "origin", *metrics, "stopped", *space.hyperparameters]
     if "schedule" in names:
         columns.append("schedule")

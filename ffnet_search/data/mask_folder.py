@@ -1,0 +1,257 @@
+"""Images with masks: images/NAME and masks/NAME.png, in DIR, in DIR/train and DIR/test (or val, valid), or the other
+way round, images/train and masks/train. Without a test folder, a fifth becomes the test split.
+
+A mask is grey or has a palette; its values are class ids from 0 on, and 255 where a pixel counts nowhere. Images of
+every size and shape are resized to the resolution of the search space, whole: bicubic, their masks by repetition.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from ffnet_search.config.schema import DataSection
+from ffnet_search.data.dataset import DataSet, Images, InMemory, Pixels, Source, must_match, split_test
+from ffnet_search.data.image_folder import EXTENSIONS, MIB, TEST_FOLDERS, Decoder, OnDisk, image_files
+from ffnet_search.errors import SweepError
+from ffnet_search.progress import say
+from ffnet_search.space.architecture import Input
+from ffnet_search.tasks.base import find_task
+from ffnet_search.tasks.segmentation import IGNORE
+
+IMAGES, MASKS = "images", "masks"
+LOSSY = (".jpg", ".jpeg", ".webp")
+NAMES = ("classes.json", "classes.txt")  # of the classes, beside the images: a list, or one a line
+HEADERS = 50  # masks whose header a check reads
+SHOWN = 5  # file names in an error
+
+
+class Folders(NamedTuple):
+    """The images of a split and their masks."""
+
+    images: Path
+    masks: Path
+
+
+@dataclass(frozen=True)
+class MaskedFiles:
+    """Files of images and of their masks, in one order, with a digest of names and sizes."""
+
+    images: tuple[str, ...]
+    masks: tuple[str, ...]
+    digest: str
+
+
+class MaskFolder(DataSet):
+    """`data.name: mask_folder`. Masks are held in memory, a byte a pixel; images as by `image_folder`."""
+
+    task = "segmentation"
+
+    def read(self, section: DataSection, input: Input) -> Source:
+        root, train, test = find_splits(section)
+        splits = [list_pairs(folders) for folders in (train, test) if folders]
+        images = tuple(file for split in splits for file in split.images)
+        masks_NHW = read_masks([file for split in splits for file in split.masks], images, input, section.workers)
+        if len(splits) == 2:
+            parts = np.split(np.arange(len(images)), [len(splits[0].images)])
+        else:
+            parts = list(split_test(find_task(self.task).strata(masks_NHW)))
+        names = class_names(root, input.outputs)
+        must_hold_classes(masks_NHW[parts[0]], names, train.masks)
+        decoder = Decoder(
+            images, input.resolution, "L" if input.channels == 1 else "RGB", section.workers, 0.0, whole=True
+        )
+        sets: list[Images]
+        if len(images) * input.resolution**2 * input.channels <= section.in_memory_mb * MIB:
+            pixels_NHWC = decoder.read(range(len(images)))
+            sets = [InMemory(pixels_NHWC[part], masks_NHW[part]) for part in parts]
+        else:
+            sets = [OnDisk(decoder, part, masks_NHW[part]) for part in parts]
+        digest = hashlib.sha256(" ".join(split.digest for split in splits).encode()).hexdigest()
+        return Source(sets[0], sets[1], names, digest)
+
+    def check(self, section: DataSection, input: Input) -> None:
+        if input.channels not in (1, 3):
+            raise SweepError(
+                f"data.name: {section.name!r} has images of 1 or 3 channels, but the search space has input.channels "
+                f"{input.channels}; set input.channels: 3 in the search space's file"
+            )
+        root, train, test = find_splits(section)
+        names = class_names(root, input.outputs)
+        must_match(section, input, outputs=len(names))
+        for folders in (train, test):
+            if folders:
+                masks = list_pairs(folders).masks
+                for file in masks[:: max(1, len(masks) // HEADERS)]:
+                    must_be_mask(file)
+
+
+def find_splits(section: DataSection) -> tuple[Path, Folders, Folders | None]:
+    """The root, the folders for training, and those of the test split; None where it is held out of the first.
+
+    Raises SweepError where there are none."""
+    if section.path is None:
+        raise SweepError(f"data.path must be given for {section.name}: the folder with {IMAGES}/ and {MASKS}/")
+    root = section.path.expanduser()
+    for images, masks in (("{0}/images", "{0}/masks"), ("images/{0}", "masks/{0}")):
+        found = {
+            name: Folders(root / images.format(name), root / masks.format(name))
+            for name in ("train", *TEST_FOLDERS)
+            if (root / images.format(name)).is_dir() and (root / masks.format(name)).is_dir()
+        }
+        tests = [folders for name, folders in found.items() if name != "train"]
+        if "train" in found:
+            return root, found["train"], tests[0] if tests else None
+    whole = Folders(root / IMAGES, root / MASKS)
+    if not (whole.images.is_dir() and whole.masks.is_dir()):
+        problem = "holds no such folders" if root.is_dir() else "there is no such folder"
+        raise SweepError(
+            f"data.path: {root} must hold {IMAGES}/ and {MASKS}/, or train/{IMAGES}/ and train/{MASKS}/, but {problem}"
+        )
+    return root, whole, None
+
+
+def has_masks(root: Path) -> bool:
+    """Return whether a folder is laid out as this data set is."""
+    return any((root / place).is_dir() for place in (MASKS, f"train/{MASKS}"))
+
+
+def list_pairs(folders: Folders) -> MaskedFiles:
+    """The images of a split with their masks: of the same name but for the extension. Raises SweepError where one of
+    them is missing, or several have one name."""
+    images, masks = (_by_name(folder) for folder in folders)
+    for here, there, what in ((images, masks, "a mask"), (masks, images, "an image")):
+        lonely = sorted(here.keys() - there.keys())
+        if lonely:
+            folder = folders.masks if there is masks else folders.images
+            raise SweepError(
+                f"data.path: {folder} must hold {what} for each file beside it, of the same name but for the "
+                f"extension, but has none for {_some([str(here[name]) for name in lonely])}"
+            )
+    if not images:
+        raise SweepError(f"data.path: {folders.images} must hold images ({', '.join(EXTENSIONS)}), but holds none")
+    lossy = [str(path) for path in masks.values() if path.suffix.lower() in LOSSY]
+    if lossy:
+        raise SweepError(
+            f"data.path: masks must be PNG files, since compression changes class ids, but there are {_some(lossy)}"
+        )
+    sha = hashlib.sha256()
+    for name in sorted(images):
+        for path, folder in ((images[name], folders.images), (masks[name], folders.masks)):
+            sha.update(f"{path.relative_to(folder).as_posix()}\0{path.stat().st_size}\n".encode())
+    names = sorted(images)
+    return MaskedFiles(tuple(str(images[n]) for n in names), tuple(str(masks[n]) for n in names), sha.hexdigest())
+
+
+def _by_name(folder: Path) -> dict[str, Path]:
+    """Files of images below a folder, by their relative names without extension."""
+    found: dict[str, Path] = {}
+    for path in sorted(image_files(folder)):
+        name = path.relative_to(folder).with_suffix("").as_posix()
+        if name in found:
+            raise SweepError(f"data.path: {path} and {found[name]} must not have the same name; remove or rename one")
+        found[name] = path
+    return found
+
+
+def read_masks(files: Sequence[str], images: Sequence[str], input: Input, workers: int) -> Pixels:
+    """The masks, uint8 (N, side, side) of class ids below `input.outputs`, or 255.
+
+    Raises SweepError, with the names of all such files, where a mask is no map of ids, has another size than its
+    image, or an id that is no class."""
+
+    def read(pair: tuple[str, str]) -> tuple[Pixels | None, str]:
+        file, image_file = pair
+        try:
+            with Image.open(file) as mask, Image.open(image_file) as image:
+                ids_HW = mask_ids(mask, file)
+                width, height = ImageOps.exif_transpose(image).size if image.getexif() else image.size
+        except SweepError as error:
+            return None, str(error)
+        except Exception as error:  # Pillow's plugins raise anything at a broken file
+            return None, f"{file} cannot be read as an image ({str(error) or type(error).__name__})"
+        if ids_HW.shape != (height, width):
+            return None, f"{file} has {ids_HW.shape[1]} x {ids_HW.shape[0]} pixels, but its image {width} x {height}"
+        others = sorted(set(np.unique(ids_HW).tolist()) - set(range(input.outputs)) - {IGNORE})
+        if others:
+            return None, f"{file} has the ids {_some(list(map(str, others)))}"
+        resized = Image.fromarray(ids_HW.astype(np.uint8)).resize((input.resolution,) * 2, Image.Resampling.NEAREST)
+        return np.asarray(resized), ""
+
+    with ThreadPoolExecutor(max(1, workers)) as pool:
+        masks, problems = zip(*pool.map(read, zip(files, images, strict=True)), strict=True)
+    wrong = [problem for problem in problems if problem]
+    if wrong:
+        raise SweepError(
+            f"data.path: masks must have the size of their images and hold ids from 0 to {input.outputs - 1} "
+            f"(input.classes in the search space's file) or {IGNORE}, but {_some(wrong)}"
+        )
+    return np.stack([mask for mask in masks if mask is not None])
+
+
+def mask_ids(mask: Image.Image, file: str) -> np.ndarray:
+    """The ids of a mask, (H, W). Raises SweepError where its pixels are colours."""
+    _must_be_ids(mask, file)
+    ids = np.asarray(mask)
+    if ids.ndim == 3:
+        colours = ids[..., : 1 if mask.mode == "LA" else 3]
+        if (colours != colours[..., :1]).any():
+            raise SweepError(f"{file} holds colours, not ids (mode {mask.mode}): save it as grey or with a palette")
+        ids = ids[..., 0]
+    return ids.astype(np.int64) if ids.dtype != np.uint8 else ids
+
+
+def must_be_mask(file: str) -> None:
+    """Raise SweepError where a file is no mask, by its header."""
+    try:
+        with Image.open(file) as mask:
+            _must_be_ids(mask, file)
+    except OSError as error:
+        raise SweepError(f"data.path: {file} cannot be read as an image ({error}); remove or replace it") from None
+
+
+def _must_be_ids(mask: Image.Image, file: str) -> None:
+    if mask.mode not in ("1", "L", "P", "LA", "RGB", "RGBA", "I", "I;16", "I;16B", "I;16L"):
+        raise SweepError(f"data.path: {file} must be a mask of class ids, grey or with a palette, but is {mask.mode}")
+
+
+def must_hold_classes(masks_NHW: Pixels, names: Sequence[str], folder: Path) -> None:
+    """Raise SweepError where the masks for training hold fewer than two classes; say which ones they lack."""
+    held = np.unique(masks_NHW)
+    missing = [name for label, name in enumerate(names) if label not in held]
+    if len(names) - len(missing) < 2:
+        hint = f"; where {IGNORE} marks an object, write 1" if IGNORE in held else ""
+        raise SweepError(
+            f"data.path: the masks of {folder} must hold two classes at least, but no pixel has {_some(missing)} "
+            f"({IGNORE} counts nowhere{hint})"
+        )
+    if missing:
+        say(f"warning: no mask for training holds {_some(missing)}")
+
+
+def class_names(root: Path, count: int) -> tuple[str, ...]:
+    """The names of the classes, in classes.json or classes.txt beside the images; without them, their ids."""
+    for path in (root / name for name in NAMES):
+        if path.is_file():
+            try:
+                text = path.read_text(encoding="utf-8")
+                names = json.loads(text) if path.suffix == ".json" else text.split("\n")
+                if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+                    raise ValueError("no list of names")
+            except (OSError, ValueError) as error:
+                raise SweepError(f"data.path: {path} must be a list of the classes' names, but: {error}") from None
+            return tuple(name.strip() for name in names if name.strip())
+    return tuple(str(label) for label in range(count))
+
+
+def _some(names: Sequence[str]) -> str:
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return ", ".join(names[:SHOWN]) + more

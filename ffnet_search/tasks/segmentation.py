@@ -1,0 +1,136 @@
+"""Semantic segmentation: a class per pixel, cross-entropy, mean intersection over union (mIoU).
+
+The head sums 1 x 1 laterals of the stages at one stride, and applies one channel mixer: its width and stride are axes
+of the search space. Upsampling is bilinear, never bicubic. Shape keys: B batch, K classes, H and W pixels of the masks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ffnet_search.metrics import Metric
+from ffnet_search.space.head import Head, HeadAxis, head_axis
+from ffnet_search.space.parts import MIXER_EXPANSION, MIXER_KERNEL, ChannelMixerPart, LateralPart, MaskPart, Part
+from ffnet_search.space.registry import TrunkStage
+from ffnet_search.tasks.base import Targets, Task
+
+if TYPE_CHECKING:
+    from torch import Tensor
+    from torchmetrics import Metric as TorchMetric
+
+    from ffnet_search.space.architecture import Input
+
+IGNORE = 255  # of a mask: pixels that count nowhere
+
+
+@dataclass(frozen=True)
+class MaskHead(Head):
+    """The width of the laterals and of the channel mixer, the stride of their map, and what the network gives: logits
+    at the size of the image, or labels at the stride, which is faster where classes are many."""
+
+    width: int = head_axis(HeadAxis(32, short="w{0}"))
+    stride: int = head_axis(HeadAxis(4, allowed=(1, 2, 4, 8, 16, 32), short="s{0}"))
+    output: str = head_axis(HeadAxis("logits", allowed=("logits", "labels")))
+
+    def check(self, strides: Sequence[int]) -> None:
+        if self.stride not in strides:
+            raise ValueError(
+                f"head.stride must be a stride of the stages, one of {', '.join(map(str, strides))} at stem stride "
+                f"{strides[0]}, but got {self.stride}"
+            )
+
+    def side(self, input: Input) -> int:
+        """The side, in pixels, of the head's map."""
+        return -(-input.resolution // self.stride)
+
+
+class Segmentation(Task):
+    """Logits (B, K, H, W) of any size, or labels, against masks of class ids, uint8 (B, H, W), 255 where none counts.
+
+    `soft_target` is the probabilities of the largest network at its head's stride."""
+
+    name = "segmentation"
+    quality = Metric("miou", "maximize", "mIoU", "%", scale=100.0, decimals=2, bounds=(0.0, 1.0))
+    outputs_word = "classes"
+    least_outputs = 2
+    head = "ffnet_search.models.heads:SummedLaterals"
+    head_choices = MaskHead
+    head_words = "summed laterals, channel mixer, 1 x 1"
+    target_words = "uint8 masks"
+    target_fill = IGNORE
+    output_name = "mask"
+    output_words = (
+        "logits, float32 (batch, classes, height, width), or labels, int32 (batch, height, width) at the head's stride"
+    )
+    predict_script = "predict_segmentation.py.txt"
+    hub_task = "image-segmentation"
+    quality_name = "mIoU"
+    details = "ffnet_search.export.mask_details:MaskDetails"
+
+    def lateral(self, stage: TrunkStage, input: Input, head: Head) -> LateralPart | None:
+        """Stages at the head's stride and beyond are read."""
+        assert isinstance(head, MaskHead)
+        side = head.side(input)
+        return LateralPart(stage.side, stage.width, head.width, side) if stage.side <= side else None
+
+    def head_parts(self, last: TrunkStage, input: Input, head: Head) -> Iterator[Part]:
+        assert isinstance(head, MaskHead)
+        side, width = head.side(input), head.width
+        yield ChannelMixerPart(side, width, width, MIXER_EXPANSION * width, MIXER_KERNEL)
+        yield MaskPart(side, width, input.outputs, input.resolution if head.output == "logits" else 0)
+
+    def loss(self, output: Tensor, target: Tensor, label_smoothing: float) -> Tensor:
+        """The mean over all pixels that count; 0 where none does."""
+        from torch.nn import functional as F
+
+        target_BHW = target.long()
+        total = F.cross_entropy(
+            _resized(output, target), target_BHW, ignore_index=IGNORE, label_smoothing=label_smoothing, reduction="sum"
+        )
+        return total / (target_BHW != IGNORE).sum().clamp(min=1)
+
+    def soft_target(self, output: Tensor) -> Tensor:
+        return output.detach().softmax(1)
+
+    def distillation_loss(self, output: Tensor, soft_target: Tensor) -> Tensor:
+        """Kullback-Leibler divergence from the largest network's probabilities, the mean over its head's pixels."""
+        from torch.nn import functional as F
+
+        log_BKHW = _resized(output, soft_target).log_softmax(1)
+        return F.kl_div(log_BKHW, soft_target, reduction="none").sum(1).mean()
+
+    def quality_metric(self, outputs: int) -> TorchMetric:
+        """The mean intersection over union of the classes in the masks, from one confusion matrix of all pixels."""
+        from ffnet_search.tasks.mean_iou import MeanIoU
+
+        return MeanIoU(outputs, IGNORE)
+
+    def accepts(self, target: Tensor) -> bool:
+        import torch
+
+        return target.dtype in (torch.uint8, torch.int64) and target.ndim == 3
+
+    def strata(self, targets_N: Targets) -> NDArray[np.int64]:
+        """The commonest class of a mask beside class 0, which is the background as a rule; 0 where there is none."""
+        counts_NK = np.stack([np.bincount(mask_HW.ravel(), minlength=IGNORE + 1) for mask_HW in targets_N])
+        counts_NK[:, [0, IGNORE]] = 0
+        return counts_NK.argmax(1).astype(np.int64)
+
+    def difference(self, output: NDArray[Any], expected: NDArray[Any]) -> float:
+        """The largest difference of logits, or the share of pixels whose labels differ."""
+        if output.dtype.kind == "f":
+            return super().difference(output, expected)
+        return float((output != expected).mean())
+
+
+def _resized(output: Tensor, target: Tensor) -> Tensor:
+    """The output at the size of a target, bilinear."""
+    from torch.nn import functional as F
+
+    size = target.shape[-2:]
+    return output if output.shape[-2:] == size else F.interpolate(output, size=size, mode="bilinear")

@@ -1,0 +1,71 @@
+"""Losses and the quality of segmentation: pixels that do not count, other strides, classes that no mask holds."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+from ffnet_search.tasks.base import find_task
+from ffnet_search.tasks.mean_iou import MeanIoU
+from ffnet_search.tasks.segmentation import IGNORE
+
+TASK = find_task("segmentation")
+MASK_BHW = torch.tensor([[[0, 0, 1, 1], [0, 0, 1, IGNORE], [0, 0, 0, 0], [2, 2, 0, 0]]], dtype=torch.uint8)
+
+
+def logits(seed: int = 0, side: int = 4) -> torch.Tensor:
+    return torch.randn(1, 4, side, side, generator=torch.Generator().manual_seed(seed))
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_the_loss_is_the_mean_over_pixels_that_count(smoothing: float) -> None:
+    kept_HW = MASK_BHW[0] != IGNORE
+    expected = F.cross_entropy(logits()[0][:, kept_HW].T, MASK_BHW[0][kept_HW].long(), label_smoothing=smoothing)
+    torch.testing.assert_close(TASK.loss(logits(), MASK_BHW, smoothing), expected)
+
+
+def test_a_mask_where_nothing_counts_has_no_loss_and_no_quality() -> None:
+    output = logits().requires_grad_()
+    loss = TASK.loss(output, torch.full_like(MASK_BHW, IGNORE), 0.1)
+    (gradient,) = torch.autograd.grad(loss, output)
+    assert loss == 0 and gradient.abs().max() == 0
+    metric = MeanIoU(4, IGNORE)
+    metric.update(output.detach(), torch.full_like(MASK_BHW, IGNORE))
+    assert metric.compute() == 0
+
+
+def test_teacher_and_student_may_have_other_strides() -> None:
+    soft_target = TASK.soft_target(logits(side=8))
+    student = F.interpolate(logits(1), size=(8, 8), mode="bilinear")
+    expected = (soft_target * (soft_target.log() - student.log_softmax(1))).sum(1).mean()
+    torch.testing.assert_close(TASK.distillation_loss(logits(1), soft_target), expected)
+
+
+def test_iou_is_of_summed_pixels_and_of_classes_that_masks_hold() -> None:
+    """Class 3 is predicted and in no mask: it takes from the others, and is no class of its own."""
+    metric = MeanIoU(4, IGNORE)
+    labels_BHW = torch.tensor([[[0, 0, 1, 0], [0, 3, 1, 3], [0, 0, 0, 0], [2, 0, 0, 0]]], dtype=torch.int32)
+    for one, mask in ((labels_BHW, MASK_BHW), (labels_BHW, MASK_BHW)):
+        metric.update(one, mask)
+    iou_K = metric.per_class()
+    torch.testing.assert_close(iou_K[:3], torch.tensor([9 / 12, 2 / 3, 1 / 2], dtype=torch.float64))
+    assert iou_K[3].isnan()
+    assert float(metric.compute()) == pytest.approx((9 / 12 + 2 / 3 + 1 / 2) / 3)
+
+
+def test_logits_and_labels_of_a_stride_are_brought_to_the_size_of_the_mask() -> None:
+    output = logits(side=2)
+    by_hand, by_metric, by_labels = MeanIoU(4, IGNORE), MeanIoU(4, IGNORE), MeanIoU(4, IGNORE)
+    by_hand.update(F.interpolate(output, size=(4, 4), mode="bilinear"), MASK_BHW)
+    by_metric.update(output, MASK_BHW)
+    assert torch.equal(by_hand.confusion_KK, by_metric.confusion_KK)
+    by_labels.update(output.argmax(1).int(), MASK_BHW)
+    by_hand.reset()
+    by_hand.update(output.argmax(1).repeat_interleave(2, 1).repeat_interleave(2, 2), MASK_BHW)
+    assert torch.equal(by_hand.confusion_KK, by_labels.confusion_KK)
+
+
+def test_the_stratum_of_a_mask_is_its_commonest_object() -> None:
+    masks = torch.stack([MASK_BHW[0], torch.zeros(4, 4), torch.full((4, 4), IGNORE), torch.full((4, 4), 2)])
+    assert TASK.strata(masks.byte().numpy()).tolist() == [1, 0, 0, 2]
