@@ -186,8 +186,8 @@ class Fidelity:
         taus = f"Kendall {by[INHERITED].value:.2f} against {by[MACS.name].value:.2f}"
         return (
             f"Does the supernet rank better than MACs here? {self.verdict.capitalize()}: {taus} on "
-            f"{len(self.networks)} networks, a difference of {found.value:+.2f} (95 % interval {found.low:+.2f} to "
-            f"{found.high:+.2f})."
+            f"{len(self.networks)} networks, a difference of {_signed(found.value)} (95 % interval {_signed(found.low)} "
+            f"to {_signed(found.high)})."
         )
 
     @property
@@ -250,6 +250,10 @@ class Fidelity:
         head = {"format": FORMAT, "task": self.task, "split": self.split, "cost": self.cost}
         content = {**head, **statistics, "networks": networks, "failed": dict(self.failed), "record": dict(self.record)}
         return {name: _finite(value) for name, value in content.items()}
+
+
+def _signed(value: float) -> str:
+    return f"{round(value, 2) + 0.0:+.2f}"  # never -0.00
 
 
 def _finite(value: Any) -> Any:
