@@ -65,6 +65,7 @@ from ffnet_search.latency.table import LatencyTable  # noqa: E402
 from ffnet_search.models.bn_calibration import recalibrate  # noqa: E402
 from ffnet_search.models.deployed import deployed, fuse  # noqa: E402
 from ffnet_search.models.metamixer import MetaMixer  # noqa: E402
+from ffnet_search.models.saved import read_supernet  # noqa: E402
 from ffnet_search.pareto.candidate import Candidate  # noqa: E402
 from ffnet_search.pareto.front import pareto_front  # noqa: E402
 from ffnet_search.progress import say  # noqa: E402
@@ -73,7 +74,7 @@ from ffnet_search.space.block import Block  # noqa: E402
 from ffnet_search.space.hyperparameters import Configuration  # noqa: E402
 from ffnet_search.space.search_space import SearchSpace  # noqa: E402
 from ffnet_search.tasks.base import task_of  # noqa: E402
-from ffnet_search.training.fit import read_supernet, sweep_data, train_architecture, train_supernet  # noqa: E402
+from ffnet_search.training.fit import sweep_data, train_architecture, train_supernet  # noqa: E402
 from ffnet_search.training.modules import CHECK_EVERY, FFNetModule, Standalone, Supernet, make_optimizer  # noqa: E402
 from ffnet_search.training.modules import draw as draw_sampled  # noqa: E402
 from ffnet_search.training.trainer import run_trainer  # noqa: E402

@@ -186,8 +186,8 @@ class Fidelity:
         taus = f"Kendall {by[INHERITED].value:.2f} against {by[MACS.name].value:.2f}"
         return (
             f"Does the supernet rank better than MACs here? {self.verdict.capitalize()}: {taus} on "
-            f"{len(self.networks)} networks, a difference of {_signed(found.value)} (95 % interval {_signed(found.low)} "
-            f"to {_signed(found.high)})."
+            f"{len(self.networks)} networks, a difference of {_signed(found.value)} (95 % interval "
+            f"{_signed(found.low)} to {_signed(found.high)})."
         )
 
     @property

@@ -29,6 +29,7 @@ def standalone_sweep(sweep: Sweep, repeat: int, networks: int) -> Sweep:
             "early_stopping": EarlyStoppingSection(),
             "scheduler": SchedulerSection(),
             "trials": networks,
+            "trial_minutes": None,  # of an evaluation on the supernet, as a rule
         }
     )
     place = {"runs": str(sweep.files.fidelity), "name": f"seed-{repeat}"}

@@ -11,7 +11,7 @@ import io
 import json
 from collections.abc import Mapping
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Any
 
@@ -96,7 +96,7 @@ def measure_fidelity(sweep: Sweep, plan: FidelityPlan, *, fresh: bool = False) -
             alone = [trainings.run(repeat, chosen, bar) for repeat, chosen in enumerate((networks, again))]
         fidelity = _compare(sweep, plan, networks, alone, trainings.failed)
         _write(sweep, fidelity)
-        folder.write(NAME, replace(_record(sweep), finished=_now()))
+        folder.finish(NAME)
     return fidelity
 
 
@@ -127,7 +127,7 @@ def _settle(sweep: Sweep, folder: RunFolder, fresh: bool) -> None:
                 f"--fresh to train them again (the old ones move to {folder.path}/previous-DATE)"
             )
         folder.set_aside({NAME: [path for path in [sweep.files.fidelity] if path.exists()]})
-    folder.write(NAME, now)
+    folder.begin(NAME, now)
 
 
 class _Trainings:
@@ -242,7 +242,8 @@ def _inherited(sweep: Sweep, archs: list[Architecture]) -> tuple[list[Qualities]
     """The quality of each network on the supernet's weights, by split; and the fingerprint of the data."""
     from ffnet_search.evaluation.inherited import Evaluator, quality
     from ffnet_search.models.deployed import fuse
-    from ffnet_search.training.fit import read_supernet, sweep_data
+    from ffnet_search.models.saved import read_supernet
+    from ffnet_search.training.fit import sweep_data
 
     data = sweep_data(sweep)
     evaluator = Evaluator(read_supernet(sweep.files.supernet), data)
