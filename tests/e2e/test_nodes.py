@@ -152,11 +152,11 @@ def test_training_goes_on_from_its_checkpoint_where_a_node_is_lost_and_another_j
         steps = [torch.load(last, weights_only=True)["global_step"]]
         made.add_node(**NODE)
         while process.poll() is None:
-            steps.append(torch.load(last, weights_only=True)["global_step"] if last.exists() else 40)  # 2 epochs, 5 steps, 4 networks
+            steps.append(torch.load(last, weights_only=True)["global_step"] if last.exists() else 40)
             time.sleep(0.02)
         err = process.communicate()[1]
         assert process.returncode == 0, err
-    assert 0 < steps[0] < 40
+    assert 0 < steps[0] < 40  # of 2 epochs, 5 steps, 4 networks
     assert steps == sorted(steps), "it began again"
     assert "all start again from the last checkpoint" in err
     train_supernet(alone)
