@@ -155,10 +155,24 @@ def read_yaml(path: Path, otherwise: str = "") -> dict[str, Any]:
 
 def read_json(path: Path) -> Any:
     """Return the content of a JSON file. Raises OSError, or ValueError where it is invalid or beyond a bound."""
+    return parse_json(read_bounded(path, JSON_BYTES))
+
+
+def parse_json(text: str | bytes) -> Any:
+    """Return the content of JSON. Raises ValueError where it is invalid or beyond a bound."""
     try:
-        return json.loads(read_bounded(path, JSON_BYTES), parse_int=_json_int)
+        content = json.loads(text, parse_int=_json_int)
     except RecursionError:
-        raise ValueError("it has too many levels of lists and mappings") from None
+        content = None
+    else:
+        if not _is_deeper(content, DEPTH):
+            return content
+    raise ValueError(f"it must have at most {DEPTH} levels of lists and mappings, but has more")
+
+
+def _is_deeper(content: Any, levels: int) -> bool:
+    inner = content.values() if isinstance(content, dict) else content if isinstance(content, list) else ()
+    return levels < 0 or any(_is_deeper(one, levels - 1) for one in inner)
 
 
 def read_bounded(path: Path, most: int) -> bytes:

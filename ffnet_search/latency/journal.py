@@ -13,6 +13,7 @@ from typing import Any
 from ffnet_search.atomic_write import write_text
 from ffnet_search.latency.timing import Mix, Rounds
 from ffnet_search.progress import say
+from ffnet_search.strict_yaml import parse_json
 
 ANCHORS = 2  # see `bench`
 
@@ -84,8 +85,8 @@ class Journal:
 
 def _parsed(line: str) -> Any:
     try:
-        return json.loads(line)
-    except (ValueError, RecursionError):  # a kill cut it off, or a disk damaged it
+        return parse_json(line)
+    except ValueError:  # a kill cut it off, or a disk damaged it
         return None
 
 

@@ -24,8 +24,9 @@ from ffnet_search.atomic_write import scratch_in, write_text
 from ffnet_search.config.files import RunPaths
 from ffnet_search.config.secrets import without_secrets
 from ffnet_search.config.sweep import Sweep
-from ffnet_search.errors import SweepError
+from ffnet_search.errors import SweepError, shown
 from ffnet_search.run.remote_copy import RemoteCopy, remote_copy
+from ffnet_search.strict_yaml import read_json
 
 FORMAT = 2
 ENDING_S = 10.0  # for the child processes of a killed run, which inherited its lock, to end
@@ -157,10 +158,10 @@ def read_records(files: RunPaths) -> Records:
     """The records of a run; empty where none exists. Raises SweepError for one that cannot be read."""
     path = files.state
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = read_json(path)
         if content["format"] != FORMAT:
-            raise ValueError(f"format {content['format']!r}")
-        return {stage: StageRecord(**record) for stage, record in content["stages"].items()}
+            raise ValueError(f"format {shown(content['format'])}")
+        return {stage: _record(record) for stage, record in content["stages"].items()}
     except FileNotFoundError:
         return {}
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
@@ -168,6 +169,15 @@ def read_records(files: RunPaths) -> Records:
             f"{path}: must be the record of a run of this version, but cannot be read as one ({error}); the results "
             "beside it are whole: move the folder away, or take another name with --name"
         ) from None
+
+
+def _record(content: Mapping[str, Any]) -> StageRecord:
+    record = StageRecord(**content)
+    kinds = {"digest": str, "inputs": dict, "amounts": dict, "finished": str, "number": int}
+    wrong = [name for name, kind in kinds.items() if not isinstance(getattr(record, name), kind)]
+    if wrong or not all(isinstance(amount, int) for amount in record.amounts.values()):
+        raise ValueError(f"{', '.join(wrong) or 'amounts'} of another type")
+    return record
 
 
 def _acquire(lock: IO[str], files: RunPaths) -> None:

@@ -7,7 +7,7 @@ import copy
 import json
 import sqlite3
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -125,4 +125,5 @@ def change_study(path: Path, table: int, column: int, value: Any) -> None:
         if isinstance(value, int) and abs(value) >= 2**63:
             value = str(value)
         which = "" if column % 2 else " where rowid % 2 = 0"
-        database.execute(f"update or ignore {name} set {columns[column % len(columns)]} = ?{which}", (value,))
+        with suppress(sqlite3.IntegrityError):  # a value that SQLite does not take
+            database.execute(f"update or ignore {name} set {columns[column % len(columns)]} = ?{which}", (value,))

@@ -22,6 +22,7 @@ from ffnet_search.search.storage.study import copied, open_study
 from ffnet_search.search.storage.trial_record import ATTRIBUTES, TrialRecord, is_of_space
 from ffnet_search.space.registry import DEFAULT_TASK, task_outputs
 from ffnet_search.space.search_space import SearchSpace
+from ffnet_search.strict_yaml import read_json
 
 STARTS = 3  # of one trial: what ended the process so often is the cause, by its memory for example
 
@@ -91,7 +92,7 @@ class PendingTrials:
 
 def _read_pending(path: Path, is_valid: Callable[[Mapping[str, Any]], bool]) -> dict[str, PendingTrial]:
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = read_json(path)
         trials = {str(key): PendingTrial(**fields) for key, fields in content.items()}
         for key, one in trials.items():
             if not isinstance(one.params, dict) or not isinstance(one.starts, int) or not is_valid(one.params):
@@ -99,7 +100,7 @@ def _read_pending(path: Path, is_valid: Callable[[Mapping[str, Any]], bool]) -> 
         return trials
     except FileNotFoundError:
         return {}
-    except (OSError, ValueError, TypeError, AttributeError, RecursionError) as error:
+    except (OSError, ValueError, TypeError, AttributeError) as error:
         reason = " ".join(str(error).split())[:100]
         say(
             f"search: {path} is damaged ({reason}) and set aside as {set_aside(path).name}; interrupted trials begin "

@@ -28,6 +28,7 @@ from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from ffnet_search.search.storage.damage import DAMAGE, DamagedStudy, brief, database_errors
+from ffnet_search.strict_yaml import parse_json
 
 DETAILS = ("values", "intermediate_values", "params", "user_attributes", "system_attributes")
 TABLES = ("trials", *(f"trial_{name}" for name in DETAILS))
@@ -238,8 +239,8 @@ class _Batch:
         for id, name, text, value in self._rows(columns, "trial_params", "param_id", names):
             distributions[id][name] = distribution = _distribution(text)
             params[id][name] = distribution.to_external_repr(value)
-        user = self._details("key, value_json", "user_attributes", "trial_user_attribute_id", json.loads)
-        system = self._details("key, value_json", "system_attributes", "trial_system_attribute_id", json.loads)
+        user = self._details("key, value_json", "user_attributes", "trial_user_attribute_id", parse_json)
+        system = self._details("key, value_json", "system_attributes", "trial_system_attribute_id", parse_json)
         head = "trial_id, number, state, datetime_start, datetime_complete"
         return [
             FrozenTrial(
