@@ -99,6 +99,16 @@ def set_foreign_imports(policy: ForeignImports) -> None:
     _Process.foreign_imports = policy
 
 
+def current_policy() -> ForeignImports:
+    """The policy of this process."""
+    return _Process.foreign_imports
+
+
+def may_import_foreign() -> bool:
+    """True where the user allowed what is outside installed packages, or nobody has to be asked."""
+    return _Process.foreign_imports is ForeignImports.ALLOWED
+
+
 def ask_for_imports(content: Mapping[str, Any], where: object) -> None:
     """Raise SweepError where a sweep, as plain data, names classes outside installed packages and the user is asked.
 

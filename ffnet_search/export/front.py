@@ -43,6 +43,7 @@ from ffnet_search.provenance import git_state
 from ffnet_search.search.storage.study import read_candidates
 from ffnet_search.space.cost_model import analytic_metrics
 from ffnet_search.tasks.base import task_of
+from ffnet_search.training.checkpoints import is_plain, load_checkpoint
 from ffnet_search.training.fit import sweep_data, train_architecture
 from ffnet_search.training.trainer import quiet_lightning
 
@@ -183,7 +184,7 @@ def _test(trials: TrialEvaluator, candidate: Candidate, checkpoint: Path) -> dic
     has_step = is_overridden("test_step", module, LightningModule)
     if not (has_step and is_overridden("test_dataloader", data, LightningDataModule)):
         return {}
-    module.load_state_dict(torch.load(checkpoint, map_location="cpu", weights_only=False)["state_dict"])
+    module.load_state_dict(load_checkpoint(checkpoint, plain=is_plain(False))["state_dict"])
     with quiet_lightning():
         trainer = Trainer(accelerator="auto", devices=1, logger=False, enable_progress_bar=False,
                           enable_checkpointing=False, enable_model_summary=False)  # fmt: skip

@@ -30,6 +30,7 @@ from torch.distributed import TCPStore  # type: ignore[attr-defined]
 from ffnet_search.atomic_write import scratch_folder
 from ffnet_search.config.sweep import Sweep
 from ffnet_search.errors import SweepError
+from ffnet_search.plugins import current_policy, set_foreign_imports
 from ffnet_search.progress import say
 from ffnet_search.training.fit import train_supernet
 from ffnet_search.training.trainer import TrainerPlacement
@@ -129,7 +130,7 @@ def _running(sweep: Sweep, rank: int, count: int, port: int, report: Path) -> It
     )
     try:
         assert process.stdin is not None
-        process.stdin.write(pickle.dumps((sweep, report)))
+        process.stdin.write(pickle.dumps((sweep, report, current_policy())))
         process.stdin.flush()  # and left open: it ends with the parent
         yield process
     finally:
@@ -144,7 +145,8 @@ def _end_with_parent() -> None:
 
 def main() -> None:
     """Run one rank; its place is in the environment, as of `torchrun`."""
-    sweep, report = pickle.load(sys.stdin.buffer)  # noqa: S301 (from our parent)
+    sweep, report, policy = pickle.load(sys.stdin.buffer)  # noqa: S301 (from our parent)
+    set_foreign_imports(policy)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     try:
         strategy = SharedStep(cluster_environment=TorchElasticEnvironment())

@@ -20,16 +20,15 @@ from lightning.pytorch.callbacks import Checkpoint, EMAWeightAveraging
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
-from ffnet_search.atomic_write import replacing, set_aside
+from ffnet_search.atomic_write import replacing
 from ffnet_search.config.schema import TrainSection
 from ffnet_search.errors import SweepError, Terminated
-from ffnet_search.models.reference import UNREADABLE
 from ffnet_search.plugins import Plugin, check_arguments, find_class
 from ffnet_search.progress import Bar, progress, say
+from ffnet_search.training.checkpoints import is_plain, read_last, safe_types
 from ffnet_search.training.modules import FFNetModule, NonFiniteLoss
 
 LAST = "last.ckpt"
-RESUMED = {"state_dict", "loops", "optimizer_states"}  # of a checkpoint by Lightning: what a training resumes from
 
 
 @dataclass(frozen=True)
@@ -61,28 +60,11 @@ def fit(
             run_trainer(module, data, recipe, folder, [TrainingProgress(label, placement.bar), checkpoints], placement)
             return module
         except NonFiniteLoss as error:
-            checkpoint = _read_checkpoint(last, plain=not recipe.callbacks)
+            checkpoint = read_last(last, plain=is_plain(not recipe.callbacks))
             if min(factor, float(checkpoint.get("learning_rate_factor", 1.0))) < 1:
                 raise
             say(f"{label}: {error}; back to the last good checkpoint, at half the learning rate")
             factor = 0.5
-
-
-def _read_checkpoint(last: Path, *, plain: bool) -> Mapping[str, Any]:
-    """The content of a checkpoint; empty where there is none. One that is damaged is set aside. `plain`: it must hold
-    tensors and plain values alone."""
-    try:
-        checkpoint: Mapping[str, Any] = torch.load(last, map_location="cpu", weights_only=plain)
-        if missing := RESUMED - checkpoint.keys():
-            raise LookupError(f"it lacks {', '.join(sorted(missing))}")
-        return checkpoint
-    except FileNotFoundError:
-        return {}
-    except UNREADABLE as error:
-        reason = " ".join(str(error).split())[:100]
-        aside = set_aside(last).name
-        say(f"{last} is damaged, or no checkpoint ({reason}): set aside as {aside}; training begins again")
-        return {}
 
 
 def run_trainer(
@@ -118,10 +100,11 @@ def run_trainer(
             enable_model_summary=False,
         )
         on_interrupt = signal.getsignal(signal.SIGINT)
-        plain = ours and not recipe.callbacks  # tensors and numbers alone: callbacks may keep anything in a checkpoint
-        start = str(last) if _read_checkpoint(last, plain=plain) else None
+        plain = is_plain(ours and not recipe.callbacks)  # callbacks may keep anything in a checkpoint
+        start = str(last) if read_last(last, plain=plain) else None
         try:
-            trainer.fit(module, datamodule=data, ckpt_path=start, weights_only=plain)
+            with safe_types():
+                trainer.fit(module, datamodule=data, ckpt_path=start, weights_only=plain)
         except SIGTERMException:
             raise Terminated(128 + signal.SIGTERM) from None
         except SystemExit as error:
