@@ -27,7 +27,7 @@ import ffnet_search
 from ffnet_search.cluster.user_code import user_code
 from ffnet_search.config.files import is_cluster
 from ffnet_search.config.sweep import Sweep
-from ffnet_search.errors import SweepError, error_context, shown
+from ffnet_search.errors import VALUE, SweepError, error_context, shown
 from ffnet_search.progress import say
 from ffnet_search.strict_yaml import read_yaml
 
@@ -145,7 +145,7 @@ def _must_survive_json(value: Any, where: str) -> None:
         for index, inner in enumerate(value):
             _must_survive_json(inner, f"{where}.{index}")
     elif not isinstance(value, str | int | float | None):
-        read = shown(str(value))
+        read = str(value)[:VALUE]
         raise SweepError(f"{where} must be text, a number or true / false, but YAML reads {read}; quote it")
 
 

@@ -83,7 +83,7 @@ def run_trainer(
     last, ours, cuda = folder / LAST, isinstance(module, FFNetModule), torch.cuda.is_available()
     averaging = [EMAWeightAveraging(decay=recipe.ema)] if recipe.ema else []
     named = [_make(plugin, f"train.callbacks.{index}", Callback) for index, plugin in enumerate(recipe.callbacks)]
-    with quiet_lightning():
+    with quiet_lightning(), safe_types():
         trainer = Trainer(
             accelerator="gpu" if cuda else "cpu",
             **placement.arguments,
@@ -103,8 +103,7 @@ def run_trainer(
         plain = is_plain(ours and not recipe.callbacks)  # callbacks may keep anything in a checkpoint
         start = str(last) if read_last(last, plain=plain) else None
         try:
-            with safe_types():
-                trainer.fit(module, datamodule=data, ckpt_path=start, weights_only=plain)
+            trainer.fit(module, datamodule=data, ckpt_path=start, weights_only=plain)
         except SIGTERMException:
             raise Terminated(128 + signal.SIGTERM) from None
         except SystemExit as error:
