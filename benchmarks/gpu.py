@@ -37,6 +37,7 @@ import platform
 import random
 import shutil
 import signal
+import statistics
 import subprocess
 import sys
 import time
@@ -88,6 +89,7 @@ TINY_SPACE = {
     ],
 }  # fmt: skip
 QUARTER = 0.25  # of a GPU's memory, for each of two workers
+CLEARED = 1 << 30  # bytes that are cleared before a kernel is timed: a third of a millisecond
 KEPT = (
     "results.json",
     "epochs.json",
@@ -188,8 +190,9 @@ class Run:
         if self.is_cuda:
             torch.cuda.synchronize()
 
-    def autocast(self, enabled: bool = True) -> torch.autocast:
-        return torch.autocast(self.device.type, torch.bfloat16, enabled=enabled)
+    def autocast(self, enabled: bool = True, cached: bool = True) -> torch.autocast:
+        """bf16 where `enabled`. `cached`: cast weights are kept within the block, which a CUDA graph must not do."""
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=enabled, cache_enabled=cached)
 
     def images(self, count: int, seed: int = 0) -> tuple[Tensor, Tensor]:
         """Normal noise and labels, on the device."""
@@ -209,7 +212,24 @@ class Run:
             self.wait()
             if index >= warm_up:
                 taken.append(1e3 * (time.perf_counter() - start))
-        return sorted(taken)[len(taken) // 2]
+        return statistics.median(taken)
+
+    def kernel_milliseconds(self, work: Callable[[], object]) -> float:
+        """The same, of the device alone: the host runs ahead while a large buffer is cleared, which also empties the
+        cache, so that no call waits for its launch and each reads memory."""
+        if not self.is_cuda:
+            return self.milliseconds(work)
+        buffer = torch.empty(CLEARED, dtype=torch.uint8, device=self.device)
+        events = [[torch.cuda.Event(enable_timing=True) for _ in range(2)] for _ in range(self.amounts.rounds)]
+        for _ in range(self.amounts.warm_up):
+            work()
+        for start, end in events:
+            buffer.zero_()
+            start.record()
+            work()
+            end.record()
+        self.wait()
+        return statistics.median(start.elapsed_time(end) for start, end in events)
 
 
 @contextmanager
@@ -288,7 +308,7 @@ def step(run: Run) -> Rows:
         ("sandwich step / its four networks alone", f"{times[0] / sum(times[1:]):.2f}"),
     ]
     if run.is_cuda:
-        rows.append(("memory of a sandwich step, peak", f"{torch.cuda.max_memory_allocated() / 2**30:.2f} GiB"))
+        rows.append(("memory of all these steps, peak", f"{torch.cuda.max_memory_allocated() / 2**30:.2f} GiB"))
     return [*rows, synchronisation(run)]
 
 
@@ -377,13 +397,13 @@ def _trained(
     optimizer = torch.optim.AdamW(net.parameters(), 1e-3, capturable=run.is_cuda, foreach=True)
 
     def loss() -> Tensor:
-        with run.autocast(run.is_cuda):
+        with run.autocast(run.is_cuda, cached=False):
             return nn.functional.cross_entropy(net(x_BCHW), target_B)
 
     forward = make(run, loss) if make is _compiled else loss
 
     def work() -> Tensor:
-        optimizer.zero_grad(set_to_none=False)
+        optimizer.zero_grad(set_to_none=True)  # a graph's replay then writes gradients, and adds to none
         value = forward()
         assert isinstance(value, Tensor)
         value.backward()
@@ -391,10 +411,10 @@ def _trained(
         return value
 
     start = time.perf_counter()
-    work()  # which compiles
+    whole = make(run, work) if make is _graphed else work
+    whole()  # which compiles
     run.wait()
     first = time.perf_counter() - start
-    whole = make(run, work) if make is _graphed else work
     return f"{run.milliseconds(whole):.2f} ms (the first took {first:.1f} s)"
 
 
@@ -417,13 +437,13 @@ def depthwise(run: Run) -> Rows:
             x_BCHW = torch.randn(run.amounts.batch, channels, side, side, device=run.device, dtype=dtype)
             x_BCHW = x_BCHW.contiguous(memory_format=torch.channels_last).requires_grad_()
             target = torch.empty_like(x_BCHW)
-            copy_ms = run.milliseconds(lambda x=x_BCHW, y=target: y.data.copy_(x.data))
+            copy_ms = run.kernel_milliseconds(lambda x=x_BCHW, y=target: y.data.copy_(x.data))
             gigabytes = 2 * x_BCHW.numel() * x_BCHW.element_size() / 1e9
             shares = []
             for kernel in run.amounts.kernels:
                 conv = nn.Conv2d(channels, channels, kernel, padding=kernel // 2, groups=channels)
                 conv = conv.to(run.device, dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]
-                forward_ms = run.milliseconds(lambda c=conv, x=x_BCHW: c(x.detach()))
+                forward_ms = run.kernel_milliseconds(lambda c=conv, x=x_BCHW: c(x.detach()))
 
                 def both(c: nn.Module = conv, x: Tensor = x_BCHW, g: Tensor = target) -> None:
                     x.grad = None
@@ -431,7 +451,7 @@ def depthwise(run: Run) -> Rows:
 
                 # Forward reads and writes once, as a copy does; so does the gradient of the input, and that of the
                 # weights reads twice: as much as three copies.
-                shares.append(f"{copy_ms / forward_ms:.0%}, {3 * copy_ms / run.milliseconds(both):.0%}")
+                shares.append(f"{copy_ms / forward_ms:.0%}, {3 * copy_ms / run.kernel_milliseconds(both):.0%}")
             name = str(dtype).removeprefix("torch.")
             kernels = "; ".join(f"k{kernel} {share}" for kernel, share in zip(run.amounts.kernels, shares, strict=True))
             what = f"depthwise {channels} x {side} x {side}, batch {len(x_BCHW)}, {name}: share of a copy's bandwidth"
