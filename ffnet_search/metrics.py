@@ -110,6 +110,7 @@ MEASURED: Mapping[str, Metric] = {  # of exported networks alone, so no objectiv
         Metric("measured_spread", "minimize", "spread of the latency", "%", 100.0, 1),
     )
 }
+INHERITED = "inherited_"  # prefix of a quality before a network was retrained: inherited_test_accuracy
 SPLITS = {"search": "on search validation", "test": "on test"}  # prefix of a quality in the figures of a network
 
 
@@ -124,6 +125,9 @@ def find_metric(key: str, others: Iterable[Metric] = ()) -> Metric:
         if name not in (LATENCY.name, *MEASURED) or not device:
             raise KeyError(key)
         return known[name].on(device)
+    if name.startswith(INHERITED):
+        metric = find_metric(name.removeprefix(INHERITED), others)
+        return replace(metric, name=name, word=f"inherited {metric.word}")
     split, _, quality = name.partition("_")
     if name not in known and split in SPLITS and quality in known:
         metric = known[quality]

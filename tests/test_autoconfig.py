@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 from PIL import Image
 from test_cli import call, user_error
 
@@ -14,7 +15,7 @@ from ffnet_search.autoconfig.benchmark import measure_throughput
 from ffnet_search.autoconfig.budget import EPOCHS, TRIALS, Throughput, choose_budget
 from ffnet_search.autoconfig.draft import Draft, drafts
 from ffnet_search.autoconfig.inspect import ImageSet, inspect
-from ffnet_search.autoconfig.start import space_text, start, start_digits, sweep_text
+from ffnet_search.autoconfig.start import remarks, space_text, start, start_digits, sweep_text
 from ffnet_search.config.start import OFFICIAL
 from ffnet_search.config.sweep import Sweep
 from ffnet_search.data.registry import check_data
@@ -47,7 +48,7 @@ def throughput_of(draft: Draft, batch_size: int = 64, step_s: float | None = Non
     """A machine that computes 20 G MACs a second, and whose latencies follow MACs."""
     macs = draft.step_macs / 20e9
     ms = [arch.macs_m / 20 for arch in (draft.space.smallest, draft.space.largest)]
-    return Throughput(draft, 1e-3, 3 * macs, 0.02, macs / 4, 0.2, 200, *ms)
+    return Throughput(draft, 1e-3, 3 * macs, 3 * macs / 4, 0.02, macs / 4, 0.2, 200, *ms)
 
 
 def test_an_inspection_has_classes_counts_sizes_and_colour(tmp_path: Path) -> None:
@@ -135,6 +136,32 @@ def test_a_budget_fills_the_time() -> None:
     assert chosen[0].minutes > 1  # a remark says so
 
 
+def test_the_minutes_of_retraining_are_planned() -> None:
+    budget = choose_budget(drafts(image_set(2000, 96)), throughput_of, minutes=15, imports_s=5, latency_ms=None)
+    sweep = yaml.safe_load("\n".join(sweep_text(budget, "x", None)))
+    assert sweep["export"]["retrain"] == {"epochs": budget.epochs // 2}
+    networks = sweep["export"]["top"]
+    without = replace(budget, throughput=replace(budget.throughput, alone_s=0.0))
+    saved_s = budget.seconds["export"] - without.seconds["export"]
+    assert saved_s == pytest.approx(networks * (budget.epochs // 2) * budget.images * budget.throughput.alone_s)
+    assert 0.8 * 15 < budget.minutes <= 15
+    assert any("cheaper is a supernet" in line for line in remarks(budget, 15, None))
+
+
+def test_where_a_supernet_does_not_pay_each_network_trains() -> None:
+    """To bring a network into the form that is evaluated takes as long as its training here."""
+
+    def slow(draft: Draft, batch_size: int, step_s: float | None) -> Throughput:
+        return replace(throughput_of(draft), deploy_s=300.0)
+
+    budget = choose_budget(drafts(image_set(2000, 32)), slow, minutes=300, imports_s=5, latency_ms=None)
+    sweep = yaml.safe_load("\n".join(sweep_text(budget, "x", None)))
+    assert (sweep["search"]["evaluator"], sweep["search"]["early_stopping"]) == ("train", {"rule": "asha"})
+    assert "retrain" not in sweep["export"]
+    assert "train" not in budget.seconds
+    assert any("cheaper is training each of them" in line for line in remarks(budget, 300, None))
+
+
 def test_few_drafts_are_measured() -> None:
     asked: list[Draft] = []
 
@@ -161,7 +188,10 @@ def test_a_latency_that_no_network_keeps_is_refused() -> None:
 def test_measurements_are_positive(tmp_path: Path) -> None:
     [*_, cheapest] = drafts(inspect(paint(tmp_path, {"a": 30, "b": 30})))
     cost = measure_throughput(cheapest, 16)
-    assert min(cost.decode_s, cost.step_s, cost.deploy_s, cost.job_s, cost.smallest_ms) > 0 and cost.image_s >= 0
+    assert (
+        min(cost.decode_s, cost.step_s, cost.alone_s, cost.deploy_s, cost.job_s, cost.smallest_ms) > 0
+        and cost.image_s >= 0
+    )
     assert cost.smallest_ms < cost.largest_ms
 
 

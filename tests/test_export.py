@@ -14,8 +14,8 @@ from networks import images, space, supernet
 
 import ffnet_search
 from ffnet_search.errors import SweepError
-from ffnet_search.export.front import choose
 from ffnet_search.export.network import write_network
+from ffnet_search.export.picks import choose
 from ffnet_search.models.deployed import Deployed, fuse
 from ffnet_search.models.metamixer import MetaMixer
 from ffnet_search.pareto.candidate import Candidate

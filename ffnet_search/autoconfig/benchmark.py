@@ -28,13 +28,14 @@ from ffnet_search.models.metamixer import MetaMixer
 from ffnet_search.space.hyperparameters import Configuration
 from ffnet_search.space.search_space import SearchSpace
 from ffnet_search.tasks.base import task_of
-from ffnet_search.training.modules import Supernet
+from ffnet_search.training.modules import FFNetModule, Standalone, Supernet
 from ffnet_search.training.trainer import quiet_lightning
 
 STEP_S = 1.0  # of a step, at most: fewer images are used where it would take longer
 LEAST_BATCH = 8
 STEPS = 3  # of training, an epoch each; the first is not counted
 JOBS = 6  # of a latency table, among them the smallest and the largest network
+DRAWN = 15  # architectures, for one of median MACs
 ARCHITECTURES = 3  # evaluated; the first is not counted
 
 
@@ -48,8 +49,9 @@ def measure_throughput(draft: Draft, batch_size: int, step_s: float | None = Non
     seed_everything(0, verbose=False)
     supernet = Supernet(draft.space, TrainSection(epochs=STEPS))
     step_s = _time_steps(supernet, data)
+    alone_s = _time_steps(_middling(supernet.net, draft.space), data)
     deploy_s, image_s = _time_evaluation(supernet.net, draft.space, data)
-    return Throughput(draft, decode_s, step_s, deploy_s, image_s, *_time_latency(draft.space))
+    return Throughput(draft, decode_s, step_s, alone_s, deploy_s, image_s, *_time_latency(draft.space))
 
 
 def _sample(draft: Draft, batch_size: int) -> tuple[ImageData, float]:
@@ -67,7 +69,14 @@ def _sample(draft: Draft, batch_size: int) -> tuple[ImageData, float]:
     return ImageData(Source(memory, memory, images.classes, "sample"), section, 0, task_of(input)), seconds
 
 
-def _time_steps(supernet: Supernet, data: ImageData) -> float:
+def _middling(net: MetaMixer, space: SearchSpace) -> Standalone:
+    """A network of median MACs, to be trained alone as exported ones are."""
+    rng = random.Random(0)
+    *_, arch = sorted((space.sample(rng) for _ in range(DRAWN)), key=lambda arch: arch.macs_m)[: DRAWN // 2 + 1]
+    return Standalone(net.slice_to(arch), TrainSection(epochs=STEPS))
+
+
+def _time_steps(module: FFNetModule, data: ImageData) -> float:
     """Seconds of one image in the fastest step, loading and augmentation included: other programs slow the others."""
     ends: list[float] = []
     with quiet_lightning():
@@ -81,7 +90,7 @@ def _time_steps(supernet: Supernet, data: ImageData) -> float:
             enable_progress_bar=False,
             enable_model_summary=False,
         )
-        trainer.fit(supernet, datamodule=data)
+        trainer.fit(module, datamodule=data)
     images = len(next(iter(data.train_dataloader()))[0])
     return min(end - start for start, end in pairwise(ends)) / images
 

@@ -9,6 +9,7 @@ from ffnet_search.autoconfig.draft import Draft
 from ffnet_search.autoconfig.inspect import ImageSet
 from ffnet_search.data.dataset import TEST_SHARE
 from ffnet_search.errors import SweepError
+from ffnet_search.run.comparison import STOPPED_SHARE, Comparison
 
 STEPS = 2000  # of training, for a supernet on few images
 EPOCHS = (30, 100)  # at least and at most, for that many steps
@@ -29,7 +30,8 @@ class Throughput:
 
     draft: Draft
     decode_s: float  # decoding a file
-    step_s: float  # a training step, for one image
+    step_s: float  # a training step of the supernet, for one image
+    alone_s: float  # a step of a middling network alone, for one image
     deploy_s: float  # bringing one architecture into the form that is evaluated
     image_s: float  # evaluating it, for one image
     job_s: float  # one measurement of a latency table
@@ -62,6 +64,33 @@ class Budget:
         return self.images * self.throughput.step_s + 2 * self.held_out * self.throughput.image_s
 
     @property
+    def retrain_epochs(self) -> int:
+        """The epochs of each network that is exported: half of the supernet's."""
+        return self.epochs // 2
+
+    @property
+    def alone_epoch_s(self) -> float:
+        """Seconds of an epoch of one network, after which it is recalibrated and validated."""
+        return self.images * self.throughput.alone_s + (self.calibration + self.held_out) * self.throughput.image_s
+
+    @property
+    def comparison(self) -> Comparison:
+        """The minutes of this front by the supernet, and by training each network with early stopping."""
+        shared = 2 * self._decode_s + self.epochs * self.epoch_s + self.trials * self.trial_s
+        retraining = EXPORTED * self.retrain_epochs * self.alone_epoch_s
+        each = STOPPED_SHARE * self.epochs * self.alone_epoch_s
+        return Comparison(self.trials, shared / 60, retraining / 60, each / 60, "minutes here")
+
+    @property
+    def uses_supernet(self) -> bool:
+        return not self.epochs or self.comparison.supernet_is_cheaper
+
+    @property
+    def _decode_s(self) -> float:
+        images = self.throughput.draft.images
+        return self.throughput.decode_s * (images.total + (images.tests or 0))
+
+    @property
     def wanted_epochs(self) -> int:
         return _clip(STEPS * self.batch_size / self.images, *EPOCHS)
 
@@ -80,12 +109,15 @@ class Budget:
         """Seconds of each stage."""
         cost, images = self.throughput, self.throughput.draft.images
         tests = images.tests if images.tests is not None else TEST_SHARE * images.total
-        decode = cost.decode_s * (images.total + (images.tests or 0))
+        profile = self.imports_s + REPEATED * cost.jobs * cost.job_s
+        export = self._decode_s + EXPORTED * (self.trial_s + tests * cost.image_s + 3 * cost.job_s)
+        if not self.uses_supernet:
+            return {"profile": profile, "search": self._decode_s + 60 * self.comparison.separate, "export": export}
         return {
-            "profile": self.imports_s + REPEATED * cost.jobs * cost.job_s,
-            "train": decode + self.epochs * self.epoch_s,
-            "search": decode + self.trials * self.trial_s,
-            "export": decode + EXPORTED * (self.trial_s + tests * cost.image_s + 3 * cost.job_s),
+            "profile": profile,
+            "train": self._decode_s + self.epochs * self.epoch_s,
+            "search": self._decode_s + self.trials * self.trial_s,
+            "export": export + EXPORTED * self.retrain_epochs * self.alone_epoch_s,
         }
 
     @property
@@ -136,7 +168,8 @@ def _fill(throughput: Throughput, minutes: float, imports_s: float) -> Budget:
     )
     left_s = 60 * minutes - sum(empty.seconds.values())
     trials = _clip(SEARCH_SHARE * left_s / empty.trial_s, *TRIALS)
-    epochs = _clip((left_s - trials * empty.trial_s) / empty.epoch_s, LEAST_EPOCHS, empty.wanted_epochs)
+    epoch_s = empty.epoch_s + EXPORTED * empty.alone_epoch_s / 2  # and its share of the retraining
+    epochs = _clip((left_s - trials * empty.trial_s) / epoch_s, LEAST_EPOCHS, empty.wanted_epochs)
     return replace(empty, trials=trials, epochs=epochs)
 
 

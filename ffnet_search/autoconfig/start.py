@@ -93,17 +93,19 @@ def start(
     }
     files = _write(texts)
     Sweep.from_yaml(files[0])
-    lines = (str(images), *images.warnings, *_remarks(budget, minutes, latency_ms))
+    lines = (str(images), *images.warnings, *remarks(budget, minutes, latency_ms))
     return Started(files, {stage: seconds / 60 for stage, seconds in budget.seconds.items()}, lines)
 
 
-def _remarks(budget: Budget, minutes: float, latency_ms: float | None) -> Iterator[str]:
+def remarks(budget: Budget, minutes: float, latency_ms: float | None) -> Iterator[str]:
+    """The choices and their reasons, a line each."""
     throughput, draft = budget.throughput, budget.throughput.draft
     yield (
         f"chosen: {draft.resolution} x {draft.resolution} pixels, a {draft.size.name} search space of "
         f"{draft.space.size:,} networks that take {throughput.smallest_ms:.2g} to {throughput.largest_ms:.2g} ms here, "
         f"{budget.epochs} epochs, {budget.trials} trials"
     )
+    yield f"{budget.comparison}"
     if latency_ms is not None and latency_ms >= throughput.largest_ms:
         quality = task_of(draft.space.images).quality.phrase
         yield f"--latency-ms {latency_ms:g} excludes none of them: {quality} alone decides, or give more --minutes"
@@ -152,11 +154,18 @@ def sweep_text(budget: Budget, name: str, latency_ms: float | None) -> Iterator[
     yield "  threads: 1"
     yield "  noisy: true  # accept a busy machine, with a warning: remove this for figures to rely on"
     yield "search:"
-    yield f"  trials: {budget.trials}  # networks to try, {budget.trial_s:.1f} s each"
+    if budget.uses_supernet:
+        yield f"  trials: {budget.trials}  # networks to try, {budget.trial_s:.1f} s each"
+    else:
+        yield f"  trials: {budget.trials}  # networks to try, {60 * budget.comparison.each:.1f} s each"
+        yield f"  evaluator: train  # each by itself: a supernet pays from {budget.comparison.pays_from} networks on"
+        yield "  early_stopping: {rule: asha}  # stops those that lag behind"
     yield f"  objectives: [{task_of(draft.space.images).quality.name}, latency_ms]"
     yield f"  {_constraint(budget, latency_ms)}"
     yield "export:"
     yield f"  top: {EXPORTED}  # networks of the front, evenly spread"
+    if budget.uses_supernet:
+        yield f"  retrain: {{epochs: {budget.retrain_epochs}}}  # of each alone, {budget.alone_epoch_s:.1f} s each"
 
 
 def _constraint(budget: Budget, latency_ms: float | None) -> str:

@@ -67,10 +67,14 @@ def of_stages(sweep: Sweep) -> Document:
 
 def of_plan(sweep: Sweep) -> Document:
     """A sweep, and the states that decide what `run` does now."""
+    from ffnet_search.run.comparison import compare_ways
+
+    ways = compare_ways(sweep)
     return {
         "sweep": sweep.name,
         "folder": str(sweep.files.folder),
         "stages": of_stages(sweep),
+        "cost": None if ways is None else asdict(ways) | {"supernet_pays_from": ways.pays_from},
         "trials": sweep.search.trials,
         "objectives": list(sweep.search.objectives),
         "constraints": dict(sweep.search.constraints),

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from ffnet_search.cli.printing import make_table as _table
 from ffnet_search.cli.printing import print_plain as _print
 from ffnet_search.cli.resolve import Front
+from ffnet_search.config.retraining import retraining_of
 from ffnet_search.config.sweep import Sweep
 from ffnet_search.metrics import MACS, PARAMS, Metric
 from ffnet_search.space.architecture import Architecture
@@ -90,6 +91,7 @@ def print_latency(table: LatencyTable) -> None:
 
 def print_sweep(sweep: Sweep) -> None:
     """The search space of a sweep, and what `run` would do now."""
+    from ffnet_search.run.comparison import advice, compare_ways
     from ffnet_search.run.stages import plan  # here, since most of what is shown needs no stages
 
     print_space(sweep.search_space)
@@ -98,6 +100,13 @@ def print_sweep(sweep: Sweep) -> None:
         f"sweep {sweep.name}: {sweep.data.name}, {sweep.train.epochs} epochs, {sweep.search.trials} trials of "
         f"{sweep.search.sampler.class_path} for {', '.join(sweep.search.objectives)}; limits: {limits}"
     )
+    retraining = retraining_of(sweep)
+    if retraining is not None:
+        _print(f"export: {retraining.candidates} networks are retrained, {retraining}")
+    ways = compare_ways(sweep)
+    if ways is not None:
+        change = advice(sweep, ways)
+        _print(f"{ways}{f'; consider {change}' if change else ''}")
     rows = [
         [stage, status.state.value, ", ".join(map(str, status.changes))]  # train.epochs (30 -> 4)
         for stage, status in plan(sweep).items()

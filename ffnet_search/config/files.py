@@ -36,6 +36,7 @@ class RunPaths:
         self.study = folder / "study.db"
         self.candidates = folder / "candidates.csv"
         self.trials = folder / "trials"  # for each trial that trained a folder: checkpoint, logs, weights
+        self.retrained = folder / "retrained"  # for each network that was retrained a folder, as in `trials`
         self.pareto = folder / "pareto"
         self.front_csv = self.pareto / "front.csv"
         self.front_png = folder / "front.png"

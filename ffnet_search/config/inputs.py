@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 Inputs = dict[str, Any]
 # Fields that change how fast a stage is, or how much it makes, and not what comes out.
-SPEED = {
+SPEED: Mapping[str, Any] = {
     "data": {"workers", "download", "path", "in_memory_mb"},
     "train": {"checkpoint_minutes", "devices"},
     "latency": {"noisy", "min_within_10", "name"},
@@ -34,7 +34,7 @@ SPEED = {
         "early_stopping",
         "storage",
     },
-    "export": {"top"},
+    "export": {"top": True, "retrain": {"candidates"}},
 }
 
 
@@ -64,6 +64,11 @@ def search_inputs(sweep: Sweep) -> Inputs:
     if sweep.module:
         inputs["module"] = without_secrets(sweep.module.model_dump(mode="json"))
     return inputs
+
+
+def retrain_inputs(sweep: Sweep) -> Inputs:
+    """The inputs of one retrained network, beside its configuration and the supernet's weights."""
+    return {**train_inputs(sweep), "retrain": _plain(sweep.export, "export")["retrain"]}
 
 
 def export_inputs(sweep: Sweep) -> Inputs:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from ffnet_search.errors import NAME
 from ffnet_search.plugins import Plugin
@@ -107,9 +107,26 @@ class LatencySection(Section):
     init_args: Mapping[str, Any] = {}
 
 
+class RetrainSection(Section):
+    """The retraining of the networks that are exported, each alone, by the recipe of `train`.
+
+    `epochs`: for each network; 0: none; by default half of `train.epochs` where the search scored networks on the
+    supernet's weights, and 0 where trials trained. `rate`: the learning rate, as a factor of the recipe's. `distil`:
+    the share of the loss that is the distance from the supernet's largest network. `from`: the supernet's weights, or
+    new ones. `candidates`: the number of networks to retrain; the front is drawn from them; `export.top` by default."""
+
+    model_config = ConfigDict(serialize_by_alias=True)
+
+    epochs: int | None = Field(None, ge=0)
+    rate: float = Field(1.0, gt=0, allow_inf_nan=False)
+    distil: float = Field(0.0, ge=0, le=1)
+    start: Literal["inherited", "scratch"] = Field("inherited", alias="from")
+    candidates: int | None = Field(None, gt=0)
+
+
 class ExportSection(Section):
-    """The export of the front: how many networks, fine-tuned for how many epochs."""
+    """The export of the front: how many networks, and their retraining."""
 
     top: int = Field(8, gt=0)
-    finetune_epochs: int = Field(0, ge=0)
+    retrain: RetrainSection = RetrainSection()
     opset: int = Field(17, ge=13, le=20)  # what the tracing exporter writes

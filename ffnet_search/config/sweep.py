@@ -16,6 +16,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, PrivateAttr, model_
 from ffnet_search.config.binding import Binding, bind, check_values, sections_with
 from ffnet_search.config.files import RunPaths, read_sweep, run_name
 from ffnet_search.config.inputs import digest, export_inputs
+from ffnet_search.config.retraining import check_retraining
 from ffnet_search.config.schema import (
     DataSection,
     ExportSection,
@@ -210,6 +211,7 @@ class Sweep(Section):
     @model_validator(mode="after")
     def _hyperparameters_are_fields(self) -> Sweep:
         check_values(self)
+        check_retraining(self)
         if self.search.warm_start and {"branches", "layer_scale"} & self.search_space.hyperparameters.keys():
             raise ValueError("hyperparameters: branches and layer_scale are the supernet's under search.warm_start")
         mixes = self.train.mixup > 0 or any(bound.path == "train.mixup" for bound in self.bindings.values())

@@ -6,6 +6,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from ffnet_search.config.retraining import retraining_of
 from ffnet_search.config.sweep import Sweep
 from ffnet_search.evaluation.outcome import Evaluate
 from ffnet_search.provenance import git_state
@@ -42,3 +43,23 @@ class EvaluatorFactory:
     def __getstate__(self) -> dict[str, Any]:
         weights = self.sweep.files.supernet.read_bytes() if self.sweep.uses_supernet else None
         return {"sweep": self.sweep.with_absolute_paths(), "git": self.git, "weights": weights}
+
+
+class RetrainerFactory(EvaluatorFactory):
+    """Makes the evaluator that retrains networks of a sweep, in the run's folder `folder`. It travels as the other."""
+
+    def __init__(self, sweep: Sweep, folder: Path) -> None:
+        super().__init__(sweep)
+        self.folder = folder
+
+    def _make(self, supernet: Path | None) -> Evaluate:
+        from ffnet_search.evaluation.retrained import Retrainer, retraining_sweep
+
+        if supernet is None and self.sweep.uses_supernet:
+            supernet = self.sweep.files.supernet
+        retraining = retraining_of(self.sweep)
+        assert retraining is not None
+        return Retrainer(retraining_sweep(self.sweep, self.folder), retraining, supernet, self.git)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**super().__getstate__(), "folder": self.folder.absolute()}

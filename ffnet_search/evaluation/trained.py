@@ -73,9 +73,16 @@ class TrialEvaluator:
     raises, and is one failed trial of the search. Raises SweepError where a hyper-parameter at one end of its range
     does not fit the data: such a value would end the search when it is first drawn."""
 
-    def __init__(self, sweep: Sweep, supernet: Path | None = None, git: Mapping[str, object] | None = None) -> None:
+    def __init__(
+        self,
+        sweep: Sweep,
+        supernet: Path | None = None,
+        git: Mapping[str, object] | None = None,
+        target: TrialTarget | None = None,
+    ) -> None:
         self.sweep, self.git = sweep, git
-        self.target: TrialTarget = UserModuleTarget(sweep) if sweep.module else FFNetTarget(sweep, supernet)
+        own = UserModuleTarget(sweep) if sweep.module else FFNetTarget(sweep, supernet)
+        self.target: TrialTarget = target or own
         if sweep.search_space.has_network:
             with error_context(f"{sweep.path}: hyperparameters"):
                 for name, one in sweep.search_space.hyperparameters.items():

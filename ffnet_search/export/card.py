@@ -18,11 +18,13 @@ import jinja2
 import yaml
 
 from ffnet_search.atomic_write import write_text
+from ffnet_search.config.retraining import retraining_of
 from ffnet_search.config.schema import LatencySection
 from ffnet_search.config.sweep import Sweep
 from ffnet_search.data.datamodule import Data
 from ffnet_search.evaluation.trained import resolved
 from ffnet_search.export.exported import CARD
+from ffnet_search.export.picks import Pick
 from ffnet_search.formatting import code_span, markdown
 from ffnet_search.latency.backends.base import make_backend
 from ffnet_search.latency.table import LatencyTable
@@ -54,10 +56,10 @@ class Device:
 
 
 def network_card(
-    sweep: Sweep, candidate: Candidate, metrics: Mapping[str, float], devices: Sequence[Device], data: Data
+    sweep: Sweep, pick: Pick, metrics: Mapping[str, float], devices: Sequence[Device], data: Data
 ) -> dict[str, Any]:
     """The card of an FFNet; `devices` are those of the search, its own first."""
-    first, *others = devices
+    candidate, (first, *others) = pick.candidate, devices
     card: dict[str, Any] = {"key": candidate.key, "summary": str(candidate.network), "metrics": metrics}
     card["latency"] = first.setting()
     if others:
@@ -73,7 +75,7 @@ def network_card(
         "training": dict(candidate.record) or {"seed": sweep.seed, "resolved": resolved(sweep), **_start(sweep)},
         "git": git_state(),
         "input": input_facts(candidate.network, data),
-        "finetune_epochs": sweep.export.finetune_epochs,
+        "retraining": _retraining(sweep, pick),
         "onnx_opset": sweep.export.opset,
         "versions": versions(),
         "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
@@ -84,6 +86,21 @@ def _start(sweep: Sweep) -> dict[str, Any]:
     """The weights that the supernet started from, if any."""
     start = read_start(sweep.files.supernet) if sweep.train.start_from is not None else None
     return {} if start is None else {"start": dict(start)}
+
+
+def _retraining(sweep: Sweep, pick: Pick) -> dict[str, Any] | None:
+    """The retraining of a network, as plain data; None where it was not retrained, or failed."""
+    retraining = retraining_of(sweep)
+    if retraining is None or pick.retrained is None:
+        return None
+    return {
+        "epochs": retraining.epochs,
+        "rate": retraining.rate,
+        "distil": retraining.distil,
+        "from": "inherited" if retraining.is_inherited else "scratch",
+        "kept": pick.is_better,  # else the weights from before are better on search validation, and exported
+        **{name: pick.retrained.record[name] for name in ("seed", "resolved")},
+    }
 
 
 def user_module_card(sweep: Sweep, candidate: Candidate, metrics: Mapping[str, float]) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from lightning import LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.utilities.model_helpers import is_overridden
 
 from ffnet_search.atomic_write import SUFFIX
+from ffnet_search.config.retraining import retraining_of
 from ffnet_search.config.sweep import Sweep
 from ffnet_search.data.datamodule import Data
 from ffnet_search.errors import SweepError
@@ -27,24 +28,23 @@ from ffnet_search.evaluation.trained import TrialEvaluator
 from ffnet_search.export.card import Device, network_card, user_module_card, write_bundle, write_card
 from ffnet_search.export.exported import ExportedNetwork, read_exported
 from ffnet_search.export.network import write_details, write_network
+from ffnet_search.export.picks import Pick, draw_front
 from ffnet_search.formatting import csv_cell
 from ffnet_search.latency.measure import measure_all
 from ffnet_search.latency.ray_bench import make_bench
 from ffnet_search.latency.table import LatencyTable
-from ffnet_search.metrics import MEASURED
-from ffnet_search.models.bn_calibration import recalibrate
+from ffnet_search.metrics import INHERITED, MEASURED
 from ffnet_search.models.deployed import Deployed, fuse
 from ffnet_search.models.metamixer import MetaMixer
 from ffnet_search.models.saved import read_supernet
 from ffnet_search.pareto.candidate import Candidate
-from ffnet_search.pareto.front import pareto_front
 from ffnet_search.progress import progress
 from ffnet_search.provenance import git_state
 from ffnet_search.search.storage.study import read_candidates
 from ffnet_search.space.cost_model import analytic_metrics
 from ffnet_search.tasks.base import task_of
 from ffnet_search.training.checkpoints import is_plain, load_checkpoint
-from ffnet_search.training.fit import sweep_data, train_architecture
+from ffnet_search.training.fit import sweep_data
 from ffnet_search.training.trainer import quiet_lightning
 
 
@@ -53,31 +53,22 @@ def export_front(sweep: Sweep) -> None:
 
     Raises SweepError if there is no candidate."""
     candidates = read_candidates(sweep.files.study, sweep.search_space)
-    front = choose(pareto_front(candidates, sweep.search.directions), sweep.export.top)
-    if not front:
+    if not candidates:
         raise SweepError(f"{sweep.path}: the search found no feasible candidate, so there is nothing to export")
+    front = draw_front(sweep, candidates)
     target = sweep.files.pareto
     scratch = target.with_name(f"{target.name}{SUFFIX}")
     shutil.rmtree(scratch, ignore_errors=True)
-    folders = [scratch / f"{number:02d}-{candidate.key}" for number, candidate in enumerate(front, 1)]
+    folders = [scratch / f"{number:02d}-{pick.key}" for number, pick in enumerate(front, 1)]
     for folder in folders:
         folder.mkdir(parents=True)
     export = export_ffnets if sweep.module is None else export_user_modules
     with progress("export", len(front), "networks") as bar:
-        for candidate, metrics in zip(front, export(sweep, front, folders), strict=True):
-            bar.advance(note=f"{candidate.key}: {_figures(candidate, metrics)}")
+        for pick, metrics in zip(front, export(sweep, front, folders), strict=True):
+            bar.advance(note=f"{pick.key}: {_figures(pick.candidate, metrics)}")
     _write_csv(scratch / sweep.files.front_csv.name, read_exported(scratch))
     shutil.rmtree(target, ignore_errors=True)
     os.replace(scratch, target)
-
-
-def choose(front: Sequence[Candidate], top: int) -> list[Candidate]:
-    """Choose at most `top` candidates of an ordered front: evenly spread over it, both ends included."""
-    if len(front) <= top:
-        return list(front)
-    if top == 1:
-        return [front[0]]
-    return [front[round(i * (len(front) - 1) / (top - 1))] for i in range(top)]
 
 
 def _figures(candidate: Candidate, metrics: Mapping[str, float]) -> str:
@@ -98,25 +89,28 @@ def _write_csv(path: Path, exported: Sequence[ExportedNetwork]) -> None:
             writer.writerow(map(csv_cell, [*row, str(network.architecture or "")]))
 
 
-def export_ffnets(sweep: Sweep, front: Sequence[Candidate], folders: Sequence[Path]) -> Iterator[dict[str, float]]:
-    """Write the files of each candidate into its folder, and yield its metrics: measured alone, on the test split."""
+def export_ffnets(sweep: Sweep, front: Sequence[Pick], folders: Sequence[Path]) -> Iterator[dict[str, float]]:
+    """Write the files of each pick into its folder, and yield its metrics: measured alone, on the test split."""
     data, devices = sweep_data(sweep), _devices(sweep)
     place = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    nets = _networks(sweep, data, front)
-    if sweep.export.finetune_epochs:
-        nets = [_finetune(sweep, data, net.to(place), one) for net, one in zip(nets, front, strict=True)]
+    inherited = _networks(sweep, data, [pick.candidate for pick in front])
+    nets = [pick.network(sweep) or before for pick, before in zip(front, inherited, strict=True)]
     fused = [fuse(net).cpu() for net in nets]
     latencies = _latencies(fused, devices)  # in turns: one minute's disturbance must not hit a single network
-    for candidate, folder, net, deployed, latency in zip(front, folders, nets, fused, latencies, strict=True):
-        task = task_of(candidate.network.input)
+    for pick, folder, before, net, deployed, latency in zip(
+        front, folders, inherited, nets, fused, latencies, strict=True
+    ):
+        task, tests = task_of(net.largest.input), data.test_dataloader()
         metrics = {
-            task.search_quality: candidate.metrics[task.quality.name],
-            task.test_quality: quality(deployed.to(place), data.test_dataloader(), task),
-            **latency,
-            **analytic_metrics(candidate.network),
+            task.search_quality: pick.judged.metrics[task.quality.name],
+            task.test_quality: quality(deployed.to(place), tests, task),
         }
+        if retraining_of(sweep) is not None:
+            metrics[INHERITED + task.search_quality] = pick.candidate.metrics[task.quality.name]
+            metrics[INHERITED + task.test_quality] = quality(fuse(before).to(place), tests, task)
+        metrics |= {**latency, **analytic_metrics(net.largest)}
         write_network(folder, net.cpu(), deployed.cpu(), sweep.export.opset)
-        card = network_card(sweep, candidate, metrics, devices, data) | write_details(folder, deployed, data)
+        card = network_card(sweep, pick, metrics, devices, data) | write_details(folder, deployed, data)
         write_card(folder, card)
         write_bundle(folder, card, task)
         yield metrics
@@ -129,15 +123,6 @@ def _networks(sweep: Sweep, data: Data, front: Sequence[Candidate]) -> list[Meta
         return [trials.network(candidate) for candidate in front]
     evaluator = Evaluator(read_supernet(sweep.files.supernet), data)
     return [evaluator.calibrated(candidate.network) for candidate in front]
-
-
-def _finetune(sweep: Sweep, data: Data, net: MetaMixer, candidate: Candidate) -> MetaMixer:
-    """Train the network alone for some epochs, and recalibrate its BN statistics."""
-    sweep = sweep.with_values(candidate.final_hyperparameters)
-    recipe = sweep.train.model_copy(update={"epochs": sweep.export.finetune_epochs})
-    folder, place = sweep.files.training / f"finetune-{candidate.key}", next(net.parameters()).device
-    net = train_architecture(net, data, recipe, folder, sweep.seed).to(place)
-    return recalibrate(net, data.calibration.to(place))
 
 
 def _devices(sweep: Sweep) -> list[Device]:
@@ -162,15 +147,13 @@ def _latencies(nets: Sequence[Deployed], devices: Sequence[Device]) -> list[dict
     return latencies
 
 
-def export_user_modules(
-    sweep: Sweep, front: Sequence[Candidate], folders: Sequence[Path]
-) -> Iterator[dict[str, float]]:
+def export_user_modules(sweep: Sweep, front: Sequence[Pick], folders: Sequence[Path]) -> Iterator[dict[str, float]]:
     """Write the files of each candidate into its folder, and yield its metrics.
 
     They are those of the search and, if the module has a `test_step` and its data a `test_dataloader`, those that the
     test logs."""
     trials = TrialEvaluator(sweep, git=git_state())
-    for candidate, folder in zip(front, folders, strict=True):
+    for candidate, folder in zip((pick.candidate for pick in front), folders, strict=True):
         shutil.copy2(trials.weights(candidate), folder / "model.ckpt")
         metrics = {**candidate.metrics, **_test(trials, candidate, folder / "model.ckpt")}
         write_card(folder, user_module_card(sweep, candidate, metrics))

@@ -12,11 +12,12 @@ from torch import Tensor, nn
 from ffnet_search.models.elastic import ElasticBatchNorm2d
 from ffnet_search.models.metamixer import MetaMixer
 
+BATCH = 256  # images of a forward pass
 BATCH_PIXELS = 256 * 224**2  # at most in a batch: an image of 1024 x 1024 counts as 20
 
 
 @torch.no_grad()
-def recalibrate(net: MetaMixer, images_NCHW: Tensor, batch_size: int = 256) -> MetaMixer:
+def recalibrate(net: MetaMixer, images_NCHW: Tensor, batch_size: int = BATCH) -> MetaMixer:
     """Set the running statistics of a stand-alone `net` to those of `images_NCHW`, and leave it in evaluation mode.
 
     Images should be of the training set and not augmented. Needs at least 2 values per channel in each batch, which has

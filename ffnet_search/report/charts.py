@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ffnet_search.formatting import percent, plural
-from ffnet_search.metrics import Metric
+from ffnet_search.metrics import INHERITED, Metric
 from ffnet_search.pareto.front import pareto_front
 from ffnet_search.report.data import Run
 from ffnet_search.search.history import History, LearningCurve
@@ -150,8 +150,12 @@ def _add_measured(axes: Axes, run: Run) -> None:
     if measured:
         key, scale = run.task.search_quality, run.task.quality.scale
         x, y = _xy((metrics["measured_ms"], scale * metrics[key]) for metrics in measured)
+        inherited = [scale * metrics.get(INHERITED + key, metrics[key]) for metrics in measured]
+        retrained = inherited != y
+        if retrained:
+            axes.vlines(x, inherited, y, RED, linestyles="dotted", linewidth=1)
         spread = [metrics["measured_ms"] * metrics["measured_spread"] for metrics in measured]
-        label = "exported, measured alone"
+        label = "exported, retrained, measured alone" if retrained else "exported, measured alone"
         axes.errorbar(x, y, xerr=spread, fmt="x", color=RED, capsize=2, linewidth=1, label=label)
 
 

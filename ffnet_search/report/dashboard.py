@@ -32,6 +32,7 @@ from ffnet_search.config.sweep import Sweep
 from ffnet_search.errors import SweepError
 from ffnet_search.export.exported import CARD, ExportedNetwork, read_exported
 from ffnet_search.formatting import code_span, markdown
+from ffnet_search.metrics import INHERITED
 from ffnet_search.pareto.candidate import Candidate
 from ffnet_search.pareto.front import pareto_front
 from ffnet_search.plugins import INSTALL
@@ -144,7 +145,7 @@ def _table(sweep: Sweep, exported: Sequence[ExportedNetwork]) -> str:
     """Markdown: a table of FFNets whose latency was predicted, else a list."""
     if "predicted_ms" not in exported[0].metrics:
         return "".join(f"- {markdown(network.folder.name)}: {_figures(sweep, network)}\n" for network in exported)
-    columns = front_columns(sweep)
+    columns = front_columns(sweep, exported)
     head = [["network", *columns], ["---"] * (len(columns) + 1)]
     rows = [[markdown(network.folder.name), *figures(network, columns.values())] for network in exported]
     return "".join(f"| {' | '.join(line)} |\n" for line in [*head, *rows])
@@ -179,7 +180,9 @@ def _figures(sweep: Sweep, network: ExportedNetwork) -> str:
 
     predicted = f"; {printed('predicted_ms')} predicted" if "predicted_ms" in m else ""
     measured = f"{printed('measured_ms')} measured (± {printed('measured_spread')}{predicted})"
-    return f"**{printed(find_task(sweep.task).test_quality)}** on test, {measured}"
+    test = find_task(sweep.task).test_quality
+    inherited = f" ({printed(INHERITED + test)} inherited)" if INHERITED + test in m else ""
+    return f"**{printed(test)}** on test{inherited}, {measured}"
 
 
 def serve(study: Path, artifacts: Path, host: str, port: int, ready: Callable[[str], None]) -> None:

@@ -10,7 +10,7 @@ from ffnet_search.config.sweep import Sweep
 from ffnet_search.evaluation.fidelity import Fidelity
 from ffnet_search.export.exported import ExportedNetwork, read_exported
 from ffnet_search.latency.table import LatencyTable
-from ffnet_search.metrics import COSTS, LATENCY, Direction, Metric
+from ffnet_search.metrics import COSTS, INHERITED, LATENCY, Direction, Metric
 from ffnet_search.pareto.candidate import Candidate
 from ffnet_search.pareto.front import RunningFront, hypervolume
 from ffnet_search.report.fidelity import fidelity_of
@@ -65,18 +65,21 @@ def read_run(sweep: Sweep) -> Run:
     return Run(sweep, history, exported, LatencyTable.load(sweep.latency_path), devices, fidelity_of(sweep))
 
 
-def front_columns(sweep: Sweep) -> dict[str, Metric]:
-    """The columns of a table of exported FFNets: title -> metric."""
+def front_columns(sweep: Sweep, exported: Sequence[ExportedNetwork]) -> dict[str, Metric]:
+    """The columns of a table of exported FFNets: title -> metric. Of a retrained front, what was inherited too."""
     task = find_task(sweep.task)
     keys = {
         "test": task.test_quality,
+        "test, inherited": INHERITED + task.test_quality,
         "search": task.search_quality,
+        "search, inherited": INHERITED + task.search_quality,
         "measured": "measured_ms",
         "predicted": "predicted_ms",
         "params": "params_m",
         "MACs": "macs_m",
     }
-    return {title: sweep.metric(key) for title, key in keys.items()}
+    known = [key for key in keys.values() if all(key in network.metrics for network in exported)]
+    return {title: sweep.metric(key) for title, key in keys.items() if key in known}
 
 
 def figures(network: ExportedNetwork, metrics: Iterable[Metric]) -> list[str]:

@@ -125,8 +125,10 @@ function steps(points, X, Y, end) {
 const about = (i) =>
   `${all.key[i]}, candidate ${i + 1}\n${print(SEARCH, all[QUALITY][i])} on search validation\n` +
   data.costs.map((name) => `${metrics[name].phrase} ${print(name, all[name][i])}`).join(", ") + ` (predicted)\n${all.text[i]}`;
+const inherited = (p, key) => p[`inherited_${key}`]; // of a network that was retrained
+const before = (p, key) => (inherited(p, key) === undefined ? "" : ` (inherited ${print(key, inherited(p, key))})`);
 const aboutExported = (p) =>
-  `${p.folder}, exported\n${print(SEARCH, p[SEARCH])} on search validation, ${print(TEST, p[TEST])} on test\n` +
+  `${p.folder}, exported\n${print(SEARCH, p[SEARCH])}${before(p, SEARCH)} on search validation, ${print(TEST, p[TEST])}${before(p, TEST)} on test\n` +
   `${print("measured_ms", p.measured_ms)} measured (± ${print("measured_spread", p.measured_spread)}), ${print("predicted_ms", p.predicted_ms)} predicted\n${p.text}`;
 
 // --- the front, and the budget that chooses from it
@@ -157,6 +159,8 @@ const drawFront = chart("front", `The ${metrics[QUALITY].phrase} of all candidat
       for (const [x, y, , network] of spots) {
         const off = name === "latency_ms" ? x * network.measured_spread : 0;
         if (off) add(svg, "line", { x1: X(x - off), x2: X(x + off), y1: Y(y), y2: Y(y), class: "error" });
+        const from = inherited(network, SEARCH);
+        if (from !== undefined) add(svg, "line", { x1: X(x), x2: X(x), y1: Y(scaled(SEARCH, from)), y2: Y(y), class: "gain" });
         const node = add(svg, "circle", { cx: X(x), cy: Y(y), r: 5.5, class: network === chosen ? "exported chosen" : "exported" });
         node.addEventListener("click", () => setBudget(network.measured_ms));
       }
@@ -175,10 +179,11 @@ function setBudget(value) {
     winner.textContent = `No exported network is that fast; the fastest takes ${print("measured_ms", least.measured_ms)}.`;
   } else {
     winner.replaceChildren(byId(`card-${chosen.folder}`).content.cloneNode(true));
+    const searched = inherited(chosen, SEARCH) ?? chosen[SEARCH]; // as the candidates were compared
     let hint = -1;
     for (let i = 0; i < count; i++) {
       const quality = all[QUALITY][i];
-      if (all.latency_ms[i] <= value && Math.abs(quality - chosen[SEARCH]) > 1e-9 && better(quality, hint < 0 ? chosen[SEARCH] : all[QUALITY][hint])) hint = i;
+      if (all.latency_ms[i] <= value && Math.abs(quality - searched) > 1e-9 && better(quality, hint < 0 ? searched : all[QUALITY][hint])) hint = i;
     }
     if (hint >= 0) {
       const note = document.createElement("p");

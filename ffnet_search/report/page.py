@@ -13,6 +13,7 @@ from typing import Any
 from markupsafe import Markup
 
 from ffnet_search.atomic_write import write_bytes, write_text
+from ffnet_search.config.retraining import retraining_of
 from ffnet_search.config.sweep import Sweep
 from ffnet_search.export.exported import ExportedNetwork
 from ffnet_search.export.formats.base import ModelFile, registered_files
@@ -71,6 +72,7 @@ def page(run: Run) -> str:
         fidelity=None if run.fidelity is None else fidelity_section(run.fidelity),
         skipped=list(_skipped(run)),
         facts=list(_facts(run)),
+        retraining=retraining_of(sweep),
         sweep_text=path.read_text(encoding="utf-8") if path.exists() else "",
         **_sections(run),
     )
@@ -120,7 +122,7 @@ def _latency(run: Run, table: LatencyTable) -> dict[str, Any]:
         "device": table.setting.device,
         "budget": _budget(run),
         "batch_size": table.setting.batch_size,
-        "columns": front_columns(run.sweep),
+        "columns": front_columns(run.sweep, run.exported),
         "error": str(table.error),
         "contention": f"{contention:.1f}" if contention > BUSY else "",
         "script_data": script_data(run),
@@ -139,24 +141,24 @@ def _budget(run: Run) -> dict[str, str]:
 def _network(run: Run, network: ExportedNetwork) -> dict[str, Any]:
     """An exported FFNet: `facts` stand in its card, `cells` in the table."""
     m, quality = network.metrics, run.task.quality.phrase
-    cells = figures(network, front_columns(run.sweep).values())
-    test, search, measured, predicted, params, macs = cells
-    facts = [
-        (f"test {quality}", test),
-        (f"search {quality}", search),
-        ("measured", f"{measured} ± {run.metric('measured_spread').format(m['measured_spread'])}"),
-        ("predicted", predicted),
-        (run.metric("params_m").phrase, params),
-        (run.metric("macs_m").phrase, macs),
-    ]
+    columns = front_columns(run.sweep, run.exported)
+    cells = dict(zip(columns, figures(network, columns.values()), strict=True))
+    words = {"params": run.metric("params_m").phrase, "MACs": run.metric("macs_m").phrase}
+    for title in columns:
+        split, _, inherited = title.partition(", ")
+        if split in ("test", "search"):
+            words[title] = f"{split} {quality}{', inherited' if inherited else ''}"
+    facts = [(words.get(title, title), cell) for title, cell in cells.items()]
+    spread = run.metric("measured_spread").format(m["measured_spread"])
+    facts = [(fact, f"{cell} ± {spread}" if fact == "measured" else cell) for fact, cell in facts]
     for name, value in network.hyperparameters.items():
         facts.append((name, f"{value:.4g}" if isinstance(value, float) else str(value)))
     return {
         "name": network.folder.name,
         "link": f"pareto/{network.folder.name}",
-        "headline": f"{test}, {measured}",
+        "headline": f"{cells['test']}, {cells['measured']}",
         "facts": facts,
-        "cells": cells,
+        "cells": list(cells.values()),
         "files": _files(network),
         "drawing": Markup(draw(network.network)),  # which escapes its texts
         "worst": _details(network).get("worst", ""),
@@ -227,4 +229,5 @@ def _training(sweep: Sweep) -> str:
     names = ", ".join(sweep.search_space.hyperparameters)
     searched = f", but for what was searched ({names})" if names else ""
     epochs = f"{sweep.train.epochs} epochs of {sweep.train.optimizer}{searched}"
-    return f"{epochs}; fine-tuned {sweep.export.finetune_epochs} epochs"
+    retraining = retraining_of(sweep)
+    return f"{epochs}; {f'then each alone: {retraining}' if retraining else 'not retrained'}"

@@ -16,6 +16,7 @@ from typing import Any
 from ffnet_search.config.binding import current_values
 from ffnet_search.config.files import RunPaths
 from ffnet_search.config.inputs import digest, export_inputs, profile_inputs, search_inputs, train_inputs
+from ffnet_search.config.retraining import retraining_of
 from ffnet_search.config.schema import LatencySection
 from ffnet_search.config.sweep import Sweep
 from ffnet_search.engines.registry import find_engine
@@ -197,6 +198,12 @@ def _export(sweep: Sweep) -> None:
     write_report(sweep)
 
 
+def _export_amounts(sweep: Sweep) -> dict[str, int]:
+    retraining = retraining_of(sweep)
+    retrained = {} if retraining is None else {"retrained": retraining.candidates}
+    return {"trials": sweep.search.trials, "top": sweep.export.top, **retrained}
+
+
 def _study_digest(sweep: Sweep) -> str:
     """16 hexadecimal digits of all that a candidate's metrics depend on: inputs, latency tables and weights."""
     content = hashlib.sha256(STAGES["search"].digest(sweep).encode())
@@ -255,8 +262,8 @@ STAGES: Mapping[str, Stage] = {  # in running order: a budget that no network ke
             reads=("profile", "train", "search"),
             inputs=export_inputs,
             outputs=lambda sweep: [sweep.files.front_csv, sweep.files.report],
-            leftovers=lambda files: [files.pareto, files.front_png, files.report],
-            amounts=lambda sweep: {"trials": sweep.search.trials, "top": sweep.export.top},
+            leftovers=lambda files: [files.retrained, files.pareto, files.front_png, files.report],
+            amounts=_export_amounts,
             only_exact=True,  # the report shows the whole study, the front so many networks
         ),
     )

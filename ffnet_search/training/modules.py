@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, cast
 
 import torch
@@ -20,12 +21,12 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from ffnet_search.config.schema import TrainSection
-from ffnet_search.models.bn_calibration import recalibrate
+from ffnet_search.models.bn_calibration import BATCH, recalibrate
 from ffnet_search.models.metamixer import MetaMixer
 from ffnet_search.models.parallel import average_gradients, threads_for
 from ffnet_search.space.architecture import Architecture
 from ffnet_search.space.search_space import SearchSpace
-from ffnet_search.tasks.base import task_of
+from ffnet_search.tasks.base import Task, task_of
 
 Batch = tuple[Tensor, Tensor]  # images (B, C, H, W), targets (B, ...)
 CHECK_EVERY = 20  # steps between checks of the loss for finite values on a GPU, which the CPU has to wait for
@@ -198,7 +199,8 @@ class FFNetModule(LightningModule):
     def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
         x_BCHW, target_B = batch
         for (end, arch), metric in zip(self.validated.items(), self.qualities, strict=True):
-            metric(self.net(x_BCHW, arch), target_B)
+            with threads_for(1e6 * arch.macs_m * len(x_BCHW)):
+                metric(self.net(x_BCHW, arch), target_B)
             name = f"{self.task.logged_quality}{end}"
             self.log(name, metric, on_epoch=True, on_step=False, batch_size=len(x_BCHW))
 
@@ -241,11 +243,43 @@ class Supernet(FFNetModule):
         return loss
 
 
+@dataclass(frozen=True)
+class Distillation:
+    """A network in evaluation mode that teaches another, and the share of the loss that is the distance from it.
+
+    Held as plain data: neither the teacher's weights nor its gradients are a part of the module that it teaches."""
+
+    teacher: nn.Module
+    share: float
+
+    @torch.no_grad()
+    def soft_target(self, x_BCHW: Tensor, task: Task) -> Tensor:
+        """The teacher's soft target (B, ...) for images, computed on their device."""
+        return task.soft_target(self.teacher.to(x_BCHW.device)(x_BCHW))
+
+
 class Standalone(FFNetModule):
-    """Trains one network, from scratch or from the weights of a supernet that it was sliced from."""
+    """Trains one network, from scratch or from the weights of a supernet; where it is taught, by two losses."""
+
+    def __init__(
+        self, net: MetaMixer, recipe: TrainSection, seed: int = 0, distillation: Distillation | None = None
+    ) -> None:
+        super().__init__(net, recipe, seed)
+        self.distillation = distillation
+
+    def target_loss(self, x_BCHW: Tensor, target_B: Tensor) -> tuple[Tensor, Tensor]:
+        """The loss on targets, mixed with the distance from the teacher, and the output (B, ...)."""
+        loss, output_B = super().target_loss(x_BCHW, target_B)
+        if self.distillation is None:
+            return loss, output_B
+        share, soft_target_B = self.distillation.share, self.distillation.soft_target(x_BCHW, self.task)
+        student_B = self.net(x_BCHW) if self.recipe.mixup else output_B  # on the images that the teacher sees
+        return (1 - share) * loss + share * self.task.distillation_loss(student_B, soft_target_B), output_B
 
     def on_validation_epoch_start(self) -> None:
         """Recalibrate the BN statistics: running averages lag some twenty steps; early stopping would go by that."""
         data = getattr(self.trainer, "datamodule", None)
         if data is not None:
-            recalibrate(self.net, data.calibration.to(self.device))
+            images_NCHW = data.calibration.to(self.device)
+            with threads_for(1e6 * self.net.largest.macs_m * min(len(images_NCHW), BATCH)):
+                recalibrate(self.net, images_NCHW)

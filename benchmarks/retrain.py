@@ -1,0 +1,129 @@
+"""Are exported networks as good as the same networks trained alone? The picks of a sweep: inherited, retrained, alone.
+
+python benchmarks/retrain.py                          # runs the digits sweep first: minutes
+python benchmarks/retrain.py --run runs/digits --seeds 5 --distil 0 --rate 0.5
+
+Each network is trained from the supernet's weights as `export.retrain` says, and from new weights for as many epochs
+and for those of the supernet and the retraining together, all by the sweep's recipe. Seeds differ in new weights, in
+and in the order and augmentation of the images. Accuracy is on the test split, which chooses nothing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from lightning import seed_everything
+from torch import nn
+
+from ffnet_search.config.retraining import retraining_of
+from ffnet_search.config.schema import RetrainSection
+from ffnet_search.config.sweep import Sweep
+from ffnet_search.evaluation.inherited import Evaluator, quality
+from ffnet_search.evaluation.retrained import RetrainingTarget, retraining_sweep
+from ffnet_search.export.picks import choose
+from ffnet_search.models.bn_calibration import recalibrate
+from ffnet_search.models.deployed import fuse
+from ffnet_search.models.saved import read_supernet
+from ffnet_search.pareto.front import pareto_front
+from ffnet_search.run.pipeline import run_sweep
+from ffnet_search.search.storage.study import read_candidates
+from ffnet_search.space.architecture import Architecture
+from ffnet_search.space.hyperparameters import Configuration
+from ffnet_search.tasks.base import task_of
+from ffnet_search.training.fit import sweep_data
+from ffnet_search.training.trainer import run_trainer
+
+REPO = Path(__file__).parents[1]
+
+
+class Bench:
+    """Trains networks of a finished search alone, and tests them."""
+
+    def __init__(self, sweep: Sweep) -> None:
+        self.sweep, self.data, self.task = sweep, sweep_data(sweep), task_of(sweep.search_space.images)
+        self.evaluate = Evaluator(read_supernet(sweep.files.supernet), self.data)
+
+    def test(self, net: nn.Module) -> float:
+        return 100 * quality(net, self.data.test_dataloader(), self.task)
+
+    def inherited(self, arch: Architecture) -> float:
+        return self.test(fuse(self.evaluate.calibrated(arch)))
+
+    def trained(self, arch: Architecture, seed: int, **options: object) -> float:
+        """The accuracy of a network after a training with these options of `export.retrain`."""
+        section = RetrainSection.model_validate({**self.sweep.export.retrain.model_dump(), **options})
+        sweep = self.sweep.model_copy(update={"export": self.sweep.export.model_copy(update={"retrain": section})})
+        retraining = retraining_of(sweep)
+        assert retraining is not None
+        with tempfile.TemporaryDirectory() as folder:
+            trial = retraining_sweep(sweep, Path(folder))
+            target = RetrainingTarget(trial, retraining, sweep.files.supernet)
+            target.seed = self.data.order_seed = seed
+            seed_everything(seed, verbose=False)
+            module = target.module(trial, Configuration(arch))
+            run_trainer(module, self.data, trial.train, Path(folder), [])
+        return self.test(fuse(recalibrate(module.net, self.data.calibration)))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--sweep", type=Path, default=REPO / "sweeps" / "digits.yaml")
+    parser.add_argument("--run", type=Path, help="the folder of a finished search; by default one is made")
+    parser.add_argument("--networks", type=int, help="of the front, evenly; export.top by default")
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--epochs", type=int)
+    parser.add_argument("--rate", type=float, nargs="+", default=[1.0])
+    parser.add_argument("--distil", type=float, nargs="+")
+    parser.add_argument("--skip-alone", action="store_true", help="compare the options of the retraining alone")
+    args = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        if args.run is None:
+            sweep = Sweep.from_yaml(args.sweep).model_copy(update={"runs": folder})
+            run_sweep(sweep, stages=("profile", "train", "search"))
+        else:
+            sweep = Sweep.of_run(args.run)
+        report(sweep, args)
+
+
+def report(sweep: Sweep, args: argparse.Namespace) -> None:
+    """Print a row per network and one of the means."""
+    bench, own = Bench(sweep), retraining_of(sweep)
+    assert own is not None
+    epochs, distils = args.epochs or own.epochs, args.distil or [own.distil]
+    columns: dict[str, dict[str, object]] = {
+        f"retrained {epochs}, rate {rate:g}, distil {distil:g}": {"epochs": epochs, "rate": rate, "distil": distil}
+        for rate in args.rate
+        for distil in distils
+    }
+    if not args.skip_alone:
+        for alone in (epochs, epochs + sweep.train.epochs):
+            columns[f"alone {alone}"] = {"from": "scratch", "epochs": alone, "rate": 1.0, "distil": 0.0}
+    candidates = read_candidates(sweep.files.study, sweep.search_space)
+    front = choose(pareto_front(candidates, sweep.search.directions), args.networks or sweep.export.top)
+    print("| network, M MACs | inherited | " + " | ".join(columns) + " |\n" + "|---" * (len(columns) + 2) + "|")
+    found: dict[str, list[list[float]]] = {name: [] for name in columns}  # name -> network -> seed
+    inherited = []
+    for candidate in front:
+        arch = candidate.network
+        inherited.append(bench.inherited(arch))
+        for name, options in columns.items():
+            found[name].append([bench.trained(arch, seed, **options) for seed in range(args.seeds)])
+        cells = [figure(found[name][-1]) for name in columns]
+        print(f"| {arch.key}, {arch.macs_m:.3g} | {inherited[-1]:.2f} | {' | '.join(cells)} |", flush=True)
+    # A seed's mean over the networks is one measurement: the standard error is of these.
+    means = [figure([statistics.fmean(seeds) for seeds in zip(*found[name], strict=True)]) for name in columns]
+    print(f"| mean | {statistics.fmean(inherited):.2f} | {' | '.join(means)} |")
+
+
+def figure(values: Sequence[float]) -> str:
+    """The mean over seeds and its standard error."""
+    error = statistics.stdev(values) / len(values) ** 0.5 if len(values) > 1 else float("nan")
+    return f"{statistics.fmean(values):.2f} ± {error:.2f}"
+
+
+if __name__ == "__main__":
+    main()

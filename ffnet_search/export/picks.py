@@ -1,0 +1,94 @@
+"""The networks that are exported: chosen from the search's front, retrained where the sweep says so, and then the front
+of what they reach."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import torch
+
+from ffnet_search.config.retraining import retraining_of
+from ffnet_search.config.sweep import Sweep
+from ffnet_search.evaluation.retrained import Retrained
+from ffnet_search.export.retraining import retrain
+from ffnet_search.metrics import Direction
+from ffnet_search.models.metamixer import MetaMixer
+from ffnet_search.pareto.candidate import Candidate
+from ffnet_search.pareto.front import pareto_front
+from ffnet_search.progress import say
+
+
+@dataclass(frozen=True)
+class Pick:
+    """A network to export: as the search evaluated it, and retrained, if it was."""
+
+    candidate: Candidate
+    retrained: Retrained | None = None
+    is_better: bool = True  # retrained, on search validation; else its old weights are exported
+
+    @property
+    def key(self) -> str:
+        return self.candidate.key
+
+    @property
+    def judged(self) -> Candidate:
+        """The candidate with the metrics of the weights that are exported."""
+        if self.retrained is None or not self.is_better:
+            return self.candidate
+        return replace(self.candidate, metrics={**self.candidate.metrics, **self.retrained.metrics})
+
+    def network(self, sweep: Sweep) -> MetaMixer | None:
+        """The retrained network, in evaluation mode on the CPU; None where the old weights are exported."""
+        if self.retrained is None or not self.is_better:
+            return None
+        net = MetaMixer(self.candidate.network, sweep.with_values(self.candidate.final_hyperparameters).train.form)
+        content = io.BytesIO(self.retrained.weights)
+        net.load_state_dict(torch.load(content, map_location="cpu", weights_only=True))
+        return net.eval()
+
+
+def draw_front(sweep: Sweep, candidates: Sequence[Candidate]) -> list[Pick]:
+    """Choose the networks to export, best first: of the front, or of the front of what was retrained.
+
+    What is retrained are `retrain.candidates` of the search's front and, where it has fewer, of those next to it. Of a
+    network that is worse on search validation than before, the old weights stay."""
+    directions, top, retraining = sweep.search.directions, sweep.export.top, retraining_of(sweep)
+    if retraining is None:
+        return [Pick(candidate) for candidate in choose(pareto_front(candidates, directions), top)]
+    chosen = shortlist(candidates, directions, retraining.candidates)
+    retrained = retrain(sweep, chosen, retraining)
+    quality = sweep.quality
+    picks: dict[str, Pick] = {}
+    for candidate in chosen:
+        after = retrained.get(candidate.key)
+        gain = 0.0 if after is None else after.metrics[quality.name] - candidate.metrics[quality.name]
+        picks[candidate.key] = Pick(candidate, after, is_better=quality.sign * gain <= 0)
+    front = pareto_front([pick.judged for pick in picks.values()], directions)
+    kept = sum(not pick.is_better for pick in picks.values())
+    stay = f", and {kept} keep their old weights, which are better" if kept else ""
+    say(f"retrain: the front is drawn from what was retrained: {len(front)} of {len(picks)} networks are on it{stay}")
+    front = choose(front, top)
+    return [picks[candidate.key] for candidate in front]
+
+
+def shortlist(candidates: Sequence[Candidate], directions: Mapping[str, Direction], count: int) -> list[Candidate]:
+    """Choose `count` candidates of the front; where it is shorter, all of it and some of the front without it."""
+    chosen: list[Candidate] = []
+    rest = list(candidates)
+    while rest and len(chosen) < count:
+        front = pareto_front(rest, directions)
+        chosen += choose(front, count - len(chosen))
+        keys = {candidate.key for candidate in front}
+        rest = [candidate for candidate in rest if candidate.key not in keys]
+    return chosen
+
+
+def choose(front: Sequence[Candidate], top: int) -> list[Candidate]:
+    """Choose at most `top` candidates of an ordered front: evenly spread over it, both ends included."""
+    if len(front) <= top:
+        return list(front)
+    if top == 1:
+        return [front[0]]
+    return [front[round(i * (len(front) - 1) / (top - 1))] for i in range(top)]

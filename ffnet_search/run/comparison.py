@@ -1,0 +1,97 @@
+"""The cost of a front by a supernet, and by training each network with early stopping: which one is cheaper, and why.
+
+A step of the supernet trains several networks, and the best are retrained; each of many networks costs a third of its
+epochs where successive halving stops most of them (`benchmarks/early_stopping.py`). Costs are counted in multiply-
+accumulates, in epochs of one average network within the limits; nothing is run.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from dataclasses import dataclass
+from statistics import fmean
+
+from ffnet_search.config.retraining import retraining_of
+from ffnet_search.config.sweep import Sweep
+from ffnet_search.space.cost_model import analytic_metrics
+
+STOPPED_SHARE = 0.35  # of the epochs, that early stopping leaves: benchmarks/early_stopping.py
+FORWARD_SHARE = 1 / 3  # of a training step
+DRAWN = 100  # architectures, for the average network
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two ways to one front. `shared`, `retraining` and `each` in epochs of one network, or in any other unit."""
+
+    networks: int  # that the search compares
+    shared: float  # training the supernet, and evaluating all of them on its weights
+    retraining: float  # of those that are exported
+    each: float  # training one of them with early stopping
+    unit: str = "epochs of one network"
+
+    @property
+    def supernet(self) -> float:
+        """The cost with a supernet."""
+        return self.shared + self.retraining
+
+    @property
+    def separate(self) -> float:
+        """The cost of training each network."""
+        return self.networks * self.each
+
+    @property
+    def pays_from(self) -> int:
+        """The least number of networks for which a supernet is cheaper."""
+        return math.floor(self.supernet / self.each) + 1
+
+    @property
+    def supernet_is_cheaper(self) -> bool:
+        return self.networks >= self.pays_from
+
+    def __str__(self) -> str:
+        ways = (
+            f"a supernet with {self.networks} networks compared on its weights ({self.shared:,.0f}) and the best "
+            f"retrained ({self.retraining:,.0f})",
+            f"training each of them with early stopping ({self.separate:,.0f})",
+        )
+        cheaper, other = ways if self.supernet_is_cheaper else reversed(ways)
+        return f"cheaper is {cheaper}, not {other}, in {self.unit}: a supernet pays from {self.pays_from} networks on"
+
+
+def compare_ways(sweep: Sweep) -> Comparison | None:
+    """Compare the two ways for a sweep; None where there is no choice: nothing elastic, or hyper-parameters."""
+    space, search = sweep.search_space, sweep.search
+    if not space.is_elastic or space.hyperparameters or search.warm_start:
+        return None
+    rng = random.Random(0)
+    drawn = [space.sample(rng) for _ in range(DRAWN)]
+    limits = {name: limit for name, limit in search.constraints.items() if not name.startswith("latency_ms")}
+    costs = [analytic_metrics(arch) for arch in drawn]
+    within = [cost for cost in costs if all(cost[name] <= limit for name, limit in limits.items())] or costs
+    average = fmean(cost["macs_m"] for cost in within)
+    step = space.largest.macs_m + space.smallest.macs_m + sweep.train.sampled * fmean(cost["macs_m"] for cost in costs)
+    retraining = retraining_of(sweep.model_copy(update={"search": search.model_copy(update={"evaluator": "supernet"})}))
+    retrained = 0.0
+    if retraining is not None:
+        teacher = FORWARD_SHARE * space.largest.macs_m / average if retraining.distil else 0.0
+        retrained = retraining.candidates * retraining.epochs * (1 + teacher)
+    networks, validation = min(search.trials, space.size), sweep.data.validation
+    evaluated = networks * FORWARD_SHARE * validation / (1 - validation)
+    return Comparison(
+        networks,
+        shared=sweep.train.epochs * step / average + evaluated,
+        retraining=retrained,
+        each=STOPPED_SHARE * sweep.train.epochs,
+    )
+
+
+def advice(sweep: Sweep, comparison: Comparison) -> str:
+    """The change of a sweep to the cheaper way; empty where it is on that way."""
+    is_supernet = sweep.search.evaluator == "supernet"
+    if is_supernet and not comparison.supernet_is_cheaper:
+        return "search: {evaluator: train, early_stopping: {rule: asha}}"
+    if not is_supernet and comparison.supernet_is_cheaper:
+        return "search: {evaluator: supernet}, without early_stopping"
+    return ""
