@@ -63,9 +63,8 @@ def bare_epochs(sweep: Sweep, epochs: int) -> list[float]:
     for epoch in range(epochs):
         start = time.process_time()
         loader.set_epoch(epoch)
-        for index, (x_BCHW, target_B) in enumerate(loader):
-            step = epoch * len(loader) + index
-            supernet.learn([(data.augment(x_BCHW, epoch, index), target_B)], step, update)
+        for index, batch in enumerate(loader):
+            supernet.learn([data.augment(batch, epoch, index)], epoch * len(loader) + index, update)
         seconds.append(time.process_time() - start)
     return seconds
 
