@@ -85,3 +85,13 @@ def test_training_batches_alone_are_augmented(make_data: Callable[..., Any]) -> 
     augmented = [data.augment(batch, 0, index) for index, batch in enumerate(plain)]
     assert [seen for _, seen in recorder.seen] == [batch_print(batch) for batch in augmented]
     assert not {batch_print(batch) for batch in augmented} & {batch_print(batch) for batch in plain}
+
+
+def test_one_image_left_over_is_no_batch_of_its_own(make_data: Callable[..., Any]) -> None:
+    """A supernet is validated with the statistics of the batch, and its last maps may have one pixel."""
+    whole = make_data("digits")
+    total = sum(len(images) for images, _ in whole.val_dataloader())
+    size = next(size for size in range(2, total) if total % size == 1)
+    data = make_data("digits", batch_size=size)
+    sizes = [len(images) for images, _ in data.val_dataloader()]
+    assert sizes[-1] == size + 1 and sum(sizes) == total and len(sizes) == len(data.val_dataloader())

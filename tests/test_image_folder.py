@@ -125,3 +125,13 @@ def test_a_bar_is_shown_from_some_number_of_files_on(
     paths = tuple(str(path) for path in sorted(tree.rglob("*.png")))
     assert len(Decoder(paths, 16, "RGB", 1, 0.0).read(range(files))) == files
     assert ("decode images: 8/8 files" in capsys.readouterr().err) == shown
+
+
+def test_batches_that_shared_memory_cannot_hold_come_by_a_pipe(
+    make_data: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A container has 64 MB of it: workers would wait for room for ever."""
+    by_memory = [images for images, _ in make_data("folder_streamed", workers=2).val_dataloader()]
+    monkeypatch.setattr(image_folder, "_shared_memory", lambda: 1000)
+    by_pipe = [images for images, _ in make_data("folder_streamed", workers=2).val_dataloader()]
+    assert all(map(torch.equal, by_memory, by_pipe)) and len(by_memory) == len(by_pipe)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import math
 import os
+import shutil
 import stat
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -158,18 +159,35 @@ class OnDisk:
         decoder = self._decoder
         dataset: Any = replace(decoder, key=key) if decoder.resized_crop else decoder
         lists = [self._members[batch].tolist() for batch in batches]
-        for pixels in DataLoader(dataset, batch_sampler=lists, num_workers=decoder.workers, collate_fn=_collate):
+        largest = max(map(len, lists), default=0) * decoder.side**2 * len(decoder.mode)
+        # Each worker prefetches two batches, and waits for ever where they do not fit: a container may have 64 MB.
+        collate = _as_tensor if _shared_memory() > 2 * (2 * decoder.workers + 1) * largest else _stacked
+        for pixels in DataLoader(dataset, batch_sampler=lists, num_workers=decoder.workers, collate_fn=collate):
             if pixels is None:
                 decoder.read(range(len(decoder.files)))  # raises, with all unreadable files
-            yield pixels.numpy()
+            yield np.asarray(pixels)
 
 
-def _collate(items: list[Pixels | str]) -> Any:
-    """One tensor, made in the worker and passed by shared memory, or None where an image is unreadable."""
+def _stacked(items: list[Pixels | str]) -> Pixels | None:
+    """One array, passed by a pipe, or None where an image is unreadable."""
+    pixels = [item for item in items if not isinstance(item, str)]
+    return np.stack(pixels) if len(pixels) == len(items) else None
+
+
+def _as_tensor(items: list[Pixels | str]) -> Any:
+    """The same as a tensor, passed by shared memory."""
     import torch
 
-    pixels = [item for item in items if not isinstance(item, str)]
-    return torch.from_numpy(np.stack(pixels)) if len(pixels) == len(items) else None
+    pixels = _stacked(items)
+    return None if pixels is None else torch.from_numpy(pixels)
+
+
+def _shared_memory() -> float:
+    """The free bytes of this machine's shared memory; infinite where it is no folder."""
+    try:
+        return shutil.disk_usage("/dev/shm").free
+    except OSError:
+        return math.inf
 
 
 def to_mode(image: Image.Image, mode: str) -> Image.Image:
