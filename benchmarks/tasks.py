@@ -44,6 +44,7 @@ def make_sweep(name: str, arguments: argparse.Namespace) -> Sweep:
     content["data"]["path"] = str(arguments.data / name)
     content["train"]["epochs"] = arguments.epochs
     content["search"]["trials"] = arguments.trials
+    content["latency"] |= {"rounds": 3, "calibration": 12}  # within 10 % is enough to say what is half of it
     return Sweep.from_content(content | {"name": f"tasks-{name}", "runs": str(arguments.runs)}, SWEEP)
 
 
