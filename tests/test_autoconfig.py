@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
+from masks import write_masks
 from PIL import Image
 from test_cli import call, user_error
 
@@ -245,3 +246,31 @@ def test_sweeps_that_are_written_are_sweeps_that_are_read(tmp_path: Path, name: 
     assert sweep.data.path == images.folder
     assert sweep.search.objectives == ("accuracy", "latency_ms")
     assert sweep.search.constraints == ({} if latency_ms is None else {"latency_ms": latency_ms})
+
+
+@pytest.mark.parametrize("split", [False, True])
+def test_images_beside_masks_are_for_segmentation(split: bool, tmp_path: Path) -> None:
+    folder = write_masks(tmp_path / "data" / "train" if split else tmp_path / "data", 24)
+    if split:
+        write_masks(tmp_path / "data" / "val", 6, seed=1)
+    seen = inspect(tmp_path / "data")
+    assert (seen.task, seen.total, seen.tests, seen.channels) == ("segmentation", 24, 6 if split else None, 3)
+    assert seen.classes == ("0", "1", "2") and seen.counts[0] == 24 and "24 images with masks of 3 classes" in str(seen)
+    for draft in drafts(seen):
+        images = draft.space.images
+        assert (images.task, images.outputs) == ("segmentation", 3)
+        budget = choose_budget([draft], throughput_of, minutes=10, imports_s=0, latency_ms=None)
+        (tmp_path / "m.yaml").write_text("\n".join(sweep_text(budget, "m", None)))
+        (tmp_path / "m_space.yaml").write_text("\n".join(space_text(draft, "m")))
+        sweep = Sweep.from_yaml(tmp_path / "m.yaml")
+        assert sweep.task == "segmentation" and sweep.search_space.size == draft.space.size
+        check_data(sweep.data, images)
+    (folder / "masks" / "003.png").write_bytes(b"no image")
+    with pytest.raises(SweepError, match="003.png cannot be read as an image"):
+        inspect(tmp_path / "data")
+
+
+def test_a_draft_with_masks_is_timed(tmp_path: Path) -> None:
+    [*_, cheapest] = drafts(inspect(write_masks(tmp_path / "data", 24)))
+    cost = measure_throughput(cheapest, 8)
+    assert min(cost.decode_s, cost.step_s, cost.deploy_s, cost.job_s, cost.smallest_ms) > 0 and cost.image_s >= 0

@@ -69,3 +69,19 @@ def test_logits_and_labels_of_a_stride_are_brought_to_the_size_of_the_mask() -> 
 def test_the_stratum_of_a_mask_is_its_commonest_object() -> None:
     masks = torch.stack([MASK_BHW[0], torch.zeros(4, 4), torch.full((4, 4), IGNORE), torch.full((4, 4), 2)])
     assert TASK.strata(masks.byte().numpy()).tolist() == [1, 0, 0, 2]
+
+
+def test_a_user_supplied_data_module_gives_masks() -> None:
+    from image_data import section
+
+    from ffnet_search.data.registry import build_data
+    from ffnet_search.errors import SweepError
+    from ffnet_search.space.architecture import Input
+
+    data = build_data(section("user_data:MyMasks"), 0, Input(3, 8, 4, "segmentation"))
+    images_BCHW, masks_BHW = next(iter(data.train_dataloader()))
+    assert data.outputs[0] == "sky" and images_BCHW.shape[2:] == masks_BHW.shape[1:] and TASK.accepts(masks_BHW)
+    with pytest.raises(
+        SweepError, match=r"val_dataloader of user_data:MyData must give uint8 masks, but gave torch.int64"
+    ):
+        build_data(section("user_data:MyData"), 0, Input(3, 8, 4, "segmentation"))

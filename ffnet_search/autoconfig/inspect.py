@@ -17,7 +17,7 @@ from PIL import Image
 
 from ffnet_search.config.schema import DataSection
 from ffnet_search.data.image_folder import Decoder, Labels, find_classes, find_roots, list_images, to_mode
-from ffnet_search.data.mask_folder import class_names, find_splits, has_masks, list_pairs, mask_ids, read_masks
+from ffnet_search.data.mask_folder import class_names, find_splits, has_masks, list_pairs, read_ids, read_masks
 from ffnet_search.errors import SweepError
 from ffnet_search.space.architecture import Input
 from ffnet_search.tasks.base import Targets
@@ -157,8 +157,7 @@ def _inspect_masks(folder: Path, section: DataSection) -> MaskSet:
     sides, channels, broken = _sample(train.images, pairs.images)
     held: list[NDArray[np.int64]] = []
     for file in random.Random(0).sample(pairs.masks, min(HEADERS, len(pairs.masks))):
-        with Image.open(file) as mask:
-            ids = np.unique(mask_ids(mask, file))
+        ids = np.unique(read_ids(file))
         held.append(ids[ids != IGNORE])
     most = max([1, *(int(ids.max()) for ids in held if len(ids))])
     classes = class_names(root, most + 1)

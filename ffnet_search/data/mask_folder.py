@@ -171,13 +171,13 @@ def read_masks(files: Sequence[str], images: Sequence[str], input: Input, worker
     def read(pair: tuple[str, str]) -> tuple[Pixels | None, str]:
         file, image_file = pair
         try:
-            with Image.open(file) as mask, Image.open(image_file) as image:
-                ids_HW = mask_ids(mask, file)
+            ids_HW = read_ids(file)
+            with Image.open(image_file) as image:
                 width, height = ImageOps.exif_transpose(image).size if image.getexif() else image.size
         except SweepError as error:
             return None, str(error)
         except Exception as error:  # Pillow's plugins raise anything at a broken file
-            return None, f"{file} cannot be read as an image ({str(error) or type(error).__name__})"
+            return None, f"{image_file} cannot be read as an image ({str(error) or type(error).__name__})"
         if ids_HW.shape != (height, width):
             return None, f"{file} has {ids_HW.shape[1]} x {ids_HW.shape[0]} pixels, but its image {width} x {height}"
         others = sorted(set(np.unique(ids_HW).tolist()) - set(range(input.outputs)) - {IGNORE})
@@ -197,14 +197,20 @@ def read_masks(files: Sequence[str], images: Sequence[str], input: Input, worker
     return np.stack([mask for mask in masks if mask is not None])
 
 
-def mask_ids(mask: Image.Image, file: str) -> np.ndarray:
-    """The ids of a mask, (H, W). Raises SweepError where its pixels are colours."""
-    _must_be_ids(mask, file)
-    ids = np.asarray(mask)
+def read_ids(file: str) -> np.ndarray:
+    """The ids of a mask, (H, W). Raises SweepError where it cannot be read, or its pixels are colours."""
+    try:
+        with Image.open(file) as mask:
+            _must_be_ids(mask, file)
+            ids, mode = np.asarray(mask), mask.mode
+    except SweepError:
+        raise
+    except Exception as error:  # Pillow's plugins raise anything at a broken file
+        raise SweepError(f"{file} cannot be read as an image ({str(error) or type(error).__name__})") from None
     if ids.ndim == 3:
-        colours = ids[..., : 1 if mask.mode == "LA" else 3]
+        colours = ids[..., : 1 if mode == "LA" else 3]
         if (colours != colours[..., :1]).any():
-            raise SweepError(f"{file} holds colours, not ids (mode {mask.mode}): save it as grey or with a palette")
+            raise SweepError(f"{file} holds colours, not ids (mode {mode}): save it as grey or with a palette")
         ids = ids[..., 0]
     return ids.astype(np.int64) if ids.dtype != np.uint8 else ids
 
