@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import random
+import runpy
+from dataclasses import replace
 from itertools import product
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,6 +17,7 @@ from masks import CONTENT, SPACE
 from networks import images, run_onnx, supernet
 from torch.utils.flop_counter import FlopCounterMode
 
+from ffnet_search.config.sweep import Sweep
 from ffnet_search.errors import SweepError
 from ffnet_search.latency.plan import parts_of
 from ffnet_search.models.deployed import Backbone, deployed, deployed_part, fuse
@@ -23,6 +27,8 @@ from ffnet_search.space.block import Block
 from ffnet_search.space.cost_model import ANALYTIC, WORST, smallest_reachable
 from ffnet_search.space.search_space import SearchSpace
 from ffnet_search.tasks.segmentation import MaskHead
+
+ROOT = Path(__file__).parents[1]
 
 
 @pytest.mark.parametrize("branches", ["none", "all"])
@@ -79,6 +85,16 @@ def test_brute_force_finds_nothing_cheaper(metric: str) -> None:
     arch, value = smallest_reachable(SPACE, ANALYTIC[metric], total)
     assert arch in SPACE
     assert value == pytest.approx(getattr(arch, metric)) == pytest.approx(min(getattr(one, metric) for one in archs))
+
+
+@pytest.mark.slow
+def test_the_memory_of_a_network_is_what_its_allocator_says() -> None:
+    """By the benchmark that prints it; of the shipped sweep's largest network, whose maps are no few bytes."""
+    allocated = runpy.run_path(str(ROOT / "benchmarks/memory.py"))["eager"]
+    largest = Sweep.from_yaml(ROOT / "sweeps/segment.yaml").search_space.largest
+    for output in ("logits", "labels"):
+        arch = replace(largest, head=MaskHead(48, 4, output))
+        assert 0.93 * allocated(arch) <= 1e6 * arch.peak_memory_mb <= 1.001 * allocated(arch), str(arch)
 
 
 def test_memory_holds_the_sum_of_laterals() -> None:

@@ -60,6 +60,22 @@ def test_the_page_is_whole_and_loads_nothing(tmp_path: Path) -> None:
     assert "@import" not in html
 
 
+def test_classes_and_worst_images_of_a_network_are_shown(tmp_path: Path) -> None:
+    run = ffnet_run(tmp_path)
+    assert "Which classes are hard" not in page(run) and "<img" not in page(run)
+    for number, network in enumerate(run.exported):
+        details = {"iou": {"sky": 0.5 + number / 4, "<b>": None}, "worst": "worst.png"}
+        path = network.folder / "card.json"
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"details": details}))
+    html = page(run)
+    links = checked(html).links
+    assert [link for link in links if "worst" in link] == [
+        f"pareto/{one.folder.name}/worst.png" for one in run.exported
+    ]
+    assert re.search(r"<td>sky</td><td[^>]*>50.00 %</td><td[^>]*>75.00 %</td>", html)
+    assert re.search(r"<td>&lt;b&gt;</td><td[^>]*>in no mask</td>", html)
+
+
 def test_names_cannot_break_out_of_the_page(tmp_path: Path) -> None:
     curve = LearningCurve(0, "</svg><b>broken", {1: 0.2, 2: 0.6}, stopped=False)
     importances = {"accuracy": {"<b>broken": 1.0}}

@@ -37,12 +37,12 @@ class Deployed(nn.Module):
             return cast(Tensor, self.parts(x_BCHW))
         sum_BCHW: Tensor | None = None
         for index, part in enumerate(self.parts):
-            if index in self.laterals:
-                lateral_BCHW = part(x_BCHW)
-                sum_BCHW = lateral_BCHW if sum_BCHW is None else sum_BCHW + lateral_BCHW
-                x_BCHW = sum_BCHW if index == self.laterals[-1] else x_BCHW
-            else:
+            if index not in self.laterals:
                 x_BCHW = part(x_BCHW)
+                continue
+            sum_BCHW = part(x_BCHW) if sum_BCHW is None else sum_BCHW + part(x_BCHW)
+            if index == self.laterals[-1]:
+                x_BCHW, sum_BCHW = sum_BCHW, None  # no map is named twice, so that its memory is free in time
         return x_BCHW
 
 
