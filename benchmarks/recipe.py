@@ -34,9 +34,10 @@ from ffnet_search.evaluation.rank_statistics import correlate, kendall
 from ffnet_search.models.bn_calibration import recalibrate
 from ffnet_search.models.deployed import fuse
 from ffnet_search.models.metamixer import MetaMixer
+from ffnet_search.models.saved import read_supernet
 from ffnet_search.space.architecture import Architecture
 from ffnet_search.space.search_space import SearchSpace
-from ffnet_search.training.fit import read_supernet, sweep_data, train_architecture, train_supernet
+from ffnet_search.training.fit import sweep_data, train_architecture, train_supernet
 
 TRAIN, TEST = 12_000, 4_000  # images
 POOL = 4_000  # random networks to choose from

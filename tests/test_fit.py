@@ -14,15 +14,18 @@ import torch
 from lightning import Callback
 from networks import REPO, space
 from tiny_sweep import sweep
+from training_steps import ObservedStep, assert_trained
 
 from ffnet_search.data.registry import build_data
 from ffnet_search.errors import SweepError
-from ffnet_search.evaluation.inherited import Evaluator
+from ffnet_search.evaluation.inherited import Evaluator, quality
+from ffnet_search.models.bn_calibration import recalibrate
+from ffnet_search.models.deployed import fuse
 from ffnet_search.models.metamixer import MetaMixer
 from ffnet_search.models.saved import read_supernet, write_supernet
 from ffnet_search.space.hyperparameters import Configuration
 from ffnet_search.tasks.base import find_task
-from ffnet_search.training.fit import train_supernet
+from ffnet_search.training.fit import train_architecture, train_supernet
 from ffnet_search.training.modules import FFNetModule
 from ffnet_search.training.trainer import LAST
 
@@ -45,6 +48,19 @@ def test_training_learns_and_evaluation_inherits(tmp_path: Path, options: dict[s
         assert candidate.metrics["macs_m"] == arch.macs_m
         assert evaluate(Configuration(arch)) == candidate
     assert (run.files.training / "logs").is_dir()
+
+
+def test_one_network_trains_alone(tmp_path: Path, steps: list[ObservedStep]) -> None:
+    run = sweep(tmp_path)
+    data = build_data(run.data, run.seed, run.search_space.largest.input)
+    net = MetaMixer.for_space(run.search_space, run.train.form).slice_to(run.search_space.smallest)
+    recalibrate(net, data.calibration)  # which leaves it in evaluation mode
+    before = quality(fuse(net), data.val_dataloader(), CLASSIFICATION)
+    recipe = run.train.model_copy(update={"epochs": 5})
+    trained = train_architecture(net, data, recipe, tmp_path / "alone", seed=0)
+    assert not trained.training
+    assert_trained(steps)
+    assert quality(trained, data.val_dataloader(), CLASSIFICATION) > before + 0.2
 
 
 SCRIPT = """

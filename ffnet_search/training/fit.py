@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from lightning import seed_everything
+from lightning import LightningDataModule, seed_everything
 
+from ffnet_search.config.schema import TrainSection
 from ffnet_search.config.sweep import Sweep
 from ffnet_search.data.datamodule import Data
 from ffnet_search.data.registry import build_data
 from ffnet_search.errors import SweepError, error_context
+from ffnet_search.models.metamixer import MetaMixer
 from ffnet_search.models.saved import read_supernet as read_supernet  # for importers that look here
 from ffnet_search.models.saved import write_supernet
-from ffnet_search.training.modules import NonFiniteLoss, Supernet
+from ffnet_search.training.modules import NonFiniteLoss, Standalone, Supernet
 from ffnet_search.training.start import load_start
 from ffnet_search.training.trainer import ALONE, TrainerPlacement, fit
 
@@ -48,3 +50,10 @@ def train_supernet(sweep: Sweep, placement: TrainerPlacement = ALONE) -> Path:
         record = None if start is None else start.record
         write_supernet(sweep.files.supernet, supernet.net, sweep.search_space, record)
     return sweep.files.supernet
+
+
+def train_architecture(
+    net: MetaMixer, data: LightningDataModule, recipe: TrainSection, folder: Path, seed: int
+) -> MetaMixer:
+    """Train one stand-alone network for `recipe.epochs`, in `folder`; return it in evaluation mode."""
+    return fit(lambda: Standalone(net, recipe, seed), data, folder, f"train {net.largest.key}", ALONE).net.eval()
