@@ -13,12 +13,15 @@ from typing import Any
 
 import pytest
 import yaml
+from PIL import Image
 
+from ffnet_search.autoconfig.inspect import inspect
 from ffnet_search.cluster.submit import check_cluster
 from ffnet_search.cluster.user_code import user_code
 from ffnet_search.config.schema import DataSection
 from ffnet_search.config.sweep import Sweep
 from ffnet_search.data import cifar
+from ffnet_search.data.image_folder import ImageFolder, open_image
 from ffnet_search.errors import LINE, SweepError, printable, shortened, shown, without_passwords
 from ffnet_search.export.network import load
 from ffnet_search.formatting import code_span, csv_cell, markdown
@@ -327,3 +330,42 @@ def test_names_are_no_formulas_and_no_markup() -> None:
     assert markdown("image_folder\n# x") == "image_folder # x"
     assert markdown("https://x.y") == "https\\://x.y"
     assert code_span("a`b\nc") == "`a'b c`"
+
+
+def folder_of_images(folder: Path) -> Path:
+    for name in ("a", "b"):
+        (folder / name).mkdir()
+        for number in range(3):
+            Image.new("RGB", (8, 8), (9 * number, 9, 9)).save(folder / name / f"{number}.png")
+    return folder
+
+
+def test_a_link_that_leads_nowhere_is_one_sentence(tmp_path: Path) -> None:
+    section = DataSection(name="image_folder", path=folder_of_images(tmp_path))
+    (tmp_path / "a" / "z.png").symlink_to("gone.png")
+    for act in (ImageFolder().check, ImageFolder().read):
+        with pytest.raises(SweepError, match=r"data.path: .*z.png is a link that leads nowhere"):
+            act(section, Input(3, 8, 2))
+    with pytest.raises(SweepError, match="z.png is a link that leads nowhere"):
+        inspect(tmp_path)
+
+
+@pytest.mark.timeout(60)
+def test_a_pipe_that_is_named_like_an_image_is_one_sentence(tmp_path: Path) -> None:
+    section = DataSection(name="image_folder", path=folder_of_images(tmp_path))
+    os.mkfifo(tmp_path / "a" / "z.png")
+    with pytest.raises(SweepError, match="z.png must be a file, but is a pipe"):
+        ImageFolder().read(section, Input(3, 8, 2))
+
+
+def test_no_image_is_drawn_by_another_program(tmp_path: Path) -> None:
+    """Pillow opens by content, and has Ghostscript run PostScript."""
+    path = tmp_path / "x.png"
+    path.write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 8 8\n%%EndComments\n(x) show\n%%EOF\n")
+    with pytest.raises(OSError, match="cannot identify image file"):
+        open_image(path)
+    with Image.open(path) as opened:
+        assert opened.format == "EPS"
+    Image.new("L", (4, 4)).save(tmp_path / "x.webp")
+    with open_image(tmp_path / "x.webp") as opened:
+        assert opened.size == (4, 4)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ffnet_search.config.schema import DataSection
-from ffnet_search.data.image_folder import Decoder, Labels, find_classes, find_roots, list_images, to_mode
+from ffnet_search.data.image_folder import Decoder, Labels, find_classes, find_roots, list_images, open_image, to_mode
 from ffnet_search.data.mask_folder import class_names, find_splits, has_masks, list_pairs, read_ids, read_masks
 from ffnet_search.errors import SweepError
 from ffnet_search.space.architecture import Input
@@ -188,7 +188,7 @@ def _sample(root: Path, files: Sequence[str]) -> tuple[list[int], int, tuple[str
     broken: list[str] = []
     for number, file in enumerate(random.Random(0).sample(files, min(HEADERS, len(files)))):
         try:
-            with Image.open(file) as image:
+            with open_image(file) as image:
                 sides.append(min(image.size))
                 if number < DECODED:
                     grey.append(_is_grey(image))

@@ -31,6 +31,7 @@ from ffnet_search.tasks.base import Targets
 
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".pbm")
 HIDDEN = (".", "__MACOSX")  # folders that are no classes; the second is what a Mac packs into a zip file
+DRAWN = ("EPS", "WMF")  # by Ghostscript, a programming language, and by Windows
 TEST_FOLDERS = ("test", "val", "valid", "validation")  # the first that exists
 RATIOS = (3 / 4, 4 / 3)  # of width to height in random resized crops (Szegedy et al. 2015)
 ATTEMPTS = 10  # at a random box inside the image
@@ -85,7 +86,7 @@ class ImageFolder(DataSet):
                 )
             for file in (file for name in classes for file in image_files(folder / name)):
                 if file.is_symlink():  # the others are looked at when they are read: there may be millions
-                    _size(file)
+                    image_bytes(file)
         extra = [] if test_root is None else sorted(set(find_classes(test_root)) - set(classes))
         if extra:
             raise SweepError(f"data.path: {test_root} must have the classes of {root}, but also has {', '.join(extra)}")
@@ -106,7 +107,7 @@ class Decoder:
     def decode(self, index: int) -> Pixels | str:
         """One image, uint8 (H, W, C), or the name of an unreadable file with the reason."""
         try:
-            with Image.open(self.files[index]) as file:
+            with open_image(self.files[index]) as file:
                 if self.key is None:
                     file.draft(None, (2 * self.side, 2 * self.side))  # JPEG: decodes no more than is needed
                 image = to_mode(ImageOps.exif_transpose(file), self.mode)
@@ -190,6 +191,12 @@ def _shared_memory() -> float:
         return math.inf
 
 
+def open_image(file: str | Path) -> Image.Image:
+    """Open an image by its content, but not in the formats that Pillow has other programs draw."""
+    Image.init()
+    return Image.open(file, formats=[name for name in Image.ID if name not in DRAWN])
+
+
 def to_mode(image: Image.Image, mode: str) -> Image.Image:
     """Convert `image` to 8-bit "L" or "RGB". Raises ValueError where its levels have no known range."""
     if image.mode == "F":
@@ -250,7 +257,7 @@ def image_files(folder: Path) -> Iterator[Path]:
                 yield Path(place, name)
 
 
-def _size(file: Path) -> int:
+def image_bytes(file: Path) -> int:
     """The bytes of an image's file. Raises SweepError for a link to nothing, a pipe or a socket."""
     try:
         status = file.stat()
@@ -270,7 +277,7 @@ def list_images(root: Path, classes: tuple[str, ...]) -> tuple[list[str], Labels
     for label, name in enumerate(classes):
         for file in sorted(image_files(root / name), key=lambda path: path.relative_to(root).as_posix()):
             name_in_root = file.relative_to(root).as_posix().encode(errors="surrogateescape")
-            sha.update(b"%b\0%d\n" % (name_in_root, _size(file)))
+            sha.update(b"%b\0%d\n" % (name_in_root, image_bytes(file)))
             files.append(str(file))
             labels.append(label)
     return files, np.array(labels, dtype=np.int64), sha.hexdigest()

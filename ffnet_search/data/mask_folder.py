@@ -20,7 +20,16 @@ from PIL import Image, ImageOps
 
 from ffnet_search.config.schema import DataSection
 from ffnet_search.data.dataset import DataSet, Images, InMemory, Pixels, Source, must_match, split_test
-from ffnet_search.data.image_folder import EXTENSIONS, MIB, TEST_FOLDERS, Decoder, OnDisk, image_files
+from ffnet_search.data.image_folder import (
+    EXTENSIONS,
+    MIB,
+    TEST_FOLDERS,
+    Decoder,
+    OnDisk,
+    image_bytes,
+    image_files,
+    open_image,
+)
 from ffnet_search.errors import SweepError
 from ffnet_search.progress import say
 from ffnet_search.space.architecture import Input
@@ -146,7 +155,7 @@ def list_pairs(folders: Folders) -> MaskedFiles:
     sha = hashlib.sha256()
     for name in sorted(images):
         for path, folder in ((images[name], folders.images), (masks[name], folders.masks)):
-            sha.update(f"{path.relative_to(folder).as_posix()}\0{path.stat().st_size}\n".encode())
+            sha.update(f"{path.relative_to(folder).as_posix()}\0{image_bytes(path)}\n".encode())
     names = sorted(images)
     return MaskedFiles(tuple(str(images[n]) for n in names), tuple(str(masks[n]) for n in names), sha.hexdigest())
 
@@ -172,7 +181,7 @@ def read_masks(files: Sequence[str], images: Sequence[str], input: Input, worker
         file, image_file = pair
         try:
             ids_HW = read_ids(file)
-            with Image.open(image_file) as image:
+            with open_image(image_file) as image:
                 width, height = ImageOps.exif_transpose(image).size if image.getexif() else image.size
         except SweepError as error:
             return None, str(error)
@@ -200,7 +209,7 @@ def read_masks(files: Sequence[str], images: Sequence[str], input: Input, worker
 def read_ids(file: str) -> np.ndarray:
     """The ids of a mask, (H, W). Raises SweepError where it cannot be read, or its pixels are colours."""
     try:
-        with Image.open(file) as mask:
+        with open_image(file) as mask:
             _must_be_ids(mask, file)
             ids, mode = np.asarray(mask), mask.mode
     except SweepError:
@@ -218,7 +227,7 @@ def read_ids(file: str) -> np.ndarray:
 def must_be_mask(file: str) -> None:
     """Raise SweepError where a file is no mask, by its header."""
     try:
-        with Image.open(file) as mask:
+        with open_image(file) as mask:
             _must_be_ids(mask, file)
     except OSError as error:
         raise SweepError(f"data.path: {file} cannot be read as an image ({error}); remove or replace it") from None
