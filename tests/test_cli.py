@@ -80,7 +80,7 @@ def test_check_says_what_would_be_run() -> None:
     assert done.returncode == 0, done.stderr
     size = SearchSpace.from_yaml(ROOT / "search_spaces" / "ffnet_digits.yaml").size
     assert f"{size:,} architectures" in done.stdout
-    assert "7 trials of TPESampler" in done.stdout
+    assert "7 trials of ParetoSampler" in done.stdout
     assert done.stdout.count("pending") == 4
     assert not (ROOT / "runs" / "never-run").exists()
 

@@ -101,7 +101,8 @@ def test_limits_that_exclude_each_other_are_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize("at_once", [1, 4])
 def test_nothing_is_evaluated_twice_whatever_the_sampler_repeats(at_once: int, tmp_path: Path) -> None:
     """A fourth of TPE's proposals in the space of digits are repeats, of pending configurations too."""
-    section, asked = SearchSection(trials=200), set[str]()
+    sampler = SamplerSection(class_path="TPESampler", init_args={"multivariate": True})
+    section, asked = SearchSection(trials=200, sampler=sampler), set[str]()
     problem, evaluate = SearchProblem(DIGITS, section, CHEAP), Accuracy(tmp_path / "log")
     with open_storage(problem, tmp_path / "study.db") as storage:
         optimizer = Optimizer(problem, storage)

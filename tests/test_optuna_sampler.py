@@ -5,14 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import pytest
-from optuna.samplers import TPESampler
+from optuna.samplers import BaseSampler, TPESampler
 from optuna.trial import FrozenTrial, Trial, TrialState
+from searches import CHEAP, DIGITS
 
 from ffnet_search.config.search_schema import SearchSection
 from ffnet_search.evaluation.outcome import Stopped
 from ffnet_search.search.archive import Entry
 from ffnet_search.search.problem import SearchProblem
-from ffnet_search.search.samplers.optuna import OptunaSampler
+from ffnet_search.search.samplers.optuna import OptunaSampler, known_of
+from ffnet_search.search.samplers.pareto import ParetoSampler
+from ffnet_search.search.storage.trial_record import configuration_of, params_of
+from ffnet_search.space.hyperparameters import Configuration
 from ffnet_search.space.search_space import SearchSpace
 
 SPACE = SearchSpace.model_validate(
@@ -91,7 +95,40 @@ def test_tpe_goes_where_what_was_stopped_was_good() -> None:
     assert sum(sampler.ask().params["x"] for _ in range(20)) / 20 > 0.75
 
 
-def test_it_is_optunas_sampler_with_the_seed_of_the_sweep() -> None:
-    asked = [OptunaSampler(problem(["accuracy"], seed)).ask().params for seed in (0, 0, 1)]
+@pytest.mark.parametrize("kind", [ParetoSampler, TPESampler])
+def test_it_is_the_named_sampler_with_the_seed_of_the_sweep(kind: type[BaseSampler]) -> None:
+    def sampler(seed: int) -> OptunaSampler:
+        section = SearchSection(objectives=("accuracy",), evaluator="train", sampler={"class_path": kind.__name__})
+        return OptunaSampler(SearchProblem(SPACE, section, seed=seed))
+
+    asked = [sampler(seed).ask().params for seed in (0, 0, 1)]
     assert asked[0] == asked[1] != asked[2]
-    assert isinstance(OptunaSampler(problem(["accuracy"])).sampler, TPESampler)
+    assert isinstance(sampler(0).sampler, kind)
+
+
+def test_our_sampler_knows_what_needs_no_evaluation_and_proposes_what_is_feasible() -> None:
+    """And in a space where most choices have no effect nothing is proposed twice."""
+    section = SearchSection(objectives=("accuracy", "latency_ms"), constraints={"latency_ms": 0.06, "params_m": 0.1})
+    problem = SearchProblem(DIGITS, section, CHEAP)
+    sampler, keys = OptunaSampler(problem), set[str]()
+    for number in range(24):
+        trial = sampler.ask()
+        known = known_of(problem, trial.params)
+        if number:
+            assert max(known.excess.values()) <= 0
+        key = configuration_of(DIGITS, trial.params).key
+        assert key not in keys
+        keys.add(key)
+        for name, value in known.excess.items():
+            trial.set_constraint(name, value)
+        entry = Entry("infeasible") if max(known.excess.values()) > 0 else evaluated(number / 24, known.values[1])
+        sampler.tell(trial, entry)
+    assert sampler.reference["latency_ms"] == pytest.approx(0.06)
+    assert sampler.taken_over == ""
+
+
+def test_choices_without_effect_are_left_out_of_what_is_known() -> None:
+    smallest = Configuration(DIGITS.smallest)
+    known = known_of(SearchProblem(DIGITS, SearchSection(), CHEAP), params_of(DIGITS, smallest))
+    assert known.params is not None
+    assert configuration_of(DIGITS, known.params) == smallest

@@ -16,15 +16,15 @@ from ffnet_search.strict_yaml import Section
 
 
 class SamplerSection(Plugin):
-    """Any sampler of `optuna.samplers` by name, or a user-supplied one by import path."""
+    """ParetoSampler, any sampler of `optuna.samplers` by name, or a user-supplied one by import path."""
 
-    class_path: str = "TPESampler"
+    class_path: str = "ParetoSampler"
 
     @model_validator(mode="before")
     @classmethod
     def _tpe_is_multivariate(cls, content: Any) -> Any:
         content = {"class_path": content} if isinstance(content, str) else content
-        if isinstance(content, Mapping) and content.get("class_path", "TPESampler") == "TPESampler":
+        if isinstance(content, Mapping) and content.get("class_path") == "TPESampler":
             return {"init_args": {"multivariate": True}, **content}
         return content
 

@@ -47,7 +47,7 @@ def run_loop(optimizer: Optimizer, engine: Engine) -> None:
                 while True:  # take all results that are ready, since proposals that know more are better
                     optimizer.tell(*engine.next())
                     pending -= 1
-                    bar.advance(facts=archive.facts() | engine.utilisation)
+                    bar.advance(facts=archive.facts() | optimizer.facts() | engine.utilisation)
                     if not engine.is_ready:
                         break
         except KeyboardInterrupt:

@@ -192,8 +192,20 @@ class SearchSpace(Section):
                 raise ValueError(f"the architecture must be the only one of the space, but is {arch}")
             return {}
         axes = self.axes()
-        choices = {name: values[0] for name, values in axes.items()}
-        choices |= {"stem.width": arch.stem.width, "stem.stride": arch.stem.stride}
+        choices = {name: values[0] for name, values in axes.items()} | self.effective_choices(arch)
+        for name, value in choices.items():
+            if name not in axes or value not in axes[name]:
+                allowed = f"one of {list(axes[name])}" if name in axes else "absent"
+                raise ValueError(f"{name} must be {allowed}, but the architecture has {value!r}")
+        if self.build(choices) != arch:
+            raise ValueError(f"the architecture differs from the space in its input, merging or blocks: {arch}")
+        return choices
+
+    def effective_choices(self, arch: Architecture) -> dict[str, Choice]:
+        """The choices of an architecture of this space on the axes that have an effect on it."""
+        if not self.stages:
+            return {}
+        choices: dict[str, Choice] = {"stem.width": arch.stem.width, "stem.stride": arch.stem.stride}
         choices |= {f"head.{name}": value for name, value in vars(arch.head).items()}
         for number, stage in enumerate(arch.stages, 1):
             choices |= {f"stage{number}.depth": stage.depth, f"stage{number}.width": stage.width}
@@ -201,12 +213,6 @@ class SearchSpace(Section):
                 for name, axis in BLOCK_AXES.items():
                     if axis.applies(block.mixer):
                         choices[self._axis_of(number, index, name)] = getattr(block, name)
-        for name, value in choices.items():
-            if name not in axes or value not in axes[name]:
-                allowed = f"one of {list(axes[name])}" if name in axes else "absent"
-                raise ValueError(f"{name} must be {allowed}, but the architecture has {value!r}")
-        if self.build(choices) != arch:
-            raise ValueError(f"the architecture differs from the space in its input, merging or blocks: {arch}")
         return choices
 
     def __contains__(self, arch: object) -> bool:

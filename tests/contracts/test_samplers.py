@@ -35,7 +35,7 @@ def test_every_sampler_searches_and_resumes(tmp_path: Path, name: str, objective
     assert "sampler" in origins
 
 
-@pytest.mark.parametrize("name", ["TPESampler", "RandomSampler", "NSGAIISampler", "own_sampler:Alternating"])
+@pytest.mark.parametrize("name", ["ParetoSampler", "RandomSampler", "NSGAIISampler", "own_sampler:Alternating"])
 def test_the_same_seed_gives_the_same_proposals(tmp_path: Path, name: str) -> None:
     runs = [Run(tmp_path / folder, seed=seed) for folder, seed in (("a", 0), ("b", 0), ("c", 1))]
     for run in runs:
@@ -58,6 +58,7 @@ def test_the_same_seed_gives_the_same_proposals(tmp_path: Path, name: str) -> No
             {"population_size": 1},
             "which are .*population_size.* refused by NSGAIISampler for 2 ob",
         ),
+        ("ParetoSampler", {"start": 1}, "refused by ParetoSampler for 2 objective.*: start must be >= 2, but got 1"),
         ("NSGAIISampler", {"population_size": "big"}, "refused by NSGAIISampler"),
         ("own_sampler:Alternating", {"stride": 0}, "refused by Alternating for 2 objective.*: stride must be > 0"),
     ],
@@ -71,7 +72,8 @@ def test_a_wrong_sampler_is_one_sentence(name: str, args: dict[str, Any], messag
 @pytest.mark.parametrize(
     ("content", "args"),
     [
-        ({}, {"multivariate": True}),
+        ({}, {}),
+        ("ParetoSampler", {}),
         ("TPESampler", {"multivariate": True}),
         ({"class_path": "TPESampler", "init_args": {}}, {}),
         ("RandomSampler", {}),

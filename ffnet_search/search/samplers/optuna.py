@@ -1,9 +1,12 @@
-"""Samplers of Optuna, by name or import path, on a study in memory.
+"""Samplers by name or import path, ours and those of Optuna, on a study in memory.
 
 A trial that was stopped early is pruned in the study on disk: complete with an early value it would be on the front.
 But of Optuna 5's samplers TPE alone reads pruned trials, and with several objectives it keeps no values of them. So in
 memory such a trial is complete, with final values that are extrapolated from the trials that trained to their end;
 before the first of these, it is pruned in memory too.
+
+A sampler whose class has `resumes` proposes by its seed and the trials of the study alone: a later run gives it the
+seed of the first. One that takes `known` gets what needs no evaluation (`proposal.Known`).
 """
 
 from __future__ import annotations
@@ -16,6 +19,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from copy import copy
 from functools import partial
+from typing import Any
 
 import numpy as np
 import optuna
@@ -24,27 +28,30 @@ from optuna.samplers import BaseGASampler, BaseSampler
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from ffnet_search.errors import SweepError, did_you_mean
-from ffnet_search.plugins import find_class
+from ffnet_search.plugins import Registry, find_class
 from ffnet_search.search.archive import Entry
 from ffnet_search.search.problem import SearchProblem
-from ffnet_search.search.storage.trial_record import TrialRecord, distributions, params_of
+from ffnet_search.search.samplers.pareto import ParetoSampler
+from ffnet_search.search.samplers.proposal import Known
+from ffnet_search.search.storage.trial_record import TrialRecord, configuration_of, distributions, params_of
 from ffnet_search.space.hyperparameters import Configuration, Hyperparameter, Value, settle
 
 # Of no use here: abstract, for a fixed list of points, or (CMA-ES) random on categorical axes.
 EXCLUDED = {"BaseGASampler", "BaseSampler", "GridSampler", "PartialFixedSampler", "CmaEsSampler"}
+OURS: Registry = {"ParetoSampler": "ffnet_search.search.samplers.pareto:ParetoSampler"}
 Pair = tuple[float, float]
 
 
 def known_samplers() -> dict[str, str]:
     """Name -> import path of every sampler that `search.sampler.class_path` names without a path."""
     names = {name for name in optuna.samplers.__all__ if name.endswith("Sampler")} - EXCLUDED
-    return {name: f"optuna.samplers:{name}" for name in sorted(names)}
+    return {**OURS, **{name: f"optuna.samplers:{name}" for name in sorted(names)}}
 
 
 def make_sampler(problem: SearchProblem, finished: int) -> BaseSampler:
     """The sampler of a search whose study has `finished` trials.
 
-    The seed depends on `finished`: with the same one, a resumed search would repeat the proposals of its first run.
+    The seed of most depends on `finished`: with the same one, a resumed search would repeat its first run's proposals.
     Raises SweepError where the sampler does not exist, or refuses its arguments or the number of objectives."""
     section, objectives = problem.section.sampler, len(problem.objectives)
     kind = find_class(section.class_path, "search.sampler.class_path", BaseSampler, known_samplers())
@@ -60,7 +67,10 @@ def make_sampler(problem: SearchProblem, finished: int) -> BaseSampler:
     if conditional and args.get("multivariate") and "group" in accepted:
         args.setdefault("group", True)  # without groups, TPE samples conditional parameters one by one
     if "seed" in accepted:
-        args["seed"] = random.Random(f"{problem.seed}/{finished}").getrandbits(32)
+        run = 0 if getattr(kind, "resumes", False) else finished
+        args["seed"] = random.Random(f"{problem.seed}/{run}").getrandbits(32)
+    if "known" in accepted and "known" not in args:
+        args["known"] = partial(known_of, problem)
     with warnings.catch_warnings():
         # Experimental and deprecated samplers warn; a sweep that names them has chosen them.
         warnings.simplefilter("ignore", category=FutureWarning)
@@ -74,6 +84,20 @@ def make_sampler(problem: SearchProblem, finished: int) -> BaseSampler:
                 f"{where}, which are {dict(section.init_args)}, are refused by {kind.__name__} for {objectives} "
                 f"objective(s): {' '.join(str(error).split())}"
             ) from None
+
+
+def known_of(problem: SearchProblem, params: Mapping[str, Any]) -> Known:
+    """The metrics that are known of a configuration by its parameters, before its evaluation."""
+    try:
+        configuration = configuration_of(problem.space, params)
+    except KeyError:  # a hyper-parameter is still to be suggested
+        return Known()
+    metrics = problem.known_metrics(configuration)
+    values = {at: metrics[name] for at, name in enumerate(problem.objectives) if name in metrics}
+    arch = configuration.architecture
+    choices = {} if arch is None else problem.space.effective_choices(arch)
+    effective = {name: choices[name] for name in params if name in choices}
+    return Known(values, problem.excess(metrics), effective | dict(configuration.hyperparameters))
 
 
 def _try_out(sampler: BaseSampler, objectives: int) -> None:
@@ -158,6 +182,17 @@ class OptunaSampler:
             ended = _changed(ended, TrialState.PRUNED, None)
         self._learn(TrialRecord.from_trial(ended))
         return ended
+
+    @property
+    def reference(self) -> dict[str, float]:
+        """Objective -> the worst value that is of interest; empty where the sampler has no such point, or not yet."""
+        point = self.sampler.reference_point(self.study) if isinstance(self.sampler, ParetoSampler) else None
+        return dict(zip(self._problem.objectives, point or (), strict=False))
+
+    @property
+    def taken_over(self) -> str:
+        """Why another sampler than that of the sweep proposes now; else empty."""
+        return self.sampler.taken_over if isinstance(self.sampler, ParetoSampler) else ""
 
     @property
     def known(self) -> list[Mapping[str, Value]]:

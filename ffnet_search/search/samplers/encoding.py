@@ -1,0 +1,188 @@
+"""Configurations as rows of numbers, and the features that surrogates compare them by.
+
+A row has a column an axis: the index of a choice, or a number in 0..1 of a range with too many values to list; NaN
+where a configuration lacks the axis. Each axis gives a feature vector of length one: the choice one-hot and, where
+choices are numbers in order or the axis is a range, bumps along it, so that neighbours are alike. The product of the
+features of two configurations is then the number of axes on which they agree.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from optuna.distributions import BaseDistribution, CategoricalDistribution, IntDistribution
+
+Array = NDArray[np.float64]
+LISTED = 16  # values of a range up to which each is a choice
+BUMPS = 6  # along a range
+
+
+class Axis:
+    """One parameter. `size`: its number of choices, 0 for a range that is not listed."""
+
+    def __init__(self, distribution: BaseDistribution, conditional: bool = False) -> None:
+        self.distribution, self.conditional = distribution, conditional
+        self.values = _listed(distribution)
+        self.size = len(self.values)
+        table_VF = _table(self.values)
+        self.is_ordered = table_VF.shape[1] > self.size
+        self.table_VF = np.hstack([np.zeros((self.size, 1)), table_VF]) if conditional else table_VF
+        self.width = self.table_VF.shape[1] if self.size else BUMPS + conditional
+        self.family = repr((self.values or distribution, conditional))
+
+    def encode(self, value: Any) -> float:
+        """The number of a value; of the nearest one, where the range has changed."""
+        if value in self.values:
+            return float(self.values.index(value))
+        if self.size:
+            return float(np.argmin([abs(value - one) for one in self.values]))
+        low, high = self._ends
+        at = math.log(value) if self._is_log and value > 0 else value
+        return min(1.0, max(0.0, (at - low) / (high - low)))
+
+    def decode(self, number: float) -> Any:
+        """The value of a number."""
+        if self.size:
+            return self.values[int(number)]
+        low, high = self._ends
+        value = low + number * (high - low)
+        value = math.exp(value) if self._is_log else value
+        low, high, step = self.distribution.low, self.distribution.high, self.distribution.step
+        if step:
+            value = low + step * round((value - low) / step)
+        value = min(high, max(low, value))
+        return round(value) if isinstance(self.distribution, IntDistribution) else float(value)
+
+    def features(self, numbers_N: Array) -> Array:
+        """(N, width), each row of length one."""
+        lacking_N = np.isnan(numbers_N)
+        known_N = np.where(lacking_N, 0.0, numbers_N)
+        if self.size:
+            features_NF = self.table_VF[known_N.astype(np.int64)]
+        else:
+            bumps_NB = _bumps(known_N)
+            features_NF = np.hstack([np.zeros((len(known_N), 1)), bumps_NB]) if self.conditional else bumps_NB
+        if lacking_N.any():
+            features_NF[lacking_N] = 0
+            features_NF[lacking_N, 0] = 1
+        return np.asarray(features_NF)
+
+    def draw(self, rng: np.random.Generator, count: int) -> Array:
+        """Random numbers (count,), uniform."""
+        drawn = rng.random(count)
+        return np.floor(drawn * self.size) if self.size else drawn
+
+    @property
+    def _is_log(self) -> bool:
+        return bool(self.distribution.log)
+
+    @property
+    def _ends(self) -> tuple[float, float]:
+        low, high = self.distribution.low, self.distribution.high
+        return (math.log(low), math.log(high)) if self._is_log else (low, high)
+
+
+def _listed(distribution: BaseDistribution) -> tuple[Any, ...]:
+    """The values of an axis that is a list of choices; empty where it is a range."""
+    if isinstance(distribution, CategoricalDistribution):
+        return tuple(distribution.choices)
+    if distribution.single():
+        return (distribution.low,)
+    if distribution.step and not distribution.log:
+        count = round((distribution.high - distribution.low) / distribution.step) + 1
+        if count <= LISTED:
+            return tuple(distribution.low + at * distribution.step for at in range(count))
+    return ()
+
+
+def _table(values: Sequence[Any]) -> Array:
+    """(V, F): one-hot, and bumps where three or more values are numbers in order."""
+    numbers = [value for value in values if isinstance(value, int | float) and not isinstance(value, bool)]
+    in_order = len(numbers) == len(values) > 2 and numbers in (sorted(numbers), sorted(numbers, reverse=True))
+    if not in_order:
+        return np.eye(len(values))
+    bumps_VB = _bumps(np.arange(len(values)) / (len(values) - 1))
+    return np.hstack([np.eye(len(values)), bumps_VB]) / math.sqrt(2)
+
+
+def _bumps(at_N: Array) -> Array:
+    bumps_NB = np.exp(-0.5 * ((at_N[:, None] - np.linspace(0, 1, BUMPS)) * (BUMPS - 1) / 1.2) ** 2)
+    return np.asarray(bumps_NB / np.linalg.norm(bumps_NB, axis=1, keepdims=True))
+
+
+class Encoding:
+    """The axes of a space, in the order in which they were first seen; `conditional`: those that some lack.
+
+    Axes with the same choices are a family: the counts of its choices are features too (`counts_FC`), and so is
+    whether they come early or late (`slopes_FC`)."""
+
+    def __init__(self, space: Mapping[str, BaseDistribution], conditional: Collection[str] = ()) -> None:
+        self.names = list(space)
+        self.axes = [Axis(one, name in conditional) for name, one in space.items()]
+        self.starts = np.cumsum([0, *(axis.width for axis in self.axes)])
+        families: dict[str, list[int]] = {}
+        for at, axis in enumerate(self.axes):
+            families.setdefault(axis.family, []).append(at)
+        shared = [members for members in families.values() if len(members) > 1]
+        widths = [self.axes[members[0]].width for members in shared]
+        self.counts_FC = np.zeros((int(self.starts[-1]), sum(widths)))
+        self.slopes_FC = np.zeros_like(self.counts_FC)
+        for members, end, width in zip(shared, np.cumsum(widths), widths, strict=True):
+            for order, at in enumerate(members):
+                features, columns = self.starts[at] + np.arange(width), end - width + np.arange(width)
+                self.counts_FC[features, columns] = 1 / math.sqrt(len(members))
+                self.slopes_FC[features, columns] = math.sqrt(3 / len(members)) * (2 * order / (len(members) - 1) - 1)
+        self.most_alike = max(map(len, shared), default=1)
+        kin = [(one, two) for members in shared for one in members for two in members if one != two]
+        self.kin = np.array(kin, dtype=np.int64).reshape(-1, 2)  # pairs of axes with the same choices
+
+    def row(self, params: Mapping[str, Any]) -> Array:
+        """(A,)"""
+        named = zip(self.names, self.axes, strict=True)
+        return np.array([axis.encode(params[name]) if name in params else np.nan for name, axis in named])
+
+    def params(self, row_A: Array) -> dict[str, Any]:
+        """The parameters of a row, without those that it lacks."""
+        named = zip(self.names, self.axes, row_A.tolist(), strict=True)
+        return {name: axis.decode(number) for name, axis, number in named if not math.isnan(number)}
+
+    def features(self, rows_NA: Array) -> Array:
+        """(N, F): the features of all axes side by side."""
+        return np.hstack([axis.features(rows_NA[:, at]) for at, axis in enumerate(self.axes)])
+
+    def draw(self, rng: np.random.Generator, count: int) -> Array:
+        """Random rows (count, A), with a number on every axis."""
+        return np.stack([axis.draw(rng, count) for axis in self.axes], axis=1)
+
+
+def identities(rows_NA: Array) -> list[bytes]:
+    """Equal for equal rows."""
+    whole_NA = np.round(np.nan_to_num(rows_NA, nan=-1.0) * 1e6).astype(np.int64)
+    return [row_A.tobytes() for row_A in whole_NA]
+
+
+class Conditions:
+    """The axes that have an effect only beside certain choices of another, learnt from the rows of trials (N, A)."""
+
+    def __init__(self, rows_NA: Array) -> None:
+        lacking_NA = np.isnan(rows_NA)
+        self.found: list[tuple[int, int, list[float]]] = []  # axis, the other, its numbers beside which there is none
+        for axis in np.flatnonzero(lacking_NA.any(axis=0) & ~lacking_NA.all(axis=0)).tolist():
+            for other in np.argsort(lacking_NA.sum(axis=0), kind="stable").tolist():
+                numbers_N = np.nan_to_num(rows_NA[:, other], nan=-1.0)
+                absent, present = set(numbers_N[lacking_NA[:, axis]]), set(numbers_N[~lacking_NA[:, axis]])
+                if other != axis and not absent & present and len(absent) + len(present) <= LISTED:
+                    self.found.append((axis, other, sorted(absent)))
+                    break
+
+    def keep(self, rows_NA: Array) -> Array:
+        """The rows, with NaN on axes without effect."""
+        rows_NA = rows_NA.copy()
+        for _ in self.found:  # a condition may name an axis that has one
+            for axis, other, absent in self.found:
+                rows_NA[np.isin(np.nan_to_num(rows_NA[:, other], nan=-1.0), absent), axis] = np.nan
+        return rows_NA

@@ -1,0 +1,64 @@
+"""Expected improvement of the hypervolume, exact for independent normal objectives (Emmerich, Deutz and Klinkenberg,
+2011). All objectives are minimised; a standard deviation of zero is an objective that is known."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy.special import ndtr
+
+from ffnet_search.pareto.front import no_worse
+from ffnet_search.search.samplers.encoding import Array
+
+MOST = {1: 1, 2: 400, 3: 48}  # points of a front that are cut into boxes, by the number of objectives
+FEW = 16  # of more objectives
+
+
+def non_dominated(points_NM: Array) -> np.ndarray:
+    """The indices of the points that no other dominates, one of each, in the order of the first objective."""
+    front: list[int] = []
+    for at in np.lexsort(points_NM.T[::-1]).tolist():
+        if not no_worse(points_NM[front], points_NM[at]).any():
+            front.append(at)
+    return np.array(front, dtype=np.int64)
+
+
+def boxes(points_NM: Array, reference_M: Array) -> tuple[Array, Array]:
+    """Lower and upper corners (B, M) of disjoint boxes that fill what no point dominates below the reference."""
+    front_KM = points_NM[(points_NM < reference_M).all(axis=1)]
+    front_KM = front_KM[non_dominated(front_KM)]
+    most = MOST.get(len(reference_M), FEW)
+    if len(front_KM) > most:
+        front_KM = front_KM[np.linspace(0, len(front_KM) - 1, most).round().astype(int)]
+    lows, highs = zip(*_boxes(front_KM, reference_M), strict=True)
+    return np.array(lows), np.array(highs)
+
+
+def _boxes(front_KM: Array, reference_M: Array) -> list[tuple[list[float], list[float]]]:
+    """Sliced along the last objective: in a slice those dominate that are no worse in it."""
+    if len(reference_M) == 1:
+        return [([-np.inf], [min([reference_M[0], *front_KM[:, 0]])])]
+    heights = np.unique(front_KM[:, -1]).tolist()
+    found = []
+    for low, high in zip([-np.inf, *heights], [*heights, reference_M[-1]], strict=True):
+        below_KM = front_KM[front_KM[:, -1] <= low][:, :-1]
+        inner_KM = below_KM[non_dominated(below_KM)]
+        found += [([*a, low], [*b, high]) for a, b in _boxes(inner_KM, reference_M[:-1])]
+    return found
+
+
+def expected_improvement(mean_SM: Array, sd_SM: Array, lower_BM: Array, upper_BM: Array) -> Array:
+    """The expected gain in hypervolume (S,) of each point."""
+    volume_SB: Array = np.ones((len(mean_SM), len(lower_BM)))
+    for mean_S, sd_S, low_B, high_B in zip(mean_SM.T, sd_SM.T, lower_BM.T, upper_BM.T, strict=True):
+        edges_E, place = np.unique(np.concatenate([low_B, high_B]), return_inverse=True)
+        gain_SE = _expected_excess(mean_S[:, None], np.maximum(sd_S, 1e-12)[:, None], edges_E)
+        volume_SB *= gain_SE[:, place[len(low_B) :]] - gain_SE[:, place[: len(low_B)]]
+    return np.asarray(volume_SB.sum(axis=1))
+
+
+def _expected_excess(mean_S1: Array, sd_S1: Array, edges_E: Array) -> Array:
+    """E[max(0, edge - y)] (S, E) for normal y."""
+    apart_SE = np.maximum(edges_E, -1e30) - mean_S1
+    z_SE = np.clip(apart_SE / sd_S1, -40, 40)
+    excess_SE = apart_SE * ndtr(z_SE) + sd_S1 * np.exp(-0.5 * z_SE**2) / np.sqrt(2 * np.pi)
+    return np.where(z_SE <= -40, 0.0, np.where(z_SE >= 40, apart_SE, excess_SE))

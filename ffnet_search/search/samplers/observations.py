@@ -1,0 +1,151 @@
+"""The trials of a study as arrays; all objectives are minimised."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from optuna.trial import FrozenTrial, TrialState
+
+from ffnet_search.pareto.front import dominator_counts
+from ffnet_search.search.samplers.encoding import Array, Encoding
+
+FEW = 5  # points that a reference is taken from, at least
+BEYOND = 1.0  # times the way from the median to the best tenth, on the other side of the median
+CUT = 0.5  # beyond the reference point, times the way from the best to there
+LEARNT_FROM = (TrialState.COMPLETE, TrialState.PRUNED)
+
+
+@dataclass(frozen=True)
+class Observations:
+    """Trials as rows (N, A), objectives (N, M) and constraints (N, J), feasible where <= 0; NaN where none is known.
+
+    `limits_M`: the largest value of an objective that its constraint allows; infinite where it has none."""
+
+    rows_NA: Array
+    values_NM: Array
+    excess_NJ: Array
+    names: tuple[str, ...]  # of the constraints
+    limits_M: Array
+
+    @classmethod
+    def of(
+        cls, encoding: Encoding, trials: Sequence[FrozenTrial], rows: Mapping[int, Array], signs: Array
+    ) -> Observations:
+        """The observations of finished trials; `signs`: -1 for each objective that is maximised."""
+        trials = [one for one in trials if one.state in LEARNT_FROM]
+        constraints = [one.constraints for one in trials]
+        names = tuple(sorted({name for one in constraints for name in one}))
+        nothing = [math.nan] * len(signs)
+        values = [one.values if one.state == TrialState.COMPLETE else nothing for one in trials]
+        excess = [[one.get(name, math.nan) for name in names] for one in constraints]
+        return cls(
+            np.array([rows[one.number] for one in trials]).reshape(len(trials), len(encoding.axes)),
+            np.array(values, dtype=float).reshape(len(trials), len(signs)) * signs,
+            np.array(excess, dtype=float).reshape(len(trials), len(names)),
+            names,
+            np.full(len(signs), np.inf),
+        )
+
+    @property
+    def complete_N(self) -> NDArray[np.bool_]:
+        """True where all objectives are known."""
+        return np.asarray(np.isfinite(self.values_NM).all(axis=1))
+
+    @property
+    def violation_N(self) -> Array:
+        """The excess over limits: the sum over constraints, and over objectives with a limit."""
+        known_NM = self.values_NM[self.complete_N]
+        spread_M = known_NM.std(axis=0) + 1e-12 if len(known_NM) else np.ones(known_NM.shape[1])
+        over_NM = np.maximum((self.values_NM - self.limits_M) / spread_M, 0)
+        over_NX = np.hstack([np.maximum(self.excess_NJ, 0), over_NM])
+        return np.asarray(np.nan_to_num(over_NX, nan=0.0, posinf=1e9).sum(axis=1))
+
+    @property
+    def feasible_N(self) -> NDArray[np.bool_]:
+        """True where all objectives are known and all constraints are kept."""
+        feasible_N: NDArray[np.bool_] = np.zeros(len(self.rows_NA), dtype=np.bool_)
+        feasible_N[self.complete_N] = self.violation_N[self.complete_N] <= 0
+        return feasible_N
+
+    def first(self, count: int) -> Observations:
+        """The first trials, up to that with which `count` have all objectives."""
+        end = int(np.searchsorted(np.cumsum(self.complete_N), count)) + 1
+        return self.at(np.arange(min(end, len(self.rows_NA))))
+
+    def at(self, which: np.ndarray) -> Observations:
+        """Some of the trials."""
+        rows_NA, values_NM, excess_NJ = (table[which] for table in (self.rows_NA, self.values_NM, self.excess_NJ))
+        return replace(self, rows_NA=rows_NA, values_NM=values_NM, excess_NJ=excess_NJ)
+
+    def without_doubles(self) -> Observations:
+        """The same without the constraints that compare an objective with a limit, as latency / limit - 1 <= 0 does:
+        they become limits, and tell the objective of trials that have no values."""
+        values_NM, limits_M, kept = self.values_NM.copy(), self.limits_M.copy(), []
+        for column, excess_N in enumerate(self.excess_NJ.T):
+            lines = {at: _line(y_N, excess_N) for at, y_N in enumerate(self.values_NM.T)}
+            objective, line = next(((at, line) for at, line in lines.items() if line), (0, None))
+            if line is None:
+                kept.append(column)
+                continue
+            slope, offset = line
+            known_N = values_NM[:, objective]
+            values_NM[:, objective] = np.where(np.isnan(known_N), (excess_N - offset) / slope, known_N)
+            limits_M[objective] = min(limits_M[objective], -offset / slope)
+        names = tuple(self.names[column] for column in kept)
+        return replace(self, values_NM=values_NM, limits_M=limits_M, excess_NJ=self.excess_NJ[:, kept], names=names)
+
+    def best(self, count: int) -> np.ndarray:
+        """The indices of the trials with all objectives that the fewest dominate, feasible ones first."""
+        which = np.flatnonzero(self.complete_N)
+        over_N = self.violation_N[which]
+        ranks_N = np.where(over_N <= 0, dominator_counts(self.values_NM[which]), len(which) * (1.0 + over_N))
+        return np.asarray(which[np.argsort(ranks_N, kind="stable")[:count]])
+
+
+class Reference(NamedTuple):
+    """The facts that the random start tells of the objectives, and that are never changed: the reference point (M,),
+    the values beyond which nothing is learnt but that they are bad, and whether square roots are learnt."""
+
+    point_M: Array
+    cut_M: Array
+    is_root_M: np.ndarray
+
+
+def reference_of(start: Observations, given: Sequence[float | None] | None, signs: Array) -> Reference:
+    """The reference by the trials of the random start, unless a value is `given`.
+
+    The point is as far beyond the median of the feasible trials as the best tenth is before it, and no worse than the
+    worst; where few are feasible, of those that exceed limits least. An objective with a limit has that, and is not
+    cut: trials are lost beyond it. Square roots of it are learnt, whose errors are alike for small and great values."""
+    start = start.at(np.flatnonzero(start.complete_N))
+    count = max(FEW, int(start.feasible_N.sum()))
+    values_NM = start.values_NM[np.argsort(start.violation_N, kind="stable")[:count]]
+    middle_M, best_M = np.median(values_NM, axis=0), np.quantile(values_NM, 0.1, axis=0)
+    point_M = np.minimum(middle_M + BEYOND * (middle_M - best_M), start.values_NM.max(axis=0))
+    is_limited_M = np.isfinite(start.limits_M)
+    point_M = np.where(is_limited_M, start.limits_M, point_M)
+    if given is not None:
+        given_M = np.array([np.nan if one is None else one for one in given], dtype=float) * signs
+        point_M = np.where(np.isnan(given_M), point_M, given_M)
+    best_M = start.values_NM.min(axis=0)
+    cut_M = np.where(is_limited_M, np.inf, point_M + CUT * np.maximum(point_M - best_M, 0))
+    return Reference(point_M, cut_M, is_limited_M & (best_M > 0))
+
+
+def _line(y_N: Array, excess_N: Array) -> tuple[float, float] | None:
+    """Slope and offset, where a constraint rises with an objective on a straight line."""
+    both_N = np.isfinite(y_N) & np.isfinite(excess_N)
+    y_N, excess_N = y_N[both_N], excess_N[both_N]
+    if len(y_N) < FEW or np.ptp(y_N) == 0:
+        return None
+    least, most = int(np.argmin(y_N)), int(np.argmax(y_N))
+    slope = float((excess_N[most] - excess_N[least]) / (y_N[most] - y_N[least]))
+    offset = float(excess_N[least] - slope * y_N[least])
+    if slope <= 0 or np.abs(slope * y_N + offset - excess_N).max() > 1e-6 * np.ptp(excess_N):
+        return None
+    return slope, offset

@@ -1,0 +1,189 @@
+"""Our sampler by Optuna's public interface alone: what it may propose, and that it repeats itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import optuna
+import pytest
+from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.samplers import RandomSampler
+from optuna.trial import TrialState
+
+from ffnet_search.pareto.front import hypervolume
+from ffnet_search.search.samplers import pareto
+from ffnet_search.search.samplers.pareto import MANY, Known, ParetoSampler, takes_over
+
+START = 6
+Objective = Callable[[optuna.Trial], Sequence[float]]
+
+
+def mixed(trial: optuna.Trial) -> Sequence[float]:
+    """Axes of all kinds, one of them conditional."""
+    kind = trial.suggest_categorical("kind", ["plain", "wide", "deep"])
+    width = trial.suggest_categorical("width", [16, 32, 48])
+    depth = trial.suggest_int("depth", 1, 5)
+    rate = trial.suggest_float("rate", 1e-4, 1e-1, log=True)
+    step = trial.suggest_float("step", 0.0, 1.0, step=0.25)
+    gate = trial.suggest_float("gate", 0.0, 1.0) if kind == "wide" else 0.5
+    cost = width * depth
+    return [abs(np.log10(rate) + 2) + gate - depth / 5, cost, step * cost + (kind == "deep"), width - gate]
+
+
+def study_of(objectives: int, seed: int = 0, **options: Any) -> optuna.Study:
+    sampler = ParetoSampler(seed=seed, start=START, **options)
+    return optuna.create_study(directions=["minimize"] * objectives, sampler=sampler)
+
+
+def proposed(study: optuna.Study) -> list[Mapping[str, Any]]:
+    return [trial.params for trial in study.get_trials(deepcopy=False)]
+
+
+@pytest.mark.parametrize("objectives", [1, 2, 3, 4])
+def test_a_resumed_study_proposes_what_an_uninterrupted_one_would(objectives: int) -> None:
+    def objective(trial: optuna.Trial) -> Sequence[float]:
+        return mixed(trial)[:objectives]
+
+    whole, other = study_of(objectives), study_of(objectives, seed=1)
+    for study in (whole, other):
+        study.optimize(objective, n_trials=14)
+    for finished in (3, 9):
+        resumed = study_of(objectives)
+        resumed.add_trials(whole.trials[:finished])
+        resumed.optimize(objective, n_trials=14 - finished)
+        assert proposed(resumed) == proposed(whole)
+    assert proposed(whole) != proposed(other)
+    assert all(("gate" in params) == (params["kind"] == "wide") for params in proposed(whole))
+
+
+def test_nothing_is_proposed_twice_until_all_is_known() -> None:
+    study = study_of(2)
+    for _ in range(12):
+        trial = study.ask()
+        x, y = (trial.suggest_categorical(name, range(size)) for name, size in (("x", 3), ("y", 4)))
+        study.tell(trial, (x + y, x * y))
+    assert len({tuple(params.items()) for params in proposed(study)}) == 12
+    again = study.ask()
+    assert again.suggest_categorical("x", range(3)) in range(3)
+
+
+CHAIN = {f"axis{at}": CategoricalDistribution([0, 1, 2, 3]) for at in range(8)}
+
+
+def chain(params: Mapping[str, Any]) -> tuple[float, float]:
+    """Quality, which neighbours add to, and cost."""
+    numbers = [params[name] for name in CHAIN]
+    pairs = sum(one * two for one, two in pairwise(numbers))
+    return float(np.sqrt(sum(numbers)) + 0.1 * pairs), 1 + sum(n * (at + 1) for at, n in enumerate(numbers)) / 10
+
+
+def searched(study: optuna.Study, evaluations: int, limit: float = 6.0) -> optuna.Study:
+    """Over-limit configurations are pruned, and cost nothing."""
+    evaluated = 0
+    while evaluated < evaluations:
+        trial = study.ask(CHAIN)
+        quality, cost = chain(trial.params)
+        trial.set_constraint("cost", cost / limit - 1)
+        if cost > limit:
+            study.tell(trial, state=TrialState.PRUNED)
+        else:
+            study.tell(trial, (quality, cost))
+            evaluated += 1
+    return study
+
+
+def known_cost(params: Mapping[str, Any]) -> Known:
+    cost = chain(params)[1]
+    return Known({1: cost}, {"cost": cost / 6.0 - 1})
+
+
+def volume(study: optuna.Study) -> float:
+    return hypervolume([trial.values for trial in study.best_trials], (1.0, 6.0), ("maximize", "minimize"))
+
+
+def test_it_finds_more_than_random_search_and_the_more_the_more_is_known() -> None:
+    directions = ["maximize", "minimize"]
+    samplers = [RandomSampler(seed=0), ParetoSampler(0, start=START), ParetoSampler(0, start=START, known=known_cost)]
+    studies = [searched(optuna.create_study(directions=directions, sampler=one), 30) for one in samplers]
+    random, learnt, known = map(volume, studies)
+    assert random < 0.95 * learnt
+    assert random < 0.95 * known
+    states = [{trial.state for trial in study.get_trials(deepcopy=False)} for study in studies]
+    assert TrialState.PRUNED in states[1]
+    assert states[2] == {TrialState.COMPLETE, TrialState.PRUNED} or states[2] == {TrialState.COMPLETE}
+    pruned = [trial.number for trial in studies[2].trials if trial.state == TrialState.PRUNED]
+    assert all(number == 0 for number in pruned)  # the first is drawn before the axes are known
+
+
+def test_pending_trials_count() -> None:
+    study = searched(study_of_chain(), 10)
+    alone = study.ask(CHAIN).params
+    for _ in range(7):
+        study.ask(CHAIN)
+    asked = proposed(study)[-8:]
+    assert asked[0] == alone
+    assert len({tuple(params.values()) for params in asked}) == 8
+
+
+def study_of_chain(**options: Any) -> optuna.Study:
+    return optuna.create_study(
+        directions=["maximize", "minimize"], sampler=ParetoSampler(seed=0, start=START, **options)
+    )
+
+
+def test_the_reference_point_is_that_of_the_random_start_and_the_limit() -> None:
+    study = study_of_chain()
+    sampler = study.sampler
+    assert isinstance(sampler, ParetoSampler)
+    assert sampler.reference_point(study) is None
+    first = sampler.reference_point(searched(study, START))
+    assert first is not None and first[1] == pytest.approx(6.0)  # a constraint that is an objective and its limit
+    assert sampler.reference_point(searched(study, 6)) == first
+    given = study_of_chain(reference=[2.0, None])
+    assert isinstance(given.sampler, ParetoSampler)
+    assert given.sampler.reference_point(searched(given, START)) == [2.0, pytest.approx(6.0)]
+
+
+def test_where_nearly_nothing_is_feasible_it_goes_where_limits_are_exceeded_least() -> None:
+    study = searched(study_of_chain(), 3, limit=1.35)  # 0.1 % of all
+    assert len(study.get_trials(deepcopy=False)) < 600
+
+
+@pytest.mark.parametrize(("candidates", "tpe"), [(MANY - 1, False), (MANY, True)])
+def test_tpe_proposes_where_there_are_many_candidates(candidates: int, tpe: bool) -> None:
+    assert bool(takes_over(candidates)) == tpe
+
+
+def test_what_tpe_proposes_is_new_and_repeats_itself_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pareto, "MANY", 8)
+    whole = study_of(2)
+    whole.optimize(lambda trial: mixed(trial)[:2], n_trials=14)
+    assert isinstance(whole.sampler, ParetoSampler)
+    assert "TPESampler proposes from 8 candidates on" in whole.sampler.taken_over
+    assert len({tuple(params.items()) for params in proposed(whole)}) == 14
+    resumed = study_of(2)
+    resumed.add_trials(whole.trials[:10])
+    resumed.optimize(lambda trial: mixed(trial)[:2], n_trials=4)
+    assert proposed(resumed) == proposed(whole)
+
+
+def test_a_range_that_changes_and_an_axis_that_comes_later_are_learnt() -> None:
+    study = study_of(2)
+    for number in range(START + 6):
+        axes: dict[str, Any] = {
+            "x": IntDistribution(0, 3 if number < START else 5),
+            "k": CategoricalDistribution("abc"),
+        }
+        if number > 3:
+            axes["late"] = FloatDistribution(0, 1)
+        trial = study.ask(axes)
+        study.tell(trial, (trial.params["x"], -trial.params.get("late", 0.0)))
+    assert max(params["x"] for params in proposed(study)[START:]) <= 5
+
+
+def test_a_start_of_one_is_refused() -> None:
+    with pytest.raises(ValueError, match="start must be >= 2, but got 1"):
+        ParetoSampler(start=1)
