@@ -22,10 +22,11 @@ from ffnet_search.export.card import input_facts, write_bundle
 from ffnet_search.export.network import load, write_details, write_network
 from ffnet_search.models.deployed import Deployed, fuse
 from ffnet_search.models.metamixer import MetaMixer
+from ffnet_search.models.saved import read_supernet
 from ffnet_search.space.architecture import Architecture
 from ffnet_search.space.hyperparameters import Configuration
 from ffnet_search.tasks.base import find_task
-from ffnet_search.training.fit import read_supernet, sweep_data, train_supernet
+from ffnet_search.training.fit import sweep_data, train_supernet
 
 TASK = find_task("segmentation")
 

@@ -17,7 +17,8 @@ from tiny_sweep import kill_rank, sweep, trained
 from ffnet_search.config.inputs import train_inputs
 from ffnet_search.config.sweep import Sweep
 from ffnet_search.errors import SweepError
-from ffnet_search.training.fit import read_supernet, train_supernet
+from ffnet_search.models.saved import read_supernet
+from ffnet_search.training.fit import train_supernet
 from ffnet_search.training.ranks import STARTS, rank_count, train_on_ranks
 
 

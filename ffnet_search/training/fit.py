@@ -12,7 +12,6 @@ from ffnet_search.data.datamodule import Data
 from ffnet_search.data.registry import build_data
 from ffnet_search.errors import SweepError, error_context
 from ffnet_search.models.metamixer import MetaMixer
-from ffnet_search.models.saved import read_supernet as read_supernet  # for importers that look here
 from ffnet_search.models.saved import write_supernet
 from ffnet_search.training.modules import NonFiniteLoss, Standalone, Supernet
 from ffnet_search.training.start import load_start

@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import yaml
 from safetensors import SafetensorError
 from torch import Tensor
 
@@ -20,6 +19,7 @@ from ffnet_search.models.metamixer import MetaMixer
 from ffnet_search.models.reference import UNREADABLE, load_reference
 from ffnet_search.models.saved import holds_supernet, load_trainable, read_supernet
 from ffnet_search.space.architecture import Architecture
+from ffnet_search.strict_yaml import read_yaml
 
 MOST_BYTES = 2_000_000_000  # of a checkpoint: FFNet-4 with the state of its optimizer and an average has 1.3 GB
 FIELD = "train.start_from"
@@ -63,9 +63,9 @@ def load_start(sweep: Sweep) -> Start | None:
 def _load(path: Path) -> MetaMixer:
     if path.name == TRAINABLE:
         try:
-            arch = Architecture.from_dict(yaml.safe_load(path.with_name(ARCHITECTURE).read_text(encoding="utf-8")))
+            arch = Architecture.from_dict(read_yaml(path.with_name(ARCHITECTURE)))
             return load_trainable(path.parent, arch).eval()
-        except (*UNREADABLE, SafetensorError, yaml.YAMLError) as error:
+        except (*UNREADABLE, SafetensorError) as error:
             reason = " ".join(str(error).split())[:150]
             raise SweepError(f"{path}: must be the weights of an exported network, but {reason}") from None
     return read_supernet(path) if holds_supernet(path) else load_reference(path)

@@ -22,12 +22,12 @@ from ffnet_search.models.deployed import deployed_part, fuse
 from ffnet_search.models.layers import MixerBlock
 from ffnet_search.models.metamixer import MetaMixer
 from ffnet_search.models.mixers import TokenMixer, make_mixer
+from ffnet_search.models.saved import read_supernet, write_supernet
 from ffnet_search.report.architecture_svg import draw
 from ffnet_search.space.architecture import Architecture, Form, Input, Stage, Stem
 from ffnet_search.space.block import Block
 from ffnet_search.space.mixers import MIXERS, find_mixer
 from ffnet_search.space.search_space import SearchSpace
-from ffnet_search.training.fit import read_supernet, write_supernet
 
 BLUR = "my_blocks:Blur"
 ALL = [*MIXERS, BLUR]
@@ -144,7 +144,7 @@ READ = """
 import torch
 from pathlib import Path
 from ffnet_search.models.deployed import fuse
-from ffnet_search.training.fit import read_supernet
+from ffnet_search.models.saved import read_supernet
 net = read_supernet(Path("supernet.ckpt")).eval()
 x_BCHW = torch.load("images.pt")
 torch.save([net(x_BCHW), fuse(net.slice_to(net.largest))(x_BCHW)], "logits.pt")
@@ -185,7 +185,7 @@ def test_a_supernet_whose_mixer_is_missing_is_one_sentence(folder: Path) -> None
     write_supernet(folder / "supernet.ckpt", supernet(space), space)
     (folder / "my_blocks.py").unlink()
     code = (
-        "from ffnet_search.training.fit import read_supernet as r; from pathlib import Path; r(Path('supernet.ckpt'))"
+        "from ffnet_search.models.saved import read_supernet as r; from pathlib import Path; r(Path('supernet.ckpt'))"
     )
     done = fresh(folder, "-c", code)
     assert "supernet.ckpt: " in done.stderr

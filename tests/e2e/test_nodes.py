@@ -17,7 +17,8 @@ from optuna.trial import TrialState
 from searches import Run
 from tiny_sweep import trained
 
-from ffnet_search.training.fit import read_supernet, train_supernet
+from ffnet_search.models.saved import read_supernet
+from ffnet_search.training.fit import train_supernet
 from ffnet_search.training.trainer import LAST
 
 ROOT = Path(__file__).parents[2]

@@ -10,7 +10,8 @@ from tiny_sweep import kill_rank, trained
 
 from ffnet_search.config.sweep import Sweep
 from ffnet_search.errors import SweepError
-from ffnet_search.training.fit import read_supernet, train_supernet
+from ffnet_search.models.saved import read_supernet
+from ffnet_search.training.fit import train_supernet
 from ffnet_search.training.ray_train import train_on_cluster
 
 pytestmark = pytest.mark.usefixtures("ray_cluster")

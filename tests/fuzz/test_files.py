@@ -28,10 +28,10 @@ from ffnet_search.config.sweep import Sweep
 from ffnet_search.errors import LINE, SweepError
 from ffnet_search.export.network import load
 from ffnet_search.latency.journal import Journal
+from ffnet_search.models.saved import read_supernet
 from ffnet_search.report.dashboard import annotate_study
 from ffnet_search.search.storage.search_storage import PendingTrials
 from ffnet_search.strict_yaml import read_json
-from ffnet_search.training.fit import read_supernet
 
 FILES = {"ci": 40, "full": 800}[os.environ.get("FUZZ", "full")]  # of each kind
 CPU_S, MEMORY_KIB = 5.0, 1 << 20
