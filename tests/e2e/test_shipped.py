@@ -1,4 +1,4 @@
-"""The sweep over networks and what they are trained with, as it is shipped but shorter, from start to end."""
+"""Sweeps as they are shipped but shorter, from start to end."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
+from image_data import photo_patches, write_cifar
 
 from ffnet_search.config.sweep import Sweep
 from ffnet_search.run.pipeline import run_sweep
@@ -48,3 +50,26 @@ def test_digits_hpo(tmp_path: Path) -> None:
     for key in (picks[0].key, stopped):
         again = rerun(sweep.files.folder, key)
         assert "accuracy" in again.metrics and all(then == now for then, now in again.metrics.values())
+
+
+@pytest.mark.timeout(900)
+def test_cifar_cpu(tmp_path: Path) -> None:
+    """On patches of photographs, in CIFAR's layout: a front of retrained networks, each with its latency."""
+    path = ROOT / "sweeps" / "cifar_cpu.yaml"
+    content: dict[str, Any] = yaml.safe_load(path.read_text())
+    content["search_space"] = str(ROOT / "search_spaces" / "cifar_cpu.yaml")
+    content["runs"] = str(tmp_path / "runs")
+    content["data"] |= {"path": str(write_cifar(tmp_path, photo_patches()[:360], 10)), "calibration": 64}
+    content["data"] |= {"batch_size": 64, "download": False}
+    content["train"]["epochs"] = 2
+    content["latency"] |= {"rounds": 3, "calibration": 8, "min_within_10": 0.0}
+    content["search"] |= {"trials": 6, "engine": "local"}
+    content["export"] = {"top": 3, "retrain": {"epochs": 1}}
+    shorter = tmp_path / "cifar_cpu.yaml"
+    shorter.write_text(yaml.safe_dump(content, sort_keys=False))
+    sweep = Sweep.from_yaml(shorter)
+    picks = run_sweep(sweep)
+    assert 1 <= len(picks) <= 3
+    for pick in picks:
+        assert {"test_accuracy", "inherited_test_accuracy", "measured_ms"} <= pick.metrics.keys()
+    assert [pick.key for pick in run_sweep(sweep)] == [pick.key for pick in picks]  # nothing is left to do
