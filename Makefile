@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: help quickstart test e2e fuzz audit lint check docs format clean
+.PHONY: help quickstart test e2e fuzz faults audit lint check docs format clean
 .DEFAULT_GOAL := help
 
 help:
@@ -11,6 +11,7 @@ help:
 	@echo "make test         set up .venv, then run the whole test suite"
 	@echo "make e2e          the long tests: a cluster on this machine and its failures; pages in a browser"
 	@echo "make fuzz         10,000 wrong files: a result or one sentence (FUZZ=ci: some hundreds, a minute)"
+	@echo "make faults       runs of the real command, killed and hurt 100 times (HURTS, SEED)"
 	@echo "make audit        known vulnerabilities of the pinned versions, and the licences of what is installed"
 	@echo "make check        lint and test, which must pass before a commit"
 	@echo "make lint         ruff, mypy, import-linter, and the shape and words of the tree"
@@ -41,6 +42,9 @@ e2e: $(STAMP)
 # FUZZ names a profile of tests/fuzz/test_files.py: full or ci.
 fuzz: $(STAMP)
 	FUZZ=$(or $(FUZZ),full) $(BIN)/python -m pytest -q tests/fuzz
+
+faults: $(STAMP)
+	$(BIN)/python tests/faults/hurts.py --hurts $(or $(HURTS),100) --seed $(or $(SEED),0)
 
 audit: $(STAMP)
 	$(BIN)/python benchmarks/supply_chain.py

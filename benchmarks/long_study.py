@@ -57,7 +57,7 @@ class Watched(Stopwatch):
             propose, store, rest = (statistics.median(column) for column in zip(*self.rows[-LAST:], strict=True))
             worst = max(row[0] for row in self.rows[-LAST:])
             figures = f"{told:>10}{propose:>10.1f}{worst:>10.1f}{store + rest:>8.1f}{resident_mb():>8.0f}"
-            print(f"{figures}{len(front):>8}{front.volume or 0:>9.4f}", flush=True)
+            print(f"{figures}{len(front.candidates):>8}{front.volume or 0:>9.4f}", flush=True)
 
 
 def resident_mb() -> float:
