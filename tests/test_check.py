@@ -12,7 +12,7 @@ import yaml
 
 from ffnet_search.config.sweep import Sweep
 from ffnet_search.errors import SweepError
-from ffnet_search.run.check import check_sweep
+from ffnet_search.run.check import check_sampler, check_sweep
 from ffnet_search.run.pipeline import run_sweep
 
 ROOT = Path(__file__).parents[1]
@@ -113,7 +113,9 @@ def test_samplers_and_loggers_are_checked_before_anything_runs(
     assert not sweep.files.latency.exists() and not sweep.files.training.exists()
 
 
-def test_a_user_supplied_sampler_is_made_by_a_run_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_user_supplied_sampler_is_made_by_a_run_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "strict_sampler.py").write_text(
         "from optuna.samplers import RandomSampler\n"
@@ -123,6 +125,8 @@ def test_a_user_supplied_sampler_is_made_by_a_run_alone(tmp_path: Path, monkeypa
     )
     sweep = sweep_of(tmp_path, {"search": {"sampler": "strict_sampler:Strict"}})
     check_sweep(sweep)
+    check_sampler(sweep_of(tmp_path, {"search": {"sampler": "RandomSampler"}}))
+    assert capfd.readouterr().err == "", "Optuna is to be silent"
     assert "strict_sampler" not in sys.modules
     with pytest.raises(SweepError, match="refused by Strict for 2 .*: strength must be less"):
         run_sweep(sweep)

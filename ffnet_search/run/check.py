@@ -58,8 +58,10 @@ def check_sampler(sweep: Sweep) -> None:
     """Raise SweepError where the sampler does not exist, or refuses its arguments or objectives. Loads Optuna."""
     from ffnet_search.search.problem import SearchProblem
     from ffnet_search.search.samplers.optuna import make_sampler
+    from ffnet_search.search.storage.study import quiet_optuna
 
-    make_sampler(SearchProblem(sweep.search_space, sweep.search, None, sweep.seed), 0)
+    with quiet_optuna():
+        make_sampler(SearchProblem(sweep.search_space, sweep.search, None, sweep.seed), 0)
 
 
 def check_classes(sweep: Sweep, stages: Collection[str]) -> None:
