@@ -33,6 +33,7 @@ from ffnet_search.search.archive import Entry
 from ffnet_search.search.problem import SearchProblem
 from ffnet_search.search.samplers.pareto import ParetoSampler
 from ffnet_search.search.samplers.proposal import Known
+from ffnet_search.search.storage.study import quiet_optuna
 from ffnet_search.search.storage.trial_record import TrialRecord, configuration_of, distributions, params_of
 from ffnet_search.space.hyperparameters import Configuration, Hyperparameter, Value, settle
 
@@ -71,7 +72,7 @@ def make_sampler(problem: SearchProblem, finished: int) -> BaseSampler:
         args["seed"] = random.Random(f"{problem.seed}/{run}").getrandbits(32)
     if "known" in accepted and "known" not in args:
         args["known"] = partial(known_of, problem)
-    with warnings.catch_warnings():
+    with quiet_optuna(), warnings.catch_warnings():
         # Experimental and deprecated samplers warn; a sweep that names them has chosen them.
         warnings.simplefilter("ignore", category=FutureWarning)
         warnings.simplefilter("ignore", category=optuna.exceptions.ExperimentalWarning)
