@@ -144,8 +144,8 @@ def test_digests_do_not_depend_on_the_order_or_the_spelling_of_keys(tmp_path: Pa
         ("train.branches", "reference", "train.branches must be 'all' or 'none' where a stage offers kernel 3 beside"),
         ("data", 3, "data must be a valid dictionary .* but got 3"),
         ("data.validation", 0, "data.validation must be > 0, but got 0"),
-        ("name", "a b", "name .* pattern .* but got 'a b'"),
-        ("name", "../up", "name .* pattern .* but got '../up'"),
+        ("name", "a b", "name: must be letters, digits.*, but got 'a b'; give another with --name"),
+        ("name", "../up", "name: must be letters, digits.*, but got '../up'; give another with --name"),
         ("seed", -1, "seed must be >= 0, but got -1"),
         ("search.objectives", [], "search.objectives must have at least 1 item, but got"),
         (
@@ -286,9 +286,9 @@ def test_absolute_paths_are_of_runs_data_and_weights(tmp_path: Path) -> None:
     assert load(tmp_path, {**TINY, "runs": "s3://b/x"}).with_absolute_paths().runs == str(Path("runs").absolute())
 
 
-def test_the_public_files_of_a_run_are_all_but_locks_and_tables() -> None:
+def test_the_public_files_of_a_run_are_all_but_locks_scratch_and_tables() -> None:
     files = Sweep.model_validate(TINY).files
-    assert set(vars(files)) - set(files.public) == {"folder", "lock", "front_csv"}
+    assert set(vars(files)) - set(files.public) == {"folder", "lock", "scratch", "front_csv"}
 
 
 def test_a_class_path_may_be_spelled_with_dots_as_by_lightning(tmp_path: Path) -> None:
