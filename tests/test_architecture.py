@@ -11,8 +11,9 @@ import pytest
 import yaml
 from networks import PRESET_FORMS
 
-from ffnet_search.space.architecture import PRESETS, Architecture, Input, Stage, Stem
+from ffnet_search.space.architecture import PRESETS, Architecture, Stage, Stem
 from ffnet_search.space.block import Block
+from ffnet_search.space.input import Input
 from ffnet_search.space.mixers import HEAD_DIM
 
 REFERENCE = Path(__file__).parents[1] / "../shared/reference/ffnet_family.json"

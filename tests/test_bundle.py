@@ -19,7 +19,7 @@ from ffnet_search.data.registry import build_data
 from ffnet_search.export.card import input_facts, write_bundle
 from ffnet_search.export.network import load, write_network
 from ffnet_search.models.deployed import fuse
-from ffnet_search.space.architecture import Input
+from ffnet_search.space.input import Input
 from ffnet_search.tasks.base import find_task
 
 TASK = find_task("classification")

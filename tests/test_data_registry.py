@@ -16,7 +16,7 @@ from ffnet_search.config.schema import DataSection
 from ffnet_search.data.cifar import Cifar10
 from ffnet_search.data.registry import build_data, check_data
 from ffnet_search.errors import SweepError
-from ffnet_search.space.architecture import Input
+from ffnet_search.space.input import Input
 
 # What a user gets wrong
 
@@ -126,7 +126,7 @@ def test_a_check_needs_neither_torch_nor_lightning_nor_scikit_learn(layouts: Pat
     code = f"""if True:
         import sys
         from pathlib import Path
-        from ffnet_search.space.architecture import Input
+        from ffnet_search.space.input import Input
         from ffnet_search.data.registry import check_data
         from ffnet_search.config.schema import DataSection
         sys.path.append({str(Path(__file__).parent / "support")!r})

@@ -22,9 +22,10 @@ from ffnet_search.errors import SweepError
 from ffnet_search.latency.plan import parts_of
 from ffnet_search.models.deployed import Backbone, deployed, deployed_part, fuse
 from ffnet_search.models.heads import enlarged
-from ffnet_search.space.architecture import Architecture, Form, Input, Stem
+from ffnet_search.space.architecture import Architecture, Form, Stem
 from ffnet_search.space.block import Block
 from ffnet_search.space.cost_model import ANALYTIC, WORST, smallest_reachable
+from ffnet_search.space.input import Input
 from ffnet_search.space.search_space import SearchSpace
 from ffnet_search.tasks.segmentation import MaskHead
 

@@ -13,7 +13,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from ffnet_search.models.deployed import Backbone, deployed, deployed_part, fuse
 from ffnet_search.models.metamixer import MetaMixer
-from ffnet_search.space.architecture import Architecture, Form, Input
+from ffnet_search.space.architecture import Architecture, Form
+from ffnet_search.space.input import Input
 
 
 @pytest.mark.parametrize("branches", ["none", "all"])

@@ -72,8 +72,9 @@ def internals() -> SimpleNamespace:
     from ffnet_search.search.optimizer import Optimizer
     from ffnet_search.search.problem import SearchProblem
     from ffnet_search.search.storage.search_storage import open_storage
-    from ffnet_search.space.architecture import Form, Input
+    from ffnet_search.space.architecture import Form
     from ffnet_search.space.cost_model import CostModel
+    from ffnet_search.space.input import Input
 
     def calibrated(evaluate: Evaluator, arch: Architecture) -> MetaMixer:
         """The network that an evaluator scores: sliced, with BN statistics of its own."""

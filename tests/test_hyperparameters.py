@@ -16,8 +16,9 @@ from ffnet_search.config.binding import current_values
 from ffnet_search.config.schema import Augment, DataSection, TrainSection
 from ffnet_search.config.sweep import Sweep
 from ffnet_search.errors import SweepError
-from ffnet_search.space.architecture import PRESETS, Architecture, Input
+from ffnet_search.space.architecture import PRESETS, Architecture
 from ffnet_search.space.hyperparameters import Hyperparameter, combinations, settle
+from ffnet_search.space.input import Input
 from ffnet_search.space.search_space import SearchSpace
 from ffnet_search.strict_yaml import parse
 

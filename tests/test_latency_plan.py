@@ -13,7 +13,7 @@ from ffnet_search.latency.bench import anchors, groups, mix
 from ffnet_search.latency.build import profile
 from ffnet_search.latency.part_model import by_family, choose
 from ffnet_search.latency.plan import Plan, parts_of
-from ffnet_search.space.architecture import Input
+from ffnet_search.space.input import Input
 from ffnet_search.space.search_space import SearchSpace
 
 

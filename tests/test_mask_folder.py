@@ -18,7 +18,7 @@ from PIL import Image
 from ffnet_search.data.datamodule import CALIBRATION_PIXELS
 from ffnet_search.data.registry import build_data, check_data
 from ffnet_search.errors import SweepError
-from ffnet_search.space.architecture import Input
+from ffnet_search.space.input import Input
 
 INPUT = SPACE.images
 

@@ -8,8 +8,9 @@ from networks import images, space
 
 from ffnet_search.models.deployed import fuse
 from ffnet_search.models.metamixer import MetaMixer
-from ffnet_search.space.architecture import Architecture, Input, Stem
+from ffnet_search.space.architecture import Architecture, Stem
 from ffnet_search.space.block import Block
+from ffnet_search.space.input import Input
 
 
 def test_slice_refuses_what_is_not_inside() -> None:

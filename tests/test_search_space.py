@@ -12,8 +12,9 @@ import pytest
 import yaml
 
 from ffnet_search.errors import SweepError
-from ffnet_search.space.architecture import Architecture, Input, Stage, Stem
+from ffnet_search.space.architecture import Architecture, Stage, Stem
 from ffnet_search.space.block import BLOCK_AXES, Block
+from ffnet_search.space.input import Input
 from ffnet_search.space.mixers import find_mixer
 from ffnet_search.space.search_space import SearchSpace
 

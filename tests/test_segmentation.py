@@ -76,7 +76,7 @@ def test_a_user_supplied_data_module_gives_masks() -> None:
 
     from ffnet_search.data.registry import build_data
     from ffnet_search.errors import SweepError
-    from ffnet_search.space.architecture import Input
+    from ffnet_search.space.input import Input
 
     data = build_data(section("user_data:MyMasks"), 0, Input(3, 8, 4, "segmentation"))
     images_BCHW, masks_BHW = next(iter(data.train_dataloader()))

@@ -28,8 +28,9 @@ from ffnet_search.models.saved import read_start, write_supernet, write_trainabl
 from ffnet_search.run.check import check_sweep
 from ffnet_search.run.pipeline import run_sweep
 from ffnet_search.space import architecture
-from ffnet_search.space.architecture import Architecture, Form, Input
+from ffnet_search.space.architecture import Architecture, Form
 from ffnet_search.space.hyperparameters import Configuration
+from ffnet_search.space.input import Input
 from ffnet_search.space.search_space import SearchSpace
 from ffnet_search.training import start
 from ffnet_search.training.fit import train_supernet

@@ -28,7 +28,8 @@ from ffnet_search.formatting import code_span, csv_cell, markdown
 from ffnet_search.plugins import ForeignImports, find_class, foreign_imports, module_file
 from ffnet_search.provenance import git_state
 from ffnet_search.run.check import check_sweep
-from ffnet_search.space.architecture import Architecture, Input
+from ffnet_search.space.architecture import Architecture
+from ffnet_search.space.input import Input
 from ffnet_search.space.search_space import SearchSpace
 from ffnet_search.strict_yaml import parse, read_json, read_yaml
 

@@ -10,7 +10,8 @@ from typing import Any
 
 from ffnet_search.autoconfig.inspect import ImageSet
 from ffnet_search.config.start import OFFICIAL
-from ffnet_search.space.architecture import Architecture, Input
+from ffnet_search.space.architecture import Architecture
+from ffnet_search.space.input import Input
 from ffnet_search.space.registry import DEFAULT_TASK
 from ffnet_search.space.search_space import SearchSpace
 

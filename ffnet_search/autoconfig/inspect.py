@@ -19,7 +19,7 @@ from ffnet_search.config.schema import DataSection
 from ffnet_search.data.image_folder import Decoder, Labels, find_classes, find_roots, list_images, open_image, to_mode
 from ffnet_search.data.mask_folder import class_names, find_splits, has_masks, list_pairs, read_ids, read_masks
 from ffnet_search.errors import SweepError
-from ffnet_search.space.architecture import Input
+from ffnet_search.space.input import Input
 from ffnet_search.tasks.base import Targets
 from ffnet_search.tasks.segmentation import IGNORE
 

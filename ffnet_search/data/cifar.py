@@ -23,7 +23,7 @@ from ffnet_search.atomic_write import download
 from ffnet_search.config.schema import DataSection
 from ffnet_search.data.dataset import DataSet, InMemory, Source, must_match
 from ffnet_search.errors import SweepError
-from ffnet_search.space.architecture import Input
+from ffnet_search.space.input import Input
 from ffnet_search.strict_yaml import read_bounded
 
 SIDE = 32  # pixels

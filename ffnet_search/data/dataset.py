@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from ffnet_search.config.schema import DataSection
 from ffnet_search.errors import SweepError
-from ffnet_search.space.architecture import Input
+from ffnet_search.space.input import Input
 from ffnet_search.tasks.base import Targets, task_of
 
 TEST_SHARE = 0.2  # held out, once and for every seed, of a data set without a test split

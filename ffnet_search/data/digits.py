@@ -6,7 +6,7 @@ import numpy as np
 
 from ffnet_search.config.schema import DataSection
 from ffnet_search.data.dataset import DataSet, InMemory, Source, must_match, split_test
-from ffnet_search.space.architecture import Input
+from ffnet_search.space.input import Input
 
 LEVELS = 16  # of the brightest pixel; each level is an inked pixel in a 4 x 4 square of the original scan
 

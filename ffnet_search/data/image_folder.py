@@ -26,7 +26,7 @@ from ffnet_search.config.schema import DataSection
 from ffnet_search.data.dataset import DataSet, Images, Indices, InMemory, Pixels, Source, must_match, split_test
 from ffnet_search.errors import SweepError
 from ffnet_search.progress import progress
-from ffnet_search.space.architecture import Input
+from ffnet_search.space.input import Input
 from ffnet_search.tasks.base import Targets
 
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".pbm")

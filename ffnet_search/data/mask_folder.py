@@ -32,7 +32,7 @@ from ffnet_search.data.image_folder import (
 )
 from ffnet_search.errors import SweepError
 from ffnet_search.progress import say
-from ffnet_search.space.architecture import Input
+from ffnet_search.space.input import Input
 from ffnet_search.tasks.base import find_task
 from ffnet_search.tasks.segmentation import IGNORE
 

@@ -8,7 +8,7 @@ from ffnet_search.config.schema import Augment, DataSection
 from ffnet_search.data.dataset import DataSet
 from ffnet_search.errors import SweepError
 from ffnet_search.plugins import Registry, find_class, find_module, import_path, is_import_path
-from ffnet_search.space.architecture import Input
+from ffnet_search.space.input import Input
 from ffnet_search.tasks.base import task_of
 
 if TYPE_CHECKING:

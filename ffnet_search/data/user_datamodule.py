@@ -23,7 +23,7 @@ from ffnet_search.data.datamodule import ORDER, Batch, Data, EpochLoader
 from ffnet_search.data.dataset import must_match
 from ffnet_search.errors import SweepError
 from ffnet_search.plugins import check_arguments, find_class
-from ffnet_search.space.architecture import Input
+from ffnet_search.space.input import Input
 from ffnet_search.tasks.base import task_of
 
 LOADERS = ("train_dataloader", "val_dataloader", "test_dataloader")

@@ -20,8 +20,9 @@ from ffnet_search.latency.backends.model_file import Model
 from ffnet_search.latency.timing import RUNTIME_CLOCK, Mix, Run, Stopwatch, Timed, contention, mixed
 from ffnet_search.models.deployed import deployed, deployed_part
 from ffnet_search.provenance import installed_versions
-from ffnet_search.space.architecture import Architecture, Input, Stem
+from ffnet_search.space.architecture import Architecture, Stem
 from ffnet_search.space.block import Block
+from ffnet_search.space.input import Input
 from ffnet_search.space.parts import Part
 from ffnet_search.space.registry import DEFAULT_TASK
 

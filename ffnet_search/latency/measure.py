@@ -18,7 +18,7 @@ from ffnet_search.latency.bench import Bench, Job, LocalBench, MakeBench, groups
 from ffnet_search.latency.table import LatencyTable
 from ffnet_search.latency.timing import SHARED_RATIO, WALL_CLOCK, Mix, Rounds, gather, middle
 from ffnet_search.models.deployed import Deployed
-from ffnet_search.space.architecture import Input
+from ffnet_search.space.input import Input
 
 PASSES = 5  # over the networks, each compiled again, seconds apart: a slow phase of a machine lasts for about ten
 UNCERTAIN = 0.02  # relative standard error of a median beyond which it is measured again

@@ -21,7 +21,7 @@ from ffnet_search.latency.bench import Bench, Identity, Job, LocalBench
 from ffnet_search.latency.measure import torch_aside
 from ffnet_search.latency.timing import Timed
 from ffnet_search.models.deployed import deployed
-from ffnet_search.space.architecture import Input
+from ffnet_search.space.input import Input
 
 
 def make_bench(section: LatencySection, input: Input, folder: Path | None) -> Bench:

@@ -12,8 +12,9 @@ from torch import Tensor
 
 from ffnet_search.errors import SweepError
 from ffnet_search.models.metamixer import MetaMixer
-from ffnet_search.space.architecture import Architecture, Form, Input, Stage, Stem
+from ffnet_search.space.architecture import Architecture, Form, Stage, Stem
 from ffnet_search.space.block import Block
+from ffnet_search.space.input import Input
 
 # Errors of torch's safe unpickler, depending on which byte of a file is wrong.
 UNREADABLE = (

@@ -1,6 +1,8 @@
 """One network of the FFNet family (arXiv 2406.02021, section 3), as a value: frozen, hashable, without torch.
 
-It is the deployed form (BN folded, branches merged). That of training, `Form`, belongs to the weights."""
+An `Architecture` describes the deployed network (BN folded, branches merged). Its parametrisation during training is a
+`Form`, which belongs to the weights and not to the network.
+"""
 
 from __future__ import annotations
 
@@ -8,24 +10,23 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property, lru_cache, partial
+from functools import cached_property, lru_cache
 from itertools import groupby
 from typing import Any, Literal
 
 from pydantic import GetCoreSchemaHandler
-from pydantic_core import CoreSchema, core_schema
+from pydantic_core import CoreSchema
 
 from ffnet_search.space import limits
 from ffnet_search.space.block import Block, block_parts
 from ffnet_search.space.head import NO_CHOICES, Head
+from ffnet_search.space.input import Input
 from ffnet_search.space.mixers import find_mixer
 from ffnet_search.space.parts import STEM_STRIDES, LateralPart, MergingPart, Part, StemPart
 from ffnet_search.space.registry import (
-    DEFAULT_TASK,
     TrunkStage,
     head_parts,
     laterals,
-    rename_outputs,
     schema_with_head,
     task_outputs,
 )
@@ -99,47 +100,6 @@ class Stem:
 
 
 @dataclass(frozen=True)
-class Input:
-    """Square images of `resolution` pixels a side, and the number of the task's outputs for each."""
-
-    channels: int = 3
-    resolution: int = 224
-    outputs: int = 1000
-    task: str = DEFAULT_TASK
-
-    def __post_init__(self) -> None:
-        limits.check_whole(limits.PIXELS, channels=self.channels, resolution=self.resolution)
-        limits.check_whole(limits.OUTPUTS, outputs=self.outputs)
-        task = task_outputs(self.task)
-        word, least = task.outputs_word, task.least_outputs
-        if self.channels < 1 or self.resolution < 1 or self.outputs < least:
-            raise ValueError(
-                f"input must have channels >= 1, resolution >= 1 and {word} >= {least}, but got "
-                f"channels={self.channels}, resolution={self.resolution}, {word}={self.outputs}"
-            )
-
-    def to_dict(self) -> dict[str, Any]:
-        """The content of files and keys: outputs under the task's word, and no task where it is the default."""
-        word = task_outputs(self.task).outputs_word
-        content = {"channels": self.channels, "resolution": self.resolution, word: self.outputs}
-        return content if self.task == DEFAULT_TASK else {**content, "task": self.task}
-
-    @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> Input:
-        """The inverse of `to_dict`. Raises ValueError or TypeError where `data` is something else."""
-        return cls(**rename_outputs(data, "outputs"))
-
-    @classmethod
-    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        """Read and write the content of files where the input is a field of a pydantic model."""
-        return core_schema.no_info_before_validator_function(
-            partial(rename_outputs, name="outputs"),
-            handler(source),
-            serialization=core_schema.plain_serializer_function_ser_schema(cls.to_dict),
-        )
-
-
-@dataclass(frozen=True)
 class Architecture:
     """One network. `head`: by default that of the task, with the default of each of its axes."""
 
@@ -153,7 +113,8 @@ class Architecture:
             raise ValueError("an architecture must have at least one stage")
         limits.check_depths([stage.depth for stage in self.stages])
         if self.stages[0].multiplier != 1:  # nothing is merged before the first stage: one spelling, one key
-            object.__setattr__(self, "stages", (replace(self.stages[0], multiplier=1), *self.stages[1:]))
+            first = replace(self.stages[0], multiplier=1)
+            object.__setattr__(self, "stages", (first, *self.stages[1:]))
         kind = task_outputs(self.input.task).head_choices
         if kind is not Head:
             object.__setattr__(self, "head", kind() if type(self.head) is Head else self.head)
@@ -229,10 +190,10 @@ class Architecture:
 
     def __str__(self) -> str:
         """One line: `stem 32/2 | 64: k7+3 e3 x2 | ...`, kernels as token + channel."""
-        stages = (
-            (stage.width, ", ".join(f"{block} x{count}" for block, count in stage.runs())) for stage in self.stages
-        )
-        words = [f"stem {self.stem.width}/{self.stem.stride}", *(f"{width}: {blocks}" for width, blocks in stages)]
+        words = [f"stem {self.stem.width}/{self.stem.stride}"]
+        for stage in self.stages:
+            runs = [f"{block} x{count}" for block, count in stage.runs()]
+            words.append(f"{stage.width}: " + ", ".join(runs))
         if type(self.head) is not Head:
             words.append(f"head {self.head}")
         return " | ".join(words)
@@ -251,9 +212,10 @@ class Architecture:
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Architecture:
         """The inverse of `to_dict`. Raises ValueError, KeyError or TypeError where `data` is not an architecture."""
-        stages = [
-            Stage(**{**stage, "blocks": tuple(Block(**block) for block in stage["blocks"])}) for stage in data["stages"]
-        ]
+        stages = []
+        for stage in data["stages"]:
+            blocks = tuple(Block(**block) for block in stage["blocks"])
+            stages.append(Stage(**{**stage, "blocks": blocks}))
         input = Input.from_dict(data["input"])
         head = task_outputs(input.task).head_choices(**data.get("head", {}))
         return cls(Stem(**data["stem"]), tuple(stages), input, head)
@@ -292,7 +254,9 @@ class Architecture:
 stem_part = lru_cache(maxsize=1 << 12)(StemPart)  # networks share their parts: making them was most of a prediction
 merging_part = lru_cache(maxsize=1 << 14)(MergingPart)
 
-PRESETS: dict[str, tuple[tuple[int, ...], tuple[int, ...], int]] = {  # name: depths, widths, channel kernel
+
+PRESETS: dict[str, tuple[tuple[int, ...], tuple[int, ...], int]] = {
+    # name: depths, widths, channel kernel
     "ffnet_1": ((2, 2, 8, 2), (80, 160, 320, 640), 3),
     "ffnet_2": ((3, 3, 15, 3), (88, 176, 352, 704), 7),
     "ffnet_3": ((4, 4, 22, 5), (96, 192, 384, 768), 7),

@@ -8,8 +8,8 @@ from pydantic import Field, ValidationInfo, field_validator, model_serializer, m
 from pydantic_core import PydanticKnownError
 
 from ffnet_search.space import limits
-from ffnet_search.space.architecture import Input
 from ffnet_search.space.block import Sizes
+from ffnet_search.space.input import Input
 from ffnet_search.space.registry import DEFAULT_TASK, rename_outputs, task_outputs
 from ffnet_search.strict_yaml import Section
 

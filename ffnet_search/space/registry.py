@@ -18,7 +18,7 @@ from ffnet_search.space.head import Head
 from ffnet_search.space.parts import LateralPart, Part
 
 if TYPE_CHECKING:
-    from ffnet_search.space.architecture import Input
+    from ffnet_search.space.input import Input
 
 TASKS: Registry = {
     "classification": "ffnet_search.tasks.classification:Classification",

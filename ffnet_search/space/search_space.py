@@ -18,11 +18,12 @@ from pydantic import AfterValidator, Field, model_validator
 
 from ffnet_search.errors import SweepError, did_you_mean
 from ffnet_search.space import limits
-from ffnet_search.space.architecture import PRESETS, Architecture, Input, Stage, Stem
+from ffnet_search.space.architecture import PRESETS, Architecture, Stage, Stem
 from ffnet_search.space.block import BLOCK_AXES, Choice, StageChoices, no_repeats, shared_block
 from ffnet_search.space.choices import InputChoices, StemChoices
 from ffnet_search.space.head import Head, HeadChoices
 from ffnet_search.space.hyperparameters import Hyperparameter, combinations, in_order
+from ffnet_search.space.input import Input
 from ffnet_search.space.parts import STEM_STRIDES
 from ffnet_search.space.registry import task_outputs
 from ffnet_search.strict_yaml import Section, parse, read_yaml

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from torch import Tensor
     from torchmetrics import Metric as TorchMetric
 
-    from ffnet_search.space.architecture import Input  # whose default input makes the task of this package
+    from ffnet_search.space.input import Input  # whose default input makes the task of this package
 
 Targets = NDArray[Any]
 

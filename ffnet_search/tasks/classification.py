@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from torch import Tensor
     from torchmetrics import Metric as TorchMetric
 
-    from ffnet_search.space.architecture import Input
+    from ffnet_search.space.input import Input
 
 
 class Classification(Task):

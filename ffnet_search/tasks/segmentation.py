@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from torch import Tensor
     from torchmetrics import Metric as TorchMetric
 
-    from ffnet_search.space.architecture import Input
+    from ffnet_search.space.input import Input
 
 IGNORE = 255  # of a mask: pixels that count nowhere
 

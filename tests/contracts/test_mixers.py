@@ -24,8 +24,9 @@ from ffnet_search.models.metamixer import MetaMixer
 from ffnet_search.models.mixers import TokenMixer, make_mixer
 from ffnet_search.models.saved import read_supernet, write_supernet
 from ffnet_search.report.architecture_svg import draw
-from ffnet_search.space.architecture import Architecture, Form, Input, Stage, Stem
+from ffnet_search.space.architecture import Architecture, Form, Stage, Stem
 from ffnet_search.space.block import Block
+from ffnet_search.space.input import Input
 from ffnet_search.space.mixers import MIXERS, find_mixer
 from ffnet_search.space.search_space import SearchSpace
 

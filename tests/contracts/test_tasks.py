@@ -13,7 +13,7 @@ from tiny_sweep import sweep
 
 from ffnet_search.config.sweep import Sweep
 from ffnet_search.errors import SweepError
-from ffnet_search.space.architecture import Input
+from ffnet_search.space.input import Input
 from ffnet_search.space.registry import TASKS, TrunkStage
 from ffnet_search.tasks.base import find_task
 

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from ffnet_search.config.schema import DataSection
 from ffnet_search.data.cifar import Cifar10, Cifar100
-from ffnet_search.space.architecture import Input
+from ffnet_search.space.input import Input
 
 COLOUR = Input(3, 32, 10)
 FOUR = Input(3, 16, 4)

@@ -16,8 +16,9 @@ from ffnet_search.models.deployed import write_onnx
 from ffnet_search.models.elastic import ElasticBatchNorm2d
 from ffnet_search.models.layers import Residual
 from ffnet_search.models.metamixer import MetaMixer
-from ffnet_search.space.architecture import Architecture, Form, Input, Stem
+from ffnet_search.space.architecture import Architecture, Form, Stem
 from ffnet_search.space.block import Block
+from ffnet_search.space.input import Input
 from ffnet_search.space.search_space import SearchSpace
 
 REPO = Path(__file__).parents[2]

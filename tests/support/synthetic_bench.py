@@ -10,7 +10,7 @@ from pathlib import Path
 from ffnet_search.config.schema import LatencySection
 from ffnet_search.latency.bench import Identity, Job
 from ffnet_search.latency.timing import Timed
-from ffnet_search.space.architecture import Input
+from ffnet_search.space.input import Input
 
 ANCHORS_S = (0.0004, 0.0016)
 CALL_MS = 0.004  # of every run, however little it computes

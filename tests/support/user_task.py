@@ -12,8 +12,8 @@ from torch.nn import functional as F
 from torchmetrics import MeanAbsoluteError, Metric
 
 from ffnet_search.metrics import Metric as Quality
-from ffnet_search.space.architecture import Input
 from ffnet_search.space.head import Head
+from ffnet_search.space.input import Input
 from ffnet_search.space.parts import Part
 from ffnet_search.space.registry import TrunkStage, task_outputs
 from ffnet_search.tasks.base import Targets, Task
