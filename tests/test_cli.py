@@ -109,11 +109,15 @@ def test_user_errors_are_one_line(tmp_path: Path) -> None:
 
 
 def test_a_folder_in_place_of_a_sweep_is_told_what_to_do(tmp_path: Path) -> None:
-    assert f"but is a folder; for images, `ffnet-search init --data {tmp_path}` writes one" in user_error(
+    assert f"but holds no sweep.yaml; for images, `ffnet-search init --data {tmp_path}` writes one" in user_error(
         "run", tmp_path
     )
+    named = write_sweep(tmp_path, search_space=str(tmp_path))
+    assert f"but is a folder; for images, `ffnet-search init --data {tmp_path}` writes one" in user_error(
+        "check", named
+    )
     (tmp_path / "sweep.yaml").write_text("")
-    assert f"its sweep is {tmp_path / 'sweep.yaml'}" in user_error("check", tmp_path)
+    assert f"its sweep is {tmp_path / 'sweep.yaml'}" in user_error("check", named)
 
 
 def test_a_foreign_folder_is_one_line(tmp_path: Path) -> None:
@@ -185,7 +189,8 @@ def test_json_is_one_document_with_what_the_tables_say(tmp_path: Path) -> None:
         key: {"state": "pending", "changes": []} for key in ("profile", "train", "search", "export")
     }
     assert plan["trials"] == 7
-    assert plan == {**document("show", "sweeps/digits.yaml"), "trials": 7}
+    assert plan["cost"]["networks"] == 7
+    assert plan == {**document("show", "sweeps/digits.yaml"), "trials": 7, "cost": plan["cost"]}
 
 
 def test_a_user_error_is_a_document_too(tmp_path: Path) -> None:

@@ -82,7 +82,7 @@ def test_another_search_of_the_name_is_refused(run: Run, database: str) -> None:
     run.search(trials=12, storage=database)
     run.study.unlink()
     run.digest = "other"
-    with pytest.raises(SweepError, match=r"search.storage: the study .* in postgresql://sweeper:\*\*\*@.* of another"):
+    with pytest.raises(SweepError, match=r"search.storage: the study .* in postgresql://\*\*\*@.* of another"):
         run.search(trials=3, storage=database)
     run.study.unlink()
     run.digest, run.seed = "d", 7
@@ -94,7 +94,7 @@ def test_another_search_of_the_name_is_refused(run: Run, database: str) -> None:
 @pytest.mark.parametrize(
     ("url", "message"),
     [
-        ("postgresql://nobody:secret@127.0.0.1:1/none", r"postgresql://nobody:\*\*\*@127.0.0.1:1/none: .*onnection"),
+        ("postgresql://nobody:secret@127.0.0.1:1/none", r"postgresql://\*\*\*@127.0.0.1:1/none: .*onnection"),
         ("my database", "search.storage must be a database's URL"),
         ("moon://x/y", "needs a driver that is not installed"),
     ],

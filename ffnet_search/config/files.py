@@ -86,6 +86,23 @@ def read_sweep(path: Path) -> dict[str, Any]:
     return content
 
 
+def find_sweep(where: Path) -> Path:
+    """The sweep file of a run's folder, or `where` itself, if that is a file. Raises SweepError if it is neither."""
+    if not os.path.exists(where) and where.suffix not in (".yaml", ".yml"):
+        runs = [str(path.parent) for path in where.parent.glob("*/sweep.yaml")]
+        hint = did_you_mean(str(where), runs)
+        raise SweepError(f"{where}: must be the folder of a run, or a sweep file, but does not exist{hint}")
+    if not os.path.isdir(where):
+        return where
+    path = RunPaths(where if where.name else where.resolve()).sweep
+    if not path.exists():
+        raise SweepError(
+            f"{where}: must be a sweep file or the folder of a run, but holds no {path.name}; "
+            f"for images, `ffnet-search init --data {where}` writes one"
+        )
+    return path
+
+
 def is_cluster(path: Path) -> bool:
     """True where a file is that of a Ray cluster, which may carry a sweep, and not a sweep alone."""
     return "provider" in read_yaml(path)

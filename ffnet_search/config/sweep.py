@@ -5,7 +5,6 @@ Below this module nobody sees a dict, a path string or a default.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
@@ -14,7 +13,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BeforeValidator, Field, PrivateAttr, model_validator
 
 from ffnet_search.config.binding import Binding, bind, check_values, sections_with
-from ffnet_search.config.files import RunPaths, read_sweep, run_name
+from ffnet_search.config.files import RunPaths, find_sweep, read_sweep, run_name
 from ffnet_search.config.inputs import digest, export_inputs
 from ffnet_search.config.retraining import check_retraining
 from ffnet_search.config.schema import (
@@ -79,18 +78,11 @@ class Sweep(Section):
     @classmethod
     def of_run(cls, where: str | Path) -> Sweep:
         """Read the sweep of a run's folder, which may have been moved since, or a sweep file. Raises SweepError."""
-        folder = Path(where)
-        if not os.path.exists(folder) and folder.suffix not in (".yaml", ".yml"):
-            runs = [str(path.parent) for path in folder.parent.glob("*/sweep.yaml")]
-            hint = did_you_mean(str(folder), runs)
-            raise SweepError(f"{where}: must be the folder of a run, or a sweep file, but does not exist{hint}")
-        if not os.path.isdir(folder):
-            return cls.from_yaml(folder)
-        folder = folder if folder.name else folder.resolve()
-        path = RunPaths(folder).sweep
-        if not path.exists():
-            raise SweepError(f"{where}: must be a sweep file or the folder of a run, but holds no {path.name}")
-        return cls.from_yaml(path).model_copy(update={"runs": str(folder.parent), "name": folder.name})
+        path = find_sweep(Path(where))
+        sweep = cls.from_yaml(path)
+        if path == Path(where):
+            return sweep
+        return sweep.model_copy(update={"runs": str(path.parent.parent), "name": path.parent.name})
 
     def override(
         self,
