@@ -167,7 +167,7 @@ def test_a_journal_of_other_settings_starts_empty(spoilt: str, tmp_path: Path) -
 
 def test_a_journal_that_cannot_be_written_is_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("not a folder")
-    with pytest.raises(SweepError, match="the journal of measurements cannot be written"):
+    with pytest.raises(SweepError, match="file/journal: cannot be written: File exists; see to it"):
         Journal(tmp_path / "file" / "journal", "digest")
 
 

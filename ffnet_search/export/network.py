@@ -82,8 +82,12 @@ def load_deployed(folder: str | Path) -> Deployed:
 @contextmanager
 def _reading(folder: Path) -> Iterator[Architecture]:
     """Yield the folder's architecture; turn errors of reading into a SweepError."""
+    must = f"{folder}: must be a folder that `ffnet-search export` wrote, but"
     try:
-        yield Architecture.from_dict(read_yaml(folder / ARCHITECTURE))
-    except (OSError, yaml.YAMLError, SafetensorError, RuntimeError, KeyError, TypeError, ValueError) as error:
-        reason = " ".join(str(error).split())[:150]
-        raise SweepError(f"{folder}: must be a folder that `ffnet-search export` wrote, but {reason}") from None
+        content = read_yaml(folder / ARCHITECTURE)
+    except SweepError as error:
+        raise SweepError(f"{must} {error}") from None
+    try:
+        yield Architecture.from_dict(content)
+    except (OSError, SafetensorError, RuntimeError, KeyError, TypeError, ValueError) as error:
+        raise SweepError(f"{must} {' '.join(str(error).split())[:150]}") from None

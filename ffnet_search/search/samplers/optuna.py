@@ -70,14 +70,15 @@ def make_sampler(problem: SearchProblem, finished: int) -> BaseSampler:
     if "seed" in accepted:
         run = 0 if getattr(kind, "resumes", False) else finished
         args["seed"] = random.Random(f"{problem.seed}/{run}").getrandbits(32)
-    if "known" in accepted and "known" not in args:
-        args["known"] = partial(known_of, problem)
+    own = dict(args)  # what is known of the space says nothing of the parameters of a trial run
+    if "known" in accepted:
+        args.setdefault("known", partial(known_of, problem))
     with quiet_optuna(), warnings.catch_warnings():
         # Experimental and deprecated samplers warn; a sweep that names them has chosen them.
         warnings.simplefilter("ignore", category=FutureWarning)
         warnings.simplefilter("ignore", category=optuna.exceptions.ExperimentalWarning)
         try:
-            _try_out(kind(**args), objectives)
+            _try_out(kind(**own), objectives)
             sampler: BaseSampler = kind(**args)
             return sampler
         except (TypeError, ValueError, ImportError) as error:
