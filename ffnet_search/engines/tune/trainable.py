@@ -115,8 +115,8 @@ class TuneTrainable(tune.Trainable):
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         self.cleanup()
-        # A thread that hangs is left alone: with False, or an actor that exits here, Tune 2.60 loses the next trial, the
-        # one of `self.config` and `self.trial_id` by now.
+        # A thread that hangs is left alone: with False, or an actor that exits here, Tune 2.60 loses the next trial,
+        # that of `self.config` and `self.trial_id` by now.
         return True
 
     def cleanup(self) -> None:
