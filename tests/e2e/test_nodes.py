@@ -38,7 +38,7 @@ def make(folder):
     return evaluate
 
 folder = Path(sys.argv[1])
-section = SearchSection(engine="ray", trials=int(sys.argv[2]))
+section = SearchSection(engine="ray", trials=int(sys.argv[2]), sampler="RandomSampler")
 search(SearchProblem(DIGITS, section, CHEAP), partial(make, folder), folder)
 """
 
