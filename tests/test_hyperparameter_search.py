@@ -23,7 +23,9 @@ from ffnet_search.config.search_schema import SearchSection
 from ffnet_search.evaluation.outcome import Report
 from ffnet_search.pareto.candidate import Candidate
 from ffnet_search.search.problem import SearchProblem
+from ffnet_search.search.samplers.optuna import known_of
 from ffnet_search.search.storage.study import read_candidates
+from ffnet_search.space.cost_model import analytic_metrics
 from ffnet_search.space.hyperparameters import Configuration, Value
 from ffnet_search.space.search_space import SearchSpace
 
@@ -92,6 +94,15 @@ def test_tpe_learns_conditional_ones_too(tmp_path: Path) -> None:
     assert sum(values["optimizer"] == "sgd" for values in late) > 30
     momenta = [float(str(values["momentum"])) for values in late if "momentum" in values]
     assert sum(abs(momentum - 0.9) < 0.04 for momentum in momenta) > len(momenta) / 2  # by chance: 0.42
+
+
+def test_costs_are_known_while_hyperparameters_are_still_to_be_suggested() -> None:
+    section = SearchSection(objectives=("accuracy", "macs_m"), constraints={"params_m": 1.0})
+    problem = SearchProblem(space_of(RECIPE), section)
+    known = known_of(problem, {})
+    assert known.params is None
+    assert known.values == {1: analytic_metrics(problem.space.smallest)["macs_m"]}
+    assert known.excess.keys() == {"params_m"}
 
 
 def test_the_same_seed_draws_the_same(tmp_path: Path) -> None:

@@ -34,7 +34,7 @@ from ffnet_search.search.problem import SearchProblem
 from ffnet_search.search.samplers.pareto import ParetoSampler
 from ffnet_search.search.samplers.proposal import Known
 from ffnet_search.search.storage.study import quiet_optuna
-from ffnet_search.search.storage.trial_record import TrialRecord, configuration_of, distributions, params_of
+from ffnet_search.search.storage.trial_record import TrialRecord, architecture_of, distributions, params_of
 from ffnet_search.space.hyperparameters import Configuration, Hyperparameter, Value, settle
 
 # Of no use here: abstract, for a fixed list of points, or (CMA-ES) random on categorical axes.
@@ -89,17 +89,22 @@ def make_sampler(problem: SearchProblem, finished: int) -> BaseSampler:
 
 
 def known_of(problem: SearchProblem, params: Mapping[str, Any]) -> Known:
-    """The metrics that are known of a configuration by its parameters, before its evaluation."""
-    try:
-        configuration = configuration_of(problem.space, params)
-    except KeyError:  # a hyper-parameter is still to be suggested
+    """The metrics that are known of a configuration by its parameters, before its evaluation.
+
+    Those of the architecture, whatever hyper-parameters are still to be suggested."""
+    space = problem.space
+    if not space.has_network:
         return Known()
-    metrics = problem.known_metrics(configuration)
+    arch = architecture_of(space, params)
+    metrics = problem.known_metrics(Configuration(arch))
     values = {at: metrics[name] for at, name in enumerate(problem.objectives) if name in metrics}
-    arch = configuration.architecture
-    choices = {} if arch is None else problem.space.effective_choices(arch)
+    try:
+        hyperparameters = settle(space.hyperparameters, lambda name, one: params[name])
+    except KeyError:
+        return Known(values, problem.excess(metrics))
+    choices = space.effective_choices(arch)
     effective = {name: choices[name] for name in params if name in choices}
-    return Known(values, problem.excess(metrics), effective | dict(configuration.hyperparameters))
+    return Known(values, problem.excess(metrics), effective | hyperparameters)
 
 
 def _try_out(sampler: BaseSampler, objectives: int) -> None:

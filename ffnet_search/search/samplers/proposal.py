@@ -65,6 +65,7 @@ class Proposal:
         told_N = told_N[np.isfinite(told_N)]
         if objective is None or not len(told_N):
             return np.asarray(rows_SA[feasible[0]])
+        feasible = np.array([at for at in feasible if objective in known[at].values], dtype=int)
         cost_F = np.array([known[at].values[objective] * self.signs[objective] for at in feasible])
         order = np.sort(cost_F)
         places_F, places_N = (np.searchsorted(order, x) for x in (cost_F, told_N))

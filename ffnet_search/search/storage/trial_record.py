@@ -19,6 +19,7 @@ from ffnet_search.evaluation.schedule import describe, final_hyperparameters, sc
 from ffnet_search.metrics import Figures
 from ffnet_search.pareto.candidate import Candidate
 from ffnet_search.search.storage.sqlite_rows import trial_id
+from ffnet_search.space.architecture import Architecture
 from ffnet_search.space.hyperparameters import Configuration, settle
 from ffnet_search.space.search_space import SearchSpace
 
@@ -50,11 +51,15 @@ def distributions(space: SearchSpace) -> dict[str, CategoricalDistribution]:
     return {name: CategoricalDistribution(values) for name, values in space.axes().items() if len(values) > 1}
 
 
+def architecture_of(space: SearchSpace, params: Mapping[str, Any]) -> Architecture:
+    """The architecture of a trial's parameters; an axis that is missing has its first choice."""
+    return space.build({name: params.get(name, values[0]) for name, values in space.axes().items()})
+
+
 def configuration_of(space: SearchSpace, params: Mapping[str, Any]) -> Configuration:
     """The configuration of a trial's parameters. Raises KeyError where a hyper-parameter is missing."""
-    choices = {name: params.get(name, values[0]) for name, values in space.axes().items()}
     hyperparameters = settle(space.hyperparameters, lambda name, one: params[name])
-    return Configuration(space.build(choices) if space.has_network else None, hyperparameters)
+    return Configuration(architecture_of(space, params) if space.has_network else None, hyperparameters)
 
 
 def params_of(space: SearchSpace, configuration: Configuration) -> dict[str, Any]:
