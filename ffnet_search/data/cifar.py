@@ -35,7 +35,7 @@ UNPACKED = 1 << 30  # bytes of an archive, and of one file: five times CIFAR's
 class Cifar(DataSet):
     """Both CIFARs. `data.path` is the folder, the archive, or a folder that holds either."""
 
-    task = "classification"
+    tasks = ("classification",)
 
     folder: ClassVar[str]
     archive: ClassVar[str]

@@ -76,7 +76,7 @@ class Source:
 class DataSet(ABC):
     """A family of images by a registered name: a file beside this one and a row in `registry.DATASETS`."""
 
-    task: ClassVar[str]  # whose targets it has
+    tasks: ClassVar[tuple[str, ...]]  # whose targets it has
 
     @abstractmethod
     def read(self, section: DataSection, input: Input) -> Source:

@@ -14,7 +14,7 @@ LEVELS = 16  # of the brightest pixel; each level is an inked pixel in a 4 x 4 s
 class Digits(DataSet):
     """`data.name: digits`. A fifth is the test split, the same for every seed."""
 
-    task = "classification"
+    tasks = ("classification",)
 
     def read(self, section: DataSection, input: Input) -> Source:
         from sklearn.datasets import load_digits  # a second to import

@@ -44,7 +44,7 @@ Labels = NDArray[np.int64]
 class ImageFolder(DataSet):
     """`data.name: image_folder`. Sets of up to `in_memory_mb` are decoded once, larger ones batch by batch."""
 
-    task = "classification"
+    tasks = ("classification",)
 
     def read(self, section: DataSection, input: Input) -> Source:
         root, test_root = find_roots(section)

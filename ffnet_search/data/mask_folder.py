@@ -33,7 +33,7 @@ from ffnet_search.data.image_folder import (
 from ffnet_search.errors import SweepError
 from ffnet_search.progress import say
 from ffnet_search.space.input import Input
-from ffnet_search.tasks.base import find_task
+from ffnet_search.tasks.base import task_of
 from ffnet_search.tasks.segmentation import IGNORE
 
 IMAGES, MASKS = "images", "masks"
@@ -62,7 +62,7 @@ class MaskedFiles:
 class MaskFolder(DataSet):
     """`data.name: mask_folder`. Masks are held in memory, a byte a pixel; images as by `image_folder`."""
 
-    task = "segmentation"
+    tasks = ("segmentation",)
 
     def read(self, section: DataSection, input: Input) -> Source:
         root, train, test = find_splits(section)
@@ -72,7 +72,7 @@ class MaskFolder(DataSet):
         if len(splits) == 2:
             parts = np.split(np.arange(len(images)), [len(splits[0].images)])
         else:
-            parts = list(split_test(find_task(self.task).strata(masks_NHW)))
+            parts = list(split_test(task_of(input).strata(masks_NHW)))
         names = class_names(root, input.outputs)
         must_hold_classes(masks_NHW[parts[0]], names, train.masks)
         decoder = Decoder(

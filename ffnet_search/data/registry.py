@@ -62,9 +62,9 @@ def check_data(section: DataSection, input: Input) -> None:
 def _find_dataset(section: DataSection, input: Input) -> DataSet:
     dataset: DataSet = find_class(section.name, "data.name", DataSet, DATASETS)()
     task = task_of(input).name
-    if dataset.task != task:
+    if task not in dataset.tasks:
         raise SweepError(
-            f"data.name must be a data set for task {task!r}, but {section.name!r} is one for {dataset.task!r}; "
-            "change data.name or task"
+            f"data.name must be a data set for task {task!r}, but {section.name!r} is one for "
+            f"{' or '.join(map(repr, dataset.tasks))}; change data.name or task"
         )
     return dataset
