@@ -7,7 +7,8 @@ A user-supplied engine is a subclass of `Engine`, named by import path in `searc
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
@@ -79,3 +80,14 @@ class Engine(ABC):
 
     @abstractmethod
     def __exit__(self, *raised: object) -> None: ...
+
+
+def evaluate_all(engine: Engine, configurations: Iterable[Configuration]) -> Iterator[tuple[Configuration, Ended]]:
+    """Evaluate configurations, begun in their order; yield each when it ends."""
+    waiting, pending = deque(configurations), 0
+    while waiting or pending:
+        while waiting and engine.free_slots > 0:
+            engine.submit(waiting.popleft())
+            pending += 1
+        yield engine.next()
+        pending -= 1

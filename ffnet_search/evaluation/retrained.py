@@ -57,29 +57,21 @@ def retraining_sweep(sweep: Sweep, folder: Path) -> Sweep:
     )
 
 
-class Retrainer:
-    """Retrains configurations, as an engine calls it; it resumes as the trials of a search do.
+class Retrainer(TrialEvaluator):
+    """Retrains configurations as a search trains its trials, and resumes as they do.
 
     `sweep`: that of `retraining_sweep`. `supernet`: the file of its weights; None where nothing needs them."""
 
     def __init__(
         self, sweep: Sweep, retraining: Retraining, supernet: Path | None, git: Mapping[str, object] | None = None
     ) -> None:
-        self._trials = TrialEvaluator(sweep, git=git, target=RetrainingTarget(sweep, retraining, supernet))
+        super().__init__(sweep, git=git, target=RetrainingTarget(sweep, retraining, supernet))
 
-    def __call__(self, configuration: Configuration, report: Report) -> Candidate | Stopped:
-        checkpoint = self.checkpoint(configuration.key)
-        outcome = self.train(configuration, report, checkpoint.parent)
-        checkpoint.unlink(missing_ok=True)
-        return outcome
-
-    def checkpoint(self, key: str) -> Path:
-        """The checkpoint of network `key`. See `outcome.Resumable`."""
-        return self._trials.checkpoint(key)
-
-    def train(self, configuration: Configuration, report: Report, folder: Path) -> Candidate | Stopped:
-        """Retrain in `folder`, from the checkpoint there if one exists. It stays."""
-        outcome = self._trials.train(configuration, report, folder)
+    def train(
+        self, configuration: Configuration, report: Report, folder: Path, until_epoch: int | None = None
+    ) -> Candidate | Stopped:
+        """Retrain in `folder`; a network that ends brings its weights along. See `TrialEvaluator.train`."""
+        outcome = super().train(configuration, report, folder, until_epoch)
         if not isinstance(outcome, Candidate):
             return outcome
         content = {one.name: getattr(outcome, one.name) for one in fields(Candidate)}

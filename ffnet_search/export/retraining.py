@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -22,7 +21,7 @@ from ffnet_search.config.retraining import Retraining, retrained_values
 from ffnet_search.config.sweep import Sweep
 from ffnet_search.engines.registry import find_engine
 from ffnet_search.errors import SweepError
-from ffnet_search.evaluation.engine import EngineContext
+from ffnet_search.evaluation.engine import EngineContext, evaluate_all
 from ffnet_search.evaluation.factory import RetrainerFactory
 from ffnet_search.evaluation.outcome import Ended
 from ffnet_search.evaluation.retrained import Retrained, retraining_sweep
@@ -80,14 +79,8 @@ def _evaluate(
     """Retrain on the engine; yield the key and outcome of what ends, in the order in which it ends."""
     section, code = retraining_sweep(sweep, folder).search, user_code(sweep.model_dump(mode="json"))
     context = EngineContext(RetrainerFactory(sweep, folder), section, reports, folder, sweep.search_space, code)
-    configurations, pending = deque(waiting), 0
     with find_engine(section)(context) as engine:
-        while configurations or pending:
-            while configurations and engine.free_slots > 0:
-                engine.submit(configurations.popleft())
-                pending += 1
-            configuration, ended = engine.next()
-            pending -= 1
+        for configuration, ended in evaluate_all(engine, waiting):
             reports.end(configuration.key, engine.utilisation)
             yield configuration.key, ended
 

@@ -19,7 +19,7 @@ from ffnet_search.atomic_write import write_text
 from ffnet_search.config.inputs import digest, train_inputs
 from ffnet_search.config.sweep import Sweep
 from ffnet_search.errors import SweepError
-from ffnet_search.evaluation.engine import EngineContext
+from ffnet_search.evaluation.engine import EngineContext, evaluate_all
 from ffnet_search.evaluation.fidelity import (
     FILE,
     INHERITED,
@@ -167,10 +167,7 @@ class _Trainings:
             context = EngineContext(factory, sweep.search, epochs, sweep.files.folder, sweep.search_space, code)
             queue = [Configuration(networks[name]) for name in waiting.values()]
             with engine(context) as running:
-                for _ in waiting:
-                    while queue and running.free_slots > 0:
-                        running.submit(queue.pop(0))
-                    configuration, outcome = running.next()
+                for configuration, outcome in evaluate_all(running, queue):
                     self._keep(repeat, configuration.key, waiting[configuration.key], outcome)
                     bar.advance(facts=running.utilisation)
         return {name: known[arch.key] for name, arch in networks.items() if arch.key in known}
