@@ -89,6 +89,18 @@ class Metric:
         number = figure(shown) if self.decimals is None else f"{shown:.{self.decimals}f}"
         return f"{number} {self.unit}" if unit and self.unit else number
 
+    def format_with(self, value: float, error: float | None) -> str:
+        """The printed form of a value and its standard error: `97.50 ± 0.41 %`; without one, as `format`."""
+        if error is None:
+            return self.format(value)
+        number, deviation = (self.format(one, unit=False) for one in (value, error))
+        return f"{number} ± {deviation} {self.unit}".rstrip()
+
+    def as_error(self) -> Metric:
+        """The standard error of this metric, as a metric."""
+        name, word = f"{self.name}{ERROR}", f"standard error of {self.phrase}"
+        return replace(self, name=name, word=word, direction="minimize", bounds=None)
+
     def on(self, device: str) -> Metric:
         """The same metric on one of several devices."""
         return replace(self, device=device)
@@ -110,6 +122,8 @@ MEASURED: Mapping[str, Metric] = {  # of exported networks alone, so no objectiv
         Metric("measured_spread", "minimize", "spread of the latency", "%", 100.0, 1),
     )
 }
+IMAGES = Metric("images", "maximize", "images", decimals=0)  # that a quality was measured on
+ERROR = "_se"  # suffix of a quality: its standard error over images, test_accuracy_se
 INHERITED = "inherited_"  # prefix of a quality before a network was retrained: inherited_test_accuracy
 SPLITS = {"search": "on search validation", "test": "on test"}  # prefix of a quality in the figures of a network
 
@@ -119,7 +133,9 @@ def find_metric(key: str, others: Iterable[Metric] = ()) -> Metric:
 
     `others` are those that this table does not have: the task's quality, and what a user-supplied module logs. Raises
     KeyError for an unknown name, or a device where the metric has none."""
-    known = {**COSTS, **MEASURED, **{metric.name: metric for metric in others}}
+    known = {**COSTS, **MEASURED, IMAGES.name: IMAGES, **{metric.name: metric for metric in others}}
+    if key.endswith(ERROR) and key not in known:
+        return find_metric(key.removesuffix(ERROR), others).as_error()
     name, at, device = key.partition("@")
     if at:
         if name not in (LATENCY.name, *MEASURED) or not device:

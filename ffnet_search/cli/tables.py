@@ -12,7 +12,7 @@ from ffnet_search.cli.printing import print_plain as _print
 from ffnet_search.cli.resolve import Front
 from ffnet_search.config.retraining import retraining_of
 from ffnet_search.config.sweep import Sweep
-from ffnet_search.metrics import MACS, PARAMS, Metric
+from ffnet_search.metrics import ERROR, MACS, PARAMS, Metric
 from ffnet_search.space.architecture import Architecture
 from ffnet_search.space.block import BLOCK_AXES
 from ffnet_search.space.hyperparameters import Configuration, Hyperparameter
@@ -132,9 +132,15 @@ def print_run(front: Front) -> None:
     if not networks:
         print_files(front)
         return
-    metrics = {name: front.sweep.metric(name) for name in networks[0].metrics if name != "measured_spread"}
+    shown = [
+        name for name in networks[0].metrics if name != "measured_spread" and not name.endswith((ERROR, "_images"))
+    ]
+    metrics = {name: front.sweep.metric(name) for name in shown}
     rows = [
-        [_cell(metric, network.metrics.get(name)) for name, metric in metrics.items()]
+        [
+            _cell(metric, network.metrics.get(name), network.metrics.get(f"{name}{ERROR}"))
+            for name, metric in metrics.items()
+        ]
         + [network.key, str(Configuration(network.architecture, network.hyperparameters))]
         for network in networks
     ]
@@ -208,8 +214,11 @@ def print_files(front: Front) -> None:
         _print(f"{path!s:<{width}}  {words[path]}")
 
 
-def _cell(metric: Metric, value: float | None) -> str:
-    return "" if value is None else metric.format(value, unit=False)
+def _cell(metric: Metric, value: float | None, error: float | None) -> str:
+    if value is None:
+        return ""
+    number = metric.format(value, unit=False)
+    return number if error is None else f"{number} ± {metric.format(error, unit=False)}"
 
 
 def _costs(macs_m: float, params_m: float) -> list[str]:

@@ -6,6 +6,7 @@ A sub-network is sliced, its BN recalibrated, fused, and scored on the images th
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -13,6 +14,7 @@ from torch import Tensor
 
 from ffnet_search.config.sweep import Sweep
 from ffnet_search.data.datamodule import Data
+from ffnet_search.metrics import IMAGES
 from ffnet_search.models.bn_calibration import recalibrate
 from ffnet_search.models.deployed import Deployed, fuse
 from ffnet_search.models.metamixer import MetaMixer
@@ -22,6 +24,7 @@ from ffnet_search.pareto.candidate import Candidate
 from ffnet_search.space.architecture import Architecture
 from ffnet_search.space.hyperparameters import Configuration
 from ffnet_search.tasks.base import Task, task_of
+from ffnet_search.tasks.scores import Scores
 from ffnet_search.training.fit import sweep_data
 
 
@@ -53,8 +56,8 @@ class Evaluator:
         arch = configuration.architecture
         assert arch is not None
         with threads_for(1e6 * arch.macs_m * len(self.batches[0][0])):
-            score = quality(fuse(self.calibrated(arch)), self.batches, self.task)
-        return Candidate(arch, {self.task.quality.name: score, "params_m": arch.params_m, "macs_m": arch.macs_m})
+            judged = judge(fuse(self.calibrated(arch)), self.batches, self.task)
+        return Candidate(arch, {**judged.metrics(), "params_m": arch.params_m, "macs_m": arch.macs_m})
 
     def calibrated(self, arch: Architecture) -> MetaMixer:
         """The sub-network as a separate network, with recalibrated BN statistics."""
@@ -65,18 +68,42 @@ class Evaluator:
         return images_NCHW.to(self.device).contiguous(memory_format=torch.channels_last)
 
 
+@dataclass(frozen=True)
+class Judged:
+    """The quality of a network on a split, by the task's metric, and its scores on each image."""
+
+    quality: float
+    scores: Scores
+
+    def metrics(self, prefix: str = "") -> dict[str, float]:
+        """The quality, its standard error and the number of images: `accuracy`, `accuracy_se`, `images`."""
+        task = self.scores.task
+        found = {
+            task.quality.name: self.quality,
+            task.quality_error: self.scores.error,
+            IMAGES.name: float(self.scores.images),
+        }
+        return {f"{prefix}{name}": value for name, value in found.items()}
+
+
 @torch.inference_mode()
-def quality(net: Deployed | MetaMixer, batches: Iterable[tuple[Tensor, Tensor]], task: Task) -> float:
-    """The quality of `net` over batches of (images, targets), in the mode (training or evaluation) that it is in.
+def judge(net: Deployed | MetaMixer, batches: Iterable[tuple[Tensor, Tensor]], task: Task) -> Judged:
+    """Judge `net` on batches of (images, targets), in the mode (training or evaluation) that it is in.
 
     Raises ValueError where there are no batches."""
     device = next(net.parameters()).device
     net = net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     arch = net.arch if isinstance(net, Deployed) else net.largest
-    metric, seen = task.quality_metric(arch.input.outputs).to(device), False
+    metric, scores = task.quality_metric(arch.input.outputs).to(device), []
     for images_BCHW, target_B in batches:
-        metric.update(net(images_BCHW.to(device)), target_B.to(device))
-        seen = True
-    if not seen:
+        output_B, target_B = net(images_BCHW.to(device)), target_B.to(device)
+        metric.update(output_B, target_B)
+        scores.append(task.scores(output_B, target_B, arch.input.outputs).cpu().numpy())
+    if not scores:
         raise ValueError("quality needs at least one batch of images, but got none")
-    return float(metric.compute())
+    return Judged(float(metric.compute()), Scores.gathered(task, scores))
+
+
+def quality(net: Deployed | MetaMixer, batches: Iterable[tuple[Tensor, Tensor]], task: Task) -> float:
+    """The quality alone, of `judge`."""
+    return judge(net, batches, task).quality

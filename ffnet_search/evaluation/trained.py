@@ -21,7 +21,7 @@ from ffnet_search.config.sweep import Sweep
 from ffnet_search.data.datamodule import Data
 from ffnet_search.data.registry import build_data, check_data
 from ffnet_search.errors import error_context
-from ffnet_search.evaluation.inherited import quality
+from ffnet_search.evaluation.inherited import judge
 from ffnet_search.evaluation.outcome import Report, Stopped
 from ffnet_search.evaluation.schedule import Schedule, Segment, schedule_of
 from ffnet_search.evaluation.user_module import UserModuleTarget, logged_by
@@ -218,8 +218,8 @@ class FFNetTarget:
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         with threads_for(1e6 * arch.macs_m * trial.data.batch_size):
             fused = fuse(recalibrate(module.net.to(device), data.calibration.to(device)))
-            score = quality(fused, batches, module.task)
-        return {module.task.quality.name: score, **analytic_metrics(arch)}
+            judged = judge(fused, batches, module.task)
+        return {**judged.metrics(), **analytic_metrics(arch)}
 
     def write(self, path: Path, trainer: Trainer, module: Standalone) -> None:
         torch.save({name: tensor.cpu() for name, tensor in module.net.state_dict().items()}, path)

@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
+import numpy as np
+
+from ffnet_search.atomic_write import write_bytes
 from ffnet_search.config.start import ARCHITECTURE
 from ffnet_search.errors import SweepError, shown
 from ffnet_search.metrics import Figures
 from ffnet_search.space.architecture import Architecture
 from ffnet_search.space.hyperparameters import Value
 from ffnet_search.strict_yaml import read_json, read_yaml
+from ffnet_search.tasks.base import task_of
+from ffnet_search.tasks.scores import Scores
 
-CARD, ONNX = "card.json", "model.onnx"  # of every exported FFNet
+CARD, ONNX, SCORES = "card.json", "model.onnx", "scores.npz"  # of every exported FFNet
 
 
 @dataclass(frozen=True)
@@ -42,6 +49,19 @@ class ExportedNetwork:
             )
         return self.architecture
 
+    def scores(self, split: str) -> Scores | None:
+        """The scores on each image of a split, "search" or "test"; None where they were not written.
+
+        Raises SweepError where they cannot be read."""
+        path = self.folder / SCORES
+        if self.architecture is None or not path.exists():
+            return None
+        try:
+            with np.load(path) as arrays:
+                return Scores(task_of(self.architecture.input), arrays[split].astype(np.float64))
+        except (OSError, ValueError, KeyError, BadZipFile) as error:
+            raise SweepError(f"{path}: cannot be read as the scores of a network ({error}); export again") from None
+
     def read_card(self) -> dict[str, Any]:
         """The content of card.json. Raises OSError, or ValueError if it is no card."""
         return _read_card(self.folder)
@@ -53,6 +73,14 @@ def read_exported(pareto: Path) -> list[ExportedNetwork]:
         return [_read(path.parent) for path in sorted(pareto.glob(f"*/{CARD}"))]
     except (OSError, KeyError, TypeError, ValueError) as error:
         raise SweepError(f"{pareto}: cannot be read as exported networks ({error}); export again") from None
+
+
+def write_scores(folder: Path, scores: Mapping[str, Scores]) -> None:
+    """Write the scores of a network by split, with seven digits, as `ExportedNetwork.scores` reads them."""
+    content = io.BytesIO()
+    arrays: dict[str, Any] = {split: one.values_NS.astype(np.float32) for split, one in scores.items()}
+    np.savez_compressed(content, **arrays)
+    write_bytes(folder / SCORES, content.getvalue())
 
 
 def _read(folder: Path) -> ExportedNetwork:

@@ -23,10 +23,10 @@ from ffnet_search.config.retraining import retraining_of
 from ffnet_search.config.sweep import Sweep
 from ffnet_search.data.datamodule import Data
 from ffnet_search.errors import SweepError
-from ffnet_search.evaluation.inherited import Evaluator, quality
+from ffnet_search.evaluation.inherited import Evaluator, judge, quality
 from ffnet_search.evaluation.trained import TrialEvaluator
 from ffnet_search.export.card import Device, network_card, user_module_card, write_bundle, write_card
-from ffnet_search.export.exported import ExportedNetwork, read_exported
+from ffnet_search.export.exported import ExportedNetwork, read_exported, write_scores
 from ffnet_search.export.network import write_details, write_network
 from ffnet_search.export.picks import Pick, draw_front
 from ffnet_search.formatting import csv_cell
@@ -100,15 +100,18 @@ def export_ffnets(sweep: Sweep, front: Sequence[Pick], folders: Sequence[Path]) 
     for pick, folder, before, net, deployed, latency in zip(
         front, folders, inherited, nets, fused, latencies, strict=True
     ):
-        task, tests = task_of(net.largest.input), data.test_dataloader()
-        metrics = {
-            task.search_quality: pick.judged.metrics[task.quality.name],
-            task.test_quality: quality(deployed.to(place), tests, task),
+        task = task_of(net.largest.input)
+        judged = {
+            "search": judge(deployed.to(place), data.val_dataloader(), task),
+            "test": judge(deployed.to(place), data.test_dataloader(), task),
         }
+        metrics = {f"{split}_{name}": value for split, one in judged.items() for name, value in one.metrics().items()}
+        metrics[task.search_quality] = pick.judged.metrics[task.quality.name]
         if retraining_of(sweep) is not None:
             metrics[INHERITED + task.search_quality] = pick.candidate.metrics[task.quality.name]
-            metrics[INHERITED + task.test_quality] = quality(fuse(before).to(place), tests, task)
+            metrics[INHERITED + task.test_quality] = quality(fuse(before).to(place), data.test_dataloader(), task)
         metrics |= {**latency, **analytic_metrics(net.largest)}
+        write_scores(folder, {split: one.scores for split, one in judged.items()})
         write_network(folder, net.cpu(), deployed.cpu(), sweep.export.opset)
         card = network_card(sweep, pick, metrics, devices, data) | write_details(folder, deployed, data)
         write_card(folder, card)

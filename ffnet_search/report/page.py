@@ -34,6 +34,7 @@ EXPORTED = (  # files of every exported network, but for those of formats
     ModelFile("trainable.safetensors", "weights before fusing, to continue training"),
     ModelFile("architecture.yaml", "the network"),
     ModelFile("README.md", "the model card, as model hubs read it"),
+    ModelFile("scores.npz", "what it makes of each validation and test image, for paired tests"),
     ModelFile("card.json", "all figures and where they come from"),
 )
 SCRIPT = ModelFile("predict.py", "the network on images, with ONNX Runtime alone")

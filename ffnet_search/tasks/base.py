@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from ffnet_search.metrics import ERROR
 from ffnet_search.space.registry import TaskOutputs, task_outputs
 
 if TYPE_CHECKING:
@@ -51,6 +52,11 @@ class Task(TaskOutputs):
         return f"test_{self.quality.name}"
 
     @property
+    def quality_error(self) -> str:
+        """The key of the quality's standard error, in metrics: `accuracy_se`."""
+        return f"{self.quality.name}{ERROR}"
+
+    @property
     def logged_quality(self) -> str:
         """The name under which training logs the quality on search validation: `val_accuracy`."""
         return f"val_{self.quality.name}"
@@ -70,6 +76,29 @@ class Task(TaskOutputs):
     @abstractmethod
     def quality_metric(self, outputs: int) -> TorchMetric:
         """The quality as a torchmetrics.Metric, updated with (output, target)."""
+
+    def scores(self, output: Tensor, target: Tensor, outputs: int) -> Tensor:
+        """Numbers of each image of a batch that make up the quality, (B, S): the standard error and every paired test follow.
+
+        By default one number, the quality of each image alone, slowly: override it where one call does for the batch,
+        and `quality_from` where the quality is no mean over images."""
+        import torch
+
+        metric, scores = self.quality_metric(outputs).to(output.device), []
+        for at in range(len(output)):
+            metric.reset()
+            metric.update(output[at : at + 1], target[at : at + 1])
+            scores.append(metric.compute())
+        return torch.stack(scores)[:, None]
+
+    def quality_from(self, scores_NS: NDArray[np.float64]) -> float:
+        """The quality of images with these scores, as `quality_metric` has it: by default the mean of one score."""
+        return float(scores_NS.mean())
+
+    @property
+    def is_mean(self) -> bool:
+        """True where the quality is the mean over images of one score."""
+        return type(self).quality_from is Task.quality_from
 
     @abstractmethod
     def accepts(self, target: Tensor) -> bool:

@@ -59,6 +59,10 @@ class Classification(Task):
 
         return MulticlassAccuracy(outputs, average="micro")
 
+    def scores(self, output: Tensor, target: Tensor, outputs: int) -> Tensor:
+        """1 for a right label, else 0: (B, 1)."""
+        return (output.argmax(-1) == target)[:, None]
+
     def accepts(self, target: Tensor) -> bool:
         import torch
 

@@ -110,6 +110,26 @@ class Segmentation(Task):
 
         return MeanIoU(outputs, IGNORE)
 
+    def scores(self, output: Tensor, target: Tensor, outputs: int) -> Tensor:
+        """The pixels of each class that are found, that the mask has and that are predicted: (B, 3 K)."""
+        import torch
+
+        from ffnet_search.tasks.mean_iou import MeanIoU, predicted
+
+        metric, labels_BHW = MeanIoU(outputs, IGNORE).to(target.device), predicted(output, target)
+        rows = []
+        for at in range(len(target)):
+            confusion_KK = metric.confusion(labels_BHW[at : at + 1], target[at : at + 1])
+            rows.append(torch.cat([confusion_KK.diagonal(), confusion_KK.sum(1), confusion_KK.sum(0)]))
+        return torch.stack(rows)
+
+    def quality_from(self, scores_NS: NDArray[np.float64]) -> float:
+        """The mean intersection over union of the classes in the masks, of all pixels of the images."""
+        found_K, mask_K, predicted_K = scores_NS.sum(0).reshape(3, -1)
+        held_K = mask_K > 0
+        iou_K = found_K[held_K] / (mask_K + predicted_K - found_K)[held_K]
+        return float(iou_K.mean()) if len(iou_K) else 0.0
+
     def accepts(self, target: Tensor) -> bool:
         import torch
 

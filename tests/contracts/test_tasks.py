@@ -16,6 +16,7 @@ from ffnet_search.errors import SweepError
 from ffnet_search.space.input import Input
 from ffnet_search.space.registry import TASKS, TrunkStage
 from ffnet_search.tasks.base import find_task
+from ffnet_search.tasks.scores import Scores
 
 TARGETS = {  # of 12 images with 4 outputs
     "classification": torch.arange(12) % 4,
@@ -68,6 +69,19 @@ def test_the_quality_of_batches_is_that_of_the_whole(name: str) -> None:
     for start in range(0, 12, 5):
         metric.update(outputs(name)[start : start + 5], TARGETS[name][start : start + 5])
     assert float(metric.compute()) == pytest.approx(measure(name, outputs(name), TARGETS[name]), abs=1e-6)
+
+
+@TASK
+def test_scores_per_image_give_the_quality_its_error_and_a_paired_test(name: str) -> None:
+    task, target = find_task(name), TARGETS[name]
+    mine, others = (
+        Scores.gathered(task, [task.scores(output[at : at + 5], target[at : at + 5], 4).numpy() for at in (0, 5, 10)])
+        for output in (outputs(name), outputs(name, 1))
+    )
+    assert mine.images == 12 and mine.values_NS.dtype == np.float64
+    assert mine.quality == pytest.approx(measure(name, outputs(name), target), abs=1e-6)
+    assert 0 < mine.error < 1
+    assert mine.p_value(mine) == 1.0 and mine.p_value(others) == pytest.approx(others.p_value(mine))
 
 
 @TASK

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from ffnet_search.atomic_write import replacing, set_aside, write_text
 from ffnet_search.errors import Terminated
 from ffnet_search.formatting import csv_cell
-from ffnet_search.metrics import COSTS
+from ffnet_search.metrics import COSTS, ERROR, IMAGES
 from ffnet_search.progress import say
 from ffnet_search.search.problem import SearchProblem
 from ffnet_search.search.storage.sqlite_rows import TrialWriter
@@ -152,7 +152,8 @@ def write_candidates(path: Path, writer: TrialWriter, space: SearchSpace) -> Non
     """Replace the file by all trials as CSV, with their final hyper-parameters. Raises SweepError."""
     names = writer.attribute_names()
     quality = task_outputs(space.images.task if space.has_network else DEFAULT_TASK).quality
-    metrics = dict.fromkeys([quality.name, *COSTS, *(name for name in names if name not in ATTRIBUTES)])
+    judged = [name for name in (f"{quality.name}{ERROR}", IMAGES.name) if name in names]
+    metrics = dict.fromkeys([quality.name, *judged, *COSTS, *(name for name in names if name not in ATTRIBUTES)])
     columns = ["trial", "key", "state", "feasible", "origin", *metrics, "stopped", *space.hyperparameters]
     if "schedule" in names:
         columns.append("schedule")

@@ -1,0 +1,170 @@
+"""The error of a quality: scores per image, the standard error that they give, and paired tests of two networks.
+
+A task says what an image's scores are (`Task.scores`) and which quality many of them have (`Task.quality_from`); all
+that follows is the same for every task. No torch, so that a table of exported networks is printed in no time. Shape
+keys: N images of a split, in its order; S scores of an image.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import combinations
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from ffnet_search.tasks.base import Task
+
+Array = NDArray[np.float64]
+RESAMPLED = 200  # sets of images of the bootstrap: its standard error is known within 5 %
+LEVEL = 0.05  # beyond this probability two networks are not told apart
+DISCORDANT = 0.2  # of the images, on which two networks of one front disagree, before any is known
+Z = 1.96  # of a normal distribution: 95 % lie within so many standard errors
+
+
+@dataclass(frozen=True, eq=False)
+class Scores:
+    """The scores (N, S) of one network on the images of one split."""
+
+    task: Task
+    values_NS: Array
+
+    @classmethod
+    def gathered(cls, task: Task, batches: Iterable[NDArray[Any]]) -> Scores:
+        """The scores of all batches, each (B, S)."""
+        return cls(task, np.concatenate([np.asarray(scores_BS, np.float64) for scores_BS in batches]))
+
+    @property
+    def images(self) -> int:
+        return len(self.values_NS)
+
+    @property
+    def is_binary(self) -> bool:
+        """True where an image is right or wrong, and the quality the share of the right ones."""
+        return self.is_mean and bool(np.isin(self.values_NS, (0.0, 1.0)).all())
+
+    @property
+    def is_mean(self) -> bool:
+        """True where the quality is the mean of one score per image."""
+        return self.task.is_mean and self.values_NS.shape[1] == 1
+
+    @property
+    def quality(self) -> float:
+        return self.task.quality_from(self.values_NS)
+
+    @cached_property
+    def error(self) -> float:
+        """The standard error of the quality: binomial, of a mean, or of a bootstrap over the images.
+
+        That of a share has two right and two wrong images added (Agresti and Coull, 1998): no luck makes it 0."""
+        if self.is_binary:
+            return binomial_error(float(self.values_NS.mean()), self.images)
+        if self.is_mean:
+            return _error_of_mean(self.values_NS[:, 0])
+        return float(np.std([self.task.quality_from(self.values_NS[at_N]) for at_N in self._resampled], ddof=1))
+
+    def p_value(self, other: Scores) -> float:
+        """The probability of a difference as large as this one, between equally good networks, on the same images.
+
+        Exact McNemar where images are right or wrong, a paired t-test of a mean, else a paired bootstrap. Raises
+        ValueError where the other scores are of other images."""
+        if self.values_NS.shape != other.values_NS.shape:
+            raise ValueError(f"scores must be of the same images, but are {len(self.values_NS)} and {other.images}")
+        if self.is_binary and other.is_binary:
+            gained = int((self.values_NS > other.values_NS).sum())
+            return mcnemar(gained, int((self.values_NS < other.values_NS).sum()))
+        error = self.error_of_difference(other)
+        return _two_sided(self.quality - other.quality, error, self.images - 1 if self.is_mean else None)
+
+    def error_of_difference(self, other: Scores) -> float:
+        """The standard error of the difference of the two qualities, which share their images."""
+        if self.is_mean:
+            return _error_of_mean((self.values_NS - other.values_NS)[:, 0])
+        of, both = self.task.quality_from, (self.values_NS, other.values_NS)
+        return float(np.std([of(both[0][at_N]) - of(both[1][at_N]) for at_N in self._resampled], ddof=1))
+
+    @property
+    def _resampled(self) -> Iterable[NDArray[np.int64]]:
+        """The images of each resampled set, the same for every network."""
+        rng = np.random.default_rng(0)
+        return (rng.integers(self.images, size=self.images) for _ in range(RESAMPLED))
+
+
+def binomial_error(share: float, images: int) -> float:
+    """The standard error of a share of so many images, two right and two wrong ones added."""
+    adjusted = (share * images + 2) / (images + 4)
+    return math.sqrt(adjusted * (1 - adjusted) / (images + 4))
+
+
+def mcnemar(gained: int, lost: int) -> float:
+    """The exact two-sided probability of so many images that one network alone is right on, and the other alone."""
+    discordant = gained + lost
+    if not discordant:
+        return 1.0
+    tail, ways = 0, 1
+    for count in range(min(gained, lost) + 1):
+        tail += ways
+        ways = ways * (discordant - count) // (count + 1)
+    return min(1.0, tail / 2 ** (discordant - 1))
+
+
+def letters(networks: Sequence[Scores]) -> list[str]:
+    """A few letters per network: those that share one are not told apart, those that share none are.
+
+    The compact letter display of all pairs (Piepho, 2004), whose tests have a common level of 5 % (Holm, 1979). The
+    letters are in the order of the networks."""
+    count = len(networks)
+    differ = _differing(networks)
+    groups = [set(range(count))]
+    for a, b in sorted(differ):
+        split = [part for group in groups if {a, b} <= group for part in (group - {a}, group - {b})]
+        groups = [group for group in groups if not {a, b} <= group]
+        for part in split:
+            if not any(part <= group for group in groups):
+                groups = [group for group in groups if not group <= part] + [part]
+    groups.sort(key=sorted)
+    return ["".join(_letter(number) for number, group in enumerate(groups) if at in group) for at in range(count)]
+
+
+def _differing(networks: Sequence[Scores]) -> set[tuple[int, int]]:
+    pairs = list(combinations(range(len(networks)), 2))
+    tested = sorted((networks[a].p_value(networks[b]), a, b) for a, b in pairs)
+    differ = set()
+    for rank, (p, a, b) in enumerate(tested):
+        if p * (len(pairs) - rank) >= LEVEL:
+            break
+        differ.add((a, b))
+    return differ
+
+
+def _letter(number: int) -> str:
+    return chr(ord("a") + number) if number < 26 else f"[{number}]"
+
+
+def least_difference(images: int, discordant: float = DISCORDANT) -> float:
+    """The difference of two shares that McNemar's test tells apart on so many images, about; `discordant`: the share of
+    the images on which one network alone is right."""
+    return Z * math.sqrt(discordant / images)
+
+
+def _error_of_mean(values_N: Array) -> float:
+    return float(values_N.std(ddof=1) / math.sqrt(len(values_N))) if len(values_N) > 1 else math.inf
+
+
+def _two_sided(difference: float, error: float, freedom: int | None) -> float:
+    """The probability of a difference of so many standard errors: by Student's distribution, or the normal one."""
+    if difference == 0:
+        return 1.0
+    if error == 0:
+        return 0.0
+    z = abs(difference) / error
+    if freedom is None or not math.isfinite(z):
+        return math.erfc(z / math.sqrt(2))
+    from scipy.special import stdtr  # takes a moment
+
+    return float(2 * stdtr(freedom, -z))
