@@ -29,13 +29,12 @@ from typing import Any
 from pydantic import Field, field_validator, model_validator
 
 from ffnet_search.errors import SweepError, did_you_mean, shown
+from ffnet_search.provenance import installed_versions
 from ffnet_search.strict_yaml import Section
 
 Registry = Mapping[str, str]
 NONE: Registry = {}
 INSTALL = {  # package -> what installs it, where that is not the package itself
-    "openvino": "pip install 'ffnet-search[openvino]'",
-    "coremltools": "pip install 'ffnet-search[coreml]'",
     "optuna_dashboard": "pip install 'ffnet-search[dashboard]'",
     "tensorboard": "pip install 'ffnet-search[tensorboard]'",
 }
@@ -216,9 +215,24 @@ def is_foreign(file: Path) -> bool:
     return not set(_installed()) & set(file.resolve().parents)
 
 
-def not_installed(field: str, name: str, package: str) -> SweepError:
-    """The error for a class that needs a package which is not installed."""
+def is_installed(package: str) -> bool:
+    """True where a package can be imported; imports nothing. A folder of that name, as any may lie here, is none."""
+    spec = find_spec(package)
+    return spec is not None and (spec.has_location or bool(installed_versions(package)))
+
+
+def require_packages(cls: Any, field: str, name: str) -> None:
+    """Raise SweepError where one of `cls.packages` is not installed, with the extra of this program that brings it."""
+    for package in cls.packages:
+        if not is_installed(package):
+            raise not_installed(field, name, package, cls.extra)
+
+
+def not_installed(field: str, name: str, package: str, extra: str | None = None) -> SweepError:
+    """The error for a class that needs a package which is not installed; `extra` of this program's brings it."""
     install = INSTALL.get(package, f"pip install {package}")
+    if extra is not None:
+        install = f"pip install 'ffnet-search[{extra}]'"
     return SweepError(f"{field} {shown(name)} needs {package}, which is not installed; run: {install}")
 
 

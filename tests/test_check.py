@@ -12,6 +12,9 @@ import yaml
 
 from ffnet_search.config.sweep import Sweep
 from ffnet_search.errors import SweepError
+from ffnet_search.export.formats.registry import FORMATS
+from ffnet_search.latency.backends.base import BACKENDS
+from ffnet_search.plugins import find_class
 from ffnet_search.run.check import check_sampler, check_sweep
 from ffnet_search.run.pipeline import run_sweep
 
@@ -37,10 +40,12 @@ def test_a_good_sweep_passes_and_leaves_no_file(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("engine", ["local", "ray", "tune"])
 def test_nothing_heavy_is_loaded(tmp_path: Path, engine: str) -> None:
-    sweep = sweep_of(tmp_path, {"search": {"engine": engine}})
+    devices = [{"name": name, "backend": name} for name in ("onnxruntime", "torch")]
+    content = {"search": {"engine": engine}, "latency": devices, "export": {"formats": ["pt2", "int8"]}}
+    sweep = sweep_of(tmp_path, content)
     code = (
         "import sys; from ffnet_search import Sweep, check; check(Sweep.from_yaml(sys.argv[1]))\n"
-        "print({'torch', 'lightning', 'optuna', 'ray', 'sklearn', 'scipy'} & sys.modules.keys())"
+        "print({'torch', 'lightning', 'optuna', 'ray', 'sklearn', 'scipy', 'onnxruntime'} & sys.modules.keys())"
     )
     ran = subprocess.run([sys.executable, "-c", code, str(sweep.path)], capture_output=True, text=True, cwd=ROOT)
     assert ran.stdout == "set()\n", ran.stderr
@@ -53,6 +58,11 @@ def test_nothing_heavy_is_loaded(tmp_path: Path, engine: str) -> None:
         ({"search": {"engine": ABSENT}}, "search.engine: .* there is no module 'no_such_package'"),
         ({"search": {"sampler": {"class_path": ABSENT}}}, "search.sampler.class_path: .* there is no module"),
         ({"latency": {"backend": "onnxruntim"}}, "latency.backend must be one of .* did you mean 'onnxruntime'"),
+        ({"latency": {"init_args": {"opset": 99}}}, "latency.init_args: opset must be <= 20, but got 99"),
+        ({"latency": {"init_args": {"colour": 1}}}, "latency.init_args: colour is not a known key"),
+        ({"latency": {"init_args": {"provider": "tensorrt"}}}, "TensorrtExecutionProvider, but it has"),
+        ({"export": {"formats": ["onyx"]}}, "export.formats must be one of .* did you mean 'onnx'"),
+        ({"export": {"formats": ["own.formats:Fast"]}}, "export.formats.0: .* there is no module"),
         ({"data": {"name": "digit"}}, "data.name .*'digit'.* did you mean 'digits'"),
         ({"data": {"name": ABSENT}}, "data.name: .* there is no module"),
         ({"train": {"callbacks": [ABSENT]}}, "train.callbacks.0.class_path: .* there is no module"),
@@ -67,6 +77,65 @@ def test_what_a_run_would_refuse_is_one_sentence(tmp_path: Path, content: dict[s
         check_sweep(sweep)
     assert str(caught.value).startswith(f"{sweep.path}: ")
     assert "\n" not in str(caught.value)
+
+
+HIDING = """
+import sys
+from pathlib import Path
+import yaml
+import ffnet_search.plugins as plugins
+from ffnet_search import Sweep, check
+from ffnet_search.errors import SweepError
+
+find, hidden = plugins.find_spec, set(sys.argv[2].split())
+plugins.find_spec = lambda name: None if name in hidden else find(name)
+content = yaml.safe_load(Path(sys.argv[1]).read_text())
+for part in yaml.safe_load(sys.argv[3]):
+    try:
+        check(Sweep.from_content({**content, **part}, Path(sys.argv[1])))
+    except SweepError as error:
+        print(error)
+print(sorted({"torch", *hidden} & sys.modules.keys()))
+"""
+
+
+def test_a_missing_package_is_named_with_its_extra_before_torch_is_imported(tmp_path: Path) -> None:
+    kinds = [
+        (key, name, find_class(name, "a test", registry=registry))
+        for key, registry in (("backend", BACKENDS), ("format", FORMATS))
+        for name in registry
+    ]
+    kinds = [one for one in kinds if one[2].packages]
+    latency = {"backend": "command", "init_args": {"command": "echo {model} 1", "device": "any"}}
+    parts = [
+        {"latency": {"backend": name}} if key == "backend" else {"latency": latency, "export": {"formats": [name]}}
+        for key, name, _ in kinds
+    ]
+    hidden = " ".join(package for *_, kind in kinds for package in kind.packages)
+    sweep = sweep_of(tmp_path, {"name": "tiny"})
+    command = [sys.executable, "-c", HIDING, str(sweep.path), hidden, yaml.safe_dump(parts)]
+    ran = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+    *messages, loaded = ran.stdout.splitlines()
+    assert loaded == "[]", ran.stderr
+    extras = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    for (_, name, kind), message in zip(kinds, messages, strict=True):
+        install = f"'ffnet-search[{kind.extra}]'" if kind.extra else kind.packages[0]
+        assert message.endswith(
+            f"{name!r} needs {kind.packages[0]}, which is not installed; run: pip install {install}"
+        )
+        assert kind.extra is None or f"\n{kind.extra} = " in extras
+
+
+def test_formats_are_of_ffnets(tmp_path: Path) -> None:
+    content = {
+        "search_space": {"hyperparameters": {"epochs": [1, 2]}},
+        "module": "own_network:Curve",
+        "data": {"name": "own_network:Points"},
+        "search": {"evaluator": "train", "metrics": {"val_loss": "minimize"}, "objectives": ["val_loss"]},
+        "export": {"formats": ["pt2"]},
+    }
+    with pytest.raises(SweepError, match="export.formats must be left out where module is given"):
+        check_sweep(sweep_of(tmp_path, content))
 
 
 def test_a_module_by_import_path_must_exist(tmp_path: Path) -> None:

@@ -163,9 +163,12 @@ def export(
         return
     from ffnet_search.cli import json_output, tables
     from ffnet_search.config.sweep import Sweep
-    from ffnet_search.export.formats.write import export_format
+    from ffnet_search.export.formats.base import find_format
 
     permit_imports(overrides.allow_imports or ":" in format, runs=True)  # a format is named by the user
+    find_format(format)  # before torch is imported
+    from ffnet_search.export.formats.write import export_format
+
     with output.silenced():
         networks = export_format(Sweep.of_run(sweep).override(name=overrides.name), format, top)
     document, show = partial(json_output.of_formats, name=format), partial(tables.print_formats, name=format)

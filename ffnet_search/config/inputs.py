@@ -34,7 +34,7 @@ SPEED: Mapping[str, Any] = {
         "early_stopping",
         "storage",
     },
-    "export": {"top": True, "retrain": {"candidates"}},
+    "export": {"top": True, "retrain": {"candidates"}, "formats": True},
 }
 
 

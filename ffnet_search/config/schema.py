@@ -16,6 +16,7 @@ from ffnet_search.strict_yaml import Section
 IMPORT_PATH = r"^[\w.]+:\w+$"
 NAME_OR_PATH = r"^(\w+|[\w.]+:\w+)$"  # of a registered class, or of a user-supplied one
 Share = Annotated[float, Field(ge=0, lt=1)]
+Opset = Annotated[int, Field(ge=13, le=20)]  # of ONNX: what the tracing exporter writes
 
 
 class Augment(Section):
@@ -125,8 +126,9 @@ class RetrainSection(Section):
 
 
 class ExportSection(Section):
-    """The export of the front: how many networks, and their retraining."""
+    """The export of the front: how many networks, their retraining, and the formats beside ONNX that they get."""
 
     top: int = Field(8, gt=0)
     retrain: RetrainSection = RetrainSection()
-    opset: int = Field(17, ge=13, le=20)  # what the tracing exporter writes
+    opset: Opset = 17
+    formats: tuple[Annotated[str, Field(max_length=NAME)], ...] = ()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
-from importlib.util import find_spec
 
 from ffnet_search.config.files import is_cluster
 from ffnet_search.config.search_schema import SamplerSection
@@ -11,16 +10,16 @@ from ffnet_search.config.start import check_start
 from ffnet_search.config.sweep import Sweep
 from ffnet_search.data.registry import check_data
 from ffnet_search.engines.registry import ENGINES
-from ffnet_search.errors import error_context
+from ffnet_search.errors import SweepError, error_context
+from ffnet_search.export.formats.base import find_format
+from ffnet_search.export.formats.registry import FORMATS
 from ffnet_search.latency.backends.base import BACKENDS, make_backend
-from ffnet_search.plugins import find_module, import_path, is_import_path, not_installed
+from ffnet_search.plugins import find_module, import_path, is_import_path, is_installed, not_installed
 from ffnet_search.run.interrupt import import_whole
 from ffnet_search.run.stages import STAGES, cost_model
 from ffnet_search.space.cost_model import check_budget
 
-PACKAGES = {  # backends, and Lightning's loggers -> the package that each needs
-    "onnxruntime": "onnxruntime",
-    "openvino": "openvino",
+LOGGERS = {  # of Lightning -> the package that each needs
     "CometLogger": "comet_ml",
     "MLFlowLogger": "mlflow",
     "NeptuneLogger": "neptune",
@@ -36,6 +35,8 @@ def check_sweep(sweep: Sweep) -> None:
         import_path(sweep.search.engine, "search.engine", ENGINES)
         for device in sweep.latency:
             import_path(device.backend, "latency.backend", BACKENDS)
+        for name in sweep.export.formats:
+            import_path(name, "export.formats", FORMATS)
     if sweep.path.exists() and is_cluster(sweep.path):
         from ffnet_search.cluster.submit import check_cluster
 
@@ -78,8 +79,11 @@ def check_classes(sweep: Sweep, stages: Collection[str]) -> None:
         if "profile" in stages:
             import_whole(*STAGES["profile"].packages)
             for device in sweep.latency:
-                if device.resource is None:  # others are on a node of the cluster
+                if device.resource is None:
                     make_backend(device)
+        if "export" in stages:
+            for name in sweep.export.formats:
+                find_format(name, "export.formats")
         if stages and (sweep.train.callbacks or sweep.train.loggers):
             import_whole("torch", "torchmetrics", "lightning")
             from ffnet_search.training.trainer import check_plugins
@@ -88,14 +92,19 @@ def check_classes(sweep: Sweep, stages: Collection[str]) -> None:
 
 
 def _check_packages(sweep: Sweep) -> None:
-    """Raise SweepError where a registered class needs a package that is not installed."""
-    named = [(f"latency.{at}.backend", device.backend) for at, device in enumerate(sweep.latency)]
+    """Raise SweepError where a registered class needs a package that is not installed, or refuses its arguments."""
+    for device in sweep.latency:
+        if device.resource is None and not is_import_path(device.backend):  # others are on a node of the cluster
+            make_backend(device)
+    for name in sweep.export.formats:
+        if sweep.module is not None:
+            raise SweepError("export.formats must be left out where module is given: they are of FFNets; remove it")
+        if not is_import_path(name):
+            find_format(name, "export.formats")
     for at, logger in enumerate(sweep.train.loggers):
-        named.append((f"train.loggers.{at}.class_path", logger.class_path.rpartition(":")[2]))
-    for field, name in named:
-        package = PACKAGES.get(name)
-        if package is not None and find_spec(package) is None:
-            raise not_installed(field, name, package)
+        name = logger.class_path.rpartition(":")[2]
+        if name in LOGGERS and not is_installed(LOGGERS[name]):
+            raise not_installed(f"train.loggers.{at}.class_path", name, LOGGERS[name])
 
 
 def check_limits(sweep: Sweep) -> None:
@@ -113,6 +122,8 @@ def _import_paths(sweep: Sweep) -> Iterator[tuple[str, str]]:
         "search.early_stopping.rule": sweep.search.early_stopping.rule,
         "search.sampler.class_path": sweep.search.sampler.class_path,
     }
+    for index, name in enumerate(sweep.export.formats):
+        names[f"export.formats.{index}"] = name
     for index, device in enumerate(sweep.latency):
         names[f"latency.{index}.backend"] = device.backend
     if sweep.module is not None:

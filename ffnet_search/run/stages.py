@@ -190,18 +190,22 @@ def _search(sweep: Sweep) -> None:
 
 
 def _export(sweep: Sweep) -> None:
+    from ffnet_search.export.formats.write import export_format
     from ffnet_search.export.front import export_front
     from ffnet_search.report.page import write_report
 
     _refuse_stale_tables(sweep)
     export_front(sweep)
+    for name in sweep.export.formats:
+        export_format(sweep, name)
     write_report(sweep)
 
 
 def _export_amounts(sweep: Sweep) -> dict[str, int]:
     retraining = retraining_of(sweep)
     retrained = {} if retraining is None else {"retrained": retraining.candidates}
-    return {"trials": sweep.search.trials, "top": sweep.export.top, **retrained}
+    formats = {f"as {name}": sweep.export.top for name in sweep.export.formats}
+    return {"trials": sweep.search.trials, "top": sweep.export.top, **retrained, **formats}
 
 
 def _study_digest(sweep: Sweep) -> str:

@@ -8,16 +8,14 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ffnet_search.errors import SweepError
 from ffnet_search.export.formats.registry import FORMATS
-from ffnet_search.plugins import INSTALL, find_class
+from ffnet_search.plugins import find_class, require_packages
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -46,6 +44,7 @@ class Format(ABC):
     """One format: how it is written, and how the written model is run. Made without arguments."""
 
     packages: ClassVar[tuple[str, ...]] = ("onnxruntime",)  # beside torch; by default that of the model to compare with
+    extra: ClassVar[str | None] = None  # of this program, that brings the packages
     files: ClassVar[tuple[ModelFile, ...]]  # the first one is the model
     is_exact: ClassVar[bool] = True  # whether outputs must be those of torch; if not, the quality is tested
 
@@ -58,15 +57,12 @@ class Format(ABC):
         """The written model as a function, computed on one thread; None if its runtime does not exist here."""
 
 
-def find_format(name: str) -> Format:
+def find_format(name: str, field: str = "--format") -> Format:
     """The format of a registered name or an import path.
 
     Raises SweepError if there is none of that name, or if a package that it needs is not installed."""
-    kind: type[Format] = find_class(name, "--format", Format, FORMATS)
-    for package in kind.packages:
-        if find_spec(package) is None:
-            install = INSTALL.get(package, f"pip install {package}")
-            raise SweepError(f"--format {name} needs {package}, which is not installed; run: {install}")
+    kind: type[Format] = find_class(name, field, Format, FORMATS)
+    require_packages(kind, field, name)
     return kind()
 
 

@@ -18,6 +18,7 @@ MODEL = "model.mlpackage"
 
 class CoreMl(Format):
     packages = ("coremltools",)
+    extra = "coreml"
     files = (ModelFile(MODEL, "for CoreML"),)
 
     def write(self, folder: Path, source: Source) -> None:

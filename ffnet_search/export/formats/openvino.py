@@ -15,6 +15,7 @@ SETTINGS = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": 1, "NUM_
 
 class OpenVino(Format):
     packages = ("openvino",)
+    extra = "openvino"
     files = (
         ModelFile(MODEL, "for OpenVINO, with openvino.bin beside it"),
         ModelFile(WEIGHTS, "weights of openvino.xml"),

@@ -1,4 +1,6 @@
-"""The latency backends: their interface and their registry. A new backend is a file beside this one, and a row here."""
+"""The latency backends: their interface and their registry. A new backend is a file beside this one, and a row here.
+
+Modules of backends import their runtime, and torch, in methods: `check` makes a sweep's backends."""
 
 from __future__ import annotations
 
@@ -8,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from ffnet_search.config.schema import LatencySection
 from ffnet_search.latency.timing import CPU_CLOCK, WALL_CLOCK, Clock, Run
-from ffnet_search.plugins import Registry, find_class
+from ffnet_search.plugins import Registry, find_class, require_packages
 from ffnet_search.strict_yaml import Section, parse
 
 if TYPE_CHECKING:
@@ -18,7 +20,8 @@ if TYPE_CHECKING:
 class Backend(Section):
     """A runtime on a device. The fields of a subclass are the keys of `latency.init_args`."""
 
-    packages: ClassVar[tuple[str, ...]] = ()  # distributions whose versions are recorded with every measurement
+    packages: ClassVar[tuple[str, ...]] = ()  # that it needs; their versions are recorded with every measurement
+    extra: ClassVar[str | None] = None  # of this program, that brings the packages
 
     @abstractmethod
     def load(self, model: Model, threads: int) -> Run:
@@ -60,4 +63,5 @@ def make_backend(section: LatencySection) -> Backend:
 
     Raises SweepError if it is unknown, its package is not installed, or its arguments are invalid here."""
     backend_class: type[Backend] = find_class(section.backend, "latency.backend", Backend, BACKENDS)
+    require_packages(backend_class, "latency.backend", section.backend)
     return parse(backend_class, dict(section.init_args), "latency.init_args")

@@ -18,15 +18,18 @@ import shutil
 import subprocess
 import weakref
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import Field, field_validator
 
 from ffnet_search.atomic_write import scratch_folder
+from ffnet_search.config.schema import Opset
 from ffnet_search.errors import SweepError
 from ffnet_search.latency.backends.base import Backend
-from ffnet_search.latency.backends.model_file import Model
 from ffnet_search.latency.timing import RUNTIME_CLOCK, Clock, Run
+
+if TYPE_CHECKING:
+    from ffnet_search.latency.backends.model_file import Model
 
 
 class Command(Backend):
@@ -34,7 +37,7 @@ class Command(Backend):
 
     command: tuple[str, ...] = Field(min_length=1)
     device: str = Field(min_length=1)  # its name, for the record
-    opset: int = Field(17, ge=13)
+    opset: Opset = 17
     timeout: float = Field(120.0, gt=0, allow_inf_nan=False)  # the most seconds that one call may take
 
     @field_validator("command", mode="before")

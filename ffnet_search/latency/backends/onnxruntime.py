@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
-import onnxruntime
-import torch
 from pydantic import field_validator
 
+from ffnet_search.config.schema import Opset
 from ffnet_search.latency.backends.base import Backend
-from ffnet_search.latency.backends.model_file import Model
 from ffnet_search.latency.timing import WALL_CLOCK, Clock, Run
+
+if TYPE_CHECKING:
+    from ffnet_search.latency.backends.model_file import Model
 
 PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider", "tensorrt": "TensorrtExecutionProvider"}
 
@@ -22,11 +23,13 @@ class OnnxRuntime(Backend):
     packages: ClassVar[tuple[str, ...]] = ("onnxruntime",)
     provider: Literal["cpu", "cuda", "tensorrt"] = "cpu"
     optimization: Literal["all", "extended", "basic"] = "all"
-    opset: int = 17
+    opset: Opset = 17
 
     @field_validator("provider")
     @classmethod
     def _provider_is_built_in(cls, provider: str) -> str:
+        import onnxruntime
+
         if PROVIDERS[provider] not in onnxruntime.get_available_providers():
             raise ValueError(
                 f"the installed ONNX Runtime must offer {PROVIDERS[provider]}, but it has "
@@ -37,6 +40,8 @@ class OnnxRuntime(Backend):
     def device_name(self) -> str:
         if self.provider == "cpu":
             return super().device_name()
+        import torch
+
         return torch.cuda.get_device_name() if torch.cuda.is_available() else self.provider
 
     def clock(self, threads: int) -> Clock:
@@ -46,6 +51,8 @@ class OnnxRuntime(Backend):
         return {**self.model_dump(), "execution": "sequential", "spinning": False}
 
     def load(self, model: Model, threads: int) -> Run:
+        import onnxruntime
+
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
-import torch
 from pydantic import field_validator, model_validator
-from torch import nn
 
 from ffnet_search.latency.backends.base import Backend
-from ffnet_search.latency.backends.model_file import Model
 from ffnet_search.latency.timing import WALL_CLOCK, Clock, Run
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from ffnet_search.latency.backends.model_file import Model
 
 
 class Torch(Backend):
@@ -25,8 +27,11 @@ class Torch(Backend):
     @field_validator("device_type")
     @classmethod
     def _device_exists(cls, device_type: str) -> str:
-        if device_type == "cuda" and not torch.cuda.is_available():
-            raise ValueError("'cuda' needs a CUDA device that PyTorch can use, but none is available; use 'cpu'")
+        if device_type == "cuda":
+            import torch
+
+            if not torch.cuda.is_available():
+                raise ValueError("'cuda' needs a CUDA device that PyTorch can use, but none is available; use 'cpu'")
         return device_type
 
     @model_validator(mode="after")
@@ -36,12 +41,18 @@ class Torch(Backend):
         return self
 
     def device_name(self) -> str:
-        return super().device_name() if self.device_type == "cpu" else torch.cuda.get_device_name()
+        if self.device_type == "cpu":
+            return super().device_name()
+        import torch
+
+        return torch.cuda.get_device_name()
 
     def clock(self, threads: int) -> Clock:
         return super().clock(threads) if self.device_type == "cpu" else WALL_CLOCK
 
     def load(self, model: Model, threads: int) -> Run:
+        import torch
+
         layout = torch.channels_last if self.channels_last else torch.contiguous_format
         generator = torch.Generator().manual_seed(0)
         x_BCHW = torch.randn(model.shape, generator=generator).to(self.device_type, memory_format=layout)
@@ -65,7 +76,9 @@ class Torch(Backend):
         return self._graphed(net, x_BCHW) if self.mode == "cuda_graph" else run
 
     @staticmethod
-    def _graphed(net: nn.Module, x_BCHW: torch.Tensor) -> Run:
+    def _graphed(net: nn.Module, x_BCHW: Tensor) -> Run:
+        import torch
+
         stream = torch.cuda.Stream()
         stream.wait_stream(torch.cuda.current_stream())
         with torch.inference_mode(), torch.cuda.stream(stream):
@@ -76,7 +89,7 @@ class Torch(Backend):
         with torch.inference_mode(), torch.cuda.graph(graph):
             net(x_BCHW)
 
-        def replay(held: tuple[nn.Module, torch.Tensor] = (net, x_BCHW)) -> None:  # the graph reads their memory
+        def replay(held: tuple[nn.Module, Tensor] = (net, x_BCHW)) -> None:  # the graph reads their memory
             graph.replay()
             torch.cuda.synchronize()
 
