@@ -184,6 +184,8 @@ def test_more_trials_resume_the_search_and_fewer_are_done(tmp_path: Path, ran: l
     assert ran == ["search", "export", "export"]
     run_sweep(write_sweep(tmp_path, search={"trials": 20}, export={"top": 3}, data={"workers": 9}))
     assert ran == ["search", "export", "export"]
+    run_sweep(write_sweep(tmp_path, search={"trials": 20}, export={"top": 3, "formats": ["pt2"]}))
+    assert ran == ["search", "export", "export", "export"]
     ran.clear()
     run_sweep(write_sweep(tmp_path, search={"trials": 5}, export={"top": 3}))
     assert "search" not in ran
@@ -328,7 +330,7 @@ TINY_SWEEP: dict[str, Any] = {
     "train": {"epochs": 2, "warmup_epochs": 0.5},
     "latency": {"noisy": True},  # the machine may be busy: latency is not tested here
     "search": {"trials": 6, "constraints": {"params_m": 0.2}},
-    "export": {"top": 2},
+    "export": {"top": 2, "formats": ["pt2"]},
 }
 
 
@@ -356,6 +358,7 @@ def test_a_whole_run_that_is_killed_resumes(tmp_path: Path) -> None:
         assert pick.architecture.params_m <= 0.2
         assert pick.architecture.key in second.stdout
         assert (pick.folder / "model.onnx").exists()
+        assert pick.read_card()["formats"]["pt2"]["max_difference"] < 1e-3
     assert str(sweep.files.report) in second.stdout
 
     made = {path: path.stat().st_mtime_ns for path in pipeline_files(sweep)}
