@@ -1,9 +1,11 @@
-"""Progress of a stage: a bar and a table on a terminal, plain lines elsewhere."""
+"""Progress of a stage: a bar and a table on a terminal, one line in a notebook, plain lines elsewhere."""
 
 from __future__ import annotations
 
+import math
 import os
 import sys
+import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -13,11 +15,15 @@ if TYPE_CHECKING:
     from rich.console import Group
 
 LINE_EVERY_S = 15.0  # between plain lines, where the output is not a terminal
+NOTEBOOK_EVERY_S = 0.5
+SILENCE_S = 40.0  # after which a stage that prints nothing says that it is in progress
+SHORTEST_BAR, LONGEST_BAR = 3, 40  # characters
 
 
 def say(text: str) -> None:
     """Print one line on standard error: standard output carries results."""
     print(text, file=sys.stderr, flush=True)
+    _OPEN.heard = time.monotonic()
 
 
 class Bar:
@@ -32,6 +38,11 @@ class Bar:
     def advance(self, steps: int = 1, note: str = "", facts: Mapping[str, str] | None = None) -> None:
         """Add steps. `note` (the current loss, the last file) and `facts`, a table, stay until the next ones."""
         self.done, self.note, self.facts = self.done + steps, note or self.note, facts or self.facts
+        self.show()
+
+    def extend(self, steps: int) -> None:
+        """Add steps that turned out to be needed."""
+        self.total += steps
         self.show()
 
     def show(self) -> None:
@@ -62,30 +73,76 @@ class TerminalBar(Bar):
     """Progress as a bar, with the facts as a table below it, drawn by rich. `done`: steps of an earlier run."""
 
     def __init__(self, label: str, total: int, unit: str, done: int) -> None:
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeElapsedColumn, TimeRemainingColumn
+        from rich.progress import BarColumn, Progress, TextColumn
+        from rich.table import Column
 
         super().__init__(label, total, unit)
         self.before = done
-        steps = (BarColumn(), MofNCompleteColumn(), unit, "{task.fields[note]}")
-        times = (TimeElapsedColumn(), "left", TimeRemainingColumn())
-        self.display = Progress("{task.description}", *steps, *times)
-        self.task = self.display.add_task(label, total=total, completed=done, note="")
+        self.column, whole = BarColumn(), Column(no_wrap=True)
+        words = TextColumn("{task.fields[words]}", table_column=whole, markup=False)
+        self.display = Progress(TextColumn("{task.description}", table_column=whole), self.column, words)
+        self.task = self.display.add_task(label, total=total, completed=done, words="")
 
     def show(self) -> None:
-        self.display.update(self.task, completed=self.before + self.done, note=self.note)
+        self.display.update(self.task, total=self.total, completed=self.before + self.done)
 
-    def view(self) -> Group:
-        """The bar and the table, asked for as often as the screen is drawn."""
+    def view(self, width: int = 80) -> Group:
+        """The bar in so many characters, and the note and the facts below it; asked for whenever the screen is drawn.
+
+        Count, rate and time left are never cut: the bar is as long as they let it."""
         from rich.columns import Columns
         from rich.console import Group
         from rich.markup import escape
+        from rich.text import Text
 
-        if not self.facts:
-            return Group(self.display)
-        seconds = max(1e-9, time.monotonic() - self.start)
-        facts = {f"{self.unit}/s": f"{self.done / seconds:.3g}", **self.facts}
-        cells = [f"[dim]{name}[/dim] {escape(fact)}" for name, fact in facts.items()]
-        return Group(self.display, Columns(cells, padding=(0, 3)))  # in as many rows as the screen's width needs
+        words = self.words(time.monotonic())
+        room = width - len(self.label) - len(words) - 2
+        self.column.bar_width = max(SHORTEST_BAR, min(LONGEST_BAR, room))
+        self.display.update(self.task, words=words)
+        cells = [f"[dim]{name}[/dim] {escape(fact)}" for name, fact in self.facts.items()]
+        below = [Text(self.note, style="dim", no_wrap=True, overflow="ellipsis")] if self.note else []
+        table = [Columns(cells, padding=(0, 3))] if cells else []  # in as many rows as the screen's width needs
+        return Group(self.display, *below, *table)
+
+    def words(self, now: float) -> str:
+        """Count, rate and time: `6/10 candidates, 2/s, 42s, 2s left`."""
+        seconds = now - self.start
+        done, rate = self.before + self.done, self.done / seconds if seconds > 0 else 0.0
+        left = f", {clock((self.total - done) / rate)} left" if rate and done < self.total else ""
+        return f"{done}/{self.total} {self.unit}, {rate:.3g}/s, {clock(seconds)}{left}"
+
+
+class NotebookBar(Bar):
+    """Progress as one line of a notebook's output, which is replaced."""
+
+    shown_at = -math.inf
+
+    def show(self) -> None:
+        """Replace the line, at most twice a second."""
+        now = time.monotonic()
+        if now - self.shown_at >= NOTEBOOK_EVERY_S:
+            self.draw(self.line(now))
+
+    def draw(self, words: str) -> None:
+        """Put a line in the place of the one before."""
+        from html import escape
+
+        from IPython.display import HTML, display, update_display
+
+        share = min(1.0, self.done / max(1, self.total))
+        first, self.shown_at = self.shown_at == -math.inf, time.monotonic()
+        style = "font-family: monospace"
+        bar = f'<progress value="{share:.4f}" style="vertical-align: middle"></progress>'
+        html = HTML(f'<div style="{style}">{escape(self.label)} {bar} {escape(words)}</div>')
+        if first:
+            display(html, display_id=str(id(self)))
+        else:
+            update_display(html, display_id=str(id(self)))
+
+    def close(self) -> None:
+        """Leave the last line, with the time that it took."""
+        now = time.monotonic()
+        self.draw(f"{self.line(now)}, took {clock(now - self.start)}")
 
 
 @contextmanager
@@ -95,13 +152,64 @@ def progress(label: str, total: int, unit: str, done: int = 0) -> Iterator[Bar]:
         from rich.console import Console
         from rich.live import Live
 
-        bar = TerminalBar(label, total, unit, done)
-        with Live(console=Console(stderr=True), get_renderable=bar.view):
+        bar, console = TerminalBar(label, total, unit, done), Console(stderr=True)
+        with _OPEN.holding(bar), Live(console=console, get_renderable=lambda: bar.view(console.width)):
             yield bar
     else:
-        plain = Bar(label, total - done, unit)
-        yield plain
-        plain.close()
+        lines = (NotebookBar if _in_notebook() else Bar)(label, total - done, unit)
+        with _OPEN.holding(lines):
+            yield lines
+        lines.close()
+
+
+def _in_notebook() -> bool:
+    """True where this process is the kernel of a notebook."""
+    interactive = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
+    return hasattr(interactive, "kernel")
+
+
+class _Open:
+    """The bar that is open, and when something was printed last."""
+
+    def __init__(self) -> None:
+        self.bar: Bar | None = None
+        self.heard = time.monotonic()
+
+    @contextmanager
+    def holding(self, bar: Bar) -> Iterator[None]:
+        before, self.bar = self.bar, bar
+        try:
+            yield
+        finally:
+            self.bar, self.heard = before, time.monotonic()
+
+    def speak(self, label: str, start: float) -> None:
+        """Print what is in progress, if nothing was printed for long and no bar is on the screen."""
+        now, bar = time.monotonic(), self.bar
+        if now - self.heard < SILENCE_S or isinstance(bar, TerminalBar | NotebookBar):
+            return
+        say(f"{label}: in progress, {clock(now - start)}" if bar is None else f"{bar.label}: {bar.line(now)}")
+
+
+_OPEN = _Open()
+
+
+@contextmanager
+def signs_of_life(label: str) -> Iterator[None]:
+    """Print a line whenever the block has been silent for most of a minute: what works, and for how long."""
+    ended, start = threading.Event(), time.monotonic()
+
+    def speak() -> None:
+        while not ended.wait(SILENCE_S / 4):
+            _OPEN.speak(label, start)
+
+    thread = threading.Thread(target=speak, name="signs of life", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
 
 
 def clock(seconds: float) -> str:

@@ -56,14 +56,16 @@ def test_steps_of_an_earlier_run_are_not_in_the_rate(capsys: pytest.CaptureFixtu
     assert "train: 6/6 batches" in capsys.readouterr().err
 
 
-def test_a_terminal_shows_the_facts_below_the_bar(time: Clock) -> None:
+def test_a_terminal_shows_the_note_and_the_facts_below_the_bar(time: Clock) -> None:
     bar = TerminalBar("search", 10, "candidates", done=2)
     assert len(bar.view().renderables) == 1
     time.now += 2
     bar.advance(4, note="n", facts={"best accuracy": "0.9"})
-    _, table = bar.view().renderables
-    assert table.renderables == ["[dim]candidates/s[/dim] 2", "[dim]best accuracy[/dim] 0.9"]  # type: ignore[union-attr]
-    assert (bar.display.tasks[0].completed, bar.display.tasks[0].fields["note"]) == (6, "n")
+    _, note, table = bar.view().renderables
+    assert str(note) == "n"
+    assert table.renderables == ["[dim]best accuracy[/dim] 0.9"]  # type: ignore[union-attr]
+    (task,) = bar.display.tasks
+    assert (task.completed, task.fields["words"]) == (6, "6/10 candidates, 2/s, 2s, 2s left")
 
 
 @pytest.mark.parametrize(

@@ -56,16 +56,19 @@ def show(
         typer.Argument(
             metavar="WHAT",
             help="A search space or architecture (YAML), a preset (ffnet_1 .. ffnet_4), a latency table (JSON), "
-            "a sweep, or the folder of a run.",
+            "a sweep, the folder of a run or of an exported network, or a file in one.",
         ),
     ],
     json: Json = False,
     allow_imports: AllowImports = False,
 ) -> None:
-    """Print the content of a file: a search space, an architecture, a latency table, a sweep or a run's front."""
+    """Print the content of a file: a search space, an architecture, a latency table, a sweep, a run's front or one of
+    its networks."""
     from ffnet_search.cli import json_output, tables
+    from ffnet_search.cli.network_table import print_network
     from ffnet_search.cli.resolve import Front, resolve
     from ffnet_search.config.sweep import Sweep
+    from ffnet_search.export.exported import ExportedNetwork
     from ffnet_search.latency.table import LatencyTable
     from ffnet_search.space.architecture import Architecture
     from ffnet_search.space.search_space import SearchSpace
@@ -76,6 +79,7 @@ def show(
         LatencyTable: (json_output.of_table, tables.print_latency),
         Sweep: (json_output.of_plan, tables.print_sweep),
         Front: (json_output.of_run, tables.print_run),
+        ExportedNetwork: (json_output.of_exported, print_network),
     }
     permit_imports(allow_imports, runs=False)
     value = resolve(what)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import os
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext, redirect_stderr
 from dataclasses import dataclass, is_dataclass
@@ -106,7 +107,12 @@ class Output:
     def answer_error(self, message: str, code: int) -> None:
         """Print why a verb has no result: one line on standard error; as JSON a document, too."""
         message = shortened(printable(message))
-        say(f"ffnet-search: {message}")
+        if sys.stderr.isatty():
+            from ffnet_search.cli.printing import print_error
+
+            print_error(f"ffnet-search: {message}")
+        else:
+            say(f"ffnet-search: {message}")
         if self.json:
             _print_document({"error": message, "exit_code": code})
 

@@ -1,35 +1,125 @@
-"""Lines and tables on standard output."""
+"""Lines and tables on standard output.
+
+On a terminal a table that is too wide loses whole columns, the last ones first: no number is cut and no key is folded.
+"""
 
 from __future__ import annotations
 
 import sys
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import IO, Literal
 
+from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
+from rich.theme import Theme
 
 from ffnet_search.errors import printable
 
+Kind = Literal["number", "key", "words"]
 TITLE_WIDTH = 14  # characters of a line of a title above numbers
+FOLDED = 40  # characters that a word, such as a path, keeps in a column of words
+LINES = 3  # into which a cell of words is folded, at most
+GAP = 2  # blanks between columns
+# Away from a terminal nothing is cut or wrapped: users search and copy it.
+UNLIMITED = 10_000
+# Roles and their styles; rich leaves the colours out where NO_COLOR is set, and all where TERM is dumb.
+ROLES: Mapping[str, str] = {"title": "bold", "chosen": "bold green", "aside": "dim", "error": "bold red"}
 
 
-def make_table(titles: Sequence[str], rows: Sequence[Sequence[str]], right: int = 0, left: int = 1) -> Table:
+@dataclass(frozen=True)
+class Column:
+    """A column of a table. Numbers are never cut. A key is neither cut nor dropped. Words are folded."""
+
+    title: str
+    cells: Sequence[str]
+    kind: Kind = "number"
+
+    @cached_property
+    def heading(self) -> list[str]:
+        """The lines of the title."""
+        lines = self.title.split("\n")
+        return lines if self.kind == "words" else [one for line in lines for one in textwrap.wrap(line, TITLE_WIDTH)]
+
+    @cached_property
+    def width(self) -> int:
+        """The characters of the longest cell."""
+        return max(map(cell_len, [*self.heading, *self.cells]), default=0)
+
+    @cached_property
+    def least(self) -> int:
+        """The characters below which the column is dropped."""
+        if self.kind != "words":
+            return self.width
+        words = ["", *(word for text in [*self.heading, *self.cells] for word in text.split())]
+        return min(FOLDED, max(self.width // LINES, *map(cell_len, words)))
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A table: its columns in order of importance, and the rows that are marked as chosen."""
+
+    columns: Sequence[Column]
+    chosen: frozenset[int] = field(default=frozenset())
+
+    def within(self, width: int) -> tuple[list[Column], list[Column]]:
+        """The columns that so many characters have room for, in order, and the others."""
+        kept = [column for column in self.columns if column.kind == "key"]
+        left = width - sum(column.least + GAP for column in kept) + GAP
+        for column in self.columns:
+            if column.kind != "key" and column.least + GAP <= left:
+                kept.append(column)
+                left -= column.least + GAP
+        order = {id(column): index for index, column in enumerate(self.columns)}
+        kept.sort(key=lambda column: order[id(column)])
+        return kept, [column for column in self.columns if column not in kept]
+
+    def drawn(self, width: int) -> tuple[Table, int, list[Column]]:
+        """The table for so many characters, those that it takes, and the columns that were dropped."""
+        kept, dropped = self.within(width)
+        spare = width - sum(column.least + GAP for column in kept) + GAP
+        table = Table(box=None, pad_edge=False, header_style=ROLES["title"], padding=(0, GAP, 0, 0))
+        total = -GAP
+        for column in kept:
+            given = min(column.width, column.least + max(0, spare))
+            spare -= given - column.least
+            total += given + GAP
+            justify: Literal["right", "left"] = "right" if column.kind == "number" else "left"
+            title = "\n".join(column.heading)
+            table.add_column(title, justify=justify, overflow="fold", width=given, no_wrap=column.kind != "words")
+        for index in range(len(kept[0].cells) if kept else 0):
+            style = ROLES["chosen"] if index in self.chosen else None
+            table.add_row(*(column.cells[index] for column in kept), style=style)
+        return table, total, dropped
+
+
+def make_table(titles: Sequence[str], rows: Sequence[Sequence[str]], right: int = 0, left: int = 1) -> Grid:
     """A table with `right` columns of numbers after `left` columns of words."""
-    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
-    for index, title in enumerate(titles):
-        if left <= index < left + right:
-            title = "\n".join(textwrap.wrap(title, TITLE_WIDTH))
-            table.add_column(title, justify="right", no_wrap=True)
-        else:
-            table.add_column(title, overflow="fold")
-    for row in rows:
-        table.add_row(*map(printable, row))  # names of strangers are no commands to the terminal
-    return table
+    cells = [[printable(row[index]) for row in rows] for index in range(len(titles))]  # names of strangers command none
+    kinds: list[Kind] = ["number" if left <= index < left + right else "words" for index in range(len(titles))]
+    return Grid([Column(*column) for column in zip(titles, cells, kinds, strict=True)])
 
 
-def print_plain(content: str | Table) -> None:
+def print_plain(content: str | Grid, role: str = "") -> None:
     """Print a line or a table on standard output."""
-    # Away from a terminal nothing is cut or wrapped: users search and copy it.
-    console = Console(highlight=False, markup=False, width=None if sys.stdout.isatty() else 250)
-    console.print(printable(content) if isinstance(content, str) else content, soft_wrap=isinstance(content, str))
+    width = _console(sys.stdout).width if sys.stdout.isatty() else UNLIMITED
+    if isinstance(content, str):
+        _console(sys.stdout).print(printable(content), style=ROLES.get(role), soft_wrap=True)
+        return
+    table, total, dropped = content.drawn(width)
+    _console(sys.stdout, max(width if width < UNLIMITED else 0, total)).print(table)
+    if dropped:
+        names = ", ".join(" ".join(column.heading) for column in dropped)
+        print_plain(f"not shown in {width} columns: {names}", role="aside")
+
+
+def print_error(message: str) -> None:
+    """Print a line on standard error, in the colour of errors on a terminal."""
+    _console(sys.stderr).print(printable(message), style=ROLES["error"], soft_wrap=True)
+
+
+def _console(file: IO[str], width: int | None = None) -> Console:
+    return Console(file=file, highlight=False, markup=False, emoji=False, theme=Theme({}), width=width)

@@ -7,13 +7,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ffnet_search.config.files import RunPaths
+from ffnet_search.config.start import ARCHITECTURE
 from ffnet_search.config.sweep import Sweep
-from ffnet_search.errors import SweepError, did_you_mean
-from ffnet_search.export.exported import ExportedNetwork, read_exported
+from ffnet_search.errors import SweepError, did_you_mean, shown
+from ffnet_search.export.exported import CARD, ExportedNetwork, read_exported, read_network
 from ffnet_search.latency.table import LatencyTable
 from ffnet_search.space.architecture import PRESETS, Architecture
 from ffnet_search.space.search_space import SearchSpace
-from ffnet_search.strict_yaml import read_yaml
+from ffnet_search.strict_yaml import read_json, read_yaml
+
+TABLE = frozenset({"entries", "setting", "version"})  # keys of a latency table
 
 
 @dataclass(frozen=True)
@@ -24,21 +27,29 @@ class Front:
     networks: Sequence[ExportedNetwork]
 
 
-def resolve(word: str) -> Architecture | SearchSpace | LatencyTable | Sweep | Front:
-    """Read the preset, file or run's folder that `word` names. Raises SweepError for anything else."""
+Shown = Architecture | SearchSpace | LatencyTable | Sweep | Front | ExportedNetwork
+
+
+def resolve(word: str) -> Shown:
+    """Read the preset, file or folder that `word` names: a file of a run or of a network stands for that. Raises
+    SweepError for anything else."""
     path = Path(word)
     if word in PRESETS:
         return Architecture.preset(word)
     if path.is_dir():
         return _resolve_folder(path)
-    if path.suffix == ".json":
-        return LatencyTable.load(path)
+    if path.exists() and (path.parent / CARD).exists() and path.name != ARCHITECTURE:
+        return read_network(path.parent)
+    if path.suffix == ".json" and path.name != RunPaths(path.parent).state.name:
+        return _read_json(path)
     if path.suffix in (".yaml", ".yml"):
         return _read(path)
+    if path.exists() and _run_of(path) is not None:
+        return _resolve_folder(path.parent)
     hint = "" if path.exists() else did_you_mean(word, PRESETS)
     raise SweepError(
         f"{word}: must be a YAML file (search space, architecture, sweep), a latency table (JSON), the folder of a "
-        f"run or a preset{hint}"
+        f"run or of a network, a file of one, or a preset{hint}"
     )
 
 
@@ -55,14 +66,47 @@ def _read(path: Path) -> Architecture | SearchSpace | Sweep:
     return SearchSpace.from_yaml(path)
 
 
-def _resolve_folder(path: Path) -> Architecture | SearchSpace | Sweep | Front:
-    """Read the folder of a run, or of one network of its front."""
-    files = RunPaths(path)
-    if (path / "architecture.yaml").exists():
-        return _read(path / "architecture.yaml")
-    if not files.state.exists():
-        raise SweepError(f"{path}: must be the folder of a run, but holds no {files.state.name}")
-    networks = read_exported(files.pareto)
+def _read_json(path: Path) -> LatencyTable:
+    try:
+        content = read_json(path)
+    except (OSError, ValueError, RecursionError):
+        return LatencyTable.load(path)  # which says what is wrong with it
+    if isinstance(content, dict) and not TABLE & set(content):
+        raise SweepError(
+            f"{path}: must be a latency table or the {CARD} of an exported network, but holds {shown(list(content))}"
+        )
+    return LatencyTable.load(path)
+
+
+def _resolve_folder(path: Path) -> Shown:
+    """Read the folder of a run, of the networks or tables in it, or of one network."""
+    if (path / CARD).exists():
+        return read_network(path)
+    if (path / ARCHITECTURE).exists():
+        return _read(path / ARCHITECTURE)
+    run = _run_of(path / "x")
+    if run is None:
+        tables = sorted(path.glob("*.json")) if _run_of(path) is not None and path.name == "latency" else []
+        if tables:
+            return LatencyTable.load(tables[0])
+        raise SweepError(f"{path}: must be the folder of a run, but holds no {RunPaths(path).state.name}{_other(path)}")
+    networks = read_exported(run.pareto)
     if not networks:
-        raise SweepError(f"{path}: has no front yet; make it with `ffnet-search run {files.sweep}`")
-    return Front(Sweep.of_run(path), networks)
+        raise SweepError(f"{path}: has no front yet; make it with `ffnet-search run {run.sweep}`")
+    return Front(Sweep.of_run(run.folder), networks)
+
+
+def _run_of(file: Path) -> RunPaths | None:
+    """The run whose folder, or whose folder of exported networks, holds a file."""
+    folder = file.parent if file.parent.name != "pareto" else file.parent.parent
+    files = RunPaths(folder)
+    return files if files.state.exists() else None
+
+
+def _other(path: Path) -> str:
+    """Advise on a folder that is not of a run."""
+    if next(path.glob("*/run.json"), None) is not None:
+        return f"; `ffnet-search list {path}` lists the runs in it"
+    if any(one.is_dir() for one in path.iterdir()):
+        return f"; for a folder of images, `ffnet-search init --data {path}` writes a sweep"
+    return ""

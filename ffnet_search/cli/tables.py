@@ -7,15 +7,16 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from ffnet_search.cli.front_table import front_grid
 from ffnet_search.cli.printing import make_table as _table
 from ffnet_search.cli.printing import print_plain as _print
 from ffnet_search.cli.resolve import Front
 from ffnet_search.config.retraining import retraining_of
 from ffnet_search.config.sweep import Sweep
-from ffnet_search.metrics import ERROR, MACS, PARAMS, Metric
+from ffnet_search.metrics import MACS, PARAMS
 from ffnet_search.space.architecture import Architecture
 from ffnet_search.space.block import BLOCK_AXES
-from ffnet_search.space.hyperparameters import Configuration, Hyperparameter
+from ffnet_search.space.hyperparameters import Hyperparameter
 from ffnet_search.space.search_space import SearchSpace
 from ffnet_search.tasks.base import task_of
 
@@ -128,25 +129,9 @@ def print_start(started: Started) -> None:
 
 def print_run(front: Front) -> None:
     """The exported front, best first, with a column for each metric in its unit; then the run's files."""
-    networks = front.networks
-    if not networks:
-        print_files(front)
-        return
-    shown = [
-        name for name in networks[0].metrics if name != "measured_spread" and not name.endswith((ERROR, "_images"))
-    ]
-    metrics = {name: front.sweep.metric(name) for name in shown}
-    rows = [
-        [
-            _cell(metric, network.metrics.get(name), network.metrics.get(f"{name}{ERROR}"))
-            for name, metric in metrics.items()
-        ]
-        + [network.key, str(Configuration(network.architecture, network.hyperparameters))]
-        for network in networks
-    ]
-    configuration = "architecture" if networks[0].architecture else "hyper-parameters"
-    titles = [*(metric.label for metric in metrics.values()), "key", configuration]
-    _print(_table(titles, rows, right=len(metrics), left=0))
+    if front.networks:
+        _print(front_grid(front, chosen=0))
+        _print(f"* the best by {front.sweep.quality.phrase}" if front.sweep.module is None else "* the first")
     print_files(front)
 
 
@@ -212,13 +197,6 @@ def print_files(front: Front) -> None:
     width = max((len(str(path)) for path in existing), default=0)
     for path in existing:
         _print(f"{path!s:<{width}}  {words[path]}")
-
-
-def _cell(metric: Metric, value: float | None, error: float | None) -> str:
-    if value is None:
-        return ""
-    number = metric.format(value, unit=False)
-    return number if error is None else f"{number} ± {metric.format(error, unit=False)}"
 
 
 def _costs(macs_m: float, params_m: float) -> list[str]:

@@ -83,6 +83,14 @@ def write_scores(folder: Path, scores: Mapping[str, Scores]) -> None:
     write_bytes(folder / SCORES, content.getvalue())
 
 
+def read_network(folder: Path) -> ExportedNetwork:
+    """The exported network in a folder. Raises SweepError if it is broken."""
+    try:
+        return _read(folder)
+    except (OSError, KeyError, TypeError, ValueError) as error:
+        raise SweepError(f"{folder}: cannot be read as an exported network ({error}); export again") from None
+
+
 def _read(folder: Path) -> ExportedNetwork:
     path, card = folder / ARCHITECTURE, _read_card(folder)
     architecture = Architecture.from_dict(read_yaml(path)) if path.exists() else None

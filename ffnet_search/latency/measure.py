@@ -18,6 +18,7 @@ from ffnet_search.latency.bench import Bench, Job, LocalBench, MakeBench, groups
 from ffnet_search.latency.table import LatencyTable
 from ffnet_search.latency.timing import SHARED_RATIO, WALL_CLOCK, Mix, Rounds, gather, middle
 from ffnet_search.models.deployed import Deployed
+from ffnet_search.progress import progress
 from ffnet_search.space.input import Input
 
 PASSES = 5  # over the networks, each compiled again, seconds apart: a slow phase of a machine lasts for about ten
@@ -66,15 +67,18 @@ def _time_in_passes(jobs: Sequence[Job], section: LatencySection, bench: Bench) 
     """Return the passes of each job, as many as it takes to be certain, and the anchors' milliseconds meanwhile."""
     passes: dict[str, list[Rounds]] = {job.id: [] for job in jobs}
     readings: list[Mix] = []
-    for number in range(MOST_PASSES):
-        unsure = jobs
-        if number >= PASSES:
-            unsure = [job for job in jobs if Rounds.of_medians(passes[job.id]).uncertainty > UNCERTAIN]
-        for group in groups(unsure):
-            timed, anchors_ms = time_jobs(bench, group, group[0].rounds(section))
-            readings.append(anchors_ms)
-            for job, rounds in zip(group, timed, strict=True):
-                passes[job.id].append(rounds)
+    with progress("measure", PASSES * len(jobs), "timings") as bar:
+        for number in range(MOST_PASSES):
+            unsure = jobs
+            if number >= PASSES:
+                unsure = [job for job in jobs if Rounds.of_medians(passes[job.id]).uncertainty > UNCERTAIN]
+                bar.extend(len(unsure))
+            for group in groups(unsure):
+                timed, anchors_ms = time_jobs(bench, group, group[0].rounds(section))
+                readings.append(anchors_ms)
+                for job, rounds in zip(group, timed, strict=True):
+                    passes[job.id].append(rounds)
+                bar.advance(len(group))
     return passes, middle(readings)
 
 

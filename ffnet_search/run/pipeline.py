@@ -10,7 +10,7 @@ from ffnet_search.config.sweep import Sweep
 from ffnet_search.errors import SweepError
 from ffnet_search.export.exported import ExportedNetwork, read_exported
 from ffnet_search.formatting import listed
-from ffnet_search.progress import clock, say
+from ffnet_search.progress import clock, say, signs_of_life
 from ffnet_search.run.check import check_classes, check_limits
 from ffnet_search.run.folder import Change, RunFolder, StageRecord, open_run
 from ffnet_search.run.interrupt import import_whole
@@ -95,8 +95,9 @@ def _run_stage(stage: Stage, sweep: Sweep, folder: RunFolder, label: str, *, aga
     say(label)
     folder.begin(stage.name, StageRecord(stage.digest(sweep), stage.inputs(sweep), stage.amounts(sweep)))
     start = time.monotonic()
-    import_whole(*stage.packages)
-    stage.run(sweep)
+    with signs_of_life(stage.name):
+        import_whole(*stage.packages)
+        stage.run(sweep)
     folder.finish(stage.name)
     say(f"{label}: took {clock(time.monotonic() - start)}")
 

@@ -1,0 +1,85 @@
+"""The exported front of a run as a table, best first: what matters first, and as much as the terminal has room for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from ffnet_search.cli.printing import Column, Grid
+from ffnet_search.cli.resolve import Front
+from ffnet_search.config.sweep import Sweep
+from ffnet_search.errors import printable
+from ffnet_search.export.exported import ExportedNetwork
+from ffnet_search.metrics import ERROR, IMAGES, INHERITED, MACS, PARAMS, Metric
+from ffnet_search.space.hyperparameters import Configuration
+
+SPREAD = "measured_spread"  # begins the names of metrics that are no columns
+SPLITS: Mapping[str, str] = {"search": "validation", "test": "test"}
+WORDS: Mapping[str, str] = {"measured_ms": "measured", "predicted_ms": "predicted", PARAMS.name: "params"}
+LATE = 4  # the importance from which on a column stands after the folder
+
+
+def front_grid(front: Front, chosen: int | None = None) -> Grid:
+    """The columns in order of importance: rank, qualities with their error, measured latency, parameters, folder, and
+    then the rest. `chosen`: the index of the network that is marked."""
+    networks, sweep = front.networks, front.sweep
+    ranks = [f"{rank}{'*' if rank - 1 == chosen else ''}" for rank in range(1, len(networks) + 1)]
+    folders = [printable(network.folder.name) for network in networks]
+    words = [printable(str(Configuration(one.architecture, one.hyperparameters))) for one in networks]
+    is_ffnet = networks[0].architecture is not None
+    configuration = Column("architecture" if is_ffnet else "hyper-parameters", words, "words")
+    early, late = metric_columns(sweep, networks)
+    rest = [*late, configuration] if is_ffnet else [configuration, *late]
+    columns = [Column("#", ranks, "key"), *early, Column("folder", folders, "key"), *rest]
+    return Grid(columns, frozenset() if chosen is None else frozenset({chosen}))
+
+
+def metric_columns(sweep: Sweep, networks: Sequence[ExportedNetwork]) -> tuple[list[Column], list[Column]]:
+    """The metrics that networks have, as columns: those that stand before a network's name, and those after it."""
+    names = sorted(_names(networks), key=lambda name: importance(name, sweep))
+    columns = [Column(_title(sweep.metric(name)), _cells(sweep.metric(name), name, networks)) for name in names]
+    early = sum(importance(name, sweep) < LATE for name in names)
+    return columns[:early], columns[early:]
+
+
+def _names(networks: Iterable[ExportedNetwork]) -> list[str]:
+    names = dict.fromkeys(name for network in networks for name in network.metrics)
+    errors = {name for name in names if name.endswith(ERROR) and name.removesuffix(ERROR) in names}
+    aside = errors | {name for name in names if name.startswith(SPREAD) or name.split("_")[-1] == IMAGES.name}
+    return [name for name in names if name not in aside]
+
+
+def importance(name: str, sweep: Sweep) -> int:
+    """The place of a metric among the columns, 0 for the first."""
+    quality = sweep.quality.name
+    if name in (f"search_{quality}", f"test_{quality}"):
+        return name.startswith("test")
+    if sweep.module is not None:
+        return 0 if name in sweep.search.objectives else 2 if not name.startswith("test_") else 1
+    first = (*("measured_ms", "params_m"), *("predicted_ms", MACS.name))
+    base = name.partition("@")[0]
+    if base in first:
+        return 2 + first.index(base)
+    return len(first) + 2 + name.startswith(INHERITED)
+
+
+def _title(metric: Metric) -> str:
+    """A title of two lines: what, and its split or unit."""
+    device, unit = f" @{metric.device}" if metric.device else "", metric.unit
+    name, inherited = metric.name.removeprefix(INHERITED), "inherited " * metric.name.startswith(INHERITED)
+    split, _, quality = name.partition("_")
+    if split in SPLITS and quality:
+        return f"{inherited}{quality.replace('_', ' ')}{unit and f' {unit}'}\n{SPLITS[split]}"
+    return f"{WORDS.get(metric.name, metric.word or metric.name)}\n{unit}{device}".rstrip()
+
+
+def _cells(metric: Metric, name: str, networks: Iterable[ExportedNetwork]) -> list[str]:
+    return [
+        ""
+        if name not in network.metrics
+        else metric.format(network.metrics[name], unit=False) + _error(metric, network.metrics.get(name + ERROR))
+        for network in networks
+    ]
+
+
+def _error(metric: Metric, error: float | None) -> str:
+    return "" if error is None else f" ± {metric.format(error, unit=False)}"

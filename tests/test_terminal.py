@@ -1,0 +1,184 @@
+"""Tables, progress and errors on terminals of 80, 120 and 200 columns, each a real pseudo-terminal."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import pty
+import re
+import struct
+import sys
+import termios
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+from networks import space
+
+from ffnet_search import progress
+from ffnet_search.cli.printing import Column, Grid, make_table
+from ffnet_search.config.files import RunPaths
+from ffnet_search.progress import TerminalBar, signs_of_life
+
+CODES = re.compile(r"\x1b\[[0-9;?]*[a-zA-Z]")
+METRICS = {
+    "search_accuracy": 0.63021,
+    "search_accuracy_se": 0.03484,
+    "search_images": 192,
+    "test_accuracy": 0.61518,
+    "test_accuracy_se": 0.01,
+    "predicted_ms": 1234.5678,
+    "measured_ms": 1.23456,
+    "measured_spread": 0.01,
+    "params_m": 12.3456,
+    "macs_m": 3456.7,
+    "weights_mb": 49.38,
+    "peak_memory_mb": 7.0,
+}
+IMPORTANT = ("63.02 ± 3.48", "61.52 ± 1.00", "1.23", "12.3")
+
+
+def shown(columns: int, *command: str, **environment: str) -> str:
+    """What a command prints on a terminal of so many columns, codes of colours included."""
+    child, terminal = pty.fork()
+    if child == 0:
+        fcntl.ioctl(1, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+        left = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "NO_COLOR")}
+        os.execve(command[0], list(command), {**left, "TERM": "xterm", **environment})
+    said = b""
+    try:
+        while piece := os.read(terminal, 4096):
+            said += piece
+    except OSError:  # closed: so Linux says that the command has ended
+        pass
+    os.waitpid(child, 0)
+    return said.decode().replace("\r\n", "\n")
+
+
+def show(columns: int, what: Path, **environment: str) -> str:
+    return shown(columns, sys.executable, "-m", "ffnet_search", "show", str(what), **environment)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a run with two exported networks, without their weights."""
+    folder = tmp_path_factory.mktemp("runs") / "mine"
+    digits = space("ffnet_digits")
+    files = RunPaths(folder)
+    for number, arch in enumerate((digits.largest, digits.smallest), 1):
+        target = files.pareto / f"{number:02d}-{arch.key}"
+        target.mkdir(parents=True)
+        (target / "card.json").write_text(json.dumps({"metrics": METRICS}))
+        (target / "architecture.yaml").write_text(yaml.safe_dump(arch.to_dict()))
+        (target / "model.onnx").touch()
+    files.state.write_text('{"format": 2, "stages": {}}')
+    images = {"channels": 1, "resolution": 8, "classes": 10}
+    content = {"search_space": {"stages": [{"depth": [1, 2], "width": [16]}], "input": images}}
+    files.sweep.write_text(yaml.safe_dump(content))
+    files.study.touch()
+    return folder
+
+
+@pytest.mark.parametrize("columns", [80, 120, 200])
+def test_the_front_keeps_keys_and_digits_at_every_width(run: Path, columns: int) -> None:
+    text = CODES.sub("", show(columns, run))
+    rows = [line for line in text.splitlines() if re.match(r"[12]\*? ", line)]
+    assert [row.split()[0] for row in rows] == ["1*", "2"]
+    for row, folder in zip(rows, sorted(path.name for path in (run / "pareto").iterdir()), strict=True):
+        assert len(row.rstrip()) <= columns and folder in row
+        assert all(f" {figure} " in row for figure in IMPORTANT)
+    assert "…" not in text
+    assert ("49.4" in text) == (columns > 80)  # whole columns are dropped
+    assert (f"not shown in {columns} columns" in text) == (columns < 200)
+
+
+def test_a_terminal_too_narrow_for_a_column_still_gets_whole_keys(run: Path) -> None:
+    text = CODES.sub("", show(30, run)).replace("\n", "")
+    assert all(path.name in text for path in (run / "pareto").iterdir())
+
+
+def test_colours_mark_the_chosen_and_no_color_is_respected(run: Path) -> None:
+    def colours(text: str) -> set[str]:
+        codes = re.findall(r"\x1b\[([0-9;]*)m", text)
+        return {part for code in codes for part in code.split(";")} & set(map(str, range(30, 48)))
+
+    assert colours(show(80, run)) == {"32"}
+    assert colours(show(80, run, NO_COLOR="1")) == set()
+    error = show(80, run / "no-such")
+    assert "no-such" in CODES.sub("", error) and colours(error) == {"31"}
+    assert colours(show(80, run / "no-such", NO_COLOR="1")) == set()
+
+
+def test_what_is_in_a_run_is_recognised(run: Path) -> None:
+    front = show(200, run)
+    for name in ("run.json", "study.db", "pareto"):
+        assert show(200, run / name) == front
+    network = next((run / "pareto").iterdir())
+    for what in (network, network / "card.json", network / "model.onnx"):
+        text = CODES.sub("", show(80, what))
+        assert "63.02  ±3.48  %" in text and "measured latency" in text and "token_mixer" in text
+        assert "away" not in text
+    assert "token_mixer" in show(80, network / "architecture.yaml")
+    assert "`ffnet-search list" in show(300, run.parent)
+    (run.parent / "other.json").write_text('{"a": 1}')
+    text = show(300, run.parent / "other.json")
+    assert "must be a latency table or the card.json of an exported network, but holds ['a']" in text
+
+
+def test_columns_go_whole_and_the_last_ones_first() -> None:
+    key = Column("key", ["0123456789ab"], "key")
+    numbers = [Column(f"n{index}", ["12345678"]) for index in range(4)]
+    words = Column("why", ["a reason in words"], "words")
+    grid = Grid([key, *numbers, words])
+    kept, dropped = grid.within(12 + 2 * 10)
+    assert [column.title for column in kept] == ["key", "n0", "n1"] and len(dropped) == 3
+    assert grid.within(12 + 4 * 10 + 8)[1] == []  # words are folded first
+    assert [column.title for column in grid.within(5)[0]] == ["key"]
+
+
+def test_a_table_of_words_is_folded_and_complete() -> None:
+    table, total, dropped = make_table(["stage", "state"], [["train", "a " * 30]]).drawn(30)
+    assert (total, dropped, len(table.columns)) == (30, [], 2)
+
+
+@pytest.mark.parametrize("columns", [80, 120, 200])
+def test_progress_keeps_count_rate_and_time_left(columns: int) -> None:
+    code = (
+        "import time\nfrom ffnet_search import progress\n"
+        "with progress.progress('search', 100000, 'candidates', done=2000) as bar:\n"
+        "    bar.advance(500, note='n' * 300, facts={f'fact {n}': 'value' for n in range(8)})\n"
+        "    time.sleep(0.6)\n"
+    )
+    lines = CODES.sub("", shown(columns, sys.executable, "-c", code)).splitlines()
+    assert any(re.search(r"2500/100000 candidates, [\d.e+]+/s, \d+s, \w+ left", line) for line in lines)
+    assert max(map(len, lines)) <= columns
+    assert any("fact 7 value" in line for line in lines)
+
+
+def test_the_bar_takes_what_the_words_leave() -> None:
+    bar = TerminalBar("search", 10, "candidates", done=2)
+    bar.view(200)
+    wide = bar.column.bar_width
+    bar.view(50)
+    assert wide is not None and bar.column.bar_width is not None and bar.column.bar_width < wide
+
+
+def test_a_silent_stage_says_that_it_is_in_progress(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(progress, "SILENCE_S", 0.02)
+
+    def wait_for(words: str) -> None:
+        said = ""
+        while words not in said:
+            time.sleep(0.01)
+            said += capsys.readouterr().err
+
+    with signs_of_life("train"):
+        wait_for("train: in progress, 0s\n")
+        with progress.progress("epochs", 3, "epochs") as bar:
+            bar.advance()
+            wait_for("epochs: 1/3 epochs")
+        wait_for("train: in progress")
