@@ -78,7 +78,7 @@ class Task(TaskOutputs):
         """The quality as a torchmetrics.Metric, updated with (output, target)."""
 
     def scores(self, output: Tensor, target: Tensor, outputs: int) -> Tensor:
-        """Numbers of each image of a batch that make up the quality, (B, S): the standard error and every paired test follow.
+        """Numbers of each image of a batch that make up the quality, (B, S), for its standard error and paired tests.
 
         By default one number, the quality of each image alone, slowly: override it where one call does for the batch,
         and `quality_from` where the quality is no mean over images."""
