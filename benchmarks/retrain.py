@@ -24,11 +24,11 @@ from ffnet_search.config.schema import RetrainSection
 from ffnet_search.config.sweep import Sweep
 from ffnet_search.evaluation.inherited import Evaluator, quality
 from ffnet_search.evaluation.retrained import RetrainingTarget, retraining_sweep
-from ffnet_search.export.picks import choose
 from ffnet_search.models.bn_calibration import recalibrate
 from ffnet_search.models.deployed import fuse
 from ffnet_search.models.saved import read_supernet
 from ffnet_search.pareto.front import pareto_front
+from ffnet_search.pareto.subset import choose
 from ffnet_search.run.pipeline import run_sweep
 from ffnet_search.search.storage.study import read_candidates
 from ffnet_search.space.architecture import Architecture
@@ -103,7 +103,9 @@ def report(sweep: Sweep, args: argparse.Namespace) -> None:
         for alone in (epochs, epochs + sweep.train.epochs):
             columns[f"alone {alone}"] = {"from": "scratch", "epochs": alone, "rate": 1.0, "distil": 0.0}
     candidates = read_candidates(sweep.files.study, sweep.search_space)
-    front = choose(pareto_front(candidates, sweep.search.directions), args.networks or sweep.export.top)
+    front = choose(
+        pareto_front(candidates, sweep.search.directions), args.networks or sweep.export.top, sweep.search.directions
+    )
     print("| network, M MACs | inherited | " + " | ".join(columns) + " |\n" + "|---" * (len(columns) + 2) + "|")
     found: dict[str, list[list[float]]] = {name: [] for name in columns}  # name -> network -> seed
     inherited = []

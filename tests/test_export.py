@@ -15,10 +15,8 @@ from networks import images, space, supernet
 import ffnet_search
 from ffnet_search.errors import SweepError
 from ffnet_search.export.network import write_network
-from ffnet_search.export.picks import choose
 from ffnet_search.models.deployed import Deployed, fuse
 from ffnet_search.models.metamixer import MetaMixer
-from ffnet_search.pareto.candidate import Candidate
 from ffnet_search.space.architecture import Architecture, Form
 
 
@@ -67,19 +65,6 @@ def test_weights_of_another_architecture_are_refused(tmp_path: Path) -> None:
     (tmp_path / "architecture.yaml").write_text(yaml.safe_dump(smaller.to_dict()))
     with pytest.raises(SweepError, match="must be a folder"):
         ffnet_search.load(tmp_path)
-
-
-def test_picks_are_spread_over_the_front_with_both_ends() -> None:
-    arch = space("ffnet_digits").smallest
-    front = [Candidate(arch, {"accuracy": 1 - i / 20, "latency_ms": 20.0 - i}) for i in range(20)]
-    for top in (1, 2, 5, 19, 20, 30):
-        chosen = choose(front, top)
-        assert len(chosen) == min(top, 20)
-        assert chosen[0] is front[0]
-        assert top == 1 or chosen[-1] is front[-1]
-        positions = [front.index(candidate) for candidate in chosen]
-        assert positions == sorted(set(positions))
-    assert choose([], 3) == []
 
 
 def test_public_names_load_and_others_do_not() -> None:

@@ -6,29 +6,47 @@ import sys
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
+from math import inf
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from ffnet_search.cli.options import AllowImports, Json, Output, RunFolderOrSweep, permit_imports
+from ffnet_search.cli.options import AllowImports, Budget, Json, Output, RunFolderOrSweep, permit_imports
+from ffnet_search.errors import SweepError
+from ffnet_search.progress import say
 
 
 def pick(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a run, e.g. runs/digits.")],
-    latency_ms: Annotated[float, typer.Option(help="What the network may take, in milliseconds for a batch.")],
-    device: Annotated[str | None, typer.Option(help="Name of a latency table of the run; the search's own.")] = None,
+    budget: Budget,
+    export: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Write the best network there, retrained if the sweep says so.")
+    ] = None,
     json: Json = False,
     allow_imports: AllowImports = False,
 ) -> None:
-    """Select the best evaluated network within a latency, on any device that was profiled.
+    """Print the folder of the best network within a latency, or of the quickest that is good enough.
 
-    Answers at once, from the study and the device's table, and advises where it pays to continue the search."""
+    Of exported networks the measured latency counts, on any device that was profiled. Where a better network was
+    evaluated and not exported, names it and the command that exports it. Answers at once, from the run's files."""
     from ffnet_search.cli import json_output, tables
     from ffnet_search.run.select import select_network
 
-    permit_imports(allow_imports, runs=False)
-    Output(json=json).answer(select_network(run, latency_ms, device), json_output.of_selection, tables.print_selection)
+    if budget.latency_ms is None and budget.quality is None:
+        raise SweepError("pick: needs --latency-ms, --accuracy or both; add one")
+    permit_imports(allow_imports, runs=export is not None)
+    latency_ms = inf if budget.latency_ms is None else budget.latency_ms
+    selection = select_network(run, latency_ms, budget.device, budget.quality)
+    Output(json=json).answer(selection, json_output.of_selection, tables.print_selection)
+    if export is not None:
+        from ffnet_search.config.sweep import Sweep
+        from ffnet_search.run.extra import export_key
+
+        best = selection.answer.best
+        assert best is not None
+        export_key(Sweep.of_run(run), best.key, export)
+        say(f"wrote {best.key} to {export}")
 
 
 def rerun(

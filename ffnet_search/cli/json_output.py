@@ -110,16 +110,21 @@ def of_formats(networks: Sequence[ExportedNetwork], name: str) -> Document:
 
 
 def of_selection(selection: Selection) -> Document:
-    """The network that `pick` selected, and how far to trust its latency."""
-    return {
+    """The network that `pick` selected, how far to trust its latency, and a better one that is not exported."""
+    exported, better, candidate = selection.exported, selection.answer.better, selection.candidate
+    document: Document = {
+        "folder": None if exported is None else str(exported.folder),
         "device": selection.device,
         "latency_ms": selection.latency_ms,
-        "metrics": dict(selection.candidate.metrics),
+        "latency_is": "measured" if selection.offer.is_measured else "predicted",
+        "metrics": dict(exported.metrics if exported is not None else candidate.metrics if candidate else {}),
         "table_error": selection.table.error.model_dump(mode="json"),
         "warning": selection.warning,
         "advice": selection.advice,
-        **of_architecture(selection.candidate.network),
+        "better": None if better is None else {"key": better.key, "latency_ms": better.ms, "hint": selection.hint},
     }
+    network = exported.architecture if exported is not None else candidate.architecture if candidate else None
+    return document if network is None else {**document, **of_architecture(network), "key": selection.offer.key}
 
 
 def of_rerun(rerun: Rerun) -> Document:

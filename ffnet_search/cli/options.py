@@ -78,6 +78,30 @@ def permit_imports(allowed: bool, *, runs: bool) -> None:
 
 
 @dataclass(frozen=True)
+class Budget:
+    """The demands on one network."""
+
+    latency_ms: Annotated[
+        float | None, typer.Option(help="The most that the network may take, in milliseconds for a batch.")
+    ] = None
+    quality: Annotated[
+        float | None,
+        typer.Option("--accuracy", help="The least accuracy, 0 to 1, or another task's quality."),
+    ] = None
+    device: Annotated[str | None, typer.Option(help="Name of a latency table of the run; the search's own.")] = None
+
+
+@dataclass(frozen=True)
+class Which:
+    """The networks of a run that are exported."""
+
+    key: Annotated[
+        str | None, typer.Option(help="One more network, by its key in candidates.csv; it is kept with the front.")
+    ] = None
+    top: Annotated[int | None, typer.Option(min=1, help="With --format: only the best so many.")] = None
+
+
+@dataclass(frozen=True)
 class Comparison:
     """The networks that are trained alone, and the images that judge."""
 

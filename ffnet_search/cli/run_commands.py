@@ -24,6 +24,7 @@ from ffnet_search.cli.options import (
     RunFolderOrSweep,
     Seed,
     SweepFile,
+    Which,
     permit_imports,
 )
 from ffnet_search.export.formats.registry import FORMATS
@@ -148,8 +149,8 @@ def export(
     format: Annotated[
         str | None, typer.Option(help=f"Write exported networks in this format too: {', '.join(FORMATS)}.")
     ] = None,
-    top: Annotated[int | None, typer.Option(min=1, help="With --format: only the best so many.")] = None,
     *,
+    which: Which,
     fresh: Fresh = False,
     output: Output,
 ) -> None:
@@ -157,7 +158,11 @@ def export(
 
     Each is rebuilt alone, measured again and tested on the test split, which nothing else uses. With `--format`
     exported networks are written for another runtime, run there, and compared with torch; the results are in their
-    cards."""
+    cards. With `--key` one more network is exported beside the front, and stays there."""
+    if which.key is not None:
+        _export_key(overrides.load(sweep), which.key, output)
+        if format is None:
+            return
     if format is None:
         _run(overrides.load(sweep), ("export",), fresh, output)
         return
@@ -170,9 +175,20 @@ def export(
     from ffnet_search.export.formats.write import export_format
 
     with output.silenced():
-        networks = export_format(Sweep.of_run(sweep).override(name=overrides.name), format, top)
+        networks = export_format(Sweep.of_run(sweep).override(name=overrides.name), format, which.top)
     document, show = partial(json_output.of_formats, name=format), partial(tables.print_formats, name=format)
     output.answer(networks, document, show)
+
+
+def _export_key(sweep: Sweep, key: str, output: Output) -> None:
+    """Export one network beside the front, and print its folder."""
+    from ffnet_search.cli import json_output
+    from ffnet_search.cli.printing import print_plain
+    from ffnet_search.run.extra import export_key
+
+    with _resumable(sweep, output):
+        network = export_key(sweep, key)
+    output.answer(network, json_output.of_exported, lambda one: print_plain(str(one.folder)))
 
 
 def fidelity(

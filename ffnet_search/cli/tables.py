@@ -13,7 +13,8 @@ from ffnet_search.cli.printing import print_plain as _print
 from ffnet_search.cli.resolve import Front
 from ffnet_search.config.retraining import retraining_of
 from ffnet_search.config.sweep import Sweep
-from ffnet_search.metrics import MACS, PARAMS
+from ffnet_search.metrics import ERROR, MACS, PARAMS
+from ffnet_search.progress import say
 from ffnet_search.space.architecture import Architecture
 from ffnet_search.space.block import BLOCK_AXES
 from ffnet_search.space.hyperparameters import Hyperparameter
@@ -168,18 +169,27 @@ def print_rerun(rerun: Rerun) -> None:
 
 
 def print_selection(selection: Selection) -> None:
-    """One network of a study, for a latency on a device."""
-    arch = selection.candidate.network
-    task = task_of(arch.input)
-    quality = task.quality.format(selection.candidate.metrics[task.quality.name])
-    _print(
-        f"{arch.key}: {task.quality.phrase} {quality} on search validation, {selection.latency_ms:.3g} ms on "
-        f"{selection.device} (predicted; {selection.table.error})"
+    """One network of a run for a budget: its folder on standard output, for scripts, and all else beside it.
+
+    Of a network that is not exported, which has no folder, a line."""
+    offer, quality, exported = selection.offer, selection.quality, selection.exported
+    arch = exported.network if exported is not None else None if offer.candidate is None else offer.candidate.network
+    assert arch is not None
+    task, figures = task_of(arch.input), offer.candidate.metrics if offer.candidate else {}
+    error, ending = figures.get(task.quality_error), f"predicted; {selection.table.error}"
+    if exported is not None:
+        _print(str(exported.folder))
+        error = exported.metrics.get(f"{task.search_quality}{ERROR}")
+        ending = "measured" if offer.is_measured else ending
+    show = _print if exported is None else say
+    show(
+        f"{offer.key}: {quality.phrase} {quality.format_with(offer.quality, error)} on search validation, "
+        f"{offer.ms:.3g} ms on {selection.device} ({ending})"
     )
-    _print(f"{arch.params_m:.3g} M parameters, {arch.macs_m:.4g} M MACs: {arch}")
-    for title, text in (("warning", selection.warning), ("advice", selection.advice)):
-        if text:
-            _print(f"{title}: {text}")
+    show(f"{arch.params_m:.3g} M parameters, {arch.macs_m:.4g} M MACs: {arch}")
+    for text in (selection.hint, *(f"{title}: {getattr(selection, title)}" for title in ("warning", "advice"))):
+        if text.partition(": ")[2]:
+            show(text)
 
 
 def print_files(front: Front) -> None:

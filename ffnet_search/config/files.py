@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
+from datetime import datetime
 from pathlib import Path, PurePath
 from typing import Any
 
@@ -48,6 +49,13 @@ class RunPaths:
     def public(self) -> Mapping[str, Path]:
         """Name -> path of the files that users and scripts read, whether they exist or not."""
         return {name: path for name, path in vars(self).items() if name not in NOT_PUBLIC}
+
+    def previous(self) -> Path:
+        """A new folder of this moment, which nothing has made yet, for results that others replace."""
+        aside = self.folder / f"previous-{datetime.now():%Y-%m-%dT%H-%M-%S}"
+        while aside.exists():
+            aside = aside.with_name(aside.name + "-again")
+        return aside
 
     def latency_table(self, section: LatencySection) -> Path:
         """The latency table of a device: by its name, else by backend, threads and batch size."""

@@ -11,7 +11,7 @@ from zipfile import BadZipFile
 
 import numpy as np
 
-from ffnet_search.atomic_write import write_bytes
+from ffnet_search.atomic_write import SUFFIX, write_bytes
 from ffnet_search.config.start import ARCHITECTURE
 from ffnet_search.errors import SweepError, shown
 from ffnet_search.metrics import Figures
@@ -35,6 +35,7 @@ class ExportedNetwork:
     architecture: Architecture | None
     metrics: Mapping[str, float]
     hyperparameters: Mapping[str, Value] = field(default_factory=dict)
+    order: tuple[float, ...] = ()  # its objectives, to be minimised: by these a front is listed
 
     @property
     def key(self) -> str:
@@ -64,13 +65,14 @@ class ExportedNetwork:
 
     def read_card(self) -> dict[str, Any]:
         """The content of card.json. Raises OSError, or ValueError if it is no card."""
-        return _read_card(self.folder)
+        return read_card(self.folder)
 
 
 def read_exported(pareto: Path) -> list[ExportedNetwork]:
     """The exported front in that folder, best first; empty before the export. Raises SweepError if it is broken."""
     try:
-        return [_read(path.parent) for path in sorted(pareto.glob(f"*/{CARD}"))]
+        networks = [_read(path.parent) for path in pareto.glob(f"*/{CARD}") if path.parent.suffix != SUFFIX]
+        return sorted(networks, key=lambda network: (network.order, network.folder.name))
     except (OSError, KeyError, TypeError, ValueError) as error:
         raise SweepError(f"{pareto}: cannot be read as exported networks ({error}); export again") from None
 
@@ -92,13 +94,15 @@ def read_network(folder: Path) -> ExportedNetwork:
 
 
 def _read(folder: Path) -> ExportedNetwork:
-    path, card = folder / ARCHITECTURE, _read_card(folder)
+    path, card = folder / ARCHITECTURE, read_card(folder)
     architecture = Architecture.from_dict(read_yaml(path)) if path.exists() else None
     figures = Figures.read(card["metrics"], folder / CARD)
-    return ExportedNetwork(folder, architecture, figures, card.get("hyperparameters", {}))
+    order = tuple(float(value) for value in card.get("order", ()))
+    return ExportedNetwork(folder, architecture, figures, card.get("hyperparameters", {}), order)
 
 
-def _read_card(folder: Path) -> dict[str, Any]:
+def read_card(folder: Path) -> dict[str, Any]:
+    """The content of a folder's card.json. Raises OSError, or ValueError if it is no card."""
     path = folder / CARD
     card = read_json(path)
     if not isinstance(card, dict):

@@ -10,7 +10,7 @@ from __future__ import annotations
 import csv
 import os
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,13 +22,14 @@ from ffnet_search.atomic_write import SUFFIX
 from ffnet_search.config.retraining import retraining_of
 from ffnet_search.config.sweep import Sweep
 from ffnet_search.data.datamodule import Data
-from ffnet_search.errors import SweepError
+from ffnet_search.errors import SweepError, did_you_mean
 from ffnet_search.evaluation.inherited import Evaluator, judge, quality
 from ffnet_search.evaluation.trained import TrialEvaluator
 from ffnet_search.export.card import Device, network_card, user_module_card, write_bundle, write_card
-from ffnet_search.export.exported import ExportedNetwork, read_exported, write_scores
+from ffnet_search.export.exported import ExportedNetwork, read_card, read_exported, read_network, write_scores
+from ffnet_search.export.folders import asked_for, folder_names, recover_front, replace_front, write_names
 from ffnet_search.export.network import write_details, write_network
-from ffnet_search.export.picks import Pick, draw_front
+from ffnet_search.export.picks import Pick, draw_front, retrained_picks
 from ffnet_search.formatting import csv_cell
 from ffnet_search.latency.measure import measure_all
 from ffnet_search.latency.ray_bench import make_bench
@@ -38,6 +39,7 @@ from ffnet_search.models.deployed import Deployed, fuse
 from ffnet_search.models.metamixer import MetaMixer
 from ffnet_search.models.saved import read_supernet
 from ffnet_search.pareto.candidate import Candidate
+from ffnet_search.pareto.front import as_minimised
 from ffnet_search.progress import progress
 from ffnet_search.provenance import git_state
 from ffnet_search.search.storage.study import read_candidates
@@ -51,24 +53,59 @@ from ffnet_search.training.trainer import quiet_lightning
 def export_front(sweep: Sweep) -> None:
     """Write the front of the run's study to `sweep.files.pareto`, best first, and replace the folder as a whole.
 
-    Raises SweepError if there is no candidate."""
+    A network keeps its name, and what stood beside it; see `folders.replace_front`. Raises SweepError if there is no
+    candidate."""
     candidates = read_candidates(sweep.files.study, sweep.search_space)
     if not candidates:
         raise SweepError(f"{sweep.path}: the search found no feasible candidate, so there is nothing to export")
-    front = draw_front(sweep, candidates)
+    recover_front(sweep.files)
     target = sweep.files.pareto
+    asked = asked_for(target)
+    front = draw_front(sweep, candidates, asked)
     scratch = target.with_name(f"{target.name}{SUFFIX}")
     shutil.rmtree(scratch, ignore_errors=True)
-    folders = [scratch / f"{number:02d}-{pick.key}" for number, pick in enumerate(front, 1)]
+    names = folder_names(target, [pick.key for pick in front])
+    _export(sweep, front, [scratch / names[pick.key] for pick in front], asked)
+    write_names(scratch, names)
+    write_front_csv(scratch / sweep.files.front_csv.name, read_exported(scratch))
+    replace_front(sweep.files, scratch)
+
+
+def export_network(sweep: Sweep, key: str, folder: Path | None = None) -> ExportedNetwork:
+    """Write one evaluated network, retrained where the sweep says so: beside the front, or into `folder`.
+
+    Raises SweepError for a key that was not evaluated."""
+    candidates = read_candidates(sweep.files.study, sweep.search_space)
+    chosen = [candidate for candidate in candidates if candidate.key == key]
+    if not chosen:
+        hint = did_you_mean(key, [candidate.key for candidate in candidates])
+        raise SweepError(
+            f"{sweep.files.study}: has no evaluated network {key!r}{hint}; its keys are in {sweep.files.candidates}"
+        )
+    pick, pareto = retrained_picks(sweep, chosen)[key], sweep.files.pareto
+    names = folder_names(pareto, [key])
+    target = folder or pareto / names[key]
+    scratch = target.with_name(f"{target.name}{SUFFIX}")
+    shutil.rmtree(scratch, ignore_errors=True)
+    _export(sweep, [pick], [scratch], [key])
+    os.replace(scratch, target)
+    if folder is None:
+        write_names(pareto, names)
+        write_front_csv(sweep.files.front_csv, read_exported(pareto))
+    return read_network(target)
+
+
+def _export(sweep: Sweep, picks: Sequence[Pick], folders: Sequence[Path], asked: Collection[str]) -> None:
+    """Write the files of each pick into its folder; those that were `asked` for say so in their cards."""
     for folder in folders:
         folder.mkdir(parents=True)
     export = export_ffnets if sweep.module is None else export_user_modules
-    with progress("export", len(front), "networks") as bar:
-        for pick, metrics in zip(front, export(sweep, front, folders), strict=True):
+    with progress("export", len(picks), "networks") as bar:
+        for pick, folder, metrics in zip(picks, folders, export(sweep, picks, folders), strict=True):
+            order = as_minimised(pick.judged, sweep.search.directions)
+            card = {**read_card(folder), "order": order, **({"asked_for": True} if pick.key in asked else {})}
+            write_card(folder, card)
             bar.advance(note=f"{pick.key}: {_figures(pick.candidate, metrics)}")
-    _write_csv(scratch / sweep.files.front_csv.name, read_exported(scratch))
-    shutil.rmtree(target, ignore_errors=True)
-    os.replace(scratch, target)
 
 
 def _figures(candidate: Candidate, metrics: Mapping[str, float]) -> str:
@@ -78,7 +115,8 @@ def _figures(candidate: Candidate, metrics: Mapping[str, float]) -> str:
     return f"{task.quality.format(metrics[task.test_quality])}, {latency.format(metrics[latency.key])}"
 
 
-def _write_csv(path: Path, exported: Sequence[ExportedNetwork]) -> None:
+def write_front_csv(path: Path, exported: Sequence[ExportedNetwork]) -> None:
+    """Write the table of exported networks."""
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         names = dict.fromkeys(name for network in exported for name in network.hyperparameters)

@@ -4,7 +4,7 @@ of what they reach."""
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -17,6 +17,7 @@ from ffnet_search.metrics import Direction
 from ffnet_search.models.metamixer import MetaMixer
 from ffnet_search.pareto.candidate import Candidate
 from ffnet_search.pareto.front import pareto_front
+from ffnet_search.pareto.subset import choose
 from ffnet_search.progress import say
 
 
@@ -49,28 +50,37 @@ class Pick:
         return net.eval()
 
 
-def draw_front(sweep: Sweep, candidates: Sequence[Candidate]) -> list[Pick]:
-    """Choose the networks to export, best first: of the front, or of the front of what was retrained.
+def draw_front(sweep: Sweep, candidates: Sequence[Candidate], keys: Collection[str] = ()) -> list[Pick]:
+    """Choose the networks to export, best first: of the front, or of the front of what was retrained; and those of
+    `keys` that are not among them, which a user asked for.
 
     What is retrained are `retrain.candidates` of the search's front and, where it has fewer, of those next to it. Of a
     network that is worse on search validation than before, the old weights stay."""
     directions, top, retraining = sweep.search.directions, sweep.export.top, retraining_of(sweep)
+    asked = [candidate for candidate in candidates if candidate.key in keys]
     if retraining is None:
-        return [Pick(candidate) for candidate in choose(pareto_front(candidates, directions), top)]
+        front = choose(pareto_front(candidates, directions), top, directions)
+        return [Pick(candidate) for candidate in [*front, *(one for one in asked if one not in front)]]
     chosen = shortlist(candidates, directions, retraining.candidates)
-    retrained = retrain(sweep, chosen, retraining)
-    quality = sweep.quality
-    picks: dict[str, Pick] = {}
-    for candidate in chosen:
+    picks = retrained_picks(sweep, [*chosen, *(one for one in asked if one not in chosen)])
+    front = pareto_front([picks[candidate.key].judged for candidate in chosen], directions)
+    kept = sum(not pick.is_better for pick in picks.values())
+    stay = f", and {kept} keep their old weights, which are better" if kept else ""
+    say(f"retrain: the front is drawn from what was retrained: {len(front)} of {len(chosen)} networks are on it{stay}")
+    exported = [candidate.key for candidate in choose(front, top, directions)]
+    return [picks[key] for key in dict.fromkeys([*exported, *(candidate.key for candidate in asked)])]
+
+
+def retrained_picks(sweep: Sweep, candidates: Sequence[Candidate]) -> dict[str, Pick]:
+    """The candidates by key, each retrained where the sweep says so, and with the weights that are better."""
+    retraining, quality = retraining_of(sweep), sweep.quality
+    retrained = {} if retraining is None else retrain(sweep, candidates, retraining)
+    picks = {}
+    for candidate in candidates:
         after = retrained.get(candidate.key)
         gain = 0.0 if after is None else after.metrics[quality.name] - candidate.metrics[quality.name]
         picks[candidate.key] = Pick(candidate, after, is_better=quality.sign * gain <= 0)
-    front = pareto_front([pick.judged for pick in picks.values()], directions)
-    kept = sum(not pick.is_better for pick in picks.values())
-    stay = f", and {kept} keep their old weights, which are better" if kept else ""
-    say(f"retrain: the front is drawn from what was retrained: {len(front)} of {len(picks)} networks are on it{stay}")
-    front = choose(front, top)
-    return [picks[candidate.key] for candidate in front]
+    return picks
 
 
 def shortlist(candidates: Sequence[Candidate], directions: Mapping[str, Direction], count: int) -> list[Candidate]:
@@ -79,16 +89,7 @@ def shortlist(candidates: Sequence[Candidate], directions: Mapping[str, Directio
     rest = list(candidates)
     while rest and len(chosen) < count:
         front = pareto_front(rest, directions)
-        chosen += choose(front, count - len(chosen))
+        chosen += choose(front, count - len(chosen), directions)
         keys = {candidate.key for candidate in front}
         rest = [candidate for candidate in rest if candidate.key not in keys]
     return chosen
-
-
-def choose(front: Sequence[Candidate], top: int) -> list[Candidate]:
-    """Choose at most `top` candidates of an ordered front: evenly spread over it, both ends included."""
-    if len(front) <= top:
-        return list(front)
-    if top == 1:
-        return [front[0]]
-    return [front[round(i * (len(front) - 1) / (top - 1))] for i in range(top)]

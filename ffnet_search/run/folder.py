@@ -112,9 +112,7 @@ class RunFolder:
 
     def set_aside(self, stale: Mapping[str, list[Path]]) -> None:
         """Move the files of `stale` stages and their records to `previous-DATE`, so that no result is lost."""
-        aside = self.path / f"previous-{datetime.now():%Y-%m-%dT%H-%M-%S}"
-        while aside.exists():
-            aside = aside.with_name(aside.name + "-again")
+        aside = self.files.previous()
         aside.mkdir()
         old = {stage: record for stage, record in self.records.items() if stage in stale}
         write_text(aside / self.files.state.name, _dump(old))

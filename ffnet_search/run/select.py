@@ -1,7 +1,8 @@
-"""Select the best evaluated network within a latency on one of a run's devices, from its study and a latency table."""
+"""Select the network of a run for a budget on one of its devices: from what is exported, its study and a table."""
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -13,9 +14,11 @@ from numpy.typing import NDArray
 from ffnet_search.config.files import RunPaths
 from ffnet_search.config.sweep import Sweep
 from ffnet_search.errors import SweepError, did_you_mean
+from ffnet_search.export.answer import Answer, Offer, answer, export_command, offers
+from ffnet_search.export.exported import ExportedNetwork, read_exported
 from ffnet_search.formatting import percent
 from ffnet_search.latency.table import LatencyTable
-from ffnet_search.metrics import LATENCY
+from ffnet_search.metrics import ERROR, LATENCY, Metric
 from ffnet_search.pareto.candidate import Candidate
 from ffnet_search.search.storage.study import read_candidates
 from ffnet_search.space.architecture import Architecture
@@ -28,45 +31,101 @@ ENOUGH = 20  # candidates to fit the prediction on
 
 @dataclass(frozen=True)
 class Selection:
-    """`advice`: why to continue the search, or empty. `warning`: how far off the device's table is, or empty."""
+    """The network for a budget on a device, of the run in `folder`.
 
+    `advice`: why to continue the search, or empty. `warning`: how far off the device's table is, or empty."""
+
+    folder: Path
     device: str
-    candidate: Candidate
-    latency_ms: float
+    answer: Answer
+    quality: Metric
     table: LatencyTable
     advice: str = ""
     warning: str = ""
 
+    @property
+    def offer(self) -> Offer:
+        """The exported network, or else the best that was evaluated."""
+        offer = self.answer.exported or self.answer.better
+        assert offer is not None  # `select_network` refuses such a budget
+        return offer
 
-def select_network(folder: Path, latency_ms: float, device: str | None = None) -> Selection:
-    """Select the best candidate of a run by the task's quality that is predicted to keep `latency_ms` on `device`.
+    @property
+    def candidate(self) -> Candidate | None:
+        """The network as the search evaluated it; None where its study is gone."""
+        return self.offer.candidate
 
-    `device` names a table in the run's `latency/`; by default it is the search's first one. Raises SweepError where the
-    run, its study or the table is missing, and where no candidate is as fast: with the fastest candidate, and the
-    fastest architecture of the search space."""
+    @property
+    def latency_ms(self) -> float:
+        """The milliseconds of the network: measured where it is exported, else predicted."""
+        return self.offer.ms
+
+    @property
+    def exported(self) -> ExportedNetwork | None:
+        """The exported network; None where none keeps the budget."""
+        return self.offer.exported
+
+    @property
+    def hint(self) -> str:
+        """The better network that is not exported, and the command that exports it; empty where there is none."""
+        better = self.answer.better
+        if better is None:
+            return ""
+        others = "better, but not exported" if self.answer.exported else "not exported"
+        error = None if better.candidate is None else better.candidate.metrics.get(f"{self.quality.name}{ERROR}")
+        return (
+            f"{others}: {better.key}, {self.quality.phrase} {self.quality.format_with(better.compared, error)} as the "
+            f"search compared it, {LATENCY.format(better.ms)} (predicted); to have it: "
+            f"{export_command(self.folder, better.key)}"
+        )
+
+
+def select_network(
+    folder: Path, latency_ms: float = math.inf, device: str | None = None, quality: float | None = None
+) -> Selection:
+    """Select the network of a run with the best quality, on search validation, that keeps `latency_ms` on `device`.
+
+    Exported networks keep it as they were measured, others as they are predicted. `quality`: the least that it must
+    have; without a latency the quickest such network is selected. `device` names a table in the run's `latency/`; by
+    default it is the search's first one. Raises SweepError where the run, its study or the table is missing, and where
+    no candidate is as good and as fast: with the fastest candidate, and the fastest architecture of the space."""
     files = RunPaths(folder)
     if not files.sweep.exists():
         raise SweepError(f"{folder}: must be the folder of a run, but holds no {files.sweep.name}")
-    sweep = Sweep.from_yaml(files.sweep)
+    sweep = Sweep.of_run(folder)
     path = _table_path(files, sweep, device)
     table = LatencyTable.load(path)
     candidates = read_candidates(files.study, sweep.search_space)
     if not candidates:
         raise SweepError(f"{files.study}: holds no evaluated candidate; run `ffnet-search search {files.sweep}` first")
-    times = table.predict_batch(candidate.network for candidate in candidates)
-    fitting = [(candidate, time) for candidate, time in zip(candidates, times, strict=True) if time <= latency_ms]
-    if not fitting:
+    suffix = "" if path.stem == sweep.latency_path.stem else path.stem
+    known = offers(sweep, candidates, read_exported(files.pareto), table, suffix)
+    if quality is not None:
+        known = _good_enough(folder, known, sweep.quality, quality)
+        if math.isinf(latency_ms):
+            latency_ms = min((one.ms for one in known if one.exported), default=min(one.ms for one in known))
+    found = answer(known, sweep.quality, latency_ms)
+    if found.best is None:
         least = least_latency(sweep.search_space, table)
-        fastest_ms, reached_ms = LATENCY.format(min(times)), LATENCY.format(table.predict_ms(least))
+        fastest_ms, reached_ms = (LATENCY.format(ms) for ms in (min(one.ms for one in known), table.predict_ms(least)))
         raise SweepError(
-            f"{folder}: of {len(candidates)} candidates the fastest takes {fastest_ms} on {path.stem}, but "
+            f"{folder}: of {len(known)} candidates the fastest takes {fastest_ms} on {path.stem}, but "
             f"{latency_ms:g} ms were asked for; the search space reaches {reached_ms} ({least}): "
             "search on with such a limit, or give the space smaller choices"
         )
-    quality = sweep.quality
-    best, time = min(fitting, key=lambda pair: (quality.sign * pair[0].metrics[quality.name], pair[1]))
-    selection = Selection(path.stem, best, time, table, warning=_warning(sweep, path.stem, table))
+    selection = Selection(folder, path.stem, found, sweep.quality, table, warning=_warning(sweep, path.stem, table))
     return replace(selection, advice=_advice(sweep, selection, candidates, latency_ms))
+
+
+def _good_enough(folder: Path, known: list[Offer], metric: Metric, quality: float) -> list[Offer]:
+    enough = [one for one in known if metric.sign * one.quality <= metric.sign * quality]
+    if not enough:
+        best = min(known, key=lambda one: metric.sign * one.quality)
+        raise SweepError(
+            f"{folder}: of {len(known)} candidates the best, {best.key}, has {metric.phrase} "
+            f"{metric.format(best.quality)} on search validation, but {metric.format(quality)} was asked for"
+        )
+    return enough
 
 
 def _table_path(files: RunPaths, sweep: Sweep, device: str | None) -> Path:
@@ -82,7 +141,7 @@ def _table_path(files: RunPaths, sweep: Sweep, device: str | None) -> Path:
 
 
 def _advice(sweep: Sweep, selection: Selection, candidates: Sequence[Candidate], latency_ms: float) -> str:
-    if len(candidates) < ENOUGH:
+    if len(candidates) < ENOUGH or math.isinf(latency_ms):
         return ""
     quality, table = sweep.quality, selection.table
     seen, rng = {candidate.network.key for candidate in candidates}, random.Random(0)
@@ -93,7 +152,8 @@ def _advice(sweep: Sweep, selection: Selection, candidates: Sequence[Candidate],
         return ""
     predicted = _predict(table, candidates, quality.name, archs)
     index = int(np.argmin(quality.sign * predicted))
-    if quality.sign * predicted[index] >= quality.sign * selection.candidate.metrics[quality.name]:
+    best = selection.answer.best
+    if best is None or quality.sign * predicted[index] >= quality.sign * best.compared:
         return ""
     arch = archs[index]
     metric = LATENCY if selection.device == sweep.latency_path.stem else LATENCY.on(selection.device)

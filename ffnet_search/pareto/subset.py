@@ -1,0 +1,69 @@
+"""The part of a front that says most of it: the subset of the largest hypervolume, with both ends.
+
+Points are rows (N, M), to be minimised. The reference point is the worst value of each objective on the front, so the
+ends add no volume and are taken anyway.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from ffnet_search.metrics import Direction
+from ffnet_search.pareto.candidate import Candidate
+from ffnet_search.pareto.front import Points, as_minimised, hypervolume
+
+
+def choose(front: Sequence[Candidate], top: int, objectives: Mapping[str, Direction]) -> list[Candidate]:
+    """Choose at most `top` candidates of a front, in its order: its ends, the best by each objective, and those that
+    dominate the largest part of what the whole front does."""
+    if len(front) <= top:
+        return list(front)
+    points_NM = np.array([as_minimised(candidate, objectives) for candidate in front])
+    return [front[index] for index in largest_subset(points_NM, top)]
+
+
+def largest_subset(points_NM: Points, count: int) -> list[int]:
+    """Choose `count` rows, ascending: the best by each objective, the first objective's first, and the rest by volume.
+
+    Exact for two objectives, by dynamic programming (Auger et al., 2009); greedy for others."""
+    ends = list(dict.fromkeys(int(index) for index in np.lexsort(points_NM.T[::-1])[:1]))
+    ends += [int(points_NM[:, axis].argmin()) for axis in range(1, points_NM.shape[1])]
+    ends = list(dict.fromkeys(ends))
+    if count <= len(ends):
+        return sorted(ends[:count])
+    return sorted(_of_two(points_NM, count) if points_NM.shape[1] == 2 else _greedy(points_NM, ends, count))
+
+
+def _of_two(points_N2: Points, count: int) -> list[int]:
+    """The subset of two objectives: between neighbours of a subset lies a rectangle up to the reference."""
+    order = np.lexsort(points_N2.T[::-1])
+    x_N, y_N = points_N2[order].T
+    size = len(order)
+    gain_NN = (x_N.max() - x_N)[None, :] * (y_N[:, None] - y_N[None, :])  # of j after i, at [i, j]
+    gain_NN[np.tril_indices(size)] = -np.inf
+    volume_N, steps = np.full(size, -np.inf), []
+    volume_N[0] = 0.0
+    for _ in range(count - 1):
+        reached_NN = volume_N[:, None] + gain_NN
+        steps.append(reached_NN.argmax(0))
+        volume_N = reached_NN.max(0)
+    at = size - 1
+    chosen = [at]
+    for before_N in reversed(steps):
+        at = int(before_N[at])
+        chosen.append(at)
+    return [int(order[index]) for index in chosen]
+
+
+def _greedy(points_NM: Points, ends: Sequence[int], count: int) -> list[int]:
+    """The ends, and one after the other the point that adds most volume."""
+    worst = points_NM.max(0).tolist()
+    directions: list[Direction] = ["minimize" for _ in worst]
+    chosen = list(ends)
+    while len(chosen) < count:
+        rest = [index for index in range(len(points_NM)) if index not in chosen]
+        volumes = [hypervolume(points_NM[[*chosen, index]].tolist(), worst, directions) for index in rest]
+        chosen.append(rest[int(np.argmax(volumes))])
+    return chosen
