@@ -7,6 +7,7 @@ import re
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import pytest
 from runs import ffnet_run, module_run
@@ -60,11 +61,18 @@ def test_the_page_is_whole_and_loads_nothing(tmp_path: Path) -> None:
     assert "@import" not in html
 
 
-def test_classes_and_worst_images_of_a_network_are_shown(tmp_path: Path) -> None:
-    run = ffnet_run(tmp_path)
-    assert "Which classes are hard" not in page(run) and "<img" not in page(run)
-    for number, network in enumerate(run.exported):
-        details = {"iou": {"sky": 0.5 + number / 4, "<b>": None}, "worst": "worst.png"}
+@pytest.mark.parametrize(("task", "each", "values"), [
+    ("multilabel", "average_precision", (0.5, 0.75)),
+    ("regression", "mae", (50.0, 75.0)),
+])  # fmt: skip
+def test_outputs_and_worst_images_of_a_network_are_shown(
+    task: str, each: str, values: tuple[float, float], tmp_path: Path
+) -> None:
+    run = ffnet_run(tmp_path, task=task)
+    assert "are hard" not in page(run) and "<img" not in page(run)
+    for value, network in zip(values, run.exported, strict=True):
+        details: dict[str, Any] = {each: {"sky": value, "<b>": None}, "worst": "worst.png"}
+        details |= {"constant": {"sky": 99.5, "<b>": None}} if task == "regression" else {}
         path = network.folder / "card.json"
         path.write_text(json.dumps(json.loads(path.read_text()) | {"details": details}))
     html = page(run)
@@ -72,8 +80,11 @@ def test_classes_and_worst_images_of_a_network_are_shown(tmp_path: Path) -> None
     assert [link for link in links if "worst" in link] == [
         f"pareto/{one.folder.name}/worst.png" for one in run.exported
     ]
-    assert re.search(r"<td>sky</td><td[^>]*>50.00 %</td><td[^>]*>75.00 %</td>", html)
-    assert re.search(r"<td>&lt;b&gt;</td><td[^>]*>in no mask</td>", html)
+    assert f"Which {run.task.outputs_word} are hard?" in html
+    cells = [run.task.quality.format(value) for value in values] + ["99.5"] * (task == "regression")
+    assert re.search("<td>sky</td>" + "".join(f"<td[^>]*>{cell}</td>" for cell in cells), html)
+    assert ("the median alone" in html) == (task == "regression")
+    assert re.search(r"<td>&lt;b&gt;</td><td[^>]*>none in test</td>", html)
 
 
 def test_names_cannot_break_out_of_the_page(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer
 
 from ffnet_search.errors import NAME
 from ffnet_search.plugins import Plugin
@@ -31,10 +31,13 @@ class Augment(Section):
 
 
 class DataSection(Section):
-    """The images, and their split into train, calibration (a part of train), search validation and test."""
+    """The images, and their split into train, calibration (a part of train), search validation and test.
+
+    `columns`, of a table: those to learn; by default all but file and split."""
 
     name: str = "digits"
     path: Path | None = None
+    columns: Annotated[tuple[str, ...], Field(min_length=1)] | None = None
     download: bool = False
     batch_size: int = Field(128, gt=1)
     validation: float = Field(0.1, gt=0, lt=1)
@@ -43,6 +46,12 @@ class DataSection(Section):
     in_memory_mb: int = Field(2048, ge=0)
     augment: Augment = Augment()
     init_args: Mapping[str, Any] = {}
+
+    @model_serializer(mode="wrap")
+    def _without_columns_of_no_table(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out `columns` where it is not given: digests of other data stay as they were."""
+        content: dict[str, Any] = handler(self)
+        return {name: value for name, value in content.items() if name != "columns" or value is not None}
 
 
 class TrainSection(Section):

@@ -137,7 +137,7 @@ class Sweep(Section):
         if not isinstance(search, dict):
             return content
         search = {"objectives": (quality.name, "latency_ms"), **search}
-        if quality.name not in known_metrics():
+        if known_metrics().get(quality.name) != quality:
             search["metrics"] = {**search.get("metrics", {}), quality.name: quality.direction}
         return {**content, "search": search}
 

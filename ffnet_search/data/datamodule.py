@@ -95,6 +95,11 @@ class Data(LightningDataModule):
         raise NotImplementedError
 
     @property
+    def target_statistics(self) -> tuple[Tensor, Tensor]:
+        """Mean and spread of each target, float32 (K,), of training images; for tasks that standardise them."""
+        raise NotImplementedError
+
+    @property
     def rank(self) -> tuple[int, int]:
         """This process's rank, and the number of ranks that train together."""
         return (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
@@ -178,6 +183,10 @@ class ImageData(Data):
         in_memory = isinstance(self._source.train, InMemory)
         return statistics(self._source.train, self._train if in_memory else self._calibration)
 
+    @property
+    def target_statistics(self) -> tuple[Tensor, Tensor]:
+        return spread_of(torch.from_numpy(self._source.train.targets_N[self._train]))
+
     @cached_property
     def fingerprint(self) -> str:
         sha = hashlib.sha256(f"{self._source.digest} {self.outputs}".encode())
@@ -195,6 +204,12 @@ class ImageData(Data):
     def _batches(self, images: Images, batches: list[Indices], key: Sequence[int] | None = None) -> Iterator[Batch]:
         for pixels_BHWC, indices in zip(images.stream(batches, key), batches, strict=True):
             yield normalise(pixels_BHWC, *self.statistics), torch.from_numpy(images.targets_N[indices])
+
+
+def spread_of(targets_NK: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation of each target, float32 (K,); a target that does not vary has the spread 1."""
+    spread_K, mean_K = torch.std_mean(targets_NK.double(), 0, correction=0)
+    return mean_K.float(), torch.where(spread_K > 0, spread_K, 1.0).float()
 
 
 def augment_batch(

@@ -20,6 +20,7 @@ DATASETS: Registry = {
     "cifar100": "ffnet_search.data.cifar:Cifar100",
     "image_folder": "ffnet_search.data.image_folder:ImageFolder",
     "mask_folder": "ffnet_search.data.mask_folder:MaskFolder",
+    "picture_table": "ffnet_search.data.picture_table:PictureTable",
 }
 
 
@@ -46,6 +47,8 @@ def check_data(section: DataSection, input: Input) -> None:
         raise SweepError(f"data.init_args are for a data module by import path, but data.name is {name!r}; remove them")
     if augment.resized_crop and name != "image_folder":
         raise SweepError(f"data.augment.resized_crop is for image_folder, but data.name is {name!r}; use crop")
+    if section.columns is not None and name != "picture_table":
+        raise SweepError(f"data.columns are for picture_table, but data.name is {name!r}; remove them")
     for field in ("crop", "cutout"):
         pixels = getattr(augment, field)
         if pixels >= input.resolution:

@@ -19,7 +19,7 @@ from lightning.pytorch.utilities.model_helpers import is_overridden
 from torch import Tensor
 
 from ffnet_search.config.schema import DataSection
-from ffnet_search.data.datamodule import ORDER, Batch, Data, EpochLoader
+from ffnet_search.data.datamodule import ORDER, Batch, Data, EpochLoader, spread_of
 from ffnet_search.data.dataset import must_match
 from ffnet_search.errors import SweepError
 from ffnet_search.plugins import check_arguments, find_class
@@ -55,7 +55,8 @@ class UserData(Data):
             raise SweepError(f"data.name: train_dataloader of {section.name} must have a length, but has none")
         dataset: Any = getattr(loader, "dataset", None)
         self.train_images = len(dataset) if hasattr(dataset, "__len__") else len(loader) * section.batch_size
-        names = getattr(self.module, self._task.outputs_word, None) or range(input.outputs)
+        given = getattr(self.module, self._task.outputs_word, None)
+        names = given if isinstance(given, list | tuple) and given else range(input.outputs)
         must_match(section, input, outputs=len(names))
         self.outputs = tuple(str(name) for name in names)
         self._check_batch(next(iter(self.module.val_dataloader())), "val_dataloader")
@@ -107,6 +108,17 @@ class UserData(Data):
             if sum(map(len, parts)) >= self._section.calibration:
                 break
         return torch.cat(parts)[: self._section.calibration]
+
+    @cached_property
+    def target_statistics(self) -> tuple[Tensor, Tensor]:
+        """Mean and spread of the targets in its first training batches, as many as calibrate."""
+        parts: list[Tensor] = []
+        with _seeded(self.order_seed, ORDER, 0):
+            for _, target_BK in self.module.train_dataloader():
+                parts.append(target_BK)
+                if sum(map(len, parts)) >= self._section.calibration:
+                    break
+        return spread_of(torch.cat(parts))
 
     @cached_property
     def fingerprint(self) -> str:

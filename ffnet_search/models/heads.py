@@ -29,6 +29,10 @@ class Head(nn.Module):
     def forward(self, maps: Mapping[int, Tensor], arch: Architecture) -> Tensor:
         """The output of the sub-network `arch` for the maps (B, C, H, W) of the stages that its head reads."""
 
+    def standardised(self, value_B: Tensor) -> Tensor:
+        """Outputs or targets as a loss compares them: the same, but in a head that standardises."""
+        return value_B
+
     def deploy_laterals(self, norm: nn.BatchNorm2d) -> Mapping[int, nn.Module]:
         """The modules of `Architecture.laterals`, of a stand-alone network."""
         return {}
@@ -59,6 +63,38 @@ class PooledLinear(Head, nn.Linear):
     @classmethod
     def deployed_part(cls, part: PooledLinearPart) -> nn.Module:
         return DeployedPooledLinear(nn.Linear(part.in_width, part.out_width))
+
+
+class StandardisedLinear(PooledLinear):
+    """The same for targets in their own units: the linear layer gives them standardised, and two buffers, the mean and
+    the spread of the training targets, bring them back. The deployed form is a plain linear layer."""
+
+    mean_K: Tensor
+    spread_K: Tensor
+
+    def __init__(self, largest: Architecture, form: Form, stages: Sequence[int]) -> None:
+        super().__init__(largest, form, stages)
+        self.register_buffer("mean_K", torch.zeros(largest.input.outputs))
+        self.register_buffer("spread_K", torch.ones(largest.input.outputs))
+
+    @torch.no_grad()
+    def set_targets(self, mean_K: Tensor, spread_K: Tensor) -> None:
+        """Take the mean and the spread (a standard deviation > 0) of the training targets."""
+        self.mean_K.copy_(mean_K)
+        self.spread_K.copy_(spread_K)
+
+    def forward(self, maps: Mapping[int, Tensor], arch: Architecture) -> Tensor:  # type: ignore[override]
+        return super().forward(maps, arch) * self.spread_K + self.mean_K
+
+    def standardised(self, value_B: Tensor) -> Tensor:
+        return (value_B - self.mean_K) / self.spread_K
+
+    def deploy(self, norm: nn.BatchNorm2d) -> list[nn.Module]:
+        [module] = super().deploy(norm)
+        linear = cast(DeployedPooledLinear, module).linear
+        linear.weight = nn.Parameter(linear.weight * self.spread_K[:, None])
+        linear.bias = nn.Parameter(linear.bias * self.spread_K + self.mean_K)
+        return [module]
 
 
 class DeployedPooledLinear(nn.Module):
@@ -97,6 +133,10 @@ class SummedLaterals(Head):
             sum_BCHW = lateral_BCHW if sum_BCHW is None else sum_BCHW + enlarged(lateral_BCHW, sum_BCHW.shape[-2:])
         assert sum_BCHW is not None
         return cast(Tensor, self.classify(self.mixer(sum_BCHW, MIXER_KERNEL, MIXER_EXPANSION * width)))
+
+    def standardised(self, value_B: Tensor) -> Tensor:
+        """Outputs or targets as a loss compares them: the same, but in a head that standardises."""
+        return value_B
 
     def deploy_laterals(self, norm: nn.BatchNorm2d) -> Mapping[int, nn.Module]:
         """The last norm goes into the last lateral: W (s x + b) + c = (W s) x + (W b + c)."""

@@ -65,6 +65,7 @@ def page(run: Run) -> str:
         exported=run.exported,
         front_png=sweep.files.front_png.name,
         candidates_csv=sweep.files.candidates.name,
+        task=run.task,
         quality=run.task.quality,
         costs=run.costs,
         curves=curve_chart(history, run.metric(history.curved), run.label(history.curved)),
@@ -83,7 +84,7 @@ def _sections(run: Run) -> dict[str, Any]:
     """The content of the sections that depend on whether the search knew latency."""
     if run.table is not None:
         networks = [_network(run, network) for network in run.exported]
-        return {"latency": _latency(run, run.table), "networks": networks, "class_table": _class_table(run)}
+        return {"latency": _latency(run, run.table), "networks": networks, "output_table": _output_table(run)}
     first = run.metric(next(iter(run.sweep.search.objectives)))
     best = sorted(run.history.evaluated, key=lambda candidate: first.sign * candidate.metrics[first.key])[:BEST]
     exported: list[Record] = [
@@ -172,18 +173,24 @@ def _details(network: ExportedNetwork) -> dict[str, Any]:
     return details
 
 
-def _class_table(run: Run) -> tuple[list[str], list[Row]] | None:
-    """The quality of each class on test, a row per class and a column per network; None where the task has none."""
-    columns = [_details(network).get("iou", {}) for network in run.exported]
+def _output_table(run: Run) -> tuple[list[str], list[Row]] | None:
+    """The quality of each output on test, a row for each and a column per network; None where the task has none.
+
+    Where the task knows what a constant reaches, that is the last column."""
+    names = [network.folder.name for network in run.exported]
+    columns = [_details(network).get(run.task.each, {}) for network in run.exported]
     if not any(columns):
         return None
+    constant = _details(run.exported[0]).get("constant")
+    if constant:
+        columns, names = [*columns, constant], [*names, "the median alone"]
     values = [[column[name] for column in columns] for name in columns[0]]
     quality = run.task.quality
     rows: list[Row] = [
-        (name, "", ["in no mask" if value is None else quality.format(value) for value in row])
+        (name, "", ["none in test" if value is None else quality.format(value) for value in row])
         for name, row in zip(columns[0], values, strict=True)
     ]
-    return ["class", *(network.folder.name for network in run.exported)], rows
+    return [run.task.outputs_word, *names], rows
 
 
 def _files(network: ExportedNetwork) -> list[ModelFile]:

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 TASKS: Registry = {
     "classification": "ffnet_search.tasks.classification:Classification",
     "segmentation": "ffnet_search.tasks.segmentation:Segmentation",
+    "multilabel": "ffnet_search.tasks.multilabel:MultiLabel",
+    "regression": "ffnet_search.tasks.regression:Regression",
 }
 DEFAULT_TASK = "classification"
 

@@ -32,6 +32,7 @@ class Task(TaskOutputs):
     target_words: ClassVar[str]  # what `accepts` asks for: "int64 labels"
     # Of targets that are maps, which move with their images in augmentation: the value beyond the edge; else None.
     target_fill: ClassVar[int | None] = None
+    standardises: ClassVar[bool] = False  # losses are of standardised targets: see `models.heads.StandardisedLinear`
 
     # Hand-over of an exported network.
     output_name: ClassVar[str]  # of the ONNX model
@@ -40,6 +41,8 @@ class Task(TaskOutputs):
     hub_task: ClassVar[str]  # of model hubs, for the model card
     quality_name: ClassVar[str]  # of the quality in a model card
     details: ClassVar[str | None] = None  # class that writes more of a network: see `export.mask_details`
+    each: ClassVar[str] = ""  # the key, in those details, of a quality for each output, and its words
+    each_words: ClassVar[str] = ""
 
     @property
     def search_quality(self) -> str:

@@ -71,6 +71,8 @@ class Segmentation(Task):
     hub_task = "image-segmentation"
     quality_name = "mIoU"
     details = "ffnet_search.export.mask_details:MaskDetails"
+    each = "iou"
+    each_words = "intersection over union"
 
     def lateral(self, stage: TrunkStage, input: Input, head: Head) -> LateralPart | None:
         """Stages at the head's stride and beyond are read."""

@@ -16,17 +16,20 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 import torch
-from lightning import LightningModule
+from lightning import LightningDataModule, LightningModule
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from ffnet_search.config.schema import TrainSection
+from ffnet_search.data.datamodule import Data
 from ffnet_search.models.bn_calibration import BATCH, recalibrate
+from ffnet_search.models.heads import StandardisedLinear
 from ffnet_search.models.metamixer import MetaMixer
 from ffnet_search.models.parallel import average_gradients, threads_for
 from ffnet_search.space.architecture import Architecture
 from ffnet_search.space.search_space import SearchSpace
-from ffnet_search.tasks.base import Task, task_of
+from ffnet_search.tasks.base import task_of
+from ffnet_search.training.losses import Losses
 
 Batch = tuple[Tensor, Tensor]  # images (B, C, H, W), targets (B, ...)
 CHECK_EVERY = 20  # steps between checks of the loss for finite values on a GPU, which the CPU has to wait for
@@ -82,6 +85,7 @@ class FFNetModule(LightningModule):
         self.net = net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.recipe, self.seed = recipe, seed
         self.task = task_of(net.largest.input)
+        self.losses = Losses(net, self.task, recipe.label_smoothing)
         self.validated = validated or {"": net.largest}
         outputs = net.largest.input.outputs
         self.qualities: Any = nn.ModuleList(self.task.quality_metric(outputs) for _ in self.validated)
@@ -90,6 +94,11 @@ class FFNetModule(LightningModule):
         self.weights = tuple(self.net.parameters())  # listed once: every update needs them
         self.kept: list[Batch] = []  # of the step in progress
         self.step = 0
+
+    def take_targets(self, data: LightningDataModule) -> None:
+        """Take from the data, before training, the mean and the spread of its targets, where the task needs them."""
+        if self.task.standardises:
+            cast(StandardisedLinear, self.net.head).set_targets(*cast(Data, data).target_statistics)
 
     def configure_optimizers(self) -> Optimizer:
         return make_optimizer(self.net.named_parameters(), self.recipe)
@@ -175,15 +184,14 @@ class FFNetModule(LightningModule):
 
     def target_loss(self, x_BCHW: Tensor, target_B: Tensor) -> tuple[Tensor, Tensor]:
         """The loss of the largest network on targets, regularised by drop path and mix-up, and its output (B, ...)."""
-        recipe, task = self.recipe, self.task
+        recipe = self.recipe
         if not recipe.mixup:
             output_B = self.net(x_BCHW, drop_path=recipe.drop_path)
-            return task.loss(output_B, target_B, recipe.label_smoothing), output_B
+            return self.losses.on_targets(output_B, target_B), output_B
         share = float(torch.distributions.Beta(recipe.mixup, recipe.mixup).sample())
         order_B = torch.randperm(len(x_BCHW), device=x_BCHW.device)
         output_B = self.net(x_BCHW.lerp(x_BCHW[order_B], 1 - share), drop_path=recipe.drop_path)
-        first = task.loss(output_B, target_B, recipe.label_smoothing)
-        second = task.loss(output_B, target_B[order_B], recipe.label_smoothing)
+        first, second = self.losses.on_targets(output_B, target_B), self.losses.on_targets(output_B, target_B[order_B])
         return share * first + (1 - share) * second, output_B
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
@@ -230,16 +238,16 @@ class Supernet(FFNetModule):
         if self.recipe.mixup:  # the others see unmixed images, and so must the teacher
             with torch.no_grad():
                 output_B = self.net(batch[0])
-        return self.task.soft_target(output_B)
+        return self.losses.soft_target(output_B)
 
     def shared_loss(self, output_B: Tensor, target_B: Tensor, soft_target_B: Tensor) -> Tensor:
         """The loss of a sub-network: `labels` of it on the targets of the data, the rest on the largest's."""
-        share, task = self.recipe.labels, self.task
+        share = self.recipe.labels
         loss = torch.zeros((), device=output_B.device)
         if share < 1:
-            loss = loss + (1 - share) * task.distillation_loss(output_B, soft_target_B)
+            loss = loss + (1 - share) * self.losses.distance(output_B, soft_target_B)
         if share > 0:
-            loss = loss + share * task.loss(output_B, target_B, self.recipe.label_smoothing)
+            loss = loss + share * self.losses.on_targets(output_B, target_B)
         return loss
 
 
@@ -253,9 +261,9 @@ class Distillation:
     share: float
 
     @torch.no_grad()
-    def soft_target(self, x_BCHW: Tensor, task: Task) -> Tensor:
-        """The teacher's soft target (B, ...) for images, computed on their device."""
-        return task.soft_target(self.teacher.to(x_BCHW.device)(x_BCHW))
+    def output(self, x_BCHW: Tensor) -> Tensor:
+        """The teacher's output (B, ...) for images, computed on their device."""
+        return cast(Tensor, self.teacher.to(x_BCHW.device)(x_BCHW))
 
 
 class Standalone(FFNetModule):
@@ -272,9 +280,9 @@ class Standalone(FFNetModule):
         loss, output_B = super().target_loss(x_BCHW, target_B)
         if self.distillation is None:
             return loss, output_B
-        share, soft_target_B = self.distillation.share, self.distillation.soft_target(x_BCHW, self.task)
+        share, soft_target_B = self.distillation.share, self.losses.soft_target(self.distillation.output(x_BCHW))
         student_B = self.net(x_BCHW) if self.recipe.mixup else output_B  # on the images that the teacher sees
-        return (1 - share) * loss + share * self.task.distillation_loss(student_B, soft_target_B), output_B
+        return (1 - share) * loss + share * self.losses.distance(student_B, soft_target_B), output_B
 
     def on_validation_epoch_start(self) -> None:
         """Recalibrate the BN statistics: running averages lag some twenty steps; early stopping would go by that."""

@@ -80,6 +80,8 @@ def run_trainer(
     Of the recipe it takes epochs, EMA, callbacks and loggers; the module takes the rest. Raises SweepError where a
     callback or logger does not exist or does not take its arguments."""
     folder.mkdir(parents=True, exist_ok=True)
+    if isinstance(module, FFNetModule):
+        module.take_targets(data)
     last, ours, cuda = folder / LAST, isinstance(module, FFNetModule), torch.cuda.is_available()
     averaging = [EMAWeightAveraging(decay=recipe.ema)] if recipe.ema else []
     named = [_make(plugin, f"train.callbacks.{index}", Callback) for index, plugin in enumerate(recipe.callbacks)]
@@ -99,19 +101,26 @@ def run_trainer(
             enable_progress_bar=False,
             enable_model_summary=False,
         )
-        on_interrupt = signal.getsignal(signal.SIGINT)
         plain = is_plain(ours and not recipe.callbacks)  # callbacks may keep anything in a checkpoint
         start = str(last) if read_last(last, plain=plain) else None
-        try:
+        with _ended_by_signals():
             trainer.fit(module, datamodule=data, ckpt_path=start, weights_only=plain)
-        except SIGTERMException:
-            raise Terminated(128 + signal.SIGTERM) from None
-        except SystemExit as error:
-            if not isinstance(error.__context__, KeyboardInterrupt):  # of user code
-                raise
-            signal.signal(signal.SIGINT, on_interrupt)  # Lightning has disabled further ones
-            raise KeyboardInterrupt from None
     return trainer
+
+
+@contextmanager
+def _ended_by_signals() -> Iterator[None]:
+    """Raise what this program raises at a signal, in place of what Lightning makes of it."""
+    on_interrupt = signal.getsignal(signal.SIGINT)
+    try:
+        yield
+    except SIGTERMException:
+        raise Terminated(128 + signal.SIGTERM) from None
+    except SystemExit as error:
+        if not isinstance(error.__context__, KeyboardInterrupt):  # of user code
+            raise
+        signal.signal(signal.SIGINT, on_interrupt)  # Lightning has disabled further ones
+        raise KeyboardInterrupt from None
 
 
 def save(trainer: Trainer, path: Path, *, weights_only: bool = False) -> None:

@@ -21,6 +21,8 @@ from ffnet_search.tasks.scores import Scores
 TARGETS = {  # of 12 images with 4 outputs
     "classification": torch.arange(12) % 4,
     "segmentation": torch.arange(12 * 16).reshape(12, 4, 4).sin().mul(8).long().remainder(4).byte(),
+    "multilabel": torch.arange(12 * 4).reshape(12, 4).sin().gt(0).float(),
+    "regression": torch.rand(12, 4, generator=torch.Generator().manual_seed(2)),
     "user_task:Regression": torch.rand(12, 4, generator=torch.Generator().manual_seed(1)),
 }
 SHAPES = {"segmentation": (12, 4, 2, 2)}  # of outputs, where they are no (12, 4)
@@ -130,7 +132,8 @@ def test_classification_measures_the_share_of_right_labels() -> None:
 
 def test_an_unknown_task_is_one_sentence() -> None:
     with pytest.raises(
-        SweepError, match=r"task must be one of classification, segmentation or .*did you mean 'classification'"
+        SweepError,
+        match=r"task must be one of classification, .*, regression or .*did you mean 'classification'",
     ):
         find_task("clasification")
     with pytest.raises(SweepError, match=r"task: 'user_task:Nothing' must name a .*Nothing does not exist"):

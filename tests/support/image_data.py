@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from masks import write_masks
 from PIL import Image
+from tables import write_table
 from torch import Tensor
 
 from ffnet_search.config.schema import DataSection
@@ -29,6 +30,8 @@ KINDS: dict[str, tuple[dict[str, Any], Input, int]] = {
     "folder_streamed": ({"name": "image_folder", "path": "folder", "in_memory_mb": 0}, FOUR, 300),
     "tree": ({"name": "image_folder", "path": "tree", "workers": 0, "in_memory_mb": 0}, FOUR, 240),
     "masks": ({"name": "mask_folder", "path": "masks"}, Input(3, 16, 3, "segmentation"), 120),
+    "numbers": ({"name": "picture_table", "path": "numbers"}, Input(3, 16, 2, "regression"), 120),
+    "labels": ({"name": "picture_table", "path": "labels/table.csv"}, Input(3, 16, 3, "multilabel"), 120),
     "user": ({"name": "user_data:MyData"}, Input(3, 8, 4), 160),
 }
 
@@ -113,6 +116,8 @@ def write_layouts(root: Path, patches: np.ndarray) -> Path:
     write_tree(root / "tree", patches[:240])
     write_masks(root / "masks/train", 90)
     write_masks(root / "masks/test", 30, seed=1)
+    write_table(root / "numbers", "regression", 120)
+    write_table(root / "labels", "multilabel", 120, tests=30)
     return root
 
 

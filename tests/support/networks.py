@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from ffnet_search.models.deployed import write_onnx
 from ffnet_search.models.elastic import ElasticBatchNorm2d
+from ffnet_search.models.heads import StandardisedLinear
 from ffnet_search.models.layers import Residual
 from ffnet_search.models.metamixer import MetaMixer
 from ffnet_search.space.architecture import Architecture, Form, Stem
@@ -52,6 +53,9 @@ def randomise(net: nn.Module, seed: int = 0) -> None:
         elif isinstance(module, Residual) and module.layer_scale is not None:
             module.layer_scale.data.uniform_(0.1, 0.5, generator=rng)
         elif isinstance(module, nn.Conv2d | nn.Linear):
+            if isinstance(module, StandardisedLinear):
+                module.mean_K.normal_(0, 30, generator=rng)
+                module.spread_K.uniform_(0.5, 20, generator=rng)
             module.weight.data.normal_(0, module.weight[0].numel() ** -0.5, generator=rng)
             if module.bias is not None:
                 module.bias.data.normal_(0, 0.2, generator=rng)

@@ -1,0 +1,91 @@
+"""Regression: numbers for an image, smooth L1 of standardised targets, mean absolute error (MAE) in the target's unit.
+
+Networks give numbers in the targets' own units, in every form: the head holds the mean and the spread of the training
+targets, and its deployed form is one linear layer. Losses are of standardised values, so that several targets count
+alike. Shape keys: B batch, N images of a set, K targets.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ffnet_search.metrics import Metric
+from ffnet_search.space.head import Head
+from ffnet_search.space.parts import Part, PooledLinearPart
+from ffnet_search.space.registry import TrunkStage
+from ffnet_search.tasks.base import Targets, Task
+
+if TYPE_CHECKING:
+    from torch import Tensor
+    from torchmetrics import Metric as TorchMetric
+
+    from ffnet_search.space.input import Input
+
+STRATA = 10  # of a split, from the smallest to the largest numbers
+
+
+class Regression(Task):
+    """Numbers (B, K) against targets, float32 (B, K); `soft_target` is the numbers of the largest network."""
+
+    name = "regression"
+    quality = Metric("mae", "minimize", "MAE")
+    outputs_word = "targets"
+    standardises = True
+    head = "ffnet_search.models.heads:StandardisedLinear"
+    head_words = "mean, linear"
+    target_words = "float32 numbers (B, targets)"
+    output_name = "numbers"
+    output_words = "float32 (batch, targets), in the targets' own units"
+    predict_script = "predict_regression.py.txt"
+    hub_task = "image-regression"
+    quality_name = "mean absolute error"
+    details = "ffnet_search.export.output_details:NumberDetails"
+    each = "mae"
+    each_words = "mean absolute error"
+
+    def head_parts(self, last: TrunkStage, input: Input, head: Head) -> Iterator[Part]:
+        yield PooledLinearPart(last.side, last.width, input.outputs)
+
+    def loss(self, output: Tensor, target: Tensor, label_smoothing: float) -> Tensor:
+        from torch.nn import functional as F
+
+        return F.smooth_l1_loss(output, target)
+
+    def soft_target(self, output: Tensor) -> Tensor:
+        return output.detach()
+
+    def distillation_loss(self, output: Tensor, soft_target: Tensor) -> Tensor:
+        from torch.nn import functional as F
+
+        return F.mse_loss(output, soft_target)
+
+    def quality_metric(self, outputs: int) -> TorchMetric:
+        """The mean over images and targets, each in its own unit."""
+        from torchmetrics import MeanAbsoluteError
+
+        return MeanAbsoluteError()
+
+    def scores(self, output: Tensor, target: Tensor, outputs: int) -> Tensor:
+        """The mean absolute error of each image: (B, 1)."""
+        return (output - target).abs().mean(1, keepdim=True)
+
+    def accepts(self, target: Tensor) -> bool:
+        import torch
+
+        return target.dtype == torch.float32 and target.ndim == 2
+
+    def strata(self, targets_N: Targets) -> NDArray[np.int64]:
+        """The tenth in which an image lies by the sum of its standardised targets."""
+        targets_NK = np.asarray(targets_N, np.float64)
+        spread_K = targets_NK.std(0)
+        sum_N = ((targets_NK - targets_NK.mean(0)) / np.where(spread_K > 0, spread_K, 1)).sum(1)
+        place_N = sum_N.argsort(kind="stable").argsort()
+        return (place_N * STRATA // len(place_N)).astype(np.int64)
+
+    def difference(self, output: NDArray[Any], expected: NDArray[Any]) -> float:
+        """The largest difference, in units of a target's largest number where that is beyond 1."""
+        return float((np.abs(output - expected) / np.abs(expected).max(0).clip(min=1)).max())
