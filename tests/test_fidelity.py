@@ -97,6 +97,28 @@ def test_a_supernet_that_ranks_as_training_does_is_better_than_macs() -> None:
     assert found.gaps == pytest.approx([-0.1] * 12)
 
 
+def test_three_rankings_with_errors_of_their_own_rank_better_together() -> None:
+    """Networks 0 to 11, each ranking with another swap of the ends of a third."""
+    truth = [float(place) for place in range(12)]
+
+    def swapped(first: int, second: int) -> list[float]:
+        values = list(truth)
+        values[first], values[second] = values[second], values[first]
+        return values
+
+    archs = sorted(choose_networks(DIGITS, 12).values(), key=lambda arch: arch.macs_m)
+    networks = tuple(
+        Compared(arch.key, arch, {"macs_m": macs, "params_m": params}, {"validation": shared}, {"validation": quality})
+        for arch, macs, params, shared, quality in zip(
+            archs, swapped(0, 3), swapped(4, 7), swapped(8, 11), truth, strict=True
+        )
+    )
+    found = Fidelity("classification", "validation", "macs_m", networks)
+    assert all(one.value == pytest.approx((66 - 2 * 5) / 66) for one in found.kendall["all"].values())
+    assert found.together.value > found.kendall["all"][INHERITED].value
+    assert found.to_dict()["kendall_together"]["value"] == found.together.value
+
+
 def test_a_supernet_that_ranks_the_other_way_round_is_worse() -> None:
     found = compared([-value for value in ALONE], ALONE)
     assert found.kendall["all"][INHERITED].value == -1

@@ -168,6 +168,15 @@ class Fidelity:
         return {name: correlate(statistic, self.predictor(name, group), alone) for name in PREDICTORS}
 
     @cached_property
+    def together(self) -> Interval:
+        """Kendall's tau of the mean of each network's ranks by all `PREDICTORS`: no weight has to be chosen."""
+        values_PN = np.array([self.predictor(name) for name in PREDICTORS])
+        ranks_PN = np.sign(values_PN[:, :, None] - values_PN[:, None, :]).sum(
+            axis=-1
+        )  # below less above, so ties share one
+        return correlate(kendall, ranks_PN.sum(axis=0).tolist(), [self.sign * one for one in self.alone])
+
+    @cached_property
     def better_than_macs(self) -> Interval:
         """Kendall's tau of the inherited quality less that of MACs, by a paired bootstrap."""
         alone = [self.sign * value for value in self.alone]
@@ -242,6 +251,7 @@ class Fidelity:
                 for group, by in self.kendall.items()
             },
             "spearman": {name: asdict(one) for name, one in self.spearman.items()},
+            "kendall_together": asdict(self.together),
             "kendall_better_than_macs": asdict(self.better_than_macs),
             "gap": {"mean": sum(self.gaps) / len(self.gaps), "least": min(self.gaps), "most": max(self.gaps)},
             "regret": {name: asdict(one) for name, one in self.regrets.items()},

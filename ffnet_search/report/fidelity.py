@@ -33,7 +33,7 @@ def fidelity_of(sweep: Sweep) -> Fidelity | None:
 
 
 def facts(fidelity: Fidelity) -> list[str]:
-    """Gap, regret and seed noise, a line each."""
+    """The predictors together, gap, regret and seed noise, a line each."""
     quality, gaps = task_outputs(fidelity.task).quality, fidelity.gaps
     unit = "points" if quality.unit == "%" else quality.unit
 
@@ -42,7 +42,8 @@ def facts(fidelity: Fidelity) -> list[str]:
 
     mean = sum(gaps) / len(gaps)
     span = f"{shown(min(gaps), '+.2f')} to {shown(max(gaps), '+.2f')}"
-    lines = [f"gap, inherited - alone: mean {shown(mean, '+.2f')} {unit}, {span}"]
+    lines = [f"ranked by the mean of the three ranks: Kendall {interval_words(fidelity.together)}"]
+    lines.append(f"gap, inherited - alone: mean {shown(mean, '+.2f')} {unit}, {span}")
     regrets = [f"{WORDS[name]} {shown(fidelity.regrets[name].top)}" for name in PREDICTORS]
     lines.append(f"regret of the top pick: {', '.join(regrets)} {unit}")
     regrets = [f"{WORDS[name]} {shown(fidelity.regrets[name].mean)}" for name in PREDICTORS]
