@@ -59,8 +59,11 @@ def test_an_inspection_has_classes_counts_sizes_and_colour(tmp_path: Path) -> No
     paint(tmp_path / "split" / "train", {"a": 4, "b": 4}, grey=True)
     paint(tmp_path / "split" / "valid", {"a": 2, "b": 1}, grey=True)
     seen = inspect(tmp_path / "split")
-    assert (seen.total, seen.tests, seen.channels) == (8, 3, 1)
-    assert "8 images of 2 classes and 3 for testing, grey" in str(seen)
+    assert (seen.total, seen.validations, seen.tests, seen.channels) == (8, 3, None, 1)
+    assert "8 images of 2 classes and 3 for comparing networks, grey" in str(seen)
+    assert any("networks are compared on the images in valid/" in line for line in seen.warnings)
+    paint(tmp_path / "split" / "TEST", {"a": 1, "b": 1}, grey=True)
+    assert "of 2 classes, 3 for comparing networks and 2 for testing, grey" in str(inspect(tmp_path / "split"))
 
 
 def test_warnings_of_a_folder(tmp_path: Path) -> None:
@@ -254,7 +257,7 @@ def test_images_beside_masks_are_for_segmentation(split: bool, tmp_path: Path) -
     if split:
         write_masks(tmp_path / "data" / "val", 6, seed=1)
     seen = inspect(tmp_path / "data")
-    assert (seen.task, seen.total, seen.tests, seen.channels) == ("segmentation", 24, 6 if split else None, 3)
+    assert (seen.task, seen.total, seen.validations, seen.channels) == ("segmentation", 24, 6 if split else None, 3)
     assert seen.classes == ("0", "1", "2") and seen.counts[0] == 24 and "24 images with masks of 3 classes" in str(seen)
     for draft in drafts(seen):
         images = draft.space.images

@@ -137,7 +137,7 @@ def test_a_changed_recipe_is_refused_and_fresh_moves_the_old_ones_aside(
         measure_fidelity(changed, PLAN)
     run_sweep(changed, stages=("train",), fresh=True)
     assert fidelity_of(changed) is None  # it is of the supernet before
-    with pytest.raises(SweepError, match=r"train.epochs \(2 -> 1\) changed since networks were trained alone"):
+    with pytest.raises(SweepError, match=r"train.epochs \(2 -> 1\) has changed since networks were trained alone"):
         measure_fidelity(changed, PLAN)
     found = measure_fidelity(changed, FidelityPlan(4, 0), fresh=True)
     assert found.record["epochs"] == 1 and fidelity_of(changed) == found

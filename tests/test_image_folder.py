@@ -14,8 +14,9 @@ from image_data import FOUR, write_tree
 from PIL import Image
 
 from ffnet_search.config.schema import DataSection
-from ffnet_search.data import image_folder
-from ffnet_search.data.image_folder import Decoder, centre_box, random_box, to_mode
+from ffnet_search.data import decoder
+from ffnet_search.data.decoder import Decoder, random_box
+from ffnet_search.data.image_file import centre_box, to_mode
 from ffnet_search.data.registry import build_data
 from ffnet_search.errors import SweepError
 
@@ -44,11 +45,11 @@ def test_pictures_of_every_kind_become_the_same_square(tmp_path: Path) -> None:
         ("bilevel.png", Image.new("1", (40, 40), 1), (255, 255, 255)),
     ):
         image.save(tmp_path / name)
-        pixels = Decoder((str(tmp_path / name),), 16, "RGB", 1, 0.0).decode(0)
+        pixels = Decoder((str(tmp_path / name),), (16, 16), "RGB", 1).decode(0)
         assert isinstance(pixels, np.ndarray) and pixels.shape == (16, 16, 3), (name, pixels)
         assert np.abs(pixels.astype(int) - expected).max() <= 3, name
     corner.save(tmp_path / "turned.jpg", exif=turned, quality=95)
-    pixels = Decoder((str(tmp_path / "turned.jpg"),), 16, "RGB", 1, 0.0).decode(0)
+    pixels = Decoder((str(tmp_path / "turned.jpg"),), (16, 16), "RGB", 1).decode(0)
     assert isinstance(pixels, np.ndarray) and pixels[2, 13, 0] > 200 > 50 > pixels[2, 2, 0]
     with pytest.raises(ValueError, match="floating-point"):
         to_mode(Image.new("F", (4, 4)), "L")
@@ -60,9 +61,9 @@ def test_odd_sizes_are_cropped_in_the_middle(size: tuple[int, int], channels: in
     left, upper, right, lower = centre_box(*size)
     assert right - left == lower - upper == min(size) and left + right == size[0] and upper + lower == size[1]
     Image.new("RGB", size, "white").save(tmp_path / "odd.jpg")
-    decoder = Decoder((str(tmp_path / "odd.jpg"),), 16, "L" if channels == 1 else "RGB", 1, 0.2)
+    whole = Decoder((str(tmp_path / "odd.jpg"),), (16, 16), "L" if channels == 1 else "RGB", 1, 0.2)
     for key in (None, (0, 1)):
-        pixels = replace(decoder, key=key).decode(0)
+        pixels = replace(whole, key=key).decode(0)
         assert isinstance(pixels, np.ndarray) and pixels.shape == (16, 16, channels) and pixels.min() > 250
 
 
@@ -77,7 +78,7 @@ def test_random_boxes_lie_in_the_picture_and_keep_their_share() -> None:
 
 def test_a_tree_without_test_folder_gives_a_fifth_of_every_class_away(make_data: Callable[..., Any]) -> None:
     labels = torch.cat([labels for _, labels in make_data("tree").test_dataloader()])
-    assert labels.bincount().tolist() == [12, 12, 12, 12]
+    assert labels.bincount().sub(12).abs().max() <= 8 and labels.bincount().min() > 3  # each image by its name alone
 
 
 def test_streamed_images_are_those_in_memory(make_data: Callable[..., Any]) -> None:
@@ -120,10 +121,10 @@ def test_files_that_are_not_called_pictures_are_left_alone(tmp_path: Path, patch
 def test_a_bar_is_shown_from_some_number_of_files_on(
     files: int, shown: bool, tmp_path: Path, patches: np.ndarray, monkeypatch: pytest.MonkeyPatch, capsys
 ) -> None:
-    monkeypatch.setattr(image_folder, "BAR_FROM", 8)
+    monkeypatch.setattr(decoder, "BAR_FROM", 8)
     tree = write_tree(tmp_path, patches[:files])
     paths = tuple(str(path) for path in sorted(tree.rglob("*.png")))
-    assert len(Decoder(paths, 16, "RGB", 1, 0.0).read(range(files))) == files
+    assert len(Decoder(paths, (16, 16), "RGB", 1).read(range(files))) == files
     assert ("decode images: 8/8 files" in capsys.readouterr().err) == shown
 
 
@@ -132,6 +133,6 @@ def test_batches_that_shared_memory_cannot_hold_come_by_a_pipe(
 ) -> None:
     """A container has 64 MB of it: workers would wait for room for ever."""
     by_memory = [images for images, _ in make_data("folder_streamed", workers=2).val_dataloader()]
-    monkeypatch.setattr(image_folder, "_shared_memory", lambda: 1000)
+    monkeypatch.setattr(decoder, "_shared_memory", lambda: 1000)
     by_pipe = [images for images, _ in make_data("folder_streamed", workers=2).val_dataloader()]
     assert all(map(torch.equal, by_memory, by_pipe)) and len(by_memory) == len(by_pipe)

@@ -84,7 +84,7 @@ def test_the_script_writes_the_masks_of_the_network(output: str, tmp_path: Path)
 
 @torch.no_grad()
 def test_details_are_each_class_and_the_worst_images(tmp_path: Path) -> None:
-    folder = write_masks(tmp_path / "data", 30)
+    folder = write_masks(tmp_path / "data", 45)
     (folder / "classes.txt").write_text("\n".join(CLASSES))
     data = sweep_data(mask_sweep(tmp_path / "runs", folder))
     card, fused = export(tmp_path, network("logits"), data)

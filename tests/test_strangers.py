@@ -21,7 +21,8 @@ from ffnet_search.cluster.user_code import user_code
 from ffnet_search.config.schema import DataSection
 from ffnet_search.config.sweep import Sweep
 from ffnet_search.data import cifar
-from ffnet_search.data.image_folder import ImageFolder, open_image
+from ffnet_search.data.image_file import open_image
+from ffnet_search.data.image_folder import ImageFolder
 from ffnet_search.errors import LINE, SweepError, printable, shortened, shown, without_passwords
 from ffnet_search.export.network import load
 from ffnet_search.formatting import code_span, csv_cell, markdown

@@ -56,7 +56,8 @@ class Budget:
     @property
     def held_out(self) -> int:
         """The images of validation."""
-        return round(self.images * self.validation / (1 - self.validation))
+        own = self.throughput.draft.images.validations
+        return round(self.images * self.validation / (1 - self.validation)) if own is None else own
 
     @property
     def epoch_s(self) -> float:
@@ -88,7 +89,7 @@ class Budget:
     @property
     def _decode_s(self) -> float:
         images = self.throughput.draft.images
-        return self.throughput.decode_s * (images.total + (images.tests or 0))
+        return self.throughput.decode_s * (images.total + (images.tests or 0) + (images.validations or 0))
 
     @property
     def wanted_epochs(self) -> int:
@@ -161,7 +162,7 @@ def _fill(throughput: Throughput, minutes: float, imports_s: float) -> Budget:
     image_set = throughput.draft.images
     validation = 0.2 if image_set.total < MANY_IMAGES else 0.1
     training = image_set.total if image_set.tests is not None else (1 - TEST_SHARE) * image_set.total
-    images = max(2, round(training * (1 - validation)))
+    images = max(2, round(training * (1 - validation if image_set.validations is None else 1)))
     calibration = max(2, min(512, images))
     empty = Budget(
         throughput, _batch_size(image_set), validation, images, calibration, epochs=0, trials=0, imports_s=imports_s

@@ -16,7 +16,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ffnet_search.config.schema import DataSection
-from ffnet_search.data.image_folder import Decoder, Labels, find_classes, find_roots, list_images, open_image, to_mode
+from ffnet_search.data.decoder import Decoder
+from ffnet_search.data.image_file import open_image, to_mode
+from ffnet_search.data.image_folder import Labels, list_images, remarks_of
+from ffnet_search.data.layout import TEST, TRAIN, VALIDATION, find_classes, find_layout, image_bytes
 from ffnet_search.data.mask_folder import class_names, find_splits, has_masks, list_pairs, read_ids, read_masks
 from ffnet_search.errors import SweepError
 from ffnet_search.space.input import Input
@@ -41,13 +44,15 @@ class ImageSet:
     folder: Path
     classes: tuple[str, ...]
     counts: tuple[int, ...]  # training images per class
-    tests: int | None  # images in a separate test folder
+    tests: int | None  # images in a folder for testing
     side: int  # median of the shorter sides, in pixels
     sides: tuple[int, int]  # the shortest and the longest of them
     channels: int
     broken: tuple[str, ...]  # unreadable files of the sample
     files: tuple[str, ...] = field(repr=False)
     labels_N: Labels = field(repr=False, compare=False)
+    validations: int | None = None  # images in a folder for search validation
+    remarks: tuple[str, ...] = ()  # on what is left out
 
     @property
     def total(self) -> int:
@@ -57,9 +62,17 @@ class ImageSet:
     def __str__(self) -> str:
         least, most = self.sides
         sizes = f"{self.side} pixels" if least == most else f"{self.side} pixels in the middle ({least} to {most})"
-        tests = "" if self.tests is None else f" and {self.tests:,} for testing"
         colour = "grey" if self.channels == 1 else "colour"
-        return f"{self.total:,} images of {len(self.classes)} classes{tests}, {colour}, shorter side {sizes}"
+        return f"{self.total:,} images of {len(self.classes)} classes{self._others}, {colour}, shorter side {sizes}"
+
+    @property
+    def _others(self) -> str:
+        """The images beside those for training, in words."""
+        words = ("comparing networks", self.validations), ("testing", self.tests)
+        given = [f"{count:,} for {word}" for word, count in words if count is not None]
+        return "".join(
+            f"{', ' if more else ' and '}{one}" for one, more in zip(given, (len(given) > 1, False), strict=False)
+        )
 
     def targets(self, indices: Sequence[int], input: Input) -> Targets:
         """The targets of some of the files."""
@@ -68,12 +81,12 @@ class ImageSet:
     def decoder(self, input: Input, workers: int) -> Decoder:
         """The decoder of the files, as a run has it."""
         mode = "L" if self.channels == 1 else "RGB"
-        return Decoder(self.files, input.resolution, mode, workers, 0.0, whole=self.task == "segmentation")
+        return Decoder(self.files, input.size, mode, workers, whole=self.task == "segmentation")
 
     @property
     def warnings(self) -> list[str]:
         """Remarks for the user, before hours are spent."""
-        warnings = []
+        warnings = list(self.remarks)
         few = [f"{name} ({count})" for name, count in zip(self.classes, self.counts, strict=True) if count < LEAST]
         if few:
             warnings.append(f"few images to learn from, fewer than {LEAST}: {_some(few)}")
@@ -107,10 +120,9 @@ class MaskSet(ImageSet):
     def __str__(self) -> str:
         least, most = self.sides
         sizes = f"{self.side} pixels" if least == most else f"{self.side} pixels in the middle ({least} to {most})"
-        tests = "" if self.tests is None else f" and {self.tests:,} for testing"
         colour = "grey" if self.channels == 1 else "colour"
         classes = f"masks of {len(self.classes)} classes ({', '.join(self.classes)})"
-        return f"{self.total:,} images with {classes}{tests}, {colour}, shorter side {sizes}"
+        return f"{self.total:,} images with {classes}{self._others}, {colour}, shorter side {sizes}"
 
     @property
     def warnings(self) -> list[str]:
@@ -131,30 +143,37 @@ def inspect(folder: Path) -> ImageSet:
     section = DataSection(name="mask_folder", path=folder)
     if folder.is_dir() and has_masks(folder):
         return _inspect_masks(folder, section)
-    root, test_root = find_roots(DataSection(name="image_folder", path=folder))
-    classes = find_classes(root)
-    files, labels, _ = list_images(root, classes)
+    layout = find_layout(DataSection(name="image_folder", path=folder))
+    root, classes = layout.train, find_classes(layout.train)
+    listed = {split: list_images(place, classes) for split, place in layout.splits.items()}
+    files, labels = listed[TRAIN].paths, listed[TRAIN].targets_N
     if not files:
         raise SweepError(f"data.path: {root} must hold images in its folders {_some(classes)}, but holds none")
+    for path in files:
+        image_bytes(Path(path))  # refuses links to nothing
     sides, channels, broken = _sample(root, files)
+    others = {split: len(one.paths) for split, one in listed.items()}
     return ImageSet(
         folder=folder,
         classes=classes,
         counts=tuple(np.bincount(labels, minlength=len(classes)).tolist()),
-        tests=None if test_root is None else len(list_images(test_root, classes)[0]),
+        tests=others.get(TEST),
         side=int(statistics.median_low(sides)),
         sides=(min(sides), max(sides)),
         channels=channels,
         broken=broken,
-        files=tuple(files),
+        files=files,
         labels_N=labels,
+        validations=others.get(VALIDATION),
+        remarks=tuple(remarks_of(layout)),
     )
 
 
 def _inspect_masks(folder: Path, section: DataSection) -> MaskSet:
-    root, train, test = find_splits(section)
-    pairs = list_pairs(train)
-    sides, channels, broken = _sample(train.images, pairs.images)
+    root, splits = find_splits(section)
+    listed = {split: list_pairs(folders) for split, folders in splits.items()}
+    others, pairs = {split: len(one.images) for split, one in listed.items()}, listed[TRAIN]
+    sides, channels, broken = _sample(splits[TRAIN].images, pairs.images)
     held: list[NDArray[np.int64]] = []
     for file in random.Random(0).sample(pairs.masks, min(HEADERS, len(pairs.masks))):
         ids = np.unique(read_ids(file))
@@ -170,7 +189,8 @@ def _inspect_masks(folder: Path, section: DataSection) -> MaskSet:
         folder=folder,
         classes=classes,
         counts=tuple(int(sum(label in ids for ids in held)) for label in range(len(classes))),
-        tests=None if test is None else len(list_pairs(test).images),
+        tests=others.get(TEST),
+        validations=others.get(VALIDATION),
         side=int(statistics.median_low(sides)),
         sides=(min(sides), max(sides)),
         channels=channels,

@@ -141,7 +141,8 @@ def sweep_text(budget: Budget, name: str, latency_ms: float | None) -> Iterator[
     yield f"  name: {draft.images.dataset}  # {draft.images.layout}"
     yield f"  {yaml.safe_dump({'path': str(draft.images.folder)}, allow_unicode=True, width=math.inf).strip()}"
     yield f"  batch_size: {budget.batch_size}"
-    yield f"  validation: {budget.validation}  # of the training images: {budget.held_out:,} to compare networks on"
+    if draft.images.validations is None:
+        yield f"  validation: {budget.validation}  # of the training images: {budget.held_out:,} to compare networks on"
     yield f"  calibration: {budget.calibration}  # of the training images, for the statistics of each network"
     yield f"  augment: {{crop: {crop}, flip: true}}  # pixels to shift by; flip: false where left and right matter"
     yield "train:"

@@ -89,9 +89,11 @@ def check(sweep: SweepFile, overrides: Overrides, *, json: Json = False) -> None
     prints the plan."""
     from ffnet_search.cli import json_output, tables
     from ffnet_search.run.check import check_sweep
+    from ffnet_search.run.contents import say_remarks
 
     loaded = overrides.load(sweep, runs=False)
     check_sweep(loaded)
+    say_remarks(loaded)
     Output(json=json).answer(loaded, json_output.of_plan, tables.print_sweep)
 
 

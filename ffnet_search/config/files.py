@@ -9,16 +9,19 @@ import os
 import re
 from collections.abc import Mapping
 from datetime import datetime
+from functools import lru_cache
 from pathlib import Path, PurePath
 from typing import Any
 
 from ffnet_search.config.schema import LatencySection
 from ffnet_search.errors import NAME, START, SweepError, did_you_mean, shown
 from ffnet_search.plugins import ask_for_imports
+from ffnet_search.progress import say
 from ffnet_search.space.search_space import SearchSpace
 from ffnet_search.strict_yaml import read_yaml
 
 RUN_NAME = re.compile(rf"[A-Za-z0-9][A-Za-z0-9._-]{{0,{NAME - 1}}}")
+PLACES = (("data", "path"), ("train", "start_from"))  # fields of a sweep that name files relative to it
 NOT_PUBLIC = {"folder", "lock", "scratch", "front_csv"}
 
 
@@ -77,9 +80,12 @@ def run_name(name: str) -> str:
 def read_sweep(path: Path) -> dict[str, Any]:
     """Read the content of a sweep's file, or of the sweep that a cluster's file carries.
 
-    `search_space` is a mapping, or a file named relative to the sweep, which is read too. Raises SweepError, also where
-    the user has to be asked for imports."""
-    content = {"name": path.stem, **_carried_by(read_yaml(path, f"; {START}"), path)}
+    `search_space` is a mapping, or a file, which is read too. It, `data.path` and `train.start_from` are relative to
+    the sweep. Raises SweepError, also where the user has to be asked for imports."""
+    written = read_yaml(path, f"; {START}")
+    content = {"name": path.stem, **_carried_by(written, path)}
+    if "provider" not in written:  # what a cluster's file names is on the cluster
+        content = _with_places(content, path.parent)
     space = content.get("search_space")
     if isinstance(space, str):
         place = path.parent / space
@@ -92,6 +98,31 @@ def read_sweep(path: Path) -> dict[str, Any]:
             content["search_space"] = SearchSpace.located(space, path.parent)
         ask_for_imports(content, path)
     return content
+
+
+def _with_places(content: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """The content of a sweep in `folder` with its relative paths as they are from here. One that exists in the working
+    folder alone is taken too; `train.start_from` may also be a name."""
+    for section, field in PLACES:
+        values = content.get(section)
+        given = values.get(field) if isinstance(values, dict) else None
+        if not isinstance(given, str) or not given or os.path.isabs(os.path.expanduser(given)):
+            continue
+        place = folder / given
+        exists = os.path.exists(place)
+        if not exists and os.path.exists(given):
+            _say_once(
+                f"{section}.{field}: {given} is read from the working folder, since {place} does not exist; write the "
+                "path as it is from the sweep's file"
+            )
+        elif exists or section == "data":
+            content = {**content, section: {**values, field: str(place)}}  # type: ignore[dict-item]
+    return content
+
+
+@lru_cache
+def _say_once(text: str) -> None:
+    say(text)
 
 
 def find_sweep(where: Path) -> Path:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 Inputs = dict[str, Any]
 # Fields that change how fast a stage is, or how much it makes, and not what comes out.
 SPEED: Mapping[str, Any] = {
-    "data": {"workers", "download", "path", "in_memory_mb"},
+    "data": {"workers", "download", "path", "in_memory_mb", "unreadable"},
     "train": {"checkpoint_minutes", "devices"},
     "latency": {"noisy", "min_within_10", "name"},
     "search": {

@@ -33,11 +33,14 @@ class Augment(Section):
 class DataSection(Section):
     """The images, and their split into train, calibration (a part of train), search validation and test.
 
-    `columns`, of a table: those to learn; by default all but file and split."""
+    `validation`: the share of the training images that compares networks, where the data have no images of their own
+    for it. `unreadable`: what to do where files cannot be read as images. `columns`, of a table: those to learn; by
+    default all but file and split."""
 
     name: str = "digits"
     path: Path | None = None
     columns: Annotated[tuple[str, ...], Field(min_length=1)] | None = None
+    unreadable: Literal["refuse", "skip"] = "refuse"
     download: bool = False
     batch_size: int = Field(128, gt=1)
     validation: float = Field(0.1, gt=0, lt=1)

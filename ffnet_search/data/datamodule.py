@@ -15,7 +15,17 @@ from torch import Tensor
 from torch.nn import functional
 
 from ffnet_search.config.schema import Augment, DataSection
-from ffnet_search.data.dataset import Images, Indices, InMemory, Pixels, Source, split, stratified_order
+from ffnet_search.data.dataset import (
+    Images,
+    Indices,
+    InMemory,
+    Pixels,
+    Source,
+    Strata,
+    split,
+    split_by_name,
+    stratified_order,
+)
 from ffnet_search.errors import SweepError
 from ffnet_search.tasks.base import Task
 
@@ -106,7 +116,7 @@ class Data(LightningDataModule):
 
 
 class ImageData(Data):
-    """A `Source`, split by strata from the seed: train (calibration is a part of it) and search validation.
+    """A `Source`: train (calibration is a part of it) and search validation, its own or split from the seed.
 
     Content and augmentation of batch k of epoch e are a function of (seed, e, k): a resumed run sees the same. Each of
     several ranks trains on its share of every batch, so that together they see the batches of one, and validates on
@@ -118,12 +128,8 @@ class ImageData(Data):
         self._source, self._section, self._task = source, section, task
         self.order_seed = seed
         strata_N = task.strata(source.train.targets_N)
-        self._train, self._validation = split(strata_N, section.validation, np.random.default_rng([seed, VALIDATION]))
-        if len(self._train) < 2 or not len(self._validation):
-            raise SweepError(
-                f"data.validation must leave 2 images for training and hold out 1, but {section.validation} of "
-                f"{len(strata_N)} images holds out {len(self._validation)}; change data.validation or add images"
-            )
+        self._train, self._validation = _split(source, strata_N, section.validation, seed)
+        self._compared = source.validation or source.train  # the images that `_validation` counts
         order = stratified_order(strata_N[self._train], np.random.default_rng([seed, CALIBRATION]))
         pixels = math.prod(source.train.targets_N.shape[1:])  # 1 but for dense tasks
         self._calibration = np.sort(self._train[order[: min(section.calibration, CALIBRATION_PIXELS // pixels)]])
@@ -144,9 +150,9 @@ class ImageData(Data):
 
     def val_dataloader(self) -> EpochLoader:
         """Batches with all strata each, because a supernet is validated with the statistics of the batch."""
-        strata_N = self._task.strata(self._source.train.targets_N[self._validation])
+        strata_N = self._task.strata(self._compared.targets_N[self._validation])
         order = stratified_order(strata_N, np.random.default_rng(0))
-        return self._in_order(self._source.train, self._validation[order])
+        return self._in_order(self._compared, self._validation[order])
 
     def test_dataloader(self) -> EpochLoader:
         return self._in_order(self._source.test, np.arange(len(self._source.test.targets_N)))
@@ -210,6 +216,22 @@ def spread_of(targets_NK: Tensor) -> tuple[Tensor, Tensor]:
     """Mean and standard deviation of each target, float32 (K,); a target that does not vary has the spread 1."""
     spread_K, mean_K = torch.std_mean(targets_NK.double(), 0, correction=0)
     return mean_K.float(), torch.where(spread_K > 0, spread_K, 1.0).float()
+
+
+def _split(source: Source, strata_N: Strata, share: float, seed: int) -> tuple[Indices, Indices]:
+    """Indices of the images for training, and of those of search validation. Raises SweepError for too few."""
+    if source.validation is not None:
+        train, held_out = np.arange(len(strata_N)), np.arange(len(source.validation.targets_N))
+    elif source.names is not None:
+        train, held_out = split_by_name(source.names, strata_N, share, f"validation {seed}")
+    else:
+        train, held_out = split(strata_N, share, np.random.default_rng([seed, VALIDATION]))
+    if len(train) < 2 or not len(held_out):
+        raise SweepError(
+            f"data.validation must leave 2 images for training and hold out 1, but {share} of {len(strata_N)} images "
+            f"holds out {len(held_out)}; change data.validation or add images"
+        )
+    return train, held_out
 
 
 def augment_batch(

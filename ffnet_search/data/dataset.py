@@ -63,14 +63,18 @@ class InMemory(Images):
 
 @dataclass(frozen=True)
 class Source:
-    """The content of a data set. Validation and calibration are drawn from `train` later; `test` is left alone.
+    """The content of a data set. Calibration is drawn from `train` later, and so is validation where the data have no
+    `validation` of their own; `test` is left alone.
 
-    `outputs` names the outputs of a network, in their order."""
+    `outputs` names the outputs of a network, in their order. `names`: of the images of `train`, where they have names:
+    the splits then hang on them."""
 
     train: Images
     test: Images
     outputs: tuple[str, ...]
     digest: str
+    validation: Images | None = None
+    names: tuple[str, ...] | None = None
 
 
 class DataSet(ABC):
@@ -85,6 +89,15 @@ class DataSet(ABC):
     @abstractmethod
     def check(self, section: DataSection, input: Input) -> None:
         """Raise SweepError where the data are missing or do not fit `input`, in a second and without loading images."""
+
+    def contents(self, section: DataSection, input: Input) -> dict[str, dict[str, str]]:
+        """The files as far as a network depends on them: split -> class -> their number, and a digest of names and
+        sizes. Empty where the content has a name that fixes it. Raises SweepError where the data are missing."""
+        return {}
+
+    def remarks(self, section: DataSection, input: Input) -> list[str]:
+        """Sentences for the user on what is left out, and which folder is which split. Raises SweepError."""
+        return []
 
 
 def stratified_order(strata_N: Strata, rng: np.random.Generator) -> Indices:
@@ -103,6 +116,24 @@ def split(strata_N: Strata, share: float, rng: np.random.Generator) -> tuple[Ind
     order = stratified_order(strata_N, rng)
     count = round(share * len(order))
     return np.sort(order[count:]), np.sort(order[:count])
+
+
+def split_by_name(names: Sequence[str], strata_N: Strata, share: float, key: str) -> tuple[Indices, Indices]:
+    """Indices of (the rest, a held-out share), each image by its own name and `key` alone: others move none.
+
+    The share holds on average. A stratum that should hold out an image and holds out none gives the one that is
+    nearest; one that holds out all keeps one."""
+    places = [hashlib.blake2b(f"{key}\0{name}".encode(errors="surrogateescape"), digest_size=8) for name in names]
+    place_N = np.array([int.from_bytes(place.digest(), "big") / 2**64 for place in places])
+    held_N = place_N < share
+    for stratum in np.unique(strata_N):
+        (members,) = np.nonzero(strata_N == stratum)
+        wanted = round(share * len(members))
+        if wanted and not held_N[members].any():
+            held_N[members[place_N[members].argmin()]] = True
+        elif held_N[members].all():
+            held_N[members[place_N[members].argmax()]] = False
+    return np.nonzero(~held_N)[0], np.nonzero(held_N)[0]
 
 
 def split_test(strata_N: Strata) -> tuple[Indices, Indices]:

@@ -1,5 +1,5 @@
-"""Images with masks: images/NAME and masks/NAME.png, in DIR, in DIR/train and DIR/test (or val, valid), or the other
-way round, images/train and masks/train. Without a test folder, a fifth becomes the test split.
+"""Images with masks: images/NAME and masks/NAME.png, in DIR, in DIR/train, DIR/val and DIR/test, or the other way
+round, images/train and masks/train. Without a folder for testing, a fifth becomes the test split.
 
 A mask is grey or has a palette; its values are class ids from 0 on, and 255 where a pixel counts nowhere. Images of
 every size and shape are resized to the resolution of the search space, whole: bicubic, their masks by repetition.
@@ -19,28 +19,20 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from ffnet_search.config.schema import DataSection
-from ffnet_search.data.dataset import DataSet, Images, InMemory, Pixels, Source, must_match, split_test
-from ffnet_search.data.image_folder import (
-    EXTENSIONS,
-    MIB,
-    TEST_FOLDERS,
-    Decoder,
-    OnDisk,
-    image_bytes,
-    image_files,
-    open_image,
-)
+from ffnet_search.data.dataset import DataSet, Pixels, Source, must_match
+from ffnet_search.data.files import Files, files_digest, open_files
+from ffnet_search.data.image_file import open_image
+from ffnet_search.data.image_folder import must_have_colours
+from ffnet_search.data.layout import TEST, TRAIN, VALIDATION, find_images, some, split_folders
 from ffnet_search.errors import SweepError
 from ffnet_search.progress import say
 from ffnet_search.space.input import Input
-from ffnet_search.tasks.base import task_of
 from ffnet_search.tasks.segmentation import IGNORE
 
 IMAGES, MASKS = "images", "masks"
 LOSSY = (".jpg", ".jpeg", ".webp")
 NAMES = ("classes.json", "classes.txt")  # of the classes, beside the images: a list, or one a line
 HEADERS = 50  # masks whose header a check reads
-SHOWN = 5  # file names in an error
 
 
 class Folders(NamedTuple):
@@ -52,11 +44,15 @@ class Folders(NamedTuple):
 
 @dataclass(frozen=True)
 class MaskedFiles:
-    """Files of images and of their masks, in one order, with a digest of names and sizes."""
+    """Files of images and of their masks, in one order, and their names without extension."""
 
     images: tuple[str, ...]
     masks: tuple[str, ...]
-    digest: str
+    names: tuple[str, ...]
+
+    def digest(self) -> str:
+        """The sha256 of names and sizes."""
+        return files_digest((*self.names, *self.names), (*self.images, *self.masks))
 
 
 class MaskFolder(DataSet):
@@ -65,72 +61,77 @@ class MaskFolder(DataSet):
     tasks = ("segmentation",)
 
     def read(self, section: DataSection, input: Input) -> Source:
-        root, train, test = find_splits(section)
-        splits = [list_pairs(folders) for folders in (train, test) if folders]
-        images = tuple(file for split in splits for file in split.images)
-        masks_NHW = read_masks([file for split in splits for file in split.masks], images, input, section.workers)
-        if len(splits) == 2:
-            parts = np.split(np.arange(len(images)), [len(splits[0].images)])
-        else:
-            parts = list(split_test(task_of(input).strata(masks_NHW)))
+        root, splits = find_splits(section)
+        pairs = {split: list_pairs(folders) for split, folders in splits.items()}
+        digests = " ".join(f"{split} {one.digest()}" for split, one in pairs.items())
+        digest = hashlib.sha256(digests.encode()).hexdigest()
+        if section.unreadable == "skip":
+            pairs = {split: _readable(one, section.workers) for split, one in pairs.items()}
+        parts = {
+            split: Files(one.images, one.names, read_masks(one.masks, one.images, input, section.workers))
+            for split, one in pairs.items()
+        }
         names = class_names(root, input.outputs)
-        must_hold_classes(masks_NHW[parts[0]], names, train.masks)
-        decoder = Decoder(
-            images, input.resolution, "L" if input.channels == 1 else "RGB", section.workers, 0.0, whole=True
-        )
-        sets: list[Images]
-        if len(images) * input.resolution**2 * input.channels <= section.in_memory_mb * MIB:
-            pixels_NHWC = decoder.read(range(len(images)))
-            sets = [InMemory(pixels_NHWC[part], masks_NHW[part]) for part in parts]
-        else:
-            sets = [OnDisk(decoder, part, masks_NHW[part]) for part in parts]
-        digest = hashlib.sha256(" ".join(split.digest for split in splits).encode()).hexdigest()
-        return Source(sets[0], sets[1], names, digest)
+        source = open_files(parts, names, section, input, digest, whole=True)
+        must_hold_classes(source.train.targets_N, names, splits[TRAIN].masks)
+        return source
 
     def check(self, section: DataSection, input: Input) -> None:
-        if input.channels not in (1, 3):
-            raise SweepError(
-                f"data.name: {section.name!r} has images of 1 or 3 channels, but the search space has input.channels "
-                f"{input.channels}; set input.channels: 3 in the search space's file"
-            )
-        root, train, test = find_splits(section)
+        must_have_colours(section, input)
+        root, splits = find_splits(section)
         names = class_names(root, input.outputs)
         must_match(section, input, outputs=len(names))
-        for folders in (train, test):
-            if folders:
-                masks = list_pairs(folders).masks
-                for file in masks[:: max(1, len(masks) // HEADERS)]:
-                    must_be_mask(file)
+        for folders in splits.values():
+            masks = list_pairs(folders).masks
+            for file in masks[:: max(1, len(masks) // HEADERS)]:
+                must_be_mask(file)
+
+    def contents(self, section: DataSection, input: Input) -> dict[str, dict[str, str]]:
+        _, splits = find_splits(section)
+        pairs = {split: list_pairs(folders) for split, folders in splits.items()}
+        return {split: {"masks": f"{len(one.names)} files, {one.digest()[:8]}"} for split, one in pairs.items()}
+
+    def remarks(self, section: DataSection, input: Input) -> list[str]:
+        _, splits = find_splits(section)
+        if VALIDATION not in splits:
+            return []
+        return [f"networks are compared on {splits[VALIDATION].images}, and data.validation counts for nothing"]
 
 
-def find_splits(section: DataSection) -> tuple[Path, Folders, Folders | None]:
-    """The root, the folders for training, and those of the test split; None where it is held out of the first.
+def find_splits(section: DataSection) -> tuple[Path, dict[str, Folders]]:
+    """The root, and the folders of each split that exists, train first.
 
     Raises SweepError where there are none."""
     if section.path is None:
         raise SweepError(f"data.path must be given for {section.name}: the folder with {IMAGES}/ and {MASKS}/")
     root = section.path.expanduser()
-    for images, masks in (("{0}/images", "{0}/masks"), ("images/{0}", "masks/{0}")):
-        found = {
-            name: Folders(root / images.format(name), root / masks.format(name))
-            for name in ("train", *TEST_FOLDERS)
-            if (root / images.format(name)).is_dir() and (root / masks.format(name)).is_dir()
-        }
-        tests = [folders for name, folders in found.items() if name != "train"]
-        if "train" in found:
-            return root, found["train"], tests[0] if tests else None
     whole = Folders(root / IMAGES, root / MASKS)
-    if not (whole.images.is_dir() and whole.masks.is_dir()):
+    inside = {split: Folders(place / IMAGES, place / MASKS) for split, place in _split_folders(root).items()}
+    images, masks = map(_split_folders, whole)
+    across = {split: Folders(images[split], masks[split]) for split in images if split in masks}
+    for all in (inside, across):
+        found = {split: all[split] for split in (TRAIN, VALIDATION, TEST) if split in all and _exist(all[split])}
+        if TRAIN in found:
+            return root, found
+    if not _exist(whole):
         problem = "holds no such folders" if root.is_dir() else "there is no such folder"
         raise SweepError(
             f"data.path: {root} must hold {IMAGES}/ and {MASKS}/, or train/{IMAGES}/ and train/{MASKS}/, but {problem}"
         )
-    return root, whole, None
+    return root, {TRAIN: whole}
+
+
+def _split_folders(place: Path) -> dict[str, Path]:
+    return split_folders(place) if place.is_dir() else {}
+
+
+def _exist(folders: Folders) -> bool:
+    return folders.images.is_dir() and folders.masks.is_dir()
 
 
 def has_masks(root: Path) -> bool:
     """Return whether a folder is laid out as this data set is."""
-    return any((root / place).is_dir() for place in (MASKS, f"train/{MASKS}"))
+    return (root / MASKS).is_dir() or any((place / MASKS).is_dir() for place in _split_folders(root).values())
 
 
 def list_pairs(folders: Folders) -> MaskedFiles:
@@ -143,27 +144,45 @@ def list_pairs(folders: Folders) -> MaskedFiles:
             folder = folders.masks if there is masks else folders.images
             raise SweepError(
                 f"data.path: {folder} must hold {what} for each file beside it, of the same name but for the "
-                f"extension, but has none for {_some([str(here[name]) for name in lonely])}"
+                f"extension, but has none for {some([str(here[name]) for name in lonely])}"
             )
     if not images:
-        raise SweepError(f"data.path: {folders.images} must hold images ({', '.join(EXTENSIONS)}), but holds none")
+        raise SweepError(f"data.path: {folders.images} must hold images that Pillow opens, but holds none")
     lossy = [str(path) for path in masks.values() if path.suffix.lower() in LOSSY]
     if lossy:
         raise SweepError(
-            f"data.path: masks must be PNG files, since compression changes class ids, but there are {_some(lossy)}"
+            f"data.path: masks must be PNG files, since compression changes class ids, but there are {some(lossy)}"
         )
-    sha = hashlib.sha256()
-    for name in sorted(images):
-        for path, folder in ((images[name], folders.images), (masks[name], folders.masks)):
-            sha.update(f"{path.relative_to(folder).as_posix()}\0{image_bytes(path)}\n".encode())
-    names = sorted(images)
-    return MaskedFiles(tuple(str(images[n]) for n in names), tuple(str(masks[n]) for n in names), sha.hexdigest())
+    names = tuple(sorted(images))
+    return MaskedFiles(tuple(str(images[n]) for n in names), tuple(str(masks[n]) for n in names), names)
+
+
+def _readable(pairs: MaskedFiles, workers: int) -> MaskedFiles:
+    """The pairs of which both files can be decoded; those that are left out are named."""
+
+    def problem(pair: tuple[str, str]) -> str:
+        for file in pair:
+            try:
+                with open_image(file) as opened:
+                    opened.load()
+            except Exception as error:  # Pillow's plugins raise anything at a broken file
+                return f"{file} ({str(error) or type(error).__name__})"
+        return ""
+
+    with ThreadPoolExecutor(max(1, workers)) as pool:
+        problems = list(pool.map(problem, zip(pairs.images, pairs.masks, strict=True)))
+    broken = [one for one in problems if one]
+    if broken:
+        say(f"data: {len(broken)} files cannot be read as images and are left out: {some(broken)}")
+    kept = [index for index, one in enumerate(problems) if not one]
+    images, masks, names = (tuple(all[index] for index in kept) for all in (pairs.images, pairs.masks, pairs.names))
+    return MaskedFiles(images, masks, names)
 
 
 def _by_name(folder: Path) -> dict[str, Path]:
     """Files of images below a folder, by their relative names without extension."""
     found: dict[str, Path] = {}
-    for path in sorted(image_files(folder)):
+    for path in find_images(folder).paths:
         name = path.relative_to(folder).with_suffix("").as_posix()
         if name in found:
             raise SweepError(f"data.path: {path} and {found[name]} must not have the same name; remove or rename one")
@@ -191,8 +210,8 @@ def read_masks(files: Sequence[str], images: Sequence[str], input: Input, worker
             return None, f"{file} has {ids_HW.shape[1]} x {ids_HW.shape[0]} pixels, but its image {width} x {height}"
         others = sorted(set(np.unique(ids_HW).tolist()) - set(range(input.outputs)) - {IGNORE})
         if others:
-            return None, f"{file} has the ids {_some(list(map(str, others)))}"
-        resized = Image.fromarray(ids_HW.astype(np.uint8)).resize((input.resolution,) * 2, Image.Resampling.NEAREST)
+            return None, f"{file} has the ids {some(list(map(str, others)))}"
+        resized = Image.fromarray(ids_HW.astype(np.uint8)).resize(input.size, Image.Resampling.NEAREST)
         return np.asarray(resized), ""
 
     with ThreadPoolExecutor(max(1, workers)) as pool:
@@ -201,7 +220,7 @@ def read_masks(files: Sequence[str], images: Sequence[str], input: Input, worker
     if wrong:
         raise SweepError(
             f"data.path: masks must have the size of their images and hold ids from 0 to {input.outputs - 1} "
-            f"(input.classes in the search space's file) or {IGNORE}, but {_some(wrong)}"
+            f"(input.classes in the search space's file) or {IGNORE}, but {some(wrong)}"
         )
     return np.stack([mask for mask in masks if mask is not None])
 
@@ -245,11 +264,11 @@ def must_hold_classes(masks_NHW: Pixels, names: Sequence[str], folder: Path) -> 
     if len(names) - len(missing) < 2:
         hint = f"; where {IGNORE} marks an object, write 1" if IGNORE in held else ""
         raise SweepError(
-            f"data.path: the masks of {folder} must hold two classes at least, but no pixel has {_some(missing)} "
+            f"data.path: the masks of {folder} must hold two classes at least, but no pixel has {some(missing)} "
             f"({IGNORE} counts nowhere{hint})"
         )
     if missing:
-        say(f"warning: no mask for training holds {_some(missing)}")
+        say(f"warning: no mask for training holds {some(missing)}")
 
 
 def class_names(root: Path, count: int) -> tuple[str, ...]:
@@ -265,8 +284,3 @@ def class_names(root: Path, count: int) -> tuple[str, ...]:
                 raise SweepError(f"data.path: {path} must be a list of the classes' names, but: {error}") from None
             return tuple(name.strip() for name in names if name.strip())
     return tuple(str(label) for label in range(count))
-
-
-def _some(names: Sequence[str]) -> str:
-    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-    return ", ".join(names[:SHOWN]) + more

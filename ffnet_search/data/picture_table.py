@@ -15,8 +15,10 @@ from pathlib import Path
 import numpy as np
 
 from ffnet_search.config.schema import DataSection
-from ffnet_search.data.dataset import DataSet, Images, InMemory, Source, must_match, split_test
-from ffnet_search.data.image_folder import MIB, Decoder, OnDisk, image_bytes
+from ffnet_search.data.dataset import DataSet, Indices, Source, must_match
+from ffnet_search.data.files import Files, open_files
+from ffnet_search.data.image_folder import must_have_colours
+from ffnet_search.data.layout import TRAIN, image_bytes
 from ffnet_search.data.table import Table, read_table
 from ffnet_search.errors import SweepError, shown
 from ffnet_search.space.input import Input
@@ -37,36 +39,36 @@ class PictureTable(DataSet):
     def read(self, section: DataSection, input: Input) -> Source:
         table, task = read_table(section), task_of(input)
         outputs, targets_N = read_targets(table, task.name)
-        paths, digest = table.paths, hashlib.sha256()
-        for index, (file, path) in enumerate(zip(table.files, paths, strict=True)):
-            cells = "\0".join(cells[index] for cells in table.columns.values())
-            digest.update(f"{file}\0{image_bytes(path)}\0{cells}\n".encode(errors="surrogateescape"))
-        train, test = table.parts() or split_test(task.strata(targets_N))
-        must_vary(targets_N[train], outputs, task.name)
-        mode = "L" if input.channels == 1 else "RGB"
-        whole = task.name != "classification"
-        decoder = Decoder(tuple(map(str, paths)), input.resolution, mode, section.workers, 0.0, whole=whole)
-        sets: list[Images]
-        if len(paths) * input.resolution**2 * input.channels <= section.in_memory_mb * MIB:
-            pixels_NHWC = decoder.read(range(len(paths)))
-            sets = [InMemory(pixels_NHWC[part], targets_N[part]) for part in (train, test)]
-        else:
-            sets = [OnDisk(decoder, part, targets_N[part]) for part in (train, test)]
-        digest.update(repr(table.is_test).encode())
-        return Source(sets[0], sets[1], outputs, digest.hexdigest())
+        files = Files(tuple(map(str, table.paths)), table.files, targets_N)
+        parts = {split: files.part(rows) for split, rows in table.parts().items()}
+        digest = hashlib.sha256(" ".join(_digest(table, rows) for rows in table.parts().values()).encode())
+        source = open_files(parts, outputs, section, input, digest.hexdigest(), whole=task.name != "classification")
+        must_vary(source.train.targets_N, outputs, task.name)
+        return source
 
     def check(self, section: DataSection, input: Input) -> None:
-        if input.channels not in (1, 3):
-            raise SweepError(
-                f"data.name: {section.name!r} has images of 1 or 3 channels, but the search space has input.channels "
-                f"{input.channels}; set input.channels: 3 in the search space's file"
-            )
+        must_have_colours(section, input)
         table = read_table(section)
         outputs, _ = read_targets(table, task_of(input).name)
         must_match(section, input, outputs=len(outputs))
         paths = table.paths
         for index in range(0, len(paths), max(1, len(paths) // CHECKED)):
             must_exist(table, paths[index], index)
+
+    def contents(self, section: DataSection, input: Input) -> dict[str, dict[str, str]]:
+        table = read_table(section)
+        parts = table.parts().items()
+        return {split: {"rows": f"{len(rows)} rows, {_digest(table, rows)[:8]}"} for split, rows in parts}
+
+
+def _digest(table: Table, rows: Indices) -> str:
+    """The sha256 of some rows: names, sizes and cells."""
+    sha, paths = hashlib.sha256(), table.paths
+    for index in rows.tolist():
+        cells = "\0".join(cells[index] for cells in table.columns.values())
+        row = f"{table.files[index]}\0{image_bytes(paths[index])}\0{cells}\n"
+        sha.update(row.encode(errors="surrogateescape"))
+    return sha.hexdigest()
 
 
 def must_exist(table: Table, path: Path, index: int) -> None:
@@ -93,7 +95,7 @@ def read_classes(table: Table) -> tuple[Outputs, Targets]:
     for cell, place in zip(cells, table.places, strict=True):
         if not cell:
             raise SweepError(f"data.path: {place}: {name} must be the name of a class, but is empty")
-    trained = [cell for cell, test in zip(cells, table.is_test or [False] * len(cells), strict=True) if not test]
+    trained = [cell for cell, split in zip(cells, table.splits, strict=True) if split == TRAIN]
     classes = sorted(set(trained), key=lambda cell: (float(cell) if _is_number(cell) else math.inf, cell))
     if len(classes) < 2:
         raise SweepError(

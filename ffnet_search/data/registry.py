@@ -62,6 +62,23 @@ def check_data(section: DataSection, input: Input) -> None:
         _find_dataset(section, input).check(section, input)
 
 
+def data_contents(section: DataSection, input: Input) -> dict[str, dict[str, str]]:
+    """The files that networks learn from, as `DataSet.contents` has them; empty where none can be listed, among them
+    data that are not on this machine."""
+    try:
+        return {} if is_import_path(section.name) else _find_dataset(section, input).contents(section, input)
+    except (SweepError, OSError):
+        return {}
+
+
+def data_remarks(section: DataSection, input: Input) -> list[str]:
+    """Sentences for the user on data that `check_data` accepts: what is left out, which folder is which split."""
+    try:
+        return [] if is_import_path(section.name) else _find_dataset(section, input).remarks(section, input)
+    except (SweepError, OSError):
+        return []
+
+
 def _find_dataset(section: DataSection, input: Input) -> DataSet:
     dataset: DataSet = find_class(section.name, "data.name", DataSet, DATASETS)()
     task = task_of(input).name

@@ -1,8 +1,8 @@
 """A CSV of images and what is known of each: `file, columns ... [, split]`, read once, as text.
 
-`file` is relative to the CSV, or to images/ beside it. `split` is train, test or val; where both test and val occur,
-val is for training, of which the search holds out its own validation. Without it, or without a second CSV, a fifth of
-the rows becomes the test split. Cells are separated by commas, semicolons or tabs.
+`file` is relative to the CSV, or to images/ beside it. `split` is train, val or test; instead there may be a CSV for
+each. Without rows for testing a fifth of the others becomes the test split. Cells are separated by commas, semicolons or
+tabs.
 """
 
 from __future__ import annotations
@@ -16,28 +16,27 @@ import numpy as np
 
 from ffnet_search.config.schema import DataSection
 from ffnet_search.data.dataset import Indices
-from ffnet_search.data.image_folder import TEST_FOLDERS
+from ffnet_search.data.layout import SPLIT_NAMES, TEST, TRAIN, VALIDATION
+from ffnet_search.data.layout import some as _some
 from ffnet_search.errors import SweepError, did_you_mean, shown
 
 FILE = ("file", "file_name", "filename", "image", "path")  # names of the column of files, in any case
 SPLIT = "split"
-TRAIN = ("train", "training")
 UNNAMED = ("", "unnamed: 0")  # a column of row numbers, as pandas writes it
 DELIMITERS = ",;\t"
-SHOWN = 5  # of many, in an error
 
 
 @dataclass(frozen=True)
 class Table:
-    """The rows of one or two CSVs. `files`: as they are written. `columns`: those to learn, name -> cells.
+    """The rows of one CSV or several. `files`: as they are written. `columns`: those to learn, name -> cells.
 
-    `places`: file and line of each row, for errors. `is_test`: of each row; None where no split is given."""
+    `places`: file and line of each row, for errors. `splits`: of each row, train where none is given."""
 
     root: Path
     files: tuple[str, ...]
     columns: Mapping[str, tuple[str, ...]]
     places: tuple[str, ...]
-    is_test: tuple[bool, ...] | None
+    splits: tuple[str, ...]
 
     @property
     def paths(self) -> tuple[Path, ...]:
@@ -45,12 +44,10 @@ class Table:
         beside = self.root / "images"
         return tuple(_found(self.root, beside, file) for file in self.files)
 
-    def parts(self) -> tuple[Indices, Indices] | None:
-        """Rows of (train, test), where the table says so."""
-        if self.is_test is None:
-            return None
-        is_test_N = np.array(self.is_test)
-        return np.flatnonzero(~is_test_N), np.flatnonzero(is_test_N)
+    def parts(self) -> dict[str, Indices]:
+        """Split -> its rows, train first, of the splits that the table has; without any, all rows are for training."""
+        splits = np.array(self.splits)
+        return {one: np.flatnonzero(splits == one) for one in (TRAIN, VALIDATION, TEST) if (splits == one).any()}
 
 
 def _found(root: Path, beside: Path, file: str) -> Path:
@@ -58,44 +55,45 @@ def _found(root: Path, beside: Path, file: str) -> Path:
     return beside / file if not path.exists() and (beside / file).exists() else path
 
 
-def find_tables(section: DataSection) -> tuple[Path, Path | None]:
-    """The CSV, and a second one of the test split: train.csv and test.csv (or val, valid, validation) of a folder.
+def find_tables(section: DataSection) -> dict[str, Path]:
+    """Split -> its CSV: train.csv, val.csv (or valid, validation) and test.csv of a folder; else the one CSV, as train.
 
     Raises SweepError where there are none, or several that have other names."""
     if section.path is None:
         raise SweepError(f"data.path must be given for {section.name}: the CSV file, or the folder that holds it")
     path = section.path.expanduser()
     if path.is_file():
-        return path, None
+        return {TRAIN: path}
     if not path.is_dir():
         raise SweepError(f"data.path: {path} must be a CSV file, or a folder that holds one, but there is no such file")
-    train, tests = path / "train.csv", [path / f"{name}.csv" for name in TEST_FOLDERS]
-    found = [test for test in tests if test.is_file()]
-    if train.is_file():
-        return train, found[0] if found else None
     tables = sorted(path.glob("*.csv"))
+    named = {SPLIT_NAMES[table.stem.lower()]: table for table in tables if table.stem.lower() in SPLIT_NAMES}
+    if TRAIN in named:
+        return {split: named[split] for split in (TRAIN, VALIDATION, TEST) if split in named}
     if len(tables) != 1:
         names = _some([table.name for table in tables]) or "none"
         raise SweepError(
             f"data.path: {path} must hold one CSV file, or train.csv and test.csv, but holds {names}; name the file"
         )
-    return tables[0], None
+    return {TRAIN: tables[0]}
 
 
 def read_table(section: DataSection) -> Table:
     """Read the CSV of a section, with its columns to learn: all but file and split, or those of `data.columns`.
 
     Raises SweepError, which names file and line, where it is no such table."""
-    first, second = find_tables(section)
-    tables = [_read(path) for path in ([first] if second is None else [first, second])]
-    names, rows, places = tables[0]
-    if second is not None:
-        if sorted(tables[1][0]) != sorted(names):
+    found = find_tables(section)
+    first = found[TRAIN]
+    names, rows, places = _read(first)
+    splits = [TRAIN] * len(rows)
+    for split, path in list(found.items())[1:]:
+        more_names, more_rows, more_places = _read(path)
+        if sorted(more_names) != sorted(names):
             raise SweepError(
-                f"data.path: {second} must have the columns of {first} ({', '.join(names)}), but has "
-                f"{', '.join(tables[1][0])}"
+                f"data.path: {path} must have the columns of {first} ({', '.join(names)}), but has "
+                f"{', '.join(more_names)}"
             )
-        rows, places = rows + tables[1][1], places + tables[1][2]
+        rows, places, splits = rows + more_rows, places + more_places, splits + [split] * len(more_rows)
     by_lower = {name.lower(): name for name in names}
     file_name = next((by_lower[name] for name in FILE if name in by_lower), None)
     if file_name is None:
@@ -103,14 +101,11 @@ def read_table(section: DataSection) -> Table:
     split_name = by_lower.get(SPLIT)
     files = tuple(row[file_name] for row in rows)
     _must_be_files(files, places)
-    is_test: tuple[bool, ...] | None = None
-    if second is not None:
-        is_test = tuple(index >= len(tables[0][1]) for index in range(len(rows)))
-    elif split_name is not None:
-        is_test = _tests([row[split_name] for row in rows], places)
+    if len(found) == 1 and split_name is not None:
+        splits = _splits([row[split_name] for row in rows], places)
     others = [name for name in names if name not in (file_name, split_name)]
     chosen = _chosen(section, others, first)
-    return Table(first.parent, files, {name: tuple(row[name] for row in rows) for name in chosen}, places, is_test)
+    return Table(first.parent, files, {name: tuple(row[name] for row in rows) for name in chosen}, places, tuple(splits))
 
 
 def _read(path: Path) -> tuple[list[str], list[dict[str, str]], tuple[str, ...]]:
@@ -152,21 +147,17 @@ def _must_be_files(files: Sequence[str], places: Sequence[str]) -> None:
         seen[file] = place
 
 
-def _tests(cells: Sequence[str], places: Sequence[str]) -> tuple[bool, ...] | None:
-    """True for each row of the test split; None where all are for training."""
-    lower = [cell.lower() for cell in cells]
-    for cell, place in zip(lower, places, strict=True):
-        if cell not in (*TRAIN, *TEST_FOLDERS):
+def _splits(cells: Sequence[str], places: Sequence[str]) -> list[str]:
+    """The split of each row."""
+    for cell, place in zip(cells, places, strict=True):
+        if cell.lower() not in SPLIT_NAMES:
             raise SweepError(
-                f"data.path: {place}: {SPLIT} must be train, {', '.join(TEST_FOLDERS)}, but is {shown(cell)}"
+                f"data.path: {place}: {SPLIT} must be train, val, valid, validation or test, but is {shown(cell)}"
             )
-    held = set(lower)
-    tests = {"test"} if "test" in held else held - set(TRAIN)
-    if not tests:
-        return None
-    if held <= tests:
+    splits = [SPLIT_NAMES[cell.lower()] for cell in cells]
+    if TRAIN not in splits:
         raise SweepError(f"data.path: {places[0].rpartition(',')[0]} must have rows for training, but has none")
-    return tuple(cell in tests for cell in lower)
+    return splits
 
 
 def _chosen(section: DataSection, names: Sequence[str], path: Path) -> Sequence[str]:
@@ -183,7 +174,3 @@ def _chosen(section: DataSection, names: Sequence[str], path: Path) -> Sequence[
             )
     return section.columns
 
-
-def _some(names: Sequence[str]) -> str:
-    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-    return ", ".join(names[:SHOWN]) + more

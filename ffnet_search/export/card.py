@@ -25,6 +25,7 @@ from ffnet_search.data.datamodule import Data
 from ffnet_search.evaluation.trained import resolved
 from ffnet_search.export.exported import CARD
 from ffnet_search.export.picks import Pick
+from ffnet_search.export.script import predict_script
 from ffnet_search.formatting import code_span, markdown
 from ffnet_search.latency.backends.base import make_backend
 from ffnet_search.latency.table import LatencyTable
@@ -134,7 +135,7 @@ def write_bundle(folder: Path, card: Mapping[str, Any], task: Task) -> None:
     """Write `README.md` beside the model and, if the task has a script and the card the normalisation, `predict.py`."""
     script = task.predict_script if "mean" in card["input"] else None
     if script is not None:
-        write_text(folder / "predict.py", (files(__package__) / script).read_text(encoding="utf-8"))
+        write_text(folder / "predict.py", predict_script(script))
     name, side = f"ffnet-{card['key']}", card["input"]["resolution"]
     template = (files(__package__) / "model_card.md.j2").read_text(encoding="utf-8")
     environment = jinja2.Environment(keep_trailing_newline=True)  # Markdown: names are escaped by the filters

@@ -37,7 +37,8 @@ from ffnet_search.metrics import LATENCY, MACS
 from ffnet_search.pareto.candidate import Candidate
 from ffnet_search.progress import Bar, progress, say
 from ffnet_search.provenance import git_state, versions
-from ffnet_search.run.folder import RunFolder, StageRecord, differences, open_run
+from ffnet_search.run.contents import changes_of, images_of, told
+from ffnet_search.run.folder import RunFolder, StageRecord, open_run
 from ffnet_search.run.interrupt import import_whole
 from ffnet_search.run.stages import STAGES, StageState, engine_of, status
 from ffnet_search.space.architecture import Architecture
@@ -112,18 +113,18 @@ def _refuse_untrained(sweep: Sweep, folder: RunFolder) -> None:
 
 
 def _record(sweep: Sweep) -> StageRecord:
-    inputs = train_inputs(sweep)
+    inputs = {**train_inputs(sweep), **images_of(sweep)}
     return StageRecord(digest(inputs), inputs)
 
 
 def _settle(sweep: Sweep, folder: RunFolder, fresh: bool) -> None:
     """Move what was trained alone for another sweep aside, or raise SweepError; record what it is trained for."""
     before, now = folder.records.get(NAME), _record(sweep)
-    if before is not None and before.digest != now.digest:
-        changes = ", ".join(map(str, differences(before.inputs, now.inputs)))
+    changes = None if before is None else changes_of(before, now.inputs)
+    if changes is not None:
         if not fresh:
             raise SweepError(
-                f"{sweep.path}: {changes} changed since networks were trained alone in {sweep.files.fidelity}; add "
+                f"{sweep.path}: {told(changes)} since networks were trained alone in {sweep.files.fidelity}; add "
                 f"--fresh to train them again (the old ones move to {folder.path}/previous-DATE)"
             )
         folder.set_aside({NAME: [path for path in [sweep.files.fidelity] if path.exists()]})

@@ -106,8 +106,11 @@ class RunFolder:
         self.write(stage, replace(self.records[stage], finished=finished, number=number))
 
     def write_sweep(self, sweep: Sweep) -> None:
-        """Write a copy of the sweep, its search space included, that `Sweep.from_yaml` reads."""
-        content = without_secrets(sweep.model_dump(mode="json"))
+        """Write a copy of the sweep, its search space included, that `Sweep.from_yaml` reads.
+
+        Its paths are absolute, for they would be relative to the copy; `runs` stays as it is."""
+        absolute = sweep.with_absolute_paths().model_copy(update={"runs": sweep.runs})
+        content = without_secrets(absolute.model_dump(mode="json"))
         write_text(self.files.sweep, yaml.safe_dump(content, sort_keys=False, default_flow_style=None, width=120))
 
     def set_aside(self, stale: Mapping[str, list[Path]]) -> None:

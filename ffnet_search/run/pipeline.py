@@ -12,6 +12,7 @@ from ffnet_search.export.exported import ExportedNetwork, read_exported
 from ffnet_search.formatting import listed
 from ffnet_search.progress import clock, say, signs_of_life
 from ffnet_search.run.check import check_classes, check_limits
+from ffnet_search.run.contents import list_again, listed_once, say_remarks, told
 from ffnet_search.run.folder import Change, RunFolder, StageRecord, open_run
 from ffnet_search.run.interrupt import import_whole
 from ffnet_search.run.stages import (
@@ -34,7 +35,7 @@ def run_sweep(sweep: Sweep, *, fresh: bool = False, stages: Collection[str] = tu
     `fresh` moves what a changed sweep invalidates to `previous-DATE` in the run's folder, and makes it again. Raises
     SweepError where the sweep changed and `fresh` is False, where a stage needs another that is neither done nor in
     `stages`, and where the folder is in use, of something else, or cannot be written."""
-    with open_run(sweep) as folder:
+    with open_run(sweep) as folder, listed_once():
         _refuse_unneeded(sweep, stages)
         wanted = [stage.name for stage in stages_of(sweep) if stage.name in stages]
         check_classes(sweep, [name for name in wanted if not _is_done(name, sweep, folder)])
@@ -43,9 +44,12 @@ def run_sweep(sweep: Sweep, *, fresh: bool = False, stages: Collection[str] = tu
         if searches:  # before any long stage: an engine may lack something, such as a cluster
             engine_of(sweep).check(sweep.search)
         _refuse_start(sweep, folder, stages)
+        if any(name in ("train", "search") and not _is_done(name, sweep, folder) for name in wanted):
+            say_remarks(sweep)
         needed = stages_of(sweep)
         for number, stage in enumerate(needed, 1):
             if stage.name in stages:
+                list_again()
                 _refuse_unread(stage, sweep, folder)
                 label, again = f"{stage.name} ({number} of {len(needed)})", tuple(stages) == ("export",)
                 _run_stage(stage, sweep, folder, label, again=again)
@@ -130,23 +134,22 @@ def _refuse_unread(stage: Stage, sweep: Sweep, folder: RunFolder) -> None:
 def _settle_changes(sweep: Sweep, folder: RunFolder, fresh: bool, names: Collection[str]) -> None:
     """Move aside what the sweep invalidates, where the user said `fresh`; else raise SweepError, which offers it."""
     records = folder.records
-    changes: dict[str, Change] = {}
+    changes: list[Change] = []
     stale: list[str] = []
     for stage in STAGES.values():
         current = status(stage, sweep, records)
         if current.state is StageState.CHANGED:
             stale.append(stage.name)
-            changes |= {change.field: change for change in current.changes}
+            changes += current.changes
     if fresh and "search" not in stale and is_outdated(STAGES["search"], records):
         stale += ["search", "export"]  # a study continues on the supernet and the tables that it began with alone
     concerned = set(names).union(*(STAGES[name].reads for name in names))
     if not concerned.isdisjoint(stale):
         if not fresh:
-            have = "has" if len(changes) == 1 else "have"
             raise SweepError(
-                f"{sweep.path}: {', '.join(map(str, changes.values()))} {have} changed since {folder.path} was made, "
-                f"which invalidates {listed(stale)}; add --fresh to re-run it (the old files move to "
-                f"{folder.path}/previous-DATE), or take another name with --name"
+                f"{sweep.path}: {told(changes)} since {folder.path} was made, which invalidates {listed(stale)}; add "
+                f"--fresh to re-run it (the old files move to {folder.path}/previous-DATE), or take another name with "
+                "--name"
             )
         folder.set_aside({name: STAGES[name].remains(sweep.files) for name in stale})
     folder.write_sweep(sweep)

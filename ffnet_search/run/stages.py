@@ -24,7 +24,8 @@ from ffnet_search.errors import SweepError, error_context
 from ffnet_search.evaluation.engine import Engine, EngineContext
 from ffnet_search.latency.table import LatencyTable
 from ffnet_search.progress import say
-from ffnet_search.run.folder import Change, Records, differences, read_records
+from ffnet_search.run.contents import changes_of, images_of
+from ffnet_search.run.folder import Change, Records, read_records
 from ffnet_search.space.cost_model import CostModel
 
 
@@ -80,8 +81,9 @@ def status(stage: Stage, sweep: Sweep, records: Records) -> StageStatus:
     record = records.get(stage.name)
     if record is None:
         return StageStatus(StageState.PENDING)
-    if record.digest != stage.digest(sweep):
-        return StageStatus(StageState.CHANGED, tuple(differences(record.inputs, stage.inputs(sweep))))
+    changes = changes_of(record, stage.inputs(sweep))
+    if changes is not None:
+        return StageStatus(StageState.CHANGED, changes)
     wanted = stage.amounts(sweep)
     more = all(record.amounts.get(name, 0) >= amount for name, amount in wanted.items())
     enough = record.amounts == wanted if stage.only_exact else more
@@ -245,7 +247,7 @@ STAGES: Mapping[str, Stage] = {  # in running order: a budget that no network ke
         Stage(
             name="train",
             run=_train,
-            inputs=train_inputs,
+            inputs=lambda sweep: {**train_inputs(sweep), **images_of(sweep)},
             outputs=lambda sweep: [sweep.files.supernet],
             leftovers=lambda files: [files.supernet, files.training],
             is_needed=lambda sweep: sweep.uses_supernet,
@@ -254,7 +256,7 @@ STAGES: Mapping[str, Stage] = {  # in running order: a budget that no network ke
             name="search",
             run=_search,
             reads=("profile", "train"),
-            inputs=search_inputs,
+            inputs=lambda sweep: {**search_inputs(sweep), **images_of(sweep)},
             outputs=lambda sweep: [sweep.files.study],
             leftovers=lambda files: [files.study, files.candidates, files.trials],
             amounts=lambda sweep: {"trials": sweep.search.trials},
@@ -264,7 +266,7 @@ STAGES: Mapping[str, Stage] = {  # in running order: a budget that no network ke
             name="export",
             run=_export,
             reads=("profile", "train", "search"),
-            inputs=export_inputs,
+            inputs=lambda sweep: {**export_inputs(sweep), **images_of(sweep)},
             outputs=lambda sweep: [sweep.files.front_csv, sweep.files.report],
             leftovers=lambda files: [files.retrained, files.pareto, files.front_png, files.report],
             amounts=_export_amounts,

@@ -34,6 +34,11 @@ class Input:
                 f"channels={self.channels}, resolution={self.resolution}, {word}={self.outputs}"
             )
 
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height of an image, in pixels."""
+        return self.resolution, self.resolution
+
     def to_dict(self) -> dict[str, Any]:
         """The content of files and keys: outputs under the task's word, and no task where it is the default."""
         word = task_outputs(self.task).outputs_word

@@ -1,0 +1,112 @@
+"""Image files with names and targets, split and opened as a `Source`: the common part of the data sets on disk."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ffnet_search.config.schema import DataSection
+from ffnet_search.data.dataset import TEST_SHARE, Images, Indices, InMemory, Pixels, Source, split_by_name
+from ffnet_search.data.decoder import Decoder, OnDisk, refuse_unreadable
+from ffnet_search.data.layout import TEST, TRAIN, VALIDATION, image_bytes, some
+from ffnet_search.progress import say
+from ffnet_search.space.input import Input
+from ffnet_search.tasks.base import Targets, Task, task_of
+
+MIB = 1 << 20
+
+
+@dataclass(frozen=True)
+class Files:
+    """Image files of one split. `names`: what splits hang on, such as CLASS/FILE, whatever folder they lie in."""
+
+    paths: tuple[str, ...]
+    names: tuple[str, ...]
+    targets_N: Targets
+
+    def part(self, indices: Indices) -> Files:
+        """Some of the files, in that order."""
+        chosen = indices.tolist()
+        paths, names = (tuple(all[index] for index in chosen) for all in (self.paths, self.names))
+        return Files(paths, names, self.targets_N[indices])
+
+
+def files_digest(names: Iterable[str], paths: Iterable[str]) -> str:
+    """The sha256 of names and sizes: cheap, and the same on every machine."""
+    sha = hashlib.sha256()
+    for name, path in zip(names, paths, strict=True):
+        sha.update(b"%b\0%d\n" % (name.encode(errors="surrogateescape"), image_bytes(Path(path))))
+    return sha.hexdigest()
+
+
+def summary(names: Sequence[str], paths: Sequence[str]) -> str:
+    """Files in a few letters: how many, and the first of their digest."""
+    return f"{len(names)} files, {files_digest(names, paths)[:8]}"
+
+
+def open_files(
+    parts: Mapping[str, Files], outputs: tuple[str, ...], section: DataSection, input: Input, digest: str,
+    *, whole: bool = False,
+) -> Source:
+    """The files of train and, where they exist, of validation and test, as one source; without test, a fifth of train
+    is held out. Images are cut to the shape of the input, or resized `whole`.
+
+    `digest`: of all of them. Raises SweepError where files cannot be read, unless the section skips them."""
+    task = task_of(input)
+    paths = tuple(path for files in parts.values() for path in files.paths)
+    mode, crop = "L" if input.channels == 1 else "RGB", section.augment.resized_crop
+    decoder = Decoder(paths, input.size, mode, section.workers, crop, whole=whole)
+    pixels_NHWC, broken = _decode(decoder, section)
+    names: tuple[str, ...] = ()
+    opened: dict[str, Images] = {}
+    for split, (files, indices) in _splits(parts, broken, task).items():
+        if pixels_NHWC is not None:
+            opened[split] = InMemory(pixels_NHWC[indices], files.targets_N)
+        else:
+            opened[split] = OnDisk(decoder, indices, files.targets_N)
+        names = files.names if split == TRAIN else names
+    return Source(opened[TRAIN], opened[TEST], outputs, digest, opened.get(VALIDATION), names)
+
+
+def _decode(decoder: Decoder, section: DataSection) -> tuple[Pixels | None, Collection[int]]:
+    """The pixels of all files, where memory holds them (zeros for unreadable ones), and the unreadable ones, if they
+    are known by now. Raises SweepError where there are any that the section does not skip."""
+    everything = range(len(decoder.files))
+    fits = len(decoder.files) * decoder.image_bytes <= section.in_memory_mb * MIB
+    skips = section.unreadable == "skip"
+    pixels: list[Pixels] = []
+    broken: dict[int, str] = {}
+    if fits and not decoder.resized_crop:
+        width, height = decoder.size
+        blank = np.zeros((height, width, len(decoder.mode)), np.uint8)
+        for index, item in decoder.decode_all(everything):
+            if isinstance(item, str):
+                broken[index] = item
+            pixels.append(blank if isinstance(item, str) else item)
+    elif skips:
+        broken = decoder.unreadable(everything)
+    if not skips:
+        refuse_unreadable(list(broken.values()))
+    elif broken:
+        say(f"data: {len(broken)} files cannot be read as images and are left out: {some(list(broken.values()))}")
+    return np.stack(pixels) if pixels else None, broken
+
+
+def _splits(parts: Mapping[str, Files], broken: Collection[int], task: Task) -> dict[str, tuple[Files, Indices]]:
+    """Split -> its readable files, and their indices among all files."""
+    splits: dict[str, tuple[Files, Indices]] = {}
+    start = 0
+    for split, files in parts.items():
+        indices = np.arange(start, start + len(files.paths))
+        kept = np.array([index not in broken for index in indices.tolist()], bool)
+        splits[split] = files.part(np.nonzero(kept)[0]), indices[kept]
+        start += len(files.paths)
+    if TEST not in splits:
+        files, indices = splits[TRAIN]
+        rest, held_out = split_by_name(files.names, task.strata(files.targets_N), TEST_SHARE, "test")
+        splits[TRAIN], splits[TEST] = (files.part(rest), indices[rest]), (files.part(held_out), indices[held_out])
+    return splits

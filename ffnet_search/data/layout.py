@@ -1,0 +1,187 @@
+"""Folders of images: which splits there are, which classes, and which files are images. Nothing is opened.
+
+Splits are found by the names of folders in any spelling: train, val or valid, test. Links to folders are followed.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+
+from ffnet_search.config.schema import DataSection
+from ffnet_search.data.image_file import DRAWN
+from ffnet_search.errors import SweepError
+
+TRAIN, VALIDATION, TEST = "train", "validation", "test"
+SPLIT_NAMES = {  # of folders, in lower case -> the split that they hold
+    **dict.fromkeys(("train", "training"), TRAIN),
+    **dict.fromkeys(("val", "valid", "validation", "dev"), VALIDATION),
+    **dict.fromkeys(("test", "testing"), TEST),
+}
+HIDDEN = (".", "__MACOSX", "@eaDir", "$RECYCLE.BIN")  # what Macs, storage systems and Windows put into folders
+STUBS = ("BUFR", "GRIB", "HDF5", "MPEG")  # Pillow knows these formats by name, and reads no pixels of them
+SHOWN = 5  # names in a sentence
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The folders of the splits that exist, train first, and sentences on what is left out."""
+
+    root: Path
+    splits: Mapping[str, Path]
+    left_out: tuple[str, ...] = ()
+
+    @property
+    def train(self) -> Path:
+        return self.splits[TRAIN]
+
+
+@lru_cache
+def extensions() -> frozenset[str]:
+    """The suffixes, in lower case, of the formats that Pillow reads here: they depend on how it was built."""
+    from PIL import Image
+
+    formats = {name for name in Image.OPEN if name not in (*DRAWN, *STUBS)} if Image.registered_extensions() else set()
+    return frozenset(suffix for suffix, name in Image.registered_extensions().items() if name in formats)
+
+
+def data_root(section: DataSection, content: str) -> Path:
+    """The folder of `data.path`, which holds `content`. Raises SweepError where there is none."""
+    if section.path is None:
+        raise SweepError(f"data.path must be given for {section.name}: the folder with {content}")
+    root = section.path.expanduser()
+    if not root.is_dir():
+        raise SweepError(f"data.path: {root} must be a folder with {content}, but there is no such folder")
+    return root
+
+
+def find_layout(section: DataSection) -> Layout:
+    """The splits of a folder with one folder per class. Raises SweepError where they are not clear."""
+    root = data_root(section, "one folder per class")
+    named = split_folders(root)
+    train = named.get(TRAIN)
+    labelled = {split: folder for split, folder in named.items() if subfolders(folder)}
+    if train is None and labelled:
+        found = ", ".join(f"{folder.name}/" for folder in labelled.values())
+        raise SweepError(f"data.path: {root} must hold train/ beside {found}, but does not; rename or move them")
+    if train is not None and TRAIN not in labelled:
+        if labelled or set(subfolders(root)) == {folder.name for folder in named.values()}:
+            raise SweepError(
+                f"data.path: {train} must hold one folder per class, but holds none; put the images into folders named "
+                "after their classes"
+            )
+        return Layout(root, {TRAIN: root})  # a class that is called train
+    if train is None:
+        return Layout(root, {TRAIN: root})
+    unlabelled = [folder for split, folder in named.items() if split not in labelled]
+    left_out = [f"{folder}/ holds no folder per class, so it is left out" for folder in unlabelled]
+    others = sorted(set(subfolders(root)) - {folder.name for folder in named.values()})
+    if others:
+        left_out.append(f"left out, beside {train.name}/: {some([f'{name}/' for name in others])}")
+    order = (TRAIN, VALIDATION, TEST)
+    return Layout(root, {split: labelled[split] for split in order if split in labelled}, tuple(left_out))
+
+
+def split_folders(root: Path) -> dict[str, Path]:
+    """Split -> its folder below `root`. Raises SweepError where two folders are named for one split."""
+    found: dict[str, Path] = {}
+    for name in subfolders(root):
+        split = SPLIT_NAMES.get(name.lower())
+        if split in found:
+            raise SweepError(
+                f"data.path: {root} must hold one folder for {split}, but holds {found[split].name}/ and {name}/; "
+                "merge or rename them"
+            )
+        if split is not None:
+            found[split] = root / name
+    return found
+
+
+def subfolders(folder: Path) -> list[str]:
+    """The sorted names of the folders in a folder, hidden ones aside."""
+    return sorted(entry.name for entry in os.scandir(folder) if entry.is_dir() and not entry.name.startswith(HIDDEN))
+
+
+def find_classes(folder: Path) -> tuple[str, ...]:
+    """The sorted names of the class folders. Raises SweepError for fewer than two."""
+    names = subfolders(folder)
+    if len(names) < 2:
+        raise SweepError(f"data.path: {folder} must hold a folder per class, two at least, but holds {names or 'none'}")
+    return tuple(names)
+
+
+@dataclass
+class Found:
+    """The files below a folder: images by their names relative to it, sorted, and how many others by suffix."""
+
+    folder: Path
+    images: list[str] = field(default_factory=list)
+    others: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def paths(self) -> list[Path]:
+        return [self.folder / name for name in self.images]
+
+
+def find_images(folder: Path) -> Found:
+    """The images below `folder`, through links to folders too; a link back to a folder above is not followed."""
+    found, known = Found(folder), extensions()
+    for place, names in _walk(str(folder), ()):
+        relative = os.path.relpath(place, folder).replace(os.sep, "/")
+        prefix = "" if relative == "." else f"{relative}/"
+        for name in names:
+            suffix = os.path.splitext(name)[1].lower()
+            if suffix in known:
+                found.images.append(prefix + name)
+            else:
+                found.others[suffix or "without a suffix"] += 1
+    found.images.sort()
+    return found
+
+
+def _walk(place: str, above: tuple[str, ...]) -> Iterator[tuple[str, list[str]]]:
+    """Folder after folder with the names of its files. `above`: the real paths of the folders that it is in."""
+    real = os.path.realpath(place)
+    if real in above:
+        return
+    files: list[str] = []
+    folders: list[str] = []
+    try:
+        entries = sorted(os.scandir(place), key=lambda entry: entry.name)
+    except OSError as error:
+        raise SweepError(f"data.path: {place} cannot be read ({error.strerror}); restore or remove it") from None
+    for entry in entries:
+        if not entry.name.startswith(HIDDEN):
+            (folders if entry.is_dir() else files).append(entry.name)
+    yield place, files
+    for name in folders:
+        yield from _walk(os.path.join(place, name), (*above, real))
+
+
+def image_bytes(file: Path) -> int:
+    """The bytes of an image's file. Raises SweepError for a link to nothing, a pipe or a socket."""
+    try:
+        status = file.stat()
+    except OSError as error:
+        kind = "is a link that leads nowhere" if file.is_symlink() else "cannot be read"
+        raise SweepError(f"data.path: {file} {kind} ({error.strerror}); restore or remove it") from None
+    if not stat.S_ISREG(status.st_mode):
+        raise SweepError(f"data.path: {file} must be a file, but is a pipe, a socket or a device; remove it")
+    return status.st_size
+
+
+def counted(numbers: Mapping[str, int]) -> str:
+    """Numbers of files by suffix, the largest first: `36 .png, 4 .jpg`."""
+    ordered = sorted(numbers.items(), key=lambda one: (-one[1], one[0]))
+    return some([f"{count:,} {suffix}" for suffix, count in ordered], 2 * SHOWN)
+
+
+def some(names: list[str] | tuple[str, ...], most: int = SHOWN) -> str:
+    """The first names of a list, and how many more there are."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more

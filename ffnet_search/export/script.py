@@ -1,0 +1,19 @@
+"""`predict.py` of an exported folder: the task's template with the preparation of images that training used."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+
+MARK = "# IMAGES"  # the line of a template that `data/image_file.py` takes the place of
+START = "from __future__ import annotations\n"  # its code begins after this line
+
+
+def predict_script(template: str) -> str:
+    """The text of `predict.py`, from the name of a template in this folder; it needs no more than its docstring says.
+
+    The preparation is the text of the module that the data sets call, so that both always see the same pixels."""
+    text = (files(__package__) / template).read_text(encoding="utf-8")
+    _, start, code = (files("ffnet_search.data") / "image_file.py").read_text(encoding="utf-8").partition(START)
+    assert start, f"data/image_file.py must hold the line {START.strip()}"
+    lines = [code.strip() + "\n\n" if line.startswith(MARK) else line for line in text.split("\n")]
+    return "\n".join(lines)

@@ -1,0 +1,85 @@
+"""The images of a run as inputs of its stages: what was trained is what is compared and deployed.
+
+A listing of a large folder takes time, so that one command lists it once a stage."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any
+
+from ffnet_search.config.inputs import digest
+from ffnet_search.config.sweep import Sweep
+from ffnet_search.data.registry import data_contents, data_remarks
+from ffnet_search.progress import say
+from ffnet_search.run.folder import Change, StageRecord, differences
+
+IMAGES = "images"  # the key of the inputs; left out where the data cannot be listed
+TOLD = 3  # classes whose change is named
+
+Known = dict[str, dict[str, Any]]
+_KNOWN: ContextVar[Known | None] = ContextVar("listed images", default=None)
+
+
+@contextmanager
+def listed_once() -> Iterator[None]:
+    """Within the block the images of a sweep are listed once, until `list_again`."""
+    token = _KNOWN.set({})
+    try:
+        yield
+    finally:
+        _KNOWN.reset(token)
+
+
+def list_again() -> None:
+    """Forget what was listed: before a stage, the images may be others than when the command began."""
+    known = _KNOWN.get()
+    if known is not None:
+        known.clear()
+
+
+def images_of(sweep: Sweep) -> dict[str, Any]:
+    """The images as inputs of a stage: split -> class -> files; empty where they cannot be listed."""
+    if not sweep.search_space.has_network:
+        return {}
+    known = _KNOWN.get()
+    key = sweep.data.model_dump_json()
+    if known is not None and key in known:
+        return known[key]
+    contents = data_contents(sweep.data, sweep.search_space.images)
+    inputs: dict[str, Any] = {IMAGES: contents} if contents else {}
+    if known is not None:
+        known[key] = inputs
+    return inputs
+
+
+def say_remarks(sweep: Sweep) -> None:
+    """Print what is left out of the images, and which folder is which split."""
+    if sweep.search_space.has_network:
+        for remark in data_remarks(sweep.data, sweep.search_space.images):
+            say(f"data: {remark}")
+
+
+def changes_of(record: StageRecord, inputs: Mapping[str, Any]) -> tuple[Change, ...] | None:
+    """The inputs that differ from those of a record; None where they are the same.
+
+    Images that could not be listed, then or now, count as unchanged: the data may be on another machine."""
+    if (IMAGES in record.inputs) == (IMAGES in inputs):
+        if record.digest == digest(inputs):
+            return None
+        return tuple(differences(record.inputs, inputs))
+    before, now = ({key: value for key, value in one.items() if key != IMAGES} for one in (record.inputs, inputs))
+    return None if digest(before) == digest(now) else tuple(differences(before, now))
+
+
+def told(changes: Iterable[Change]) -> str:
+    """Changes in words with their verb, those of images as one: "seed (0 -> 1) has changed"."""
+    unique = {change.field: change for change in changes}
+    images = [change for field, change in unique.items() if field.partition(".")[0] == IMAGES]
+    words = [str(change) for change in unique.values() if change not in images]
+    if images:
+        named = [f"{change.field.removeprefix(f'{IMAGES}.')}: {change.old} -> {change.new}" for change in images[:TOLD]]
+        more = f" and {len(images) - TOLD} more" if len(images) > TOLD else ""
+        words.append(f"the content of data.path ({'; '.join(named)}{more})")
+    return f"{', '.join(words)} {'has' if len(words) == 1 else 'have'} changed"

@@ -1,0 +1,54 @@
+"""`predict.py` of an exported folder prepares an image exactly as training did, whatever the image."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from ffnet_search.data.decoder import Decoder
+from ffnet_search.export.script import predict_script
+
+TEMPLATES = ("predict_classification.py.txt", "predict_segmentation.py.txt")
+
+
+def images(folder: Path) -> list[Path]:
+    """An image of every kind that people have."""
+    rng = np.random.default_rng(0)
+    colour = Image.fromarray(rng.integers(0, 256, (50, 70, 3), np.uint8)).resize((700, 500), Image.Resampling.BICUBIC)
+    see_through = colour.convert("RGBA")
+    see_through.putalpha(Image.linear_gradient("L").resize(colour.size))
+    deep = Image.fromarray(rng.integers(0, 1 << 16, (40, 60)).astype(np.uint16))
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    paths = [folder / name for name in ("turned.jpg", "cmyk.jpg", "alpha.png", "deep.png", "palette.png", "moving.gif")]
+    colour.save(paths[0], exif=turned, quality=95)
+    colour.convert("CMYK").save(paths[1])
+    see_through.save(paths[2])
+    deep.save(paths[3])
+    see_through.quantize(16).save(paths[4])
+    colour.save(paths[5], save_all=True, append_images=[colour.rotate(90)])
+    return paths
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB"])
+@pytest.mark.parametrize("template", TEMPLATES)
+def test_the_script_prepares_images_as_training_did(template: str, mode: str, tmp_path: Path) -> None:
+    text, scope = predict_script(template), {}
+    code = text[text.index("import os\n") : text.index("\nhere = ")]
+    exec(code, scope)  # what stands before the first line that needs the exported folder
+    paths, whole = images(tmp_path), "segmentation" in template
+    decoder = Decoder(tuple(map(str, paths)), (16, 16), mode, 1, whole=whole)
+    for index, path in enumerate(paths):
+        pixels = decoder.decode(index)
+        assert isinstance(pixels, np.ndarray), pixels
+        assert np.array_equal(scope["prepare"](path, mode, (16, 16), whole), pixels), path.name
+
+
+@pytest.mark.parametrize("template", TEMPLATES)
+def test_the_script_is_one_program(template: str) -> None:
+    text = predict_script(template)
+    compile(text, "predict.py", "exec")
+    assert text.startswith('"""') and "IMAGES" not in text and "__future__" not in text and "ffnet_search" not in text
