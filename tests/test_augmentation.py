@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from ffnet_search.config.schema import Augment
-from ffnet_search.data.datamodule import augment_batch
+from ffnet_search.data.augmentation import augment_batch
 
 
 def test_crop_and_flip_move_whole_images() -> None:

@@ -11,7 +11,7 @@ from PIL import Image
 from ffnet_search.data.decoder import Decoder
 from ffnet_search.export.script import predict_script
 
-TEMPLATES = ("predict_classification.py.txt", "predict_segmentation.py.txt")
+TEMPLATES = [f"predict_{task}.py.txt" for task in ("classification", "segmentation", "multilabel", "regression")]
 
 
 def images(folder: Path) -> list[Path]:
@@ -39,10 +39,10 @@ def test_the_script_prepares_images_as_training_did(template: str, mode: str, tm
     text, scope = predict_script(template), {}
     code = text[text.index("import os\n") : text.index("\nhere = ")]
     exec(code, scope)  # what stands before the first line that needs the exported folder
-    paths, whole = images(tmp_path), "segmentation" in template
-    decoder = Decoder(tuple(map(str, paths)), (16, 16), mode, 1, whole=whole)
+    paths, whole = images(tmp_path), "classification" not in template
+    images_of = Decoder(tuple(map(str, paths)), (16, 16), mode, 1, whole=whole)
     for index, path in enumerate(paths):
-        pixels = decoder.decode(index)
+        pixels = images_of.decode(index)
         assert isinstance(pixels, np.ndarray), pixels
         assert np.array_equal(scope["prepare"](path, mode, (16, 16), whole), pixels), path.name
 

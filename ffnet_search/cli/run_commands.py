@@ -82,18 +82,28 @@ def run(sweep: SweepFile, overrides: Overrides, *, fresh: Fresh = False, output:
     _run(loaded, tuple(STAGES), fresh, output)
 
 
-def check(sweep: SweepFile, overrides: Overrides, *, json: Json = False) -> None:
+def check(
+    sweep: SweepFile,
+    overrides: Overrides,
+    data: Annotated[
+        bool, typer.Option("--data", help="Look at every image: which cannot be read, which are there more than once.")
+    ] = False,
+    *,
+    json: Json = False,
+) -> None:
     """Check a sweep in a second, without running anything.
 
     Reads the sweep and its search space, checks that the data exist and that the limits can be kept at all, and
-    prints the plan."""
+    prints the plan. `--data` takes longer: it opens every image."""
     from ffnet_search.cli import json_output, tables
     from ffnet_search.run.check import check_sweep
-    from ffnet_search.run.contents import say_remarks
+    from ffnet_search.run.contents import say_audit, say_remarks
 
     loaded = overrides.load(sweep, runs=False)
     check_sweep(loaded)
     say_remarks(loaded)
+    if data:
+        say_audit(loaded)
     Output(json=json).answer(loaded, json_output.of_plan, tables.print_sweep)
 
 

@@ -10,7 +10,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Protocol
+from typing import TYPE_CHECKING, ClassVar, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,9 @@ from ffnet_search.config.schema import DataSection
 from ffnet_search.errors import SweepError
 from ffnet_search.space.input import Input
 from ffnet_search.tasks.base import Targets, task_of
+
+if TYPE_CHECKING:
+    from ffnet_search.data.files import Files
 
 TEST_SHARE = 0.2  # held out, once and for every seed, of a data set without a test split
 Indices = NDArray[np.int64]
@@ -89,6 +92,10 @@ class DataSet(ABC):
     @abstractmethod
     def check(self, section: DataSection, input: Input) -> None:
         """Raise SweepError where the data are missing or do not fit `input`, in a second and without loading images."""
+
+    def parts(self, section: DataSection, input: Input) -> dict[str, Files]:
+        """The image files of each split that has its own; empty where the images are no files."""
+        return {}
 
     def contents(self, section: DataSection, input: Input) -> dict[str, dict[str, str]]:
         """The files as far as a network depends on them: split -> class -> their number, and a digest of names and

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -22,17 +22,20 @@ MIB = 1 << 20
 
 @dataclass(frozen=True)
 class Files:
-    """Image files of one split. `names`: what splits hang on, such as CLASS/FILE, whatever folder they lie in."""
+    """Image files of one split. `names`: what splits hang on, such as CLASS/FILE, whatever folder they lie in.
+
+    `indices_N`: of each file among those of all splits."""
 
     paths: tuple[str, ...]
     names: tuple[str, ...]
     targets_N: Targets
+    indices_N: Indices = field(default_factory=lambda: np.zeros(0, np.int64), repr=False)
 
     def part(self, indices: Indices) -> Files:
         """Some of the files, in that order."""
         chosen = indices.tolist()
         paths, names = (tuple(all[index] for index in chosen) for all in (self.paths, self.names))
-        return Files(paths, names, self.targets_N[indices])
+        return Files(paths, names, self.targets_N[indices], self.indices_N[indices] if len(self.indices_N) else indices)
 
 
 def files_digest(names: Iterable[str], paths: Iterable[str]) -> str:
@@ -49,8 +52,13 @@ def summary(names: Sequence[str], paths: Sequence[str]) -> str:
 
 
 def open_files(
-    parts: Mapping[str, Files], outputs: tuple[str, ...], section: DataSection, input: Input, digest: str,
-    *, whole: bool = False,
+    parts: Mapping[str, Files],
+    outputs: tuple[str, ...],
+    section: DataSection,
+    input: Input,
+    digest: str,
+    *,
+    whole: bool = False,
 ) -> Source:
     """The files of train and, where they exist, of validation and test, as one source; without test, a fifth of train
     is held out. Images are cut to the shape of the input, or resized `whole`.
@@ -63,7 +71,8 @@ def open_files(
     pixels_NHWC, broken = _decode(decoder, section)
     names: tuple[str, ...] = ()
     opened: dict[str, Images] = {}
-    for split, (files, indices) in _splits(parts, broken, task).items():
+    for split, files in hold_out_test(_readable(parts, broken), task).items():
+        indices = files.indices_N
         if pixels_NHWC is not None:
             opened[split] = InMemory(pixels_NHWC[indices], files.targets_N)
         else:
@@ -96,17 +105,22 @@ def _decode(decoder: Decoder, section: DataSection) -> tuple[Pixels | None, Coll
     return np.stack(pixels) if pixels else None, broken
 
 
-def _splits(parts: Mapping[str, Files], broken: Collection[int], task: Task) -> dict[str, tuple[Files, Indices]]:
-    """Split -> its readable files, and their indices among all files."""
-    splits: dict[str, tuple[Files, Indices]] = {}
+def _readable(parts: Mapping[str, Files], broken: Collection[int]) -> dict[str, Files]:
+    """The files of each split but the broken ones, with their indices among all files."""
+    readable: dict[str, Files] = {}
     start = 0
     for split, files in parts.items():
         indices = np.arange(start, start + len(files.paths))
         kept = np.array([index not in broken for index in indices.tolist()], bool)
-        splits[split] = files.part(np.nonzero(kept)[0]), indices[kept]
+        readable[split] = replace(files, indices_N=indices).part(np.flatnonzero(kept))
         start += len(files.paths)
-    if TEST not in splits:
-        files, indices = splits[TRAIN]
-        rest, held_out = split_by_name(files.names, task.strata(files.targets_N), TEST_SHARE, "test")
-        splits[TRAIN], splits[TEST] = (files.part(rest), indices[rest]), (files.part(held_out), indices[held_out])
-    return splits
+    return readable
+
+
+def hold_out_test(parts: Mapping[str, Files], task: Task) -> dict[str, Files]:
+    """The splits with one for testing: where there is none, a fifth of train, by the names of its files."""
+    if TEST in parts:
+        return dict(parts)
+    train = parts[TRAIN]
+    rest, held_out = split_by_name(train.names, task.strata(train.targets_N), TEST_SHARE, "test")
+    return {**parts, TRAIN: train.part(rest), TEST: train.part(held_out)}

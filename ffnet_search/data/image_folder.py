@@ -38,9 +38,8 @@ class ImageFolder(DataSet):
     tasks = ("classification",)
 
     def read(self, section: DataSection, input: Input) -> Source:
-        layout = find_layout(section)
-        classes = find_classes(layout.train)
-        parts = {split: list_images(folder, classes) for split, folder in layout.splits.items()}
+        parts = self.parts(section, input)
+        classes = find_classes(find_layout(section).train)
         digests = [f"{split} {files_digest(files.names, files.paths)}" for split, files in parts.items()]
         return open_files(parts, classes, section, input, hashlib.sha256(" ".join(digests).encode()).hexdigest())
 
@@ -65,6 +64,11 @@ class ImageFolder(DataSet):
             for file in (file for files in found for file in files.paths):
                 if file.is_symlink():  # the others are looked at when they are read: there may be millions
                     image_bytes(file)
+
+    def parts(self, section: DataSection, input: Input) -> dict[str, Files]:
+        layout = find_layout(section)
+        classes = find_classes(layout.train)
+        return {split: list_images(folder, classes) for split, folder in layout.splits.items()}
 
     def contents(self, section: DataSection, input: Input) -> dict[str, dict[str, str]]:
         return contents_of(find_layout(section))

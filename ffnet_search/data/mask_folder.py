@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -67,10 +67,7 @@ class MaskFolder(DataSet):
         digest = hashlib.sha256(digests.encode()).hexdigest()
         if section.unreadable == "skip":
             pairs = {split: _readable(one, section.workers) for split, one in pairs.items()}
-        parts = {
-            split: Files(one.images, one.names, read_masks(one.masks, one.images, input, section.workers))
-            for split, one in pairs.items()
-        }
+        parts = _with_masks(pairs, section, input)
         names = class_names(root, input.outputs)
         source = open_files(parts, names, section, input, digest, whole=True)
         must_hold_classes(source.train.targets_N, names, splits[TRAIN].masks)
@@ -86,6 +83,10 @@ class MaskFolder(DataSet):
             for file in masks[:: max(1, len(masks) // HEADERS)]:
                 must_be_mask(file)
 
+    def parts(self, section: DataSection, input: Input) -> dict[str, Files]:
+        _, splits = find_splits(section)
+        return _with_masks({split: list_pairs(folders) for split, folders in splits.items()}, section, input)
+
     def contents(self, section: DataSection, input: Input) -> dict[str, dict[str, str]]:
         _, splits = find_splits(section)
         pairs = {split: list_pairs(folders) for split, folders in splits.items()}
@@ -96,6 +97,13 @@ class MaskFolder(DataSet):
         if VALIDATION not in splits:
             return []
         return [f"networks are compared on {splits[VALIDATION].images}, and data.validation counts for nothing"]
+
+
+def _with_masks(pairs: Mapping[str, MaskedFiles], section: DataSection, input: Input) -> dict[str, Files]:
+    return {
+        split: Files(one.images, one.names, read_masks(one.masks, one.images, input, section.workers))
+        for split, one in pairs.items()
+    }
 
 
 def find_splits(section: DataSection) -> tuple[Path, dict[str, Folders]]:

@@ -39,10 +39,9 @@ class PictureTable(DataSet):
     def read(self, section: DataSection, input: Input) -> Source:
         table, task = read_table(section), task_of(input)
         outputs, targets_N = read_targets(table, task.name)
-        files = Files(tuple(map(str, table.paths)), table.files, targets_N)
-        parts = {split: files.part(rows) for split, rows in table.parts().items()}
         digest = hashlib.sha256(" ".join(_digest(table, rows) for rows in table.parts().values()).encode())
-        source = open_files(parts, outputs, section, input, digest.hexdigest(), whole=task.name != "classification")
+        parts, whole = _files(table, targets_N), task.name != "classification"
+        source = open_files(parts, outputs, section, input, digest.hexdigest(), whole=whole)
         must_vary(source.train.targets_N, outputs, task.name)
         return source
 
@@ -55,10 +54,19 @@ class PictureTable(DataSet):
         for index in range(0, len(paths), max(1, len(paths) // CHECKED)):
             must_exist(table, paths[index], index)
 
+    def parts(self, section: DataSection, input: Input) -> dict[str, Files]:
+        table = read_table(section)
+        return _files(table, read_targets(table, task_of(input).name)[1])
+
     def contents(self, section: DataSection, input: Input) -> dict[str, dict[str, str]]:
         table = read_table(section)
         parts = table.parts().items()
         return {split: {"rows": f"{len(rows)} rows, {_digest(table, rows)[:8]}"} for split, rows in parts}
+
+
+def _files(table: Table, targets_N: Targets) -> dict[str, Files]:
+    files = Files(tuple(map(str, table.paths)), table.files, targets_N)
+    return {split: files.part(rows) for split, rows in table.parts().items()}
 
 
 def _digest(table: Table, rows: Indices) -> str:

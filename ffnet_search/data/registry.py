@@ -13,6 +13,7 @@ from ffnet_search.tasks.base import task_of
 
 if TYPE_CHECKING:
     from ffnet_search.data.datamodule import Data
+    from ffnet_search.data.files import Files
 
 DATASETS: Registry = {
     "digits": "ffnet_search.data.digits:Digits",
@@ -69,6 +70,11 @@ def data_contents(section: DataSection, input: Input) -> dict[str, dict[str, str
         return {} if is_import_path(section.name) else _find_dataset(section, input).contents(section, input)
     except (SweepError, OSError):
         return {}
+
+
+def data_parts(section: DataSection, input: Input) -> dict[str, Files]:
+    """The image files of each split that has its own; empty where the images are no files. Raises SweepError."""
+    return {} if is_import_path(section.name) else _find_dataset(section, input).parts(section, input)
 
 
 def data_remarks(section: DataSection, input: Input) -> list[str]:

@@ -1,8 +1,8 @@
 """A CSV of images and what is known of each: `file, columns ... [, split]`, read once, as text.
 
 `file` is relative to the CSV, or to images/ beside it. `split` is train, val or test; instead there may be a CSV for
-each. Without rows for testing a fifth of the others becomes the test split. Cells are separated by commas, semicolons or
-tabs.
+each. Without rows for testing a fifth of the others becomes the test split. Cells are separated by commas, semicolons
+or tabs.
 """
 
 from __future__ import annotations
@@ -105,7 +105,9 @@ def read_table(section: DataSection) -> Table:
         splits = _splits([row[split_name] for row in rows], places)
     others = [name for name in names if name not in (file_name, split_name)]
     chosen = _chosen(section, others, first)
-    return Table(first.parent, files, {name: tuple(row[name] for row in rows) for name in chosen}, places, tuple(splits))
+    return Table(
+        first.parent, files, {name: tuple(row[name] for row in rows) for name in chosen}, places, tuple(splits)
+    )
 
 
 def _read(path: Path) -> tuple[list[str], list[dict[str, str]], tuple[str, ...]]:
@@ -151,9 +153,7 @@ def _splits(cells: Sequence[str], places: Sequence[str]) -> list[str]:
     """The split of each row."""
     for cell, place in zip(cells, places, strict=True):
         if cell.lower() not in SPLIT_NAMES:
-            raise SweepError(
-                f"data.path: {place}: {SPLIT} must be train, val, valid, validation or test, but is {shown(cell)}"
-            )
+            raise SweepError(f"data.path: {place}: {SPLIT} must be train, val or test, but is {shown(cell)}")
     splits = [SPLIT_NAMES[cell.lower()] for cell in cells]
     if TRAIN not in splits:
         raise SweepError(f"data.path: {places[0].rpartition(',')[0]} must have rows for training, but has none")
@@ -173,4 +173,3 @@ def _chosen(section: DataSection, names: Sequence[str], path: Path) -> Sequence[
                 f"{did_you_mean(name, names)}"
             )
     return section.columns
-

@@ -11,7 +11,10 @@ from typing import Any
 
 from ffnet_search.config.inputs import digest
 from ffnet_search.config.sweep import Sweep
+from ffnet_search.data.audit import audit_data
+from ffnet_search.data.decoder import refuse_unreadable
 from ffnet_search.data.registry import data_contents, data_remarks
+from ffnet_search.errors import error_context
 from ffnet_search.progress import say
 from ffnet_search.run.folder import Change, StageRecord, differences
 
@@ -59,6 +62,16 @@ def say_remarks(sweep: Sweep) -> None:
     if sweep.search_space.has_network:
         for remark in data_remarks(sweep.data, sweep.search_space.images):
             say(f"data: {remark}")
+
+
+def say_audit(sweep: Sweep) -> None:
+    """Look at every image, and print what was found. Raises SweepError where a run would, of unreadable images."""
+    with error_context(sweep.path):
+        audit = audit_data(sweep.data, sweep.seed, sweep.search_space.images)
+        for line in audit.lines:
+            say(f"data: {line}")
+        if sweep.data.unreadable == "refuse":
+            refuse_unreadable(audit.unreadable)
 
 
 def changes_of(record: StageRecord, inputs: Mapping[str, Any]) -> tuple[Change, ...] | None:

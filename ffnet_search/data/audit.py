@@ -1,0 +1,102 @@
+"""A look at every image of a data set: what cannot be read, and which images are there more than once.
+
+Images are the same where their pixels are, after EXIF turns and in RGB: copies under other names and formats are found
+where nothing was lost, scaled or compressed ones are not."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+
+from ffnet_search.config.schema import DataSection
+from ffnet_search.data.dataset import split_by_name
+from ffnet_search.data.files import Files, hold_out_test
+from ffnet_search.data.image_file import read_whole
+from ffnet_search.data.layout import TRAIN, VALIDATION, some
+from ffnet_search.data.registry import data_parts
+from ffnet_search.progress import progress
+from ffnet_search.space.input import Input
+from ffnet_search.tasks.base import task_of
+
+
+@dataclass(frozen=True)
+class Audit:
+    """The findings. `across_splits`, `across_classes`: groups of files that hold the same image, `SPLIT: FILE`;
+    `repeated`: images that occur more than once in one class of one split."""
+
+    images: int
+    unreadable: tuple[str, ...] = ()
+    across_splits: tuple[tuple[str, ...], ...] = ()
+    across_classes: tuple[tuple[str, ...], ...] = ()
+    repeated: int = 0
+
+    @property
+    def lines(self) -> Iterator[str]:
+        """Sentences for the user."""
+        yield f"{self.images:,} images looked at, {len(self.unreadable):,} cannot be read"
+        if self.unreadable:
+            yield f"cannot be read: {some(self.unreadable)}"
+        if self.across_splits:
+            groups = [" = ".join(group) for group in self.across_splits]
+            yield f"{len(groups):,} images are in several splits, so results on them mean less: {some(groups)}"
+        if self.across_classes:
+            groups = [" = ".join(group) for group in self.across_classes]
+            yield f"{len(groups):,} images are in several classes: {some(groups)}"
+        if self.repeated:
+            yield f"{self.repeated:,} images are in one class more than once"
+
+
+def audit_data(section: DataSection, seed: int, input: Input) -> Audit:
+    """Look at every image of a data set on disk; of data without files nothing. Raises SweepError as `read` does."""
+    parts = data_parts(section, input)
+    placed = list(_placed(parts, section, seed, input)) if parts else []
+    with ThreadPoolExecutor(max(1, section.workers)) as pool, progress("look at images", len(placed), "files") as bar:
+        groups: dict[str, list[tuple[str, str, str]]] = {}
+        unreadable: list[str] = []
+        for one, found in zip(placed, pool.map(_look, [path for *_, path in placed]), strict=True):
+            bar.advance()
+            if found.startswith("!"):
+                unreadable.append(f"{one[-1]} ({found[1:]})")
+            else:
+                groups.setdefault(found, []).append(one)
+    return _judge(len(placed), unreadable, [group for group in groups.values() if len(group) > 1])
+
+
+def _judge(images: int, unreadable: Sequence[str], groups: Sequence[Sequence[tuple[str, str, str]]]) -> Audit:
+    splits, classes, repeated = [], [], 0
+    for group in groups:
+        named = tuple(f"{split}: {path}" for split, _, path in group)
+        if len({split for split, _, _ in group}) > 1:
+            splits.append(named)
+        if len({target for _, target, _ in group}) > 1:
+            classes.append(named)
+        if len({(split, target) for split, target, _ in group}) == 1:
+            repeated += 1
+    return Audit(images, tuple(unreadable), tuple(splits), tuple(classes), repeated)
+
+
+def _placed(parts: dict[str, Files], section: DataSection, seed: int, input: Input) -> Iterator[tuple[str, str, str]]:
+    """Split, target in letters and path of each file, as the sweep splits them."""
+    task = task_of(input)
+    splits = hold_out_test(parts, task)
+    if VALIDATION not in splits:
+        train = splits[TRAIN]
+        strata_N = task.strata(train.targets_N)
+        rest, held_out = split_by_name(train.names, strata_N, section.validation, f"validation {seed}")
+        splits |= {TRAIN: train.part(rest), VALIDATION: train.part(held_out)}
+    for split, files in splits.items():
+        for path, target in zip(files.paths, files.targets_N, strict=True):
+            yield split, hashlib.sha256(np.ascontiguousarray(target).tobytes()).hexdigest(), path
+
+
+def _look(path: str) -> str:
+    """A digest of the pixels of an image; where it cannot be read the reason, after an exclamation mark."""
+    try:
+        image = read_whole(path, "RGB")
+        return hashlib.sha256(f"{image.size}".encode() + image.tobytes()).hexdigest()
+    except Exception as error:  # Pillow's plugins raise anything at a broken file
+        return f"!{error or type(error).__name__}"
