@@ -2,8 +2,9 @@
 
     python benchmarks/newcomer.py [--pictures FOLDER] [--minutes 5] [--latency-ms MS] [--share]
 
-Without --pictures: five classes of CIFAR-10, 300 + 100 images each, from the archive beside this repository. With
---share the new environment borrows the packages of this one, so that "install" is this package alone.
+Without --pictures: five classes of CIFAR-10, 300 + 100 images each, from the archive beside this repository, or where
+there is none handwritten digits. With --share the new environment borrows the packages of this one, so that "install"
+is this package alone. The last steps are the answer: the folder that `pick` prints, and its predict.py on an image.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ COUNTS = {"train": 300, "test": 100}
 def some_pictures(folder: Path) -> Path:
     """Five classes of CIFAR-10 as people have them on disk: FOLDER/train/CLASS/NUMBER.jpg."""
     if not ARCHIVE.exists():
-        sys.exit(f"{ARCHIVE.name} is not beside this repository; give --pictures FOLDER, one folder per class")
+        return some_digits(folder)
     left = {(split, name): count for split, count in COUNTS.items() for name in CLASSES}
     with tarfile.open(ARCHIVE) as archive:
         for member in archive:
@@ -36,6 +37,19 @@ def some_pictures(folder: Path) -> Path:
             if member.isfile() and left.get(parts, 0):  # type: ignore[call-overload]
                 left[parts] -= 1  # type: ignore[index]
                 archive.extract(member, folder, filter="data")
+    return folder
+
+
+def some_digits(folder: Path) -> Path:
+    """Handwritten digits, which come with scikit-learn, as FOLDER/CLASS/NUMBER.png."""
+    import numpy as np
+    from PIL import Image
+    from sklearn.datasets import load_digits
+
+    digits = load_digits()
+    for number, (levels, label) in enumerate(zip(digits.images, digits.target, strict=True)):
+        (folder / str(label)).mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.rint(levels / 16 * 255).astype(np.uint8)).save(folder / str(label) / f"{number:04d}.png")
     return folder
 
 
@@ -100,7 +114,10 @@ def main() -> None:
         )
         steps.step("run", program, "run", "mine.yaml")
         steps.step("show", program, "show", "runs/mine")
-        steps.step("pick", program, "pick", "runs/mine", "--latency-ms", arguments.latency_ms or 1)
+        steps.step("list", program, "list")
+        answer = steps.step("pick", program, "pick", "runs/mine", "--latency-ms", arguments.latency_ms or 100).strip()
+        image = next(path for path in sorted(pictures.rglob("*")) if path.suffix in (".png", ".jpg"))
+        steps.step("predict", home / "env/bin/python", home / answer / "predict.py", image)
         dashboard = [program, "dashboard", "runs/mine", "--port", 0]
         steps.until("dashboard", lambda line: line.startswith("http"), *dashboard)
     print("\n| " + " | ".join([*steps.seconds, "all"]) + " |")

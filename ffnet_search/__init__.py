@@ -16,13 +16,16 @@ _PUBLIC = {  # name -> where it is defined; loaded when first asked for, so that
     "Supernet": "training.modules:Supernet",
     "Sweep": "config.sweep:Sweep",
     "SweepError": "errors:SweepError",
+    "best": "run.overview:best",
     "check": "run.check:check_sweep",
     "fuse": "models.deployed:fuse",
     "hypervolume": "pareto.front:hypervolume",
+    "leaderboard": "run.overview:leaderboard",
     "load": "export.network:load",
     "load_reference": "models.reference:load_reference",
     "pareto_front": "pareto.front:pareto_front",
     "profile": "latency.build:profile",
+    "runs": "run.overview:runs",
     "select_network": "run.select:select_network",
 }
 __all__ = sorted((*_PUBLIC, "run"))

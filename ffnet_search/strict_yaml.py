@@ -31,6 +31,7 @@ DEPTH = 40  # levels of lists and mappings
 NODES = 20_000  # values of a YAML file, those behind an alias counted each time
 MOST = 2**63 - 1  # of a whole number: beyond it databases and tensors overflow
 DIGITS = 20
+NO_WAIT = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)  # neither exists on every system
 TAGS = "tag:yaml.org,2002:"
 
 
@@ -179,7 +180,7 @@ def read_bounded(path: Path, most: int) -> bytes:
     """Return the bytes of a regular file. Raises OSError, or ValueError where it has more than `most`.
 
     Devices, pipes and sockets are refused: some never end."""
-    with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:
+    with open(os.open(path, os.O_RDONLY | NO_WAIT), "rb") as file:
         mode = os.fstat(file.fileno()).st_mode
         if stat.S_ISDIR(mode):
             raise IsADirectoryError(f"{path} is a folder")
@@ -217,7 +218,8 @@ def _sentence(model: type[BaseModel], detail: ErrorDetails) -> str:
     place = ".".join(str(step)[:NAME] for step in detail["loc"])
     kind, value = detail["type"], detail["input"]
     if kind == "extra_forbidden":
-        return f"{place} is not a known key{did_you_mean(str(detail['loc'][-1]), _keys_at(model, detail['loc'][:-1]))}"
+        key, keys = str(detail["loc"][-1]), list(_keys_at(model, detail["loc"][:-1]))
+        return f"{place} is not a known key{_belongs(model, key, detail['loc'], keys) or did_you_mean(key, keys)}"
     if kind == "missing":
         return f"{place} must be given"
     if kind == "value_error":
@@ -228,6 +230,20 @@ def _sentence(model: type[BaseModel], detail: ErrorDetails) -> str:
         rule = rule.replace(words, sign)
     rule = re.sub(r" after validation, not \d+$", "", rule)
     return f"{place} {rule}, but got {shown(value)}"
+
+
+def _belongs(model: type[BaseModel], key: str, path: tuple[int | str, ...], keys: Iterable[str]) -> str:
+    """The end of a sentence about a key in the wrong place: where it belongs. Empty where it is nowhere at home, or
+    looks more like one of the `keys` that could stand here."""
+    if difflib.get_close_matches(key, keys, n=1, cutoff=0.55):
+        return ""
+    if len(path) > 1 and key in model.model_fields:
+        return f"; {key!r} belongs at the top of the file"
+    homes = [
+        name for name, field in model.model_fields.items()
+        if name != path[0] and any(key in inner.model_fields for inner in _models_in(field.annotation))
+    ]  # fmt: skip
+    return f"; {key!r} belongs in {' or '.join(homes)}" if homes else ""
 
 
 def _keys_at(model: type[BaseModel], path: tuple[int | str, ...]) -> Iterable[str]:

@@ -16,7 +16,7 @@ from ffnet_search.autoconfig.benchmark import measure_throughput
 from ffnet_search.autoconfig.budget import EPOCHS, TRIALS, Throughput, choose_budget
 from ffnet_search.autoconfig.draft import Draft, drafts
 from ffnet_search.autoconfig.inspect import ImageSet, inspect
-from ffnet_search.autoconfig.start import remarks, space_text, start, start_digits, sweep_text
+from ffnet_search.autoconfig.start import remarks, space_text, start, start_example, sweep_text
 from ffnet_search.config.start import OFFICIAL
 from ffnet_search.config.sweep import Sweep
 from ffnet_search.data.registry import check_data
@@ -228,7 +228,7 @@ def test_the_starter_comes_with_the_program(tmp_path: Path) -> None:
     assert "is not overwritten" in user_error("init", cwd=tmp_path)
     (tmp_path / "closed").write_text("a file where a folder is needed")
     with pytest.raises(SweepError, match="cannot be written"):
-        start_digits(tmp_path / "closed")
+        start_example("digits", tmp_path / "closed")
 
 
 def test_spaces_that_are_written_are_spaces_that_are_read(tmp_path: Path) -> None:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import sys
+from types import ModuleType, SimpleNamespace
+
 import pytest
 
 from ffnet_search import progress
-from ffnet_search.progress import LINE_EVERY_S, Bar, TerminalBar, clock
+from ffnet_search.progress import LINE_EVERY_S, Bar, NotebookBar, TerminalBar, clock
 
 
 class Clock:
@@ -74,3 +77,23 @@ def test_a_terminal_shows_the_note_and_the_facts_below_the_bar(time: Clock) -> N
 )
 def test_a_duration_in_words(seconds: float, words: str) -> None:
     assert clock(seconds) == words
+
+
+def test_a_notebook_shows_one_line_that_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the two functions of IPython that it needs, which is not installed here."""
+    shown: list[tuple[str, str, str]] = []
+    display = ModuleType("IPython.display")
+    display.HTML = str  # type: ignore[attr-defined]
+    display.display = lambda html, display_id: shown.append(("first", html, display_id))  # type: ignore[attr-defined]
+    display.update_display = lambda html, display_id: shown.append(("again", html, display_id))  # type: ignore[attr-defined]
+    ipython = ModuleType("IPython")
+    ipython.get_ipython = lambda: SimpleNamespace(kernel=True)  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "IPython", ipython)
+    monkeypatch.setitem(sys.modules, "IPython.display", display)
+    with progress.progress("train", 2, "batches") as bar:
+        assert isinstance(bar, NotebookBar)
+        bar.advance(1, note="loss <0.5>")
+        bar.advance(1)
+    kinds, texts, names = zip(*shown, strict=True)
+    assert kinds[0] == "first" and set(kinds[1:]) == {"again"} and len(set(names)) == 1
+    assert "1/2 batches" in texts[0] and "loss &lt;0.5&gt;" in texts[0] and "took" in texts[-1]

@@ -24,5 +24,5 @@ def test_run_stays_a_function_when_its_room_is_imported() -> None:
 
 
 def test_an_unknown_name_is_an_attribute_error() -> None:
-    with pytest.raises(AttributeError, match="no attribute 'runs'"):
-        ffnet_search.runs  # noqa: B018
+    with pytest.raises(AttributeError, match="no attribute 'sweeps'"):
+        ffnet_search.sweeps  # noqa: B018

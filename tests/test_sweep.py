@@ -129,6 +129,9 @@ def test_digests_do_not_depend_on_the_order_or_the_spelling_of_keys(tmp_path: Pa
     [
         ("sead", 1, "sead is not a known key; did you mean 'seed'\\?"),
         ("devices", [{"name": "phone"}], "devices is not a known key"),
+        ("epochs", 3, "epochs is not a known key; 'epochs' belongs in train"),
+        ("search.module", {"class_path": "a:B"}, "search.module is not a known key; 'module' belongs at the top"),
+        ("train.trials", 3, "train.trials is not a known key; 'trials' belongs in search"),
         ("mirror", "s3://bucket", "mirror is not a known key"),
         ("train.epocs", 3, "train.epocs is not a known key; did you mean 'epochs'\\?"),
         ("data.augment.flop", True, "data.augment.flop is not a known key; did you mean 'flip'\\?"),

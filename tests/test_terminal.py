@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fcntl
-import json
 import os
 import pty
 import re
@@ -14,29 +13,13 @@ import time
 from pathlib import Path
 
 import pytest
-import yaml
-from networks import space
+from written_runs import written_run
 
 from ffnet_search import progress
 from ffnet_search.cli.printing import Column, Grid, make_table
-from ffnet_search.config.files import RunPaths
 from ffnet_search.progress import TerminalBar, signs_of_life
 
 CODES = re.compile(r"\x1b\[[0-9;?]*[a-zA-Z]")
-METRICS = {
-    "search_accuracy": 0.63021,
-    "search_accuracy_se": 0.03484,
-    "search_images": 192,
-    "test_accuracy": 0.61518,
-    "test_accuracy_se": 0.01,
-    "predicted_ms": 1234.5678,
-    "measured_ms": 1.23456,
-    "measured_spread": 0.01,
-    "params_m": 12.3456,
-    "macs_m": 3456.7,
-    "weights_mb": 49.38,
-    "peak_memory_mb": 7.0,
-}
 IMPORTANT = ("63.02 ± 3.48", "61.52 ± 1.00", "1.23", "12.3")
 
 
@@ -64,21 +47,7 @@ def show(columns: int, what: Path, **environment: str) -> str:
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a run with two exported networks, without their weights."""
-    folder = tmp_path_factory.mktemp("runs") / "mine"
-    digits = space("ffnet_digits")
-    files = RunPaths(folder)
-    for number, arch in enumerate((digits.largest, digits.smallest), 1):
-        target = files.pareto / f"{number:02d}-{arch.key}"
-        target.mkdir(parents=True)
-        (target / "card.json").write_text(json.dumps({"metrics": METRICS}))
-        (target / "architecture.yaml").write_text(yaml.safe_dump(arch.to_dict()))
-        (target / "model.onnx").touch()
-    files.state.write_text('{"format": 2, "stages": {}}')
-    images = {"channels": 1, "resolution": 8, "classes": 10}
-    content = {"search_space": {"stages": [{"depth": [1, 2], "width": [16]}], "input": images}}
-    files.sweep.write_text(yaml.safe_dump(content))
-    files.study.touch()
-    return folder
+    return written_run(tmp_path_factory.mktemp("runs") / "mine")
 
 
 @pytest.mark.parametrize("columns", [80, 120, 200])
@@ -88,7 +57,7 @@ def test_the_front_keeps_keys_and_digits_at_every_width(run: Path, columns: int)
     assert [row.split()[0] for row in rows] == ["1*", "2"]
     for row, folder in zip(rows, sorted(path.name for path in (run / "pareto").iterdir()), strict=True):
         assert len(row.rstrip()) <= columns and folder in row
-        assert all(f" {figure} " in row for figure in IMPORTANT)
+    assert all(f" {figure} " in rows[0] for figure in IMPORTANT)
     assert "…" not in text
     assert ("49.4" in text) == (columns > 80)  # whole columns are dropped
     assert (f"not shown in {columns} columns" in text) == (columns < 200)

@@ -228,7 +228,7 @@ def test_a_sweep_over_ones_own_network_ends_in_a_front(tmp_path: Path, capsys: p
         hidden = candidate.hyperparameters["module.hidden"]
         assert candidate.metrics["params_m"] == pytest.approx((3 * int(str(hidden)) + 1) / 1e6)
     for pick in picks:
-        assert {path.name for path in pick.folder.iterdir()} == {"card.json", "model.ckpt"}
+        assert {path.name for path in pick.folder.iterdir()} == {"card.json", "model.ckpt", "model.onnx"}
         net = Curve.load_from_checkpoint(pick.folder / "model.ckpt", weights_only=False)
         assert net.hparams["hidden"] == pick.hyperparameters["module.hidden"]
         assert "test_loss" in pick.metrics

@@ -122,6 +122,11 @@ class Budget:
         }
 
     @property
+    def stage_minutes(self) -> dict[str, float]:
+        """The minutes of each stage."""
+        return {stage: seconds / 60 for stage, seconds in self.seconds.items()}
+
+    @property
     def minutes(self) -> float:
         return sum(self.seconds.values()) / 60
 

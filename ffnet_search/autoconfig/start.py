@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import re
 import time
@@ -9,6 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
+from typing import get_args
 
 import yaml
 
@@ -16,7 +18,8 @@ from ffnet_search.atomic_write import write_text
 from ffnet_search.autoconfig.budget import EXPORTED, Budget, choose_budget
 from ffnet_search.autoconfig.draft import Draft, PretrainedDraft, drafts
 from ffnet_search.autoconfig.inspect import inspect
-from ffnet_search.config.files import run_name, shipped
+from ffnet_search.config.files import run_name, shipped, shipped_sweeps
+from ffnet_search.config.json_schema import FOLDER, Kind, json_schema, schema_line
 from ffnet_search.config.start import OFFICIAL
 from ffnet_search.config.sweep import Sweep
 from ffnet_search.errors import NAME, SweepError, did_you_mean
@@ -24,7 +27,7 @@ from ffnet_search.progress import say
 from ffnet_search.space.registry import DEFAULT_TASK
 from ffnet_search.tasks.base import task_of
 
-STARTER = ("sweeps/digits.yaml", "search_spaces/ffnet_digits.yaml")
+SPACE = re.compile(r"search_space: \.\./(search_spaces/\w+\.yaml)")  # in a shipped sweep
 
 
 @dataclass(frozen=True)
@@ -40,13 +43,16 @@ class Started:
         return self.files[0]
 
 
-def start_digits(into: Path) -> Started:
-    """Write the starter on handwritten digits, as it comes with the program. Raises SweepError."""
-    texts = {}
-    for name in STARTER:
-        source = shipped(name)
-        assert source is not None, f"{name} is missing from the installed package"
-        texts[into / name] = source.read_text(encoding="utf-8")
+def start_example(name: str, into: Path) -> Started:
+    """Write a shipped sweep with its search space, as they come with the program. Raises SweepError."""
+    sweep = shipped(f"sweeps/{name}.yaml")
+    if sweep is None:
+        raise SweepError(f"--example must be a shipped sweep, but got {name!r}{did_you_mean(name, shipped_sweeps())}")
+    texts = {into / f"sweeps/{name}.yaml": sweep.read_text(encoding="utf-8")}
+    for space in SPACE.findall(texts[into / f"sweeps/{name}.yaml"]):
+        source = shipped(space)
+        assert source is not None, f"{space} is missing from the installed package"
+        texts[into / space] = source.read_text(encoding="utf-8")
     return Started(_write(texts), {})
 
 
@@ -92,9 +98,9 @@ def start(
         paths[1]: "\n".join(space_text(budget.throughput.draft, name)) + "\n",
     }
     files = _write(texts)
+    _write_schemas(into)
     Sweep.from_yaml(files[0])
-    lines = (str(images), *images.warnings, *remarks(budget, minutes, latency_ms))
-    return Started(files, {stage: seconds / 60 for stage, seconds in budget.seconds.items()}, lines)
+    return Started(files, budget.stage_minutes, (str(images), *images.warnings, *remarks(budget, minutes, latency_ms)))
 
 
 def remarks(budget: Budget, minutes: float, latency_ms: float | None) -> Iterator[str]:
@@ -126,17 +132,27 @@ def _write(texts: Mapping[Path, str]) -> tuple[Path, ...]:
     return tuple(texts)
 
 
+def _write_schemas(into: Path) -> None:
+    """Write what the first lines of the files send editors to. It is the program's, so that it is replaced."""
+    (into / FOLDER).mkdir(exist_ok=True)
+    for kind in get_args(Kind):
+        write_text(into / FOLDER / f"{kind}.schema.json", json.dumps(json_schema(kind), indent=1))
+
+
 def sweep_text(budget: Budget, name: str, latency_ms: float | None) -> Iterator[str]:
     """The lines of the sweep's file."""
     draft = budget.throughput.draft
     stages = ", ".join(f"{stage} {seconds / 60:.1f}" for stage, seconds in budget.seconds.items())
     crop = max(1, draft.resolution // 8)
+    yield schema_line("sweep")
     yield f"# Written by `ffnet-search init` on {date.today()} for {draft.images}."
     yield f"# Run it: ffnet-search run {name}.yaml   (about {budget.minutes:.0f} minutes on this machine: {stages})"
     if draft.images.task != DEFAULT_TASK:
         yield f"task: {draft.images.task}"
     yield f"search_space: {name}_space.yaml  # what may vary in the networks"
     yield "seed: 0"
+    estimate = ", ".join(f"{stage}: {max(0.1, seconds / 60):.1f}" for stage, seconds in budget.seconds.items())
+    yield f"estimate: {{{estimate}}}  # minutes here, by which `run --minutes` divides its time"
     yield "data:"
     yield f"  name: {draft.images.dataset}  # {draft.images.layout}"
     yield f"  {yaml.safe_dump({'path': str(draft.images.folder)}, allow_unicode=True, width=math.inf).strip()}"
@@ -182,6 +198,7 @@ def _constraint(budget: Budget, latency_ms: float | None) -> str:
 def space_text(draft: Draft, name: str) -> Iterator[str]:
     """The lines of the search space's file."""
     content = draft.content
+    yield schema_line("space")
     yield f"# What may vary in the networks of {name}.yaml: {draft.space.size:,} architectures. Every list is a"
     yield "# choice; a list of one fixes it. `ffnet-search show` prints what they cost."
     how = "cut square and resized" if "head" not in content else "resized whole"

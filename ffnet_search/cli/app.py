@@ -6,14 +6,16 @@ import os
 import sys
 import tempfile
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
 
 from ffnet_search.cli.inspect_commands import dashboard, pick, rerun, show
 from ffnet_search.cli.options import Output, flat_options
+from ffnet_search.cli.overview_commands import compare, list_, schema
 from ffnet_search.cli.run_commands import ON_HEAD, check, export, fidelity, init, profile, run, search, submit, train
 from ffnet_search.errors import START, SweepError, io_sentence
+from ffnet_search.progress import say
 from ffnet_search.run.interrupt import quick_end
 
 EXIT_USER_ERROR = 2  # as argument parsers have it
@@ -28,13 +30,36 @@ app = typer.Typer(
 
     Start with: ffnet-search init --data FOLDER, where FOLDER holds one folder of images per class.
     """,
-    add_completion=False,
     pretty_exceptions_enable=False,  # a bug shows a plain traceback
     rich_markup_mode="markdown",
 )
-for verb in (init, run, check, profile, train, search, export, fidelity, submit, pick, rerun, show, dashboard):
-    app.command()(flat_options(verb))
+FIRST = (init, run, check, profile, train, search, export, fidelity, submit)
+VERBS = (*FIRST, pick, show, list_, compare, rerun, dashboard, schema)
+for verb in VERBS:
+    app.command(verb.__name__.rstrip("_"))(flat_options(verb))
 
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(f"ffnet-search {version('ffnet-search')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", is_eager=True, callback=_print_version)
+    ] = False,
+) -> None:
+    pass
+
+
+WINDOWS = (
+    "ffnet-search: the command runs on Linux and macOS, and on Windows inside WSL 2 (docs/windows.md); exported "
+    "networks run on Windows as they are: python predict.py IMAGE"
+)
 
 # A socket's path has 107 bytes at most; those of Ray and of the loaders' workers lie in the temporary folder.
 LONGEST_TEMPORARY = 40
@@ -42,6 +67,9 @@ LONGEST_TEMPORARY = 40
 
 def main() -> NoReturn:
     """Run the command of `sys.argv`. A user error is one line and exit code 2; a bug is a traceback."""
+    if sys.platform == "win32":
+        say(WINDOWS)
+        raise SystemExit(EXIT_USER_ERROR)
     # Before torch is imported: threads that wait for each other sleep, where by default they spin. On a machine that
     # others use too, spinning made a training step of a small network 16 times slower.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")

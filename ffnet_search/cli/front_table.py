@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 
 from ffnet_search.cli.printing import Column, Grid
 from ffnet_search.cli.resolve import Front
 from ffnet_search.config.sweep import Sweep
 from ffnet_search.errors import printable
+from ffnet_search.export.answer import answer, offers
 from ffnet_search.export.exported import ExportedNetwork
-from ffnet_search.metrics import ERROR, IMAGES, INHERITED, MACS, PARAMS, Metric
+from ffnet_search.latency.table import LatencyTable
+from ffnet_search.metrics import ERROR, IMAGES, INHERITED, LATENCY, MACS, PARAMS, Metric
 from ffnet_search.space.hyperparameters import Configuration
 
 SPREAD = "measured_spread"  # begins the names of metrics that are no columns
@@ -31,6 +34,20 @@ def front_grid(front: Front, chosen: int | None = None) -> Grid:
     rest = [*late, configuration] if is_ffnet else [configuration, *late]
     columns = [Column("#", ranks, "key"), *early, Column("folder", folders, "key"), *rest]
     return Grid(columns, frozenset() if chosen is None else frozenset({chosen}))
+
+
+def chosen_of(front: Front) -> tuple[int, str]:
+    """The index of the network that `pick` names within the sweep's own limit of latency, and why it is that."""
+    sweep, path = front.sweep, front.sweep.latency_path
+    if sweep.module is not None or not path.exists():
+        return 0, f"the best by {sweep.metric(next(iter(sweep.search.objectives))).phrase}"
+    limit = sweep.search.constraints.get(LATENCY.name, math.inf)
+    known = offers(sweep, (), front.networks, LatencyTable.load(path))
+    best = answer(known, sweep.quality, limit).exported or answer(known, sweep.quality).exported
+    assert best is not None
+    within = "" if math.isinf(limit) else f" within {LATENCY.format(limit)}"
+    keys = [network.key for network in front.networks]
+    return keys.index(best.key), f"the best by {sweep.quality.phrase} on search validation{within}"
 
 
 def metric_columns(sweep: Sweep, networks: Sequence[ExportedNetwork]) -> tuple[list[Column], list[Column]]:

@@ -18,6 +18,8 @@ from ffnet_search.space.search_space import SearchSpace
 
 if TYPE_CHECKING:
     from ffnet_search.autoconfig.start import Started
+    from ffnet_search.run.overlay import Overlay
+    from ffnet_search.run.overview import ListedRun
     from ffnet_search.run.rerun import Rerun
     from ffnet_search.run.select import Selection
 
@@ -146,4 +148,30 @@ def of_start(started: Started) -> Document:
         "files": [str(path) for path in started.files],
         "minutes": dict(started.minutes),
         "remarks": list(started.lines),
+    }
+
+
+def of_runs(runs: Sequence[ListedRun]) -> Document:
+    """The runs of a folder."""
+    fields = ("state", "candidates", "networks", "best", "best_error", "measured_ms", "size_mb")
+    rows = []
+    for run in runs:
+        quality = None if run.quality is None else run.quality.name
+        changed = None if run.changed is None else run.changed.isoformat(timespec="seconds")
+        values = {name: getattr(run, name) for name in fields}
+        rows.append({"folder": str(run.folder), **values, "quality": quality, "changed": changed})
+    return {"runs": rows}
+
+
+def of_overlay(found: Overlay) -> Document:
+    """Two fronts as one, and the settings that differ."""
+    networks = [
+        {"run": found.names[run], "on_joint_front": joint, **of_exported(network)} for run, network, joint in found.rows
+    ]
+    return {
+        "runs": [str(sweep.files.folder) for sweep in found.sweeps],
+        "networks": networks,
+        "shares": list(found.shares),
+        "devices": list(found.devices),
+        "changes": [asdict(change) for change in found.changes],
     }

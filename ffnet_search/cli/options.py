@@ -21,7 +21,9 @@ from ffnet_search.progress import say
 if TYPE_CHECKING:
     from ffnet_search.config.sweep import Sweep
 
-SweepFile = Annotated[Path, typer.Argument(metavar="SWEEP", help="The sweep file, e.g. sweeps/digits.yaml.")]
+SweepFile = Annotated[
+    Path, typer.Argument(metavar="SWEEP", help="The sweep file, or the name of a shipped one: digits.")
+]
 RunFolderOrSweep = Annotated[
     Path, typer.Argument(metavar="RUN", help="The folder of a run, e.g. runs/digits, or its sweep file.")
 ]
@@ -52,7 +54,7 @@ class Overrides:
         """Read a sweep file, or that of a run's folder, with the values of the command line. Raises SweepError.
 
         A verb that `runs` the sweep imports the classes that it names, if the user or the sweep allows it."""
-        from ffnet_search.config.files import run_name
+        from ffnet_search.config.files import find_sweep, run_name
         from ffnet_search.config.sweep import Sweep
 
         permit_imports(self.allow_imports, runs=runs)
@@ -62,7 +64,7 @@ class Overrides:
             except ValueError as error:
                 raise SweepError(f"command line: name {error}") from None
         allowed = True if self.allow_imports else None
-        sweep = Sweep.of_run(path) if self.name is None else Sweep.from_yaml(path, self.name)
+        sweep = Sweep.of_run(path) if self.name is None else Sweep.from_yaml(find_sweep(path), self.name)
         return sweep.override(seed=self.seed, trials=self.trials, allow_imports=allowed)
 
 
@@ -99,6 +101,18 @@ class Which:
         str | None, typer.Option(help="One more network, by its key in candidates.csv; it is kept with the front.")
     ] = None
     top: Annotated[int | None, typer.Option(min=1, help="With --format: only the best so many.")] = None
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """The wishes of a first sweep."""
+
+    latency_ms: Annotated[float | None, typer.Option(min=0, help="What a network may take, in milliseconds.")] = None
+    minutes: Annotated[float, typer.Option(min=1, help="What a run may cost on this machine, about.")] = 15
+    name: Annotated[str | None, typer.Option(help="Of the sweep; the folder's by default.")] = None
+    pretrained: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Start from official weights, such as ffnet_1, in its space.")
+    ] = None
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ffnet_search.config.files import RunPaths
+from ffnet_search.config.files import RunPaths, shipped_sweeps
 from ffnet_search.config.start import ARCHITECTURE
 from ffnet_search.config.sweep import Sweep
 from ffnet_search.errors import SweepError, did_you_mean, shown
@@ -46,7 +46,9 @@ def resolve(word: str) -> Shown:
         return _read(path)
     if path.exists() and _run_of(path) is not None:
         return _resolve_folder(path.parent)
-    hint = "" if path.exists() else did_you_mean(word, PRESETS)
+    if word in shipped_sweeps():
+        return Sweep.of_run(path)
+    hint = "" if path.exists() else did_you_mean(word, [*PRESETS, *shipped_sweeps()])
     raise SweepError(
         f"{word}: must be a YAML file (search space, architecture, sweep), a latency table (JSON), the folder of a "
         f"run or of a network, a file of one, or a preset{hint}"

@@ -25,6 +25,7 @@ from ffnet_search.cli.options import (
     Seed,
     SweepFile,
     Which,
+    Wishes,
     permit_imports,
 )
 from ffnet_search.export.formats.registry import FORMATS
@@ -41,34 +42,40 @@ def init(
     data: Annotated[
         Path | None, typer.Option(metavar="FOLDER", help="Your images: a folder that holds one folder per class.")
     ] = None,
-    latency_ms: Annotated[float | None, typer.Option(min=0, help="What a network may take, in milliseconds.")] = None,
-    minutes: Annotated[float, typer.Option(min=1, help="What a run may cost on this machine, about.")] = 15,
-    name: Annotated[str | None, typer.Option(help="Of the sweep; the folder's by default.")] = None,
-    pretrained: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Start from official weights, such as ffnet_1, in its space.")
+    example: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Write a shipped sweep here instead, such as cifar, to edit it.")
     ] = None,
     *,
+    wishes: Wishes,
     output: Output,
 ) -> None:
     """Write a first sweep for your images and this machine, and print what a run will cost.
 
     Inspects the images, measures a few training steps and latencies (seconds), and writes a commented sweep and
     search space into this folder, overwriting nothing. Without `--data`, the starter on handwritten digits."""
-    from ffnet_search.autoconfig.start import start, start_digits
+    from ffnet_search.autoconfig.start import start, start_example
     from ffnet_search.cli import json_output, tables
     from ffnet_search.errors import SweepError
 
     with output.silenced():
-        if data is None and pretrained is not None:
+        if data is None and wishes.pretrained is not None:
             raise SweepError("--pretrained needs --data, the images to search for; add it")
-        if data is None:
-            started = start_digits(Path())
-        else:
-            started = start(data, Path(), name=name, latency_ms=latency_ms, minutes=minutes, pretrained=pretrained)
+        if data is not None and example is not None:
+            raise SweepError("--example writes a sweep with its own data, so --data must be left out; remove one")
+        started = start_example(example or "digits", Path()) if data is None else start(data, Path(), **vars(wishes))
     output.answer(started, json_output.of_start, tables.print_start)
 
 
-def run(sweep: SweepFile, overrides: Overrides, *, fresh: Fresh = False, output: Output) -> None:
+def run(
+    sweep: SweepFile,
+    overrides: Overrides,
+    minutes: Annotated[
+        float | None, typer.Option(min=0.1, help="The time for all stages, which end with the best so far to keep it.")
+    ] = None,
+    *,
+    fresh: Fresh = False,
+    output: Output,
+) -> None:
     """Run all stages: profile, train, search, export.
 
     Skips what is done and unchanged. To resume a stopped run, give the same command again. Ends with the Pareto front
@@ -79,7 +86,7 @@ def run(sweep: SweepFile, overrides: Overrides, *, fresh: Fresh = False, output:
     if ON_HEAD in os.environ:
         written = datetime.fromtimestamp(sweep.stat().st_mtime)
         say(f"sweep {loaded.name}, digest {loaded.digest}, in {sweep}, written {written:%Y-%m-%d %H:%M:%S}")
-    _run(loaded, tuple(STAGES), fresh, output)
+    _run(loaded, tuple(STAGES), fresh, output, minutes)
 
 
 def check(
@@ -87,6 +94,9 @@ def check(
     overrides: Overrides,
     data: Annotated[
         bool, typer.Option("--data", help="Look at every image: which cannot be read, which are there more than once.")
+    ] = False,
+    resolved: Annotated[
+        bool, typer.Option("--resolved", help="Print the whole configuration, defaults included, as YAML.")
     ] = False,
     *,
     json: Json = False,
@@ -96,6 +106,7 @@ def check(
     Reads the sweep and its search space, checks that the data exist and that the limits can be kept at all, and
     prints the plan. `--data` takes longer: it opens every image."""
     from ffnet_search.cli import json_output, tables
+    from ffnet_search.config.resolved import resolved_content
     from ffnet_search.run.check import check_sweep
     from ffnet_search.run.contents import say_audit, say_remarks
 
@@ -104,6 +115,9 @@ def check(
     say_remarks(loaded)
     if data:
         say_audit(loaded)
+    if resolved:
+        Output(json=json).answer(loaded, resolved_content, tables.print_resolved)
+        return
     Output(json=json).answer(loaded, json_output.of_plan, tables.print_sweep)
 
 
@@ -251,14 +265,14 @@ def submit(
         raise typer.Exit(code)
 
 
-def _run(sweep: Sweep, stages: tuple[str, ...], fresh: bool, output: Output) -> None:
+def _run(sweep: Sweep, stages: tuple[str, ...], fresh: bool, output: Output, minutes: float | None = None) -> None:
     """Run stages and print the front."""
     from ffnet_search.cli import json_output, tables
     from ffnet_search.cli.resolve import Front
     from ffnet_search.run.pipeline import run_sweep
 
     with _resumable(sweep, output):
-        networks = run_sweep(sweep, fresh=fresh, stages=stages)
+        networks = run_sweep(sweep, fresh=fresh, stages=stages, minutes=minutes)
     front = Front(sweep, networks)
     exported = "export" in stages
     output.answer(front, json_output.of_run, tables.print_run if exported else tables.print_files)

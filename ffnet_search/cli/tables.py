@@ -7,10 +7,11 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from ffnet_search.cli.front_table import front_grid
+from ffnet_search.cli.front_table import chosen_of, front_grid
 from ffnet_search.cli.printing import make_table as _table
 from ffnet_search.cli.printing import print_plain as _print
 from ffnet_search.cli.resolve import Front
+from ffnet_search.config.resolved import resolved_text
 from ffnet_search.config.retraining import retraining_of
 from ffnet_search.config.sweep import Sweep
 from ffnet_search.metrics import ERROR, MACS, PARAMS
@@ -116,6 +117,12 @@ def print_sweep(sweep: Sweep) -> None:
     _print(_table(["stage", f"in {sweep.files.folder}", "changed fields"], rows))
 
 
+def print_resolved(sweep: Sweep) -> None:
+    """The whole configuration of a sweep as YAML, its search space included, as a run's folder keeps it."""
+    for line in resolved_text(sweep).splitlines():
+        _print(line)
+
+
 def print_start(started: Started) -> None:
     """The images, the files that `init` wrote, the cost of a run, and the next command."""
     for line in started.lines:
@@ -131,8 +138,9 @@ def print_start(started: Started) -> None:
 def print_run(front: Front) -> None:
     """The exported front, best first, with a column for each metric in its unit; then the run's files."""
     if front.networks:
-        _print(front_grid(front, chosen=0))
-        _print(f"* the best by {front.sweep.quality.phrase}" if front.sweep.module is None else "* the first")
+        chosen, why = chosen_of(front)
+        _print(front_grid(front, chosen))
+        _print(f"* {why}")
     print_files(front)
 
 

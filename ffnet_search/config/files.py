@@ -85,7 +85,8 @@ def read_sweep(path: Path) -> dict[str, Any]:
     written = read_yaml(path, f"; {START}")
     content = {"name": path.stem, **_carried_by(written, path)}
     if "provider" not in written:  # what a cluster's file names is on the cluster
-        content = _with_places(content, path.parent)
+        is_shipped = path == shipped(f"sweeps/{path.name}")  # named so, and not by the path in a checkout
+        content = _with_places(content, Path("sweeps") if is_shipped else path.parent)
     space = content.get("search_space")
     if isinstance(space, str):
         place = path.parent / space
@@ -108,7 +109,7 @@ def _with_places(content: dict[str, Any], folder: Path) -> dict[str, Any]:
         given = values.get(field) if isinstance(values, dict) else None
         if not isinstance(given, str) or not given or os.path.isabs(os.path.expanduser(given)):
             continue
-        place = folder / given
+        place = folder / given if folder.is_dir() else Path(os.path.normpath(folder / given))
         exists = os.path.exists(place)
         if not exists and os.path.exists(given):
             _say_once(
@@ -126,10 +127,14 @@ def _say_once(text: str) -> None:
 
 
 def find_sweep(where: Path) -> Path:
-    """The sweep file of a run's folder, or `where` itself, if that is a file. Raises SweepError if it is neither."""
+    """The sweep file of a run's folder, `where` itself, if that is a file, or the sweep that is shipped by that name.
+
+    Raises SweepError if it is none of them."""
     if not os.path.exists(where) and where.suffix not in (".yaml", ".yml"):
+        if (found := shipped(f"sweeps/{where}.yaml")) is not None and len(where.parts) == 1:
+            return found
         runs = [str(path.parent) for path in where.parent.glob("*/sweep.yaml")]
-        hint = did_you_mean(str(where), runs)
+        hint = did_you_mean(str(where), [*runs, *shipped_sweeps()])
         raise SweepError(f"{where}: must be the folder of a run, or a sweep file, but does not exist{hint}")
     if not os.path.isdir(where):
         return where
@@ -167,3 +172,9 @@ def shipped(name: str) -> Path | None:
     """A file that is shipped, such as `sweeps/digits.yaml`: beside the package in a checkout, else inside it."""
     places = (parent / name for parent in Path(__file__).parents[1:3])
     return next((path for path in places if os.path.exists(path)), None)
+
+
+def shipped_sweeps() -> list[str]:
+    """The names of the sweeps that are shipped."""
+    folder = shipped("sweeps")
+    return [] if folder is None else sorted(path.stem for path in folder.glob("*.yaml"))

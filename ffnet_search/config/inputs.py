@@ -22,7 +22,7 @@ Inputs = dict[str, Any]
 # Fields that change how fast a stage is, or how much it makes, and not what comes out.
 SPEED: Mapping[str, Any] = {
     "data": {"workers", "download", "path", "in_memory_mb", "unreadable"},
-    "train": {"checkpoint_minutes", "devices"},
+    "train": {"checkpoint_minutes", "devices", "minutes"},
     "latency": {"noisy", "min_within_10", "name"},
     "search": {
         "engine",
@@ -30,6 +30,7 @@ SPEED: Mapping[str, Any] = {
         "workers",
         "wait_minutes",
         "trial_minutes",
+        "minutes",
         "trials",
         "early_stopping",
         "storage",

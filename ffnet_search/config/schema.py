@@ -62,11 +62,13 @@ class TrainSection(Section):
 
     `sampled`: the networks of a step beside the largest and the smallest. `labels`: the share of the data's targets in
     the loss of sub-networks; the rest is the distance from the largest's output. `accumulate`: the batches of a step.
+    `minutes`: the time that a supernet may train; the schedule is hurried, so that it ends then.
     `devices`: the number of GPUs (of this machine or of the cluster) that share every batch; of processes where no GPU
     exists. It changes the speed of training and not its result."""
 
     devices: int = Field(1, gt=0)
     epochs: int = Field(30, gt=0)
+    minutes: float | None = Field(None, gt=0, allow_inf_nan=False)
     optimizer: Literal["adamw", "sgd"] = "adamw"
     learning_rate: float = Field(2e-3, gt=0)
     learning_rate_floor: Share = 0.05

@@ -110,7 +110,8 @@ class SearchSection(Section):
     metrics that a user-supplied module logs, for `objectives`. `workers`: the number of evaluations at a time on a
     cluster; by default as many as fit on its nodes. `wait_minutes`: the time to wait for the first worker, which on an
     autoscaling cluster includes the start of a node. `trial_minutes`: the time after which a trial
-    is ended and recorded as failed. `storage`: the URL of a database that gets a copy of the study,
+    is ended and recorded as failed. `minutes`: the time that the search may take, over all its interruptions; it ends
+    there or after `trials`, whichever is first. `storage`: the URL of a database that gets a copy of the study,
     such as postgresql://user@host/name."""
 
     evaluator: Literal["supernet", "train"] = "supernet"
@@ -123,6 +124,7 @@ class SearchSection(Section):
     scheduler: SchedulerSection = SchedulerSection()
     early_stopping: EarlyStoppingSection = EarlyStoppingSection()
     trials: int = Field(200, gt=0)
+    minutes: float | None = Field(None, gt=0, allow_inf_nan=False)
     storage: str | None = Field(None, min_length=1)
     metrics: Mapping[str, Direction] = {}
     objectives: tuple[str, ...] = Field(default_factory=_default_objectives, min_length=1)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, PrivateAttr, model_validator
 
@@ -58,6 +58,8 @@ class Sweep(Section):
     )
     search: SearchSection = SearchSection()
     export: ExportSection = ExportSection()
+    # Minutes of each stage as `init` measured them, by which `run --minutes` divides its time.
+    estimate: Mapping[Literal["profile", "train", "search", "export"], Annotated[float, Field(ge=0)]] = {}
     _path: Path = PrivateAttr(Path("sweep"))
 
     @classmethod
@@ -77,10 +79,12 @@ class Sweep(Section):
 
     @classmethod
     def of_run(cls, where: str | Path) -> Sweep:
-        """Read the sweep of a run's folder, which may have been moved since, or a sweep file. Raises SweepError."""
+        """Read the sweep of a run's folder, which may have been moved since, of a file, or a shipped one by name.
+
+        Raises SweepError."""
         path = find_sweep(Path(where))
         sweep = cls.from_yaml(path)
-        if path == Path(where):
+        if not Path(where).is_dir():
             return sweep
         return sweep.model_copy(update={"runs": str(path.parent.parent), "name": path.parent.name})
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Mapping
 
 from ffnet_search.evaluation.engine import Engine, EngineContext
 from ffnet_search.evaluation.outcome import Ended, run_safely
@@ -24,10 +25,14 @@ class LocalEngine(Engine):
         self._waiting.append(configuration)
 
     def next(self) -> tuple[Configuration, Ended]:
+        self.check_time()
         configuration = self._waiting.popleft()
-        return configuration, run_safely(
-            self._evaluate, configuration, self.context.pruner, self.context.section.trial_minutes
-        )
+        return configuration, run_safely(self._evaluate, configuration, self, self.context.section.trial_minutes)
+
+    def report(self, key: str, epoch: int, metrics: Mapping[str, float]) -> bool:
+        """Ask the pruner, unless the time of the search is over. See `outcome.Pruner`."""
+        self.check_time()
+        return self.context.pruner.report(key, epoch, metrics)
 
     def __enter__(self) -> LocalEngine:
         self._evaluate = self.context.make_evaluate()

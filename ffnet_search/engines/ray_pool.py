@@ -139,6 +139,7 @@ class RayPoolEngine(Engine):
 
     def next(self) -> tuple[Configuration, Ended]:
         while not self._results:
+            self.check_time()
             self._start_workers()
             self._hand_out()
             calls = {ref: worker for worker in self._workers for ref in worker.calls}

@@ -6,6 +6,8 @@ A user-supplied engine is a subclass of `Engine`, named by import path in `searc
 
 from __future__ import annotations
 
+import math
+import time
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -36,6 +38,10 @@ class EngineContext:
     user_code: tuple[Path, ...] = ()
 
 
+class OutOfTime(BaseException):
+    """Raised by `Engine.next` at the deadline. No `Exception`, which an evaluation's user code may catch."""
+
+
 class Engine(ABC):
     """Evaluates configurations. A context manager: at its end nothing of the engine is left running."""
 
@@ -44,6 +50,9 @@ class Engine(ABC):
     # True: evaluations run in the process of the search, which dies with them. Else the engine counts workers' deaths.
     evaluates_here: ClassVar[bool] = True
 
+    # Of `time.monotonic`, when the search ends; what is evaluated then is left unfinished.
+    deadline: float = math.inf
+
     def __init__(self, context: EngineContext) -> None:
         self.context = context
 
@@ -51,6 +60,11 @@ class Engine(ABC):
     def check(cls, section: SearchSection) -> None:
         """Raise SweepError where what the engine needs does not exist. Called before the first stage."""
         return
+
+    def check_time(self) -> None:
+        """Raise OutOfTime after the deadline. Called by `next` while it waits, and at each report of an evaluation."""
+        if time.monotonic() >= self.deadline:
+            raise OutOfTime
 
     @property
     @abstractmethod
@@ -73,7 +87,8 @@ class Engine(ABC):
 
     @abstractmethod
     def next(self) -> tuple[Configuration, Ended]:
-        """Wait for the next evaluation that ends. Raises SweepError for a user error, which ends the search."""
+        """Wait for the next evaluation that ends. Raises SweepError for a user error, which ends the search, and, where
+        it calls `check_time`, OutOfTime."""
 
     def __enter__(self) -> Engine:
         return self

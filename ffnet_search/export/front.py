@@ -26,8 +26,9 @@ from ffnet_search.errors import SweepError, did_you_mean
 from ffnet_search.evaluation.inherited import Evaluator, judge, quality
 from ffnet_search.evaluation.trained import TrialEvaluator
 from ffnet_search.export.card import Device, network_card, user_module_card, write_bundle, write_card
-from ffnet_search.export.exported import ExportedNetwork, read_card, read_exported, read_network, write_scores
+from ffnet_search.export.exported import ONNX, ExportedNetwork, read_card, read_exported, read_network, write_scores
 from ffnet_search.export.folders import asked_for, folder_names, recover_front, replace_front, write_names
+from ffnet_search.export.module_onnx import write_module_onnx
 from ffnet_search.export.network import write_details, write_network
 from ffnet_search.export.picks import Pick, draw_front, retrained_picks
 from ffnet_search.formatting import csv_cell
@@ -197,20 +198,27 @@ def export_user_modules(sweep: Sweep, front: Sequence[Pick], folders: Sequence[P
     for candidate, folder in zip((pick.candidate for pick in front), folders, strict=True):
         shutil.copy2(trials.weights(candidate), folder / "model.ckpt")
         metrics = {**candidate.metrics, **_test(trials, candidate, folder / "model.ckpt")}
+        write_module_onnx(_module(trials, candidate, folder / "model.ckpt"), folder / ONNX, sweep.export.opset)
         write_card(folder, user_module_card(sweep, candidate, metrics))
         yield metrics
 
 
 def _test(trials: TrialEvaluator, candidate: Candidate, checkpoint: Path) -> dict[str, float]:
-    trial = trials.sweep.with_values(candidate.hyperparameters)
-    module: Any = trials.target.module(trial, candidate.configuration)
-    data = trials.target.data(trial)
+    module = _module(trials, candidate, checkpoint)
+    data = trials.target.data(trials.sweep.with_values(candidate.hyperparameters))
     has_step = is_overridden("test_step", module, LightningModule)
     if not (has_step and is_overridden("test_dataloader", data, LightningDataModule)):
         return {}
-    module.load_state_dict(load_checkpoint(checkpoint, plain=is_plain(False))["state_dict"])
     with quiet_lightning():
         trainer = Trainer(accelerator="auto", devices=1, logger=False, enable_progress_bar=False,
                           enable_checkpointing=False, enable_model_summary=False)  # fmt: skip
         (logged,) = trainer.test(module, datamodule=data, verbose=False)
     return {name: float(value) for name, value in logged.items() if name not in candidate.metrics}
+
+
+def _module(trials: TrialEvaluator, candidate: Candidate, checkpoint: Path) -> Any:
+    """The user-supplied module of a candidate, with its weights."""
+    trial = trials.sweep.with_values(candidate.hyperparameters)
+    module: Any = trials.target.module(trial, candidate.configuration)
+    module.load_state_dict(load_checkpoint(checkpoint, plain=is_plain(False))["state_dict"])
+    return module

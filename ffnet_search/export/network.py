@@ -19,7 +19,8 @@ from ffnet_search.atomic_write import write_bytes, write_text
 from ffnet_search.config.start import ARCHITECTURE
 from ffnet_search.data.datamodule import Data
 from ffnet_search.errors import SweepError
-from ffnet_search.export.exported import ONNX
+from ffnet_search.export.exported import CARD, ONNX, read_card
+from ffnet_search.export.loaded import LoadedNetwork
 from ffnet_search.models.deployed import Backbone, Deployed, deployed, write_onnx
 from ffnet_search.models.metamixer import MetaMixer
 from ffnet_search.models.saved import as_safetensors, load_trainable, write_trainable
@@ -51,7 +52,8 @@ def write_details(folder: Path, fused: Deployed, data: Data) -> dict[str, Any]:
 def load(
     folder: str | Path, *, trainable: bool = False, features_only: bool = False, allow_imports: bool = False
 ) -> nn.Module:
-    """The network of an exported folder, in evaluation mode: normalised images (B, C, H, W) -> outputs (B, ...).
+    """The network of an exported folder, in evaluation mode: normalised images (B, C, H, W) -> outputs (B, ...). It has
+    `classes`, `preprocess(image)` and `predict(file)`: see `LoadedNetwork`.
 
     `trainable` gives the form before fusing, for more training. `features_only` gives the `Backbone` instead: a map per
     stage. `allow_imports`: of a mixer or a task outside installed packages that the folder names. Raises SweepError if
@@ -68,7 +70,18 @@ def _load(folder: Path, trainable: bool, features_only: bool) -> nn.Module:
         with _reading(folder) as arch:
             return load_trainable(folder, arch).eval()
     fused = load_deployed(folder)
-    return Backbone(fused).eval() if features_only else fused
+    return Backbone(fused).eval() if features_only else LoadedNetwork(fused, _input_facts(folder)).eval()
+
+
+def _input_facts(folder: Path) -> dict[str, Any]:
+    """The card's facts of images and outputs; none where there is no card."""
+    if not (folder / CARD).exists():
+        return {}
+    try:
+        facts = read_card(folder).get("input", {})
+    except (OSError, ValueError) as error:
+        raise SweepError(f"{folder}: must be a folder that `ffnet-search export` wrote, but {error}") from None
+    return facts if isinstance(facts, dict) else {}
 
 
 def load_deployed(folder: str | Path) -> Deployed:

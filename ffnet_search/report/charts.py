@@ -4,7 +4,7 @@ the front as an image, for a README or a slide."""
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -130,6 +130,25 @@ def draw_front(run: Run) -> Figure:
     limit = None if x is None else search.constraints.get(x.key)
     if x is not None and limit is not None:
         axes.axvline(x.scale * limit, color=GREY, linestyle="--", linewidth=1, label=f"limit {limit:g}")
+    axes.legend(frameon=False, loc="lower right")
+    return figure
+
+
+def draw_fronts(fronts: Mapping[str, Sequence[tuple[float, float, float]]], across: Metric, up: Metric) -> Figure:
+    """Fronts over each other. `fronts`: name -> (across, up, standard error of up or nan) of each network."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(6.4, 4.2), layout="constrained")
+    axes = figure.add_subplot(xlabel=across.label, ylabel=up.label)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(color="#e8eaec", linewidth=0.6)
+    axes.set_axisbelow(True)
+    for (name, points), colour, marker in zip(fronts.items(), (BLUE, RED), ("o", "s"), strict=True):
+        x, y, errors = (list(values) for values in zip(*sorted(points), strict=True))
+        bars = [up.scale * error if error == error else 0.0 for error in errors]
+        style = {"color": colour, "fmt": marker, "markersize": 4, "capsize": 2, "linewidth": 1}
+        label = name.replace("$", r"\$")
+        axes.errorbar(x, [up.scale * value for value in y], yerr=bars, label=label, **style)  # type: ignore[arg-type]
     axes.legend(frameon=False, loc="lower right")
     return figure
 

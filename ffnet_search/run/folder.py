@@ -18,11 +18,9 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import IO, Any
 
-import yaml
-
 from ffnet_search.atomic_write import scratch_in, write_text
 from ffnet_search.config.files import RunPaths
-from ffnet_search.config.secrets import without_secrets
+from ffnet_search.config.resolved import resolved_text
 from ffnet_search.config.sweep import Sweep
 from ffnet_search.errors import SweepError, shown
 from ffnet_search.run.remote_copy import RemoteCopy, remote_copy
@@ -109,9 +107,7 @@ class RunFolder:
         """Write a copy of the sweep, its search space included, that `Sweep.from_yaml` reads.
 
         Its paths are absolute, for they would be relative to the copy; `runs` stays as it is."""
-        absolute = sweep.with_absolute_paths().model_copy(update={"runs": sweep.runs})
-        content = without_secrets(absolute.model_dump(mode="json"))
-        write_text(self.files.sweep, yaml.safe_dump(content, sort_keys=False, default_flow_style=None, width=120))
+        write_text(self.files.sweep, resolved_text(sweep))
 
     def set_aside(self, stale: Mapping[str, list[Path]]) -> None:
         """Move the files of `stale` stages and their records to `previous-DATE`, so that no result is lost."""
@@ -202,6 +198,15 @@ def _acquire(lock: IO[str], files: RunPaths) -> None:
     lock.truncate(0)
     lock.write(f"{os.getpid()} on {socket.gethostname()}\n")
     lock.flush()
+
+
+def working_process(files: RunPaths) -> str:
+    """`process 12 on HOST`, where one works in a run's folder on this machine, as its lock says; else empty."""
+    try:
+        pid, _, host = files.lock.read_text(encoding="utf-8").strip().partition(" on ")
+    except OSError:
+        return ""
+    return f"process {pid} on {host}" if host == socket.gethostname() and _is_alive(pid) else ""
 
 
 def _is_alive(pid: str) -> bool:

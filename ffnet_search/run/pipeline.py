@@ -26,15 +26,20 @@ from ffnet_search.run.stages import (
     stages_of,
     status,
 )
+from ffnet_search.run.time_budget import RunTime
 
 
-def run_sweep(sweep: Sweep, *, fresh: bool = False, stages: Collection[str] = tuple(STAGES)) -> list[ExportedNetwork]:
+def run_sweep(
+    sweep: Sweep, *, fresh: bool = False, stages: Collection[str] = tuple(STAGES), minutes: float | None = None
+) -> list[ExportedNetwork]:
     """Run `stages`, except those that are done; a done export is made again where nothing else is asked for. Return the
     exported front, empty where nothing was exported.
 
+    `minutes`: the time for all of them; training, search and retraining end early, with the best so far, to keep it.
     `fresh` moves what a changed sweep invalidates to `previous-DATE` in the run's folder, and makes it again. Raises
     SweepError where the sweep changed and `fresh` is False, where a stage needs another that is neither done nor in
     `stages`, and where the folder is in use, of something else, or cannot be written."""
+    run_time = RunTime.of(minutes)
     with open_run(sweep) as folder, listed_once():
         _refuse_unneeded(sweep, stages)
         wanted = [stage.name for stage in stages_of(sweep) if stage.name in stages]
@@ -52,7 +57,11 @@ def run_sweep(sweep: Sweep, *, fresh: bool = False, stages: Collection[str] = tu
                 list_again()
                 _refuse_unread(stage, sweep, folder)
                 label, again = f"{stage.name} ({number} of {len(needed)})", tuple(stages) == ("export",)
-                _run_stage(stage, sweep, folder, label, again=again)
+                if _is_done(stage.name, sweep, folder) and not again:
+                    _say_done(label, folder.records[stage.name])
+                else:
+                    to_come = [one.name for one in needed[number - 1 :] if one.name in stages]
+                    _run_stage(stage, sweep, folder, label, run_time.limited(sweep, to_come))
             if stage.name == "profile" and "profile" in stages:
                 _profile_other_devices(sweep)
             if stage.name == "profile" and searches:  # before hours are spent on training
@@ -90,18 +99,19 @@ def _is_done(name: str, sweep: Sweep, folder: RunFolder) -> bool:
     return status(STAGES[name], sweep, folder.records).state is StageState.DONE
 
 
-def _run_stage(stage: Stage, sweep: Sweep, folder: RunFolder, label: str, *, again: bool) -> None:
-    if _is_done(stage.name, sweep, folder) and not again:
-        record = folder.records[stage.name]
-        amounts = "".join(f", {amount} {name}" for name, amount in record.amounts.items())
-        say(f"{label}: done before and unchanged{amounts}, made {record.finished[:16].replace('T', ' ')} UTC")
-        return
+def _say_done(label: str, record: StageRecord) -> None:
+    amounts = "".join(f", {amount} {name}" for name, amount in record.amounts.items())
+    say(f"{label}: done before and unchanged{amounts}, made {record.finished[:16].replace('T', ' ')} UTC")
+
+
+def _run_stage(stage: Stage, sweep: Sweep, folder: RunFolder, label: str, limited: Sweep) -> None:
+    """Run a stage by `limited`, the sweep with limits of time, and record it as one of the sweep."""
     say(label)
     folder.begin(stage.name, StageRecord(stage.digest(sweep), stage.inputs(sweep), stage.amounts(sweep)))
     start = time.monotonic()
     with signs_of_life(stage.name):
         import_whole(*stage.packages)
-        stage.run(sweep)
+        stage.run(limited)
     folder.finish(stage.name)
     say(f"{label}: took {clock(time.monotonic() - start)}")
 

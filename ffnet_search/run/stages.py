@@ -6,6 +6,7 @@ A stage works from files to files and knows nothing of the others. `pipeline` ru
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import Enum
@@ -203,6 +204,15 @@ def _export(sweep: Sweep) -> None:
     write_report(sweep)
 
 
+def _search_amounts(sweep: Sweep) -> dict[str, int]:
+    minutes = sweep.search.minutes
+    return {"trials": sweep.search.trials} | ({} if minutes is None else {"minutes": math.ceil(minutes)})
+
+
+def _train_amounts(sweep: Sweep) -> dict[str, int]:
+    return {} if sweep.train.minutes is None else {"minutes": math.ceil(sweep.train.minutes)}
+
+
 def _export_amounts(sweep: Sweep) -> dict[str, int]:
     retraining = retraining_of(sweep)
     retrained = {} if retraining is None else {"retrained": retraining.candidates}
@@ -250,6 +260,7 @@ STAGES: Mapping[str, Stage] = {  # in running order: a budget that no network ke
             inputs=lambda sweep: {**train_inputs(sweep), **images_of(sweep)},
             outputs=lambda sweep: [sweep.files.supernet],
             leftovers=lambda files: [files.supernet, files.training],
+            amounts=_train_amounts,
             is_needed=lambda sweep: sweep.uses_supernet,
         ),
         Stage(
@@ -259,7 +270,7 @@ STAGES: Mapping[str, Stage] = {  # in running order: a budget that no network ke
             inputs=lambda sweep: {**search_inputs(sweep), **images_of(sweep)},
             outputs=lambda sweep: [sweep.files.study],
             leftovers=lambda files: [files.study, files.candidates, files.trials],
-            amounts=lambda sweep: {"trials": sweep.search.trials},
+            amounts=_search_amounts,
             packages=("torch", "torchmetrics", "lightning", "optuna"),
         ),
         Stage(

@@ -2,21 +2,31 @@
 
 from __future__ import annotations
 
+import math
+import time
 from collections import Counter
+from collections.abc import Iterable
+from datetime import datetime
+
+from optuna.trial import FrozenTrial
 
 from ffnet_search.errors import SweepError
-from ffnet_search.evaluation.engine import Engine
+from ffnet_search.evaluation.engine import Engine, OutOfTime
 from ffnet_search.pareto.candidate import Candidate
-from ffnet_search.progress import progress, say
+from ffnet_search.progress import Bar, clock, progress, say
 from ffnet_search.search.optimizer import Optimizer
 from ffnet_search.search.storage.search_storage import SearchStorage
 from ffnet_search.search.storage.trial_record import TrialRecord
 
 
 def run_search(optimizer: Optimizer, engine: Engine, storage: SearchStorage) -> list[Candidate]:
-    """Search until `search.trials` configurations are evaluated, and return the candidates, all feasible. Raises
-    SweepError where all evaluations fail, or the study of `storage` does not hold what was evaluated."""
+    """Search until `search.trials` configurations are evaluated, or `search.minutes` are over, and return the
+    candidates, all feasible. Raises SweepError where all evaluations fail, where none ended in that time, or the study
+    of `storage` does not hold what was evaluated."""
+    minutes = optimizer.problem.section.minutes
     with engine:
+        if minutes is not None:
+            engine.deadline = time.monotonic() + 60 * minutes - spent_s(storage.writer.stored())
         run_loop(optimizer, engine)
     records = map(TrialRecord.from_trial, storage.writer.stored())
     candidates = [record.candidate(optimizer.problem.space) for record in records if record.state == "evaluated"]
@@ -29,34 +39,59 @@ def run_search(optimizer: Optimizer, engine: Engine, storage: SearchStorage) -> 
     return candidates
 
 
+def spent_s(trials: Iterable[FrozenTrial]) -> float:
+    """The seconds in which at least one of the trials was in progress."""
+    spans = [(trial.datetime_start, trial.datetime_complete) for trial in trials]
+    seconds, end = 0.0, datetime.min
+    for start, stop in sorted((start, stop) for start, stop in spans if start and stop):
+        if stop > end:
+            seconds += (stop - max(start, end)).total_seconds()
+            end = stop
+    return seconds
+
+
 def run_loop(optimizer: Optimizer, engine: Engine) -> None:
-    """Evaluate until `search.trials` are made or no configuration is left. An interrupt says how to resume."""
+    """Evaluate until `search.trials` are made, no configuration is left, or the engine's deadline is over. An interrupt
+    says how to resume."""
     archive, trials = optimizer.archive, optimizer.problem.section.trials
-    pending = 0
     with progress("search", trials, "candidates", done=archive.finished) as bar:
         try:
-            while True:
-                while min(engine.free_slots, trials - archive.finished - pending) > 0:
-                    configuration = optimizer.ask()
-                    if configuration is None:
-                        break
-                    engine.submit(configuration)
-                    pending += 1
-                if not pending:
-                    break
-                while True:  # take all results that are ready, since proposals that know more are better
-                    optimizer.tell(*engine.next())
-                    pending -= 1
-                    bar.advance(facts=archive.facts() | optimizer.facts() | engine.utilisation)
-                    if not engine.is_ready:
-                        break
+            _evaluate(optimizer, engine, bar)
         except KeyboardInterrupt:
             say(f"search: interrupted; {archive.count('evaluated')} candidates are kept, and the same command resumes")
             raise
+        except OutOfTime:
+            pass
+    evaluated = archive.count("evaluated")
     if optimizer.ended:
-        evaluated = archive.count("evaluated")
         say(f"search: {optimizer.ended}, so it ends with {evaluated} of {trials} candidates")
+    elif archive.finished < trials:
+        say(f"search: its time is over, so it ends with {evaluated} of {trials} candidates")
     failed = archive.keys("failed")
-    if failed and not archive.count("evaluated"):
+    if failed and not evaluated:
         reason = archive.entries[failed[0]].reason
         raise SweepError(f"search: all {len(failed)} evaluations failed, the first with: {reason}")
+    if not evaluated and archive.finished < trials and not optimizer.ended:
+        raise SweepError("search: its time is over before a candidate was evaluated; give more search.minutes")
+
+
+def _evaluate(optimizer: Optimizer, engine: Engine, bar: Bar) -> None:
+    """Ask, submit and tell, until nothing is pending any more. Raises OutOfTime where something is, at the deadline."""
+    archive, trials, pending = optimizer.archive, optimizer.problem.section.trials, 0
+    while True:
+        while time.monotonic() < engine.deadline and min(engine.free_slots, trials - archive.finished - pending) > 0:
+            configuration = optimizer.ask()
+            if configuration is None:
+                break
+            engine.submit(configuration)
+            pending += 1
+        if not pending:
+            break
+        while True:  # take all results that are ready, since proposals that know more are better
+            optimizer.tell(*engine.next())
+            pending -= 1
+            left_s = engine.deadline - time.monotonic()
+            left = {} if math.isinf(left_s) else {"time left": clock(max(0.0, left_s))}
+            bar.advance(facts=archive.facts() | optimizer.facts() | engine.utilisation | left)
+            if not engine.is_ready:
+                break

@@ -11,6 +11,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
+from importlib import import_module
 from itertools import groupby
 from typing import Any, Literal
 
@@ -187,6 +188,11 @@ class Architecture:
                 left -= 1
                 held = part.held if left else 0  # the head's own parts have it as their input
         return 4 * elements / 1e6
+
+    def _repr_svg_(self) -> str:
+        """The drawing that a notebook shows: the report's, by name, since that room is above this one."""
+        drawing: str = import_module("ffnet_search.report.architecture_svg").draw(self)
+        return drawing
 
     def __str__(self) -> str:
         """One line: `stem 32/2 | 64: k7+3 e3 x2 | ...`, kernels as token + channel."""

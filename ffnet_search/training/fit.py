@@ -39,7 +39,7 @@ def train_supernet(sweep: Sweep, placement: TrainerPlacement = ALONE) -> Path:
         return supernet
 
     try:
-        supernet = fit(make, data, sweep.files.training, "train", placement)
+        supernet = fit(make, data, sweep.files.training, "train", placement, recipe.minutes)
     except NonFiniteLoss as error:
         raise SweepError(
             f"{sweep.path}: the {error}, again after a return to the last good checkpoint at half the learning rate; "

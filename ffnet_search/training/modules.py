@@ -89,6 +89,7 @@ class FFNetModule(LightningModule):
         self.validated = validated or {"": net.largest}
         outputs = net.largest.input.outputs
         self.qualities: Any = nn.ModuleList(self.task.quality_metric(outputs) for _ in self.validated)
+        self.hurry = 0.0  # the share of the time for training that is over, where there is a limit
         self.learning_rate_factor = 1.0  # halved after a return to an earlier checkpoint
         self.finite = torch.tensor(True)
         self.weights = tuple(self.net.parameters())  # listed once: every update needs them
@@ -163,7 +164,8 @@ class FFNetModule(LightningModule):
         Raises NonFiniteLoss as `check_finite` does."""
         optimizer = cast(Optimizer, self.optimizers())
         loss = average_gradients(self.weights, loss)
-        rate = learning_rate(self.recipe, self.step, self.steps) * self.learning_rate_factor
+        step = max(self.step, int(self.hurry * self.steps))
+        rate = learning_rate(self.recipe, step, self.steps) * self.learning_rate_factor
         for group in optimizer.param_groups:
             group["lr"] = rate
         norm = torch.nn.utils.clip_grad_norm_(self.weights, self.recipe.clip_norm)

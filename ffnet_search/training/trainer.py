@@ -27,6 +27,7 @@ from ffnet_search.plugins import Plugin, check_arguments, find_class
 from ffnet_search.progress import Bar, progress, say
 from ffnet_search.training.checkpoints import is_plain, read_last, safe_types
 from ffnet_search.training.modules import FFNetModule, NonFiniteLoss
+from ffnet_search.training.time_budget import TimeBudget
 
 LAST = "last.ckpt"
 
@@ -45,9 +46,15 @@ ModuleT = TypeVar("ModuleT", bound=FFNetModule)
 
 
 def fit(
-    make: Callable[[], ModuleT], data: LightningDataModule, folder: Path, label: str, placement: TrainerPlacement
+    make: Callable[[], ModuleT],
+    data: LightningDataModule,
+    folder: Path,
+    label: str,
+    placement: TrainerPlacement,
+    minutes: float | None = None,
 ) -> ModuleT:
-    """Fit the module that `make()` returns, by its recipe, in `folder`; `label` names it in the progress.
+    """Fit the module that `make()` returns, by its recipe, in `folder`; `label` names it in the progress. `minutes`:
+    the time that it may take.
 
     After a non-finite loss, resume once from the last checkpoint at half the learning rate. Raises NonFiniteLoss where
     that does not help, or the checkpoint was trained at a reduced rate already."""
@@ -57,7 +64,9 @@ def fit(
         recipe, module.learning_rate_factor = module.recipe, factor
         checkpoints = LastCheckpoint(last, recipe.checkpoint_minutes, placement.on_checkpoint)
         try:
-            run_trainer(module, data, recipe, folder, [TrainingProgress(label, placement.bar), checkpoints], placement)
+            limits = [TimeBudget(minutes, label)] if minutes is not None else []
+            callbacks = [TrainingProgress(label, placement.bar), *limits, checkpoints]
+            run_trainer(module, data, recipe, folder, callbacks, placement)
             return module
         except NonFiniteLoss as error:
             checkpoint = read_last(last, plain=is_plain(not recipe.callbacks))

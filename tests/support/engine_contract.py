@@ -75,6 +75,17 @@ class EngineContract:
         assert "search.trial_minutes (0.03)" in failed.user_attrs["reason"]
         assert len(run.trials(TrialState.COMPLETE)) == 5
 
+    def test_a_search_whose_time_is_over_ends_in_good_order_and_continues(self, run: Run, engine: str) -> None:
+        minutes, waits_for_nothing = (0.15, True) if engine in ("ray", "tune") else (0.01, False)
+        run.broken = {DIGITS.smallest.key: "hang"} if waits_for_nothing else {}
+        found = run.search(engine=engine, trials=1_000_000, minutes=minutes)
+        assert 1 <= len(found) < 1_000_000
+        run.broken = {}
+        again = run.search(engine=engine, trials=len(found) + 5)
+        assert len(again) == len(found) + 5
+        keys = [candidate.key for candidate in again]
+        assert len(set(keys)) == len(keys) and set(keys) <= set(run.evaluated)
+
     def test_beyond_a_limit_nothing_is_evaluated_but_all_is_told(self, run: Run, engine: str) -> None:
         limits = {"latency_ms": 0.03, "params_m": 0.3}
         candidates = run.search(engine=engine, trials=40, constraints=limits)

@@ -94,6 +94,7 @@ class TuneEngine(Engine):
                 configuration, outcome = self._proposals.ended.get(timeout=WAKE_EVERY_S)
                 break
             except queue.Empty:
+                self.check_time()
                 self._limit_the_wait()
         if isinstance(outcome, BaseException):
             raise outcome

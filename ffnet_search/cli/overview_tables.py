@@ -1,0 +1,79 @@
+"""Several runs as tables on standard output, and two fronts as an image."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import nan
+
+from ffnet_search.cli.front_table import metric_columns
+from ffnet_search.cli.printing import Column, Grid, make_table, print_plain
+from ffnet_search.errors import printable
+from ffnet_search.formatting import percent
+from ffnet_search.metrics import ERROR, find_metric
+from ffnet_search.run.overlay import Overlay, quality_and_ms
+from ffnet_search.run.overview import ListedRun
+
+
+def print_runs(runs: Sequence[ListedRun]) -> None:
+    """A line for each run: folder, state, best quality, measured latency, networks, candidates, size."""
+    if not runs:
+        print_plain("no runs here")
+        return
+    print_plain(
+        Grid(
+            [
+                Column("run", [printable(str(run.folder)) for run in runs], "key"),
+                Column("state", [printable(run.state) for run in runs], "words"),
+                Column("best", [_best(run) for run in runs]),
+                Column("measured\nms", ["" if run.measured_ms is None else _ms(run.measured_ms) for run in runs]),
+                Column("size\nMB", [f"{run.size_mb:,.1f}" for run in runs]),
+                Column("networks", [str(run.networks) for run in runs]),
+                Column("candidates", [f"{run.candidates:,}" for run in runs]),
+                Column("changed", [f"{run.changed:%Y-%m-%d %H:%M}" if run.changed else "" for run in runs]),
+            ]
+        )
+    )
+
+
+def _best(run: ListedRun) -> str:
+    return "" if run.best is None or run.quality is None else run.quality.format_with(run.best, run.best_error)
+
+
+def _ms(value: float) -> str:
+    return find_metric("measured_ms").format(value, unit=False)
+
+
+def print_overlay(found: Overlay) -> None:
+    """Both fronts as one table, the quickest network first; what each reaches; the settings that differ."""
+    networks = [network for _, network, _ in found.rows]
+    early, late = metric_columns(found.sweeps[0], networks)
+    joint = frozenset(index for index, row in enumerate(found.rows) if row[2])
+    marks = [f"{found.names[run]}{'*' if is_joint else ''}" for run, _, is_joint in found.rows]
+    folders = Column("folder", [printable(network.folder.name) for network in networks], "key")
+    print_plain(Grid([Column("run", marks, "key"), *early, folders, *late], joint))
+    print_plain("* dominated by no network of either run")
+    for name, share in zip(found.names, found.shares, strict=True):
+        print_plain(f"{name}: dominates {percent(share, 1)} of the box that both fronts span")
+    if found.devices[0] != found.devices[1]:
+        print_plain(f"measured on different devices: {found.devices[0]}; {found.devices[1]}")
+    if found.changes:
+        cells = [[change.field, str(change.old), str(change.new)] for change in found.changes]
+        print_plain(make_table(["setting", *found.names], [list(map(_short, row)) for row in cells]))
+    else:
+        print_plain("no setting differs")
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def image_of(found: Overlay) -> bytes:
+    """Both fronts as a PNG file: quality on search validation, with its error, against latency."""
+    from ffnet_search.report.charts import as_png, draw_fronts
+
+    fronts: dict[str, list[tuple[float, float, float]]] = {name: [] for name in found.names}
+    quality = find_metric(f"search_{found.sweeps[0].quality.name}", [found.sweeps[0].quality])
+    for run, network, _ in found.rows:
+        value, ms = quality_and_ms(found.sweeps[run], network)
+        fronts[found.names[run]].append((ms, value, network.metrics.get(quality.name + ERROR, nan)))
+    return as_png(draw_fronts(fronts, find_metric("measured_ms"), quality))

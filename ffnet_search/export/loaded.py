@@ -1,0 +1,66 @@
+"""An exported network in Python: it prepares images as its training did, and names what it finds in them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image, ImageOps
+from torch import Tensor
+
+from ffnet_search.data.image_file import centre_box, fitted, prepare, to_mode
+from ffnet_search.errors import SweepError
+from ffnet_search.models.deployed import Deployed
+from ffnet_search.tasks.base import task_of
+
+File = str | os.PathLike[str]
+
+
+class LoadedNetwork(Deployed):
+    """A deployed network, normalised (B, channels, H, W) -> outputs, that knows its images and its outputs."""
+
+    def __init__(self, net: Deployed, facts: Mapping[str, Any]) -> None:
+        super().__init__(net.arch, list(net.parts))
+        self.facts = dict(facts)  # `input` of card.json
+
+    @property
+    def classes(self) -> Sequence[str]:
+        """The names of the outputs: classes, labels or numbers."""
+        return tuple(self.facts.get(task_of(self.arch.input).outputs_word, ()))
+
+    def preprocess(self, image: File | Image.Image) -> Tensor:
+        """An image as the network takes it: normalised float32 (1, channels, H, W).
+
+        A file is read exactly as for training: turned as its EXIF says, 8 bits, cut and resized. Raises SweepError
+        where the normalisation is unknown, since the data of the network were of a user-supplied module."""
+        if "mean" not in self.facts:
+            raise SweepError(f"{self.arch.key}: its data came from a user-supplied module; prepare images as that does")
+        mode, side = "L" if self.arch.input.channels == 1 else "RGB", self.arch.input.resolution
+        whole = task_of(self.arch.input).target_fill is not None  # maps of targets: nothing is cut off
+        if isinstance(image, Image.Image):
+            turned = to_mode(ImageOps.exif_transpose(image), mode)
+            box = (0.0, 0.0, float(turned.width), float(turned.height)) if whole else centre_box(*turned.size)
+            pixels_HWC = fitted(turned, (side, side), box)
+        else:
+            pixels_HWC = prepare(image, mode, (side, side), whole)
+        normal_HWC = (pixels_HWC.astype(np.float32) - self.facts["mean"]) / self.facts["std"]
+        return torch.from_numpy(normal_HWC.transpose(2, 0, 1)[None].astype(np.float32))
+
+    @torch.inference_mode()
+    def predict(self, image: File | Image.Image) -> Any:
+        """Class -> probability, the likeliest first; of segmentation the class of each pixel, (H, W); of other tasks
+        output -> value: the probability of a label, a number."""
+        device = next(self.parameters()).device
+        output = self.train(False)(self.preprocess(image).to(device))[0].float().cpu()
+        name = task_of(self.arch.input).name
+        if output.ndim > 1:
+            return output.argmax(0).numpy().astype(np.uint8)
+        values = (
+            output.softmax(-1) if name == "classification" else output.sigmoid() if name == "multilabel" else output
+        )
+        found = dict(zip(self.classes, values.tolist(), strict=True))
+        ordered = sorted(found.items(), key=lambda item: -item[1]) if name != "regression" else found.items()
+        return dict(ordered)

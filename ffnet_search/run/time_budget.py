@@ -1,0 +1,60 @@
+"""The time of a whole run (`run --minutes`), divided over its stages."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ffnet_search.config.retraining import retraining_of
+from ffnet_search.config.sweep import Sweep
+from ffnet_search.progress import clock, say
+
+SHARES = {"profile": 0.1, "train": 0.5, "search": 0.2, "export": 0.2}  # where `init` has measured nothing
+LEAST_MINUTES = 0.05  # of a stage, so that each makes something
+
+
+@dataclass(frozen=True)
+class RunTime:
+    """The end of a run, by `time.monotonic`; infinite without a limit.
+
+    Training and search end in their share of what is left; profile takes what it takes; retraining gets half of its
+    epochs, a quarter, ... or none, as the time that is left allows. What a stage leaves goes to the later ones."""
+
+    end: float = math.inf
+
+    @classmethod
+    def of(cls, minutes: float | None) -> RunTime:
+        """The run that ends after so many minutes from now."""
+        return cls() if minutes is None else cls(time.monotonic() + 60 * minutes)
+
+    def limited(self, sweep: Sweep, stages: Sequence[str]) -> Sweep:
+        """The sweep whose first stage of `stages`, which are to come, ends in its share of the time that is left."""
+        if math.isinf(self.end):
+            return sweep
+        estimate = {name: sweep.estimate.get(name, 0.0) for name in stages}  # type: ignore[call-overload]
+        if not all(estimate.values()):
+            estimate = {name: SHARES[name] for name in stages}
+        left = max(0.0, (self.end - time.monotonic()) / 60)
+        stage = stages[0]
+        minutes = max(LEAST_MINUTES, left * estimate[stage] / sum(estimate.values()))
+        if stage in ("train", "search"):
+            section = getattr(sweep, stage)
+            minutes = min(minutes, section.minutes or minutes)
+            say(f"{stage}: may take {clock(60 * minutes)}")
+            return sweep.model_copy(update={stage: section.model_copy(update={"minutes": minutes})})
+        return _retrained_within(sweep, minutes) if stage == "export" else sweep
+
+
+def _retrained_within(sweep: Sweep, minutes: float) -> Sweep:
+    """The sweep with as many epochs of retraining as so many minutes allow, by the estimate of the sweep."""
+    retraining, whole = retraining_of(sweep), sweep.estimate.get("export", 0.0)
+    if retraining is None or not whole or whole <= minutes:
+        return sweep
+    epochs = retraining.epochs
+    while epochs and whole * epochs / retraining.epochs > minutes:
+        epochs //= 2
+    say(f"export: {epochs} of {retraining.epochs} epochs of retraining, for want of time")
+    section = sweep.export.retrain.model_copy(update={"epochs": epochs})
+    return sweep.model_copy(update={"export": sweep.export.model_copy(update={"retrain": section})})

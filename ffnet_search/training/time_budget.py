@@ -1,0 +1,49 @@
+"""The time that a supernet may train (`train.minutes`): the schedule is hurried, so that it ends in good order."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from lightning import Callback, LightningModule, Trainer
+
+from ffnet_search.progress import say
+from ffnet_search.training.modules import FFNetModule
+
+
+class TimeBudget(Callback):
+    """Ends training after `minutes`, counted over its interruptions.
+
+    The learning rate follows what is further on, the steps or the time: whether all epochs fit or not, training ends at
+    the floor of the schedule. All ranks follow the clock of the first. Unlike a training by epochs alone, one that was
+    hurried is not repeated to the bit."""
+
+    def __init__(self, minutes: float, label: str) -> None:
+        self.seconds, self.label = 60 * minutes, label
+        self.before = self.now = 0.0  # seconds of training: until this process started, and until now
+
+    def on_train_start(self, trainer: Trainer, module: LightningModule) -> None:
+        self.start = time.monotonic()
+        self._hurry(trainer, module)
+
+    def on_train_batch_end(self, trainer: Trainer, module: LightningModule, *_: Any) -> None:
+        self._hurry(trainer, module)
+
+    def _hurry(self, trainer: Trainer, module: LightningModule) -> None:
+        assert isinstance(module, FFNetModule)
+        self.now = trainer.strategy.broadcast(self.before + time.monotonic() - self.start)
+        module.hurry = min(1.0, self.now / self.seconds)
+        if module.hurry == 1.0 and not module.kept and not trainer.should_stop:  # never within a step
+            trainer.should_stop = True
+
+    def on_train_end(self, trainer: Trainer, module: LightningModule) -> None:
+        if trainer.should_stop and trainer.is_global_zero:
+            assert isinstance(module, FFNetModule)
+            done = (module.step + 1) / module.steps_per_epoch
+            say(f"{self.label}: its time is over after {done:.1f} of {trainer.max_epochs} epochs")
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"seconds": self.now}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.before = self.now = float(state_dict["seconds"])

@@ -1,0 +1,145 @@
+"""Runs at a glance: `list`, `compare`, `schema`, `--version`, completion, shipped sweeps by name, `check` resolved."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from importlib.metadata import version
+from pathlib import Path
+
+import jsonschema
+import pytest
+import yaml
+from test_cli import call, user_error
+from written_runs import written_run
+
+import ffnet_search
+from ffnet_search.config.files import shipped_sweeps
+from ffnet_search.config.sweep import Sweep
+from ffnet_search.errors import SweepError
+from ffnet_search.run.overlay import overlay
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture
+def two(tmp_path: Path) -> tuple[Path, Path]:
+    written_run(tmp_path / "runs" / "first")
+    written_run(tmp_path / "runs" / "second", faster=2.0, train={"epochs": 60})
+    return tmp_path / "runs" / "first", tmp_path / "runs" / "second"
+
+
+def test_the_version() -> None:
+    done = call("--version")
+    assert (done.returncode, done.stdout) == (0, f"ffnet-search {version('ffnet-search')}\n")
+
+
+def test_completion_names_verbs_and_is_installed_by_typer() -> None:
+    variables = {"_FFNET_SEARCH_COMPLETE": "complete_bash", "COMP_WORDS": "ffnet-search co", "COMP_CWORD": "1"}
+    command = [sys.executable, "-m", "ffnet_search"]
+    done = subprocess.run(command, env={**os.environ, **variables}, capture_output=True, text=True)
+    assert done.stdout.split() == ["compare"], done.stderr
+    assert "--install-completion" in call("--help").stdout
+
+
+def test_runs_are_listed_with_state_best_and_size(two: tuple[Path, Path], tmp_path: Path) -> None:
+    done = call("list", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    row = next(line for line in done.stdout.splitlines() if "runs/first" in line)
+    assert "profile pending" in row and "63.02 ± 3.48 %" in row and " 1.23 " in row
+    document = json.loads(call("list", "--json", cwd=tmp_path).stdout)
+    assert {Path(run["folder"]).name for run in document["runs"]} == {"first", "second"}
+    (run,) = (run for run in document["runs"] if run["folder"] == "runs/first")
+    assert (run["networks"], run["candidates"], run["quality"], run["best"]) == (2, 1, "accuracy", 0.63021)
+    assert run["size_mb"] > 0
+    assert "must be a folder of runs, but does not exist; did you mean 'runs'?" in user_error(
+        "list", "rns", cwd=tmp_path
+    )
+
+
+def test_a_run_in_progress_and_a_damaged_one_are_listed(two: tuple[Path, Path]) -> None:
+    first, second = two
+    (first / ".lock").write_text(f"{os.getpid()} on {socket.gethostname()}\n")
+    (second / "sweep.yaml").write_text("a: 1")
+    states = {run.name: run.state for run in ffnet_search.runs(first.parent)}
+    assert states["first"] == "profile in progress"
+    assert states["second"].startswith("cannot be read: ")
+
+
+def test_without_an_export_the_best_candidate_is_listed(two: tuple[Path, Path]) -> None:
+    first, _ = two
+    (first / "pareto").rename(first / "elsewhere")
+    (run,) = (run for run in ffnet_search.runs(first.parent) if run.name == "first")
+    assert (run.best, run.networks, run.measured_ms) == (0.5, 0, None)
+
+
+def test_two_runs_are_compared_as_table_and_image(two: tuple[Path, Path], tmp_path: Path) -> None:
+    done = call("compare", *two, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "train.epochs" in done.stdout and " 60" in done.stdout
+    marked = [line.split()[0] for line in done.stdout.splitlines() if line.startswith(("first", "second"))][:4]
+    # Of the two that are alike both are on the joint front; of the others the faster one.
+    assert sorted(marked) == ["first", "first*", "second*", "second*"]
+    assert (tmp_path / "compare-first-second.png").read_bytes().startswith(b"\x89PNG")
+    found = overlay(*two)
+    assert found.shares[1] > found.shares[0]
+    document = json.loads(call("compare", *two, "--json", "--image", "x.png", cwd=tmp_path).stdout)
+    assert [change["field"] for change in document["changes"]] == ["train.epochs"]
+    assert (tmp_path / "x.png").exists()
+
+
+def test_what_cannot_be_compared_is_refused(two: tuple[Path, Path], tmp_path: Path) -> None:
+    first, second = two
+    (second / "pareto").rename(second / "elsewhere")
+    with pytest.raises(SweepError, match="second: has no front yet; make it with"):
+        overlay(first, second)
+
+
+def test_schema_is_printed_and_written_by_init(tmp_path: Path) -> None:
+    for kind in ("sweep", "space"):
+        schema = json.loads(call("schema", kind).stdout)
+        jsonschema.Draft202012Validator.check_schema(schema)
+    assert "did you mean 'sweep'?" in user_error("schema", "sweeps")
+
+
+def test_shipped_sweeps_run_by_name_anywhere(tmp_path: Path) -> None:
+    assert {"digits", "cifar", "cifar_cpu"} <= set(shipped_sweeps())
+    checked = call("check", "digits", cwd=tmp_path)
+    assert checked.returncode == 0 and "runs/digits" in checked.stdout
+    assert call("check", "digits", "--name", "other", cwd=tmp_path).stdout.count("pending") == 4
+    assert Sweep.of_run("digits").files.folder == Path("runs/digits")
+    assert "did you mean 'digits'?" in user_error("run", "digit", cwd=tmp_path)
+    missing = user_error("check", "segment", cwd=tmp_path)
+    assert "data/cells" in missing and "../" not in missing  # its images are looked for here, not in the package
+    (tmp_path / "digits").mkdir()
+    assert "holds no sweep.yaml" in user_error("run", "digits", cwd=tmp_path)
+
+
+@pytest.mark.parametrize("name", ["cifar", "digits_hpo"])
+def test_a_shipped_sweep_is_written_to_be_edited(tmp_path: Path, name: str) -> None:
+    done = call("init", "--example", name, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    written = tmp_path / "sweeps" / f"{name}.yaml"
+    assert written.read_text() == (ROOT / "sweeps" / f"{name}.yaml").read_text()
+    assert Sweep.from_yaml(written).name == name
+
+
+def test_wrong_examples_are_refused(tmp_path: Path) -> None:
+    assert "--example must be a shipped sweep, but got 'cifr'; did you mean 'cifar'?" in user_error(
+        "init", "--example", "cifr", cwd=tmp_path
+    )
+    assert "--data must be left out" in user_error("init", "--example", "cifar", "--data", "x", cwd=tmp_path)
+
+
+def test_the_resolved_configuration_is_a_sweep_again(tmp_path: Path) -> None:
+    done = call("check", "digits", "--seed", 3, "--resolved", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    content = yaml.safe_load(done.stdout)
+    assert content["seed"] == 3 and content["train"]["learning_rate"] == 0.002
+    (tmp_path / "again.yaml").write_text(done.stdout)
+    again = Sweep.from_yaml(tmp_path / "again.yaml")
+    assert again.model_dump() == Sweep.of_run("digits").override(seed=3).model_dump()
+    assert json.loads(call("check", "digits", "--seed", 3, "--resolved", "--json", cwd=tmp_path).stdout) == content
