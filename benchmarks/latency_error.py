@@ -29,11 +29,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--space", type=Path, default=SPACES / "ffnet_cifar.yaml")
     parser.add_argument("--backend", default="onnxruntime")
+    parser.add_argument("--precision", default="float32")
     parser.add_argument("--held-out", type=int, default=60)
     parser.add_argument("--batch-size", type=int, default=1)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
-    section = LatencySection(backend=options.backend, held_out=options.held_out, batch_size=options.batch_size)
+    named = {"backend": options.backend, "precision": options.precision}
+    section = LatencySection(**named, held_out=options.held_out, batch_size=options.batch_size)
     with tempfile.TemporaryDirectory() as folder:
         table = profile(SearchSpace.from_yaml(options.space), section, Path(folder) / "table.json", seed=options.seed)
     report(table, options.space.stem)

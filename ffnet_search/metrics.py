@@ -125,6 +125,7 @@ MEASURED: Mapping[str, Metric] = {  # of exported networks alone, so no objectiv
 IMAGES = Metric("images", "maximize", "images", decimals=0)  # that a quality was measured on
 ERROR = "_se"  # suffix of a quality: its standard error over images, test_accuracy_se
 INHERITED = "inherited_"  # prefix of a quality before a network was retrained: inherited_test_accuracy
+INT8 = "int8_"  # prefix of a quality of a network's form of 8 bits: int8_test_accuracy
 SPLITS = {"search": "on search validation", "test": "on test"}  # prefix of a quality in the figures of a network
 
 
@@ -141,9 +142,10 @@ def find_metric(key: str, others: Iterable[Metric] = ()) -> Metric:
         if name not in (LATENCY.name, *MEASURED) or not device:
             raise KeyError(key)
         return known[name].on(device)
-    if name.startswith(INHERITED):
-        metric = find_metric(name.removeprefix(INHERITED), others)
-        return replace(metric, name=name, word=f"inherited {metric.word}")
+    if name.startswith((INHERITED, INT8)):
+        prefix = INHERITED if name.startswith(INHERITED) else INT8
+        metric = find_metric(name.removeprefix(prefix), others)
+        return replace(metric, name=name, word=f"{prefix.rstrip('_')} {metric.word}")
     split, _, quality = name.partition("_")
     if name not in known and split in SPLITS and quality in known:
         metric = known[quality]

@@ -16,7 +16,7 @@ import site
 import sys
 import sysconfig
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from enum import Enum
 from functools import lru_cache
@@ -108,8 +108,9 @@ def may_import_foreign() -> bool:
     return _Process.foreign_imports is ForeignImports.ALLOWED
 
 
-def ask_for_imports(content: Mapping[str, Any], where: object) -> None:
-    """Raise SweepError where a sweep, as plain data, names classes outside installed packages and the user is asked.
+def ask_for_imports(content: Mapping[str, Any], where: object, programs: Sequence[str] = ()) -> None:
+    """Raise SweepError where a sweep, as plain data, names classes outside installed packages, or `programs` that are
+    run, and the user is asked.
 
     The sentence names the files that would be imported. `allow_imports: true` in the sweep is the answer."""
     if _Process.foreign_imports is not ForeignImports.BY_CONSENT:
@@ -119,10 +120,12 @@ def ask_for_imports(content: Mapping[str, Any], where: object) -> None:
         return
     files = {field: module_file(path.partition(":")[0]) for field, path in import_paths(content)}
     foreign = [f"{file} ({field})" for field, file in files.items() if file is not None and is_foreign(file)]
-    if foreign:
+    acts = [f"import code from outside the installed packages: {', '.join(dict.fromkeys(foreign))}"] if foreign else []
+    acts += [f"run the program {', '.join(programs)}"] if programs else []
+    if acts:
         raise SweepError(
-            f"{where}: would import code from outside the installed packages: {', '.join(dict.fromkeys(foreign))}; "
-            "where you trust it, add `allow_imports: true` to the sweep, or give --allow-imports"
+            f"{where}: would {' and '.join(acts)}; where you trust it, add "
+            "`allow_imports: true` to the sweep, or give --allow-imports"
         )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -81,6 +82,41 @@ def test_an_image_of_another_size_is_cut_to_its_centre(tmp_path: Path) -> None:
     command = [sys.executable, "predict.py", "a.png", "b.png"]
     printed = subprocess.run(command, check=True, capture_output=True, text=True, cwd=tmp_path).stdout.splitlines()
     assert printed[0].split(": ")[1] == printed[1].split(": ")[1]
+
+
+def predict(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "predict.py", *words], capture_output=True, text=True, cwd=folder, check=False
+    )
+
+
+def test_the_script_takes_folders_and_says_what_is_no_image(tmp_path: Path) -> None:
+    write_folder(tmp_path)
+    (tmp_path / "photos/inner").mkdir(parents=True)
+    (tmp_path / "empty").mkdir()
+    for name in ("photos/b.png", "photos/inner/a.JPG"):
+        Image.new("L", (9, 9), 90).save(tmp_path / name)
+    (tmp_path / "photos/broken.png").write_bytes(b"no image")
+    (tmp_path / "photos/notes.txt").write_text("no image either")
+    ran = predict(tmp_path, "photos", "empty", "photos/b.png")
+    names = [line.partition(":")[0] for line in ran.stdout.splitlines()]
+    assert names == ["photos/b.png", "photos/inner/a.JPG", "photos/b.png"]
+    broken, empty = ran.stderr.splitlines()
+    assert broken.startswith("photos/broken.png: cannot be read as an image: ")
+    assert empty == "empty: must hold images, but holds none" and ran.returncode == 1
+
+
+def test_the_script_prints_the_likeliest_classes_and_times(tmp_path: Path) -> None:
+    write_folder(tmp_path)
+    Image.new("L", (8, 8), 90).save(tmp_path / "a.png")
+    [line] = predict(tmp_path, "a.png", "--top", "3", "--time").stdout.splitlines()
+    found = re.fullmatch(r"a.png: (\d) \((\d+)%\), (\d) \((\d+)%\), (\d) \((\d+)%\), \d+\.\d\d ms", line)
+    assert found, line
+    assert len({*found.group(1, 3, 5)}) == 3 and sorted(map(int, found.group(2, 4, 6)), reverse=True) == [
+        *map(int, found.group(2, 4, 6))
+    ]
+    [first] = predict(tmp_path, "a.png").stdout.splitlines()
+    assert line.startswith(f"{first}, ") and predict(tmp_path).returncode == 2
 
 
 def test_the_model_card_has_the_metadata_of_model_hubs(tmp_path: Path) -> None:

@@ -14,11 +14,13 @@ from exported import read_card, write_run
 from own_formats import Degraded, Shifted
 
 from ffnet_search.cli.app import app
-from ffnet_search.cli.tables import print_formats
+from ffnet_search.cli.format_table import print_formats
 from ffnet_search.config.sweep import Sweep
 from ffnet_search.errors import SweepError
+from ffnet_search.export.formats.registry import FORMATS
 from ffnet_search.export.formats.write import TOLERANCE, export_format
 from ffnet_search.export.network import load
+from ffnet_search.plugins import find_class, is_installed
 from ffnet_search.training.fit import sweep_data
 
 
@@ -82,6 +84,33 @@ def test_a_format_slower_than_the_onnx_model_is_named(
     (network.folder / "card.json").write_text(json.dumps(content))
     print_formats([network], "onnx")
     assert ("slower here than model.onnx" in capsys.readouterr().out) == said
+
+
+def test_the_table_has_a_row_for_each_format_of_each_network(sweep: Sweep, capsys: pytest.CaptureFixture[str]) -> None:
+    app(["export", str(sweep.path), "--format", "all", "--quiet"], standalone_mode=False)
+    printed = capsys.readouterr().out
+    app(["export", str(sweep.path), "--table", "--quiet", "--json"], standalone_mode=False)
+    document = json.loads(capsys.readouterr().out)
+    written = [name for name in FORMATS if all(map(is_installed, find_class(name, "", registry=FORMATS).packages))]
+    assert {"onnx", "pt2", "int8"} <= set(written)
+    for network in document["networks"]:
+        assert network["formats"].keys() == set(written)
+        rows = [line.split() for line in printed.splitlines() if line.startswith(Path(network["folder"]).name)]
+        assert {row[1] for row in rows} == {"torch", *written}
+        for row in rows:
+            assert float(row[2]) > 0  # megabytes
+            if row[1] in ("onnx", "int8", "pt2"):
+                assert float(row[-1]) == pytest.approx(network["formats"][row[1]]["latency_ms"], abs=1e-3)
+    for name in set(FORMATS) - set(written):
+        assert f"{name} is not written: " in printed and "which is not installed" in printed
+
+
+def test_a_format_of_one_network(sweep: Sweep, capsys: pytest.CaptureFixture[str]) -> None:
+    last = sorted(sweep.files.pareto.iterdir())[-1]
+    networks = export_format(sweep, "onnx", key=last.name.partition("-")[2])
+    assert [network.folder for network in networks] == [last]
+    with pytest.raises(SweepError, match="must be one of onnx, .* did you mean 'onnx'"):
+        app(["export", str(sweep.path), "--format", "onyx"], standalone_mode=False)
 
 
 def test_the_document_of_the_command_has_the_entries_of_the_cards(

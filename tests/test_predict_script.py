@@ -51,4 +51,10 @@ def test_the_script_prepares_images_as_training_did(template: str, mode: str, tm
 def test_the_script_is_one_program(template: str) -> None:
     text = predict_script(template)
     compile(text, "predict.py", "exec")
-    assert text.startswith('"""') and "IMAGES" not in text and "__future__" not in text and "ffnet_search" not in text
+    assert (
+        text.startswith('"""')
+        and "# IMAGES" not in text
+        and "# COMMAND" not in text
+        and "__future__" not in text
+        and "ffnet_search" not in text
+    )

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 import yaml
+from latency_spaces import TINY, model_of
 from PIL import Image
 
 from ffnet_search.autoconfig.inspect import inspect
@@ -26,6 +27,7 @@ from ffnet_search.data.image_folder import ImageFolder
 from ffnet_search.errors import LINE, SweepError, printable, shortened, shown, without_passwords
 from ffnet_search.export.network import load
 from ffnet_search.formatting import code_span, csv_cell, markdown
+from ffnet_search.latency.backends.base import make_backend
 from ffnet_search.plugins import ForeignImports, find_class, foreign_imports, module_file
 from ffnet_search.provenance import git_state
 from ffnet_search.run.check import check_sweep
@@ -215,6 +217,29 @@ def test_a_run_imports_what_the_sweep_allows(folder: Path) -> None:
     path.write_text(yaml.safe_dump({"search_space": SPACE, "allow_imports": True, "task": EVIL}))
     with foreign_imports(ForeignImports.BY_CONSENT), pytest.raises(SweepError, match="Class does not exist"):
         Sweep.from_yaml(path)
+    assert (folder / "MARK").exists()
+
+
+@pytest.mark.parametrize("listed", [False, True])
+def test_a_program_of_a_sweep_is_run_by_consent(folder: Path, listed: bool) -> None:
+    """Asked for before anything runs, and refused by the backend itself where nobody was asked."""
+    arguments = {"command": ["touch", str(folder / "MARK"), "{model}"], "device": "any"}
+    device = {"name": "phone", "backend": "command", "init_args": arguments}
+    path = folder / "sweep.yaml"
+    content = {"search_space": SPACE, "latency": [device] if listed else device}
+    path.write_text(yaml.safe_dump(content))
+    with foreign_imports(ForeignImports.REFUSED):
+        check_sweep(Sweep.from_yaml(path))
+        backend = make_backend(Sweep.from_yaml(path).latency[0])
+        with pytest.raises(SweepError, match=r"touch .* is not run unasked; .* `allow_imports: true`"):
+            backend.load(model_of(TINY.smallest), 1)
+    with foreign_imports(ForeignImports.BY_CONSENT):
+        with pytest.raises(SweepError, match=r"would run the program \['touch', .*or give --allow-imports"):
+            Sweep.from_yaml(path)
+        path.write_text(yaml.safe_dump({**content, "allow_imports": True}))
+        allowed = make_backend(Sweep.from_yaml(path).latency[0])
+        with pytest.raises(SweepError, match="must print the milliseconds"):
+            allowed.load(model_of(TINY.smallest), 1)()
     assert (folder / "MARK").exists()
 
 

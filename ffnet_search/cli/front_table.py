@@ -12,7 +12,7 @@ from ffnet_search.errors import printable
 from ffnet_search.export.answer import answer, offers
 from ffnet_search.export.exported import ExportedNetwork
 from ffnet_search.latency.table import LatencyTable
-from ffnet_search.metrics import ERROR, IMAGES, INHERITED, LATENCY, MACS, PARAMS, Metric
+from ffnet_search.metrics import ERROR, IMAGES, INHERITED, INT8, LATENCY, MACS, PARAMS, Metric
 from ffnet_search.space.hyperparameters import Configuration
 
 SPREAD = "measured_spread"  # begins the names of metrics that are no columns
@@ -68,8 +68,8 @@ def _names(networks: Iterable[ExportedNetwork]) -> list[str]:
 def importance(name: str, sweep: Sweep) -> int:
     """The place of a metric among the columns, 0 for the first."""
     quality = sweep.quality.name
-    if name in (f"search_{quality}", f"test_{quality}"):
-        return name.startswith("test")
+    if name in (f"search_{quality}", f"test_{quality}", f"{INT8}test_{quality}"):
+        return not name.startswith("search")
     if sweep.module is not None:
         return 0 if name in sweep.search.objectives else 2 if not name.startswith("test_") else 1
     first = (*("measured_ms", "params_m"), *("predicted_ms", MACS.name))
@@ -82,10 +82,11 @@ def importance(name: str, sweep: Sweep) -> int:
 def _title(metric: Metric) -> str:
     """A title of two lines: what, and its split or unit."""
     device, unit = f" @{metric.device}" if metric.device else "", metric.unit
-    name, inherited = metric.name.removeprefix(INHERITED), "inherited " * metric.name.startswith(INHERITED)
+    prefix = next((one for one in (INHERITED, INT8) if metric.name.startswith(one)), "")
+    name, words = metric.name.removeprefix(prefix), prefix.replace("_", " ")
     split, _, quality = name.partition("_")
     if split in SPLITS and quality:
-        return f"{inherited}{quality.replace('_', ' ')}{unit and f' {unit}'}\n{SPLITS[split]}"
+        return f"{words}{quality.replace('_', ' ')}{unit and f' {unit}'}\n{SPLITS[split]}"
     return f"{WORDS.get(metric.name, metric.word or metric.name)}\n{unit}{device}".rstrip()
 
 

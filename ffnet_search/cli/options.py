@@ -34,7 +34,7 @@ Fresh = Annotated[
 ]
 AllowImports = Annotated[
     bool,
-    typer.Option("--allow-imports", help="Import user-supplied classes that the sweep names; as its allow_imports."),
+    typer.Option("--allow-imports", help="Import classes and run programs that the sweep names; as its allow_imports."),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document, also for an error; for scripts.")]
 

@@ -7,12 +7,12 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ffnet_search.cli.format_commands import Formats, check_formats, export_formats
 from ffnet_search.cli.options import (
     AllowImports,
     Comparison,
@@ -26,9 +26,7 @@ from ffnet_search.cli.options import (
     SweepFile,
     Which,
     Wishes,
-    permit_imports,
 )
-from ffnet_search.export.formats.registry import FORMATS
 from ffnet_search.progress import say
 from ffnet_search.run.interrupt import EXIT_STOPPED, interruptible
 
@@ -172,9 +170,7 @@ def search(sweep: SweepFile, overrides: Overrides, *, fresh: Fresh = False, outp
 def export(
     sweep: RunFolderOrSweep,
     overrides: Overrides,
-    format: Annotated[
-        str | None, typer.Option(help=f"Write exported networks in this format too: {', '.join(FORMATS)}.")
-    ] = None,
+    formats: Formats,
     *,
     which: Which,
     fresh: Fresh = False,
@@ -184,37 +180,27 @@ def export(
 
     Each is rebuilt alone, measured again and tested on the test split, which nothing else uses. With `--format`
     exported networks are written for another runtime, run there, and compared with torch; the results are in their
-    cards. With `--key` one more network is exported beside the front, and stays there."""
+    cards, and `--table` prints those of every format. With `--key` one more network is exported beside the front, and
+    stays there; `--format` is of that one then."""
+    check_formats(formats, overrides)
     if which.key is not None:
-        _export_key(overrides.load(sweep), which.key, output)
-        if format is None:
-            return
-    if format is None:
+        _export_key(overrides.load(sweep), which.key, output, silent=formats.are_asked_for)
+    if formats.are_asked_for:
+        export_formats(sweep, overrides, formats, which, output)
+    elif which.key is None:
         _run(overrides.load(sweep), ("export",), fresh, output)
-        return
-    from ffnet_search.cli import json_output, tables
-    from ffnet_search.config.sweep import Sweep
-    from ffnet_search.export.formats.base import find_format
-
-    permit_imports(overrides.allow_imports or ":" in format, runs=True)  # a format is named by the user
-    find_format(format)  # before torch is imported
-    from ffnet_search.export.formats.write import export_format
-
-    with output.silenced():
-        networks = export_format(Sweep.of_run(sweep).override(name=overrides.name), format, which.top)
-    document, show = partial(json_output.of_formats, name=format), partial(tables.print_formats, name=format)
-    output.answer(networks, document, show)
 
 
-def _export_key(sweep: Sweep, key: str, output: Output) -> None:
-    """Export one network beside the front, and print its folder."""
+def _export_key(sweep: Sweep, key: str, output: Output, *, silent: bool) -> None:
+    """Export one network beside the front, and print its folder, unless `silent`."""
     from ffnet_search.cli import json_output
     from ffnet_search.cli.printing import print_plain
     from ffnet_search.run.extra import export_key
 
     with _resumable(sweep, output):
         network = export_key(sweep, key)
-    output.answer(network, json_output.of_exported, lambda one: print_plain(str(one.folder)))
+    if not silent:
+        output.answer(network, json_output.of_exported, lambda one: print_plain(str(one.folder)))
 
 
 def fidelity(

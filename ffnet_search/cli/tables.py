@@ -14,7 +14,7 @@ from ffnet_search.cli.resolve import Front
 from ffnet_search.config.resolved import resolved_text
 from ffnet_search.config.retraining import retraining_of
 from ffnet_search.config.sweep import Sweep
-from ffnet_search.metrics import ERROR, MACS, PARAMS
+from ffnet_search.metrics import ERROR, INT8, MACS, PARAMS
 from ffnet_search.progress import say
 from ffnet_search.space.architecture import Architecture
 from ffnet_search.space.block import BLOCK_AXES
@@ -24,13 +24,11 @@ from ffnet_search.tasks.base import task_of
 
 if TYPE_CHECKING:
     from ffnet_search.autoconfig.start import Started
-    from ffnet_search.export.exported import ExportedNetwork
     from ffnet_search.latency.table import LatencyTable
     from ffnet_search.run.rerun import Rerun
     from ffnet_search.run.select import Selection
 
 SAMPLES = 300  # architectures of a space, for its median
-SLOWER = 1.1  # times the milliseconds of the ONNX model: beyond the noise of one measurement
 
 
 def print_space(space: SearchSpace) -> None:
@@ -144,25 +142,6 @@ def print_run(front: Front) -> None:
     print_files(front)
 
 
-def print_formats(networks: Sequence[ExportedNetwork], name: str) -> None:
-    """The networks that `export --format` wrote, each beside torch and the ONNX model."""
-    rows, slower = [], 0
-    for network in networks:
-        task, entry = task_of(network.network.input), network.read_card()["formats"][name]
-        slower += entry.get("latency_ms", 0.0) > SLOWER * entry.get("onnx_latency_ms", 1.0)
-        times = [f"{entry[key]:.3f}" if key in entry else "not here" for key in ("latency_ms", "onnx_latency_ms")]
-        difference, quality = "not here", "not here"
-        if "max_difference" in entry:
-            difference, quality = f"{entry['max_difference']:.1e}", "as torch"
-        if task.test_quality in entry:
-            before, after = entry[f"{task.test_quality}_before"], entry[task.test_quality]
-            quality = f"{task.quality.format(after)} ({task.quality.format(before, unit=False)})"
-        rows.append([str(network.folder / entry["files"][0]), *times, difference, quality])
-    _print(_table(["file", "ms", "onnx ms", "outputs differ by", "on test (before)"], rows, right=4))
-    if slower:
-        _print(f"slower here than model.onnx: {slower} of {len(networks)}; on this machine, use model.onnx")
-
-
 def print_rerun(rerun: Rerun) -> None:
     """A trial's metrics then and now."""
     _print(f"trial {rerun.number}, {rerun.configuration.key}: {rerun.configuration}")
@@ -194,6 +173,10 @@ def print_selection(selection: Selection) -> None:
         f"{offer.key}: {quality.phrase} {quality.format_with(offer.quality, error)} on search validation, "
         f"{offer.ms:.3g} ms on {selection.device} ({ending})"
     )
+    if exported is not None and INT8 + task.test_quality in exported.metrics:
+        names = {"search validation": task.search_quality, "test": task.test_quality}
+        small = {split: task.quality.format(exported.metrics[INT8 + name]) for split, name in names.items()}
+        show(f"with 8 bits: {', '.join(f'{quality.phrase} {text} on {split}' for split, text in small.items())}")
     show(f"{arch.params_m:.3g} M parameters, {arch.macs_m:.4g} M MACs: {arch}")
     for text in (selection.hint, *(f"{title}: {getattr(selection, title)}" for title in ("warning", "advice"))):
         if text.partition(": ")[2]:

@@ -63,7 +63,8 @@ class RunPaths:
     def latency_table(self, section: LatencySection) -> Path:
         """The latency table of a device: by its name, else by backend, threads and batch size."""
         backend = PurePath(section.backend.rpartition(":")[2]).name  # no path leads out of the folder
-        name = section.name or f"{backend}-t{section.threads}-b{section.batch_size}"
+        precision = "" if section.precision == "float32" else f"-{section.precision}"
+        name = section.name or f"{backend}{precision}-t{section.threads}-b{section.batch_size}"
         return self.latency / f"{name}.json"
 
 
@@ -92,12 +93,12 @@ def read_sweep(path: Path) -> dict[str, Any]:
         place = path.parent / space
         if not os.path.exists(place):  # a cluster's head gets the sweep alone
             place = shipped(f"search_spaces/{place.name}") or place
-        ask_for_imports({**content, "search_space": SearchSpace.content_of(place)}, path)
+        ask_for_imports({**content, "search_space": SearchSpace.content_of(place)}, path, _programs(content))
         content["search_space"] = SearchSpace.from_yaml(place, content.get("task"))
     else:
         if isinstance(space, dict):
             content["search_space"] = SearchSpace.located(space, path.parent)
-        ask_for_imports(content, path)
+        ask_for_imports(content, path, _programs(content))
     return content
 
 
@@ -124,6 +125,18 @@ def _with_places(content: dict[str, Any], folder: Path) -> dict[str, Any]:
 @lru_cache
 def _say_once(text: str) -> None:
     say(text)
+
+
+def _programs(content: Mapping[str, Any]) -> list[str]:
+    """The programs that measuring the latency of a sweep, as plain data, runs."""
+    devices = content.get("latency")
+    programs = []
+    for device in devices if isinstance(devices, list) else [devices]:
+        if isinstance(device, Mapping) and device.get("backend") == "command":
+            arguments = device.get("init_args")
+            command = arguments.get("command") if isinstance(arguments, Mapping) else None
+            programs.append(f"{shown(command)} (latency.init_args.command)")
+    return programs
 
 
 def find_sweep(where: Path) -> Path:

@@ -16,6 +16,7 @@ from ffnet_search.space.registry import DEFAULT_TASK
 from ffnet_search.strict_yaml import Section
 
 if TYPE_CHECKING:
+    from ffnet_search.config.schema import LatencySection
     from ffnet_search.config.sweep import Sweep
 
 Inputs = dict[str, Any]
@@ -41,7 +42,7 @@ SPEED: Mapping[str, Any] = {
 
 def profile_inputs(sweep: Sweep) -> Inputs:
     """The inputs of the latency tables that the search reads."""
-    devices = {device.name: _plain(device, "latency", exclude_none=True) for device in sweep.searched_devices}
+    devices = {device.name: _device(device) for device in sweep.searched_devices}
     latency = devices.pop(sweep.latency[0].name)
     if devices:
         latency["others"] = devices
@@ -85,6 +86,11 @@ def digest(inputs: Mapping[str, Any]) -> str:
 def _plain(section: Section, name: str, *, exclude_none: bool = False) -> Inputs:
     inputs: Inputs = without_secrets(section.model_dump(mode="json", exclude=SPEED[name], exclude_none=exclude_none))
     return inputs
+
+
+def _device(section: LatencySection) -> Inputs:
+    inputs = _plain(section, "latency", exclude_none=True)
+    return {name: value for name, value in inputs.items() if (name, value) != ("precision", "float32")}
 
 
 def _space_inputs(sweep: Sweep) -> Inputs:

@@ -15,6 +15,7 @@ from ffnet_search.strict_yaml import Section
 
 IMPORT_PATH = r"^[\w.]+:\w+$"
 NAME_OR_PATH = r"^(\w+|[\w.]+:\w+)$"  # of a registered class, or of a user-supplied one
+Precision = Literal["float32", "int8"]  # of a deployed network's weights and activations
 Share = Annotated[float, Field(ge=0, lt=1)]
 Opset = Annotated[int, Field(ge=13, le=20)]  # of ONNX: what the tracing exporter writes
 
@@ -107,13 +108,15 @@ class LatencySection(Section):
 
     `min_within_10`: the least share of the held-out networks that must be predicted within 10 %, or the search refuses
     the table. `noisy`: warn about a busy machine and continue, instead of refusing it. `name`: names the device;
-    required where a sweep has several. `resource`: measure on the node of a Ray cluster that has this resource."""
+    required where a sweep has several. `precision`: of the networks that are timed and deployed. `resource`: measure on
+    the node of a Ray cluster that has this resource."""
 
     name: str | None = Field(None, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=NAME)
     resource: str | None = Field(None, min_length=1)
     backend: str = Field("onnxruntime", max_length=NAME)
     threads: int = Field(1, gt=0)
     batch_size: int = Field(1, gt=0)
+    precision: Precision = "float32"
     rounds: int = Field(7, ge=3)
     calibration: int = Field(40, ge=4)
     held_out: int = Field(20, ge=20)

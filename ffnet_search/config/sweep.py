@@ -47,7 +47,7 @@ class Sweep(Section):
     search_space: SearchSpace
     task: str = DEFAULT_TASK
     seed: int = Field(0, ge=0)
-    allow_imports: bool = False  # of user-supplied classes: the answer that the command line asks for
+    allow_imports: bool = False  # of user-supplied classes, and programs: the answer that the command line asks for
     runs: str = "runs"  # a folder, or the URL of an object store that keeps a copy of the run's folder
     data: DataSection = DataSection()
     train: TrainSection = TrainSection()
@@ -254,6 +254,12 @@ class Sweep(Section):
     def quality(self) -> Metric:
         """The quality that the task compares networks by."""
         return task_outputs(self.task).quality
+
+    @property
+    def formats(self) -> tuple[str, ...]:
+        """The formats that each exported FFNet gets, that of a searched precision among them."""
+        searched = [device.precision for device in self.searched_devices if self.module is None]
+        return tuple(dict.fromkeys([*self.export.formats, *(one for one in searched if one != "float32")]))
 
     @property
     def uses_supernet(self) -> bool:

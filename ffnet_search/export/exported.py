@@ -13,6 +13,7 @@ import numpy as np
 
 from ffnet_search.atomic_write import SUFFIX, write_bytes
 from ffnet_search.config.start import ARCHITECTURE
+from ffnet_search.config.sweep import Sweep
 from ffnet_search.errors import SweepError, shown
 from ffnet_search.metrics import Figures
 from ffnet_search.space.architecture import Architecture
@@ -75,6 +76,14 @@ def read_exported(pareto: Path) -> list[ExportedNetwork]:
         return sorted(networks, key=lambda network: (network.order, network.folder.name))
     except (OSError, KeyError, TypeError, ValueError) as error:
         raise SweepError(f"{pareto}: cannot be read as exported networks ({error}); export again") from None
+
+
+def exported_of(sweep: Sweep, top: int | None = None, key: str | None = None) -> list[ExportedNetwork]:
+    """The best `top` exported networks of a run, or that of `key`. Raises SweepError if there is none."""
+    networks = [one for one in read_exported(sweep.files.pareto) if key is None or one.key == key][:top]
+    if not networks:
+        raise SweepError(f"{sweep.files.folder}: nothing is exported yet; run `ffnet-search export` without --format")
+    return networks
 
 
 def write_scores(folder: Path, scores: Mapping[str, Scores]) -> None:

@@ -28,6 +28,7 @@ from ffnet_search.evaluation.trained import TrialEvaluator
 from ffnet_search.export.card import Device, network_card, user_module_card, write_bundle, write_card
 from ffnet_search.export.exported import ONNX, ExportedNetwork, read_card, read_exported, read_network, write_scores
 from ffnet_search.export.folders import asked_for, folder_names, recover_front, replace_front, write_names
+from ffnet_search.export.formats.quality import int8_metrics
 from ffnet_search.export.module_onnx import write_module_onnx
 from ffnet_search.export.network import write_details, write_network
 from ffnet_search.export.picks import Pick, draw_front, retrained_picks
@@ -152,6 +153,8 @@ def export_ffnets(sweep: Sweep, front: Sequence[Pick], folders: Sequence[Path]) 
         metrics |= {**latency, **analytic_metrics(net.largest)}
         write_scores(folder, {split: one.scores for split, one in judged.items()})
         write_network(folder, net.cpu(), deployed.cpu(), sweep.export.opset)
+        if any(device.section.precision == "int8" for device in devices):
+            metrics |= int8_metrics(folder, deployed, data)
         card = network_card(sweep, pick, metrics, devices, data) | write_details(folder, deployed, data)
         write_card(folder, card)
         write_bundle(folder, card, task)

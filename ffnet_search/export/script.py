@@ -1,10 +1,12 @@
-"""`predict.py` of an exported folder: the task's template with the preparation of images that training used."""
+"""`predict.py` of an exported folder: the task's template with the preparation of images that training used, and the
+command line that all tasks have."""
 
 from __future__ import annotations
 
 from importlib.resources import files
 
 MARK = "# IMAGES"  # the line of a template that `data/image_file.py` takes the place of
+COMMAND, COMMON = "# COMMAND", "predict_command.py.txt"  # the line that this file of the folder takes the place of
 START = "from __future__ import annotations\n"  # its code begins after this line
 
 
@@ -15,5 +17,10 @@ def predict_script(template: str) -> str:
     text = (files(__package__) / template).read_text(encoding="utf-8")
     _, start, code = (files("ffnet_search.data") / "image_file.py").read_text(encoding="utf-8").partition(START)
     assert start, f"data/image_file.py must hold the line {START.strip()}"
-    lines = [code.strip() + "\n\n" if line.startswith(MARK) else line for line in text.split("\n")]
+    common = (files(__package__) / COMMON).read_text(encoding="utf-8")
+    parts = {MARK: code, COMMAND: common}
+    lines = []
+    for line in text.split("\n"):
+        part = next((part for mark, part in parts.items() if line.startswith(mark)), None)
+        lines.append(line if part is None else part.strip() + "\n")
     return "\n".join(lines)

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 from torch import nn
 
-from ffnet_search.config.schema import LatencySection
+from ffnet_search.config.schema import LatencySection, Precision
 from ffnet_search.latency.backends.base import make_backend
 from ffnet_search.latency.backends.model_file import Model
 from ffnet_search.latency.timing import RUNTIME_CLOCK, Mix, Run, Stopwatch, Timed, contention, mixed
@@ -80,10 +80,10 @@ class Job:
         """Milliseconds of the job's mix of anchors: the unit that a ratio is multiplied by."""
         return mixed(mix(self.macs_m, self.weights_m, input), anchors_ms)
 
-    def model(self, batch: int, folder: Path | None = None) -> Model:
+    def model(self, batch: int, folder: Path | None = None, precision: Precision = "float32") -> Model:
         """The model for a backend. Files of networks are kept in `folder`."""
         cache = folder / self.network.key if folder and self.network else None
-        return Model(self.build, (batch, *self.shape), cache)
+        return Model(self.build, (batch, *self.shape), cache, precision)
 
 
 def part_job(part: Part, copies: int = 1) -> Job:
@@ -170,7 +170,8 @@ class LocalBench:
         return Stopwatch([self._load(network_job(arch, 0), None) for arch in anchors(self._input)], self._clock)
 
     def _load(self, job: Job, folder: Path | None) -> Run:
-        return self._backend.load(job.model(self._section.batch_size, folder), self._section.threads)
+        section = self._section
+        return self._backend.load(job.model(section.batch_size, folder, section.precision), section.threads)
 
     def time(self, jobs: Sequence[Job], rounds: Sequence[int], seed: int) -> Iterator[Timed]:
         runs = [self._load(job, self._folder) for job in jobs]

@@ -191,7 +191,7 @@ class TableBuilder:
             settings=identity.settings,
             threads=section.threads,
             batch_size=section.batch_size,
-            dtype="float32",
+            dtype=section.precision,
             versions={**installed_versions("ffnet-search", "torch"), **identity.versions},
             date=datetime.now(timezone.utc).isoformat(timespec="seconds"),
             clock=identity.clock,

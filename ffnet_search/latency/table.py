@@ -123,7 +123,8 @@ class LatencyTable(Section):
     def name(self) -> str:
         """The name in files and messages, such as `onnxruntime-t1-b1`."""
         at, backend = self.setting, self.setting.backend.rpartition(":")[2]
-        return f"{backend}-t{at.threads}-b{at.batch_size}"
+        precision = "" if at.dtype == "float32" else f"-{at.dtype}"
+        return f"{backend}{precision}-t{at.threads}-b{at.batch_size}"
 
     def predict_ms(self, arch: Architecture) -> Ms:
         """Milliseconds for one batch. Raises SweepError for a network with parts that were not profiled."""

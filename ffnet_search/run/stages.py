@@ -146,8 +146,9 @@ def profile_device(sweep: Sweep, device: LatencySection) -> None:
         profile(sweep.search_space, device, path, seed=sweep.seed, make_bench=make_bench)
         return
     setting = LatencyTable.load(path).setting
-    wanted = {"backend": device.backend, "threads": device.threads, "batch_size": device.batch_size}
+    wanted = device.model_dump(include={"backend", "threads", "batch_size", "precision"})
     measured = {"backend": setting.backend, "threads": setting.threads, "batch_size": setting.batch_size}
+    measured["precision"] = setting.dtype
     if measured != wanted:
         raise SweepError(
             f"{path}: must be of {wanted}, as latency says, but is of {measured}; move it away, or rename the device"
@@ -199,7 +200,7 @@ def _export(sweep: Sweep) -> None:
 
     _refuse_stale_tables(sweep)
     export_front(sweep)
-    for name in sweep.export.formats:
+    for name in sweep.formats:
         export_format(sweep, name)
     write_report(sweep)
 

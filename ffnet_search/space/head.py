@@ -99,4 +99,9 @@ class Head:
         return " ".join(axis.short.format(getattr(self, name)) for name, axis in self.axes().items())
 
 
+def without_empty_head(content: Mapping[str, Any]) -> dict[str, Any]:
+    """The plain data of a search space, without a head that has no choices."""
+    return {name: value for name, value in content.items() if name != "head" or value}
+
+
 NO_CHOICES = Head()

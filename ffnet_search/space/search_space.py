@@ -14,14 +14,14 @@ from itertools import pairwise, product
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, model_serializer, model_validator
 
 from ffnet_search.errors import SweepError, did_you_mean
 from ffnet_search.space import limits
 from ffnet_search.space.architecture import PRESETS, Architecture, Stage, Stem
 from ffnet_search.space.block import BLOCK_AXES, Choice, StageChoices, no_repeats, shared_block
 from ffnet_search.space.choices import InputChoices, StemChoices
-from ffnet_search.space.head import Head, HeadChoices
+from ffnet_search.space.head import Head, HeadChoices, without_empty_head
 from ffnet_search.space.hyperparameters import Hyperparameter, combinations, in_order
 from ffnet_search.space.input import Input
 from ffnet_search.space.parts import STEM_STRIDES
@@ -48,10 +48,11 @@ class SearchSpace(Section):
     input: InputChoices | None = None
     stem: StemChoices = StemChoices()
     stages: tuple[StageChoices, ...] = ()
-    head: Annotated[Mapping[str, HeadChoices], Field(exclude_if=lambda choices: not choices)] = {}
+    head: Mapping[str, HeadChoices] = {}
     per_block: Annotated[tuple[AxisName, ...], AfterValidator(no_repeats)] = ()
     architecture: Architecture | None = None
     hyperparameters: Annotated[Mapping[str, Hyperparameter], AfterValidator(in_order)] = {}
+    _written = model_serializer(mode="wrap")(lambda self, handler: without_empty_head(handler(self)))
 
     @classmethod
     def from_yaml(cls, path: str | Path, task: str | None = None) -> SearchSpace:

@@ -26,6 +26,7 @@ from ffnet_search.latency.plan import parts_of
 from ffnet_search.latency.table import LatencyTable
 from ffnet_search.latency.timing import CPU_CLOCK, RUNTIME_CLOCK, WALL_CLOCK
 from ffnet_search.models.deployed import deployed
+from ffnet_search.plugins import find_class, is_installed
 
 SUPPORT = Path(__file__).parents[1] / "support"
 USER_BACKEND = "own_backend:Simulator"
@@ -40,8 +41,10 @@ def section_of(backend: str, **fields: object) -> LatencySection:
 
 @pytest.fixture(params=[*BACKENDS, USER_BACKEND])
 def backend(request: pytest.FixtureRequest) -> str:
-    if request.param == "openvino":
-        pytest.importorskip("openvino", reason="openvino is not installed")
+    kind = find_class(request.param, "a test", registry=BACKENDS)
+    missing = [package for package in kind.packages if not is_installed(package)]
+    if missing:
+        pytest.skip(f"{', '.join(missing)} is not installed")
     return str(request.param)
 
 
@@ -51,6 +54,19 @@ def test_a_backend_runs_any_network_at_any_batch(backend: str, batch: int) -> No
     run = make_backend(section).load(model_of(DIGITS.largest, batch), 1)
     run()
     run()
+
+
+def test_a_backend_runs_the_precisions_that_it_names_and_refuses_others(backend: str) -> None:
+    kind = find_class(backend, "a test", registry=BACKENDS)
+    section = section_of(backend, precision="int8")
+    if "int8" not in kind.precisions:
+        with pytest.raises(SweepError, match="latency.precision must be float32 for the backend .*, but is int8"):
+            make_backend(section)
+        return
+    [measured] = measure_all([deployed(TINY.largest)], section)
+    assert measured.ms > 0
+    for part in {part.kind: part for part in parts_of(TINY)}.values():
+        make_backend(section).load(part_job(part).model(1, precision="int8"), 1)()
 
 
 @pytest.mark.parametrize("kind", ["stem", "merging", "token_mixer", "channel_mixer", "head"])

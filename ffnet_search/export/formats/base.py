@@ -57,6 +57,11 @@ class Format(ABC):
         """The written model as a function, computed on one thread; None if its runtime does not exist here."""
 
 
+def one_by_one(forward: Forward) -> Forward:
+    """The function for any batch of a model that takes one image at a time."""
+    return lambda images_BCHW: np.concatenate([forward(images_BCHW[at : at + 1]) for at in range(len(images_BCHW))])
+
+
 def find_format(name: str, field: str = "--format") -> Format:
     """The format of a registered name or an import path.
 

@@ -9,5 +9,8 @@ FORMATS: Mapping[str, str] = {
     "pt2": "ffnet_search.export.formats.pt2:Pt2",
     "openvino": "ffnet_search.export.formats.openvino:OpenVino",
     "int8": "ffnet_search.export.formats.int8:Int8",
+    "litert": "ffnet_search.export.formats.litert:LiteRt",
+    "ncnn": "ffnet_search.export.formats.ncnn:Ncnn",
+    "executorch": "ffnet_search.export.formats.executorch:ExecuTorch",
     "coreml": "ffnet_search.export.formats.coreml:CoreMl",
 }

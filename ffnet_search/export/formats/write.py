@@ -10,25 +10,26 @@ import logging
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib.metadata import version
 from typing import Any
 
 import numpy as np
 import torch
-from torchmetrics import Metric
 
 from ffnet_search.config.sweep import Sweep
 from ffnet_search.data.datamodule import Data
 from ffnet_search.errors import SweepError
 from ffnet_search.export.card import write_card
-from ffnet_search.export.exported import ExportedNetwork, read_exported
+from ffnet_search.export.exported import ExportedNetwork, exported_of
 from ffnet_search.export.formats.base import Format, Forward, Source, find_format
 from ffnet_search.export.formats.onnx import Onnx
+from ffnet_search.export.formats.quality import quality_of
+from ffnet_search.export.formats.registry import FORMATS
 from ffnet_search.export.network import load_deployed
 from ffnet_search.latency.timing import compare
+from ffnet_search.models.deployed import Deployed
 from ffnet_search.models.parallel import threads_for
 from ffnet_search.progress import progress
-from ffnet_search.space.architecture import Architecture
+from ffnet_search.provenance import installed_versions
 from ffnet_search.tasks.base import task_of
 from ffnet_search.training.fit import sweep_data
 
@@ -37,15 +38,13 @@ POINTS_LOST = 0.5  # of the quality as it is printed: an inexact format that los
 COMPARED = 8  # images
 
 
-def export_format(sweep: Sweep, name: str, top: int | None = None) -> list[ExportedNetwork]:
-    """Write the best `top` exported networks of a run in a format, check them, and note the results in their cards.
+def export_format(sweep: Sweep, name: str, top: int | None = None, key: str | None = None) -> list[ExportedNetwork]:
+    """Write the best `top` exported networks of a run, or that of `key`, in a format; check them, noted in their cards.
 
     Raises SweepError if the format is unknown or a package is missing, if no network is exported yet, or if a written
     model computes something else than the network."""
     format = find_format(name)
-    networks = read_exported(sweep.files.pareto)[:top]
-    if not networks:
-        raise SweepError(f"{sweep.files.folder}: nothing is exported yet; run `ffnet-search export` without --format")
+    networks = exported_of(sweep, top, key)
     data = sweep_data(sweep)
     with progress(f"export {name}", len(networks), "networks") as bar:
         for network in networks:
@@ -60,24 +59,40 @@ def export_format(sweep: Sweep, name: str, top: int | None = None) -> list[Expor
     return networks
 
 
+def export_all(
+    sweep: Sweep, top: int | None = None, key: str | None = None
+) -> tuple[list[ExportedNetwork], dict[str, str]]:
+    """Write the best `top` exported networks, or that of `key`, in every format that can be written here.
+
+    Return them, and for each other format why it is not written. Raises SweepError if no network is exported yet."""
+    problems: dict[str, str] = {}
+    networks = exported_of(sweep, top, key)
+    for name in FORMATS:
+        try:
+            export_format(sweep, name, top, key)
+        except SweepError as error:
+            problems[name] = str(error)
+    return networks, problems
+
+
 def _check(network: ExportedNetwork, name: str, format: Format, data: Data) -> dict[str, Any]:
     """The entry of a card: files, and where the model runs here its difference, latency and, if inexact, quality."""
     task = task_of(network.network.input)
     checked: dict[str, Any] = {"files": [file.name for file in format.files]}
-    forward = format.forward(network.folder)
+    net, forward = load_deployed(network.folder), format.forward(network.folder)
     if forward is not None:
         images_BCHW = data.calibration[:COMPARED].numpy()
         with torch.inference_mode():
-            expected = load_deployed(network.folder)(torch.from_numpy(images_BCHW)).numpy()
+            expected = net(torch.from_numpy(images_BCHW)).numpy()
         checked["max_difference"] = task.difference(forward(images_BCHW), expected)
         onnx, one_1CHW = Onnx().forward(network.folder), np.zeros_like(images_BCHW[:1])
         ms, onnx_ms = compare(lambda: forward(one_1CHW), lambda: onnx(one_1CHW))
         checked |= {"latency_ms": ms, "onnx_latency_ms": onnx_ms}
-    checked["versions"] = {package: version(package) for package in ("torch", *format.packages)}
+    checked["versions"] = installed_versions("torch", *format.packages)
     if forward is None:
         return checked
     if not format.is_exact:
-        return checked | _quality(network.network, onnx, forward, data)
+        return checked | _quality(net, onnx, forward, data)
     if checked["max_difference"] > TOLERANCE:
         raise SweepError(
             f"{network.folder}: the {name} model must give torch's {task.output_name} within {TOLERANCE:g}, but "
@@ -87,21 +102,15 @@ def _check(network: ExportedNetwork, name: str, format: Format, data: Data) -> d
     return checked
 
 
-def _quality(arch: Architecture, before: Forward, after: Forward, data: Data) -> dict[str, Any]:
-    task = task_of(arch.input)
-    old, new = (_measure(task.quality_metric(arch.input.outputs), forward, data) for forward in (before, after))
+def _quality(net: Deployed, before: Forward, after: Forward, data: Data) -> dict[str, Any]:
+    task = task_of(net.arch.input)
+    old, new = (quality_of(forward, data.test_dataloader(), net) for forward in (before, after))
     points_lost = task.quality.sign * task.quality.scale * (new - old)
     return {
         f"{task.test_quality}_before": old,
         task.test_quality: new,
         "within_half_a_point": points_lost <= POINTS_LOST,
     }
-
-
-def _measure(metric: Metric, forward: Forward, data: Data) -> float:
-    for images_BCHW, target_B in data.test_dataloader():
-        metric.update(torch.from_numpy(forward(images_BCHW.numpy())), target_B)
-    return float(metric.compute())
 
 
 @contextmanager

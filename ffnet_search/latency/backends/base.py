@@ -8,7 +8,8 @@ import platform
 from abc import abstractmethod
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from ffnet_search.config.schema import LatencySection
+from ffnet_search.config.schema import LatencySection, Precision
+from ffnet_search.errors import SweepError
 from ffnet_search.latency.timing import CPU_CLOCK, WALL_CLOCK, Clock, Run
 from ffnet_search.plugins import Registry, find_class, require_packages
 from ffnet_search.strict_yaml import Section, parse
@@ -22,6 +23,8 @@ class Backend(Section):
 
     packages: ClassVar[tuple[str, ...]] = ()  # that it needs; their versions are recorded with every measurement
     extra: ClassVar[str | None] = None  # of this program, that brings the packages
+
+    precisions: ClassVar[tuple[Precision, ...]] = ("float32",)  # of the networks that it runs
 
     @abstractmethod
     def load(self, model: Model, threads: int) -> Run:
@@ -54,6 +57,8 @@ BACKENDS: Registry = {
     "onnxruntime": "ffnet_search.latency.backends.onnxruntime:OnnxRuntime",
     "torch": "ffnet_search.latency.backends.pytorch:Torch",
     "openvino": "ffnet_search.latency.backends.openvino:OpenVino",
+    "litert": "ffnet_search.latency.backends.litert:LiteRt",
+    "ncnn": "ffnet_search.latency.backends.ncnn:Ncnn",
     "command": "ffnet_search.latency.backends.command:Command",
 }
 
@@ -64,4 +69,9 @@ def make_backend(section: LatencySection) -> Backend:
     Raises SweepError if it is unknown, its package is not installed, or its arguments are invalid here."""
     backend_class: type[Backend] = find_class(section.backend, "latency.backend", Backend, BACKENDS)
     require_packages(backend_class, "latency.backend", section.backend)
+    if section.precision not in backend_class.precisions:
+        raise SweepError(
+            f"latency.precision must be {' or '.join(backend_class.precisions)} for the backend {section.backend}, but "
+            f"is {section.precision}"
+        )
     return parse(backend_class, dict(section.init_args), "latency.init_args")

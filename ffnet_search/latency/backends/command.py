@@ -7,7 +7,9 @@
 The program runs once for each time that is needed, with the ONNX file in place of `{model}` (or as its last argument),
 and with FFNET_THREADS and FFNET_SHAPE (`1x3x32x32`) in its environment. It warms up, times as it sees fit, and prints
 the milliseconds of one inference as the last word of its output. An exit status other than 0 ends the profile with the
-last line of its error output; earlier measurements are kept."""
+last line of its error output; earlier measurements are kept.
+
+A sweep may be a stranger's: like user-supplied classes, the program is run only where the user allows it."""
 
 from __future__ import annotations
 
@@ -18,15 +20,16 @@ import shutil
 import subprocess
 import weakref
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field, field_validator
 
 from ffnet_search.atomic_write import scratch_folder
-from ffnet_search.config.schema import Opset
+from ffnet_search.config.schema import Opset, Precision
 from ffnet_search.errors import SweepError
 from ffnet_search.latency.backends.base import Backend
 from ffnet_search.latency.timing import RUNTIME_CLOCK, Clock, Run
+from ffnet_search.plugins import may_import_foreign
 
 if TYPE_CHECKING:
     from ffnet_search.latency.backends.model_file import Model
@@ -35,6 +38,7 @@ if TYPE_CHECKING:
 class Command(Backend):
     """`command`: a command line (no shell runs it), or a list of words."""
 
+    precisions: ClassVar[tuple[Precision, ...]] = ("float32", "int8")
     command: tuple[str, ...] = Field(min_length=1)
     device: str = Field(min_length=1)  # its name, for the record
     opset: Opset = 17
@@ -62,6 +66,11 @@ class Command(Backend):
         return self.model_dump(mode="json", exclude={"device", "timeout"})
 
     def load(self, model: Model, threads: int) -> Run:
+        if not may_import_foreign():
+            raise SweepError(
+                f"latency.init_args.command: {shlex.join(self.command)} is not run unasked; where you trust it, add "
+                "`allow_imports: true` to the sweep, or give --allow-imports"
+            )
         folder = scratch_folder()
         file = Path(folder.name).absolute() / "model.onnx"
         file.write_bytes(model.onnx(self.opset))

@@ -12,7 +12,9 @@ from typing import BinaryIO
 from torch import nn
 
 from ffnet_search.atomic_write import write_bytes
+from ffnet_search.config.schema import Precision
 from ffnet_search.models.deployed import write_onnx
+from ffnet_search.models.int8 import write_int8_onnx
 
 
 @dataclass(frozen=True)
@@ -20,11 +22,12 @@ class Model:
     """A deployed network, which `build` makes, and the shape (B, C, H, W) of its input.
 
     `cache` is the path, without suffix, where its files are kept: tracing takes longer than measuring, and networks are
-    measured more than once. None keeps nothing."""
+    measured more than once. None keeps nothing. `precision`: of the numbers in its ONNX file."""
 
     build: Callable[[], nn.Module]
     shape: tuple[int, ...]
     cache: Path | None = None
+    precision: Precision = "float32"
 
     def content(self, suffix: str, write: Callable[[nn.Module, tuple[int, ...], BinaryIO], None]) -> bytes:
         """The network in a file format: what `write(network, shape, target)` writes, or the cached file."""
@@ -38,4 +41,6 @@ class Model:
         return buffer.getvalue()
 
     def onnx(self, opset: int) -> bytes:
+        if self.precision == "int8":
+            return self.content(f"int8.{opset}.onnx", partial(write_int8_onnx, opset=opset))
         return self.content(f"{opset}.onnx", partial(write_onnx, opset=opset))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 import numpy as np
 from pydantic import field_validator
 
-from ffnet_search.config.schema import Opset
+from ffnet_search.config.schema import Opset, Precision
 from ffnet_search.latency.backends.base import Backend
 from ffnet_search.latency.timing import WALL_CLOCK, Clock, Run
 
@@ -21,6 +21,7 @@ class OnnxRuntime(Backend):
     """`optimization`: levels below "all" run depthwise convolutions on a slow path (2 to 6 times slower)."""
 
     packages: ClassVar[tuple[str, ...]] = ("onnxruntime",)
+    precisions: ClassVar[tuple[Precision, ...]] = ("float32", "int8")
     provider: Literal["cpu", "cuda", "tensorrt"] = "cpu"
     optimization: Literal["all", "extended", "basic"] = "all"
     opset: Opset = 17
