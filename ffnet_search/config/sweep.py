@@ -256,12 +256,6 @@ class Sweep(Section):
         return task_outputs(self.task).quality
 
     @property
-    def formats(self) -> tuple[str, ...]:
-        """The formats that each exported FFNet gets, that of a searched precision among them."""
-        searched = [device.precision for device in self.searched_devices if self.module is None]
-        return tuple(dict.fromkeys([*self.export.formats, *(one for one in searched if one != "float32")]))
-
-    @property
     def uses_supernet(self) -> bool:
         """True where trials take weights of a supernet."""
         return self.search.evaluator == "supernet" or self.search.warm_start

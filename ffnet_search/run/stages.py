@@ -23,6 +23,7 @@ from ffnet_search.config.sweep import Sweep
 from ffnet_search.engines.registry import find_engine
 from ffnet_search.errors import SweepError, error_context
 from ffnet_search.evaluation.engine import Engine, EngineContext
+from ffnet_search.export.formats.registry import formats_of
 from ffnet_search.latency.table import LatencyTable
 from ffnet_search.progress import say
 from ffnet_search.run.contents import changes_of, images_of
@@ -200,7 +201,7 @@ def _export(sweep: Sweep) -> None:
 
     _refuse_stale_tables(sweep)
     export_front(sweep)
-    for name in sweep.formats:
+    for name in formats_of(sweep):
         export_format(sweep, name)
     write_report(sweep)
 

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ffnet_search.config.sweep import Sweep
 
 FORMATS: Mapping[str, str] = {
     "onnx": "ffnet_search.export.formats.onnx:Onnx",
@@ -14,3 +18,9 @@ FORMATS: Mapping[str, str] = {
     "executorch": "ffnet_search.export.formats.executorch:ExecuTorch",
     "coreml": "ffnet_search.export.formats.coreml:CoreMl",
 }
+
+
+def formats_of(sweep: Sweep) -> tuple[str, ...]:
+    """The formats that each exported FFNet of a sweep gets, that of a searched precision among them."""
+    searched = [device.precision for device in sweep.searched_devices if sweep.module is None]
+    return tuple(dict.fromkeys([*sweep.export.formats, *(one for one in searched if one != "float32")]))
