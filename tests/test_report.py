@@ -120,7 +120,7 @@ def test_a_user_supplied_task_is_shown_by_its_quality(tmp_path: Path) -> None:
     html = page(run)
     checked(html)
     assert "accuracy" not in html
-    assert "the best error" in html and "<strong>0.5 mm</strong>" in html and "for error" in html
+    assert "highest rank by error" in html and "<strong>0.5 mm</strong>" in html and "for error" in html
     assert script_data(run)["metrics"]["search_mae"]["label"] == "error on search validation, mm"
     assert as_png(draw_front(run)).startswith(b"\x89PNG")
 

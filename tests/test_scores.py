@@ -10,7 +10,7 @@ import pytest
 from ffnet_search.metrics import find_metric
 from ffnet_search.space.registry import qualities
 from ffnet_search.tasks.base import find_task
-from ffnet_search.tasks.scores import Scores, binomial_error, least_difference, letters, mcnemar
+from ffnet_search.tasks.scores import Scores, binomial_error, least_difference, letters, mcnemar, split_words
 
 CLASSIFICATION = find_task("classification")
 
@@ -78,6 +78,20 @@ def test_a_bootstrap_of_a_mean_is_its_standard_error() -> None:
 def test_what_a_split_tells_apart_shrinks_with_its_images() -> None:
     assert least_difference(192) == pytest.approx(0.063, abs=0.001)
     assert least_difference(4 * 192) == pytest.approx(least_difference(192) / 2)
+
+
+@pytest.mark.parametrize(
+    ("images", "of", "validation", "ending"),
+    [
+        (192, 1920, 0.1, "data.validation: 0.4 has 768 images, for 3.2 points"),
+        (192, 480, 0.4, "more images alone help"),
+        (400, 4000, 0.1, "data.validation: 0.25 has 1,000 images, for 2.8 points"),
+        (5000, 50_000, 0.1, "that differ by 1.2 points or more, about"),
+    ],
+)
+def test_a_coarse_split_gets_a_proposal(images: int, of: int, validation: float, ending: str) -> None:
+    words = split_words(images, of, validation)
+    assert words.startswith(f"{images:,} validation images tell two networks apart") and words.endswith(ending)
 
 
 def test_an_error_is_a_metric_of_its_own() -> None:

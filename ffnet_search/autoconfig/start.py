@@ -26,6 +26,7 @@ from ffnet_search.errors import NAME, SweepError, did_you_mean
 from ffnet_search.progress import say
 from ffnet_search.space.registry import DEFAULT_TASK
 from ffnet_search.tasks.base import task_of
+from ffnet_search.tasks.scores import split_words
 
 SPACE = re.compile(r"search_space: \.\./(search_spaces/\w+\.yaml)")  # in a shipped sweep
 
@@ -112,6 +113,8 @@ def remarks(budget: Budget, minutes: float, latency_ms: float | None) -> Iterato
         f"{budget.epochs} epochs, {budget.trials} trials"
     )
     yield f"{budget.comparison}"
+    if task_of(draft.space.images).quality.unit == "%" and task_of(draft.space.images).is_mean:
+        yield split_words(budget.held_out, budget.images + budget.held_out, budget.validation)
     if latency_ms is not None and latency_ms >= throughput.largest_ms:
         quality = task_of(draft.space.images).quality.phrase
         yield f"--latency-ms {latency_ms:g} excludes none of them: {quality} alone decides, or give more --minutes"
@@ -180,7 +183,7 @@ def sweep_text(budget: Budget, name: str, latency_ms: float | None) -> Iterator[
     yield f"  objectives: [{task_of(draft.space.images).quality.name}, latency_ms]"
     yield f"  {_constraint(budget, latency_ms)}"
     yield "export:"
-    yield f"  top: {EXPORTED}  # networks of the front, evenly spread"
+    yield f"  top: {EXPORTED}  # networks of the front, its ends among them"
     if budget.uses_supernet:
         yield f"  retrain: {{epochs: {budget.retrain_epochs}}}  # of each alone, {budget.alone_epoch_s:.1f} s each"
 

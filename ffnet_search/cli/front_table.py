@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from ffnet_search.cli.printing import Column, Grid
 from ffnet_search.cli.resolve import Front
@@ -11,9 +11,12 @@ from ffnet_search.config.sweep import Sweep
 from ffnet_search.errors import printable
 from ffnet_search.export.answer import answer, offers
 from ffnet_search.export.exported import ExportedNetwork
+from ffnet_search.export.groups import WORDS as LETTERS
+from ffnet_search.export.groups import First, Groups, read_gains, read_groups
 from ffnet_search.latency.table import LatencyTable
 from ffnet_search.metrics import ERROR, IMAGES, INHERITED, INT8, LATENCY, MACS, PARAMS, Metric
 from ffnet_search.space.hyperparameters import Configuration
+from ffnet_search.tasks.base import find_task
 
 SPREAD = "measured_spread"  # begins the names of metrics that are no columns
 SPLITS: Mapping[str, str] = {"search": "validation", "test": "test"}
@@ -40,20 +43,47 @@ def chosen_of(front: Front) -> tuple[int, str]:
     """The index of the network that `pick` names within the sweep's own limit of latency, and why it is that."""
     sweep, path = front.sweep, front.sweep.latency_path
     if sweep.module is not None or not path.exists():
-        return 0, f"the best by {sweep.metric(next(iter(sweep.search.objectives))).phrase}"
+        return 0, f"first by {sweep.metric(next(iter(sweep.search.objectives))).phrase}"
     limit = sweep.search.constraints.get(LATENCY.name, math.inf)
     known = offers(sweep, (), front.networks, LatencyTable.load(path))
     best = answer(known, sweep.quality, limit).exported or answer(known, sweep.quality).exported
     assert best is not None
     within = "" if math.isinf(limit) else f" within {LATENCY.format(limit)}"
     keys = [network.key for network in front.networks]
-    return keys.index(best.key), f"the best by {sweep.quality.phrase} on search validation{within}"
+    return keys.index(best.key), f"ranked first by {sweep.quality.phrase} on search validation{within}"
+
+
+def front_words(front: Front, first: First, groups: Groups) -> Iterator[str]:
+    """The lines below the table: the letters, the images, a better network that is not exported, and the yardstick."""
+    task, m = find_task(front.sweep.task), front.networks[0].metrics
+    if any(groups.values()):
+        yield f"letters: {LETTERS}"
+    if f"search_{IMAGES.name}" in m:
+        images = [f"{m[f'{split}_{IMAGES.name}']:,.0f} {word}" for split, word in SPLITS.items()]
+        yield (
+            f"± one standard error: {' and '.join(images)} images; "
+            "the search chose by validation, which is optimistic for that; test chose nothing"
+        )
+    if first.hint:
+        yield first.hint
+    for gain in read_gains(front.sweep.files.yardstick):
+        if gain.by_hand.startswith(("width", "baseline")):
+            yield gain.words(task.quality)
 
 
 def metric_columns(sweep: Sweep, networks: Sequence[ExportedNetwork]) -> tuple[list[Column], list[Column]]:
     """The metrics that networks have, as columns: those that stand before a network's name, and those after it."""
     names = sorted(_names(networks), key=lambda name: importance(name, sweep))
-    columns = [Column(_title(sweep.metric(name)), _cells(sweep.metric(name), name, networks)) for name in names]
+    groups = read_groups(networks[0].folder.parent)
+    columns = []
+    for name in names:
+        split, _, quality = name.partition("_")
+        letters = groups.get(split, {}) if quality == sweep.quality.name else {}
+        cells = _cells(sweep.metric(name), name, networks)
+        cells = [
+            f"{cell} {letters.get(one.folder.name, '')}".rstrip() for cell, one in zip(cells, networks, strict=True)
+        ]
+        columns.append(Column(_title(sweep.metric(name)), cells))
     early = sum(importance(name, sweep) < LATE for name in names)
     return columns[:early], columns[early:]
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from ffnet_search.cli.resolve import Front
 from ffnet_search.config.sweep import Sweep
 from ffnet_search.export.exported import ExportedNetwork
+from ffnet_search.export.groups import read_first, read_groups
 from ffnet_search.latency.table import LatencyTable
 from ffnet_search.space.architecture import Architecture
 from ffnet_search.space.search_space import SearchSpace
@@ -93,6 +94,8 @@ def of_run(front: Front) -> Document:
         "stages": of_stages(sweep),
         "files": {name: str(path) for name, path in sweep.files.public.items() if path.exists()},
         "front": [of_exported(network) for network in front.networks],
+        "first": asdict(read_first(sweep.files.pareto)),
+        "groups": {split: dict(groups) for split, groups in read_groups(sweep.files.pareto).items()},
     }
 
 

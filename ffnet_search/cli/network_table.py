@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ffnet_search.cli.printing import make_table, print_plain
 from ffnet_search.cli.tables import print_architecture
-from ffnet_search.export.exported import ExportedNetwork
+from ffnet_search.export.exported import CLASS_TITLES, ExportedNetwork, class_rows
 from ffnet_search.metrics import ERROR, Metric, find_metric
 from ffnet_search.space.registry import task_outputs
 
@@ -23,6 +23,10 @@ def print_network(network: ExportedNetwork) -> None:
     if network.hyperparameters:
         settings = [[name, str(value)] for name, value in network.hyperparameters.items()]
         print_plain(make_table(["hyper-parameter", "value"], settings))
+    rows = class_rows(network.details)
+    if rows:
+        print_plain("on test, the hardest class first:")
+        print_plain(make_table(CLASS_TITLES, rows, right=3))
     files = sorted(path.name for path in network.folder.iterdir() if path.is_file())
     print_plain(f"files: {', '.join(files)}")
     if network.architecture is not None:

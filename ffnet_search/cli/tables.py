@@ -7,13 +7,15 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from ffnet_search.cli.front_table import chosen_of, front_grid
+from ffnet_search.cli.front_table import chosen_of, front_grid, front_words
 from ffnet_search.cli.printing import make_table as _table
 from ffnet_search.cli.printing import print_plain as _print
 from ffnet_search.cli.resolve import Front
 from ffnet_search.config.resolved import resolved_text
 from ffnet_search.config.retraining import retraining_of
 from ffnet_search.config.sweep import Sweep
+from ffnet_search.data.registry import validation_images
+from ffnet_search.export.groups import read_first, read_groups
 from ffnet_search.metrics import ERROR, INT8, MACS, PARAMS
 from ffnet_search.progress import say
 from ffnet_search.space.architecture import Architecture
@@ -21,6 +23,7 @@ from ffnet_search.space.block import BLOCK_AXES
 from ffnet_search.space.hyperparameters import Hyperparameter
 from ffnet_search.space.search_space import SearchSpace
 from ffnet_search.tasks.base import task_of
+from ffnet_search.tasks.scores import split_words
 
 if TYPE_CHECKING:
     from ffnet_search.autoconfig.start import Started
@@ -101,6 +104,11 @@ def print_sweep(sweep: Sweep) -> None:
         f"sweep {sweep.name}: {sweep.data.name}, {sweep.train.epochs} epochs, {sweep.search.trials} trials of "
         f"{sweep.search.sampler.class_path} for {', '.join(sweep.search.objectives)}; limits: {limits}"
     )
+    judged = sweep.search_space.images if sweep.search_space.has_network and sweep.module is None else None
+    if judged is not None and sweep.quality.unit == "%" and task_of(judged).is_mean:
+        images = validation_images(sweep.data, judged)
+        if images is not None:
+            _print(split_words(*images, sweep.data.validation))
     retraining = retraining_of(sweep)
     if retraining is not None:
         _print(f"export: {retraining.candidates} networks are retrained, {retraining}")
@@ -139,6 +147,9 @@ def print_run(front: Front) -> None:
         chosen, why = chosen_of(front)
         _print(front_grid(front, chosen))
         _print(f"* {why}")
+        pareto = front.networks[0].folder.parent
+        for line in front_words(front, read_first(pareto), read_groups(pareto)):
+            _print(line)
     print_files(front)
 
 

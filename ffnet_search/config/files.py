@@ -43,6 +43,7 @@ class RunPaths:
         self.retrained = folder / "retrained"  # for each network that was retrained a folder, as in `trials`
         self.pareto = folder / "pareto"
         self.front_csv = self.pareto / "front.csv"
+        self.yardstick = folder / "yardstick"  # networks scaled by hand, as the front's are exported
         self.front_png = folder / "front.png"
         self.report = folder / "report.html"
         self.fidelity = folder / "fidelity"  # the supernet's ranking against networks trained alone

@@ -149,3 +149,11 @@ class ExportSection(Section):
     retrain: RetrainSection = RetrainSection()
     opset: Opset = 17
     formats: tuple[Annotated[str, Field(max_length=NAME)], ...] = ()
+
+
+class ReportSection(Section):
+    """The report: whether networks scaled by hand stand beside the front, trained and measured as it is; and modules of
+    the user's, with weights of their own, that are judged and timed as it is."""
+
+    yardstick: bool = True
+    baselines: tuple[Plugin, ...] = ()

@@ -21,6 +21,7 @@ from ffnet_search.config.schema import (
     ExportSection,
     LatencySection,
     ModuleSection,
+    ReportSection,
     TrainSection,
 )
 from ffnet_search.config.search_schema import SearchSection
@@ -60,6 +61,7 @@ class Sweep(Section):
     export: ExportSection = ExportSection()
     # Minutes of each stage as `init` measured them, by which `run --minutes` divides its time.
     estimate: Mapping[Literal["profile", "train", "search", "export"], Annotated[float, Field(ge=0)]] = {}
+    report: ReportSection = ReportSection()
     _path: Path = PrivateAttr(Path("sweep"))
 
     @classmethod

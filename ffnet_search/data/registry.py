@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ffnet_search.config.schema import Augment, DataSection
-from ffnet_search.data.dataset import DataSet
+from ffnet_search.data.dataset import TEST_SHARE, DataSet
+from ffnet_search.data.layout import TEST, TRAIN, VALIDATION
 from ffnet_search.errors import SweepError
 from ffnet_search.plugins import Registry, find_class, find_module, import_path, is_import_path
 from ffnet_search.space.input import Input
@@ -83,6 +84,20 @@ def data_remarks(section: DataSection, input: Input) -> list[str]:
         return [] if is_import_path(section.name) else _find_dataset(section, input).remarks(section, input)
     except (SweepError, OSError):
         return []
+
+
+def validation_images(section: DataSection, input: Input) -> tuple[int, int | None] | None:
+    """The images of search validation, and of it and training together, counted without loading any; None where that is
+    not known so soon. The second is None where validation is a split of the user's."""
+    if is_import_path(section.name):
+        return None
+    parts = data_parts(section, input)
+    if VALIDATION in parts:
+        return len(parts[VALIDATION].names), None
+    images = _find_dataset(section, input).known_images
+    if TRAIN in parts:
+        images = round(len(parts[TRAIN].names) * (1 if TEST in parts else 1 - TEST_SHARE))
+    return None if images is None else (round(section.validation * images), images)
 
 
 def _find_dataset(section: DataSection, input: Input) -> DataSet:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ffnet_search.config.sweep import Sweep
 from ffnet_search.data.datamodule import Data
@@ -86,19 +86,24 @@ class Judged:
         return {f"{prefix}{name}": value for name, value in found.items()}
 
 
-@torch.inference_mode()
 def judge(net: Deployed | MetaMixer, batches: Iterable[tuple[Tensor, Tensor]], task: Task) -> Judged:
     """Judge `net` on batches of (images, targets), in the mode (training or evaluation) that it is in.
 
     Raises ValueError where there are no batches."""
-    device = next(net.parameters()).device
     net = net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     arch = net.arch if isinstance(net, Deployed) else net.largest
-    metric, scores = task.quality_metric(arch.input.outputs).to(device), []
+    return judge_module(net, batches, task, arch.input.outputs)
+
+
+@torch.inference_mode()
+def judge_module(net: nn.Module, batches: Iterable[tuple[Tensor, Tensor]], task: Task, outputs: int) -> Judged:
+    """Judge any module with so many outputs, as `judge` does."""
+    device = next((parameter.device for parameter in net.parameters()), torch.device("cpu"))
+    metric, scores = task.quality_metric(outputs).to(device), []
     for images_BCHW, target_B in batches:
         output_B, target_B = net(images_BCHW.to(device)), target_B.to(device)
         metric.update(output_B, target_B)
-        scores.append(task.scores(output_B, target_B, arch.input.outputs).cpu().numpy())
+        scores.append(task.scores(output_B, target_B, outputs).cpu().numpy())
     if not scores:
         raise ValueError("quality needs at least one batch of images, but got none")
     return Judged(float(metric.compute()), Scores.gathered(task, scores))

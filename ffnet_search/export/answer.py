@@ -16,7 +16,7 @@ from pathlib import Path
 from ffnet_search.config.sweep import Sweep
 from ffnet_search.export.exported import ExportedNetwork
 from ffnet_search.latency.table import LatencyTable
-from ffnet_search.metrics import INHERITED, Metric
+from ffnet_search.metrics import ERROR, INHERITED, LATENCY, Metric
 from ffnet_search.pareto.candidate import Candidate
 from ffnet_search.tasks.base import find_task
 
@@ -70,10 +70,14 @@ def offers(
         ms = table.predict_ms(network.network) if measured is None else measured
         candidate = by_key.pop(network.key, None)
         found.append(Offer(network.key, quality, compared, ms, candidate, network, measured is not None))
-    times = table.predict_batch(candidate.network for candidate in by_key.values())
+    known = all(LATENCY.key in candidate.metrics for candidate in by_key.values())
+    if known and not device:  # the search has predicted them by the same table
+        times = [candidate.metrics[LATENCY.key] for candidate in by_key.values()]
+    else:
+        times = table.predict_batch(candidate.network for candidate in by_key.values())
     for candidate, ms in zip(by_key.values(), times, strict=True):
         quality = candidate.metrics[name]
-        found.append(Offer(candidate.key, quality, quality, float(ms), candidate))
+        found.append(Offer(candidate.key, quality, quality, ms, candidate))
     return found
 
 
@@ -105,6 +109,26 @@ def answers(networks: Sequence[Offer], quality: Metric) -> list[tuple[float, Ans
         if not steps or found != steps[-1][1]:
             steps.append((ms, found))
     return steps
+
+
+def first_answer(networks: Sequence[Offer], sweep: Sweep) -> Answer:
+    """The answer to the sweep's own limit of latency; where no exported network keeps it, to any."""
+    limit = sweep.search.constraints.get(LATENCY.key, math.inf)
+    found = answer(networks, sweep.quality, limit)
+    return found if found.exported is not None else answer(networks, sweep.quality)
+
+
+def hint(found: Answer, quality: Metric, folder: Path) -> str:
+    """A better network that is not exported, and the command that exports it; empty where there is none."""
+    better = found.better
+    if better is None:
+        return ""
+    words = "better, but not exported" if found.exported else "not exported"
+    error = None if better.candidate is None else better.candidate.metrics.get(f"{quality.name}{ERROR}")
+    return (
+        f"{words}: {better.key}, {quality.phrase} {quality.format_with(better.compared, error)} as the search "
+        f"compared it, {LATENCY.format(better.ms)} (predicted); to have it: {export_command(folder, better.key)}"
+    )
 
 
 def export_command(folder: Path, key: str) -> str:

@@ -23,13 +23,13 @@ from ffnet_search.config.schema import LatencySection
 from ffnet_search.config.sweep import Sweep
 from ffnet_search.data.datamodule import Data
 from ffnet_search.evaluation.trained import resolved
-from ffnet_search.export.exported import CARD
+from ffnet_search.export.exported import CARD, CLASS_TITLES, class_rows
 from ffnet_search.export.picks import Pick
 from ffnet_search.export.script import predict_script
 from ffnet_search.formatting import code_span, markdown
 from ffnet_search.latency.backends.base import make_backend
 from ffnet_search.latency.table import LatencyTable
-from ffnet_search.metrics import COSTS, MEASURED
+from ffnet_search.metrics import COSTS, ERROR, IMAGES, MEASURED, SPLITS
 from ffnet_search.models.saved import read_start
 from ffnet_search.pareto.candidate import Candidate
 from ffnet_search.provenance import git_state, versions
@@ -141,11 +141,15 @@ def write_bundle(folder: Path, card: Mapping[str, Any], task: Task) -> None:
     environment = jinja2.Environment(keep_trailing_newline=True)  # Markdown: names are escaped by the filters
     environment.filters |= {"markdown": markdown, "code_span": code_span}
     text = environment.from_string(template)
+    optional = [f"{split}_{IMAGES.name}" for split in SPLITS]
+    optional += [f"{key}{ERROR}" for key in (task.search_quality, task.test_quality)]
     model_card = text.render(
         header=yaml.safe_dump(_metadata(name, card, task), sort_keys=False),
         name=name,
         card=card,
-        m=card["metrics"],
+        m={**dict.fromkeys(optional), **card["metrics"]},
+        classes=class_rows(card.get("details") or {}),
+        class_titles=CLASS_TITLES,
         task=task,
         quality=task.quality,
         costs=[cost for cost in COSTS.values() if cost.name in card["metrics"]],

@@ -15,13 +15,16 @@ from ffnet_search.atomic_write import SUFFIX, write_bytes
 from ffnet_search.config.start import ARCHITECTURE
 from ffnet_search.config.sweep import Sweep
 from ffnet_search.errors import SweepError, shown
+from ffnet_search.formatting import percent
 from ffnet_search.metrics import Figures
 from ffnet_search.space.architecture import Architecture
 from ffnet_search.space.hyperparameters import Value
 from ffnet_search.strict_yaml import read_json, read_yaml
-from ffnet_search.tasks.base import task_of
+from ffnet_search.tasks.base import Task, task_of
 from ffnet_search.tasks.scores import Scores
 
+CLASS_TITLES = ("class", "precision", "recall", "images", "taken for")
+MOST = 3  # other classes that are named
 CARD, ONNX, SCORES = "card.json", "model.onnx", "scores.npz"  # of every exported FFNet
 
 
@@ -51,18 +54,27 @@ class ExportedNetwork:
             )
         return self.architecture
 
-    def scores(self, split: str) -> Scores | None:
-        """The scores on each image of a split, "search" or "test"; None where they were not written.
+    def scores(self, split: str, task: Task | None = None) -> Scores | None:
+        """The scores on each image of a split, "search" or "test"; None where they were not written. `task`: where
+        there is no architecture that names it.
 
         Raises SweepError where they cannot be read."""
         path = self.folder / SCORES
-        if self.architecture is None or not path.exists():
+        if self.architecture is not None:
+            task = task_of(self.architecture.input)
+        if task is None or not path.exists():
             return None
         try:
             with np.load(path) as arrays:
-                return Scores(task_of(self.architecture.input), arrays[split].astype(np.float64))
+                return Scores(task, arrays[split].astype(np.float64))
         except (OSError, ValueError, KeyError, BadZipFile) as error:
             raise SweepError(f"{path}: cannot be read as the scores of a network ({error}); export again") from None
+
+    @property
+    def details(self) -> dict[str, Any]:
+        """The details of its card that its task wrote: see `export.network.write_details`."""
+        details: dict[str, Any] = self.read_card().get("details", {})
+        return details
 
     def read_card(self) -> dict[str, Any]:
         """The content of card.json. Raises OSError, or ValueError if it is no card."""
@@ -121,3 +133,31 @@ def read_card(folder: Path) -> dict[str, Any]:
         if not isinstance(content, dict) or not all(isinstance(value, kinds) for value in content.values()):
             raise ValueError(f"{path}: {name} must be a mapping of plain values, but is {shown(content)}")
     return card
+
+
+# The classes of a network as rows of a table: for the terminal, the report and the model card.
+
+
+def class_rows(details: Mapping[str, Any]) -> list[list[str]]:
+    """Precision, recall, images and the classes that it is taken for, the hardest class first; empty without any."""
+    if not {"recall", "precision", "images"} <= details.keys():
+        return []
+    taken: dict[str, list[str]] = {}
+    for label, said, count in details.get("confused", ()):
+        taken.setdefault(label, []).append(f"{said} ({count})")
+    recall = details["recall"]
+    hardest = sorted(recall, key=lambda name: 2.0 if recall[name] is None else recall[name])
+    return [
+        [
+            name,
+            _share(details["precision"][name]),
+            _share(recall[name]),
+            str(details["images"][name]),
+            ", ".join(taken.get(name, [])[:MOST]),
+        ]
+        for name in hardest
+    ]
+
+
+def _share(value: float | None) -> str:
+    return "none" if value is None else percent(value, 1)

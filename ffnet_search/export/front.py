@@ -25,10 +25,12 @@ from ffnet_search.data.datamodule import Data
 from ffnet_search.errors import SweepError, did_you_mean
 from ffnet_search.evaluation.inherited import Evaluator, judge, quality
 from ffnet_search.evaluation.trained import TrialEvaluator
+from ffnet_search.export.answer import first_answer, hint, offers
 from ffnet_search.export.card import Device, network_card, user_module_card, write_bundle, write_card
 from ffnet_search.export.exported import ONNX, ExportedNetwork, read_card, read_exported, read_network, write_scores
 from ffnet_search.export.folders import asked_for, folder_names, recover_front, replace_front, write_names
 from ffnet_search.export.formats.quality import int8_metrics
+from ffnet_search.export.groups import First, write_groups
 from ffnet_search.export.module_onnx import write_module_onnx
 from ffnet_search.export.network import write_details, write_network
 from ffnet_search.export.picks import Pick, draw_front, retrained_picks
@@ -67,9 +69,9 @@ def export_front(sweep: Sweep) -> None:
     scratch = target.with_name(f"{target.name}{SUFFIX}")
     shutil.rmtree(scratch, ignore_errors=True)
     names = folder_names(target, [pick.key for pick in front])
-    _export(sweep, front, [scratch / names[pick.key] for pick in front], asked)
+    write_picks(sweep, front, [scratch / names[pick.key] for pick in front], asked)
     write_names(scratch, names)
-    write_front_csv(scratch / sweep.files.front_csv.name, read_exported(scratch))
+    _write_tables(scratch, sweep, candidates)
     replace_front(sweep.files, scratch)
 
 
@@ -89,15 +91,15 @@ def export_network(sweep: Sweep, key: str, folder: Path | None = None) -> Export
     target = folder or pareto / names[key]
     scratch = target.with_name(f"{target.name}{SUFFIX}")
     shutil.rmtree(scratch, ignore_errors=True)
-    _export(sweep, [pick], [scratch], [key])
+    write_picks(sweep, [pick], [scratch], [key])
     os.replace(scratch, target)
     if folder is None:
         write_names(pareto, names)
-        write_front_csv(sweep.files.front_csv, read_exported(pareto))
+        _write_tables(pareto, sweep, candidates)
     return read_network(target)
 
 
-def _export(sweep: Sweep, picks: Sequence[Pick], folders: Sequence[Path], asked: Collection[str]) -> None:
+def write_picks(sweep: Sweep, picks: Sequence[Pick], folders: Sequence[Path], asked: Collection[str] = ()) -> None:
     """Write the files of each pick into its folder; those that were `asked` for say so in their cards."""
     for folder in folders:
         folder.mkdir(parents=True)
@@ -117,8 +119,19 @@ def _figures(candidate: Candidate, metrics: Mapping[str, float]) -> str:
     return f"{task.quality.format(metrics[task.test_quality])}, {latency.format(metrics[latency.key])}"
 
 
-def write_front_csv(path: Path, exported: Sequence[ExportedNetwork]) -> None:
-    """Write the table of exported networks."""
+def _write_tables(pareto: Path, sweep: Sweep, candidates: Sequence[Candidate]) -> None:
+    """Write what is known of all networks of a front together: their table, the groups of a paired test, the first."""
+    exported, first = read_exported(pareto), First()
+    _write_csv(pareto / sweep.files.front_csv.name, exported)
+    if sweep.search_space.is_elastic:
+        table = LatencyTable.load(sweep.latency_path)
+        found = first_answer(offers(sweep, candidates, exported, table), sweep)
+        if found.exported is not None and found.exported.exported is not None:
+            first = First(found.exported.exported.folder.name, hint(found, sweep.quality, sweep.files.folder))
+    write_groups(pareto, exported, first)
+
+
+def _write_csv(path: Path, exported: Sequence[ExportedNetwork]) -> None:
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         names = dict.fromkeys(name for network in exported for name in network.hyperparameters)
@@ -131,7 +144,7 @@ def write_front_csv(path: Path, exported: Sequence[ExportedNetwork]) -> None:
 
 def export_ffnets(sweep: Sweep, front: Sequence[Pick], folders: Sequence[Path]) -> Iterator[dict[str, float]]:
     """Write the files of each pick into its folder, and yield its metrics: measured alone, on the test split."""
-    data, devices = sweep_data(sweep), _devices(sweep)
+    data, devices = sweep_data(sweep), devices_of(sweep)
     place = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     inherited = _networks(sweep, data, [pick.candidate for pick in front])
     nets = [pick.network(sweep) or before for pick, before in zip(front, inherited, strict=True)]
@@ -170,7 +183,7 @@ def _networks(sweep: Sweep, data: Data, front: Sequence[Candidate]) -> list[Meta
     return [evaluator.calibrated(candidate.network) for candidate in front]
 
 
-def _devices(sweep: Sweep) -> list[Device]:
+def devices_of(sweep: Sweep) -> list[Device]:
     """The devices of the search with their latency tables, its own first."""
     devices = []
     for number, section in enumerate(sweep.searched_devices):

@@ -38,7 +38,7 @@ def retrain(sweep: Sweep, candidates: Sequence[Candidate], retraining: Retrainin
     """Retrain the candidates, the largest first; return key -> retrained network, without those that failed.
 
     Raises SweepError for a user error, and where the engine cannot work."""
-    folder = sweep.files.retrained / _digest(sweep)[:12]
+    folder = sweep.files.retrained / weights_digest(sweep)[:12]
     for other in sweep.files.retrained.glob("*"):
         if other != folder:  # of another supernet or recipe: nothing reads it again
             shutil.rmtree(other)
@@ -65,7 +65,7 @@ def _configuration(sweep: Sweep, candidate: Candidate) -> Configuration:
     return Configuration(candidate.network, retrained_values(sweep, candidate.final_hyperparameters))
 
 
-def _digest(sweep: Sweep) -> str:
+def weights_digest(sweep: Sweep) -> str:
     """The digest of all that a retrained network depends on, but for its configuration."""
     inputs = retrain_inputs(sweep)
     if sweep.uses_supernet:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ffnet_search.formatting import percent, plural
-from ffnet_search.metrics import INHERITED, Metric
+from ffnet_search.metrics import ERROR, INHERITED, Metric
 from ffnet_search.pareto.front import pareto_front
 from ffnet_search.report.data import Run
 from ffnet_search.search.history import History, LearningCurve
@@ -175,7 +175,11 @@ def _add_measured(axes: Axes, run: Run) -> None:
             axes.vlines(x, inherited, y, RED, linestyles="dotted", linewidth=1)
         spread = [metrics["measured_ms"] * metrics["measured_spread"] for metrics in measured]
         label = "exported, retrained, measured alone" if retrained else "exported, measured alone"
-        axes.errorbar(x, y, xerr=spread, fmt="x", color=RED, capsize=2, linewidth=1, label=label)
+        deviation = [scale * metrics.get(f"{key}{ERROR}", 0.0) for metrics in measured]
+        axes.errorbar(x, y, deviation, spread, fmt="x", color=RED, capsize=2, linewidth=1, label=label)
+        first = run.first
+        at = (first.metrics["measured_ms"], scale * first.metrics[key])
+        axes.scatter(*_xy([at]), 60, "none", edgecolors=RED, label=f"ranked first: {first.folder.name}")
 
 
 def _xy(points: Iterable[tuple[float, float]]) -> tuple[list[float], list[float]]:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from ffnet_search.config.sweep import Sweep
 from ffnet_search.evaluation.fidelity import Fidelity
+from ffnet_search.export.answer import Offer, answers, export_command, first_answer, offers
 from ffnet_search.export.exported import ExportedNetwork, read_exported
+from ffnet_search.export.groups import Gain, Groups, read_gains, read_groups
 from ffnet_search.latency.table import LatencyTable
-from ffnet_search.metrics import COSTS, INHERITED, LATENCY, Direction, Metric
+from ffnet_search.metrics import COSTS, ERROR, INHERITED, LATENCY, Direction, Metric
 from ffnet_search.pareto.candidate import Candidate
 from ffnet_search.pareto.front import RunningFront, hypervolume
 from ffnet_search.report.fidelity import fidelity_of
@@ -34,6 +37,21 @@ class Run:
     table: LatencyTable | None = None
     devices: Mapping[str, LatencyTable] = field(default_factory=dict)
     fidelity: Fidelity | None = None
+    groups: Groups = field(default_factory=dict)
+    gains: Sequence[Gain] = ()
+
+    @cached_property
+    def offers(self) -> list[Offer]:
+        """The networks of the run that may be the answer to a budget, on the search's own device."""
+        assert self.table is not None
+        return offers(self.sweep, self.history.evaluated, self.exported, self.table)
+
+    @cached_property
+    def first(self) -> ExportedNetwork:
+        """The exported network that the search ranks first within the sweep's limit, or without one that keeps it."""
+        found = first_answer(self.offers, self.sweep).exported
+        assert found is not None and found.exported is not None  # a run is reported once a network is exported
+        return found.exported
 
     @property
     def task(self) -> Task:
@@ -57,12 +75,13 @@ def read_run(sweep: Sweep) -> Run:
     """Read the history, the exported networks and the latency tables of a run. Raises SweepError."""
     objectives = [sweep.search.metric(name) for name in sweep.search.objectives]
     history = read_history(sweep.files.study, sweep.search_space, objectives)
-    exported = read_exported(sweep.files.pareto)
+    exported, groups = read_exported(sweep.files.pareto), read_groups(sweep.files.pareto)
     if not sweep.search_space.is_elastic:
         return Run(sweep, history, exported)
     paths = {str(section.name): sweep.files.latency_table(section) for section in sweep.latency[1:]}
     devices = {name: LatencyTable.load(path) for name, path in paths.items() if path.exists()}
-    return Run(sweep, history, exported, LatencyTable.load(sweep.latency_path), devices, fidelity_of(sweep))
+    table = LatencyTable.load(sweep.latency_path)
+    return Run(sweep, history, exported, table, devices, fidelity_of(sweep), groups, read_gains(sweep.files.yardstick))
 
 
 def front_columns(sweep: Sweep, exported: Sequence[ExportedNetwork]) -> dict[str, Metric]:
@@ -83,8 +102,9 @@ def front_columns(sweep: Sweep, exported: Sequence[ExportedNetwork]) -> dict[str
 
 
 def figures(network: ExportedNetwork, metrics: Iterable[Metric]) -> list[str]:
-    """The printed values of a network's metrics."""
-    return [metric.format(network.metrics[metric.key]) for metric in metrics]
+    """The printed values of a network's metrics, with the standard errors of those that have one."""
+    m = network.metrics
+    return [metric.format_with(m[metric.key], m.get(f"{metric.key}{ERROR}")) for metric in metrics]
 
 
 def script_data(run: Run) -> dict[str, Any]:
@@ -100,12 +120,25 @@ def script_data(run: Run) -> dict[str, Any]:
         "candidates": _columns(run),
         "exported": [_row(run, network) for network in run.exported],
         "limits": dict(run.sweep.search.constraints),
+        "first": run.first.folder.name,
+        "answers": list(_answers(run)),
         "hypervolume": hypervolume_over_time(run.history.evaluated, run.sweep.search.directions),
         "held_out": [
             (_short(check.measured_ms), _short(check.predicted_ms), str(check.architecture))
             for check in run.table.held_out
         ],
     }
+
+
+def _answers(run: Run) -> Iterator[tuple[float, int, int, str]]:
+    """The slider's answers: budget from which on it holds, exported network, better candidate and its command."""
+    shown = {one.key: number for number, one in enumerate(run.exported)}
+    evaluated = {one.key: number for number, one in enumerate(run.history.evaluated)}
+    for ms, found in answers(run.offers, run.task.quality):
+        better = found.better
+        command = "" if better is None else export_command(run.sweep.files.folder, better.key)
+        exported = -1 if found.exported is None else shown[found.exported.key]
+        yield ms, exported, -1 if better is None else evaluated[better.key], command
 
 
 def _columns(run: Run) -> dict[str, list[Any]]:

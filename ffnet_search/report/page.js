@@ -127,8 +127,10 @@ const about = (i) =>
   data.costs.map((name) => `${metrics[name].phrase} ${print(name, all[name][i])}`).join(", ") + ` (predicted)\n${all.text[i]}`;
 const inherited = (p, key) => p[`inherited_${key}`]; // of a network that was retrained
 const before = (p, key) => (inherited(p, key) === undefined ? "" : ` (inherited ${print(key, inherited(p, key))})`);
+const error = (p, key) => (p[`${key}_se`] === undefined ? "" : ` ± ${print(key, p[`${key}_se`])}`);
 const aboutExported = (p) =>
-  `${p.folder}, exported\n${print(SEARCH, p[SEARCH])}${before(p, SEARCH)} on search validation, ${print(TEST, p[TEST])}${before(p, TEST)} on test\n` +
+  `${p.folder}, exported\n${print(SEARCH, p[SEARCH])}${error(p, SEARCH)}${before(p, SEARCH)} on search validation, ` +
+  `${print(TEST, p[TEST])}${error(p, TEST)}${before(p, TEST)} on test\n` +
   `${print("measured_ms", p.measured_ms)} measured (± ${print("measured_spread", p.measured_spread)}), ${print("predicted_ms", p.predicted_ms)} predicted\n${p.text}`;
 
 // --- the front, and the budget that chooses from it
@@ -159,6 +161,8 @@ const drawFront = chart("front", `The ${metrics[QUALITY].phrase} of all candidat
       for (const [x, y, , network] of spots) {
         const off = name === "latency_ms" ? x * network.measured_spread : 0;
         if (off) add(svg, "line", { x1: X(x - off), x2: X(x + off), y1: Y(y), y2: Y(y), class: "error" });
+        const deviation = scaled(SEARCH, network[`${SEARCH}_se`] ?? 0);
+        if (deviation) add(svg, "line", { x1: X(x), x2: X(x), y1: Y(y - deviation), y2: Y(y + deviation), class: "error" });
         const from = inherited(network, SEARCH);
         if (from !== undefined) add(svg, "line", { x1: X(x), x2: X(x), y1: Y(scaled(SEARCH, from)), y2: Y(y), class: "gain" });
         const node = add(svg, "circle", { cx: X(x), cy: Y(y), r: 5.5, class: network === chosen ? "exported chosen" : "exported" });
@@ -170,29 +174,25 @@ const drawFront = chart("front", `The ${metrics[QUALITY].phrase} of all candidat
 
 function setBudget(value) {
   budget = value;
-  slider.value = number.value = short(Math.ceil(value * 1e4) / 1e4);
-  const within = exported.filter((p) => p.measured_ms <= value * (1 + 1e-3));
-  chosen = within.reduce((best, p) => (!best || better(p[SEARCH], best[SEARCH]) || (p[SEARCH] === best[SEARCH] && p.measured_ms < best.measured_ms) ? p : best), null);
+  slider.value = number.value = String(+(Math.ceil(value * 1e5) / 1e5).toPrecision(6));
+  let held = null; // the last answer whose budget is kept: `export/answer.py` made them all
+  for (const one of data.answers) if (one[0] <= value * (1 + 1e-9)) held = one;
+  const [, shown, hint, command] = held ?? [0, -1, -1, ""];
+  chosen = shown < 0 ? null : exported[shown];
   const winner = byId("winner");
   if (!chosen) {
     const least = exported.reduce((best, p) => (p.measured_ms < best.measured_ms ? p : best));
     winner.textContent = `No exported network is that fast; the fastest takes ${print("measured_ms", least.measured_ms)}.`;
-  } else {
-    winner.replaceChildren(byId(`card-${chosen.folder}`).content.cloneNode(true));
-    const searched = inherited(chosen, SEARCH) ?? chosen[SEARCH]; // as the candidates were compared
-    let hint = -1;
-    for (let i = 0; i < count; i++) {
-      const quality = all[QUALITY][i];
-      if (all.latency_ms[i] <= value && Math.abs(quality - searched) > 1e-9 && better(quality, hint < 0 ? searched : all[QUALITY][hint])) hint = i;
-    }
-    if (hint >= 0) {
-      const note = document.createElement("p");
-      note.className = "muted";
-      note.textContent =
-        `Not exported, but predicted to fit: ${all.key[hint]} with ${print(SEARCH, all[QUALITY][hint])} at ` +
-        `${print("latency_ms", all.latency_ms[hint])}. Raise export.top to have it measured and written.`;
-      winner.append(note);
-    }
+  } else winner.replaceChildren(byId(`card-${chosen.folder}`).content.cloneNode(true));
+  if (hint >= 0) {
+    const note = document.createElement("p"), code = document.createElement("code");
+    note.className = "muted";
+    note.textContent =
+      `Compared as better, and not exported: ${all.key[hint]} with ${print(SEARCH, all[QUALITY][hint])} at ` +
+      `${print("latency_ms", all.latency_ms[hint])} (predicted). To have it: `;
+    code.textContent = command;
+    note.append(code);
+    winner.append(note);
   }
   for (const row of document.querySelectorAll("#exported tr")) row.classList.toggle("chosen", !!chosen && row.id === `row-${chosen.folder}`);
   drawFront();

@@ -15,8 +15,9 @@ from markupsafe import Markup
 from ffnet_search.atomic_write import write_bytes, write_text
 from ffnet_search.config.retraining import retraining_of
 from ffnet_search.config.sweep import Sweep
-from ffnet_search.export.exported import ExportedNetwork
+from ffnet_search.export.exported import CLASS_TITLES, ExportedNetwork, class_rows
 from ffnet_search.export.formats.base import ModelFile, registered_files
+from ffnet_search.export.groups import WORDS as GROUP_WORDS
 from ffnet_search.formatting import plural
 from ffnet_search.latency.table import LatencyTable
 from ffnet_search.provenance import versions
@@ -24,6 +25,7 @@ from ffnet_search.report.architecture_svg import draw
 from ffnet_search.report.charts import as_png, curve_chart, draw_front
 from ffnet_search.report.data import Run, figures, front_columns, read_run, script_data
 from ffnet_search.report.fidelity import fidelity_section
+from ffnet_search.report.lead import lead_of, yardstick_rows
 from ffnet_search.report.templates import load_template
 
 TOP_AXES = 12  # of the importances: the others hardly matter
@@ -37,6 +39,11 @@ EXPORTED = (  # files of every exported network, but for those of formats
     ModelFile("scores.npz", "what it makes of each validation and test image, for paired tests"),
     ModelFile("card.json", "all figures and where they come from"),
 )
+SHEETS = {  # of images that a task draws -> the words below them
+    "worst": "Its worst images on test: the image, its mask, and what the network makes of it.",
+    "errors": "Its most confident errors on test: the label, what it says instead, and how sure it is.",
+}
+YARDSTICK = ["by hand", "measured", "test", "front's network as quick", "its test", "gain", "told apart"]
 SCRIPT = ModelFile("predict.py", "the network on images, with ONNX Runtime alone")
 
 
@@ -84,7 +91,8 @@ def _sections(run: Run) -> dict[str, Any]:
     """The content of the sections that depend on whether the search knew latency."""
     if run.table is not None:
         networks = [_network(run, network) for network in run.exported]
-        return {"latency": _latency(run, run.table), "networks": networks, "output_table": _output_table(run)}
+        classes = {"output_table": _output_table(run), **_classes(run)}
+        return {"latency": _latency(run, run.table), "networks": networks, **classes}
     first = run.metric(next(iter(run.sweep.search.objectives)))
     best = sorted(run.history.evaluated, key=lambda candidate: first.sign * candidate.metrics[first.key])[:BEST]
     exported: list[Record] = [
@@ -114,13 +122,12 @@ def _latency(run: Run, table: LatencyTable) -> dict[str, Any]:
     searched = f"{count} architectures of {space.size:,} were evaluated."
     if space.hyperparameters:
         searched = f"{count} networks were trained to the end, in a space of {space.size:,} architectures."
-    quality, search_quality = run.metric(run.task.test_quality), run.task.search_quality
-    best = min(run.exported, key=lambda one: run.task.quality.sign * one.metrics[search_quality])
     contention = table.setting.contention
     return {
         "searched": searched,
-        "best_quality": quality.format(best.metrics[quality.key]),
-        "best_ms": run.metric("measured_ms").format(best.metrics["measured_ms"]),
+        "lead": lead_of(run),
+        "yardstick": (YARDSTICK, yardstick_rows(run)) if run.gains else None,
+        "groups": GROUP_WORDS if any(run.groups.values()) else "",
         "device": table.setting.device,
         "budget": _budget(run),
         "batch_size": table.setting.batch_size,
@@ -150,6 +157,8 @@ def _network(run: Run, network: ExportedNetwork) -> dict[str, Any]:
         split, _, inherited = title.partition(", ")
         if split in ("test", "search"):
             words[title] = f"{split} {quality}{', inherited' if inherited else ''}"
+    for title, split in (("test", "test"), ("search", "search")):
+        cells[title] = f"{cells[title]} {run.groups.get(split, {}).get(network.folder.name, '')}".rstrip()
     facts = [(words.get(title, title), cell) for title, cell in cells.items()]
     spread = run.metric("measured_spread").format(m["measured_spread"])
     facts = [(fact, f"{cell} ± {spread}" if fact == "measured" else cell) for fact, cell in facts]
@@ -163,14 +172,22 @@ def _network(run: Run, network: ExportedNetwork) -> dict[str, Any]:
         "cells": list(cells.values()),
         "files": _files(network),
         "drawing": Markup(draw(network.network)),  # which escapes its texts
-        "worst": _details(network).get("worst", ""),
+        "sheets": [(network.details[key], words) for key, words in SHEETS.items() if network.details.get(key)],
     }
 
 
-def _details(network: ExportedNetwork) -> dict[str, Any]:
-    """The details of a network that its task wrote: see `export.network.write_details`."""
-    details: dict[str, Any] = network.read_card().get("details", {})
-    return details
+def _classes(run: Run) -> dict[str, Any]:
+    """The classes of the network that is ranked first: their table, and what is taken for what."""
+    details = run.first.details
+    rows: list[Row] = [(name, "", cells) for name, *cells in class_rows(details)]
+    confusion = details.get("confusion", [])
+    most = max((count for row in confusion for count in row), default=1)
+    names = list(details.get("recall", {}))
+    matrix = [
+        (name, [(count, f"{count / most:.2f}", at == row) for at, count in enumerate(counts)])
+        for row, (name, counts) in enumerate(zip(names, confusion, strict=False))
+    ]
+    return {"class_table": (list(CLASS_TITLES), rows) if rows else None, "confusion": matrix}
 
 
 def _output_table(run: Run) -> tuple[list[str], list[Row]] | None:
@@ -178,10 +195,10 @@ def _output_table(run: Run) -> tuple[list[str], list[Row]] | None:
 
     Where the task knows what a constant reaches, that is the last column."""
     names = [network.folder.name for network in run.exported]
-    columns = [_details(network).get(run.task.each, {}) for network in run.exported]
+    columns = [network.details.get(run.task.each, {}) for network in run.exported]
     if not any(columns):
         return None
-    constant = _details(run.exported[0]).get("constant")
+    constant = run.exported[0].details.get("constant")
     if constant:
         columns, names = [*columns, constant], [*names, "the median alone"]
     values = [[column[name] for column in columns] for name in columns[0]]

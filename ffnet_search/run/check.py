@@ -131,6 +131,8 @@ def _import_paths(sweep: Sweep) -> Iterator[tuple[str, str]]:
     for field in ("callbacks", "loggers"):
         for index, plugin in enumerate(getattr(sweep.train, field)):
             names[f"train.{field}.{index}.class_path"] = plugin.class_path
+    for index, plugin in enumerate(sweep.report.baselines):
+        names[f"report.baselines.{index}.class_path"] = plugin.class_path
     for field, name in names.items():
         if is_import_path(name):
             yield field, name

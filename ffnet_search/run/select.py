@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 from ffnet_search.config.files import RunPaths
 from ffnet_search.config.sweep import Sweep
 from ffnet_search.errors import SweepError, did_you_mean
-from ffnet_search.export.answer import Answer, Offer, answer, export_command, offers
+from ffnet_search.export.answer import Answer, Offer, answer, hint, offers
 from ffnet_search.export.exported import ExportedNetwork, read_exported
 from ffnet_search.formatting import percent
 from ffnet_search.latency.table import LatencyTable
-from ffnet_search.metrics import ERROR, LATENCY, Metric
+from ffnet_search.metrics import LATENCY, Metric
 from ffnet_search.pareto.candidate import Candidate
 from ffnet_search.search.storage.study import read_candidates
 from ffnet_search.space.architecture import Architecture
@@ -67,17 +67,8 @@ class Selection:
 
     @property
     def hint(self) -> str:
-        """The better network that is not exported, and the command that exports it; empty where there is none."""
-        better = self.answer.better
-        if better is None:
-            return ""
-        others = "better, but not exported" if self.answer.exported else "not exported"
-        error = None if better.candidate is None else better.candidate.metrics.get(f"{self.quality.name}{ERROR}")
-        return (
-            f"{others}: {better.key}, {self.quality.phrase} {self.quality.format_with(better.compared, error)} as the "
-            f"search compared it, {LATENCY.format(better.ms)} (predicted); to have it: "
-            f"{export_command(self.folder, better.key)}"
-        )
+        """A better network that is not exported, and the command that exports it; empty where there is none."""
+        return hint(self.answer, self.quality, self.folder)
 
 
 def select_network(

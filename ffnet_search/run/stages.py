@@ -197,12 +197,15 @@ def _search(sweep: Sweep) -> None:
 def _export(sweep: Sweep) -> None:
     from ffnet_search.export.formats.write import export_format
     from ffnet_search.export.front import export_front
+    from ffnet_search.export.yardstick import measure_yardstick
     from ffnet_search.report.page import write_report
 
     _refuse_stale_tables(sweep)
     export_front(sweep)
     for name in formats_of(sweep):
         export_format(sweep, name)
+    if sweep.report.yardstick and sweep.search_space.is_elastic and sweep.module is None:
+        measure_yardstick(sweep)
     write_report(sweep)
 
 
@@ -281,7 +284,7 @@ STAGES: Mapping[str, Stage] = {  # in running order: a budget that no network ke
             reads=("profile", "train", "search"),
             inputs=lambda sweep: {**export_inputs(sweep), **images_of(sweep)},
             outputs=lambda sweep: [sweep.files.front_csv, sweep.files.report],
-            leftovers=lambda files: [files.retrained, files.pareto, files.front_png, files.report],
+            leftovers=lambda files: [files.retrained, files.pareto, files.yardstick, files.front_png, files.report],
             amounts=_export_amounts,
             only_exact=True,  # the report shows the whole study, the front so many networks
         ),

@@ -40,7 +40,7 @@ class Task(TaskOutputs):
     predict_script: ClassVar[str | None]  # a template in `export/`, written as predict.py
     hub_task: ClassVar[str]  # of model hubs, for the model card
     quality_name: ClassVar[str]  # of the quality in a model card
-    details: ClassVar[str | None] = None  # class that writes more of a network: see `export.mask_details`
+    details: ClassVar[str | None] = None  # class that writes more of a network: see `export.details`
     each: ClassVar[str] = ""  # the key, in those details, of a quality for each output, and its words
     each_words: ClassVar[str] = ""
 

@@ -35,6 +35,9 @@ class Classification(Task):
     predict_script = "predict_classification.py.txt"
     hub_task = "image-classification"
     quality_name = "top-1"
+    details = "ffnet_search.export.details.classes:ClassDetails"
+    each = "recall"
+    each_words = "recall (the share of a class's images that is found)"
 
     def head_parts(self, last: TrunkStage, input: Input, head: Head) -> Iterator[Part]:
         yield PooledLinearPart(last.side, last.width, input.outputs)

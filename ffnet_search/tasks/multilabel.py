@@ -41,7 +41,7 @@ class MultiLabel(Task):
     predict_script = "predict_multilabel.py.txt"
     hub_task = "image-classification"
     quality_name = "mAP"
-    details = "ffnet_search.export.output_details:LabelDetails"
+    details = "ffnet_search.export.details.outputs:LabelDetails"
     each = "average_precision"
     each_words = "average precision"
 

@@ -43,7 +43,7 @@ class Regression(Task):
     predict_script = "predict_regression.py.txt"
     hub_task = "image-regression"
     quality_name = "mean absolute error"
-    details = "ffnet_search.export.output_details:NumberDetails"
+    details = "ffnet_search.export.details.outputs:NumberDetails"
     each = "mae"
     each_words = "mean absolute error"
 

@@ -24,6 +24,8 @@ Array = NDArray[np.float64]
 RESAMPLED = 200  # sets of images of the bootstrap: its standard error is known within 5 %
 LEVEL = 0.05  # beyond this probability two networks are not told apart
 DISCORDANT = 0.2  # of the images, on which two networks of one front disagree, before any is known
+COARSE = 3.0  # points of difference, that a validation split should tell apart
+LARGEST = 0.4  # share of validation that is proposed: the rest has to train
 Z = 1.96  # of a normal distribution: 95 % lie within so many standard errors
 
 
@@ -150,6 +152,25 @@ def least_difference(images: int, discordant: float = DISCORDANT) -> float:
     """The difference of two shares that McNemar's test tells apart on so many images, about; `discordant`: the share of
     the images on which one network alone is right."""
     return Z * math.sqrt(discordant / images)
+
+
+def split_words(images: int, of: int | None, validation: float) -> str:
+    """The difference of two networks' shares that a validation split tells apart, in words; where it is coarse, with a
+    larger `validation` of `of` images, as far as two fifths, unless it is a split of the user's."""
+    points = 100 * least_difference(images)
+    words = f"{images:,} validation images tell two networks apart that differ by {points:.1f} points or more, about"
+    if points <= COARSE:
+        return words
+    if of is None:
+        return f"{words}: differences below that are luck, more images alone help"
+    wanted = min(LARGEST, Z**2 * DISCORDANT / (COARSE / 100) ** 2 / of)
+    share = math.ceil(20 * wanted) / 20
+    if share <= validation + 0.05 / 2:
+        return f"{words}: differences below that are luck, more images alone help"
+    return (
+        f"{words}: differences below that are luck; data.validation: {share:g} has {round(share * of):,} images, for "
+        f"{100 * least_difference(round(share * of)):.1f} points"
+    )
 
 
 def _error_of_mean(values_N: Array) -> float:

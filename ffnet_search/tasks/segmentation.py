@@ -70,7 +70,7 @@ class Segmentation(Task):
     predict_script = "predict_segmentation.py.txt"
     hub_task = "image-segmentation"
     quality_name = "mIoU"
-    details = "ffnet_search.export.mask_details:MaskDetails"
+    details = "ffnet_search.export.details.masks:MaskDetails"
     each = "iou"
     each_words = "intersection over union"
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
-from image_data import KINDS, all_prints, prints, whole_train
+from image_data import KINDS, all_prints, prints, section, whole_train
 
+from ffnet_search.data.registry import validation_images
 from ffnet_search.tasks.base import task_of
 
 KIND = pytest.mark.parametrize("kind", KINDS)
@@ -26,6 +28,21 @@ def test_splits_are_disjoint_and_hold_everything(kind: str, make_data: Callable[
     assert len(train) == data.train_images
     assert not train & set(validation) and not train & set(test) and not set(validation) & set(test)
     assert len(train) + len(validation) + len(test) == KINDS[kind][2]
+
+
+@KIND
+def test_images_are_counted_without_being_read(kind: str, layouts: Path, make_data: Callable[..., Any]) -> None:
+    """For the sentence of `check` on what a validation split tells apart."""
+    fields, input, _ = KINDS[kind]
+    place = {"path": layouts / fields["path"]} if "path" in fields else {}
+    counted, data = validation_images(section(**{**fields, **place}), input), make_data(kind)
+    validation = len(all_prints(data.val_dataloader()))
+    if counted is None:
+        assert kind.startswith("cifar") or kind == "user"
+    else:
+        known = data.train_images + validation
+        assert abs(counted[0] - validation) <= 4 * known**0.5 / 2  # each file draws its own split
+        assert counted[1] is None or abs(counted[1] - known) <= 4 * known**0.5 / 2
 
 
 def test_a_batch_of_validation_has_all_classes_in_proportion(make_data: Callable[..., Any]) -> None:

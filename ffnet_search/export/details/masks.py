@@ -54,7 +54,7 @@ class MaskDetails:
                 metric.confusion_KK += confusion_KK
                 iou_K = iou(confusion_KK)
                 badness = 1.0 - float(iou_K[~iou_K.isnan()].mean()) if confusion_KK.sum() else 0.0
-                pixels_HWC = _pixels(image_CHW, data)
+                pixels_HWC = as_pixels(image_CHW, data)
                 shown = Shown(badness, -number, pixels_HWC, mask_HW.byte().numpy(), labels_HW.byte().numpy())
                 heapq.heappush(worst, shown)
                 if len(worst) > WORST:
@@ -65,8 +65,8 @@ class MaskDetails:
         return {"iou": {name: None if np.isnan(value) else value for name, value in per_class}, "worst": SHEET}
 
 
-def _pixels(image_CHW: Tensor, data: Data) -> NDArray[np.uint8]:
-    """An image as it was before it was normalised; of a user-supplied data module, with all its levels in view."""
+def as_pixels(image_CHW: Tensor, data: Data) -> NDArray[np.uint8]:
+    """An image before it was normalised, uint8 (H, W, C); of a user-supplied data module, its levels are stretched."""
     if hasattr(data, "statistics"):
         mean_C, std_C = data.statistics
         levels_CHW = image_CHW * std_C[:, None, None] + mean_C[:, None, None]

@@ -1,0 +1,95 @@
+"""More of an exported network that classifies: precision and recall of each class on test, which classes it takes for
+which, and its most confident errors.
+
+`errors.png` shows the errors, each with its label, and what the network says instead. Shape keys: N images, K classes.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL import Image, ImageDraw
+from torch import Tensor
+from torchmetrics.functional.classification import (
+    multiclass_confusion_matrix,
+    multiclass_precision,
+    multiclass_recall,
+)
+
+from ffnet_search.data.datamodule import Data
+from ffnet_search.export.details.masks import as_pixels
+from ffnet_search.formatting import percent
+from ffnet_search.models.deployed import Deployed
+
+SHEET = "errors.png"
+ERRORS = 20  # that are shown
+COLUMNS = 5
+TILE, CAPTION, GAP = 112, 34, 6  # pixels: a side of an image, the height of the words below, between images
+SHOWN = 30  # classes of a confusion matrix in the card: more cannot be read
+PAIRS = 20  # of classes that are confused most
+LETTERS = 17  # of a class's name below an image
+
+
+class ClassDetails:
+    """Called with an exported folder, its network and the data; returns facts for the card."""
+
+    @torch.inference_mode()
+    def __call__(self, folder: Path, net: Deployed, data: Data) -> dict[str, Any]:
+        device, names = next(net.parameters()).device, list(data.outputs)
+        shares, labels, wrong = [], [], list[tuple[float, Tensor, int, int]]()
+        for images_BCHW, target_B in data.test_dataloader():
+            shares_BK = net(images_BCHW.to(device)).softmax(-1).cpu()
+            shares.append(shares_BK)
+            labels.append(target_B)
+            sure_B, said_B = shares_BK.max(-1)
+            for at in (said_B != target_B).nonzero()[:, 0].tolist():
+                wrong.append((float(sure_B[at]), images_BCHW[at].clone(), int(target_B[at]), int(said_B[at])))
+            wrong = sorted(wrong, key=lambda one: -one[0])[:ERRORS]
+        if wrong:
+            draw_errors([(sure, image, names[a], names[b]) for sure, image, a, b in wrong], data).save(folder / SHEET)
+        facts = class_facts(torch.cat(shares), torch.cat(labels), names)
+        return {**facts, "errors": SHEET if wrong else ""}
+
+
+def class_facts(shares_NK: Tensor, labels_N: Tensor, names: list[str]) -> dict[str, Any]:
+    """Precision, recall and number of images by class, and the confusion of classes: the label, then what was said.
+
+    None where a class was never said, or no image has it."""
+    count = len(names)
+    confusion_KK = multiclass_confusion_matrix(shares_NK, labels_N, count)
+    precision_K = multiclass_precision(shares_NK, labels_N, count, average="none")
+    recall_K = multiclass_recall(shares_NK, labels_N, count, average="none")
+    images_K, said_K = confusion_KK.sum(1), confusion_KK.sum(0)
+    each = {
+        "recall": [float(value) if images else None for value, images in zip(recall_K, images_K, strict=True)],
+        "precision": [float(value) if said else None for value, said in zip(precision_K, said_K, strict=True)],
+        "images": images_K.tolist(),
+    }
+    wrong_KK = confusion_KK - confusion_KK.diag().diag()
+    most = wrong_KK.flatten().topk(min(PAIRS, count * count))
+    pairs = [(names[int(at) // count], names[int(at) % count], int(n)) for n, at in zip(*most, strict=True) if n]
+    matrix = {"confusion": confusion_KK.tolist()} if count <= SHOWN else {}
+    return {**{key: dict(zip(names, values, strict=True)) for key, values in each.items()}, **matrix, "confused": pairs}
+
+
+def draw_errors(errors: list[tuple[float, Tensor, str, str]], data: Data) -> Image.Image:
+    """A sheet of images, each above its label and what the network says, with the share that it gives that."""
+    rows = -(-len(errors) // COLUMNS)
+    columns = min(COLUMNS, len(errors))
+    sheet = Image.new("RGB", (columns * (TILE + GAP) - GAP, rows * (TILE + CAPTION + GAP) - GAP), "white")
+    draw = ImageDraw.Draw(sheet)
+    for number, (sure, image_CHW, label, said) in enumerate(errors):
+        x, y = number % COLUMNS * (TILE + GAP), number // COLUMNS * (TILE + CAPTION + GAP)
+        tile = Image.fromarray(as_pixels(image_CHW, data))
+        sheet.paste(tile.resize((TILE, TILE), Image.Resampling.NEAREST), (x, y))
+        draw.text((x, y + TILE + 3), _ascii(label), fill="black")
+        draw.text((x, y + TILE + 17), _ascii(f"not {said}", percent(sure, 0)), fill=(176, 32, 24))
+    return sheet
+
+
+def _ascii(name: str, ending: str = "") -> str:
+    """Words that the built-in font can draw."""
+    words = name if len(name) <= LETTERS else f"{name[: LETTERS - 2]}.."
+    return f"{words} {ending}".rstrip().encode("ascii", "replace").decode()

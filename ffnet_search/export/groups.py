@@ -1,0 +1,104 @@
+"""Exported networks compared on the same images: those that a paired test does not tell apart, and what the front gains
+over networks scaled by hand.
+
+runs/NAME/pareto/groups.json   split -> the folder's name -> letters: who shares one, is in one group; and `first`
+
+Computed when a network is exported, so that it costs nothing to show.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from ffnet_search.atomic_write import write_text
+from ffnet_search.export.exported import ExportedNetwork
+from ffnet_search.metrics import MEASURED, SPLITS, Metric
+from ffnet_search.strict_yaml import read_json
+from ffnet_search.tasks.scores import LEVEL, letters
+
+GROUPS = "groups.json"
+GAINS = "gains.json"  # in the yardstick's folder: see `export.yardstick`
+Groups = Mapping[str, Mapping[str, str]]
+WORDS = "networks that share a letter are not told apart by a paired test on the same images, at 5 % for all pairs"
+
+
+@dataclass(frozen=True)
+class First:
+    """The exported network that the search ranks first, by its folder's name; `hint`: a better one is not exported."""
+
+    name: str = ""
+    hint: str = ""
+
+
+def write_groups(pareto: Path, exported: Sequence[ExportedNetwork], first: First) -> None:
+    """Test all pairs of exported networks that have scores, and write their groups beside `first`."""
+    groups: dict[str, Mapping[str, str]] = {"first": asdict(first)}
+    for split in SPLITS:
+        scores = {one.folder.name: found for one in exported if (found := one.scores(split)) is not None}
+        groups[split] = dict(zip(scores, letters(list(scores.values())), strict=True))
+    write_text(pareto / GROUPS, json.dumps(groups, indent=1) + "\n")
+
+
+def read_groups(pareto: Path) -> Groups:
+    """The groups of a front; empty where none were written."""
+    try:
+        stored = read_json(pareto / GROUPS)
+        return {split: {str(name): str(text) for name, text in stored[split].items()} for split in SPLITS}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return {split: {} for split in SPLITS}
+
+
+def read_first(pareto: Path) -> First:
+    """The network of a front that the search ranks first; nameless where none was written."""
+    try:
+        stored = read_json(pareto / GROUPS)["first"]
+        return First(str(stored["name"]), str(stored["hint"]))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return First()
+
+
+def not_told_apart(groups: Groups, split: str, name: str) -> list[str]:
+    """The other networks that share a letter with `name` on a split, in the order of the front."""
+    of = groups.get(split, {})
+    return [other for other, text in of.items() if other != name and set(text) & set(of.get(name, ""))]
+
+
+@dataclass(frozen=True)
+class Gain:
+    """The gain of a front over one network by hand, at its latency: on test, where neither was chosen.
+
+    `difference`: in the quality, positive where the front is better; `error`: its standard error, of both networks on
+    the same images; `front` is empty where no network of the front is as quick."""
+
+    by_hand: str
+    folder: str  # of the network by hand
+    ms: float
+    quality: float
+    front: str = ""
+    front_quality: float = 0.0
+    difference: float = 0.0
+    error: float = 0.0
+    p: float = 1.0
+
+    def words(self, quality: Metric) -> str:
+        """The gain in a sentence."""
+        budget = f"at {MEASURED['measured_ms'].format(self.ms)}, the latency of {self.by_hand}"
+        if not self.front:
+            return f"{budget} ({quality.format(self.quality)} on test): the front has no network as quick"
+        unit = "points" if quality.unit == "%" else quality.unit
+        told = "" if self.p < LEVEL else ", which a paired test does not tell from none"
+        return (
+            f"{budget} ({quality.format(self.quality)} on test): {self.front} has "
+            f"{quality.scale * self.difference:+.2f} ± {quality.scale * self.error:.2f} {unit}{told}"
+        )
+
+
+def read_gains(folder: Path) -> list[Gain]:
+    """The gains of a run's front over its yardstick; empty where none was made."""
+    try:
+        return [Gain(**content) for content in read_json(folder / GAINS)]
+    except (OSError, ValueError, TypeError):
+        return []

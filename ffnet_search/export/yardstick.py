@@ -1,0 +1,198 @@
+"""The yardstick of a front: FFNets scaled by hand, and the ends of the space, through the same training and measuring.
+
+runs/NAME/yardstick/width2-KEY/        as an exported network; gains.json: what the front gains at their latencies
+runs/NAME/yardstick/baseline1-MyNet/   of a module of `report.baselines`: card and scores
+
+By hand means: the widths of all stages scaled together, all other choices as published, where the space has them. A
+yardstick stays while the weights that it was made from do: it costs once as much as exporting five more networks.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from ffnet_search.atomic_write import SUFFIX, write_text
+from ffnet_search.config.sweep import Sweep
+from ffnet_search.errors import SweepError
+from ffnet_search.evaluation.inherited import Evaluator, judge_module
+from ffnet_search.evaluation.outcome import Evaluate, NopPruner, run_safely
+from ffnet_search.evaluation.trained import TrialEvaluator
+from ffnet_search.export.answer import Offer, answer
+from ffnet_search.export.card import write_card
+from ffnet_search.export.exported import ExportedNetwork, read_card, read_exported, write_scores
+from ffnet_search.export.front import devices_of, write_picks
+from ffnet_search.export.groups import GAINS, Gain
+from ffnet_search.export.picks import retrained_picks
+from ffnet_search.export.retraining import weights_digest
+from ffnet_search.latency.measure import measure_module
+from ffnet_search.metrics import MEASURED
+from ffnet_search.pareto.candidate import Candidate
+from ffnet_search.plugins import Plugin, check_arguments, find_class
+from ffnet_search.progress import say
+from ffnet_search.provenance import git_state
+from ffnet_search.space.architecture import Architecture
+from ffnet_search.space.block import Choice
+from ffnet_search.space.cost_model import analytic_metrics
+from ffnet_search.space.hyperparameters import Configuration
+from ffnet_search.space.search_space import SearchSpace
+from ffnet_search.tasks.base import find_task, task_of
+from ffnet_search.training.fit import sweep_data
+
+SCALES = (0.0, 0.5, 1.0)  # of the widths of the space, from the least to the greatest
+PUBLISHED = {"mixer": "ffn_attention", "expansion": 3}  # of FFNets (paper, table 1)
+FINEST = ("stride", "output")  # axes that take their first choice
+WIDTH = "width"
+
+
+def by_hand(space: SearchSpace) -> dict[str, Architecture]:
+    """Name -> network: the ends of the space, and FFNets of widths scaled together; equal ones have the first name."""
+    networks = {"smallest": space.smallest}
+    for number, scale in enumerate(SCALES, 1):
+        choices = {name: _by_hand(name.rpartition(".")[2], values, scale) for name, values in space.axes().items()}
+        networks[f"width{number}"] = space.build(choices)
+    networks["largest"] = space.largest
+    return {name: arch for name, arch in networks.items() if arch not in _before(networks, name)}
+
+
+def _before(networks: Mapping[str, Architecture], name: str) -> list[Architecture]:
+    return [networks[other] for other in list(networks)[: list(networks).index(name)]]
+
+
+def _by_hand(axis: str, values: Sequence[Choice], scale: float) -> Choice:
+    if axis == WIDTH:
+        return values[round(scale * (len(values) - 1))]
+    if axis in FINEST:
+        return values[0]
+    if PUBLISHED.get(axis) in values:
+        return values[values.index(PUBLISHED[axis])]
+    return values[len(values) // 2]
+
+
+def measure_yardstick(sweep: Sweep) -> None:
+    """Make the yardstick of a run whose front is exported, where there is none of its weights, and compare."""
+    folder, digest = sweep.files.yardstick, weights_digest(sweep)
+    exported = read_exported(folder)
+    made = [one.read_card().get("made_from") for one in exported if one.architecture is not None]
+    if not made or any(one != digest for one in made):
+        scratch = folder.with_name(f"{folder.name}{SUFFIX}")
+        shutil.rmtree(scratch, ignore_errors=True)
+        networks = by_hand(sweep.search_space)
+        say(f"yardstick: {len(networks)} networks by hand, as the front is trained and measured: {', '.join(networks)}")
+        candidates = dict(_evaluated(sweep, networks))
+        picks = retrained_picks(sweep, list(candidates.values()))
+        folders = [scratch / f"{name}-{candidate.key}" for name, candidate in candidates.items()]
+        write_picks(sweep, [picks[candidate.key] for candidate in candidates.values()], folders)
+        for path in folders:
+            write_card(path, {**read_card(path), "made_from": digest})
+        shutil.rmtree(folder, ignore_errors=True)
+        scratch.mkdir(exist_ok=True)  # where all failed
+        scratch.rename(folder)
+    for path in folder.glob("baseline*"):
+        shutil.rmtree(path)
+    write_baselines(sweep, folder)
+    gains = compare(sweep, read_exported(sweep.files.pareto), read_exported(folder))
+    write_text(folder / GAINS, json.dumps([asdict(gain) for gain in gains], indent=1) + "\n")
+
+
+def _evaluated(sweep: Sweep, networks: Mapping[str, Architecture]) -> Iterator[tuple[str, Candidate]]:
+    """The networks as the search evaluates candidates, with their costs; without those that fail, as trials may."""
+    inherits = sweep.search.evaluator == "supernet"
+    evaluate: Evaluate = Evaluator.from_sweep(sweep) if inherits else TrialEvaluator(sweep, git=git_state())
+    devices = devices_of(sweep)
+    for name, arch in networks.items():
+        ended = run_safely(evaluate, Configuration(arch), NopPruner())
+        if not isinstance(ended, Candidate):
+            say(f"yardstick: {name} failed and is left out: {getattr(ended, 'reason', 'it was stopped')}")
+            continue
+        tables = {f"latency_ms{device.suffix}": device.table for device in devices}
+        latency = {key: table.predict_ms(arch) for key, table in tables.items() if table is not None}
+        yield name, Candidate(arch, {**ended.metrics, **latency, **analytic_metrics(arch)}, {}, ended.record)
+
+
+def compare(sweep: Sweep, front: Sequence[ExportedNetwork], hand: Sequence[ExportedNetwork]) -> list[Gain]:
+    """The gain of a front at the latency of each network by hand, the quickest first."""
+    task = find_task(sweep.task)
+    offers = [
+        Offer(one.key, one.metrics[task.search_quality], 0.0, one.metrics["measured_ms"], None, one, True)
+        for one in front
+    ]
+    gains = []
+    for one in sorted(hand, key=lambda one: one.metrics["measured_ms"]):
+        ms = one.metrics["measured_ms"]
+        folder = one.folder.name
+        name = folder if one.architecture is None else folder.rpartition("-")[0]
+        gain = Gain(name, folder, ms, one.metrics[task.test_quality])
+        found = answer(offers, task.quality, ms).exported
+        better = None if found is None else found.exported
+        mine, theirs = None if better is None else better.scores("test"), one.scores("test", task)
+        if better is not None and mine is not None and theirs is not None:
+            quality = better.metrics[task.test_quality]
+            gain = replace(
+                gain,
+                front=better.folder.name,
+                front_quality=quality,
+                difference=-task.quality.sign * (quality - gain.quality),
+                error=mine.error_of_difference(theirs),
+                p=mine.p_value(theirs),
+            )
+        gains.append(gain)
+    return gains
+
+
+# User-named baselines: torch modules with weights of their own, which take normalised images (B, C, H, W) and return
+# what the task's networks do. They are judged and timed as the front is, and not trained here.
+
+
+def write_baselines(sweep: Sweep, folder: Path) -> None:
+    """Write the scores and the card of each baseline below `folder`. Raises SweepError for a module that fails."""
+    named = sweep.report.baselines
+    if not named:
+        return
+    data, input = sweep_data(sweep), sweep.search_space.images
+    task, device = task_of(input), sweep.searched_devices[0]
+    shape = (device.batch_size, input.channels, input.resolution, input.resolution)
+    for module, name, plugin in zip(_modules(named), _names(named), named, strict=True):
+        target = folder / name
+        target.mkdir(parents=True, exist_ok=True)
+        try:
+            loaders = {"search": data.val_dataloader(), "test": data.test_dataloader()}
+            judged = {split: judge_module(module, loader, task, input.outputs) for split, loader in loaders.items()}
+        except (RuntimeError, ValueError, TypeError, IndexError) as error:
+            raise SweepError(
+                f"{sweep.path}: report.baselines: {plugin.class_path} must take images (B, {input.channels}, "
+                f"{input.resolution}, {input.resolution}) and return {task.output_name}, but: "
+                f"{' '.join(str(error).split())[:150]}"
+            ) from None
+        metrics = {f"{split}_{key}": value for split, one in judged.items() for key, value in one.metrics().items()}
+        measured = measure_module(module, shape, device)
+        metrics |= {MEASURED["measured_ms"].key: measured.ms, MEASURED["measured_spread"].key: measured.spread}
+        metrics["params_m"] = sum(parameter.numel() for parameter in module.parameters()) / 1e6
+        write_scores(target, {split: one.scores for split, one in judged.items()})
+        write_card(target, {"key": name, "metrics": metrics, "baseline": plugin.model_dump(mode="json")})
+
+
+def _modules(named: Sequence[Plugin]) -> list[nn.Module]:
+    modules = []
+    for at, plugin in enumerate(named):
+        field = f"report.baselines.{at}"
+        kind = find_class(plugin.class_path, f"{field}.class_path", nn.Module)
+        check_arguments(kind, plugin.init_args, f"{field}.init_args")
+        device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        modules.append(kind(**plugin.init_args).eval().to(device))
+    return modules
+
+
+def _names(named: Sequence[Plugin]) -> list[str]:
+    """`baseline1-MyNet`: a name for a folder."""
+    return [
+        f"baseline{at}-{re.sub(r'[^A-Za-z0-9_]+', '_', plugin.class_path.rpartition(':')[2])}"
+        for at, plugin in enumerate(named, 1)
+    ]

@@ -1,0 +1,76 @@
+"""The sentence at the top of a report, as facts: the network that the search ranks first, and how sure that is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ffnet_search.export.groups import not_told_apart
+from ffnet_search.formatting import listed
+from ffnet_search.metrics import ERROR, IMAGES, LATENCY, SPLITS
+from ffnet_search.report.data import Run
+from ffnet_search.tasks.scores import LEVEL
+
+
+@dataclass(frozen=True)
+class Lead:
+    """`rivals`: those that a paired test does not tell apart from it, in words; empty where there is none."""
+
+    name: str
+    link: str
+    validation: str
+    test: str
+    ms: str
+    limit: str
+    rivals: str
+    why: str
+
+
+def lead_of(run: Run) -> Lead:
+    """The facts about the network that the search ranks first."""
+    network, task = run.first, run.task
+    split = {name: _quality(run, f"{name}_{task.quality.name}", f"{name}_{IMAGES.name}") for name in SPLITS}
+    limit = run.sweep.search.constraints.get(LATENCY.key)
+    name = network.folder.name
+    rivals = {words: not_told_apart(run.groups, key, name) for key, words in SPLITS.items()}
+    both = list(SPLITS.values())
+    if rivals[both[0]] == rivals[both[1]]:
+        rivals = {listed(both): rivals[both[0]]}
+    told = [f"{listed(others)} {words}" for words, others in rivals.items() if others]
+    return Lead(
+        name,
+        f"pareto/{name}",
+        split["search"],
+        split["test"],
+        run.metric("measured_ms").format(network.metrics["measured_ms"]),
+        "" if limit is None else f" within {LATENCY.format(limit)}",
+        "; ".join(told),
+        why_splits_differ(len(run.history.evaluated), task.quality.phrase),
+    )
+
+
+def _quality(run: Run, key: str, images: str) -> str:
+    m = run.first.metrics
+    words = run.metric(key).format_with(m[key], m.get(f"{key}{ERROR}"))
+    return f"{words} on {m[images]:,.0f} images" if images in m else words
+
+
+def why_splits_differ(compared: int, quality: str) -> str:
+    """The reason for a difference of validation and test, in a sentence."""
+    return (
+        f"The {quality} on validation is optimistic: the search chose among {compared:,} networks by it, luck "
+        "included. Test images choose nothing."
+    )
+
+
+def yardstick_rows(run: Run) -> list[tuple[str, str, list[str]]]:
+    """A row for each network by hand: its latency and quality, the front's network as quick, and what that gains."""
+    quality, rows = run.task.quality, []
+    for gain in run.gains:
+        front = ["none", "", "", ""]
+        if gain.front:
+            told = "yes" if gain.p < LEVEL else "no"
+            difference = f"{quality.scale * gain.difference:+.2f} ± {quality.scale * gain.error:.2f}"
+            front = [gain.front, quality.format(gain.front_quality), difference, told]
+        ms = run.metric("measured_ms").format(gain.ms)
+        rows.append((gain.by_hand, f"yardstick/{gain.folder}", [ms, quality.format(gain.quality), *front]))
+    return rows

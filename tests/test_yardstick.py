@@ -1,0 +1,71 @@
+"""The yardstick of a front: networks scaled by hand, and what the front gains over them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from networks import SPACES, space
+
+from ffnet_search.config.sweep import Sweep
+from ffnet_search.export.exported import ExportedNetwork, write_scores
+from ffnet_search.export.groups import Gain, read_gains
+from ffnet_search.export.yardstick import by_hand, compare
+from ffnet_search.metrics import find_metric
+from ffnet_search.space.registry import qualities
+from ffnet_search.tasks.base import find_task
+from ffnet_search.tasks.scores import Scores
+
+ACCURACY = find_metric("accuracy", qualities())
+
+
+@pytest.mark.parametrize("name", ["ffnet_digits", "ffnet_cifar"])
+def test_networks_by_hand_are_of_the_space_and_grow_with_their_widths(name: str) -> None:
+    chosen = space(name)
+    networks = by_hand(chosen)
+    assert list(networks) == ["smallest", "width1", "width2", "width3", "largest"]
+    assert all(arch in chosen for arch in networks.values())
+    hand = [networks[f"width{number}"] for number in (1, 2, 3)]
+    for stages in zip(*(arch.stages for arch in hand), strict=True):
+        widths = [stage.width for stage in stages]
+        assert widths == sorted(widths)
+        assert len({tuple(stage.blocks) for stage in stages}) == 1  # nothing else differs
+    assert all(block.mixer == "ffn_attention" for stage in hand[0].stages for block in stage.blocks)
+
+
+def exported(folder: Path, ms: float, right: int, validation: float) -> ExportedNetwork:
+    """A network that is right on the first so many of 400 test images."""
+    folder.mkdir()
+    scores = Scores(find_task("classification"), (np.arange(400) < right).astype(float)[:, None])
+    write_scores(folder, {"test": scores, "search": scores})
+    metrics = {"measured_ms": ms, "test_accuracy": right / 400, "search_accuracy": validation}
+    return ExportedNetwork(folder, space("ffnet_digits").smallest, metrics)
+
+
+def test_the_gain_is_at_equal_latency_and_has_an_error(tmp_path: Path) -> None:
+    sweep = Sweep.from_content(
+        {"name": "s", "search_space": yaml.safe_load(SPACES["ffnet_digits"].read_text())}, Path("s.yaml")
+    )
+    front = [
+        exported(tmp_path / "01-aa", 3.0, 380, 0.95),
+        exported(tmp_path / "02-bb", 2.0, 360, 0.90),
+        exported(tmp_path / "03-cc", 1.0, 340, 0.91),  # ranked before bb: the search cannot know better
+    ]
+    hand = [exported(tmp_path / f"width{at}-k{at}", ms, right, 0.9) for at, ms, right in
+            ((1, 0.5, 200), (2, 2.5, 338), (3, 3.5, 300))]  # fmt: skip
+    too_quick, equal, better = compare(sweep, front, hand)
+    assert too_quick.front == "" and "has no network as quick" in too_quick.words(ACCURACY)
+    assert equal.front == "03-cc" and equal.difference == pytest.approx(2 / 400)
+    assert equal.p > 0.05 and equal.words(ACCURACY).endswith("points, which a paired test does not tell from none")
+    assert better.front == "01-aa" and better.p < 1e-6
+    assert better.error == pytest.approx((0.2 * 0.8 / 400) ** 0.5, rel=0.01)
+    assert "01-aa has +20.00 ± 2.00 points" in better.words(ACCURACY)
+
+
+def test_damaged_gains_are_none(tmp_path: Path) -> None:
+    assert read_gains(tmp_path) == []
+    (tmp_path / "gains.json").write_text('[{"by_hand": 1}]')
+    assert read_gains(tmp_path) == []
+    assert Gain("width1", "width1-k", 1.0, 0.5).p == 1.0
