@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import inspect
 import os
+import shutil
 import socket
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
 import yaml
 from searches import SPACES
 
+from ffnet_search.cluster import watch
 from ffnet_search.cluster.session import Cluster, granted, import_ray
+from ffnet_search.cluster.watch import Place, Watch
 from ffnet_search.config.search_schema import Resources
 from ffnet_search.errors import SweepError
 
@@ -52,9 +56,10 @@ def test_another_version_than_the_clusters_is_one_sentence_before_any_stage(
 
 LOOK = """
 import ray
-from ffnet_search.cluster import session
+from ffnet_search.cluster import watch
 asked = []
 ray.init = lambda **arguments: asked.append(arguments["address"])
+watch.places_of = lambda ray: ()
 with session.existing_cluster() as cluster:
     print(cluster is not None, asked)
 """
@@ -74,6 +79,77 @@ def test_only_a_ray_that_is_named_is_joined(tmp_path: Path, is_named: bool) -> N
         named = {"RAY_ADDRESS": address} if is_named else {}
         ran = subprocess.run([sys.executable, "-c", LOOK], env=environment | named, capture_output=True, text=True)
     assert ran.stdout.strip() == ("True ['auto']" if is_named else "False []"), ran.stderr
+
+
+@pytest.mark.parametrize(("part", "fixed"), [("head", True), ("node", True), ("node", False), ("head", False)])
+def test_the_end_of_ray_itself_is_a_sentence(part: str, fixed: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ray waits for ever without its node, and ends the process a minute after its head."""
+    monkeypatch.setattr(watch, "LOOK_EVERY_S", 0.02)
+    monkeypatch.setattr(watch, "LOST_S", 0.1)
+    monkeypatch.setattr(watch, "HEAD_LOST_S", 0.1)
+    looks = Watch(fixed=fixed)
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        server.listen()
+        looks.places = (Place(part, *server.getsockname()),)
+        thread = threading.Thread(target=looks.run)
+        thread.start()
+        looks.check()
+    while not looks.lost:
+        assert thread.is_alive()
+    looks.ended.set()
+    thread.join()
+    with pytest.raises(SweepError, match=rf"Ray's {part} on .* has ended; .* the same command resumes"):
+        Cluster(fixed, looks).check()
+
+
+def test_the_places_of_ray_are_known(ray_cluster: str) -> None:
+    head, node = watch.places_of(import_ray())
+    assert (head.part, node.part) == ("head", "node")
+    assert f"{head.host}:{head.port}" == ray_cluster
+    assert head.answers() and node.answers()
+
+
+def test_a_ray_that_does_not_start_is_a_sentence() -> None:
+    def start() -> None:
+        raise RuntimeError("the raylet\nfailed")
+
+    with pytest.raises(SweepError, match="Ray cannot be started on this machine: the raylet failed"):
+        watch.started(start)
+
+
+START = """
+import subprocess, sys, time
+from ffnet_search.cluster import watch
+watch.LOOK_EVERY_S = watch.LOST_S = 0.1
+
+def start():
+    head = subprocess.Popen(["gcs_server", "60"], executable=sys.argv[1])
+    while (head.pid, "gcs_server") not in watch._children():
+        time.sleep(0.01)
+    time.sleep(0.5)
+    head.kill()
+    time.sleep(60)
+
+with watch.watched(fixed=True, start=start):
+    pass
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="without /proc nothing is watched")
+def test_a_head_that_dies_while_ray_starts_ends_the_process_in_words(tmp_path: Path) -> None:
+    """The name of a process is that of its file, so that `sleep` can stand for Ray's head."""
+    program = tmp_path / "gcs_server"
+    shutil.copy(shutil.which("sleep") or "", program)
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    ran = subprocess.run(
+        [sys.executable, "-c", START, str(program)], env=environment, capture_output=True, text=True, timeout=60
+    )
+    assert ran.returncode == 2
+    assert ran.stderr == (
+        "ffnet-search: search: Ray's head on this machine has ended; what was finished is kept, and the same command "
+        "resumes\n"
+    )
 
 
 def test_ray_prints_deaths_of_workers_by_the_function_that_is_replaced() -> None:

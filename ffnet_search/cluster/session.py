@@ -12,10 +12,12 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import ffnet_search
+from ffnet_search.cluster.watch import Watch, started, watched
 from ffnet_search.config.search_schema import Resources, SearchSection
 from ffnet_search.errors import SweepError
 
@@ -34,9 +36,17 @@ INIT: Mapping[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
 
 @dataclass(frozen=True)
 class Cluster:
-    """A cluster to which this process is connected. `fixed`: it is this machine alone, so no node will ever join."""
+    """A cluster to which this process is connected. `fixed`: it is this machine alone, so no node will ever join.
+
+    `watch`: over its head and the node of this process, where they end with nobody else."""
 
     fixed: bool
+    watch: Watch | None = None
+
+    def check(self) -> None:
+        """Raise SweepError where the head or the node of this process has ended."""
+        if self.watch is not None:
+            self.watch.check()
 
     def nodes(self) -> list[dict[str, float]]:
         """The total resources of each living node, in Ray's names: CPU, GPU, memory (bytes)."""
@@ -73,11 +83,9 @@ def connected(user_code: Sequence[Path] = ()) -> Iterator[Cluster]:
         if cluster is not None:
             yield cluster
             return
-    ray = start_here(**({"runtime_env": _shipped(user_code)} if user_code else {}))
-    try:
-        yield Cluster(fixed=True)
-    finally:
-        ray.shutdown()
+    code = {"runtime_env": _shipped(user_code)} if user_code else {}
+    with watched(fixed=True, start=partial(start_here, **code)) as watch:
+        yield Cluster(fixed=True, watch=watch)
 
 
 @contextmanager
@@ -87,10 +95,11 @@ def existing_cluster(user_code: Sequence[Path] = ()) -> Iterator[Cluster | None]
     if ray.is_initialized():
         yield Cluster(fixed=False)
         return
-    try:
-        yield Cluster(fixed=False) if _connect(ray, user_code) else None
-    finally:
-        ray.shutdown()
+    if not os.environ.get("RAY_ADDRESS"):
+        yield None
+        return
+    with watched(fixed=False, start=partial(_connect, ray, user_code)) as watch:
+        yield Cluster(fixed=False, watch=watch)
 
 
 def check_cluster() -> None:
@@ -166,11 +175,9 @@ def _shipped(user_code: Sequence[Path]) -> dict[str, Any]:
     return {"py_modules": [str(path) for path in user_code], "excludes": ["__pycache__"]}
 
 
-def _connect(ray: Any, user_code: Sequence[Path]) -> bool:
-    """Connect to the cluster that is named, and give its nodes the code that runs here. False where none is."""
-    named = os.environ.get("RAY_ADDRESS")
-    if not named:
-        return False
+def _connect(ray: Any, user_code: Sequence[Path]) -> Any:
+    """Connect to the cluster that is named, and give its nodes the code that runs here. Returns Ray."""
+    named = os.environ["RAY_ADDRESS"]
     code = _shipped([Path(ffnet_search.__file__).parent, *user_code])
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -184,15 +191,16 @@ def _connect(ray: Any, user_code: Sequence[Path]) -> bool:
         except RuntimeError as error:  # another version of Python or Ray than the cluster's
             remedy = "; both must be the same here and on its nodes" if "Version mismatch" in str(error) else ""
             raise SweepError(f"the Ray cluster at {named} refuses: {_line(error)}{remedy}") from None
-    return True
+    return ray
 
 
 def start_here(**arguments: Any) -> Any:
-    """Start Ray on this machine alone, with all it has or, for tests, what the arguments of `ray.init` say."""
+    """Start Ray on this machine alone, with all it has or, for tests, what the arguments of `ray.init` say. Raises
+    SweepError where it does not start."""
     ray = import_ray()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        ray.init(address="local", include_dashboard=False, **INIT, **arguments)
+        started(partial(ray.init, address="local", include_dashboard=False, **INIT, **arguments))
     return ray
 
 

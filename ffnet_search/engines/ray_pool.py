@@ -144,6 +144,7 @@ class RayPoolEngine(Engine):
             self._hand_out()
             calls = {ref: worker for worker in self._workers for ref in worker.calls}
             ready, others = self._ray.wait(list(calls), num_returns=1, timeout=WAKE_EVERY_S)
+            self._cluster.check()
             if ready and others:  # and all others that have ended meanwhile
                 ready += self._ray.wait(others, num_returns=len(others), timeout=0)[0]
             for ref in ready:

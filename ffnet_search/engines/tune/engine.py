@@ -102,7 +102,8 @@ class TuneEngine(Engine):
         return configuration, outcome
 
     def _limit_the_wait(self) -> None:
-        """Raise SweepError where the cluster has had no room for a worker for `search.wait_minutes`."""
+        """Raise SweepError where the cluster has had no room for a worker for `search.wait_minutes`, or has ended."""
+        self._cluster.check()
         if self._proposals.ended.empty() and self._cluster.fits(self._wanted):
             self._waiting_since = time.monotonic()
         else:
