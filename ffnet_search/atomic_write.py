@@ -124,7 +124,7 @@ def scratch_folder() -> tempfile.TemporaryDirectory[str]:
     """A new folder, removed with the object or at the end of its block. Raises OSError."""
     if _Process.scratch is not None:
         _Process.scratch.mkdir(parents=True, exist_ok=True)
-    return tempfile.TemporaryDirectory(prefix=SCRATCH, dir=_Process.scratch)
+    return tempfile.TemporaryDirectory(prefix=SCRATCH, dir=_Process.scratch, ignore_cleanup_errors=True)
 
 
 def _reason(error: BaseException, folder: Path) -> str:

@@ -16,6 +16,7 @@ from searches import DIGITS, Accuracy, Run, architecture_of, search
 from ffnet_search.errors import SweepError
 from ffnet_search.evaluation.outcome import Report, Stopped
 from ffnet_search.pareto.candidate import Candidate
+from ffnet_search.search.storage.study import open_study
 from ffnet_search.space.hyperparameters import Configuration
 
 
@@ -96,6 +97,13 @@ def test_what_a_kill_left_of_a_new_file_is_used(run: Run) -> None:
     half.folder.mkdir()
     optuna.create_study(study_name="search", storage=f"sqlite:///{half.study}", directions=["minimize"])
     assert len(half.search(trials=3)) == 3
+
+
+def test_an_empty_study_of_another_search_is_replaced(run: Run) -> None:
+    """As of a search on a damaged checkpoint, which was put back."""
+    with open_study(run.study, {"accuracy": "maximize", "latency_ms": "minimize"}, "another"):
+        pass
+    assert len(run.search(trials=3)) == 3
 
 
 def test_a_study_that_another_program_changed_is_refused(run: Run) -> None:

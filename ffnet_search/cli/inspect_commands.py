@@ -117,16 +117,15 @@ def dashboard(
     import webbrowser
 
     from ffnet_search.config.sweep import Sweep
-    from ffnet_search.report.dashboard import annotate_study, serve
+    from ffnet_search.report.dashboard import annotated_study, serve
 
     permit_imports(allow_imports, runs=False)
     sweep = Sweep.of_run(run)
-    annotate_study(sweep)
 
     def ready(address: str) -> None:
         typer.echo(f"{address}   (Ctrl-C stops it)")
         if sys.stdout.isatty():
             webbrowser.open(address)
 
-    with suppress(KeyboardInterrupt):
-        serve(sweep.files.study, sweep.files.artifacts, host, port, ready)
+    with annotated_study(sweep) as (study, artifacts), suppress(KeyboardInterrupt):
+        serve(study, artifacts, host, port, ready)

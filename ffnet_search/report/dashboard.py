@@ -36,9 +36,11 @@ from ffnet_search.metrics import INHERITED
 from ffnet_search.pareto.candidate import Candidate
 from ffnet_search.pareto.front import pareto_front
 from ffnet_search.plugins import INSTALL
+from ffnet_search.progress import say
 from ffnet_search.report.architecture_svg import draw
 from ffnet_search.report.data import figures, front_columns
 from ffnet_search.search.storage.damage import database_errors
+from ffnet_search.search.storage.read_only import readable_study
 from ffnet_search.search.storage.sqlite_rows import BulkStorage
 from ffnet_search.search.storage.study import NAME, quiet_optuna, read_records, study_url
 from ffnet_search.space.hyperparameters import Configuration
@@ -110,14 +112,28 @@ def annotating(study: Path, artifacts: Path) -> Iterator[Notes]:
             storage.engine.dispose()
 
 
-def annotate_study(sweep: Sweep) -> None:
-    """Write notes and files into the run's study. Raises SweepError if there is no study."""
+@contextmanager
+def annotated_study(sweep: Sweep) -> Iterator[tuple[Path, Path]]:
+    """The run's study with notes, and the folder of its files: copies until the block ends where the run cannot be
+    written. Raises SweepError if there is no study."""
+    with readable_study(sweep.files.study) as study:
+        if study == sweep.files.study:
+            artifacts = sweep.files.artifacts
+        else:
+            artifacts = study.parent / sweep.files.artifacts.name
+            say(f"{sweep.files.folder} cannot be written: notes and what you change last until the dashboard ends")
+        annotate_study(sweep, study, artifacts)
+        yield study, artifacts
+
+
+def annotate_study(sweep: Sweep, study: Path | None = None, artifacts: Path | None = None) -> None:
+    """Write notes and files into the run's study, or a copy of it. Raises SweepError if there is no study."""
     records = [record for record in read_records(sweep.files.study) if record.state == "evaluated"]
     ids = {record.key: record.id for record in records}
     front = pareto_front([record.candidate(sweep.search_space) for record in records], sweep.search.directions)
     exported = {network.key: network for network in read_exported(sweep.files.pareto) if network.key in ids}
     exported_first = sorted(front, key=lambda candidate: candidate.key not in exported)
-    with annotating(sweep.files.study, sweep.files.artifacts) as notes:
+    with annotating(study or sweep.files.study, artifacts or sweep.files.artifacts) as notes:
         report, link = sweep.files.report, ""
         if report.exists():
             id = notes.add_file(report.name, report.read_bytes())
@@ -243,8 +259,9 @@ def application(storage: BulkStorage, study_id: int, artifacts: Path) -> Any:
     """Optuna Dashboard's WSGI application on a storage, whose trials are read while the package is imported."""
     reader = threading.Thread(target=storage.get_all_trials, args=(study_id, False), daemon=True)
     reader.start()
-    import optuna_dashboard  # takes seconds, and is optional
-
+    try:
+        import optuna_dashboard  # takes seconds, and is optional
+    finally:
+        reader.join()  # also at Ctrl-C: the file that it reads may go away
     artifacts.mkdir(parents=True, exist_ok=True)
-    reader.join()
     return optuna_dashboard.wsgi(storage, artifact_store=FileSystemArtifactStore(str(artifacts)))

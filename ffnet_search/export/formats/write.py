@@ -7,6 +7,7 @@ Results (difference of the outputs, latency, for inexact formats the quality) go
 from __future__ import annotations
 
 import logging
+import os
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -41,13 +42,16 @@ COMPARED = 8  # images
 def export_format(sweep: Sweep, name: str, top: int | None = None, key: str | None = None) -> list[ExportedNetwork]:
     """Write the best `top` exported networks of a run, or that of `key`, in a format; check them, noted in their cards.
 
-    Raises SweepError if the format is unknown or a package is missing, if no network is exported yet, or if a written
-    model computes something else than the network."""
+    A folder that cannot be written must hold it already. Raises SweepError where it does not, if the format is unknown
+    or a package is missing, if no network is exported yet, or if a written model computes something else."""
     format = find_format(name)
     networks = exported_of(sweep, top, key)
+    writable = [network for network in networks if _can_be_written(network, name, format)]
+    if not writable:
+        return networks
     data = sweep_data(sweep)
-    with progress(f"export {name}", len(networks), "networks") as bar:
-        for network in networks:
+    with progress(f"export {name}", len(writable), "networks") as bar:
+        for network in writable:
             with _quiet(), threads_for(0):
                 format.write(network.folder, Source(load_deployed(network.folder), data.calibration))
                 checked = _check(network, name, format, data)
@@ -73,6 +77,19 @@ def export_all(
         except SweepError as error:
             problems[name] = str(error)
     return networks, problems
+
+
+def _can_be_written(network: ExportedNetwork, name: str, format: Format) -> bool:
+    """False where the network's folder is read only and holds the format. Raises SweepError where it does not."""
+    if os.access(network.folder, os.W_OK):
+        return True
+    has_files = all((network.folder / file.name).exists() for file in format.files)
+    if not has_files or name not in network.read_card().get("formats", {}):
+        raise SweepError(
+            f"{network.folder}: cannot be written, and holds no {name} model; copy the run to where you may write, "
+            "and export from there"
+        )
+    return False
 
 
 def _check(network: ExportedNetwork, name: str, format: Format, data: Data) -> dict[str, Any]:

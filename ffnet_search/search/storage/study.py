@@ -21,6 +21,7 @@ from ffnet_search.errors import SweepError
 from ffnet_search.metrics import Direction
 from ffnet_search.pareto.candidate import Candidate
 from ffnet_search.search.storage.damage import database_errors
+from ffnet_search.search.storage.read_only import readable_study
 from ffnet_search.search.storage.sqlite_rows import TrialWriter, stream
 from ffnet_search.search.storage.trial_record import TrialRecord
 from ffnet_search.space.search_space import SearchSpace
@@ -87,12 +88,12 @@ def _find_study(storage: RDBStorage, path: Path, objectives: Mapping[str, Direct
         stored = study.user_attrs.get("digest")
         if stored == digest:
             return study
-        if stored is not None or study.get_trials(deepcopy=False):
+        if study.get_trials(deepcopy=False):
             raise SweepError(
                 f"{path}: must be of this search ({digest}), but is of another ({stored}): its space, objectives, "
                 "constraints, data, supernet or latency table are not the same; move the file away to start again"
             )
-        optuna.delete_study(storage=storage, study_name=NAME)  # interrupted between its creation and its digest
+        optuna.delete_study(storage=storage, study_name=NAME)  # nothing is lost
     return _new_study(storage, NAME, objectives, digest)
 
 
@@ -218,7 +219,7 @@ def read_trials(path: Path) -> Iterator[FrozenTrial]:
     """The trials of a study in their order, few of them in memory at once. Raises SweepError where there is none."""
     if not path.exists():
         raise SweepError(f"{path}: no such study; run `ffnet-search search` first")
-    with _opened(path) as storage, database_errors(path):
+    with readable_study(path) as place, _opened(place) as storage, database_errors(path):
         if NAME not in optuna.get_all_study_names(storage):
             raise SweepError(f"{path}: must hold the study {NAME!r}, but does not; run `ffnet-search search` again")
         yield from stream(storage, storage.get_study_id_from_name(NAME))
