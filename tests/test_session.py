@@ -56,7 +56,7 @@ def test_another_version_than_the_clusters_is_one_sentence_before_any_stage(
 
 LOOK = """
 import ray
-from ffnet_search.cluster import watch
+from ffnet_search.cluster import session, watch
 asked = []
 ray.init = lambda **arguments: asked.append(arguments["address"])
 watch.places_of = lambda ray: ()

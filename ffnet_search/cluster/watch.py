@@ -28,7 +28,7 @@ KEPT = "what was finished is kept, and the same command resumes"
 
 
 class Place(NamedTuple):
-    """Where a part of Ray listens."""
+    """The address at which a part of Ray listens."""
 
     part: str
     host: str
