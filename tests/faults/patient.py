@@ -98,7 +98,8 @@ class Patient:
             with suppress(ProcessLookupError):
                 os.kill(self.rng.choice(targets) if targets else begun.process.pid, number)
                 self.dealt(f"{signal.Signals(number).name} of {who}")
-        return self.judge(begun, allowed=(0, 2, -signal.SIGKILL, -signal.SIGTERM, 128 + signal.SIGTERM))
+        rays_own = (1,) if who == "Ray's node" else ()  # in the moment in which the search joins it
+        return self.judge(begun, allowed=(0, 2, *rays_own, -signal.SIGKILL, -signal.SIGTERM, 128 + signal.SIGTERM))
 
     def fill(self) -> int:
         """Fill the disk in a random stage."""
