@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import sysconfig
@@ -59,3 +60,23 @@ def test_a_first_sweep_for_images(program: Path, tmp_path: Path) -> None:
     assert document["sweep"] == "trees.yaml" and 0 < sum(document["minutes"].values()) < 60
     checked = call(program, tmp_path, "check", "trees.yaml", "--json")
     assert json.loads(checked.stdout)["search_space"]["input"]["classes"] == 3
+
+
+def test_shipped_sweeps_and_the_schema_come_with_the_wheel(program: Path, tmp_path: Path) -> None:
+    checked = call(program, tmp_path, "check", "digits", "--json")
+    assert checked.returncode == 0, checked.stderr
+    assert json.loads(checked.stdout)["folder"] == "runs/digits"
+    assert call(program, tmp_path, "init", "--example", "cifar").returncode == 0
+    assert (tmp_path / "sweeps/cifar.yaml").exists() and (tmp_path / "search_spaces/ffnet_cifar.yaml").exists()
+    assert json.loads(call(program, tmp_path, "schema").stdout)["title"] == "A sweep of ffnet-search"
+    assert call(program, tmp_path, "--version").stdout.startswith("ffnet-search ")
+
+
+def test_the_description_of_the_wheel_leads_somewhere(program: Path) -> None:
+    code = "from importlib.metadata import metadata; print(metadata('ffnet-search').get_payload())"
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    done = subprocess.run(
+        [str(program.parent / "python"), "-c", code], cwd=program.parent, env=environment, capture_output=True, text=True
+    )
+    targets = re.findall(r"\]\(([^)#\s]+)", done.stdout)
+    assert len(targets) > 20 and all("://" in target for target in targets)
