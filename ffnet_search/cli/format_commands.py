@@ -12,6 +12,7 @@ import typer
 
 from ffnet_search.cli.options import Output, Overrides, Which, permit_imports
 from ffnet_search.export.formats.registry import FORMATS
+from ffnet_search.progress import signs_of_life
 
 if TYPE_CHECKING:
     from ffnet_search.export.exported import ExportedNetwork
@@ -71,7 +72,7 @@ def export_formats(run: Path, overrides: Overrides, formats: Formats, which: Whi
     permit_imports(overrides.allow_imports or ":" in (name or ""), runs=True)  # a format is named by the user
     sweep = Sweep.of_run(run).override(name=overrides.name)
     problems: dict[str, str] = {}
-    with output.silenced():
+    with output.silenced(), signs_of_life("export"):
         if name is None:
             networks = exported_of(sweep, which.top, which.key)
         else:

@@ -14,7 +14,7 @@ import typer
 
 from ffnet_search.cli.options import AllowImports, Budget, Json, Output, RunFolderOrSweep, permit_imports
 from ffnet_search.errors import SweepError
-from ffnet_search.progress import say
+from ffnet_search.progress import say, signs_of_life
 
 
 def pick(
@@ -63,7 +63,7 @@ def rerun(
     from ffnet_search.run.rerun import rerun as rerun_trial
 
     permit_imports(allow_imports, runs=True)
-    with output.silenced():
+    with output.silenced(), signs_of_life("rerun"):
         result = rerun_trial(run, trial)
     output.answer(result, json_output.of_rerun, tables.print_rerun)
 

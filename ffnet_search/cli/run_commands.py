@@ -27,7 +27,7 @@ from ffnet_search.cli.options import (
     Which,
     Wishes,
 )
-from ffnet_search.progress import say
+from ffnet_search.progress import say, signs_of_life
 from ffnet_search.run.interrupt import EXIT_STOPPED, interruptible
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def init(
     from ffnet_search.cli import json_output, tables
     from ffnet_search.errors import SweepError
 
-    with output.silenced():
+    with output.silenced(), signs_of_life("init"):
         if data is None and wishes.pretrained is not None:
             raise SweepError("--pretrained needs --data, the images to search for; add it")
         if data is not None and example is not None:
@@ -142,7 +142,7 @@ def profile(
     from ffnet_search.latency.table import LatencyTable
     from ffnet_search.run.pipeline import profile_named_device
 
-    with output.silenced():
+    with output.silenced(), signs_of_life("profile"):
         table = LatencyTable.load(profile_named_device(loaded, device))
     output.answer(table, json_output.of_table, tables.print_latency)
 
@@ -197,7 +197,7 @@ def _export_key(sweep: Sweep, key: str, output: Output, *, silent: bool) -> None
     from ffnet_search.cli.printing import print_plain
     from ffnet_search.run.extra import export_key
 
-    with _resumable(sweep, output):
+    with _resumable(sweep, output), signs_of_life("export"):
         network = export_key(sweep, key)
     if not silent:
         output.answer(network, json_output.of_exported, lambda one: print_plain(str(one.folder)))
@@ -220,7 +220,7 @@ def fidelity(
     from ffnet_search.run.fidelity import FidelityPlan, measure_fidelity
 
     loaded, plan = Overrides(name).load(sweep), FidelityPlan(comparison.networks, comparison.repeated, comparison.split)
-    with _resumable(loaded, output):
+    with _resumable(loaded, output), signs_of_life("fidelity"):
         found = measure_fidelity(loaded, plan, fresh=fresh)
     output.answer(found, Fidelity.to_dict, print_fidelity)
     if not output.json:

@@ -75,8 +75,7 @@ def test_shipped_sweeps_and_the_schema_come_with_the_wheel(program: Path, tmp_pa
 def test_the_description_of_the_wheel_leads_somewhere(program: Path) -> None:
     code = "from importlib.metadata import metadata; print(metadata('ffnet-search').get_payload())"
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-    done = subprocess.run(
-        [str(program.parent / "python"), "-c", code], cwd=program.parent, env=environment, capture_output=True, text=True
-    )
+    command, here = [str(program.parent / "python"), "-c", code], program.parent
+    done = subprocess.run(command, cwd=here, env=environment, capture_output=True, text=True)
     targets = re.findall(r"\]\(([^)#\s]+)", done.stdout)
     assert len(targets) > 20 and all("://" in target for target in targets)
