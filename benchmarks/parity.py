@@ -1,9 +1,10 @@
 """Elastic = sliced = fused = exported, on random architectures of each shipped space: the largest differences.
 
-    python benchmarks/parity.py [--count 200] [--space ffnet_cifar ...]
+    python benchmarks/parity.py [--count 200] [--space ffnet_cifar regress ...]
 
-Weights, BN statistics and layer scales are random, since identities hide errors. Differences are of logits, fp32;
-sliced against fused also relative to the largest logit.
+Of the shipped search spaces, and of the sweeps of other tasks whose networks end in numbers. Weights, BN statistics and
+layer scales are random, since identities hide errors. Differences are of logits or numbers, fp32; sliced against fused
+also relative to the largest.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ import torch
 REPO = Path(__file__).parents[1]
 sys.path.insert(0, str(REPO / "tests" / "support"))
 
-from networks import SPACES, images, space, supernet  # noqa: E402
+from networks import SPACES, TASKS, images, space, supernet  # noqa: E402
 
 from ffnet_search.models.deployed import fuse, write_onnx  # noqa: E402
 from ffnet_search.progress import progress  # noqa: E402
@@ -58,7 +59,7 @@ def differences(name: str, branches: str, count: int) -> list[float]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--count", type=int, default=200)
-    parser.add_argument("--space", nargs="+", choices=list(SPACES), default=list(SPACES))
+    parser.add_argument("--space", nargs="+", choices=[*SPACES, *TASKS], default=[*SPACES, *TASKS])
     arguments = parser.parse_args()
     rows = [
         "| space | branches | elastic - sliced | sliced - fused | relative | fused - ONNX Runtime | largest logit |"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,12 +11,14 @@ import pytest
 import yaml
 from masks import write_masks
 from PIL import Image
+from tables import COLUMNS, write_rows, write_table
 from test_cli import call, user_error
 
 from ffnet_search.autoconfig.benchmark import measure_throughput
 from ffnet_search.autoconfig.budget import EPOCHS, TRIALS, Throughput, choose_budget
 from ffnet_search.autoconfig.draft import Draft, drafts
 from ffnet_search.autoconfig.inspect import ImageSet, inspect
+from ffnet_search.autoconfig.inspect_table import guess, holds_table, inspect_table
 from ffnet_search.autoconfig.start import remarks, space_text, start, start_example, sweep_text
 from ffnet_search.config.start import OFFICIAL
 from ffnet_search.config.sweep import Sweep
@@ -271,6 +274,62 @@ def test_images_beside_masks_are_for_segmentation(split: bool, tmp_path: Path) -
     (folder / "masks" / "003.png").write_bytes(b"no image")
     with pytest.raises(SweepError, match="003.png cannot be read as an image"):
         inspect(tmp_path / "data")
+
+
+@pytest.mark.parametrize("task", COLUMNS)
+def test_a_table_is_for_what_its_columns_hold(task: str, tmp_path: Path) -> None:
+    table = write_table(tmp_path / "data", task, 40, tests=8)
+    for place in (table, table.parent):
+        assert holds_table(place)
+        seen = inspect_table(place)
+        assert (seen.task, seen.columns, seen.total, seen.tests) == (task, COLUMNS[task], 32, 8)
+    for draft in drafts(seen):
+        images = draft.space.images
+        assert (images.task, images.outputs) == (task, len(seen.classes))
+    budget = choose_budget([draft], throughput_of, minutes=10, imports_s=0, latency_ms=None)
+    (tmp_path / "m.yaml").write_text("\n".join(sweep_text(budget, "m", None)))
+    (tmp_path / "m_space.yaml").write_text("\n".join(space_text(draft, "m")))
+    sweep = Sweep.from_yaml(tmp_path / "m.yaml")
+    assert (sweep.task, sweep.data.columns, sweep.search_space.size) == (task, COLUMNS[task], draft.space.size)
+    check_data(sweep.data, images)
+
+
+def test_a_guess_is_stated_and_leaves_words_out(tmp_path: Path) -> None:
+    kind = {"n": [str(n % 7) for n in range(20)], "id": [str(n) for n in range(20)], "who": ["me", "you"] * 10}
+    assert guess(kind) == ("regression", ("n",))
+    assert guess({"a": ["0", "1"] * 10, "b": ["1", "0"] * 10, **kind}) == ("regression", ("a", "b", "n"))
+    assert guess({"a": ["0", "1"] * 10, "b": ["1", "0"] * 10, "who": kind["who"]}) == ("multilabel", ("a", "b"))
+    assert guess({"a": ["0", "1"] * 10}) == ("classification", ("a",))
+    assert guess({"Label": kind["n"], "n": kind["n"]}) == ("classification", ("Label",))
+    assert guess({"who": kind["who"], "note": [f"n{n}" for n in range(20)]}) == ("classification", ("who",))
+    with pytest.raises(SweepError, match="a column must have classes, labels or numbers, but same have none"):
+        guess({"same": ["1"] * 20})
+    table = write_table(tmp_path / "data", "regression", 24)
+    rows = [{**row, "who": "me"} for row in csv.DictReader(table.read_text().splitlines())]
+    seen = inspect_table(write_rows(table, rows, rows[0]))
+    assert "24 images with numbers (discs 0.00 to 3.00" in str(seen)
+    assert seen.warnings[:2] == [
+        "taken as task regression, from the columns discs, area [px]",
+        "not learnt: who; to learn others, change data.columns and task",
+    ]
+
+
+def test_folders_of_classes_and_masks_are_no_tables(tmp_path: Path) -> None:
+    folder = paint(tmp_path / "classes", {"a": 2, "b": 2})
+    (folder / "notes.csv").write_text("file,discs\na/0.png,1\n")
+    assert not holds_table(folder) and not holds_table(tmp_path / "nowhere")
+    masks = write_masks(tmp_path / "masks", 4)
+    (masks / "kinds.csv").write_text("file,kind\nimages/000.png,1\n")
+    assert not holds_table(masks)
+
+
+@pytest.mark.parametrize("task", ["multilabel", "regression"])
+def test_a_sweep_for_a_table_is_written(task: str, tmp_path: Path) -> None:
+    started = start(write_table(tmp_path / "my data", task, 48), tmp_path, minutes=1)
+    assert started.sweep.name == "table.yaml"
+    sweep = Sweep.from_yaml(started.sweep)
+    assert sweep.task == task and sweep.search.objectives == (sweep.quality.name, "latency_ms")
+    assert any(line.startswith(f"taken as task {task}") for line in started.lines) and sum(started.minutes.values()) > 0
 
 
 def test_a_draft_with_masks_is_timed(tmp_path: Path) -> None:

@@ -85,6 +85,9 @@ def test_layouts_give_the_same_images_and_targets(table: Path, tmp_path: Path) -
         )  # fmt: skip
 
     assert same(folder)  # the folder with one CSV
+    renamed = table.read_text().replace("area [px]", '"area\n  [px]"', 1)
+    table.write_text(renamed)
+    assert same(table) and build(table).outputs == COLUMNS["regression"]
     for delimiter in ";\t":
         write_rows(table, rows, rows[0], delimiter)
         assert same(table)

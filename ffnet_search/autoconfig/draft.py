@@ -12,7 +12,7 @@ from ffnet_search.autoconfig.inspect import ImageSet
 from ffnet_search.config.start import OFFICIAL
 from ffnet_search.space.architecture import Architecture
 from ffnet_search.space.input import Input
-from ffnet_search.space.registry import DEFAULT_TASK
+from ffnet_search.space.registry import DEFAULT_TASK, task_outputs
 from ffnet_search.space.search_space import SearchSpace
 
 RESOLUTIONS = (8, 16, 24, 32, 48, 64, 96, 128, 160, 192, 224)
@@ -101,14 +101,16 @@ class Draft:
 
     def around(self, strides: Sequence[int], count: int) -> dict[str, Any]:
         """Input, stem of these strides and, of a task that has axes for it, the head of `count` stages."""
+        task = task_outputs(self.images.task)
         images: dict[str, Any] = {
             "channels": self.images.channels,
             "resolution": self.resolution,
-            "classes": len(self.images.classes),
+            task.outputs_word: len(self.images.classes),
         }
         content: dict[str, Any] = {"input": images, "stem": {"width": [self.size.stem], "stride": list(strides)}}
         if self.images.task != DEFAULT_TASK:
             images["task"] = self.images.task
+        if task.head_choices.axes():
             content["head"] = {"width": list(HEAD_WIDTHS), "stride": self._head_strides(strides, count)}
         return content
 

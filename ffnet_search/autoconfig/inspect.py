@@ -40,6 +40,7 @@ class ImageSet:
     task = "classification"
     dataset = "image_folder"
     layout = "one folder per class"
+    is_whole = False  # images are resized as they are, and not cut to their centre
 
     folder: Path
     classes: tuple[str, ...]
@@ -60,10 +61,7 @@ class ImageSet:
         return sum(self.counts)
 
     def __str__(self) -> str:
-        least, most = self.sides
-        sizes = f"{self.side} pixels" if least == most else f"{self.side} pixels in the middle ({least} to {most})"
-        colour = "grey" if self.channels == 1 else "colour"
-        return f"{self.total:,} images of {len(self.classes)} classes{self._others}, {colour}, shorter side {sizes}"
+        return self.described(f"of {len(self.classes)} classes")
 
     @property
     def _others(self) -> str:
@@ -81,7 +79,14 @@ class ImageSet:
     def decoder(self, input: Input, workers: int) -> Decoder:
         """The decoder of the files, as a run has it."""
         mode = "L" if self.channels == 1 else "RGB"
-        return Decoder(self.files, input.size, mode, workers, whole=self.task == "segmentation")
+        return Decoder(self.files, input.size, mode, workers, whole=self.is_whole)
+
+    def described(self, targets: str) -> str:
+        """The images in words: their number, what is known of each, colour and size."""
+        least, most = self.sides
+        sizes = f"{self.side} pixels" if least == most else f"{self.side} pixels in the middle ({least} to {most})"
+        colour = "grey" if self.channels == 1 else "colour"
+        return f"{self.total:,} images {targets}{self._others}, {colour}, shorter side {sizes}"
 
     @property
     def warnings(self) -> list[str]:
@@ -107,6 +112,7 @@ class MaskSet(ImageSet):
     task = "segmentation"
     dataset = "mask_folder"
     layout = "images/ and masks/"
+    is_whole = True
     masks: tuple[str, ...] = field(repr=False, default=())
 
     @property
@@ -118,11 +124,7 @@ class MaskSet(ImageSet):
         return read_masks(masks, files, input, DataSection().workers)
 
     def __str__(self) -> str:
-        least, most = self.sides
-        sizes = f"{self.side} pixels" if least == most else f"{self.side} pixels in the middle ({least} to {most})"
-        colour = "grey" if self.channels == 1 else "colour"
-        classes = f"masks of {len(self.classes)} classes ({', '.join(self.classes)})"
-        return f"{self.total:,} images with {classes}{self._others}, {colour}, shorter side {sizes}"
+        return self.described(f"with masks of {len(self.classes)} classes ({', '.join(self.classes)})")
 
     @property
     def warnings(self) -> list[str]:
@@ -151,7 +153,7 @@ def inspect(folder: Path) -> ImageSet:
         raise SweepError(f"data.path: {root} must hold images in its folders {_some(classes)}, but holds none")
     for path in files:
         image_bytes(Path(path))  # refuses links to nothing
-    sides, channels, broken = _sample(root, files)
+    sides, channels, broken = sample_images(root, files)
     others = {split: len(one.paths) for split, one in listed.items()}
     return ImageSet(
         folder=folder,
@@ -173,7 +175,7 @@ def _inspect_masks(folder: Path, section: DataSection) -> MaskSet:
     root, splits = find_splits(section)
     listed = {split: list_pairs(folders) for split, folders in splits.items()}
     others, pairs = {split: len(one.images) for split, one in listed.items()}, listed[TRAIN]
-    sides, channels, broken = _sample(splits[TRAIN].images, pairs.images)
+    sides, channels, broken = sample_images(splits[TRAIN].images, pairs.images)
     held: list[NDArray[np.int64]] = []
     for file in random.Random(0).sample(pairs.masks, min(HEADERS, len(pairs.masks))):
         ids = np.unique(read_ids(file))
@@ -201,7 +203,7 @@ def _inspect_masks(folder: Path, section: DataSection) -> MaskSet:
     )
 
 
-def _sample(root: Path, files: Sequence[str]) -> tuple[list[int], int, tuple[str, ...]]:
+def sample_images(root: Path, files: Sequence[str]) -> tuple[list[int], int, tuple[str, ...]]:
     """The shorter sides of sampled images, their channels, and those that cannot be read."""
     sides: list[int] = []
     grey: list[bool] = []

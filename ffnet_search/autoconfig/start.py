@@ -17,7 +17,8 @@ import yaml
 from ffnet_search.atomic_write import write_text
 from ffnet_search.autoconfig.budget import EXPORTED, Budget, choose_budget
 from ffnet_search.autoconfig.draft import Draft, PretrainedDraft, drafts
-from ffnet_search.autoconfig.inspect import inspect
+from ffnet_search.autoconfig.inspect import ImageSet, inspect
+from ffnet_search.autoconfig.inspect_table import TableSet, holds_table, inspect_table
 from ffnet_search.config.files import run_name, shipped, shipped_sweeps
 from ffnet_search.config.json_schema import FOLDER, Kind, json_schema, schema_line
 from ffnet_search.config.start import OFFICIAL
@@ -75,17 +76,14 @@ def start(
             f"--pretrained must be one of {', '.join(OFFICIAL)}, but got {pretrained!r}"
             f"{did_you_mean(pretrained, OFFICIAL)}"
         )
-    name = name or re.sub(r"[^A-Za-z0-9_-]+", "_", folder.resolve().name).strip("_-")[:NAME] or "mine"
+    name = name or re.sub(r"[^A-Za-z0-9_-]+", "_", folder.resolve().with_suffix("").name).strip("_-")[:NAME] or "mine"
     try:
         run_name(name)
     except ValueError as error:
         raise SweepError(f"--name {error}") from None
     paths = into / f"{name}.yaml", into / f"{name}_space.yaml"
     _refuse_to_overwrite(paths)
-    try:
-        images = inspect(folder.expanduser().resolve())
-    except SweepError as error:
-        raise SweepError(str(error).replace("data.path:", "--data:", 1)) from None
+    images = _inspected(folder.expanduser().resolve())
     began = time.monotonic()
     from ffnet_search.autoconfig.benchmark import measure_throughput
 
@@ -102,6 +100,13 @@ def start(
     _write_schemas(into)
     Sweep.from_yaml(files[0])
     return Started(files, budget.stage_minutes, (str(images), *images.warnings, *remarks(budget, minutes, latency_ms)))
+
+
+def _inspected(place: Path) -> ImageSet:
+    try:
+        return inspect_table(place) if holds_table(place) else inspect(place)
+    except SweepError as error:
+        raise SweepError(str(error).replace("data.path:", "--data:", 1)) from None
 
 
 def remarks(budget: Budget, minutes: float, latency_ms: float | None) -> Iterator[str]:
@@ -146,7 +151,6 @@ def sweep_text(budget: Budget, name: str, latency_ms: float | None) -> Iterator[
     """The lines of the sweep's file."""
     draft = budget.throughput.draft
     stages = ", ".join(f"{stage} {seconds / 60:.1f}" for stage, seconds in budget.seconds.items())
-    crop = max(1, draft.resolution // 8)
     yield schema_line("sweep")
     yield f"# Written by `ffnet-search init` on {date.today()} for {draft.images}."
     yield f"# Run it: ffnet-search run {name}.yaml   (about {budget.minutes:.0f} minutes on this machine: {stages})"
@@ -156,14 +160,7 @@ def sweep_text(budget: Budget, name: str, latency_ms: float | None) -> Iterator[
     yield "seed: 0"
     estimate = ", ".join(f"{stage}: {max(0.1, seconds / 60):.1f}" for stage, seconds in budget.seconds.items())
     yield f"estimate: {{{estimate}}}  # minutes here, by which `run --minutes` divides its time"
-    yield "data:"
-    yield f"  name: {draft.images.dataset}  # {draft.images.layout}"
-    yield f"  {yaml.safe_dump({'path': str(draft.images.folder)}, allow_unicode=True, width=math.inf).strip()}"
-    yield f"  batch_size: {budget.batch_size}"
-    if draft.images.validations is None:
-        yield f"  validation: {budget.validation}  # of the training images: {budget.held_out:,} to compare networks on"
-    yield f"  calibration: {budget.calibration}  # of the training images, for the statistics of each network"
-    yield f"  augment: {{crop: {crop}, flip: true}}  # pixels to shift by; flip: false where left and right matter"
+    yield from _data_text(budget)
     yield "train:"
     yield f"  epochs: {budget.epochs}  # {budget.epoch_s:.1f} s each; more of them make better networks"
     yield "  learning_rate: 2.0e-3"
@@ -188,6 +185,21 @@ def sweep_text(budget: Budget, name: str, latency_ms: float | None) -> Iterator[
         yield f"  retrain: {{epochs: {budget.retrain_epochs}}}  # of each alone, {budget.alone_epoch_s:.1f} s each"
 
 
+def _data_text(budget: Budget) -> Iterator[str]:
+    """The lines of the sweep's section `data`."""
+    images, crop = budget.throughput.draft.images, max(1, budget.throughput.draft.resolution // 8)
+    yield "data:"
+    yield f"  name: {images.dataset}  # {images.layout}"
+    yield f"  {yaml.safe_dump({'path': str(images.folder)}, allow_unicode=True, width=math.inf).strip()}"
+    if isinstance(images, TableSet):
+        yield f"  columns: {_flow(list(images.columns))}  # to learn; {images.others}"
+    yield f"  batch_size: {budget.batch_size}"
+    if images.validations is None:
+        yield f"  validation: {budget.validation}  # of the training images: {budget.held_out:,} to compare networks on"
+    yield f"  calibration: {budget.calibration}  # of the training images, for the statistics of each network"
+    yield f"  augment: {{crop: {crop}, flip: true}}  # pixels to shift by; flip: false where left and right matter"
+
+
 def _constraint(budget: Budget, latency_ms: float | None) -> str:
     """The limit on latency; as a comment with a limit in the middle of the space where the user gave none."""
     least, most = budget.throughput.smallest_ms, budget.throughput.largest_ms
@@ -204,7 +216,7 @@ def space_text(draft: Draft, name: str) -> Iterator[str]:
     yield schema_line("space")
     yield f"# What may vary in the networks of {name}.yaml: {draft.space.size:,} architectures. Every list is a"
     yield "# choice; a list of one fixes it. `ffnet-search show` prints what they cost."
-    how = "cut square and resized" if "head" not in content else "resized whole"
+    how = "resized whole" if draft.images.is_whole else "cut square and resized"
     yield f"input: {_flow(content['input'])}  # images are {how} to the resolution"
     yield f"stem: {_flow(content['stem'])}  # a larger stride is faster and sees less"
     if "head" in content:
@@ -217,4 +229,4 @@ def space_text(draft: Draft, name: str) -> Iterator[str]:
 
 
 def _flow(value: object) -> str:
-    return yaml.safe_dump(value, default_flow_style=True, sort_keys=False, width=math.inf).strip()
+    return yaml.safe_dump(value, default_flow_style=True, sort_keys=False, allow_unicode=True, width=math.inf).strip()

@@ -38,7 +38,8 @@ ON_HEAD = "FFNET_SEARCH_ON_HEAD"  # in the environment of a submitted run, whose
 
 def init(
     data: Annotated[
-        Path | None, typer.Option(metavar="FOLDER", help="Your images: a folder that holds one folder per class.")
+        Path | None,
+        typer.Option(metavar="PATH", help="Your images: one folder per class, images/ and masks/, or a CSV."),
     ] = None,
     example: Annotated[
         str | None, typer.Option(metavar="NAME", help="Write a shipped sweep here instead, such as cifar, to edit it.")

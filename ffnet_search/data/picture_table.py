@@ -19,7 +19,7 @@ from ffnet_search.data.dataset import DataSet, Indices, Source, must_match
 from ffnet_search.data.files import Files, open_files
 from ffnet_search.data.image_folder import must_have_colours
 from ffnet_search.data.layout import TRAIN, image_bytes
-from ffnet_search.data.table import Table, read_table
+from ffnet_search.data.table import Table, is_number, read_table
 from ffnet_search.errors import SweepError, shown
 from ffnet_search.space.input import Input
 from ffnet_search.tasks.base import Targets, task_of
@@ -104,7 +104,7 @@ def read_classes(table: Table) -> tuple[Outputs, Targets]:
         if not cell:
             raise SweepError(f"data.path: {place}: {name} must be the name of a class, but is empty")
     trained = [cell for cell, split in zip(cells, table.splits, strict=True) if split == TRAIN]
-    classes = sorted(set(trained), key=lambda cell: (float(cell) if _is_number(cell) else math.inf, cell))
+    classes = sorted(set(trained), key=lambda cell: (float(cell) if is_number(cell) else math.inf, cell))
     if len(classes) < 2:
         raise SweepError(
             f"data.path: {name} must hold two classes at least for training, but holds {', '.join(classes)}"
@@ -124,7 +124,7 @@ def read_labels(table: Table) -> tuple[Outputs, Targets]:
 
 def read_numbers(table: Table) -> tuple[Outputs, Targets]:
     """Numbers, float32 (N, K)."""
-    return _columns(table, lambda cell: float(cell) if _is_number(cell) else math.nan, "a number")
+    return _columns(table, lambda cell: float(cell) if is_number(cell) else math.nan, "a number")
 
 
 def _columns(table: Table, read: Callable[[str], float], wanted: str) -> tuple[Outputs, Targets]:
@@ -139,13 +139,6 @@ def _columns(table: Table, read: Callable[[str], float], wanted: str) -> tuple[O
                 )
         columns.append(numbers)
     return tuple(table.columns), np.array(columns, np.float32).T.copy()
-
-
-def _is_number(cell: str) -> bool:
-    try:
-        return math.isfinite(float(cell)) and "_" not in cell
-    except ValueError:
-        return False
 
 
 def must_vary(targets_N: Targets, outputs: Outputs, task: str) -> None:

@@ -8,6 +8,7 @@ or tabs.
 from __future__ import annotations
 
 import csv
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -110,6 +111,14 @@ def read_table(section: DataSection) -> Table:
     )
 
 
+def read_header(path: Path) -> list[str]:
+    """The names of the columns of a CSV; none where it cannot be read."""
+    try:
+        return _read(path)[0]
+    except SweepError:
+        return []
+
+
 def _read(path: Path) -> tuple[list[str], list[dict[str, str]], tuple[str, ...]]:
     """The names of the columns, the rows, and the place of each."""
     rows: list[dict[str, str]] = []
@@ -119,7 +128,7 @@ def _read(path: Path) -> tuple[list[str], list[dict[str, str]], tuple[str, ...]]
             first = file.readline()
             file.seek(0)
             lines = csv.reader(file, delimiter=max(DELIMITERS, key=first.count), strict=True)
-            header = [name.strip() for name in next(lines, [])]
+            header = [" ".join(name.split()) for name in next(lines, [])]
             for cells in lines:
                 if not any(cell.strip() for cell in cells):
                     continue
@@ -137,6 +146,14 @@ def _read(path: Path) -> tuple[list[str], list[dict[str, str]], tuple[str, ...]]
     if not rows:
         raise SweepError(f"data.path: {path} must have a line of names and then rows, but has no rows")
     return names, rows, tuple(places)
+
+
+def is_number(cell: str) -> bool:
+    """Return whether a cell is a finite number."""
+    try:
+        return math.isfinite(float(cell)) and "_" not in cell
+    except ValueError:
+        return False
 
 
 def _must_be_files(files: Sequence[str], places: Sequence[str]) -> None:

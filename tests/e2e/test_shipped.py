@@ -11,10 +11,13 @@ from typing import Any
 import pytest
 import yaml
 from image_data import photo_patches, write_cifar
+from masks import write_masks
+from tables import write_table
 
 from ffnet_search.config.sweep import Sweep
 from ffnet_search.run.pipeline import run_sweep
 from ffnet_search.run.rerun import rerun
+from ffnet_search.tasks.base import find_task
 
 ROOT = Path(__file__).parents[2]
 
@@ -50,6 +53,39 @@ def test_digits_hpo(tmp_path: Path) -> None:
     for key in (picks[0].key, stopped):
         again = rerun(sweep.files.folder, key)
         assert "accuracy" in again.metrics and all(then == now for then, now in again.metrics.values())
+
+
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("name", ["regress", "multilabel", "segment"])
+def test_other_tasks(name: str, tmp_path: Path) -> None:
+    """On shapes to count, to name and to outline: a front whose networks have their quality and their details."""
+    path = ROOT / "sweeps" / f"{name}.yaml"
+    content: dict[str, Any] = yaml.safe_load(path.read_text())
+    content["search_space"]["input"]["resolution"] = 32
+    if name == "segment":
+        content["data"]["path"] = str(write_masks(tmp_path / "data", 60))
+    else:
+        content["data"]["path"] = str(write_table(tmp_path / "data", content["task"], 100, tests=20))
+    if name == "regress":
+        content["data"]["columns"] = ["discs"]
+    content["runs"] = str(tmp_path / "runs")
+    content["train"]["epochs"] = 4
+    content["latency"] |= {"rounds": 3, "calibration": 8, "min_within_10": 0.0}
+    content["search"]["trials"] = 12
+    content["export"] = {"top": 3, "retrain": {"epochs": 2}}
+    shorter = tmp_path / f"{name}.yaml"
+    shorter.write_text(yaml.safe_dump(content, sort_keys=False))
+    sweep = Sweep.from_yaml(shorter)
+    task, picks = find_task(sweep.task), run_sweep(sweep)
+    assert 1 <= len(picks) <= 3
+    best_first = [task.quality.sign * pick.metrics[task.search_quality] for pick in picks]
+    assert best_first == sorted(best_first)
+    for pick in picks:
+        assert {task.test_quality, f"inherited_{task.test_quality}", "measured_ms"} <= pick.metrics.keys()
+        assert task.each in pick.read_card()["details"] and (pick.folder / "predict.py").exists()
+    html = sweep.files.report.read_text()
+    assert f"Which {task.outputs_word} are hard?" in html and f"the best {task.quality.word}" in html
+    assert [pick.key for pick in run_sweep(sweep)] == [pick.key for pick in picks]  # nothing is left to do
 
 
 @pytest.mark.timeout(900)

@@ -12,6 +12,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from ffnet_search.config.sweep import Sweep
 from ffnet_search.models.deployed import write_onnx
 from ffnet_search.models.elastic import ElasticBatchNorm2d
 from ffnet_search.models.heads import StandardisedLinear
@@ -25,6 +26,7 @@ from ffnet_search.space.search_space import SearchSpace
 REPO = Path(__file__).parents[2]
 REFERENCE = REPO.parent / "shared" / "reference"
 SPACES = {path.stem: path for path in sorted((REPO / "search_spaces").glob("*.yaml"))}
+TASKS = ("regress", "multilabel")  # sweeps of other tasks, whose networks end in as many numbers as classes would
 
 
 PRESET_FORMS: dict[str, Form] = {
@@ -37,6 +39,9 @@ SIZES = ("kernel_sizes1", "kernel_sizes", "expansion_ratios")  # of a reference'
 
 
 def space(name: str) -> SearchSpace:
+    """A shipped search space by its name, or that of a shipped sweep."""
+    if name in TASKS:
+        return Sweep.from_yaml(REPO / f"sweeps/{name}.yaml").search_space
     return SearchSpace.from_yaml(SPACES[name])
 
 

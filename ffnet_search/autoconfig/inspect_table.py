@@ -1,0 +1,166 @@
+"""The content of a CSV of images: which columns a first sweep learns, and as what. See `data.table`.
+
+A column named label or class, or one of words, is for classification; columns of 0 and 1 are labels; others of numbers
+are for regression. It is a guess, which the written sweep states: `task` and `data.columns` change it.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from ffnet_search.autoconfig.inspect import LEAST, ImageSet, inspect, sample_images
+from ffnet_search.config.schema import DataSection
+from ffnet_search.data.layout import TEST, TRAIN, VALIDATION, some
+from ffnet_search.data.mask_folder import has_masks
+from ffnet_search.data.picture_table import must_exist, read_targets
+from ffnet_search.data.table import FILE, is_number, read_header, read_table
+from ffnet_search.errors import SweepError
+from ffnet_search.formatting import figure
+from ffnet_search.space.input import Input
+from ffnet_search.space.registry import task_outputs
+from ffnet_search.tasks.base import Targets, find_task
+
+CLASS_COLUMNS = ("label", "class", "category", "species")
+NUMBERED = ("id", "index", "idx", "number")  # columns that count the rows
+YES_NO = {"0", "1", "0.0", "1.0"}
+
+
+@dataclass(frozen=True)
+class TableSet(ImageSet):
+    """Images with a CSV. `classes`: names of classes, labels or targets; `counts`: images that have each of them, or
+    those of each class. `columns`: those to learn; `skipped`: the others."""
+
+    dataset = "picture_table"
+    layout = "a CSV of files and what is known of them"
+    task: str = "classification"
+    columns: tuple[str, ...] = ()
+    skipped: tuple[str, ...] = ()
+    targets_N: Targets = field(repr=False, compare=False, default_factory=lambda: np.zeros(0))
+
+    @property
+    def is_whole(self) -> bool:  # type: ignore[override]
+        return self.task != "classification"
+
+    @property
+    def total(self) -> int:
+        return len(self.files)
+
+    @property
+    def others(self) -> str:
+        """The columns that are not learnt, in words."""
+        return f"not {some(self.skipped)}" if self.skipped else "there are no others"
+
+    def targets(self, indices: Sequence[int], input: Input) -> Targets:
+        return self.targets_N[list(indices)]
+
+    def __str__(self) -> str:
+        if self.task == "regression":
+            each = [f"{name} {_range(self.targets_N[:, k])}" for k, name in enumerate(self.classes)]
+            return self.described(f"with numbers ({some(each)})")
+        if self.task == "multilabel":
+            each = [f"{name} {count}" for name, count in zip(self.classes, self.counts, strict=True)]
+            return self.described(f"with {len(self.classes)} labels ({some(each)})")
+        return self.described(f"of {len(self.classes)} classes")
+
+    @property
+    def warnings(self) -> list[str]:
+        word = task_outputs(self.task).outputs_word
+        warnings = [
+            f"taken as task {self.task}, from the column{'s' * (len(self.columns) > 1)} {some(self.columns)}"
+        ]
+        few = [f"{name} ({count})" for name, count in zip(self.classes, self.counts, strict=True) if count < LEAST]
+        if few:
+            warnings.append(f"few images to learn {word} from, fewer than {LEAST}: {some(few)}")
+        if self.skipped:
+            warnings.append(f"not learnt: {some(self.skipped)}; to learn others, change data.columns and task")
+        if self.broken:
+            warnings.append(f"cannot be read as images, remove or replace them: {some(self.broken)}")
+        return warnings
+
+
+def _range(values_N: Targets) -> str:
+    low, middle, high = (figure(float(value)) for value in np.quantile(values_N, (0, 0.5, 1)))
+    return f"{low} to {high}, {middle} in the middle"
+
+
+def holds_table(path: Path) -> bool:
+    """Return whether a path is a CSV, or a folder that has one with a column of files and no folders of classes."""
+    if path.is_file():
+        return path.suffix.lower() in (".csv", ".tsv")
+    if not path.is_dir() or has_masks(path):
+        return False
+    tables = sorted(path.glob("*.csv"))
+    if not any(name.lower() in FILE for table in tables for name in read_header(table)):
+        return False
+    try:
+        inspect(path)
+    except SweepError:
+        return True
+    return False
+
+
+def inspect_table(path: Path) -> TableSet:
+    """Inspect a CSV and some of its images. Raises SweepError where it is no table of images."""
+    section = DataSection(name="picture_table", path=path)
+    table = read_table(section)
+    task, columns = guess(table.columns)
+    skipped = tuple(name for name in table.columns if name not in columns)
+    table = read_table(section.model_copy(update={"columns": columns}))
+    outputs, targets_N = read_targets(table, task)
+    parts = table.parts()
+    train, others = parts[TRAIN], {split: len(rows) for split, rows in parts.items()}
+    files = [table.paths[index] for index in train]
+    must_exist(table, files[0], int(train[0]))
+    sides, channels, broken = sample_images(table.root, list(map(str, files)))
+    targets_N = targets_N[train]
+    return TableSet(
+        folder=path,
+        classes=outputs,
+        counts=_counts(targets_N, len(outputs), task),
+        tests=others.get(TEST),
+        validations=others.get(VALIDATION),
+        side=int(statistics.median_low(sides)),
+        sides=(min(sides), max(sides)),
+        channels=channels,
+        broken=broken,
+        files=tuple(map(str, files)),
+        labels_N=find_task(task).strata(targets_N),
+        task=task,
+        columns=columns,
+        skipped=skipped,
+        targets_N=targets_N,
+    )
+
+
+def _counts(targets_N: Targets, outputs: int, task: str) -> tuple[int, ...]:
+    if task == "classification":
+        return tuple(np.bincount(targets_N, minlength=outputs).tolist())
+    counts_K = np.full(outputs, len(targets_N)) if task == "regression" else targets_N.sum(0).astype(int)
+    return tuple(counts_K.tolist())
+
+
+def guess(columns: Mapping[str, Sequence[str]]) -> tuple[str, tuple[str, ...]]:
+    """The task, and the columns to learn. Raises SweepError where there is none."""
+    named = [name for name in columns if name.lower() in CLASS_COLUMNS]
+    if named:
+        return "classification", (named[0],)
+    numbers = tuple(
+        name
+        for name, cells in columns.items()
+        if name.lower() not in NUMBERED and all(map(is_number, cells)) and len(set(cells)) > 1
+    )
+    if numbers and all(set(columns[name]) <= YES_NO for name in numbers):
+        return "multilabel" if len(numbers) > 1 else "classification", numbers
+    if numbers:
+        return "regression", numbers
+    words = {name: len(set(cells)) for name, cells in columns.items() if 1 < len(set(cells)) <= len(cells) // 2}
+    if not words:
+        raise SweepError(
+            f"data.path: a column must have classes, labels or numbers, but {', '.join(columns)} have none"
+        )
+    return "classification", (min(words, key=words.__getitem__),)
