@@ -70,9 +70,7 @@ class TableSet(ImageSet):
     @property
     def warnings(self) -> list[str]:
         word = task_outputs(self.task).outputs_word
-        warnings = [
-            f"taken as task {self.task}, from the column{'s' * (len(self.columns) > 1)} {some(self.columns)}"
-        ]
+        warnings = [f"taken as task {self.task}, from the column{'s' * (len(self.columns) > 1)} {some(self.columns)}"]
         few = [f"{name} ({count})" for name, count in zip(self.classes, self.counts, strict=True) if count < LEAST]
         if few:
             warnings.append(f"few images to learn {word} from, fewer than {LEAST}: {some(few)}")

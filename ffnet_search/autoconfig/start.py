@@ -76,14 +76,16 @@ def start(
             f"--pretrained must be one of {', '.join(OFFICIAL)}, but got {pretrained!r}"
             f"{did_you_mean(pretrained, OFFICIAL)}"
         )
-    name = name or re.sub(r"[^A-Za-z0-9_-]+", "_", folder.resolve().with_suffix("").name).strip("_-")[:NAME] or "mine"
+    place = folder.expanduser().resolve()
+    name = name or re.sub(r"[^A-Za-z0-9_-]+", "_", place.stem if place.is_file() else place.name).strip("_-")[:NAME]
+    name = name or "mine"
     try:
         run_name(name)
     except ValueError as error:
         raise SweepError(f"--name {error}") from None
     paths = into / f"{name}.yaml", into / f"{name}_space.yaml"
     _refuse_to_overwrite(paths)
-    images = _inspected(folder.expanduser().resolve())
+    images = _inspected(place)
     began = time.monotonic()
     from ffnet_search.autoconfig.benchmark import measure_throughput
 

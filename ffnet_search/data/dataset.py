@@ -130,7 +130,7 @@ def split_by_name(names: Sequence[str], strata_N: Strata, share: float, key: str
     """Indices of (the rest, a held-out share), each image by its own name and `key` alone: others move none.
 
     The share holds on average. A stratum that should hold out an image and holds out none gives the one that is
-    nearest; one that holds out all keeps one."""
+    nearest, and so do all images together; a stratum that holds out all keeps one."""
     places = [hashlib.blake2b(f"{key}\0{name}".encode(errors="surrogateescape"), digest_size=8) for name in names]
     place_N = np.array([int.from_bytes(place.digest(), "big") / 2**64 for place in places])
     held_N = place_N < share
@@ -141,6 +141,8 @@ def split_by_name(names: Sequence[str], strata_N: Strata, share: float, key: str
             held_N[members[place_N[members].argmin()]] = True
         elif held_N[members].all():
             held_N[members[place_N[members].argmax()]] = False
+    if round(share * len(place_N)) and not held_N.any():
+        held_N[place_N.argmin()] = True
     return np.nonzero(~held_N)[0], np.nonzero(held_N)[0]
 
 

@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 
     from ffnet_search.space.input import Input
 
-STRATA = 10  # of a split, from the smallest to the largest numbers
+STRATA = 10  # groups of a split at most, from the smallest to the largest numbers
+STRATUM = 20  # images of each of them, at least
 
 
 class Regression(Task):
@@ -79,12 +80,13 @@ class Regression(Task):
         return target.dtype == torch.float32 and target.ndim == 2
 
     def strata(self, targets_N: Targets) -> NDArray[np.int64]:
-        """The tenth in which an image lies by the sum of its standardised targets."""
+        """The group in which an image lies by the sum of its standardised targets: a tenth, or less of few images."""
         targets_NK = np.asarray(targets_N, np.float64)
         spread_K = targets_NK.std(0)
         sum_N = ((targets_NK - targets_NK.mean(0)) / np.where(spread_K > 0, spread_K, 1)).sum(1)
         place_N = sum_N.argsort(kind="stable").argsort()
-        return (place_N * STRATA // len(place_N)).astype(np.int64)
+        groups = min(STRATA, max(1, len(place_N) // STRATUM))
+        return (place_N * groups // len(place_N)).astype(np.int64)
 
     def difference(self, output: NDArray[Any], expected: NDArray[Any]) -> float:
         """The largest difference, in units of a target's largest number where that is beyond 1."""

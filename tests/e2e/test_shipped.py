@@ -84,7 +84,7 @@ def test_other_tasks(name: str, tmp_path: Path) -> None:
         assert {task.test_quality, f"inherited_{task.test_quality}", "measured_ms"} <= pick.metrics.keys()
         assert task.each in pick.read_card()["details"] and (pick.folder / "predict.py").exists()
     html = sweep.files.report.read_text()
-    assert f"Which {task.outputs_word} are hard?" in html and f"the best {task.quality.word}" in html
+    assert f"Which {task.outputs_word} are hard?" in html and task.quality.word in html
     assert [pick.key for pick in run_sweep(sweep)] == [pick.key for pick in picks]  # nothing is left to do
 
 

@@ -1,0 +1,127 @@
+"""A CSV of time series as a LightningDataModule for `data.name`: windows of past and future, standardised.
+
+Rows are steps in order, columns variables; columns that hold no numbers (dates) are left out. The first rows are for
+training, then come those for validation and those for testing, whose windows begin with the past before them. Shape
+keys: T steps, L past and S future steps, M variables.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from lightning import LightningDataModule
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from ffnet_search.data.table import is_number
+from ffnet_search.errors import SweepError
+
+LEAST_SPREAD = 1e-8  # of a variable that does not vary
+SPLITS = ("train", "val", "test")
+
+
+class Windows(Dataset[tuple[Tensor, Tensor]]):
+    """All windows of (past, future) of some steps."""
+
+    def __init__(self, steps_TM: Tensor, past: int, future: int) -> None:
+        self.steps_TM, self.past, self.future = steps_TM, past, future
+
+    def __len__(self) -> int:
+        return max(0, len(self.steps_TM) - self.past - self.future + 1)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
+        middle = index + self.past
+        return self.steps_TM[index:middle], self.steps_TM[middle : middle + self.future]
+
+
+class Series(LightningDataModule):
+    """`path`: the CSV. `window`: past and future steps. `split`: steps for training, validation and testing, or their
+    shares; `[8640, 2880, 2880]` are the 12, 4 and 4 months of the ETT benchmarks by the hour.
+
+    Raises SweepError where the file is no such table, or too short."""
+
+    def __init__(
+        self,
+        path: str,
+        window: Sequence[int] = (96, 96),
+        split: Sequence[float] = (0.7, 0.1, 0.2),
+        batch_size: int = 128,
+    ) -> None:
+        super().__init__()
+        self.path, self.batch_size = Path(path).expanduser(), batch_size
+        if len(window) != 2 or min(window) < 1 or len(split) != 3 or min(split) <= 0:
+            raise SweepError("data.init_args must have a window of past and future steps, and a split of three parts")
+        self.past, self.future, self.split = int(window[0]), int(window[1]), tuple(split)
+        self.variables: tuple[str, ...] = ()
+
+    def setup(self, stage: str) -> None:
+        """Read the file, and standardise by the steps for training."""
+        self.variables, steps_TM = read_series(self.path)
+        counts = self._counts(len(steps_TM))
+        train_TM = steps_TM[: counts[0]].astype(np.float64)
+        mean_M, spread_M = train_TM.mean(0), train_TM.std(0).clip(min=LEAST_SPREAD)
+        standard_TM = torch.from_numpy(((steps_TM - mean_M) / spread_M).astype(np.float32))
+        ends = np.cumsum(counts).tolist()
+        starts = [0, *(end - self.past for end in ends[:-1])]
+        self.windows = {
+            name: Windows(standard_TM[start:end], self.past, self.future)
+            for name, start, end in zip(SPLITS, starts, ends, strict=True)
+        }
+        empty = [name for name, windows in self.windows.items() if not len(windows)]
+        if empty:
+            raise SweepError(
+                f"data.init_args.path: {self.path} must have enough rows for a window of {self.past} + {self.future} "
+                f"steps in every part, but its {len(steps_TM)} give none for {', '.join(empty)}"
+            )
+
+    def _counts(self, steps: int) -> list[int]:
+        """The steps of each part."""
+        if sum(self.split) <= 1:
+            return [int(steps * share) for share in self.split]
+        if sum(self.split) > steps:
+            raise SweepError(
+                f"data.init_args.split must be of {steps} rows at most ({self.path}), but asks for {sum(self.split):g}"
+            )
+        return [int(count) for count in self.split]
+
+    def train_dataloader(self) -> DataLoader[tuple[Tensor, Tensor]]:
+        return DataLoader(self.windows["train"], self.batch_size, shuffle=True, drop_last=self._has_whole_batches)
+
+    @property
+    def _has_whole_batches(self) -> bool:
+        return len(self.windows["train"]) >= self.batch_size
+
+    def val_dataloader(self) -> DataLoader[tuple[Tensor, Tensor]]:
+        return DataLoader(self.windows["val"], self.batch_size)
+
+    def test_dataloader(self) -> DataLoader[tuple[Tensor, Tensor]]:
+        return DataLoader(self.windows["test"], self.batch_size)
+
+
+def read_series(path: Path) -> tuple[tuple[str, ...], NDArray[np.float64]]:
+    """The names of the variables and their values, float64 (T, M). Raises SweepError, which names the line."""
+    where = f"data.init_args.path: {path}"
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            rows = [row for row in csv.reader(file) if row]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise SweepError(f"{where} must be a CSV file in UTF-8, but cannot be read so ({error})") from None
+    if len(rows) < 2:
+        raise SweepError(f"{where} must have a line of names and then a row for each step, but has {len(rows)} lines")
+    header, *content = rows
+    chosen = [index for index, cell in enumerate(content[0]) if is_number(cell)]
+    if not chosen:
+        raise SweepError(f"{where} must have columns of numbers, but its first row is {', '.join(content[0])[:80]}")
+    for number, row in enumerate(content, 2):
+        if len(row) != len(header):
+            raise SweepError(f"{where}, row {number} must have {len(header)} cells, but has {len(row)}")
+        for index in chosen:
+            if not is_number(row[index]):
+                raise SweepError(f"{where}, row {number}: {header[index]} must be a number, but is {row[index]!r}")
+    values_TM = np.array([[float(row[index]) for index in chosen] for row in content])
+    return tuple(header[index].strip() for index in chosen), values_TM
