@@ -98,7 +98,7 @@ class Patient:
             with suppress(ProcessLookupError):
                 os.kill(self.rng.choice(targets) if targets else begun.process.pid, number)
                 self.dealt(f"{signal.Signals(number).name} of {who}")
-        rays_own = (1,) if who == "Ray's node" else ()  # in the moment in which the search joins it
+        rays_own = (1,) if who in OF_RAY else ()  # in its own words, where a search joins or leaves Ray
         return self.judge(begun, allowed=(0, 2, *rays_own, -signal.SIGKILL, -signal.SIGTERM, 128 + signal.SIGTERM))
 
     def fill(self) -> int:
