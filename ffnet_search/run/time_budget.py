@@ -20,7 +20,8 @@ class RunTime:
     """The end of a run, by `time.monotonic`; infinite without a limit.
 
     Training and search end in their share of what is left; profile takes what it takes; retraining gets half of its
-    epochs, a quarter, ... or none, as the time that is left allows. What a stage leaves goes to the later ones."""
+    epochs, a quarter, ... or none, as the time that is left allows, and none where the sweep has no estimate of it.
+    What a stage leaves goes to the later ones."""
 
     end: float = math.inf
 
@@ -50,9 +51,9 @@ class RunTime:
 def _retrained_within(sweep: Sweep, minutes: float) -> Sweep:
     """The sweep with as many epochs of retraining as so many minutes allow, by the estimate of the sweep."""
     retraining, whole = retraining_of(sweep), sweep.estimate.get("export", 0.0)
-    if retraining is None or not whole or whole <= minutes:
+    if retraining is None or 0 < whole <= minutes:
         return sweep
-    epochs = retraining.epochs
+    epochs = retraining.epochs if whole else 0  # without an estimate nobody knows how many there is time for
     while epochs and whole * epochs / retraining.epochs > minutes:
         epochs //= 2
     say(f"export: {epochs} of {retraining.epochs} epochs of retraining, for want of time")
