@@ -61,6 +61,7 @@ class Metric:
     decimals: int | None = None
     device: str = ""
     bounds: tuple[float, float] | None = None
+    per_class: bool = False  # of one class, whose name is in the place of the device: recall@defect
 
     @property
     def key(self) -> str:
@@ -71,7 +72,7 @@ class Metric:
     def phrase(self) -> str:
         """The metric in a sentence: `latency on phone`."""
         word = self.word or self.name
-        return f"{word} on {self.device}" if self.device else word
+        return f"{word} {'of' if self.per_class else 'on'} {self.device}" if self.device else word
 
     @property
     def label(self) -> str:
@@ -138,15 +139,16 @@ def find_metric(key: str, others: Iterable[Metric] = ()) -> Metric:
     if key.endswith(ERROR) and key not in known:
         return find_metric(key.removesuffix(ERROR), others).as_error()
     name, at, device = key.partition("@")
+    split, _, quality = name.partition("_")
     if at:
-        if name not in (LATENCY.name, *MEASURED) or not device:
+        metric = find_metric(quality, others) if name not in known and split in SPLITS else known[name]
+        if not device or not (metric.per_class or name in (LATENCY.name, *MEASURED)):
             raise KeyError(key)
-        return known[name].on(device)
+        return replace(metric, name=name).on(device)
     if name.startswith((INHERITED, INT8)):
         prefix = INHERITED if name.startswith(INHERITED) else INT8
         metric = find_metric(name.removeprefix(prefix), others)
         return replace(metric, name=name, word=f"{prefix.rstrip('_')} {metric.word}")
-    split, _, quality = name.partition("_")
     if name not in known and split in SPLITS and quality in known:
         metric = known[quality]
         return replace(metric, name=name, word=f"{metric.word or metric.name} {SPLITS[split]}")

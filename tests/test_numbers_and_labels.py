@@ -33,7 +33,8 @@ from ffnet_search.tasks.average_precision import MeanAveragePrecision
 from ffnet_search.tasks.base import find_task
 from ffnet_search.tasks.ranking import average_precision
 from ffnet_search.training.fit import sweep_data, train_supernet
-from ffnet_search.training.modules import Distillation, Standalone
+from ffnet_search.training.losses import Distillation
+from ffnet_search.training.modules import Standalone
 
 BOTH = pytest.mark.parametrize("task", ["regression", "multilabel"])
 

@@ -35,7 +35,8 @@ from ffnet_search.run.pipeline import run_sweep
 from ffnet_search.space.hyperparameters import Configuration
 from ffnet_search.tasks.base import find_task
 from ffnet_search.training.fit import sweep_data, train_supernet
-from ffnet_search.training.modules import Distillation, FFNetModule, Standalone
+from ffnet_search.training.losses import Distillation
+from ffnet_search.training.modules import FFNetModule, Standalone
 
 TASK = find_task("classification")
 EPOCHS = 2

@@ -158,7 +158,7 @@ def test_digests_do_not_depend_on_the_order_or_the_spelling_of_keys(tmp_path: Pa
         ),
         ("search.objectives", ["accuracy", "accuracy"], "search.objectives: must not repeat a metric"),
         ("search.constraints", {"latency": 3}, "search.constraints: 'latency' is not .* did you mean 'latency_ms'\\?"),
-        ("search.constraints", {"accuracy": 0.9}, "search.constraints: 'accuracy' cannot be a constraint"),
+        ("search.constraints", {"accuracy": 90}, "search.constraints: 'accuracy' must have a limit > 0 and <= 1"),
         ("search.constraints", {"params_m": 0}, "search.constraints.params_m must be > 0, but got 0"),
         ("search.constraints", {"params_m": float("inf")}, "search.constraints.params_m must be a finite number"),
         ("search.trials", 0, "search.trials must be > 0, but got 0"),
@@ -263,7 +263,7 @@ def test_a_task_by_import_path_reaches_the_search_space_and_the_objectives(tmp_p
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ({"task": TASK, "search_space": OTHER, "search": {"constraints": {"mae": 1}}}, "'mae' cannot be a constraint"),
+        ({"task": TASK, "search_space": OTHER, "search": {"constraints": {"mae": 0}}}, "constraints.mae must be > 0"),
         ({"task": TASK, "search_space": OTHER, "search": {"objectives": ["mea"]}}, "'mea' is not a known metric"),
         ({"search_space": OTHER}, "search_space.input.classes must be given"),
         (

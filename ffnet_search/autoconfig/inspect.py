@@ -89,16 +89,22 @@ class ImageSet:
         return f"{self.total:,} images {targets}{self._others}, {colour}, shorter side {sizes}"
 
     @property
+    def is_uneven(self) -> bool:
+        """True where the largest class has many times the images of the smallest."""
+        return self.task == "classification" and max(self.counts) > UNEVEN * min(self.counts)
+
+    @property
     def warnings(self) -> list[str]:
         """Remarks for the user, before hours are spent."""
         warnings = list(self.remarks)
         few = [f"{name} ({count})" for name, count in zip(self.classes, self.counts, strict=True) if count < LEAST]
         if few:
             warnings.append(f"few images to learn from, fewer than {LEAST}: {_some(few)}")
-        if max(self.counts) > UNEVEN * min(self.counts):
+        if self.is_uneven:
             warnings.append(
-                f"classes are uneven ({min(self.counts):,} to {max(self.counts):,} images); each image counts the "
-                "same, so the largest classes decide"
+                f"classes are uneven ({min(self.counts):,} to {max(self.counts):,} images): training weighs them "
+                "(train.class_weights), while accuracy counts images; search.objectives may name balanced_accuracy, "
+                "f1_macro or recall@CLASS instead"
             )
         if self.broken:
             warnings.append(f"cannot be read as images, remove or replace them: {_some(self.broken)}")

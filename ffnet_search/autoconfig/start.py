@@ -166,6 +166,8 @@ def sweep_text(budget: Budget, name: str, latency_ms: float | None) -> Iterator[
     yield "train:"
     yield f"  epochs: {budget.epochs}  # {budget.epoch_s:.1f} s each; more of them make better networks"
     yield "  learning_rate: 2.0e-3"
+    if draft.images.is_uneven:
+        yield "  class_weights: auto  # a rare class counts more; balanced: as much as every other; none: by its images"
     if isinstance(draft, PretrainedDraft):
         yield f"  start_from: {draft.weights}  # weights of ImageNet, downloaded once; or a file, a run, a network"
     yield "latency:  # measured here; another device, or several: docs/device.md"
@@ -179,7 +181,8 @@ def sweep_text(budget: Budget, name: str, latency_ms: float | None) -> Iterator[
         yield f"  trials: {budget.trials}  # networks to try, {60 * budget.comparison.each:.1f} s each"
         yield f"  evaluator: train  # each by itself: a supernet pays from {budget.comparison.pays_from} networks on"
         yield "  early_stopping: {rule: asha}  # stops those that lag behind"
-    yield f"  objectives: [{task_of(draft.space.images).quality.name}, latency_ms]"
+    others = "  # or balanced_accuracy, f1_macro, recall@CLASS: classes are uneven" if draft.images.is_uneven else ""
+    yield f"  objectives: [{task_of(draft.space.images).quality.name}, latency_ms]{others}"
     yield f"  {_constraint(budget, latency_ms)}"
     yield "export:"
     yield f"  top: {EXPORTED}  # networks of the front, its ends among them"

@@ -16,6 +16,7 @@ from ffnet_search.strict_yaml import Section
 IMPORT_PATH = r"^[\w.]+:\w+$"
 NAME_OR_PATH = r"^(\w+|[\w.]+:\w+)$"  # of a registered class, or of a user-supplied one
 Precision = Literal["float32", "int8"]  # of a deployed network's weights and activations
+Weight = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Share = Annotated[float, Field(ge=0, lt=1)]
 Opset = Annotated[int, Field(ge=13, le=20)]  # of ONNX: what the tracing exporter writes
 
@@ -36,7 +37,8 @@ class DataSection(Section):
 
     `validation`: the share of the training images that compares networks, where the data have no images of their own
     for it. `unreadable`: what to do where files cannot be read as images. `columns`, of a table: those to learn; by
-    default all but file and split."""
+    default all but file and split. `sampling`: an epoch has each training image once, or as many, drawn with repetition
+    so that each class is as frequent."""
 
     name: str = "digits"
     path: Path | None = None
@@ -45,6 +47,7 @@ class DataSection(Section):
     download: bool = False
     batch_size: int = Field(128, gt=1)
     validation: float = Field(0.1, gt=0, lt=1)
+    sampling: Literal["all", "balanced"] = "all"
     calibration: int = Field(1024, gt=1)
     workers: int = Field(2, ge=0)
     in_memory_mb: int = Field(2048, ge=0)
@@ -64,6 +67,7 @@ class TrainSection(Section):
     `sampled`: the networks of a step beside the largest and the smallest. `labels`: the share of the data's targets in
     the loss of sub-networks; the rest is the distance from the largest's output. `accumulate`: the batches of a step.
     `minutes`: the time that a supernet may train; the schedule is hurried, so that it ends then.
+    `class_weights`: of the classes in the loss: all the same, auto (milder) or balanced by their numbers, or by name.
     `devices`: the number of GPUs (of this machine or of the cluster) that share every batch; of processes where no GPU
     exists. It changes the speed of training and not its result."""
 
@@ -81,6 +85,7 @@ class TrainSection(Section):
     labels: float = Field(0.5, ge=0, le=1)
     accumulate: int = Field(1, gt=0)
     label_smoothing: Share = 0.1
+    class_weights: Literal["none", "auto", "balanced"] | Mapping[str, Weight] = "none"
     drop_path: Share = 0.0
     mixup: float = Field(0.0, ge=0)
     ema: Share = 0.0

@@ -103,7 +103,8 @@ def _default_objectives() -> tuple[str, ...]:
 
 
 class SearchSection(Section):
-    """The objectives, the hard constraints (upper limits), the sampler and the number of trials.
+    """The objectives, the constraints, the sampler and the number of trials. A constraint is an upper limit of a cost,
+    known before an evaluation, or a limit of a quality (the least, where more is better), known after it.
 
     `evaluator`: "supernet" scores a network on the supernet's weights, "train" trains each; `warm_start`: from those
     weights. `engine`: a registered name ("local", "ray", "tune") or an import path. `metrics`: name -> direction of the
@@ -136,22 +137,25 @@ class SearchSection(Section):
     @classmethod
     def _metrics_are_known(cls, names: Any, info: ValidationInfo) -> Any:
         known = {**known_metrics(), **info.data.get("metrics", {})}
+        whole = [name for name, metric in known.items() if not getattr(metric, "per_class", False)]
         for name in names:
             base, _, device = name.partition("@")
-            if name not in known and not (base == "latency_ms" and device):
-                raise ValueError(f"{name!r} is not a known metric{did_you_mean(name, known)}")
+            several = base == "latency_ms" or (base in known and base not in whole)
+            if name not in whole and not (several and device):
+                hint = f"; name its class, {name}@CLASS" if name in known else did_you_mean(name, whole)
+                raise ValueError(f"{name!r} is not a known metric{hint}")
         if len(set(names)) != len(names):
             raise ValueError(f"must not repeat a metric, but got {list(names)}")
         return names
 
     @field_validator("constraints")
     @classmethod
-    def _constraints_are_upper_limits(cls, limits: Mapping[str, float]) -> Mapping[str, float]:
-        for name in limits:
-            if name.partition("@")[0] not in COSTS:
-                raise ValueError(
-                    f"{name!r} cannot be a constraint (limits are checked before evaluation): make it an objective"
-                )
+    def _qualities_are_within_reach(cls, limits: Mapping[str, float]) -> Mapping[str, float]:
+        for name, limit in limits.items():
+            bounds = next((one.bounds for one in qualities() if one.name == name.partition("@")[0]), None)
+            if bounds is not None and not min(bounds) < limit <= max(bounds):
+                least, most = min(bounds), max(bounds)
+                raise ValueError(f"{name!r} must have a limit > {least:g} and <= {most:g}, but got {limit}")
         return limits
 
     @model_validator(mode="after")
@@ -182,8 +186,13 @@ class SearchSection(Section):
     @property
     def device_names(self) -> tuple[str, ...]:
         """Names of the devices whose latency is an objective or a constraint."""
-        names = [name.partition("@")[2] for name in (*self.objectives, *self.constraints)]
-        return tuple(dict.fromkeys(name for name in names if name))
+        parts = [name.partition("@") for name in (*self.objectives, *self.constraints)]
+        return tuple(dict.fromkeys(device for name, _, device in parts if device and name in COSTS))
+
+    @property
+    def cost_limits(self) -> dict[str, float]:
+        """The constraints that are known before an evaluation."""
+        return {name: limit for name, limit in self.constraints.items() if name.partition("@")[0] in COSTS}
 
     @property
     def directions(self) -> dict[str, Direction]:

@@ -15,6 +15,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, PrivateAttr, model_
 from ffnet_search.config.binding import Binding, bind, check_values, sections_with
 from ffnet_search.config.files import RunPaths, find_sweep, read_sweep, run_name
 from ffnet_search.config.inputs import digest, export_inputs
+from ffnet_search.config.named_metrics import check_metrics
 from ffnet_search.config.retraining import check_retraining
 from ffnet_search.config.schema import (
     DataSection,
@@ -198,6 +199,7 @@ class Sweep(Section):
             raise ValueError(
                 "module must be given where search_space has neither stages nor an architecture, and only there"
             )
+        check_metrics(self)
         if set(search.metrics) - {self.quality.name} and self.module is None:
             raise ValueError("search.metrics must be left out where no module logs them")
         if search.warm_start and not space.is_elastic:
@@ -227,7 +229,7 @@ class Sweep(Section):
                 f"search.objectives must not have {', '.join(idle)}, which would be the same for every trial of this "
                 "search space; remove it, or give the space stages"
             )
-        if self.search.constraints:
+        if self.search.cost_limits:
             raise ValueError(
                 "search.constraints must be left out where search_space has no stages: all trials are alike"
             )

@@ -105,6 +105,11 @@ class Data(LightningDataModule):
         raise NotImplementedError
 
     @property
+    def class_counts(self) -> Tensor:
+        """The training images of each class, int64 (K,); for tasks that weigh classes."""
+        raise NotImplementedError
+
+    @property
     def target_statistics(self) -> tuple[Tensor, Tensor]:
         """Mean and spread of each target, float32 (K,), of training images; for tasks that standardise them."""
         raise NotImplementedError
@@ -142,11 +147,20 @@ class ImageData(Data):
         steps = len(self._train) // (per_rank * ranks)
 
         def batches(epoch: int, start: int) -> Iterator[Batch]:
-            order = self._train[np.random.default_rng([self.order_seed, ORDER, epoch]).permutation(len(self._train))]
+            order = self._train[self._drawn(np.random.default_rng([self.order_seed, ORDER, epoch]))]
             mine = [order[(k * ranks + rank) * per_rank :][:per_rank] for k in range(start, steps)]
             return self._batches(self._source.train, mine, (self.order_seed, CROP, epoch))
 
         return EpochLoader(batches, steps)
+
+    def _drawn(self, rng: np.random.Generator) -> Indices:
+        """The training images of an epoch, in their order."""
+        count = len(self._train)
+        if self._section.sampling == "all":
+            return rng.permutation(count)
+        strata_N = self._task.strata(self._source.train.targets_N[self._train])
+        share_N = 1 / np.bincount(strata_N)[strata_N]
+        return rng.choice(count, count, p=share_N / share_N.sum())
 
     def val_dataloader(self) -> EpochLoader:
         """Batches with all strata each, because a supernet is validated with the statistics of the batch."""
@@ -192,6 +206,10 @@ class ImageData(Data):
     @property
     def target_statistics(self) -> tuple[Tensor, Tensor]:
         return spread_of(torch.from_numpy(self._source.train.targets_N[self._train]))
+
+    @property
+    def class_counts(self) -> Tensor:
+        return torch.from_numpy(np.bincount(self._source.train.targets_N[self._train], minlength=len(self.outputs)))
 
     @cached_property
     def fingerprint(self) -> str:

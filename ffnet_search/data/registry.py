@@ -45,6 +45,8 @@ def check_data(section: DataSection, input: Input) -> None:
     if is_import_path(name):
         if augment != Augment():
             raise SweepError(f"data.augment must be left out for {name}, which augments its images by itself")
+        if section.sampling != "all":
+            raise SweepError(f"data.sampling must be left out for {name}, which draws its images by itself")
     elif section.init_args:
         raise SweepError(f"data.init_args are for a data module by import path, but data.name is {name!r}; remove them")
     if augment.resized_crop and name != "image_folder":

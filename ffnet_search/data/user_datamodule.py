@@ -110,6 +110,13 @@ class UserData(Data):
         return torch.cat(parts)[: self._section.calibration]
 
     @cached_property
+    def class_counts(self) -> Tensor:
+        """The classes of the images in an epoch of its training batches."""
+        with _seeded(self.order_seed, ORDER, 0):
+            targets = [target_B.flatten() for _, target_B in self.module.train_dataloader()]
+        return torch.cat(targets).bincount(minlength=len(self.outputs))
+
+    @cached_property
     def target_statistics(self) -> tuple[Tensor, Tensor]:
         """Mean and spread of the targets in its first training batches, as many as calibrate."""
         parts: list[Tensor] = []

@@ -5,13 +5,15 @@ A sub-network is sliced, its BN recalibrated, fused, and scored on the images th
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
+from torchmetrics import Metric as TorchMetric
 
+from ffnet_search.config.named_metrics import named_metrics
 from ffnet_search.config.sweep import Sweep
 from ffnet_search.data.datamodule import Data
 from ffnet_search.metrics import IMAGES
@@ -34,9 +36,10 @@ class Evaluator:
     >>> evaluate = Evaluator(read_supernet(path), data)  # doctest: +SKIP
     >>> evaluate(Configuration(space.smallest)).metrics["accuracy"]  # doctest: +SKIP"""
 
-    def __init__(self, net: MetaMixer, data: Data) -> None:
+    def __init__(self, net: MetaMixer, data: Data, named: Sequence[str] = ()) -> None:
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.net, self.task = net.to(self.device), task_of(net.largest.input)
+        self.named = {name: self.task.named_metric(name, data.outputs) for name in named}
         self.calibration_NCHW = self._place(data.calibration)
         self.batches = [
             (self._place(images_BCHW), target_B.to(self.device)) for images_BCHW, target_B in data.val_dataloader()
@@ -47,7 +50,7 @@ class Evaluator:
         """Make the evaluator of a run's supernet (or of that in another file) and data.
 
         Raises SweepError where one of them is missing or broken."""
-        return cls(read_supernet(supernet or sweep.files.supernet), sweep_data(sweep))
+        return cls(read_supernet(supernet or sweep.files.supernet), sweep_data(sweep), named_metrics(sweep))
 
     def __call__(self, configuration: Configuration, report: object = None) -> Candidate:
         """Score a configuration; there is no epoch to `report`.
@@ -56,7 +59,7 @@ class Evaluator:
         arch = configuration.architecture
         assert arch is not None
         with threads_for(1e6 * arch.macs_m * len(self.batches[0][0])):
-            judged = judge(fuse(self.calibrated(arch)), self.batches, self.task)
+            judged = judge(fuse(self.calibrated(arch)), self.batches, self.task, self.named)
         return Candidate(arch, {**judged.metrics(), "params_m": arch.params_m, "macs_m": arch.macs_m})
 
     def calibrated(self, arch: Architecture) -> MetaMixer:
@@ -74,6 +77,7 @@ class Judged:
 
     quality: float
     scores: Scores
+    others: Mapping[str, float] = field(default_factory=dict)  # other qualities, by name
 
     def metrics(self, prefix: str = "") -> dict[str, float]:
         """The quality, its standard error and the number of images: `accuracy`, `accuracy_se`, `images`."""
@@ -82,31 +86,49 @@ class Judged:
             task.quality.name: self.quality,
             task.quality_error: self.scores.error,
             IMAGES.name: float(self.scores.images),
+            **self.others,
         }
         return {f"{prefix}{name}": value for name, value in found.items()}
 
 
-def judge(net: Deployed | MetaMixer, batches: Iterable[tuple[Tensor, Tensor]], task: Task) -> Judged:
-    """Judge `net` on batches of (images, targets), in the mode (training or evaluation) that it is in.
+def judge(
+    net: Deployed | MetaMixer,
+    batches: Iterable[tuple[Tensor, Tensor]],
+    task: Task,
+    named: Mapping[str, TorchMetric] | None = None,
+) -> Judged:
+    """Judge `net` on batches of (images, targets), in the mode (training or evaluation) that it is in. `named`: other
+    qualities than the task's own, by name.
 
     Raises ValueError where there are no batches."""
     net = net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     arch = net.arch if isinstance(net, Deployed) else net.largest
-    return judge_module(net, batches, task, arch.input.outputs)
+    return judge_module(net, batches, task, arch.input.outputs, named)
 
 
 @torch.inference_mode()
-def judge_module(net: nn.Module, batches: Iterable[tuple[Tensor, Tensor]], task: Task, outputs: int) -> Judged:
+def judge_module(
+    net: nn.Module,
+    batches: Iterable[tuple[Tensor, Tensor]],
+    task: Task,
+    outputs: int,
+    named: Mapping[str, TorchMetric] | None = None,
+) -> Judged:
     """Judge any module with so many outputs, as `judge` does."""
     device = next((parameter.device for parameter in net.parameters()), torch.device("cpu"))
     metric, scores = task.quality_metric(outputs).to(device), []
+    others = {name: one.to(device) for name, one in (named or {}).items()}
+    for one in others.values():
+        one.reset()
     for images_BCHW, target_B in batches:
         output_B, target_B = net(images_BCHW.to(device)), target_B.to(device)
-        metric.update(output_B, target_B)
+        for one in (metric, *others.values()):
+            one.update(output_B, target_B)
         scores.append(task.scores(output_B, target_B, outputs).cpu().numpy())
     if not scores:
         raise ValueError("quality needs at least one batch of images, but got none")
-    return Judged(float(metric.compute()), Scores.gathered(task, scores))
+    values = {name: float(one.compute()) for name, one in others.items()}
+    return Judged(float(metric.compute()), Scores.gathered(task, scores), values)
 
 
 def quality(net: Deployed | MetaMixer, batches: Iterable[tuple[Tensor, Tensor]], task: Task) -> float:

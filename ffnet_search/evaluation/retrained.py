@@ -20,7 +20,8 @@ from ffnet_search.models.metamixer import MetaMixer
 from ffnet_search.models.saved import read_supernet
 from ffnet_search.pareto.candidate import Candidate
 from ffnet_search.space.hyperparameters import Configuration
-from ffnet_search.training.modules import Distillation, Standalone
+from ffnet_search.training.losses import Distillation
+from ffnet_search.training.modules import Standalone
 
 
 @dataclass(frozen=True)

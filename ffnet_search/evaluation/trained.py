@@ -15,7 +15,9 @@ from typing import Any, Protocol
 
 import torch
 from lightning import Callback, LightningDataModule, LightningModule, Trainer, seed_everything
+from torchmetrics import Metric as TorchMetric
 
+from ffnet_search.config.named_metrics import named_metrics
 from ffnet_search.config.secrets import without_secrets
 from ffnet_search.config.sweep import Sweep
 from ffnet_search.data.datamodule import Data
@@ -35,6 +37,7 @@ from ffnet_search.progress import say
 from ffnet_search.provenance import versions
 from ffnet_search.space.cost_model import analytic_metrics
 from ffnet_search.space.hyperparameters import Configuration
+from ffnet_search.tasks.base import task_of
 from ffnet_search.training.modules import NonFiniteLoss, Standalone
 from ffnet_search.training.start import Start, load_start
 from ffnet_search.training.trainer import LAST, run_trainer, save
@@ -180,7 +183,7 @@ class FFNetTarget:
     `split_seed`: splits the images where it is not the sweep's seed, which all else is drawn from."""
 
     def __init__(self, sweep: Sweep, supernet: Path | None = None, split_seed: int | None = None) -> None:
-        self.images = sweep.search_space.images
+        self.images, self.named = sweep.search_space.images, named_metrics(sweep)
         self.seed, self.path = sweep.seed, sweep.path
         self.split_seed = sweep.seed if split_seed is None else split_seed
         self.supernet = read_supernet(supernet or sweep.files.supernet) if sweep.search.warm_start else None
@@ -205,20 +208,28 @@ class FFNetTarget:
             net = MetaMixer(arch, trial.train.form)
             if self.start is not None:
                 self.start.give(net, self.data(trial).calibration)
-            return Standalone(net, trial.train, seed)
-        return Standalone(recalibrate(self.supernet.slice_to(arch), self.data(trial).calibration), trial.train, seed)
+        else:
+            net = recalibrate(self.supernet.slice_to(arch), self.data(trial).calibration)
+        module = Standalone(net, trial.train, seed)
+        module.watch(self.metrics(self.data(trial)))
+        return module
+
+    def metrics(self, data: Data) -> dict[str, TorchMetric]:
+        """The qualities beside the task's own that the search compares by, for one network."""
+        return {name: task_of(self.images).named_metric(name, data.outputs) for name in self.named}
 
     def watched(self, module: LightningModule, logged: Mapping[str, float]) -> dict[str, float]:
         assert isinstance(module, Standalone)
         module.check_finite()
-        return {module.task.quality.name: float(logged[module.task.logged_quality])}
+        others = {name: float(logged[f"val_{name}"]) for name in module.named_as}
+        return {module.task.quality.name: float(logged[module.task.logged_quality]), **others}
 
     def score(self, trial: Sweep, trainer: Trainer, module: Standalone, data: Data) -> dict[str, float]:
         arch, batches = module.net.largest, data.val_dataloader()
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         with threads_for(1e6 * arch.macs_m * trial.data.batch_size):
             fused = fuse(recalibrate(module.net.to(device), data.calibration.to(device)))
-            judged = judge(fused, batches, module.task)
+            judged = judge(fused, batches, module.task, self.metrics(data))
         return {**judged.metrics(), **analytic_metrics(arch)}
 
     def write(self, path: Path, trainer: Trainer, module: Standalone) -> None:

@@ -19,6 +19,7 @@ from lightning import LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.utilities.model_helpers import is_overridden
 
 from ffnet_search.atomic_write import SUFFIX
+from ffnet_search.config.named_metrics import named_metrics
 from ffnet_search.config.retraining import retraining_of
 from ffnet_search.config.sweep import Sweep
 from ffnet_search.data.datamodule import Data
@@ -154,9 +155,10 @@ def export_ffnets(sweep: Sweep, front: Sequence[Pick], folders: Sequence[Path]) 
         front, folders, inherited, nets, fused, latencies, strict=True
     ):
         task = task_of(net.largest.input)
+        named = {name: task.named_metric(name, data.outputs) for name in named_metrics(sweep)}
         judged = {
-            "search": judge(deployed.to(place), data.val_dataloader(), task),
-            "test": judge(deployed.to(place), data.test_dataloader(), task),
+            "search": judge(deployed.to(place), data.val_dataloader(), task, named),
+            "test": judge(deployed.to(place), data.test_dataloader(), task, named),
         }
         metrics = {f"{split}_{name}": value for split, one in judged.items() for name, value in one.metrics().items()}
         metrics[task.search_quality] = pick.judged.metrics[task.quality.name]

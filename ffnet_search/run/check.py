@@ -111,7 +111,7 @@ def check_limits(sweep: Sweep) -> None:
     """Raise SweepError where no architecture of the space keeps a limit; on latency once its table exists."""
     costs = cost_model(sweep, measured_only=True)
     with error_context(sweep.path):
-        check_budget(sweep.search_space, costs, sweep.search.constraints)
+        check_budget(sweep.search_space, costs, sweep.search.cost_limits)
 
 
 def _import_paths(sweep: Sweep) -> Iterator[tuple[str, str]]:

@@ -67,7 +67,7 @@ def compare_ways(sweep: Sweep) -> Comparison | None:
         return None
     rng = random.Random(0)
     drawn = [space.sample(rng) for _ in range(DRAWN)]
-    limits = {name: limit for name, limit in search.constraints.items() if not name.startswith("latency_ms")}
+    limits = {name: limit for name, limit in search.cost_limits.items() if not name.startswith("latency_ms")}
     costs = [analytic_metrics(arch) for arch in drawn]
     within = [cost for cost in costs if all(cost[name] <= limit for name, limit in limits.items())] or costs
     average = fmean(cost["macs_m"] for cost in within)

@@ -109,8 +109,9 @@ class RunFolder:
         Its paths are absolute, for they would be relative to the copy; `runs` stays as it is."""
         write_text(self.files.sweep, resolved_text(sweep))
 
-    def set_aside(self, stale: Mapping[str, list[Path]]) -> None:
-        """Move the files of `stale` stages and their records to `previous-DATE`, so that no result is lost."""
+    def set_aside(self, stale: Mapping[str, list[Path]]) -> Path:
+        """Move the files of `stale` stages and their records to `previous-DATE`, and return that folder: no result is
+        lost."""
         aside = self.files.previous()
         aside.mkdir()
         old = {stage: record for stage, record in self.records.items() if stage in stale}
@@ -121,6 +122,7 @@ class RunFolder:
             for path in paths:
                 os.replace(path, aside / path.name)
         self.write_records({stage: record for stage, record in self.records.items() if stage not in stale})
+        return aside
 
     def write_records(self, records: Records) -> None:
         """Replace the records; also without any, they mark the folder as one of a run."""

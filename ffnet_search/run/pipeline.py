@@ -15,6 +15,7 @@ from ffnet_search.run.check import check_classes, check_limits
 from ffnet_search.run.contents import list_again, listed_once, say_remarks, told
 from ffnet_search.run.folder import Change, RunFolder, StageRecord, open_run
 from ffnet_search.run.interrupt import import_whole
+from ffnet_search.run.reuse import continue_training
 from ffnet_search.run.stages import (
     STAGES,
     Stage,
@@ -55,13 +56,14 @@ def run_sweep(
         for number, stage in enumerate(needed, 1):
             if stage.name in stages:
                 list_again()
-                _refuse_unread(stage, sweep, folder)
+                found = _found_so_far(sweep, folder) if stage.name == "export" else 0
+                _refuse_unread(stage, sweep, folder, found)
                 label, again = f"{stage.name} ({number} of {len(needed)})", tuple(stages) == ("export",)
                 if _is_done(stage.name, sweep, folder) and not again:
                     _say_done(label, folder.records[stage.name])
                 else:
                     to_come = [one.name for one in needed[number - 1 :] if one.name in stages]
-                    _run_stage(stage, sweep, folder, label, run_time.limited(sweep, to_come))
+                    _run_stage(stage, sweep, folder, label, run_time.limited(sweep, to_come), found)
             if stage.name == "profile" and "profile" in stages:
                 _profile_other_devices(sweep)
             if stage.name == "profile" and searches:  # before hours are spent on training
@@ -104,10 +106,12 @@ def _say_done(label: str, record: StageRecord) -> None:
     say(f"{label}: done before and unchanged{amounts}, made {record.finished[:16].replace('T', ' ')} UTC")
 
 
-def _run_stage(stage: Stage, sweep: Sweep, folder: RunFolder, label: str, limited: Sweep) -> None:
-    """Run a stage by `limited`, the sweep with limits of time, and record it as one of the sweep."""
+def _run_stage(stage: Stage, sweep: Sweep, folder: RunFolder, label: str, limited: Sweep, found: int) -> None:
+    """Run a stage by `limited`, the sweep with limits of time, and record it as one of the sweep. `found`: candidates of
+    a search that was stopped."""
     say(label)
-    folder.begin(stage.name, StageRecord(stage.digest(sweep), stage.inputs(sweep), stage.amounts(sweep)))
+    amounts = stage.amounts(sweep) | ({"trials": found} if found else {})  # so that it is made again when all are there
+    folder.begin(stage.name, StageRecord(stage.digest(sweep), stage.inputs(sweep), amounts))
     start = time.monotonic()
     with signs_of_life(stage.name):
         import_whole(*stage.packages)
@@ -132,8 +136,26 @@ def _refuse_unneeded(sweep: Sweep, names: Collection[str]) -> None:
         )
 
 
-def _refuse_unread(stage: Stage, sweep: Sweep, folder: RunFolder) -> None:
+def _found_so_far(sweep: Sweep, folder: RunFolder) -> int:
+    """The candidates of a search that was stopped; 0 where there is none, or it is done, or of another sweep."""
+    if status(STAGES["search"], sweep, folder.records).state is not StageState.INCOMPLETE:
+        return 0
+    import_whole(*STAGES["search"].packages)
+    from ffnet_search.search.storage.study import read_candidates
+
+    found = len(read_candidates(sweep.files.study, sweep.search_space)) if sweep.files.study.exists() else 0
+    if found:
+        say(
+            f"export: the search is not done, so this is the front of {found} candidates; `ffnet-search run "
+            f"{sweep.path}` goes on with the search"
+        )
+    return found
+
+
+def _refuse_unread(stage: Stage, sweep: Sweep, folder: RunFolder, found: int) -> None:
     for other in stage.reads:
+        if other == "search" and found:
+            continue
         if STAGES[other].is_needed(sweep) and not _is_done(other, sweep, folder):
             raise SweepError(
                 f"{folder.path}: {stage.name} needs {other}, which is not done; run `ffnet-search {other} "
@@ -161,5 +183,7 @@ def _settle_changes(sweep: Sweep, folder: RunFolder, fresh: bool, names: Collect
                 f"--fresh to re-run it (the old files move to {folder.path}/previous-DATE), or take another name with "
                 "--name"
             )
-        folder.set_aside({name: STAGES[name].remains(sweep.files) for name in stale})
+        trained = status(STAGES["train"], sweep, records).changes
+        aside = folder.set_aside({name: STAGES[name].remains(sweep.files) for name in stale})
+        continue_training(sweep, trained, aside)
     folder.write_sweep(sweep)

@@ -30,7 +30,6 @@ from ffnet_search.run.contents import changes_of, images_of
 from ffnet_search.run.folder import Change, Records, read_records
 from ffnet_search.space.cost_model import CostModel
 
-
 @dataclass(frozen=True)
 class Stage:
     """One stage of a run.
@@ -174,6 +173,7 @@ def _train(sweep: Sweep) -> None:
 def _search(sweep: Sweep) -> None:
     from ffnet_search.cluster.user_code import user_code
     from ffnet_search.evaluation.factory import EvaluatorFactory
+    from ffnet_search.run.reuse import adopt_earlier
     from ffnet_search.search.loop import run_search
     from ffnet_search.search.optimizer import Optimizer
     from ffnet_search.search.problem import SearchProblem
@@ -191,6 +191,7 @@ def _search(sweep: Sweep) -> None:
     ) as storage:
         optimizer, code = Optimizer(problem, storage), user_code(sweep.model_dump(mode="json"))
         context = EngineContext(EvaluatorFactory(sweep), section, optimizer.pruner, files.folder, space, code)
+        adopt_earlier(optimizer, sweep, STAGES["search"].inputs(sweep))
         run_search(optimizer, engine(context), storage)
 
 

@@ -63,7 +63,8 @@ class TrialArchive:
         objectives: tuple[float, ...] = ()
         if record.state == "evaluated":
             objectives = tuple(record.metrics[name] for name in self.problem.objectives)
-            self.front.add(record.candidate(self.problem.space))
+            if record.is_feasible:
+                self.front.add(record.candidate(self.problem.space))
         stopped = None if record.stopped is None else Stopped(record.stopped, record.metrics)
         self.note(record.key, Entry(record.state, objectives, stopped, record.reason))
 

@@ -29,14 +29,15 @@ def run_search(optimizer: Optimizer, engine: Engine, storage: SearchStorage) -> 
             engine.deadline = time.monotonic() + 60 * minutes - spent_s(storage.writer.stored())
         run_loop(optimizer, engine)
     records = map(TrialRecord.from_trial, storage.writer.stored())
-    candidates = [record.candidate(optimizer.problem.space) for record in records if record.state == "evaluated"]
+    known = [record for record in records if record.state == "evaluated"]
+    candidates = [record.candidate(optimizer.problem.space) for record in known]
     evaluated = optimizer.archive.keys("evaluated")
     if Counter(candidate.key for candidate in candidates) != Counter(evaluated):
         raise SweepError(
             f"{storage.writer.path}: must hold each of the {len(evaluated)} candidates that were evaluated once, but "
             f"holds {len(candidates)}: another program wrote to it; keep it to one, and give the same command again"
         )
-    return candidates
+    return [candidate for candidate, record in zip(candidates, known, strict=True) if record.is_feasible]
 
 
 def spent_s(trials: Iterable[FrozenTrial]) -> float:

@@ -83,6 +83,10 @@ class Optimizer:
         for epoch, metrics in reports.items():
             learnt[epoch] = {name: value for name, value in metrics.items() if name not in configuration.known}
         record = begun.ended(outcome, learnt)
+        record = replace(record, excess=self.problem.excess(record.metrics))
+        for trial in (first, *repeats):
+            for name in record.excess.keys() - begun.excess.keys():
+                trial.set_constraint(name, record.excess[name])
         self.archive.end(record)
         if len(self.problem.objectives) == 1:
             for epoch, metrics in reports.items():
@@ -98,6 +102,23 @@ class Optimizer:
                 f"{record.reason}; its traceback is in the study. Earlier results are kept: correct "
                 "the cause and give the same command again"
             )
+
+    def adopt(self, candidates: Iterable[Candidate]) -> list[str]:
+        """Take candidates that were evaluated before as if they had been asked for, and return the keys of those that
+        have every metric of an objective or a limit, and keep the limits that are known before an evaluation."""
+        adopted = []
+        for candidate in candidates:
+            configuration = candidate.configuration
+            known = {**candidate.metrics, **self.problem.known_metrics(configuration)}
+            wanted = (*self.problem.section.objectives, *self.problem.section.constraints)
+            if candidate.key in self.archive.entries or not all(name in known for name in wanted):
+                continue
+            self._queue.appendleft(("known", configuration))
+            if self._propose() is not None:
+                self.tell(configuration, candidate)
+                adopted.append(candidate.key)
+        self._store()
+        return adopted
 
     def facts(self) -> dict[str, str]:
         """The reference point of the sampler, stored with the study once it is known, and who proposes in its place."""
@@ -177,7 +198,7 @@ class Optimizer:
         problem = self.problem
         starts = self.sampler.known + [trials[0].params for _, trials in self._pending.values()]
         if not starts and problem.cost_model is not None:
-            limits = problem.section.constraints
+            limits = problem.section.cost_limits
             start = within_limits(problem.space, problem.cost_model, limits)
             if start is None:
                 raise SweepError(

@@ -7,11 +7,10 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from ffnet_search.config.search_schema import SearchSection
-from ffnet_search.metrics import Direction
+from ffnet_search.metrics import Direction, sign
 from ffnet_search.space.architecture import Architecture
 from ffnet_search.space.cost_model import CostModel, analytic_metrics, cheapest
 from ffnet_search.space.hyperparameters import Configuration, Value, settle
-from ffnet_search.space.registry import qualities
 from ffnet_search.space.search_space import SearchSpace
 
 
@@ -41,8 +40,9 @@ class SearchProblem:
     def bounds(self) -> dict[str, tuple[float, float]]:
         """Metric -> worst and perfect value, for the hypervolume: costs of the largest network or limits, and zero."""
         most = self.known_metrics(Configuration(self.space.largest)) if self.space.has_network else {}
-        bounds = {name: (worst, 0.0) for name, worst in {**most, **self.section.constraints}.items()}
-        return bounds | {quality.name: quality.bounds for quality in qualities() if quality.bounds}
+        bounds = {name: (worst, 0.0) for name, worst in {**most, **self.section.cost_limits}.items()}
+        named = {name: self.section.metric(name).bounds for name in self.section.objectives}
+        return bounds | {name: pair for name, pair in named.items() if pair}
 
     def known_metrics(self, configuration: Configuration) -> dict[str, float]:
         """The metrics that need no evaluation."""
@@ -52,8 +52,13 @@ class SearchProblem:
         return analytic_metrics(arch) if self.cost_model is None else self.cost_model(arch)
 
     def excess(self, metrics: Mapping[str, float]) -> dict[str, float]:
-        """Constraint -> value / limit - 1: feasible where <= 0, as in Optuna. Relative, since samplers add them up."""
-        return {name: metrics[name] / limit - 1 for name, limit in self.section.constraints.items()}
+        """Constraint -> value / limit - 1, or its negative where more is better: feasible where <= 0, as in Optuna.
+        Relative, since samplers add them up. Constraints whose metric is not known yet are left out."""
+        return {
+            name: sign(self.section.metric(name).direction) * (metrics[name] / limit - 1)
+            for name, limit in self.section.constraints.items()
+            if name in metrics or name in self.section.cost_limits
+        }
 
     def is_feasible(self, configuration: Configuration) -> bool:
         """True if a configuration keeps all constraints."""

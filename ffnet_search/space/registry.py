@@ -41,6 +41,8 @@ class TaskOutputs(ABC):
 
     name: ClassVar[str]
     quality: ClassVar[Metric]  # what a search compares beside costs; the first objective by default
+    more_qualities: ClassVar[tuple[Metric, ...]] = ()  # that an objective or a limit may name; `quality` is the default
+    weighs: ClassVar[bool] = False  # whether the loss can weigh classes
     outputs_word: ClassVar[str]  # of `outputs` in a search space's `input`, and of their names in a card
     least_outputs: ClassVar[int] = 1  # of a network
     head: ClassVar[str]  # import path of the head's elastic module
@@ -114,7 +116,8 @@ def rename_outputs(content: Any, name: str) -> Any:
 
 def qualities() -> tuple[Metric, ...]:
     """The qualities of the registered tasks: `others` of `metrics.find_metric`."""
-    return tuple(task_outputs(name).quality for name in TASKS)
+    tasks = [task_outputs(name) for name in TASKS]
+    return tuple(metric for task in tasks for metric in (task.quality, *task.more_qualities))
 
 
 def known_metrics() -> dict[str, Metric]:

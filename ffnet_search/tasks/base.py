@@ -8,6 +8,7 @@ import torch when they are called. Shape keys: B batch, N images of a set, C cha
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 import numpy as np
@@ -79,6 +80,15 @@ class Task(TaskOutputs):
     @abstractmethod
     def quality_metric(self, outputs: int) -> TorchMetric:
         """The quality as a torchmetrics.Metric, updated with (output, target)."""
+
+    def named_metric(self, name: str, outputs: Sequence[str]) -> TorchMetric:
+        """One of `more_qualities` as a torchmetrics.Metric, updated as `quality_metric`; `outputs`: their names. Raises
+        KeyError for a class that does not exist."""
+        raise KeyError(name)
+
+    def weighted_loss(self, output: Tensor, target: Tensor, label_smoothing: float, weights_K: Tensor) -> Tensor:
+        """The loss with a weight for each class, of a task that `weighs`."""
+        raise NotImplementedError
 
     def scores(self, output: Tensor, target: Tensor, outputs: int) -> Tensor:
         """Numbers of each image of a batch that make up the quality, (B, S), for its standard error and paired tests.

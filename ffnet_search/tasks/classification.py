@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -26,6 +26,15 @@ class Classification(Task):
 
     name = "classification"
     quality = Metric("accuracy", "maximize", "accuracy", "%", scale=100.0, decimals=2, bounds=(0.0, 1.0))
+    more_qualities = (
+        Metric("balanced_accuracy", "maximize", "balanced accuracy", "%", 100.0, 2, bounds=(0.0, 1.0)),
+        Metric("f1_macro", "maximize", "macro F1", "%", 100.0, 2, bounds=(0.0, 1.0)),
+        Metric("auroc", "maximize", "area under the ROC curve", "%", 100.0, 2, bounds=(0.0, 1.0)),
+        Metric("recall", "maximize", "recall", "%", 100.0, 2, bounds=(0.0, 1.0), per_class=True),
+        Metric("precision", "maximize", "precision", "%", 100.0, 2, bounds=(0.0, 1.0), per_class=True),
+        Metric("f1", "maximize", "F1", "%", 100.0, 2, bounds=(0.0, 1.0), per_class=True),
+    )
+    weighs = True
     outputs_word = "classes"
     least_outputs = 2
     head = "ffnet_search.models.heads:PooledLinear"
@@ -47,6 +56,12 @@ class Classification(Task):
 
         return F.cross_entropy(output, target, label_smoothing=label_smoothing)
 
+    def weighted_loss(self, output: Tensor, target: Tensor, label_smoothing: float, weights_K: Tensor) -> Tensor:
+        """The mean over the batch, each image weighed by its class."""
+        from torch.nn import functional as F
+
+        return F.cross_entropy(output, target, weight=weights_K, label_smoothing=label_smoothing)
+
     def soft_target(self, output: Tensor) -> Tensor:
         return output.detach().softmax(-1)
 
@@ -61,6 +76,12 @@ class Classification(Task):
         from torchmetrics.classification import MulticlassAccuracy
 
         return MulticlassAccuracy(outputs, average="micro")
+
+    def named_metric(self, name: str, outputs: Sequence[str]) -> TorchMetric:
+        from ffnet_search.tasks.class_scores import class_metric
+
+        metric: TorchMetric = class_metric(name, outputs)
+        return metric
 
     def scores(self, output: Tensor, target: Tensor, outputs: int) -> Tensor:
         """1 for a right label, else 0: (B, 1)."""

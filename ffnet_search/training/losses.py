@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import cast
 
-from torch import Tensor
+import torch
+from torch import Tensor, nn
 
+from ffnet_search.data.datamodule import Data
+from ffnet_search.errors import SweepError, did_you_mean
 from ffnet_search.models.metamixer import MetaMixer
 from ffnet_search.tasks.base import Task
 
@@ -17,10 +22,14 @@ class Losses:
     net: MetaMixer
     task: Task
     label_smoothing: float
+    weights_K: Tensor | None = None  # of the classes
 
     def on_targets(self, output_B: Tensor, target_B: Tensor) -> Tensor:
         """The loss of an output on targets."""
         standardised = self.net.head.standardised
+        if self.weights_K is not None:
+            weights_K = self.weights_K.to(output_B.device)
+            return self.task.weighted_loss(output_B, target_B, self.label_smoothing, weights_K)
         return self.task.loss(standardised(output_B), standardised(target_B), self.label_smoothing)
 
     def soft_target(self, output_B: Tensor) -> Tensor:
@@ -30,3 +39,35 @@ class Losses:
     def distance(self, output_B: Tensor, soft_target_B: Tensor) -> Tensor:
         """The distance of an output from a `soft_target`."""
         return self.task.distillation_loss(self.net.head.standardised(output_B), soft_target_B)
+
+
+@dataclass(frozen=True)
+class Distillation:
+    """A network in evaluation mode that teaches another, and the share of the loss that is the distance from it.
+
+    Held as plain data: neither the teacher's weights nor its gradients are a part of the module that it teaches."""
+
+    teacher: nn.Module
+    share: float
+
+    @torch.no_grad()
+    def output(self, x_BCHW: Tensor) -> Tensor:
+        """The teacher's output (B, ...) for images, computed on their device."""
+        return cast(Tensor, self.teacher.to(x_BCHW.device)(x_BCHW))
+
+
+def class_weights(wanted: str | Mapping[str, float], data: Data) -> Tensor:
+    """The weight of each class (K,), whose mean over the training images is 1.
+
+    `balanced`: every class counts the same. `auto`: by the square root of that, steadier where a class is rare. A
+    mapping: as it says, 1 where it says nothing; raises SweepError where it names what is no class."""
+    counts_K = data.class_counts.double().clamp(min=1)
+    if isinstance(wanted, str):
+        weights_K = counts_K.reciprocal() if wanted == "balanced" else counts_K.rsqrt()
+    else:
+        for name in wanted:
+            if name not in data.outputs:
+                hint = did_you_mean(name, data.outputs)
+                raise SweepError(f"train.class_weights: {name!r} is no class of the data{hint}")
+        weights_K = torch.tensor([wanted.get(name, 1.0) for name in data.outputs], dtype=torch.float64)
+    return (weights_K * counts_K.sum() / (weights_K * counts_K).sum()).float()

@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import Any, cast
 
 import torch
@@ -29,7 +29,7 @@ from ffnet_search.models.parallel import average_gradients, threads_for
 from ffnet_search.space.architecture import Architecture
 from ffnet_search.space.search_space import SearchSpace
 from ffnet_search.tasks.base import task_of
-from ffnet_search.training.losses import Losses
+from ffnet_search.training.losses import Distillation, Losses, class_weights
 
 Batch = tuple[Tensor, Tensor]  # images (B, C, H, W), targets (B, ...)
 CHECK_EVERY = 20  # steps between checks of the loss for finite values on a GPU, which the CPU has to wait for
@@ -90,6 +90,8 @@ class FFNetModule(LightningModule):
         outputs = net.largest.input.outputs
         self.qualities: Any = nn.ModuleList(self.task.quality_metric(outputs) for _ in self.validated)
         self.hurry = 0.0  # the share of the time for training that is over, where there is a limit
+        self.named: Any = nn.ModuleList()  # other qualities of the whole network, and their names
+        self.named_as: tuple[str, ...] = ()
         self.learning_rate_factor = 1.0  # halved after a return to an earlier checkpoint
         self.finite = torch.tensor(True)
         self.weights = tuple(self.net.parameters())  # listed once: every update needs them
@@ -97,9 +99,17 @@ class FFNetModule(LightningModule):
         self.step = 0
 
     def take_targets(self, data: LightningDataModule) -> None:
-        """Take from the data, before training, the mean and the spread of its targets, where the task needs them."""
+        """Take from the data, before training, the numbers of its classes or the mean and the spread of its targets,
+        where recipe and task need them."""
+        if self.recipe.class_weights != "none":
+            weights_K = class_weights(self.recipe.class_weights, cast(Data, data))
+            self.losses = replace(self.losses, weights_K=weights_K)
         if self.task.standardises:
             cast(StandardisedLinear, self.net.head).set_targets(*cast(Data, data).target_statistics)
+
+    def watch(self, named: Mapping[str, Any]) -> None:
+        """Log other qualities too, as `val_NAME`: name -> torchmetrics.Metric."""
+        self.named, self.named_as = nn.ModuleList(named.values()), tuple(named)
 
     def configure_optimizers(self) -> Optimizer:
         return make_optimizer(self.net.named_parameters(), self.recipe)
@@ -210,9 +220,14 @@ class FFNetModule(LightningModule):
         x_BCHW, target_B = batch
         for (end, arch), metric in zip(self.validated.items(), self.qualities, strict=True):
             with threads_for(1e6 * arch.macs_m * len(x_BCHW)):
-                metric(self.net(x_BCHW, arch), target_B)
+                output_B = self.net(x_BCHW, arch)
+                metric(output_B, target_B)
             name = f"{self.task.logged_quality}{end}"
             self.log(name, metric, on_epoch=True, on_step=False, batch_size=len(x_BCHW))
+            if arch == self.net.largest:
+                for other, one in zip(self.named_as, self.named, strict=True):
+                    one.update(output_B, target_B)
+                    self.log(f"val_{other}", one, on_epoch=True, on_step=False, batch_size=len(x_BCHW))
 
 
 class Supernet(FFNetModule):
@@ -251,21 +266,6 @@ class Supernet(FFNetModule):
         if share > 0:
             loss = loss + share * self.losses.on_targets(output_B, target_B)
         return loss
-
-
-@dataclass(frozen=True)
-class Distillation:
-    """A network in evaluation mode that teaches another, and the share of the loss that is the distance from it.
-
-    Held as plain data: neither the teacher's weights nor its gradients are a part of the module that it teaches."""
-
-    teacher: nn.Module
-    share: float
-
-    @torch.no_grad()
-    def output(self, x_BCHW: Tensor) -> Tensor:
-        """The teacher's output (B, ...) for images, computed on their device."""
-        return cast(Tensor, self.teacher.to(x_BCHW.device)(x_BCHW))
 
 
 class Standalone(FFNetModule):

@@ -29,7 +29,7 @@ class SuccessiveHalving:
     1/reduction of the trials of the bracket before it. From `max_epochs` on nothing is stopped."""
 
     def __init__(self, section: SearchSection) -> None:
-        self.objectives, self.limits, options = section.directions, section.constraints, section.early_stopping
+        self.objectives, self.limits, options = section.directions, section.cost_limits, section.early_stopping
         self.min_epochs, self.reduction, self.brackets = options.min_epochs, options.reduction, options.brackets
         self.max_epochs = options.max_epochs or math.inf
         self.tie_break = TIE_BREAKS[options.tie_break]

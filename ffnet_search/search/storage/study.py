@@ -206,8 +206,10 @@ def _open_database(url: str) -> tuple[RDBStorage, str]:
 
 
 def read_candidates(path: Path, space: SearchSpace) -> list[Candidate]:
-    """The candidates of a study, all feasible, in the order of their evaluation. Raises SweepError as `read_trials`."""
-    return [record.candidate(space) for record in read_records(path) if record.state == "evaluated"]
+    """The candidates of a study that keep all constraints, in the order of their evaluation. Raises SweepError as
+    `read_trials`."""
+    records = (record for record in read_records(path) if record.state == "evaluated" and record.is_feasible)
+    return [record.candidate(space) for record in records]
 
 
 def read_records(path: Path) -> Iterator[TrialRecord]:

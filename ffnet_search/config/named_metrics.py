@@ -1,0 +1,33 @@
+"""Qualities that a search names beside its task's own, such as `f1_macro` and `recall@defect`: which, and whether the
+task has them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ffnet_search.errors import did_you_mean
+from ffnet_search.metrics import COSTS
+from ffnet_search.space.registry import task_outputs
+
+if TYPE_CHECKING:
+    from ffnet_search.config.sweep import Sweep
+
+
+def named_metrics(sweep: Sweep) -> tuple[str, ...]:
+    """The names in objectives and constraints; none of a user-supplied module, which logs its own."""
+    if sweep.module is not None:
+        return ()
+    names = dict.fromkeys((*sweep.search.objectives, *sweep.search.constraints))
+    return tuple(name for name in names if name.partition("@")[0] not in (*COSTS, sweep.quality.name))
+
+
+def check_metrics(sweep: Sweep) -> None:
+    """Raise ValueError where the task has no such metric, or its loss weighs no classes."""
+    task = task_outputs(sweep.task)
+    known = [metric.name for metric in task.more_qualities]
+    for name in named_metrics(sweep):
+        if name.partition("@")[0] not in known and name not in sweep.search.metrics:
+            hint = did_you_mean(name, [sweep.quality.name, *known, *COSTS])
+            raise ValueError(f"search: {name} is no metric of task {sweep.task!r}{hint}")
+    if sweep.train.class_weights != "none" and not task.weighs:
+        raise ValueError(f"train.class_weights must be left out for task {sweep.task!r}, whose loss weighs no classes")
