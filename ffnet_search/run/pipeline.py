@@ -137,8 +137,10 @@ def _refuse_unneeded(sweep: Sweep, names: Collection[str]) -> None:
 
 
 def _found_so_far(sweep: Sweep, folder: RunFolder) -> int:
-    """The candidates of a search that was stopped; 0 where there is none, or it is done, or of another sweep."""
-    if status(STAGES["search"], sweep, folder.records).state is not StageState.INCOMPLETE:
+    """The candidates of a search that was stopped; 0 where there is none, or it is done, or of another sweep or other
+    weights."""
+    stage = STAGES["search"]
+    if status(stage, sweep, folder.records).state is not StageState.INCOMPLETE or is_outdated(stage, folder.records):
         return 0
     import_whole(*STAGES["search"].packages)
     from ffnet_search.search.storage.study import read_candidates
