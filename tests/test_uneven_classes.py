@@ -47,7 +47,7 @@ def sweep_of(root: Path, **changes: Any) -> Sweep:
         "search_space": {
             "input": {"channels": 3, "resolution": 16, "classes": 4},
             "stem": {"width": [8], "stride": [4]},
-            "stages": [{"depth": [1, 2], "width": [8, 16], "token_kernel": [3], "expansion": [1]}],
+            "stages": [{"depth": [1, 2, 3], "width": [8, 16, 24], "token_kernel": [3], "expansion": [1, 2]}],
         },
         "data": {"name": "image_folder", "path": str(root), "batch_size": 20, "calibration": 16},
         **changes,

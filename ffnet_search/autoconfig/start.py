@@ -163,13 +163,7 @@ def sweep_text(budget: Budget, name: str, latency_ms: float | None) -> Iterator[
     estimate = ", ".join(f"{stage}: {max(0.1, seconds / 60):.1f}" for stage, seconds in budget.seconds.items())
     yield f"estimate: {{{estimate}}}  # minutes here, by which `run --minutes` divides its time"
     yield from _data_text(budget)
-    yield "train:"
-    yield f"  epochs: {budget.epochs}  # {budget.epoch_s:.1f} s each; more of them make better networks"
-    yield "  learning_rate: 2.0e-3"
-    if draft.images.is_uneven:
-        yield "  class_weights: auto  # a rare class counts more; balanced: as much as every other; none: by its images"
-    if isinstance(draft, PretrainedDraft):
-        yield f"  start_from: {draft.weights}  # weights of ImageNet, downloaded once; or a file, a run, a network"
+    yield from _train_lines(budget)
     yield "latency:  # measured here; another device, or several: docs/device.md"
     yield "  backend: onnxruntime  # or openvino, torch, command (any program that prints milliseconds)"
     yield "  threads: 1"
@@ -203,6 +197,17 @@ def _data_text(budget: Budget) -> Iterator[str]:
         yield f"  validation: {budget.validation}  # of the training images: {budget.held_out:,} to compare networks on"
     yield f"  calibration: {budget.calibration}  # of the training images, for the statistics of each network"
     yield f"  augment: {{crop: {crop}, flip: true}}  # pixels to shift by; flip: false where left and right matter"
+
+
+def _train_lines(budget: Budget) -> Iterator[str]:
+    draft = budget.throughput.draft
+    yield "train:"
+    yield f"  epochs: {budget.epochs}  # {budget.epoch_s:.1f} s each; more of them make better networks"
+    yield "  learning_rate: 2.0e-3"
+    if draft.images.is_uneven:
+        yield "  class_weights: auto  # a rare class counts more; balanced: as much as every other; none: by its images"
+    if isinstance(draft, PretrainedDraft):
+        yield f"  start_from: {draft.weights}  # weights of ImageNet, downloaded once; or a file, a run, a network"
 
 
 def _constraint(budget: Budget, latency_ms: float | None) -> str:

@@ -107,8 +107,8 @@ def _say_done(label: str, record: StageRecord) -> None:
 
 
 def _run_stage(stage: Stage, sweep: Sweep, folder: RunFolder, label: str, limited: Sweep, found: int) -> None:
-    """Run a stage by `limited`, the sweep with limits of time, and record it as one of the sweep. `found`: candidates of
-    a search that was stopped."""
+    """Run a stage by `limited`, the sweep with limits of time, and record it as one of the sweep. `found`: the
+    candidates of a search that was stopped."""
     say(label)
     amounts = stage.amounts(sweep) | ({"trials": found} if found else {})  # so that it is made again when all are there
     folder.begin(stage.name, StageRecord(stage.digest(sweep), stage.inputs(sweep), amounts))
@@ -149,7 +149,7 @@ def _found_so_far(sweep: Sweep, folder: RunFolder) -> int:
     if found:
         say(
             f"export: the search is not done, so this is the front of {found} candidates; `ffnet-search run "
-            f"{sweep.path}` goes on with the search"
+            f"{sweep.path}` resumes the search"
         )
     return found
 

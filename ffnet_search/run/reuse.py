@@ -1,5 +1,5 @@
 """Candidates of an earlier search of a run whose metrics are still true: only a limit, an objective, a device or the
-sampler is another one now. They are told to the new search instead of being evaluated again."""
+sampler is another one now. The new search takes them instead of evaluating them again."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def adopt_earlier(optimizer: Optimizer, sweep: Sweep, inputs: Mapping[str, Any])
 
 
 def continue_training(sweep: Sweep, changes: Sequence[Change], aside: Path) -> None:
-    """Where more epochs of the same training are all that changed, let it go on from the checkpoint in `aside`. The
+    """Let a training resume from the checkpoint in `aside`, where more epochs of it are all that changed. The
     schedule of the learning rate is that of all epochs, so that it rises again to where it would be by then."""
     last = RunPaths(aside).training / LAST
     if [change.field for change in changes] != ["train.epochs"] or not last.exists():
@@ -79,7 +79,7 @@ def continue_training(sweep: Sweep, changes: Sequence[Change], aside: Path) -> N
     if isinstance(change.old, int) and isinstance(change.new, int) and change.new > change.old:
         sweep.files.training.mkdir(exist_ok=True)
         shutil.copy2(last, sweep.files.training)
-        say(f"train: goes on from the {change.old} epochs of {aside}")
+        say(f"train: resumes from the {change.old} epochs of {aside}")
 
 
 def _judged(inputs: Mapping[str, Any], sweep: Sweep) -> dict[str, Any]:

@@ -30,6 +30,7 @@ from ffnet_search.run.contents import changes_of, images_of
 from ffnet_search.run.folder import Change, Records, read_records
 from ffnet_search.space.cost_model import CostModel
 
+
 @dataclass(frozen=True)
 class Stage:
     """One stage of a run.
