@@ -83,7 +83,7 @@ def continue_training(sweep: Sweep, changes: Sequence[Change], aside: Path) -> N
 
 
 def _judged(inputs: Mapping[str, Any], sweep: Sweep) -> dict[str, Any]:
-    """What the metrics of a candidate depend on; the latency of an FFNet is known without evaluation."""
+    """The inputs that the metrics of a candidate depend on; the latency of an FFNet is known without evaluation."""
     left = {key: value for key, value in inputs.items() if key != "latency" or sweep.module is not None}
     search = left.get("search", {})
     return {**left, "search": {name: search.get(name) for name in JUDGED_BY}}
