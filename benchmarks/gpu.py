@@ -77,7 +77,6 @@ from ffnet_search.space.search_space import SearchSpace  # noqa: E402
 from ffnet_search.tasks.base import task_of  # noqa: E402
 from ffnet_search.training.fit import sweep_data, train_architecture, train_supernet  # noqa: E402
 from ffnet_search.training.modules import CHECK_EVERY, FFNetModule, Standalone, Supernet, make_optimizer  # noqa: E402
-from ffnet_search.training.modules import draw as draw_sampled  # noqa: E402
 from ffnet_search.training.trainer import run_trainer  # noqa: E402
 
 TINY_SPACE = {
@@ -297,7 +296,7 @@ def step(run: Run) -> Rows:
     space, recipe = run.space, run.sweep(1).train
     x_BCHW, target_B = run.images(run.amounts.batch)
     supernet = Supernet(space, recipe).to(run.device)
-    archs = (space.largest, *draw_sampled(space, 0, 0, recipe.sampled), space.smallest)
+    archs = (space.largest, *supernet.draws.of_step(0, recipe.sampled))
     modules: list[FFNetModule] = [supernet]
     modules += [Standalone(supernet.net.slice_to(arch).train(), recipe).to(run.device) for arch in archs]
     times = [run.milliseconds(stepper(run, module, x_BCHW, target_B)) for module in modules]

@@ -30,7 +30,7 @@ from ffnet_search.config.schema import TrainSection  # noqa: E402
 from ffnet_search.config.sweep import Sweep  # noqa: E402
 from ffnet_search.progress import progress  # noqa: E402
 from ffnet_search.training.fit import sweep_data  # noqa: E402
-from ffnet_search.training.modules import FFNetModule, Standalone, Supernet, draw, make_optimizer  # noqa: E402
+from ffnet_search.training.modules import FFNetModule, Standalone, Supernet, make_optimizer  # noqa: E402
 from ffnet_search.training.trainer import ALONE, fit  # noqa: E402
 
 RECIPE = TrainSection()
@@ -116,8 +116,8 @@ def main() -> None:
     x_BCHW = images(chosen, arguments.batch).contiguous(memory_format=torch.channels_last)
     target_B = torch.arange(arguments.batch) % chosen.input.outputs
     supernet = Supernet(chosen, RECIPE)
-    networks = (chosen.largest, *draw(chosen, 0, 0, RECIPE.sampled), chosen.smallest)
-    names = ["sandwich", "largest", "sampled 1", "sampled 2", "smallest"]
+    networks = (chosen.largest, *supernet.draws.of_step(0, RECIPE.sampled))
+    names = ["sandwich", "largest", *(f"sampled {number + 1}" for number in range(RECIPE.sampled))]
     modules = [supernet, *(Standalone(supernet.net.slice_to(arch).train(), RECIPE) for arch in networks)]
     steps = [stepper(module, x_BCHW, target_B) for module in modules]
     seconds: list[list[float]] = [[] for _ in steps]

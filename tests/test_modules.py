@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import random
 from pathlib import Path
 
 import pytest
@@ -18,7 +20,8 @@ from ffnet_search.models.bn_calibration import recalibrate
 from ffnet_search.models.deployed import fuse
 from ffnet_search.models.metamixer import MetaMixer
 from ffnet_search.tasks.base import find_task
-from ffnet_search.training.modules import CHECK_EVERY, Standalone, Supernet, draw
+from ffnet_search.training.draws import SubnetworkDraws
+from ffnet_search.training.modules import CHECK_EVERY, Standalone, Supernet
 from ffnet_search.training.trainer import quiet_lightning
 
 CLASSIFICATION = find_task("classification")
@@ -28,12 +31,12 @@ def test_each_network_of_a_step_learns_by_an_update_of_its_own() -> None:
     """The largest from labels; the others from labels and its soft targets, half and half, on the weights so far."""
     chosen = space("ffnet_digits")
     torch.manual_seed(0)
-    supernet = Supernet(chosen, TrainSection(label_smoothing=0.1, sampled=2, labels=0.5), seed=3)
+    supernet = Supernet(chosen, TrainSection(label_smoothing=0.1, sampled=3, labels=0.5), seed=3)
     supernet.manual_backward = torch.Tensor.backward  # type: ignore[method-assign, assignment]
     reference = MetaMixer.for_space(chosen, supernet.recipe.form)
     reference.load_state_dict(supernet.net.state_dict())
     batches = [(images(chosen, 16, seed), torch.arange(16) % 10) for seed in range(2)]
-    networks = [chosen.largest, *draw(chosen, 3, 5, 2), chosen.smallest]
+    networks = [chosen.largest, *SubnetworkDraws(chosen, 3).of_step(5, 3)]
     assert len(set(networks)) == 4
     rest, targets_BK = iter(networks), [reference(x_BCHW).detach().softmax(-1) for x_BCHW, _ in batches]
     losses = []
@@ -71,10 +74,25 @@ def test_labels_are_the_share_of_targets_in_the_loss_of_sub_networks(labels: flo
 
 
 def test_draws_depend_on_seed_and_step_alone() -> None:
-    chosen = space("ffnet_cifar")
-    assert draw(chosen, 1, 7, 2) == draw(chosen, 1, 7, 2)
-    assert draw(chosen, 1, 7, 2) != draw(chosen, 1, 8, 2)
-    assert draw(chosen, 1, 7, 2) != draw(chosen, 2, 7, 2)
+    first, again, other = (SubnetworkDraws(space("ffnet_cifar"), seed) for seed in (1, 1, 2))
+    assert first.of_step(7, 2) == again.of_step(7, 2)
+    assert first.of_step(7, 2) != first.of_step(8, 2)
+    assert first.of_step(7, 2) != other.of_step(7, 2)
+
+
+@pytest.mark.parametrize("name", ["ffnet_digits", "ffnet_cifar"])
+def test_draws_are_about_even_over_the_logarithm_of_macs(name: str) -> None:
+    """Of the thirds from the smallest to the largest each has its share, and single networks are not repeated much."""
+    chosen = space(name)
+    draws = SubnetworkDraws(chosen, 0)
+    drawn = [arch for step in range(300) for arch in draws.of_step(step, 2)]
+    low, high = math.log(chosen.smallest.macs_m), math.log(chosen.largest.macs_m)
+    thirds = [min(2, int(3 * (math.log(arch.macs_m) - low) / (high - low))) for arch in drawn]
+    uniform = [chosen.sample(random.Random(number)) for number in range(600)]
+    evenly = [min(2, int(3 * (math.log(arch.macs_m) - low) / (high - low))) for arch in uniform]
+    assert min(thirds.count(third) for third in range(3)) > 600 / 6
+    assert min(evenly.count(third) for third in range(3)) < min(thirds.count(third) for third in range(3))
+    assert max(drawn.count(arch) for arch in set(drawn)) < 0.1 * len(drawn)
 
 
 def test_a_network_is_validated_with_statistics_of_its_own(tmp_path: Path) -> None:

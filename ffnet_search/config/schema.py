@@ -64,10 +64,11 @@ class DataSection(Section):
 class TrainSection(Section):
     """Training: optimiser, schedule, regularisation; of a supernet also the sandwich rule and in-place distillation.
 
-    `sampled`: the networks of a step beside the largest and the smallest. `labels`: the share of the data's targets in
-    the loss of sub-networks; the rest is the distance from the largest's output. `accumulate`: the batches of a step.
-    `minutes`: the time that a supernet may train; the schedule is hurried, so that it ends then.
-    `class_weights`: of the classes in the loss: all the same, auto (milder) or balanced by their numbers, or by name.
+    `sampled`: the networks of a step beside the largest, drawn about evenly over the logarithm of MACs. `labels`: the
+    share of the data's targets in the loss of sub-networks; the rest is the distance from the largest's output.
+    `accumulate`: the batches of a step. `minutes`: the time that a supernet may train; the schedule is hurried, so that
+    it ends then. `class_weights`: of the classes in the loss: all the same, auto (milder) or balanced by their numbers,
+    or by name.
     `devices`: the number of GPUs (of this machine or of the cluster) that share every batch; of processes where no GPU
     exists. It changes the speed of training and not its result."""
 

@@ -71,7 +71,7 @@ def compare_ways(sweep: Sweep) -> Comparison | None:
     costs = [analytic_metrics(arch) for arch in drawn]
     within = [cost for cost in costs if all(cost[name] <= limit for name, limit in limits.items())] or costs
     average = fmean(cost["macs_m"] for cost in within)
-    step = space.largest.macs_m + space.smallest.macs_m + sweep.train.sampled * fmean(cost["macs_m"] for cost in costs)
+    step = space.largest.macs_m + sweep.train.sampled * _mean_of_draws(space.smallest.macs_m, space.largest.macs_m)
     retraining = retraining_of(sweep.model_copy(update={"search": search.model_copy(update={"evaluator": "supernet"})}))
     retrained = 0.0
     if retraining is not None:
@@ -85,6 +85,11 @@ def compare_ways(sweep: Sweep) -> Comparison | None:
         retraining=retrained,
         each=STOPPED_SHARE * sweep.train.epochs,
     )
+
+
+def _mean_of_draws(low: float, high: float) -> float:
+    """The mean of numbers drawn evenly over their logarithm, as the sub-networks of a step are by MACs."""
+    return (high - low) / math.log(high / low) if high > low else high
 
 
 def advice(sweep: Sweep, comparison: Comparison) -> str:

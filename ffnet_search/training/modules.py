@@ -1,7 +1,7 @@
 """Training of a MetaMixer with shared weights: sandwich rule and in-place distillation (BigNAS, arXiv 2003.11142).
 
-A batch trains the largest network (targets of the data; the only one that is regularised), then some sampled networks
-and the smallest, on the same targets and on the largest's soft targets. Each network makes its own step of the
+A batch trains the largest network (targets of the data; the only one that is regularised), then some sampled networks,
+on the same targets and on the largest's soft targets. Each network makes its own step of the
 optimiser: one step along the sum of their gradients costs the same and reaches far less (docs/log.md). Left out, by
 published figures: alpha-divergence (worse than KL on CIFAR-100 at all widths) and progressive shrinking (several stages
 for the result of one). The task gives the losses and the quality. Shape keys: B batch, C channels, H and W pixels.
@@ -29,6 +29,7 @@ from ffnet_search.models.parallel import average_gradients, threads_for
 from ffnet_search.space.architecture import Architecture
 from ffnet_search.space.search_space import SearchSpace
 from ffnet_search.tasks.base import task_of
+from ffnet_search.training.draws import SubnetworkDraws
 from ffnet_search.training.losses import Distillation, Losses, class_weights
 
 Batch = tuple[Tensor, Tensor]  # images (B, C, H, W), targets (B, ...)
@@ -37,12 +38,6 @@ CHECK_EVERY = 20  # steps between checks of the loss for finite values on a GPU,
 
 class NonFiniteLoss(RuntimeError):
     """A loss or gradient was infinite or not a number."""
-
-
-def draw(space: SearchSpace, seed: int, step: int, count: int) -> list[Architecture]:
-    """The sampled networks of a step: a function of (seed, step), so that ranks agree and a resumed run repeats."""
-    rng = random.Random(f"sandwich {seed} {step}")
-    return [space.sample(rng) for _ in range(count)]
 
 
 def make_optimizer(named: Iterable[tuple[str, nn.Parameter]], recipe: TrainSection) -> Optimizer:
@@ -236,13 +231,13 @@ class Supernet(FFNetModule):
     def __init__(self, space: SearchSpace, recipe: TrainSection, seed: int = 0) -> None:
         validated = {"_largest": space.largest, "_smallest": space.smallest}
         super().__init__(MetaMixer.for_space(space, recipe.form), recipe, seed, validated)
-        self.space = space
+        self.space, self.draws = space, SubnetworkDraws(space, seed)
 
     def learn(self, batches: Sequence[Batch], step: int, update: Callable[[Tensor], None]) -> Tensor:
-        """Train the largest network, the sampled ones and the smallest, with an update each."""
+        """Train the largest network and the sampled ones, with an update each."""
         loss, outputs = self.learn_targets(batches, update)
         soft_targets = [self._soft_target(*pair) for pair in zip(batches, outputs, strict=True)]
-        for arch in (*draw(self.space, self.seed, step, self.recipe.sampled), self.space.smallest):
+        for arch in self.draws.of_step(step, self.recipe.sampled):
             total = torch.zeros_like(loss)
             for (x_BCHW, target_B), soft_target_B in zip(batches, soft_targets, strict=True):
                 part = self.shared_loss(self.net(x_BCHW, arch), target_B, soft_target_B) / len(batches)
