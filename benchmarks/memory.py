@@ -59,7 +59,7 @@ def onnx_runtime(arch: Architecture) -> float:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.onnx"
         shape = (1, image.channels, image.resolution, image.resolution)
-        write_onnx(deployed(arch), shape, path, opset=17, dynamic_batch=True)
+        write_onnx(deployed(arch), shape, path, opset=17, dynamic=[0])
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads, options.enable_cpu_mem_arena, options.enable_mem_pattern = 1, False, False
         session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])

@@ -2,13 +2,14 @@
 
     python benchmarks/tasks.py --data FOLDER [--names counts wbc ett ...] [--epochs 40] [--trials 60] [--alone]
 
-FOLDER/wbc and FOLDER/nuclei are laid out as docs/segmentation.md says: 300 white blood cells of three classes (Zheng
-et al., Micron 107, 2018; its test split is every fifth) and 216 microscope images of two (BBBC038), by
+FOLDER/wbc and FOLDER/nuclei are laid out as docs/segmentation.md says: 300 white blood cells of three classes (Zheng et
+al., Micron 107, 2018; its test split is every fifth) and 216 microscope images of two (BBBC038), by
 sweeps/segment.yaml. FOLDER/counts has train.csv and test.csv of blood smears (BCCD) with their red cells, by
-sweeps/regress.yaml; FOLDER/cells (the cells of those, cut out, of 3 classes) and FOLDER/sign_digits (hands, 10
-classes) a folder per class, by the same trunk; FOLDER/ett ETTh1.csv, by sweeps/ett.yaml, whose test error is of
-standardised values. The error of a quality is its standard error over the test images. `--alone` trains the best
-network by itself for as many epochs. An interrupted run resumes; times are of CPU.
+sweeps/regress.yaml; FOLDER/cells (the cells of those, cut out, of 3 classes) and FOLDER/sign_digits (hands, 10 classes)
+a folder per class, by the same trunk; FOLDER/kodak 24 photos of 768 x 512 pixels, 16 of them in train/ ("released by
+the Eastman Kodak Company for unrestricted usage"), by sweeps/super_resolution.yaml; FOLDER/ett ETTh1.csv, by
+sweeps/ett.yaml, whose test error is of standardised values. The error of a quality is its standard error over the test
+images. `--alone` trains the best network by itself for as many epochs. An interrupted run resumes; times are of CPU.
 """
 
 from __future__ import annotations
@@ -51,6 +52,7 @@ SETS = {
     "sign_digits": Set("regress", {"task": "classification", "resolution": 64, "classes": 10}, FOLDER),
     "wbc": Set("segment", {"resolution": 96, "classes": 3}),
     "nuclei": Set("segment", {"resolution": 128, "classes": 2}),
+    "kodak": Set("super_resolution", {"resolution": [128, 192], "scale": 2}),
     "ett": Set("ett", {}),
 }
 
@@ -102,6 +104,10 @@ def print_images(sweep: Sweep, networks: list[ExportedNetwork], alone: bool) -> 
     half = [one for one in networks if one.metrics["measured_ms"] <= best.metrics["measured_ms"] / 2]
     if half:
         row("of half its latency", best_of(half), data)
+    if task.any_size:
+        for one in networks:
+            row("of the front", one, data)
+        print(f"  bicubic: {networks[0].read_card()['details']['bicubic_psnr_y']:.2f} dB", flush=True)
     if alone:
         net = MetaMixer(best.network, sweep.train.form)
         net = train_architecture(net, data, sweep.train, sweep.files.folder / "alone", sweep.seed)

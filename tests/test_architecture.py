@@ -131,7 +131,7 @@ def test_str_is_one_line_that_a_person_can_read() -> None:
             lambda: Stage(HEAD_DIM + 8, (Block("attention"),)),
             f"width must be a multiple of {HEAD_DIM} for mixer 'attention', but got {HEAD_DIM + 8}",
         ),
-        (lambda: Stem(8, 3), "stride 1, 2 or 4, but got width=8, stride=3"),
+        (lambda: Stem(8, 3), "stride 1, 2 or 4, or width 0 and stride 1, but got width=8, stride=3"),
         (lambda: Stem(0, 2), "width >= 1 .* but got width=0, stride=2"),
         (lambda: Input(outputs=1), "classes >= 2, but got channels=3, resolution=224, classes=1"),
         (lambda: Input(resolution=0), "resolution >= 1 .* resolution=0"),

@@ -22,6 +22,7 @@ from ffnet_search.space.architecture import Architecture
 from ffnet_search.space.block import BLOCK_AXES
 from ffnet_search.space.hyperparameters import Hyperparameter
 from ffnet_search.space.search_space import SearchSpace
+from ffnet_search.space.sides import spelled
 from ffnet_search.tasks.base import task_of
 from ffnet_search.tasks.scores import split_words
 
@@ -45,8 +46,8 @@ def print_space(space: SearchSpace) -> None:
         return
     shape = space.images
     _print(
-        f"search space {space.name}: {space.size:,} architectures for {shape.channels} x {shape.resolution} x "
-        f"{shape.resolution} images of {shape.outputs} {task_of(shape).outputs_word}"
+        f"search space {space.name}: {space.size:,} architectures for {shape.channels} x "
+        f"{spelled(shape.resolution)} images of {task_of(shape).outputs_words(shape.outputs)}"
     )
     _print(f"stem width {_choices(space.stem.width)}, stride {_choices(space.stem.stride)}")
     if space.head_axes:

@@ -9,6 +9,7 @@ from ffnet_search.config.schema import Augment, TrainSection
 from ffnet_search.errors import SweepError, did_you_mean
 from ffnet_search.plugins import is_import_path
 from ffnet_search.space.hyperparameters import Hyperparameter, Value
+from ffnet_search.space.registry import task_outputs
 from ffnet_search.strict_yaml import Section, parse
 
 if TYPE_CHECKING:
@@ -38,7 +39,9 @@ def bind(sweep: Sweep) -> dict[str, Binding]:
 
 
 def check_values(sweep: Sweep) -> None:
-    """Raise ValueError where a hyper-parameter may take a value that its field does not allow."""
+    """Raise ValueError where a hyper-parameter may take a value that its field does not allow, or the networks of the
+    task cannot be trained in the sweep's form."""
+    _check_form(sweep)
     for name, one in sweep.search_space.hyperparameters.items():
         binding = sweep.bindings[name]
         if binding.annotation is None:
@@ -49,6 +52,15 @@ def check_values(sweep: Sweep) -> None:
                 sections_with(sweep, {name: value}, f"hyperparameters.{name}")
             except SweepError as error:
                 raise ValueError(str(error)) from None
+
+
+def _check_form(sweep: Sweep) -> None:
+    forms, branches = task_outputs(sweep.task).forms, sweep.train.branches
+    if branches not in forms or ("branches" in sweep.search_space.hyperparameters and len(forms) == 1):
+        raise ValueError(
+            f"train.branches must be {' or '.join(map(repr, forms))} for task {sweep.task!r}, and no hyper-parameter, "
+            f"but got {branches!r}"
+        )
 
 
 def current_values(sweep: Sweep) -> dict[str, Value]:

@@ -39,6 +39,12 @@ class _FileSchema(GenerateJsonSchema):
             other = inner.get("items", {})
         return inner if other is None else {"anyOf": [inner, other]}
 
+    def function_wrap_schema(self, schema: core_schema.WrapValidatorFunctionSchema) -> JsonSchemaValue:
+        inner = super().function_wrap_schema(schema)
+        if getattr(schema["function"]["function"], "__name__", "") != "_one_or_two":
+            return inner
+        return {"anyOf": [inner, {"type": "array", "items": inner, "minItems": 2, "maxItems": 2}]}
+
     def is_instance_schema(self, schema: core_schema.IsInstanceSchema) -> JsonSchemaValue:
         return {}  # the head of an architecture, which its task reads
 

@@ -17,6 +17,7 @@ IMPORT_PATH = r"^[\w.]+:\w+$"
 NAME_OR_PATH = r"^(\w+|[\w.]+:\w+)$"  # of a registered class, or of a user-supplied one
 Precision = Literal["float32", "int8"]  # of a deployed network's weights and activations
 Weight = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+PATCH, PATCHES = 48, 16  # defaults of `data`
 Share = Annotated[float, Field(ge=0, lt=1)]
 Opset = Annotated[int, Field(ge=13, le=20)]  # of ONNX: what the tracing exporter writes
 
@@ -24,12 +25,14 @@ Opset = Annotated[int, Field(ge=13, le=20)]  # of ONNX: what the tracing exporte
 class Augment(Section):
     """Random crop (pixels of padding), horizontal flip, cutout (side in pixels) of training images; 0 = off.
 
-    `resized_crop`, for image folders: the least share of an image's area that a random resized crop keeps."""
+    `resized_crop`, for image folders: the least share of an image's area that a random resized crop keeps. `turn`, for
+    photo folders: quarter turns."""
 
     crop: int = Field(0, ge=0)
     resized_crop: Share = 0.0
     flip: bool = False
     cutout: int = Field(0, ge=0)
+    turn: bool = Field(False, exclude_if=lambda turn: not turn)
 
 
 class DataSection(Section):
@@ -38,7 +41,8 @@ class DataSection(Section):
     `validation`: the share of the training images that compares networks, where the data have no images of their own
     for it. `unreadable`: what to do where files cannot be read as images. `columns`, of a table: those to learn; by
     default all but file and split. `sampling`: an epoch has each training image once, or as many, drawn with repetition
-    so that each class is as frequent."""
+    so that each class is as frequent. `patch` and `patches`, for photo folders: pixels a side of the patches that
+    networks train on, before they are enlarged, and their number for each photo in an epoch."""
 
     name: str = "digits"
     path: Path | None = None
@@ -51,6 +55,8 @@ class DataSection(Section):
     calibration: int = Field(1024, gt=1)
     workers: int = Field(2, ge=0)
     in_memory_mb: int = Field(2048, ge=0)
+    patch: int = Field(PATCH, gt=3, exclude_if=lambda patch: patch == PATCH)
+    patches: int = Field(PATCHES, gt=0, exclude_if=lambda patches: patches == PATCHES)
     augment: Augment = Augment()
     init_args: Mapping[str, Any] = {}
 
@@ -90,7 +96,7 @@ class TrainSection(Section):
     drop_path: Share = 0.0
     mixup: float = Field(0.0, ge=0)
     ema: Share = 0.0
-    branches: Literal["all", "none", "reference"] = "none"
+    branches: Literal["all", "none", "reference", "bare"] = "none"
     layer_scale: float | None = Field(0.1, gt=0)
     start_from: Path | None = None
     checkpoint_minutes: float = Field(2.0, gt=0)

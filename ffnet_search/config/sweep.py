@@ -31,7 +31,7 @@ from ffnet_search.errors import SweepError, did_you_mean
 from ffnet_search.metrics import COSTS, Metric
 from ffnet_search.space.block import BLOCK_AXES
 from ffnet_search.space.hyperparameters import Value
-from ffnet_search.space.registry import DEFAULT_TASK, known_metrics, task_outputs
+from ffnet_search.space.registry import DEFAULT_TASK, known_metrics, task_outputs, with_recipe
 from ffnet_search.space.search_space import SearchSpace
 from ffnet_search.strict_yaml import Section, parse
 
@@ -141,6 +141,7 @@ class Sweep(Section):
             raise ValueError(str(error)) from None
         if isinstance(space, dict):
             content = {**content, "search_space": SearchSpace.for_task(space, task)}
+        content = with_recipe(content, task)
         if not isinstance(search, dict):
             return content
         search = {"objectives": (quality.name, "latency_ms"), **search}

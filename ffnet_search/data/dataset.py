@@ -10,7 +10,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -85,10 +85,11 @@ class DataSet(ABC):
 
     tasks: ClassVar[tuple[str, ...]]  # whose targets it has
     known_images: ClassVar[int | None] = None  # without those of test, where every copy has as many
+    module: ClassVar[str] = "ffnet_search.data.datamodule:ImageData"  # made of what `read` returns
 
     @abstractmethod
-    def read(self, section: DataSection, input: Input) -> Source:
-        """Read data that `check` accepts. Raises SweepError where they are broken."""
+    def read(self, section: DataSection, input: Input) -> Any:
+        """Read data that `check` accepts: a `Source`, for `ImageData`. Raises SweepError where they are broken."""
 
     @abstractmethod
     def check(self, section: DataSection, input: Input) -> None:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ffnet_search.config.schema import Augment, DataSection
+from ffnet_search.config.schema import PATCH, PATCHES, Augment, DataSection
 from ffnet_search.data.dataset import TEST_SHARE, DataSet
 from ffnet_search.data.layout import TEST, TRAIN, VALIDATION
 from ffnet_search.errors import SweepError
 from ffnet_search.plugins import Registry, find_class, find_module, import_path, is_import_path
 from ffnet_search.space.input import Input
+from ffnet_search.space.sides import height_and_width
 from ffnet_search.tasks.base import task_of
 
 if TYPE_CHECKING:
@@ -23,19 +24,22 @@ DATASETS: Registry = {
     "image_folder": "ffnet_search.data.image_folder:ImageFolder",
     "mask_folder": "ffnet_search.data.mask_folder:MaskFolder",
     "picture_table": "ffnet_search.data.picture_table:PictureTable",
+    "photo_folder": "ffnet_search.data.photo_set.photo_folder:PhotoFolder",
 }
 
 
 def build_data(section: DataSection, seed: int, input: Input) -> Data:
     """Read and split the data. Raises SweepError where they are missing, broken, or do not fit `input`."""
     # Imported here: a check needs no Lightning, which takes seconds to import.
-    from ffnet_search.data.datamodule import ImageData
+    from ffnet_search.data.datamodule import Data
     from ffnet_search.data.user_datamodule import UserData
 
     check_data(section, input)
     if is_import_path(section.name):
         return UserData(section, seed, input)
-    return ImageData(_find_dataset(section, input).read(section, input), section, seed, task_of(input))
+    dataset = _find_dataset(section, input)
+    module: type[Data] = find_class(dataset.module, "data.name", Data)
+    return module(dataset.read(section, input), section, seed, task_of(input))
 
 
 def check_data(section: DataSection, input: Input) -> None:
@@ -53,12 +57,20 @@ def check_data(section: DataSection, input: Input) -> None:
         raise SweepError(f"data.augment.resized_crop is for image_folder, but data.name is {name!r}; use crop")
     if section.columns is not None and name != "picture_table":
         raise SweepError(f"data.columns are for picture_table, but data.name is {name!r}; remove them")
+    if name != "photo_folder":
+        for field, value, default in (
+            ("augment.turn", augment.turn, False),
+            ("patch", section.patch, PATCH),
+            ("patches", section.patches, PATCHES),
+        ):
+            if value != default:
+                raise SweepError(f"data.{field} is for photo_folder, but data.name is {name!r}; remove it")
     for field in ("crop", "cutout"):
         pixels = getattr(augment, field)
-        if pixels >= input.resolution:
+        side = min(height_and_width(input.resolution))
+        if pixels >= side:
             raise SweepError(
-                f"data.augment.{field} must be < {input.resolution} (input.resolution in the search space's file), "
-                f"but got {pixels}"
+                f"data.augment.{field} must be < {side} (input.resolution in the search space's file), but got {pixels}"
             )
     if is_import_path(name):
         find_module(name, "data.name")

@@ -55,10 +55,12 @@ class UserData(Data):
             raise SweepError(f"data.name: train_dataloader of {section.name} must have a length, but has none")
         dataset: Any = getattr(loader, "dataset", None)
         self.train_images = len(dataset) if hasattr(dataset, "__len__") else len(loader) * section.batch_size
-        given = getattr(self.module, self._task.outputs_word, None)
-        names = given if isinstance(given, list | tuple) and given else range(input.outputs)
-        must_match(section, input, outputs=len(names))
-        self.outputs = tuple(str(name) for name in names)
+        self.outputs = ()
+        if self._task.names_outputs:
+            given = getattr(self.module, self._task.outputs_word, None)
+            names = given if isinstance(given, list | tuple) and given else range(input.outputs)
+            must_match(section, input, outputs=len(names))
+            self.outputs = tuple(str(name) for name in names)
         self._check_batch(next(iter(self.module.val_dataloader())), "val_dataloader")
 
     def train_dataloader(self) -> EpochLoader:
@@ -141,13 +143,15 @@ class UserData(Data):
         if not (isinstance(batch, list | tuple) and len(batch) == 2 and all(isinstance(x, Tensor) for x in batch)):
             raise self._error(place, f"pairs of images and {task.target_words}", type(batch).__name__)
         images_BCHW, target_B = batch
-        self._check_images(images_BCHW, place)
-        if not task.accepts(target_B):
+        self._check_images(images_BCHW, place, any_size=task.any_size)
+        if not (task.accepts(target_B) and task.fits(images_BCHW, target_B, self._input)):
             raise self._error(place, task.target_words, f"{target_B.dtype} {tuple(target_B.shape)}")
 
-    def _check_images(self, images_NCHW: Tensor, place: str) -> None:
-        shape = (self._input.channels, self._input.resolution, self._input.resolution)
-        if images_NCHW.dtype != torch.float32 or tuple(images_NCHW.shape[1:]) != shape:
+    def _check_images(self, images_NCHW: Tensor, place: str, any_size: bool = False) -> None:
+        shape = self._input.shape
+        kept = slice(1, 2) if any_size else slice(1, None)
+        fits = tuple(images_NCHW.shape[kept]) == (shape[:1] if any_size else shape) and images_NCHW.ndim == 4
+        if images_NCHW.dtype != torch.float32 or not fits:
             wanted = f"float32 images of {shape} (input in the search space's file)"
             raise self._error(place, wanted, f"{images_NCHW.dtype} {tuple(images_NCHW.shape)}")
 

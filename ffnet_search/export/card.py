@@ -34,6 +34,7 @@ from ffnet_search.models.saved import read_start
 from ffnet_search.pareto.candidate import Candidate
 from ffnet_search.provenance import git_state, versions
 from ffnet_search.space.architecture import Architecture
+from ffnet_search.space.sides import spelled
 from ffnet_search.tasks.base import Task, task_of
 
 NEAR = 0.1  # relative difference up to which a prediction counts as right
@@ -124,8 +125,9 @@ def write_card(folder: Path, card: Mapping[str, Any]) -> None:
 
 def input_facts(arch: Architecture, data: Data) -> dict[str, Any]:
     """Inputs and outputs of a network: mean and deviation per channel in levels of 255, the names of the outputs."""
-    facts: dict[str, Any] = {"channels": arch.input.channels, "resolution": arch.input.resolution}
-    facts[task_of(arch.input).outputs_word] = list(data.outputs)
+    task, shape = task_of(arch.input), arch.input.to_dict()
+    facts: dict[str, Any] = {"channels": shape["channels"], "resolution": shape["resolution"]}
+    facts[task.outputs_word] = list(data.outputs) if task.names_outputs else arch.input.outputs
     if hasattr(data, "statistics"):
         facts["mean"], facts["std"] = (tensor_C.tolist() for tensor_C in data.statistics)
     return facts
@@ -137,6 +139,7 @@ def write_bundle(folder: Path, card: Mapping[str, Any], task: Task) -> None:
     if script is not None:
         write_text(folder / "predict.py", predict_script(script))
     name, side = f"ffnet-{card['key']}", card["input"]["resolution"]
+    sides = spelled(side if isinstance(side, int) else (side[0], side[1]))
     template = (files(__package__) / "model_card.md.j2").read_text(encoding="utf-8")
     environment = jinja2.Environment(keep_trailing_newline=True)  # Markdown: names are escaped by the filters
     environment.filters |= {"markdown": markdown, "code_span": code_span}
@@ -156,7 +159,7 @@ def write_bundle(folder: Path, card: Mapping[str, Any], task: Task) -> None:
         devices={"": card["latency"], **card.get("devices", {})},  # by name, the device of the search first
         measured=MEASURED["measured_ms"],
         predicted=MEASURED["predicted_ms"],
-        shape=f"{card['input']['channels']} x {side} x {side}",
+        shape=f"{card['input']['channels']} x {sides}{', or of any other size' if task.any_size else ''}",
         script=script is not None,
         fingerprint=str(card["data"]["fingerprint"])[:16],
     )

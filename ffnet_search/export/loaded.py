@@ -11,7 +11,7 @@ import torch
 from PIL import Image, ImageOps
 from torch import Tensor
 
-from ffnet_search.data.image_file import centre_box, fitted, prepare, to_mode
+from ffnet_search.data.image_file import centre_box, fitted, prepare, read_whole, to_mode
 from ffnet_search.errors import SweepError
 from ffnet_search.models.deployed import Deployed
 from ffnet_search.tasks.base import task_of
@@ -29,7 +29,8 @@ class LoadedNetwork(Deployed):
     @property
     def classes(self) -> Sequence[str]:
         """The names of the outputs: classes, labels or numbers."""
-        return tuple(self.facts.get(task_of(self.arch.input).outputs_word, ()))
+        task = task_of(self.arch.input)
+        return tuple(self.facts.get(task.outputs_word, ())) if task.names_outputs else ()
 
     def preprocess(self, image: File | Image.Image) -> Tensor:
         """An image as the network takes it: normalised float32 (1, channels, H, W).
@@ -38,24 +39,33 @@ class LoadedNetwork(Deployed):
         where the normalisation is unknown, since the data of the network were of a user-supplied module."""
         if "mean" not in self.facts:
             raise SweepError(f"{self.arch.key}: its data came from a user-supplied module; prepare images as that does")
-        mode, side = "L" if self.arch.input.channels == 1 else "RGB", self.arch.input.resolution
-        whole = task_of(self.arch.input).target_fill is not None  # maps of targets: nothing is cut off
-        if isinstance(image, Image.Image):
+        mode, size = "L" if self.arch.input.channels == 1 else "RGB", self.arch.input.size
+        task = task_of(self.arch.input)
+        whole = task.target_fill is not None  # maps of targets: nothing is cut off
+        if task.any_size:
+            turned = image if isinstance(image, Image.Image) else read_whole(image, mode)
+            turned = to_mode(ImageOps.exif_transpose(turned), mode)
+            pixels_HWC = np.asarray(turned).reshape(turned.height, turned.width, -1)
+        elif isinstance(image, Image.Image):
             turned = to_mode(ImageOps.exif_transpose(image), mode)
-            box = (0.0, 0.0, float(turned.width), float(turned.height)) if whole else centre_box(*turned.size)
-            pixels_HWC = fitted(turned, (side, side), box)
+            ratio = size[0] / size[1]
+            box = (0.0, 0.0, float(turned.width), float(turned.height)) if whole else centre_box(*turned.size, ratio)
+            pixels_HWC = fitted(turned, size, box)
         else:
-            pixels_HWC = prepare(image, mode, (side, side), whole)
+            pixels_HWC = prepare(image, mode, size, whole)
         normal_HWC = (pixels_HWC.astype(np.float32) - self.facts["mean"]) / self.facts["std"]
         return torch.from_numpy(normal_HWC.transpose(2, 0, 1)[None].astype(np.float32))
 
     @torch.inference_mode()
     def predict(self, image: File | Image.Image) -> Any:
-        """Class -> probability, the likeliest first; of segmentation the class of each pixel, (H, W); of other tasks
-        output -> value: the probability of a label, a number."""
+        """Class -> probability, the likeliest first; of segmentation the class of each pixel, (H, W), of
+        super-resolution the larger photo, uint8 (H, W, C); of other tasks output -> value: the probability of a label,
+        a number."""
         device = next(self.parameters()).device
         output = self.train(False)(self.preprocess(image).to(device))[0].float().cpu()
-        name = task_of(self.arch.input).name
+        name, any_size = task_of(self.arch.input).name, task_of(self.arch.input).any_size
+        if any_size:
+            return output.clamp(0, 1).mul(255).round().byte().permute(1, 2, 0).numpy()
         if output.ndim > 1:
             return output.argmax(0).numpy().astype(np.uint8)
         values = (

@@ -38,9 +38,10 @@ def write_network(folder: Path, net: MetaMixer, fused: Deployed, opset: int) -> 
     write_text(folder / ARCHITECTURE, yaml.safe_dump(arch.to_dict(), sort_keys=False))
     write_bytes(folder / WEIGHTS, as_safetensors(fused, {"form": "deployed", "key": arch.key}))
     write_trainable(folder, net)
-    shape = (1, arch.input.channels, arch.input.resolution, arch.input.resolution)
-    output = task_of(arch.input).output_name
-    write_onnx(fused, shape, folder / ONNX, opset=opset, dynamic_batch=True, output=output)
+    shape = (1, *arch.input.shape)
+    task = task_of(arch.input)
+    dynamic = (0, 2, 3) if task.any_size else (0,)
+    write_onnx(fused, shape, folder / ONNX, opset=opset, dynamic=dynamic, output=task.output_name)
 
 
 def write_details(folder: Path, fused: Deployed, data: Data) -> dict[str, Any]:

@@ -158,7 +158,7 @@ def write_baselines(sweep: Sweep, folder: Path) -> None:
         return
     data, input = sweep_data(sweep), sweep.search_space.images
     task, device = task_of(input), sweep.searched_devices[0]
-    shape = (device.batch_size, input.channels, input.resolution, input.resolution)
+    shape = (device.batch_size, *input.shape)
     for module, name, plugin in zip(_modules(named), _names(named), named, strict=True):
         target = folder / name
         target.mkdir(parents=True, exist_ok=True)
@@ -167,8 +167,8 @@ def write_baselines(sweep: Sweep, folder: Path) -> None:
             judged = {split: judge_module(module, loader, task, input.outputs) for split, loader in loaders.items()}
         except (RuntimeError, ValueError, TypeError, IndexError) as error:
             raise SweepError(
-                f"{sweep.path}: report.baselines: {plugin.class_path} must take images (B, {input.channels}, "
-                f"{input.resolution}, {input.resolution}) and return {task.output_name}, but: "
+                f"{sweep.path}: report.baselines: {plugin.class_path} must take images (B, "
+                f"{', '.join(map(str, input.shape))}) and return {task.output_name}, but: "
                 f"{' '.join(str(error).split())[:150]}"
             ) from None
         metrics = {f"{split}_{key}": value for split, one in judged.items() for key, value in one.metrics().items()}

@@ -6,6 +6,7 @@ two passes, minutes apart."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache, partial
@@ -25,6 +26,7 @@ from ffnet_search.space.block import Block
 from ffnet_search.space.input import Input
 from ffnet_search.space.parts import Part
 from ffnet_search.space.registry import DEFAULT_TASK
+from ffnet_search.space.sides import height_and_width, pixels, square
 
 GROUP = 10  # jobs that are compiled and interleaved at a time
 GROUP_WEIGHTS_M = 64.0  # the most million weights of a group, so that memory stays small
@@ -37,9 +39,9 @@ def anchors(input: Input) -> tuple[Architecture, Architecture]:
     """A light network, whose weights stay in the core's own cache, and a heavy one, which mostly fetches weights.
 
     Both are classifiers, whatever the task."""
-    if input.task != DEFAULT_TASK:
-        input = Input(input.channels, input.resolution, max(2, input.outputs))
-    shrink = input.resolution > 64
+    if input.task != DEFAULT_TASK:  # which may read other rectangles
+        input = Input(input.channels, round(math.sqrt(pixels(input.resolution))), max(2, input.outputs))
+    shrink = square(input.resolution) > 64
 
     def network(stride: int, *stages: tuple[int, int], kernel: int, expansion: int) -> Architecture:
         depths, widths = zip(*stages, strict=True)
@@ -91,7 +93,7 @@ def part_job(part: Part, copies: int = 1) -> Job:
     return Job(
         id=part.key if copies == 1 else f"{copies} x {part.key}",
         build=partial(_chain, part, copies),
-        shape=(part.in_width, part.resolution, part.resolution),
+        shape=(part.in_width, *height_and_width(part.resolution)),
         macs_m=copies * part.costs.macs / 1e6,
         weights_m=copies * part.costs.params / 1e6,
     )
@@ -106,7 +108,7 @@ def network_job(arch: Architecture, number: int, net: nn.Module | None = None) -
     return Job(
         id=f"{arch.key} pass {number}",
         build=partial(deployed, arch) if net is None else lambda: net,
-        shape=(arch.input.channels, arch.input.resolution, arch.input.resolution),
+        shape=arch.input.shape,
         macs_m=arch.macs_m,
         weights_m=arch.params_m,
         network=arch,

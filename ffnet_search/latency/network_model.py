@@ -31,9 +31,10 @@ import numpy as np
 
 from ffnet_search.latency.part_model import Floats
 from ffnet_search.space.parts import Part
+from ffnet_search.space.sides import Side
 
-Kind = tuple[str, str, int, int, int]  # of a part: kind, mixer, resolution, octave of its weights, octave of its maps
-Group = tuple[str | int, ...]  # of kinds that deviate together: a name of `PRIORS`, and which
+Kind = tuple[str, str, Side, int, int]  # of a part: kind, mixer, resolution, octave of its weights, octave of its maps
+Group = tuple[str | Side, ...]  # of kinds that deviate together: a name of `PRIORS`, and which
 
 # Standard deviation of the deviation of each group, by its name.
 PRIORS = {"mixer": 0.25, "resolution": 0.1, "weights": 0.2, "maps": 0.2}

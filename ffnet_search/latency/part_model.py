@@ -10,6 +10,7 @@ covariance itself."""
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
@@ -36,13 +37,13 @@ def by_family(parts: Iterable[Part]) -> dict[Family, list[Part]]:
 
 def basis(part: Part) -> Floats:
     """[1, elements of its maps, MACs, weights], the last three in millions."""
-    elements = part.in_width * part.resolution**2 + (part.hidden + part.out_width) * part.out_resolution**2
+    elements = part.in_width * part.pixels + (part.hidden + part.out_width) * part.out_pixels
     return np.array([1.0, elements / 1e6, part.costs.macs / 1e6, part.costs.params / 1e6])
 
 
 def sizes(part: Part) -> Floats:
     """The coordinates of the correction, in octaves."""
-    return np.log2([part.resolution, part.in_width, part.out_width, max(part.hidden, 1)])
+    return np.log2([math.sqrt(part.pixels), part.in_width, part.out_width, max(part.hidden, 1)])
 
 
 def choose(parts: Sequence[Part], tolerance: float) -> list[Part]:
@@ -107,4 +108,4 @@ def fit_overhead(alone: Mapping[Part, float], chained: Mapping[Part, float], cop
 
 def ends_m(part: Part) -> float:
     """Millions of elements that enter and leave a part."""
-    return (part.in_width * part.resolution**2 + part.out_width * part.out_resolution**2) / 1e6
+    return (part.in_width * part.pixels + part.out_width * part.out_pixels) / 1e6

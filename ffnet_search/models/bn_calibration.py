@@ -24,6 +24,8 @@ def recalibrate(net: MetaMixer, images_NCHW: Tensor, batch_size: int = BATCH) ->
     fewer images where they are large."""
     moments = {norm: _Moments(norm) for norm in net.modules() if isinstance(norm, ElasticBatchNorm2d)}
     hooks = [norm.register_forward_pre_hook(pooled.before_batch) for norm, pooled in moments.items()]
+    if not moments:
+        return net.eval()
     pixels = len(images_NCHW) * images_NCHW.shape[-2] * images_NCHW.shape[-1]
     batches = max(1, round(len(images_NCHW) / batch_size), -(-pixels // BATCH_PIXELS))
     net.train()

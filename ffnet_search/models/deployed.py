@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import warnings
 from collections import OrderedDict
+from collections.abc import Collection
 from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import BinaryIO, cast
@@ -21,6 +22,8 @@ from ffnet_search.plugins import find_class
 from ffnet_search.space.architecture import Architecture
 from ffnet_search.space.parts import LateralPart, Part
 
+AXES = ("batch", "channels", "height", "width")
+
 
 class Deployed(nn.Module):
     """(B, channels, H, W) -> the task's output, logits (B, K) in classification. `parts`: as `arch.parts`."""
@@ -30,9 +33,15 @@ class Deployed(nn.Module):
         self.arch = arch
         self.parts = nn.Sequential(*parts)
         self.laterals = [index for index, part in enumerate(arch.parts) if isinstance(part, LateralPart)]
+        self.reads_image = arch.parts[-1].reads_image
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
         """The parts in a chain; laterals read its map beside it, and the parts after the last take their sum."""
+        if self.reads_image:
+            image_BCHW = x_BCHW
+            for part in list(self.parts)[:-1]:
+                x_BCHW = part(x_BCHW)
+            return cast(Tensor, self.parts[-1](x_BCHW, image_BCHW))
         if not self.laterals:
             return cast(Tensor, self.parts(x_BCHW))
         sum_BCHW: Tensor | None = None
@@ -98,13 +107,14 @@ def write_onnx(
     target: Path | BinaryIO,
     *,
     opset: int = 17,
-    dynamic_batch: bool = False,
+    dynamic: Collection[int] = (),
     output: str = "logits",
 ) -> None:
     """Write a deployed `net` as ONNX for inputs (B, C, H, W), named `images`; its output is named `output`.
 
-    By the tracing exporter, which is deprecated: it takes a tenth of the time of the other one for the same optimised
-    graph (both were timed on these networks)."""
+    `dynamic`: the dimensions, of 0 to 3, that may have another size in the written model. By the tracing exporter,
+    which is deprecated: it takes a tenth of the time of the other one for the same optimised graph (both were timed on
+    these networks)."""
     example = torch.zeros(input_shape, device=next(net.parameters()).device)
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")
@@ -115,6 +125,9 @@ def write_onnx(
             opset_version=opset,
             input_names=["images"],
             output_names=[output],
-            dynamic_axes={"images": {0: "batch"}, output: {0: "batch"}} if dynamic_batch else None,
+            dynamic_axes={
+                "images": {dim: AXES[dim] for dim in dynamic},
+                output: {dim: f"output_{AXES[dim]}" if dim else AXES[dim] for dim in dynamic},
+            },
             dynamo=False,
         )

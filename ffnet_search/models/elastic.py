@@ -85,6 +85,21 @@ class ElasticBatchNorm2d(nn.BatchNorm2d):
         )
 
 
+class Unnormalised(nn.Module):
+    """The place of a batch norm in a network of form "bare", which has none."""
+
+    def forward(self, x_BCHW: Tensor) -> Tensor:
+        return x_BCHW
+
+
+Norm = ElasticBatchNorm2d | Unnormalised
+
+
+def make_norm(width: int, form: Form) -> Norm:
+    """A batch norm, or none, by the form."""
+    return Unnormalised() if form.branches == "bare" else ElasticBatchNorm2d(width)
+
+
 class ConvNorm(nn.Module):
     """A convolution without bias, then batch norm. Attribute names are those of the reference's state dict."""
 
@@ -111,13 +126,20 @@ class Branches(nn.Module):
         return cast(Tensor, self.conv(x_BCHW, kernel) + self.conv1(x_BCHW))
 
 
+def dense(in_width: int, out_width: int, kernel: int, form: Form) -> ConvNorm | DenseConv2d:
+    """A dense convolution in the given form: with BN, or with a bias."""
+    if form.branches == "bare":
+        return DenseConv2d(in_width, out_width, kernel)
+    return ConvNorm(DenseConv2d(in_width, out_width, kernel, bias=False))
+
+
 def depthwise(
     width: int, kernel: int, form: Form, *, multiplier: int = 1, stride: int = 1, norm_at_3: bool = True
 ) -> ConvNorm | Branches | DepthwiseConv2d:
     """A depthwise convolution in the given form. `norm_at_3`: 3 x 3 has BN in the reference, not a bias."""
     if form.branches == "all" or (form.branches == "reference" and kernel >= 5):
         return Branches(width, kernel, multiplier, stride)
-    if form.branches == "none" or norm_at_3:
+    if form.branches != "bare" and (form.branches == "none" or norm_at_3):
         return ConvNorm(DepthwiseConv2d(width, kernel, multiplier, stride))
     return DepthwiseConv2d(width, kernel, multiplier, stride, bias=True)
 
@@ -136,6 +158,14 @@ def folded(module: nn.Module) -> tuple[Tensor, Tensor]:
         bias = module.bias if module.bias is not None else module.weight.new_zeros(module.out_channels)
         return module.weight, bias
     raise TypeError(f"{type(module).__name__} is not a convolution")
+
+
+def absorbed(norm: Norm, weight_OI: Tensor, bias_O: Tensor) -> tuple[Tensor, Tensor]:
+    """The matrix and the bias that do the work of a norm before them: W (s x + t) + b = (W s) x + (W t + b)."""
+    if isinstance(norm, Unnormalised):
+        return weight_OI, bias_O
+    scale, shift = affine(norm)
+    return weight_OI * scale, bias_O + weight_OI @ shift
 
 
 def affine(bn: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:

@@ -10,20 +10,32 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ffnet_search.models.elastic import ConvNorm, DenseConv2d, affine, as_conv, folded
+from ffnet_search.models.elastic import DenseConv2d, Norm, Unnormalised, absorbed, as_conv, dense, folded
 from ffnet_search.models.layers import ChannelMixer, Residual
 from ffnet_search.space.architecture import Architecture, Form
-from ffnet_search.space.parts import MIXER_EXPANSION, MIXER_KERNEL, LateralPart, MaskPart, Part, PooledLinearPart
+from ffnet_search.space.parts import (
+    MIXER_EXPANSION,
+    MIXER_KERNEL,
+    LateralPart,
+    MaskPart,
+    Part,
+    PooledLinearPart,
+    UpsamplePart,
+)
+
+IMAGE = -1  # the place of the image among the maps of the stages
 
 
 class Head(nn.Module):
-    """The base of heads."""
+    """The base of heads. `reads_image`: beside the maps, it is given the image itself, under `IMAGE`."""
+
+    reads_image: ClassVar[bool] = False
 
     @abstractmethod
     def forward(self, maps: Mapping[int, Tensor], arch: Architecture) -> Tensor:
@@ -33,12 +45,12 @@ class Head(nn.Module):
         """Outputs or targets as a loss compares them: the same, but in a head that standardises."""
         return value_B
 
-    def deploy_laterals(self, norm: nn.BatchNorm2d) -> Mapping[int, nn.Module]:
+    def deploy_laterals(self, norm: Norm) -> Mapping[int, nn.Module]:
         """The modules of `Architecture.laterals`, of a stand-alone network."""
         return {}
 
     @abstractmethod
-    def deploy(self, norm: nn.BatchNorm2d) -> list[nn.Module]:
+    def deploy(self, norm: Norm) -> list[nn.Module]:
         """The modules of the parts after the last stage, of a stand-alone network."""
 
 
@@ -52,12 +64,12 @@ class PooledLinear(Head, nn.Linear):
         mean_BC = maps[len(arch.stages) - 1].mean((2, 3))
         return F.linear(mean_BC, self.weight[:, : mean_BC.shape[1]], self.bias)
 
-    def deploy(self, norm: nn.BatchNorm2d) -> list[nn.Module]:
+    def deploy(self, norm: Norm) -> list[nn.Module]:
         """Mean and norm commute, so the norm goes into the linear layer."""
-        scale, shift = affine(norm)
+        weight, bias = absorbed(norm, self.weight, self.bias)
         linear = nn.Linear(self.in_features, self.out_features, device="meta")
-        linear.weight = nn.Parameter((self.weight * scale).detach())
-        linear.bias = nn.Parameter((self.bias + self.weight @ shift).detach())
+        linear.weight = nn.Parameter(weight.detach().clone())
+        linear.bias = nn.Parameter(bias.detach().clone())
         return [DeployedPooledLinear(linear)]
 
     @classmethod
@@ -89,7 +101,7 @@ class StandardisedLinear(PooledLinear):
     def standardised(self, value_B: Tensor) -> Tensor:
         return (value_B - self.mean_K) / self.spread_K
 
-    def deploy(self, norm: nn.BatchNorm2d) -> list[nn.Module]:
+    def deploy(self, norm: Norm) -> list[nn.Module]:
         [module] = super().deploy(norm)
         linear = cast(DeployedPooledLinear, module).linear
         linear.weight = nn.Parameter(linear.weight * self.spread_K[:, None])
@@ -119,7 +131,7 @@ class SummedLaterals(Head):
         width = cast(int, largest.head.width)  # type: ignore[attr-defined]
         self.largest = largest
         self.laterals = nn.ModuleDict(
-            {str(index): ConvNorm(DenseConv2d(largest.stages[index].width, width, 1, bias=False)) for index in stages}
+            {str(index): dense(largest.stages[index].width, width, 1, form) for index in stages}
         )
         mixer = ChannelMixer(width, MIXER_KERNEL, MIXER_EXPANSION * width, form)
         self.mixer = Residual(mixer, width, form)
@@ -134,22 +146,18 @@ class SummedLaterals(Head):
         assert sum_BCHW is not None
         return cast(Tensor, self.classify(self.mixer(sum_BCHW, MIXER_KERNEL, MIXER_EXPANSION * width)))
 
-    def standardised(self, value_B: Tensor) -> Tensor:
-        """Outputs or targets as a loss compares them: the same, but in a head that standardises."""
-        return value_B
-
-    def deploy_laterals(self, norm: nn.BatchNorm2d) -> Mapping[int, nn.Module]:
+    def deploy_laterals(self, norm: Norm) -> Mapping[int, nn.Module]:
         """The last norm goes into the last lateral: W (s x + b) + c = (W s) x + (W b + c)."""
         modules, last = {}, len(self.largest.stages) - 1
         for index, part in self.largest.laterals.items():
             weight, bias = folded(self.laterals[str(index)])
             if index == last:
-                scale, shift = affine(norm)
-                weight, bias = weight * scale[:, None, None], bias + weight[:, :, 0, 0] @ shift
+                matrix, bias = absorbed(norm, weight[:, :, 0, 0], bias)
+                weight = matrix[:, :, None, None]
             modules[index] = DeployedLateral(as_conv(weight, bias), part)
         return modules
 
-    def deploy(self, norm: nn.BatchNorm2d) -> list[nn.Module]:
+    def deploy(self, norm: Norm) -> list[nn.Module]:
         [part] = (part for part in self.largest.parts if isinstance(part, MaskPart))
         return [self.mixer.deploy(MIXER_KERNEL), DeployedMask(as_conv(*folded(self.classify)), part)]
 
@@ -198,6 +206,62 @@ class DeployedMask(nn.Module):
     def forward(self, x_BCHW: Tensor) -> Tensor:
         y_BKHW: Tensor = self.conv(x_BCHW)
         return enlarged(y_BKHW, (self.side, self.side)) if self.side else y_BKHW.argmax(1).to(torch.int32)
+
+
+class PixelShuffle(Head):
+    """A photo `scale` times as large: 3 x 3 to scale^2 values for each channel and pixel, which become its pixels,
+    added to the image enlarged by repetition. (B, C, H, W) -> (B, channels, scale H, scale W).
+
+    A norm before a padded 3 x 3 convolution cannot be folded into it, so it needs the form "bare"."""
+
+    reads_image = True
+
+    def __init__(self, largest: Architecture, form: Form, stages: Sequence[int]) -> None:
+        super().__init__()
+        self.scale = largest.input.outputs
+        self.conv = DenseConv2d(largest.stages[-1].width, largest.input.channels * self.scale**2, 3)
+
+    def forward(self, maps: Mapping[int, Tensor], arch: Architecture) -> Tensor:
+        values_BCHW = self.conv(maps[len(arch.stages) - 1])
+        return F.pixel_shuffle(values_BCHW, self.scale) + repeated(maps[IMAGE], self.scale)
+
+    def deploy(self, norm: Norm) -> list[nn.Module]:
+        if not isinstance(norm, Unnormalised):
+            raise ValueError("a head that shuffles pixels must be of the form 'bare' to be deployed")
+        return [DeployedPixelShuffle(as_conv(*folded(self.conv)), self.scale)]
+
+    @classmethod
+    def deployed_part(cls, part: UpsamplePart) -> nn.Module:
+        conv = nn.Conv2d(part.in_width, part.out_width * part.scale**2, 3, padding=1)
+        return ImageOfMap(DeployedPixelShuffle(conv, part.scale), part.out_width)
+
+
+class DeployedPixelShuffle(nn.Module):
+    """A map and the image -> the photo `scale` times as large."""
+
+    def __init__(self, conv: nn.Conv2d, scale: int) -> None:
+        super().__init__()
+        self.conv, self.scale = conv, scale
+
+    def forward(self, x_BCHW: Tensor, image_BCHW: Tensor) -> Tensor:
+        return F.pixel_shuffle(self.conv(x_BCHW), self.scale) + repeated(image_BCHW, self.scale)
+
+
+class ImageOfMap(nn.Module):
+    """An end of a network with the leading channels of its map as the image, for timing it alone."""
+
+    def __init__(self, end: nn.Module, channels: int) -> None:
+        super().__init__()
+        self.end, self.channels = end, channels
+
+    def forward(self, x_BCHW: Tensor) -> Tensor:
+        image_BCHW = x_BCHW[:, :1].expand(-1, self.channels, -1, -1)
+        return cast(Tensor, self.end(x_BCHW, image_BCHW))
+
+
+def repeated(x_BCHW: Tensor, scale: int) -> Tensor:
+    """The map, `scale` times as large in each direction, by repetition."""
+    return F.interpolate(x_BCHW, scale_factor=float(scale), mode="nearest")
 
 
 def enlarged(x_BCHW: Tensor, size: Any) -> Tensor:

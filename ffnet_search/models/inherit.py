@@ -14,7 +14,15 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from ffnet_search.models.elastic import Branches, ConvNorm, DepthwiseConv2d, ElasticBatchNorm2d, crop, folded
+from ffnet_search.models.elastic import (
+    Branches,
+    ConvNorm,
+    DenseConv2d,
+    DepthwiseConv2d,
+    ElasticBatchNorm2d,
+    crop,
+    folded,
+)
 from ffnet_search.models.layers import MixerBlock, Residual
 from ffnet_search.models.metamixer import MetaMixer
 from ffnet_search.space.architecture import Architecture, Form, Stage
@@ -51,6 +59,12 @@ def inherit(ours: MetaMixer, theirs: MetaMixer, images_NCHW: Tensor | None = Non
 
 def refuse_forms(form: Form, theirs: MetaMixer) -> None:
     """Raise ValueError where a network of `form` cannot start from `theirs`."""
+    if (form.branches == "bare") != (theirs.form.branches == "bare"):
+        raise ValueError(
+            f"the weights were trained with train.branches {theirs.form.branches!r}, so it must be "
+            f"{'the same' if theirs.form.branches == 'bare' else 'another one'}, but got {form.branches!r}: 'bare' has "
+            "no batch norm"
+        )
     if theirs.form.layer_scale is not None and form.layer_scale is None:
         raise ValueError("the weights have layer scales, so train.layer_scale must be set, but got null")
     if theirs.is_supernet and form.branches not in (theirs.form.branches, "all"):
@@ -61,10 +75,17 @@ def refuse_forms(form: Form, theirs: MetaMixer) -> None:
 
 
 def _inherit_stem(ours: MetaMixer, theirs: MetaMixer, made: list[ElasticBatchNorm2d]) -> None:
-    here, there = (cast(ConvNorm, net.patch_embed["0"]) for net in (ours, theirs))
-    _paste(here.c.weight, over_channels(there.c.weight, ours.largest.input.channels))
-    _inherit(here.bn, there.bn, made)
-    _inherit(ours.patch_embed["2"], theirs.patch_embed["2"], made)
+    if ("2" in ours.patch_embed) != ("2" in theirs.patch_embed):  # one convolution, and two
+        return
+    here, there = (net.patch_embed["0"] for net in (ours, theirs))
+    mine, other = (one.c if isinstance(one, ConvNorm) else cast(DenseConv2d, one) for one in (here, there))
+    _paste(mine.weight, over_channels(other.weight, ours.largest.input.channels))
+    if isinstance(here, ConvNorm):
+        _inherit(here.bn, cast(ConvNorm, there).bn, made)
+    elif mine.bias is not None and other.bias is not None:
+        _paste(mine.bias, other.bias)
+    if "2" in ours.patch_embed:
+        _inherit(ours.patch_embed["2"], theirs.patch_embed["2"], made)
 
 
 def over_channels(weight_OIkk: Tensor, channels: int) -> Tensor:
@@ -112,7 +133,7 @@ def _inherit_tensors(here: nn.Module, there: nn.Module) -> None:
 
 
 def _width(residual: Residual) -> int:
-    return next(norm for norm in residual.modules() if isinstance(norm, nn.BatchNorm2d)).num_features
+    return next(conv for conv in residual.modules() if isinstance(conv, nn.Conv2d)).in_channels
 
 
 def _paste(ours: Tensor, theirs: Tensor) -> None:
@@ -186,7 +207,7 @@ def _measure(net: MetaMixer, arch: Architecture, norms: list[ElasticBatchNorm2d]
     hooks = [norm.register_forward_pre_hook(measure) for norm in norms]
     mode = net.training
     try:
-        net.eval()(images_NCHW.to(net.norm.weight.device), arch)
+        net.eval()(images_NCHW.to(next(net.parameters()).device), arch)
     finally:
         net.train(mode)
         for hook in hooks:

@@ -13,33 +13,41 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ffnet_search.models.elastic import ConvNorm, DenseConv2d, ElasticBatchNorm2d, affine, as_conv, depthwise, folded
+from ffnet_search.models.elastic import DenseConv2d, Norm, absorbed, as_conv, dense, depthwise, folded, make_norm
 from ffnet_search.models.mixers import make_mixer
 from ffnet_search.space.architecture import Form
 from ffnet_search.space.block import Block
 from ffnet_search.space.parts import MERGE_KERNEL, STEM_STRIDES, ChannelMixerPart, MergingPart, StemPart, TokenMixerPart
 
-PLAIN = Form(branches="none", layer_scale=None)  # of networks that are made to be deployed
+PLAIN = Form(branches="bare", layer_scale=None)  # of networks that are made to be deployed
 
 
 class PatchEmbedding(nn.ModuleDict):
-    """The stem: two 3 x 3 convolutions + BN, GELU between them. Names are those of the reference's state dict."""
+    """The stem: two 3 x 3 convolutions + BN, GELU between them; one, where the width between them is 0.
 
-    def __init__(self, channels: int, hidden: int, width: int) -> None:
-        first, second = DenseConv2d(channels, hidden, 3, bias=False), DenseConv2d(hidden, width, 3, bias=False)
-        super().__init__({"0": ConvNorm(first), "2": ConvNorm(second)})
+    Names are those of the reference's state dict."""
+
+    def __init__(self, channels: int, hidden: int, width: int, form: Form) -> None:
+        if not hidden:
+            super().__init__({"0": dense(channels, width, 3, form)})
+            return
+        super().__init__({"0": dense(channels, hidden, 3, form), "2": dense(hidden, width, 3, form)})
 
     def forward(self, x_BCHW: Tensor, hidden: int, width: int, strides: tuple[int, int]) -> Tensor:
+        if not hidden:
+            return cast(Tensor, self["0"](x_BCHW, width))
         hidden_BCHW = F.gelu(self["0"](x_BCHW, hidden, strides[0]))
         return cast(Tensor, self["2"](hidden_BCHW, width, strides[1]))
 
     def deploy(self, strides: tuple[int, int]) -> nn.Module:
+        if "2" not in self:
+            return as_conv(*folded(self["0"]))
         first, second = folded(self["0"]), folded(self["2"])
         return nn.Sequential(as_conv(*first, stride=strides[0]), nn.GELU(), as_conv(*second, stride=strides[1]))
 
     @classmethod
     def deployed_part(cls, part: StemPart) -> nn.Module:
-        return cls(part.in_width, part.hidden, part.out_width).deploy(STEM_STRIDES[part.stride])
+        return cls(part.in_width, part.hidden, part.out_width, PLAIN).deploy(STEM_STRIDES[part.stride])
 
 
 class ChannelMixer(nn.Module):
@@ -134,9 +142,9 @@ class MixerBlock(nn.Module):
 class NormConv(nn.Module):
     """BN, then a 1 x 1 convolution, plus the leading channels that both sides have (reference: Conv2d_BN_skip)."""
 
-    def __init__(self, in_width: int, out_width: int) -> None:
+    def __init__(self, in_width: int, out_width: int, form: Form) -> None:
         super().__init__()
-        norm, conv = ElasticBatchNorm2d(in_width), DenseConv2d(in_width, out_width, 1, bias=False)
+        norm, conv = make_norm(in_width, form), DenseConv2d(in_width, out_width, 1, bias=False)
         self.conv = nn.ModuleDict({"bn": norm, "c": conv})
 
     def forward(self, x_BCHW: Tensor, out: int) -> Tensor:
@@ -156,7 +164,7 @@ class Merging(nn.Module):
         super().__init__()
         self.in_width = in_width
         spread = depthwise(in_width, MERGE_KERNEL, form, multiplier=multiplier, stride=2)
-        self.proj = nn.ModuleList([spread, NormConv(in_width * multiplier, out_width)])
+        self.proj = nn.ModuleList([spread, NormConv(in_width * multiplier, out_width, form)])
 
     def forward(self, x_BCHW: Tensor, out: int) -> Tensor:
         return cast(Tensor, self.proj[1](self.proj[0](x_BCHW, MERGE_KERNEL), out))
@@ -166,11 +174,11 @@ class Merging(nn.Module):
         W (s x + b) + x."""
         weight, bias = folded(self.proj[0])
         norm = cast(nn.ModuleDict, self.proj[1].conv)
-        scale, shift = affine(cast(nn.BatchNorm2d, norm["bn"]))
         mix = cast(nn.Conv2d, norm["c"]).weight[:, :, 0, 0]
-        merged = mix * scale + torch.eye(*mix.shape, device=mix.device, dtype=mix.dtype)
+        mix, shift = absorbed(cast(Norm, norm["bn"]), mix, mix.new_zeros(len(mix)))
+        merged = mix + torch.eye(*mix.shape, device=mix.device, dtype=mix.dtype)
         return nn.Sequential(
-            as_conv(weight, bias, stride=2, groups=self.in_width), as_conv(merged[:, :, None, None], mix @ shift)
+            as_conv(weight, bias, stride=2, groups=self.in_width), as_conv(merged[:, :, None, None], shift)
         )
 
     @classmethod

@@ -13,8 +13,8 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from ffnet_search.models.elastic import ElasticBatchNorm2d, crop
-from ffnet_search.models.heads import Head
+from ffnet_search.models.elastic import ElasticBatchNorm2d, crop, make_norm
+from ffnet_search.models.heads import IMAGE, Head
 from ffnet_search.models.layers import Merging, MixerBlock, PatchEmbedding
 from ffnet_search.plugins import find_class
 from ffnet_search.space.architecture import Architecture, Form
@@ -35,14 +35,15 @@ class MetaMixer(nn.Module):
         super().__init__()
         self.largest, self.form, self.is_supernet = largest, form, mixers is not None
         widths = [stage.width for stage in largest.stages]
-        self.patch_embed = PatchEmbedding(largest.input.channels, largest.stem.width, widths[0])
+        self.patch_embed = PatchEmbedding(largest.input.channels, largest.stem.width, widths[0], form)
         offered = mixers or [()] * len(widths)
         self.stages = nn.ModuleList(self._stage(index, names) for index, names in enumerate(offered))
-        self.norm = ElasticBatchNorm2d(widths[-1])
+        self.norm = make_norm(widths[-1], form)
         head = find_class(task_outputs(largest.input.task).head, "head", Head)
         read = range(len(widths)) if self.is_supernet else stages_read(largest)  # which ones depends on the strides
         self.head: Head = head(largest, form, read)
-        self.apply(_initialise)
+        if form.branches != "bare":  # the reference then leaves torch's own
+            self.apply(_initialise)
         for module in self.modules():
             if isinstance(module, ElasticBatchNorm2d):
                 module.tracking = not self.is_supernet
@@ -66,11 +67,12 @@ class MetaMixer(nn.Module):
         classification, at the head's stride in dense tasks.
 
         `drop_path` is the rate of the last block; it rises linearly from 0 at the first, as in the reference."""
-        arch = arch or self.largest
+        arch, image_BCHW = arch or self.largest, x_BCHW
         x_BCHW = self.patch_embed(x_BCHW, arch.stem.width, arch.stages[0].width, arch.stem.strides)
         blocks = sum(stage.depth for stage in arch.stages)
         rates = iter([drop_path * index / max(1, blocks - 1) for index in range(blocks)])
-        maps, read, last = {}, stages_read(arch), len(arch.stages) - 1
+        maps = {IMAGE: image_BCHW} if self.head.reads_image else {}
+        read, last = stages_read(arch), len(arch.stages) - 1
         for index, stage in enumerate(arch.stages):
             modules = iter(cast(nn.ModuleList, self.stages[index]))
             if index:
@@ -86,7 +88,7 @@ class MetaMixer(nn.Module):
         self.check(arch)
         with torch.device("meta"):
             net = MetaMixer(arch, self.form)
-        net.to_empty(device=self.norm.weight.device)
+        net.to_empty(device=next(self.parameters()).device)
         _copy_crops(self, net)
         return net.train(self.training)
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ffnet_search.models.elastic import ConvNorm, DenseConv2d, as_conv, depthwise, folded
+from ffnet_search.models.elastic import DenseConv2d, as_conv, dense, depthwise, folded
 from ffnet_search.plugins import find_class
 from ffnet_search.space import mixers as costs
 from ffnet_search.space.architecture import Form
@@ -44,7 +44,7 @@ class FFNAttention(costs.FFNAttention, TokenMixer):
 
     def __init__(self, width: int, kernel: int, form: Form) -> None:
         super().__init__()
-        self.fc = ConvNorm(DenseConv2d(width, width, 1, bias=False))
+        self.fc = dense(width, width, 1, form)
         self.conv1 = depthwise(width, kernel, form, norm_at_3=False)
         self.conv2 = depthwise(width, kernel, form, norm_at_3=False)
 
@@ -54,9 +54,10 @@ class FFNAttention(costs.FFNAttention, TokenMixer):
         return cast(Tensor, self.conv2(coefficients_BCHW, kernel))
 
     def deploy(self, kernel: int, layer_scale: Tensor | None) -> nn.Module:
-        width = self.fc.c.out_channels
+        weight, bias = folded(self.fc)
+        width = len(weight)
         return nn.Sequential(
-            as_conv(*folded(self.fc)),
+            as_conv(weight, bias),
             as_conv(*folded(self.conv1), groups=width),
             nn.GELU(),
             as_conv(*folded(self.conv2), groups=width, scale=layer_scale),
@@ -68,7 +69,7 @@ class Pool(costs.Pool, TokenMixer):
 
     def __init__(self, width: int, kernel: int, form: Form) -> None:
         super().__init__()
-        self.fc = ConvNorm(DenseConv2d(width, width, 1, bias=False))
+        self.fc = dense(width, width, 1, form)
 
     def forward(self, x_BCHW: Tensor, kernel: int) -> Tensor:
         return _mean_minus_identity(self.fc(x_BCHW, x_BCHW.shape[1]), kernel)
@@ -98,9 +99,9 @@ class Attention(costs.Attention, TokenMixer):
 
     def __init__(self, width: int, kernel: int, form: Form) -> None:
         super().__init__()
-        self.q = ConvNorm(DenseConv2d(width, width, 1, bias=False))
-        self.k = ConvNorm(DenseConv2d(width, width, 1, bias=False))
-        self.v = ConvNorm(DenseConv2d(width, width, 1, bias=False))
+        self.q = dense(width, width, 1, form)
+        self.k = dense(width, width, 1, form)
+        self.v = dense(width, width, 1, form)
         self.proj = DenseConv2d(width, width, 1)
 
     def forward(self, x_BCHW: Tensor, kernel: int) -> Tensor:

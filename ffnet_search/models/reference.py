@@ -1,8 +1,10 @@
-"""Official FFNet checkpoints (release v1.0 of the reference implementation) as networks."""
+"""Official FFNet checkpoints (release v1.0 of the reference implementation) as networks: classifiers, and FFNet-SR."""
 
 from __future__ import annotations
 
+import math
 import pickle
+import re
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,6 +18,17 @@ from ffnet_search.space.architecture import Architecture, Form, Stage, Stem
 from ffnet_search.space.block import Block
 from ffnet_search.space.input import Input
 
+SR_STEM = "proj.weight"
+SR_NAMES = (  # of FFNet-SR's tensors -> ours
+    (r"proj\.", "patch_embed.0."),
+    (r"conv_bef_up\.", "head.conv."),
+    (r"body\.(\d+)\.token_mixer\.0\.", r"stages.0.\1.token_mixer.0.main.fc."),
+    (r"body\.(\d+)\.token_mixer\.1\.", r"stages.0.\1.token_mixer.0.main.conv1."),
+    (r"body\.(\d+)\.token_mixer\.3\.", r"stages.0.\1.token_mixer.0.main.conv2."),
+    (r"body\.(\d+)\.channel_mixer\.0\.", r"stages.0.\1.channel_mixer.main.conv."),
+    (r"body\.(\d+)\.channel_mixer\.1\.", r"stages.0.\1.channel_mixer.main.fc1."),
+    (r"body\.(\d+)\.channel_mixer\.3\.", r"stages.0.\1.channel_mixer.main.fc2."),
+)
 # Errors of torch's safe unpickler, depending on which byte of a file is wrong.
 UNREADABLE = (
     OSError, RuntimeError, EOFError, LookupError, TypeError, ValueError, AttributeError, AssertionError,
@@ -26,11 +39,15 @@ UNREADABLE = (
 def load_reference(path: str | Path, *, resolution: int = 256) -> MetaMixer:
     """The FFNet in an official checkpoint file, in evaluation mode; its architecture follows from the tensors' shapes.
 
-    Raises SweepError where the file is not such a checkpoint."""
+    `resolution`: pixels a side of its input, which no tensor tells. Raises SweepError where the file is not such a
+    checkpoint."""
     path = Path(path)
     state = read_state(path)
     try:
-        arch, form = describe(state, resolution)
+        if SR_STEM in state:
+            arch, form, state = describe_sr(state, resolution)
+        else:
+            arch, form = describe(state, resolution)
         net = MetaMixer(arch, form)
         net.load_state_dict(dict(state))
     except (*UNREADABLE, StopIteration) as error:
@@ -42,13 +59,14 @@ def load_reference(path: str | Path, *, resolution: int = 256) -> MetaMixer:
 
 
 def read_state(path: Path) -> dict[str, Tensor]:
-    """The state dict in a checkpoint: bare, or under `state_dict` or `model`, with or without `module.` prefixes."""
+    """The state dict in a checkpoint: bare, or under `state_dict`, `model` or `params`, with or without `module.`
+    prefixes."""
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except UNREADABLE as error:
         reason = "no such file" if isinstance(error, FileNotFoundError) else " ".join(str(error).split())[:200]
         raise SweepError(f"{path}: is not a checkpoint that can be read safely: {reason}") from None
-    for key in ("state_dict", "model"):
+    for key in ("state_dict", "model", "params"):
         if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
             content = content[key]
     if not isinstance(content, Mapping) or not all(isinstance(value, Tensor) for value in content.values()):
@@ -65,6 +83,32 @@ def describe(state: Mapping[str, Tensor], resolution: int) -> tuple[Architecture
     input = Input(state["patch_embed.0.c.weight"].shape[1], resolution, state["head.weight"].shape[0])
     scales = [tensor for name, tensor in state.items() if name.endswith("layer_scale")]
     return Architecture(stem, tuple(stages), input), Form("reference", 1e-6 if scales else None)
+
+
+def describe_sr(state: Mapping[str, Tensor], resolution: int) -> tuple[Architecture, Form, dict[str, Tensor]]:
+    """Architecture, form, and the state dict in our names, of a state dict of FFNet-SR (super_resolution/ffnetsr).
+
+    Raises KeyError for another state dict, ValueError for one with norms, which no published one has."""
+    width, channels = state[SR_STEM].shape[:2]
+    blocks: list[Block] = []
+    renamed = {}
+    while f"body.{len(blocks)}.token_mixer.0.weight" in state:
+        place = f"body.{len(blocks)}"
+        if state[f"{place}.token_mixer.0.weight"].ndim != 4:
+            raise ValueError("it has norms")
+        token_kernel, channel_kernel = (
+            _kernel(state, f"{place}.{name}") for name in ("token_mixer.1", "channel_mixer.0")
+        )
+        blocks.append(
+            Block("ffn_attention", token_kernel, channel_kernel, len(state[f"{place}.channel_mixer.1.weight"]) // width)
+        )
+    for name, tensor in state.items():
+        for theirs, ours in SR_NAMES:
+            name = re.sub(f"^{theirs}", ours, name)
+        renamed[name] = tensor
+    scale = math.isqrt(len(state["conv_bef_up.weight"]) // channels)
+    input = Input(channels, resolution, scale, "super_resolution")
+    return Architecture(Stem(0, 1), (Stage(width, tuple(blocks)),), input), Form("bare", None), renamed
 
 
 def _describe_stage(state: Mapping[str, Tensor], index: int, before: int) -> Stage:

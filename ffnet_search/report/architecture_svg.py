@@ -11,10 +11,11 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from ffnet_search.report.templates import load_template
-from ffnet_search.space.architecture import Architecture, Stage
+from ffnet_search.space.architecture import Architecture, Stage, Stem
 from ffnet_search.space.block import BLOCK_AXES, Block, axes_of
 from ffnet_search.space.mixers import MIXERS, find_mixer
 from ffnet_search.space.parts import ChannelMixerPart, Part, TokenMixerPart
+from ffnet_search.space.sides import Side, spelled
 from ffnet_search.tasks.base import task_of
 
 # Widths in pixels, as all sizes: of a row's label, between boxes, of a box, of a slab behind it, of a count.
@@ -53,7 +54,7 @@ class Row(NamedTuple):
     """A stage. `side`: of its maps; `middle`: where its texts are; `right`: where it ends."""
 
     title: str
-    side: int
+    side: Side
     middle: int
     runs: Sequence[Run]
     right: int
@@ -77,14 +78,13 @@ def draw(arch: Architecture) -> str:
     task, stem = task_of(arch.input), arch.parts[0]
     rows = list(_rows(arch))
     legend = list(_legend(arch))
-    side = arch.input.resolution
     legend_y = TOP + sum(_height(arch, stage) + BETWEEN for stage in arch.stages) + 42
     return load_template("network.svg.j2").render(
         key=arch.key,
         words=describe(arch),
-        stem=f"image {stem.in_width} x {side} x {side}; stem of width {arch.stem.width}, stride {arch.stem.stride}",
+        stem=f"image {stem.in_width} x {spelled(arch.input.resolution)}; stem {_stem_words(arch.stem, ',')}",
         rows=rows,
-        head=f"{_head_words(arch)}: {arch.input.outputs} {task.outputs_word}",
+        head=f"{_head_words(arch)}: {task.outputs_words(arch.input.outputs)}",
         legend=legend,
         legend_y=legend_y,
         width=max([LABEL + 330, legend[-1].right, *(row.right for row in rows)]),
@@ -103,15 +103,18 @@ def describe(arch: Architecture) -> str:
 
     >>> describe(Architecture.preset("ffnet_1"))[:60]
     'Stem of width 64 and stride 4. Stage 1: 2 blocks of 80 chann'"""
-    words = [f"Stem of width {arch.stem.width} and stride {arch.stem.stride}."]
+    words = [f"Stem {_stem_words(arch.stem, ' and')}."]
     for number, stage in enumerate(arch.stages, 1):
         blocks = ", ".join(f"{count} x {_words(block)}" for block, count in stage.runs())
         plural = "block" if stage.depth == 1 else "blocks"
         words.append(f"Stage {number}: {stage.depth} {plural} of {stage.width} channels: {blocks}.")
-    words.append(
-        f"Head of {arch.input.outputs} {task_of(arch.input).outputs_word}{f': {arch.head}' * bool(str(arch.head))}."
-    )
+    outputs = task_of(arch.input).outputs_words(arch.input.outputs)
+    words.append(f"Head of {outputs}{f': {arch.head}' * bool(str(arch.head))}.")
     return " ".join(words)
+
+
+def _stem_words(stem: Stem, between: str) -> str:
+    return f"of width {stem.width}{between} stride {stem.stride}" if stem.width else "of one convolution"
 
 
 def _words(block: Block) -> str:

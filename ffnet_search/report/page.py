@@ -172,7 +172,11 @@ def _network(run: Run, network: ExportedNetwork) -> dict[str, Any]:
         "cells": list(cells.values()),
         "files": _files(network),
         "drawing": Markup(draw(network.network)),  # which escapes its texts
-        "sheets": [(network.details[key], words) for key, words in SHEETS.items() if network.details.get(key)],
+        "sheets": [
+            (network.details[key], network.details.get("caption", words))
+            for key, words in SHEETS.items()
+            if network.details.get(key)
+        ],
     }
 
 

@@ -31,6 +31,7 @@ from ffnet_search.space.registry import (
     schema_with_head,
     task_outputs,
 )
+from ffnet_search.space.sides import Side, shrunk
 
 
 @dataclass(frozen=True)
@@ -39,10 +40,11 @@ class Form:
 
     `branches`: "all" = every depthwise convolution is k x k + BN beside 3 x 3 + BN (also at k = 3, so that a slot with
     elastic kernels has one form); "none" = k x k + BN alone (2 times faster to train on CPU); "reference" = as in the
-    official code: two branches for k >= 5, and at k = 3 a bias without BN in the token mixer, BN in the channel mixer.
+    official code: two branches for k >= 5, and at k = 3 a bias without BN in the token mixer, BN in the channel mixer;
+    "bare" = convolutions with biases and no BN at all, as in the official networks for super-resolution.
     `layer_scale`: initial value of the residual scales, or None for no scale."""
 
-    branches: Literal["all", "none", "reference"] = "all"
+    branches: Literal["all", "none", "reference", "bare"] = "all"
     layer_scale: float | None = 1e-6
 
 
@@ -77,26 +79,29 @@ class Stage:
 
 @dataclass(frozen=True)
 class Stem:
-    """Two 3 x 3 convolutions, `channels -> width -> width of stage 1`, which together have stride 1, 2 or 4."""
+    """Two 3 x 3 convolutions, `channels -> width -> width of stage 1`, which together have stride 1, 2 or 4.
+
+    At width 0 it is one convolution of stride 1, `channels -> width of stage 1` (reference: FFNet-SR)."""
 
     width: int = 64
     stride: int = 4
 
     def __post_init__(self) -> None:
         limits.check_whole(width=self.width, stride=self.stride)
-        if self.width < 1 or self.stride not in STEM_STRIDES:
+        if self.width < 0 or self.stride not in STEM_STRIDES or (not self.width and self.stride > 1):
             raise ValueError(
-                f"the stem must have width >= 1 and stride 1, 2 or 4, but got width={self.width}, stride={self.stride}"
+                f"the stem must have width >= 1 and stride 1, 2 or 4, or width 0 and stride 1, but got "
+                f"width={self.width}, stride={self.stride}"
             )
 
     @property
     def strides(self) -> tuple[int, int]:
         return STEM_STRIDES[self.stride]
 
-    def side_after(self, side: int) -> int:
+    def side_after(self, side: Side) -> Side:
         """Side of the map that the stem gives for an image of `side` pixels a side."""
         for stride in self.strides:
-            side = -(-side // stride)
+            side = shrunk(side, stride)
         return side
 
 
@@ -116,7 +121,9 @@ class Architecture:
         if self.stages[0].multiplier != 1:  # nothing is merged before the first stage: one spelling, one key
             first = replace(self.stages[0], multiplier=1)
             object.__setattr__(self, "stages", (first, *self.stages[1:]))
-        kind = task_outputs(self.input.task).head_choices
+        task = task_outputs(self.input.task)
+        task.check_trunk(self.strides)
+        kind = task.head_choices
         if kind is not Head:
             object.__setattr__(self, "head", kind() if type(self.head) is Head else self.head)
             self.head.check(self.strides)
@@ -134,7 +141,7 @@ class Architecture:
         side, trunk = self.stem.side_after(self.input.resolution), []
         for stage in self.stages:
             trunk.append(TrunkStage(stage.width, side))
-            side = -(-side // 2)
+            side = shrunk(side, 2)
         return tuple(trunk)
 
     @cached_property

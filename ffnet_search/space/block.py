@@ -17,6 +17,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, create_model
 from ffnet_search.space import limits
 from ffnet_search.space.mixers import find_mixer
 from ffnet_search.space.parts import ChannelMixerPart, Part, TokenMixerPart
+from ffnet_search.space.sides import Side
 from ffnet_search.strict_yaml import Section, as_list
 
 Choice = int | str
@@ -93,8 +94,8 @@ class Block:
             else:
                 object.__setattr__(self, name, 0)
 
-    def parts(self, side: int, width: int) -> tuple[Part, Part]:
-        """The block's parts for a map of `side` x `side` pixels and `width` channels."""
+    def parts(self, side: Side, width: int) -> tuple[Part, Part]:
+        """The block's parts for a map of `side` pixels a side and `width` channels."""
         return (
             TokenMixerPart(side, width, width, self.mixer, self.token_kernel),
             ChannelMixerPart(side, width, width, self.expansion * width, self.channel_kernel),

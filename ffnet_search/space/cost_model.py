@@ -22,6 +22,7 @@ from ffnet_search.space.head import Head
 from ffnet_search.space.parts import Beside, Part
 from ffnet_search.space.registry import TrunkStage, head_parts, laterals
 from ffnet_search.space.search_space import SearchSpace
+from ffnet_search.space.sides import shrunk
 
 Cost = Callable[[Part], float]
 Total = Callable[[Iterable[float]], float]  # of the costs of parts: `sum`, or `max`
@@ -85,25 +86,25 @@ def smallest_reachable(space: SearchSpace, cost: Cost, total: Total = sum) -> tu
 def _cheapest_with(space: SearchSpace, costs: _Costs, head: Head) -> tuple[Architecture, float]:
     """The cheapest architecture with this head, and its cost."""
     images, total = space.images, costs.total
-    best: dict[tuple[int, int], _Prefix] = {}  # (width of the last stage, side of its map) -> cheapest network so far
+    best: dict[TrunkStage, _Prefix] = {}  # (width of the last stage, side of its map) -> cheapest network so far
     for stem_width, stride, width in product(space.stem.width, space.stem.stride, space.stages[0].width):
         stem = Stem(stem_width, stride)
         part = stem_part(images.resolution, images.channels, width, stem_width, stride)
         side = stem.side_after(images.resolution)
         stage_cost, stage, held = costs.stage(0, TrunkStage(width, side), head, 0)
         so_far = total((costs.of_part(part), stage_cost))
-        _keep(best, (width, side), _Prefix(so_far, stem, (stage,), held))
+        _keep(best, TrunkStage(width, side), _Prefix(so_far, stem, (stage,), held))
     for index in range(1, len(space.stages)):
         before, best = best, {}
         for ((width_before, side), prefix), width in product(before.items(), space.stages[index].width):
-            half = -(-side // 2)
+            half = shrunk(side, 2)
             stage_cost, stage, held = costs.stage(index, TrunkStage(width, half), head, prefix.held)
             merging = merging_part(side, width_before, width, width_before * costs.multipliers[index])
             so_far = total((prefix.cost, costs.of_part(Beside.of(merging, prefix.held)), stage_cost))
-            _keep(best, (width, half), _Prefix(so_far, prefix.stem, (*prefix.stages, stage), held))
+            _keep(best, TrunkStage(width, half), _Prefix(so_far, prefix.stem, (*prefix.stages, stage), held))
     whole = []
     for state, prefix in best.items():
-        head_cost = total(map(costs.of_part, head_parts(images, TrunkStage(*state), head)))
+        head_cost = total(map(costs.of_part, head_parts(images, state, head)))
         whole.append(prefix._replace(cost=total((prefix.cost, head_cost))))
     least = min(whole, key=lambda network: network.cost)
     return Architecture(least.stem, least.stages, images, head), least.cost
@@ -116,7 +117,7 @@ class _Prefix(NamedTuple):
     held: int  # elements that the head has by then
 
 
-def _keep(best: dict[tuple[int, int], _Prefix], state: tuple[int, int], prefix: _Prefix) -> None:
+def _keep(best: dict[TrunkStage, _Prefix], state: TrunkStage, prefix: _Prefix) -> None:
     if state not in best or prefix.cost < best[state].cost:
         best[state] = prefix
 

@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import ClassVar
 
 from ffnet_search.space.mixers import Costs, find_mixer
+from ffnet_search.space.sides import Side, grown, pixels, shrunk, spelled, square
 
 MERGE_KERNEL = 7  # of the depthwise convolution in patch merging (reference: PatchMerging)
 MIXER_KERNEL, MIXER_EXPANSION = 3, 2  # of the channel mixer in a head of summed laterals
@@ -19,12 +20,13 @@ STEM_STRIDES = {1: (1, 1), 2: (2, 1), 4: (2, 2)}  # of a stem's two convolutions
 class Part(ABC):
     """A piece of a deployed network whose cost depends on nothing around it.
 
-    `resolution` is the side, in pixels, of the map that enters. A subclass adds the fields that it has; the others keep
-    the values given here. Parts of equal fields are one entry of a latency table."""
+    `resolution` is the side of the map that enters, or (height, width), in pixels. A subclass adds the fields that it
+    has; the others keep the values given here. Parts of equal fields are one entry of a latency table."""
 
     kind: ClassVar[str]  # the first word of its key
     layer: ClassVar[str]  # import path of a class whose `deployed_part(part)` makes one with random weights
-    resolution: int
+    reads_image: ClassVar[bool] = False  # beside the map that enters
+    resolution: Side
     in_width: int
     out_width: int
     hidden = 0  # width between two convolutions
@@ -39,18 +41,28 @@ class Part(ABC):
         """As `Costs` defines them; operators run one after another, and a map is freed after its last use."""
 
     @property
-    def out_resolution(self) -> int:
+    def out_resolution(self) -> Side:
         """The side, in pixels, of the map that leaves."""
-        return -(-self.resolution // self.stride)
+        return shrunk(self.resolution, self.stride)
+
+    @property
+    def pixels(self) -> int:
+        """The pixels of the map that enters."""
+        return pixels(self.resolution)
+
+    @property
+    def out_pixels(self) -> int:
+        """The pixels of the map that leaves."""
+        return pixels(self.out_resolution)
 
     @property
     def key(self) -> str:
         """The name of the part in files, e.g. `token_mixer ffn_attention 64x16x16 k7`."""
-        words = [self.kind, self.mixer, f"{self.in_width}x{self.resolution}x{self.resolution}"]
+        words = [self.kind, self.mixer, f"{self.in_width}x{spelled(self.resolution, 'x')}"]
         words += [f"h{self.hidden}" if self.hidden else ""]
         words += [f"to{self.out_width}" if self.out_width != self.in_width else ""]
         words += [f"k{self.kernel}" if self.kernel else "", f"s{self.stride}" if self.stride > 1 else ""]
-        words += [f"up{self.out_resolution}" if self.scale > 1 else ""]
+        words += [f"up{_side(self.out_resolution)}" if self.scale > 1 else ""]
         return " ".join(word for word in words if word)
 
     @property
@@ -61,7 +73,8 @@ class Part(ABC):
 
 @dataclass(frozen=True)
 class StemPart(Part):
-    """Two 3 x 3 convolutions with `hidden` channels between them. The image is the caller's memory."""
+    """Two 3 x 3 convolutions with `hidden` channels between them, or one where that is 0. The image is the caller's
+    memory."""
 
     kind = "stem"
     layer = "ffnet_search.models.layers:PatchEmbedding"
@@ -72,9 +85,11 @@ class StemPart(Part):
     @cached_property
     def costs(self) -> Costs:
         first, second = STEM_STRIDES[self.stride]
-        side = -(-self.resolution // first)
-        middle, out = side**2, (-(-side // second)) ** 2
+        side = shrunk(self.resolution, first)
+        middle, out = pixels(side), pixels(shrunk(side, second))
         h, w = self.hidden, self.out_width
+        if not h:
+            return Costs(params=9 * self.in_width * w + w, macs=9 * out * self.in_width * w, memory=out * w)
         return Costs(
             params=9 * self.in_width * h + h + 9 * h * w + w,
             macs=9 * h * (middle * self.in_width + out * w),
@@ -94,12 +109,12 @@ class MergingPart(Part):
 
     @cached_property
     def costs(self) -> Costs:
-        out = (-(-self.resolution // 2)) ** 2
+        out = self.out_pixels
         h, w = self.hidden, self.out_width
         return Costs(
             params=self.kernel**2 * h + h + h * w + w,
             macs=out * h * (self.kernel**2 + w),
-            memory=self.in_width * self.resolution**2 + (h + w) * out,
+            memory=self.in_width * self.pixels + (h + w) * out,
         )
 
 
@@ -114,7 +129,7 @@ class TokenMixerPart(Part):
 
     @cached_property
     def costs(self) -> Costs:
-        return find_mixer(self.mixer).costs(self.out_width, self.kernel, self.resolution**2)
+        return find_mixer(self.mixer).costs(self.out_width, self.kernel, self.pixels)
 
 
 @dataclass(frozen=True)
@@ -128,7 +143,7 @@ class ChannelMixerPart(Part):
 
     @cached_property
     def costs(self) -> Costs:
-        pixels, h, w = self.resolution**2, self.hidden, self.out_width
+        pixels, h, w = self.pixels, self.hidden, self.out_width
         return Costs(
             params=self.kernel**2 * w + w + 2 * h * w + h + w,
             macs=pixels * w * (self.kernel**2 + 2 * h),
@@ -146,7 +161,7 @@ class PooledLinearPart(Part):
     @cached_property
     def costs(self) -> Costs:
         macs = self.in_width * self.out_width
-        memory = self.in_width * (self.resolution**2 + 1) + self.out_width
+        memory = self.in_width * (self.pixels + 1) + self.out_width
         return Costs(params=macs + self.out_width, macs=macs, memory=memory)
 
 
@@ -162,10 +177,10 @@ class LateralPart(Part):
 
     @property
     def scale(self) -> int:  # type: ignore[override]
-        return -(-self.side // self.resolution)
+        return -(-self.side // square(self.resolution))
 
     @property
-    def out_resolution(self) -> int:
+    def out_resolution(self) -> Side:
         return self.side
 
     @property
@@ -175,7 +190,7 @@ class LateralPart(Part):
 
     @cached_property
     def costs(self) -> Costs:
-        pixels, enlarged = self.resolution**2, self.held if self.scale > 1 else 0
+        pixels, enlarged = self.pixels, self.held if self.scale > 1 else 0
         return Costs(
             params=self.in_width * self.out_width + self.out_width,
             macs=pixels * self.in_width * self.out_width,  # as all counts: convolutions, no enlarging
@@ -217,21 +232,52 @@ class MaskPart(Part):
 
     @property
     def scale(self) -> int:  # type: ignore[override]
-        return -(-self.side // self.resolution) if self.side else 1
+        return -(-self.side // square(self.resolution)) if self.side else 1
 
     @property
     def mixer(self) -> str:  # type: ignore[override]
         return "logits" if self.side else "labels"
 
     @property
-    def out_resolution(self) -> int:
+    def out_resolution(self) -> Side:
         return self.side or self.resolution
 
     @cached_property
     def costs(self) -> Costs:
-        pixels, after = self.resolution**2, self.out_width * self.side**2 if self.scale > 1 else self.resolution**2
+        pixels = self.pixels
+        after = self.out_width * self.side**2 if self.scale > 1 else pixels
         return Costs(
             params=self.in_width * self.out_width + self.out_width,
             macs=pixels * self.in_width * self.out_width,
             memory=pixels * self.out_width + max(pixels * self.in_width, after),
         )
+
+
+@dataclass(frozen=True)
+class UpsamplePart(Part):
+    """3 x 3 to `scale`^2 values for each channel and pixel, which become pixels (pixel shuffle), added to the image,
+    enlarged by repetition (reference: FFNet-SR). The image is the caller's memory."""
+
+    kind = "upsample"
+    layer = "ffnet_search.models.heads:PixelShuffle"
+    reads_image = True
+    scale: int
+    kernel = 3
+
+    @property
+    def out_resolution(self) -> Side:
+        return grown(self.resolution, self.scale)
+
+    @cached_property
+    def costs(self) -> Costs:
+        values = self.out_width * self.scale**2  # for a pixel of the map
+        return Costs(
+            params=values * (9 * self.in_width + 1),
+            macs=self.pixels * 9 * self.in_width * values,
+            memory=self.pixels * max(self.in_width + values, 3 * values),
+        )
+
+
+def _side(side: Side) -> str:
+    """`32`, of a rectangle `32x48`."""
+    return str(side) if isinstance(side, int) else spelled(side, "x")

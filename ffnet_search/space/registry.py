@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
@@ -16,6 +16,7 @@ from ffnet_search.metrics import COSTS, Metric
 from ffnet_search.plugins import Registry, find_class
 from ffnet_search.space.head import Head
 from ffnet_search.space.parts import LateralPart, Part
+from ffnet_search.space.sides import Side, spelled
 
 if TYPE_CHECKING:
     from ffnet_search.space.input import Input
@@ -25,6 +26,7 @@ TASKS: Registry = {
     "segmentation": "ffnet_search.tasks.segmentation:Segmentation",
     "multilabel": "ffnet_search.tasks.multilabel:MultiLabel",
     "regression": "ffnet_search.tasks.regression:Regression",
+    "super_resolution": "ffnet_search.tasks.super_resolution:SuperResolution",
 }
 DEFAULT_TASK = "classification"
 
@@ -33,7 +35,7 @@ class TrunkStage(NamedTuple):
     """A stage of the trunk as a head sees it: the width and the side, in pixels, of the map that it gives."""
 
     width: int
-    side: int
+    side: Side
 
 
 class TaskOutputs(ABC):
@@ -48,6 +50,23 @@ class TaskOutputs(ABC):
     head: ClassVar[str]  # import path of the head's elastic module
     head_choices: ClassVar[type[Head]] = Head  # the axes of the head
     mixes: ClassVar[bool] = True  # whether mix-up of images, and of losses, makes sense
+    recipe: ClassVar[Mapping[str, Any]] = {}  # defaults of a sweep's `train` that are the task's own
+    forms: ClassVar[tuple[str, ...]] = ("none", "all", "reference", "bare")  # of training that its head deploys from
+
+    def check_input(self, input: Input) -> None:
+        """Raise ValueError where the task has no networks for an input: by default, where images are not square."""
+        if isinstance(input.resolution, tuple):
+            raise ValueError(
+                f"resolution must be one number for task {self.name!r}, whose images are square, but is "
+                f"{spelled(input.resolution)}"
+            )
+
+    def check_trunk(self, strides: Sequence[int]) -> None:  # noqa: B027  (most tasks take every trunk)
+        """Raise ValueError where the task has no head for a trunk whose stages have these strides."""
+
+    def outputs_words(self, outputs: int) -> str:
+        """The outputs of a network in a sentence: `10 classes`."""
+        return f"{outputs} {self.outputs_word}"
 
     def lateral(self, stage: TrunkStage, input: Input, head: Head) -> LateralPart | None:
         """The part by which the head reads the map of a stage; None where it does not.
@@ -112,6 +131,14 @@ def rename_outputs(content: Any, name: str) -> Any:
     except SweepError as error:
         raise ValueError(str(error)) from None
     return {name if key == word else key: value for key, value in content.items()}
+
+
+def with_recipe(content: dict[str, Any], task: str) -> dict[str, Any]:
+    """The content of a sweep, with what the task sets in `train` where the sweep does not."""
+    train = content.get("train", {})
+    if not isinstance(train, dict) or "module" in content:
+        return content
+    return {**content, "train": {**task_outputs(task).recipe, **train}}
 
 
 def qualities() -> tuple[Metric, ...]:

@@ -130,9 +130,10 @@ class SearchSpace(Section):
             raise ValueError("head must be left out where the search space has no stages")
         if self.stages:
             self._head.check_choices(self.head)
-            for stride in self.stem.stride:
-                for head in self.heads:
-                    head.check([stride * 2**index for index in range(len(self.stages))])
+            for stride, head in product(self.stem.stride, self.heads):
+                strides = [stride * 2**index for index in range(len(self.stages))]
+                task_outputs(self.images.task).check_trunk(strides)
+                head.check(strides)
         if self.size > limits.ARCHITECTURES:
             raise ValueError("must have fewer than 1e300 architectures; give fewer choices, or fewer axes per_block")
         return self
@@ -278,7 +279,8 @@ class SearchSpace(Section):
     @cached_property
     def presets(self) -> dict[str, Architecture]:
         """The published FFNets that are in this space, by name."""
-        known = {name: Architecture.preset(name, self.images) for name in PRESETS}
+        alike = (name for name, (depths, *_) in PRESETS.items() if len(depths) == len(self.stages))
+        known = {name: Architecture.preset(name, self.images) for name in alike}
         return {name: arch for name, arch in known.items() if arch in self}
 
     @property

@@ -34,11 +34,14 @@ class Task(TaskOutputs):
     # Of targets that are maps, which move with their images in augmentation: the value beyond the edge; else None.
     target_fill: ClassVar[int | None] = None
     standardises: ClassVar[bool] = False  # losses are of standardised targets: see `models.heads.StandardisedLinear`
+    names_outputs: ClassVar[bool] = True  # data name each output; else `outputs` is a number of another kind
+    any_size: ClassVar[bool] = False  # networks read images of any size: patches in training, whole ones in evaluation
 
     # Hand-over of an exported network.
     output_name: ClassVar[str]  # of the ONNX model
     output_words: ClassVar[str] = ""  # what it holds, where the name does not say it
     predict_script: ClassVar[str | None]  # a template in `export/`, written as predict.py
+    predict_words: ClassVar[str] = ""  # what it writes, where it writes files
     hub_task: ClassVar[str]  # of model hubs, for the model card
     quality_name: ClassVar[str]  # of the quality in a model card
     details: ClassVar[str | None] = None  # class that writes more of a network: see `export.details`
@@ -116,6 +119,10 @@ class Task(TaskOutputs):
     @abstractmethod
     def accepts(self, target: Tensor) -> bool:
         """Return whether a batch of targets, from a user-supplied data module, has the right type and shape."""
+
+    def fits(self, images: Tensor, target: Tensor, input: Input) -> bool:
+        """Return whether such targets are of these images, by their shapes."""
+        return True
 
     @abstractmethod
     def strata(self, targets_N: Targets) -> NDArray[np.int64]:

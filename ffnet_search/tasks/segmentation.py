@@ -17,6 +17,7 @@ from ffnet_search.metrics import Metric
 from ffnet_search.space.head import Head, HeadAxis, head_axis
 from ffnet_search.space.parts import MIXER_EXPANSION, MIXER_KERNEL, ChannelMixerPart, LateralPart, MaskPart, Part
 from ffnet_search.space.registry import TrunkStage
+from ffnet_search.space.sides import square
 from ffnet_search.tasks.base import Targets, Task
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ class MaskHead(Head):
 
     def side(self, input: Input) -> int:
         """The side, in pixels, of the head's map."""
-        return -(-input.resolution // self.stride)
+        return -(-square(input.resolution) // self.stride)
 
 
 class Segmentation(Task):
@@ -68,6 +69,7 @@ class Segmentation(Task):
         "logits, float32 (batch, classes, height, width), or labels, int32 (batch, height, width) at the head's stride"
     )
     predict_script = "predict_segmentation.py.txt"
+    predict_words = "writes image_mask.png: class ids, of the size of the image"
     hub_task = "image-segmentation"
     quality_name = "mIoU"
     details = "ffnet_search.export.details.masks:MaskDetails"
@@ -78,13 +80,13 @@ class Segmentation(Task):
         """Stages at the head's stride and beyond are read."""
         assert isinstance(head, MaskHead)
         side = head.side(input)
-        return LateralPart(stage.side, stage.width, head.width, side) if stage.side <= side else None
+        return LateralPart(stage.side, stage.width, head.width, side) if square(stage.side) <= side else None
 
     def head_parts(self, last: TrunkStage, input: Input, head: Head) -> Iterator[Part]:
         assert isinstance(head, MaskHead)
         side, width = head.side(input), head.width
         yield ChannelMixerPart(side, width, width, MIXER_EXPANSION * width, MIXER_KERNEL)
-        yield MaskPart(side, width, input.outputs, input.resolution if head.output == "logits" else 0)
+        yield MaskPart(side, width, input.outputs, square(input.resolution) if head.output == "logits" else 0)
 
     def loss(self, output: Tensor, target: Tensor, label_smoothing: float) -> Tensor:
         """The mean over all pixels that count; 0 where none does."""

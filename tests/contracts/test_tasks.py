@@ -23,9 +23,10 @@ TARGETS = {  # of 12 images with 4 outputs
     "segmentation": torch.arange(12 * 16).reshape(12, 4, 4).sin().mul(8).long().remainder(4).byte(),
     "multilabel": torch.arange(12 * 4).reshape(12, 4).sin().gt(0).float(),
     "regression": torch.rand(12, 4, generator=torch.Generator().manual_seed(2)),
+    "super_resolution": torch.arange(12 * 3 * 256).reshape(12, 3, 16, 16).sin().mul(127).add(128).byte(),
     "user_task:Regression": torch.rand(12, 4, generator=torch.Generator().manual_seed(1)),
 }
-SHAPES = {"segmentation": (12, 4, 2, 2)}  # of outputs, where they are no (12, 4)
+SHAPES = {"segmentation": (12, 4, 2, 2), "super_resolution": (12, 3, 16, 16)}  # of outputs, where they are no (12, 4)
 TASK = pytest.mark.parametrize("name", TARGETS)
 
 
@@ -133,7 +134,7 @@ def test_classification_measures_the_share_of_right_labels() -> None:
 def test_an_unknown_task_is_one_sentence() -> None:
     with pytest.raises(
         SweepError,
-        match=r"task must be one of classification, .*, regression or .*did you mean 'classification'",
+        match=r"task must be one of classification, .*, super_resolution or .*did you mean 'classification'",
     ):
         find_task("clasification")
     with pytest.raises(SweepError, match=r"task: 'user_task:Nothing' must name a .*Nothing does not exist"):

@@ -12,6 +12,7 @@ import pytest
 import yaml
 from image_data import photo_patches, write_cifar
 from masks import write_masks
+from photos import write_photos
 from tables import write_table
 
 from ffnet_search.config.sweep import Sweep
@@ -108,4 +109,28 @@ def test_cifar_cpu(tmp_path: Path) -> None:
     assert 1 <= len(picks) <= 3
     for pick in picks:
         assert {"test_accuracy", "inherited_test_accuracy", "measured_ms"} <= pick.metrics.keys()
+    assert [pick.key for pick in run_sweep(sweep)] == [pick.key for pick in picks]  # nothing is left to do
+
+
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("engine", ["local", "ray", "tune"])
+def test_super_resolution(engine: str, tmp_path: Path) -> None:
+    """On small photos: networks beside bicubic interpolation, on every engine."""
+    content: dict[str, Any] = yaml.safe_load((ROOT / "sweeps" / "super_resolution.yaml").read_text())
+    content["search_space"]["input"]["resolution"] = [12, 16]
+    content["runs"] = str(tmp_path / "runs")
+    content["data"] |= {"path": str(write_photos(tmp_path / "data", 24)), "patch": 12, "patches": 4, "batch_size": 8}
+    content["train"]["epochs"] = 2
+    content["latency"] |= {"rounds": 3, "calibration": 8, "min_within_10": 0.0}
+    content["search"] |= {"trials": 6, "engine": engine}
+    content["export"] = {"top": 2, "retrain": {"epochs": 1}}
+    shorter = tmp_path / "photos.yaml"
+    shorter.write_text(yaml.safe_dump(content, sort_keys=False))
+    sweep = Sweep.from_yaml(shorter)
+    picks = run_sweep(sweep)
+    assert 1 <= len(picks) <= 2
+    for pick in picks:
+        assert {"test_psnr_y", "inherited_test_psnr_y", "measured_ms"} <= pick.metrics.keys()
+        assert pick.read_card()["details"]["bicubic_psnr_y"] > 5 and (pick.folder / "predict.py").exists()
+    assert "by bicubic interpolation, by the network" in sweep.files.report.read_text()
     assert [pick.key for pick in run_sweep(sweep)] == [pick.key for pick in picks]  # nothing is left to do

@@ -114,6 +114,6 @@ def load_tiny(name: str) -> tuple[MetaMixer, Tensor, Tensor]:
 def run_onnx(net: nn.Module, x_BCHW: Tensor) -> Tensor:
     """The output of `net`, exported, in ONNX Runtime."""
     buffer = io.BytesIO()
-    write_onnx(net, tuple(x_BCHW.shape), buffer, dynamic_batch=True)
+    write_onnx(net, tuple(x_BCHW.shape), buffer, dynamic=[0])
     session = onnxruntime.InferenceSession(buffer.getvalue(), providers=["CPUExecutionProvider"])
     return torch.from_numpy(session.run(None, {"images": x_BCHW.numpy()})[0])

@@ -87,3 +87,12 @@ class MyMasks(MyData):
     def setup(self, stage):
         super().setup(stage)
         self.y = (self.x.sum(1) * 4).long() % 4
+
+
+class MyPhotos(MyData):
+    """Photos of 12 pixels a side, and the same reduced by half."""
+
+    def setup(self, stage):
+        super().setup(stage)
+        self.x = torch.rand(len(self.x), 3, 6, 6, generator=torch.Generator().manual_seed(2))
+        self.y = self.x.mul(255).byte().repeat_interleave(2, 2).repeat_interleave(2, 3)

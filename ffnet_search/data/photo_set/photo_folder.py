@@ -1,0 +1,286 @@
+"""Photos without classes, of any sizes, for super-resolution: DIR, or DIR/train with DIR/test and DIR/val.
+
+Networks are given a photo reduced by `scale` (bicubic, antialiased, as by MATLAB's imresize), or the file of the same
+name in LR/ beside HR/. Without a test folder a fifth is held out for testing. Shape keys: h and w pixels of a reduced
+photo, H and W of the photo itself.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from PIL import Image
+
+from ffnet_search.config.schema import DataSection
+from ffnet_search.data.dataset import TEST_SHARE, DataSet, Indices, Pixels, split_by_name
+from ffnet_search.data.decoder import refuse_unreadable
+from ffnet_search.data.files import MIB, Files, files_digest, summary
+from ffnet_search.data.image_file import open_image, read_whole
+from ffnet_search.data.layout import (
+    TEST,
+    TRAIN,
+    VALIDATION,
+    data_root,
+    find_images,
+    image_bytes,
+    some,
+    split_folders,
+    subfolders,
+)
+from ffnet_search.errors import SweepError
+from ffnet_search.progress import say
+from ffnet_search.space.input import Input
+
+HIGH, LOW = "hr", "lr"  # names of the folders of pairs, in any case
+HEADERS = 50  # photos whose header a check reads
+LEAST = 3  # photos: one each to learn from, to compare networks on and to test
+
+
+class PhotoFile(NamedTuple):
+    """A photo, the file of its reduced form (None where that is computed), and the name that splits hang on."""
+
+    high: str
+    low: str | None
+    name: str
+
+
+class Folders(NamedTuple):
+    """The photos of a split, and those that are reduced already."""
+
+    high: Path
+    low: Path | None
+
+
+class Pair(NamedTuple):
+    """A reduced photo, which a network is given, uint8 (h, w, C), and the photo, uint8 (scale h, scale w, C)."""
+
+    low_hwC: Pixels
+    high_HWC: Pixels
+
+
+@dataclass(frozen=True)
+class PhotoReader:
+    """Reads photos, which `pairs` keeps where they fit into memory."""
+
+    files: tuple[PhotoFile, ...]
+    scale: int
+    mode: str  # Pillow's: "L" or "RGB"
+    workers: int
+    kept: dict[int, Pair] = field(default_factory=dict, repr=False)
+
+    def pair(self, index: int) -> Pair | str:
+        """One photo, or the name of an unreadable file with the reason."""
+        if index in self.kept:
+            return self.kept[index]
+        file = self.files[index]
+        try:
+            photo = read_whole(file.high, self.mode)
+            width, height = (side // self.scale for side in photo.size)
+            if not (width and height):
+                return f"{file.high} ({photo.width} x {photo.height} pixels)"
+            photo = photo.crop((0, 0, width * self.scale, height * self.scale))
+            if file.low is None:
+                reduced = photo.resize((width, height), Image.Resampling.BICUBIC)
+            else:
+                reduced = read_whole(file.low, self.mode)
+                if reduced.size != (width, height):
+                    return f"{file.low} ({reduced.width} x {reduced.height} pixels, not {width} x {height})"
+            low, high = (np.asarray(one).reshape(one.height, one.width, -1) for one in (reduced, photo))
+            return Pair(low, high)
+        except Exception as error:  # Pillow's plugins raise anything at a broken file
+            return f"{file.high} ({str(error) or type(error).__name__})"
+
+    def pairs(self, indices: Sequence[int]) -> list[Pair]:
+        """Several photos, by threads. Raises SweepError with the names of all unreadable files."""
+        found = self.found(indices)
+        refuse_unreadable([one for one in found if isinstance(one, str)])
+        return [one for one in found if not isinstance(one, str)]
+
+    def found(self, indices: Sequence[int]) -> list[Pair | str]:
+        """Several photos, or the reasons why they cannot be read."""
+        if all(index in self.kept for index in indices):
+            return [self.kept[index] for index in indices]
+        with ThreadPoolExecutor(max(1, self.workers)) as pool:
+            return list(pool.map(self.pair, indices))
+
+
+@dataclass(frozen=True)
+class Photos:
+    """The photos of a folder by index. `validation` is drawn from `train` later, unless a folder has them; `names`: of
+    all photos."""
+
+    reader: PhotoReader
+    train: Indices
+    validation: Indices | None
+    test: Indices
+    names: tuple[str, ...]
+    input: Input
+    digest: str
+
+
+class PhotoFolder(DataSet):
+    """`data.name: photo_folder`. Photos of up to `in_memory_mb` are decoded once, others whenever they are read."""
+
+    tasks = ("super_resolution",)
+    module = "ffnet_search.data.photo_set.photo_data:PhotoData"
+
+    def read(self, section: DataSection, input: Input) -> Photos:
+        splits = {split: list_photos(folders, input.outputs) for split, folders in find_splits(section).items()}
+        files = [file for listed in splits.values() for file in listed]
+        reader = PhotoReader(tuple(files), input.outputs, "L" if input.channels == 1 else "RGB", section.workers)
+        kept = readable(reader, must_be_large(files, section.patch, input.outputs), section)
+        sha = hashlib.sha256(f"scale {input.outputs}".encode())
+        members, start = {}, 0
+        for split, listed in splits.items():
+            sha.update(f"{split} {_digest(listed)}".encode())
+            indices = np.arange(start, start + len(listed))
+            members[split] = indices[np.isin(indices, kept)]
+            start += len(listed)
+        names, train = tuple(file.name for file in files), members[TRAIN]
+        if TEST not in members:
+            rest, held_out = share_of(names, train, TEST_SHARE, "test")
+            members |= {TRAIN: rest, TEST: held_out}
+        return Photos(reader, members[TRAIN], members.get(VALIDATION), members[TEST], names, input, sha.hexdigest())
+
+    def check(self, section: DataSection, input: Input) -> None:
+        for name in ("crop", "cutout", "resized_crop"):
+            if getattr(section.augment, name):
+                raise SweepError(
+                    f"data.augment.{name} must be left out for {section.name}, which trains on random crops of "
+                    "data.patch pixels; use flip and turn"
+                )
+        if section.sampling != "all":
+            raise SweepError(f"data.sampling must be left out for {section.name}, whose photos have no classes")
+        files = [file for folders in find_splits(section).values() for file in list_photos(folders, input.outputs)]
+        if len(files) < LEAST:
+            raise SweepError(
+                f"data.path: {section.path} must hold {LEAST} photos at least, to learn from, to compare networks on "
+                f"and to test, but holds {len(files)}"
+            )
+        must_be_large(files[:: max(1, len(files) // HEADERS)], section.patch, input.outputs)
+
+    def parts(self, section: DataSection, input: Input) -> dict[str, Files]:
+        parts = {}
+        for split, folders in find_splits(section).items():
+            files = list_photos(folders, input.outputs)
+            paths, names = tuple(file.high for file in files), tuple(file.name for file in files)
+            parts[split] = Files(paths, names, np.zeros(len(files), np.int64))
+        return parts
+
+    def contents(self, section: DataSection, input: Input) -> dict[str, dict[str, str]]:
+        return {
+            split: {"photos": summary(files.names, files.paths)} for split, files in self.parts(section, input).items()
+        }
+
+
+def share_of(names: Sequence[str], members: Indices, share: float, key: str) -> tuple[Indices, Indices]:
+    """(The rest, a held-out share) of some photos, each by its own name and `key` alone."""
+    rest, held_out = split_by_name([names[index] for index in members], np.zeros(len(members), np.int64), share, key)
+    return members[rest], members[held_out]
+
+
+def readable(reader: PhotoReader, sizes: Sequence[tuple[int, int]], section: DataSection) -> list[int]:
+    """The indices of the readable photos, decoded where memory holds them.
+
+    Raises SweepError where there are others, unless the section skips them."""
+    everything, skips = range(len(reader.files)), section.unreadable == "skip"
+    fits = sum(map(math.prod, sizes)) * len(reader.mode) * (1 + reader.scale**-2) <= section.in_memory_mb * MIB
+    if not (fits or skips):
+        return list(everything)
+    broken = []
+    for index in everything:
+        pair = reader.pair(index)
+        if isinstance(pair, str):
+            broken.append(pair)
+        elif fits:
+            reader.kept[index] = pair
+    if not skips:
+        refuse_unreadable(broken)
+    elif broken:
+        say(f"data: {len(broken)} files cannot be read as photos and are left out: {some(broken)}")
+    unreadable = {file.partition(" (")[0] for file in broken}
+    return [index for index in everything if not unreadable & {reader.files[index].high, reader.files[index].low}]
+
+
+def find_splits(section: DataSection) -> Mapping[str, Folders]:
+    """The folders of each split that exists, of training at least: all photos, where there are no others.
+
+    Raises SweepError where there is no such folder."""
+    root = data_root(section, "your photos")
+    whole = _folders(root)
+    if whole.low is not None:  # HR/train and LR/train
+        named, low = split_folders(whole.high), split_folders(whole.low)
+        found = {split: Folders(folder, low.get(split, whole.low / folder.name)) for split, folder in named.items()}
+    else:
+        found = {split: _folders(folder) for split, folder in split_folders(root).items()}
+    if TRAIN not in found:
+        return {TRAIN: whole}
+    return {split: found[split] for split in (TRAIN, VALIDATION, TEST) if split in found}
+
+
+def _folders(root: Path) -> Folders:
+    """HR/ and LR/ in a folder, or all of it."""
+    named = {name.lower(): root / name for name in subfolders(root)}
+    return Folders(named[HIGH], named[LOW]) if HIGH in named and LOW in named else Folders(root, None)
+
+
+def list_photos(folders: Folders, scale: int) -> list[PhotoFile]:
+    """The photos of a split, ordered by name. Raises SweepError where there is none, or one of a pair is missing."""
+    high = find_images(folders.high).images
+    if not high:
+        raise SweepError(f"data.path: {folders.high} must hold photos that Pillow opens, but holds none")
+    if folders.low is None:
+        return [PhotoFile(f"{folders.high}/{name}", None, name) for name in high]
+    if not folders.low.is_dir():
+        raise SweepError(f"data.path: {folders.low} must hold the reduced photos, but there is no such folder")
+    low = {str(Path(name).with_suffix("")): f"{folders.low}/{name}" for name in find_images(folders.low).images}
+    files, missing = [], []
+    for name in high:
+        stem = str(Path(name).with_suffix(""))
+        found = low.pop(stem, None) or low.pop(f"{stem}x{scale}", None)
+        if found is None:
+            missing.append(f"{folders.high}/{name}")
+        files.append(PhotoFile(f"{folders.high}/{name}", found, name))
+    if missing or low:
+        here = f"none for {some(missing)}" if missing else f"also {some(sorted(low.values()))}"
+        raise SweepError(
+            f"data.path: {folders.low} must hold the reduced form of each photo in {folders.high}, of the same name or "
+            f"with x{scale} behind it, but has {here}"
+        )
+    return files
+
+
+def must_be_large(files: Sequence[PhotoFile], patch: int, scale: int) -> list[tuple[int, int]]:
+    """The sizes of photos, (width, height), by their headers, unreadable ones aside.
+
+    Raises SweepError where one holds no patch."""
+    sizes, small = [], []
+    for file in files:
+        image_bytes(Path(file.high))
+        try:
+            with open_image(file.high) as image:
+                size = image.size
+        except Exception:  # Pillow's plugins raise anything at a broken file, which reading tells
+            continue
+        sizes.append(size)
+        if min(size) < patch * scale:
+            small.append(f"{file.high} ({size[0]} x {size[1]})")
+    if small:
+        raise SweepError(
+            f"data.path: photos must have {patch * scale} pixels a side at least (data.patch {patch}, at scale "
+            f"{scale}), but there are {some(small)}; lower data.patch or remove them"
+        )
+    return sizes
+
+
+def _digest(files: Iterable[PhotoFile]) -> str:
+    """A sha256 of names and sizes: cheap, and the same on every machine."""
+    listed = [(file.name, path) for file in files for path in (file.high, file.low) if path is not None]
+    return files_digest(*zip(*listed, strict=True))
