@@ -26,7 +26,7 @@ from ffnet_search.space.search_space import SearchSpace
 REPO = Path(__file__).parents[2]
 REFERENCE = REPO.parent / "shared" / "reference"
 SPACES = {path.stem: path for path in sorted((REPO / "search_spaces").glob("*.yaml"))}
-TASKS = ("regress", "multilabel")  # sweeps of other tasks, whose networks end in as many numbers as classes would
+TASKS = ("regress", "multilabel", "super_resolution")  # sweeps whose networks end in numbers or photos
 
 
 PRESET_FORMS: dict[str, Form] = {
@@ -76,9 +76,8 @@ def supernet(space: SearchSpace, form: Form = Form("none", 0.1), seed: int = 0) 
 
 
 def images(space: SearchSpace, count: int = 2, seed: int = 0) -> Tensor:
-    shape = space.input
     rng = torch.Generator().manual_seed(seed)
-    return torch.randn(count, shape.channels, shape.resolution, shape.resolution, generator=rng)
+    return torch.randn(count, *space.images.shape, generator=rng)
 
 
 def tiny_reference(name: str) -> tuple[Architecture, Form, dict[str, Tensor], Tensor, Tensor]:
