@@ -146,7 +146,7 @@ def test_a_silent_stage_says_that_it_is_in_progress(
             said += capsys.readouterr().err
 
     with signs_of_life("train"):
-        wait_for("train: in progress, 0s\n")
+        wait_for("train: in progress, ")
         with progress.progress("epochs", 3, "epochs") as bar:
             bar.advance()
             wait_for("epochs: 1/3 epochs")

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
+from ffnet_search.errors import SweepError
 from ffnet_search.evaluation.outcome import Ended, Failed, Stopped
 from ffnet_search.pareto.candidate import Candidate
 from ffnet_search.search.storage.trial_record import ATTRIBUTES, TrialRecord
@@ -73,3 +74,10 @@ def test_the_last_hyperparameters_of_a_schedule_are_the_final_ones() -> None:
     candidate = read.candidate(SPACE)
     assert (candidate.hyperparameters, candidate.final_hyperparameters) == ({"rate": 0.25}, {"rate": 0.75})
     assert Candidate(None, {}, {"rate": 0.5}).final_hyperparameters == {"rate": 0.5}
+
+
+def test_a_constraint_that_is_no_number_is_a_damaged_trial() -> None:
+    """As a study of another program, or of a stranger, may hold it."""
+    trial = create_trial(state=TrialState.COMPLETE, values=[0.5], system_attrs={"constraints": {"params_m": -1.0}})
+    with pytest.raises(SweepError, match=r"trial -?\d+ of the study is damaged: the constraint '0' is 'params_m'; restore"):
+        TrialRecord.from_trial(trial)

@@ -58,8 +58,9 @@ def front_words(front: Front, first: First, groups: Groups) -> Iterator[str]:
     task, m = find_task(front.sweep.task), front.networks[0].metrics
     if any(groups.values()):
         yield f"letters: {LETTERS}"
-    if f"search_{IMAGES.name}" in m:
-        images = [f"{m[f'{split}_{IMAGES.name}']:,.0f} {word}" for split, word in SPLITS.items()]
+    counts = {word: m[key] for split, word in SPLITS.items() if (key := f"{split}_{IMAGES.name}") in m}
+    if counts:
+        images = [f"{count:,.0f} {word}" for word, count in counts.items()]
         yield (
             f"± one standard error: {' and '.join(images)} images; "
             "the search chose by validation, which is optimistic for that; test chose nothing"

@@ -99,7 +99,7 @@ def _write_study(sweep: Sweep, archs: list[Architecture]) -> None:
                 params=params,
                 distributions={name: axes[name] for name in params},
                 user_attrs=attributes,
-                system_attrs={"constraints": {"params_m": -1.0}},
+                system_attrs={"constraints:params_m": -1.0},
                 intermediate_values={1: 0.5},
             )
         )

@@ -120,6 +120,9 @@ class TrialRecord:
                 raise _damaged(trial.number, f"reports: {error}") from None
         metrics = {n: value for n, value in stored.items() if n not in ATTRIBUTES and isinstance(value, float)}
         fields["metrics"] = Figures(metrics, f"trial {trial.number} of the study")
+        for name, excess in trial.constraints.items():
+            if not isinstance(excess, float | int):
+                raise _damaged(trial.number, f"the constraint {shown(name)} is {shown(excess)}")
         fields["state"] = "stopped" if "stopped" in stored else STATES[trial.state]
         return cls(**fields, number=trial.number, id=trial_id(trial), params=trial.params, excess=trial.constraints)
 
