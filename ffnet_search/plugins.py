@@ -210,11 +210,12 @@ def top_level_spec(name: str) -> ModuleSpec | None:
 def _installed() -> tuple[Path, ...]:
     paths = sysconfig.get_paths()
     folders = {paths["purelib"], paths["platlib"], *site.getsitepackages(), site.getusersitepackages()}
-    return tuple(Path(folder).resolve() for folder in folders)
+    ours = Path(__file__).parent  # in a checkout in no such folder
+    return tuple(Path(folder).resolve() for folder in (*folders, ours))
 
 
 def is_foreign(file: Path) -> bool:
-    """True for the file of a module that is in no folder of installed packages."""
+    """True for the file of a module that is in no folder of installed packages, and not in this one."""
     return not set(_installed()) & set(file.resolve().parents)
 
 

@@ -212,6 +212,12 @@ def test_a_check_imports_nothing_of_a_stranger(folder: Path, content: dict[str, 
     assert not (folder / "MARK").exists()
 
 
+def test_nobody_is_asked_for_code_of_this_program(folder: Path) -> None:
+    """Also where it is imported from a checkout, which is in no folder of installed packages."""
+    with foreign_imports(ForeignImports.REFUSED):
+        assert find_class("ffnet_search.forecasting.series:Series", "data.name").__name__ == "Series"
+
+
 def test_a_run_imports_what_the_sweep_allows(folder: Path) -> None:
     path = folder / "sweep.yaml"
     path.write_text(yaml.safe_dump({"search_space": SPACE, "allow_imports": True, "task": EVIL}))

@@ -79,5 +79,7 @@ def test_the_last_hyperparameters_of_a_schedule_are_the_final_ones() -> None:
 def test_a_constraint_that_is_no_number_is_a_damaged_trial() -> None:
     """As a study of another program, or of a stranger, may hold it."""
     trial = create_trial(state=TrialState.COMPLETE, values=[0.5], system_attrs={"constraints": {"params_m": -1.0}})
-    with pytest.raises(SweepError, match=r"trial -?\d+ of the study is damaged: the constraint '0' is 'params_m'; restore"):
+    with pytest.raises(
+        SweepError, match=r"trial -?\d+ of the study is damaged: the constraint '0' is 'params_m'; restore"
+    ):
         TrialRecord.from_trial(trial)

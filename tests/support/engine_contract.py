@@ -76,7 +76,7 @@ class EngineContract:
         assert len(run.trials(TrialState.COMPLETE)) == 5
 
     def test_a_search_whose_time_is_over_ends_in_good_order_and_continues(self, run: Run, engine: str) -> None:
-        minutes, waits_for_nothing = (0.15, True) if engine in ("ray", "tune") else (0.01, False)
+        minutes, waits_for_nothing = (0.5, True) if engine in ("ray", "tune") else (0.01, False)
         run.broken = {DIGITS.smallest.key: "hang"} if waits_for_nothing else {}
         found = run.search(engine=engine, trials=1_000_000, minutes=minutes)
         assert 1 <= len(found) < 1_000_000
