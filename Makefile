@@ -44,7 +44,7 @@ fuzz: $(STAMP)
 	FUZZ=$(or $(FUZZ),full) $(BIN)/python -m pytest -q tests/fuzz
 
 faults: $(STAMP)
-	$(BIN)/python tests/faults/hurts.py --hurts $(or $(HURTS),100) --seed $(or $(SEED),0)
+	$(BIN)/python tests/faults/hurts.py --hurts $(or $(HURTS),100) --seed $(or $(SEED),0) $(if $(KINDS),--kinds $(KINDS))
 
 audit: $(STAMP)
 	$(BIN)/python benchmarks/supply_chain.py

@@ -211,7 +211,7 @@ def _installed() -> tuple[Path, ...]:
     paths = sysconfig.get_paths()
     folders = {paths["purelib"], paths["platlib"], *site.getsitepackages(), site.getusersitepackages()}
     ours = Path(__file__).parent  # in a checkout in no such folder
-    return tuple(Path(folder).resolve() for folder in (*folders, ours))
+    return (*(Path(folder).resolve() for folder in folders), ours.resolve())
 
 
 def is_foreign(file: Path) -> bool:
