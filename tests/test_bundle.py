@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import subprocess
 import sys
@@ -12,41 +11,27 @@ from typing import Any
 import numpy as np
 import torch
 import yaml
+from exported import write_folder
 from networks import space, supernet
 from PIL import Image
 
 from ffnet_search.config.schema import DataSection
 from ffnet_search.data.registry import build_data
-from ffnet_search.export.card import input_facts, write_bundle
-from ffnet_search.export.network import load, write_network
-from ffnet_search.models.deployed import fuse
+from ffnet_search.export.card import write_bundle
+from ffnet_search.export.network import load
 from ffnet_search.space.input import Input
 from ffnet_search.tasks.base import find_task
 
 TASK = find_task("classification")
 
 
-def write_folder(folder: Path) -> dict[str, Any]:
-    data = build_data(DataSection(), 0, Input(1, 8, 10))
+def export(folder: Path) -> dict[str, Any]:
     net = supernet(space("ffnet_digits")).slice_to(space("ffnet_digits").smallest)
-    write_network(folder, net, fuse(net), 17)
-    names = ("test_accuracy", "search_accuracy", "measured_ms", "params_m", "macs_m", "weights_mb", "peak_memory_mb")
-    card = {
-        "key": net.largest.key,
-        "summary": str(net.largest),
-        "metrics": dict.fromkeys(names, 0.5),
-        "latency": {"device": "a device", "batch_size": 1, "threads": 1, "backend": "onnxruntime"},
-        "data": {"name": "digits", "fingerprint": data.fingerprint},
-        "training": {},
-        "input": input_facts(net.largest, data),
-    }
-    (folder / "card.json").write_text(json.dumps(card))
-    write_bundle(folder, card, TASK)
-    return card
+    return write_folder(folder, net, build_data(DataSection(), 0, Input(1, 8, 10)))[0]
 
 
 def test_the_model_card_says_where_a_prediction_was_far_off(tmp_path: Path) -> None:
-    card = write_folder(tmp_path)
+    card = export(tmp_path)
     assert "off by more than" not in (tmp_path / "README.md").read_text()
     card["metrics"]["predicted_ms"] = 0.25
     write_bundle(tmp_path, card | {"predicted_within_10_percent": False}, TASK)
@@ -56,7 +41,7 @@ def test_the_model_card_says_where_a_prediction_was_far_off(tmp_path: Path) -> N
 
 @torch.no_grad()
 def test_the_script_says_what_the_network_says_of_the_same_images(tmp_path: Path) -> None:
-    write_folder(tmp_path)
+    export(tmp_path)
     data = build_data(DataSection(), 0, Input(1, 8, 10))
     images_BCHW = next(iter(data.test_dataloader()))[0][:6]
     mean, std = (tensor.numpy() for tensor in data.statistics)  # type: ignore[attr-defined]
@@ -73,7 +58,7 @@ def test_the_script_says_what_the_network_says_of_the_same_images(tmp_path: Path
 
 
 def test_an_image_of_another_size_is_cut_to_its_centre(tmp_path: Path) -> None:
-    write_folder(tmp_path)
+    export(tmp_path)
     square = Image.fromarray(np.random.default_rng(0).integers(0, 255, (40, 40), np.uint8))
     wide = Image.new("L", (80, 40))
     wide.paste(square, (20, 0))
@@ -91,7 +76,7 @@ def predict(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_the_script_takes_folders_and_says_what_is_no_image(tmp_path: Path) -> None:
-    write_folder(tmp_path)
+    export(tmp_path)
     (tmp_path / "photos/inner").mkdir(parents=True)
     (tmp_path / "empty").mkdir()
     for name in ("photos/b.png", "photos/inner/a.JPG"):
@@ -107,7 +92,7 @@ def test_the_script_takes_folders_and_says_what_is_no_image(tmp_path: Path) -> N
 
 
 def test_the_script_prints_the_likeliest_classes_and_times(tmp_path: Path) -> None:
-    write_folder(tmp_path)
+    export(tmp_path)
     Image.new("L", (8, 8), 90).save(tmp_path / "a.png")
     [line] = predict(tmp_path, "a.png", "--top", "3", "--time").stdout.splitlines()
     found = re.fullmatch(r"a.png: (\d) \((\d+)%\), (\d) \((\d+)%\), (\d) \((\d+)%\), \d+\.\d\d ms", line)
@@ -120,7 +105,7 @@ def test_the_script_prints_the_likeliest_classes_and_times(tmp_path: Path) -> No
 
 
 def test_the_model_card_has_the_metadata_of_model_hubs(tmp_path: Path) -> None:
-    card = write_folder(tmp_path)
+    card = export(tmp_path)
     _, header, text = (tmp_path / "README.md").read_text().split("---\n", 2)
     metadata = yaml.safe_load(header)
     assert metadata["pipeline_tag"] == "image-classification"
@@ -129,7 +114,7 @@ def test_the_model_card_has_the_metadata_of_model_hubs(tmp_path: Path) -> None:
 
 
 def test_without_normalisation_there_is_no_script(tmp_path: Path) -> None:
-    card = write_folder(tmp_path)
+    card = export(tmp_path)
     (tmp_path / "predict.py").unlink()
     del card["input"]["mean"]
     write_bundle(tmp_path, card, TASK)
@@ -138,7 +123,7 @@ def test_without_normalisation_there_is_no_script(tmp_path: Path) -> None:
 
 
 def test_a_user_supplied_task_names_its_quality_and_has_no_script(tmp_path: Path) -> None:
-    card = write_folder(tmp_path)
+    card = export(tmp_path)
     (tmp_path / "predict.py").unlink()
     card["metrics"] |= {"test_mae": 1.25, "search_mae": 1.0}
     write_bundle(tmp_path, card, find_task("user_task:Regression"))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import random
 import subprocess
 import sys
@@ -12,15 +11,15 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from exported import write_folder
 from masks import CLASSES, SPACE, mask_sweep, write_masks
 from networks import supernet
 from PIL import Image
 from torch.nn import functional as F
 
 from ffnet_search.evaluation.inherited import Evaluator, quality
-from ffnet_search.export.card import input_facts, write_bundle
-from ffnet_search.export.network import load, write_details, write_network
-from ffnet_search.models.deployed import Deployed, fuse
+from ffnet_search.export.network import load
+from ffnet_search.models.deployed import Deployed
 from ffnet_search.models.metamixer import MetaMixer
 from ffnet_search.models.saved import read_supernet
 from ffnet_search.space.architecture import Architecture
@@ -37,23 +36,7 @@ def network(output: str) -> Architecture:
 
 
 def export(folder: Path, arch: Architecture, data: Any) -> tuple[dict[str, Any], Deployed]:
-    net = supernet(SPACE).slice_to(arch)
-    fused = fuse(net)
-    write_network(folder, net, fused, 17)
-    names = ("test_miou", "search_miou", "measured_ms", "params_m", "macs_m", "weights_mb", "peak_memory_mb")
-    card = {
-        "key": arch.key,
-        "summary": str(arch),
-        "metrics": dict.fromkeys(names, 0.5),
-        "latency": {"device": "a device", "batch_size": 1, "threads": 1, "backend": "onnxruntime"},
-        "data": {"name": "mask_folder", "fingerprint": data.fingerprint},
-        "input": input_facts(arch, data),
-        "training": {},
-        **write_details(folder, fused, data),
-    }
-    (folder / "card.json").write_text(json.dumps(card))
-    write_bundle(folder, card, TASK)
-    return card, fused
+    return write_folder(folder, supernet(SPACE).slice_to(arch), data)
 
 
 @pytest.mark.parametrize("output", ["logits", "labels"])

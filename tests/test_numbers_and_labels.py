@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import random
 import subprocess
 import sys
@@ -12,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from exported import write_folder
 from networks import images, run_onnx, supernet
 from PIL import Image
 from sklearn.metrics import average_precision_score
@@ -21,9 +21,8 @@ from torch.nn import functional as F
 
 from ffnet_search.config.schema import TrainSection
 from ffnet_search.evaluation.inherited import Evaluator, quality
-from ffnet_search.export.card import input_facts, write_bundle
-from ffnet_search.export.network import load, write_details, write_network
-from ffnet_search.models.deployed import fuse
+from ffnet_search.export.network import load
+from ffnet_search.models.deployed import Deployed, fuse
 from ffnet_search.models.heads import StandardisedLinear
 from ffnet_search.models.metamixer import MetaMixer
 from ffnet_search.models.saved import read_supernet
@@ -130,26 +129,8 @@ def test_outputs_of_a_written_model_may_differ_by_their_size() -> None:
     assert task.difference(expected + np.array([[0.0, 0.0], [0.0, 0.01]]), expected) == pytest.approx(0.01)
 
 
-def export(folder: Path, task: str, data: Any) -> tuple[dict[str, Any], Any]:
-    arch = space(task).largest
-    net = random_net(task).slice_to(arch)
-    fused = fuse(net)
-    write_network(folder, net, fused, 17)
-    name = find_task(task).quality.name
-    names = (f"test_{name}", f"search_{name}", "measured_ms", "params_m", "macs_m", "weights_mb", "peak_memory_mb")
-    card = {
-        "key": arch.key,
-        "summary": str(arch),
-        "metrics": dict.fromkeys(names, 0.5),
-        "latency": {"device": "a device", "batch_size": 1, "threads": 1, "backend": "onnxruntime"},
-        "data": {"name": "picture_table", "fingerprint": data.fingerprint},
-        "input": input_facts(arch, data),
-        "training": {},
-        **write_details(folder, fused, data),
-    }
-    (folder / "card.json").write_text(json.dumps(card))
-    write_bundle(folder, card, find_task(task))
-    return card, fused
+def export(folder: Path, task: str, data: Any) -> tuple[dict[str, Any], Deployed]:
+    return write_folder(folder, random_net(task).slice_to(space(task).largest), data)
 
 
 @BOTH

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 from pathlib import Path
@@ -11,13 +10,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from exported import write_folder
 from networks import supernet
 from photos import SPACE, photo_sweep, write_photos
 from PIL import Image
 
 from ffnet_search.evaluation.inherited import Evaluator, quality
-from ffnet_search.export.card import input_facts, write_bundle
-from ffnet_search.export.network import load, write_details, write_network
+from ffnet_search.export.network import load
 from ffnet_search.models.deployed import Deployed, fuse
 from ffnet_search.models.metamixer import MetaMixer
 from ffnet_search.models.saved import read_supernet
@@ -34,22 +33,7 @@ def export(folder: Path, data: Any) -> tuple[dict[str, Any], Deployed]:
     net = supernet(SPACE, Form("bare", 0.1)).slice_to(SPACE.largest)
     for parameter in net.head.parameters():
         parameter.data.mul_(0.02)  # so that levels are not cut off
-    fused = fuse(net)
-    write_network(folder, net, fused, 17)
-    names = ("test_psnr_y", "search_psnr_y", "measured_ms", "params_m", "macs_m", "weights_mb", "peak_memory_mb")
-    card = {
-        "key": SPACE.largest.key,
-        "summary": str(SPACE.largest),
-        "metrics": dict.fromkeys(names, 30.5),
-        "latency": {"device": "a device", "batch_size": 1, "threads": 1, "backend": "onnxruntime"},
-        "data": {"name": "photo_folder", "fingerprint": data.fingerprint},
-        "input": input_facts(SPACE.largest, data),
-        "training": {},
-        **write_details(folder, fused, data),
-    }
-    (folder / "card.json").write_text(json.dumps(card))
-    write_bundle(folder, card, TASK)
-    return card, fused
+    return write_folder(folder, net, data, 30.5)
 
 
 @torch.no_grad()

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 import yaml
 from exported import write_run
+from http_body import read_body
 
 from ffnet_search.config.sweep import Sweep
 from ffnet_search.errors import SweepError
@@ -54,26 +55,16 @@ class Requests(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body)
 
-    def body(self) -> bytes:
-        if self.headers.get("Transfer-Encoding") != "chunked":
-            return self.rfile.read(int(self.headers.get("Content-Length", 0)))
-        content = b""
-        while size := int(self.rfile.readline(), 16):
-            content += self.rfile.read(size)
-            self.rfile.readline()
-        self.rfile.readline()
-        return content
-
     def do_GET(self) -> None:
         name = self.path.removeprefix("/api/models/").partition("/")[0]
         self.answer(200, {"id": name, "sha": "0" * 40})
 
     def do_PUT(self) -> None:
-        self.server.objects[self.path.rpartition("/")[2]] = self.body()
+        self.server.objects[self.path.rpartition("/")[2]] = read_body(self)
         self.answer(200, {})
 
     def do_POST(self) -> None:
-        content, path = self.body(), self.path.partition("?")[0]
+        content, path = read_body(self), self.path.partition("?")[0]
         if self.headers.get("Authorization") != f"Bearer {self.server.token}":
             self.answer(401, {"error": "Invalid credentials in Authorization header"})
         elif path == "/api/repos/create":

@@ -10,6 +10,7 @@ import yaml
 from networks import SPACES, space
 
 from ffnet_search.config.sweep import Sweep
+from ffnet_search.errors import SweepError
 from ffnet_search.export.exported import ExportedNetwork, write_scores
 from ffnet_search.export.groups import Gain, read_gains
 from ffnet_search.export.yardstick import by_hand, compare
@@ -69,3 +70,10 @@ def test_damaged_gains_are_none(tmp_path: Path) -> None:
     (tmp_path / "gains.json").write_text('[{"by_hand": 1}]')
     assert read_gains(tmp_path) == []
     assert Gain("width1", "width1-k", 1.0, 0.5).p == 1.0
+
+
+def test_baselines_stand_beside_a_yardstick() -> None:
+    report = {"yardstick": False, "baselines": [{"class_path": "torch.nn:Identity"}]}
+    content = {"search_space": yaml.safe_load(SPACES["ffnet_digits"].read_text()), "report": report}
+    with pytest.raises(SweepError, match="report: baselines must be left out where yardstick is false"):
+        Sweep.from_content(content, Path("s"))

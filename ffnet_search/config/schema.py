@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer
+from pydantic import ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from ffnet_search.errors import NAME
 from ffnet_search.plugins import Plugin
@@ -169,3 +169,9 @@ class ReportSection(Section):
 
     yardstick: bool = True
     baselines: tuple[Plugin, ...] = ()
+
+    @model_validator(mode="after")
+    def _baselines_stand_beside_the_yardstick(self) -> ReportSection:
+        if self.baselines and not self.yardstick:
+            raise ValueError("baselines must be left out where yardstick is false: they stand beside it; remove either")
+        return self

@@ -54,15 +54,15 @@ def push(network: ExportedNetwork, repository: str, license: str | None) -> str:
     """Upload the folder of an exported network, made a public repository where there is none; return its address.
 
     Raises SweepError where the hub refuses, or does not answer."""
+    from httpx2 import HTTPError  # which the client's own errors are, and those of a hub that does not answer
     from huggingface_hub import HfApi
-    from huggingface_hub.errors import HfHubHTTPError
 
     set_license(network.folder, license)
     api = HfApi(library_name="ffnet-search")
     try:
         address = api.create_repo(repository, exist_ok=True)
         api.upload_folder(repo_id=repository, folder_path=network.folder, commit_message=f"ffnet-{network.key}")
-    except HfHubHTTPError.__bases__ as error:  # also where no hub answers
+    except (HTTPError, OSError) as error:
         reason = " ".join(str(error).split())
         raise SweepError(
             f"{network.folder}: cannot be pushed to {repository}: {reason}; sign in with "

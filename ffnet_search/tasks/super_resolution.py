@@ -56,7 +56,7 @@ class SuperResolution(Task):
     predict_words = "writes image_x2.png, or x3, x4: the scale is in card.json"
     hub_task = "image-to-image"
     quality_name = "PSNR on luma"
-    details = "ffnet_search.export.photo_details:PhotoDetails"
+    details = "ffnet_search.export.details.photos:PhotoDetails"
 
     def check_input(self, input: Input) -> None:
         if input.outputs not in SCALES:

@@ -11,6 +11,7 @@ from http.server import BaseHTTPRequestHandler
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
+from http_body import read_body
 from loopback import served
 
 
@@ -47,7 +48,7 @@ def _handler(bucket: str, objects: dict[str, bytes]) -> type[BaseHTTPRequestHand
 
         def do_POST(self) -> None:
             name, query = self.place()
-            self.body()
+            read_body(self)
             if name is None:
                 self.refuse()
                 return
@@ -58,7 +59,7 @@ def _handler(bucket: str, objects: dict[str, bytes]) -> type[BaseHTTPRequestHand
         def do_PUT(self) -> None:
             _, query = self.place()
             name = query["upload_id"]
-            uploads[name] += self.body()
+            uploads[name] += read_body(self)
             if re.search(r"/\d+$", self.headers["Content-Range"]):  # its length is known: it is whole
                 objects[name] = uploads.pop(name)
                 self.answer(200, json.dumps(of(name)).encode())
@@ -77,16 +78,6 @@ def _handler(bucket: str, objects: dict[str, bytes]) -> type[BaseHTTPRequestHand
             first, _, name = rest.partition("/o")
             query = {key: values[0] for key, values in parse_qs(parts.query, keep_blank_values=True).items()}
             return (unquote(name.lstrip("/")) if first == bucket else None), query
-
-        def body(self) -> bytes:
-            if "chunked" not in self.headers.get("Transfer-Encoding", ""):
-                return self.rfile.read(int(self.headers.get("Content-Length", 0)))
-            content = b""
-            while size := int(self.rfile.readline(), 16):
-                content += self.rfile.read(size)
-                self.rfile.readline()
-            self.rfile.readline()
-            return content
 
         def refuse(self) -> None:
             self.answer(404, b'{"error": {"code": 404, "message": "The specified bucket does not exist."}}')
