@@ -169,23 +169,25 @@ def _in_notebook() -> bool:
 
 
 class _Open:
-    """The bar that is open, and when something was printed last."""
+    """The bars that are open, in the order of their opening, and when something was printed last."""
 
     def __init__(self) -> None:
-        self.bar: Bar | None = None
+        self.bars: list[Bar] = []
         self.heard = time.monotonic()
 
     @contextmanager
     def holding(self, bar: Bar) -> Iterator[None]:
-        before, self.bar = self.bar, bar
+        """Count a bar among the open ones within the block: blocks of several threads end in any order."""
+        self.bars.append(bar)
         try:
             yield
         finally:
-            self.bar, self.heard = before, time.monotonic()
+            self.bars.remove(bar)
+            self.heard = time.monotonic()
 
     def speak(self, label: str, start: float) -> None:
         """Print what is in progress, if nothing was printed for long and no bar is on the screen."""
-        now, bar = time.monotonic(), self.bar
+        now, bar = time.monotonic(), (self.bars or [None])[-1]
         if now - self.heard < SILENCE_S or isinstance(bar, TerminalBar | NotebookBar):
             return
         say(f"{label}: in progress, {clock(now - start)}" if bar is None else f"{bar.label}: {bar.line(now)}")

@@ -151,3 +151,19 @@ def test_a_silent_stage_says_that_it_is_in_progress(
             bar.advance()
             wait_for("epochs: 1/3 epochs")
         wait_for("train: in progress")
+
+
+def test_bars_of_several_threads_end_in_any_order(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(progress, "SILENCE_S", 0.02)
+    first, second = (progress.progress(name, 2, "steps") for name in ("first", "second"))
+    first.__enter__()
+    second.__enter__()
+    first.__exit__(None, None, None)
+    with signs_of_life("train"):
+        while "second: 0/2 steps" not in capsys.readouterr().err:
+            time.sleep(0.01)
+        second.__exit__(None, None, None)
+        while "train: in progress, " not in capsys.readouterr().err:
+            time.sleep(0.01)
