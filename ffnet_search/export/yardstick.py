@@ -1,7 +1,6 @@
 """The yardstick of a front: FFNets scaled by hand, and the ends of the space, through the same training and measuring.
 
-runs/NAME/yardstick/width2-KEY/        as an exported network; gains.json: what the front gains at their latencies
-runs/NAME/yardstick/baseline1-MyNet/   of a module of `report.baselines`: card and scores
+runs/NAME/yardstick/width2-KEY/   as an exported network; gains.json: what the front gains at their latencies
 
 By hand means: the widths of all stages scaled together, all other choices as published, where the space has them. A
 yardstick stays while the weights that it was made from do: it costs once as much as exporting five more networks.
@@ -10,32 +9,25 @@ yardstick stays while the weights that it was made from do: it costs once as muc
 from __future__ import annotations
 
 import json
-import re
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
-import torch
-from torch import nn
-
 from ffnet_search.atomic_write import SUFFIX, write_text
 from ffnet_search.config.sweep import Sweep
-from ffnet_search.errors import SweepError
-from ffnet_search.evaluation.inherited import Evaluator, judge_module
+from ffnet_search.evaluation.inherited import Evaluator
 from ffnet_search.evaluation.outcome import Evaluate, NopPruner, run_safely
 from ffnet_search.evaluation.trained import TrialEvaluator
 from ffnet_search.export.answer import Offer, answer
+from ffnet_search.export.baselines import write_baselines
 from ffnet_search.export.card import write_card
-from ffnet_search.export.exported import ExportedNetwork, read_card, read_exported, write_scores
+from ffnet_search.export.exported import ExportedNetwork, read_card, read_exported
 from ffnet_search.export.front import devices_of, write_picks
 from ffnet_search.export.groups import GAINS, Gain
 from ffnet_search.export.picks import retrained_picks
 from ffnet_search.export.retraining import weights_digest
-from ffnet_search.latency.measure import measure_module
-from ffnet_search.metrics import MEASURED
 from ffnet_search.pareto.candidate import Candidate
-from ffnet_search.plugins import Plugin, check_arguments, find_class
 from ffnet_search.progress import say
 from ffnet_search.provenance import git_state
 from ffnet_search.space.architecture import Architecture
@@ -43,8 +35,7 @@ from ffnet_search.space.block import Choice
 from ffnet_search.space.cost_model import analytic_metrics
 from ffnet_search.space.hyperparameters import Configuration
 from ffnet_search.space.search_space import SearchSpace
-from ffnet_search.tasks.base import find_task, task_of
-from ffnet_search.training.fit import sweep_data
+from ffnet_search.tasks.base import find_task
 
 SCALES = (0.0, 0.5, 1.0)  # of the widths of the space, from the least to the greatest
 PUBLISHED = {"mixer": "ffn_attention", "expansion": 3}  # of FFNets (paper, table 1)
@@ -145,54 +136,3 @@ def compare(sweep: Sweep, front: Sequence[ExportedNetwork], hand: Sequence[Expor
             )
         gains.append(gain)
     return gains
-
-
-# User-named baselines: torch modules with weights of their own, which take normalised images (B, C, H, W) and return
-# what the task's networks do. They are judged and timed as the front is, and not trained here.
-
-
-def write_baselines(sweep: Sweep, folder: Path) -> None:
-    """Write the scores and the card of each baseline below `folder`. Raises SweepError for a module that fails."""
-    named = sweep.report.baselines
-    if not named:
-        return
-    data, input = sweep_data(sweep), sweep.search_space.images
-    task, device = task_of(input), sweep.searched_devices[0]
-    shape = (device.batch_size, *input.shape)
-    for module, name, plugin in zip(_modules(named), _names(named), named, strict=True):
-        target = folder / name
-        target.mkdir(parents=True, exist_ok=True)
-        try:
-            loaders = {"search": data.val_dataloader(), "test": data.test_dataloader()}
-            judged = {split: judge_module(module, loader, task, input.outputs) for split, loader in loaders.items()}
-        except (RuntimeError, ValueError, TypeError, IndexError) as error:
-            raise SweepError(
-                f"{sweep.path}: report.baselines: {plugin.class_path} must take images (B, "
-                f"{', '.join(map(str, input.shape))}) and return {task.output_name}, but: "
-                f"{' '.join(str(error).split())[:150]}"
-            ) from None
-        metrics = {f"{split}_{key}": value for split, one in judged.items() for key, value in one.metrics().items()}
-        measured = measure_module(module, shape, device)
-        metrics |= {MEASURED["measured_ms"].key: measured.ms, MEASURED["measured_spread"].key: measured.spread}
-        metrics["params_m"] = sum(parameter.numel() for parameter in module.parameters()) / 1e6
-        write_scores(target, {split: one.scores for split, one in judged.items()})
-        write_card(target, {"key": name, "metrics": metrics, "baseline": plugin.model_dump(mode="json")})
-
-
-def _modules(named: Sequence[Plugin]) -> list[nn.Module]:
-    modules = []
-    for at, plugin in enumerate(named):
-        field = f"report.baselines.{at}"
-        kind = find_class(plugin.class_path, f"{field}.class_path", nn.Module)
-        check_arguments(kind, plugin.init_args, f"{field}.init_args")
-        device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        modules.append(kind(**plugin.init_args).eval().to(device))
-    return modules
-
-
-def _names(named: Sequence[Plugin]) -> list[str]:
-    """`baseline1-MyNet`: a name for a folder."""
-    return [
-        f"baseline{at}-{re.sub(r'[^A-Za-z0-9_]+', '_', plugin.class_path.rpartition(':')[2])}"
-        for at, plugin in enumerate(named, 1)
-    ]
