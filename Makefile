@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: help quickstart test e2e fuzz faults audit lint check docs format clean
+.PHONY: help quickstart test e2e fuzz faults audit newest-optuna lint check docs format clean
 .DEFAULT_GOAL := help
 
 help:
@@ -13,6 +13,7 @@ help:
 	@echo "make fuzz         10,000 wrong files: a result or one sentence (FUZZ=ci: some hundreds, a minute)"
 	@echo "make faults       runs of the real command, killed and hurt 100 times (HURTS, SEED)"
 	@echo "make audit        known vulnerabilities of the pinned versions, and the licences of what is installed"
+	@echo "make newest-optuna  the tests of samplers and of the study against the newest Optuna that pip finds"
 	@echo "make check        lint and test, which must pass before a commit"
 	@echo "make lint         ruff, mypy, import-linter, and the shape and words of the tree"
 	@echo "make docs         build the site of docs/ into site/ (Python 3.11 or newer)"
@@ -48,6 +49,13 @@ faults: $(STAMP)
 
 audit: $(STAMP)
 	$(BIN)/python benchmarks/supply_chain.py
+
+# Beside the pinned one: the tests see it first.
+newest-optuna: $(STAMP)
+	$(BIN)/python -m pip install --quiet --upgrade --no-deps --target .venv/newest optuna
+	PYTHONPATH=.venv/newest $(BIN)/python -c 'import optuna; print("Optuna", optuna.__version__)'
+	PYTHONPATH=.venv/newest $(BIN)/python -m pytest -q tests/test_pareto_sampler.py tests/test_surrogate.py \
+		tests/test_optuna_sampler.py tests/contracts/test_samplers.py tests/test_sqlite_rows.py tests/test_study.py
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

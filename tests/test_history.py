@@ -40,7 +40,9 @@ def test_history_has_the_learning_curves_of_trials_that_trained(tmp_path: Path) 
             trials.append(create_trial(state=TrialState.FAIL, user_attrs=attributes, **common))
     with open_study(tmp_path / "study.db", OBJECTIVES, "x") as writer:
         writer.add(trials)
+        writer.study.set_user_attr("reference", {"accuracy": 0.25})
     history = read_history(tmp_path / "study.db", digits, [known_metrics()[name] for name in OBJECTIVES])
+    assert history.reference == {"accuracy": 0.25}
     assert history.curved == "accuracy"
     assert [(one.number, one.values, one.stopped) for one in history.curves] == [
         (0, {1: 0.2, 2: 0.3, 4: 0.9}, False),

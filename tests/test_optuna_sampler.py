@@ -124,7 +124,6 @@ def test_our_sampler_knows_what_needs_no_evaluation_and_proposes_what_is_feasibl
         entry = Entry("infeasible") if max(known.excess.values()) > 0 else evaluated(number / 24, known.values[1])
         sampler.tell(trial, entry)
     assert sampler.reference["latency_ms"] == pytest.approx(0.06)
-    assert sampler.taken_over == ""
 
 
 def test_choices_without_effect_are_left_out_of_what_is_known() -> None:

@@ -14,8 +14,8 @@ from optuna.samplers import RandomSampler
 from optuna.trial import TrialState
 
 from ffnet_search.pareto.front import hypervolume
-from ffnet_search.search.samplers import pareto
-from ffnet_search.search.samplers.pareto import MANY, Known, ParetoSampler, takes_over
+from ffnet_search.search.samplers import acquisition
+from ffnet_search.search.samplers.pareto import Known, ParetoSampler
 
 START = 6
 Objective = Callable[[optuna.Trial], Sequence[float]]
@@ -147,25 +147,26 @@ def test_the_reference_point_is_that_of_the_random_start_and_the_limit() -> None
     assert given.sampler.reference_point(searched(given, START)) == [2.0, pytest.approx(6.0)]
 
 
+def test_a_limit_stays_the_same_to_the_last_bit() -> None:
+    """A resumed study computes it from more trials than the first proposals did."""
+    study = study_of_chain()
+    assert isinstance(study.sampler, ParetoSampler)
+    points = [study.sampler.reference_point(searched(study, count, limit=6.1)) for count in (START, 12, 12)]
+    assert points[0] == points[1] == points[2]
+
+
 def test_where_nearly_nothing_is_feasible_it_goes_where_limits_are_exceeded_least() -> None:
     study = searched(study_of_chain(), 3, limit=1.35)  # 0.1 % of all
     assert len(study.get_trials(deepcopy=False)) < 600
 
 
-@pytest.mark.parametrize(("candidates", "tpe"), [(MANY - 1, False), (MANY, True)])
-def test_tpe_proposes_where_there_are_many_candidates(candidates: int, tpe: bool) -> None:
-    assert bool(takes_over(candidates)) == tpe
-
-
-def test_what_tpe_proposes_is_new_and_repeats_itself_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pareto, "MANY", 8)
+def test_many_trials_are_learnt_from_by_some_and_repeat_themselves(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(acquisition, "LEARNT_FROM", 8)
     whole = study_of(2)
-    whole.optimize(lambda trial: mixed(trial)[:2], n_trials=14)
-    assert isinstance(whole.sampler, ParetoSampler)
-    assert "TPESampler proposes from 8 candidates on" in whole.sampler.taken_over
-    assert len({tuple(params.items()) for params in proposed(whole)}) == 14
+    whole.optimize(lambda trial: mixed(trial)[:2], n_trials=16)
+    assert len({tuple(params.items()) for params in proposed(whole)}) == 16
     resumed = study_of(2)
-    resumed.add_trials(whole.trials[:10])
+    resumed.add_trials(whole.trials[:12])
     resumed.optimize(lambda trial: mixed(trial)[:2], n_trials=4)
     assert proposed(resumed) == proposed(whole)
 

@@ -108,6 +108,13 @@ def test_the_page_names_every_file_of_the_front(tmp_path: Path) -> None:
     assert "7 architectures beyond parameters ≤ 0.2 M" in html
 
 
+def test_the_reference_point_of_the_search_is_stated(tmp_path: Path) -> None:
+    assert "its reference point" not in page(ffnet_run(tmp_path))
+    (tmp_path / "other").mkdir()
+    html = page(ffnet_run(tmp_path / "other", reference={"accuracy": 0.25, "latency_ms": 1.5}))
+    assert "better than accuracy 25.00 % and latency 1.50 ms, its reference point" in " ".join(html.split())
+
+
 def test_the_script_has_its_data(tmp_path: Path) -> None:
     run = ffnet_run(tmp_path)
     text = re.search(r'id="data">(.*?)</script>', page(run), re.DOTALL)

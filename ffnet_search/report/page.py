@@ -69,6 +69,7 @@ def page(run: Run) -> str:
         css=Markup((here / "page.css").read_text(encoding="utf-8")),
         js=Markup((here / "page.js").read_text(encoding="utf-8")),
         history=history,
+        reference=[f"{run.metric(name).phrase} {run.metric(name).format(x)}" for name, x in history.reference.items()],
         exported=run.exported,
         front_png=sweep.files.front_png.name,
         candidates_csv=sweep.files.candidates.name,

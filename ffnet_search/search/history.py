@@ -6,7 +6,7 @@ import math
 import warnings
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import optuna
@@ -14,7 +14,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from ffnet_search.metrics import Metric
 from ffnet_search.pareto.candidate import Candidate
-from ffnet_search.search.storage.study import quiet_optuna, read_trials
+from ffnet_search.search.storage.study import quiet_optuna, read_reference, read_trials
 from ffnet_search.search.storage.trial_record import TrialRecord
 from ffnet_search.space.search_space import SearchSpace
 
@@ -37,7 +37,8 @@ class History:
 
     `infeasible`: constraint -> the number of architectures that it excluded without evaluation (one may break several);
     `excluded`: their number in all. `failures`: (key, reason). `importances`: objective -> axis -> share, greatest
-    first; empty below `ENOUGH` candidates. `curves`: of `curved`, the first objective that trials report."""
+    first; empty below `ENOUGH` candidates. `curves`: of `curved`, the first objective that trials report. `reference`:
+    objective -> the worst value that was of interest to the sampler, empty where it had no such point."""
 
     evaluated: tuple[Candidate, ...]
     infeasible: Mapping[str, int]
@@ -47,12 +48,13 @@ class History:
     stopped: int = 0
     curved: str = ""
     curves: tuple[LearningCurve, ...] = ()
+    reference: Mapping[str, float] = field(default_factory=dict)
 
 
 def read_history(path: Path, space: SearchSpace, objectives: Sequence[Metric]) -> History:
     """The history of the study at `path`. Raises SweepError where it is missing or broken."""
     trials = list(read_trials(path))
-    records = [TrialRecord.from_trial(trial) for trial in trials]
+    records, reference = [TrialRecord.from_trial(trial) for trial in trials], read_reference(path)
     excluded = [record for record in records if record.state == "infeasible"]
     broken = Counter(name for record in excluded for name, excess in record.excess.items() if excess > 0)
     learnt = [record for record in records if record.reports and record.state != "failed"]
@@ -68,6 +70,7 @@ def read_history(path: Path, space: SearchSpace, objectives: Sequence[Metric]) -
         stopped=sum(record.state == "stopped" for record in records),
         curved=curved,
         curves=tuple(curve for curve in curves if curve.values),
+        reference={metric.key: reference[metric.key] for metric in objectives if metric.key in reference},
     )
 
 

@@ -14,7 +14,6 @@ from optuna.trial import FrozenTrial, Trial
 from ffnet_search.errors import SweepError
 from ffnet_search.evaluation.outcome import Ended, Failed, Stopped
 from ffnet_search.pareto.candidate import Candidate
-from ffnet_search.progress import say
 from ffnet_search.search.archive import Entry, TrialArchive
 from ffnet_search.search.early_stopping.pruner import StoppingRule, TrialPruner, make_rule
 from ffnet_search.search.problem import SearchProblem
@@ -52,7 +51,7 @@ class Optimizer:
         self._pending: dict[str, tuple[TrialRecord, list[Trial]]] = {}  # the first trial is stored, with the record
         self._unsaved: list[FrozenTrial] = []
         self._failed_in_a_row = 0
-        self._reference, self._taken_over = "", ""
+        self._reference = ""
         self._give_up({record.key for record in records if record.state == "failed"})
         self._queue = deque(self._initial_configurations())
 
@@ -121,13 +120,10 @@ class Optimizer:
         return adopted
 
     def facts(self) -> dict[str, str]:
-        """The reference point of the sampler, stored with the study once it is known, and who proposes in its place."""
+        """The reference point of the sampler, stored with the study once it is known."""
         if not self._reference and (reference := self.sampler.reference):
             self._reference = ", ".join(f"{name} {value:.4g}" for name, value in reference.items())
             self.storage.writer.study.set_user_attr("reference", reference)
-        if self.sampler.taken_over and not self._taken_over:
-            self._taken_over = self.sampler.taken_over
-            say(f"search: {self._taken_over}")
         return {"reference": self._reference} if self._reference else {}
 
     def _initial_configurations(self) -> list[tuple[str, Configuration]]:

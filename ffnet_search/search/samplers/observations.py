@@ -143,7 +143,8 @@ def _line(y_N: Array, excess_N: Array) -> tuple[float, float] | None:
     y_N, excess_N = y_N[both_N], excess_N[both_N]
     if len(y_N) < FEW or np.ptp(y_N) == 0:
         return None
-    least, most = int(np.argmin(y_N)), int(np.argmax(y_N))
+    first = np.append(np.arange(FEW), np.argmax(y_N != y_N[0]))  # those that come later change nothing, not by a bit
+    least, most = first[np.argmin(y_N[first])], first[np.argmax(y_N[first])]
     slope = float((excess_N[most] - excess_N[least]) / (y_N[most] - y_N[least]))
     offset = float(excess_N[least] - slope * y_N[least])
     if slope <= 0 or np.abs(slope * y_N + offset - excess_N).max() > 1e-6 * np.ptp(excess_N):

@@ -197,11 +197,6 @@ class OptunaSampler:
         return dict(zip(self._problem.objectives, point or (), strict=False))
 
     @property
-    def taken_over(self) -> str:
-        """Why another sampler than that of the sweep proposes now; else empty."""
-        return self.sampler.taken_over if isinstance(self.sampler, ParetoSampler) else ""
-
-    @property
     def known(self) -> list[Mapping[str, Value]]:
         """The parameters of all trials with values."""
         return [trial.params for trial in self.study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))]

@@ -6,7 +6,6 @@ reference point are learnt from the study. docs/samplers.md says what was measur
 
 from __future__ import annotations
 
-import warnings
 import zlib
 from collections import deque
 from collections.abc import Mapping, Sequence
@@ -17,8 +16,7 @@ from typing import Any
 import numpy as np
 from optuna import Study
 from optuna.distributions import BaseDistribution
-from optuna.exceptions import ExperimentalWarning
-from optuna.samplers import BaseSampler, RandomSampler, TPESampler
+from optuna.samplers import BaseSampler, RandomSampler
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
@@ -28,7 +26,6 @@ from ffnet_search.search.samplers.observations import Observations, Reference, r
 from ffnet_search.search.samplers.proposal import Knower, Known, Proposal
 
 AHEAD, SHARE = 16, 4  # proposals of one fit: at most so many, and a quarter of those pending
-MANY = 1000  # trials, from which on TPE proposes
 __all__ = ["Known", "ParetoSampler"]
 
 
@@ -67,7 +64,6 @@ class ParetoSampler(BaseSampler):
         self._rows: dict[int, Array] = {}
         self._cache: Cache = {}
         self._drawn: deque[Array] = deque()
-        self.taken_over = ""  # why TPE proposes
 
     def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
         """All axes that finished trials had, each as it was last."""
@@ -116,9 +112,7 @@ class ParetoSampler(BaseSampler):
         )
         with one_thread():
             row_A = self._row(observed, proposal, pending_PA)
-        if row_A is not None:
-            return encoding.params(row_A)
-        return self._stock(study, trial, observed, proposal)
+        return encoding.params(row_A)
 
     def reference_point(self, study: Study) -> list[float] | None:
         """The reference point in the study's units; None before the end of the random start."""
@@ -155,16 +149,13 @@ class ParetoSampler(BaseSampler):
     def _reference(self, observed: Observations, signs: Array) -> Reference:
         return reference_of(observed.first(self.start), self.reference, signs)
 
-    def _row(self, observed: Observations, proposal: Proposal, pending_PA: Array) -> Array | None:
-        """A new row; None where TPE takes over."""
+    def _row(self, observed: Observations, proposal: Proposal, pending_PA: Array) -> Array:
+        """A new row."""
         complete = int(observed.complete_N.sum())
         if complete < self.start:
             if len(observed.rows_NA) < 2 * self.start or self._known:
                 return proposal.random(observed)
             return proposal.towards_limits(observed)  # nearly nothing is feasible
-        self.taken_over = takes_over(complete)
-        if self.taken_over:
-            return None
         while self._drawn:
             row_A = self._drawn.popleft()
             if identities(row_A[None])[0] not in proposal.seen:
@@ -174,26 +165,6 @@ class ParetoSampler(BaseSampler):
         wanted = max(1, min(AHEAD, len(pending_PA) // SHARE))
         self._drawn.extend(proposal.best(observed, acquisition, wanted))
         return self._drawn.popleft() if self._drawn else proposal.another(observed)
-
-    def _stock(self, study: Study, trial: FrozenTrial, observed: Observations, proposal: Proposal) -> dict[str, Any]:
-        """The proposal of Optuna's TPE; if that is no news, a neighbour of it."""
-        encoding = proposal.encoding
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ExperimentalWarning)
-            group = bool(self._conditional)
-            seed = int(proposal.rng.integers(2**31))
-            sampler = TPESampler(seed=seed, multivariate=True, group=group, n_startup_trials=self.start)
-            space = sampler.infer_relative_search_space(study, trial)
-            params = sampler.sample_relative(study, trial, space)
-        row_A = encoding.row(params)
-        if identities(row_A[None])[0] in proposal.seen:
-            return encoding.params(proposal.another(observed, row_A))
-        return params
-
-
-def takes_over(candidates: int) -> str:
-    """The reason why TPE proposes where so many trials have values; empty where it does not: docs/samplers.md."""
-    return f"TPESampler proposes from {MANY} candidates on" if candidates >= MANY else ""
 
 
 @lru_cache(maxsize=1)

@@ -217,6 +217,14 @@ def read_records(path: Path) -> Iterator[TrialRecord]:
     return map(TrialRecord.from_trial, read_trials(path))
 
 
+def read_reference(path: Path) -> dict[str, float]:
+    """Objective -> the worst value that was of interest to the sampler; empty where it had no such point. Raises
+    SweepError where the study is missing or broken."""
+    with readable_study(path) as place, _opened(place) as storage, database_errors(path):
+        found = storage.get_study_user_attrs(storage.get_study_id_from_name(NAME)).get("reference", {})
+        return {name: float(value) for name, value in found.items()}
+
+
 def read_trials(path: Path) -> Iterator[FrozenTrial]:
     """The trials of a study in their order, few of them in memory at once. Raises SweepError where there is none."""
     if not path.exists():
