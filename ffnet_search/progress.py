@@ -187,7 +187,7 @@ class _Open:
 
     def speak(self, label: str, start: float) -> None:
         """Print what is in progress, if nothing was printed for long and no bar is on the screen."""
-        now, bar = time.monotonic(), (self.bars or [None])[-1]
+        now, bar = time.monotonic(), self.bars[-1] if self.bars else None
         if now - self.heard < SILENCE_S or isinstance(bar, TerminalBar | NotebookBar):
             return
         say(f"{label}: in progress, {clock(now - start)}" if bar is None else f"{bar.label}: {bar.line(now)}")

@@ -12,7 +12,6 @@ import json
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
-from pathlib import Path
 
 from ffnet_search.atomic_write import SUFFIX, write_text
 from ffnet_search.config.sweep import Sweep
