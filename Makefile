@@ -34,11 +34,14 @@ $(STAMP): pyproject.toml constraints.txt
 quickstart: $(STAMP)
 	$(BIN)/ffnet-search run sweeps/digits.yaml
 
+# Two processes of one thread, each with whole files: their fixtures are made once.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(or $(PROCESSES),2) --dist loadfile
+
 test: $(STAMP)
-	$(BIN)/python -m pytest
+	$(PYTEST)
 
 e2e: $(STAMP)
-	$(BIN)/python -m pytest tests/e2e
+	$(PYTEST) tests/e2e
 
 # FUZZ names a profile of tests/fuzz/test_files.py: full or ci.
 fuzz: $(STAMP)
