@@ -8,7 +8,9 @@ NAS-Bench-201 with the latencies of HW-NAS-Bench; it is not shipped. Without one
 A task asks for the front of accuracy and latency under a limit; its score is the hypervolume found over that of the
 true front (`sampler_tasks.py`). A repeat is answered from a cache and is free. Over-limit networks cost an evaluation
 (`repeats`), or nothing (`over-limit`); with `known` the sampler computes the latency itself before it proposes.
-Searches that are in `--results` are not made again. `surrogate.py` beside this file tells more in a second.
+A line ends with the CPU time of a proposal, its mean and that of the last tenth, and the growth of the peak memory in
+the second half of the last search. Searches that are in `--results` are not made again. `surrogate.py` beside this file
+tells more in a second.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ import itertools
 import json
 import os
 import platform
+import resource
 import statistics
 import time
 import warnings
@@ -72,12 +75,12 @@ class Search:
         self.axes = {axis: CategoricalDistribution(choices) for axis, choices in task.table.axes.items()}
         self.known: dict[tuple[int, ...], tuple[float, float]] = {}
         self.rng = np.random.default_rng(seed)
-        self.asked, self.seconds = 0, 0.0
+        self.asked, self.seconds = 0, [0.0]  # of each proposal, with what is told before it
 
     def run(self, after: Sequence[int], workers: int) -> list[float]:
         """The score after each of these numbers of evaluations."""
         pending: deque[tuple[Any, tuple[int, ...]]] = deque()
-        scores, evaluated, idle = [], 0, 0
+        scores, evaluated, idle, half_mb = [], 0, 0, 0.0
         while evaluated < max(after):
             trial, x = self._ask(random=idle >= PATIENCE)
             latency = self.task.table.true(x)[1]
@@ -93,9 +96,11 @@ class Search:
                 continue
             self._tell(*pending.popleft(), over=False)
             evaluated += 1
+            half_mb = half_mb or (peak_mb() if 2 * evaluated >= max(after) else 0.0)
             if evaluated in after:
                 points = [self.task.table.true(x) for x in self.known]
                 scores.append(self.task.score(np.array(points)))
+        self.grown_mb = peak_mb() - half_mb
         return scores
 
     def _ask(self, random: bool) -> tuple[optuna.Trial, tuple[int, ...]]:
@@ -105,7 +110,7 @@ class Search:
             self.study.enqueue_trial(dict(zip(self.axes, x, strict=True)))
         start = time.process_time()
         trial = self.study.ask(self.axes)
-        self.seconds += time.process_time() - start
+        self.seconds.append(time.process_time() - start)
         self.asked += 1
         return trial, tuple(trial.params.values())
 
@@ -118,7 +123,12 @@ class Search:
         else:
             self.known[x] = quality, latency
             self.study.tell(trial, (quality, latency))
-        self.seconds += time.process_time() - start
+        self.seconds[-1] += time.process_time() - start
+
+
+def peak_mb() -> float:
+    """The most memory that this process has had, in MB (of Linux)."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 def tasks(options: argparse.Namespace) -> Iterator[Task]:
@@ -143,7 +153,9 @@ def searched(task: Task, name: str, free: str, options: argparse.Namespace) -> l
         if of not in stored:
             search = Search(task, name, seed, free)
             scores = search.run(options.after, options.workers)
-            stored[of] = {"of": of, "scores": scores, "ms": 1e3 * search.seconds / search.asked, "asked": search.asked}
+            stored[of] = {"of": of, "scores": scores, "asked": search.asked, "grown_mb": search.grown_mb}
+            stored[of] |= {"ms": 1e3 * sum(search.seconds) / search.asked}
+            stored[of] |= {"last_ms": 1e3 * statistics.fmean(search.seconds[-max(1, search.asked // 10) :])}
             with path.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(stored[of]) + "\n")
         rows.append(stored[of])
@@ -176,7 +188,7 @@ def main() -> None:
     machine = (
         f"{os.cpu_count()} CPUs ({platform.machine()}), Python {platform.python_version()}, Optuna {optuna.__version__}"
     )
-    print(f"{machine}, Optuna {optuna.__version__}")
+    print(machine)
     print(
         f"{options.seeds} seeds, {options.workers} pending; score after {options.after} evaluations, mean ± its error"
     )
@@ -191,7 +203,9 @@ def main() -> None:
             group = f"chains {len(task.table.axes)}" if "#" in task.name else "table"
             means[group, name, free].append([*map(statistics.fmean, columns), costs])
             told = "   ".join(map(mean_and_error, columns))
-            print(f"{task.name:<24}{name:<16}{free:<12}{told}   {costs:.1f} ms", flush=True)
+            last, grown = rows[-1].get("last_ms", 0.0), rows[-1].get("grown_mb", 0.0)
+            cost = f"{costs:.1f} ms, {last:.1f} at the end, +{grown:.1f} MB"
+            print(f"{task.name:<24}{name:<16}{free:<12}{told}   {cost}", flush=True)
     for (group, name, free), rows in means.items():
         *columns, costs = map(statistics.fmean, zip(*rows, strict=True))
         told = "   ".join(f"{column:.3f}" for column in columns)

@@ -36,6 +36,7 @@ from ffnet_search.space.parts import Part
 from ffnet_search.space.search_space import SearchSpace
 
 SAMPLERS: dict[str, dict[str, Any]] = {
+    "ParetoSampler": {},
     "TPESampler": {"multivariate": True},
     "NSGAIISampler": {"population_size": 20},
     "RandomSampler": {},
