@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import reduce
 
 import numpy as np
@@ -33,6 +33,8 @@ class Inputs:
     features_NF: Array
     counts_NC: Array
     slopes_NC: Array
+    _some: dict[bytes, Inputs] = field(default_factory=dict, compare=False)
+    _products: dict[int, tuple[Inputs | None, list[Array], Array]] = field(default_factory=dict, compare=False)
 
     @classmethod
     def of(cls, encoding: Encoding, rows_NA: Array) -> Inputs:
@@ -40,9 +42,27 @@ class Inputs:
         features_NF = encoding.features(rows_NA)
         return cls(features_NF, features_NF @ encoding.counts_FC, features_NF @ encoding.slopes_FC)
 
+    def products(self, other: Inputs, encoding: Encoding) -> tuple[list[Array], Array]:
+        """The parts of a kernel that no weights change: the linear ones, and the likeness of counts (N, N'). Computed
+        once for all the surrogates of the same trials, which takes most of the time of a proposal."""
+        if id(other) not in self._products:
+            linear, wide = [self.features_NF @ other.features_NF.T / len(encoding.axes)], np.empty(0)
+            if encoding.kin.size:
+                linear.append(self.counts_NC @ other.counts_NC.T / encoding.most_alike)
+                linear.append(self.slopes_NC @ other.slopes_NC.T / encoding.most_alike)
+                products = linear[1] * encoding.most_alike
+                squares = (self.counts_NC**2).sum(axis=1)[:, None] + (other.counts_NC**2).sum(axis=1)
+                wide = np.exp(np.maximum(squares - 2 * products, 0) / -6)
+            # The other is kept, so that no later one has its identity.
+            self._products[id(other)] = None if other is self else other, linear, wide
+        return self._products[id(other)][1:]
+
     def at(self, which: np.ndarray | Sequence[int]) -> Inputs:
-        """Some of them."""
-        return Inputs(self.features_NF[which], self.counts_NC[which], self.slopes_NC[which])
+        """Some of them: the same object for the same ones."""
+        key = np.asarray(which).tobytes()
+        if key not in self._some:
+            self._some[key] = Inputs(self.features_NF[which], self.counts_NC[which], self.slopes_NC[which])
+        return self._some[key]
 
     def joined(self, other: Inputs) -> Inputs:
         """These, then others."""
@@ -92,7 +112,7 @@ class Surrogate:
 
     def _learn(self, weights: Weights | None) -> Weights:
         """Learn the effects of choices, with these weights or those that are fitted; return the weights."""
-        linear = self._linear(self.inputs, self.inputs)
+        linear, _ = self.inputs.products(self.inputs, self.encoding)
         if weights is None:
             effects = _fitted(linear, self.z_N, np.log([*EFFECTS_PRIOR[: len(linear)], NOISE_PRIOR[0]]), 2.0)
         else:
@@ -140,13 +160,6 @@ class Surrogate:
             lengths += [(x**2).sum(axis=1) / self.encoding.most_alike for x in (inputs.counts_NC, inputs.slopes_NC)]
         return np.asarray(_sum(weights, lengths) + weights[len(lengths) :].sum())
 
-    def _linear(self, a: Inputs, b: Inputs) -> list[Array]:
-        parts = [a.features_NF @ b.features_NF.T / len(self.encoding.axes)]
-        if self.encoding.kin.size:
-            parts.append(a.counts_NC @ b.counts_NC.T / self.encoding.most_alike)
-            parts.append(a.slopes_NC @ b.slopes_NC.T / self.encoding.most_alike)
-        return parts
-
     def _effects(self, inputs: Inputs, z_N: Array, linear: list[Array], log_weights: Array) -> Array:
         """The effect of each feature (F,), by the linear parts alone."""
         weights = np.exp(log_weights)
@@ -165,15 +178,12 @@ class Surrogate:
         return np.add.reduceat(inputs.features_NF * self.effects_F, self.encoding.starts[:-1], axis=1)
 
     def _parts(self, a: Inputs, b: Inputs) -> list[Array]:
-        linear = self._linear(a, b)
+        linear, wide = a.products(b, self.encoding)
         effects_a, effects_b = (self._embedded(inputs) / self.spread for inputs in (a, b))
         apart = np.sqrt(_squared_distances(effects_a, effects_b))
         alike = (1 + apart) * np.exp(np.minimum(linear[0], 1) - 1 - apart)  # Matern 3/2 on effects, and Hamming
         parts = [*linear, alike]
         if self.encoding.kin.size:
-            products = linear[1] * self.encoding.most_alike
-            counts = (a.counts_NC**2).sum(axis=1)[:, None] + (b.counts_NC**2).sum(axis=1) - 2 * products
-            wide = np.exp(np.maximum(counts, 0) / -6)
             parts += [wide * wide * wide, alike * wide]
         return parts
 
