@@ -38,6 +38,14 @@ INSTALL = {  # package -> what installs it, where that is not the package itself
     "optuna_dashboard": "pip install 'ffnet-search[dashboard]'",
     "tensorboard": "pip install 'ffnet-search[tensorboard]'",
 }
+FORMER = {"name": "class_path", "path": "class_path", "args": "init_args"}  # spellings of a `Plugin`
+
+
+def spelled(content: Any) -> Any:
+    """The content of a `Plugin` in its present words, where it is a path alone, or has former ones."""
+    if not isinstance(content, Mapping):
+        return {"class_path": content} if isinstance(content, str) else content
+    return {key if FORMER.get(key) in content else FORMER.get(key, key): content[key] for key in content}
 
 
 class Plugin(Section):
@@ -50,8 +58,8 @@ class Plugin(Section):
 
     @model_validator(mode="before")
     @classmethod
-    def _path_alone(cls, content: Any) -> Any:
-        return {"class_path": content} if isinstance(content, str) else content
+    def _spelled(cls, content: Any) -> Any:
+        return spelled(content)
 
     @field_validator("class_path", mode="before")
     @classmethod

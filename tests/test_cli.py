@@ -209,8 +209,11 @@ def test_a_user_error_is_a_document_too(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("state", ["importing", "training"])
-def test_ctrl_c_says_how_to_resume(tmp_path: Path, state: str) -> None:
+@pytest.mark.parametrize(
+    ("state", "number", "code"),
+    [("importing", signal.SIGINT, 130), ("training", signal.SIGINT, 130), ("training", signal.SIGTERM, 143)],
+)
+def test_the_end_by_a_signal_says_how_to_resume(tmp_path: Path, state: str, number: int, code: int) -> None:
     sweep = write_sweep(tmp_path, train={"epochs": 5000})
     command = [sys.executable, "-m", "ffnet_search", "train", str(sweep), "--name", "stopped", "--json"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
@@ -221,13 +224,13 @@ def test_ctrl_c_says_how_to_resume(tmp_path: Path, state: str) -> None:
     while state == "training" and not list(folder.glob("training/logs/**/metrics.csv")):
         assert process.poll() is None
         time.sleep(0.05)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     document, errors = process.communicate(timeout=60)
-    assert process.returncode == 130, errors
+    assert process.returncode == code, errors
     assert "Traceback" not in errors
     assert f"results so far are kept in {folder}; to resume: ffnet-search train {sweep} --name stopped" in errors
     message = errors.strip().splitlines()[-1].removeprefix("ffnet-search: ")
-    assert json.loads(document) == {"error": message, "exit_code": 130}
+    assert json.loads(document) == {"error": message, "exit_code": code}
 
 
 def test_a_stop_before_the_first_stage_is_silent() -> None:

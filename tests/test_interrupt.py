@@ -1,4 +1,4 @@
-"""Ctrl-C: one exception to the caller, whole imports, exit code 130, and nothing left behind."""
+"""Ctrl-C and SIGTERM: one exception to the caller, whole imports, exit codes 130 and 143, and nothing left behind."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from ffnet_search.run.interrupt import EXIT_STOPPED, deferred_interrupts, import_whole, interruptible
+from ffnet_search.errors import Terminated
+from ffnet_search.run.interrupt import EXIT_STOPPED, EXIT_TERMINATED, deferred_interrupts, import_whole, interruptible
 
 ROOT = Path(__file__).parents[1]
 
@@ -41,6 +42,36 @@ def test_an_error_that_a_library_makes_of_it_is_still_an_interrupt() -> None:
     with pytest.raises(KeyboardInterrupt) as raised, interruptible():
         callback()
     assert isinstance(raised.value.__cause__, RuntimeError)
+
+
+@pytest.mark.parametrize("of_library", [RuntimeError("the cluster has ended"), SystemExit(1)], ids=str)
+def test_sigterm_is_terminated_whatever_a_library_makes_of_it(of_library: BaseException) -> None:
+    before = signal.getsignal(signal.SIGTERM)
+
+    def library() -> None:
+        try:
+            signal.raise_signal(signal.SIGTERM)
+        except Terminated:
+            raise of_library from None
+
+    with pytest.raises(Terminated) as raised, interruptible():
+        library()
+    assert raised.value.code == EXIT_TERMINATED and raised.value.__cause__ is of_library
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_sigterm_ends_what_does_not_return_from_native_code() -> None:
+    done = run_python(
+        "import signal, time\n"
+        "from ffnet_search.run import interrupt\n"
+        "interrupt.PATIENCE_S = 0.1\n"
+        "def hang(number):\n"
+        "    try: signal.raise_signal(number)\n"
+        "    finally: time.sleep(600)\n"
+        "with interrupt.interruptible(lambda: print('last words', flush=True)):\n"
+        "    hang(signal.SIGTERM)\n"
+    )
+    assert (done.returncode, done.stdout) == (EXIT_TERMINATED, "last words\n")
 
 
 def test_other_errors_stay_what_they_are() -> None:
@@ -78,7 +109,7 @@ def test_a_failed_import_keeps_its_error() -> None:
         import_whole("no_such_module")
 
 
-@pytest.mark.parametrize(("code", "quick"), [(EXIT_STOPPED, True), (0, False), (2, False)])
+@pytest.mark.parametrize(("code", "quick"), [(EXIT_STOPPED, True), (EXIT_TERMINATED, True), (0, False), (2, False)])
 def test_a_stopped_process_calls_exit_functions_and_is_not_unloaded(code: int, quick: bool) -> None:
     done = run_python(
         "import atexit, tempfile\n"

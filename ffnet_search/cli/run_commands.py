@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -27,8 +28,9 @@ from ffnet_search.cli.options import (
     Which,
     Wishes,
 )
+from ffnet_search.errors import Terminated
 from ffnet_search.progress import say, signs_of_life
-from ffnet_search.run.interrupt import EXIT_STOPPED, interruptible
+from ffnet_search.run.interrupt import EXIT_STOPPED, EXIT_TERMINATED, interruptible
 
 if TYPE_CHECKING:
     from ffnet_search.config.sweep import Sweep
@@ -271,14 +273,18 @@ def _run(sweep: Sweep, stages: tuple[str, ...], fresh: bool, output: Output, min
 
 @contextmanager
 def _resumable(sweep: Sweep, output: Output) -> Iterator[None]:
-    """Print how to resume after Ctrl-C in the block, whose progress is discarded if `output` is quiet."""
+    """Print how to resume after Ctrl-C or SIGTERM in the block, whose progress is discarded if `output` is quiet."""
+    words = ["ffnet-search", *(word for word in sys.argv[1:] if word != "--fresh")]
+    again = "submit it again" if ON_HEAD in os.environ else " ".join(words)
+    kept = f"results so far are kept in {sweep.files.folder}; to resume: {again}"
+    last_words = partial(output.answer_error, f"ended by SIGTERM; {kept}", EXIT_TERMINATED)
     try:
-        with interruptible(), output.silenced():
+        with interruptible(last_words), output.silenced():
             yield
     except KeyboardInterrupt:
-        words = ["ffnet-search", *(word for word in sys.argv[1:] if word != "--fresh")]
-        again = "submit it again" if ON_HEAD in os.environ else " ".join(words)
-        message = f"stopped; results so far are kept in {sweep.files.folder}; to resume: {again}"
         say("")  # ends the line of the terminal's ^C
-        output.answer_error(message, EXIT_STOPPED)
+        output.answer_error(f"stopped; {kept}", EXIT_STOPPED)
         raise typer.Exit(EXIT_STOPPED) from None
+    except Terminated:
+        last_words()
+        raise typer.Exit(EXIT_TERMINATED) from None

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import ffnet_search
+from ffnet_search.cluster.signals import own_handler
 from ffnet_search.cluster.watch import Watch, started, watched
 from ffnet_search.config.search_schema import Resources, SearchSection
 from ffnet_search.errors import SweepError
@@ -179,7 +180,7 @@ def _connect(ray: Any, user_code: Sequence[Path]) -> Any:
     """Connect to the cluster that is named, and give its nodes the code that runs here. Returns Ray."""
     named = os.environ["RAY_ADDRESS"]
     code = _shipped([Path(ffnet_search.__file__).parent, *user_code])
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), own_handler():
         warnings.simplefilter("ignore")
         try:
             ray.init(address="auto", runtime_env=code, **INIT)
@@ -198,7 +199,7 @@ def start_here(**arguments: Any) -> Any:
     """Start Ray on this machine alone, with all it has or, for tests, what the arguments of `ray.init` say. Raises
     SweepError where it does not start."""
     ray = import_ray()
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), own_handler():
         warnings.simplefilter("ignore")
         started(partial(ray.init, address="local", include_dashboard=False, **INIT, **arguments))
     return ray

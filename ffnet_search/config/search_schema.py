@@ -10,7 +10,7 @@ from pydantic import Field, ValidationInfo, field_validator, model_validator
 from ffnet_search.config.schema import NAME_OR_PATH
 from ffnet_search.errors import did_you_mean
 from ffnet_search.metrics import COSTS, Direction, Metric, find_metric
-from ffnet_search.plugins import Plugin, is_import_path
+from ffnet_search.plugins import Plugin, is_import_path, spelled
 from ffnet_search.space.registry import DEFAULT_TASK, known_metrics, qualities, task_outputs
 from ffnet_search.strict_yaml import Section
 
@@ -23,7 +23,7 @@ class SamplerSection(Plugin):
     @model_validator(mode="before")
     @classmethod
     def _tpe_is_multivariate(cls, content: Any) -> Any:
-        content = {"class_path": content} if isinstance(content, str) else content
+        content = spelled(content)
         if isinstance(content, Mapping) and content.get("class_path") == "TPESampler":
             return {"init_args": {"multivariate": True}, **content}
         return content

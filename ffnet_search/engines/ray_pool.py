@@ -9,6 +9,7 @@ trial. A node that is lost is not the fault of a configuration.
 from __future__ import annotations
 
 import re
+import signal
 import socket
 import time
 from collections import Counter, deque
@@ -18,6 +19,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ffnet_search.cluster import session
+from ffnet_search.cluster.signals import end_at_once
 from ffnet_search.config.search_schema import SearchSection
 from ffnet_search.engines.ray_pruner import remote_pruner
 from ffnet_search.errors import SweepError
@@ -43,6 +45,7 @@ class Worker:
         import ray
 
         self._pruner, self._minutes = pruner, minutes
+        signal.signal(signal.SIGTERM, end_at_once)
         try:
             self._evaluate = make_evaluate()
         except SweepError as error:

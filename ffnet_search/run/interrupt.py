@@ -1,6 +1,7 @@
-"""Ctrl-C as one event: KeyboardInterrupt, exit code 130 and a quick end; and never within an import.
+"""Ctrl-C and SIGTERM as one event each: KeyboardInterrupt and Terminated, exit codes 130 and 143, a quick end; never
+within an import.
 
-Python raises KeyboardInterrupt between any two instructions. Extension modules do not expect it while they are
+Python raises what a handler raises between any two instructions. Extension modules do not expect it while they are
 imported: NumPy's recurses until the stack is full, ONNX Runtime's turns it into an ImportError, and C++ may abort the
 process (SIGABRT, seen once). So the interrupt waits for the end of the import.
 """
@@ -12,61 +13,81 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from importlib import import_module
 from types import FrameType
 
+from ffnet_search.errors import Terminated
+
 EXIT_STOPPED = 130  # as shells have it: 128 + SIGINT
+EXIT_TERMINATED = 143  # 128 + SIGTERM
+ENDING = (signal.SIGINT, signal.SIGTERM)
+PATIENCE_S = 8.0  # with an end in good order after SIGTERM: containers and batch systems kill 10 s or more after it
 
 
 @contextmanager
-def interruptible() -> Iterator[None]:
-    """Raise KeyboardInterrupt on Ctrl-C in the main thread, also where a library turns it into another error."""
-    received = False
+def interruptible(last_words: Callable[[], object] = lambda: None) -> Iterator[None]:
+    """Raise KeyboardInterrupt on Ctrl-C, Terminated on SIGTERM in the main thread, also where a library makes another
+    error of it.
+
+    A SIGTERM that does not end the block within PATIENCE_S ends the process after `last_words`: where a whole group was
+    signalled, Ray has ended too, and is waited for in native code."""
+    received: list[BaseException] = []
+    done = threading.Event()
+
+    def give_up() -> None:
+        if not done.wait(PATIENCE_S):
+            last_words()
+            os._exit(EXIT_TERMINATED)
 
     def interrupt(number: int, frame: FrameType | None) -> None:
-        nonlocal received
-        received = True
-        raise KeyboardInterrupt
+        if number == signal.SIGTERM:
+            signal.alarm(0)  # Ray's handler below Python, where it came first, would abort the process by one
+            if not received:
+                threading.Thread(target=give_up, name="last words", daemon=True).start()
+        received.append(KeyboardInterrupt() if number == signal.SIGINT else Terminated(EXIT_TERMINATED))
+        raise received[-1]
 
-    previous = signal.signal(signal.SIGINT, interrupt)
+    previous = {number: signal.signal(number, interrupt) for number in ENDING}
     try:
         yield
-    except Exception as error:
-        if received:
-            raise KeyboardInterrupt from error
+    except (Exception, SystemExit) as error:
+        if received and error is not received[0]:
+            raise received[0] from error
         raise
     finally:
-        signal.signal(signal.SIGINT, previous)
+        done.set()
+        for number, handler in previous.items():
+            signal.signal(number, handler)
 
 
 @contextmanager
 def quick_end() -> Iterator[None]:
-    """End the process quickly after the block exits with EXIT_STOPPED.
+    """End the process quickly after the block exits with EXIT_STOPPED or EXIT_TERMINATED.
 
     Functions registered with atexit run (Ray's, logging's, ...); unloading PyTorch, which takes seconds, is left out.
     """
-    stopped = False
+    code: int | None = None
 
     def end() -> None:
-        if not stopped:
+        if code is None:
             return
         for stream in (sys.stdout, sys.stderr):
             with suppress(OSError):
                 stream.flush()
-        os._exit(EXIT_STOPPED)
+        os._exit(code)
 
     atexit.register(end)  # the first to be registered is the last to be called
     try:
         yield
     except SystemExit as error:
-        stopped = error.code == EXIT_STOPPED
+        code = error.code if error.code in (EXIT_STOPPED, EXIT_TERMINATED) else None
         raise
 
 
 def import_whole(*names: str) -> None:
-    """Import modules one by one. Ctrl-C takes effect between two of them, so name large packages singly."""
+    """Import modules one by one. Ctrl-C and SIGTERM take effect between two of them, so name large packages singly."""
     for name in names:
         with deferred_interrupts():
             import_module(name)
@@ -74,20 +95,20 @@ def import_whole(*names: str) -> None:
 
 @contextmanager
 def deferred_interrupts() -> Iterator[None]:
-    """Delay Ctrl-C until the block ends, then call the handler that was set before."""
+    """Delay Ctrl-C and SIGTERM until the block ends, then call the handler that was set before."""
     if threading.current_thread() is not threading.main_thread():  # signals are the main thread's
         yield
         return
-    received = False
+    received: list[int] = []
 
     def defer(number: int, frame: FrameType | None) -> None:
-        nonlocal received
-        received = True
+        received.append(number)
 
-    previous = signal.signal(signal.SIGINT, defer)
+    previous = {number: signal.signal(number, defer) for number in ENDING}
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, previous)
+        for number, handler in previous.items():
+            signal.signal(number, handler)
         if received:
-            signal.raise_signal(signal.SIGINT)
+            signal.raise_signal(received[0])

@@ -98,8 +98,11 @@ class Patient:
             with suppress(ProcessLookupError):
                 os.kill(self.rng.choice(targets) if targets else begun.process.pid, number)
                 self.dealt(f"{signal.Signals(number).name} of {who}")
-        rays_own = (1,) if who in OF_RAY else ()  # in its own words, where a search joins or leaves Ray
-        return self.judge(begun, allowed=(0, 2, *rays_own, -signal.SIGKILL, -signal.SIGTERM, 128 + signal.SIGTERM))
+        if who in OF_RAY:
+            return self.judge(begun, allowed=(0, 1, 2))  # 1: in Ray's words, where a search joins or leaves it
+        late = begun.in_stage("export")  # its results may be printed already
+        in_words = (128 + signal.SIGTERM, *((-signal.SIGTERM,) if late else ()))
+        return self.judge(begun, allowed=(0, 2, *(in_words if number == signal.SIGTERM else (-number,))))
 
     def fill(self) -> int:
         """Fill the disk in a random stage."""
@@ -131,7 +134,9 @@ class Patient:
         """Wait for the end of a start, which must be one of these and in words."""
         code, said = begun.end()
         assert code in allowed and "Traceback" not in said, f"exit code {code}:\n{said[-3000:]}"
-        assert code != 2 or [line for line in said.splitlines() if line.startswith("ffnet-search: ")], said[-3000:]
+        words = [line for line in said.splitlines() if line.startswith("ffnet-search: ")]
+        assert code != 2 or words, said[-3000:]
+        assert code != 128 + signal.SIGTERM or "; to resume: ffnet-search run " in words[-1], said[-3000:]
         give_up = time.monotonic() + LINGER_S
         while (left := started_for(self.sweep)) and time.monotonic() < give_up:
             time.sleep(0.2)

@@ -1,0 +1,33 @@
+"""How a class and its arguments are spelled in a sweep, today and before."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from ffnet_search.config.search_schema import SamplerSection
+from ffnet_search.plugins import Plugin
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        {"class_path": "a:B", "init_args": {"c": 1}},
+        {"name": "a:B", "args": {"c": 1}},
+        {"path": "a:B", "args": {"c": 1}},
+        {"class_path": "a.B", "args": {"c": 1}},
+    ],
+)
+def test_former_spellings_are_read(content: dict[str, Any]) -> None:
+    assert Plugin.model_validate(content) == Plugin(class_path="a:B", init_args={"c": 1})
+
+
+def test_two_spellings_of_one_are_refused() -> None:
+    with pytest.raises(ValueError, match="name"):
+        Plugin.model_validate({"class_path": "a:B", "name": "c:D"})
+
+
+@pytest.mark.parametrize("content", ["TPESampler", {"class_path": "TPESampler"}, {"name": "TPESampler"}])
+def test_tpe_is_multivariate_however_it_is_spelled(content: Any) -> None:
+    assert SamplerSection.model_validate(content).init_args == {"multivariate": True}
