@@ -40,12 +40,15 @@ FLAGS = (
 Driver = webdriver.Chrome
 
 
-def make_run(folder: Path, count: int) -> Sweep:
-    """A run with so many trials, some of them infeasible, and three exported networks."""
+def make_run(folder: Path, count: int, hostile: str = "") -> Sweep:
+    """A run with so many trials, some of them infeasible, and three exported networks.
+
+    `hostile`: a text that stands wherever a sweep, a trial or a card holds words, the names of classes among them."""
     file = folder / "big.yaml"
     spaces = Path(__file__).parents[2] / "search_spaces"
     limits = "search: {constraints: {macs_m: 3.0}}"
-    file.write_text(f"search_space: {spaces / 'ffnet_digits.yaml'}\nruns: {folder}\n{limits}\n")
+    data = f"data: {{name: image_folder, path: {json.dumps(hostile)}}}\n" if hostile else ""
+    file.write_text(f"search_space: {spaces / 'ffnet_digits.yaml'}\nruns: {folder}\n{limits}\n{data}")
     sweep, rng = Sweep.from_yaml(file), random.Random(0)
     space, axes = sweep.search_space, distributions(sweep.search_space)
     trials: list[Any] = []
@@ -62,6 +65,10 @@ def make_run(folder: Path, count: int) -> Sweep:
         else:
             best.append((score, arch))
             trials.append(create_trial(values=[score, ms], user_attrs={**known, "accuracy": score}, **common))
+    if hostile:
+        reason = {**known, "key": "f" * 12, "reason": hostile, "traceback": hostile, "origin": hostile}
+        trials.append(create_trial(state=TrialState.FAIL, user_attrs=reason, **common))
+        trials[0].set_user_attr("origin", hostile)
     with open_run(sweep) as opened:
         opened.write_sweep(sweep)
         with open_study(sweep.files.study, sweep.search.directions, "x") as writer:
@@ -79,6 +86,9 @@ def make_run(folder: Path, count: int) -> Sweep:
             metrics |= {"measured_ms": 0.05 - number / 100, "measured_spread": 0.01}
             metrics |= {"params_m": arch.params_m, "macs_m": arch.macs_m}
             card = {"key": arch.key, "metrics": metrics, "data": {"fingerprint": "f00"}, "date": "2026-01-01"}
+            if hostile:
+                card["input"] = {"channels": 1, "resolution": 8, "classes": [hostile]}
+                card |= {"summary": hostile, "hyperparameters": {hostile: hostile}, "date": hostile}
             (to / "card.json").write_text(json.dumps(card))
         start = time.monotonic()
         write_report(sweep)

@@ -166,3 +166,31 @@ def test_the_plain_dashboard_works_as_well(small_run: Sweep, browse: Callable[..
     finally:
         server.terminate()
         server.wait(timeout=10)
+
+
+HOSTILE = (
+    "=1+1</script></svg><img src=x onerror=\"document.title='taken'\"><script>document.title='taken'</script>"
+    "[a](javascript:document.title='taken')![b](http://192.0.2.1/b)<svg onload=\"document.title='taken'\">"
+)
+
+
+def assert_harmless(page: Driver) -> None:
+    """What a stranger wrote is text: no element or link of it is in the page, and none of it ran."""
+    assert page.title != "taken"
+    assert page.find_elements(By.CSS_SELECTOR, "img[src=x], img[src*='192.0.2.1'], [onerror], [onload]") == []
+    assert page.find_elements(By.CSS_SELECTOR, "a[href^='javascript:']") == []
+
+
+def test_what_a_stranger_wrote_stays_text(tmp_path: Path, browse: Callable[..., Driver]) -> None:
+    (tmp_path / "runs").mkdir()
+    sweep = make_run(tmp_path / "runs", 60, HOSTILE)
+    page = browse(sweep.files.report.as_uri())
+    assert "onerror=" in page.find_element(By.TAG_NAME, "body").get_attribute("textContent")
+    assert_harmless(page)
+    with dashboard(sweep) as address:
+        for place in ("note", "trials?numbers=0", "trials?numbers=60"):
+            page.get(f"{address}/{place}")
+            wait_for(lambda: "Limits" in page.page_source or "Trial" in page.page_source)
+            time.sleep(1)  # the page draws on
+            assert_harmless(page)
+        page.get("about:blank")
