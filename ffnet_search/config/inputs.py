@@ -35,6 +35,7 @@ SPEED: Mapping[str, Any] = {
         "trials",
         "early_stopping",
         "storage",
+        "loggers",
     },
     "export": {"top": True, "retrain": {"candidates"}, "formats": True},
 }
@@ -87,6 +88,8 @@ def digest(inputs: Mapping[str, Any]) -> str:
 
 def _plain(section: Section, name: str, *, exclude_none: bool = False) -> Inputs:
     inputs: Inputs = without_secrets(section.model_dump(mode="json", exclude=SPEED[name], exclude_none=exclude_none))
+    if "loggers" in inputs:  # of training: they change nothing; digests from before have the field
+        inputs["loggers"] = []
     for field in ADDED.get(name, ()):
         if inputs.get(field) == type(section).model_fields[field].default:
             del inputs[field]

@@ -113,7 +113,7 @@ class SearchSection(Section):
     autoscaling cluster includes the start of a node. `trial_minutes`: the time after which a trial
     is ended and recorded as failed. `minutes`: the time that the search may take, over all its interruptions; it ends
     there or after `trials`, whichever is first. `storage`: the URL of a database that gets a copy of the study,
-    such as postgresql://user@host/name."""
+    such as postgresql://user@host/name. `loggers`: of Lightning, which get each trial as a run of its own."""
 
     evaluator: Literal["supernet", "train"] = "supernet"
     warm_start: bool = False
@@ -132,6 +132,7 @@ class SearchSection(Section):
     constraints: Mapping[str, Annotated[float, Field(gt=0, allow_inf_nan=False)]] = {}
     sampler: SamplerSection = SamplerSection()
     proposals: int = Field(200, gt=0)
+    loggers: tuple[Plugin, ...] = Field((), exclude_if=lambda loggers: not loggers)
 
     @field_validator("objectives", "constraints")
     @classmethod

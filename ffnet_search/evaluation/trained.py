@@ -37,7 +37,9 @@ from ffnet_search.progress import say
 from ffnet_search.provenance import versions
 from ffnet_search.space.cost_model import analytic_metrics
 from ffnet_search.space.hyperparameters import Configuration
+from ffnet_search.space.search_space import SearchSpace
 from ffnet_search.tasks.base import task_of
+from ffnet_search.training.loggers import Hyperparameters, finished, log_result
 from ffnet_search.training.modules import NonFiniteLoss, Standalone
 from ffnet_search.training.start import Start, load_start
 from ffnet_search.training.trainer import LAST, run_trainer, save
@@ -116,10 +118,13 @@ class TrialEvaluator:
             data = self.target.data(trial)
             module = self.target.module(trial, configuration)
             epochs = _Epochs(folder / LAST, self.target, report, until_epoch)
-            trainer = run_trainer(module, data, trial.train, folder, [epochs])
-            if epochs.is_stopped:
-                return Stopped(epochs.count, epochs.metrics)
-            metrics = self.target.score(trial, trainer, module, data)
+            settings = Hyperparameters(_chosen(trial.search_space, configuration))
+            trainer = run_trainer(module, data, trial.train, folder, [settings, epochs])
+            with finished(trainer.loggers):
+                if epochs.is_stopped:
+                    return Stopped(epochs.count, epochs.metrics)
+                metrics = self.target.score(trial, trainer, module, data)
+                log_result(trainer, metrics)
             self.target.write(folder / WEIGHTS, trainer, module)
         finally:
             if torch.cuda.is_available():
@@ -168,6 +173,14 @@ class TrialEvaluator:
 def trial_seed(seed: int, key: str) -> int:
     """The seed of trial `key` in a sweep with `seed`."""
     return int(hashlib.sha256(f"trial {seed} {key}".encode()).hexdigest()[:7], 16)
+
+
+def _chosen(space: SearchSpace, configuration: Configuration) -> dict[str, Any]:
+    """The choices of a trial, by axis and hyper-parameter: of its architecture those where the space has several."""
+    arch, axes = configuration.architecture, space.axes()
+    choices = {} if arch is None else space.choices_of(arch)
+    varied = {name: value for name, value in choices.items() if len(axes[name]) > 1}
+    return {"key": configuration.key, "architecture": str(arch or ""), **varied, **configuration.hyperparameters}
 
 
 def resolved(trial: Sweep) -> dict[str, Any]:

@@ -19,11 +19,12 @@ from ffnet_search.run.interrupt import import_whole
 from ffnet_search.run.stages import STAGES, cost_model
 from ffnet_search.space.cost_model import check_budget
 
-LOGGERS = {  # of Lightning -> the package that each needs
-    "CometLogger": "comet_ml",
-    "MLFlowLogger": "mlflow",
-    "NeptuneLogger": "neptune",
-    "WandbLogger": "wandb",
+LOGGERS = {  # of Lightning -> the packages of which each needs one
+    "CometLogger": ("comet_ml",),
+    "MLFlowLogger": ("mlflow",),
+    "NeptuneLogger": ("neptune",),
+    "TensorBoardLogger": ("tensorboard", "tensorboardX"),
+    "WandbLogger": ("wandb",),
 }
 
 
@@ -84,11 +85,11 @@ def check_classes(sweep: Sweep, stages: Collection[str]) -> None:
         if "export" in stages:
             for name in sweep.export.formats:
                 find_format(name, "export.formats")
-        if stages and (sweep.train.callbacks or sweep.train.loggers):
+        if stages and (sweep.train.callbacks or sweep.train.loggers or sweep.search.loggers):
             import_whole("torch", "torchmetrics", "lightning")
-            from ffnet_search.training.trainer import check_plugins
+            from ffnet_search.training.named_classes import check_named
 
-            check_plugins(sweep.train)
+            check_named(sweep)
 
 
 def _check_packages(sweep: Sweep) -> None:
@@ -101,10 +102,11 @@ def _check_packages(sweep: Sweep) -> None:
             raise SweepError("export.formats must be left out where module is given: they are of FFNets; remove it")
         if not is_import_path(name):
             find_format(name, "export.formats")
-    for at, logger in enumerate(sweep.train.loggers):
-        name = logger.class_path.rpartition(":")[2]
-        if name in LOGGERS and not is_installed(LOGGERS[name]):
-            raise not_installed(f"train.loggers.{at}.class_path", name, LOGGERS[name])
+    for section, loggers in (("train", sweep.train.loggers), ("search", sweep.search.loggers)):
+        for at, logger in enumerate(loggers):
+            name = logger.class_path.rpartition(":")[2]
+            if name in LOGGERS and not any(map(is_installed, LOGGERS[name])):
+                raise not_installed(f"{section}.loggers.{at}.class_path", name, LOGGERS[name][0])
 
 
 def check_limits(sweep: Sweep) -> None:
@@ -128,9 +130,10 @@ def _import_paths(sweep: Sweep) -> Iterator[tuple[str, str]]:
         names[f"latency.{index}.backend"] = device.backend
     if sweep.module is not None:
         names["module.class_path"] = sweep.module.class_path
-    for field in ("callbacks", "loggers"):
-        for index, plugin in enumerate(getattr(sweep.train, field)):
-            names[f"train.{field}.{index}.class_path"] = plugin.class_path
+    named = {"train.callbacks": sweep.train.callbacks, "train.loggers": sweep.train.loggers}
+    for field, plugins in {**named, "search.loggers": sweep.search.loggers}.items():
+        for index, plugin in enumerate(plugins):
+            names[f"{field}.{index}.class_path"] = plugin.class_path
     for index, plugin in enumerate(sweep.report.baselines):
         names[f"report.baselines.{index}.class_path"] = plugin.class_path
     for field, name in names.items():

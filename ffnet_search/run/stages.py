@@ -179,6 +179,7 @@ def _search(sweep: Sweep) -> None:
     from ffnet_search.search.optimizer import Optimizer
     from ffnet_search.search.problem import SearchProblem
     from ffnet_search.search.storage.search_storage import open_storage
+    from ffnet_search.search.trial_loggers import trial_loggers
 
     _refuse_stale_tables(sweep)
     space, section, files = sweep.search_space, sweep.search, sweep.files
@@ -193,7 +194,7 @@ def _search(sweep: Sweep) -> None:
         optimizer, code = Optimizer(problem, storage), user_code(sweep.model_dump(mode="json"))
         context = EngineContext(EvaluatorFactory(sweep), section, optimizer.pruner, files.folder, space, code)
         adopt_earlier(optimizer, sweep, STAGES["search"].inputs(sweep))
-        run_search(optimizer, engine(context), storage)
+        run_search(optimizer, engine(context), storage, trial_loggers(section.loggers, files.folder))
 
 
 def _export(sweep: Sweep) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import datetime
 
 from optuna.trial import FrozenTrial
@@ -18,16 +18,21 @@ from ffnet_search.search.optimizer import Optimizer
 from ffnet_search.search.storage.search_storage import SearchStorage
 from ffnet_search.search.storage.trial_record import TrialRecord
 
+OnEnd = Callable[[TrialRecord], object]
 
-def run_search(optimizer: Optimizer, engine: Engine, storage: SearchStorage) -> list[Candidate]:
+
+def run_search(
+    optimizer: Optimizer, engine: Engine, storage: SearchStorage, on_end: OnEnd = lambda record: None
+) -> list[Candidate]:
     """Search until `search.trials` configurations are evaluated, or `search.minutes` are over, and return the
-    candidates, all feasible. Raises SweepError where all evaluations fail, where none ended in that time, or the study
-    of `storage` does not hold what was evaluated."""
+    candidates, all feasible. `on_end` is called with each trial that was evaluated, stopped or failed. Raises
+    SweepError where all evaluations fail, where none ended in that time, or the study of `storage` does not hold what
+    was evaluated."""
     minutes = optimizer.problem.section.minutes
     with engine:
         if minutes is not None:
             engine.deadline = time.monotonic() + 60 * minutes - spent_s(storage.writer.stored())
-        run_loop(optimizer, engine)
+        run_loop(optimizer, engine, on_end)
     records = map(TrialRecord.from_trial, storage.writer.stored())
     known = [record for record in records if record.state == "evaluated"]
     candidates = [record.candidate(optimizer.problem.space) for record in known]
@@ -51,13 +56,13 @@ def spent_s(trials: Iterable[FrozenTrial]) -> float:
     return seconds
 
 
-def run_loop(optimizer: Optimizer, engine: Engine) -> None:
+def run_loop(optimizer: Optimizer, engine: Engine, on_end: OnEnd = lambda record: None) -> None:
     """Evaluate until `search.trials` are made, no configuration is left, or the engine's deadline is over. An interrupt
     says how to resume."""
     archive, trials = optimizer.archive, optimizer.problem.section.trials
     with progress("search", trials, "candidates", done=archive.finished) as bar:
         try:
-            _evaluate(optimizer, engine, bar)
+            _evaluate(optimizer, engine, bar, on_end)
         except KeyboardInterrupt:
             say(f"search: interrupted; {archive.count('evaluated')} candidates are kept, and the same command resumes")
             raise
@@ -76,7 +81,7 @@ def run_loop(optimizer: Optimizer, engine: Engine) -> None:
         raise SweepError("search: its time is over before a candidate was evaluated; give more search.minutes")
 
 
-def _evaluate(optimizer: Optimizer, engine: Engine, bar: Bar) -> None:
+def _evaluate(optimizer: Optimizer, engine: Engine, bar: Bar, on_end: OnEnd) -> None:
     """Ask, submit and tell, until nothing is pending any more. Raises OutOfTime where something is, at the deadline."""
     archive, trials, pending = optimizer.archive, optimizer.problem.section.trials, 0
     while True:
@@ -89,7 +94,7 @@ def _evaluate(optimizer: Optimizer, engine: Engine, bar: Bar) -> None:
         if not pending:
             break
         while True:  # take all results that are ready, since proposals that know more are better
-            optimizer.tell(*engine.next())
+            on_end(optimizer.tell(*engine.next()))
             pending -= 1
             left_s = engine.deadline - time.monotonic()
             left = {} if math.isinf(left_s) else {"time left": clock(max(0.0, left_s))}

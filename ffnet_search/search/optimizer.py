@@ -71,8 +71,9 @@ class Optimizer:
         finally:
             self._store()
 
-    def tell(self, configuration: Configuration, outcome: Ended) -> None:
-        """Take the outcome of a configuration that `ask` gave. Raises SweepError after too many failures in a row."""
+    def tell(self, configuration: Configuration, outcome: Ended) -> TrialRecord:
+        """Take the outcome of a configuration that `ask` gave, and return what is stored of the trial. Raises
+        SweepError after too many failures in a row."""
         key = configuration.key
         outcome = self._checked(configuration, outcome)
         begun, (first, *repeats) = self._pending.pop(key)
@@ -101,6 +102,7 @@ class Optimizer:
                 f"{record.reason}; its traceback is in the study. Earlier results are kept: correct "
                 "the cause and give the same command again"
             )
+        return record
 
     def adopt(self, candidates: Iterable[Candidate]) -> list[str]:
         """Take candidates that were evaluated before as if they had been asked for, and return the keys of those that

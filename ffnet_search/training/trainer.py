@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
-import inspect
 import logging
 import signal
 import time
@@ -17,16 +15,16 @@ from typing import Any, TypeVar
 import torch
 from lightning import Callback, LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint, EMAWeightAveraging
-from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from ffnet_search.atomic_write import replacing
 from ffnet_search.config.schema import TrainSection
-from ffnet_search.errors import SweepError, Terminated
-from ffnet_search.plugins import Plugin, check_arguments, find_class
+from ffnet_search.errors import Terminated
 from ffnet_search.progress import Bar, progress, say
 from ffnet_search.training.checkpoints import is_plain, read_last, safe_types
+from ffnet_search.training.loggers import Hyperparameters, finish, finished_on_error, make_loggers
 from ffnet_search.training.modules import FFNetModule, NonFiniteLoss
+from ffnet_search.training.named_classes import make_named
 from ffnet_search.training.time_budget import TimeBudget
 
 LAST = "last.ckpt"
@@ -65,8 +63,9 @@ def fit(
         checkpoints = LastCheckpoint(last, recipe.checkpoint_minutes, placement.on_checkpoint)
         try:
             limits = [TimeBudget(minutes, label)] if minutes is not None else []
-            callbacks = [TrainingProgress(label, placement.bar), *limits, checkpoints]
-            run_trainer(module, data, recipe, folder, callbacks, placement)
+            settings = Hyperparameters(recipe.model_dump(mode="json", exclude={"callbacks", "loggers"}))
+            callbacks = [settings, TrainingProgress(label, placement.bar), *limits, checkpoints]
+            finish(run_trainer(module, data, recipe, folder, callbacks, placement).loggers)
             return module
         except NonFiniteLoss as error:
             checkpoint = read_last(last, plain=is_plain(not recipe.callbacks))
@@ -87,13 +86,13 @@ def run_trainer(
     """Fit `module` for `recipe.epochs`, resuming from the checkpoint in `folder` if a whole one exists.
 
     Of the recipe it takes epochs, EMA, callbacks and loggers; the module takes the rest. Raises SweepError where a
-    callback or logger does not exist or does not take its arguments."""
+    callback or logger does not exist or does not take its arguments. The caller calls `finish` with its loggers."""
     folder.mkdir(parents=True, exist_ok=True)
     if isinstance(module, FFNetModule):
         module.take_targets(data)
     last, ours, cuda = folder / LAST, isinstance(module, FFNetModule), torch.cuda.is_available()
     averaging = [EMAWeightAveraging(decay=recipe.ema)] if recipe.ema else []
-    named = [_make(plugin, f"train.callbacks.{index}", Callback) for index, plugin in enumerate(recipe.callbacks)]
+    named = [make_named(one, f"train.callbacks.{at}", Callback, {}) for at, one in enumerate(recipe.callbacks)]
     with quiet_lightning(), safe_types():
         trainer = Trainer(
             accelerator="gpu" if cuda else "cpu",
@@ -112,7 +111,7 @@ def run_trainer(
         )
         plain = is_plain(ours and not recipe.callbacks)  # callbacks may keep anything in a checkpoint
         start = str(last) if read_last(last, plain=plain) else None
-        with _ended_by_signals():
+        with _ended_by_signals(), finished_on_error(trainer.loggers):
             trainer.fit(module, datamodule=data, ckpt_path=start, weights_only=plain)
     return trainer
 
@@ -136,43 +135,6 @@ def save(trainer: Trainer, path: Path, *, weights_only: bool = False) -> None:
     """Write a checkpoint, replaced whole. A collective operation: every rank calls it, the first one writes."""
     with replacing(path) if trainer.is_global_zero else nullcontext(path) as target:
         trainer.save_checkpoint(target, weights_only=weights_only)
-
-
-def make_loggers(recipe: TrainSection, folder: Path) -> list[Logger]:
-    """A CSV table, TensorBoard where it is installed, and the loggers that the sweep names.
-
-    All write into `folder`, unless their arguments name another place. Raises SweepError."""
-    loggers: list[Logger] = [CSVLogger(folder, name="logs")]
-    if importlib.util.find_spec("tensorboard") or importlib.util.find_spec("tensorboardX"):
-        loggers.append(TensorBoardLogger(folder, name="tensorboard"))
-    named = enumerate(recipe.loggers)
-    return loggers + [_make(one, f"train.loggers.{at}", Logger, save_dir=str(folder)) for at, one in named]
-
-
-def check_plugins(recipe: TrainSection) -> None:
-    """Raise SweepError where a callback or a logger of a recipe does not exist, or does not take its arguments."""
-    for section, base, plugins in (("callbacks", Callback, recipe.callbacks), ("loggers", Logger, recipe.loggers)):
-        for at, plugin in enumerate(plugins):
-            _class_of(plugin, f"train.{section}.{at}", base, {})
-
-
-def _make(plugin: Plugin, field: str, base: type[Any], **defaults: str) -> Any:
-    kind, arguments = _class_of(plugin, field, base, defaults)
-    try:
-        return kind(**arguments)
-    except ImportError as error:
-        raise SweepError(f"{field}.class_path {plugin.class_path!r} needs a package: {error}") from None
-
-
-def _class_of(
-    plugin: Plugin, field: str, base: type[Any], defaults: Mapping[str, str]
-) -> tuple[type[Any], dict[str, Any]]:
-    """The class that a plugin names, and its arguments, with those of `defaults` that it takes. Raises SweepError."""
-    kind = find_class(plugin.class_path, f"{field}.class_path", base)
-    known = inspect.signature(kind).parameters
-    arguments = {name: value for name, value in defaults.items() if name in known} | dict(plugin.init_args)
-    check_arguments(kind, arguments, f"{field}.init_args")
-    return kind, arguments
 
 
 class LastCheckpoint(Callback):
