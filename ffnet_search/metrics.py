@@ -84,6 +84,11 @@ class Metric:
         """The factor that makes less better: -1 for what is maximised, else 1."""
         return sign(self.direction)
 
+    @property
+    def relation(self) -> str:
+        """The relation of a value that keeps a limit to it: `≤`, or `≥` of what is maximised."""
+        return "≥" if self.direction == "maximize" else "≤"
+
     def format(self, value: float, *, unit: bool = True) -> str:
         """The printed form of `value`: `97.50 %`, `0.0414 ms`, `0.212 M`."""
         shown = self.scale * value

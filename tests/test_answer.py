@@ -5,15 +5,20 @@ from __future__ import annotations
 import json
 import math
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import tiny_sweep
 from networks import space
 
 from ffnet_search.config.files import RunPaths
-from ffnet_search.export.answer import Offer, answer, answers
+from ffnet_search.config.named_metrics import ranking
+from ffnet_search.config.sweep import Sweep
+from ffnet_search.export.answer import Offer, answer, answers, hint, offers
 from ffnet_search.export.exported import ExportedNetwork, read_exported
 from ffnet_search.export.folders import folder_names, recover_front, replace_front, write_names
+from ffnet_search.latency.table import LatencyTable
 from ffnet_search.metrics import find_metric
 from ffnet_search.space.registry import qualities
 
@@ -58,6 +63,39 @@ def test_the_slider_says_what_a_question_says() -> None:
     for latency_ms in (1.0, 1.7, 2.0, 3.0, 4.9, 5.0, 5.5, 6.0, 99.0):
         held = [found for ms, found in steps if ms <= latency_ms][-1]
         assert held == answer(RUN, ACCURACY, latency_ms)
+
+
+def test_a_network_that_lost_after_its_retraining_is_not_called_better() -> None:
+    def retrained(key: str, quality: float, compared: float, *, exported: bool = False) -> Offer:
+        return replace(offer(key, quality, 1.0, exported=exported, compared=compared), is_final=True)
+
+    shown = retrained("shown", 0.95, 0.80, exported=True)
+    lost, untried = retrained("lost", 0.93, 0.90), offer("untried", 0.85, 1.0)
+    assert answer([shown, lost], ACCURACY).better is None  # though the search compared it as better
+    assert answer([shown, lost, untried], ACCURACY).better == untried
+    won = retrained("won", 0.97, 0.70)
+    assert answer([shown, lost, won], ACCURACY).better == won
+    assert "97.00 % as it was retrained" in hint(answer([shown, won], ACCURACY), ACCURACY, Path("runs/x"))
+    assert "85.00 % as the search compared it" in hint(answer([shown, untried], ACCURACY), ACCURACY, Path("runs/x"))
+    assert answers([shown, lost, won], ACCURACY) == [(1.0, answer([shown, lost, won], ACCURACY))]
+
+
+@pytest.mark.parametrize(
+    ("objectives", "best"), [(["accuracy", "latency_ms"], "01-a"), (["recall@8", "latency_ms"], "02-b")]
+)
+def test_networks_are_ranked_by_the_objective(tmp_path: Path, objectives: list[str], best: str) -> None:
+    content = tiny_sweep.sweep(tmp_path).model_dump(mode="json") | {"search": {"objectives": objectives}}
+    sweep = Sweep.model_validate(content)
+    arch = sweep.search_space.smallest
+    figures = {"01-a": (0.9, 0.5), "02-b": (0.8, 0.7)}
+    exported = [
+        ExportedNetwork(Path(name), arch, {"search_accuracy": one, "search_recall@8": other, "measured_ms": 1.0})
+        for name, (one, other) in figures.items()
+    ]
+    measured = LatencyTable.load(Path(__file__).parent / "goldens" / "latency_table.json")
+    found = answer(offers(sweep, [], exported, measured), ranking(sweep)).exported
+    assert found is not None and found.exported is not None and found.exported.folder.name == best
+    assert ranking(sweep).key == objectives[0]
 
 
 def write(folder: Path, weights: bytes, **card: object) -> Path:

@@ -70,8 +70,12 @@ def test_a_baseline_is_judged_and_timed_beside_the_front(folder: Path) -> None:
 @pytest.mark.slow
 def test_one_more_network_is_exported_by_its_key_and_stays(folder: Path) -> None:
     key = keys_not_exported(folder)[0]
+    derived = [folder / "runs/tiny" / name for name in ("yardstick/gains.json", "report.html", "front.png")]
+    for path in derived:
+        path.unlink()
     place = Path(command(folder, "export", "runs/tiny", "--key", key).stdout.strip())
     assert place.name == f"02-{key}" and load(folder / place).classes == tuple("0123456789")
+    assert all(path.exists() for path in derived) and place.name in derived[1].read_text()
     card = json.loads((folder / place / "card.json").read_text())
     assert {"test_accuracy", "inherited_test_accuracy", "test_accuracy_se"} <= card["metrics"].keys()  # retrained too
     assert "exported already" in command(folder, "export", "runs/tiny", "--key", key).stderr

@@ -93,6 +93,8 @@ def test_two_runs_are_compared_as_table_and_image(two: tuple[Path, Path], tmp_pa
 
 def test_what_cannot_be_compared_is_refused(two: tuple[Path, Path], tmp_path: Path) -> None:
     first, second = two
+    with pytest.raises(SweepError, match="must be another run than .*first, but is the same"):
+        overlay(first, first.parent / "." / first.name)
     (second / "pareto").rename(second / "elsewhere")
     with pytest.raises(SweepError, match="second: has no front yet; make it with"):
         overlay(first, second)

@@ -15,8 +15,8 @@ from test_pipeline import write_sweep
 from ffnet_search.errors import SweepError
 from ffnet_search.run.folder import read_records
 from ffnet_search.run.pipeline import run_sweep
+from ffnet_search.run.shared_time import RunTime
 from ffnet_search.run.stages import plan
-from ffnet_search.run.time_budget import RunTime
 from ffnet_search.search.loop import spent_s
 from ffnet_search.training.modules import learning_rate
 

@@ -12,6 +12,7 @@ from image_data import FOUR, section
 from PIL import Image
 from sklearn.metrics import balanced_accuracy_score, f1_score, recall_score, roc_auc_score
 
+from ffnet_search.cli.tables import print_sweep
 from ffnet_search.config.named_metrics import named_metrics
 from ffnet_search.config.sweep import Sweep
 from ffnet_search.data.registry import build_data
@@ -136,7 +137,7 @@ def test_a_class_that_does_not_exist_is_told_before_training(root: Path) -> None
         sweep_data(sweep)
 
 
-def test_a_limit_of_a_quality_is_learnt() -> None:
+def test_a_limit_of_a_quality_is_learnt(capsys: pytest.CaptureFixture[str]) -> None:
     sweep = Sweep.from_content(
         {
             "name": "x",
@@ -153,6 +154,8 @@ def test_a_limit_of_a_quality_is_learnt() -> None:
     excess = problem.excess({"macs_m": 50.0, "recall@hole": 0.4})
     assert excess == {"macs_m": pytest.approx(-0.5), "recall@hole": pytest.approx(0.5)}
     assert problem.excess({"macs_m": 50.0, "recall@hole": 0.9})["recall@hole"] < 0
+    print_sweep(sweep)
+    assert "limits: macs_m ≤ 100, recall@hole ≥ 0.8" in " ".join(capsys.readouterr().out.split())
 
 
 @pytest.mark.slow

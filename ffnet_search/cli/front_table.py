@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from ffnet_search.cli.printing import Column, Grid
 from ffnet_search.cli.resolve import Front
+from ffnet_search.config.named_metrics import ranking
 from ffnet_search.config.sweep import Sweep
 from ffnet_search.errors import printable
 from ffnet_search.export.answer import answer, offers
@@ -46,11 +47,12 @@ def chosen_of(front: Front) -> tuple[int, str]:
         return 0, f"first by {sweep.metric(next(iter(sweep.search.objectives))).phrase}"
     limit = sweep.search.constraints.get(LATENCY.name, math.inf)
     known = offers(sweep, (), front.networks, LatencyTable.load(path))
-    best = answer(known, sweep.quality, limit).exported or answer(known, sweep.quality).exported
+    quality = ranking(sweep)
+    best = answer(known, quality, limit).exported or answer(known, quality).exported
     assert best is not None
     within = "" if math.isinf(limit) else f" within {LATENCY.format(limit)}"
     keys = [network.key for network in front.networks]
-    return keys.index(best.key), f"ranked first by {sweep.quality.phrase} on search validation{within}"
+    return keys.index(best.key), f"ranked first by {quality.phrase} on search validation{within}"
 
 
 def front_words(front: Front, first: First, groups: Groups) -> Iterator[str]:
@@ -98,8 +100,8 @@ def _names(networks: Iterable[ExportedNetwork]) -> list[str]:
 
 def importance(name: str, sweep: Sweep) -> int:
     """The place of a metric among the columns, 0 for the first."""
-    quality = sweep.quality.name
-    if name in (f"search_{quality}", f"test_{quality}", f"{INT8}test_{quality}"):
+    splits = (f"{split}_" for split in ("search", "test", f"{INT8}test"))
+    if any(name == f"{split}{quality}" for split in splits for quality in (ranking(sweep).key, sweep.quality.name)):
         return not name.startswith("search")
     if sweep.module is not None:
         return 0 if name in sweep.search.objectives else 2 if not name.startswith("test_") else 1

@@ -88,7 +88,7 @@ class Budget:
     ] = None
     quality: Annotated[
         float | None,
-        typer.Option("--accuracy", help="The least accuracy, 0 to 1, or another task's quality."),
+        typer.Option("--accuracy", help="The least accuracy, 0 to 1, or what is the objective in its place."),
     ] = None
     device: Annotated[str | None, typer.Option(help="Name of a latency table of the run; the search's own.")] = None
 

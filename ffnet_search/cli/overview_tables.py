@@ -7,6 +7,7 @@ from math import nan
 
 from ffnet_search.cli.front_table import metric_columns
 from ffnet_search.cli.printing import Column, Grid, make_table, print_plain
+from ffnet_search.config.named_metrics import ranking
 from ffnet_search.errors import printable
 from ffnet_search.formatting import percent
 from ffnet_search.metrics import ERROR, find_metric
@@ -72,8 +73,9 @@ def image_of(found: Overlay) -> bytes:
     from ffnet_search.report.charts import as_png, draw_fronts
 
     fronts: dict[str, list[tuple[float, float, float]]] = {name: [] for name in found.names}
-    quality = find_metric(f"search_{found.sweeps[0].quality.name}", [found.sweeps[0].quality])
+    first, _ = found.sweeps
+    quality = first.metric(f"search_{ranking(first).key}")
     for run, network, _ in found.rows:
         value, ms = quality_and_ms(found.sweeps[run], network)
-        fronts[found.names[run]].append((ms, value, network.metrics.get(quality.name + ERROR, nan)))
+        fronts[found.names[run]].append((ms, value, network.metrics.get(quality.key + ERROR, nan)))
     return as_png(draw_fronts(fronts, find_metric("measured_ms"), quality))

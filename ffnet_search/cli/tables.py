@@ -100,7 +100,8 @@ def print_sweep(sweep: Sweep) -> None:
     from ffnet_search.run.stages import plan  # here, since most of what is shown needs no stages
 
     print_space(sweep.search_space)
-    limits = ", ".join(f"{name} <= {limit:g}" for name, limit in sweep.search.constraints.items()) or "none"
+    limited = sweep.search.constraints.items()
+    limits = ", ".join(f"{name} {sweep.metric(name).relation} {limit:g}" for name, limit in limited) or "none"
     _print(
         f"sweep {sweep.name}: {sweep.data.name}, {sweep.train.epochs} epochs, {sweep.search.trials} trials of "
         f"{sweep.search.sampler.class_path} for {', '.join(sweep.search.objectives)}; limits: {limits}"
@@ -175,10 +176,10 @@ def print_selection(selection: Selection) -> None:
     arch = exported.network if exported is not None else None if offer.candidate is None else offer.candidate.network
     assert arch is not None
     task, figures = task_of(arch.input), offer.candidate.metrics if offer.candidate else {}
-    error, ending = figures.get(task.quality_error), f"predicted; {selection.table.error}"
+    error, ending = figures.get(f"{quality.key}{ERROR}"), f"predicted; {selection.table.error}"
     if exported is not None:
         _print(str(exported.folder))
-        error = exported.metrics.get(f"{task.search_quality}{ERROR}")
+        error = exported.metrics.get(f"search_{quality.key}{ERROR}")
         ending = "measured" if offer.is_measured else ending
     show = _print if exported is None else say
     show(
@@ -188,7 +189,7 @@ def print_selection(selection: Selection) -> None:
     if exported is not None and INT8 + task.test_quality in exported.metrics:
         names = {"search validation": task.search_quality, "test": task.test_quality}
         small = {split: task.quality.format(exported.metrics[INT8 + name]) for split, name in names.items()}
-        show(f"with 8 bits: {', '.join(f'{quality.phrase} {text} on {split}' for split, text in small.items())}")
+        show(f"with 8 bits: {', '.join(f'{task.quality.phrase} {text} on {split}' for split, text in small.items())}")
     show(f"{arch.params_m:.3g} M parameters, {arch.macs_m:.4g} M MACs: {arch}")
     for text in (selection.hint, *(f"{title}: {getattr(selection, title)}" for title in ("warning", "advice"))):
         if text.partition(": ")[2]:

@@ -1,12 +1,12 @@
-"""Qualities that a search names beside its task's own, such as `f1_macro` and `recall@defect`: which, and whether the
-task has them."""
+"""Qualities that a search names beside its task's own, such as `f1_macro` and `recall@defect`: which, whether the task
+has them, and by which one networks are ranked."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from ffnet_search.errors import did_you_mean
-from ffnet_search.metrics import COSTS
+from ffnet_search.metrics import COSTS, Metric
 from ffnet_search.space.registry import task_outputs
 
 if TYPE_CHECKING:
@@ -19,6 +19,15 @@ def named_metrics(sweep: Sweep) -> tuple[str, ...]:
         return ()
     names = dict.fromkeys((*sweep.search.objectives, *sweep.search.constraints))
     return tuple(name for name in names if name.partition("@")[0] not in (*COSTS, sweep.quality.name))
+
+
+def ranking(sweep: Sweep) -> Metric:
+    """The quality that the networks of a run are ranked by: the first objective that is one, else the task's; of a
+    user-supplied module the first objective."""
+    first, *_ = sweep.search.objectives
+    known = (sweep.quality.name, *named_metrics(sweep))
+    key = first if sweep.module is not None else next((one for one in sweep.search.objectives if one in known), None)
+    return sweep.quality if key is None else sweep.metric(key)
 
 
 def check_metrics(sweep: Sweep) -> None:

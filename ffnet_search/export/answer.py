@@ -1,8 +1,9 @@
 """The network for a budget: one answer for `pick`, `show`, the report with its slider, the image and Python.
 
 An exported network keeps a budget by the latency that was measured, any other by the table. The best is by the quality
-on search validation: the test split chooses nothing. Where the search has compared another network as better that is
-not exported, the answer names both, and the command that exports it.
+that is the objective, on search validation: the test split chooses nothing. Where another network is better that is not
+exported, the answer names both, and the command that exports it: better as the search compared it, or, where both were
+retrained, as they are now.
 """
 
 from __future__ import annotations
@@ -13,20 +14,22 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from ffnet_search.config.named_metrics import ranking
 from ffnet_search.config.sweep import Sweep
 from ffnet_search.export.exported import ExportedNetwork
+from ffnet_search.export.retrained_record import retrained_metrics
 from ffnet_search.latency.table import LatencyTable
 from ffnet_search.metrics import ERROR, INHERITED, LATENCY, Metric
 from ffnet_search.pareto.candidate import Candidate
-from ffnet_search.tasks.base import find_task
 
 
 @dataclass(frozen=True)
 class Offer:
     """A network that may be the answer.
 
-    `quality`: of the weights that are exported; `compared`: of those that the search compared, the same where nothing
-    was retrained. `ms`: measured, or of the table where it is not exported or not measured there."""
+    `quality`: of the weights that are exported, or would be as far as is known; `compared`: of those that the search
+    compared, the same where nothing was retrained. `is_final`: the quality is that of an export. `ms`: measured, or of
+    the table where it is not exported or not measured there."""
 
     key: str
     quality: float
@@ -35,6 +38,13 @@ class Offer:
     candidate: Candidate | None  # None of an exported network whose study is another one by now
     exported: ExportedNetwork | None = None
     is_measured: bool = False
+    is_final: bool = False
+
+    def worse_by(self, other: Offer, quality: Metric) -> float:
+        """The difference to another network, positive where this is worse; a retraining counts where both had one."""
+        if self.is_final and other.is_final:
+            return quality.sign * (self.quality - other.quality)
+        return quality.sign * (self.compared - other.compared)
 
 
 @dataclass(frozen=True)
@@ -59,25 +69,30 @@ def offers(
     device: str = "",
 ) -> list[Offer]:
     """All networks of a run with their latency on a device; "" is the search's own. `table`: of that device."""
-    task, name = find_task(sweep.task), sweep.quality.name
+    quality = ranking(sweep)
+    key = f"search_{quality.key}"
     suffix = f"@{device}" if device else ""
     by_key = {candidate.key: candidate for candidate in candidates}
     found = []
     for network in exported:
         figures = network.metrics
-        quality, measured = figures[task.search_quality], figures.get(f"measured_ms{suffix}")
-        compared = figures.get(INHERITED + task.search_quality, quality)
-        ms = table.predict_ms(network.network) if measured is None else measured
+        reached, measured = figures[key], figures.get(f"measured_ms{suffix}")
         candidate = by_key.pop(network.key, None)
-        found.append(Offer(network.key, quality, compared, ms, candidate, network, measured is not None))
+        before = reached if candidate is None else candidate.metrics[quality.key]
+        compared = figures.get(INHERITED + key, before)
+        ms = table.predict_ms(network.network) if measured is None else measured
+        found.append(Offer(network.key, reached, compared, ms, candidate, network, measured is not None, True))
     known = all(LATENCY.key in candidate.metrics for candidate in by_key.values())
     if known and not device:  # the search has predicted them by the same table
         times = [candidate.metrics[LATENCY.key] for candidate in by_key.values()]
     else:
         times = table.predict_batch(candidate.network for candidate in by_key.values())
+    retrained = retrained_metrics(sweep, by_key.values())
     for candidate, ms in zip(by_key.values(), times, strict=True):
-        quality = candidate.metrics[name]
-        found.append(Offer(candidate.key, quality, quality, ms, candidate))
+        compared = candidate.metrics[quality.key]
+        after = retrained.get(candidate.key, {}).get(quality.key)
+        reached = compared if after is None else min(compared, after, key=lambda one: quality.sign * one)
+        found.append(Offer(candidate.key, reached, compared, ms, candidate, is_final=after is not None))
     return found
 
 
@@ -87,22 +102,24 @@ def answer(networks: Iterable[Offer], quality: Metric, latency_ms: float = math.
     fitting = [one for one in networks if one.ms <= latency_ms]
     if shown := [one for one in fitting if one.exported is not None]:
         exported = min(shown, key=lambda one: (quality.sign * one.quality, one.ms))
-    least = math.inf if exported is None else quality.sign * exported.compared
-    others = [one for one in fitting if one.exported is None and quality.sign * one.compared < least]
+    others = [one for one in fitting if one.exported is None]
+    if exported is not None:
+        others = [one for one in others if one.worse_by(exported, quality) < 0]
     if others:
-        better = min(others, key=lambda one: (quality.sign * one.compared, one.ms))
+        better = min(others, key=lambda one: (*_rank(one, exported, quality), one.ms))
     return Answer(exported, better)
+
+
+def _rank(one: Offer, exported: Offer | None, quality: Metric) -> tuple[float, float]:
+    return (0.0 if exported is None else one.worse_by(exported, quality), quality.sign * one.compared)
 
 
 def answers(networks: Sequence[Offer], quality: Metric) -> list[tuple[float, Answer]]:
     """The answer to every budget: (budget from which on it holds, answer), ascending."""
-    front: list[Offer] = []  # of those that are not exported: no other one is ever an answer
     shown = [one for one in networks if one.exported is not None]
     others = [one for one in networks if one.exported is None]
-    for one in sorted(others, key=lambda one: (one.ms, quality.sign * one.compared)):
-        if not front or quality.sign * (one.compared - front[-1].compared) < 0:
-            front.append(one)
-    kept = [*front, *shown]
+    retrained, compared = ([one for one in others if one.is_final == final] for final in (True, False))
+    kept = [*shown, *retrained, *_front(compared, quality)]
     steps: list[tuple[float, Answer]] = []
     for ms in sorted({one.ms for one in kept}):
         found = answer(kept, quality, ms)
@@ -111,24 +128,39 @@ def answers(networks: Sequence[Offer], quality: Metric) -> list[tuple[float, Ans
     return steps
 
 
+def _front(networks: Sequence[Offer], quality: Metric) -> list[Offer]:
+    """Those that no quicker one is as good as: no other one is ever an answer."""
+    front: list[Offer] = []
+    for one in sorted(networks, key=lambda one: (one.ms, quality.sign * one.compared)):
+        if not front or quality.sign * (one.compared - front[-1].compared) < 0:
+            front.append(one)
+    return front
+
+
 def first_answer(networks: Sequence[Offer], sweep: Sweep) -> Answer:
     """The answer to the sweep's own limit of latency; where no exported network keeps it, to any."""
     limit = sweep.search.constraints.get(LATENCY.key, math.inf)
-    found = answer(networks, sweep.quality, limit)
-    return found if found.exported is not None else answer(networks, sweep.quality)
+    found = answer(networks, ranking(sweep), limit)
+    return found if found.exported is not None else answer(networks, ranking(sweep))
 
 
 def hint(found: Answer, quality: Metric, folder: Path) -> str:
     """A better network that is not exported, and the command that exports it; empty where there is none."""
+    words = better_words(found, quality)
+    return "" if found.better is None else f"{words}; to have it: {export_command(folder, found.better.key)}"
+
+
+def better_words(found: Answer, quality: Metric) -> str:
+    """A better network that is not exported; empty where there is none."""
     better = found.better
     if better is None:
         return ""
     words = "better, but not exported" if found.exported else "not exported"
-    error = None if better.candidate is None else better.candidate.metrics.get(f"{quality.name}{ERROR}")
-    return (
-        f"{words}: {better.key}, {quality.phrase} {quality.format_with(better.compared, error)} as the search "
-        f"compared it, {LATENCY.format(better.ms)} (predicted); to have it: {export_command(folder, better.key)}"
-    )
+    error = None if better.candidate is None else better.candidate.metrics.get(f"{quality.key}{ERROR}")
+    reached = f"{quality.format_with(better.compared, error)} as the search compared it"
+    if better.is_final:
+        reached = f"{quality.format(better.quality)} as it was retrained"
+    return f"{words}: {better.key}, {quality.phrase} {reached}, {LATENCY.format(better.ms)} (predicted)"
 
 
 def export_command(folder: Path, key: str) -> str:

@@ -19,7 +19,7 @@ from lightning import LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.utilities.model_helpers import is_overridden
 
 from ffnet_search.atomic_write import SUFFIX
-from ffnet_search.config.named_metrics import named_metrics
+from ffnet_search.config.named_metrics import named_metrics, ranking
 from ffnet_search.config.retraining import retraining_of
 from ffnet_search.config.sweep import Sweep
 from ffnet_search.data.datamodule import Data
@@ -128,7 +128,7 @@ def _write_tables(pareto: Path, sweep: Sweep, candidates: Sequence[Candidate]) -
         table = LatencyTable.load(sweep.latency_path)
         found = first_answer(offers(sweep, candidates, exported, table), sweep)
         if found.exported is not None and found.exported.exported is not None:
-            first = First(found.exported.exported.folder.name, hint(found, sweep.quality, sweep.files.folder))
+            first = First(found.exported.exported.folder.name, hint(found, ranking(sweep), sweep.files.folder))
     write_groups(pareto, exported, first)
 
 

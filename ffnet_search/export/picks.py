@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 
 import torch
 
+from ffnet_search.config.named_metrics import ranking
 from ffnet_search.config.retraining import retraining_of
 from ffnet_search.config.sweep import Sweep
 from ffnet_search.evaluation.retrained import Retrained
@@ -73,12 +74,12 @@ def draw_front(sweep: Sweep, candidates: Sequence[Candidate], keys: Collection[s
 
 def retrained_picks(sweep: Sweep, candidates: Sequence[Candidate]) -> dict[str, Pick]:
     """The candidates by key, each retrained where the sweep says so, and with the weights that are better."""
-    retraining, quality = retraining_of(sweep), sweep.quality
+    retraining, quality = retraining_of(sweep), ranking(sweep)
     retrained = {} if retraining is None else retrain(sweep, candidates, retraining)
     picks = {}
     for candidate in candidates:
         after = retrained.get(candidate.key)
-        gain = 0.0 if after is None else after.metrics[quality.name] - candidate.metrics[quality.name]
+        gain = 0.0 if after is None else after.metrics[quality.key] - candidate.metrics[quality.key]
         picks[candidate.key] = Pick(candidate, after, is_better=quality.sign * gain <= 0)
     return picks
 

@@ -17,7 +17,7 @@ from ffnet_search import atomic_write
 from ffnet_search.cluster.user_code import user_code
 from ffnet_search.config.files import RunPaths
 from ffnet_search.config.inputs import digest, retrain_inputs
-from ffnet_search.config.retraining import Retraining, retrained_values
+from ffnet_search.config.retraining import Retraining
 from ffnet_search.config.sweep import Sweep
 from ffnet_search.engines.registry import find_engine
 from ffnet_search.errors import SweepError
@@ -26,12 +26,11 @@ from ffnet_search.evaluation.factory import RetrainerFactory
 from ffnet_search.evaluation.outcome import Ended
 from ffnet_search.evaluation.retrained import Retrained, retraining_sweep
 from ffnet_search.evaluation.trained import WEIGHTS
+from ffnet_search.export.retrained_record import RECORD, retrained_configuration
 from ffnet_search.metrics import Metric
 from ffnet_search.pareto.candidate import Candidate
 from ffnet_search.progress import Bar, progress, say
 from ffnet_search.space.hyperparameters import Configuration
-
-RECORD = "retrained.json"
 
 
 def retrain(sweep: Sweep, candidates: Sequence[Candidate], retraining: Retraining) -> dict[str, Retrained]:
@@ -45,7 +44,7 @@ def retrain(sweep: Sweep, candidates: Sequence[Candidate], retraining: Retrainin
     trials = RunPaths(folder).trials
     largest_first = sorted(candidates, key=lambda one: -one.network.macs_m)
     # By the key of what is trained, without the search's epochs: two candidates may be retrained as one.
-    wanted = {one.key: one for one in (_configuration(sweep, candidate) for candidate in largest_first)}
+    wanted = {one.key: one for one in (retrained_configuration(sweep, candidate) for candidate in largest_first)}
     found = {key: stored for key, one in wanted.items() if (stored := _read(trials / key, one)) is not None}
     waiting = [one for key, one in wanted.items() if key not in found]
     say(f"retrain: {len(wanted)} networks, {retraining}; {len(found)} of them were retrained before")
@@ -57,12 +56,8 @@ def retrain(sweep: Sweep, candidates: Sequence[Candidate], retraining: Retrainin
                     found[key] = ended
                 else:
                     say(f"retrain: {key} failed, and its weights stay: {getattr(ended, 'reason', 'it was stopped')}")
-    keys = {candidate.key: _configuration(sweep, candidate).key for candidate in candidates}
+    keys = {candidate.key: retrained_configuration(sweep, candidate).key for candidate in candidates}
     return {candidate: found[key] for candidate, key in keys.items() if key in found}
-
-
-def _configuration(sweep: Sweep, candidate: Candidate) -> Configuration:
-    return Configuration(candidate.network, retrained_values(sweep, candidate.final_hyperparameters))
 
 
 def weights_digest(sweep: Sweep) -> str:

@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 
 from ffnet_search.atomic_write import SUFFIX, write_text
+from ffnet_search.config.named_metrics import ranking
 from ffnet_search.config.sweep import Sweep
 from ffnet_search.evaluation.inherited import Evaluator
 from ffnet_search.evaluation.outcome import Evaluate, NopPruner, run_safely
@@ -88,8 +89,15 @@ def measure_yardstick(sweep: Sweep) -> None:
     for path in folder.glob("baseline*"):
         shutil.rmtree(path)
     write_baselines(sweep, folder)
-    gains = compare(sweep, read_exported(sweep.files.pareto), read_exported(folder))
-    write_text(folder / GAINS, json.dumps([asdict(gain) for gain in gains], indent=1) + "\n")
+    write_gains(sweep)
+
+
+def write_gains(sweep: Sweep) -> None:
+    """Compare the exported networks with the yardstick of their run, where there is one."""
+    folder = sweep.files.yardstick
+    if folder.exists():
+        gains = compare(sweep, read_exported(sweep.files.pareto), read_exported(folder))
+        write_text(folder / GAINS, json.dumps([asdict(gain) for gain in gains], indent=1) + "\n")
 
 
 def _evaluated(sweep: Sweep, networks: Mapping[str, Architecture]) -> Iterator[tuple[str, Candidate]]:
@@ -109,9 +117,9 @@ def _evaluated(sweep: Sweep, networks: Mapping[str, Architecture]) -> Iterator[t
 
 def compare(sweep: Sweep, front: Sequence[ExportedNetwork], hand: Sequence[ExportedNetwork]) -> list[Gain]:
     """The gain of a front at the latency of each network by hand, the quickest first."""
-    task = find_task(sweep.task)
+    task, ranked_by = find_task(sweep.task), ranking(sweep)
     offers = [
-        Offer(one.key, one.metrics[task.search_quality], 0.0, one.metrics["measured_ms"], None, one, True)
+        Offer(one.key, one.metrics[f"search_{ranked_by.key}"], 0.0, one.metrics["measured_ms"], None, one, True)
         for one in front
     ]
     gains = []
@@ -120,7 +128,7 @@ def compare(sweep: Sweep, front: Sequence[ExportedNetwork], hand: Sequence[Expor
         folder = one.folder.name
         name = folder if one.architecture is None else folder.rpartition("-")[0]
         gain = Gain(name, folder, ms, one.metrics[task.test_quality])
-        found = answer(offers, task.quality, ms).exported
+        found = answer(offers, ranked_by, ms).exported
         better = None if found is None else found.exported
         mine, theirs = None if better is None else better.scores("test"), one.scores("test", task)
         if better is not None and mine is not None and theirs is not None:

@@ -147,7 +147,8 @@ def annotate_study(sweep: Sweep, study: Path | None = None, artifacts: Path | No
 
 
 def _study_text(sweep: Sweep, front: Sequence[Candidate], exported: Sequence[ExportedNetwork]) -> str:
-    limits = ", ".join(f"{name} ≤ {limit:g}" for name, limit in sweep.search.constraints.items()) or "none"
+    limited = sweep.search.constraints.items()
+    limits = ", ".join(f"{name} {sweep.metric(name).relation} {limit:g}" for name, limit in limited) or "none"
     table = f"The exported networks:\n\n{_table(sweep, exported)}" if exported else "Nothing is exported yet.\n"
     keys = ", ".join(code_span(candidate.key) for candidate in front)
     return (

@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
+from ffnet_search.config.named_metrics import ranking
 from ffnet_search.config.sweep import Sweep
 from ffnet_search.evaluation.fidelity import Fidelity
-from ffnet_search.export.answer import Offer, answers, export_command, first_answer, offers
+from ffnet_search.export.answer import Offer, answers, better_words, export_command, first_answer, offers
 from ffnet_search.export.exported import ExportedNetwork, read_exported
 from ffnet_search.export.groups import Gain, Groups, read_gains, read_groups
 from ffnet_search.latency.table import LatencyTable
@@ -130,15 +131,15 @@ def script_data(run: Run) -> dict[str, Any]:
     }
 
 
-def _answers(run: Run) -> Iterator[tuple[float, int, int, str]]:
-    """The slider's answers: budget from which on it holds, exported network, better candidate and its command."""
+def _answers(run: Run) -> Iterator[tuple[float, int, str, str]]:
+    """The slider's answers: budget from which on it holds, exported network, a better one in words and its command."""
     shown = {one.key: number for number, one in enumerate(run.exported)}
-    evaluated = {one.key: number for number, one in enumerate(run.history.evaluated)}
-    for ms, found in answers(run.offers, run.task.quality):
+    quality = ranking(run.sweep)
+    for ms, found in answers(run.offers, quality):
         better = found.better
         command = "" if better is None else export_command(run.sweep.files.folder, better.key)
         exported = -1 if found.exported is None else shown[found.exported.key]
-        yield ms, exported, -1 if better is None else evaluated[better.key], command
+        yield ms, exported, better_words(found, quality), command
 
 
 def _columns(run: Run) -> dict[str, list[Any]]:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from markupsafe import Markup
+
+from ffnet_search.config.named_metrics import ranking
 from ffnet_search.export.groups import not_told_apart
 from ffnet_search.formatting import listed
 from ffnet_search.metrics import ERROR, IMAGES, LATENCY, SPLITS
@@ -13,7 +16,8 @@ from ffnet_search.tasks.scores import LEVEL
 
 @dataclass(frozen=True)
 class Lead:
-    """`rivals`: those that a paired test does not tell apart from it, in words; empty where there is none."""
+    """`ranked_by`: the objective and its value, where it is not the task's quality. `rivals`: those that a paired test
+    does not tell apart from it, in words; empty where there is none."""
 
     name: str
     link: str
@@ -21,13 +25,14 @@ class Lead:
     test: str
     ms: str
     limit: str
-    rivals: str
+    ranked_by: str
+    rivals: Markup
     why: str
 
 
 def lead_of(run: Run) -> Lead:
     """The facts about the network that the search ranks first."""
-    network, task = run.first, run.task
+    network, task, by = run.first, run.task, ranking(run.sweep)
     split = {name: _quality(run, f"{name}_{task.quality.name}", f"{name}_{IMAGES.name}") for name in SPLITS}
     limit = run.sweep.search.constraints.get(LATENCY.key)
     name = network.folder.name
@@ -35,7 +40,7 @@ def lead_of(run: Run) -> Lead:
     both = list(SPLITS.values())
     if rivals[both[0]] == rivals[both[1]]:
         rivals = {listed(both): rivals[both[0]]}
-    told = [f"{listed(others)} {words}" for words, others in rivals.items() if others]
+    told = [f"{listed([_whole(one) for one in others])} {words}" for words, others in rivals.items() if others]
     return Lead(
         name,
         f"pareto/{name}",
@@ -43,9 +48,15 @@ def lead_of(run: Run) -> Lead:
         split["test"],
         run.metric("measured_ms").format(network.metrics["measured_ms"]),
         "" if limit is None else f" within {LATENCY.format(limit)}",
-        "; ".join(told),
+        "" if by.key == task.quality.name else f" by {by.phrase} ({by.format(network.metrics[f'search_{by.key}'])})",
+        Markup("; ".join(told)),  # the names are escaped
         why_splits_differ(len(run.history.evaluated), task.quality.phrase),
     )
+
+
+def _whole(name: str) -> str:
+    """A name in which no line breaks, escaped."""
+    return str(Markup('<span class="whole">{}</span>').format(name))
 
 
 def _quality(run: Run, key: str, images: str) -> str:

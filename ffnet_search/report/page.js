@@ -128,6 +128,7 @@ const about = (i) =>
 const inherited = (p, key) => p[`inherited_${key}`]; // of a network that was retrained
 const before = (p, key) => (inherited(p, key) === undefined ? "" : ` (inherited ${print(key, inherited(p, key))})`);
 const error = (p, key) => (p[`${key}_se`] === undefined ? "" : ` ± ${print(key, p[`${key}_se`])}`);
+const deviation = (p) => scaled(SEARCH, p?.[`${SEARCH}_se`] ?? 0); // of an exported network; a candidate shows none
 const aboutExported = (p) =>
   `${p.folder}, exported\n${print(SEARCH, p[SEARCH])}${error(p, SEARCH)}${before(p, SEARCH)} on search validation, ` +
   `${print(TEST, p[TEST])}${error(p, TEST)}${before(p, TEST)} on test\n` +
@@ -149,7 +150,7 @@ const drawFront = chart("front", `The ${metrics[QUALITY].phrase} of all candidat
   const limit = data.limits[name];
   return {
     x: metrics[name].label, y: metrics[SEARCH].label,
-    xs: range(shown.map((p) => p[0])), ys: range(shown.map((p) => p[1])),
+    xs: range(shown.map((p) => p[0])), ys: range(shown.flatMap(([, y, , network]) => [y - deviation(network), y + deviation(network)])),
     points: [...points, ...spots], stops: spots.slice().sort((a, b) => a[0] - b[0]),
     draw(svg, X, Y, [left, right, top, bottom]) {
       add(svg, "path", { d: dots(points, X, Y), class: "dots" });
@@ -161,8 +162,8 @@ const drawFront = chart("front", `The ${metrics[QUALITY].phrase} of all candidat
       for (const [x, y, , network] of spots) {
         const off = name === "latency_ms" ? x * network.measured_spread : 0;
         if (off) add(svg, "line", { x1: X(x - off), x2: X(x + off), y1: Y(y), y2: Y(y), class: "error" });
-        const deviation = scaled(SEARCH, network[`${SEARCH}_se`] ?? 0);
-        if (deviation) add(svg, "line", { x1: X(x), x2: X(x), y1: Y(y - deviation), y2: Y(y + deviation), class: "error" });
+        const up = deviation(network);
+        if (up) add(svg, "line", { x1: X(x), x2: X(x), y1: Y(y - up), y2: Y(y + up), class: "error" });
         const from = inherited(network, SEARCH);
         if (from !== undefined) add(svg, "line", { x1: X(x), x2: X(x), y1: Y(scaled(SEARCH, from)), y2: Y(y), class: "gain" });
         const node = add(svg, "circle", { cx: X(x), cy: Y(y), r: 5.5, class: network === chosen ? "exported chosen" : "exported" });
@@ -177,19 +178,17 @@ function setBudget(value) {
   slider.value = number.value = String(+(Math.ceil(value * 1e5) / 1e5).toPrecision(6));
   let held = null; // the last answer whose budget is kept: `export/answer.py` made them all
   for (const one of data.answers) if (one[0] <= value * (1 + 1e-9)) held = one;
-  const [, shown, hint, command] = held ?? [0, -1, -1, ""];
+  const [, shown, hint, command] = held ?? [0, -1, "", ""];
   chosen = shown < 0 ? null : exported[shown];
   const winner = byId("winner");
   if (!chosen) {
     const least = exported.reduce((best, p) => (p.measured_ms < best.measured_ms ? p : best));
     winner.textContent = `No exported network is that fast; the fastest takes ${print("measured_ms", least.measured_ms)}.`;
   } else winner.replaceChildren(byId(`card-${chosen.folder}`).content.cloneNode(true));
-  if (hint >= 0) {
+  if (hint) {
     const note = document.createElement("p"), code = document.createElement("code");
     note.className = "muted";
-    note.textContent =
-      `Compared as better, and not exported: ${all.key[hint]} with ${print(SEARCH, all[QUALITY][hint])} at ` +
-      `${print("latency_ms", all.latency_ms[hint])} (predicted). To have it: `;
+    note.textContent = `${hint[0].toUpperCase()}${hint.slice(1)}. To have it: `;
     code.textContent = command;
     note.append(code);
     winner.append(note);

@@ -13,6 +13,7 @@ from typing import Any
 from markupsafe import Markup
 
 from ffnet_search.atomic_write import write_bytes, write_text
+from ffnet_search.config.named_metrics import ranking
 from ffnet_search.config.retraining import retraining_of
 from ffnet_search.config.sweep import Sweep
 from ffnet_search.export.exported import CLASS_TITLES, ExportedNetwork, class_rows
@@ -75,6 +76,7 @@ def page(run: Run) -> str:
         candidates_csv=sweep.files.candidates.name,
         task=run.task,
         quality=run.task.quality,
+        ranked_by=ranking(sweep),
         costs=run.costs,
         curves=curve_chart(history, run.metric(history.curved), run.label(history.curved)),
         importances={run.metric(name).phrase: shares for name, shares in history.importances.items() if shares},
@@ -228,7 +230,7 @@ def _skipped(run: Run) -> Iterator[str]:
     for name, count in run.history.infeasible.items():
         metric = run.metric(name)
         limit = f"{run.sweep.search.constraints[name]:g} {metric.unit}".rstrip()
-        yield f"{plural(count, 'architecture')} beyond {metric.phrase} ≤ {limit}"
+        yield f"{plural(count, 'architecture')} beyond {metric.phrase} {metric.relation} {limit}"
 
 
 def _facts(run: Run) -> Iterator[tuple[str, object]]:
@@ -244,7 +246,8 @@ def _facts(run: Run) -> Iterator[tuple[str, object]]:
         yield "Search space", f"{sweep.search_space.name}, {sweep.search_space.size:,} architectures"
     yield "Objectives", ", ".join(f"{direction} {name}" for name, direction in search.directions.items())
     if run.table is not None:
-        yield "Limits", ", ".join(f"{name} ≤ {limit:g}" for name, limit in search.constraints.items()) or "none"
+        limits = (f"{name} {run.metric(name).relation} {limit:g}" for name, limit in search.constraints.items())
+        yield "Limits", ", ".join(limits) or "none"
     yield "Sampler", f"{search.sampler.class_path} {dict(search.sampler.init_args)}"
     if run.table is not None:
         yield "Training", _training(sweep)

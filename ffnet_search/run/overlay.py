@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ffnet_search.config.named_metrics import ranking
 from ffnet_search.config.sweep import Sweep
 from ffnet_search.errors import SweepError
 from ffnet_search.export.exported import ExportedNetwork, read_exported
@@ -43,6 +44,8 @@ def overlay(first: Path, second: Path) -> Overlay:
     """Lay the fronts of two runs over each other, by the quality on search validation and the latency.
 
     Raises SweepError where one has no front, or they measure different qualities."""
+    if first.resolve() == second.resolve():
+        raise SweepError(f"{second}: must be another run than {first}, but is the same; name two runs")
     sweeps = Sweep.of_run(first), Sweep.of_run(second)
     fronts = [read_exported(sweep.files.pareto) for sweep in sweeps]
     for sweep, front, where in zip(sweeps, fronts, (first, second), strict=True):
@@ -52,8 +55,8 @@ def overlay(first: Path, second: Path) -> Overlay:
             )
         if not front:
             raise SweepError(f"{where}: has no front yet; make it with `ffnet-search run {sweep.path}`")
-    one, other = (sweep.quality for sweep in sweeps)
-    if one.name != other.name:
+    one, other = (ranking(sweep) for sweep in sweeps)
+    if one.key != other.key:
         raise SweepError(f"{second}: must measure {one.phrase}, as {first} does, but measures {other.phrase}")
     networks = [(index, network) for index, front in enumerate(fronts) for network in front]
     points_N2 = np.array([quality_and_ms(sweeps[index], network) for index, network in networks])
@@ -76,7 +79,7 @@ def quality_and_ms(sweep: Sweep, network: ExportedNetwork) -> tuple[float, float
     ms = figures.get("measured_ms", figures.get("predicted_ms", figures.get(LATENCY.name)))
     if ms is None:
         raise SweepError(f"{network.folder}: has no latency, by which fronts are compared; export it again")
-    return figures[f"search_{sweep.quality.name}"], ms
+    return figures[f"search_{ranking(sweep).key}"], ms
 
 
 def _shares(points_N2: np.ndarray[tuple[int, int], np.dtype[np.float64]], owners: Sequence[int]) -> tuple[float, float]:

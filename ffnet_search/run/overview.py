@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ffnet_search.config.files import RunPaths
+from ffnet_search.config.named_metrics import ranking
 from ffnet_search.config.sweep import Sweep
 from ffnet_search.errors import SweepError, did_you_mean
 from ffnet_search.export.exported import ExportedNetwork, read_exported
@@ -67,7 +68,7 @@ def _listed(files: RunPaths) -> ListedRun:
         state = _state(sweep, files)
     except SweepError as error:
         return ListedRun(files.folder, f"cannot be read: {error}", size_mb=size_mb, changed=changed)
-    metric = sweep.quality if sweep.module is None else sweep.metric(next(iter(sweep.search.objectives)))
+    metric = ranking(sweep)
     candidates = list(_evaluated(files.candidates))
     found = _best(sweep, metric, exported, candidates)
     return ListedRun(
@@ -79,13 +80,13 @@ def _best(
     sweep: Sweep, metric: Metric, exported: list[ExportedNetwork], candidates: list[dict[str, str]]
 ) -> tuple[float | None, float | None, float | None]:
     """The best quality on search validation, its standard error, and the measured milliseconds of that network."""
-    name = metric.name if sweep.module is not None else f"search_{metric.name}"
+    name = metric.key if sweep.module is not None else f"search_{metric.key}"
     known = [network for network in exported if name in network.metrics]
     if known:
         network = min(known, key=lambda one: metric.sign * one.metrics[name])
         figures = network.metrics
         return figures[name], figures.get(name + ERROR), figures.get("measured_ms")
-    values = [(float(row[metric.name]), row.get(metric.name + ERROR)) for row in candidates if row.get(metric.name)]
+    values = [(float(row[metric.key]), row.get(metric.key + ERROR)) for row in candidates if row.get(metric.key)]
     if not values:
         return None, None, None
     best, error = min(values, key=lambda pair: metric.sign * pair[0])
@@ -134,10 +135,9 @@ def leaderboard(run: str | Path) -> pandas.DataFrame:
         if network := exported.get(candidate.key):
             row |= {"folder": str(network.folder), **network.metrics}
         rows.append({**row, "architecture": str(candidate.configuration)})
-    first = sweep.quality.name if sweep.module is None else next(iter(sweep.search.objectives))
-    table = pandas.DataFrame(rows)
-    if first in table:
-        table = table.sort_values(first, ascending=sweep.metric(first).direction == "minimize", kind="stable")
+    metric, table = ranking(sweep), pandas.DataFrame(rows)
+    if metric.key in table:
+        table = table.sort_values(metric.key, ascending=metric.direction == "minimize", kind="stable")
     return table.reset_index(drop=True)
 
 

@@ -16,6 +16,7 @@ from ffnet_search.run.contents import list_again, listed_once, say_remarks, told
 from ffnet_search.run.folder import Change, RunFolder, StageRecord, open_run
 from ffnet_search.run.interrupt import import_whole
 from ffnet_search.run.reuse import continue_training
+from ffnet_search.run.shared_time import RunTime
 from ffnet_search.run.stages import (
     STAGES,
     Stage,
@@ -27,7 +28,6 @@ from ffnet_search.run.stages import (
     stages_of,
     status,
 )
-from ffnet_search.run.time_budget import RunTime
 
 
 def run_sweep(

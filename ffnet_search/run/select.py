@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ffnet_search.config.files import RunPaths
+from ffnet_search.config.named_metrics import ranking
 from ffnet_search.config.sweep import Sweep
 from ffnet_search.errors import SweepError, did_you_mean
 from ffnet_search.export.answer import Answer, Offer, answer, hint, offers
@@ -74,7 +75,8 @@ class Selection:
 def select_network(
     folder: Path, latency_ms: float = math.inf, device: str | None = None, quality: float | None = None
 ) -> Selection:
-    """Select the network of a run with the best quality, on search validation, that keeps `latency_ms` on `device`.
+    """Select the network of a run with the best quality, on search validation, that keeps `latency_ms` on `device`. The
+    quality is the objective of the search, the task's own if none of its objectives is one.
 
     Exported networks keep it as they were measured, others as they are predicted. `quality`: the least that it must
     have; without a latency the quickest such network is selected. `device` names a table in the run's `latency/`; by
@@ -89,13 +91,14 @@ def select_network(
     candidates = read_candidates(files.study, sweep.search_space)
     if not candidates:
         raise SweepError(f"{files.study}: holds no evaluated candidate; run `ffnet-search search {files.sweep}` first")
+    metric = ranking(sweep)
     suffix = "" if path.stem == sweep.latency_path.stem else path.stem
     known = offers(sweep, candidates, read_exported(files.pareto), table, suffix)
     if quality is not None:
-        known = _good_enough(folder, known, sweep.quality, quality)
+        known = _good_enough(folder, known, metric, quality)
         if math.isinf(latency_ms):
             latency_ms = min((one.ms for one in known if one.exported), default=min(one.ms for one in known))
-    found = answer(known, sweep.quality, latency_ms)
+    found = answer(known, metric, latency_ms)
     if found.best is None:
         least = least_latency(sweep.search_space, table)
         fastest_ms, reached_ms = (LATENCY.format(ms) for ms in (min(one.ms for one in known), table.predict_ms(least)))
@@ -104,7 +107,7 @@ def select_network(
             f"{latency_ms:g} ms were asked for; the search space reaches {reached_ms} ({least}): "
             "search on with such a limit, or give the space smaller choices"
         )
-    selection = Selection(folder, path.stem, found, sweep.quality, table, warning=_warning(sweep, path.stem, table))
+    selection = Selection(folder, path.stem, found, metric, table, warning=_warning(sweep, path.stem, table))
     return replace(selection, advice=_advice(sweep, selection, candidates, latency_ms))
 
 
@@ -134,14 +137,14 @@ def _table_path(files: RunPaths, sweep: Sweep, device: str | None) -> Path:
 def _advice(sweep: Sweep, selection: Selection, candidates: Sequence[Candidate], latency_ms: float) -> str:
     if len(candidates) < ENOUGH or math.isinf(latency_ms):
         return ""
-    quality, table = sweep.quality, selection.table
+    quality, table = selection.quality, selection.table
     seen, rng = {candidate.network.key for candidate in candidates}, random.Random(0)
     drawn = dict.fromkeys(sweep.search_space.sample(rng) for _ in range(DRAWN))
     times = table.predict_batch(drawn)
     archs = [arch for arch, time in zip(drawn, times, strict=True) if time <= latency_ms and arch.key not in seen]
     if not archs:
         return ""
-    predicted = _predict(table, candidates, quality.name, archs)
+    predicted = _predict(table, candidates, quality.key, archs)
     index = int(np.argmin(quality.sign * predicted))
     best = selection.answer.best
     if best is None or quality.sign * predicted[index] >= quality.sign * best.compared:

@@ -5,39 +5,25 @@
 
 from __future__ import annotations
 
-import heapq
-from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw
 from torch import Tensor
 
 from ffnet_search.data.datamodule import Data
+from ffnet_search.export.details.worst_images import WorstImages
 from ffnet_search.models.deployed import Deployed
+from ffnet_search.space.sides import height_and_width
 from ffnet_search.tasks.mean_iou import MeanIoU, iou, predicted
 from ffnet_search.tasks.segmentation import IGNORE
 
-SHEET = "worst.png"
-WORST = 6  # images that are shown
 TILE = 160  # pixels a side of each, about
-GAP = 4
 OPACITY = 0.55  # of the classes over a image
 COLOURS = ((0, 0, 0), (230, 80, 60), (60, 140, 230), (90, 190, 90), (240, 190, 60), (150, 90, 200), (70, 200, 200))
-
-
-@dataclass(frozen=True, order=True)
-class Shown:
-    """A image, its mask and the network's labels; the worst are the largest, and of equals the first."""
-
-    badness: float
-    earlier: int
-    image_HWC: NDArray[np.uint8] = field(compare=False)
-    mask_HW: NDArray[np.uint8] = field(compare=False)
-    labels_HW: NDArray[np.uint8] = field(compare=False)
 
 
 class MaskDetails:
@@ -45,7 +31,7 @@ class MaskDetails:
 
     @torch.inference_mode()
     def __call__(self, folder: Path, net: Deployed, data: Data) -> dict[str, Any]:
-        metric, worst, number = MeanIoU(net.arch.input.outputs, IGNORE), list[Shown](), 0
+        metric, worst = MeanIoU(net.arch.input.outputs, IGNORE), WorstImages()
         device = next(net.parameters()).device
         for images_BCHW, target_BHW in data.test_dataloader():
             labels_BHW = predicted(net(images_BCHW.to(device)).cpu(), target_BHW)
@@ -54,15 +40,19 @@ class MaskDetails:
                 metric.confusion_KK += confusion_KK
                 iou_K = iou(confusion_KK)
                 badness = 1.0 - float(iou_K[~iou_K.isnan()].mean()) if confusion_KK.sum() else 0.0
-                pixels_HWC = as_pixels(image_CHW, data)
-                shown = Shown(badness, -number, pixels_HWC, mask_HW.byte().numpy(), labels_HW.byte().numpy())
-                heapq.heappush(worst, shown)
-                if len(worst) > WORST:
-                    heapq.heappop(worst)
-                number += 1
-        draw_worst(sorted(worst, reverse=True)).save(folder / SHEET)
+                worst.add(badness, partial(_forms, as_pixels(image_CHW, data), mask_HW, labels_HW, badness))
+        side, _ = height_and_width(net.arch.input.resolution)
+        sheet = worst.write(folder, tile=side * max(1, round(TILE / side)))
         per_class = zip(data.outputs, metric.per_class().tolist(), strict=True)
-        return {"iou": {name: None if np.isnan(value) else value for name, value in per_class}, "worst": SHEET}
+        return {"iou": {name: None if np.isnan(value) else value for name, value in per_class}, "worst": sheet}
+
+
+def _forms(
+    image_HWC: NDArray[np.uint8], mask_HW: Tensor, labels_HW: Tensor, badness: float
+) -> tuple[list[NDArray[np.uint8]], list[str]]:
+    """The image, and the mask and the prediction over it, with its mIoU."""
+    overlaid = [overlay(image_HWC, one_HW.byte().numpy()) for one_HW in (mask_HW, labels_HW)]
+    return [image_HWC, *overlaid], ["", "", f"{100 * (1 - badness):.1f} %"]
 
 
 def as_pixels(image_CHW: Tensor, data: Data) -> NDArray[np.uint8]:
@@ -76,22 +66,6 @@ def as_pixels(image_CHW: Tensor, data: Data) -> NDArray[np.uint8]:
     colours_CHW = levels_CHW if len(levels_CHW) == 3 else levels_CHW[:1].expand(3, -1, -1)
     pixels_HWC: NDArray[np.uint8] = colours_CHW.round().clamp(0, 255).byte().permute(1, 2, 0).numpy()
     return pixels_HWC
-
-
-def draw_worst(images: list[Shown]) -> Image.Image:
-    """A row for each: image, mask, prediction, both over the image, with its mIoU."""
-    side = len(images[0].mask_HW)
-    tile = side * max(1, round(TILE / side))
-    sheet = Image.new("RGB", (3 * (tile + GAP) - GAP, len(images) * (tile + GAP) - GAP), "white")
-    for row, one in enumerate(images):
-        tiles = (one.image_HWC, overlay(one.image_HWC, one.mask_HW), overlay(one.image_HWC, one.labels_HW))
-        for column, pixels_HWC in enumerate(tiles):
-            enlarged = Image.fromarray(pixels_HWC).resize((tile, tile), Image.Resampling.NEAREST)
-            sheet.paste(enlarged, (column * (tile + GAP), row * (tile + GAP)))
-        at = (2 * (tile + GAP) + 4, row * (tile + GAP) + 2)
-        words = f"{100 * (1 - one.badness):.1f} %"
-        ImageDraw.Draw(sheet).text(at, words, fill="white", stroke_width=2, stroke_fill="black")
-    return sheet
 
 
 def overlay(image_HWC: NDArray[np.uint8], mask_HW: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -6,38 +6,26 @@ Shape keys: h and w pixels of a reduced photo, H and W of the photo itself.
 
 from __future__ import annotations
 
-import heapq
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw
+from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
 from ffnet_search.data.datamodule import Data
+from ffnet_search.export.details.worst_images import WorstImages
 from ffnet_search.models.deployed import Deployed
 from ffnet_search.tasks.psnr import LumaPsnr, levels, luma, psnr
 
-SHEET = "worst.png"
-WORST = 6  # photos that are shown
 SQUARE = 96  # pixels a side of what is shown of each
 TILE = 240  # pixels a side of each on the sheet
-GAP = 4
 CAPTION = "Its worst images on test, where it errs most: by bicubic interpolation, by the network, and the photo itself"
-
-
-@dataclass(frozen=True, order=True)
-class Shown:
-    """A photo three times, squares uint8 (H, W, C); the worst are the largest, and of equals the first."""
-
-    badness: float
-    earlier: int
-    squares: tuple[NDArray[np.uint8], ...] = field(compare=False)
-    words: tuple[str, ...] = field(compare=False)
 
 
 class PhotoDetails:
@@ -46,19 +34,17 @@ class PhotoDetails:
     @torch.inference_mode()
     def __call__(self, folder: Path, net: Deployed, data: Data) -> dict[str, Any]:
         scale = net.arch.input.outputs
-        by_bicubic, worst, number = LumaPsnr(scale), list[Shown](), 0
+        by_bicubic, worst = LumaPsnr(scale), WorstImages()
         device = next(net.parameters()).device
         for images_BChw, target_BCHW in data.test_dataloader():
             enlarged_BCHW = levels(net(images_BChw.to(device))).cpu()
             bicubic_BCHW = torch.stack([bicubic(image_Chw, scale) for image_Chw in levels(images_BChw)])
             by_bicubic.update(bicubic_BCHW.float() / 255, target_BCHW)
             for versions in zip(bicubic_BCHW, enlarged_BCHW, target_BCHW, strict=True):
-                heapq.heappush(worst, _shown(versions, scale, -number))
-                if len(worst) > WORST:
-                    heapq.heappop(worst)
-                number += 1
-        draw_worst(sorted(worst, reverse=True)).save(folder / SHEET)
-        return {"bicubic_psnr_y": float(by_bicubic.compute()), "worst": SHEET, "caption": CAPTION}
+                ratios = [float(psnr(one_CHW[None], versions[-1][None], scale)) for one_CHW in versions[:-1]]
+                worst.add(-ratios[-1], partial(_forms, versions, ratios))
+        sheet = worst.write(folder, TILE)
+        return {"bicubic_psnr_y": float(by_bicubic.compute()), "worst": sheet, "caption": CAPTION}
 
 
 def bicubic(image_Chw: Tensor, scale: int) -> Tensor:
@@ -73,25 +59,12 @@ def _pixels(image_CHW: Tensor) -> NDArray[np.uint8]:
     return pixels if pixels.shape[2] == 3 else pixels[..., 0]
 
 
-def _shown(versions: tuple[Tensor, ...], scale: int, earlier: int) -> Shown:
-    *made, target_CHW = versions
-    _, enlarged_CHW = made
+def _forms(versions: Sequence[Tensor], ratios: Sequence[float]) -> tuple[list[NDArray[np.uint8]], list[str]]:
+    """The square of a photo where the network errs most: bicubic, the network, the photo, with the ratio of all."""
+    *_, enlarged_CHW, target_CHW = versions
     error_HW = (luma(enlarged_CHW[None]) - luma(target_CHW[None])).square()
     height, width = (min(SQUARE, side) for side in error_HW.shape[1:])
     mean_HW = F.avg_pool2d(error_HW, (height, width), stride=8)[0]
     y, x = (8 * int(at) for at in np.unravel_index(int(mean_HW.argmax()), mean_HW.shape))
-    ratios = [float(psnr(one_CHW[None], target_CHW[None], scale)) for one_CHW in made]
-    squares = tuple(_pixels(one_CHW[:, y : y + height, x : x + width]) for one_CHW in versions)
-    return Shown(-ratios[1], earlier, squares, (*(f"{ratio:.2f} dB" for ratio in ratios), ""))
-
-
-def draw_worst(photos: list[Shown]) -> Image.Image:
-    """A row for each: bicubic, the network, the photo, with the ratio of the whole photo."""
-    sheet = Image.new("RGB", (3 * (TILE + GAP) - GAP, len(photos) * (TILE + GAP) - GAP), "white")
-    for row, one in enumerate(photos):
-        for column, (pixels, words) in enumerate(zip(one.squares, one.words, strict=True)):
-            at = (column * (TILE + GAP), row * (TILE + GAP))
-            sheet.paste(Image.fromarray(pixels).resize((TILE, TILE), Image.Resampling.NEAREST), at)
-            drawing = ImageDraw.Draw(sheet)
-            drawing.text((at[0] + 4, at[1] + 2), words, fill="white", stroke_width=2, stroke_fill="black")
-    return sheet
+    squares = [_pixels(one_CHW[:, y : y + height, x : x + width]) for one_CHW in versions]
+    return squares, [*(f"{ratio:.2f} dB" for ratio in ratios), ""]
