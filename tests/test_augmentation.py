@@ -37,6 +37,29 @@ def test_cutout_takes_one_square_out_of_every_image() -> None:
     assert images.min() == 1, "the batch that came in is as it was"
 
 
+def test_images_turn_by_quarters_and_masks_with_them() -> None:
+    images = torch.randn(64, 2, 5, 5)
+    augment = Augment(turn=True, flip=True)
+    turned = augment_batch(images, augment, torch.Generator().manual_seed(0))
+    found = []
+    for image, other in zip(images, turned, strict=True):
+        ways = [
+            (k, flip)
+            for k in range(4)
+            for flip in (False, True)
+            if torch.equal(other, (image.flip(2) if flip else image).rot90(k, (1, 2)))
+        ]
+        assert len(ways) == 1
+        found += ways
+    assert len(set(found)) == 8 and turned.is_contiguous(memory_format=torch.channels_last)
+    with_squares = augment_batch(images, augment.model_copy(update={"cutout": 2}), torch.Generator().manual_seed(0))
+    assert torch.equal(with_squares, torch.where(with_squares == 0, 0, turned)), "cut out after they have turned"
+    shares = [
+        augment_batch(images[at : at + 32], augment, torch.Generator().manual_seed(0), at // 32, 2) for at in (0, 32)
+    ]
+    assert torch.equal(torch.cat(shares), turned)
+
+
 def test_augmentation_repeats_and_can_be_off() -> None:
     images = torch.randn(8, 3, 8, 8)
     augment = Augment(crop=1, flip=True, cutout=3)

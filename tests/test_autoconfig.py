@@ -210,7 +210,7 @@ def test_the_written_sweep_is_of_those_images(tmp_path: Path) -> None:
     assert sweep.data.path == images
     assert sweep.search.constraints == {"latency_ms": 50}
     check_data(sweep.data, sweep.search_space.largest.input)
-    assert set(started.minutes) == {"profile", "train", "search", "export"}
+    assert set(started.minutes) >= {"profile", "search", "export"}  # and train, unless networks alone cost less here
     assert any("excludes none" in line for line in started.lines)
     assert all("#" in line for line in started.sweep.read_text().splitlines() if "epochs" in line or "trials" in line)
     with pytest.raises(SweepError, match="^--data: .* there is no such folder"):

@@ -16,9 +16,12 @@ from lightning.pytorch.callbacks import LambdaCallback
 
 from ffnet_search.autoconfig.budget import Throughput
 from ffnet_search.autoconfig.draft import Draft
+from ffnet_search.autoconfig.inspect_photos import PhotoSet
 from ffnet_search.config.schema import DataSection, LatencySection, TrainSection
-from ffnet_search.data.datamodule import ImageData
+from ffnet_search.data.datamodule import Data, ImageData
 from ffnet_search.data.dataset import InMemory, Source, stratified_order
+from ffnet_search.data.photo_set.photo_data import PhotoData
+from ffnet_search.data.photo_set.photo_folder import PhotoReader, Photos
 from ffnet_search.evaluation.inherited import Evaluator
 from ffnet_search.latency.bench import LocalBench, network_job
 from ffnet_search.latency.measure import time_jobs
@@ -26,6 +29,7 @@ from ffnet_search.latency.plan import Plan
 from ffnet_search.models.deployed import fuse
 from ffnet_search.models.metamixer import MetaMixer
 from ffnet_search.space.hyperparameters import Configuration
+from ffnet_search.space.input import Input
 from ffnet_search.space.search_space import SearchSpace
 from ffnet_search.tasks.base import task_of
 from ffnet_search.training.modules import FFNetModule, Standalone, Supernet
@@ -35,6 +39,7 @@ STEP_S = 1.0  # of a step, at most: fewer images are used where it would take lo
 LEAST_BATCH = 8
 STEPS = 3  # of training, an epoch each; the first is not counted
 JOBS = 6  # of a latency table, among them the smallest and the largest network
+PHOTOS, HELD_OUT = 6, 2  # decoded, of a set of photos, and evaluated
 DRAWN = 15  # architectures, for one of median MACs
 ARCHITECTURES = 3  # evaluated; the first is not counted
 
@@ -47,15 +52,17 @@ def measure_throughput(draft: Draft, batch_size: int, step_s: float | None = Non
         batch_size = max(LEAST_BATCH, min(batch_size, int(STEP_S / step_s)))
     data, decode_s = _sample(draft, batch_size)
     seed_everything(0, verbose=False)
-    supernet = Supernet(draft.space, TrainSection(epochs=STEPS))
+    supernet = Supernet(draft.space, _recipe(draft.space))
     step_s = _time_steps(supernet, data)
     alone_s = _time_steps(_middling(supernet.net, draft.space), data)
     deploy_s, image_s = _time_evaluation(supernet.net, draft.space, data)
     return Throughput(draft, decode_s, step_s, alone_s, deploy_s, image_s, *_time_latency(draft.space))
 
 
-def _sample(draft: Draft, batch_size: int) -> tuple[ImageData, float]:
+def _sample(draft: Draft, batch_size: int) -> tuple[Data, float]:
     """Some of the real images as a run would have them, and the seconds of decoding one."""
+    if isinstance(draft.images, PhotoSet):
+        return _sample_photos(draft.images, draft.space.images, batch_size)
     section, images = DataSection(batch_size=batch_size, validation=0.2), draft.images
     input = draft.space.images
     decoder = images.decoder(input, section.workers)
@@ -69,14 +76,34 @@ def _sample(draft: Draft, batch_size: int) -> tuple[ImageData, float]:
     return ImageData(Source(memory, memory, images.classes, "sample"), section, 0, task_of(input)), seconds
 
 
+def _sample_photos(images: PhotoSet, input: Input, batch_size: int) -> tuple[Data, float]:
+    section = DataSection(name=images.dataset, batch_size=batch_size, calibration=2, patch=images.patch)
+    mode = "L" if input.channels == 1 else "RGB"
+    chosen = random.Random(0).sample(images.photos, min(PHOTOS, len(images.photos)))
+    reader = PhotoReader(tuple(chosen), input.outputs, mode, section.workers)
+    start = time.perf_counter()
+    decoded = list(map(reader.pair, range(len(chosen))))
+    seconds = (time.perf_counter() - start) / len(chosen)
+    reader.kept.update({index: pair for index, pair in enumerate(decoded) if not isinstance(pair, str)})
+    members = np.array(list(reader.kept))
+    names = tuple(photo.name for photo in chosen)
+    photos = Photos(reader, members, members[:HELD_OUT], members[:HELD_OUT], names, input, "sample")
+    patches = -(-batch_size // len(members))  # one batch
+    return PhotoData(photos, section.model_copy(update={"patches": patches}), 0, task_of(input)), seconds
+
+
 def _middling(net: MetaMixer, space: SearchSpace) -> Standalone:
     """A network of median MACs, to be trained alone as exported ones are."""
     rng = random.Random(0)
     *_, arch = sorted((space.sample(rng) for _ in range(DRAWN)), key=lambda arch: arch.macs_m)[: DRAWN // 2 + 1]
-    return Standalone(net.slice_to(arch), TrainSection(epochs=STEPS))
+    return Standalone(net.slice_to(arch), _recipe(space))
 
 
-def _time_steps(module: FFNetModule, data: ImageData) -> float:
+def _recipe(space: SearchSpace) -> TrainSection:
+    return TrainSection(epochs=STEPS, **task_of(space.images).recipe)
+
+
+def _time_steps(module: FFNetModule, data: Data) -> float:
     """Seconds of one image in the fastest step, loading and augmentation included: other programs slow the others."""
     ends: list[float] = []
     with quiet_lightning():
@@ -95,7 +122,7 @@ def _time_steps(module: FFNetModule, data: ImageData) -> float:
     return min(end - start for start, end in pairwise(ends)) / images
 
 
-def _time_evaluation(net: MetaMixer, space: SearchSpace, data: ImageData) -> tuple[float, float]:
+def _time_evaluation(net: MetaMixer, space: SearchSpace, data: Data) -> tuple[float, float]:
     """Seconds of bringing an architecture into its evaluated form, and of evaluating it on one image."""
     evaluate, rng = Evaluator(net, data), random.Random(0)
     images = len(evaluate.calibration_NCHW) + sum(len(target_B) for _, target_B in evaluate.batches)

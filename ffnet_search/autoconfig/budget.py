@@ -22,6 +22,7 @@ MEASUREMENTS = 3  # of drafts, at most
 REPEATED = 1.15  # a latency table measures up to a quarter of its jobs twice
 EXPORTED = 6
 BUILT = EXPORTED + 5  # with the yardstick: FFNets by hand, and the ends of the space
+PATCHES_OF_A_BATCH = 16
 MANY_IMAGES = 10_000  # from here on larger batches, and a smaller share for validation
 
 
@@ -61,9 +62,14 @@ class Budget:
         return round(self.images * self.validation / (1 - self.validation)) if own is None else own
 
     @property
+    def items(self) -> int:
+        """The number of what a network learns from in an epoch: images, or patches of them."""
+        return self.images * self.throughput.draft.images.items
+
+    @property
     def epoch_s(self) -> float:
         """Seconds of an epoch, after which the largest and the smallest network are validated."""
-        return self.images * self.throughput.step_s + 2 * self.held_out * self.throughput.image_s
+        return self.items * self.throughput.step_s + 2 * self.held_out * self.throughput.image_s
 
     @property
     def retrain_epochs(self) -> int:
@@ -73,7 +79,7 @@ class Budget:
     @property
     def alone_epoch_s(self) -> float:
         """Seconds of an epoch of one network, after which it is recalibrated and validated."""
-        return self.images * self.throughput.alone_s + (self.calibration + self.held_out) * self.throughput.image_s
+        return self.items * self.throughput.alone_s + (self.calibration + self.held_out) * self.throughput.image_s
 
     @property
     def comparison(self) -> Comparison:
@@ -94,7 +100,7 @@ class Budget:
 
     @property
     def wanted_epochs(self) -> int:
-        return _clip(STEPS * self.batch_size / self.images, *EPOCHS)
+        return _clip(STEPS * self.batch_size / self.items, *EPOCHS)
 
     @property
     def is_enough(self) -> bool:
@@ -169,7 +175,7 @@ def _fill(throughput: Throughput, minutes: float, imports_s: float) -> Budget:
     validation = 0.2 if image_set.total < MANY_IMAGES else 0.1
     training = image_set.total if image_set.tests is not None else (1 - TEST_SHARE) * image_set.total
     images = max(2, round(training * (1 - validation if image_set.validations is None else 1)))
-    calibration = max(2, min(512, images))
+    calibration = max(2, min(512, images)) if image_set.items == 1 else 2  # networks on patches have no batch norm
     empty = Budget(
         throughput, _batch_size(image_set), validation, images, calibration, epochs=0, trials=0, imports_s=imports_s
     )
@@ -181,6 +187,8 @@ def _fill(throughput: Throughput, minutes: float, imports_s: float) -> Budget:
 
 
 def _batch_size(images: ImageSet) -> int:
+    if images.items > 1:
+        return PATCHES_OF_A_BATCH
     return 64 if images.total < MANY_IMAGES else 128
 
 

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar
 
 from ffnet_search.autoconfig.inspect import ImageSet
 from ffnet_search.config.start import OFFICIAL
@@ -14,6 +14,7 @@ from ffnet_search.space.architecture import Architecture
 from ffnet_search.space.input import Input
 from ffnet_search.space.registry import DEFAULT_TASK, task_outputs
 from ffnet_search.space.search_space import SearchSpace
+from ffnet_search.space.sides import Side
 
 RESOLUTIONS = (8, 16, 24, 32, 48, 64, 96, 128, 160, 192, 224)
 LEAST_RESOLUTION = 32  # of images that have more: below it objects are hard to tell, whatever the network
@@ -71,6 +72,26 @@ class Draft:
     images: ImageSet
     resolution: int
     size: Size
+
+    stem_words: ClassVar[str] = "a larger stride is faster and sees less"
+    stages_words: ClassVar[str] = "each at half the resolution of the one before"
+
+    @property
+    def input_words(self) -> str:
+        """Words on the input, in the search space's file."""
+        how = "resized whole" if self.images.is_whole else "cut square and resized"
+        return f"images are {how} to the resolution"
+
+    @property
+    def sides(self) -> Side:
+        """The size of the images that networks are measured on."""
+        return self.resolution
+
+    @property
+    def training_lines(self) -> list[str]:
+        """Lines of the sweep's section `data` on what networks train on."""
+        crop = max(1, self.resolution // 8)
+        return [f"augment: {{crop: {crop}, flip: true}}  # pixels to shift by; flip: false where left and right matter"]
 
     @cached_property
     def space(self) -> SearchSpace:

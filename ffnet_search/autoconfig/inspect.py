@@ -10,6 +10,7 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,6 +41,7 @@ class ImageSet:
     task = "classification"
     dataset = "image_folder"
     layout = "one folder per class"
+    items: ClassVar[int] = 1  # that a network learns from, of each image in an epoch
     is_whole = False  # images are resized as they are, and not cut to their centre
 
     folder: Path

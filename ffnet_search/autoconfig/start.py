@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
-from typing import get_args
+from typing import TYPE_CHECKING, TypedDict, get_args
 
 import yaml
 
@@ -18,6 +18,8 @@ from ffnet_search.atomic_write import write_text
 from ffnet_search.autoconfig.budget import EXPORTED, Budget, choose_budget
 from ffnet_search.autoconfig.draft import Draft, PretrainedDraft, drafts
 from ffnet_search.autoconfig.inspect import ImageSet, inspect
+from ffnet_search.autoconfig.inspect_photos import TASK as PHOTOS
+from ffnet_search.autoconfig.inspect_photos import PhotoSet, holds_pairs, inspect_photos, photo_drafts
 from ffnet_search.autoconfig.inspect_table import TableSet, holds_table, inspect_table
 from ffnet_search.config.files import run_name, shipped, shipped_sweeps
 from ffnet_search.config.json_schema import FOLDER, Kind, json_schema, schema_line
@@ -26,9 +28,14 @@ from ffnet_search.config.sweep import Sweep
 from ffnet_search.errors import NAME, SweepError, did_you_mean
 from ffnet_search.progress import say
 from ffnet_search.space.registry import DEFAULT_TASK
+from ffnet_search.space.sides import spelled
 from ffnet_search.tasks.base import task_of
 from ffnet_search.tasks.scores import split_words
 
+if TYPE_CHECKING:
+    from typing_extensions import Unpack  # typing's own from Python 3.11 on
+
+MINUTES = 15.0  # of a run, where nothing is said
 SPACE = re.compile(r"search_space: \.\./(search_spaces/\w+\.yaml)")  # in a shipped sweep
 
 
@@ -58,41 +65,37 @@ def start_example(name: str, into: Path) -> Started:
     return Started(_write(texts), {})
 
 
-def start(
-    folder: Path,
-    into: Path,
-    *,
-    name: str | None = None,
-    latency_ms: float | None = None,
-    minutes: float = 15.0,
-    pretrained: str | None = None,
-) -> Started:
-    """Write a sweep on the images in `folder` that costs about `minutes` here, with its search space, to `into`.
+class Wishes(TypedDict, total=False):
+    """The wishes of a user. `minutes`: what a run may cost here, 15 by default. `pretrained`: an official
+    checkpoint to start from, whose network the space then holds. `task`: what is to be learnt from images that do not
+    say it."""
 
-    `pretrained`: an official checkpoint to start from, whose network the space then holds. Inspects the images and
-    measures this machine, which takes seconds. Raises SweepError."""
-    if pretrained is not None and pretrained not in OFFICIAL:
-        raise SweepError(
-            f"--pretrained must be one of {', '.join(OFFICIAL)}, but got {pretrained!r}"
-            f"{did_you_mean(pretrained, OFFICIAL)}"
-        )
+    name: str | None
+    latency_ms: float | None
+    minutes: float
+    pretrained: str | None
+    task: str | None
+
+
+def start(folder: Path, into: Path, **wishes: Unpack[Wishes]) -> Started:
+    """Write a sweep on the images in `folder`, with its search space, to `into`.
+
+    Inspects the images and measures this machine, which takes seconds. Raises SweepError."""
+    pretrained, task, latency_ms = wishes.get("pretrained"), wishes.get("task"), wishes.get("latency_ms")
+    minutes = wishes.get("minutes", MINUTES)
+    _check_wishes(pretrained, task)
     place = folder.expanduser().resolve()
-    name = name or re.sub(r"[^A-Za-z0-9_-]+", "_", place.stem if place.is_file() else place.name).strip("_-")[:NAME]
-    name = name or "mine"
-    try:
-        run_name(name)
-    except ValueError as error:
-        raise SweepError(f"--name {error}") from None
+    name = _name(place, wishes.get("name"))
     paths = into / f"{name}.yaml", into / f"{name}_space.yaml"
     _refuse_to_overwrite(paths)
-    images = _inspected(place)
+    images = _inspected(place, task)
     began = time.monotonic()
     from ffnet_search.autoconfig.benchmark import measure_throughput
 
     imports_s = time.monotonic() - began
     say(f"measuring this machine on some of the {images.total:,} images ...")
     budget = choose_budget(
-        drafts(images, pretrained), measure_throughput, minutes=minutes, imports_s=imports_s, latency_ms=latency_ms
+        _drafts(images, pretrained), measure_throughput, minutes=minutes, imports_s=imports_s, latency_ms=latency_ms
     )
     texts = {
         paths[0]: "\n".join(sweep_text(budget, name, latency_ms)) + "\n",
@@ -104,18 +107,56 @@ def start(
     return Started(files, budget.stage_minutes, (str(images), *images.warnings, *remarks(budget, minutes, latency_ms)))
 
 
-def _inspected(place: Path) -> ImageSet:
+def _check_wishes(pretrained: str | None, task: str | None) -> None:
+    if task not in (None, PHOTOS):
+        raise SweepError(
+            f"--task must be {PHOTOS}, or left out, since every other task shows in the data, but got {task!r}"
+        )
+    if pretrained is not None and pretrained not in OFFICIAL:
+        raise SweepError(
+            f"--pretrained must be one of {', '.join(OFFICIAL)}, but got {pretrained!r}"
+            f"{did_you_mean(pretrained, OFFICIAL)}"
+        )
+
+
+def _name(place: Path, name: str | None) -> str:
+    """The name of the sweep: the user's, or after the images. Raises SweepError."""
+    name = name or re.sub(r"[^A-Za-z0-9_-]+", "_", place.stem if place.is_file() else place.name).strip("_-")[:NAME]
+    name = name or "mine"
     try:
+        run_name(name)
+    except ValueError as error:
+        raise SweepError(f"--name {error}") from None
+    return name
+
+
+def _inspected(place: Path, task: str | None) -> ImageSet:
+    try:
+        if task == PHOTOS or holds_pairs(place):
+            return inspect_photos(place)
         return inspect_table(place) if holds_table(place) else inspect(place)
     except SweepError as error:
-        raise SweepError(str(error).replace("data.path:", "--data:", 1)) from None
+        sentence = str(error).replace("data.path:", "--data:", 1)
+        hint = f"; or add --task {PHOTOS} for photos to enlarge" if "folder per class" in sentence else ""
+        raise SweepError(sentence + hint) from None
+
+
+def _drafts(images: ImageSet, pretrained: str | None) -> list[Draft]:
+    if not isinstance(images, PhotoSet):
+        return drafts(images, pretrained)
+    if pretrained is not None:
+        raise SweepError(
+            f"--pretrained must be left out for photos to enlarge, which {pretrained} was not made for; "
+            "train.start_from takes official FFNet-SR weights"
+        )
+    return photo_drafts(images)
 
 
 def remarks(budget: Budget, minutes: float, latency_ms: float | None) -> Iterator[str]:
     """The choices and their reasons, a line each."""
     throughput, draft = budget.throughput, budget.throughput.draft
     yield (
-        f"chosen: {draft.resolution} x {draft.resolution} pixels, a {draft.size.name} search space of "
+        f"chosen: {spelled(draft.sides)} pixels, a {draft.size.name} search space of "
         f"{draft.space.size:,} networks that take {throughput.smallest_ms:.2g} to {throughput.largest_ms:.2g} ms here, "
         f"{budget.epochs} epochs, {budget.trials} trials"
     )
@@ -186,7 +227,7 @@ def sweep_text(budget: Budget, name: str, latency_ms: float | None) -> Iterator[
 
 def _data_text(budget: Budget) -> Iterator[str]:
     """The lines of the sweep's section `data`."""
-    images, crop = budget.throughput.draft.images, max(1, budget.throughput.draft.resolution // 8)
+    images = budget.throughput.draft.images
     yield "data:"
     yield f"  name: {images.dataset}  # {images.layout}"
     yield f"  {yaml.safe_dump({'path': str(images.folder)}, allow_unicode=True, width=math.inf).strip()}"
@@ -195,8 +236,9 @@ def _data_text(budget: Budget) -> Iterator[str]:
     yield f"  batch_size: {budget.batch_size}"
     if images.validations is None:
         yield f"  validation: {budget.validation}  # of the training images: {budget.held_out:,} to compare networks on"
-    yield f"  calibration: {budget.calibration}  # of the training images, for the statistics of each network"
-    yield f"  augment: {{crop: {crop}, flip: true}}  # pixels to shift by; flip: false where left and right matter"
+    if images.items == 1:
+        yield f"  calibration: {budget.calibration}  # of the training images, for the statistics of each network"
+    yield from (f"  {line}" for line in budget.throughput.draft.training_lines)
 
 
 def _train_lines(budget: Budget) -> Iterator[str]:
@@ -226,14 +268,13 @@ def space_text(draft: Draft, name: str) -> Iterator[str]:
     yield schema_line("space")
     yield f"# What may vary in the networks of {name}.yaml: {draft.space.size:,} architectures. Every list is a"
     yield "# choice; a list of one fixes it. `ffnet-search show` prints what they cost."
-    how = "resized whole" if draft.images.is_whole else "cut square and resized"
-    yield f"input: {_flow(content['input'])}  # images are {how} to the resolution"
-    yield f"stem: {_flow(content['stem'])}  # a larger stride is faster and sees less"
+    yield f"input: {_flow(content['input'])}  # {draft.input_words}"
+    yield f"stem: {_flow(content['stem'])}  # {draft.stem_words}"
     if "head" in content:
         yield f"head: {_flow(content['head'])}  # output: labels is faster where classes are many"
     if "per_block" in content:
         yield f"per_block: {_flow(content['per_block'])}  # each block chooses these for itself"
-    yield "stages:  # each at half the resolution of the one before"
+    yield f"stages:  # {draft.stages_words}"
     for stage in content["stages"]:
         yield f"  - {_flow(stage)}"
 

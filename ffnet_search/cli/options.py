@@ -113,6 +113,7 @@ class Wishes:
     pretrained: Annotated[
         str | None, typer.Option(metavar="NAME", help="Start from official weights, such as ffnet_1, in its space.")
     ] = None
+    task: Annotated[str | None, typer.Option(metavar="NAME", help="super_resolution, for photos to enlarge.")] = None
 
 
 @dataclass(frozen=True)

@@ -41,7 +41,7 @@ ON_HEAD = "FFNET_SEARCH_ON_HEAD"  # in the environment of a submitted run, whose
 def init(
     data: Annotated[
         Path | None,
-        typer.Option(metavar="PATH", help="Your images: one folder per class, images/ and masks/, or a CSV."),
+        typer.Option(metavar="PATH", help="Your images: one folder per class, images/ and masks/, a CSV, or photos."),
     ] = None,
     example: Annotated[
         str | None, typer.Option(metavar="NAME", help="Write a shipped sweep here instead, such as cifar, to edit it.")
@@ -59,8 +59,9 @@ def init(
     from ffnet_search.errors import SweepError
 
     with output.silenced(), signs_of_life("init"):
-        if data is None and wishes.pretrained is not None:
-            raise SweepError("--pretrained needs --data, the images to search for; add it")
+        for option, value in (("--pretrained", wishes.pretrained), ("--task", wishes.task)):
+            if data is None and value is not None:
+                raise SweepError(f"{option} needs --data, the images to search for; add it")
         if data is not None and example is not None:
             raise SweepError("--example writes a sweep with its own data, so --data must be left out; remove one")
         started = start_example(example or "digits", Path()) if data is None else start(data, Path(), **vars(wishes))

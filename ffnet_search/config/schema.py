@@ -25,8 +25,8 @@ Opset = Annotated[int, Field(ge=13, le=20)]  # of ONNX: what the tracing exporte
 class Augment(Section):
     """Random crop (pixels of padding), horizontal flip, cutout (side in pixels) of training images; 0 = off.
 
-    `resized_crop`, for image folders: the least share of an image's area that a random resized crop keeps. `turn`, for
-    photo folders: quarter turns."""
+    `resized_crop`, for image folders: the least share of an image's area that a random resized crop keeps. `turn`:
+    by quarters."""
 
     crop: int = Field(0, ge=0)
     resized_crop: Share = 0.0

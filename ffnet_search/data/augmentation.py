@@ -1,4 +1,4 @@
-"""Random changes of training batches on their device: shifts, flips and squares cut out, from seeded draws."""
+"""Random changes of training batches on their device: shifts, flips, turns and squares cut out, from seeded draws."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from ffnet_search.config.schema import Augment
 def augment_batch(
     images_BCHW: Tensor, augment: Augment, generator: torch.Generator, rank: int = 0, ranks: int = 1, fill: int = 0
 ) -> Tensor:
-    """Crop after padding, flip, then cut squares out (DeVries and Taylor 2017: centred anywhere, so often clipped).
+    """Crop after padding, flip, turn by quarters, then cut squares out (DeVries and Taylor 2017: centred anywhere, so
+    often clipped). Images that turn are squares.
 
     `generator` draws on the CPU, so that every device sees the same images; for the share of one of several ranks it
     draws for the whole batch. Padding is `fill`; 0 is the mean colour. Returns channels_last images of the same shape;
@@ -23,6 +24,9 @@ def augment_batch(
         offsets_2B11 = torch.randint(0, 2 * augment.crop + 1, (2, whole, 1, 1), generator=generator)
         flips_B11 = torch.rand(whole, 1, 1, generator=generator) < (0.5 if augment.flip else 0.0)
         images_BCHW = _crop_and_flip(images_BCHW, augment.crop, offsets_2B11[:, mine], flips_B11[mine], fill)
+    if augment.turn:
+        quarters_B = torch.randint(0, 4, (whole,), generator=generator)[mine]
+        images_BCHW = _turn(images_BCHW, quarters_B.to(images_BCHW.device))
     if augment.cutout:
         centres_2B1 = [torch.randint(0, size, (whole, 1), generator=generator)[mine] for size in images_BCHW.shape[2:]]
         images_BCHW = _cutout(images_BCHW, augment.cutout, *centres_2B1)
@@ -42,6 +46,14 @@ def _crop_and_flip(images_BCHW: Tensor, padding: int, offsets_2B11: Tensor, flip
     pixel = (torch.arange(batch)[:, None, None] * rows + y_BH1) * row + x_B1W
     chosen = padded_BHWC.reshape(-1, channels).index_select(0, pixel.flatten().to(images_BCHW.device))
     return chosen.view(batch, height, width, channels).permute(0, 3, 1, 2)
+
+
+def _turn(images_BCHW: Tensor, quarters_B: Tensor) -> Tensor:
+    turned_BCHW = images_BCHW
+    for quarters in (1, 2, 3):
+        chosen_B111 = (quarters_B == quarters)[:, None, None, None]
+        turned_BCHW = torch.where(chosen_B111, images_BCHW.rot90(quarters, (2, 3)), turned_BCHW)
+    return turned_BCHW.contiguous(memory_format=torch.channels_last)
 
 
 def _cutout(images_BCHW: Tensor, side: int, rows_B1: Tensor, columns_B1: Tensor) -> Tensor:

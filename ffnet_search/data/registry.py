@@ -59,7 +59,6 @@ def check_data(section: DataSection, input: Input) -> None:
         raise SweepError(f"data.columns are for picture_table, but data.name is {name!r}; remove them")
     if name != "photo_folder":
         for field, value, default in (
-            ("augment.turn", augment.turn, False),
             ("patch", section.patch, PATCH),
             ("patches", section.patches, PATCHES),
         ):

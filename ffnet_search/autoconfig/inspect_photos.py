@@ -1,0 +1,147 @@
+"""The content of a user's folder of photos without classes, for super-resolution, and the search spaces for it."""
+
+from __future__ import annotations
+
+import random
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+
+from ffnet_search.autoconfig.draft import Draft, Size
+from ffnet_search.autoconfig.inspect import HEADERS, LEAST, ImageSet, sample_images
+from ffnet_search.config.schema import PATCH, PATCHES, DataSection
+from ffnet_search.data.image_file import open_image
+from ffnet_search.data.layout import TEST, TRAIN, VALIDATION, some
+from ffnet_search.data.photo_set.photo_folder import PhotoFile, find_splits, list_photos
+from ffnet_search.errors import SweepError
+from ffnet_search.space.sides import Side
+
+TASK = "super_resolution"
+SCALE = 2
+STEP = 8  # pixels that deployed sides are multiples of
+DEPLOYED_PIXELS = 1 << 15  # at most, of what networks are measured on; the user's device has its own size
+LEAST_PATCH = 4
+SPACES = (  # of one stage
+    Size("medium", 0, 0, ((4, 6, 8, 12),), ((32, 48, 64),), (1, 2)),
+    Size("small", 0, 0, ((2, 3, 4, 5, 6),), ((16, 24, 32),), (1, 2)),
+    Size("tiny", 0, 0, ((1, 2, 3, 4),), ((8, 12, 16),), (1, 2)),
+)
+
+
+@dataclass(frozen=True)
+class PhotoSet(ImageSet):
+    """A folder of photos. `deployed`: the sides (height, width) that networks are measured on."""
+
+    task = TASK
+    dataset = "photo_folder"
+    layout = "photos of any size, reduced and enlarged again"
+    items: ClassVar[int] = PATCHES
+    deployed: tuple[int, int] = (STEP, STEP)
+    photos: tuple[PhotoFile, ...] = ()
+
+    @property
+    def total(self) -> int:
+        return len(self.files)
+
+    @property
+    def patch(self) -> int:
+        """Pixels a side of the patches to train on: the smallest sampled photo holds one."""
+        return max(LEAST_PATCH, min(PATCH, self.sides[0] // SCALE))
+
+    def __str__(self) -> str:
+        return self.described("to enlarge").replace(" images ", " photos ", 1)
+
+    @property
+    def warnings(self) -> list[str]:
+        warnings = [f"few photos to learn from, fewer than {LEAST}: {self.total}"] if self.total < LEAST else []
+        return warnings + ([f"cannot be read, remove or replace them: {some(self.broken)}"] if self.broken else [])
+
+
+def holds_pairs(folder: Path) -> bool:
+    """True for a folder of photos beside their reduced form, which can be nothing else."""
+    try:
+        return find_splits(DataSection(name=PhotoSet.dataset, path=folder))[TRAIN].low is not None
+    except SweepError:
+        return False
+
+
+def inspect_photos(folder: Path) -> PhotoSet:
+    """Inspect a folder of photos. Raises SweepError where it holds none, or nothing in it can be read."""
+    splits = find_splits(DataSection(name=PhotoSet.dataset, path=folder))
+    listed = {split: list_photos(folders, SCALE) for split, folders in splits.items()}
+    files = [photo.high for photo in listed[TRAIN]]
+    sides, channels, broken = sample_images(folder, files)
+    others = {split: len(photos) for split, photos in listed.items()}
+    return PhotoSet(
+        folder=folder,
+        classes=(),
+        counts=(),
+        tests=others.get(TEST),
+        validations=others.get(VALIDATION),
+        side=int(statistics.median_low(sides)),
+        sides=(min(sides), max(sides)),
+        channels=channels,
+        broken=broken,
+        files=tuple(files),
+        labels_N=np.zeros(len(files), np.int64),
+        deployed=_deployed(files),
+        photos=tuple(listed[TRAIN]),
+    )
+
+
+def _deployed(files: Sequence[str]) -> tuple[int, int]:
+    """Height and width of a middling photo, reduced, and further to at most `DEPLOYED_PIXELS`."""
+    sizes = []
+    for file in random.Random(0).sample(files, min(HEADERS, len(files))):
+        try:
+            with open_image(file) as image:
+                sizes.append(image.size)
+        except Exception:  # Pillow's plugins raise anything at a broken file, which is reported elsewhere
+            continue
+    width, height = sorted(sizes, key=lambda size: size[0] * size[1])[len(sizes) // 2]
+    share = min(1.0, (DEPLOYED_PIXELS / (width * height / SCALE**2)) ** 0.5) / SCALE
+    low, wide = (max(STEP, STEP * round(share * side / STEP)) for side in (height, width))
+    return low, wide
+
+
+@dataclass(frozen=True)
+class PhotoDraft(Draft):
+    """A candidate of one stage at the resolution of the image."""
+
+    images: PhotoSet
+    input_words = "height and width of what is deployed: set yours; photos have any size"
+    stem_words = "one convolution"
+    stages_words = "one, at the resolution of the image"
+
+    @property
+    def content(self) -> dict[str, Any]:
+        size, sides = self.size, list(self.images.deployed)
+        images = {"channels": self.images.channels, "resolution": sides, "task": TASK, "scale": SCALE}
+        stage = {
+            "depth": list(size.depths[0]),
+            "width": list(size.widths[0]),
+            "token_kernel": [3, 5],
+            "expansion": list(size.expansions),
+        }
+        return {"input": images, "stem": {"width": [0], "stride": [1]}, "stages": [stage]}
+
+    @property
+    def sides(self) -> Side:
+        return self.images.deployed
+
+    @property
+    def training_lines(self) -> list[str]:
+        return [
+            f"patch: {self.images.patch}  # pixels a side of what networks train on, before it is enlarged",
+            f"patches: {PATCHES}  # of each photo in an epoch",
+            "augment: {flip: true, turn: true}  # turn: false where up and down matter",
+        ]
+
+
+def photo_drafts(images: PhotoSet) -> list[Draft]:
+    """The drafts for some photos, from the largest to the cheapest."""
+    return [PhotoDraft(images, min(images.deployed), size) for size in SPACES]

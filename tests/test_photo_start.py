@@ -1,0 +1,89 @@
+"""`ffnet-search init` on photos to enlarge: the folder, the drafts, and the written sweep."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+from photos import write_photos
+from PIL import Image
+from test_autoconfig import paint, throughput_of
+from test_cli import user_error
+
+from ffnet_search.autoconfig.benchmark import measure_throughput
+from ffnet_search.autoconfig.budget import choose_budget
+from ffnet_search.autoconfig.inspect_photos import holds_pairs, inspect_photos, photo_drafts
+from ffnet_search.autoconfig.start import start
+from ffnet_search.config.sweep import Sweep
+from ffnet_search.data.registry import build_data, check_data
+from ffnet_search.errors import SweepError
+
+
+def test_an_inspection_has_the_sizes_of_photos_and_of_what_is_deployed(tmp_path: Path) -> None:
+    seen = inspect_photos(write_photos(tmp_path / "a", 24))
+    assert str(seen).startswith("24 photos to enlarge, colour, shorter side ")
+    assert (seen.total, seen.tests, seen.warnings, seen.deployed, seen.patch) == (24, None, [], (16, 16), 16)
+    few = tmp_path / "b"
+    for split, count in (("train", 3), ("test", 1)):
+        write_photos(few / split, count)
+    Image.new("L", (3000, 1500), 90).save(few / "train" / "large.png")
+    (few / "train" / "broken.jpg").write_bytes(b"no photo")
+    seen = inspect_photos(few)
+    assert seen.tests == 1 and "few photos" in seen.warnings[0] and "broken.jpg" in seen.warnings[1]
+    wide = tmp_path / "c"
+    wide.mkdir()
+    for number in range(3):
+        Image.new("L", (3000, 1500), 90).save(wide / f"{number}.png")
+    seen = inspect_photos(wide)
+    assert (seen.deployed, seen.channels, seen.patch) == ((128, 256), 1, 48)
+
+
+def test_photos_beside_their_reduced_form_need_no_task(tmp_path: Path) -> None:
+    pairs = write_photos(tmp_path / "pairs" / "HR", 4).parent
+    shutil.copytree(pairs / "HR", pairs / "LR")
+    assert holds_pairs(pairs)
+    assert not holds_pairs(write_photos(tmp_path / "flat", 2)) and not holds_pairs(tmp_path / "nowhere")
+    assert not holds_pairs(paint(tmp_path / "classes", {"a": 1, "b": 1}))
+
+
+def test_more_time_gives_larger_networks(tmp_path: Path) -> None:
+    some = photo_drafts(inspect_photos(write_photos(tmp_path / "a", 24)))
+    budgets = [choose_budget(some, throughput_of, minutes=at, imports_s=0, latency_ms=None) for at in (0.1, 1e4)]
+    assert [budget.throughput.draft.size.name for budget in budgets] == ["tiny", "medium"]
+    assert all(budget.items == 16 * budget.images and budget.batch_size == 16 for budget in budgets)
+
+
+def test_the_written_sweep_is_of_those_photos(tmp_path: Path) -> None:
+    folder = write_photos(tmp_path / "my photos", 24)
+    started = start(folder, tmp_path, minutes=1, task="super_resolution")
+    sweep = Sweep.from_yaml(started.sweep)
+    assert (sweep.task, sweep.data.name, sweep.data.patch, sweep.data.patches) == (
+        "super_resolution", "photo_folder", 16, 16
+    )  # fmt: skip
+    assert sweep.search_space.images.resolution == 16 and sweep.data.augment.turn
+    assert sweep.search.objectives == ("psnr_y", "latency_ms") and set(started.minutes) >= {"profile", "search"}
+    check_data(sweep.data, sweep.search_space.images)
+    assert build_data(sweep.data, 0, sweep.search_space.images).train_images > 0
+    assert any("16 x 16 pixels, a " in line for line in started.lines)
+
+
+def test_measurements_are_positive(tmp_path: Path) -> None:
+    [*_, cheapest] = photo_drafts(inspect_photos(write_photos(tmp_path / "a", 6)))
+    cost = measure_throughput(cheapest, 16)
+    assert min(cost.decode_s, cost.step_s, cost.alone_s, cost.deploy_s, cost.image_s, cost.job_s) > 0
+    assert 0 < cost.smallest_ms < cost.largest_ms
+
+
+def test_mistakes_are_one_sentence(tmp_path: Path) -> None:
+    folder = write_photos(tmp_path / "photos", 4)
+    with pytest.raises(SweepError, match="--task must be super_resolution, or left out, .* but got 'segmentation'"):
+        start(folder, tmp_path, task="segmentation")
+    with pytest.raises(SweepError, match="--pretrained must be left out for photos to enlarge"):
+        start(folder, tmp_path, task="super_resolution", pretrained="ffnet_1")
+    with pytest.raises(SweepError, match="^--data: .* folder per class.*; or add --task super_resolution for photos"):
+        start(folder, tmp_path)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(SweepError, match="^--data: .*empty must hold photos that Pillow opens, but holds none"):
+        start(tmp_path / "empty", tmp_path, task="super_resolution")
+    assert "--task needs --data" in user_error("init", "--task", "super_resolution", cwd=tmp_path)
