@@ -135,7 +135,7 @@ def test_the_shipped_sweep_ends_with_tested_networks(tmp_path: Path) -> None:
     content["module"]["init_args"]["shape"] = [3, 24, 12]
     content["data"]["init_args"] = {"path": str(waves(tmp_path / "s.csv")), "window": [24, 12], "batch_size": 32}
     content["train"]["epochs"], content["latency"]["rounds"] = 2, 3
-    content["search"] |= {"trials": 4, "early_stopping": {"rule": "none"}}
+    content["search"] |= {"trials": 4, "early_stopping": {"rule": "asha"}}
     path = tmp_path / "ett.yaml"
     path.write_text(yaml.safe_dump(content))
     sweep = Sweep.from_yaml(path)

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from lightning import LightningDataModule, LightningModule, Trainer
 from torch import Tensor
@@ -32,6 +33,7 @@ class UserModuleTarget:
 
     def __init__(self, sweep: Sweep) -> None:
         self.sweep = sweep
+        self._latency_ms: WeakKeyDictionary[LightningModule, float] = WeakKeyDictionary()
         self.logged = [name for name in sweep.search.objectives if name != LATENCY]
         space = sweep.search_space.hyperparameters
         with error_context(sweep.path):
@@ -57,7 +59,14 @@ class UserModuleTarget:
         return module
 
     def watched(self, module: LightningModule, logged: Mapping[str, float]) -> dict[str, float]:
-        """The objectives that the module has logged. Raises SweepError where one is missing."""
+        """The objectives that the module has logged, and its latency, which no training changes, where a rule of early
+        stopping compares by it. Raises SweepError where one is missing."""
+        metrics = self._logged(module, logged)
+        if LATENCY in self.sweep.search.objectives and self.sweep.search.early_stopping.rule != "none":
+            metrics[LATENCY] = self._latency(module)
+        return metrics
+
+    def _logged(self, module: LightningModule, logged: Mapping[str, float]) -> dict[str, float]:
         for name in self.logged:
             if name not in logged:
                 raise SweepError(
@@ -74,17 +83,24 @@ class UserModuleTarget:
         if any(name not in logged for name in self.logged):  # resumed after the last epoch
             trainer.validate(module, datamodule=data, verbose=False)
             logged = logged_by(trainer)
-        metrics = self.watched(module, logged)
+        metrics = self._logged(module, logged)
         metrics["params_m"] = sum(parameter.numel() for parameter in module.parameters()) / 1e6
         example = getattr(module, "example_input_array", None)
-        if isinstance(example, Tensor):
-            metrics[LATENCY] = measure_module(module, example.shape, trial.latency[0]).ms
-        elif LATENCY in self.sweep.search.objectives:
+        if isinstance(example, Tensor) or LATENCY in self.sweep.search.objectives:
+            metrics[LATENCY] = self._latency(module)
+        return metrics
+
+    def _latency(self, module: LightningModule) -> float:
+        """Milliseconds of the module on its example, measured once."""
+        example = getattr(module, "example_input_array", None)
+        if not isinstance(example, Tensor):
             raise SweepError(
-                f"{trial.path}: search.objectives: {LATENCY} needs {type(module).__name__} to have an "
+                f"{self.sweep.path}: search.objectives: {LATENCY} needs {type(module).__name__} to have an "
                 f"`example_input_array`, one tensor, but it is {type(example).__name__}; set it or remove the objective"
             )
-        return metrics
+        if module not in self._latency_ms:
+            self._latency_ms[module] = measure_module(module, example.shape, self.sweep.latency[0]).ms
+        return self._latency_ms[module]
 
     def write(self, path: Path, trainer: Trainer, module: LightningModule) -> None:
         """Write a checkpoint for `load_from_checkpoint`."""

@@ -29,8 +29,8 @@ class Forecaster(LightningModule):
     """Logs `val_mse` and `val_mae` in every epoch, and `test_mse` and `test_mae` when it is exported.
 
     `shape`: variables, past steps (an even number), future steps. `dim`: features of a patch; `kernel`: of the large
-    convolutions, in patches of two steps (odd); `ratio`: of the channel mixer; `dropout`: of its first layer and of the
-    head. Raises SweepError where they make no network."""
+    convolutions, in patches of two steps (odd); `ratio`: of the channel mixer; `dropout`: of its first layer.
+    Raises SweepError where they make no network."""
 
     def __init__(
         self,

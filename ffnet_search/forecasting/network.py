@@ -57,7 +57,7 @@ class _Trunk(nn.Module):
         patches = nn.Sequential(nn.Conv1d(1, dim, PATCH, STRIDE), nn.BatchNorm1d(dim))
         self.downsample_layers = nn.ModuleList([patches])
         self.stages = nn.ModuleList([_Stage(shape.variables, dim, kernel, ratio, dropout)])
-        self.head = _Head(dim * shape.patches, shape.future, dropout)
+        self.head = _Head(dim * shape.patches, shape.future)
 
     def forward(self, x_BML: Tensor) -> Tensor:
         batch, variables, past = x_BML.shape
@@ -141,15 +141,15 @@ class _TwoKernels(nn.Module):
 
 
 class _Head(nn.Module):
-    """One linear layer for all variables: (B, M, D, N) -> (B, M, S)."""
+    """One linear layer for all variables: (B, M, D, N) -> (B, M, S). Dropout behind it, of forecasts, only made
+    training noisy (docs/log.md)."""
 
-    def __init__(self, features: int, future: int, dropout: float) -> None:
+    def __init__(self, features: int, future: int) -> None:
         super().__init__()
         self.linear = nn.Linear(features, future)
-        self.drop = nn.Dropout(dropout)
 
     def forward(self, x_BMDN: Tensor) -> Tensor:
-        y_BMS: Tensor = self.drop(self.linear(x_BMDN.flatten(2)))
+        y_BMS: Tensor = self.linear(x_BMDN.flatten(2))
         return y_BMS
 
 
