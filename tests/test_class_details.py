@@ -7,7 +7,8 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from ffnet_search.export.details.classes import ERRORS, class_facts, draw_errors
+from ffnet_search.export.details.classes import ERRORS, class_facts
+from ffnet_search.export.details.sheet import Tile, draw_sheet, plain
 from ffnet_search.export.exported import class_rows
 
 NAMES = ["cat", "dog", "cow", "never"]
@@ -37,6 +38,6 @@ def test_many_classes_have_pairs_and_no_matrix() -> None:
 def test_a_sheet_has_a_place_for_every_error() -> None:
     data = SimpleNamespace(statistics=(torch.tensor([128.0]), torch.tensor([64.0])))
     image = torch.randn(1, 8, 8)
-    one = draw_errors([(0.9, image, "cat", "dog")], data)  # type: ignore[arg-type]
-    sheet = draw_errors([(0.9, image, "cät" * 20, "dog")] * ERRORS, data)  # type: ignore[arg-type]
+    one = draw_sheet([Tile(image, ("cat",), ("not dog 90 %",))], data)  # type: ignore[arg-type]
+    sheet = draw_sheet([Tile(image, (plain("cät" * 20),), ("not dog",))] * ERRORS, data)  # type: ignore[arg-type]
     assert sheet.width == 5 * one.width + 4 * 6 and sheet.height > 4 * one.height - 1

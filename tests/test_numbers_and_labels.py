@@ -6,6 +6,7 @@ import random
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ from torch.nn import functional as F
 
 from ffnet_search.config.schema import TrainSection
 from ffnet_search.evaluation.inherited import Evaluator, quality
+from ffnet_search.export.details.outputs import WORST, on_test
 from ffnet_search.export.network import load
 from ffnet_search.models.deployed import Deployed, fuse
 from ffnet_search.models.heads import StandardisedLinear
@@ -165,6 +167,8 @@ def test_details_are_each_output(task: str, tmp_path: Path) -> None:
     assert list(each) == list(COLUMNS[task])
     found = quality(fused, data.test_dataloader(), find_task(task))
     assert np.mean(list(each.values())) == pytest.approx(found, rel=1e-5)
+    with Image.open(tmp_path / card["details"]["worst"]) as sheet:
+        assert sheet.size == (5 * 112 + 4 * 6, 2 * 121 + 2 * 14 * len(COLUMNS[task]) * 2 - 6)
     text = (tmp_path / "README.md").read_text()
     if task == "regression":
         targets = torch.cat([target_BK for _, target_BK in data.test_dataloader()])
@@ -173,6 +177,33 @@ def test_details_are_each_output(task: str, tmp_path: Path) -> None:
         assert "(the median alone: " in text and "`numbers`: float32" in text and "area \\[px\\]" in text
     else:
         assert f"| ring | {find_task(task).quality.format(each['ring'])} |" in text
+
+
+@BOTH
+@torch.no_grad()
+def test_the_worst_images_come_first_with_what_is_wrong(task: str, tmp_path: Path) -> None:
+    table = write_table(tmp_path / "data", task, 60, tests=15)
+    data = sweep_data(table_sweep(tmp_path / "runs", table, task))
+    net = fuse(random_net(task).slice_to(space(task).largest))
+    found = on_test(net, data, lambda output_BK, target_BK: (output_BK - target_BK).abs())
+    wrong_N = (found.output_NK - found.target_NK).abs().mean(1)
+    assert [-shown.earlier for shown in found.worst] == wrong_N.argsort(descending=True)[:WORST].tolist()
+    assert all(torch.equal(shown.output_K, found.output_NK[-shown.earlier]) for shown in found.worst)
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_targets_are_standardised_by_the_whole_train_split_on_every_rank(rank: int, tmp_path: Path) -> None:
+    table = write_table(tmp_path / "data", "regression", 60)
+    whole = {"name": "picture_table", "path": str(table), "batch_size": 64}  # an epoch of one batch
+    data = sweep_data(table_sweep(tmp_path / "runs", table, "regression", data=whole))
+    data.trainer = SimpleNamespace(global_rank=0, world_size=1)  # type: ignore[assignment]
+    every_NK = torch.cat([target_BK for _, target_BK in data.train_dataloader()])
+    data.trainer = SimpleNamespace(global_rank=rank, world_size=2)  # type: ignore[assignment]
+    share_NK = torch.cat([target_BK for _, target_BK in data.train_dataloader()])
+    mean_K, spread_K = data.target_statistics
+    assert len(share_NK) == len(every_NK) // 2 and data.train_images == len(every_NK)
+    torch.testing.assert_close(mean_K, every_NK.mean(0))
+    torch.testing.assert_close(spread_K, every_NK.std(0, correction=0))
 
 
 @BOTH

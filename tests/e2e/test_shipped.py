@@ -57,8 +57,8 @@ def test_digits_hpo(tmp_path: Path) -> None:
 
 
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize("name", ["regress", "multilabel", "segment"])
-def test_other_tasks(name: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("name", "engine"), [("regress", "ray"), ("multilabel", "tune"), ("segment", "local")])
+def test_other_tasks(name: str, engine: str, tmp_path: Path) -> None:
     """On shapes to count, to name and to outline: a front whose networks have their quality and their details."""
     path = ROOT / "sweeps" / f"{name}.yaml"
     content: dict[str, Any] = yaml.safe_load(path.read_text())
@@ -72,7 +72,7 @@ def test_other_tasks(name: str, tmp_path: Path) -> None:
     content["runs"] = str(tmp_path / "runs")
     content["train"]["epochs"] = 4
     content["latency"] |= {"rounds": 3, "calibration": 8, "min_within_10": 0.0}
-    content["search"]["trials"] = 12
+    content["search"] |= {"trials": 12, "engine": engine}
     content["export"] = {"top": 3, "retrain": {"epochs": 2}}
     shorter = tmp_path / f"{name}.yaml"
     shorter.write_text(yaml.safe_dump(content, sort_keys=False))
@@ -83,7 +83,9 @@ def test_other_tasks(name: str, tmp_path: Path) -> None:
     assert best_first == sorted(best_first)
     for pick in picks:
         assert {task.test_quality, f"inherited_{task.test_quality}", "measured_ms"} <= pick.metrics.keys()
-        assert task.each in pick.read_card()["details"] and (pick.folder / "predict.py").exists()
+        details = pick.read_card()["details"]
+        assert task.each in details and (pick.folder / details["worst"]).exists()
+        assert (pick.folder / "predict.py").exists()
     html = sweep.files.report.read_text()
     assert f"Which {task.outputs_word} are hard?" in html and task.quality.word in html
     assert [pick.key for pick in run_sweep(sweep)] == [pick.key for pick in picks]  # nothing is left to do

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from PIL import Image, ImageDraw
 from torch import Tensor
 from torchmetrics.functional.classification import (
     multiclass_confusion_matrix,
@@ -19,17 +18,14 @@ from torchmetrics.functional.classification import (
 )
 
 from ffnet_search.data.datamodule import Data
-from ffnet_search.export.details.masks import as_pixels
+from ffnet_search.export.details.sheet import Tile, draw_sheet, plain
 from ffnet_search.formatting import percent
 from ffnet_search.models.deployed import Deployed
 
 SHEET = "errors.png"
 ERRORS = 20  # that are shown
-COLUMNS = 5
-TILE, CAPTION, GAP = 112, 34, 6  # pixels: a side of an image, the height of the words below, between images
 SHOWN = 30  # classes of a confusion matrix in the card: more cannot be read
 PAIRS = 20  # of classes that are confused most
-LETTERS = 17  # of a class's name below an image
 
 
 class ClassDetails:
@@ -48,7 +44,11 @@ class ClassDetails:
                 wrong.append((float(sure_B[at]), images_BCHW[at].clone(), int(target_B[at]), int(said_B[at])))
             wrong = sorted(wrong, key=lambda one: -one[0])[:ERRORS]
         if wrong:
-            draw_errors([(sure, image, names[a], names[b]) for sure, image, a, b in wrong], data).save(folder / SHEET)
+            tiles = [
+                Tile(image_CHW, (plain(names[label]),), (plain(f"not {names[said]}", percent(sure, 0)),))
+                for sure, image_CHW, label, said in wrong
+            ]
+            draw_sheet(tiles, data).save(folder / SHEET)
         facts = class_facts(torch.cat(shares), torch.cat(labels), names)
         return {**facts, "errors": SHEET if wrong else ""}
 
@@ -72,24 +72,3 @@ def class_facts(shares_NK: Tensor, labels_N: Tensor, names: list[str]) -> dict[s
     pairs = [(names[int(at) // count], names[int(at) % count], int(n)) for n, at in zip(*most, strict=True) if n]
     matrix = {"confusion": confusion_KK.tolist()} if count <= SHOWN else {}
     return {**{key: dict(zip(names, values, strict=True)) for key, values in each.items()}, **matrix, "confused": pairs}
-
-
-def draw_errors(errors: list[tuple[float, Tensor, str, str]], data: Data) -> Image.Image:
-    """A sheet of images, each above its label and what the network says, with the share that it gives that."""
-    rows = -(-len(errors) // COLUMNS)
-    columns = min(COLUMNS, len(errors))
-    sheet = Image.new("RGB", (columns * (TILE + GAP) - GAP, rows * (TILE + CAPTION + GAP) - GAP), "white")
-    draw = ImageDraw.Draw(sheet)
-    for number, (sure, image_CHW, label, said) in enumerate(errors):
-        x, y = number % COLUMNS * (TILE + GAP), number // COLUMNS * (TILE + CAPTION + GAP)
-        tile = Image.fromarray(as_pixels(image_CHW, data))
-        sheet.paste(tile.resize((TILE, TILE), Image.Resampling.NEAREST), (x, y))
-        draw.text((x, y + TILE + 3), _ascii(label), fill="black")
-        draw.text((x, y + TILE + 17), _ascii(f"not {said}", percent(sure, 0)), fill=(176, 32, 24))
-    return sheet
-
-
-def _ascii(name: str, ending: str = "") -> str:
-    """Words that the built-in font can draw."""
-    words = name if len(name) <= LETTERS else f"{name[: LETTERS - 2]}.."
-    return f"{words} {ending}".rstrip().encode("ascii", "replace").decode()

@@ -1,49 +1,122 @@
-"""More of an exported network with several outputs: the quality of each of them on test.
+"""More of an exported network with several outputs: the quality of each of them on test, and its worst images.
 
-Called with an exported folder, its network and the data; returns facts for the card. Shape keys: N images, K outputs.
+`worst.png` shows the images that it errs most on, each with what is true and what the network says. Called with an
+exported folder, its network and the data; returns facts for the card. Shape keys: B batch, N images, K outputs.
 """
 
 from __future__ import annotations
 
+import heapq
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from ffnet_search.data.datamodule import Data
+from ffnet_search.export.details.sheet import Tile, draw_sheet, plain
+from ffnet_search.formatting import percent
 from ffnet_search.models.deployed import Deployed
 from ffnet_search.tasks.average_precision import MeanAveragePrecision
 
+SHEET = "worst.png"
+WORST = 10  # images that are shown
+LINES = 3  # outputs of each, those that are most wrong first
+LABELS = "Its worst images on test: the labels that it is most wrong about, as they are, and what it says of them."
+NUMBERS = "Its worst images on test: the numbers that it is most wrong about, as they are, and what it says instead."
+
+
+@dataclass(frozen=True, order=True)
+class Shown:
+    """An image with its output and target (K,), and how wrong each is; the worst are the largest, and of equals the
+    first."""
+
+    badness: float
+    earlier: int
+    image_CHW: Tensor = field(compare=False)
+    output_K: Tensor = field(compare=False)
+    target_K: Tensor = field(compare=False)
+    wrong_K: Tensor = field(compare=False)
+
+
+@dataclass(frozen=True)
+class OnTest:
+    """The outputs (N, K) of a network for the test images, their targets (N, K), and the worst images."""
+
+    output_NK: Tensor
+    target_NK: Tensor
+    worst: list[Shown]
+
 
 @torch.inference_mode()
-def outputs_on_test(net: Deployed, data: Data) -> tuple[Tensor, Tensor]:
-    """The outputs (N, K) of a network for the test images, and their targets (N, K)."""
-    device = next(net.parameters()).device
-    pairs = [(net(images_BCHW.to(device)).cpu(), target_BK) for images_BCHW, target_BK in data.test_dataloader()]
+def on_test(net: Deployed, data: Data, wrong: Callable[[Tensor, Tensor], Tensor]) -> OnTest:
+    """Run the test images. `wrong`: (output, target), both (B, K), -> how wrong each is, (B, K)."""
+    device, pairs, worst = next(net.parameters()).device, list[tuple[Tensor, Tensor]](), list[Shown]()
+    for images_BCHW, target_BK in data.test_dataloader():
+        output_BK = net(images_BCHW.to(device)).cpu()
+        for number, (image_CHW, output_K, target_K, wrong_K) in enumerate(
+            zip(images_BCHW, output_BK, target_BK, wrong(output_BK, target_BK), strict=True),
+            start=sum(len(before_BK) for before_BK, _ in pairs),
+        ):
+            heapq.heappush(worst, Shown(float(wrong_K.mean()), -number, image_CHW.clone(), output_K, target_K, wrong_K))
+            if len(worst) > WORST:
+                heapq.heappop(worst)
+        pairs.append((output_BK, target_BK))
     outputs, targets = zip(*pairs, strict=True)
-    return torch.cat(outputs), torch.cat(targets)
+    return OnTest(torch.cat(outputs), torch.cat(targets), sorted(worst, reverse=True))
+
+
+def write_worst(
+    folder: Path, data: Data, worst: list[Shown], words: Callable[[float, float], tuple[str, str]], caption: str
+) -> dict[str, str]:
+    """Write the sheet and return its facts. `words`: (output, target) -> what is true, and what the network says."""
+    tiles = []
+    for shown in worst:
+        right, said = [], []
+        for at in shown.wrong_K.argsort(descending=True, stable=True)[:LINES].tolist():
+            true, other = words(float(shown.output_K[at]), float(shown.target_K[at]))
+            right.append(plain(data.outputs[at], true))
+            said.append(plain(data.outputs[at], other))
+        tiles.append(Tile(shown.image_CHW, tuple(right), tuple(said)))
+    draw_sheet(tiles, data).save(folder / SHEET)
+    return {"worst": SHEET, "caption": caption}
 
 
 class LabelDetails:
     """The average precision of each label; None where no test image has it."""
 
     def __call__(self, folder: Path, net: Deployed, data: Data) -> dict[str, Any]:
-        metric = MeanAveragePrecision()
-        metric.update(*outputs_on_test(net, data))
+        def cross_entropy(output_BK: Tensor, target_BK: Tensor) -> Tensor:
+            return F.binary_cross_entropy_with_logits(output_BK, target_BK, reduction="none")
+
+        def words(output: float, target: float) -> tuple[str, str]:
+            return ("yes" if target > 0.5 else "no"), percent(float(torch.tensor(output).sigmoid()), 0)
+
+        found, metric = on_test(net, data, cross_entropy), MeanAveragePrecision()
+        metric.update(found.output_NK, found.target_NK)
         each = zip(data.outputs, metric.per_label().tolist(), strict=True)
-        return {"average_precision": {name: value if value == value else None for name, value in each}}
+        facts = {"average_precision": {name: value if value == value else None for name, value in each}}
+        return facts | write_worst(folder, data, found.worst, words, LABELS)
 
 
 class NumberDetails:
     """The mean absolute error of each target, and `constant`: that of the test targets' median, which looks at no
-    image. A network that does not beat it has learnt nothing."""
+    image. A network that does not beat it has learnt nothing. The worst images are those of the largest standardised
+    errors, in which several targets count alike."""
 
     def __call__(self, folder: Path, net: Deployed, data: Data) -> dict[str, Any]:
-        output_NK, target_NK = outputs_on_test(net, data)
-        found_K = (output_NK - target_NK).abs().mean(0)
-        constant_K = (target_NK - target_NK.median(0).values).abs().mean(0)
-        return {
+        spread_K = data.target_statistics[1]
+        found = on_test(net, data, lambda output_BK, target_BK: (output_BK - target_BK).abs() / spread_K)
+        found_K = (found.output_NK - found.target_NK).abs().mean(0)
+        constant_K = (found.target_NK - found.target_NK.median(0).values).abs().mean(0)
+        facts = {
             "mae": dict(zip(data.outputs, found_K.tolist(), strict=True)),
             "constant": dict(zip(data.outputs, constant_K.tolist(), strict=True)),
         }
+        words = write_worst(
+            folder, data, found.worst, lambda output, target: (f"{target:.4g}", f"{output:.4g}"), NUMBERS
+        )
+        return facts | words
