@@ -46,12 +46,17 @@ class Set(NamedTuple):
 
 
 FOLDER = {"name": "image_folder"}
+TURNED = {"crop": 0, "flip": True, "turn": True}  # images of a microscope have no up
 SETS = {
-    "counts": Set("regress", {"resolution": 128, "targets": 1}, {"augment": {"crop": 0, "flip": True}}),
-    "cells": Set("regress", {"task": "classification", "resolution": 48, "classes": 3}, FOLDER | {"batch_size": 64}),
+    "counts": Set("regress", {"resolution": 96, "targets": 1}, {"augment": TURNED}),
+    "cells": Set(
+        "regress",
+        {"task": "classification", "resolution": 48, "classes": 3},
+        FOLDER | {"batch_size": 64, "augment": TURNED | {"crop": 4}},
+    ),
     "sign_digits": Set("regress", {"task": "classification", "resolution": 64, "classes": 10}, FOLDER),
-    "wbc": Set("segment", {"resolution": 96, "classes": 3}),
-    "nuclei": Set("segment", {"resolution": 128, "classes": 2}),
+    "wbc": Set("segment", {"resolution": 96, "classes": 3}, {"augment": TURNED | {"crop": 8}}),
+    "nuclei": Set("segment", {"resolution": 128, "classes": 2}, {"augment": TURNED | {"crop": 8}}),
     "kodak": Set("super_resolution", {"resolution": [128, 192], "scale": 2}),
     "ett": Set("ett", {}),
 }

@@ -12,13 +12,14 @@ import pytest
 import torch
 from my_blocks import Blur
 from networks import REPO
+from tables import table_sweep, write_table
 from tiny_sweep import kill_rank, sweep, trained
 
 from ffnet_search.config.inputs import train_inputs
 from ffnet_search.config.sweep import Sweep
 from ffnet_search.errors import SweepError
 from ffnet_search.models.saved import read_supernet
-from ffnet_search.training.fit import train_supernet
+from ffnet_search.training.fit import sweep_data, train_supernet
 from ffnet_search.training.ranks import STARTS, rank_count, train_on_ranks
 
 
@@ -36,6 +37,17 @@ def test_two_ranks_of_which_one_is_killed_train_what_one_does(
     one, two = (read_supernet(run.files.supernet).state_dict() for run in (alone, shared))
     for name, weight in one.items():
         torch.testing.assert_close(two[name], weight, rtol=1e-3, atol=1e-5, msg=name)
+
+
+@pytest.mark.slow
+def test_ranks_standardise_by_all_training_targets(tmp_path: Path) -> None:
+    run = table_sweep(tmp_path / "runs", write_table(tmp_path / "data", "regression", 60), "regression")
+    content = run.model_dump()
+    shared = Sweep.model_validate(content | {"train": content["train"] | {"devices": 2, "epochs": 1}})
+    head = read_supernet(train_on_ranks(shared)).head
+    expected = sweep_data(run).target_statistics
+    for found_K, expected_K in zip((head.mean_K, head.spread_K), expected, strict=True):
+        assert torch.equal(found_K, expected_K)
 
 
 @pytest.mark.slow

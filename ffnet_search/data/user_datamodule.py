@@ -120,14 +120,10 @@ class UserData(Data):
 
     @cached_property
     def target_statistics(self) -> tuple[Tensor, Tensor]:
-        """Mean and spread of the targets in its first training batches, as many as calibrate."""
-        parts: list[Tensor] = []
+        """Mean and spread of the targets of the images in an epoch of its training batches."""
         with _seeded(self.order_seed, ORDER, 0):
-            for _, target_BK in self.module.train_dataloader():
-                parts.append(target_BK)
-                if sum(map(len, parts)) >= self._section.calibration:
-                    break
-        return spread_of(torch.cat(parts))
+            targets = [target_BK for _, target_BK in self.module.train_dataloader()]
+        return spread_of(torch.cat(targets))
 
     @cached_property
     def fingerprint(self) -> str:
