@@ -1,0 +1,54 @@
+"""A run's folder that is deleted under a command ends it in one sentence, and the same command begins it again."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[1]
+SPACE = {
+    "input": {"channels": 1, "resolution": 8, "classes": 10},
+    "stem": {"width": [8], "stride": [2]},
+    "stages": [
+        {"depth": [1, 2], "width": list(range(8, 72, 8)), "token_kernel": [3, 5, 7], "expansion": [1, 2, 3]},
+        {"depth": [1, 2], "width": list(range(8, 72, 8)), "token_kernel": [3, 5, 7], "expansion": [1, 2, 3]},
+    ],
+}
+LATENCY = {"noisy": True, "rounds": 3, "calibration": 4, "min_within_10": 0.0}
+SIGNS = {"profile": "latency/*.journal", "train": "training/last.ckpt", "search": "study.db"}  # of work in a stage
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stage", SIGNS)
+def test_a_folder_deleted_under_a_stage_is_one_sentence(tmp_path: Path, stage: str) -> None:
+    sampler = {"class_path": "RandomSampler"}
+    content: dict[str, Any] = {
+        "search_space": SPACE,
+        "data": {"name": "digits", "calibration": 64},
+        "train": {"epochs": 1 if stage == "search" else 5000},
+        "latency": LATENCY,
+        "search": {"trials": 5000, "objectives": ["accuracy", "params_m"], "sampler": sampler},
+        "runs": str(tmp_path / "runs"),
+    }
+    sweep, folder = tmp_path / "gone.yaml", tmp_path / "runs" / "gone"
+    sweep.write_text(yaml.safe_dump(content))
+    command = [sys.executable, "-m", "ffnet_search", *(["run"] if stage == "search" else [stage]), str(sweep)]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    quiet: dict[str, Any] = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "text": True}
+    process = subprocess.Popen(command, env=environment, **quiet)
+    while not list(folder.glob(SIGNS[stage])):
+        assert process.poll() is None
+        time.sleep(0.05)
+    shutil.rmtree(folder)
+    _, said = process.communicate(timeout=120)
+    lines = [line for line in said.splitlines() if line.startswith("ffnet-search: ")]
+    assert (process.returncode, len(lines)) == (2, 1), said[-3000:]
+    assert "Traceback" not in said
