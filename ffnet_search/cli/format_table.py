@@ -63,7 +63,7 @@ def _rows(network: ExportedNetwork) -> list[list[str]]:
     exact = "" if own is None else task.quality.format(own, unit=False)
     rows = [[name, "torch", _megabytes(network.folder, [WEIGHTS]), "", exact, ""]]
     for format, entry in sorted(network.read_card().get("formats", {}).items()):
-        rows.append([name, format, _megabytes(network.folder, entry["files"]), *_figures(entry, task, exact)])
+        rows.append([name, format, _megabytes(network.folder, entry.get("files", ())), *_figures(entry, task, exact)])
     return rows
 
 

@@ -9,7 +9,6 @@ from ffnet_search.cli.printing import Column, Grid
 from ffnet_search.cli.resolve import Front
 from ffnet_search.config.named_metrics import ranking
 from ffnet_search.config.sweep import Sweep
-from ffnet_search.errors import printable
 from ffnet_search.export.answer import answer, offers
 from ffnet_search.export.exported import ExportedNetwork
 from ffnet_search.export.groups import WORDS as LETTERS
@@ -30,8 +29,8 @@ def front_grid(front: Front, chosen: int | None = None) -> Grid:
     then the rest. `chosen`: the index of the network that is marked."""
     networks, sweep = front.networks, front.sweep
     ranks = [f"{rank}{'*' if rank - 1 == chosen else ''}" for rank in range(1, len(networks) + 1)]
-    folders = [printable(network.folder.name) for network in networks]
-    words = [printable(str(Configuration(one.architecture, one.hyperparameters))) for one in networks]
+    folders = [network.folder.name for network in networks]
+    words = [str(Configuration(one.architecture, one.hyperparameters)) for one in networks]
     is_ffnet = networks[0].architecture is not None
     configuration = Column("architecture" if is_ffnet else "hyper-parameters", words, "words")
     early, late = metric_columns(sweep, networks)

@@ -8,7 +8,6 @@ from math import nan
 from ffnet_search.cli.front_table import metric_columns
 from ffnet_search.cli.printing import Column, Grid, make_table, print_plain
 from ffnet_search.config.named_metrics import ranking
-from ffnet_search.errors import printable
 from ffnet_search.formatting import percent
 from ffnet_search.metrics import ERROR, find_metric
 from ffnet_search.run.overlay import Overlay, quality_and_ms
@@ -23,8 +22,8 @@ def print_runs(runs: Sequence[ListedRun]) -> None:
     print_plain(
         Grid(
             [
-                Column("run", [printable(str(run.folder)) for run in runs], "key"),
-                Column("state", [printable(run.state) for run in runs], "words"),
+                Column("run", [str(run.folder) for run in runs], "key"),
+                Column("state", [run.state for run in runs], "words"),
                 Column("best", [_best(run) for run in runs]),
                 Column("measured\nms", ["" if run.measured_ms is None else _ms(run.measured_ms) for run in runs]),
                 Column("size\nMB", [f"{run.size_mb:,.1f}" for run in runs]),
@@ -50,7 +49,7 @@ def print_overlay(found: Overlay) -> None:
     early, late = metric_columns(found.sweeps[0], networks)
     joint = frozenset(index for index, row in enumerate(found.rows) if row[2])
     marks = [f"{found.names[run]}{'*' if is_joint else ''}" for run, _, is_joint in found.rows]
-    folders = Column("folder", [printable(network.folder.name) for network in networks], "key")
+    folders = Column("folder", [network.folder.name for network in networks], "key")
     print_plain(Grid([Column("run", marks, "key"), *early, folders, *late], joint))
     print_plain("* dominated by no network of either run")
     for name, share in zip(found.names, found.shares, strict=True):

@@ -32,11 +32,15 @@ ROLES: Mapping[str, str] = {"title": "bold", "chosen": "bold green", "aside": "d
 
 @dataclass(frozen=True)
 class Column:
-    """A column of a table. Numbers are never cut. A key is neither cut nor dropped. Words are folded."""
+    """A column of a table. Numbers are never cut. A key is neither cut nor dropped. Words are folded. Names of
+    strangers in cells command no terminal."""
 
     title: str
     cells: Sequence[str]
     kind: Kind = "number"
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "cells", [printable(cell) for cell in self.cells])
 
     @cached_property
     def heading(self) -> list[str]:
@@ -98,7 +102,7 @@ class Grid:
 
 def make_table(titles: Sequence[str], rows: Sequence[Sequence[str]], right: int = 0, left: int = 1) -> Grid:
     """A table with `right` columns of numbers after `left` columns of words."""
-    cells = [[printable(row[index]) for row in rows] for index in range(len(titles))]  # names of strangers command none
+    cells = [[row[index] for row in rows] for index in range(len(titles))]
     kinds: list[Kind] = ["number" if left <= index < left + right else "words" for index in range(len(titles))]
     return Grid([Column(*column) for column in zip(titles, cells, kinds, strict=True)])
 

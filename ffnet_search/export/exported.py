@@ -132,7 +132,19 @@ def read_card(folder: Path) -> dict[str, Any]:
         content = card.get(name, {})
         if not isinstance(content, dict) or not all(isinstance(value, kinds) for value in content.values()):
             raise ValueError(f"{path}: {name} must be a mapping of plain values, but is {shown(content)}")
+    for name, entry in card.get("formats", {}).items():
+        if not _is_format(entry):
+            raise ValueError(f"{path}: formats.{name} must hold files of its folder and numbers, but is {shown(entry)}")
     return card
+
+
+def _is_format(entry: Mapping[str, Any]) -> bool:
+    """True for files in the folder itself and numbers, a latency among them where the model has run."""
+    files = entry.get("files", [])
+    are_here = isinstance(files, list) and all(isinstance(one, str) and Path(one).name == one != ".." for one in files)
+    numbers = [value for name, value in entry.items() if name not in ("files", "versions")]
+    has_run = "latency_ms" in entry or "max_difference" not in entry
+    return are_here and has_run and all(isinstance(value, int | float) for value in numbers)
 
 
 # The classes of a network as rows of a table: for the terminal, the report and the model card.

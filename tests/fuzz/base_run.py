@@ -122,5 +122,8 @@ def _write_exported(folder: Path, arch: Architecture) -> None:
         "data": {"name": "digits", "fingerprint": "f00"},
         "input": {"channels": 1, "resolution": 8, "classes": ["0", "1"]},
         "date": "2026-01-01T00:00:00+00:00",
+        "formats": {
+            "onnx-int8": {"files": ["model.onnx"], "max_difference": 0.1, "latency_ms": 0.5, "onnx_latency_ms": 1}
+        },
     }
     (folder / CARD).write_text(json.dumps(card))

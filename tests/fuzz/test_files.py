@@ -128,7 +128,7 @@ YAML = {
 JSON = {
     "table": (f"{RUN}/latency/onnxruntime-t1-b1.json",
               [["show", f"{RUN}/latency/onnxruntime-t1-b1.json"], ["pick", RUN, "--latency-ms", "1"]]),
-    "card": (f"{RUN}/pareto/01-net/card.json", [["show", RUN]]),
+    "card": (f"{RUN}/pareto/01-net/card.json", [["show", RUN], ["export", RUN, "--table"]]),
     "record": (f"{RUN}/run.json", [["show", RUN], ["check", "tiny.yaml"]]),
 }  # fmt: skip
 
