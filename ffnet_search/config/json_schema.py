@@ -24,7 +24,7 @@ SPELLINGS: Mapping[str, JsonSchemaValue | Literal["item"]] = {
     "as_list": "item",
     "_one_or_several": "item",
     "_a_list_is_choices": {"type": "array"},
-    "_path_alone": {"type": "string"},
+    "_spelled": {"type": "string"},
     "_tpe_is_multivariate": {"type": "string"},
 }
 
