@@ -1,7 +1,8 @@
 """SIGTERM in processes of Ray: ours ends in words, a worker's death is nobody's result.
 
-Ray 2.60 sets handlers of its own. Those in Python call `sys.exit`, which an evaluation would take for an error of user
-code; the one below Python prints a stack, calls the former handler, and aborts the process by an alarm 3 s later.
+Ray 2.60 sets handlers of its own, which no public setting leaves out. Those in Python call `sys.exit`, which an
+evaluation would take for an error of user code; the one below Python prints a stack, calls the former handler, and
+aborts the process by an alarm 3 s later.
 """
 
 from __future__ import annotations
@@ -17,19 +18,28 @@ from ffnet_search.errors import Terminated
 
 @contextmanager
 def own_handler() -> Iterator[None]:
-    """Keep this process's handler of SIGTERM when Ray is started in the block. Raises Terminated where the signal comes
-    in the block."""
+    """Keep this process's handler of SIGTERM when Ray is started in the block, and call it afterwards where the signal
+    came meanwhile: an exception that a handler raises while Ray forks its processes is lost."""
     if threading.current_thread() is not threading.main_thread():  # signals are the main thread's
         yield
         return
-    before = signal.getsignal(signal.SIGTERM)
+    from ray._private import utils
+
+    received: list[int] = []
+
+    def note(number: int, frame: FrameType | None) -> None:
+        signal.alarm(0)  # of the handler below Python
+        received.append(number)
+
+    before, set_by_ray = signal.signal(signal.SIGTERM, note), utils.set_sigterm_handler
+    utils.set_sigterm_handler = lambda handler: None
     try:
         yield
-    except SystemExit:  # of Ray's handlers
-        raise Terminated(128 + signal.SIGTERM) from None
     finally:
+        utils.set_sigterm_handler = set_by_ray
         signal.signal(signal.SIGTERM, before)
-        signal.alarm(0)
+        if received:
+            signal.raise_signal(signal.SIGTERM)
 
 
 def end_at_once(number: int, frame: FrameType | None) -> None:
