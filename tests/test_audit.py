@@ -41,7 +41,7 @@ def test_the_same_image_is_found_in_splits_and_classes(root: Path) -> None:
     assert first.startswith("train: ") and second.endswith("test/class_0/again.png")
     ((_, other),) = audit.across_classes
     assert other.endswith("class_2/other.bmp") and audit.repeated == 1
-    (broken,) = audit.unreadable
+    (broken,) = map(str, audit.unreadable)
     assert "broken.png (cannot identify" in broken
     assert len(list(audit.lines)) == 5
 

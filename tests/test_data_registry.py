@@ -48,7 +48,17 @@ EIGHT = Input(3, 8, 4)
         (section("image_folder", path="PLACE/tree/class_0"), FOUR, "must hold a folder per class, two at least"),
         (section("no_such_package.module:MyData"), FOUR, "there is no module 'no_such_package.module'"),
         (section("user_data.more:MyData"), FOUR, "there is no module 'user_data.more'"),
+        (
+            section("image_folder", augment={"turn": True}),
+            Input(3, (8, 9), 4),
+            "turn must be left out where .* not square",
+        ),
         (section("user_data:MyData", augment={"flip": True}), FOUR, "which augments its images by itself"),
+        (
+            section("mask_folder", augment={"transforms": ["own_transforms:Speckle"]}),
+            Input(3, 8, 4, "segmentation"),
+            r"data.augment.transforms.0.takes must be 'array' for task 'segmentation', .* but is 'tensor'",
+        ),
     ],
 )
 def test_a_mistake_is_one_sentence_before_anything_is_loaded(

@@ -34,7 +34,11 @@ CLASSIFICATION = find_task("classification")
 
 @pytest.mark.parametrize(
     "options",
-    [{}, {"optimizer": "sgd", "learning_rate": 0.05}, {"mixup": 0.2, "drop_path": 0.1, "ema": 0.9, "accumulate": 2}],
+    [
+        {},
+        {"optimizer": "sgd", "learning_rate": 0.05},
+        {"mixup": 0.2, "cutmix": 1.0, "drop_path": 0.1, "ema": 0.9, "accumulate": 2},
+    ],
 )
 def test_training_learns_and_evaluation_inherits(tmp_path: Path, options: dict[str, object]) -> None:
     run = sweep(tmp_path, **options)
@@ -88,7 +92,7 @@ def until_the_fatal_one(self, loss):
 
 
 FFNetModule.apply_gradients = until_the_fatal_one
-train_supernet(sweep(runs, checkpoint_minutes=1e-5, ema=0.9, drop_path=0.1, mixup=0.2, accumulate=2))
+train_supernet(sweep(runs, checkpoint_minutes=1e-5, ema=0.9, drop_path=0.1, mixup=0.2, cutmix=1.0, accumulate=2))
 """
 
 

@@ -163,6 +163,7 @@ MISTAKES: dict[str, tuple[Callable[[Path], object], dict[str, Any], str]] = {
     "sizes": (pairs_of_other_sizes, {}, r"LR/000.png \(3\d x 3\d pixels, not 1\d x 1\d\)"),
     "missing": (a_pair_is_missing, {}, r"LR must hold the reduced form of each photo .* none for .*HR/003.png"),
     "crop": (lambda at: None, {"augment": {"crop": 2}}, r"data.augment.crop must be left out .* use flip and turn"),
+    "jitter": (lambda at: None, {"augment": {"jitter": 0.2}}, r"data.augment.jitter must be left out .* use flip"),
     "split": (lambda at: remake(at, 5), {"validation": 0.01}, r"data.validation must leave a photo .* holds out 0"),
     "no folder": (lambda at: None, {"path": "nowhere"}, r"nowhere must be a folder with your photos, but there is no"),
 }  # fmt: skip

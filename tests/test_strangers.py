@@ -189,6 +189,7 @@ def test_a_module_is_found_without_importing_its_package(folder: Path) -> None:
         {"train": {"callbacks": [EVIL]}},
         {"train": {"loggers": [{"class_path": "evil.nets.Class"}]}},
         {"data": {"name": EVIL}},
+        {"data": {"name": "digits", "augment": {"transforms": [EVIL]}}},
         {"search": {"sampler": EVIL}},
         {"search": {"engine": EVIL, "early_stopping": {"rule": EVIL}, "evaluator": "train"}},
         {"latency": {"backend": EVIL}},

@@ -183,11 +183,6 @@ def test_a_mistake_in_a_space_is_one_sentence(content: dict[str, Any], message: 
         parse(SearchSpace, content, "space.yaml")
 
 
-def test_other_tasks_have_square_images() -> None:
-    with pytest.raises(ValueError, match=r"resolution must be one number for task 'classification', .* is 8 x 9"):
-        Input(3, (8, 9), 2)
-
-
 def test_a_sweep_has_the_recipe_of_its_task(tmp_path: Path) -> None:
     sweep = photo_sweep(tmp_path, tmp_path)
     assert sweep.train.form == BARE and sweep.train.weight_decay == 0 and sweep.search.objectives[0] == "psnr_y"

@@ -22,6 +22,7 @@ from ffnet_search.data.datamodule import Data, ImageData
 from ffnet_search.data.dataset import InMemory, Source, stratified_order
 from ffnet_search.data.photo_set.photo_data import PhotoData
 from ffnet_search.data.photo_set.photo_folder import PhotoReader, Photos
+from ffnet_search.data.unreadable import Unreadable
 from ffnet_search.evaluation.inherited import Evaluator
 from ffnet_search.latency.bench import LocalBench, network_job
 from ffnet_search.latency.measure import time_jobs
@@ -71,7 +72,7 @@ def _sample(draft: Draft, batch_size: int) -> tuple[Data, float]:
     with ThreadPoolExecutor(max(1, section.workers)) as pool:
         decoded = list(pool.map(decoder.decode, order))
     seconds = (time.perf_counter() - start) / len(order)
-    good = [(index, pixels) for index, pixels in zip(order, decoded, strict=True) if not isinstance(pixels, str)]
+    good = [(index, pixels) for index, pixels in zip(order, decoded, strict=True) if not isinstance(pixels, Unreadable)]
     memory = InMemory(np.stack([pixels for _, pixels in good]), images.targets([index for index, _ in good], input))
     return ImageData(Source(memory, memory, images.classes, "sample"), section, 0, task_of(input)), seconds
 
@@ -84,7 +85,7 @@ def _sample_photos(images: PhotoSet, input: Input, batch_size: int) -> tuple[Dat
     start = time.perf_counter()
     decoded = list(map(reader.pair, range(len(chosen))))
     seconds = (time.perf_counter() - start) / len(chosen)
-    reader.kept.update({index: pair for index, pair in enumerate(decoded) if not isinstance(pair, str)})
+    reader.kept.update({index: pair for index, pair in enumerate(decoded) if not isinstance(pair, Unreadable)})
     members = np.array(list(reader.kept))
     names = tuple(photo.name for photo in chosen)
     photos = Photos(reader, members, members[:HELD_OUT], members[:HELD_OUT], names, input, "sample")

@@ -22,6 +22,7 @@ from ffnet_search.data.image_file import open_image, to_mode
 from ffnet_search.data.image_folder import Labels, list_images, remarks_of
 from ffnet_search.data.layout import TEST, TRAIN, VALIDATION, find_classes, find_layout, image_bytes
 from ffnet_search.data.mask_folder import class_names, find_splits, has_masks, list_pairs, read_ids, read_masks
+from ffnet_search.data.unreadable import Unreadable, attempt
 from ffnet_search.errors import SweepError
 from ffnet_search.space.input import Input
 from ffnet_search.tasks.base import Targets
@@ -217,16 +218,21 @@ def sample_images(root: Path, files: Sequence[str]) -> tuple[list[int], int, tup
     grey: list[bool] = []
     broken: list[str] = []
     for number, file in enumerate(random.Random(0).sample(files, min(HEADERS, len(files)))):
-        try:
-            with open_image(file) as image:
-                sides.append(min(image.size))
-                if number < DECODED:
-                    grey.append(_is_grey(image))
-        except Exception as error:  # Pillow's plugins raise anything at a broken file
-            broken.append(f"{file} ({error or type(error).__name__})")
+        read = attempt(file, _side_and_grey, file, decode=number < DECODED)
+        if isinstance(read, Unreadable):
+            broken.append(str(read))
+        else:
+            sides.append(read[0])
+            grey += read[1]
     if not grey:
         raise SweepError(f"data.path: none of the sampled images in {root} can be read: {_some(broken)}")
     return sides, 1 if all(grey) else 3, tuple(broken)
+
+
+def _side_and_grey(file: str, *, decode: bool) -> tuple[int, list[bool]]:
+    """The shorter side of an image and, where it is decoded, whether it is grey."""
+    with open_image(file) as image:
+        return min(image.size), [_is_grey(image)] if decode else []
 
 
 def _is_grey(image: Image.Image) -> bool:

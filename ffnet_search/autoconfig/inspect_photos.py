@@ -14,9 +14,9 @@ import numpy as np
 from ffnet_search.autoconfig.draft import Draft, Size
 from ffnet_search.autoconfig.inspect import HEADERS, LEAST, ImageSet, sample_images
 from ffnet_search.config.schema import PATCH, PATCHES, DataSection
-from ffnet_search.data.image_file import open_image
 from ffnet_search.data.layout import TEST, TRAIN, VALIDATION, some
-from ffnet_search.data.photo_set.photo_folder import PhotoFile, find_splits, list_photos
+from ffnet_search.data.photo_set.photo_folder import PhotoFile, find_splits, list_photos, stored_size
+from ffnet_search.data.unreadable import Unreadable, attempt
 from ffnet_search.errors import SweepError
 from ffnet_search.space.sides import Side
 
@@ -95,13 +95,9 @@ def inspect_photos(folder: Path) -> PhotoSet:
 
 def _deployed(files: Sequence[str]) -> tuple[int, int]:
     """Height and width of a middling photo, reduced, and further to at most `DEPLOYED_PIXELS`."""
-    sizes = []
-    for file in random.Random(0).sample(files, min(HEADERS, len(files))):
-        try:
-            with open_image(file) as image:
-                sizes.append(image.size)
-        except Exception:  # Pillow's plugins raise anything at a broken file, which is reported elsewhere
-            continue
+    sampled = random.Random(0).sample(files, min(HEADERS, len(files)))
+    read = [attempt(file, stored_size, file) for file in sampled]
+    sizes = [size for size in read if not isinstance(size, Unreadable)]  # which are reported elsewhere
     width, height = sorted(sizes, key=lambda size: size[0] * size[1])[len(sizes) // 2]
     share = min(1.0, (DEPLOYED_PIXELS / (width * height / SCALE**2)) ** 0.5) / SCALE
     low, wide = (max(STEP, STEP * round(share * side / STEP)) for side in (height, width))

@@ -68,9 +68,9 @@ def current_values(sweep: Sweep) -> dict[str, Value]:
     values = {}
     for name, binding in sweep.bindings.items():
         section, *steps = binding.path.split(".")
-        value = getattr(sweep, section).model_dump()
-        for step in steps:
-            value = (value or {}).get(step)  # None for an argument that the sweep leaves out
+        value: Any = getattr(sweep, section)
+        for step in steps:  # of arguments, None for one that the sweep leaves out
+            value = getattr(value, step) if isinstance(value, Section) else (value or {}).get(step)
         values[name] = value
     return values
 
@@ -121,7 +121,8 @@ def _fields(sweep: Sweep) -> Iterator[Binding]:
     if not is_import_path(sweep.data.name):
         yield Binding("data.batch_size", int)
         for name, field in Augment.model_fields.items():
-            yield Binding(f"data.augment.{name}", field.annotation)
+            if name != "transforms":
+                yield Binding(f"data.augment.{name}", field.annotation)
 
 
 def _check_kind(name: str, one: Hyperparameter, annotation: Any) -> None:

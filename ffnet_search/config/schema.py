@@ -18,21 +18,52 @@ NAME_OR_PATH = r"^(\w+|[\w.]+:\w+)$"  # of a registered class, or of a user-supp
 Precision = Literal["float32", "int8"]  # of a deployed network's weights and activations
 Weight = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 PATCH, PATCHES = 48, 16  # defaults of `data`
+MAGNITUDES = 30  # the largest of RandAugment's, as torchvision counts them
 Share = Annotated[float, Field(ge=0, lt=1)]
 Opset = Annotated[int, Field(ge=13, le=20)]  # of ONNX: what the tracing exporter writes
+
+
+class TransformSection(Plugin):
+    """A user-supplied change of training images, such as a class of torchvision v2 or of albumentations.
+
+    `takes`: what it is called with, and returns: a uint8 tensor (C, H, W), a `batch` of them, an `array` by name
+    (`image=`, uint8 (H, W, C)), which is the default for albumentations, or a `pil` image."""
+
+    class_path: str = Field(pattern=IMPORT_PATH)
+    takes: Literal["tensor", "batch", "array", "pil"] = "tensor"
+
+    @model_validator(mode="before")
+    @classmethod
+    def _albumentations_take_arrays(cls, content: Any) -> Any:
+        content = {"class_path": content} if isinstance(content, str) else content
+        if isinstance(content, Mapping) and str(content.get("class_path")).startswith("albumentations"):
+            return {"takes": "array", **content}
+        return content
 
 
 class Augment(Section):
     """Random crop (pixels of padding), horizontal flip, cutout (side in pixels) of training images; 0 = off.
 
     `resized_crop`, for image folders: the least share of an image's area that a random resized crop keeps. `turn`:
-    by quarters."""
+    by quarters. `randaugment`: the operations of RandAugment on each image, of `magnitude` 0 to 30.
+    `jitter`: the most that brightness, contrast and saturation change by, as a share; `hue`: the most that it turns by,
+    as a share of the colour circle. `transforms`: user-supplied, in their order."""
 
     crop: int = Field(0, ge=0)
     resized_crop: Share = 0.0
     flip: bool = False
     cutout: int = Field(0, ge=0)
     turn: bool = Field(False, exclude_if=lambda turn: not turn)
+    randaugment: int = Field(0, ge=0, le=14, exclude_if=lambda operations: not operations)
+    magnitude: int = Field(9, ge=0, le=MAGNITUDES, exclude_if=lambda magnitude: magnitude == 9)
+    jitter: Share = Field(0.0, exclude_if=lambda jitter: not jitter)
+    hue: float = Field(0.0, ge=0, le=0.5, exclude_if=lambda hue: not hue)
+    transforms: tuple[TransformSection, ...] = Field((), exclude_if=lambda transforms: not transforms)
+
+    @property
+    def changes_levels(self) -> bool:
+        """True where images are changed by their levels, and not only moved, flipped or cut."""
+        return bool(self.randaugment or self.jitter or self.hue or self.transforms)
 
 
 class DataSection(Section):
@@ -74,7 +105,8 @@ class TrainSection(Section):
     share of the data's targets in the loss of sub-networks; the rest is the distance from the largest's output.
     `accumulate`: the batches of a step. `minutes`: the time that a supernet may train; the schedule is hurried, so that
     it ends then. `class_weights`: of the classes in the loss: all the same, auto (milder) or balanced by their numbers,
-    or by name.
+    or by name. `mixup` and `cutmix`: both parameters of the Beta distribution of the other image's share, where the
+    largest network learns from mixed images; where both are given, one of them for each batch.
     `devices`: the number of GPUs (of this machine or of the cluster) that share every batch; of processes where no GPU
     exists. It changes the speed of training and not its result."""
 
@@ -95,6 +127,7 @@ class TrainSection(Section):
     class_weights: Literal["none", "auto", "balanced"] | Mapping[str, Weight] = "none"
     drop_path: Share = 0.0
     mixup: float = Field(0.0, ge=0)
+    cutmix: float = Field(0.0, ge=0, exclude_if=lambda cutmix: not cutmix)
     ema: Share = 0.0
     branches: Literal["all", "none", "reference", "bare"] = "none"
     layer_scale: float | None = Field(0.1, gt=0)
@@ -102,6 +135,11 @@ class TrainSection(Section):
     checkpoint_minutes: float = Field(2.0, gt=0)
     callbacks: tuple[Plugin, ...] = ()
     loggers: tuple[Plugin, ...] = ()
+
+    @property
+    def mixes(self) -> bool:
+        """True where the largest network learns from mixed images."""
+        return self.mixup > 0 or self.cutmix > 0
 
     @property
     def form(self) -> Form:

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, PrivateAttr, model_validator
 
+from ffnet_search.config.augmenting import check_augmenting
 from ffnet_search.config.binding import Binding, bind, check_values, sections_with
 from ffnet_search.config.files import RunPaths, find_sweep, read_sweep, run_name
 from ffnet_search.config.inputs import digest, export_inputs
@@ -215,9 +216,7 @@ class Sweep(Section):
         check_retraining(self)
         if self.search.warm_start and {"branches", "layer_scale"} & self.search_space.hyperparameters.keys():
             raise ValueError("hyperparameters: branches and layer_scale are the supernet's under search.warm_start")
-        mixes = self.train.mixup > 0 or any(bound.path == "train.mixup" for bound in self.bindings.values())
-        if mixes and not task_outputs(self.task).mixes:
-            raise ValueError(f"train.mixup must be left out for task {self.task!r}, whose targets do not mix")
+        check_augmenting(self)
         return self
 
     def _refuse_constant_metrics(self) -> None:

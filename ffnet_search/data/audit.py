@@ -18,6 +18,7 @@ from ffnet_search.data.files import Files, hold_out_test
 from ffnet_search.data.image_file import read_whole
 from ffnet_search.data.layout import TRAIN, VALIDATION, some
 from ffnet_search.data.registry import data_parts
+from ffnet_search.data.unreadable import Unreadable, attempt
 from ffnet_search.progress import progress
 from ffnet_search.space.input import Input
 from ffnet_search.tasks.base import task_of
@@ -29,7 +30,7 @@ class Audit:
     `repeated`: images that occur more than once in one class of one split."""
 
     images: int
-    unreadable: tuple[str, ...] = ()
+    unreadable: tuple[Unreadable, ...] = ()
     across_splits: tuple[tuple[str, ...], ...] = ()
     across_classes: tuple[tuple[str, ...], ...] = ()
     repeated: int = 0
@@ -39,7 +40,7 @@ class Audit:
         """Sentences for the user."""
         yield f"{self.images:,} images looked at, {len(self.unreadable):,} cannot be read"
         if self.unreadable:
-            yield f"cannot be read: {some(self.unreadable)}"
+            yield f"cannot be read: {some(list(map(str, self.unreadable)))}"
         if self.across_splits:
             groups = [" = ".join(group) for group in self.across_splits]
             yield f"{len(groups):,} images are in several splits, so results on them mean less: {some(groups)}"
@@ -56,17 +57,17 @@ def audit_data(section: DataSection, seed: int, input: Input) -> Audit:
     placed = list(_placed(parts, section, seed, input)) if parts else []
     with ThreadPoolExecutor(max(1, section.workers)) as pool, progress("look at images", len(placed), "files") as bar:
         groups: dict[str, list[tuple[str, str, str]]] = {}
-        unreadable: list[str] = []
-        for one, found in zip(placed, pool.map(_look, [path for *_, path in placed]), strict=True):
+        unreadable: list[Unreadable] = []
+        for one, found in zip(placed, pool.map(lambda one: attempt(one[-1], _digest, one[-1]), placed), strict=True):
             bar.advance()
-            if found.startswith("!"):
-                unreadable.append(f"{one[-1]} ({found[1:]})")
+            if isinstance(found, Unreadable):
+                unreadable.append(found)
             else:
                 groups.setdefault(found, []).append(one)
     return _judge(len(placed), unreadable, [group for group in groups.values() if len(group) > 1])
 
 
-def _judge(images: int, unreadable: Sequence[str], groups: Sequence[Sequence[tuple[str, str, str]]]) -> Audit:
+def _judge(images: int, unreadable: Sequence[Unreadable], groups: Sequence[Sequence[tuple[str, str, str]]]) -> Audit:
     splits, classes, repeated = [], [], 0
     for group in groups:
         named = tuple(f"{split}: {path}" for split, _, path in group)
@@ -93,10 +94,7 @@ def _placed(parts: dict[str, Files], section: DataSection, seed: int, input: Inp
             yield split, hashlib.sha256(np.ascontiguousarray(target).tobytes()).hexdigest(), path
 
 
-def _look(path: str) -> str:
-    """A digest of the pixels of an image; where it cannot be read the reason, after an exclamation mark."""
-    try:
-        image = read_whole(path, "RGB")
-        return hashlib.sha256(f"{image.size}".encode() + image.tobytes()).hexdigest()
-    except Exception as error:  # Pillow's plugins raise anything at a broken file
-        return f"!{error or type(error).__name__}"
+def _digest(path: str) -> str:
+    """A digest of the pixels of an image."""
+    image = read_whole(path, "RGB")
+    return hashlib.sha256(f"{image.size}".encode() + image.tobytes()).hexdigest()

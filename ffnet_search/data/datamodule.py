@@ -14,7 +14,9 @@ from lightning.pytorch import LightningDataModule
 from torch import Tensor
 
 from ffnet_search.config.schema import DataSection
-from ffnet_search.data.augmentation import augment_batch
+from ffnet_search.data.augmentation.batches import Augmentation
+from ffnet_search.data.augmentation.moves import Share
+from ffnet_search.data.augmentation.transforms import make_transforms
 from ffnet_search.data.dataset import (
     Images,
     Indices,
@@ -132,6 +134,7 @@ class ImageData(Data):
         self.outputs = source.outputs
         self._source, self._section, self._task = source, section, task
         self.order_seed = seed
+        self._transforms = make_transforms(section.augment)
         strata_N = task.strata(source.train.targets_N)
         self._train, self._validation = _split(source, strata_N, section.validation, seed)
         self._compared = source.validation or source.train  # the images that `_validation` counts
@@ -173,16 +176,11 @@ class ImageData(Data):
 
     def augment(self, batch: Batch, epoch: int, index: int, rank: int = 0, ranks: int = 1) -> Batch:
         """The share of `rank` in batch `index` of `epoch`, augmented on the batch's device; maps as targets too."""
-        images_BCHW, target_B = batch
-        key = [self.order_seed, AUGMENT, epoch, index, 0]
-        draw = int(np.random.SeedSequence(key).generate_state(1, np.uint64)[0] >> np.uint64(1))
-        augment, fill = self._section.augment, self._task.target_fill
-        images_BCHW = augment_batch(images_BCHW, augment, torch.Generator().manual_seed(draw), rank, ranks)
-        if fill is None:
-            return images_BCHW, target_B
-        moves = augment.model_copy(update={"cutout": 0})  # they are drawn first, so these are the images'
-        maps_B1HW = augment_batch(target_B[:, None], moves, torch.Generator().manual_seed(draw), rank, ranks, fill)
-        return images_BCHW, maps_B1HW[:, 0]
+        return self._augmentation(batch, [self.order_seed, AUGMENT, epoch, index], Share(rank, ranks))
+
+    @cached_property
+    def _augmentation(self) -> Augmentation:
+        return Augmentation(self._section.augment, *self.statistics, self._task.target_fill, self._transforms)
 
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
         """Lightning's hook, after a batch has arrived at the device: augment a training batch."""

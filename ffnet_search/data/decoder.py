@@ -14,14 +14,13 @@ import numpy as np
 
 from ffnet_search.data.dataset import Indices, Pixels
 from ffnet_search.data.image_file import Box, centre_box, fitted, prepare, read_whole
-from ffnet_search.errors import SweepError
+from ffnet_search.data.unreadable import Unreadable, attempt, refuse_unreadable
 from ffnet_search.progress import progress
 from ffnet_search.tasks.base import Targets
 
 RATIOS = (3 / 4, 4 / 3)  # of width to height in random resized crops (Szegedy et al. 2015)
 ATTEMPTS = 10  # at a random box inside the image
 BAR_FROM = 5000  # files; fewer are decoded before a bar could be read
-NAMED = 20  # unreadable files that an error names
 
 
 @dataclass(frozen=True)
@@ -41,22 +40,22 @@ class Decoder:
         """The bytes of one decoded image."""
         return math.prod(self.size) * len(self.mode)
 
-    def decode(self, index: int) -> Pixels | str:
-        """One image, uint8 (H, W, C), or the name of an unreadable file with the reason."""
-        try:
-            if self.key is None:
-                return prepare(self.files[index], self.mode, self.size, self.whole)
-            image = read_whole(self.files[index], self.mode)
-            rng = np.random.default_rng([*self.key, index])
-            box = random_box(*image.size, self.resized_crop, rng, self.size[0] / self.size[1])
-            return fitted(image, self.size, box)
-        except Exception as error:  # Pillow's plugins raise anything at a broken file
-            return f"{self.files[index]} ({str(error) or type(error).__name__})"
+    def decode(self, index: int) -> Pixels | Unreadable:
+        """One image, uint8 (H, W, C), or why its file cannot be read."""
+        return attempt(self.files[index], self._image, index)
+
+    def _image(self, index: int) -> Pixels:
+        if self.key is None:
+            return prepare(self.files[index], self.mode, self.size, self.whole)
+        image = read_whole(self.files[index], self.mode)
+        rng = np.random.default_rng([*self.key, index])
+        box = random_box(*image.size, self.resized_crop, rng, self.size[0] / self.size[1])
+        return fitted(image, self.size, box)
 
     __getitem__ = decode  # as the data set of a DataLoader
 
-    def decode_all(self, indices: Sequence[int]) -> Iterator[tuple[int, Pixels | str]]:
-        """Each index with its image or, of an unreadable file, the reason; by threads, with a bar where it lasts."""
+    def decode_all(self, indices: Sequence[int]) -> Iterator[tuple[int, Pixels | Unreadable]]:
+        """Each index with its image, or why that cannot be read; by threads, with a bar where it lasts."""
         shown = progress("decode images", len(indices), "files") if len(indices) >= BAR_FROM else nullcontext()
         with ThreadPoolExecutor(max(1, self.workers)) as pool, shown as bar:
             for pair in zip(indices, pool.map(self.decode, indices), strict=True):
@@ -64,25 +63,15 @@ class Decoder:
                     bar.advance()
                 yield pair
 
-    def unreadable(self, indices: Sequence[int]) -> dict[int, str]:
-        """The indices of the unreadable files, each with its name and the reason. Decodes all, and keeps nothing."""
-        return {index: item for index, item in self.decode_all(indices) if isinstance(item, str)}
+    def unreadable(self, indices: Sequence[int]) -> dict[int, Unreadable]:
+        """The unreadable files by index. Decodes all, and keeps nothing."""
+        return {index: item for index, item in self.decode_all(indices) if isinstance(item, Unreadable)}
 
     def read(self, indices: Sequence[int]) -> Pixels:
         """Images, uint8 (B, H, W, C), decoded by threads. Raises SweepError with the names of all unreadable files."""
         items = [item for _, item in self.decode_all(indices)]
-        refuse_unreadable([item for item in items if isinstance(item, str)])
-        return np.stack([item for item in items if not isinstance(item, str)])
-
-
-def refuse_unreadable(broken: Sequence[str]) -> None:
-    """Raise SweepError where there are unreadable files; it names many, and counts all."""
-    if broken:
-        more = f" and {len(broken) - NAMED} more" if len(broken) > NAMED else ""
-        raise SweepError(
-            f"data.path: {len(broken)} files cannot be read as images; remove or replace them, or leave them out with "
-            f"data.unreadable: skip: {', '.join(broken[:NAMED])}{more}"
-        )
+        refuse_unreadable([item for item in items if isinstance(item, Unreadable)])
+        return np.stack([item for item in items if not isinstance(item, Unreadable)])
 
 
 class OnDisk:
@@ -110,13 +99,13 @@ class OnDisk:
             yield np.asarray(pixels)
 
 
-def _stacked(items: list[Pixels | str]) -> Pixels | None:
+def _stacked(items: list[Pixels | Unreadable]) -> Pixels | None:
     """One array, passed by a pipe, or None where an image is unreadable."""
-    pixels = [item for item in items if not isinstance(item, str)]
+    pixels = [item for item in items if not isinstance(item, Unreadable)]
     return np.stack(pixels) if len(pixels) == len(items) else None
 
 
-def _as_tensor(items: list[Pixels | str]) -> Any:
+def _as_tensor(items: list[Pixels | Unreadable]) -> Any:
     """The same as a tensor, passed by shared memory."""
     import torch
 

@@ -11,8 +11,9 @@ import numpy as np
 
 from ffnet_search.config.schema import DataSection
 from ffnet_search.data.dataset import TEST_SHARE, Images, Indices, InMemory, Pixels, Source, split_by_name
-from ffnet_search.data.decoder import Decoder, OnDisk, refuse_unreadable
+from ffnet_search.data.decoder import Decoder, OnDisk
 from ffnet_search.data.layout import TEST, TRAIN, VALIDATION, image_bytes, some
+from ffnet_search.data.unreadable import Unreadable, refuse_unreadable
 from ffnet_search.progress import say
 from ffnet_search.space.input import Input
 from ffnet_search.tasks.base import Targets, Task, task_of
@@ -57,17 +58,15 @@ def open_files(
     section: DataSection,
     input: Input,
     digest: str,
-    *,
-    whole: bool = False,
 ) -> Source:
     """The files of train and, where they exist, of validation and test, as one source; without test, a fifth of train
-    is held out. Images are cut to the shape of the input, or resized `whole`.
+    is held out. Images are resized whole, or first cut to the shape of the input, as the task says.
 
     `digest`: of all of them. Raises SweepError where files cannot be read, unless the section skips them."""
     task = task_of(input)
     paths = tuple(path for files in parts.values() for path in files.paths)
     mode, crop = "L" if input.channels == 1 else "RGB", section.augment.resized_crop
-    decoder = Decoder(paths, input.size, mode, section.workers, crop, whole=whole)
+    decoder = Decoder(paths, input.size, mode, section.workers, crop, whole=task.whole)
     pixels_NHWC, broken = _decode(decoder, section)
     names: tuple[str, ...] = ()
     opened: dict[str, Images] = {}
@@ -88,20 +87,21 @@ def _decode(decoder: Decoder, section: DataSection) -> tuple[Pixels | None, Coll
     fits = len(decoder.files) * decoder.image_bytes <= section.in_memory_mb * MIB
     skips = section.unreadable == "skip"
     pixels: list[Pixels] = []
-    broken: dict[int, str] = {}
+    broken: dict[int, Unreadable] = {}
     if fits and not decoder.resized_crop:
         width, height = decoder.size
         blank = np.zeros((height, width, len(decoder.mode)), np.uint8)
         for index, item in decoder.decode_all(everything):
-            if isinstance(item, str):
+            if isinstance(item, Unreadable):
                 broken[index] = item
-            pixels.append(blank if isinstance(item, str) else item)
+            pixels.append(blank if isinstance(item, Unreadable) else item)
     elif skips:
         broken = decoder.unreadable(everything)
     if not skips:
         refuse_unreadable(list(broken.values()))
     elif broken:
-        say(f"data: {len(broken)} files cannot be read as images and are left out: {some(list(broken.values()))}")
+        named = some(list(map(str, broken.values())))
+        say(f"data: {len(broken)} files cannot be read as images and are left out: {named}")
     return np.stack(pixels) if pixels else None, broken
 
 

@@ -24,6 +24,7 @@ from ffnet_search.data.files import Files, files_digest, open_files
 from ffnet_search.data.image_file import open_image
 from ffnet_search.data.image_folder import must_have_colours
 from ffnet_search.data.layout import TEST, TRAIN, VALIDATION, find_images, some, split_folders
+from ffnet_search.data.unreadable import Unreadable, attempt
 from ffnet_search.errors import SweepError
 from ffnet_search.progress import say
 from ffnet_search.space.input import Input
@@ -69,7 +70,7 @@ class MaskFolder(DataSet):
             pairs = {split: _readable(one, section.workers) for split, one in pairs.items()}
         parts = _with_masks(pairs, section, input)
         names = class_names(root, input.outputs)
-        source = open_files(parts, names, section, input, digest, whole=True)
+        source = open_files(parts, names, section, input, digest)
         must_hold_classes(source.train.targets_N, names, splits[TRAIN].masks)
         return source
 
@@ -169,13 +170,12 @@ def _readable(pairs: MaskedFiles, workers: int) -> MaskedFiles:
     """The pairs of which both files can be decoded; those that are left out are named."""
 
     def problem(pair: tuple[str, str]) -> str:
-        for file in pair:
-            try:
-                with open_image(file) as opened:
-                    opened.load()
-            except Exception as error:  # Pillow's plugins raise anything at a broken file
-                return f"{file} ({str(error) or type(error).__name__})"
-        return ""
+        read = (attempt(file, load, file) for file in pair)
+        return next((str(one) for one in read if isinstance(one, Unreadable)), "")
+
+    def load(file: str) -> None:
+        with open_image(file) as opened:
+            opened.load()
 
     with ThreadPoolExecutor(max(1, workers)) as pool:
         problems = list(pool.map(problem, zip(pairs.images, pairs.masks, strict=True)))
@@ -208,14 +208,13 @@ def read_masks(files: Sequence[str], images: Sequence[str], input: Input, worker
         file, image_file = pair
         try:
             ids_HW = read_ids(file)
-            with open_image(image_file) as image:
-                width, height = ImageOps.exif_transpose(image).size if image.getexif() else image.size
         except SweepError as error:
             return None, str(error)
-        except Exception as error:  # Pillow's plugins raise anything at a broken file
-            return None, f"{image_file} cannot be read as an image ({str(error) or type(error).__name__})"
-        if ids_HW.shape != (height, width):
-            return None, f"{file} has {ids_HW.shape[1]} x {ids_HW.shape[0]} pixels, but its image {width} x {height}"
+        size = attempt(image_file, _turned_size, image_file)
+        if isinstance(size, Unreadable):
+            return None, size.sentence
+        if ids_HW.shape[::-1] != size:
+            return None, f"{file} has {ids_HW.shape[1]} x {ids_HW.shape[0]} pixels, but its image {size[0]} x {size[1]}"
         others = sorted(set(np.unique(ids_HW).tolist()) - set(range(input.outputs)) - {IGNORE})
         if others:
             return None, f"{file} has the ids {some(list(map(str, others)))}"
@@ -235,20 +234,27 @@ def read_masks(files: Sequence[str], images: Sequence[str], input: Input, worker
 
 def read_ids(file: str) -> np.ndarray:
     """The ids of a mask, (H, W). Raises SweepError where it cannot be read, or its pixels are colours."""
-    try:
-        with open_image(file) as mask:
-            _must_be_ids(mask, file)
-            ids, mode = np.asarray(mask), mask.mode
-    except SweepError:
-        raise
-    except Exception as error:  # Pillow's plugins raise anything at a broken file
-        raise SweepError(f"{file} cannot be read as an image ({str(error) or type(error).__name__})") from None
+    read = attempt(file, _ids_and_mode, file)
+    if isinstance(read, Unreadable):
+        raise SweepError(read.sentence)
+    ids, mode = read
     if ids.ndim == 3:
         colours = ids[..., : 1 if mode == "LA" else 3]
         if (colours != colours[..., :1]).any():
             raise SweepError(f"{file} holds colours, not ids (mode {mode}): save it as grey or with a palette")
         ids = ids[..., 0]
     return ids.astype(np.int64) if ids.dtype != np.uint8 else ids
+
+
+def _ids_and_mode(file: str) -> tuple[np.ndarray, str]:
+    with open_image(file) as mask:
+        _must_be_ids(mask, file)
+        return np.asarray(mask), mask.mode
+
+
+def _turned_size(file: str) -> tuple[int, int]:
+    with open_image(file) as image:
+        return ImageOps.exif_transpose(image).size if image.getexif() else image.size
 
 
 def must_be_mask(file: str) -> None:

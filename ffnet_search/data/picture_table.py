@@ -40,8 +40,7 @@ class PictureTable(DataSet):
         table, task = read_table(section), task_of(input)
         outputs, targets_N = read_targets(table, task.name)
         digest = hashlib.sha256(" ".join(_digest(table, rows) for rows in table.parts().values()).encode())
-        parts, whole = _files(table, targets_N), task.name != "classification"
-        source = open_files(parts, outputs, section, input, digest.hexdigest(), whole=whole)
+        source = open_files(_files(table, targets_N), outputs, section, input, digest.hexdigest())
         must_vary(source.train.targets_N, outputs, task.name)
         return source
 

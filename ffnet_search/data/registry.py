@@ -55,6 +55,17 @@ def check_data(section: DataSection, input: Input) -> None:
         raise SweepError(f"data.init_args are for a data module by import path, but data.name is {name!r}; remove them")
     if augment.resized_crop and name != "image_folder":
         raise SweepError(f"data.augment.resized_crop is for image_folder, but data.name is {name!r}; use crop")
+    for at, transform in enumerate(augment.transforms):
+        if task_of(input).target_fill is not None and transform.takes != "array":
+            raise SweepError(
+                f"data.augment.transforms.{at}.takes must be 'array' for task {input.task!r}, so that an image and its "
+                f"mask are changed together (image=, mask=), but is {transform.takes!r}"
+            )
+    if augment.turn and isinstance(input.resolution, tuple) and name != "photo_folder":
+        raise SweepError(
+            "data.augment.turn must be left out where images are not square, but input.resolution is "
+            f"{list(input.resolution)}; remove it"
+        )
     if section.columns is not None and name != "picture_table":
         raise SweepError(f"data.columns are for picture_table, but data.name is {name!r}; remove them")
     if name != "photo_folder":

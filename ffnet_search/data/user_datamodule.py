@@ -1,24 +1,24 @@
 """A user-supplied LightningDataModule, named by import path, as the data of a sweep.
 
-It normalises and augments its images by itself. Its draws from torch's generator are seeded here by (seed, epoch,
-batch), so that its batches repeat; to resume in the middle of an epoch, the batches before are read again and dropped.
+It normalises and augments its images by itself. Its draws from the generators of torch, NumPy and Python are seeded
+here by (seed, epoch, batch), so that its batches repeat; to resume in the middle of an epoch, the batches before are
+read again and dropped.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import cached_property
 from typing import Any
 
-import numpy as np
 import torch
 from lightning.pytorch import LightningDataModule
 from lightning.pytorch.utilities.model_helpers import is_overridden
 from torch import Tensor
 
 from ffnet_search.config.schema import DataSection
+from ffnet_search.data.augmentation.seeded import seeded
 from ffnet_search.data.datamodule import ORDER, Batch, Data, EpochLoader, spread_of
 from ffnet_search.data.dataset import must_match
 from ffnet_search.errors import SweepError
@@ -71,10 +71,10 @@ class UserData(Data):
         def batches(epoch: int, start: int) -> Iterator[Batch]:
             if hasattr(getattr(loader, "sampler", None), "set_epoch"):
                 loader.sampler.set_epoch(epoch)
-            with _seeded(self.order_seed, ORDER, epoch):  # the order, and the seeds of the workers
+            with seeded(self.order_seed, ORDER, epoch):  # the order, and the seeds of the workers
                 iterator = iter(loader)
             for index in range(len(loader)):
-                with _seeded(self.order_seed, ORDER, epoch, index):
+                with seeded(self.order_seed, ORDER, epoch, index):
                     batch = next(iterator)
                 if index >= start:
                     yield batch if ranks == 1 else _share(batch, rank, ranks)
@@ -114,14 +114,14 @@ class UserData(Data):
     @cached_property
     def class_counts(self) -> Tensor:
         """The classes of the images in an epoch of its training batches."""
-        with _seeded(self.order_seed, ORDER, 0):
+        with seeded(self.order_seed, ORDER, 0):
             targets = [target_B.flatten() for _, target_B in self.module.train_dataloader()]
         return torch.cat(targets).bincount(minlength=len(self.outputs))
 
     @cached_property
     def target_statistics(self) -> tuple[Tensor, Tensor]:
         """Mean and spread of the targets of the images in an epoch of its training batches."""
-        with _seeded(self.order_seed, ORDER, 0):
+        with seeded(self.order_seed, ORDER, 0):
             targets = [target_BK for _, target_BK in self.module.train_dataloader()]
         return spread_of(torch.cat(targets))
 
@@ -161,11 +161,3 @@ def _share(batch: Batch, rank: int, ranks: int) -> Batch:
     share = len(target_B) // ranks
     mine = slice(rank * share, (rank + 1) * share) if share else slice(None)
     return images_BCHW[mine], target_B[mine]
-
-
-@contextmanager
-def _seeded(*key: int) -> Iterator[None]:
-    """Seed torch's CPU generator for the body; the GPUs' generators, which training draws from, are left alone."""
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(int(np.random.SeedSequence(key).generate_state(1)[0]))
-        yield

@@ -41,7 +41,6 @@ class LoadedNetwork(Deployed):
             raise SweepError(f"{self.arch.key}: its data came from a user-supplied module; prepare images as that does")
         mode, size = "L" if self.arch.input.channels == 1 else "RGB", self.arch.input.size
         task = task_of(self.arch.input)
-        whole = task.target_fill is not None  # maps of targets: nothing is cut off
         if task.any_size:
             turned = image if isinstance(image, Image.Image) else read_whole(image, mode)
             turned = to_mode(ImageOps.exif_transpose(turned), mode)
@@ -49,10 +48,12 @@ class LoadedNetwork(Deployed):
         elif isinstance(image, Image.Image):
             turned = to_mode(ImageOps.exif_transpose(image), mode)
             ratio = size[0] / size[1]
-            box = (0.0, 0.0, float(turned.width), float(turned.height)) if whole else centre_box(*turned.size, ratio)
+            box = (
+                (0.0, 0.0, float(turned.width), float(turned.height)) if task.whole else centre_box(*turned.size, ratio)
+            )
             pixels_HWC = fitted(turned, size, box)
         else:
-            pixels_HWC = prepare(image, mode, size, whole)
+            pixels_HWC = prepare(image, mode, size, task.whole)
         normal_HWC = (pixels_HWC.astype(np.float32) - self.facts["mean"]) / self.facts["std"]
         return torch.from_numpy(normal_HWC.transpose(2, 0, 1)[None].astype(np.float32))
 

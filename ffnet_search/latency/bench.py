@@ -38,8 +38,8 @@ RESIDENT_M = 0.25  # million weights that stay in a core's own cache of 1 MB bet
 def anchors(input: Input) -> tuple[Architecture, Architecture]:
     """A light network, whose weights stay in the core's own cache, and a heavy one, which mostly fetches weights.
 
-    Both are classifiers, whatever the task."""
-    if input.task != DEFAULT_TASK:  # which may read other rectangles
+    Both are classifiers of squares, whatever the task and the shape of its images."""
+    if input.task != DEFAULT_TASK or isinstance(input.resolution, tuple):
         input = Input(input.channels, round(math.sqrt(pixels(input.resolution))), max(2, input.outputs))
     shrink = square(input.resolution) > 64
 

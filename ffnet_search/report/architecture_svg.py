@@ -15,7 +15,7 @@ from ffnet_search.space.architecture import Architecture, Stage, Stem
 from ffnet_search.space.block import BLOCK_AXES, Block, axes_of
 from ffnet_search.space.mixers import MIXERS, find_mixer
 from ffnet_search.space.parts import ChannelMixerPart, Part, TokenMixerPart
-from ffnet_search.space.sides import Side, spelled
+from ffnet_search.space.sides import spelled
 from ffnet_search.tasks.base import task_of
 
 # Widths in pixels, as all sizes: of a row's label, between boxes, of a box, of a slab behind it, of a count.
@@ -54,7 +54,7 @@ class Row(NamedTuple):
     """A stage. `side`: of its maps; `middle`: where its texts are; `right`: where it ends."""
 
     title: str
-    side: Side
+    side: str
     middle: int
     runs: Sequence[Run]
     right: int
@@ -145,7 +145,7 @@ def _rows(arch: Architecture) -> Iterator[Row]:
             run = _run(block, count, Box(x, y, height, find_mixer(block.mixer).colour))
             runs.append(run)
             x = run.right + GAP + (COUNT if count > 1 else 0)
-        yield Row(f"stage {number}: {stage.width} channels", sides[block_number], y + height // 2, runs, x)
+        yield Row(f"stage {number}: {stage.width} channels", spelled(sides[block_number]), y + height // 2, runs, x)
         y += height + BETWEEN
         block_number += stage.depth
 

@@ -85,6 +85,11 @@ def check_classes(sweep: Sweep, stages: Collection[str]) -> None:
         if "export" in stages:
             for name in sweep.export.formats:
                 find_format(name, "export.formats")
+        if stages and sweep.data.augment.transforms:
+            import_whole("torch")
+            from ffnet_search.data.augmentation.transforms import check_transforms
+
+            check_transforms(sweep.data.augment)
         if stages and (sweep.train.callbacks or sweep.train.loggers or sweep.search.loggers):
             import_whole("torch", "torchmetrics", "lightning")
             from ffnet_search.training.named_classes import check_named
@@ -134,6 +139,8 @@ def _import_paths(sweep: Sweep) -> Iterator[tuple[str, str]]:
     for field, plugins in {**named, "search.loggers": sweep.search.loggers}.items():
         for index, plugin in enumerate(plugins):
             names[f"{field}.{index}.class_path"] = plugin.class_path
+    for index, plugin in enumerate(sweep.data.augment.transforms):
+        names[f"data.augment.transforms.{index}.class_path"] = plugin.class_path
     for index, plugin in enumerate(sweep.report.baselines):
         names[f"report.baselines.{index}.class_path"] = plugin.class_path
     for field, name in names.items():

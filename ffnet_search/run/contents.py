@@ -12,8 +12,8 @@ from typing import Any
 from ffnet_search.config.inputs import digest
 from ffnet_search.config.sweep import Sweep
 from ffnet_search.data.audit import audit_data
-from ffnet_search.data.decoder import refuse_unreadable
 from ffnet_search.data.registry import data_contents, data_remarks
+from ffnet_search.data.unreadable import refuse_unreadable
 from ffnet_search.errors import error_context
 from ffnet_search.progress import say
 from ffnet_search.run.folder import Change, StageRecord, differences

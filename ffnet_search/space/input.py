@@ -20,7 +20,7 @@ from ffnet_search.space.sides import Side, height_and_width
 class Input:
     """Images of `resolution` pixels a side, and the number of the task's outputs for each.
 
-    Images are square; of a task that reads any size, they may be of (height, width)."""
+    `resolution` is a number, or (height, width) where images are not square, for tasks that have such networks."""
 
     channels: int = 3
     resolution: Side = 224

@@ -50,12 +50,15 @@ class TaskOutputs(ABC):
     head: ClassVar[str]  # import path of the head's elastic module
     head_choices: ClassVar[type[Head]] = Head  # the axes of the head
     mixes: ClassVar[bool] = True  # whether mix-up of images, and of losses, makes sense
+    rectangles: ClassVar[bool] = False  # whether networks may read images that are not square
+    cuts: ClassVar[bool] = True  # whether CutMix does: what an image shows is the mean of what its parts show
     recipe: ClassVar[Mapping[str, Any]] = {}  # defaults of a sweep's `train` that are the task's own
     forms: ClassVar[tuple[str, ...]] = ("none", "all", "reference", "bare")  # of training that its head deploys from
 
     def check_input(self, input: Input) -> None:
-        """Raise ValueError where the task has no networks for an input: by default, where images are not square."""
-        if isinstance(input.resolution, tuple):
+        """Raise ValueError where the task has no networks for an input: by default, where images are not square and the
+        task says nothing of rectangles."""
+        if isinstance(input.resolution, tuple) and not self.rectangles:
             raise ValueError(
                 f"resolution must be one number for task {self.name!r}, whose images are square, but is "
                 f"{spelled(input.resolution)}"

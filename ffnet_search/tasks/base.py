@@ -33,6 +33,7 @@ class Task(TaskOutputs):
     target_words: ClassVar[str]  # what `accepts` asks for: "int64 labels"
     # Of targets that are maps, which move with their images in augmentation: the value beyond the edge; else None.
     target_fill: ClassVar[int | None] = None
+    whole: ClassVar[bool] = False  # images are resized whole; else their largest centred box of the input's shape is
     standardises: ClassVar[bool] = False  # losses are of standardised targets: see `models.heads.StandardisedLinear`
     names_outputs: ClassVar[bool] = True  # data name each output; else `outputs` is a number of another kind
     any_size: ClassVar[bool] = False  # networks read images of any size: patches in training, whole ones in evaluation

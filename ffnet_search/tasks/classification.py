@@ -35,6 +35,7 @@ class Classification(Task):
         Metric("f1", "maximize", "F1", "%", 100.0, 2, bounds=(0.0, 1.0), per_class=True),
     )
     weighs = True
+    rectangles = True
     outputs_word = "classes"
     least_outputs = 2
     head = "ffnet_search.models.heads:PooledLinear"

@@ -32,6 +32,8 @@ class MultiLabel(Task):
 
     name = "multilabel"
     quality = Metric("map", "maximize", "mAP", "%", scale=100.0, decimals=2, bounds=(0.0, 1.0))
+    rectangles = True
+    whole = True
     outputs_word = "labels"
     head = "ffnet_search.models.heads:PooledLinear"
     head_words = "mean, linear"

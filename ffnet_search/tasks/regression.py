@@ -34,6 +34,9 @@ class Regression(Task):
 
     name = "regression"
     quality = Metric("mae", "minimize", "MAE")
+    cuts = False  # a count, a weight or an angle is no share of the area
+    rectangles = True
+    whole = True
     outputs_word = "targets"
     standardises = True
     head = "ffnet_search.models.heads:StandardisedLinear"

@@ -57,6 +57,7 @@ class Segmentation(Task):
 
     name = "segmentation"
     quality = Metric("miou", "maximize", "mIoU", "%", scale=100.0, decimals=2, bounds=(0.0, 1.0))
+    whole = True
     outputs_word = "classes"
     least_outputs = 2
     head = "ffnet_search.models.heads:SummedLaterals"

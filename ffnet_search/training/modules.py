@@ -31,6 +31,7 @@ from ffnet_search.space.search_space import SearchSpace
 from ffnet_search.tasks.base import task_of
 from ffnet_search.training.draws import SubnetworkDraws
 from ffnet_search.training.losses import Distillation, Losses, class_weights
+from ffnet_search.training.mixing import mix
 
 Batch = tuple[Tensor, Tensor]  # images (B, C, H, W), targets (B, ...)
 CHECK_EVERY = 20  # steps between checks of the loss for finite values on a GPU, which the CPU has to wait for
@@ -190,16 +191,10 @@ class FFNetModule(LightningModule):
             raise NonFiniteLoss(f"loss or gradient is not finite near step {self.step}")
 
     def target_loss(self, x_BCHW: Tensor, target_B: Tensor) -> tuple[Tensor, Tensor]:
-        """The loss of the largest network on targets, regularised by drop path and mix-up, and its output (B, ...)."""
-        recipe = self.recipe
-        if not recipe.mixup:
-            output_B = self.net(x_BCHW, drop_path=recipe.drop_path)
-            return self.losses.on_targets(output_B, target_B), output_B
-        share = float(torch.distributions.Beta(recipe.mixup, recipe.mixup).sample())
-        order_B = torch.randperm(len(x_BCHW), device=x_BCHW.device)
-        output_B = self.net(x_BCHW.lerp(x_BCHW[order_B], 1 - share), drop_path=recipe.drop_path)
-        first, second = self.losses.on_targets(output_B, target_B), self.losses.on_targets(output_B, target_B[order_B])
-        return share * first + (1 - share) * second, output_B
+        """The loss of the largest network on targets, regularised by drop path and mixing, and its output (B, ...)."""
+        mixed = mix(x_BCHW, target_B, self.recipe, has_maps=self.task.target_fill is not None)
+        output_B = self.net(mixed.images_BCHW, drop_path=self.recipe.drop_path)
+        return mixed.loss(self.losses.on_targets, output_B), output_B
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["learning_rate_factor"] = self.learning_rate_factor
@@ -247,7 +242,7 @@ class Supernet(FFNetModule):
         return loss
 
     def _soft_target(self, batch: Batch, output_B: Tensor) -> Tensor:
-        if self.recipe.mixup:  # the others see unmixed images, and so must the teacher
+        if self.recipe.mixes:  # the others see unmixed images, and so must the teacher
             with torch.no_grad():
                 output_B = self.net(batch[0])
         return self.losses.soft_target(output_B)
@@ -278,7 +273,7 @@ class Standalone(FFNetModule):
         if self.distillation is None:
             return loss, output_B
         share, soft_target_B = self.distillation.share, self.losses.soft_target(self.distillation.output(x_BCHW))
-        student_B = self.net(x_BCHW) if self.recipe.mixup else output_B  # on the images that the teacher sees
+        student_B = self.net(x_BCHW) if self.recipe.mixes else output_B  # on the images that the teacher sees
         return (1 - share) * loss + share * self.losses.distance(student_B, soft_target_B), output_B
 
     def on_validation_epoch_start(self) -> None:

@@ -63,7 +63,7 @@ def test_batches_have_the_shapes_of_the_input(kind: str, make_data: Callable[...
         assert len(batches) == len(loader)
         for images, labels in batches:
             assert images.dtype == torch.float32 and task_of(input).accepts(labels)
-            assert images.shape == (len(labels), input.channels, input.resolution, input.resolution)
+            assert images.shape == (len(labels), *input.shape)
             assert kind == "user" or images.is_contiguous(memory_format=torch.channels_last)
             assert labels.min() >= 0 and (input.task == "regression" or labels.max() < input.outputs)
     assert all(len(labels) == 16 for _, labels in list(data.train_dataloader())[:-1])

@@ -149,14 +149,27 @@ def test_the_losses_of_a_search_space_come_from_its_task() -> None:
 
 @pytest.mark.parametrize(
     ("fields", "searched"),
-    [({"train": {"mixup": 0.2}}, {}), ({"search": {"evaluator": "train"}}, {"mixup": [0.0, 0.2]})],
+    [
+        ({"train": {"mixup": 0.2}}, {}),
+        ({"train": {"cutmix": 1.0}}, {}),
+        ({"search": {"evaluator": "train"}}, {"mixup": [0.0, 0.2]}),
+        ({"search": {"evaluator": "train"}}, {"cutmix": [0.0, 0.2]}),
+    ],
 )
-def test_mixup_is_refused_where_targets_do_not_mix(
+def test_mixing_is_refused_where_targets_do_not_mix(
     fields: dict[str, Any], searched: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    name = next(iter(searched or fields["train"]))
     content = sweep(tmp_path).model_dump() | fields
     content["search_space"]["hyperparameters"] = searched
     Sweep.from_content(content, Path("s.yaml"))
     monkeypatch.setattr(type(find_task("classification")), "mixes", False)
-    with pytest.raises(SweepError, match=r"s.yaml: train.mixup must be left out for task 'classification', whose"):
+    with pytest.raises(SweepError, match=rf"s.yaml: train.{name} must be left out .* whose targets do not mix"):
         Sweep.from_content(content, Path("s.yaml"))
+    monkeypatch.undo()
+    monkeypatch.setattr(type(find_task("classification")), "cuts", find_task("regression").cuts)
+    if name == "mixup":
+        Sweep.from_content(content, Path("s.yaml"))
+    else:
+        with pytest.raises(SweepError, match=r"train.cutmix must be left out .* are no share of the area"):
+            Sweep.from_content(content, Path("s.yaml"))

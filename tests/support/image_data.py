@@ -26,6 +26,7 @@ KINDS: dict[str, tuple[dict[str, Any], Input, int]] = {
     "cifar10": ({"name": "cifar10", "path": "cifar-10-batches-py"}, COLOUR, 1200),
     "cifar100": ({"name": "cifar100", "path": "."}, Input(3, 32, 100), 1200),
     "folder": ({"name": "image_folder", "path": "folder"}, FOUR, 300),
+    "folder_wide": ({"name": "image_folder", "path": "folder"}, Input(3, (12, 20), 4), 300),
     "folder_grey": ({"name": "image_folder", "path": "folder"}, Input(1, 16, 4), 300),
     "folder_streamed": ({"name": "image_folder", "path": "folder", "in_memory_mb": 0}, FOUR, 300),
     "tree": ({"name": "image_folder", "path": "tree", "workers": 0, "in_memory_mb": 0}, FOUR, 240),

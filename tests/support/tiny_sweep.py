@@ -30,7 +30,8 @@ def sweep(runs: Path, **train_section: object) -> Sweep:
 def trained(runs: Path, devices: int = 1, **train_section: object) -> Sweep:
     """Of two epochs, each of 10 batches in 5 steps; with SGD, since Adam makes a gradient of rounding errors a step."""
     run = sweep(runs, devices=devices, epochs=2, optimizer="sgd", learning_rate=0.05, accumulate=2, **train_section)
-    augmented = run.data.model_dump() | {"augment": {"crop": 1, "flip": True, "cutout": 2}}
+    changes = {"randaugment": 1, "jitter": 0.2, "transforms": ["own_transforms:Speckle"]}
+    augmented = run.data.model_dump() | {"augment": {"crop": 1, "flip": True, "cutout": 2, **changes}}
     return Sweep.model_validate(run.model_dump() | {"data": augmented})
 
 

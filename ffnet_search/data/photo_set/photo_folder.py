@@ -20,7 +20,6 @@ from PIL import Image
 
 from ffnet_search.config.schema import DataSection
 from ffnet_search.data.dataset import TEST_SHARE, DataSet, Indices, Pixels, split_by_name
-from ffnet_search.data.decoder import refuse_unreadable
 from ffnet_search.data.files import MIB, Files, files_digest, summary
 from ffnet_search.data.image_file import open_image, read_whole
 from ffnet_search.data.layout import (
@@ -34,6 +33,7 @@ from ffnet_search.data.layout import (
     split_folders,
     subfolders,
 )
+from ffnet_search.data.unreadable import Unreadable, attempt, refuse_unreadable
 from ffnet_search.errors import SweepError
 from ffnet_search.progress import say
 from ffnet_search.space.input import Input
@@ -75,35 +75,35 @@ class PhotoReader:
     workers: int
     kept: dict[int, Pair] = field(default_factory=dict, repr=False)
 
-    def pair(self, index: int) -> Pair | str:
-        """One photo, or the name of an unreadable file with the reason."""
+    def pair(self, index: int) -> Pair | Unreadable:
+        """One photo, or why its file cannot be read."""
         if index in self.kept:
             return self.kept[index]
-        file = self.files[index]
-        try:
-            photo = read_whole(file.high, self.mode)
-            width, height = (side // self.scale for side in photo.size)
-            if not (width and height):
-                return f"{file.high} ({photo.width} x {photo.height} pixels)"
-            photo = photo.crop((0, 0, width * self.scale, height * self.scale))
-            if file.low is None:
-                reduced = photo.resize((width, height), Image.Resampling.BICUBIC)
-            else:
-                reduced = read_whole(file.low, self.mode)
-                if reduced.size != (width, height):
-                    return f"{file.low} ({reduced.width} x {reduced.height} pixels, not {width} x {height})"
-            low, high = (np.asarray(one).reshape(one.height, one.width, -1) for one in (reduced, photo))
-            return Pair(low, high)
-        except Exception as error:  # Pillow's plugins raise anything at a broken file
-            return f"{file.high} ({str(error) or type(error).__name__})"
+        return attempt(self.files[index].high, self._pair, self.files[index])
+
+    def _pair(self, file: PhotoFile) -> Pair | Unreadable:
+        photo = read_whole(file.high, self.mode)
+        width, height = (side // self.scale for side in photo.size)
+        if not (width and height):
+            return Unreadable(file.high, f"{photo.width} x {photo.height} pixels")
+        photo = photo.crop((0, 0, width * self.scale, height * self.scale))
+        if file.low is None:
+            reduced = photo.resize((width, height), Image.Resampling.BICUBIC)
+        else:
+            reduced = read_whole(file.low, self.mode)
+            if reduced.size != (width, height):
+                size = f"{reduced.width} x {reduced.height} pixels, not {width} x {height}"
+                return Unreadable(file.low, size)
+        low, high = (np.asarray(one).reshape(one.height, one.width, -1) for one in (reduced, photo))
+        return Pair(low, high)
 
     def pairs(self, indices: Sequence[int]) -> list[Pair]:
         """Several photos, by threads. Raises SweepError with the names of all unreadable files."""
         found = self.found(indices)
-        refuse_unreadable([one for one in found if isinstance(one, str)])
-        return [one for one in found if not isinstance(one, str)]
+        refuse_unreadable([one for one in found if isinstance(one, Unreadable)])
+        return [one for one in found if not isinstance(one, Unreadable)]
 
-    def found(self, indices: Sequence[int]) -> list[Pair | str]:
+    def found(self, indices: Sequence[int]) -> list[Pair | Unreadable]:
         """Several photos, or the reasons why they cannot be read."""
         if all(index in self.kept for index in indices):
             return [self.kept[index] for index in indices]
@@ -150,7 +150,7 @@ class PhotoFolder(DataSet):
         return Photos(reader, members[TRAIN], members.get(VALIDATION), members[TEST], names, input, sha.hexdigest())
 
     def check(self, section: DataSection, input: Input) -> None:
-        for name in ("crop", "cutout", "resized_crop"):
+        for name in ("crop", "cutout", "resized_crop", "randaugment", "jitter", "hue", "transforms"):
             if getattr(section.augment, name):
                 raise SweepError(
                     f"data.augment.{name} must be left out for {section.name}, which trains on random crops of "
@@ -197,15 +197,15 @@ def readable(reader: PhotoReader, sizes: Sequence[tuple[int, int]], section: Dat
     broken = []
     for index in everything:
         pair = reader.pair(index)
-        if isinstance(pair, str):
+        if isinstance(pair, Unreadable):
             broken.append(pair)
         elif fits:
             reader.kept[index] = pair
     if not skips:
         refuse_unreadable(broken)
     elif broken:
-        say(f"data: {len(broken)} files cannot be read as photos and are left out: {some(broken)}")
-    unreadable = {file.partition(" (")[0] for file in broken}
+        say(f"data: {len(broken)} files cannot be read as photos and are left out: {some(list(map(str, broken)))}")
+    unreadable = {one.file for one in broken}
     return [index for index in everything if not unreadable & {reader.files[index].high, reader.files[index].low}]
 
 
@@ -264,10 +264,8 @@ def must_be_large(files: Sequence[PhotoFile], patch: int, scale: int) -> list[tu
     sizes, small = [], []
     for file in files:
         image_bytes(Path(file.high))
-        try:
-            with open_image(file.high) as image:
-                size = image.size
-        except Exception:  # Pillow's plugins raise anything at a broken file, which reading tells
+        size = attempt(file.high, stored_size, file.high)
+        if isinstance(size, Unreadable):  # which reading tells
             continue
         sizes.append(size)
         if min(size) < patch * scale:
@@ -278,6 +276,12 @@ def must_be_large(files: Sequence[PhotoFile], patch: int, scale: int) -> list[tu
             f"{scale}), but there are {some(small)}; lower data.patch or remove them"
         )
     return sizes
+
+
+def stored_size(file: str) -> tuple[int, int]:
+    """Width and height of a photo, by its header."""
+    with open_image(file) as image:
+        return image.size
 
 
 def _digest(files: Iterable[PhotoFile]) -> str:

@@ -29,8 +29,8 @@ from ffnet_search.space.search_space import SearchSpace
 INTERVAL = 3  # epochs
 # What may change during a training. All else is in the form of its checkpoint, or decides where its schedule is.
 CHANGEABLE = (
-    *("learning_rate", "weight_decay", "momentum", "clip_norm", "label_smoothing", "drop_path", "mixup"),
-    *("crop", "resized_crop", "flip", "cutout"),
+    *("learning_rate", "weight_decay", "momentum", "clip_norm", "label_smoothing", "drop_path", "mixup", "cutmix"),
+    *("crop", "resized_crop", "flip", "cutout", "randaugment", "magnitude", "jitter", "hue"),
 )
 
 

@@ -34,7 +34,9 @@ def draw_sheet(tiles: list[Tile], data: Data) -> Image.Image:
     for number, tile in enumerate(tiles):
         x, y = number % COLUMNS * (TILE + GAP), number // COLUMNS * height
         image = Image.fromarray(as_pixels(tile.image_CHW, data))
-        sheet.paste(image.resize((TILE, TILE), Image.Resampling.NEAREST), (x, y))
+        by = TILE / max(image.size)
+        size = max(1, round(by * image.width)), max(1, round(by * image.height))
+        sheet.paste(image.resize(size, Image.Resampling.NEAREST), (x, y))
         words = [(line, BLACK) for line in tile.right] + [(line, RED) for line in tile.said]
         for place, (line, colour) in enumerate(words):
             draw.text((x, y + TILE + 3 + place * LINE), line, fill=colour)

@@ -1,6 +1,8 @@
-"""Random changes of training batches on their device: shifts, flips, turns and squares cut out, from seeded draws."""
+"""Whole-pixel changes of training batches: shifts, flips, turns and squares cut out, from seeded draws."""
 
 from __future__ import annotations
+
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -9,17 +11,28 @@ from torch.nn import functional
 from ffnet_search.config.schema import Augment
 
 
-def augment_batch(
-    images_BCHW: Tensor, augment: Augment, generator: torch.Generator, rank: int = 0, ranks: int = 1, fill: int = 0
-) -> Tensor:
-    """Crop after padding, flip, turn by quarters, then cut squares out (DeVries and Taylor 2017: centred anywhere, so
-    often clipped). Images that turn are squares.
+class Share(NamedTuple):
+    """The images of one of several ranks. Numbers are drawn for the whole batch, so that each rank sees its own."""
 
-    `generator` draws on the CPU, so that every device sees the same images; for the share of one of several ranks it
-    draws for the whole batch. Padding is `fill`; 0 is the mean colour. Returns channels_last images of the same shape;
-    with nothing to do, the same images."""
-    share = len(images_BCHW)
-    whole, mine = ranks * share, slice(rank * share, (rank + 1) * share)
+    rank: int = 0
+    ranks: int = 1
+
+    def of(self, images_BCHW: Tensor) -> tuple[int, slice]:
+        """The images of the whole batch, and which of them `images_BCHW` are."""
+        count = len(images_BCHW)
+        return self.ranks * count, slice(self.rank * count, (self.rank + 1) * count)
+
+
+WHOLE = Share()  # of one process
+
+
+def shift_flip_and_turn(
+    images_BCHW: Tensor, augment: Augment, generator: torch.Generator, share: Share = WHOLE, fill: int = 0
+) -> Tensor:
+    """Crop after padding with `fill`, flip, and turn by quarters; images that turn are squares. Returns channels_last
+    images of the same shape; with nothing to do, the same images. `generator` draws on the CPU, so that every device
+    sees the same."""
+    whole, mine = share.of(images_BCHW)
     if augment.crop or augment.flip:
         offsets_2B11 = torch.randint(0, 2 * augment.crop + 1, (2, whole, 1, 1), generator=generator)
         flips_B11 = torch.rand(whole, 1, 1, generator=generator) < (0.5 if augment.flip else 0.0)
@@ -27,10 +40,14 @@ def augment_batch(
     if augment.turn:
         quarters_B = torch.randint(0, 4, (whole,), generator=generator)[mine]
         images_BCHW = _turn(images_BCHW, quarters_B.to(images_BCHW.device))
-    if augment.cutout:
-        centres_2B1 = [torch.randint(0, size, (whole, 1), generator=generator)[mine] for size in images_BCHW.shape[2:]]
-        images_BCHW = _cutout(images_BCHW, augment.cutout, *centres_2B1)
     return images_BCHW
+
+
+def cut_out(images_BCHW: Tensor, side: int, generator: torch.Generator, share: Share = WHOLE) -> Tensor:
+    """Set a square of each image to 0 (DeVries and Taylor 2017: centred anywhere, so often clipped)."""
+    whole, mine = share.of(images_BCHW)
+    centres_2B1 = [torch.randint(0, pixels, (whole, 1), generator=generator)[mine] for pixels in images_BCHW.shape[2:]]
+    return _cutout(images_BCHW, side, *centres_2B1)
 
 
 def _crop_and_flip(images_BCHW: Tensor, padding: int, offsets_2B11: Tensor, flips_B11: Tensor, fill: int) -> Tensor:

@@ -1,0 +1,27 @@
+"""Rules between the task, the recipe and the data of a sweep for training images that are mixed or changed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ffnet_search.space.registry import task_outputs
+
+if TYPE_CHECKING:
+    from ffnet_search.config.sweep import Sweep
+
+
+def check_augmenting(sweep: Sweep) -> None:
+    """Raise ValueError where images are mixed whose targets do not mix, or where a transform of whole batches would be
+    given shares of them."""
+    task, searched = task_outputs(sweep.task), {binding.path for binding in sweep.bindings.values()}
+    for name, allowed in (("mixup", task.mixes), ("cutmix", task.mixes and task.cuts)):
+        if not allowed and (getattr(sweep.train, name) > 0 or f"train.{name}" in searched):
+            do = "are no share of the area" if task.mixes else "do not mix"
+            raise ValueError(f"train.{name} must be left out for task {sweep.task!r}, whose targets {do}")
+    if sweep.train.devices > 1:
+        for at, transform in enumerate(sweep.data.augment.transforms):
+            if transform.takes == "batch":
+                raise ValueError(
+                    f"data.augment.transforms.{at}.takes must be tensor, array or pil where train.devices is "
+                    f"{sweep.train.devices}, since each device has a share of every batch, but is 'batch'"
+                )
