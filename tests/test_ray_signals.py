@@ -73,3 +73,21 @@ def test_sigterm_ends_a_search_on_ray_in_words(tmp_path: Path, engine: str, whom
     kept = f"results so far are kept in {study.parent}; to resume: ffnet-search search {sweep}"
     assert last == f"ffnet-search: ended by SIGTERM; {kept}"
     assert before <= complete(study)
+
+
+@pytest.mark.slow
+def test_sigterm_while_ray_starts_is_not_lost() -> None:
+    """The first process of Ray that is forked signals its parent, in whose callbacks exceptions are lost."""
+    code = (
+        "import os, signal\n"
+        "from ffnet_search.cluster import session\n"
+        "from ffnet_search.run.interrupt import interruptible\n"
+        "session.import_ray()\n"
+        "os.register_at_fork(before=lambda: os.kill(os.getpid(), signal.SIGTERM))\n"
+        "with interruptible():\n"
+        "    session.start_here()\n"
+        "    print('goes on')\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (143, ""), done.stderr
