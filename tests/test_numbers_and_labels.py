@@ -187,8 +187,11 @@ def test_the_worst_images_come_first_with_what_is_wrong(task: str, tmp_path: Pat
     net = fuse(random_net(task).slice_to(space(task).largest))
     found = on_test(net, data, lambda output_BK, target_BK: (output_BK - target_BK).abs())
     wrong_N = (found.output_NK - found.target_NK).abs().mean(1)
-    assert [-shown.earlier for shown in found.worst] == wrong_N.argsort(descending=True)[:WORST].tolist()
-    assert all(torch.equal(shown.output_K, found.output_NK[-shown.earlier]) for shown in found.worst)
+    places = wrong_N.argsort(descending=True)[:WORST].tolist()
+    assert len(found.worst) == WORST
+    for shown, place in zip(found.worst, places, strict=True):
+        assert torch.equal(shown.output_K, found.output_NK[place])
+        assert torch.equal(shown.target_K, found.target_NK[place])
 
 
 @pytest.mark.parametrize("rank", [0, 1])

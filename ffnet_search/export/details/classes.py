@@ -6,6 +6,7 @@ which, and its most confident errors.
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from torchmetrics.functional.classification import (
 
 from ffnet_search.data.datamodule import Data
 from ffnet_search.export.details.sheet import Tile, draw_sheet, plain
+from ffnet_search.export.details.worst_images import WorstImages
 from ffnet_search.formatting import percent
 from ffnet_search.models.deployed import Deployed
 
@@ -34,23 +36,23 @@ class ClassDetails:
     @torch.inference_mode()
     def __call__(self, folder: Path, net: Deployed, data: Data) -> dict[str, Any]:
         device, names = next(net.parameters()).device, list(data.outputs)
-        shares, labels, wrong = [], [], list[tuple[float, Tensor, int, int]]()
+        shares, labels, wrong = [], [], WorstImages[Tile](ERRORS)
         for images_BCHW, target_B in data.test_dataloader():
             shares_BK = net(images_BCHW.to(device)).softmax(-1).cpu()
             shares.append(shares_BK)
             labels.append(target_B)
             sure_B, said_B = shares_BK.max(-1)
             for at in (said_B != target_B).nonzero()[:, 0].tolist():
-                wrong.append((float(sure_B[at]), images_BCHW[at].clone(), int(target_B[at]), int(said_B[at])))
-            wrong = sorted(wrong, key=lambda one: -one[0])[:ERRORS]
-        if wrong:
-            tiles = [
-                Tile(image_CHW, (plain(names[label]),), (plain(f"not {names[said]}", percent(sure, 0)),))
-                for sure, image_CHW, label, said in wrong
-            ]
-            draw_sheet(tiles, data).save(folder / SHEET)
+                right, said, sure = names[int(target_B[at])], names[int(said_B[at])], float(sure_B[at])
+                wrong.add(sure, partial(_tile, images_BCHW[at], right, said, sure))
+        if wrong.worst:
+            draw_sheet(wrong.worst, data).save(folder / SHEET)
         facts = class_facts(torch.cat(shares), torch.cat(labels), names)
-        return {**facts, "errors": SHEET if wrong else ""}
+        return {**facts, "errors": SHEET if wrong.worst else ""}
+
+
+def _tile(image_CHW: Tensor, right: str, said: str, sure: float) -> Tile:
+    return Tile(image_CHW.clone(), (plain(right),), (plain(f"not {said}", percent(sure, 0)),))
 
 
 def class_facts(shares_NK: Tensor, labels_N: Tensor, names: list[str]) -> dict[str, Any]:

@@ -15,12 +15,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ffnet_search.data.datamodule import Data
-from ffnet_search.export.details.worst_images import WorstImages
+from ffnet_search.export.details.worst_images import Forms, WorstImages, write_forms
 from ffnet_search.models.deployed import Deployed
 from ffnet_search.space.sides import height_and_width
 from ffnet_search.tasks.mean_iou import MeanIoU, iou, predicted
 from ffnet_search.tasks.segmentation import IGNORE
 
+WORST = 6  # images that are shown
 TILE = 160  # pixels a side of each, about
 OPACITY = 0.55  # of the classes over a image
 COLOURS = ((0, 0, 0), (230, 80, 60), (60, 140, 230), (90, 190, 90), (240, 190, 60), (150, 90, 200), (70, 200, 200))
@@ -31,7 +32,7 @@ class MaskDetails:
 
     @torch.inference_mode()
     def __call__(self, folder: Path, net: Deployed, data: Data) -> dict[str, Any]:
-        metric, worst = MeanIoU(net.arch.input.outputs, IGNORE), WorstImages()
+        metric, worst = MeanIoU(net.arch.input.outputs, IGNORE), WorstImages[Forms](WORST)
         device = next(net.parameters()).device
         for images_BCHW, target_BHW in data.test_dataloader():
             labels_BHW = predicted(net(images_BCHW.to(device)).cpu(), target_BHW)
@@ -42,17 +43,15 @@ class MaskDetails:
                 badness = 1.0 - float(iou_K[~iou_K.isnan()].mean()) if confusion_KK.sum() else 0.0
                 worst.add(badness, partial(_forms, as_pixels(image_CHW, data), mask_HW, labels_HW, badness))
         side, _ = height_and_width(net.arch.input.resolution)
-        sheet = worst.write(folder, tile=side * max(1, round(TILE / side)))
+        sheet = write_forms(folder, worst.worst, tile=side * max(1, round(TILE / side)))
         per_class = zip(data.outputs, metric.per_class().tolist(), strict=True)
         return {"iou": {name: None if np.isnan(value) else value for name, value in per_class}, "worst": sheet}
 
 
-def _forms(
-    image_HWC: NDArray[np.uint8], mask_HW: Tensor, labels_HW: Tensor, badness: float
-) -> tuple[list[NDArray[np.uint8]], list[str]]:
+def _forms(image_HWC: NDArray[np.uint8], mask_HW: Tensor, labels_HW: Tensor, badness: float) -> Forms:
     """The image, and the mask and the prediction over it, with its mIoU."""
     overlaid = [overlay(image_HWC, one_HW.byte().numpy()) for one_HW in (mask_HW, labels_HW)]
-    return [image_HWC, *overlaid], ["", "", f"{100 * (1 - badness):.1f} %"]
+    return Forms([image_HWC, *overlaid], ["", "", f"{100 * (1 - badness):.1f} %"])
 
 
 def as_pixels(image_CHW: Tensor, data: Data) -> NDArray[np.uint8]:

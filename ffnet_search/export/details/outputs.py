@@ -6,9 +6,9 @@ exported folder, its network and the data; returns facts for the card. Shape key
 
 from __future__ import annotations
 
-import heapq
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,28 +18,29 @@ from torch.nn import functional as F
 
 from ffnet_search.data.datamodule import Data
 from ffnet_search.export.details.sheet import Tile, draw_sheet, plain
+from ffnet_search.export.details.worst_images import SHEET, WorstImages
 from ffnet_search.formatting import percent
 from ffnet_search.models.deployed import Deployed
 from ffnet_search.tasks.average_precision import MeanAveragePrecision
 
-SHEET = "worst.png"
 WORST = 10  # images that are shown
 LINES = 3  # outputs of each, those that are most wrong first
 LABELS = "Its worst images on test: the labels that it is most wrong about, as they are, and what it says of them."
 NUMBERS = "Its worst images on test: the numbers that it is most wrong about, as they are, and what it says instead."
 
 
-@dataclass(frozen=True, order=True)
+@dataclass(frozen=True)
 class Shown:
-    """An image with its output and target (K,), and how wrong each is; the worst are the largest, and of equals the
-    first."""
+    """An image with its output and target (K,), and how wrong each is."""
 
-    badness: float
-    earlier: int
-    image_CHW: Tensor = field(compare=False)
-    output_K: Tensor = field(compare=False)
-    target_K: Tensor = field(compare=False)
-    wrong_K: Tensor = field(compare=False)
+    image_CHW: Tensor
+    output_K: Tensor
+    target_K: Tensor
+    wrong_K: Tensor
+
+
+def _shown(image_CHW: Tensor, output_K: Tensor, target_K: Tensor, wrong_K: Tensor) -> Shown:
+    return Shown(image_CHW.clone(), output_K, target_K, wrong_K)  # not a view, which holds its batch
 
 
 @dataclass(frozen=True)
@@ -54,19 +55,16 @@ class OnTest:
 @torch.inference_mode()
 def on_test(net: Deployed, data: Data, wrong: Callable[[Tensor, Tensor], Tensor]) -> OnTest:
     """Run the test images. `wrong`: (output, target), both (B, K), -> how wrong each is, (B, K)."""
-    device, pairs, worst = next(net.parameters()).device, list[tuple[Tensor, Tensor]](), list[Shown]()
+    device, pairs, worst = next(net.parameters()).device, list[tuple[Tensor, Tensor]](), WorstImages[Shown](WORST)
     for images_BCHW, target_BK in data.test_dataloader():
         output_BK = net(images_BCHW.to(device)).cpu()
-        for number, (image_CHW, output_K, target_K, wrong_K) in enumerate(
-            zip(images_BCHW, output_BK, target_BK, wrong(output_BK, target_BK), strict=True),
-            start=sum(len(before_BK) for before_BK, _ in pairs),
+        for image_CHW, output_K, target_K, wrong_K in zip(
+            images_BCHW, output_BK, target_BK, wrong(output_BK, target_BK), strict=True
         ):
-            heapq.heappush(worst, Shown(float(wrong_K.mean()), -number, image_CHW.clone(), output_K, target_K, wrong_K))
-            if len(worst) > WORST:
-                heapq.heappop(worst)
+            worst.add(float(wrong_K.mean()), partial(_shown, image_CHW, output_K, target_K, wrong_K))
         pairs.append((output_BK, target_BK))
     outputs, targets = zip(*pairs, strict=True)
-    return OnTest(torch.cat(outputs), torch.cat(targets), sorted(worst, reverse=True))
+    return OnTest(torch.cat(outputs), torch.cat(targets), worst.worst)
 
 
 def write_worst(

@@ -19,10 +19,11 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ffnet_search.data.datamodule import Data
-from ffnet_search.export.details.worst_images import WorstImages
+from ffnet_search.export.details.worst_images import Forms, WorstImages, write_forms
 from ffnet_search.models.deployed import Deployed
 from ffnet_search.tasks.psnr import LumaPsnr, levels, luma, psnr
 
+WORST = 6  # photos that are shown
 SQUARE = 96  # pixels a side of what is shown of each
 TILE = 240  # pixels a side of each on the sheet
 CAPTION = "Its worst images on test, where it errs most: by bicubic interpolation, by the network, and the photo itself"
@@ -34,7 +35,7 @@ class PhotoDetails:
     @torch.inference_mode()
     def __call__(self, folder: Path, net: Deployed, data: Data) -> dict[str, Any]:
         scale = net.arch.input.outputs
-        by_bicubic, worst = LumaPsnr(scale), WorstImages()
+        by_bicubic, worst = LumaPsnr(scale), WorstImages[Forms](WORST)
         device = next(net.parameters()).device
         for images_BChw, target_BCHW in data.test_dataloader():
             enlarged_BCHW = levels(net(images_BChw.to(device))).cpu()
@@ -43,7 +44,7 @@ class PhotoDetails:
             for versions in zip(bicubic_BCHW, enlarged_BCHW, target_BCHW, strict=True):
                 ratios = [float(psnr(one_CHW[None], versions[-1][None], scale)) for one_CHW in versions[:-1]]
                 worst.add(-ratios[-1], partial(_forms, versions, ratios))
-        sheet = worst.write(folder, TILE)
+        sheet = write_forms(folder, worst.worst, TILE)
         return {"bicubic_psnr_y": float(by_bicubic.compute()), "worst": sheet, "caption": CAPTION}
 
 
@@ -59,7 +60,7 @@ def _pixels(image_CHW: Tensor) -> NDArray[np.uint8]:
     return pixels if pixels.shape[2] == 3 else pixels[..., 0]
 
 
-def _forms(versions: Sequence[Tensor], ratios: Sequence[float]) -> tuple[list[NDArray[np.uint8]], list[str]]:
+def _forms(versions: Sequence[Tensor], ratios: Sequence[float]) -> Forms:
     """The square of a photo where the network errs most: bicubic, the network, the photo, with the ratio of all."""
     *_, enlarged_CHW, target_CHW = versions
     error_HW = (luma(enlarged_CHW[None]) - luma(target_CHW[None])).square()
@@ -67,4 +68,4 @@ def _forms(versions: Sequence[Tensor], ratios: Sequence[float]) -> tuple[list[ND
     mean_HW = F.avg_pool2d(error_HW, (height, width), stride=8)[0]
     y, x = (8 * int(at) for at in np.unravel_index(int(mean_HW.argmax()), mean_HW.shape))
     squares = [_pixels(one_CHW[:, y : y + height, x : x + width]) for one_CHW in versions]
-    return squares, [*(f"{ratio:.2f} dB" for ratio in ratios), ""]
+    return Forms(squares, [*(f"{ratio:.2f} dB" for ratio in ratios), ""])

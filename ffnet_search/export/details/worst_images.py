@@ -1,4 +1,4 @@
-"""The worst images of a network on test, as one sheet: a row for each, of the same image in several forms."""
+"""The worst images of a network on test, and a sheet of them: a row for each, of the same image in several forms."""
 
 from __future__ import annotations
 
@@ -6,63 +6,66 @@ import heapq
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 Pixels = NDArray[np.uint8]
+Shown = TypeVar("Shown")
 SHEET = "worst.png"
-WORST = 6  # images that are shown
 GAP = 4
 
 
 @dataclass(frozen=True, order=True)
-class WorstImage:
-    """An image in several forms, each uint8 (H, W) or (H, W, C), and the words on each; the worst are the largest, and
-    of equals the first."""
+class _Kept(Generic[Shown]):
+    """What is shown of an image; the worst are the largest, and of equals the first."""
 
     badness: float
     earlier: int
-    forms: tuple[Pixels, ...] = field(compare=False)
-    words: tuple[str, ...] = field(compare=False)
+    shown: Shown = field(compare=False)
 
 
-class WorstImages:
-    """Keeps the worst of many images, and draws them."""
+class WorstImages(Generic[Shown]):
+    """Keeps what is shown of the worst of many images, `count` of them."""
 
-    def __init__(self) -> None:
-        self._heap: list[WorstImage] = []
+    def __init__(self, count: int) -> None:
+        self._count = count
+        self._heap: list[_Kept[Shown]] = []
         self._added = 0
 
-    def add(self, badness: float, make_forms: Callable[[], tuple[Sequence[Pixels], Sequence[str]]]) -> None:
-        """Take the next image of the split; its forms and words are made where it is one of the worst so far."""
-        if len(self._heap) < WORST or badness > self._heap[0].badness:
-            forms, words = make_forms()
-            heapq.heappush(self._heap, WorstImage(badness, -self._added, tuple(forms), tuple(words)))
-            if len(self._heap) > WORST:
+    def add(self, badness: float, make: Callable[[], Shown]) -> None:
+        """Take the next image of the split; what is shown of it is made where it is one of the worst so far."""
+        if len(self._heap) < self._count or badness > self._heap[0].badness:
+            heapq.heappush(self._heap, _Kept(badness, -self._added, make()))
+            if len(self._heap) > self._count:
                 heapq.heappop(self._heap)
         self._added += 1
 
     @property
-    def worst(self) -> list[WorstImage]:
+    def worst(self) -> list[Shown]:
         """The worst first."""
-        return sorted(self._heap, reverse=True)
-
-    def write(self, folder: Path, tile: int) -> str:
-        """Write the sheet into `folder`, with tiles of so many pixels a side; return the name of its file."""
-        draw_sheet(self.worst, tile).save(folder / SHEET)
-        return SHEET
+        return [one.shown for one in sorted(self._heap, reverse=True)]
 
 
-def draw_sheet(images: Sequence[WorstImage], tile: int) -> Image.Image:
-    """A row for each image, with the words on its forms."""
-    columns = len(images[0].forms)
-    sheet = Image.new("RGB", (columns * (tile + GAP) - GAP, len(images) * (tile + GAP) - GAP), "white")
+@dataclass(frozen=True)
+class Forms:
+    """An image in several forms, each uint8 (H, W) or (H, W, C), and the words on each."""
+
+    images: Sequence[Pixels]
+    words: Sequence[str]
+
+
+def write_forms(folder: Path, worst: Sequence[Forms], tile: int) -> str:
+    """Write the sheet into `folder`, with tiles of so many pixels a side; return the name of its file."""
+    columns = len(worst[0].images)
+    sheet = Image.new("RGB", (columns * (tile + GAP) - GAP, len(worst) * (tile + GAP) - GAP), "white")
     drawing = ImageDraw.Draw(sheet)
-    for row, one in enumerate(images):
-        for column, (pixels, words) in enumerate(zip(one.forms, one.words, strict=True)):
+    for row, one in enumerate(worst):
+        for column, (pixels, words) in enumerate(zip(one.images, one.words, strict=True)):
             x, y = column * (tile + GAP), row * (tile + GAP)
             sheet.paste(Image.fromarray(pixels).resize((tile, tile), Image.Resampling.NEAREST), (x, y))
             drawing.text((x + 4, y + 2), words, fill="white", stroke_width=2, stroke_fill="black")
-    return sheet
+    sheet.save(folder / SHEET)
+    return SHEET
