@@ -142,6 +142,23 @@ def test_a_killed_trial_goes_on_from_its_last_epoch(tmp_path: Path) -> None:
     assert resumed.metrics == whole.metrics
 
 
+def test_a_killed_trial_of_ones_own_network_draws_as_one_that_is_not(tmp_path: Path) -> None:
+    """Its loader shuffles, and its network drops, by torch's generator."""
+    sweep = own_sweep(tmp_path, {"module.hidden": [8]}, module={"class_path": "own_network:Dropping"})
+    evaluate, configuration = TrialEvaluator(sweep), configuration_of(sweep, **{"module.hidden": 8})
+    told: dict[str, list[Mapping[str, float]]] = {"whole": [], "parts": []}
+
+    def report(name: str) -> Any:
+        return lambda epoch, metrics: not told[name].append(metrics)  # type: ignore[func-returns-value]
+
+    whole = evaluate.train(configuration, report("whole"), tmp_path / "whole")
+    for end in (1, 3, None):
+        parts = TrialEvaluator(sweep).train(configuration, report("parts"), tmp_path / "parts", until_epoch=end)
+    assert isinstance(whole, Candidate) and isinstance(parts, Candidate)
+    assert parts.metrics["val_loss"] == whole.metrics["val_loss"]
+    assert len({metrics["val_loss"] for metrics in told["whole"]}) == 3
+
+
 def test_who_is_told_to_stop_stops_but_not_after_the_last_epoch(tmp_path: Path) -> None:
     sweep = sweep_of(tmp_path, {"learning_rate": [0.01]})
     evaluate, configuration = TrialEvaluator(sweep), configuration_of(sweep, learning_rate=0.01)

@@ -117,7 +117,7 @@ class TrialEvaluator:
         try:
             data = self.target.data(trial)
             module = self.target.module(trial, configuration)
-            epochs = _Epochs(folder / LAST, self.target, report, until_epoch)
+            epochs = _Epochs(folder / LAST, self.target, report, until_epoch, seed)
             settings = Hyperparameters(_chosen(trial.search_space, configuration))
             trainer = run_trainer(module, data, trial.train, folder, [settings, epochs])
             with finished(trainer.loggers):
@@ -250,12 +250,27 @@ class FFNetTarget:
 
 
 class _Epochs(Callback):
-    """After each epoch: a checkpoint, and a report, whose answer may be the end."""
+    """After each epoch: a checkpoint, and a report, whose answer may be the end.
 
-    def __init__(self, path: Path, target: TrialTarget, report: Report, until_epoch: int | None) -> None:
+    Each epoch draws by a seed of its own, so that one begun again draws what it did. The first epoch of a process has
+    its seed before Lightning asks the loader for it."""
+
+    def __init__(self, path: Path, target: TrialTarget, report: Report, until_epoch: int | None, seed: int) -> None:
         self.path, self.target, self.report, self.until_epoch = path, target, report, until_epoch
+        self.seed, self.is_seeded = seed, True
         self.is_stopped = False
         self.count, self.metrics = 0, dict[str, float]()
+
+    def on_load_checkpoint(self, trainer: Trainer, module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        self._seed(checkpoint["epoch"] + 1)
+
+    def on_train_epoch_start(self, trainer: Trainer, module: LightningModule) -> None:
+        if not self.is_seeded:
+            self._seed(trainer.current_epoch)
+        self.is_seeded = False
+
+    def _seed(self, epoch: int) -> None:
+        seed_everything(int(hashlib.sha256(f"epoch {self.seed} {epoch}".encode()).hexdigest()[:7], 16), verbose=False)
 
     def on_train_epoch_end(self, trainer: Trainer, module: LightningModule) -> None:
         self.count, self.metrics = trainer.current_epoch + 1, self.target.watched(module, logged_by(trainer))

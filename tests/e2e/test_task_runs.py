@@ -1,8 +1,4 @@
-"""Every task: the same seed gives the same study, also where training and search are killed and started again.
-
-Modules of a user, such as a forecaster, draw from torch's generator as they like: a trial of theirs that is killed goes
-on from its last epoch with other draws, so only their search is killed.
-"""
+"""Every task: the same seed gives the same study, also where training and search are killed and started again."""
 
 from __future__ import annotations
 
@@ -127,13 +123,10 @@ def study(sweep: Sweep) -> dict[str, dict[str, float]]:
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_run_that_is_killed_twice_ends_as_one_that_is_not(kind: str, tmp_path: Path) -> None:
-    whole, hurt = (
-        written(kind, tmp_path, name, name == "hurt" and kind != "forecasting") for name in ("whole", "hurt")
-    )
+    whole, hurt = (written(kind, tmp_path, name, name == "hurt") for name in ("whole", "hurt"))
     run_sweep(whole, stages=STAGES)
-    if whole.uses_supernet:
-        killed(hurt)
-        assert not hurt.files.study.exists() or not study(hurt)
+    killed(hurt)
+    assert not hurt.files.study.exists() or not study(hurt)
     killed(hurt, **{DIES_AT: str(EVALUATION)})
     assert len(study(hurt)) <= EVALUATION
     run_sweep(hurt, stages=STAGES)

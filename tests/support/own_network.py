@@ -71,6 +71,13 @@ class Curve(LightningModule):
         return torch.optim.Adam(self.parameters(), self.rate)
 
 
+class Dropping(Curve):
+    """Draws in each step of training."""
+
+    def forward(self, x_B1: Tensor) -> Tensor:
+        return self.net[2](nn.functional.dropout(self.net[:2](x_B1), 0.2, self.training))
+
+
 class Silent(Curve):
     """Logs nothing."""
 

@@ -28,7 +28,7 @@ class _Kept(Generic[Shown]):
 
 
 class WorstImages(Generic[Shown]):
-    """Keeps what is shown of the worst of many images, `count` of them."""
+    """The worst `count` of many images, in the form in which they will be shown."""
 
     def __init__(self, count: int) -> None:
         self._count = count
