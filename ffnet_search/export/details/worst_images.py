@@ -20,7 +20,7 @@ GAP = 4
 
 @dataclass(frozen=True, order=True)
 class _Kept(Generic[Shown]):
-    """What is shown of an image; the worst are the largest, and of equals the first."""
+    """The form in which an image will be shown; the worst are the largest, and of equals the first."""
 
     badness: float
     earlier: int
