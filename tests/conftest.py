@@ -1,6 +1,7 @@
 """For all tests: one thread, so that results repeat on a busy machine; one Ray; image data in every layout."""
 
 import os
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,8 @@ from searches import Run
 from training_steps import ObservedStep, observed_steps
 
 torch.set_num_threads(1)
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # of a shell's background jobs: what tests start must hear Ctrl-C
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
