@@ -65,6 +65,12 @@ MEDIUM = Size(  # as search_spaces/ffnet_cifar.yaml
 )
 
 
+def isotropic_stage(size: Size) -> dict[str, Any]:
+    """The only stage of networks that keep the resolution of the image."""
+    depths, widths = list(size.depths[0]), list(size.widths[0])
+    return {"depth": depths, "width": widths, "token_kernel": [3, 5], "expansion": list(size.expansions)}
+
+
 @dataclass(frozen=True)
 class Draft:
     """A candidate for the user's search space: a resolution and a size."""

@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from ffnet_search.autoconfig.draft import Draft, Size
+from ffnet_search.autoconfig.draft import Draft, Size, isotropic_stage
 from ffnet_search.autoconfig.inspect import HEADERS, LEAST, ImageSet, sample_images
 from ffnet_search.config.schema import PATCH, PATCHES, DataSection
 from ffnet_search.data.layout import TEST, TRAIN, VALIDATION, some
@@ -117,13 +117,7 @@ class PhotoDraft(Draft):
     def content(self) -> dict[str, Any]:
         size, sides = self.size, list(self.images.deployed)
         images = {"channels": self.images.channels, "resolution": sides, "task": TASK, "scale": SCALE}
-        stage = {
-            "depth": list(size.depths[0]),
-            "width": list(size.widths[0]),
-            "token_kernel": [3, 5],
-            "expansion": list(size.expansions),
-        }
-        return {"input": images, "stem": {"width": [0], "stride": [1]}, "stages": [stage]}
+        return {"input": images, "stem": {"width": [0], "stride": [1]}, "stages": [isotropic_stage(size)]}
 
     @property
     def sides(self) -> Side:
