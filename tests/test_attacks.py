@@ -25,6 +25,7 @@ import numpy as np
 import pytest
 import yaml
 from base_run import CLUSTER, SPACE, SWEEP, write_base
+from forgotten import forgotten
 from PIL import Image
 
 from ffnet_search.cli.app import main
@@ -248,11 +249,8 @@ def folder(base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Itera
     for name in ("__init__.py", "nets.py"):
         (tmp_path / "evil" / name).write_text(f"open({str(tmp_path / 'MARK')!r}, 'w').close()\nclass Class: ...\n")
     monkeypatch.chdir(tmp_path)
-    path = list(sys.path)
-    yield tmp_path
-    sys.path[:] = path
-    for name in [name for name in sys.modules if name.partition(".")[0] == "evil"]:
-        del sys.modules[name]
+    with forgotten("evil"):
+        yield tmp_path
 
 
 def meet(command: str | Act, monkeypatch: pytest.MonkeyPatch) -> str:

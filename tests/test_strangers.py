@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 import yaml
+from forgotten import forgotten
 from latency_spaces import TINY, model_of
 from PIL import Image
 
@@ -55,11 +56,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     (tmp_path / "evil" / "__init__.py").write_text(mark)
     (tmp_path / "evil" / "nets.py").write_text(mark)
     monkeypatch.chdir(tmp_path)
-    path = list(sys.path)
-    yield tmp_path
-    sys.path[:] = path
-    for name in [name for name in sys.modules if name.partition(".")[0] == "evil"]:
-        del sys.modules[name]
+    with forgotten("evil"):
+        yield tmp_path
 
 
 @pytest.mark.parametrize(
