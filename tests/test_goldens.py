@@ -453,10 +453,15 @@ def placeless(document: Any, here: Path) -> Any:
 
 
 def kinds(value: Any) -> Any:
-    """The type of each value; of a list, the types in it. The states of stages stay as they are."""
+    """The type of each value; of a list, the types in it. The states of stages stay as they are.
+
+    Which network is first depends on the machine's arithmetic and clock, so that its key is no part of a name.
+    """
     if isinstance(value, dict):
         as_is = ("crash",) if "crash" in value else ("stages",) if "run" in value else ()
-        return {key: one if key in as_is else kinds(one) for key, one in value.items()}
+        return {
+            re.sub(r"\b[0-9a-f]{12}\b", "KEY", key): one if key in as_is else kinds(one) for key, one in value.items()
+        }
     if isinstance(value, list):
         different = {json.dumps(kinds(one), sort_keys=True): kinds(one) for one in value}
         return [different[text] for text in sorted(different)]
