@@ -17,7 +17,7 @@ from test_cli import call, user_error
 from ffnet_search.autoconfig.benchmark import measure_throughput
 from ffnet_search.autoconfig.budget import EPOCHS, TRIALS, Throughput, choose_budget
 from ffnet_search.autoconfig.draft import Draft, drafts
-from ffnet_search.autoconfig.inspect import ImageSet, inspect
+from ffnet_search.autoconfig.inspect import ImageSet, Sample, inspect
 from ffnet_search.autoconfig.inspect_table import guess, holds_table, inspect_table
 from ffnet_search.autoconfig.start import remarks, space_text, start, start_example, sweep_text
 from ffnet_search.config.start import OFFICIAL
@@ -45,7 +45,8 @@ def image_set(total: int = 1000, side: int = 64, channels: int = 3, classes: int
     names = tuple(f"class{i}" for i in range(classes))
     counts = tuple(total // classes for _ in names)
     labels_N = np.repeat(np.arange(classes), total // classes)
-    return ImageSet(Path("x"), names, counts, None, side, (side, side), channels, (), ("x",) * len(labels_N), labels_N)
+    sample = Sample(side, (side, side), channels)
+    return ImageSet(Path("x"), names, counts, None, sample, ("x",) * len(labels_N), labels_N)
 
 
 def throughput_of(draft: Draft, batch_size: int = 64, step_s: float | None = None) -> Throughput:
@@ -58,11 +59,11 @@ def throughput_of(draft: Draft, batch_size: int = 64, step_s: float | None = Non
 def test_an_inspection_has_classes_counts_sizes_and_colour(tmp_path: Path) -> None:
     seen = inspect(paint(tmp_path / "flat", {"b": 3, "a": 5}))
     assert (seen.classes, seen.counts, seen.tests) == (("a", "b"), (5, 3), None)
-    assert (seen.side, seen.sides, seen.channels) == (17, (17, 17), 3)
+    assert (seen.sample.side, seen.sample.sides, seen.sample.channels) == (17, (17, 17), 3)
     paint(tmp_path / "split" / "train", {"a": 4, "b": 4}, grey=True)
     paint(tmp_path / "split" / "valid", {"a": 2, "b": 1}, grey=True)
     seen = inspect(tmp_path / "split")
-    assert (seen.total, seen.validations, seen.tests, seen.channels) == (8, 3, None, 1)
+    assert (seen.total, seen.validations, seen.tests, seen.sample.channels) == (8, 3, None, 1)
     assert "8 images of 2 classes and 3 for comparing networks, grey" in str(seen)
     assert any("networks are compared on the images in valid/" in line for line in seen.warnings)
     paint(tmp_path / "split" / "TEST", {"a": 1, "b": 1}, grey=True)
@@ -260,7 +261,12 @@ def test_images_beside_masks_are_for_segmentation(split: bool, tmp_path: Path) -
     if split:
         write_masks(tmp_path / "data" / "val", 6, seed=1)
     seen = inspect(tmp_path / "data")
-    assert (seen.task, seen.total, seen.validations, seen.channels) == ("segmentation", 24, 6 if split else None, 3)
+    assert (seen.task, seen.total, seen.validations, seen.sample.channels) == (
+        "segmentation",
+        24,
+        6 if split else None,
+        3,
+    )
     assert seen.classes == ("0", "1", "2") and seen.counts[0] == 24 and "24 images with masks of 3 classes" in str(seen)
     for draft in drafts(seen):
         images = draft.space.images

@@ -36,7 +36,7 @@ def test_an_inspection_has_the_sizes_of_photos_and_of_what_is_deployed(tmp_path:
     for number in range(3):
         Image.new("L", (3000, 1500), 90).save(wide / f"{number}.png")
     seen = inspect_photos(wide)
-    assert (seen.deployed, seen.channels, seen.patch) == ((128, 256), 1, 48)
+    assert (seen.deployed, seen.sample.channels, seen.patch) == ((128, 256), 1, 48)
 
 
 def test_photos_beside_their_reduced_form_need_no_task(tmp_path: Path) -> None:

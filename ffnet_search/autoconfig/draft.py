@@ -130,7 +130,7 @@ class Draft:
         """Input, stem of these strides and, of a task that has axes for it, the head of `count` stages."""
         task = task_outputs(self.images.task)
         images: dict[str, Any] = {
-            "channels": self.images.channels,
+            "channels": self.images.sample.channels,
             "resolution": self.resolution,
             task.outputs_word: len(self.images.classes),
         }
@@ -164,7 +164,7 @@ class PretrainedDraft(Draft):
 
     @property
     def content(self) -> dict[str, Any]:
-        network = Architecture.preset(OFFICIAL[self.weights], Input(self.images.channels, self.resolution))
+        network = Architecture.preset(OFFICIAL[self.weights], Input(self.images.sample.channels, self.resolution))
         stages = []
         for number, stage in enumerate(network.stages):
             block = stage.blocks[0]
@@ -195,7 +195,7 @@ def inside(weights: str) -> Size:
 def drafts(images: ImageSet, weights: str | None = None) -> list[Draft]:
     """The drafts for some images, from the one that uses every pixel to the cheapest; of an official checkpoint's
     network where `weights` names one."""
-    fitting = [side for side in RESOLUTIONS if side <= min(images.side, ENOUGH_RESOLUTION)] or [RESOLUTIONS[0]]
+    fitting = [side for side in RESOLUTIONS if side <= min(images.sample.side, ENOUGH_RESOLUTION)] or [RESOLUTIONS[0]]
     resolutions = [side for side in fitting if side >= LEAST_RESOLUTION] or fitting[-1:]
     if weights is not None:
         size = inside(weights)

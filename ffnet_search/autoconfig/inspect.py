@@ -36,6 +36,25 @@ UNEVEN = 10  # times the images of the smallest class
 
 
 @dataclass(frozen=True)
+class Sample:
+    """Sizes in pixels and colour of some of the images."""
+
+    side: int  # median of the shorter sides
+    sides: tuple[int, int]  # the shortest and the longest of them
+    channels: int
+    broken: tuple[str, ...] = ()  # files that cannot be read
+
+    @property
+    def warnings(self) -> list[str]:
+        return [f"cannot be read as images, remove or replace them: {_some(self.broken)}"] if self.broken else []
+
+    def __str__(self) -> str:
+        least, most = self.sides
+        sizes = f"{self.side} pixels" if least == most else f"{self.side} pixels in the middle ({least} to {most})"
+        return f"{'grey' if self.channels == 1 else 'colour'}, shorter side {sizes}"
+
+
+@dataclass(frozen=True)
 class ImageSet:
     """A folder of images, one folder per class, as inspected. `files` and `labels_N` are for training."""
 
@@ -49,10 +68,7 @@ class ImageSet:
     classes: tuple[str, ...]
     counts: tuple[int, ...]  # training images per class
     tests: int | None  # images in a folder for testing
-    side: int  # median of the shorter sides, in pixels
-    sides: tuple[int, int]  # the shortest and the longest of them
-    channels: int
-    broken: tuple[str, ...]  # unreadable files of the sample
+    sample: Sample
     files: tuple[str, ...] = field(repr=False)
     labels_N: Labels = field(repr=False, compare=False)
     validations: int | None = None  # images in a folder for search validation
@@ -81,15 +97,12 @@ class ImageSet:
 
     def decoder(self, input: Input, workers: int) -> Decoder:
         """The decoder of the files, as a run has it."""
-        mode = "L" if self.channels == 1 else "RGB"
+        mode = "L" if self.sample.channels == 1 else "RGB"
         return Decoder(self.files, input.size, mode, workers, whole=self.is_whole)
 
     def described(self, targets: str) -> str:
         """The images in words: their number, what is known of each, colour and size."""
-        least, most = self.sides
-        sizes = f"{self.side} pixels" if least == most else f"{self.side} pixels in the middle ({least} to {most})"
-        colour = "grey" if self.channels == 1 else "colour"
-        return f"{self.total:,} images {targets}{self._others}, {colour}, shorter side {sizes}"
+        return f"{self.total:,} images {targets}{self._others}, {self.sample}"
 
     @property
     def is_uneven(self) -> bool:
@@ -109,9 +122,7 @@ class ImageSet:
                 "(train.class_weights), while accuracy counts images; search.objectives may name balanced_accuracy, "
                 "f1_macro or recall@CLASS instead"
             )
-        if self.broken:
-            warnings.append(f"cannot be read as images, remove or replace them: {_some(self.broken)}")
-        return warnings
+        return warnings + self.sample.warnings
 
 
 @dataclass(frozen=True)
@@ -143,9 +154,7 @@ class MaskSet(ImageSet):
         absent = [name for name, count in zip(self.classes, self.counts, strict=True) if not count]
         if absent:
             warnings.append(f"no sampled mask holds {_some(absent)}")
-        if self.broken:
-            warnings.append(f"cannot be read as images, remove or replace them: {_some(self.broken)}")
-        return warnings
+        return warnings + self.sample.warnings
 
 
 def inspect(folder: Path) -> ImageSet:
@@ -162,17 +171,13 @@ def inspect(folder: Path) -> ImageSet:
         raise SweepError(f"data.path: {root} must hold images in its folders {_some(classes)}, but holds none")
     for path in files:
         image_bytes(Path(path))  # refuses links to nothing
-    sides, channels, broken = sample_images(root, files)
     others = {split: len(one.paths) for split, one in listed.items()}
     return ImageSet(
         folder=folder,
         classes=classes,
         counts=tuple(np.bincount(labels, minlength=len(classes)).tolist()),
         tests=others.get(TEST),
-        side=int(statistics.median_low(sides)),
-        sides=(min(sides), max(sides)),
-        channels=channels,
-        broken=broken,
+        sample=sample_images(root, files),
         files=files,
         labels_N=labels,
         validations=others.get(VALIDATION),
@@ -184,7 +189,7 @@ def _inspect_masks(folder: Path, section: DataSection) -> MaskSet:
     root, splits = find_splits(section)
     listed = {split: list_pairs(folders) for split, folders in splits.items()}
     others, pairs = {split: len(one.images) for split, one in listed.items()}, listed[TRAIN]
-    sides, channels, broken = sample_images(splits[TRAIN].images, pairs.images)
+    sample = sample_images(splits[TRAIN].images, pairs.images)
     held: list[NDArray[np.int64]] = []
     for file in random.Random(0).sample(pairs.masks, min(HEADERS, len(pairs.masks))):
         ids = np.unique(read_ids(file))
@@ -202,18 +207,15 @@ def _inspect_masks(folder: Path, section: DataSection) -> MaskSet:
         counts=tuple(int(sum(label in ids for ids in held)) for label in range(len(classes))),
         tests=others.get(TEST),
         validations=others.get(VALIDATION),
-        side=int(statistics.median_low(sides)),
-        sides=(min(sides), max(sides)),
-        channels=channels,
-        broken=broken,
+        sample=sample,
         files=pairs.images,
         labels_N=np.zeros(len(pairs.images), np.int64),
         masks=pairs.masks,
     )
 
 
-def sample_images(root: Path, files: Sequence[str]) -> tuple[list[int], int, tuple[str, ...]]:
-    """The shorter sides of sampled images, their channels, and those that cannot be read."""
+def sample_images(root: Path, files: Sequence[str]) -> Sample:
+    """Read the sizes of some images, and of a few whether they are grey. Raises SweepError where none can be read."""
     sides: list[int] = []
     grey: list[bool] = []
     broken: list[str] = []
@@ -226,7 +228,8 @@ def sample_images(root: Path, files: Sequence[str]) -> tuple[list[int], int, tup
             grey += read[1]
     if not grey:
         raise SweepError(f"data.path: none of the sampled images in {root} can be read: {_some(broken)}")
-    return sides, 1 if all(grey) else 3, tuple(broken)
+    middle = int(statistics.median_low(sides))
+    return Sample(middle, (min(sides), max(sides)), 1 if all(grey) else 3, tuple(broken))
 
 
 def _side_and_grey(file: str, *, decode: bool) -> tuple[int, list[bool]]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +13,7 @@ import numpy as np
 from ffnet_search.autoconfig.draft import Draft, Size, isotropic_stage
 from ffnet_search.autoconfig.inspect import HEADERS, LEAST, ImageSet, sample_images
 from ffnet_search.config.schema import PATCH, PATCHES, DataSection
-from ffnet_search.data.layout import TEST, TRAIN, VALIDATION, some
+from ffnet_search.data.layout import TEST, TRAIN, VALIDATION
 from ffnet_search.data.photo_set.photo_folder import PhotoFile, find_splits, list_photos, stored_size
 from ffnet_search.data.unreadable import Unreadable, attempt
 from ffnet_search.errors import SweepError
@@ -50,7 +49,7 @@ class PhotoSet(ImageSet):
     @property
     def patch(self) -> int:
         """Pixels a side of the patches to train on: the smallest sampled photo holds one."""
-        return max(LEAST_PATCH, min(PATCH, self.sides[0] // SCALE))
+        return max(LEAST_PATCH, min(PATCH, self.sample.sides[0] // SCALE))
 
     def __str__(self) -> str:
         return self.described("to enlarge").replace(" images ", " photos ", 1)
@@ -58,7 +57,7 @@ class PhotoSet(ImageSet):
     @property
     def warnings(self) -> list[str]:
         warnings = [f"few photos to learn from, fewer than {LEAST}: {self.total}"] if self.total < LEAST else []
-        return warnings + ([f"cannot be read, remove or replace them: {some(self.broken)}"] if self.broken else [])
+        return warnings + self.sample.warnings
 
 
 def holds_pairs(folder: Path) -> bool:
@@ -74,7 +73,7 @@ def inspect_photos(folder: Path) -> PhotoSet:
     splits = find_splits(DataSection(name=PhotoSet.dataset, path=folder))
     listed = {split: list_photos(folders, SCALE) for split, folders in splits.items()}
     files = [photo.high for photo in listed[TRAIN]]
-    sides, channels, broken = sample_images(folder, files)
+    sample = sample_images(folder, files)
     others = {split: len(photos) for split, photos in listed.items()}
     return PhotoSet(
         folder=folder,
@@ -82,10 +81,7 @@ def inspect_photos(folder: Path) -> PhotoSet:
         counts=(),
         tests=others.get(TEST),
         validations=others.get(VALIDATION),
-        side=int(statistics.median_low(sides)),
-        sides=(min(sides), max(sides)),
-        channels=channels,
-        broken=broken,
+        sample=sample,
         files=tuple(files),
         labels_N=np.zeros(len(files), np.int64),
         deployed=_deployed(files),
@@ -116,7 +112,7 @@ class PhotoDraft(Draft):
     @property
     def content(self) -> dict[str, Any]:
         size, sides = self.size, list(self.images.deployed)
-        images = {"channels": self.images.channels, "resolution": sides, "task": TASK, "scale": SCALE}
+        images = {"channels": self.images.sample.channels, "resolution": sides, "task": TASK, "scale": SCALE}
         return {"input": images, "stem": {"width": [0], "stride": [1]}, "stages": [isotropic_stage(size)]}
 
     @property

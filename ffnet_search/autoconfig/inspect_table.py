@@ -6,7 +6,6 @@ are for regression. It is a guess, which the written sweep states: `task` and `d
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -76,9 +75,7 @@ class TableSet(ImageSet):
             warnings.append(f"few images to learn {word} from, fewer than {LEAST}: {some(few)}")
         if self.skipped:
             warnings.append(f"not learnt: {some(self.skipped)}; to learn others, change data.columns and task")
-        if self.broken:
-            warnings.append(f"cannot be read as images, remove or replace them: {some(self.broken)}")
-        return warnings
+        return warnings + self.sample.warnings
 
 
 def _range(values_N: Targets) -> str:
@@ -114,7 +111,7 @@ def inspect_table(path: Path) -> TableSet:
     train, others = parts[TRAIN], {split: len(rows) for split, rows in parts.items()}
     files = [table.paths[index] for index in train]
     must_exist(table, files[0], int(train[0]))
-    sides, channels, broken = sample_images(table.root, list(map(str, files)))
+    sample = sample_images(table.root, list(map(str, files)))
     targets_N = targets_N[train]
     return TableSet(
         folder=path,
@@ -122,10 +119,7 @@ def inspect_table(path: Path) -> TableSet:
         counts=_counts(targets_N, len(outputs), task),
         tests=others.get(TEST),
         validations=others.get(VALIDATION),
-        side=int(statistics.median_low(sides)),
-        sides=(min(sides), max(sides)),
-        channels=channels,
-        broken=broken,
+        sample=sample,
         files=tuple(map(str, files)),
         labels_N=find_task(task).strata(targets_N),
         task=task,
