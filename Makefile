@@ -37,8 +37,11 @@ quickstart: $(STAMP)
 # Two processes of one thread, each with whole files: their fixtures are made once.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(or $(PROCESSES),2) --dist loadfile
 
+# The tests of the tree itself are lint's.
+HOUSE := tests/test_house.py tests/test_places.py
+
 test: $(STAMP)
-	$(PYTEST)
+	$(PYTEST) $(addprefix --ignore ,$(HOUSE))
 
 e2e: $(STAMP)
 	$(PYTEST) tests/e2e
@@ -65,7 +68,7 @@ lint: $(STAMP)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
-	$(BIN)/python -m pytest -q tests/test_house.py tests/test_places.py
+	$(BIN)/python -m pytest -q $(HOUSE)
 
 check: lint test
 

@@ -235,7 +235,7 @@ def test_places_and_names_of_tables(table: Path) -> None:
         build_data(section("picture_table"), 0, space("regression").images)
     with pytest.raises(SweepError, match="'disks' is none; did you mean 'discs'"):
         build(table, columns=["disks"])
-    with pytest.raises(SweepError, match="data.columns are for picture_table, but data.name is 'digits'"):
+    with pytest.raises(SweepError, match="data.columns is for picture_table, but data.name is 'digits'"):
         check_data(section("digits", columns=["a"]), space("classification").images)
     shutil.copy(table, table.with_name("train.csv"))
     table.with_name("test.csv").write_text("file,discs\nx.png,1\n")

@@ -84,6 +84,7 @@ class DataSet(ABC):
     """A family of images by a registered name: a file beside this one and a row in `registry.DATASETS`."""
 
     tasks: ClassVar[tuple[str, ...]]  # whose targets it has
+    options: ClassVar[tuple[str, ...]] = ()  # of the section `data`, that not every data set understands
     known_images: ClassVar[int | None] = None  # without those of test, where every copy has as many
     module: ClassVar[str] = "ffnet_search.data.datamodule:ImageData"  # made of what `read` returns
 

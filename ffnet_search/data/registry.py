@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from ffnet_search.config.schema import PATCH, PATCHES, Augment, DataSection
+from ffnet_search.config.schema import Augment, DataSection
 from ffnet_search.data.dataset import TEST_SHARE, DataSet
 from ffnet_search.data.layout import TEST, TRAIN, VALIDATION
 from ffnet_search.errors import SweepError
@@ -44,48 +45,58 @@ def build_data(section: DataSection, seed: int, input: Input) -> Data:
 
 def check_data(section: DataSection, input: Input) -> None:
     """Raise the SweepError of `build_data`, as far as it can be found in a second without loading images."""
-    name, augment = section.name, section.augment
+    name = section.name
     import_path(name, "data.name", DATASETS)
-    if is_import_path(name):
-        if augment != Augment():
-            raise SweepError(f"data.augment must be left out for {name}, which augments its images by itself")
-        if section.sampling != "all":
-            raise SweepError(f"data.sampling must be left out for {name}, which draws its images by itself")
+    dataset = None if is_import_path(name) else _find_dataset(section, input)
+    _check_options(section, () if dataset is None else dataset.options)
+    if dataset is None:
+        _check_user_data(section)
     elif section.init_args:
         raise SweepError(f"data.init_args are for a data module by import path, but data.name is {name!r}; remove them")
-    if augment.resized_crop and name != "image_folder":
-        raise SweepError(f"data.augment.resized_crop is for image_folder, but data.name is {name!r}; use crop")
+    else:
+        _check_augment(section.augment, input, "patch" in dataset.options)
+        dataset.check(section, input)
+
+
+def _check_options(section: DataSection, own: Sequence[str]) -> None:
+    """Raise SweepError where an option of other data sets is set."""
+    changed = section.model_dump(exclude_defaults=True)
+    for option in (option for name in DATASETS for option in _dataset(name).options if option not in own):
+        first, _, field = option.partition(".")
+        if field in changed.get(first, {}) if field else first in changed:
+            takers = " or ".join(name for name in DATASETS if option in _dataset(name).options)
+            raise SweepError(f"data.{option} is for {takers}, but data.name is {section.name!r}; remove it")
+
+
+def _check_user_data(section: DataSection) -> None:
+    name = section.name
+    if section.augment != Augment():
+        raise SweepError(f"data.augment must be left out for {name}, which augments its images by itself")
+    if section.sampling != "all":
+        raise SweepError(f"data.sampling must be left out for {name}, which draws its images by itself")
+    find_module(name, "data.name")
+
+
+def _check_augment(augment: Augment, input: Input, in_patches: bool) -> None:
+    """Raise SweepError where training images cannot be augmented so. `in_patches`: they are cut into squares."""
+    height, width = height_and_width(input.resolution)
     for at, transform in enumerate(augment.transforms):
         if task_of(input).target_fill is not None and transform.takes != "array":
             raise SweepError(
                 f"data.augment.transforms.{at}.takes must be 'array' for task {input.task!r}, so that an image and its "
                 f"mask are changed together (image=, mask=), but is {transform.takes!r}"
             )
-    if augment.turn and isinstance(input.resolution, tuple) and name != "photo_folder":
+    if augment.turn and height != width and not in_patches:
         raise SweepError(
             "data.augment.turn must be left out where images are not square, but input.resolution is "
-            f"{list(input.resolution)}; remove it"
+            f"{[height, width]}; remove it"
         )
-    if section.columns is not None and name != "picture_table":
-        raise SweepError(f"data.columns are for picture_table, but data.name is {name!r}; remove them")
-    if name != "photo_folder":
-        for field, value, default in (
-            ("patch", section.patch, PATCH),
-            ("patches", section.patches, PATCHES),
-        ):
-            if value != default:
-                raise SweepError(f"data.{field} is for photo_folder, but data.name is {name!r}; remove it")
     for field in ("crop", "cutout"):
-        pixels = getattr(augment, field)
-        side = min(height_and_width(input.resolution))
+        pixels, side = getattr(augment, field), min(height, width)
         if pixels >= side:
             raise SweepError(
                 f"data.augment.{field} must be < {side} (input.resolution in the search space's file), but got {pixels}"
             )
-    if is_import_path(name):
-        find_module(name, "data.name")
-    else:
-        _find_dataset(section, input).check(section, input)
 
 
 def data_contents(section: DataSection, input: Input) -> dict[str, dict[str, str]]:
@@ -125,11 +136,16 @@ def validation_images(section: DataSection, input: Input) -> tuple[int, int | No
 
 
 def _find_dataset(section: DataSection, input: Input) -> DataSet:
-    dataset: DataSet = find_class(section.name, "data.name", DataSet, DATASETS)()
+    dataset = _dataset(section.name)
     task = task_of(input).name
     if task not in dataset.tasks:
         raise SweepError(
             f"data.name must be a data set for task {task!r}, but {section.name!r} is one for "
             f"{' or '.join(map(repr, dataset.tasks))}; change data.name or task"
         )
+    return dataset
+
+
+def _dataset(name: str) -> DataSet:
+    dataset: DataSet = find_class(name, "data.name", DataSet, DATASETS)()
     return dataset
