@@ -2,6 +2,7 @@
 
     python benchmarks/latency_error.py --space search_spaces/ffnet_cifar.yaml --backend onnxruntime --held-out 60
 
+`--space` may be a sweep: its search space is meant. `--noisy` accepts a busy machine.
 All predictors are fitted on the same calibration networks, by the same least relative squares, and judged on the same
 held-out ones. An error below the noise floor would mean that something leaked from the one into the other.
 """
@@ -16,11 +17,13 @@ from pathlib import Path
 import numpy as np
 
 from ffnet_search.config.schema import LatencySection
+from ffnet_search.config.sweep import Sweep
 from ffnet_search.latency.build import profile
 from ffnet_search.latency.part_model import non_negative_fit
 from ffnet_search.latency.table import Check, LatencyTable, TableError
 from ffnet_search.space.architecture import Architecture
 from ffnet_search.space.search_space import SearchSpace
+from ffnet_search.strict_yaml import read_yaml
 
 SPACES = Path(__file__).parents[1] / "search_spaces"
 
@@ -33,12 +36,18 @@ def main() -> None:
     parser.add_argument("--held-out", type=int, default=60)
     parser.add_argument("--batch-size", type=int, default=1)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--noisy", action="store_true")
     options = parser.parse_args()
-    named = {"backend": options.backend, "precision": options.precision}
+    named = {"backend": options.backend, "precision": options.precision, "noisy": options.noisy}
     section = LatencySection(**named, held_out=options.held_out, batch_size=options.batch_size)
     with tempfile.TemporaryDirectory() as folder:
-        table = profile(SearchSpace.from_yaml(options.space), section, Path(folder) / "table.json", seed=options.seed)
+        table = profile(read_space(options.space), section, Path(folder) / "table.json", seed=options.seed)
     report(table, options.space.stem)
+
+
+def read_space(path: Path) -> SearchSpace:
+    """The search space of a file, or that of a sweep."""
+    return Sweep.from_yaml(path).search_space if "search_space" in read_yaml(path) else SearchSpace.from_yaml(path)
 
 
 def report(table: LatencyTable, space: str) -> None:

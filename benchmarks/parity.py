@@ -2,8 +2,8 @@
 
     python benchmarks/parity.py [--count 200] [--space ffnet_cifar regress ...]
 
-Of the shipped search spaces, and of the sweeps of other tasks whose networks end in numbers or in photos, these on
-images of 24 x 36 pixels. Weights, BN statistics and
+Of the shipped search spaces, and of the sweeps of other tasks; photos are 24 x 36 pixels, and logits of masks are
+compared at the size of the image. Weights, BN statistics and
 layer scales are random, since identities hide errors. Differences are of logits or numbers, fp32; sliced against fused
 also relative to the largest.
 """
@@ -25,6 +25,7 @@ sys.path.insert(0, str(REPO / "tests" / "support"))
 from networks import SPACES, TASKS, images, space, supernet  # noqa: E402
 
 from ffnet_search.models.deployed import fuse, write_onnx  # noqa: E402
+from ffnet_search.models.heads import enlarged  # noqa: E402
 from ffnet_search.progress import progress  # noqa: E402
 from ffnet_search.space.architecture import Form  # noqa: E402
 from ffnet_search.tasks.base import task_of  # noqa: E402
@@ -47,6 +48,8 @@ def differences(name: str, branches: str, count: int) -> list[float]:
             sliced_BK = sliced(x_BCHW)
             fused = fuse(sliced)
             fused_BK = fused(x_BCHW)
+            if fused_BK.shape != sliced_BK.shape:
+                elastic_BK, sliced_BK = (enlarged(one, fused_BK.shape[-2:]) for one in (elastic_BK, sliced_BK))
             model = io.BytesIO()
             write_onnx(fused, tuple(x_BCHW.shape), model)
             session = onnxruntime.InferenceSession(model.getvalue(), providers=["CPUExecutionProvider"])

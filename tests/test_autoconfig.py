@@ -17,7 +17,7 @@ from test_cli import call, user_error
 from ffnet_search.autoconfig.benchmark import measure_throughput
 from ffnet_search.autoconfig.budget import EPOCHS, TRIALS, Throughput, choose_budget
 from ffnet_search.autoconfig.draft import Draft, drafts
-from ffnet_search.autoconfig.inspect import ImageSet, Sample, inspect
+from ffnet_search.autoconfig.inspect import ImageSet, MaskSet, Sample, inspect
 from ffnet_search.autoconfig.inspect_table import guess, holds_table, inspect_table
 from ffnet_search.autoconfig.start import remarks, space_text, start, start_example, sweep_text
 from ffnet_search.config.start import OFFICIAL
@@ -120,6 +120,18 @@ def test_a_space_to_start_from_official_weights_holds_their_network(tmp_path: Pa
     sweep = Sweep.from_yaml(tmp_path / "x.yaml")
     assert sweep.train.start_from == Path(weights)
     assert sweep.search_space.size == budget.throughput.draft.space.size
+
+
+def test_a_head_that_segments_is_as_fine_as_the_time_allows() -> None:
+    """Its strides are the two finest of the stages, as in the shipped sweep, and finer ones cost more training."""
+    [shipped] = {Sweep.from_yaml(ROOT / "sweeps/segment.yaml").search_space.axes()["head.stride"]}
+    for side, finest in ((16, [1, 2]), (64, [1, 2, 4]), (96, [2, 4]), (224, [2, 4])):
+        images = MaskSet(**vars(image_set(100, side)), masks=("y",) * 100)
+        strides = {
+            draft.stride: draft.space.axes()["head.stride"] for draft in drafts(images) if draft.resolution == side
+        }
+        assert sorted(strides) == finest and all(min(head) == stem for stem, head in strides.items())
+        assert side != 96 or strides[2] == shipped
 
 
 def test_unknown_official_weights_are_refused(tmp_path: Path) -> None:

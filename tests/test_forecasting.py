@@ -14,9 +14,12 @@ import yaml
 from lightning import Trainer
 from networks import REFERENCE, run_onnx
 
+from ffnet_search.autoconfig.series_start import holds_series
+from ffnet_search.autoconfig.start import start
 from ffnet_search.config.sweep import Sweep
 from ffnet_search.errors import SweepError
-from ffnet_search.forecasting.forecaster import Forecaster
+from ffnet_search.evaluation.user_module import UserModuleTarget
+from ffnet_search.forecasting.forecaster import Forecaster, RobustForecaster
 from ffnet_search.forecasting.network import FFNetTs, SeriesShape
 from ffnet_search.forecasting.series import Series, read_series
 
@@ -84,10 +87,11 @@ def test_shares_split_a_series(tmp_path: Path) -> None:
     assert [len(windows) for windows in data.windows.values()] == [280 - 35, 40 + 24 - 35, 80 + 24 - 35]
 
 
-def test_a_forecaster_beats_the_last_value(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", [Forecaster, RobustForecaster])
+def test_a_forecaster_beats_the_last_value(kind: type[Forecaster], tmp_path: Path) -> None:
     data = Series(str(waves(tmp_path / "s.csv", 400)), (24, 12), batch_size=16)
     torch.manual_seed(0)
-    module = Forecaster((3, 24, 12), dim=8, kernel=5, dropout=0.1, learning_rate=3e-3)
+    module = kind((3, 24, 12), dim=8, kernel=5, dropout=0.1, learning_rate=3e-3)
     trainer = Trainer(max_epochs=3, logger=False, enable_checkpointing=False, enable_progress_bar=False,
                       enable_model_summary=False, accelerator="cpu")  # fmt: skip
     trainer.fit(module, data)
@@ -123,6 +127,33 @@ def test_arguments_that_make_no_network_or_split_are_one_sentence(tmp_path: Path
     with pytest.raises(SweepError, match="must have a window of past and future steps"):
         Series("s.csv", (24,))
     assert read_series(waves(tmp_path / "s.csv"))[1].shape == (400, 3)
+
+
+def test_init_writes_a_first_sweep_for_a_series(tmp_path: Path) -> None:
+    path = waves(tmp_path / "my series.csv")
+    started = start(path, tmp_path, minutes=5, name="mine")
+    assert [file.name for file in started.files] == ["mine.yaml"]
+    sweep = Sweep.from_yaml(started.sweep)
+    assert sweep.data.init_args["path"] == str(path) and sweep.search.objectives == ("val_mse", "latency_ms")
+    assert started.lines[0] == "400 steps of 3 series (a, b, c)" and "12 steps ahead" in started.lines[1]
+    assert 0 < sum(started.minutes.values()) <= 5 and set(started.minutes) == set(sweep.estimate)
+    UserModuleTarget(sweep)  # makes the module at both ends of each range
+    with pytest.raises(SweepError, match="--latency-ms must be left out for my series.csv, a CSV of series, but is 5"):
+        start(path, tmp_path, latency_ms=5, name="other")
+    with pytest.raises(SweepError, match=r"--data: .*series.csv must have 120 rows or more .* but has 100"):
+        start(waves(path, 100), tmp_path, name="other")
+    path.write_text("date,a\n1,2\n2,\n")
+    with pytest.raises(SweepError, match="--data: .*row 3: a must be a number, but is ''"):
+        start(path, tmp_path, name="other")
+
+
+def test_a_table_of_images_is_no_series(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    for text, series in (("file,n\na,1\n", False), ("what,n\na.png,1\n", False), ("date,n\nmonday,x\n", False),
+                         ("", False), ("n\n3\n", True)):  # fmt: skip
+        path.write_text(text)
+        assert holds_series(path) == series
+    assert not holds_series(tmp_path)
 
 
 @pytest.mark.slow

@@ -205,6 +205,12 @@ def test_a_mistake_is_one_sentence(name: str, table: Path) -> None:
     assert "\n" not in str(found.value)
 
 
+@TASK
+def test_one_image_is_one_sentence(task: str, tmp_path: Path) -> None:
+    with pytest.raises(SweepError, match=r"must (vary among the training images.*add images|hold two classes at least)"):
+        build(write_table(tmp_path / "one", task, 1), task)
+
+
 def test_mistakes_of_labels_and_classes(tmp_path: Path) -> None:
     table = write_table(tmp_path / "labels", "multilabel", 12)
     cell("ring", "2")(table)

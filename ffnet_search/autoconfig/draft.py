@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, ClassVar
 
@@ -65,6 +65,17 @@ MEDIUM = Size(  # as search_spaces/ffnet_cifar.yaml
 )
 
 
+def stage_count(resolution: int) -> int:
+    """The number of stages at a resolution."""
+    return 3 if resolution <= 24 else 4
+
+
+def stem_strides(resolution: int, largest: int = 8) -> list[int]:
+    """The strides of a stem with which the last stage has 2 to `largest` pixels a side."""
+    last = 2 ** (stage_count(resolution) - 1)
+    return [stride for stride in (1, 2, 4) if 2 <= resolution // (stride * last) <= largest]
+
+
 def isotropic_stage(size: Size) -> dict[str, Any]:
     """The only stage of networks that keep the resolution of the image."""
     depths, widths = list(size.depths[0]), list(size.widths[0])
@@ -78,6 +89,7 @@ class Draft:
     images: ImageSet
     resolution: int
     size: Size
+    stride: int | None = None  # of the stem, where it has no choice
 
     stem_words: ClassVar[str] = "a larger stride is faster and sees less"
     stages_words: ClassVar[str] = "each at half the resolution of the one before"
@@ -106,9 +118,8 @@ class Draft:
     @property
     def content(self) -> dict[str, Any]:
         """The search space as it is written to its file."""
-        size, count = self.size, 3 if self.resolution <= 24 else 4
-        last = 2 ** (count - 1)  # the last stage has 2 to 8 pixels a side
-        strides = [stride for stride in (1, 2, 4) if 2 <= self.resolution // (stride * last) <= 8][-size.strides :]
+        size, count = self.size, stage_count(self.resolution)
+        strides = [self.stride] if self.stride else stem_strides(self.resolution)[-size.strides :]
         mixers = {count - 2: ["ffn_attention", "pool"], count - 1: ["ffn_attention", "pool", "attention"]}
         stages = []
         for number in range(count):
@@ -142,10 +153,11 @@ class Draft:
         return content
 
     def _head_strides(self, stem: Sequence[int], count: int) -> list[int]:
-        """Two strides that the stages have at every stride of the stem, the coarser ones with maps of enough pixels."""
+        """The two finest strides that the stages have at every stride of the stem, with maps of enough pixels: a head
+        that is too coarse limits the quality of every network (docs/log.md)."""
         common = sorted(set.intersection(*({stride * 2**number for number in range(count)} for stride in stem)))
         fine = [stride for stride in common if self.resolution // stride >= LEAST_HEAD_SIDE]
-        return fine[-2:] or common[:1]
+        return fine[:2] or common[:1]
 
     @property
     def step_macs(self) -> float:
@@ -160,7 +172,7 @@ class PretrainedDraft(Draft):
 
     No mixers but the network's: there are weights for none."""
 
-    weights: str  # of the checkpoint, which training starts from
+    weights: str = field(kw_only=True)  # of the checkpoint, which training starts from
 
     @property
     def content(self) -> dict[str, Any]:
@@ -199,9 +211,22 @@ def drafts(images: ImageSet, weights: str | None = None) -> list[Draft]:
     resolutions = [side for side in fitting if side >= LEAST_RESOLUTION] or fitting[-1:]
     if weights is not None:
         size = inside(weights)
-        pretrained = [PretrainedDraft(images, resolution, size, weights) for resolution in resolutions]
+        pretrained = [PretrainedDraft(images, resolution, size, weights=weights) for resolution in resolutions]
         return sorted(pretrained, key=lambda draft: -draft.step_macs)
     sizes = [size for size in (TINY, SMALL, MEDIUM) if images.total >= size.least_images]
-    candidates = [Draft(images, resolution, size) for resolution in resolutions for size in sizes]
+    candidates = [
+        Draft(images, resolution, size, stride)
+        for resolution in resolutions
+        for size in sizes
+        for stride in _fixed_strides(images, resolution)
+    ]
     # Of two that cost about the same, the one with the higher resolution.
     return sorted(candidates, key=lambda draft: (-round(4 * math.log(draft.step_macs)), -draft.resolution))
+
+
+def _fixed_strides(images: ImageSet, resolution: int) -> list[int | None]:
+    """The strides of the stem, a draft each; None: a choice of every network. A head that has a stride reads the stages
+    from it on, so that a finer stem is a draft of its own, for those who have the time."""
+    if "stride" not in task_outputs(images.task).head_choices.axes():
+        return [None]
+    return [stride for stride in stem_strides(resolution, 16) if stride > 1 or resolution <= SMALL_RESOLUTION]

@@ -21,6 +21,7 @@ from ffnet_search.autoconfig.inspect import ImageSet, inspect
 from ffnet_search.autoconfig.inspect_photos import TASK as PHOTOS
 from ffnet_search.autoconfig.inspect_photos import PhotoSet, holds_pairs, inspect_photos, photo_drafts
 from ffnet_search.autoconfig.inspect_table import TableSet, holds_table, inspect_table
+from ffnet_search.autoconfig.series_start import holds_series, start_series
 from ffnet_search.config.files import run_name, shipped, shipped_sweeps
 from ffnet_search.config.json_schema import FOLDER, Kind, json_schema, schema_line
 from ffnet_search.config.start import OFFICIAL
@@ -78,7 +79,7 @@ class Wishes(TypedDict, total=False):
 
 
 def start(folder: Path, into: Path, **wishes: Unpack[Wishes]) -> Started:
-    """Write a sweep on the images in `folder`, with its search space, to `into`.
+    """Write a sweep on the images in `folder`, with its search space, or on a CSV of series, to `into`.
 
     Inspects the images and measures this machine, which takes seconds. Raises SweepError."""
     pretrained, task, latency_ms = wishes.get("pretrained"), wishes.get("task"), wishes.get("latency_ms")
@@ -88,6 +89,9 @@ def start(folder: Path, into: Path, **wishes: Unpack[Wishes]) -> Started:
     name = _name(place, wishes.get("name"))
     paths = into / f"{name}.yaml", into / f"{name}_space.yaml"
     _refuse_to_overwrite(paths)
+    if task is None and holds_series(place):
+        series = start_series(place, minutes, {"--pretrained": pretrained, "--latency-ms": latency_ms})
+        return _started({paths[0]: series.text(name)}, series.stage_minutes, series.lines)
     images = _inspected(place, task)
     began = time.monotonic()
     from ffnet_search.autoconfig.benchmark import measure_throughput
@@ -101,10 +105,16 @@ def start(folder: Path, into: Path, **wishes: Unpack[Wishes]) -> Started:
         paths[0]: "\n".join(sweep_text(budget, name, latency_ms)) + "\n",
         paths[1]: "\n".join(space_text(budget.throughput.draft, name)) + "\n",
     }
+    lines = str(images), *images.warnings, *remarks(budget, minutes, latency_ms)
+    return _started(texts, budget.stage_minutes, lines)
+
+
+def _started(texts: Mapping[Path, str], minutes: dict[str, float], lines: Iterable[str]) -> Started:
+    """Write the files, the sweep first, and read it once."""
     files = _write(texts)
-    _write_schemas(into)
+    _write_schemas(files[0].parent)
     Sweep.from_yaml(files[0])
-    return Started(files, budget.stage_minutes, (str(images), *images.warnings, *remarks(budget, minutes, latency_ms)))
+    return Started(files, minutes, tuple(lines))
 
 
 def _check_wishes(pretrained: str | None, task: str | None) -> None:

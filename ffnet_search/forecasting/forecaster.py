@@ -1,4 +1,4 @@
-"""FFNet-TS as a LightningModule for `module.class_path`: mean squared error of standardised series, Adam.
+"""FFNet-TS as a LightningModule for `module.class_path`: squared or absolute error of standardised series, Adam.
 
 The rate stays for the first epochs and then falls by a factor an epoch, as in the reference's scripts. Shape keys: B
 batch, L past steps, S future steps, M variables.
@@ -58,8 +58,12 @@ class Forecaster(LightningModule):
         y_BSM: Tensor = self.net(x_BLM)
         return y_BSM
 
+    def loss(self, y_BSM: Tensor, target_BSM: Tensor) -> Tensor:
+        """The mean squared error, as the reference has it."""
+        return F.mse_loss(y_BSM, target_BSM)
+
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        return F.mse_loss(self(batch[0]), batch[1])
+        return self.loss(self(batch[0]), batch[1])
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         self._log(batch, val_mse=self.val_mse, val_mae=self.val_mae)
@@ -76,3 +80,10 @@ class Forecaster(LightningModule):
     def configure_optimizers(self) -> tuple[list[Optimizer], list[LambdaLR]]:
         optimizer = torch.optim.Adam(self.parameters(), self.learning_rate)
         return [optimizer], [LambdaLR(optimizer, lambda epoch: DECAY ** max(0, epoch - CONSTANT_EPOCHS + 1))]
+
+
+class RobustForecaster(Forecaster):
+    """The same network, trained by the mean absolute error, which outliers move less."""
+
+    def loss(self, y_BSM: Tensor, target_BSM: Tensor) -> Tensor:
+        return F.l1_loss(y_BSM, target_BSM)

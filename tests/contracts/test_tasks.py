@@ -5,16 +5,23 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import masks
 import numpy as np
+import photos
 import pytest
+import tables
 import torch
 from networks import space
+from optuna.trial import TrialState
+from searches import CHEAP, TINY, Run
 from tiny_sweep import sweep
 
 from ffnet_search.config.sweep import Sweep
 from ffnet_search.errors import SweepError
+from ffnet_search.space.cost_model import check_budget
 from ffnet_search.space.input import Input
 from ffnet_search.space.registry import TASKS, TrunkStage
+from ffnet_search.space.search_space import SearchSpace
 from ffnet_search.tasks.base import find_task
 from ffnet_search.tasks.scores import Scores
 
@@ -28,6 +35,13 @@ TARGETS = {  # of 12 images with 4 outputs
 }
 SHAPES = {"segmentation": (12, 4, 2, 2), "super_resolution": (12, 3, 16, 16)}  # of outputs, where they are no (12, 4)
 TASK = pytest.mark.parametrize("name", TARGETS)
+SPACES: dict[str, SearchSpace] = {
+    "classification": TINY,
+    "segmentation": masks.SPACE,
+    "multilabel": tables.space("multilabel"),
+    "regression": tables.space("regression"),
+    "super_resolution": photos.SPACE,
+}
 
 
 def outputs(name: str, seed: int = 0) -> torch.Tensor:
@@ -125,6 +139,20 @@ def test_a_head_has_parts(name: str) -> None:
     task = find_task(name)
     *_, last = task.head_parts(TrunkStage(16, 2), Input(3, 8, 4, name), task.head_choices())
     assert last.costs.macs > 0 and last.costs.params > 0
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_limits_are_known_before_evaluation(name: str, tmp_path: Path) -> None:
+    """What is beyond a limit is never evaluated; one that no network keeps is refused with the least."""
+    run = Run(tmp_path, space=SPACES[name])
+    limit = (run.space.smallest.macs_m * run.space.largest.macs_m) ** 0.5
+    found = run.search(trials=6, constraints={"macs_m": limit, "latency_ms": limit / 100})
+    assert len(found) == 6 and all(one.network.macs_m <= limit for one in found)
+    beyond = {trial.user_attrs["key"] for trial in run.trials(TrialState.PRUNED)}
+    assert run.space.largest.key in beyond and not beyond & set(run.evaluated)
+    for metric in ("latency_ms", "macs_m", "params_m", "peak_memory_mb"):
+        with pytest.raises(SweepError, match=rf"search\.constraints\.{metric} must be >= \S+, the least"):
+            check_budget(run.space, CHEAP, {metric: 1e-9})
 
 
 def test_classification_measures_the_share_of_right_labels() -> None:

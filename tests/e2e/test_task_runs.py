@@ -1,4 +1,5 @@
-"""Every task: the same seed gives the same study, also where training and search are killed and started again."""
+"""Every task: the same seed gives the same study, also where training and search are killed and started again, and
+every engine the same metrics."""
 
 from __future__ import annotations
 
@@ -21,7 +22,11 @@ from photos import photo_sweep, write_photos
 from tables import table_sweep, write_table
 
 from ffnet_search.config.sweep import Sweep
+from ffnet_search.evaluation.inherited import Evaluator
+from ffnet_search.evaluation.outcome import Evaluate
+from ffnet_search.evaluation.trained import TrialEvaluator
 from ffnet_search.models.saved import read_supernet
+from ffnet_search.pareto.candidate import Candidate
 from ffnet_search.run.pipeline import run_sweep
 from ffnet_search.search.storage.study import read_candidates
 from ffnet_search.tasks.base import find_task
@@ -66,7 +71,7 @@ def forecasting(runs: Path, data: Path) -> Sweep:
     }
     content["module"]["init_args"]["shape"] = [3, 12, 6]
     content["data"]["init_args"] = {"path": str(data / "s.csv"), "window": [12, 6], "batch_size": 32}
-    content["train"] = {"epochs": 2}
+    content["train"] = {"epochs": 2, "ema": 0.9}
     content["search"]["objectives"] = ["val_mse", "val_mae"]
     return Sweep.from_content(content | {"name": "series", "runs": str(runs)}, Path("series.yaml"))
 
@@ -137,3 +142,23 @@ def test_a_run_that_is_killed_twice_ends_as_one_that_is_not(kind: str, tmp_path:
     if whole.uses_supernet:
         one, two = (read_supernet(run.files.supernet).state_dict() for run in (whole, hurt))
         assert all(torch.equal(weight, two[name]) for name, weight in one.items())
+
+
+@pytest.mark.usefixtures("ray_cluster")
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_engine_evaluates_as_this_process_does(kind: str, tmp_path: Path) -> None:
+    """One study, continued by one engine after the other; then its networks are evaluated again, here."""
+    sweep = written(kind, tmp_path, "whole", killed=False)
+    for trials, engine in ((3, "local"), (6, "ray"), (9, "tune")):
+        section = sweep.search.model_copy(update={"trials": trials, "engine": engine})
+        sweep = sweep.model_copy(update={"search": section})
+        run_sweep(sweep, stages=STAGES)
+    evaluate: Evaluate = Evaluator.from_sweep(sweep) if sweep.uses_supernet else TrialEvaluator(sweep)
+    candidates = read_candidates(sweep.files.study, sweep.search_space)
+    assert len({one.key for one in candidates}) == 9
+    for one in candidates[-5:]:
+        again = evaluate(one.configuration, lambda epoch, metrics: True)
+        assert isinstance(again, Candidate)
+        for name in sweep.search.objectives[:1]:
+            assert one.metrics[name] == pytest.approx(again.metrics[name], rel=1e-3)

@@ -26,7 +26,7 @@ from ffnet_search.space.search_space import SearchSpace
 REPO = Path(__file__).parents[2]
 REFERENCE = REPO.parent / "shared" / "reference"
 SPACES = {path.stem: path for path in sorted((REPO / "search_spaces").glob("*.yaml"))}
-TASKS = ("regress", "multilabel", "super_resolution")  # sweeps whose networks end in numbers or photos
+TASKS = ("segment", "regress", "multilabel", "super_resolution")  # sweeps of other tasks than classification
 
 
 PRESET_FORMS: dict[str, Form] = {
