@@ -14,8 +14,10 @@ from typing import Any, TypeVar
 
 import torch
 from lightning import Callback, LightningDataModule, LightningModule, Trainer
-from lightning.pytorch.callbacks import Checkpoint, EMAWeightAveraging
+from lightning.pytorch.callbacks import Checkpoint, WeightAveraging
 from lightning.pytorch.utilities.exceptions import SIGTERMException
+from torch import Tensor
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from ffnet_search.atomic_write import replacing
 from ffnet_search.config.schema import TrainSection
@@ -28,6 +30,7 @@ from ffnet_search.training.named_classes import make_named
 from ffnet_search.training.time_budget import TimeBudget
 
 LAST = "last.ckpt"
+Tensors = tuple[Tensor, ...] | list[Tensor]
 
 
 @dataclass(frozen=True)
@@ -91,7 +94,7 @@ def run_trainer(
     if isinstance(module, FFNetModule):
         module.take_targets(data)
     last, ours, cuda = folder / LAST, isinstance(module, FFNetModule), torch.cuda.is_available()
-    averaging = [EMAWeightAveraging(decay=recipe.ema)] if recipe.ema else []
+    averaging = [AveragedWeights(recipe.ema)] if recipe.ema else []
     named = [make_named(one, f"train.callbacks.{at}", Callback, {}) for at, one in enumerate(recipe.callbacks)]
     with quiet_lightning(), safe_types():
         trainer = Trainer(
@@ -135,6 +138,22 @@ def save(trainer: Trainer, path: Path, *, weights_only: bool = False) -> None:
     """Write a checkpoint, replaced whole. A collective operation: every rank calls it, the first one writes."""
     with replacing(path) if trainer.is_global_zero else nullcontext(path) as target:
         trainer.save_checkpoint(target, weights_only=weights_only)
+
+
+class AveragedWeights(WeightAveraging):
+    """The exponential moving average of the weights, from the first step on. Its decay after n steps is at most
+    (1 + n) / (10 + n), so that the first weights of a short training do not linger in it."""
+
+    def __init__(self, decay: float) -> None:
+        self.decay = decay
+        super().__init__(multi_avg_fn=self._average)
+
+    def _average(self, averages: Tensors, now: Tensors, count: Tensor | int) -> None:
+        decay = min(self.decay, (1 + int(count)) / (10 + int(count)))
+        get_ema_multi_avg_fn(decay)(averages, now, count)
+
+    def should_update(self, step_idx: int | None = None, epoch_idx: int | None = None) -> bool:
+        return step_idx is not None
 
 
 class LastCheckpoint(Callback):
