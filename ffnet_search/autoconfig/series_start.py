@@ -86,7 +86,7 @@ class SeriesStart:
 
     @property
     def lines(self) -> tuple[str, ...]:
-        """What is seen, what is chosen and why, for the user."""
+        """Words for the user: the series, the choices and their reasons."""
         chosen = f"chosen: {self.window} steps ahead from the {self.window} before, {self.trials} trials"
         lines = [f"{self}", f"{chosen} of {EPOCHS} epochs at most; set module.shape and data's window to your horizon"]
         whole = sum(self.stage_minutes.values())
