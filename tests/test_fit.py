@@ -37,7 +37,7 @@ CLASSIFICATION = find_task("classification")
     [
         {},
         {"optimizer": "sgd", "learning_rate": 0.05},
-        {"mixup": 0.2, "cutmix": 1.0, "drop_path": 0.1, "ema": 0.9, "accumulate": 2},
+        {"mixup": 0.2, "cutmix": 1.0, "drop_path": 0.1, "ema": 0.99, "accumulate": 2},
     ],
 )
 def test_training_learns_and_evaluation_inherits(tmp_path: Path, options: dict[str, object]) -> None:
