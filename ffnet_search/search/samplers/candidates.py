@@ -38,15 +38,11 @@ def _exchange(encoding: Encoding, rows_SA: Array, rng: np.random.Generator) -> N
 
 def _moved(encoding: Encoding, rows_SA: Array, rng: np.random.Generator) -> Array:
     """Each number replaced: where there is an order by a near one, in half of the cases, else by any other."""
-    moved_SA, near_SA = np.empty_like(rows_SA), rng.random(rows_SA.shape) < 0.5
-    for at, axis in enumerate(encoding.axes):
-        old_S, count = rows_SA[:, at], len(rows_SA)
-        if axis.size:
-            step_S = np.clip(old_S + rng.choice([-1, 1], size=count), 0, axis.size - 1)
-            other_S = (old_S + rng.integers(1, max(2, axis.size), size=count)) % axis.size
-            near_S = near_SA[:, at] & axis.is_ordered
-        else:
-            step_S = np.clip(old_S + rng.normal(size=count) * 0.3 ** rng.integers(1, 6, size=count), 0, 1)
-            other_S, near_S = rng.random(count), near_SA[:, at]
-        moved_SA[:, at] = np.where(near_S, step_S, other_S)
+    sizes_A, near_SA, drawn_SA = encoding.sizes_A, rng.random(rows_SA.shape) < 0.5, rng.random(rows_SA.shape)
+    step_SA = np.clip(rows_SA + np.where(drawn_SA < 0.5, -1, 1), 0, sizes_A - 1)
+    other_SA = (rows_SA + 1 + np.floor(drawn_SA * (sizes_A - 1))) % np.maximum(sizes_A, 1)
+    moved_SA = np.where(near_SA & encoding.is_ordered_A, step_SA, other_SA)
+    for at in np.flatnonzero(sizes_A == 0):
+        step_S = rng.normal(size=len(rows_SA)) * 0.3 ** rng.integers(1, 6, size=len(rows_SA))
+        moved_SA[:, at] = np.where(near_SA[:, at], np.clip(rows_SA[:, at] + step_S, 0, 1), drawn_SA[:, at])
     return moved_SA

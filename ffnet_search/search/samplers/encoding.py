@@ -17,6 +17,8 @@ from numpy.typing import NDArray
 from optuna.distributions import BaseDistribution, CategoricalDistribution, IntDistribution
 
 Array = NDArray[np.float64]
+SINGLE = np.float32  # of what is computed for thousands of candidates
+Single = NDArray[np.float32]
 LISTED = 16  # values of a range up to which each is a choice
 BUMPS = 6  # along a range
 
@@ -57,19 +59,20 @@ class Axis:
         value = min(high, max(low, value))
         return round(value) if isinstance(self.distribution, IntDistribution) else float(value)
 
-    def features(self, numbers_N: Array) -> Array:
-        """(N, width), each row of length one."""
-        lacking_N = np.isnan(numbers_N)
-        known_N = np.where(lacking_N, 0.0, numbers_N)
+    def features(self, numbers_NA: Array) -> Array:
+        """The features (N, A, width), each of length one, of numbers of axes with the same choices."""
+        lacking_NA = np.isnan(numbers_NA)
+        known_NA = np.where(lacking_NA, 0.0, numbers_NA)
         if self.size:
-            features_NF = self.table_VF[known_N.astype(np.int64)]
+            features_NAF = self.table_VF[known_NA.astype(np.int64)]
         else:
-            bumps_NB = _bumps(known_N)
-            features_NF = np.hstack([np.zeros((len(known_N), 1)), bumps_NB]) if self.conditional else bumps_NB
-        if lacking_N.any():
-            features_NF[lacking_N] = 0
-            features_NF[lacking_N, 0] = 1
-        return np.asarray(features_NF)
+            features_NAF = _bumps(known_NA)
+            if self.conditional:
+                features_NAF = np.concatenate([np.zeros((*known_NA.shape, 1)), features_NAF], axis=-1)
+        if lacking_NA.any():
+            features_NAF[lacking_NA] = 0
+            features_NAF[lacking_NA, 0] = 1
+        return np.asarray(features_NAF)
 
     def draw(self, rng: np.random.Generator, count: int) -> Array:
         """Random numbers (count,), uniform."""
@@ -109,33 +112,42 @@ def _table(values: Sequence[Any]) -> Array:
     return np.hstack([np.eye(len(values)), bumps_VB]) / math.sqrt(2)
 
 
-def _bumps(at_N: Array) -> Array:
-    bumps_NB = np.exp(-0.5 * ((at_N[:, None] - np.linspace(0, 1, BUMPS)) * (BUMPS - 1) / 1.2) ** 2)
-    return np.asarray(bumps_NB / np.linalg.norm(bumps_NB, axis=1, keepdims=True))
+def _bumps(at: Array) -> Array:
+    """(..., B)"""
+    bumps = np.exp(-0.5 * ((at[..., None] - np.linspace(0, 1, BUMPS)) * (BUMPS - 1) / 1.2) ** 2)
+    return np.asarray(bumps / np.linalg.norm(bumps, axis=-1, keepdims=True))
 
 
 class Encoding:
     """The axes of a space, in the order in which they were first seen; `conditional`: those that some lack.
 
-    Axes with the same choices are a family: the counts of its choices are features too (`counts_FC`), and so is
-    whether they come early or late (`slopes_FC`)."""
+    Axes with the same choices are a family, whose features lie side by side. Counts of its choices are features too
+    (`counts_FC`), and so is whether they come early or late (`slopes_FC`). `sums_FA` sums over an axis' features."""
 
     def __init__(self, space: Mapping[str, BaseDistribution], conditional: Collection[str] = ()) -> None:
         self.names = list(space)
         self.axes = [Axis(one, name in conditional) for name, one in space.items()]
-        self.starts = np.cumsum([0, *(axis.width for axis in self.axes)])
+        self.sizes_A = np.array([axis.size for axis in self.axes])
+        self.is_ordered_A = np.array([axis.is_ordered for axis in self.axes])
         families: dict[str, list[int]] = {}
         for at, axis in enumerate(self.axes):
             families.setdefault(axis.family, []).append(at)
-        shared = [members for members in families.values() if len(members) > 1]
-        widths = [self.axes[members[0]].width for members in shared]
-        self.counts_FC = np.zeros((int(self.starts[-1]), sum(widths)))
-        self.slopes_FC = np.zeros_like(self.counts_FC)
-        for members, end, width in zip(shared, np.cumsum(widths), widths, strict=True):
-            for order, at in enumerate(members):
-                features, columns = self.starts[at] + np.arange(width), end - width + np.arange(width)
-                self.counts_FC[features, columns] = 1 / math.sqrt(len(members))
-                self.slopes_FC[features, columns] = math.sqrt(3 / len(members)) * (2 * order / (len(members) - 1) - 1)
+        self._families = list(families.values())
+        order = [at for members in self._families for at in members]
+        widths = np.array([self.axes[at].width for at in order])
+        self.sums_FA = np.repeat(np.eye(len(order), dtype=SINGLE), widths, axis=0)[:, np.argsort(order)]
+        shared = [members for members in self._families if len(members) > 1]
+        columns = sum(self.axes[members[0]].width for members in shared)
+        self.counts_FC, self.slopes_FC = np.zeros((2, int(widths.sum()), columns), dtype=SINGLE)
+        end = 0
+        for members in shared:
+            eye, count = np.eye(self.axes[members[0]].width), len(members)
+            end += len(eye)
+            for order_in, at in enumerate(members):
+                features = np.flatnonzero(self.sums_FA[:, at])
+                self.counts_FC[features, end - len(eye) : end] = eye / math.sqrt(count)
+                slope = math.sqrt(3 / count) * (2 * order_in / (count - 1) - 1)
+                self.slopes_FC[features, end - len(eye) : end] = eye * slope
         self.most_alike = max(map(len, shared), default=1)
         kin = [(one, two) for members in shared for one in members for two in members if one != two]
         self.kin = np.array(kin, dtype=np.int64).reshape(-1, 2)  # pairs of axes with the same choices
@@ -150,9 +162,10 @@ class Encoding:
         named = zip(self.names, self.axes, row_A.tolist(), strict=True)
         return {name: axis.decode(number) for name, axis, number in named if not math.isnan(number)}
 
-    def features(self, rows_NA: Array) -> Array:
-        """(N, F): the features of all axes side by side."""
-        return np.hstack([axis.features(rows_NA[:, at]) for at, axis in enumerate(self.axes)])
+    def features(self, rows_NA: Array) -> Single:
+        """(N, F): the features of all axes side by side, family by family."""
+        parts = [self.axes[members[0]].features(rows_NA[:, members]) for members in self._families]
+        return np.hstack([part.reshape(len(rows_NA), -1) for part in parts], dtype=SINGLE, casting="same_kind")
 
     def draw(self, rng: np.random.Generator, count: int) -> Array:
         """Random rows (count, A), with a number on every axis."""
@@ -162,7 +175,8 @@ class Encoding:
 def identities(rows_NA: Array) -> list[bytes]:
     """Equal for equal rows."""
     whole_NA = np.round(np.nan_to_num(rows_NA, nan=-1.0) * 1e6).astype(np.int64)
-    return [row_A.tobytes() for row_A in whole_NA]
+    everything, width = whole_NA.tobytes(), whole_NA[:1].nbytes
+    return [everything[at : at + width] for at in range(0, len(everything), max(1, width))]
 
 
 class Conditions:

@@ -15,8 +15,12 @@ FEW = 16  # of more objectives
 
 def non_dominated(points_NM: Array) -> np.ndarray:
     """The indices of the points that no other dominates, one of each, in the order of the first objective."""
+    order = np.lexsort(points_NM.T[::-1])
+    if points_NM.shape[1] == 2:
+        second_N = points_NM[order, 1]
+        return np.asarray(order[second_N < np.minimum.accumulate(np.append(np.inf, second_N))[:-1]])
     front: list[int] = []
-    for at in np.lexsort(points_NM.T[::-1]).tolist():
+    for at in order.tolist():
         if not no_worse(points_NM[front], points_NM[at]).any():
             front.append(at)
     return np.array(front, dtype=np.int64)
@@ -29,8 +33,12 @@ def boxes(points_NM: Array, reference_M: Array) -> tuple[Array, Array]:
     most = MOST.get(len(reference_M), FEW)
     if len(front_KM) > most:
         front_KM = front_KM[np.linspace(0, len(front_KM) - 1, most).round().astype(int)]
-    lows, highs = zip(*_boxes(front_KM, reference_M), strict=True)
-    return np.array(lows), np.array(highs)
+    if len(reference_M) == 2:
+        first_K, second_K = front_KM.T[:, ::-1]
+        lows = np.stack([np.full(len(front_KM) + 1, -np.inf), np.append(-np.inf, second_K)], axis=1)
+        return lows, np.stack([np.append(reference_M[0], first_K), np.append(second_K, reference_M[1])], axis=1)
+    boxes_B = _boxes(front_KM, reference_M)
+    return np.array([low for low, _ in boxes_B]), np.array([high for _, high in boxes_B])
 
 
 def _boxes(front_KM: Array, reference_M: Array) -> list[tuple[list[float], list[float]]]:
