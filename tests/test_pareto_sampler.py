@@ -118,6 +118,19 @@ def test_it_finds_more_than_random_search_and_the_more_the_more_is_known() -> No
     assert all(number == 0 for number in pruned)  # the first is drawn before the axes are known
 
 
+def test_with_workers_the_random_start_ends_when_all_of_it_is_asked_for() -> None:
+    proposals = []
+    for start in (START, 50):
+        study = optuna.create_study(directions=["maximize", "minimize"], sampler=ParetoSampler(0, start=start))
+        asked = [study.ask(CHAIN) for _ in range(START)]
+        assert len({tuple(trial.params.values()) for trial in asked}) == START
+        for trial in asked[: START // 2]:
+            study.tell(trial, chain(trial.params))
+        proposals.append(study.ask(CHAIN).params)
+    guided, random = proposals
+    assert guided != random
+
+
 def test_pending_trials_count() -> None:
     study = searched(study_of_chain(), 10)
     alone = study.ask(CHAIN).params

@@ -30,7 +30,8 @@ __all__ = ["Known", "ParetoSampler"]
 
 
 class ParetoSampler(BaseSampler):
-    """Proposes by expected hypervolume improvement, after `start` random trials.
+    """Proposes by expected hypervolume improvement, after `start` random trials; with workers, once half of these are
+    finished and the others are pending.
 
     `known`: parameters -> what is known of them; such metrics decide exactly, and what exceeds a limit is not proposed.
     `reference`: the worst value of interest of each objective; None where the random start is to tell. A proposal
@@ -152,7 +153,8 @@ class ParetoSampler(BaseSampler):
     def _row(self, observed: Observations, proposal: Proposal, pending_PA: Array) -> Array:
         """A new row."""
         complete = int(observed.complete_N.sum())
-        if complete < self.start:
+        is_asked_for = 2 * complete >= self.start <= complete + len(pending_PA)  # all of the start
+        if complete < self.start and not is_asked_for:
             if len(observed.rows_NA) < 2 * self.start or self._known:
                 return proposal.random(observed)
             return proposal.towards_limits(observed)  # nearly nothing is feasible
