@@ -133,6 +133,8 @@ ERROR = "_se"  # suffix of a quality: its standard error over images, test_accur
 INHERITED = "inherited_"  # prefix of a quality before a network was retrained: inherited_test_accuracy
 INT8 = "int8_"  # prefix of a quality of a network's form of 8 bits: int8_test_accuracy
 SPLITS = {"search": "on search validation", "test": "on test"}  # prefix of a quality in the figures of a network
+FOLDS = "folds"  # that of cross-validation, on the images of training and validation
+JUDGED = {**SPLITS, FOLDS: "by cross-validation"}
 
 
 def find_metric(key: str, others: Iterable[Metric] = ()) -> Metric:
@@ -146,7 +148,7 @@ def find_metric(key: str, others: Iterable[Metric] = ()) -> Metric:
     name, at, device = key.partition("@")
     split, _, quality = name.partition("_")
     if at:
-        metric = find_metric(quality, others) if name not in known and split in SPLITS else known[name]
+        metric = find_metric(quality, others) if name not in known and split in JUDGED else known[name]
         if not device or not (metric.per_class or name in (LATENCY.name, *MEASURED)):
             raise KeyError(key)
         return replace(metric, name=name).on(device)
@@ -154,7 +156,7 @@ def find_metric(key: str, others: Iterable[Metric] = ()) -> Metric:
         prefix = INHERITED if name.startswith(INHERITED) else INT8
         metric = find_metric(name.removeprefix(prefix), others)
         return replace(metric, name=name, word=f"{prefix.rstrip('_')} {metric.word}")
-    if name not in known and split in SPLITS and quality in known:
+    if name not in known and split in JUDGED and quality in known:
         metric = known[quality]
-        return replace(metric, name=name, word=f"{metric.word or metric.name} {SPLITS[split]}")
+        return replace(metric, name=name, word=f"{metric.word or metric.name} {JUDGED[split]}")
     return known[name]

@@ -57,6 +57,20 @@ def test_the_best_within_a_budget(latency_ms: float, exported: str | None, bette
     assert [one and one.key for one in (found.exported, found.better)] == [exported, better]
 
 
+def test_where_all_exported_networks_have_folds_they_rank_by_them() -> None:
+    """And others are called better only where they are that as the search compared them."""
+
+    def folded(one: Offer, accuracy: float) -> Offer:
+        return replace(one, exported=replace(SHOWN, metrics={"folds_accuracy": accuracy}))
+
+    networks = [folded(RUN[0], 0.80), folded(RUN[1], 0.90), *RUN[2:]]
+    found = answer(networks, ACCURACY, 5.0)
+    assert [one and one.key for one in (found.exported, found.better)] == ["small", None]
+    networks[1] = RUN[1]
+    assert answer(networks, ACCURACY, 5.0) == answer([networks[0], *RUN[1:]], ACCURACY, 5.0)
+    assert [found.exported.key for _, found in answers(networks, ACCURACY) if found.exported][-1] == "large"
+
+
 def test_the_slider_says_what_a_question_says() -> None:
     steps = answers(RUN, ACCURACY)
     assert [ms for ms, _ in steps] == [1.0, 3.0, 5.0, 6.0]

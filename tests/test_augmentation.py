@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import yaml
+from forgotten import forgotten
 from tiny_sweep import sweep
 from torch import Tensor
 
@@ -23,6 +26,41 @@ from ffnet_search.data.augmentation.seeded import seeded
 from ffnet_search.data.augmentation.transforms import make_transforms
 from ffnet_search.errors import SweepError
 from ffnet_search.strict_yaml import parse
+
+TORCHVISION = """
+import torch
+
+class GaussianBlur(torch.nn.Module):
+    def __init__(self, kernel_size, sigma=(0.1, 2.0)):
+        super().__init__()
+        assert kernel_size == 3
+
+    def forward(self, *inputs):
+        image_CHW, = inputs
+        assert isinstance(image_CHW, torch.Tensor) and image_CHW.dtype == torch.uint8 and image_CHW.ndim == 3
+        return 255 - image_CHW
+"""
+ALBUMENTATIONS = """
+import numpy as np
+
+class CLAHE:
+    def __init__(self, clip_limit=4.0, tile_grid_size=(8, 8), p=0.5):
+        assert p == 0.5
+
+    def set_random_seed(self, seed):
+        self.seed = seed
+
+    def __call__(self, *args, force_apply=False, **data):
+        assert not args and set(data) == {"image"} and self.seed is not None
+        assert isinstance(data["image"], np.ndarray) and data["image"].dtype == np.uint8
+        return {"image": 255 - data["image"]}
+"""
+STAND_INS = {
+    "torchvision/__init__.py": "",
+    "torchvision/transforms/__init__.py": "",
+    "torchvision/transforms/v2/__init__.py": TORCHVISION,
+    "albumentations/__init__.py": ALBUMENTATIONS,
+}
 
 
 def generator(seed: int = 0) -> torch.Generator:
@@ -226,6 +264,24 @@ def test_the_generators_of_the_caller_are_left_alone() -> None:
 def test_other_results_and_classes_are_refused_in_one_sentence(one: Any, problem: str) -> None:
     with pytest.raises(SweepError, match=problem):
         augmentation(transforms=[one])(((levels() - 100) / 50, torch.arange(8)), [0], WHOLE)
+
+
+def test_the_documented_lines_of_other_libraries_are_called_as_they_want(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Stand-ins that take what the real classes do: torchvision v2 a uint8 tensor, albumentations an array by name."""
+    page = (Path(__file__).parents[1] / "docs" / "data.md").read_text(encoding="utf-8")
+    lines = re.findall(r"^ +# - (\{class_path: (?:torchvision|albumentations).+\})", page, re.M)
+    assert len(lines) == 2
+    for path, text in STAND_INS.items():
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).write_text(text)
+    monkeypatch.syspath_prepend(tmp_path)
+    section = parse(Augment, {"transforms": [yaml.safe_load(line) for line in lines]}, "augment")
+    with forgotten("torchvision"), forgotten("albumentations"):
+        for transform in make_transforms(section):
+            changed, _ = transform(levels().byte(), None, [0], 0)
+            assert torch.equal(changed, 255 - levels().byte())
 
 
 def test_transforms_of_albumentations_take_arrays() -> None:

@@ -20,11 +20,13 @@ from ffnet_search.autoconfig.draft import Draft, drafts
 from ffnet_search.autoconfig.inspect import ImageSet, MaskSet, Sample, inspect
 from ffnet_search.autoconfig.inspect_table import guess, holds_table, inspect_table
 from ffnet_search.autoconfig.start import remarks, space_text, start, start_example, sweep_text
+from ffnet_search.config.schema import Augment
 from ffnet_search.config.start import OFFICIAL
 from ffnet_search.config.sweep import Sweep
 from ffnet_search.data.registry import check_data
 from ffnet_search.errors import SweepError
 from ffnet_search.space.search_space import SearchSpace
+from ffnet_search.strict_yaml import parse
 
 ROOT = Path(__file__).parents[1]
 
@@ -68,6 +70,63 @@ def test_an_inspection_has_classes_counts_sizes_and_colour(tmp_path: Path) -> No
     assert any("networks are compared on the images in valid/" in line for line in seen.warnings)
     paint(tmp_path / "split" / "TEST", {"a": 1, "b": 1}, grey=True)
     assert "of 2 classes, 3 for comparing networks and 2 for testing, grey" in str(inspect(tmp_path / "split"))
+
+
+@pytest.mark.parametrize(
+    ("size", "turned", "sides"),
+    [
+        ((64, 64), False, 64),
+        ((80, 64), False, (64, 80)),  # height and width
+        ((64, 80), False, (80, 64)),
+        ((64, 80), True, (64, 80)),  # by its EXIF, as phones do
+        ((70, 64), False, 64),  # nearly square
+        ((640, 64), False, (64, 256)),
+    ],
+)
+def test_images_of_one_shape_keep_it(
+    size: tuple[int, int], turned: bool, sides: int | tuple[int, int], tmp_path: Path
+) -> None:
+    folder = paint(tmp_path / "x", {"a": 6, "b": 6}, size)
+    for file in folder.rglob("*.png") if turned else ():
+        exif = Image.Exif()
+        exif[274] = 6
+        Image.open(file).save(file, exif=exif)
+    for draft in drafts(inspect(folder)):
+        if draft.resolution == 64:
+            assert draft.sides == draft.space.images.resolution == sides
+    text = "\n".join(space_text(draft, "x"))
+    assert ("cut square" in text) == isinstance(sides, int)
+
+
+def test_images_of_many_shapes_are_cut_square(tmp_path: Path) -> None:
+    folder = paint(tmp_path / "x", {"a": 6}, (80, 64))
+    paint(folder, {"b": 6}, (64, 80))
+    masks = write_masks(tmp_path / "masks", 6)
+    assert all(isinstance(draft.sides, int) for data in (folder, masks) for draft in drafts(inspect(data)))
+
+
+@pytest.mark.parametrize(
+    ("total", "side", "channels", "expected"),
+    [
+        (1000, 64, 3, {"randaugment": 1, "jitter": 0.2}),
+        (1000, 64, 1, {"randaugment": 1}),
+        (20_000, 64, 3, {}),
+        (1000, 16, 3, {}),  # too small to be turned
+    ],
+)
+def test_few_images_are_augmented_more_in_long_trainings(
+    total: int, side: int, channels: int, expected: dict[str, float]
+) -> None:
+    """By the file that is written; in short trainings it is a comment."""
+    draft = drafts(image_set(total, side, channels))[0]
+    budget = choose_budget([draft], throughput_of, minutes=60, imports_s=1, latency_ms=None)
+    moves = {"crop": max(1, draft.resolution // 8), "flip": True}
+    for epochs, added in ((50, expected), (49, {})):
+        text = "\n".join(sweep_text(replace(budget, epochs=epochs), "x", None))
+        augment = yaml.safe_load(text)["data"]["augment"]
+        assert augment == {**moves, **added}
+        assert parse(Augment, augment, "augment").jitter == added.get("jitter", 0)
+        assert all(f"{name}: {value}" in text for name, value in expected.items())
 
 
 def test_warnings_of_a_folder(tmp_path: Path) -> None:

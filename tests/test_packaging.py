@@ -17,7 +17,6 @@ from ffnet_search.space.architecture import Architecture
 ROOT = Path(__file__).parents[1]
 INDEX = "https://download.pytorch.org/whl/cpu"
 PYPROJECT = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
-REPOSITORY = re.search(r'^Repository = "(.+)"$', PYPROJECT, re.M)
 
 
 def code_cells(path: Path) -> list[str]:
@@ -42,24 +41,28 @@ def test_an_architecture_draws_itself() -> None:
     assert drawing.strip().startswith("<svg") and "FFNet" not in drawing.partition(">")[0]
 
 
-def test_the_description_of_the_package_has_absolute_links() -> None:
+def test_the_description_of_the_package_has_absolute_links_or_none() -> None:
     sys.path.insert(0, str(ROOT))
     try:
         from hatch_build import absolute
     finally:
         sys.path.remove(str(ROOT))
-    assert REPOSITORY is not None
-    text = absolute((ROOT / "README.md").read_text(encoding="utf-8"), REPOSITORY[1])
+    readme, place = (ROOT / "README.md").read_text(encoding="utf-8"), "https://example.org/tree"
+    text = absolute(readme, place)
     targets = re.findall(r"\]\(([^)#\s]+)", text)
     assert len(targets) > 20 and all("://" in target for target in targets)
-    assert f"]({REPOSITORY[1]}/raw/main/docs/front.png)" in text  # an image, not the page that shows it
-    assert f"]({REPOSITORY[1]}/blob/main/CHANGELOG.md)" in text
+    assert f"]({place}/raw/main/docs/front.png)" in text  # an image, not the page that shows it
+    assert f"]({place}/blob/main/CHANGELOG.md)" in text
+    text = absolute(readme, None)
+    assert all("://" in target for target in re.findall(r"\]\(([^)#\s]+)", text))
+    assert "docs/front.png" not in text and "MetaMixer, arXiv 2406.02021](https://arxiv.org" in text
 
 
 def test_the_citation_is_of_this_version() -> None:
     citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
     assert f'version = "{citation["version"]}"' in PYPROJECT
-    assert REPOSITORY is not None and citation["repository-code"] == REPOSITORY[1]
+    address = re.search(r'^Repository = "(.+)"$', PYPROJECT, re.M)
+    assert citation.get("repository-code") == (address and address[1])
     assert {"cff-version", "message", "title", "authors", "license"} <= set(citation)
 
 

@@ -23,9 +23,10 @@ from ffnet_search.config.schema import TrainSection
 from ffnet_search.config.sweep import Sweep
 from ffnet_search.evaluation.inherited import Evaluator, quality
 from ffnet_search.evaluation.retrained import RetrainingTarget, retraining_sweep
+from ffnet_search.export.groups import read_groups
 from ffnet_search.export.network import load
 from ffnet_search.export.picks import Pick, draw_front, shortlist
-from ffnet_search.export.retraining import retrain
+from ffnet_search.export.retraining.retrain import retrain
 from ffnet_search.metrics import Direction
 from ffnet_search.models.deployed import fuse
 from ffnet_search.models.metamixer import MetaMixer
@@ -104,12 +105,16 @@ def trainings(steps: list[ObservedStep]) -> set[str]:
 def test_the_export_retrains_and_shows_both_accuracies(
     tmp_path: Path, steps: list[ObservedStep], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    sweep = write_sweep(tmp_path)
+    export = {"top": 2, "retrain": {"epochs": EPOCHS, "candidates": 3, "distil": 0.5}, "folds": 2}
+    sweep = write_sweep(tmp_path, export=export)
     networks = run_sweep(sweep)
-    assert_trained(steps)  # the supernet and its retrained networks
+    assert_trained(steps)  # the supernet, its retrained networks, and those of the folds
     evaluator, data = Evaluator.from_sweep(sweep), sweep_data(sweep)
     for network in networks:
         shown = {name: network.metrics[name] for name in network.metrics if name.endswith("accuracy")}
+        folds = network.scores("folds")
+        assert folds is not None and folds.images == network.metrics["folds_images"]
+        assert shown.pop("folds_accuracy") == pytest.approx(folds.quality, abs=1e-6)
         before, after = fuse(evaluator.calibrated(network.network)), load(network.folder)
         assert shown == {
             "search_accuracy": pytest.approx(quality(after, data.val_dataloader(), TASK)),
@@ -122,12 +127,16 @@ def test_the_export_retrains_and_shows_both_accuracies(
         expected = {"epochs": EPOCHS, "rate": 1.0, "distil": 0.5, "from": "inherited", "kept": True}
         assert {name: card[name] for name in expected} == expected
         assert card["resolved"]["train"]["epochs"] == EPOCHS
-        assert "inherited from the supernet" in (network.folder / "README.md").read_text()
+        page = (network.folder / "README.md").read_text()
+        assert "inherited from the supernet" in page and "by cross-validation, 2 folds, 1,438 images" in page
     capsys.readouterr()
     print_run(Front(sweep, networks))
     table = " ".join(capsys.readouterr().out.split())
-    assert "inherited" in table
+    assert "inherited" in table and "trained 2 times from new weights" in table
+    assert "ranked first by accuracy by cross-validation" in table
+    assert set(read_groups(sweep.files.pareto)["folds"]) == {network.folder.name for network in networks}
     html = sweep.files.report.read_text()
+    assert '<th scope="col" class="number">folds</th>' in html and "by cross-validation (" in html
     best = networks[0].metrics["inherited_test_accuracy"]
     assert "test, inherited" in html and f"{100 * best:.2f} %" in html
     with sweep.files.front_csv.open() as file:
@@ -141,7 +150,7 @@ def test_what_was_retrained_is_not_retrained_again(run: Found, steps: list[Obser
     more = retrain(run.sweep, run.chosen(2), retraining_in(run.sweep))
     assert trainings(steps) == set(more) - set(first)
     assert {key: more[key] for key in first} == first
-    assert all(more[key].weights == first[key].weights for key in first)
+    assert all(more[key].content == first[key].content for key in first)
     other = write_sweep(tmp_path, export={"retrain": {"epochs": 1}})
     assert set(retrain(other, run.chosen(1), retraining_in(other))) == trainings(steps) == set(first)
     assert len(list(other.files.retrained.iterdir())) == 1  # nothing reads the old ones
@@ -173,7 +182,7 @@ def test_interrupted_it_resumes_and_ends_as_if_it_never_was(
     resumed = retrain(run.sweep, chosen, retraining)
     assert len(steps) == epoch
     assert resumed == whole
-    assert all(resumed[key].weights == whole[key].weights for key in whole)
+    assert all(resumed[key].content == whole[key].content for key in whole)
     assert not list(folder.rglob("last.ckpt"))
 
 

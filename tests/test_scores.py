@@ -83,13 +83,19 @@ def test_what_a_split_tells_apart_shrinks_with_its_images() -> None:
 @pytest.mark.parametrize(
     ("images", "of", "validation", "ending"),
     [
-        (192, 1920, 0.1, "data.validation: 0.4 has 768 images, for 3.2 points"),
-        (192, 480, 0.4, "more images alone help"),
-        (400, 4000, 0.1, "data.validation: 0.25 has 1,000 images, for 2.8 points"),
+        (
+            192,
+            1920,
+            0.1,
+            "data.validation: 0.4 has 768, for 3.2 points, or export.folds: 5 judges the exported networks on 1,920 "
+            "images, for 2.0 points",
+        ),
+        (192, 480, 0.4, "are luck; export.folds: 5 judges the exported networks on 480 images, for 4.0 points"),
+        (192, None, 0.4, "are luck, more images alone help"),
         (5000, 50_000, 0.1, "that differ by 1.2 points or more, about"),
     ],
 )
-def test_a_coarse_split_gets_a_proposal(images: int, of: int, validation: float, ending: str) -> None:
+def test_a_coarse_split_gets_a_proposal(images: int, of: int | None, validation: float, ending: str) -> None:
     words = split_words(images, of, validation)
     assert words.startswith(f"{images:,} validation images tell two networks apart") and words.endswith(ending)
 

@@ -21,6 +21,9 @@ LEAST_RESOLUTION = 32  # of images that have more: below it objects are hard to 
 ENOUGH_RESOLUTION = 224  # FFNets were published for little more
 SMALL_RESOLUTION = 64  # below it the stride of published FFNets leaves little, so half of it is offered too
 HEAD_WIDTHS = (16, 32, 48)  # of a head that segments
+FEW_IMAGES = 3_000  # below it stronger augmentation is proposed
+ANY_SHAPE = ("classification", "multilabel")  # tasks whose targets stay true where images are turned and sheared
+LONGER_STEP = 8  # pixels that the longer side of images is a multiple of
 LEAST_HEAD_SIDE = 12  # pixels of its map: at fewer, edges are guesses
 Choices = tuple[tuple[int, ...], ...]  # per stage
 
@@ -97,19 +100,44 @@ class Draft:
     @property
     def input_words(self) -> str:
         """Words on the input, in the search space's file."""
-        how = "resized whole" if self.images.is_whole else "cut square and resized"
+        shape = "to this shape (height, width)" if isinstance(self.sides, tuple) else "square"
+        how = "resized whole" if self.images.is_whole else f"cut {shape} and resized"
         return f"images are {how} to the resolution"
 
     @property
     def sides(self) -> Side:
-        """The size of the images that networks are measured on."""
-        return self.resolution
+        """The size of the images that networks are measured on: a square, or of the shape that most images have, whose
+        shorter side is the resolution. Masks are square."""
+        ratio = self.images.sample.ratio
+        if not task_outputs(self.images.task).rectangles:
+            return self.resolution
+        longer = LONGER_STEP * round(self.resolution * max(ratio, 1 / ratio) / LONGER_STEP)
+        if longer <= self.resolution:
+            return self.resolution
+        return (self.resolution, longer) if ratio > 1 else (longer, self.resolution)
 
     @property
     def training_lines(self) -> list[str]:
         """Lines of the sweep's section `data` on what networks train on."""
         crop = max(1, self.resolution // 8)
-        return [f"augment: {{crop: {crop}, flip: true}}  # pixels to shift by; flip: false where left and right matter"]
+        return [
+            "augment:",
+            f"  crop: {crop}  # pixels to shift by",
+            "  flip: true  # false where left and right matter",
+        ]
+
+    @property
+    def stronger_lines(self) -> list[str]:
+        """Lines on more augmentation, where images are so few that a network would learn them by heart."""
+        images = self.images
+        if images.total >= FEW_IMAGES or self.resolution < LEAST_RESOLUTION:
+            return []
+        few, lines = f"{images.total:,} images are few", []
+        if images.task in ANY_SHAPE:
+            lines.append(f"randaugment: 1  # operations on each image, turns and colours among them: {few}")
+        if images.sample.channels == 3:
+            lines.append(f"jitter: 0.2  # of brightness, contrast and saturation: {few}; 0 where colours are the label")
+        return lines
 
     @cached_property
     def space(self) -> SearchSpace:
@@ -142,7 +170,7 @@ class Draft:
         task = task_outputs(self.images.task)
         images: dict[str, Any] = {
             "channels": self.images.sample.channels,
-            "resolution": self.resolution,
+            "resolution": list(self.sides) if isinstance(self.sides, tuple) else self.resolution,
             task.outputs_word: len(self.images.classes),
         }
         content: dict[str, Any] = {"input": images, "stem": {"width": [self.size.stem], "stride": list(strides)}}

@@ -5,6 +5,7 @@ A folder per class is for classification, images/ beside masks/ for segmentation
 
 from __future__ import annotations
 
+import math
 import random
 import statistics
 from collections.abc import Sequence
@@ -14,7 +15,7 @@ from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import ExifTags, Image
 
 from ffnet_search.config.schema import DataSection
 from ffnet_search.data.decoder import Decoder
@@ -31,6 +32,10 @@ from ffnet_search.tasks.segmentation import IGNORE
 HEADERS = 400  # images whose size is read
 DECODED = 40  # images that are decoded, to see whether they are grey
 GREY = 2.0  # levels of 255 that a grey image's channels may differ by: JPEG stores them apart
+NEAR = 1.15  # times, that two shapes of images may differ by to count as one
+ALIKE = 0.8  # of the images, that have one shape
+MOST_RATIO = 4.0  # of a network's image: longer ones are cut
+ON_ITS_SIDE = 5  # from this orientation of EXIF on, width and height are exchanged
 LEAST = 20  # images per class below which a split into three says little
 UNEVEN = 10  # times the images of the smallest class
 
@@ -43,6 +48,7 @@ class Sample:
     sides: tuple[int, int]  # the shortest and the longest of them
     channels: int
     broken: tuple[str, ...] = ()  # files that cannot be read
+    ratio: float = 1.0  # width / height, where most have about the same; 1 for squares and mixtures
 
     @property
     def warnings(self) -> list[str]:
@@ -216,26 +222,38 @@ def _inspect_masks(folder: Path, section: DataSection) -> MaskSet:
 
 def sample_images(root: Path, files: Sequence[str]) -> Sample:
     """Read the sizes of some images, and of a few whether they are grey. Raises SweepError where none can be read."""
-    sides: list[int] = []
+    sizes: list[tuple[int, int]] = []
     grey: list[bool] = []
     broken: list[str] = []
     for number, file in enumerate(random.Random(0).sample(files, min(HEADERS, len(files)))):
-        read = attempt(file, _side_and_grey, file, decode=number < DECODED)
+        read = attempt(file, _size_and_grey, file, decode=number < DECODED)
         if isinstance(read, Unreadable):
             broken.append(str(read))
         else:
-            sides.append(read[0])
+            sizes.append(read[0])
             grey += read[1]
     if not grey:
         raise SweepError(f"data.path: none of the sampled images in {root} can be read: {_some(broken)}")
+    sides = [min(size) for size in sizes]
     middle = int(statistics.median_low(sides))
-    return Sample(middle, (min(sides), max(sides)), 1 if all(grey) else 3, tuple(broken))
+    return Sample(middle, (min(sides), max(sides)), 1 if all(grey) else 3, tuple(broken), common_ratio(sizes))
 
 
-def _side_and_grey(file: str, *, decode: bool) -> tuple[int, list[bool]]:
-    """The shorter side of an image and, where it is decoded, whether it is grey."""
+def common_ratio(sizes: Sequence[tuple[int, int]]) -> float:
+    """The width by the height that `ALIKE` of the images have within `NEAR`; 1 where there is none, or nearly."""
+    ratios = [width / height for width, height in sizes]
+    middle = statistics.median_low(ratios)
+    near = sum(abs(math.log(ratio / middle)) <= math.log(NEAR) for ratio in ratios)
+    is_shape = abs(math.log(middle)) > math.log(NEAR) and near >= ALIKE * len(ratios)
+    return min(MOST_RATIO, max(1 / MOST_RATIO, middle)) if is_shape else 1.0
+
+
+def _size_and_grey(file: str, *, decode: bool) -> tuple[tuple[int, int], list[bool]]:
+    """Width and height of an image, turned as its EXIF says, and, where it is decoded, whether it is grey."""
     with open_image(file) as image:
-        return min(image.size), [_is_grey(image)] if decode else []
+        width, height = image.size
+        lies = image.getexif().get(ExifTags.Base.Orientation, 1) >= ON_ITS_SIDE
+        return (height, width) if lies else (width, height), [_is_grey(image)] if decode else []
 
 
 def _is_grey(image: Image.Image) -> bool:

@@ -127,6 +127,10 @@ class PhotoDraft(Draft):
             "augment: {flip: true, turn: true}  # turn: false where up and down matter",
         ]
 
+    @property
+    def stronger_lines(self) -> list[str]:
+        return []
+
 
 def photo_drafts(images: PhotoSet) -> list[Draft]:
     """The drafts for some photos, from the largest to the cheapest."""

@@ -36,6 +36,7 @@ from ffnet_search.tasks.scores import split_words
 if TYPE_CHECKING:
     from typing_extensions import Unpack  # typing's own from Python 3.11 on
 
+LONG_EPOCHS = 50  # from here on RandAugment, jitter and CutMix are worth a try
 MINUTES = 15.0  # of a run, where nothing is said
 SPACE = re.compile(r"search_space: \.\./(search_spaces/\w+\.yaml)")  # in a shipped sweep
 
@@ -249,6 +250,8 @@ def _data_text(budget: Budget) -> Iterator[str]:
     if images.items == 1:
         yield f"  calibration: {budget.calibration}  # of the training images, for the statistics of each network"
     yield from (f"  {line}" for line in budget.throughput.draft.training_lines)
+    is_long = budget.epochs >= LONG_EPOCHS  # in a short training images are not learnt by heart, however few they are
+    yield from (f"    {'' if is_long else '# '}{line}" for line in budget.throughput.draft.stronger_lines)
 
 
 def _train_lines(budget: Budget) -> Iterator[str]:
@@ -256,6 +259,8 @@ def _train_lines(budget: Budget) -> Iterator[str]:
     yield "train:"
     yield f"  epochs: {budget.epochs}  # {budget.epoch_s:.1f} s each; more of them make better networks"
     yield "  learning_rate: 2.0e-3"
+    if task_of(draft.space.images).cuts and budget.epochs >= LONG_EPOCHS:
+        yield "  # cutmix: 1.0  # mixes training images: pays in long trainings, so try it beside this one"
     if draft.images.is_uneven:
         yield "  class_weights: auto  # a rare class counts more; balanced: as much as every other; none: by its images"
     if isinstance(draft, PretrainedDraft):

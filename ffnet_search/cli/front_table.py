@@ -9,17 +9,17 @@ from ffnet_search.cli.printing import Column, Grid
 from ffnet_search.cli.resolve import Front
 from ffnet_search.config.named_metrics import ranking
 from ffnet_search.config.sweep import Sweep
-from ffnet_search.export.answer import answer, offers
+from ffnet_search.export.answer import answer, offers, ranked_on
 from ffnet_search.export.exported import ExportedNetwork
 from ffnet_search.export.groups import WORDS as LETTERS
 from ffnet_search.export.groups import First, Groups, read_gains, read_groups
 from ffnet_search.latency.table import LatencyTable
-from ffnet_search.metrics import ERROR, IMAGES, INHERITED, INT8, LATENCY, MACS, PARAMS, Metric
+from ffnet_search.metrics import ERROR, FOLDS, IMAGES, INHERITED, INT8, JUDGED, LATENCY, MACS, PARAMS, Metric
 from ffnet_search.space.hyperparameters import Configuration
 from ffnet_search.tasks.base import find_task
 
 SPREAD = "measured_spread"  # begins the names of metrics that are no columns
-SPLITS: Mapping[str, str] = {"search": "validation", "test": "test"}
+SPLITS: Mapping[str, str] = {"search": "validation", FOLDS: "folds", "test": "test"}
 WORDS: Mapping[str, str] = {"measured_ms": "measured", "predicted_ms": "predicted", PARAMS.name: "params"}
 LATE = 4  # the importance from which on a column stands after the folder
 
@@ -33,7 +33,7 @@ def front_grid(front: Front, chosen: int | None = None) -> Grid:
     words = [str(Configuration(one.architecture, one.hyperparameters)) for one in networks]
     is_ffnet = networks[0].architecture is not None
     configuration = Column("architecture" if is_ffnet else "hyper-parameters", words, "words")
-    early, late = metric_columns(sweep, networks)
+    early, late = metric_columns(sweep, networks, read_groups(networks[0].folder.parent))
     rest = [*late, configuration] if is_ffnet else [configuration, *late]
     columns = [Column("#", ranks, "key"), *early, Column("folder", folders, "key"), *rest]
     return Grid(columns, frozenset() if chosen is None else frozenset({chosen}))
@@ -51,7 +51,8 @@ def chosen_of(front: Front) -> tuple[int, str]:
     assert best is not None
     within = "" if math.isinf(limit) else f" within {LATENCY.format(limit)}"
     keys = [network.key for network in front.networks]
-    return keys.index(best.key), f"ranked first by {quality.phrase} on search validation{within}"
+    split = JUDGED[ranked_on(front.networks, quality)]
+    return keys.index(best.key), f"ranked first by {quality.phrase} {split}{within}"
 
 
 def front_words(front: Front, first: First, groups: Groups) -> Iterator[str]:
@@ -59,12 +60,18 @@ def front_words(front: Front, first: First, groups: Groups) -> Iterator[str]:
     task, m = find_task(front.sweep.task), front.networks[0].metrics
     if any(groups.values()):
         yield f"letters: {LETTERS}"
-    counts = {word: m[key] for split, word in SPLITS.items() if (key := f"{split}_{IMAGES.name}") in m}
+    counts = {split: m[key] for split in SPLITS if (key := f"{split}_{IMAGES.name}") in m}
+    folded = counts.pop(FOLDS, None)
     if counts:
-        images = [f"{count:,.0f} {word}" for word, count in counts.items()]
+        images = [f"{count:,.0f} {SPLITS[split]}" for split, count in counts.items()]
         yield (
             f"± one standard error: {' and '.join(images)} images; "
             "the search chose by validation, which is optimistic for that; test chose nothing"
+        )
+    if folded is not None:
+        yield (
+            f"folds: such networks trained {front.sweep.export.folds} times from new weights, each time judged on "
+            f"images left out of the training: {folded:,.0f} images"
         )
     if first.hint:
         yield first.hint
@@ -73,10 +80,12 @@ def front_words(front: Front, first: First, groups: Groups) -> Iterator[str]:
             yield gain.words(task.quality)
 
 
-def metric_columns(sweep: Sweep, networks: Sequence[ExportedNetwork]) -> tuple[list[Column], list[Column]]:
-    """The metrics that networks have, as columns: those that stand before a network's name, and those after it."""
+def metric_columns(
+    sweep: Sweep, networks: Sequence[ExportedNetwork], groups: Groups
+) -> tuple[list[Column], list[Column]]:
+    """The metrics that networks have, as columns: those that stand before a network's name, and those after it.
+    `groups`: the letters beside the qualities."""
     names = sorted(_names(networks), key=lambda name: importance(name, sweep))
-    groups = read_groups(networks[0].folder.parent)
     columns = []
     for name in names:
         split, _, quality = name.partition("_")
@@ -99,9 +108,9 @@ def _names(networks: Iterable[ExportedNetwork]) -> list[str]:
 
 def importance(name: str, sweep: Sweep) -> int:
     """The place of a metric among the columns, 0 for the first."""
-    splits = (f"{split}_" for split in ("search", "test", f"{INT8}test"))
+    splits = (f"{split}_" for split in (*SPLITS, f"{INT8}test"))
     if any(name == f"{split}{quality}" for split in splits for quality in (ranking(sweep).key, sweep.quality.name)):
-        return not name.startswith("search")
+        return not name.startswith(("search", FOLDS))
     if sweep.module is not None:
         return 0 if name in sweep.search.objectives else 2 if not name.startswith("test_") else 1
     first = (*("measured_ms", "params_m"), *("predicted_ms", MACS.name))

@@ -19,6 +19,7 @@ from ffnet_search.space.search_space import SearchSpace
 
 if TYPE_CHECKING:
     from ffnet_search.autoconfig.start import Started
+    from ffnet_search.export.pair import Pair
     from ffnet_search.run.overlay import Overlay
     from ffnet_search.run.overview import ListedRun
     from ffnet_search.run.rerun import Rerun
@@ -164,6 +165,15 @@ def of_runs(runs: Sequence[ListedRun]) -> Document:
         values = {name: getattr(run, name) for name in fields}
         rows.append({"folder": str(run.folder), **values, "quality": quality, "changed": changed})
     return {"runs": rows}
+
+
+def of_pair(found: Pair) -> Document:
+    """Two networks, and the paired tests of them."""
+    return {
+        "networks": [of_exported(network) for network in found.networks],
+        "tests": [asdict(duel) for duel in found.duels],
+        "verdict": found.verdict,
+    }
 
 
 def of_overlay(found: Overlay) -> Document:

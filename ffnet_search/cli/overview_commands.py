@@ -22,19 +22,24 @@ def list_(
 
 
 def compare(
-    first: Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a run.")],
-    second: Annotated[Path, typer.Argument(metavar="RUN", help="The folder of another run.")],
+    first: Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a run, or of an exported network.")],
+    second: Annotated[Path, typer.Argument(metavar="RUN", help="The folder of another one.")],
     image: Annotated[
         Path | None, typer.Option(metavar="FILE", help="The image of both fronts; compare-RUN-RUN.png by default.")
     ] = None,
     json: Json = False,
 ) -> None:
-    """Compare two runs: their fronts as one table and one image, and the settings in which they differ."""
+    """Compare two runs: their fronts as one table and one image, and the settings in which they differ. Or two
+    networks: whether one is really better than the other."""
     from ffnet_search.atomic_write import write_bytes
     from ffnet_search.cli import json_output, overview_tables
+    from ffnet_search.export.pair import are_networks, pair
     from ffnet_search.progress import say
     from ffnet_search.run.overlay import overlay
 
+    if are_networks(first, second):
+        Output(json=json).answer(pair(first, second), json_output.of_pair, overview_tables.print_pair)
+        return
     found = overlay(first, second)
     path = image or Path(f"compare-{'-'.join(sweep.name for sweep in found.sweeps)}.png")
     write_bytes(path, overview_tables.image_of(found))

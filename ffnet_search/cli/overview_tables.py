@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from math import nan
 
-from ffnet_search.cli.front_table import metric_columns
+from ffnet_search.cli.front_table import SPLITS, metric_columns
 from ffnet_search.cli.printing import Column, Grid, make_table, print_plain
 from ffnet_search.config.named_metrics import ranking
+from ffnet_search.export.pair import Pair
 from ffnet_search.formatting import percent
 from ffnet_search.metrics import ERROR, find_metric
 from ffnet_search.run.overlay import Overlay, quality_and_ms
@@ -46,7 +47,7 @@ def _ms(value: float) -> str:
 def print_overlay(found: Overlay) -> None:
     """Both fronts as one table, the quickest network first; what each reaches; the settings that differ."""
     networks = [network for _, network, _ in found.rows]
-    early, late = metric_columns(found.sweeps[0], networks)
+    early, late = metric_columns(found.sweeps[0], networks, {})  # letters are of one run
     joint = frozenset(index for index, row in enumerate(found.rows) if row[2])
     marks = [f"{found.names[run]}{'*' if is_joint else ''}" for run, _, is_joint in found.rows]
     folders = Column("folder", [network.folder.name for network in networks], "key")
@@ -61,6 +62,26 @@ def print_overlay(found: Overlay) -> None:
         print_plain(make_table(["setting", *found.names], [list(map(_short, row)) for row in cells]))
     else:
         print_plain("no setting differs")
+
+
+def print_pair(found: Pair) -> None:
+    """Two networks: their quality on each split, the difference, and whether a test tells it from none."""
+    quality, rows = found.quality, []
+    for duel in found.duels:
+        reached = map(quality.format_with, duel.qualities, duel.errors)
+        sign = "+" if duel.difference >= 0 else "-"
+        number, error = (quality.format(abs(one), unit=False) for one in (duel.difference, duel.error))
+        cells = [*reached, f"{sign}{number} ± {error}", f"{duel.p:.2g}", "yes" if duel.is_told else "no"]
+        rows.append([f"{SPLITS[duel.split]} ({duel.images:,})", *cells])
+    for name in ("measured_ms", "params_m"):
+        metric = find_metric(name)
+        values = [one.metrics[name] for one in found.networks if name in one.metrics]
+        if len(values) == len(found.networks):
+            rows.append([metric.phrase, *map(metric.format, values), "", "", ""])
+    titles = ["images", *found.names, "difference", "p", "told apart"]
+    grid = [Column(title, [row[at] for row in rows], "key" if at == 0 else "number") for at, title in enumerate(titles)]
+    print_plain(Grid(grid))
+    print_plain(found.verdict)
 
 
 def _short(text: str) -> str:

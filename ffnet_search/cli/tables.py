@@ -16,7 +16,7 @@ from ffnet_search.config.retraining import retraining_of
 from ffnet_search.config.sweep import Sweep
 from ffnet_search.data.registry import validation_images
 from ffnet_search.export.groups import read_first, read_groups
-from ffnet_search.metrics import ERROR, INT8, MACS, PARAMS
+from ffnet_search.metrics import ERROR, FOLDS, IMAGES, INT8, JUDGED, MACS, PARAMS, SPLITS
 from ffnet_search.progress import say
 from ffnet_search.space.architecture import Architecture
 from ffnet_search.space.block import BLOCK_AXES
@@ -110,10 +110,15 @@ def print_sweep(sweep: Sweep) -> None:
     if judged is not None and sweep.quality.unit == "%" and task_of(judged).is_mean:
         images = validation_images(sweep.data, judged)
         if images is not None:
-            _print(split_words(*images, sweep.data.validation))
+            _print(split_words(*images, sweep.data.validation, sweep.export.folds))
     retraining = retraining_of(sweep)
     if retraining is not None:
         _print(f"export: {retraining.candidates} networks are retrained, {retraining}")
+    if sweep.export.folds:
+        _print(
+            f"export: up to {sweep.export.top} networks are cross-validated, each trained {sweep.export.folds} times "
+            f"from new weights for {sweep.train.epochs} epochs"
+        )
     ways = compare_ways(sweep)
     if ways is not None:
         change = advice(sweep, ways)
@@ -183,9 +188,14 @@ def print_selection(selection: Selection) -> None:
         ending = "measured" if offer.is_measured else ending
     show = _print if exported is None else say
     show(
-        f"{offer.key}: {quality.phrase} {quality.format_with(offer.quality, error)} on search validation, "
+        f"{offer.key}: {quality.phrase} {quality.format_with(offer.quality, error)} {SPLITS['search']}, "
         f"{offer.ms:.3g} ms on {selection.device} ({ending})"
     )
+    folds = f"{FOLDS}_{quality.key}"
+    if exported is not None and folds in exported.metrics:
+        reached = quality.format_with(exported.metrics[folds], exported.metrics.get(f"{folds}{ERROR}"))
+        images = exported.metrics[f"{FOLDS}_{IMAGES.name}"]
+        show(f"{JUDGED[FOLDS]}: {quality.phrase} {reached} on {images:,.0f} images")
     if exported is not None and INT8 + task.test_quality in exported.metrics:
         names = {"search validation": task.search_quality, "test": task.test_quality}
         small = {split: task.quality.format(exported.metrics[INT8 + name]) for split, name in names.items()}

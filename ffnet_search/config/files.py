@@ -22,7 +22,7 @@ from ffnet_search.strict_yaml import read_yaml
 
 RUN_NAME = re.compile(rf"[A-Za-z0-9][A-Za-z0-9._-]{{0,{NAME - 1}}}")
 PLACES = (("data", "path"), ("train", "start_from"))  # fields of a sweep that name files relative to it
-NOT_PUBLIC = {"folder", "lock", "scratch", "front_csv"}
+NOT_PUBLIC = {"folder", "lock", "scratch", "front_csv", "folds"}
 
 
 class RunPaths:
@@ -41,6 +41,7 @@ class RunPaths:
         self.candidates = folder / "candidates.csv"
         self.trials = folder / "trials"  # for each trial that trained a folder: checkpoint, logs, weights
         self.retrained = folder / "retrained"  # for each network that was retrained a folder, as in `trials`
+        self.folds = folder / "folds"  # the same for each network that was cross-validated, in each fold
         self.pareto = folder / "pareto"
         self.front_csv = self.pareto / "front.csv"
         self.yardstick = folder / "yardstick"  # networks scaled by hand, as the front's are exported

@@ -37,7 +37,7 @@ SPEED: Mapping[str, Any] = {
         "storage",
         "loggers",
     },
-    "export": {"top": True, "retrain": {"candidates"}, "formats": True},
+    "export": {"top": True, "retrain": {"candidates"}, "folds": True, "formats": True},
 }
 # Fields of later versions: left out where they have their default, so that runs from before are still unchanged.
 ADDED: Mapping[str, tuple[str, ...]] = {"data": ("sampling",), "train": ("class_weights",)}
@@ -74,6 +74,11 @@ def search_inputs(sweep: Sweep) -> Inputs:
 def retrain_inputs(sweep: Sweep) -> Inputs:
     """The inputs of one retrained network, beside its configuration and the supernet's weights."""
     return {**train_inputs(sweep), "retrain": _plain(sweep.export, "export")["retrain"]}
+
+
+def fold_inputs(sweep: Sweep) -> Inputs:
+    """The inputs of the cross-validation of one network, beside its configuration."""
+    return {**train_inputs(sweep), "folds": sweep.export.folds}
 
 
 def export_inputs(sweep: Sweep) -> Inputs:

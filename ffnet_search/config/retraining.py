@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from ffnet_search.plugins import is_import_path
+
 if TYPE_CHECKING:
     from ffnet_search.config.sweep import Sweep
     from ffnet_search.space.hyperparameters import Value
@@ -48,6 +50,7 @@ def retraining_of(sweep: Sweep) -> Retraining | None:
 def check_retraining(sweep: Sweep) -> None:
     """Raise ValueError where a sweep asks for a retraining that it cannot have."""
     section = sweep.export.retrain
+    _check_folds(sweep)
     if not section.epochs:
         return
     if sweep.module is not None:
@@ -57,6 +60,16 @@ def check_retraining(sweep: Sweep) -> None:
             "export.retrain.from must be 'scratch' where trials train without a supernet, whose weights would be "
             "inherited, but is 'inherited'"
         )
+
+
+def _check_folds(sweep: Sweep) -> None:
+    """Raise ValueError where networks are to be cross-validated on data that this program does not split."""
+    if not sweep.export.folds:
+        return
+    if sweep.module is not None:
+        raise ValueError("export.folds must be left out where a module is given, which splits its data; remove it")
+    if is_import_path(sweep.data.name):
+        raise ValueError(f"export.folds must be left out for {sweep.data.name}, which splits its images; remove it")
 
 
 def retrained_values(sweep: Sweep, values: Mapping[str, Value]) -> dict[str, Value]:

@@ -18,6 +18,7 @@ NAME_OR_PATH = r"^(\w+|[\w.]+:\w+)$"  # of a registered class, or of a user-supp
 Precision = Literal["float32", "int8"]  # of a deployed network's weights and activations
 Weight = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 PATCH, PATCHES = 48, 16  # defaults of `data`
+MOST_FOLDS = 20  # of cross-validation
 MAGNITUDES = 30  # the largest of RandAugment's, as torchvision counts them
 Share = Annotated[float, Field(ge=0, lt=1)]
 Opset = Annotated[int, Field(ge=13, le=20)]  # of ONNX: what the tracing exporter writes
@@ -193,12 +194,22 @@ class RetrainSection(Section):
 
 
 class ExportSection(Section):
-    """The export of the front: how many networks, their retraining, and the formats beside ONNX that they get."""
+    """The export of the front: how many networks, their retraining, and the formats beside ONNX that they get.
+
+    `folds`: of training and validation images, for k-fold cross-validation of the exported networks: each is trained as
+    often from new weights, and judged on all of these images; 0: none."""
 
     top: int = Field(8, gt=0)
     retrain: RetrainSection = RetrainSection()
+    folds: int = Field(0, ge=0, le=MOST_FOLDS, exclude_if=lambda folds: not folds)
     opset: Opset = 17
     formats: tuple[Annotated[str, Field(max_length=NAME)], ...] = ()
+
+    @model_validator(mode="after")
+    def _one_fold_holds_nothing_out(self) -> ExportSection:
+        if self.folds == 1:
+            raise ValueError("folds must be at least 2, of which one is held out in turn, or 0 for none, but is 1")
+        return self
 
 
 class ReportSection(Section):

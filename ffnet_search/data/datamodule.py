@@ -18,12 +18,14 @@ from ffnet_search.data.augmentation.batches import Augmentation
 from ffnet_search.data.augmentation.moves import Share
 from ffnet_search.data.augmentation.transforms import make_transforms
 from ffnet_search.data.dataset import (
+    Fold,
     Images,
     Indices,
     InMemory,
     Pixels,
     Source,
     Strata,
+    refuse_given_validation,
     split,
     split_by_name,
     stratified_order,
@@ -33,7 +35,7 @@ from ffnet_search.tasks.base import Task
 
 Batch = tuple[Tensor, Tensor]  # images float32 (B, C, H, W), targets (B, ...)
 # Random streams of a sweep's seed, one per purpose: numpy.random.default_rng([seed, stream, ...]).
-VALIDATION, CALIBRATION, ORDER, CROP, AUGMENT = range(5)
+VALIDATION, CALIBRATION, ORDER, CROP, AUGMENT, FOLDS = range(6)
 CALIBRATION_PIXELS = 1 << 23  # of a dense task's calibration images together: 32 of 512 x 512
 LEAST_STD = 1.0  # levels of 255, for a channel that hardly varies
 CHUNK = 1024  # images summed at once
@@ -127,16 +129,20 @@ class ImageData(Data):
 
     Content and augmentation of batch k of epoch e are a function of (seed, e, k): a resumed run sees the same. Each of
     several ranks trains on its share of every batch, so that together they see the batches of one, and validates on
-    everything."""
+    everything. `fold`: holds out that one in the place of search validation."""
 
-    def __init__(self, source: Source, section: DataSection, seed: int, task: Task) -> None:
+    def __init__(self, source: Source, section: DataSection, seed: int, task: Task, fold: Fold | None = None) -> None:
         super().__init__()
         self.outputs = source.outputs
         self._source, self._section, self._task = source, section, task
         self.order_seed = seed
         self._transforms = make_transforms(section.augment)
         strata_N = task.strata(source.train.targets_N)
-        self._train, self._validation = _split(source, strata_N, section.validation, seed)
+        if fold is None:
+            self._train, self._validation = _split(source, strata_N, section.validation, seed)
+        else:
+            refuse_given_validation(source.validation)
+            self._train, self._validation = fold.of(strata_N, np.random.default_rng([seed, FOLDS]))
         self._compared = source.validation or source.train  # the images that `_validation` counts
         order = stratified_order(strata_N[self._train], np.random.default_rng([seed, CALIBRATION]))
         pixels = math.prod(source.train.targets_N.shape[1:])  # 1 but for dense tasks

@@ -128,6 +128,40 @@ def split(strata_N: Strata, share: float, rng: np.random.Generator) -> tuple[Ind
     return np.sort(order[count:]), np.sort(order[:count])
 
 
+@dataclass(frozen=True)
+class Fold:
+    """One of `count` folds of the images of training and search validation, the first is number 0."""
+
+    number: int
+    count: int
+
+    def of(self, strata_N: Strata, rng: np.random.Generator) -> tuple[Indices, Indices]:
+        """Indices of (the rest, this fold), ascending. Folds differ by at most an image, and so do their strata.
+
+        Raises SweepError for less than an image a fold."""
+        refuse_many_folds(self.count, len(strata_N))
+        shuffled = rng.permutation(len(strata_N))
+        dealt = shuffled[np.argsort(strata_N[shuffled], kind="stable")]  # one after the other, as cards are
+        held_N = np.zeros(len(strata_N), bool)
+        held_N[dealt[self.number :: self.count]] = True
+        return np.nonzero(~held_N)[0], np.nonzero(held_N)[0]
+
+
+def refuse_many_folds(count: int, images: int) -> None:
+    """Raise SweepError for less than an image a fold."""
+    if images < count:
+        raise SweepError(f"export.folds must be <= the {images} images of training and validation, but is {count}")
+
+
+def refuse_given_validation(validation: object) -> None:
+    """Raise SweepError where the data have validation images of their own: someone had a reason to keep them apart."""
+    if validation is not None:
+        raise SweepError(
+            "export.folds must be left out where the data have validation images of their own, which folds would mix "
+            "with those of training; remove it, or give these images to training"
+        )
+
+
 def split_by_name(names: Sequence[str], strata_N: Strata, share: float, key: str) -> tuple[Indices, Indices]:
     """Indices of (the rest, a held-out share), each image by its own name and `key` alone: others move none.
 

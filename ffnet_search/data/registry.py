@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from ffnet_search.config.schema import Augment, DataSection
-from ffnet_search.data.dataset import TEST_SHARE, DataSet
+from ffnet_search.data.dataset import TEST_SHARE, DataSet, Fold
 from ffnet_search.data.layout import TEST, TRAIN, VALIDATION
 from ffnet_search.errors import SweepError
 from ffnet_search.plugins import Registry, find_class, find_module, import_path, is_import_path
@@ -29,8 +29,9 @@ DATASETS: Registry = {
 }
 
 
-def build_data(section: DataSection, seed: int, input: Input) -> Data:
-    """Read and split the data. Raises SweepError where they are missing, broken, or do not fit `input`."""
+def build_data(section: DataSection, seed: int, input: Input, fold: Fold | None = None) -> Data:
+    """Read and split the data; `fold` is held out in the place of search validation, of data that a registered name
+    has. Raises SweepError where they are missing, broken, or do not fit `input`."""
     # Imported here: a check needs no Lightning, which takes seconds to import.
     from ffnet_search.data.datamodule import Data
     from ffnet_search.data.user_datamodule import UserData
@@ -40,7 +41,7 @@ def build_data(section: DataSection, seed: int, input: Input) -> Data:
         return UserData(section, seed, input)
     dataset = _find_dataset(section, input)
     module: type[Data] = find_class(dataset.module, "data.name", Data)
-    return module(dataset.read(section, input), section, seed, task_of(input))
+    return module(dataset.read(section, input), section, seed, task_of(input), fold)
 
 
 def check_data(section: DataSection, input: Input) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 from ffnet_search.config.retraining import retraining_of
 from ffnet_search.config.sweep import Sweep
+from ffnet_search.data.dataset import Fold
 from ffnet_search.evaluation.outcome import Evaluate
 from ffnet_search.provenance import git_state
 
@@ -53,13 +54,32 @@ class RetrainerFactory(EvaluatorFactory):
         self.folder = folder
 
     def _make(self, supernet: Path | None) -> Evaluate:
-        from ffnet_search.evaluation.retrained import Retrainer, retraining_sweep
+        from ffnet_search.evaluation.retrained import Retrainer, RetrainingTarget, retraining_sweep
 
         if supernet is None and self.sweep.uses_supernet:
             supernet = self.sweep.files.supernet
         retraining = retraining_of(self.sweep)
         assert retraining is not None
-        return Retrainer(retraining_sweep(self.sweep, self.folder), retraining, supernet, self.git)
+        sweep = retraining_sweep(self.sweep, self.folder)
+        return Retrainer(sweep, RetrainingTarget(sweep, retraining, supernet), self.git)
 
     def __getstate__(self) -> dict[str, Any]:
         return {**super().__getstate__(), "folder": self.folder.absolute()}
+
+
+class FoldFactory(EvaluatorFactory):
+    """Makes the evaluator that trains networks of a sweep on all folds but one, in the run's folder `folder`."""
+
+    def __init__(self, sweep: Sweep, folder: Path, fold: Fold) -> None:
+        super().__init__(sweep)
+        self.folder, self.fold = folder, fold
+
+    def __call__(self) -> Evaluate:
+        from ffnet_search.evaluation.retrained import FoldTarget, Retrainer, folding_sweep
+
+        sweep = folding_sweep(self.sweep, self.folder)
+        return Retrainer(sweep, FoldTarget(sweep, self.fold), self.git)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """The state without the supernet, which folds know nothing of."""
+        return {**self.__dict__, "sweep": self.sweep.with_absolute_paths(), "folder": self.folder.absolute()}

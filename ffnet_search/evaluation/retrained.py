@@ -1,17 +1,29 @@
-"""Evaluator of the retraining before the export: a network is trained alone, from what it inherits or from new weights,
-by its targets and by the soft targets of the supernet's largest network."""
+"""Evaluators of the trainings before the export, each of one network alone.
+
+The retraining: from what it inherits or from new weights, by its targets and by the soft targets of the supernet's
+largest network. Cross-validation: from new weights, since the supernet's have seen the images of all folds but for
+search validation, on all folds but one, which it is judged on.
+"""
 
 from __future__ import annotations
 
+import io
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 
+import numpy as np
+from lightning import Trainer
+from numpy.typing import NDArray
 from torch import nn
 
+from ffnet_search.atomic_write import write_bytes
 from ffnet_search.config.retraining import Retraining, retraining_of
 from ffnet_search.config.search_schema import EarlyStoppingSection, SchedulerSection
 from ffnet_search.config.sweep import Sweep
+from ffnet_search.data.datamodule import Data
+from ffnet_search.data.dataset import Fold
+from ffnet_search.evaluation.inherited import Judged
 from ffnet_search.evaluation.outcome import Report, Stopped
 from ffnet_search.evaluation.trained import WEIGHTS, FFNetTarget, TrialEvaluator, trial_seed
 from ffnet_search.models.bn_calibration import recalibrate
@@ -20,15 +32,24 @@ from ffnet_search.models.metamixer import MetaMixer
 from ffnet_search.models.saved import read_supernet
 from ffnet_search.pareto.candidate import Candidate
 from ffnet_search.space.hyperparameters import Configuration
+from ffnet_search.tasks.scores import Scores
 from ffnet_search.training.losses import Distillation
 from ffnet_search.training.modules import Standalone
+
+FOLD_SCORES = "fold.npy"  # of a network on the images of the fold that it was not trained on
 
 
 @dataclass(frozen=True)
 class Retrained(Candidate):
-    """A retrained network. Its weights, the content of a file, come along: it may have been trained on another node."""
+    """A retrained network. The content of the file that it is trained for, its weights or its scores on a fold, comes
+    along: it may have been trained on another node."""
 
-    weights: bytes = field(default=b"", repr=False, compare=False)
+    content: bytes = field(default=b"", repr=False, compare=False)
+
+
+def folding_sweep(sweep: Sweep, folder: Path) -> Sweep:
+    """The sweep by which networks are trained in one fold, in the run's folder `folder`."""
+    return _alone(sweep, folder, {})
 
 
 def retraining_sweep(sweep: Sweep, folder: Path) -> Sweep:
@@ -41,6 +62,10 @@ def retraining_sweep(sweep: Sweep, folder: Path) -> Sweep:
     }
     if retraining.is_inherited:
         train["start_from"] = None
+    return _alone(sweep, folder, train)
+
+
+def _alone(sweep: Sweep, folder: Path, train: Mapping[str, object]) -> Sweep:
     search = {
         "evaluator": "train",
         "warm_start": False,
@@ -59,28 +84,33 @@ def retraining_sweep(sweep: Sweep, folder: Path) -> Sweep:
 
 
 class Retrainer(TrialEvaluator):
-    """Retrains configurations as a search trains its trials, and resumes as they do.
+    """Trains configurations alone as a search trains its trials, and resumes as they do.
 
-    `sweep`: that of `retraining_sweep`. `supernet`: the file of its weights; None where nothing needs them."""
+    `sweep`: that of `retraining_sweep`, or of `folding_sweep`."""
 
     def __init__(
-        self, sweep: Sweep, retraining: Retraining, supernet: Path | None, git: Mapping[str, object] | None = None
+        self, sweep: Sweep, target: RetrainingTarget | FoldTarget, git: Mapping[str, object] | None = None
     ) -> None:
-        super().__init__(sweep, git=git, target=RetrainingTarget(sweep, retraining, supernet))
+        super().__init__(sweep, git=git, target=target)
+        self.file = target.file
 
     def train(
         self, configuration: Configuration, report: Report, folder: Path, until_epoch: int | None = None
     ) -> Candidate | Stopped:
-        """Retrain in `folder`; a network that ends brings its weights along. See `TrialEvaluator.train`."""
+        """Train in `folder`; a network that ends brings its file along. See `TrialEvaluator.train`."""
         outcome = super().train(configuration, report, folder, until_epoch)
         if not isinstance(outcome, Candidate):
             return outcome
         content = {one.name: getattr(outcome, one.name) for one in fields(Candidate)}
-        return Retrained(**content, weights=(folder / WEIGHTS).read_bytes())
+        return Retrained(**content, content=(folder / self.file).read_bytes())
 
 
 class RetrainingTarget(FFNetTarget):
-    """Networks that begin with what they inherit, and are taught, where the retraining says so."""
+    """Networks that begin with what they inherit, and are taught, where the retraining says so.
+
+    `supernet`: the file of its weights; None where nothing needs them."""
+
+    file = WEIGHTS
 
     def __init__(self, sweep: Sweep, retraining: Retraining, supernet: Path | None) -> None:
         super().__init__(sweep)
@@ -108,3 +138,31 @@ class RetrainingTarget(FFNetTarget):
             assert self.shared is not None and self.largest is not None
             self._teacher = fuse(recalibrate(self.shared.slice_to(self.largest), self.data(trial).calibration))
         return Distillation(self._teacher, self.retraining.distil)
+
+
+class FoldTarget(FFNetTarget):
+    """Networks that are trained on all folds but one, and leave their scores on that."""
+
+    file = FOLD_SCORES
+
+    def __init__(self, sweep: Sweep, fold: Fold) -> None:
+        super().__init__(sweep, fold=fold)
+        self._scores: Scores | None = None  # of the network that ended last
+
+    def judged(self, trial: Sweep, module: Standalone, data: Data) -> Judged:
+        judged = super().judged(trial, module, data)
+        self._scores = judged.scores
+        return judged
+
+    def write(self, path: Path, trainer: Trainer, module: Standalone) -> None:
+        """Write the scores: nobody deploys a network of a fold."""
+        assert self._scores is not None
+        content = io.BytesIO()
+        np.save(content, self._scores.values_NS.astype(np.float32))
+        write_bytes(path.with_name(FOLD_SCORES), content.getvalue())
+
+
+def read_fold_scores(content: bytes) -> NDArray[np.float64]:
+    """The scores (N, S) of a network on one fold, as `FoldTarget` writes them. Raises ValueError for other content."""
+    values_NS = np.load(io.BytesIO(content), allow_pickle=False)
+    return np.asarray(values_NS, np.float64)

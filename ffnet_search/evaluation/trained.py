@@ -21,9 +21,10 @@ from ffnet_search.config.named_metrics import named_metrics
 from ffnet_search.config.secrets import without_secrets
 from ffnet_search.config.sweep import Sweep
 from ffnet_search.data.datamodule import Data
+from ffnet_search.data.dataset import Fold
 from ffnet_search.data.registry import build_data, check_data
 from ffnet_search.errors import error_context
-from ffnet_search.evaluation.inherited import judge
+from ffnet_search.evaluation.inherited import Judged, judge
 from ffnet_search.evaluation.outcome import Report, Stopped
 from ffnet_search.evaluation.schedule import Schedule, Segment, schedule_of
 from ffnet_search.evaluation.user_module import UserModuleTarget, logged_by
@@ -193,9 +194,13 @@ def resolved(trial: Sweep) -> dict[str, Any]:
 class FFNetTarget:
     """Networks of the search space, trained from scratch or from the supernet's weights.
 
-    `split_seed`: splits the images where it is not the sweep's seed, which all else is drawn from."""
+    `split_seed`: splits the images where it is not the sweep's seed, which all else is drawn from. `fold`: is held out
+    in the place of search validation."""
 
-    def __init__(self, sweep: Sweep, supernet: Path | None = None, split_seed: int | None = None) -> None:
+    def __init__(
+        self, sweep: Sweep, supernet: Path | None = None, split_seed: int | None = None, fold: Fold | None = None
+    ) -> None:
+        self.fold = fold
         self.images, self.named = sweep.search_space.images, named_metrics(sweep)
         self.seed, self.path = sweep.seed, sweep.path
         self.split_seed = sweep.seed if split_seed is None else split_seed
@@ -208,7 +213,7 @@ class FFNetTarget:
         key = trial.data.model_dump_json()
         if key not in self._data:
             with error_context(self.path):
-                self._data[key] = build_data(trial.data, self.split_seed, self.images)
+                self._data[key] = build_data(trial.data, self.split_seed, self.images, self.fold)
             self._data[key].order_seed = self.seed
             while len(self._data) > KEPT:
                 del self._data[next(iter(self._data))]
@@ -238,12 +243,14 @@ class FFNetTarget:
         return {module.task.quality.name: float(logged[module.task.logged_quality]), **others}
 
     def score(self, trial: Sweep, trainer: Trainer, module: Standalone, data: Data) -> dict[str, float]:
-        arch, batches = module.net.largest, data.val_dataloader()
+        return {**self.judged(trial, module, data).metrics(), **analytic_metrics(module.net.largest)}
+
+    def judged(self, trial: Sweep, module: Standalone, data: Data) -> Judged:
+        """The trained network in the form that is deployed, judged on what is held out of training."""
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        with threads_for(1e6 * arch.macs_m * trial.data.batch_size):
+        with threads_for(1e6 * module.net.largest.macs_m * trial.data.batch_size):
             fused = fuse(recalibrate(module.net.to(device), data.calibration.to(device)))
-            judged = judge(fused, batches, module.task, self.metrics(data))
-        return {**judged.metrics(), **analytic_metrics(arch)}
+            return judge(fused, data.val_dataloader(), module.task, self.metrics(data))
 
     def write(self, path: Path, trainer: Trainer, module: Standalone) -> None:
         torch.save({name: tensor.cpu() for name, tensor in module.net.state_dict().items()}, path)

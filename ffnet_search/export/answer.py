@@ -1,7 +1,8 @@
 """The network for a budget: one answer for `pick`, `show`, the report with its slider, the image and Python.
 
 An exported network keeps a budget by the latency that was measured, any other by the table. The best is by the quality
-that is the objective, on search validation: the test split chooses nothing. Where another network is better that is not
+that is the objective, on search validation, or by cross-validation where all exported networks have it: the test split
+chooses nothing. Where another network is better that is not
 exported, the answer names both, and the command that exports it: better as the search compared it, or, where both were
 retrained, as they are now.
 """
@@ -17,9 +18,9 @@ from pathlib import Path
 from ffnet_search.config.named_metrics import ranking
 from ffnet_search.config.sweep import Sweep
 from ffnet_search.export.exported import ExportedNetwork
-from ffnet_search.export.retrained_record import retrained_metrics
+from ffnet_search.export.retraining.record import retrained_metrics
 from ffnet_search.latency.table import LatencyTable
-from ffnet_search.metrics import ERROR, INHERITED, LATENCY, Metric
+from ffnet_search.metrics import ERROR, FOLDS, INHERITED, LATENCY, Metric
 from ffnet_search.pareto.candidate import Candidate
 
 
@@ -98,16 +99,29 @@ def offers(
 
 def answer(networks: Iterable[Offer], quality: Metric, latency_ms: float = math.inf) -> Answer:
     """The best networks within a latency. Of equal ones, the quickest."""
-    exported, better = None, None
+    exported, better, as_compared = None, None, None
+    networks = list(networks)
+    split = ranked_on([one.exported for one in networks if one.exported is not None], quality)
     fitting = [one for one in networks if one.ms <= latency_ms]
     if shown := [one for one in fitting if one.exported is not None]:
-        exported = min(shown, key=lambda one: (quality.sign * one.quality, one.ms))
+        exported = min(shown, key=lambda one: (quality.sign * _ranked(one, split, quality), one.ms))
+        as_compared = min(shown, key=lambda one: (quality.sign * one.quality, one.ms))
     others = [one for one in fitting if one.exported is None]
-    if exported is not None:
-        others = [one for one in others if one.worse_by(exported, quality) < 0]
+    if as_compared is not None:
+        others = [one for one in others if one.worse_by(as_compared, quality) < 0]
     if others:
-        better = min(others, key=lambda one: (*_rank(one, exported, quality), one.ms))
+        better = min(others, key=lambda one: (*_rank(one, as_compared, quality), one.ms))
     return Answer(exported, better)
+
+
+def ranked_on(exported: Sequence[ExportedNetwork], quality: Metric) -> str:
+    """The split that exported networks are ranked on: "folds" where all have such figures, else "search"."""
+    by_folds = exported and all(f"{FOLDS}_{quality.key}" in one.metrics for one in exported)
+    return FOLDS if by_folds else "search"
+
+
+def _ranked(one: Offer, split: str, quality: Metric) -> float:
+    return one.exported.metrics[f"{FOLDS}_{quality.key}"] if split == FOLDS and one.exported else one.quality
 
 
 def _rank(one: Offer, exported: Offer | None, quality: Metric) -> tuple[float, float]:

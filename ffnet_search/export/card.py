@@ -29,7 +29,7 @@ from ffnet_search.export.script import predict_script
 from ffnet_search.formatting import code_span, markdown
 from ffnet_search.latency.backends.base import make_backend
 from ffnet_search.latency.table import LatencyTable
-from ffnet_search.metrics import COSTS, ERROR, IMAGES, MEASURED, SPLITS
+from ffnet_search.metrics import COSTS, ERROR, FOLDS, IMAGES, JUDGED, MEASURED
 from ffnet_search.models.saved import read_start
 from ffnet_search.pareto.candidate import Candidate
 from ffnet_search.provenance import git_state, versions
@@ -78,6 +78,7 @@ def network_card(
         "git": git_state(),
         "input": input_facts(candidate.network, data),
         "retraining": _retraining(sweep, pick),
+        **({} if pick.folds is None else {"folds": {"count": sweep.export.folds, "epochs": sweep.train.epochs}}),
         "onnx_opset": sweep.export.opset,
         "versions": versions(),
         "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
@@ -144,8 +145,9 @@ def write_bundle(folder: Path, card: Mapping[str, Any], task: Task) -> None:
     environment = jinja2.Environment(keep_trailing_newline=True)  # Markdown: names are escaped by the filters
     environment.filters |= {"markdown": markdown, "code_span": code_span}
     text = environment.from_string(template)
-    optional = [f"{split}_{IMAGES.name}" for split in SPLITS]
-    optional += [f"{key}{ERROR}" for key in (task.search_quality, task.test_quality)]
+    optional = [f"{split}_{IMAGES.name}" for split in JUDGED]
+    folds = f"{FOLDS}_{task.quality.name}"
+    optional += [f"{key}{ERROR}" for key in (task.search_quality, task.test_quality, folds)]
     model_card = text.render(
         header=yaml.safe_dump(_metadata(name, card, task), sort_keys=False),
         name=name,
@@ -155,6 +157,7 @@ def write_bundle(folder: Path, card: Mapping[str, Any], task: Task) -> None:
         class_titles=CLASS_TITLES,
         task=task,
         quality=task.quality,
+        folds=folds,
         costs=[cost for cost in COSTS.values() if cost.name in card["metrics"]],
         devices={"": card["latency"], **card.get("devices", {})},  # by name, the device of the search first
         measured=MEASURED["measured_ms"],

@@ -16,7 +16,7 @@ from ffnet_search.config.start import ARCHITECTURE
 from ffnet_search.config.sweep import Sweep
 from ffnet_search.errors import SweepError, shown
 from ffnet_search.formatting import percent
-from ffnet_search.metrics import Figures
+from ffnet_search.metrics import FOLDS, Figures
 from ffnet_search.space.architecture import Architecture
 from ffnet_search.space.hyperparameters import Value
 from ffnet_search.strict_yaml import read_json, read_yaml
@@ -55,8 +55,8 @@ class ExportedNetwork:
         return self.architecture
 
     def scores(self, split: str, task: Task | None = None) -> Scores | None:
-        """The scores on each image of a split, "search" or "test"; None where they were not written. `task`: where
-        there is no architecture that names it.
+        """The scores on each image of a split, "search", "test" or "folds"; None where they were not written. `task`:
+        where there is no architecture that names it.
 
         Raises SweepError where they cannot be read."""
         path = self.folder / SCORES
@@ -66,6 +66,8 @@ class ExportedNetwork:
             return None
         try:
             with np.load(path) as arrays:
+                if split == FOLDS and split not in arrays.files:  # without `export.folds`
+                    return None
                 return Scores(task, arrays[split].astype(np.float64))
         except (OSError, ValueError, KeyError, BadZipFile) as error:
             raise SweepError(f"{path}: cannot be read as the scores of a network ({error}); export again") from None

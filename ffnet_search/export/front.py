@@ -34,12 +34,12 @@ from ffnet_search.export.formats.quality import int8_metrics
 from ffnet_search.export.groups import First, write_groups
 from ffnet_search.export.module_onnx import write_module_onnx
 from ffnet_search.export.network import write_details, write_network
-from ffnet_search.export.picks import Pick, draw_front, retrained_picks
+from ffnet_search.export.picks import Pick, cross_validated, draw_front, retrained_picks
 from ffnet_search.formatting import csv_cell
 from ffnet_search.latency.measure import measure_all
 from ffnet_search.latency.ray_bench import make_bench
 from ffnet_search.latency.table import LatencyTable
-from ffnet_search.metrics import INHERITED, MEASURED
+from ffnet_search.metrics import FOLDS, INHERITED, MEASURED
 from ffnet_search.models.deployed import Deployed, fuse
 from ffnet_search.models.metamixer import MetaMixer
 from ffnet_search.models.saved import read_supernet
@@ -66,7 +66,7 @@ def export_front(sweep: Sweep) -> None:
     recover_front(sweep.files)
     target = sweep.files.pareto
     asked = asked_for(target)
-    front = draw_front(sweep, candidates, asked)
+    front = cross_validated(sweep, draw_front(sweep, candidates, asked))
     scratch = target.with_name(f"{target.name}{SUFFIX}")
     shutil.rmtree(scratch, ignore_errors=True)
     names = folder_names(target, [pick.key for pick in front])
@@ -87,7 +87,7 @@ def export_network(sweep: Sweep, key: str, folder: Path | None = None) -> Export
         raise SweepError(
             f"{sweep.files.study}: has no evaluated network {key!r}{hint}; its keys are in {sweep.files.candidates}"
         )
-    pick, pareto = retrained_picks(sweep, chosen)[key], sweep.files.pareto
+    [pick], pareto = cross_validated(sweep, [retrained_picks(sweep, chosen)[key]]), sweep.files.pareto
     names = folder_names(pareto, [key])
     target = folder or pareto / names[key]
     scratch = target.with_name(f"{target.name}{SUFFIX}")
@@ -165,8 +165,9 @@ def export_ffnets(sweep: Sweep, front: Sequence[Pick], folders: Sequence[Path]) 
         if retraining_of(sweep) is not None:
             metrics[INHERITED + task.search_quality] = pick.candidate.metrics[task.quality.name]
             metrics[INHERITED + task.test_quality] = quality(fuse(before).to(place), data.test_dataloader(), task)
-        metrics |= {**latency, **analytic_metrics(net.largest)}
-        write_scores(folder, {split: one.scores for split, one in judged.items()})
+        folds = {} if pick.folds is None else {FOLDS: pick.folds}
+        metrics |= {**latency, **analytic_metrics(net.largest), **(pick.folds.metrics if pick.folds else {})}
+        write_scores(folder, {split: one.scores for split, one in {**judged, **folds}.items()})
         write_network(folder, net.cpu(), deployed.cpu(), sweep.export.opset)
         if any(device.section.precision == "int8" for device in devices):
             metrics |= int8_metrics(folder, deployed, data)

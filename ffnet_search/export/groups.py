@@ -15,7 +15,7 @@ from pathlib import Path
 
 from ffnet_search.atomic_write import write_text
 from ffnet_search.export.exported import ExportedNetwork
-from ffnet_search.metrics import MEASURED, SPLITS, Metric
+from ffnet_search.metrics import JUDGED, MEASURED, Metric
 from ffnet_search.strict_yaml import read_json
 from ffnet_search.tasks.scores import LEVEL, letters
 
@@ -36,7 +36,7 @@ class First:
 def write_groups(pareto: Path, exported: Sequence[ExportedNetwork], first: First) -> None:
     """Test all pairs of exported networks that have scores, and write their groups beside `first`."""
     groups: dict[str, Mapping[str, str]] = {"first": asdict(first)}
-    for split in SPLITS:
+    for split in JUDGED:
         scores = {one.folder.name: found for one in exported if (found := one.scores(split)) is not None}
         groups[split] = dict(zip(scores, letters(list(scores.values())), strict=True))
     write_text(pareto / GROUPS, json.dumps(groups, indent=1) + "\n")
@@ -46,9 +46,9 @@ def read_groups(pareto: Path) -> Groups:
     """The groups of a front; empty where none were written."""
     try:
         stored = read_json(pareto / GROUPS)
-        return {split: {str(name): str(text) for name, text in stored[split].items()} for split in SPLITS}
+        return {split: {str(name): str(text) for name, text in stored.get(split, {}).items()} for split in JUDGED}
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return {split: {} for split in SPLITS}
+        return {split: {} for split in JUDGED}
 
 
 def read_first(pareto: Path) -> First:

@@ -13,7 +13,8 @@ from ffnet_search.config.named_metrics import ranking
 from ffnet_search.config.retraining import retraining_of
 from ffnet_search.config.sweep import Sweep
 from ffnet_search.evaluation.retrained import Retrained
-from ffnet_search.export.retraining import retrain
+from ffnet_search.export.retraining.folds import Folds, cross_validate
+from ffnet_search.export.retraining.retrain import retrain
 from ffnet_search.metrics import Direction
 from ffnet_search.models.metamixer import MetaMixer
 from ffnet_search.pareto.candidate import Candidate
@@ -29,6 +30,7 @@ class Pick:
     candidate: Candidate
     retrained: Retrained | None = None
     is_better: bool = True  # retrained, on search validation; else its old weights are exported
+    folds: Folds | None = None  # its figures by cross-validation, where there are any
 
     @property
     def key(self) -> str:
@@ -46,7 +48,7 @@ class Pick:
         if self.retrained is None or not self.is_better:
             return None
         net = MetaMixer(self.candidate.network, sweep.with_values(self.candidate.final_hyperparameters).train.form)
-        content = io.BytesIO(self.retrained.weights)
+        content = io.BytesIO(self.retrained.content)
         net.load_state_dict(torch.load(content, map_location="cpu", weights_only=True))
         return net.eval()
 
@@ -82,6 +84,12 @@ def retrained_picks(sweep: Sweep, candidates: Sequence[Candidate]) -> dict[str, 
         gain = 0.0 if after is None else after.metrics[quality.key] - candidate.metrics[quality.key]
         picks[candidate.key] = Pick(candidate, after, is_better=quality.sign * gain <= 0)
     return picks
+
+
+def cross_validated(sweep: Sweep, picks: Sequence[Pick]) -> list[Pick]:
+    """The networks to export with their figures by cross-validation, where the sweep has folds."""
+    folds = cross_validate(sweep, [pick.candidate for pick in picks])
+    return [replace(pick, folds=folds.get(pick.key)) for pick in picks]
 
 
 def shortlist(candidates: Sequence[Candidate], directions: Mapping[str, Direction], count: int) -> list[Candidate]:

@@ -26,7 +26,7 @@ from ffnet_search.export.exported import ExportedNetwork, read_card, read_export
 from ffnet_search.export.front import devices_of, write_picks
 from ffnet_search.export.groups import GAINS, Gain
 from ffnet_search.export.picks import retrained_picks
-from ffnet_search.export.retraining import weights_digest
+from ffnet_search.export.retraining.retrain import weights_digest
 from ffnet_search.pareto.candidate import Candidate
 from ffnet_search.progress import say
 from ffnet_search.provenance import git_state

@@ -14,7 +14,7 @@ from ffnet_search.export.answer import Offer, answers, better_words, export_comm
 from ffnet_search.export.exported import ExportedNetwork, read_exported
 from ffnet_search.export.groups import Gain, Groups, read_gains, read_groups
 from ffnet_search.latency.table import LatencyTable
-from ffnet_search.metrics import COSTS, ERROR, INHERITED, LATENCY, Direction, Metric
+from ffnet_search.metrics import COSTS, ERROR, FOLDS, INHERITED, LATENCY, Direction, Metric
 from ffnet_search.pareto.candidate import Candidate
 from ffnet_search.pareto.front import RunningFront, hypervolume
 from ffnet_search.report.fidelity import fidelity_of
@@ -91,6 +91,7 @@ def front_columns(sweep: Sweep, exported: Sequence[ExportedNetwork]) -> dict[str
     keys = {
         "test": task.test_quality,
         "test, inherited": INHERITED + task.test_quality,
+        FOLDS: f"{FOLDS}_{task.quality.name}",
         "search": task.search_quality,
         "search, inherited": INHERITED + task.search_quality,
         "measured": "measured_ms",

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 from ffnet_search.config.named_metrics import ranking
+from ffnet_search.export.answer import ranked_on
 from ffnet_search.export.groups import not_told_apart
 from ffnet_search.formatting import listed
-from ffnet_search.metrics import ERROR, IMAGES, LATENCY, SPLITS
+from ffnet_search.metrics import ERROR, FOLDS, IMAGES, JUDGED, LATENCY, SPLITS, Metric
 from ffnet_search.report.data import Run
 from ffnet_search.tasks.scores import LEVEL
 
@@ -34,12 +35,15 @@ def lead_of(run: Run) -> Lead:
     """The facts about the network that the search ranks first."""
     network, task, by = run.first, run.task, ranking(run.sweep)
     split = {name: _quality(run, f"{name}_{task.quality.name}", f"{name}_{IMAGES.name}") for name in SPLITS}
+    split_of = ranked_on(run.exported, by)
     limit = run.sweep.search.constraints.get(LATENCY.key)
     name = network.folder.name
-    rivals = {words: not_told_apart(run.groups, key, name) for key, words in SPLITS.items()}
-    both = list(SPLITS.values())
-    if rivals[both[0]] == rivals[both[1]]:
-        rivals = {listed(both): rivals[both[0]]}
+    splits = JUDGED if split_of == FOLDS else SPLITS
+    by_split = {words: not_told_apart(run.groups, key, name) for key, words in splits.items()}
+    same: dict[tuple[str, ...], list[str]] = {}  # the rivals -> where they are these
+    for words, others in by_split.items():
+        same.setdefault(tuple(others), []).append(words)
+    rivals = {listed(words): others for others, words in same.items()}
     told = [f"{listed([_whole(one) for one in others])} {words}" for words, others in rivals.items() if others]
     return Lead(
         name,
@@ -48,7 +52,7 @@ def lead_of(run: Run) -> Lead:
         split["test"],
         run.metric("measured_ms").format(network.metrics["measured_ms"]),
         "" if limit is None else f" within {LATENCY.format(limit)}",
-        "" if by.key == task.quality.name else f" by {by.phrase} ({by.format(network.metrics[f'search_{by.key}'])})",
+        "" if split_of == "search" and by.key == task.quality.name else f" by {by.phrase}{_reached(run, by, split_of)}",
         Markup("; ".join(told)),  # the names are escaped
         why_splits_differ(len(run.history.evaluated), task.quality.phrase),
     )
@@ -57,6 +61,14 @@ def lead_of(run: Run) -> Lead:
 def _whole(name: str) -> str:
     """A name in which no line breaks, escaped."""
     return str(Markup('<span class="whole">{}</span>').format(name))
+
+
+def _reached(run: Run, by: Metric, split: str) -> str:
+    """The value that the network is ranked by: ` (97.2 %)`, or that of cross-validation with its images."""
+    key = f"{split}_{by.key}"
+    if split == FOLDS:
+        return f" {JUDGED[FOLDS]} ({_quality(run, key, f'{FOLDS}_{IMAGES.name}')})"
+    return f" ({by.format(run.first.metrics[key])})"
 
 
 def _quality(run: Run, key: str, images: str) -> str:

@@ -16,11 +16,13 @@ from ffnet_search.atomic_write import write_bytes, write_text
 from ffnet_search.config.named_metrics import ranking
 from ffnet_search.config.retraining import retraining_of
 from ffnet_search.config.sweep import Sweep
+from ffnet_search.export.answer import ranked_on
 from ffnet_search.export.exported import CLASS_TITLES, ExportedNetwork, class_rows
 from ffnet_search.export.formats.base import ModelFile, registered_files
 from ffnet_search.export.groups import WORDS as GROUP_WORDS
 from ffnet_search.formatting import plural
 from ffnet_search.latency.table import LatencyTable
+from ffnet_search.metrics import JUDGED
 from ffnet_search.provenance import versions
 from ffnet_search.report.architecture_svg import draw
 from ffnet_search.report.charts import as_png, curve_chart, draw_front
@@ -85,6 +87,8 @@ def page(run: Run) -> str:
         skipped=list(_skipped(run)),
         facts=list(_facts(run)),
         retraining=retraining_of(sweep),
+        folds=sweep.export.folds,
+        ranked_on=JUDGED[ranked_on(run.exported, ranking(sweep))],
         sweep_text=path.read_text(encoding="utf-8") if path.exists() else "",
         **_sections(run),
     )
@@ -158,10 +162,10 @@ def _network(run: Run, network: ExportedNetwork) -> dict[str, Any]:
     words = {"params": run.metric("params_m").phrase, "MACs": run.metric("macs_m").phrase}
     for title in columns:
         split, _, inherited = title.partition(", ")
-        if split in ("test", "search"):
+        if split in JUDGED:
             words[title] = f"{split} {quality}{', inherited' if inherited else ''}"
-    for title, split in (("test", "test"), ("search", "search")):
-        cells[title] = f"{cells[title]} {run.groups.get(split, {}).get(network.folder.name, '')}".rstrip()
+    for title in [title for title in JUDGED if title in cells]:
+        cells[title] = f"{cells[title]} {run.groups.get(title, {}).get(network.folder.name, '')}".rstrip()
     facts = [(words.get(title, title), cell) for title, cell in cells.items()]
     spread = run.metric("measured_spread").format(m["measured_spread"])
     facts = [(fact, f"{cell} ± {spread}" if fact == "measured" else cell) for fact, cell in facts]

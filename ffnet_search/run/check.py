@@ -8,7 +8,8 @@ from ffnet_search.config.files import is_cluster
 from ffnet_search.config.search_schema import SamplerSection
 from ffnet_search.config.start import check_start
 from ffnet_search.config.sweep import Sweep
-from ffnet_search.data.registry import check_data
+from ffnet_search.data.dataset import refuse_given_validation, refuse_many_folds
+from ffnet_search.data.registry import check_data, validation_images
 from ffnet_search.engines.registry import ENGINES
 from ffnet_search.errors import SweepError, error_context
 from ffnet_search.export.formats.base import find_format
@@ -46,6 +47,7 @@ def check_sweep(sweep: Sweep) -> None:
         with error_context(sweep.path):
             if sweep.module is None or not is_import_path(sweep.data.name):
                 check_data(sweep.data, sweep.search_space.images)
+                _check_folds(sweep)
             if sweep.train.start_from is not None:
                 check_start(sweep.train.start_from)
             _check_packages(sweep)
@@ -54,6 +56,14 @@ def check_sweep(sweep: Sweep) -> None:
             for field, path in _import_paths(sweep):
                 find_module(path, field)
     check_limits(sweep)
+
+
+def _check_folds(sweep: Sweep) -> None:
+    """Raise SweepError where the exported networks cannot be cross-validated, which comes last in a run."""
+    images = validation_images(sweep.data, sweep.search_space.images) if sweep.export.folds else None
+    if images is not None:
+        refuse_given_validation(images if images[1] is None else None)
+        refuse_many_folds(sweep.export.folds, images[1] or 0)
 
 
 def check_sampler(sweep: Sweep) -> None:

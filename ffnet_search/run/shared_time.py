@@ -45,7 +45,7 @@ class RunTime:
             minutes = min(minutes, section.minutes or minutes)
             say(f"{stage}: may take {clock(60 * minutes)}")
             return sweep.model_copy(update={stage: section.model_copy(update={"minutes": minutes})})
-        return _retrained_within(sweep, minutes) if stage == "export" else sweep
+        return _without_folds(_retrained_within(sweep, minutes)) if stage == "export" else sweep
 
 
 def _retrained_within(sweep: Sweep, minutes: float) -> Sweep:
@@ -59,3 +59,11 @@ def _retrained_within(sweep: Sweep, minutes: float) -> Sweep:
     say(f"export: {epochs} of {retraining.epochs} epochs of retraining, for want of time")
     section = sweep.export.retrain.model_copy(update={"epochs": epochs})
     return sweep.model_copy(update={"export": sweep.export.model_copy(update={"retrain": section})})
+
+
+def _without_folds(sweep: Sweep) -> Sweep:
+    """The sweep without cross-validation, of whose time there is no estimate."""
+    if not sweep.export.folds:
+        return sweep
+    say("export: no cross-validation under --minutes; `ffnet-search export` adds it afterwards")
+    return sweep.model_copy(update={"export": sweep.export.model_copy(update={"folds": 0})})

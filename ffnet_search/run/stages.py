@@ -225,7 +225,12 @@ def _export_amounts(sweep: Sweep) -> dict[str, int]:
     retraining = retraining_of(sweep)
     retrained = {} if retraining is None else {"retrained": retraining.candidates}
     formats = {f"as {name}": sweep.export.top for name in sweep.export.formats}
-    return {"trials": sweep.search.trials, "top": sweep.export.top, **retrained, **formats}
+    folds = {"folds": sweep.export.folds} if sweep.export.folds else {}
+    return {"trials": sweep.search.trials, "top": sweep.export.top, **retrained, **folds, **formats}
+
+
+def _export_leftovers(files: RunPaths) -> list[Path]:
+    return [files.retrained, files.folds, files.pareto, files.yardstick, files.front_png, files.report]
 
 
 def _study_digest(sweep: Sweep) -> str:
@@ -287,7 +292,7 @@ STAGES: Mapping[str, Stage] = {  # in running order: a budget that no network ke
             reads=("profile", "train", "search"),
             inputs=lambda sweep: {**export_inputs(sweep), **images_of(sweep)},
             outputs=lambda sweep: [sweep.files.front_csv, sweep.files.report],
-            leftovers=lambda files: [files.retrained, files.pareto, files.yardstick, files.front_png, files.report],
+            leftovers=_export_leftovers,
             amounts=_export_amounts,
             only_exact=True,  # the report shows the whole study, the front so many networks
         ),

@@ -26,6 +26,7 @@ LEVEL = 0.05  # beyond this probability two networks are not told apart
 DISCORDANT = 0.2  # of the images, on which two networks of one front disagree, before any is known
 COARSE = 3.0  # points of difference, that a validation split should tell apart
 LARGEST = 0.4  # share of validation that is proposed: the rest has to train
+PROPOSED_FOLDS = 5  # of cross-validation
 Z = 1.96  # of a normal distribution: 95 % lie within so many standard errors
 
 
@@ -154,23 +155,27 @@ def least_difference(images: int, discordant: float = DISCORDANT) -> float:
     return Z * math.sqrt(discordant / images)
 
 
-def split_words(images: int, of: int | None, validation: float) -> str:
+def split_words(images: int, of: int | None, validation: float, folds: int = 0) -> str:
     """The difference of two networks' shares that a validation split tells apart, in words; where it is coarse, with a
-    larger `validation` of `of` images, as far as two fifths, unless it is a split of the user's."""
+    larger `validation` of `of` images, as far as two fifths, and folds of them all, unless it is a split of the user's.
+    `folds`: those that the sweep has."""
     points = 100 * least_difference(images)
     words = f"{images:,} validation images tell two networks apart that differ by {points:.1f} points or more, about"
-    if points <= COARSE:
+    if points <= COARSE and not folds:
         return words
+    words = f"{words}: differences below that are luck"
     if of is None:
-        return f"{words}: differences below that are luck, more images alone help"
+        return f"{words}, more images alone help"
+    all_of = f"{of:,} images, for {100 * least_difference(of):.1f} points"
+    if folds:
+        return f"{words}; export.folds: {folds} judges the exported networks on {all_of}"
+    offers = [f"export.folds: {PROPOSED_FOLDS} judges the exported networks on {all_of}"]
     wanted = min(LARGEST, Z**2 * DISCORDANT / (COARSE / 100) ** 2 / of)
     share = math.ceil(20 * wanted) / 20
-    if share <= validation + 0.05 / 2:
-        return f"{words}: differences below that are luck, more images alone help"
-    return (
-        f"{words}: differences below that are luck; data.validation: {share:g} has {round(share * of):,} images, for "
-        f"{100 * least_difference(round(share * of)):.1f} points"
-    )
+    if share > validation + 0.05 / 2:
+        count = round(share * of)
+        offers.insert(0, f"data.validation: {share:g} has {count:,}, for {100 * least_difference(count):.1f} points")
+    return f"{words}; {', or '.join(offers)}"
 
 
 def _error_of_mean(values_N: Array) -> float:

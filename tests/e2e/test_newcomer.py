@@ -78,4 +78,4 @@ def test_the_description_of_the_wheel_leads_somewhere(program: Path) -> None:
     command, here = [str(program.parent / "python"), "-c", code], program.parent
     done = subprocess.run(command, cwd=here, env=environment, capture_output=True, text=True)
     targets = re.findall(r"\]\(([^)#\s]+)", done.stdout)
-    assert len(targets) > 20 and all("://" in target for target in targets)
+    assert targets and all("://" in target for target in targets)  # to files of the tree: none without its address

@@ -20,12 +20,13 @@ from ffnet_search.data.datamodule import (
     CALIBRATION,
     CALIBRATION_PIXELS,
     CROP,
+    FOLDS,
     ORDER,
     Batch,
     Data,
     EpochLoader,
 )
-from ffnet_search.data.dataset import Indices, Pixels
+from ffnet_search.data.dataset import Fold, Indices, Pixels, refuse_given_validation
 from ffnet_search.data.photo_set.photo_folder import Pair, Photos, share_of
 from ffnet_search.errors import SweepError
 from ffnet_search.space.sides import height_and_width
@@ -42,12 +43,16 @@ class PhotoData(Data):
     random order; `augment.flip` and `augment.turn` mirror and turn them. Each of several ranks trains on its share of
     every batch, and validates on everything."""
 
-    def __init__(self, photos: Photos, section: DataSection, seed: int, task: Task) -> None:
+    def __init__(self, photos: Photos, section: DataSection, seed: int, task: Task, fold: Fold | None = None) -> None:
         super().__init__()
         self.outputs = ()
         self.order_seed = seed
         self._photos, self._section, self._seed = photos, section, seed
-        if photos.validation is None:
+        if fold is not None:
+            refuse_given_validation(photos.validation)
+            parts = fold.of(np.zeros(len(photos.train), np.int64), np.random.default_rng([seed, FOLDS]))
+            self._train, self._validation = (photos.train[part] for part in parts)
+        elif photos.validation is None:
             self._train, self._validation = share_of(
                 photos.names, photos.train, section.validation, f"validation {seed}"
             )

@@ -1,0 +1,88 @@
+"""Two exported networks beside each other: is one really better than the other, on the same images?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ffnet_search.errors import SweepError
+from ffnet_search.export.exported import CARD, ExportedNetwork, read_network
+from ffnet_search.metrics import JUDGED, Metric
+from ffnet_search.tasks.base import task_of
+from ffnet_search.tasks.scores import LEVEL
+
+
+@dataclass(frozen=True)
+class Duel:
+    """Two networks on the same images of a split. `difference`: of the qualities, positive where the first is better;
+    `error`: its standard error; `p`: the probability of such a difference between equally good networks."""
+
+    split: str
+    images: int
+    qualities: tuple[float, float]
+    errors: tuple[float, float]
+    difference: float
+    error: float
+    p: float
+
+    @property
+    def is_told(self) -> bool:
+        """True where a paired test tells them apart, at 5 %."""
+        return self.p < LEVEL
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two exported networks, and what paired tests say of them on each split that both were judged on."""
+
+    networks: tuple[ExportedNetwork, ExportedNetwork]
+    quality: Metric
+    duels: Sequence[Duel]
+
+    @property
+    def names(self) -> tuple[str, str]:
+        """The folders' names, or their paths where these are alike."""
+        first, second = (one.folder for one in self.networks)
+        return (first.name, second.name) if first.name != second.name else (str(first), str(second))
+
+    @property
+    def verdict(self) -> str:
+        """The answer, by test images, which chose neither."""
+        duel = self.duels[-1]
+        name = self.names[duel.difference < 0]
+        where = f"{JUDGED[duel.split]}, {duel.images:,} images"
+        if duel.is_told:
+            return f"{name} is better by {self.quality.phrase} {where} (p = {duel.p:.2g})"
+        return f"not told apart by {self.quality.phrase} {where} (p = {duel.p:.2g}): the difference may be luck"
+
+
+def are_networks(*folders: Path) -> bool:
+    """True for folders of exported networks."""
+    return all((folder / CARD).exists() for folder in folders)
+
+
+def pair(first: Path, second: Path) -> Pair:
+    """Compare two exported networks. Raises SweepError where they were not judged on the same images."""
+    networks = read_network(first), read_network(second)
+    if first.resolve() == second.resolve():
+        raise SweepError(f"{second}: must be another network than {first}, but is the same; name two networks")
+    task, other = (task_of(one.network.input) for one in networks)
+    prints = [one.read_card().get("data", {}).get("fingerprint") for one in networks]
+    if task.name != other.name or prints[0] != prints[1]:
+        raise SweepError(
+            f"{second}: must be judged on the images that {first} was, but is of other data or another seed; name two "
+            "networks of one data set and seed"
+        )
+    duels = []
+    for split in ("search", *(name for name in JUDGED if name not in ("search", "test")), "test"):
+        one, two = (network.scores(split) for network in networks)
+        if one is None or two is None or one.images != two.images:
+            continue
+        qualities = one.quality, two.quality
+        difference = -task.quality.sign * (one.quality - two.quality)
+        error, p = one.error_of_difference(two), one.p_value(two)
+        duels.append(Duel(split, one.images, qualities, (one.error, two.error), difference, error, p))
+    if not duels:
+        raise SweepError(f"{first}: holds no scores of images, by which networks are compared; export it again")
+    return Pair(networks, task.quality, duels)

@@ -1,0 +1,111 @@
+"""Networks trained alone before the export, on the sweep's engine: what is done is kept in a folder, and read again.
+
+FOLDER/trials/KEY/   retrained.json, and the file that the network is trained for; while it trains last.ckpt
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ffnet_search import atomic_write
+from ffnet_search.cluster.user_code import user_code
+from ffnet_search.config.files import RunPaths
+from ffnet_search.config.sweep import Sweep
+from ffnet_search.engines.registry import find_engine
+from ffnet_search.errors import SweepError
+from ffnet_search.evaluation.engine import EngineContext, evaluate_all
+from ffnet_search.evaluation.outcome import Evaluate
+from ffnet_search.evaluation.retrained import Retrained
+from ffnet_search.export.retraining.record import RECORD
+from ffnet_search.metrics import Metric
+from ffnet_search.progress import Bar, say
+from ffnet_search.space.hyperparameters import Configuration
+
+
+@dataclass(frozen=True)
+class Training:
+    """A training of several networks, each alone: `factory` makes the evaluator, `sweep` is the one that it trains by,
+    in `folder`. `file`: what each is trained for. `name` begins the lines about it, `failed` ends that on a failure."""
+
+    name: str
+    folder: Path
+    factory: Callable[[], Evaluate]
+    sweep: Sweep
+    file: str
+    failed: str
+
+    def place(self, key: str) -> Path:
+        """The folder of a network."""
+        return RunPaths(self.folder).trials / key
+
+    def stored(self, wanted: Mapping[str, Configuration]) -> tuple[dict[str, Retrained], list[Configuration]]:
+        """Those that were trained before, by key, and the others. Raises SweepError where one cannot be read."""
+        read = {key: _read(self.place(key), one, self.file) for key, one in wanted.items()}
+        found = {key: one for key, one in read.items() if one is not None}
+        return found, [one for key, one in wanted.items() if key not in found]
+
+
+def train_all(training: Training, waiting: Sequence[Configuration], bar: Bar) -> dict[str, Retrained]:
+    """Train what waits on the engine of the sweep; return key -> network, without those that failed.
+
+    Raises SweepError for a user error, and where the engine cannot work."""
+    sweep, found = training.sweep, dict[str, Retrained]()
+    section, code = sweep.search, user_code(sweep.model_dump(mode="json"))
+    reports = _Reports(bar, sweep.quality, sweep.train.epochs)
+    context = EngineContext(training.factory, section, reports, training.folder, sweep.search_space, code)
+    with find_engine(section)(context) as engine:
+        for configuration, ended in evaluate_all(engine, waiting):
+            key = configuration.key
+            reports.end(key, engine.utilisation)
+            if isinstance(ended, Retrained):
+                _write(training.place(key), ended, training.file)
+                found[key] = ended
+            else:
+                reason = getattr(ended, "reason", "it was stopped")
+                say(f"{training.name}: {key} failed, and {training.failed}: {reason}")
+    return found
+
+
+class _Reports:
+    """The pruner of these trainings: it stops nothing, and shows the epochs of all networks on one bar."""
+
+    def __init__(self, bar: Bar, quality: Metric, epochs: int) -> None:
+        self._bar, self._quality, self._epochs = bar, quality, epochs
+        self._done: dict[str, int] = {}
+
+    def report(self, key: str, epoch: int, metrics: Mapping[str, float]) -> bool:
+        """Show one more epoch. Returns True. See `outcome.Pruner`."""
+        self._advance(key, epoch, {key: self._quality.format(metrics[self._quality.name])})
+        return True
+
+    def end(self, key: str, facts: Mapping[str, str]) -> None:
+        """Show the end of a network."""
+        self._advance(key, self._epochs, facts)
+
+    def _advance(self, key: str, epoch: int, facts: Mapping[str, str]) -> None:
+        self._bar.advance(max(0, epoch - self._done.get(key, 0)), facts=facts)
+        self._done[key] = max(epoch, self._done.get(key, 0))
+
+
+def _write(folder: Path, retrained: Retrained, file: str) -> None:
+    """Keep a trained network: its file first, so that a record says that all is there."""
+    folder.mkdir(parents=True, exist_ok=True)
+    atomic_write.write_bytes(folder / file, retrained.content)
+    record = {"metrics": dict(retrained.metrics), "record": dict(retrained.record)}
+    atomic_write.write_text(folder / RECORD, json.dumps(record, indent=1))
+
+
+def _read(folder: Path, configuration: Configuration, file: str) -> Retrained | None:
+    """The network that was trained in a folder; None where none was."""
+    try:
+        record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
+        content = (folder / file).read_bytes()
+        metrics, how = record["metrics"], record["record"]
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise SweepError(f"{folder}: cannot be read as a retrained network ({error}); delete it") from None
+    return Retrained(configuration.architecture, metrics, configuration.hyperparameters, how, content=content)

@@ -1,0 +1,63 @@
+"""Two exported networks compared: told apart or not, by a table, as JSON, and what is refused."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from test_cli import call, user_error
+from written_runs import written_run
+
+from ffnet_search.errors import SweepError
+from ffnet_search.export.exported import read_exported, write_scores
+from ffnet_search.export.pair import pair
+from ffnet_search.tasks.base import find_task
+from ffnet_search.tasks.scores import Scores, mcnemar
+
+TASK = find_task("classification")
+
+
+def two_networks(folder: Path, right: tuple[int, int], images: int = 200) -> list[Path]:
+    """Networks that are right on the first so many images of each split."""
+    found = [network.folder for network in read_exported(written_run(folder) / "pareto")]
+    for place, count in zip(found, right, strict=True):
+        scores = Scores(TASK, (np.arange(images) < count).astype(np.float64)[:, None])
+        write_scores(place, dict.fromkeys(("search", "folds", "test"), scores))
+    return found
+
+
+@pytest.mark.parametrize(("right", "told"), [((180, 150), True), ((150, 180), True), ((180, 178), False)])
+def test_the_answer_is_that_of_the_paired_test(tmp_path: Path, right: tuple[int, int], told: bool) -> None:
+    folders = two_networks(tmp_path, right)
+    found = pair(*folders)
+    assert [duel.split for duel in found.duels] == ["search", "folds", "test"]
+    duel = found.duels[-1]
+    assert duel.p == mcnemar(0, abs(right[0] - right[1]))
+    assert duel.difference == pytest.approx((right[0] - right[1]) / 200) and duel.error > 0
+    better = folders[right[1] > right[0]].name
+    assert found.verdict.startswith(f"{better} is better by accuracy on test" if told else "not told apart by accuracy")
+
+
+def test_networks_are_compared_by_the_command(tmp_path: Path) -> None:
+    one, other = two_networks(tmp_path, (180, 178))
+    done = call("compare", one, other, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "not told apart by accuracy on test, 200 images" in done.stdout and "+1.00 ± 0.71" in done.stdout
+    document = json.loads(call("compare", one, other, "--json", cwd=tmp_path).stdout)
+    assert [test["split"] for test in document["tests"]] == ["search", "folds", "test"]
+    assert "the same; name two networks" in user_error("compare", one, one, cwd=tmp_path)
+
+
+def test_only_networks_with_the_same_images_are_compared(tmp_path: Path) -> None:
+    one, other = two_networks(tmp_path, (180, 178))
+    card = json.loads((other / "card.json").read_text())
+    (other / "card.json").write_text(json.dumps({**card, "data": {"fingerprint": "f"}}))
+    with pytest.raises(SweepError, match="of other data or another seed"):
+        pair(one, other)
+    for folder in (one, other):
+        (folder / "scores.npz").unlink()
+    (other / "card.json").write_text(json.dumps(card))
+    with pytest.raises(SweepError, match="holds no scores of images"):
+        pair(one, other)
