@@ -78,8 +78,10 @@ def print_pair(found: Pair) -> None:
         values = [one.metrics[name] for one in found.networks if name in one.metrics]
         if len(values) == len(found.networks):
             rows.append([metric.phrase, *map(metric.format, values), "", "", ""])
-    titles = ["images", *found.names, "difference", "p", "told apart"]
+    titles = ["images", "A", "B", "difference", "p", "told apart"]
     grid = [Column(title, [row[at] for row in rows], "key" if at == 0 else "number") for at, title in enumerate(titles)]
+    for letter, network in zip("AB", found.networks, strict=True):
+        print_plain(f"{letter}  {network.folder}")
     print_plain(Grid(grid))
     print_plain(found.verdict)
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from ffnet_search.atomic_write import write_text
 from ffnet_search.export.exported import ExportedNetwork
-from ffnet_search.metrics import JUDGED, MEASURED, Metric
+from ffnet_search.metrics import JUDGED, MEASURED, SPLITS, Metric
 from ffnet_search.strict_yaml import read_json
 from ffnet_search.tasks.scores import LEVEL, letters
 
@@ -38,7 +38,8 @@ def write_groups(pareto: Path, exported: Sequence[ExportedNetwork], first: First
     groups: dict[str, Mapping[str, str]] = {"first": asdict(first)}
     for split in JUDGED:
         scores = {one.folder.name: found for one in exported if (found := one.scores(split)) is not None}
-        groups[split] = dict(zip(scores, letters(list(scores.values())), strict=True))
+        if scores or split in SPLITS:
+            groups[split] = dict(zip(scores, letters(list(scores.values())), strict=True))
     write_text(pareto / GROUPS, json.dumps(groups, indent=1) + "\n")
 
 
