@@ -28,6 +28,7 @@ from ffnet_search.pareto.candidate import Candidate
 from ffnet_search.search.loop import run_loop
 from ffnet_search.search.problem import SearchProblem
 from ffnet_search.search.storage.search_storage import open_storage
+from ffnet_search.search.storage.trial_record import TrialRecord
 from ffnet_search.space.cost_model import CostModel
 from ffnet_search.space.hyperparameters import Configuration
 from ffnet_search.space.search_space import SearchSpace
@@ -50,14 +51,15 @@ class Watched(Stopwatch):
 
     every = 1000
 
-    def tell(self, configuration: Configuration, outcome: Ended) -> None:
-        super().tell(configuration, outcome)
+    def tell(self, configuration: Configuration, outcome: Ended) -> TrialRecord:
+        record = super().tell(configuration, outcome)
         told, front = self.archive.finished, self.archive.front
         if told % self.every == 0:
             propose, store, rest = (statistics.median(column) for column in zip(*self.rows[-LAST:], strict=True))
             worst = max(row[0] for row in self.rows[-LAST:])
             figures = f"{told:>10}{propose:>10.1f}{worst:>10.1f}{store + rest:>8.1f}{resident_mb():>8.0f}"
             print(f"{figures}{len(front.candidates):>8}{front.volume or 0:>9.4f}", flush=True)
+        return record
 
 
 def resident_mb() -> float:

@@ -29,6 +29,7 @@ from ffnet_search.search.loop import run_loop, run_search
 from ffnet_search.search.optimizer import Optimizer
 from ffnet_search.search.problem import SearchProblem
 from ffnet_search.search.storage.search_storage import open_storage
+from ffnet_search.search.storage.trial_record import TrialRecord
 from ffnet_search.space.architecture import Architecture
 from ffnet_search.space.cost_model import CostModel
 from ffnet_search.space.hyperparameters import Configuration
@@ -79,11 +80,12 @@ class Stopwatch(Optimizer):
         self._clock = self._now()
         self.rows: list[tuple[float, float, float]] = []  # ms: propose, store, else
 
-    def tell(self, configuration: Configuration, outcome: Ended) -> None:
-        super().tell(configuration, outcome)
+    def tell(self, configuration: Configuration, outcome: Ended) -> TrialRecord:
+        record = super().tell(configuration, outcome)
         before, self._clock = self._clock, self._now()
         total, propose, store = (1e3 * (now - then) for now, then in zip(self._clock, before, strict=True))
         self.rows.append((propose, store, total - propose - store))
+        return record
 
     def _timed(self, what: str, call: Callable[..., Any]) -> Callable[..., Any]:
         def timed(*args: Any) -> Any:

@@ -1,12 +1,18 @@
-"""Replace files whole: a reader, also after a kill, sees the old content or the new one. Downloads appear whole too."""
+"""Replace files whole: a reader, also after a kill, sees the old content or the new one. Downloads appear whole too.
+
+Folders of a moment lie in the run's folder, or in the system's temporary folder; what a kill leaves is removed later.
+"""
 
 from __future__ import annotations
 
 import errno
 import hashlib
 import os
+import re
 import shutil
+import stat
 import tempfile
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -17,7 +23,8 @@ from ffnet_search.progress import progress
 SUFFIX = ".tmp"  # of the file that is written first, beside the one to replace
 TIMEOUT_S = 60.0
 CHUNK = 1 << 20  # bytes
-SCRATCH = "ffnet-"  # prefix of folders of a moment
+SCRATCH = ".ffnet-"  # prefix of folders of a moment
+LEFT = re.compile(r"\.ffnet-[a-z0-9_]{8}")  # names of those in the system's temporary folder
 ROOM = 1 << 20  # bytes: with fewer left on a disk, whatever failed there failed for that
 
 
@@ -113,6 +120,7 @@ def scratch_in(folder: Path) -> Iterator[None]:
     """Make the folders of a moment in `folder` until the block ends, and remove it, also what a kill left there."""
     before, _Process.scratch = _Process.scratch, folder
     shutil.rmtree(folder, ignore_errors=True)
+    remove_left()
     try:
         yield
     finally:
@@ -120,11 +128,63 @@ def scratch_in(folder: Path) -> Iterator[None]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def scratch_folder() -> tempfile.TemporaryDirectory[str]:
-    """A new folder, removed with the object or at the end of its block. Raises OSError."""
+class TemporaryFolder:
+    """A new folder in `parent`, removed with the object or at the end of its block; by another process where this one
+    was killed. Raises OSError."""
+
+    def __init__(self, parent: str | Path | None = None) -> None:
+        while True:
+            self.name = tempfile.mkdtemp(prefix=SCRATCH, dir=parent)
+            held = _hold(Path(self.name))  # until the process ends
+            if Path(self.name).exists():  # else taken for one that is left, before it was held
+                break
+            os.close(held)
+        self._finalizer = weakref.finalize(self, _remove, self.name, held)
+
+    def __enter__(self) -> str:
+        return self.name
+
+    def __exit__(self, *raised: object) -> None:
+        self.cleanup()
+
+    def cleanup(self) -> None:
+        """Remove it now."""
+        self._finalizer()
+
+
+def scratch_folder() -> TemporaryFolder:
+    """A folder of a moment. Raises OSError."""
     if _Process.scratch is not None:
         _Process.scratch.mkdir(parents=True, exist_ok=True)
-    return tempfile.TemporaryDirectory(prefix=SCRATCH, dir=_Process.scratch, ignore_cleanup_errors=True)
+    return TemporaryFolder(_Process.scratch)
+
+
+def remove_left() -> None:
+    """Remove the folders in the system's temporary folder whose processes were killed."""
+    with suppress(OSError):  # there is no such folder, or it cannot be listed
+        for path in Path(tempfile.gettempdir()).glob(f"{SCRATCH}*"):
+            with suppress(OSError):  # held by a process that lives, or removed by another
+                found = path.lstat()
+                if LEFT.fullmatch(path.name) and found.st_uid == os.getuid() and stat.S_ISDIR(found.st_mode):
+                    _remove(str(path), _hold(path, wait=False))
+
+
+def _remove(name: str, held: int) -> None:
+    shutil.rmtree(name, ignore_errors=True)
+    os.close(held)
+
+
+def _hold(folder: Path, *, wait: bool = True) -> int:
+    """Lock a folder until the file descriptor is closed, at the latest when the process ends."""
+    import fcntl
+
+    held = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    try:
+        fcntl.flock(held, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+    except OSError:
+        os.close(held)
+        raise
+    return held
 
 
 def _reason(error: BaseException, folder: Path) -> str:

@@ -6,8 +6,9 @@ import difflib
 import errno
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping, Set
+from collections.abc import Callable, Iterable, Iterator, Mapping, Set
 from contextlib import contextmanager
+from typing import ClassVar
 
 START = "`ffnet-search init --data FOLDER` creates one for an image folder"  # the advice where no sweep exists
 DISK = tuple(map(os.strerror, (errno.ENOSPC, errno.EDQUOT, errno.EROFS)))  # of a full disk, or one that is read only
@@ -30,7 +31,11 @@ class SweepError(Exception):
 
 
 class Terminated(SystemExit):
-    """The end of this process by a signal, which is not the outcome of whatever runs in it."""
+    """The end of this process by a signal, which is not the outcome of whatever runs in it.
+
+    `last_acts` are done where the process ends without it: native code did not return in time."""
+
+    last_acts: ClassVar[list[Callable[[], object]]] = []
 
 
 @contextmanager

@@ -68,10 +68,25 @@ def test_sigterm_ends_what_does_not_return_from_native_code() -> None:
         "def hang(number):\n"
         "    try: signal.raise_signal(number)\n"
         "    finally: time.sleep(600)\n"
-        "with interrupt.interruptible(lambda: print('last words', flush=True)):\n"
+        "from ffnet_search.errors import Terminated\n"
+        "Terminated.last_acts += [lambda: 1 / 0, lambda: print('last acts')]\n"
+        "with interrupt.interruptible(lambda code: print('last words', code, flush=True)):\n"
         "    hang(signal.SIGTERM)\n"
     )
-    assert (done.returncode, done.stdout) == (EXIT_TERMINATED, "last words\n")
+    assert (done.returncode, done.stdout) == (EXIT_TERMINATED, "last acts\nlast words 143\n")
+
+
+@pytest.mark.parametrize("is_ignored", [False, True], ids=["terminal", "nohup"])
+def test_a_closed_terminal_ends_it_in_words_unless_nohup_says_otherwise(is_ignored: bool) -> None:
+    done = run_python(
+        "import signal\n"
+        f"signal.signal(signal.SIGHUP, signal.{'SIG_IGN' if is_ignored else 'SIG_DFL'})\n"
+        "from ffnet_search.run.interrupt import interruptible\n"
+        "with interruptible():\n"
+        "    signal.raise_signal(signal.SIGHUP)\n"
+        "    print('goes on')\n"
+    )
+    assert (done.returncode, done.stdout) == ((0, "goes on\n") if is_ignored else (129, ""))
 
 
 def test_other_errors_stay_what_they_are() -> None:
@@ -109,7 +124,7 @@ def test_a_failed_import_keeps_its_error() -> None:
         import_whole("no_such_module")
 
 
-@pytest.mark.parametrize(("code", "quick"), [(EXIT_STOPPED, True), (EXIT_TERMINATED, True), (0, False), (2, False)])
+@pytest.mark.parametrize(("code", "quick"), [(EXIT_STOPPED, True), (129, True), (0, False), (2, False)])
 def test_a_stopped_process_calls_exit_functions_and_is_not_unloaded(code: int, quick: bool) -> None:
     done = run_python(
         "import atexit, tempfile\n"

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from searches import CHEAP, DIGITS
 
-from ffnet_search.search.storage.search_storage import STARTS, PendingTrials
+from ffnet_search.config.search_schema import SearchSection
+from ffnet_search.errors import Terminated
+from ffnet_search.search.problem import SearchProblem
+from ffnet_search.search.storage.search_storage import STARTS, PendingTrials, open_storage
+from ffnet_search.search.storage.trial_record import params_of
+from ffnet_search.space.hyperparameters import Configuration
 
 
 def test_what_ended_is_not_left(tmp_path: Path) -> None:
@@ -77,11 +84,19 @@ def test_what_is_evaluated_elsewhere_is_never_given_up(tmp_path: Path) -> None:
     assert [one.params for one in PendingTrials(path).left] == [{"x": 1}]
 
 
-def test_an_end_by_a_signal_counts(tmp_path: Path) -> None:
-    path = tmp_path / "under_way"
-    for _ in range(STARTS):
-        search = PendingTrials(path)
-        search.begin("a", "sampler", {"x": 1})
-        search.keep()
-        search.put_back()
-    assert PendingTrials(path).left == [] and list(PendingTrials(path).given_up) == ["a"]
+@pytest.mark.parametrize("is_stuck", [False, True], ids=["in good order", "native code does not return"])
+def test_preemptions_do_not_count(tmp_path: Path, is_stuck: bool) -> None:
+    """Batch systems send SIGTERM as often as they like; only the death of the process is held against a trial."""
+    problem = SearchProblem(DIGITS, SearchSection(trials=1), CHEAP)
+    params = params_of(DIGITS, Configuration(DIGITS.largest))
+    path = tmp_path / "study.db.pending"
+    for _ in range(2 * STARTS):
+        with suppress(Terminated), open_storage(problem, tmp_path / "study.db", resumable=True) as storage:
+            storage.pending.begin("a", "sampler", params)
+            assert PendingTrials(path).left[0].starts == 1
+            if is_stuck:
+                for act in Terminated.last_acts:
+                    act()
+                assert PendingTrials(path).left[0].starts == 0
+            raise Terminated(143)
+        assert [one.starts for one in PendingTrials(path).left] == [0] and not Terminated.last_acts

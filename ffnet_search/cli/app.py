@@ -5,11 +5,15 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
 import typer
 
+from ffnet_search.atomic_write import TemporaryFolder, remove_left
 from ffnet_search.cli.inspect_commands import dashboard, pick, rerun, show
 from ffnet_search.cli.options import Output, flat_options
 from ffnet_search.cli.overview_commands import compare, list_, schema
@@ -61,8 +65,9 @@ WINDOWS = (
     "networks run on Windows as they are: python predict.py IMAGE"
 )
 
-# A socket's path has 107 bytes at most; those of Ray and of the loaders' workers lie in the temporary folder.
-LONGEST_TEMPORARY = 40
+# A socket's path has 107 bytes at most, on macOS 103; those of Ray and of the loaders' workers lie in the temporary
+# folder, and take 83.
+LONGEST_TEMPORARY = 24 if sys.platform == "linux" else 20
 
 
 def main() -> NoReturn:
@@ -73,11 +78,12 @@ def main() -> NoReturn:
     # Before torch is imported: threads that wait for each other sleep, where by default they spin. On a machine that
     # others use too, spinning made a training step of a small network 16 times slower.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    if len(tempfile.gettempdir()) > LONGEST_TEMPORARY:
-        os.environ["TMPDIR"] = tempfile.tempdir = "/tmp"
-    with quick_end():
+    _open_streams()
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # ONNX Runtime reports its use otherwise
+    with quick_end(), _own_temporary_folder():
         try:
             code = app(args=sys.argv[1:] or ["--help"], standalone_mode=False, prog_name=app.info.name)
+            sys.stdout.flush()
         except Exception as error:
             is_usage = hasattr(error, "format_message")  # what typer raises for a wrong option
             message = _usage(error) if is_usage else str(error) if isinstance(error, SweepError) else io_sentence(error)
@@ -86,6 +92,48 @@ def main() -> NoReturn:
             code = EXIT_USER_ERROR
             Output(json="--json" in sys.argv).answer_error(message, code)
         raise SystemExit(code or 0)
+
+
+def _open_streams() -> None:
+    """Open standard streams that were closed, so that no file takes their place, and have those that cannot write a
+    character write its code instead."""
+    while (number := os.open(os.devnull, os.O_RDWR)) <= 2:
+        os.set_inheritable(number, True)
+    os.close(number)
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+@contextmanager
+def _own_temporary_folder() -> Iterator[None]:
+    """Give this process, its libraries and its children a temporary folder of their own, removed at the end of the
+    block; at the next start where the process was killed. Where no folder can be written there is none."""
+    before = {name: os.environ.get(name) for name in ("TMPDIR", "RAY_TMPDIR")}, tempfile.tempdir
+    try:
+        usual = tempfile.gettempdir()
+        if "RAY_ADDRESS" in os.environ:  # where Ray notes the address of a cluster on this machine
+            os.environ.setdefault("RAY_TMPDIR", before[0]["TMPDIR"] or "/tmp")
+        if len(usual) > LONGEST_TEMPORARY:
+            os.environ["TMPDIR"] = tempfile.tempdir = "/tmp"
+        remove_left()
+        own = TemporaryFolder()
+    except OSError:
+        yield
+        return
+    with own:
+        os.environ["TMPDIR"] = tempfile.tempdir = own.name
+        try:
+            yield
+        finally:
+            tempfile.tempdir = before[1]
+            for name, value in before[0].items():
+                os.environ.pop(name, None)
+                if value is not None:
+                    os.environ[name] = value
 
 
 def on_head(sweep: Path) -> NoReturn:

@@ -107,7 +107,7 @@ def show(
 def dashboard(
     run: RunFolderOrSweep,
     host: Annotated[str, typer.Option(help="Address to listen on; other machines can reach 0.0.0.0.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="Port to listen on; 0 takes a free one.")] = 8080,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 takes a free one.")] = 8080,
     allow_imports: AllowImports = False,
 ) -> None:
     """Open Optuna Dashboard on a run, while it searches or afterwards.

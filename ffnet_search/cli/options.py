@@ -6,7 +6,7 @@ import inspect
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext, redirect_stderr
+from contextlib import contextmanager, nullcontext, redirect_stderr, suppress
 from dataclasses import dataclass, is_dataclass
 from functools import wraps
 from json import dumps
@@ -146,14 +146,16 @@ class Output:
     def answer_error(self, message: str, code: int) -> None:
         """Print why a verb has no result: one line on standard error; as JSON a document, too."""
         message = shortened(printable(message))
-        if sys.stderr.isatty():
-            from ffnet_search.cli.printing import print_error
+        with suppress(OSError):  # standard error is a full disk, or a terminal that is gone
+            if sys.stderr.isatty():
+                from ffnet_search.cli.printing import print_error
 
-            print_error(f"ffnet-search: {message}")
-        else:
-            say(f"ffnet-search: {message}")
+                print_error(f"ffnet-search: {message}")
+            else:
+                say(f"ffnet-search: {message}")
         if self.json:
-            _print_document({"error": message, "exit_code": code})
+            with suppress(OSError):
+                _print_document({"error": message, "exit_code": code})
 
     @contextmanager
     def silenced(self) -> Iterator[None]:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -30,7 +30,7 @@ from ffnet_search.cli.options import (
 )
 from ffnet_search.errors import Terminated
 from ffnet_search.progress import say, signs_of_life
-from ffnet_search.run.interrupt import EXIT_STOPPED, EXIT_TERMINATED, interruptible
+from ffnet_search.run.interrupt import EXIT_STOPPED, interruptible
 
 if TYPE_CHECKING:
     from ffnet_search.config.sweep import Sweep
@@ -274,11 +274,14 @@ def _run(sweep: Sweep, stages: tuple[str, ...], fresh: bool, output: Output, min
 
 @contextmanager
 def _resumable(sweep: Sweep, output: Output) -> Iterator[None]:
-    """Print how to resume after Ctrl-C or SIGTERM in the block, whose progress is discarded if `output` is quiet."""
+    """Print how to resume after a signal that ended the block, whose progress is discarded if `output` is quiet."""
     words = ["ffnet-search", *(word for word in sys.argv[1:] if word != "--fresh")]
     again = "submit it again" if ON_HEAD in os.environ else " ".join(words)
     kept = f"results so far are kept in {sweep.files.folder}; to resume: {again}"
-    last_words = partial(output.answer_error, f"ended by SIGTERM; {kept}", EXIT_TERMINATED)
+
+    def last_words(code: int) -> None:
+        output.answer_error(f"ended by {signal.Signals(code - 128).name}; {kept}", code)
+
     try:
         with interruptible(last_words), output.silenced():
             yield
@@ -286,6 +289,8 @@ def _resumable(sweep: Sweep, output: Output) -> Iterator[None]:
         say("")  # ends the line of the terminal's ^C
         output.answer_error(f"stopped; {kept}", EXIT_STOPPED)
         raise typer.Exit(EXIT_STOPPED) from None
-    except Terminated:
-        last_words()
-        raise typer.Exit(EXIT_TERMINATED) from None
+    except Terminated as ended:
+        code = int(str(ended.code))
+        with suppress(OSError):  # the terminal is gone
+            last_words(code)
+        raise typer.Exit(code) from None

@@ -12,6 +12,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
+from typing import Any
 
 from ffnet_search.errors import Terminated
 
@@ -23,21 +24,23 @@ def own_handler() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():  # signals are the main thread's
         yield
         return
-    from ray._private import utils
-
     received: list[int] = []
 
     def note(number: int, frame: FrameType | None) -> None:
         signal.alarm(0)  # of the handler below Python
         received.append(number)
 
-    before, set_by_ray = signal.signal(signal.SIGTERM, note), utils.set_sigterm_handler
-    utils.set_sigterm_handler = lambda handler: None
+    def set_other(number: int, handler: Any) -> Any:
+        return note if number == signal.SIGTERM else set_any(number, handler)
+
+    set_any = signal.signal
+    before = set_any(signal.SIGTERM, note)
+    signal.signal = set_other  # type: ignore[assignment]  # Ray sets its handlers by this function
     try:
         yield
     finally:
-        utils.set_sigterm_handler = set_by_ray
-        signal.signal(signal.SIGTERM, before)
+        signal.signal = set_any
+        set_any(signal.SIGTERM, before)
         if received:
             signal.raise_signal(signal.SIGTERM)
 

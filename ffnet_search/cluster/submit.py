@@ -14,7 +14,6 @@ import re
 import shutil
 import subprocess
 import sys
-import tempfile
 import warnings
 import zipfile
 from collections.abc import Mapping
@@ -24,6 +23,7 @@ from typing import Any
 import yaml
 
 import ffnet_search
+from ffnet_search.atomic_write import scratch_folder
 from ffnet_search.cluster.user_code import user_code
 from ffnet_search.config.files import is_cluster
 from ffnet_search.config.sweep import Sweep
@@ -186,7 +186,7 @@ def submit(sweep: Sweep, *, detach: bool = False) -> int:
     check_cluster(cluster)
     must_be_reachable(cluster)
     environment = {**os.environ, "RAY_USAGE_STATS_ENABLED": os.environ.get("RAY_USAGE_STATS_ENABLED", "0")}
-    with tempfile.TemporaryDirectory() as folder:
+    with scratch_folder() as folder:
         archive = pack(sweep, Path(folder))
         say(f"submit: {sweep.name} as {archive.name} to the cluster of {cluster}")
         # Without restart: a running cluster keeps its Ray, and the sweeps on it.

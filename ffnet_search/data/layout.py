@@ -168,7 +168,7 @@ def image_bytes(file: Path) -> int:
     try:
         status = file.stat()
     except OSError as error:
-        kind = "is a link that leads nowhere" if file.is_symlink() else "cannot be read"
+        kind = "is a link that leads nowhere" if os.path.islink(file) else "cannot be read"
         raise SweepError(f"data.path: {file} {kind} ({error.strerror}); restore or remove it") from None
     if not stat.S_ISREG(status.st_mode):
         raise SweepError(f"data.path: {file} must be a file, but is a pipe, a socket or a device; remove it")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import csv
 import math
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -53,7 +54,8 @@ class Table:
 
 def _found(root: Path, beside: Path, file: str) -> Path:
     path = root / file
-    return beside / file if not path.exists() and (beside / file).exists() else path
+    # os.path: a name that no file can have is none
+    return beside / file if not os.path.exists(path) and os.path.exists(beside / file) else path
 
 
 def find_tables(section: DataSection) -> dict[str, Path]:

@@ -33,6 +33,7 @@ CALL_S = 0.05  # of a call, as a target: long against its own cost (2 ms), short
 LARGEST_CALL = 16
 LOOK_EVERY_S = 5.0  # for nodes that joined
 WAKE_EVERY_S = 1.0
+UNCLEAR_S = 0.1  # until a worker that does not answer while it starts is asked again
 
 
 class Worker:
@@ -164,9 +165,13 @@ class RayPoolEngine(Engine):
         self._looked = time.monotonic()
         wanted = self._section.workers or max(1, self._cluster.fits(self._wanted))
         for _ in range(wanted - len(self._workers)):
-            actor = self._actor.remote()
-            started = actor.start.remote(self._make_evaluate, self._pruner, self._section.trial_minutes)
-            self._workers.append(_PoolWorker(actor, calls={started: []}))
+            worker = _PoolWorker(self._actor.remote())
+            self._workers.append(worker)
+            self._start(worker)
+
+    def _start(self, worker: _PoolWorker) -> None:
+        started = worker.actor.start.remote(self._make_evaluate, self._pruner, self._section.trial_minutes)
+        worker.calls = {started: []}
 
     def _hand_out(self) -> None:
         for depth in range(DEPTH):
@@ -191,7 +196,11 @@ class RayPoolEngine(Engine):
         try:
             value = self._ray.get(ref)
         except self._ray.exceptions.RayActorError as error:
-            self._lose(worker, error)
+            if worker.node or not isinstance(error, self._ray.exceptions.ActorUnavailableError):
+                self._lose(worker, error)
+            else:  # Ray does not know yet whether it lives, or what it died of
+                time.sleep(UNCLEAR_S)
+                self._start(worker)
             return
         except ImportError as error:  # Ray raises here what was raised there
             raise _lacks_packages(error) from None
@@ -231,6 +240,8 @@ class RayPoolEngine(Engine):
     def _lose_at_start(self, error: Exception) -> None:
         if getattr(error, "actor_init_failed", False):
             raise _lacks_packages(error)
+        if is_of_node(error):
+            return
         self._lost_at_start += 1
         if self._lost_at_start == CRASHES:
             raise SweepError(
@@ -253,6 +264,11 @@ class RayPoolEngine(Engine):
             return bool(self._ray.wait([ref], timeout=0)[0]) and self._ray.get(ref) is not None
         except self._ray.exceptions.RayActorError:
             return False
+
+
+def is_of_node(error: Exception) -> bool:
+    """True where a worker died with its node, in Ray's words: before it has started, it has not said where it is."""
+    return "its node has died" in str(error)
 
 
 def _reason(error: Exception) -> str:

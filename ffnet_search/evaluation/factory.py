@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import tempfile
 from pathlib import Path
 from typing import Any
 
+from ffnet_search.atomic_write import scratch_folder
 from ffnet_search.config.retraining import retraining_of
 from ffnet_search.config.sweep import Sweep
 from ffnet_search.data.dataset import Fold
@@ -26,10 +26,10 @@ class EvaluatorFactory:
     def __call__(self) -> Evaluate:
         if self.weights is None:
             return self._make(None)
-        with tempfile.NamedTemporaryFile() as file:
-            file.write(self.weights)
-            file.flush()
-            return self._make(Path(file.name))
+        with scratch_folder() as folder:
+            supernet = Path(folder) / self.sweep.files.supernet.name
+            supernet.write_bytes(self.weights)
+            return self._make(supernet)
 
     def _make(self, supernet: Path | None) -> Evaluate:
         """The evaluator with the supernet in a file; None: that of the run. Imports what it is made of."""

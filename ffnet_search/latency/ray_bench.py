@@ -5,7 +5,6 @@ sweep says `latency: {resource: latency_device}`. Only architectures are sent; t
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
@@ -13,6 +12,7 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
+from ffnet_search.atomic_write import scratch_folder
 from ffnet_search.cluster import session
 from ffnet_search.cluster.user_code import user_code
 from ffnet_search.config.schema import LatencySection
@@ -34,7 +34,7 @@ class _DeviceActor:
 
     def __init__(self, section: LatencySection, input: Input) -> None:
         self._section, self._input = section, input
-        self._folder = tempfile.TemporaryDirectory(prefix="ffnet-")
+        self._folder = scratch_folder()
 
     @cached_property
     def _bench(self) -> LocalBench:

@@ -1,5 +1,5 @@
-"""Ctrl-C and SIGTERM as one event each: KeyboardInterrupt and Terminated, exit codes 130 and 143, a quick end; never
-within an import.
+"""Ctrl-C, SIGTERM and SIGHUP as one event each: KeyboardInterrupt and Terminated, exit codes 130, 143 and 129, a quick
+end; never within an import.
 
 Python raises what a handler raises between any two instructions. Extension modules do not expect it while they are
 imported: NumPy's recurses until the stack is full, ONNX Runtime's turns it into an ImportError, and C++ may abort the
@@ -22,34 +22,43 @@ from ffnet_search.errors import Terminated
 
 EXIT_STOPPED = 130  # as shells have it: 128 + SIGINT
 EXIT_TERMINATED = 143  # 128 + SIGTERM
-ENDING = (signal.SIGINT, signal.SIGTERM)
+EXIT_HUNG_UP = 129  # 128 + SIGHUP: the terminal was closed, or its connection lost
+QUICK = (EXIT_STOPPED, EXIT_TERMINATED, EXIT_HUNG_UP)
+ENDING = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
 PATIENCE_S = 8.0  # with an end in good order after SIGTERM: containers and batch systems kill 10 s or more after it
 
 
 @contextmanager
-def interruptible(last_words: Callable[[], object] = lambda: None) -> Iterator[None]:
-    """Raise KeyboardInterrupt on Ctrl-C, Terminated on SIGTERM in the main thread, also where a library makes another
-    error of it.
+def interruptible(last_words: Callable[[int], object] = lambda code: None) -> Iterator[None]:
+    """Raise KeyboardInterrupt on Ctrl-C, Terminated on SIGTERM and SIGHUP in the main thread, also where a library
+    makes another error of it. SIGHUP stays ignored where it is, as `nohup` has it.
 
-    A SIGTERM that does not end the block within PATIENCE_S ends the process after `last_words`: where a whole group was
-    signalled, Ray has ended too, and is waited for in native code."""
+    What does not end the block within PATIENCE_S ends the process after `last_words`, which get the exit code: where a
+    whole group was signalled, Ray has ended too, and is waited for in native code."""
     received: list[BaseException] = []
     done = threading.Event()
 
-    def give_up() -> None:
+    def give_up(code: int) -> None:
         if not done.wait(PATIENCE_S):
-            last_words()
-            os._exit(EXIT_TERMINATED)
+            for act in Terminated.last_acts:
+                with suppress(Exception):
+                    act()
+            with suppress(Exception):
+                last_words(code)
+            os._exit(code)
 
     def interrupt(number: int, frame: FrameType | None) -> None:
-        if number == signal.SIGTERM:
+        code = 128 + number
+        if number != signal.SIGINT:
             signal.alarm(0)  # Ray's handler below Python, where it came first, would abort the process by one
             if not received:
-                threading.Thread(target=give_up, name="last words", daemon=True).start()
-        received.append(KeyboardInterrupt() if number == signal.SIGINT else Terminated(EXIT_TERMINATED))
+                threading.Thread(target=give_up, args=[code], name="last words", daemon=True).start()
+        received.append(KeyboardInterrupt() if number == signal.SIGINT else Terminated(code))
         raise received[-1]
 
-    previous = {number: signal.signal(number, interrupt) for number in ENDING}
+    ignored = signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+    heard = [number for number in ENDING if number != signal.SIGHUP or not ignored]
+    previous = {number: signal.signal(number, interrupt) for number in heard}
     try:
         yield
     except (Exception, SystemExit) as error:
@@ -64,7 +73,7 @@ def interruptible(last_words: Callable[[], object] = lambda: None) -> Iterator[N
 
 @contextmanager
 def quick_end() -> Iterator[None]:
-    """End the process quickly after the block exits with EXIT_STOPPED or EXIT_TERMINATED.
+    """End the process quickly after the block exits with the code of a signal.
 
     Functions registered with atexit run (Ray's, logging's, ...); unloading PyTorch, which takes seconds, is left out.
     """
@@ -82,12 +91,12 @@ def quick_end() -> Iterator[None]:
     try:
         yield
     except SystemExit as error:
-        code = error.code if error.code in (EXIT_STOPPED, EXIT_TERMINATED) else None
+        code = error.code if error.code in QUICK else None
         raise
 
 
 def import_whole(*names: str) -> None:
-    """Import modules one by one. Ctrl-C and SIGTERM take effect between two of them, so name large packages singly."""
+    """Import modules one by one. Signals take effect between two of them, so name large packages singly."""
     for name in names:
         with deferred_interrupts():
             import_module(name)
@@ -95,7 +104,7 @@ def import_whole(*names: str) -> None:
 
 @contextmanager
 def deferred_interrupts() -> Iterator[None]:
-    """Delay Ctrl-C and SIGTERM until the block ends, then call the handler that was set before."""
+    """Delay the signals that end the process until the block ends, then call the handler that was set before."""
     if threading.current_thread() is not threading.main_thread():  # signals are the main thread's
         yield
         return

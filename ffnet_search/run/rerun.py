@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ffnet_search.atomic_write import scratch_folder
 from ffnet_search.config.search_schema import POPULATION
 from ffnet_search.config.sweep import Sweep
 from ffnet_search.errors import SweepError
@@ -42,7 +42,7 @@ def rerun(run: Path, which: str) -> Rerun:
     sweep = Sweep.of_run(run)
     record = _find(list(read_records(sweep.files.study)), which, sweep)
     configuration = record.configuration(sweep.search_space)
-    with tempfile.TemporaryDirectory(prefix="ffnet-rerun-") as folder:
+    with scratch_folder() as folder:
         outcome = run_safely(_evaluator(sweep, Path(folder), record), configuration, NopPruner())
     if isinstance(outcome, Failed):
         return Rerun(record.number, configuration, {}, (record.reason, outcome.reason), ())

@@ -7,7 +7,6 @@ Train starts all of them again.
 
 from __future__ import annotations
 
-import tempfile
 import threading
 import time
 import warnings
@@ -18,6 +17,7 @@ from typing import Any
 
 import torch
 
+from ffnet_search.atomic_write import scratch_folder
 from ffnet_search.cluster import session
 from ffnet_search.cluster.session import Cluster
 from ffnet_search.cluster.user_code import user_code
@@ -147,7 +147,7 @@ def _train_rank(config: dict[str, Any]) -> None:
         """Ray's strategy, with one reduction a step."""
 
     store, is_first = config["store"], ray.train.get_context().get_world_rank() == 0
-    with tempfile.TemporaryDirectory(prefix="ffnet-") as folder:
+    with scratch_folder() as folder:
         sweep: Sweep = config["sweep"].model_copy(update={"runs": folder})
         last = sweep.files.training / LAST
         # One answer for all ranks, which must resume from the same step.

@@ -127,6 +127,22 @@ def test_a_node_that_is_lost_is_done_without_and_one_that_joins_is_used(run: Run
 
 
 @pytest.mark.timeout(400)
+def test_nodes_that_are_lost_while_their_workers_start_are_no_fault_of_the_workers(run: Run) -> None:
+    begun, losses = run.folder / "nodes", 4  # more than there may be deaths of workers
+    hang = f"time.sleep(3600 if len((folder / 'nodes').read_text().split()) <= {losses} else 0)"
+    script = SCRIPT.replace("    return evaluate", f"    {hang}\n    return evaluate")
+    with cluster(2, head_cpus=0) as made:
+        process = drive(made.address, script, str(run.folder), "20")
+        for lost in range(losses):
+            wait_until(process, lambda lost=lost: begun.exists() and len(begun.read_text().split()) > lost)  # type: ignore[misc]
+            made.remove_node(made.list_all_nodes()[-1], allow_graceful=False)
+            made.add_node(**NODE)
+        err = process.communicate(timeout=200)[1]
+        assert process.returncode == 0, err
+    assert_whole(run, 20, lost=0)
+
+
+@pytest.mark.timeout(400)
 def test_after_the_head_was_lost_the_same_command_goes_on_on_another_one(run: Run) -> None:
     with cluster(2) as made:
         process = start(run, made.address, 200)

@@ -27,7 +27,7 @@ from typing import Any
 
 import yaml
 from patient import STAGES, Patient, front
-from starts import disk, has_own_mounts, start, with_own_mounts
+from starts import disk, has_own_mounts, start, temporary_of, with_own_mounts
 
 SUPERNET: dict[str, Any] = {
     "search_space": {
@@ -73,6 +73,7 @@ def undisturbed(folder: Path, kind: int) -> tuple[list[str], dict[str, float]]:
         time.sleep(0.02)
     code, said = begun.end()
     assert code == 0, said
+    temporary_of(sweep).rmdir()  # nothing is left there
     ends = [*list(times.values())[1:], time.monotonic()]
     return front(folder / "runs" / sweep.stem), {
         stage: end - begun for (stage, begun), end in zip(times.items(), ends, strict=True)
@@ -125,6 +126,7 @@ def main() -> None:
                 raise
             print(f"seed {seed}, {engine}: {counts.total() - before} hurts, the undisturbed front", flush=True)
             shutil.rmtree(patient.folder)
+            temporary_of(sweep).rmdir()
             seed += 1
     for what, times in sorted(counts.items()):
         print(f"{times:>5}  {what}")

@@ -15,7 +15,19 @@ from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from starts import HURT, KILLED, NAN, REFUSED, Start, descendants, filled, has_own_mounts, start, started_for
+from starts import (
+    HURT,
+    KILLED,
+    NAN,
+    REFUSED,
+    Start,
+    descendants,
+    filled,
+    has_own_mounts,
+    start,
+    started_for,
+    temporary_of,
+)
 
 STAGES = ("profile", "train", "search", "export")
 FILES = (  # of a run, relative to its folder
@@ -195,6 +207,8 @@ class Patient:
         assert not self.noted - set(found), f"lost: {sorted(self.noted - set(found))}"
         assert not [key for key, times in found.items() if times > 1], f"doubled: {found}"
         assert not unfinished(self.folder)
+        left = os.listdir(temporary_of(self.sweep))
+        assert not left, f"left in the temporary folder: {left}"
         return front(self.folder)
 
     def failed(self) -> set[str]:

@@ -61,12 +61,21 @@ def start(sweep: Path, *, limited: bool = False) -> Start:
     limit = partial(resource.setrlimit, resource.RLIMIT_FSIZE, (FULL_BYTES, FULL_BYTES)) if limited else None
     paths = os.pathsep.join([str(ROOT), str(HERE)])
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": paths, MARK: str(sweep.parent / sweep.stem)}
-    environment.pop("RAY_ADDRESS", None)
+    environment["TMPDIR"] = str(temporary_of(sweep))
+    for name in ("RAY_ADDRESS", "RAY_TMPDIR"):
+        environment.pop(name, None)
     process = subprocess.Popen(
         [sys.executable, "-m", "ffnet_search", "run", sweep.name], cwd=sweep.parent, env=environment, text=True,
         stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, preexec_fn=limit,
     )  # fmt: skip
     return Start(process)
+
+
+def temporary_of(sweep: Path) -> Path:
+    """The temporary folder of the starts of a sweep, whose path is short enough for sockets."""
+    folder = Path("/tmp") / f"{sweep.parent.name[-8:]}-{sweep.stem[-6:]}"
+    folder.mkdir(exist_ok=True)
+    return folder
 
 
 def _processes() -> Iterator[Path]:

@@ -100,6 +100,27 @@ def as_json(tree: Any) -> bytes:
     return text.encode("utf-8", "replace")
 
 
+CELLS = [
+    "", " ", "x", "-1", "2", "1e400", "nan", "inf", "1_0", "0x1", "٣", "1,5", '"', "'", "a" * 10**5, "1" * 400,
+    "../../secret", "/dev/zero", "pipe", "pictures", "pictures/0.png\0", "=1+1", "\x1b[2J", "a\nb", "\r",
+    "\ufeff", ";", "\t",
+]  # fmt: skip
+
+
+def cells() -> st.SearchStrategy[list[tuple[int, int, str]]]:
+    """Places of a table, and what they hold instead."""
+    values = st.one_of(st.sampled_from(CELLS), st.text(max_size=9))
+    return st.lists(st.tuples(st.integers(0, 99), st.integers(0, 9), values), min_size=1, max_size=3)
+
+
+def as_csv(rows: list[list[object]], changes: list[tuple[int, int, str]]) -> bytes:
+    """The table as text, in which cells are as they are: their quotes and commas count."""
+    rows = [list(row) for row in rows]
+    for row, column, cell in changes:
+        rows[row % len(rows)][column % len(rows[0])] = cell
+    return "\n".join(",".join(map(str, row)) for row in rows).encode("utf-8", "replace")
+
+
 def damaged(content: bytes, how: tuple[str, int, int]) -> bytes:
     kind, place, value = how
     if kind == "none" or not content:

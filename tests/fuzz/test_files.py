@@ -22,18 +22,24 @@ import yaml
 from base_run import write_base
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
+from ffnet_search.autoconfig.inspect_table import inspect_table
 from ffnet_search.cli.app import main
+from ffnet_search.config.schema import DataSection
 from ffnet_search.config.sweep import Sweep
+from ffnet_search.data.registry import check_data
 from ffnet_search.errors import LINE, SweepError
 from ffnet_search.export.network import load
+from ffnet_search.forecasting.series import read_series
 from ffnet_search.latency.journal import Journal
 from ffnet_search.models.saved import read_supernet
 from ffnet_search.report.dashboard import annotate_study
 from ffnet_search.search.storage.search_storage import PendingTrials
+from ffnet_search.space.input import Input
 from ffnet_search.strict_yaml import read_json
 
-FILES = {"ci": 40, "full": 800}[os.environ.get("FUZZ", "full")]  # of each kind
+FILES = {"ci": 32, "full": 540}[os.environ.get("FUZZ", "full")]  # of each kind
 CPU_S, MEMORY_KIB = 5.0, 1 << 20
 PROFILE = settings(
     max_examples=FILES,
@@ -161,6 +167,31 @@ def test_json(base: Path, kind: str) -> None:
                 command(*verb)
             if kind == "card":
                 call(lambda: annotate_study(Sweep.of_run(RUN)))
+
+    read()
+
+
+@pytest.mark.parametrize("kind", ["classification", "multilabel", "regression", "series"])
+def test_csv(base: Path, kind: str) -> None:
+    """Tables of images and what is known of each, and series of numbers."""
+    path, pictures = base / f"{kind}.csv", base / "pictures"
+    pictures.mkdir(exist_ok=True)
+    for number in range(12):
+        Image.new("L", (8, 8), number).save(pictures / f"{number}.png")
+    rows: list[list[object]] = [["file", "a", "b", "split"]]
+    rows += [[f"pictures/{number}.png", number % 2, (number + 1) % 2, ["train", "test", "val"][number % 3]]
+             for number in range(12)]  # fmt: skip
+    section = DataSection(name="picture_table", path=path, columns=["a"] if kind == "classification" else ["a", "b"])
+
+    @PROFILE
+    @given(mutations.cells(), mutations.damage())
+    def read(changes: list[tuple[int, int, str]], how: tuple[str, int, int]) -> None:
+        path.write_bytes(mutations.damaged(mutations.as_csv(rows, changes), how))
+        if kind == "series":
+            call(lambda: read_series(path))
+        else:
+            call(lambda: check_data(section, Input(1, 8, 2, kind)))
+            call(lambda: inspect_table(path))
 
     read()
 

@@ -69,12 +69,9 @@ class PendingTrials:
         self._trials.pop(key, None)
         self._write()
 
-    def keep(self) -> None:
-        """Let the starts of the pending trials count, at an end by a signal: one of them may be the cause."""
-        self._begun = set()
-
     def put_back(self) -> None:
-        """Keep the pending trials for the next search, at the end of this one. Its end is not counted as a start."""
+        """Keep the pending trials for the next search, at the end of this one in good order, by a signal too: the
+        starts of those that are left are not counted."""
         for key in self._begun & self._trials.keys():
             trial = self._trials[key]
             self._trials[key] = trial._replace(starts=trial.starts - self._counts)
@@ -137,12 +134,11 @@ def open_storage(
         stack.enter_context(copied(writer, problem.section.storage, study.parent.name, problem.objectives, digest))
         path = study.with_name(f"{study.name}.pending") if resumable else None
         pending = PendingTrials(path, partial(is_of_space, problem.space), counts=counts)
+        Terminated.last_acts.append(pending.put_back)
         try:
             yield SearchStorage(writer, pending)
-        except Terminated:
-            pending.keep()
-            raise
         finally:
+            Terminated.last_acts.remove(pending.put_back)
             pending.put_back()
             if candidates is not None:
                 write_candidates(candidates, writer, problem.space)
