@@ -21,7 +21,7 @@ import tempfile
 import time
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -82,9 +82,8 @@ class Driver(Optimizer):
         record = super().tell(configuration, outcome)
         told = self.archive.finished
         if told % self.hour == 0:
-            nodes = self.cluster.list_all_nodes()
-            self.cluster.remove_node(nodes[1], allow_graceful=False)
-            self.cluster.add_node(**NODE)
+            self.cluster.remove_node(self.cluster.list_all_nodes()[1], allow_graceful=False)
+            add_node(self.cluster)
             type(self).lost += 1
         if told % self.every == 0:
             ms, cpu_s, self.asked_ms, self.cpu_s = sorted(self.asked_ms) or [0.0], self.cpu_s, [], 0.0
@@ -92,6 +91,14 @@ class Driver(Optimizer):
             row = "".join(f"{figure:>10.1f}" for figure in figures)
             print(f"{told:>10}{self.lost:>8}{row}{resident_mb():>8.0f}", flush=True)
         return record
+
+
+def add_node(cluster: Any) -> None:
+    """Add a node, which may take several tries on a busy machine."""
+    for _ in range(5):
+        with suppress(Exception):  # of Ray, without a class of its own
+            cluster.add_node(**NODE)
+            return
 
 
 @contextmanager
@@ -103,7 +110,7 @@ def cluster() -> Iterator[Any]:
     os.environ["RAY_ADDRESS"] = made.address
     try:
         for _ in range(NODES):
-            made.add_node(**NODE)
+            add_node(made)
         made.wait_for_nodes()
         yield made
     finally:
