@@ -153,7 +153,7 @@ def open_pages(sweep: Sweep) -> None:
         print(f"dashboard: address after {begun:.1f} s, studies after {time.monotonic() - start:.1f} s")
     finally:
         server.send_signal(2)
-        server.wait(60)
+        server.wait(600)
     report = sweep.files.report
     print(f"report: {report.stat().st_size / 1e6:.2f} MB")
 
