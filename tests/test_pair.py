@@ -32,10 +32,10 @@ def two_networks(folder: Path, right: tuple[int, int], images: int = 200) -> lis
 def test_the_answer_is_that_of_the_paired_test(tmp_path: Path, right: tuple[int, int], told: bool) -> None:
     folders = two_networks(tmp_path, right)
     found = pair(*folders)
-    assert [duel.split for duel in found.duels] == ["search", "folds", "test"]
-    duel = found.duels[-1]
-    assert duel.p == mcnemar(0, abs(right[0] - right[1]))
-    assert duel.difference == pytest.approx((right[0] - right[1]) / 200) and duel.error > 0
+    assert [test.split for test in found.tests] == ["search", "folds", "test"]
+    test = found.tests[-1]
+    assert test.p == mcnemar(0, abs(right[0] - right[1]))
+    assert test.difference == pytest.approx((right[0] - right[1]) / 200) and test.error > 0
     better = folders[right[1] > right[0]].name
     assert found.verdict.startswith(f"{better} is better by accuracy on test" if told else "not told apart by accuracy")
 

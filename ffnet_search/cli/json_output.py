@@ -171,7 +171,7 @@ def of_pair(found: Pair) -> Document:
     """Two networks, and the paired tests of them."""
     return {
         "networks": [of_exported(network) for network in found.networks],
-        "tests": [asdict(duel) for duel in found.duels],
+        "tests": [asdict(test) for test in found.tests],
         "verdict": found.verdict,
     }
 

@@ -67,12 +67,12 @@ def print_overlay(found: Overlay) -> None:
 def print_pair(found: Pair) -> None:
     """Two networks: their quality on each split, the difference, and whether a test tells it from none."""
     quality, rows = found.quality, []
-    for duel in found.duels:
-        reached = map(quality.format_with, duel.qualities, duel.errors)
-        sign = "+" if duel.difference >= 0 else "-"
-        number, error = (quality.format(abs(one), unit=False) for one in (duel.difference, duel.error))
-        cells = [*reached, f"{sign}{number} ± {error}", f"{duel.p:.2g}", "yes" if duel.is_told else "no"]
-        rows.append([f"{SPLITS[duel.split]} ({duel.images:,})", *cells])
+    for test in found.tests:
+        reached = map(quality.format_with, test.qualities, test.errors)
+        sign = "+" if test.difference >= 0 else "-"
+        number, error = (quality.format(abs(one), unit=False) for one in (test.difference, test.error))
+        cells = [*reached, f"{sign}{number} ± {error}", f"{test.p:.2g}", "yes" if test.is_told else "no"]
+        rows.append([f"{SPLITS[test.split]} ({test.images:,})", *cells])
     for name in ("measured_ms", "params_m"):
         metric = find_metric(name)
         values = [one.metrics[name] for one in found.networks if name in one.metrics]

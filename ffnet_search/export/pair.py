@@ -14,7 +14,7 @@ from ffnet_search.tasks.scores import LEVEL
 
 
 @dataclass(frozen=True)
-class Duel:
+class PairedTest:
     """Two networks on the same images of a split. `difference`: of the qualities, positive where the first is better;
     `error`: its standard error; `p`: the probability of such a difference between equally good networks."""
 
@@ -38,7 +38,7 @@ class Pair:
 
     networks: tuple[ExportedNetwork, ExportedNetwork]
     quality: Metric
-    duels: Sequence[Duel]
+    tests: Sequence[PairedTest]
 
     @property
     def names(self) -> tuple[str, str]:
@@ -49,12 +49,12 @@ class Pair:
     @property
     def verdict(self) -> str:
         """The answer, by test images, which chose neither."""
-        duel = self.duels[-1]
-        name = self.names[duel.difference < 0]
-        where = f"{JUDGED[duel.split]}, {duel.images:,} images"
-        if duel.is_told:
-            return f"{name} is better by {self.quality.phrase} {where} (p = {duel.p:.2g})"
-        return f"not told apart by {self.quality.phrase} {where} (p = {duel.p:.2g}): the difference may be luck"
+        test = self.tests[-1]
+        name = self.names[test.difference < 0]
+        where = f"{JUDGED[test.split]}, {test.images:,} images"
+        if test.is_told:
+            return f"{name} is better by {self.quality.phrase} {where} (p = {test.p:.2g})"
+        return f"not told apart by {self.quality.phrase} {where} (p = {test.p:.2g}): the difference may be luck"
 
 
 def are_networks(*folders: Path) -> bool:
@@ -74,7 +74,7 @@ def pair(first: Path, second: Path) -> Pair:
             f"{second}: must be judged on the images that {first} was, but is of other data or another seed; name two "
             "networks of one data set and seed"
         )
-    duels = []
+    tests = []
     for split in ("search", *(name for name in JUDGED if name not in ("search", "test")), "test"):
         one, two = (network.scores(split) for network in networks)
         if one is None or two is None or one.images != two.images:
@@ -82,7 +82,7 @@ def pair(first: Path, second: Path) -> Pair:
         qualities = one.quality, two.quality
         difference = -task.quality.sign * (one.quality - two.quality)
         error, p = one.error_of_difference(two), one.p_value(two)
-        duels.append(Duel(split, one.images, qualities, (one.error, two.error), difference, error, p))
-    if not duels:
+        tests.append(PairedTest(split, one.images, qualities, (one.error, two.error), difference, error, p))
+    if not tests:
         raise SweepError(f"{first}: holds no scores of images, by which networks are compared; export it again")
-    return Pair(networks, task.quality, duels)
+    return Pair(networks, task.quality, tests)
