@@ -291,7 +291,7 @@ def test_absolute_paths_are_of_runs_data_and_weights(tmp_path: Path) -> None:
 
 def test_the_public_files_of_a_run_are_all_but_locks_scratch_and_tables() -> None:
     files = Sweep.model_validate(TINY).files
-    assert set(vars(files)) - set(files.public) == {"folder", "lock", "scratch", "front_csv"}
+    assert set(vars(files)) - set(files.public) == {"folder", "lock", "scratch", "front_csv", "folds"}
 
 
 def test_a_class_path_may_be_spelled_with_dots_as_by_lightning(tmp_path: Path) -> None:
