@@ -115,7 +115,7 @@ def _own_temporary_folder() -> Iterator[None]:
     before = {name: os.environ.get(name) for name in ("TMPDIR", "RAY_TMPDIR")}, tempfile.tempdir
     try:
         usual = tempfile.gettempdir()
-        if "RAY_ADDRESS" in os.environ:  # where Ray notes the address of a cluster on this machine
+        if "RAY_ADDRESS" in os.environ or sys.argv[1:2] == ["submit"]:  # where Ray notes what clusters there are
             os.environ.setdefault("RAY_TMPDIR", before[0]["TMPDIR"] or "/tmp")
         if len(usual) > LONGEST_TEMPORARY:
             os.environ["TMPDIR"] = tempfile.tempdir = "/tmp"
