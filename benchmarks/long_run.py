@@ -43,6 +43,7 @@ from ffnet_search.space.hyperparameters import Configuration
 
 ROOT = Path(__file__).resolve().parents[1]
 NODE = {"num_cpus": 1, "object_store_memory": 80_000_000}
+TRIES = 5  # to start a node
 NODES = 2  # beside the head, which evaluates nothing
 
 
@@ -94,11 +95,12 @@ class Driver(Optimizer):
 
 
 def add_node(cluster: Any) -> None:
-    """Add a node, which may take several tries on a busy machine."""
-    for _ in range(5):
+    """Add a node, which may take several tries on a busy machine. Raises what the last of them raised."""
+    for _ in range(TRIES - 1):
         with suppress(Exception):  # of Ray, without a class of its own
             cluster.add_node(**NODE)
             return
+    cluster.add_node(**NODE)
 
 
 @contextmanager
