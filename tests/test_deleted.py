@@ -56,7 +56,8 @@ def delete_under(command: list[str], folder: Path, stage: str, environment: dict
     while not list(folder.glob(SIGNS[stage])):
         assert process.poll() is None
         time.sleep(0.05)
-    shutil.rmtree(folder)
+    while folder.exists():  # the command still writes into it, and removes files of its own
+        shutil.rmtree(folder, ignore_errors=True)
     _, said = process.communicate(timeout=120)
     assert process.returncode == 2, said[-3000:]
     return said
