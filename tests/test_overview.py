@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -14,6 +15,7 @@ import jsonschema
 import pytest
 import yaml
 from test_cli import call, user_error
+from test_pair import two_networks
 from written_runs import written_run
 
 import ffnet_search
@@ -80,15 +82,24 @@ def test_two_runs_are_compared_as_table_and_image(two: tuple[Path, Path], tmp_pa
     done = call("compare", *two, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "train.epochs" in done.stdout and " 60" in done.stdout
-    marked = [line.split()[0] for line in done.stdout.splitlines() if line.startswith(("first", "second"))][:4]
+    marked = [line.split()[0] for line in done.stdout.splitlines() if re.match(r"[AB]\*? +\d", line)]
     # Of the two that are alike both are on the joint front; of the others the faster one.
-    assert sorted(marked) == ["first", "first*", "second*", "second*"]
+    assert sorted(marked) == ["A", "A*", "B*", "B*"]
+    assert "no test compares their best networks" in done.stdout
     assert (tmp_path / "compare-first-second.png").read_bytes().startswith(b"\x89PNG")
     found = overlay(*two)
     assert found.shares[1] > found.shares[0]
     document = json.loads(call("compare", *two, "--json", "--image", "x.png", cwd=tmp_path).stdout)
     assert [change["field"] for change in document["changes"]] == ["train.epochs"]
-    assert (tmp_path / "x.png").exists()
+    assert (tmp_path / "x.png").exists() and document["best"] is None
+
+
+def test_the_best_networks_of_two_runs_are_tested(tmp_path: Path) -> None:
+    two_networks(tmp_path / "first", (180, 20))
+    two_networks(tmp_path / "second", (150, 20))
+    best = overlay(tmp_path / "first", tmp_path / "second").best
+    assert best is not None and best.tests[-1].is_told
+    assert best.verdict_of(("A", "B")).startswith("A is better by accuracy on test, 200 images (p =")
 
 
 def test_what_cannot_be_compared_is_refused(two: tuple[Path, Path], tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 
 import pytest
+from test_pair import two_networks
 from written_runs import written_run
 
 from ffnet_search import progress
@@ -44,6 +45,14 @@ def show(columns: int, what: Path, **environment: str) -> str:
     return shown(columns, sys.executable, "-m", "ffnet_search", "show", str(what), **environment)
 
 
+def compare(columns: int, first: Path, second: Path) -> str:
+    image = first.parent / "both.png"
+    command = [sys.executable, "-m", "ffnet_search", "compare", str(first), str(second)]
+    return CODES.sub(
+        "", shown(columns, *command, *(["--image", str(image)] if (first / "sweep.yaml").exists() else []))
+    )
+
+
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a run with two exported networks, without their weights."""
@@ -61,6 +70,38 @@ def test_the_front_keeps_keys_and_digits_at_every_width(run: Path, columns: int)
     assert "…" not in text
     assert ("49.4" in text) == (columns > 80)  # whole columns are dropped
     assert (f"not shown in {columns} columns" in text) == (columns < 200)
+
+
+@pytest.fixture(scope="module")
+def two(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """Two runs with long names, whose networks were judged on 12,345 images."""
+    runs = [tmp_path_factory.mktemp("runs") / f"flowers-of-a-{size}-garden-in-2026" for size in ("large", "small")]
+    for folder, right in zip(runs, ((11_000, 9_000), (10_800, 9_000)), strict=True):
+        two_networks(folder, right, images=12_345)
+    return runs
+
+
+@pytest.mark.parametrize("columns", [80, 120, 200])
+def test_two_runs_are_compared_at_every_width(two: list[Path], columns: int) -> None:
+    text = compare(columns, *two)
+    rows = [line for line in text.splitlines() if re.match(r"[AB]\*? +\d", line)]
+    assert len(rows) == 4 and max(len(row.rstrip()) for row in rows) <= columns and "…" not in text
+    names = "|".join(path.name for path in two[0].glob("pareto/0*"))
+    assert all(re.search(rf" 61\.52 ± 1\.00  +(1\.00|1\.23)  +12\.3  ({names})\b", row) for row in rows)
+    assert all(f"{letter}  {folder}" in text for letter, folder in zip("AB", two, strict=True))
+    assert "A is better by accuracy on test, 12,345 images (p = " in text
+    assert (f"not shown in {columns} columns" in text) == (columns == 80)
+
+
+@pytest.mark.parametrize("columns", [80, 120])
+def test_two_networks_are_compared_at_every_width(two: list[Path], columns: int) -> None:
+    folders = sorted(two[0].glob("pareto/0*"))
+    text = compare(columns, *folders)
+    rows = [line for line in text.splitlines() if re.match(r"(validation|folds|test) \(12,345\) ", line)]
+    assert len(rows) == 3 and all("89.10 ± 0.28 %  72.90 ± 0.40 %  +16.20 ± 0.33 " in row for row in rows)
+    assert all(row.rstrip().endswith("yes") and len(row.rstrip()) <= columns for row in rows)
+    assert ("not shown in 80 columns: p\n" in text) == (columns == 80)
+    assert f"{folders[0].name} is better by accuracy on test, 12,345 images (p = " in text
 
 
 def test_a_terminal_too_narrow_for_a_column_still_gets_whole_keys(run: Path) -> None:

@@ -187,4 +187,5 @@ def of_overlay(found: Overlay) -> Document:
         "shares": list(found.shares),
         "devices": list(found.devices),
         "changes": [asdict(change) for change in found.changes],
+        "best": None if found.best is None else of_pair(found.best),
     }

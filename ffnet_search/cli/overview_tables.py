@@ -6,13 +6,15 @@ from collections.abc import Sequence
 from math import nan
 
 from ffnet_search.cli.front_table import SPLITS, metric_columns
-from ffnet_search.cli.printing import Column, Grid, make_table, print_plain
+from ffnet_search.cli.printing import Column, Grid, Kind, make_table, print_plain
 from ffnet_search.config.named_metrics import ranking
 from ffnet_search.export.pair import Pair
 from ffnet_search.formatting import percent
 from ffnet_search.metrics import ERROR, find_metric
 from ffnet_search.run.overlay import Overlay, quality_and_ms
 from ffnet_search.run.overview import ListedRun
+
+LETTERS = ("A", "B")  # for what is compared, in tables
 
 
 def print_runs(runs: Sequence[ListedRun]) -> None:
@@ -47,21 +49,33 @@ def _ms(value: float) -> str:
 def print_overlay(found: Overlay) -> None:
     """Both fronts as one table, the quickest network first; what each reaches; the settings that differ."""
     networks = [network for _, network, _ in found.rows]
-    early, late = metric_columns(found.sweeps[0], networks, {})  # letters are of one run
+    early, late = metric_columns(found.sweeps[0], networks, {})  # letters of groups are of one run
     joint = frozenset(index for index, row in enumerate(found.rows) if row[2])
-    marks = [f"{found.names[run]}{'*' if is_joint else ''}" for run, _, is_joint in found.rows]
+    marks = [f"{LETTERS[run]}{'*' if is_joint else ''}" for run, _, is_joint in found.rows]
     folders = Column("folder", [network.folder.name for network in networks], "key")
+    for letter, sweep in zip(LETTERS, found.sweeps, strict=True):
+        print_plain(f"{letter}  {sweep.files.folder}")
     print_plain(Grid([Column("run", marks, "key"), *early, folders, *late], joint))
     print_plain("* dominated by no network of either run")
-    for name, share in zip(found.names, found.shares, strict=True):
-        print_plain(f"{name}: dominates {percent(share, 1)} of the box that both fronts span")
+    shares = (f"{letter} dominates {percent(share, 1)}" for letter, share in zip(LETTERS, found.shares, strict=True))
+    print_plain(f"of the box that both fronts span, {', '.join(shares)}")
+    print_plain(_best_words(found))
     if found.devices[0] != found.devices[1]:
         print_plain(f"measured on different devices: {found.devices[0]}; {found.devices[1]}")
     if found.changes:
         cells = [[change.field, str(change.old), str(change.new)] for change in found.changes]
-        print_plain(make_table(["setting", *found.names], [list(map(_short, row)) for row in cells]))
+        print_plain(make_table(["setting", *LETTERS], cells))
     else:
         print_plain("no setting differs")
+
+
+def _best_words(found: Overlay) -> str:
+    """The answer of a paired test of the best network of each run."""
+    best = found.best
+    if best is None:
+        return "no test compares their best networks: they were judged on different images, or hold no scores of them"
+    names = " and ".join(f"{letter} {one.folder.name}" for letter, one in zip(LETTERS, best.networks, strict=True))
+    return f"first by {best.quality.phrase}: {names}; {best.verdict_of(LETTERS)}"
 
 
 def print_pair(found: Pair) -> None:
@@ -78,16 +92,13 @@ def print_pair(found: Pair) -> None:
         values = [one.metrics[name] for one in found.networks if name in one.metrics]
         if len(values) == len(found.networks):
             rows.append([metric.phrase, *map(metric.format, values), "", "", ""])
-    titles = ["images", "A", "B", "difference", "p", "told apart"]
-    grid = [Column(title, [row[at] for row in rows], "key" if at == 0 else "number") for at, title in enumerate(titles)]
-    for letter, network in zip("AB", found.networks, strict=True):
+    titles = ["images", *LETTERS, "difference", "p", "told apart"]
+    kinds: list[Kind] = ["key", "number", "number", "number", "number", "key"]  # the answer is in every width
+    grid = [Column(title, [row[at] for row in rows], kinds[at]) for at, title in enumerate(titles)]
+    for letter, network in zip(LETTERS, found.networks, strict=True):
         print_plain(f"{letter}  {network.folder}")
     print_plain(Grid(grid))
     print_plain(found.verdict)
-
-
-def _short(text: str) -> str:
-    return text if len(text) <= 60 else f"{text[:57]}..."
 
 
 def image_of(found: Overlay) -> bytes:

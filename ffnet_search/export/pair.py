@@ -49,8 +49,12 @@ class Pair:
     @property
     def verdict(self) -> str:
         """The answer, by test images, which chose neither."""
+        return self.verdict_of(self.names)
+
+    def verdict_of(self, names: tuple[str, str]) -> str:
+        """The answer with these names of the two."""
         test = self.tests[-1]
-        name = self.names[test.difference < 0]
+        name = names[test.difference < 0]
         where = f"{JUDGED[test.split]}, {test.images:,} images"
         if test.is_told:
             return f"{name} is better by {self.quality.phrase} {where} (p = {test.p:.2g})"

@@ -12,6 +12,8 @@ from ffnet_search.config.named_metrics import ranking
 from ffnet_search.config.sweep import Sweep
 from ffnet_search.errors import SweepError
 from ffnet_search.export.exported import ExportedNetwork, read_exported
+from ffnet_search.export.groups import read_first
+from ffnet_search.export.pair import Pair, pair
 from ffnet_search.metrics import LATENCY
 from ffnet_search.pareto.front import dominator_counts, hypervolume
 from ffnet_search.run.folder import Change, differences
@@ -24,13 +26,15 @@ BEYOND = 0.1  # of the box that fronts span, by which the reference is beyond th
 @dataclass(frozen=True)
 class Overlay:
     """The fronts of two runs. `rows`: (run, 0 or 1; network; whether no network of either dominates it), the quickest
-    first. `shares`: of the box that both fronts span, dominated by each."""
+    first. `shares`: of the box that both fronts span, dominated by each. `best`: the networks that the runs rank first,
+    tested in pairs; None where they were not judged on the same images."""
 
     sweeps: tuple[Sweep, Sweep]
     rows: Sequence[tuple[int, ExportedNetwork, bool]]
     shares: tuple[float, float]
     changes: Sequence[Change]
     devices: tuple[str, str]
+    best: Pair | None = None
 
     @property
     def names(self) -> tuple[str, str]:
@@ -70,6 +74,7 @@ def overlay(first: Path, second: Path) -> Overlay:
         _shares(points_N2, [index for index, _ in networks]),
         [change for change in differences(contents[0], contents[1]) if not change.field.startswith(OWN)],
         (_device(fronts[0][0]), _device(fronts[1][0])),
+        _paired(*(_first(sweep, front) for sweep, front in zip(sweeps, fronts, strict=True))),
     )
 
 
@@ -91,6 +96,19 @@ def _shares(points_N2: np.ndarray[tuple[int, int], np.dtype[np.float64]], owners
     mine = [points_N2[[owner == index for owner in owners]] for index in (0, 1)]
     volumes = [hypervolume(points.tolist(), high.tolist(), ["minimize", "minimize"]) / box for points in mine]
     return volumes[0], volumes[1]
+
+
+def _first(sweep: Sweep, front: Sequence[ExportedNetwork]) -> Path:
+    """The folder of the network that a run ranks first."""
+    name = read_first(sweep.files.pareto).name
+    return next((one.folder for one in front if one.folder.name == name), front[0].folder)
+
+
+def _paired(first: Path, second: Path) -> Pair | None:
+    try:
+        return pair(first, second)
+    except SweepError:  # of other data or another seed, or without scores
+        return None
 
 
 def _device(network: ExportedNetwork) -> str:
