@@ -8,8 +8,8 @@ STAMP := .venv/.installed
 
 help:
 	@echo "make quickstart   set up .venv, then train, profile, search and export on handwritten digits (minutes)"
-	@echo "make test         set up .venv, then run the whole test suite"
-	@echo "make e2e          the long tests: a cluster on this machine and its failures; pages in a browser"
+	@echo "make test         set up .venv, then run all tests that take seconds"
+	@echo "make e2e          the long tests: whole runs, a cluster on this machine and its failures, pages in a browser"
 	@echo "make fuzz         10,000 wrong files: a result or one sentence (FUZZ=ci: some hundreds, a minute)"
 	@echo "make faults       runs of the real command, killed and hurt 100 times (HURTS, SEED)"
 	@echo "make audit        known vulnerabilities of the pinned versions, and the licences of what is installed"
@@ -41,9 +41,10 @@ PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(or $(PROCES
 HOUSE := tests/test_house.py tests/test_places.py
 
 test: $(STAMP)
-	$(PYTEST) $(addprefix --ignore ,$(HOUSE))
+	$(PYTEST) -m "not slow" $(addprefix --ignore ,$(HOUSE))
 
 e2e: $(STAMP)
+	$(PYTEST) -m slow
 	$(PYTEST) tests/e2e
 
 # FUZZ names a profile of tests/fuzz/test_files.py: full or ci.

@@ -53,6 +53,7 @@ def tables(sweep: Sweep) -> dict[str, LatencyTable]:
     return {name: LatencyTable.load(sweep.files.latency / f"{name}.json") for name in ("server", "phone", "board")}
 
 
+@pytest.mark.slow
 def test_each_device_is_profiled_and_candidates_know_those_that_are_searched_for(sweep: Sweep) -> None:
     of = tables(sweep)
     assert {name: table.setting.batch_size for name, table in of.items()} == {"server": 1, "phone": 8, "board": 2}

@@ -96,7 +96,7 @@ train_supernet(sweep(runs, checkpoint_minutes=1e-5, ema=0.9, drop_path=0.1, mixu
 """
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.slow
 def test_killed_training_ends_with_the_same_weights(tmp_path: Path) -> None:
     """A SIGKILL in the middle of an epoch, then the same command: bit-equal to an uninterrupted run."""
     script = tmp_path / "script.py"

@@ -19,7 +19,7 @@ from ffnet_search.search.problem import SearchProblem
 from ffnet_search.search.storage.study import read_trials
 
 ROOT = Path(__file__).parents[1]
-pytestmark = pytest.mark.usefixtures("ray_cluster")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("ray_cluster")]
 
 
 @pytest.fixture(params=["ray", "tune"])

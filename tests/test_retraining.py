@@ -200,6 +200,7 @@ def test_on_another_engine_the_weights_come_back(run: Found, tmp_path: Path, eng
         assert quality(fuse(net), data.val_dataloader(), TASK) == pytest.approx(one.metrics["accuracy"])
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("ray_cluster")
 @pytest.mark.parametrize("engine", ["ray", "tune"])
 def test_on_ray_the_weights_come_back(run: Found, tmp_path: Path, engine: str) -> None:

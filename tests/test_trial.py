@@ -217,6 +217,7 @@ def test_a_bad_trial_is_a_failure_with_its_reason(tmp_path: Path) -> None:
     assert "on_train_batch_start" in found.traceback
 
 
+@pytest.mark.slow
 def test_a_sweep_over_ones_own_network_ends_in_a_front(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     names = {
         "module.hidden": {"low": 4, "high": 64, "log": True},

@@ -23,6 +23,7 @@ class TestInThisProcess(EngineContract):
 
 
 @pytest.mark.usefixtures("ray_cluster")
+@pytest.mark.slow
 class TestOnRay:
     """The heart of the contract on the engines that use Ray."""
 

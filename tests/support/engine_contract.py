@@ -249,6 +249,7 @@ class EngineContract:
         best = max(candidates, key=lambda candidate: candidate.metrics["accuracy"])
         assert run.on_disk.best_trial.user_attrs["key"] == best.key
 
+    @pytest.mark.slow
     def test_killed_at_any_moment_it_resumes_and_loses_at_most_what_was_pending(self, run: Run, engine: str) -> None:
         rng, kills, trials = random.Random(0), 6, 80 if engine == "local" else 300
         for _ in range(kills):
