@@ -1,4 +1,4 @@
-"""ffnet-search: train a FFNet supernet once, measure your device, search under its latency budget, ship the front."""
+"""ffnet-search: train an FFNet supernet once, measure your device, search under a latency budget, export the front."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _PUBLIC = {  # name -> where it is defined; loaded when first asked for, so that
 }
 __all__ = sorted((*_PUBLIC, "run"))
 
-import_module(f"{__name__}.run")  # the room, which is bound to its name here once: the function takes the name for good
+import_module(f"{__name__}.run")  # binds the subpackage to its name, once: the function below then keeps the name
 
 
 def run(*arguments: Any, **options: Any) -> Any:

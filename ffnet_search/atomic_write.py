@@ -1,6 +1,6 @@
-"""Replace files whole: a reader, also after a kill, sees the old content or the new one. Downloads appear whole too.
+"""Atomic file replacement: a reader sees the old content or the new one, even if the writer is killed; downloads too.
 
-Folders of a moment lie in the run's folder, or in the system's temporary folder; what a kill leaves is removed later.
+Temporary folders lie in the run's folder, or in the system's temporary folder; those of killed processes are removed.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from ffnet_search.progress import progress
 SUFFIX = ".tmp"  # of the file that is written first, beside the one to replace
 TIMEOUT_S = 60.0
 CHUNK = 1 << 20  # bytes
-SCRATCH = ".ffnet-"  # prefix of folders of a moment
+SCRATCH = ".ffnet-"  # prefix of temporary folders
 LEFT = re.compile(r"\.ffnet-[a-z0-9_]{8}")  # names of those in the system's temporary folder
 ROOM = 1 << 20  # bytes: with fewer left on a disk, whatever failed there failed for that
 
@@ -90,7 +90,7 @@ def download(url: str, target: Path, *, field: str, most_bytes: int, checksum: s
 
 
 def _fetch(url: str, part: Path, most_bytes: int, kind: str) -> str:
-    """Fetch a file and return its checksum. Raises OSError where it is cut off or larger than `most_bytes`."""
+    """Fetch a file and return its checksum. Raises OSError if it is cut off or larger than `most_bytes`."""
     import urllib.request
 
     digest, received = hashlib.new(kind, usedforsecurity=False), 0
@@ -112,12 +112,13 @@ def _fetch(url: str, part: Path, most_bytes: int, kind: str) -> str:
 class _Process:
     """The state of this process."""
 
-    scratch: Path | None = None  # where the folders of a moment are made; None: the system's temporary folder
+    scratch: Path | None = None  # the parent of temporary folders; None: the system's
 
 
 @contextmanager
 def scratch_in(folder: Path) -> Iterator[None]:
-    """Make the folders of a moment in `folder` until the block ends, and remove it, also what a kill left there."""
+    """Make temporary folders in `folder` until the block ends, then remove it; first remove what a killed process left
+    there."""
     before, _Process.scratch = _Process.scratch, folder
     shutil.rmtree(folder, ignore_errors=True)
     remove_left()
@@ -148,12 +149,12 @@ class TemporaryFolder:
         self.cleanup()
 
     def cleanup(self) -> None:
-        """Remove it now."""
+        """Remove the folder now."""
         self._finalizer()
 
 
 def scratch_folder() -> TemporaryFolder:
-    """A folder of a moment. Raises OSError."""
+    """A temporary folder. Raises OSError."""
     if _Process.scratch is not None:
         _Process.scratch.mkdir(parents=True, exist_ok=True)
     return TemporaryFolder(_Process.scratch)
@@ -188,7 +189,7 @@ def _hold(folder: Path, *, wait: bool = True) -> int:
 
 
 def _reason(error: BaseException, folder: Path) -> str:
-    """The reason why a file could not be written, or empty for an error that has nothing to do with files."""
+    """The reason why a file could not be written; empty for an error that does not concern files."""
     if isinstance(error, SweepError) or not isinstance(error, Exception):
         return ""
     with suppress(OSError):

@@ -31,9 +31,9 @@ class SweepError(Exception):
 
 
 class Terminated(SystemExit):
-    """The end of this process by a signal, which is not the outcome of whatever runs in it.
+    """Raised when a signal ends this process; not an outcome of the evaluation that runs in it.
 
-    `last_acts` are done where the process ends without it: native code did not return in time."""
+    `last_acts` are called if native code does not return in time, so that the process ends without this exception."""
 
     last_acts: ClassVar[list[Callable[[], object]]] = []
 
@@ -67,7 +67,7 @@ def without_passwords(text: str) -> str:
 
 
 def shortened(text: str, most: int = LINE) -> str:
-    """The text, without its middle where it is longer than `most`: what is wrong comes first, what to do last."""
+    """The text, without its middle if it is longer than `most`: the problem comes first, the remedy last."""
     if len(text) <= most:
         return text
     tail = most // 3
@@ -75,8 +75,8 @@ def shortened(text: str, most: int = LINE) -> str:
 
 
 def shown(value: object, most: int = VALUE) -> str:
-    """The `repr` of plain data, cut after `most` characters. No more of it is made: aliases in YAML may hold the same
-    list a billion times."""
+    """The `repr` of plain data, cut after `most` characters. No more of it is built, since aliases in YAML may hold the
+    same list a billion times."""
     text = ""
     for piece in _pieces(value, most):
         text += piece
@@ -111,7 +111,7 @@ def _pieces(value: object, most: int) -> Iterator[str]:
 
 
 def io_reason(error: BaseException | None) -> str:
-    """The words of the operating system, where an error or its cause is of a file, a disk or a network; else empty."""
+    """The operating system's message, if an error or its cause concerns a file, a disk or a network; else empty."""
     for one in _causes(error):
         if isinstance(one, OSError) and one.errno is not None:
             return one.strerror or os.strerror(one.errno)
@@ -121,7 +121,7 @@ def io_reason(error: BaseException | None) -> str:
 
 
 def io_sentence(error: BaseException) -> str:
-    """The sentence for an error of a file that nobody has put into words; empty for any other error, which is a bug."""
+    """The message for a file error that was not handled elsewhere; empty for any other error, which is a bug."""
     reason = io_reason(error)
     name = next((one.filename for one in _causes(error) if isinstance(one, OSError) and one.filename), None)
     return f"{name or 'a file'}: {reason}; {AGAIN}" if reason else ""

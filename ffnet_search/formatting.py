@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 FORMULA = tuple("=+-@\t\r")
 MARKUP = re.compile(r"[\\`*\[\]<>|&]|:(?=//)")
@@ -31,6 +31,12 @@ def listed(words: Collection[str]) -> str:
     """Words as a list: `a`, `a and b`, `a, b and c`."""
     *first, last = words
     return f"{', '.join(first)} and {last}" if first else last
+
+
+def first_few(words: Sequence[str], most: int = 5) -> str:
+    """The first words of a list, and the number of the others: `a, b and 7 more`."""
+    more = f" and {len(words) - most} more" if len(words) > most else ""
+    return ", ".join(words[:most]) + more
 
 
 def csv_cell(value: object) -> object:

@@ -36,7 +36,7 @@ class Figures(dict[str, float]):
 
     @classmethod
     def read(cls, values: object, where: object) -> Figures:
-        """The figures in plain data. Raises ValueError where a name is no text or a value is no number."""
+        """The figures in plain data. Raises ValueError if a name is no text or a value is no number."""
         if not isinstance(values, Mapping):
             raise ValueError(f"metrics must be a mapping, but are {shown(values)}")
         for name, value in values.items():

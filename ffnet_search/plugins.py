@@ -3,8 +3,8 @@
 Every family of siblings has a visible dict `name -> "package.module:Class"`, its registry. Where a sweep names a
 sibling, it can name a user-supplied class by import path instead; modules are found in the current folder too.
 
-A sweep may be a stranger's, and so may be the folder that it lies in. So a path is checked by looking for its file, and
-the command line imports what is outside the installed packages by consent alone (`ForeignImports`).
+A sweep and its folder may be untrusted. Import paths are therefore checked by looking for their files, and the command
+line imports classes outside the installed packages only with the user's consent (`ForeignImports`).
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ FORMER = {"name": "class_path", "path": "class_path", "args": "init_args"}  # sp
 
 
 def spelled(content: Any) -> Any:
-    """The content of a `Plugin` in its present words, where it is a path alone, or has former ones."""
+    """The content of a `Plugin` with its current field names, if it is a class path alone or has former ones."""
     if not isinstance(content, Mapping):
         return {"class_path": content} if isinstance(content, str) else content
     return {key if FORMER.get(key) in content else FORMER.get(key, key): content[key] for key in content}
@@ -71,10 +71,10 @@ class Plugin(Section):
 
 
 class ForeignImports(Enum):
-    """The policy of a process about classes outside installed packages.
+    """The policy of a process for imports from outside the installed packages.
 
-    A library, and the processes of a run, import what their caller names. The command line refuses it, or, for verbs
-    that run a sweep, asks the sweep for `allow_imports: true`."""
+    Used as a library, and in the processes of a run, it allows them. The command line refuses them or, for verbs that
+    run a sweep, requires `allow_imports: true` in the sweep."""
 
     ALLOWED = "allowed"
     BY_CONSENT = "by consent"
@@ -102,7 +102,7 @@ def foreign_imports(policy: ForeignImports) -> Iterator[None]:
 
 
 def set_foreign_imports(policy: ForeignImports) -> None:
-    """Set the policy of this process, until the block of `foreign_imports` ends that it is in."""
+    """Set the policy of this process; an enclosing block of `foreign_imports` restores the one before it."""
     _Process.foreign_imports = policy
 
 
@@ -112,15 +112,15 @@ def current_policy() -> ForeignImports:
 
 
 def may_import_foreign() -> bool:
-    """True where the user allowed what is outside installed packages, or nobody has to be asked."""
+    """True if imports from outside the installed packages are allowed."""
     return _Process.foreign_imports is ForeignImports.ALLOWED
 
 
 def ask_for_imports(content: Mapping[str, Any], where: object, programs: Sequence[str] = ()) -> None:
-    """Raise SweepError where a sweep, as plain data, names classes outside installed packages, or `programs` that are
-    run, and the user is asked.
+    """Raise SweepError if a sweep, as plain data, names classes outside the installed packages or `programs` to run,
+    and the policy requires consent.
 
-    The sentence names the files that would be imported. `allow_imports: true` in the sweep is the answer."""
+    The message names the files that would be imported. `allow_imports: true` in the sweep gives consent."""
     if _Process.foreign_imports is not ForeignImports.BY_CONSENT:
         return
     if content.get("allow_imports") is True:
@@ -152,7 +152,7 @@ def import_paths(content: Any, field: str = "") -> Iterator[tuple[str, str]]:
 
 
 def is_import_path(name: str) -> bool:
-    """True where `name` is spelled `package.module:Class`, and not the name of a registered sibling."""
+    """True if `name` is spelled `package.module:Class`, and not the name of a registered sibling."""
     return ":" in name
 
 
@@ -173,8 +173,8 @@ def add_current_folder() -> None:
 
 
 def find_module(path: str, field: str) -> Path | None:
-    """The file of an import path's module; None where it is ours. Imports nothing. Raises SweepError where it does not
-    exist."""
+    """The file of an import path's module; None for a module of this package. Imports nothing. Raises SweepError if it
+    does not exist."""
     name, _, _ = path.partition(":")
     if name.partition(".")[0] == OURS:
         return None
@@ -187,7 +187,7 @@ def find_module(path: str, field: str) -> Path | None:
 
 
 def module_file(name: str) -> Path | None:
-    """The file or folder of a module, or None where there is none. No package is imported to look into it."""
+    """The file or folder of a module, or None if there is none. No package is imported to look into it."""
     top, *rest = name.split(".")
     if not top.isidentifier() or not all(word.isidentifier() for word in rest):
         return None
@@ -207,7 +207,7 @@ def module_file(name: str) -> Path | None:
 
 
 def top_level_spec(name: str) -> ModuleSpec | None:
-    """The place of a module or package that is in no package; imports nothing. The current folder comes last."""
+    """The spec of a top-level module or package; imports nothing. The current folder is searched last."""
     try:
         return find_spec(name) or PathFinder.find_spec(name, [os.getcwd()])
     except ValueError:  # of `__main__`
@@ -223,12 +223,12 @@ def _installed() -> tuple[Path, ...]:
 
 
 def is_foreign(file: Path) -> bool:
-    """True for the file of a module that is in no folder of installed packages, and not in this one."""
+    """True for the file of a module outside the installed packages and outside this one."""
     return not set(_installed()) & set(file.resolve().parents)
 
 
 def is_installed(package: str) -> bool:
-    """True where a package can be imported; imports nothing. A folder of that name, as any may lie here, is none."""
+    """True if a package can be imported; imports nothing. A folder of that name without modules does not count."""
     spec = find_spec(package)
     return spec is not None and (spec.has_location or bool(installed_versions(package)))
 
@@ -289,7 +289,7 @@ def _import(module: str, name: str, field: str) -> Any:
 
 
 def check_arguments(cls: type[Any], arguments: Mapping[str, Any], field: str) -> None:
-    """Raise SweepError where a class does not take these arguments."""
+    """Raise SweepError if a class does not take these arguments."""
     signature = inspect.signature(cls)
     try:
         signature.bind(**arguments)

@@ -46,7 +46,7 @@ class Bar:
         self.show()
 
     def show(self) -> None:
-        """Print a line, if the last one is long ago."""
+        """Print a line, unless one was printed recently."""
         now = time.monotonic()
         if now - self.last_line >= LINE_EVERY_S and self.done < self.total:
             self.last_line = now
@@ -124,7 +124,7 @@ class NotebookBar(Bar):
             self.draw(self.line(now))
 
     def draw(self, words: str) -> None:
-        """Put a line in the place of the one before."""
+        """Replace the previous line."""
         from html import escape
 
         from IPython.display import HTML, display, update_display
@@ -163,7 +163,7 @@ def progress(label: str, total: int, unit: str, done: int = 0) -> Iterator[Bar]:
 
 
 def _in_notebook() -> bool:
-    """True where this process is the kernel of a notebook."""
+    """True if this process is the kernel of a notebook."""
     interactive = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
     return hasattr(interactive, "kernel")
 
@@ -198,7 +198,7 @@ _OPEN = _Open()
 
 @contextmanager
 def signs_of_life(label: str) -> Iterator[None]:
-    """Print a line whenever the block has been silent for most of a minute: what works, and for how long."""
+    """Print a line whenever the block has printed nothing for most of a minute: what is running, and for how long."""
     ended, start = threading.Event(), time.monotonic()
 
     def speak() -> None:

@@ -6,9 +6,15 @@ import os
 import platform
 import subprocess
 from contextlib import suppress
+from datetime import datetime, timezone
 from importlib.metadata import PackageNotFoundError, version
 
 PACKAGES = ("torch", "lightning", "optuna", "onnxruntime", "numpy")
+
+
+def now() -> str:
+    """The time of this moment, ISO 8601 in UTC."""
+    return datetime.now(timezone.utc).isoformat(timespec="microseconds")
 
 
 def versions() -> dict[str, str]:
@@ -28,7 +34,7 @@ def installed_versions(*packages: str) -> dict[str, str]:
 def git_state() -> dict[str, object] | None:
     """The commit checked out in the current folder's repository, and whether files differ; None outside of git.
 
-    The repository may be a stranger's: nothing that its configuration names is run."""
+    The repository may be untrusted: no program that its configuration names is run."""
     try:
         off = [word for name in _filters() for word in ("-c", f"filter.{name}=")]
         changed = _git(*off, "status", "--porcelain", "--untracked-files=no", "--ignore-submodules=all")

@@ -1,6 +1,6 @@
 """Strict reading of YAML and JSON: unknown and repeated keys are errors, and every error is one sentence.
 
-Files may come from strangers, so their size, nesting, aliases and numbers are bounded before anything is made of them.
+Files may be untrusted, so their size, nesting, aliases and numbers are limited before anything is built from them.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class Section(BaseModel):
 
 
 class _Loader(yaml.SafeLoader):
-    """A SafeLoader that reads `1e-4` as a number, refuses repeated keys, and bounds what it makes."""
+    """A SafeLoader that reads `1e-4` as a number, refuses repeated keys, and limits what it builds."""
 
     def __init__(self, text: str) -> None:
         super().__init__(text)
@@ -160,7 +160,7 @@ def read_json(path: Path) -> Any:
 
 
 def parse_json(text: str | bytes) -> Any:
-    """Return the content of JSON. Raises ValueError where it is invalid or beyond a bound."""
+    """Return the content of JSON. Raises ValueError if it is invalid or beyond a bound."""
     try:
         content = json.loads(text, parse_int=_json_int)
     except RecursionError:
@@ -233,8 +233,8 @@ def _sentence(model: type[BaseModel], detail: ErrorDetails) -> str:
 
 
 def _belongs(model: type[BaseModel], key: str, path: tuple[int | str, ...], keys: Iterable[str]) -> str:
-    """The end of a sentence about a key in the wrong place: where it belongs. Empty where it is nowhere at home, or
-    looks more like one of the `keys` that could stand here."""
+    """A hint for a misplaced key: the section that it belongs to. Empty if no section has it, or if it looks more like
+    one of the `keys` allowed here."""
     if difflib.get_close_matches(key, keys, n=1, cutoff=0.55):
         return ""
     if len(path) > 1 and key in model.model_fields:

@@ -1,6 +1,6 @@
 """The cost of a draft on this machine: a few training steps, evaluations and latencies on real images, timed.
 
-Nothing is looked up by the machine's name: each figure is the time of a piece of the real stage.
+Nothing is looked up by the machine's name: each figure is the measured time of a part of the real stage.
 """
 
 from __future__ import annotations

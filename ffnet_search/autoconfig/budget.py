@@ -57,13 +57,13 @@ class Budget:
 
     @property
     def held_out(self) -> int:
-        """The images of validation."""
+        """The number of validation images."""
         own = self.throughput.draft.images.validations
         return round(self.images * self.validation / (1 - self.validation)) if own is None else own
 
     @property
     def items(self) -> int:
-        """The number of what a network learns from in an epoch: images, or patches of them."""
+        """The number of training items in an epoch: images, or patches of them."""
         return self.images * self.throughput.draft.images.items
 
     @property
@@ -148,7 +148,7 @@ def choose_budget(
 ) -> Budget:
     """The largest draft that can be trained well in `minutes` and has networks within `latency_ms`; else the cheapest.
 
-    `drafts` from the largest to the cheapest; few of them are measured. Raises SweepError where even the cheapest has
+    `drafts` from the largest to the cheapest; few of them are measured. Raises SweepError if even the cheapest has
     no network that is fast enough."""
     cheapest = measure(drafts[-1], _batch_size(drafts[0].images), None)
     if latency_ms is not None and cheapest.smallest_ms > latency_ms:

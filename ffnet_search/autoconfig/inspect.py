@@ -22,9 +22,10 @@ from ffnet_search.data.decoder import Decoder
 from ffnet_search.data.image_file import open_image, to_mode
 from ffnet_search.data.image_folder import Labels, list_images, remarks_of
 from ffnet_search.data.layout import TEST, TRAIN, VALIDATION, find_classes, find_layout, image_bytes
-from ffnet_search.data.mask_folder import class_names, find_splits, has_masks, list_pairs, read_ids, read_masks
+from ffnet_search.data.mask_folder import class_names, find_splits, has_masks, list_splits, read_ids, read_masks
 from ffnet_search.data.unreadable import Unreadable, attempt
 from ffnet_search.errors import SweepError
+from ffnet_search.formatting import first_few, listed
 from ffnet_search.space.input import Input
 from ffnet_search.tasks.base import Targets
 from ffnet_search.tasks.segmentation import IGNORE
@@ -52,7 +53,7 @@ class Sample:
 
     @property
     def warnings(self) -> list[str]:
-        return [f"cannot be read as images, remove or replace them: {_some(self.broken)}"] if self.broken else []
+        return [f"cannot be read as images, remove or replace them: {first_few(self.broken)}"] if self.broken else []
 
     def __str__(self) -> str:
         least, most = self.sides
@@ -93,9 +94,7 @@ class ImageSet:
         """The images beside those for training, in words."""
         words = ("comparing networks", self.validations), ("testing", self.tests)
         given = [f"{count:,} for {word}" for word, count in words if count is not None]
-        return "".join(
-            f"{', ' if more else ' and '}{one}" for one, more in zip(given, (len(given) > 1, False), strict=False)
-        )
+        return (", " if len(given) > 1 else " and ") + listed(given) if given else ""
 
     def targets(self, indices: Sequence[int], input: Input) -> Targets:
         """The targets of some of the files."""
@@ -112,16 +111,20 @@ class ImageSet:
 
     @property
     def is_uneven(self) -> bool:
-        """True where the largest class has many times the images of the smallest."""
+        """True if the largest class has many times the images of the smallest."""
         return self.task == "classification" and max(self.counts) > UNEVEN * min(self.counts)
+
+    @property
+    def rare(self) -> str:
+        """The classes, or labels, of fewer than `LEAST` images; empty if there are none."""
+        return first_few([f"{name} ({n})" for name, n in zip(self.classes, self.counts, strict=True) if n < LEAST])
 
     @property
     def warnings(self) -> list[str]:
         """Remarks for the user, before hours are spent."""
         warnings = list(self.remarks)
-        few = [f"{name} ({count})" for name, count in zip(self.classes, self.counts, strict=True) if count < LEAST]
-        if few:
-            warnings.append(f"few images to learn from, fewer than {LEAST}: {_some(few)}")
+        if self.rare:
+            warnings.append(f"few images to learn from, fewer than {LEAST}: {self.rare}")
         if self.is_uneven:
             warnings.append(
                 f"classes are uneven ({min(self.counts):,} to {max(self.counts):,} images): training weighs them "
@@ -159,12 +162,12 @@ class MaskSet(ImageSet):
             warnings.append(f"few images to learn from, fewer than {LEAST}: {self.total}")
         absent = [name for name, count in zip(self.classes, self.counts, strict=True) if not count]
         if absent:
-            warnings.append(f"no sampled mask holds {_some(absent)}")
+            warnings.append(f"no sampled mask holds {first_few(absent)}")
         return warnings + self.sample.warnings
 
 
 def inspect(folder: Path) -> ImageSet:
-    """Inspect a folder. Raises SweepError where it has neither a folder per class nor images/ and masks/, or nothing in
+    """Inspect a folder. Raises SweepError if it has neither a folder per class nor images/ and masks/, or nothing in
     it can be read."""
     section = DataSection(name="mask_folder", path=folder)
     if folder.is_dir() and has_masks(folder):
@@ -174,7 +177,7 @@ def inspect(folder: Path) -> ImageSet:
     listed = {split: list_images(place, classes) for split, place in layout.splits.items()}
     files, labels = listed[TRAIN].paths, listed[TRAIN].targets_N
     if not files:
-        raise SweepError(f"data.path: {root} must hold images in its folders {_some(classes)}, but holds none")
+        raise SweepError(f"data.path: {root} must hold images in its folders {first_few(classes)}, but holds none")
     for path in files:
         image_bytes(Path(path))  # refuses links to nothing
     others = {split: len(one.paths) for split, one in listed.items()}
@@ -193,7 +196,7 @@ def inspect(folder: Path) -> ImageSet:
 
 def _inspect_masks(folder: Path, section: DataSection) -> MaskSet:
     root, splits = find_splits(section)
-    listed = {split: list_pairs(folders) for split, folders in splits.items()}
+    listed = list_splits(splits)
     others, pairs = {split: len(one.images) for split, one in listed.items()}, listed[TRAIN]
     sample = sample_images(splits[TRAIN].images, pairs.images)
     held: list[NDArray[np.int64]] = []
@@ -221,7 +224,7 @@ def _inspect_masks(folder: Path, section: DataSection) -> MaskSet:
 
 
 def sample_images(root: Path, files: Sequence[str]) -> Sample:
-    """Read the sizes of some images, and of a few whether they are grey. Raises SweepError where none can be read."""
+    """Read the sizes of some images, and of a few whether they are grey. Raises SweepError if none can be read."""
     sizes: list[tuple[int, int]] = []
     grey: list[bool] = []
     broken: list[str] = []
@@ -233,7 +236,7 @@ def sample_images(root: Path, files: Sequence[str]) -> Sample:
             sizes.append(read[0])
             grey += read[1]
     if not grey:
-        raise SweepError(f"data.path: none of the sampled images in {root} can be read: {_some(broken)}")
+        raise SweepError(f"data.path: none of the sampled images in {root} can be read: {first_few(broken)}")
     sides = [min(size) for size in sizes]
     middle = int(statistics.median_low(sides))
     return Sample(middle, (min(sides), max(sides)), 1 if all(grey) else 3, tuple(broken), common_ratio(sizes))
@@ -260,8 +263,3 @@ def _is_grey(image: Image.Image) -> bool:
     image.draft(None, (64, 64))
     pixels_HWC = np.asarray(to_mode(image, "RGB").resize((16, 16))).astype(np.int16)
     return float((pixels_HWC.max(axis=2) - pixels_HWC.min(axis=2)).mean()) < GREY
-
-
-def _some(names: Sequence[str], most: int = 5) -> str:
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + more

@@ -69,7 +69,7 @@ def holds_pairs(folder: Path) -> bool:
 
 
 def inspect_photos(folder: Path) -> PhotoSet:
-    """Inspect a folder of photos. Raises SweepError where it holds none, or nothing in it can be read."""
+    """Inspect a folder of photos. Raises SweepError if it holds none, or nothing in it can be read."""
     splits = find_splits(DataSection(name=PhotoSet.dataset, path=folder))
     listed = {split: list_photos(folders, SCALE) for split, folders in splits.items()}
     files = [photo.high for photo in listed[TRAIN]]
@@ -90,7 +90,7 @@ def inspect_photos(folder: Path) -> PhotoSet:
 
 
 def _deployed(files: Sequence[str]) -> tuple[int, int]:
-    """Height and width of a middling photo, reduced, and further to at most `DEPLOYED_PIXELS`."""
+    """Height and width of the median photo, reduced, and further to at most `DEPLOYED_PIXELS`."""
     sampled = random.Random(0).sample(files, min(HEADERS, len(files)))
     read = [attempt(file, stored_size, file) for file in sampled]
     sizes = [size for size in read if not isinstance(size, Unreadable)]  # which are reported elsewhere

@@ -14,12 +14,12 @@ import numpy as np
 
 from ffnet_search.autoconfig.inspect import LEAST, ImageSet, inspect, sample_images
 from ffnet_search.config.schema import DataSection
-from ffnet_search.data.layout import TEST, TRAIN, VALIDATION, some
+from ffnet_search.data.layout import TEST, TRAIN, VALIDATION
 from ffnet_search.data.mask_folder import has_masks
 from ffnet_search.data.picture_table import must_exist, read_targets
 from ffnet_search.data.table import FILE, is_number, read_header, read_table
 from ffnet_search.errors import SweepError
-from ffnet_search.formatting import figure
+from ffnet_search.formatting import figure, first_few
 from ffnet_search.space.input import Input
 from ffnet_search.space.registry import task_outputs
 from ffnet_search.tasks.base import Targets, find_task
@@ -52,7 +52,7 @@ class TableSet(ImageSet):
     @property
     def others(self) -> str:
         """The columns that are not learnt, in words."""
-        return f"not {some(self.skipped)}" if self.skipped else "there are no others"
+        return f"not {first_few(self.skipped)}" if self.skipped else "there are no others"
 
     def targets(self, indices: Sequence[int], input: Input) -> Targets:
         return self.targets_N[list(indices)]
@@ -60,21 +60,22 @@ class TableSet(ImageSet):
     def __str__(self) -> str:
         if self.task == "regression":
             each = [f"{name} {_range(self.targets_N[:, k])}" for k, name in enumerate(self.classes)]
-            return self.described(f"with numbers ({some(each)})")
+            return self.described(f"with numbers ({first_few(each)})")
         if self.task == "multilabel":
             each = [f"{name} {count}" for name, count in zip(self.classes, self.counts, strict=True)]
-            return self.described(f"with {len(self.classes)} labels ({some(each)})")
+            return self.described(f"with {len(self.classes)} labels ({first_few(each)})")
         return self.described(f"of {len(self.classes)} classes")
 
     @property
     def warnings(self) -> list[str]:
         word = task_outputs(self.task).outputs_word
-        warnings = [f"taken as task {self.task}, from the column{'s' * (len(self.columns) > 1)} {some(self.columns)}"]
-        few = [f"{name} ({count})" for name, count in zip(self.classes, self.counts, strict=True) if count < LEAST]
-        if few:
-            warnings.append(f"few images to learn {word} from, fewer than {LEAST}: {some(few)}")
+        warnings = [
+            f"taken as task {self.task}, from the column{'s' * (len(self.columns) > 1)} {first_few(self.columns)}"
+        ]
+        if self.rare:
+            warnings.append(f"few images to learn {word} from, fewer than {LEAST}: {self.rare}")
         if self.skipped:
-            warnings.append(f"not learnt: {some(self.skipped)}; to learn others, change data.columns and task")
+            warnings.append(f"not learnt: {first_few(self.skipped)}; to learn others, change data.columns and task")
         return warnings + self.sample.warnings
 
 
@@ -100,7 +101,7 @@ def holds_table(path: Path) -> bool:
 
 
 def inspect_table(path: Path) -> TableSet:
-    """Inspect a CSV and some of its images. Raises SweepError where it is no table of images."""
+    """Inspect a CSV and some of its images. Raises SweepError if it is no table of images."""
     section = DataSection(name="picture_table", path=path)
     table = read_table(section)
     task, columns = guess(table.columns)
@@ -137,7 +138,7 @@ def _counts(targets_N: Targets, outputs: int, task: str) -> tuple[int, ...]:
 
 
 def guess(columns: Mapping[str, Sequence[str]]) -> tuple[str, tuple[str, ...]]:
-    """The task, and the columns to learn. Raises SweepError where there is none."""
+    """The task, and the columns to learn. Raises SweepError if there is none."""
     named = [name for name in columns if name.lower() in CLASS_COLUMNS]
     if named:
         return "classification", (named[0],)

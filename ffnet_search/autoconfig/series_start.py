@@ -14,9 +14,9 @@ from PIL import Image
 
 from ffnet_search.config.json_schema import schema_line
 from ffnet_search.config.schema import LatencySection
-from ffnet_search.data.layout import some
 from ffnet_search.data.table import FILE, is_number
 from ffnet_search.errors import SweepError
+from ffnet_search.formatting import first_few
 from ffnet_search.progress import say
 from ffnet_search.run.comparison import FORWARD_SHARE, STOPPED_SHARE
 
@@ -31,7 +31,7 @@ TRIALS = (8, 60)
 
 @dataclass(frozen=True)
 class SeriesCost:
-    """The cost of a middling network on this machine, in seconds: of a training step, and of measuring its latency."""
+    """The cost of a mid-sized network on this machine, in seconds: of a training step, and of measuring its latency."""
 
     step_s: float
     latency_s: float
@@ -50,7 +50,7 @@ class SeriesStart:
     minutes: float  # that were asked for
 
     def __str__(self) -> str:
-        return f"{self.steps:,} steps of {len(self.variables)} series ({some(self.variables)})"
+        return f"{self.steps:,} steps of {len(self.variables)} series ({first_few(self.variables)})"
 
     @property
     def batch_size(self) -> int:
@@ -86,7 +86,7 @@ class SeriesStart:
 
     @property
     def lines(self) -> tuple[str, ...]:
-        """Words for the user: the series, the choices and their reasons."""
+        """Lines for the user: the series, the choices and their reasons."""
         chosen = f"chosen: {self.window} steps ahead from the {self.window} before, {self.trials} trials"
         lines = [f"{self}", f"{chosen} of {EPOCHS} epochs at most; set module.shape and data's window to your horizon"]
         whole = sum(self.stage_minutes.values())

@@ -1,4 +1,4 @@
-"""A first sweep for the user's images and this machine, or the starter: YAML with the reasons beside the values."""
+"""A first sweep for the user's images and this machine, or a shipped example: YAML with a reason for each value."""
 
 from __future__ import annotations
 
@@ -68,9 +68,9 @@ def start_example(name: str, into: Path) -> Started:
 
 
 class Wishes(TypedDict, total=False):
-    """The wishes of a user. `minutes`: what a run may cost here, 15 by default. `pretrained`: an official
-    checkpoint to start from, whose network the space then holds. `task`: what is to be learnt from images that do not
-    say it."""
+    """The user's requirements. `minutes`: the time that a run may take on this machine, 15 by default. `pretrained`: an
+    official checkpoint to start from, whose network the space then holds. `task`: for images whose layout does not
+    determine it."""
 
     name: str | None
     latency_ms: float | None
@@ -195,7 +195,7 @@ def _write(texts: Mapping[Path, str]) -> tuple[Path, ...]:
 
 
 def _write_schemas(into: Path) -> None:
-    """Write what the first lines of the files send editors to. It is the program's, so that it is replaced."""
+    """Write the JSON Schemas that the first lines of the files refer editors to; earlier ones are replaced."""
     (into / FOLDER).mkdir(exist_ok=True)
     for kind in get_args(Kind):
         write_text(into / FOLDER / f"{kind}.schema.json", json.dumps(json_schema(kind), indent=1))

@@ -100,11 +100,9 @@ def print_sweep(sweep: Sweep) -> None:
     from ffnet_search.run.stages import plan  # here, since most of what is shown needs no stages
 
     print_space(sweep.search_space)
-    limited = sweep.search.constraints.items()
-    limits = ", ".join(f"{name} {sweep.metric(name).relation} {limit:g}" for name, limit in limited) or "none"
     _print(
         f"sweep {sweep.name}: {sweep.data.name}, {sweep.train.epochs} epochs, {sweep.search.trials} trials of "
-        f"{sweep.search.sampler.class_path} for {', '.join(sweep.search.objectives)}; limits: {limits}"
+        f"{sweep.search.sampler.class_path} for {', '.join(sweep.search.objectives)}; limits: {sweep.search.limits}"
     )
     judged = sweep.search_space.images if sweep.search_space.has_network and sweep.module is None else None
     if judged is not None and sweep.quality.unit == "%" and task_of(judged).is_mean:

@@ -1,4 +1,4 @@
-"""A Ray session for the engines that use it: a cluster or this machine alone, the resources of its nodes, no noise.
+"""A quiet Ray session for the engines that use it: a cluster or this machine alone, and the resources of its nodes.
 
 A cluster is used only where `RAY_ADDRESS` names it, as in a job of Ray or a submitted run. Any other Ray of this
 machine is another person's or another sweep's, and ends with it.
@@ -45,7 +45,7 @@ class Cluster:
     watch: Watch | None = None
 
     def check(self) -> None:
-        """Raise SweepError where the head or the node of this process has ended."""
+        """Raise SweepError if the head or the node of this process has ended."""
         if self.watch is not None:
             self.watch.check()
 
@@ -78,7 +78,7 @@ class Cluster:
 def connected(user_code: Sequence[Path] = ()) -> Iterator[Cluster]:
     """Connect to the cluster that is named, or start a Ray of its own on this machine until the end of the block.
 
-    `user_code` are modules and packages that workers need beside this package. Raises SweepError where a cluster is
+    `user_code` are modules and packages that workers need beside this package. Raises SweepError if a cluster is
     named that does not answer, or has another Python or Ray."""
     with existing_cluster(user_code) as cluster:
         if cluster is not None:
@@ -91,7 +91,7 @@ def connected(user_code: Sequence[Path] = ()) -> Iterator[Cluster]:
 
 @contextmanager
 def existing_cluster(user_code: Sequence[Path] = ()) -> Iterator[Cluster | None]:
-    """Connect to the cluster that is named; yields None where none is. Raises SweepError as `connected` does."""
+    """Connect to the cluster that is named; yields None if none is. Raises SweepError as `connected` does."""
     ray = import_ray()
     if ray.is_initialized():
         yield Cluster(fixed=False)
@@ -104,7 +104,7 @@ def existing_cluster(user_code: Sequence[Path] = ()) -> Iterator[Cluster | None]
 
 
 def check_cluster() -> None:
-    """Raise SweepError where a cluster is named that does not answer, or has another Python or Ray."""
+    """Raise SweepError if a cluster is named that does not answer, or has another Python or Ray."""
     with existing_cluster():
         pass
 
@@ -131,7 +131,7 @@ def granted(wanted: Resources, cluster: Cluster) -> Resources:
     """The resources to ask for.
 
     On this machine alone, a share of a GPU is asked for only where it has one: the sweep of a cluster runs on a laptop
-    too. Raises SweepError where this machine is all there will be, and is too small."""
+    too. Raises SweepError if this machine is all there will be, and is too small."""
     if not cluster.fixed:
         return wanted
     if wanted.gpu and not any(node.get("GPU") for node in cluster.nodes()):
@@ -197,7 +197,7 @@ def _connect(ray: Any, user_code: Sequence[Path]) -> Any:
 
 def start_here(**arguments: Any) -> Any:
     """Start Ray on this machine alone, with all it has or, for tests, what the arguments of `ray.init` say. Raises
-    SweepError where it does not start."""
+    SweepError if it does not start."""
     ray = import_ray()
     with warnings.catch_warnings(), own_handler():
         warnings.simplefilter("ignore")

@@ -1,4 +1,4 @@
-"""SIGTERM in processes of Ray: ours ends in words, a worker's death is nobody's result.
+"""SIGTERM in processes that use Ray: this process ends with a message, and a killed worker's trial has no outcome.
 
 Ray 2.60 sets handlers of its own, which no public setting leaves out. Those in Python call `sys.exit`, which an
 evaluation would take for an error of user code; the one below Python prints a stack, calls the former handler, and

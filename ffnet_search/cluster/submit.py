@@ -56,7 +56,7 @@ on_head(Path(folder) / "SWEEP.yaml")
 
 
 def check_cluster(path: Path) -> None:
-    """Raise SweepError where Ray would refuse the cluster half of a file, or would change the sweep half."""
+    """Raise SweepError if Ray would refuse the cluster half of a file, or would change the sweep half."""
     content = read_yaml(path)
     with error_context(path):
         _must_survive_json(content.get("metadata"), "metadata")
@@ -65,7 +65,7 @@ def check_cluster(path: Path) -> None:
 
 
 def _must_be_no_options(content: Mapping[str, Any]) -> None:
-    """Ray hands these values to ssh and rsync as words of their own, which must not read them as options."""
+    """Refuse values that Ray passes to ssh and rsync as arguments, and that these would read as options."""
     provider, auth = (content.get(name) for name in ("provider", "auth"))
     provider, auth = (section if isinstance(section, Mapping) else {} for section in (provider, auth))
     if provider.get("type") == "external":
@@ -110,7 +110,7 @@ def _check_as_ray_does(content: Mapping[str, Any]) -> None:
 
 
 def must_be_reachable(path: Path) -> None:
-    """Raise SweepError where no login to the head is possible, which Ray would try for 15 minutes.
+    """Raise SweepError if no login to the head is possible, which Ray would try for 15 minutes.
 
     Only for clusters of the user's machines: those that are started first are left to Ray."""
     content = read_yaml(path)
@@ -176,7 +176,7 @@ def submit(sweep: Sweep, *, detach: bool = False) -> int:
     """Run `sweep` on the cluster of its file, which is started if necessary. Returns the exit code of the run.
 
     Follows the run to its end and fetches its folder, or, with `detach`, leaves it in tmux on the head. Raises
-    SweepError where the file or this machine does not allow that."""
+    SweepError if the file or this machine does not allow that."""
     ray, cluster = _ray_command(), sweep.path.absolute()  # a path that begins with `-` would be an option
     if not is_cluster(cluster):
         raise SweepError(

@@ -29,7 +29,7 @@ def user_code(content: Any) -> tuple[Path, ...]:
 
 
 def _own_source(name: str) -> Path | None:
-    """The source of a top-level module or package; None where it is installed, is ours, or does not exist."""
+    """The source of a top-level module or package; None if it is installed, is ours, or does not exist."""
     if name in sys.stdlib_module_names or name == "ffnet_search":
         return None
     spec = top_level_spec(name)

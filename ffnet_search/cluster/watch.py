@@ -1,8 +1,8 @@
 """A watch over Ray's head and this process's node. Without them Ray waits in native code, for ever or for a minute, and
 then ends the process with a line of its own.
 
-An engine that looks (`Watch.check`) raises; where the main thread does not look any more, the watch ends the process in
-words. Only where the node dies in the moment in which Ray joins it, Ray is quicker.
+An engine that checks (`Watch.check`) raises; if the main thread no longer checks, the watch ends the process with a
+message. Only if the node dies at the moment in which Ray joins it, Ray is quicker.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class Place(NamedTuple):
     port: int
 
     def answers(self) -> bool:
-        """True where something listens there."""
+        """True if something listens there."""
         try:
             socket.create_connection((self.host, self.port), timeout=2.0).close()
         except OSError:
@@ -55,7 +55,7 @@ class Watch:
         self._answered: dict[str, float] = {}
 
     def check(self) -> None:
-        """Raise SweepError where Ray's head or the node of this process has ended."""
+        """Raise SweepError if Ray's head or the node of this process has ended."""
         if self.lost:
             raise SweepError(self.lost)
 
@@ -92,7 +92,7 @@ class Watch:
 @contextmanager
 def watched(*, fixed: bool, start: Callable[[], Any]) -> Iterator[Watch]:
     """Connect to Ray by `start`, which returns it, and watch it until the block ends; then disconnect. Raises
-    SweepError where Ray does not start."""
+    SweepError if Ray does not start."""
     watch, ray = Watch(fixed=fixed), None
     threading.Thread(target=watch.run, name="watch over Ray", daemon=True).start()
     try:
@@ -124,7 +124,7 @@ def places_of(ray: Any) -> tuple[Place, ...]:
 
 
 def _children() -> Iterator[tuple[int, str]]:
-    """Ids and names of the parts that this process has started and that live; none where there is no /proc."""
+    """Ids and names of the parts that this process has started and that live; none if there is no /proc."""
     for stat in Path("/proc").glob("[0-9]*/stat"):
         with suppress(OSError, ValueError):
             name, _, rest = stat.read_text().partition("(")[2].rpartition(") ")

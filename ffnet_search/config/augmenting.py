@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def check_augmenting(sweep: Sweep) -> None:
-    """Raise ValueError where images are mixed whose targets do not mix, or where a transform of whole batches would be
+    """Raise ValueError if images are mixed whose targets do not mix, or if a transform of whole batches would be
     given shares of them."""
     task, searched = task_outputs(sweep.task), {binding.path for binding in sweep.bindings.values()}
     for name, allowed in (("mixup", task.mixes), ("cutmix", task.mixes and task.cuts)):

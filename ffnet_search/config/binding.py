@@ -29,7 +29,7 @@ class Binding(NamedTuple):
 
 
 def bind(sweep: Sweep) -> dict[str, Binding]:
-    """Name -> binding of the sweep's hyper-parameters. Raises ValueError where a name fits no field, or two fit one."""
+    """Name -> binding of the sweep's hyper-parameters. Raises ValueError if a name fits no field, or two fit one."""
     names: dict[Binding, str] = {}
     for name in sweep.search_space.hyperparameters:
         other = names.setdefault(_find(sweep, name), name)
@@ -39,7 +39,7 @@ def bind(sweep: Sweep) -> dict[str, Binding]:
 
 
 def check_values(sweep: Sweep) -> None:
-    """Raise ValueError where a hyper-parameter may take a value that its field does not allow, or the networks of the
+    """Raise ValueError if a hyper-parameter may take a value that its field does not allow, or the networks of the
     task cannot be trained in the sweep's form."""
     _check_form(sweep)
     for name, one in sweep.search_space.hyperparameters.items():

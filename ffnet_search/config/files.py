@@ -56,7 +56,7 @@ class RunPaths:
         return {name: path for name, path in vars(self).items() if name not in NOT_PUBLIC}
 
     def previous(self) -> Path:
-        """A new folder of this moment, which nothing has made yet, for results that others replace."""
+        """The path of a new folder, named by date, for results that are about to be replaced."""
         aside = self.folder / f"previous-{datetime.now():%Y-%m-%dT%H-%M-%S}"
         while aside.exists():
             aside = aside.with_name(aside.name + "-again")
@@ -84,7 +84,7 @@ def read_sweep(path: Path) -> dict[str, Any]:
     """Read the content of a sweep's file, or of the sweep that a cluster's file carries.
 
     `search_space` is a mapping, or a file, which is read too. It, `data.path` and `train.start_from` are relative to
-    the sweep. Raises SweepError, also where the user has to be asked for imports."""
+    the sweep. Raises SweepError, also if it needs imports that the user has not allowed."""
     written = read_yaml(path, f"; {START}")
     content = {"name": path.stem, **_carried_by(written, path)}
     if "provider" not in written:  # what a cluster's file names is on the cluster
@@ -163,7 +163,7 @@ def find_sweep(where: Path) -> Path:
 
 
 def is_cluster(path: Path) -> bool:
-    """True where a file is that of a Ray cluster, which may carry a sweep, and not a sweep alone."""
+    """True if a file is that of a Ray cluster, which may carry a sweep, and not a sweep alone."""
     return "provider" in read_yaml(path)
 
 

@@ -1,6 +1,6 @@
 """The inputs of each stage as plain data: all that its output depends on.
 
-Where they change, the output is of another sweep. Fields that only say how much is done or how fast are left out: more
+If they change, the output is outdated. Fields that only set the amount or the speed of the work are left out: more
 trials continue a study.
 """
 

@@ -1,7 +1,7 @@
 """JSON Schema of a sweep and of a search space, for editors that complete and check YAML.
 
-It describes the files, with the spellings that are read as others: a single value for a list of one, a class path for a
-plugin without arguments. Rules between fields are left to `check`.
+It describes the files as users may write them, with the accepted shorthands: a single value for a list of one, a class
+path for a plugin without arguments. Rules between fields are left to `check`.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ SPELLINGS: Mapping[str, JsonSchemaValue | Literal["item"]] = {
 
 
 class _FileSchema(GenerateJsonSchema):
-    """Pydantic's schema, with the other spellings of files."""
+    """Pydantic's schema, with the shorthands of files."""
 
     def function_before_schema(self, schema: core_schema.BeforeValidatorFunctionSchema) -> JsonSchemaValue:
         inner = super().function_before_schema(schema)
@@ -69,7 +69,7 @@ def json_schema(kind: Kind) -> dict[str, Any]:
 
 
 def _closed(definition: JsonSchemaValue) -> JsonSchemaValue:
-    """A model with other spellings: unknown keys are refused where its fields stand, and not in the spellings."""
+    """A model with shorthands: unknown keys are refused in the branch of its fields alone."""
     if "properties" in definition or "anyOf" not in definition:
         return definition
     branches = list(_branches(definition["anyOf"]))

@@ -1,5 +1,5 @@
-"""Qualities that a search names beside its task's own, such as `f1_macro` and `recall@defect`: which, whether the task
-has them, and by which one networks are ranked."""
+"""Quality metrics that a search names beside its task's own, such as `f1_macro` and `recall@defect`, and the one that
+networks are ranked by."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def ranking(sweep: Sweep) -> Metric:
 
 
 def check_metrics(sweep: Sweep) -> None:
-    """Raise ValueError where the task has no such metric, or its loss weighs no classes."""
+    """Raise ValueError if the task has no such metric, or its loss weighs no classes."""
     task = task_outputs(sweep.task)
     known = [metric.name for metric in task.more_qualities]
     for name in named_metrics(sweep):

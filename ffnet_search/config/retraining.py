@@ -30,7 +30,7 @@ class Retraining:
 
 
 def retraining_of(sweep: Sweep) -> Retraining | None:
-    """The retraining of a sweep; None where the networks are exported as the search left them."""
+    """The retraining of a sweep; None if the networks are exported as the search left them."""
     section = sweep.export.retrain
     inherits = sweep.search.evaluator == "supernet"
     epochs = section.epochs
@@ -48,7 +48,7 @@ def retraining_of(sweep: Sweep) -> Retraining | None:
 
 
 def check_retraining(sweep: Sweep) -> None:
-    """Raise ValueError where a sweep asks for a retraining that it cannot have."""
+    """Raise ValueError if a sweep asks for a retraining that is not possible."""
     section = sweep.export.retrain
     _check_folds(sweep)
     if not section.epochs:
@@ -63,7 +63,7 @@ def check_retraining(sweep: Sweep) -> None:
 
 
 def _check_folds(sweep: Sweep) -> None:
-    """Raise ValueError where networks are to be cross-validated on data that this program does not split."""
+    """Raise ValueError if networks are to be cross-validated on data that this program does not split."""
     if not sweep.export.folds:
         return
     if sweep.module is not None:

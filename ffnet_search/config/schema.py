@@ -27,8 +27,8 @@ Opset = Annotated[int, Field(ge=13, le=20)]  # of ONNX: what the tracing exporte
 class TransformSection(Plugin):
     """A user-supplied change of training images, such as a class of torchvision v2 or of albumentations.
 
-    `takes`: what it is called with, and returns: a uint8 tensor (C, H, W), a `batch` of them, an `array` by name
-    (`image=`, uint8 (H, W, C)), which is the default for albumentations, or a `pil` image."""
+    `takes`: the type of its input and output: `tensor`, uint8 (C, H, W); `batch`, uint8 (B, C, H, W); `array`, uint8
+    (H, W, C) by the keyword `image`, the default for albumentations; or `pil`, a PIL image."""
 
     class_path: str = Field(pattern=IMPORT_PATH)
     takes: Literal["tensor", "batch", "array", "pil"] = "tensor"
@@ -43,12 +43,13 @@ class TransformSection(Plugin):
 
 
 class Augment(Section):
-    """Random crop (pixels of padding), horizontal flip, cutout (side in pixels) of training images; 0 = off.
+    """Augmentation of training images; 0 turns an operation off.
 
-    `resized_crop`, for image folders: the least share of an image's area that a random resized crop keeps. `turn`:
-    by quarters. `randaugment`: the operations of RandAugment on each image, of `magnitude` 0 to 30.
-    `jitter`: the most that brightness, contrast and saturation change by, as a share; `hue`: the most that it turns by,
-    as a share of the colour circle. `transforms`: user-supplied, in their order."""
+    `crop`: random crop after so many pixels of padding. `resized_crop`, for image folders: the least share of an
+    image's area that a random resized crop keeps. `flip`: horizontal. `turn`: by multiples of 90 degrees. `cutout`:
+    side of the erased square, in pixels. `randaugment`: the number of RandAugment operations on each image, of
+    `magnitude` 0 to 30. `jitter`: the largest relative change of brightness, contrast and saturation; `hue`: the
+    largest shift, as a share of the colour circle. `transforms`: user-supplied, applied in order."""
 
     crop: int = Field(0, ge=0)
     resized_crop: Share = 0.0
@@ -63,18 +64,19 @@ class Augment(Section):
 
     @property
     def changes_levels(self) -> bool:
-        """True where images are changed by their levels, and not only moved, flipped or cut."""
+        """True if images are changed by their levels, and not only moved, flipped or cut."""
         return bool(self.randaugment or self.jitter or self.hue or self.transforms)
 
 
 class DataSection(Section):
     """The images, and their split into train, calibration (a part of train), search validation and test.
 
-    `validation`: the share of the training images that compares networks, where the data have no images of their own
-    for it. `unreadable`: what to do where files cannot be read as images. `columns`, of a table: those to learn; by
-    default all but file and split. `sampling`: an epoch has each training image once, or as many, drawn with repetition
-    so that each class is as frequent. `patch` and `patches`, for photo folders: pixels a side of the patches that
-    networks train on, before they are enlarged, and their number for each photo in an epoch."""
+    `validation`: the share of the training images that is held out to compare networks, unless the data have a
+    validation split. `unreadable`: refuse or skip files that cannot be read as images. `columns`: the columns of a
+    table to learn; default: all but file and split. `sampling`: an epoch has each training image once, or (`balanced`)
+    as many images, drawn with replacement so that all classes are equally frequent. `patch`, `patches`, for photo
+    folders: the side of a training patch in pixels, before it is enlarged, and the number of patches per photo and
+    epoch."""
 
     name: str = "digits"
     path: Path | None = None
@@ -102,14 +104,14 @@ class DataSection(Section):
 class TrainSection(Section):
     """Training: optimiser, schedule, regularisation; of a supernet also the sandwich rule and in-place distillation.
 
-    `sampled`: the networks of a step beside the largest, drawn about evenly over the logarithm of MACs. `labels`: the
-    share of the data's targets in the loss of sub-networks; the rest is the distance from the largest's output.
-    `accumulate`: the batches of a step. `minutes`: the time that a supernet may train; the schedule is hurried, so that
-    it ends then. `class_weights`: of the classes in the loss: all the same, auto (milder) or balanced by their numbers,
-    or by name. `mixup` and `cutmix`: both parameters of the Beta distribution of the other image's share, where the
-    largest network learns from mixed images; where both are given, one of them for each batch.
-    `devices`: the number of GPUs (of this machine or of the cluster) that share every batch; of processes where no GPU
-    exists. It changes the speed of training and not its result."""
+    `sampled`: the number of sub-networks that a step trains beside the largest, drawn about evenly over the logarithm
+    of MACs. `labels`: the share of the data's targets in the loss of sub-networks; the rest is distillation from the
+    largest. `accumulate`: the number of batches per step. `minutes`: the time limit of supernet training; the
+    learning-rate schedule is shortened to end in time. `class_weights`: of the classes in the loss: none, balanced
+    (inverse to their frequency), auto (milder), or by class name. `mixup`, `cutmix`: a of the Beta(a, a) distribution
+    of the mixing ratio, for the largest network; with both, one is chosen for each batch. `devices`: the number of GPUs
+    (of this machine or of the cluster) that share every batch, or of processes if there is no GPU. It changes the speed
+    of training and not its result."""
 
     devices: int = Field(1, gt=0)
     epochs: int = Field(30, gt=0)
@@ -139,7 +141,7 @@ class TrainSection(Section):
 
     @property
     def mixes(self) -> bool:
-        """True where the largest network learns from mixed images."""
+        """True if the largest network learns from mixed images."""
         return self.mixup > 0 or self.cutmix > 0
 
     @property
@@ -149,18 +151,18 @@ class TrainSection(Section):
 
 
 class ModuleSection(Plugin):
-    """A user-supplied LightningModule, which takes the network's place in trials that train."""
+    """A user-supplied LightningModule, which trials train instead of an FFNet."""
 
     class_path: str = Field(pattern=IMPORT_PATH)
 
 
 class LatencySection(Section):
-    """A device, and how latency is measured on it.
+    """A device, and the settings of the latency measurement on it.
 
     `min_within_10`: the least share of the held-out networks that must be predicted within 10 %, or the search refuses
-    the table. `noisy`: warn about a busy machine and continue, instead of refusing it. `name`: names the device;
-    required where a sweep has several. `precision`: of the networks that are timed and deployed. `resource`: measure on
-    the node of a Ray cluster that has this resource."""
+    the table. `noisy`: on a busy machine, warn and continue instead of refusing. `name`: of the device; required if a
+    sweep has several. `precision`: of the networks that are timed and deployed. `resource`: measure on the node of a
+    Ray cluster that has this custom resource."""
 
     name: str | None = Field(None, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=NAME)
     resource: str | None = Field(None, min_length=1)
@@ -177,12 +179,13 @@ class LatencySection(Section):
 
 
 class RetrainSection(Section):
-    """The retraining of the networks that are exported, each alone, by the recipe of `train`.
+    """The retraining of each exported network alone, by the recipe of `train`.
 
-    `epochs`: for each network; 0: none; by default half of `train.epochs` where the search scored networks on the
-    supernet's weights, and 0 where trials trained. `rate`: the learning rate, as a factor of the recipe's. `distil`:
-    the share of the loss that is the distance from the supernet's largest network. `from`: the supernet's weights, or
-    new ones. `candidates`: the number of networks to retrain; the front is drawn from them; `export.top` by default."""
+    `epochs`: for each network; 0: no retraining; default: half of `train.epochs` if the search scored networks on the
+    supernet's weights, 0 if its trials trained. `rate`: the learning rate, as a factor of the recipe's. `distil`: the
+    share of distillation from the supernet's largest network in the loss. `from`: `inherited`, the supernet's weights,
+    or `scratch`, new ones. `candidates`: the number of networks to retrain, of which the front is drawn; default:
+    `export.top`."""
 
     model_config = ConfigDict(serialize_by_alias=True)
 
@@ -194,10 +197,10 @@ class RetrainSection(Section):
 
 
 class ExportSection(Section):
-    """The export of the front: how many networks, their retraining, and the formats beside ONNX that they get.
+    """The export of the front: the number of networks, their retraining, and formats beside ONNX.
 
-    `folds`: of training and validation images, for k-fold cross-validation of the exported networks: each is trained as
-    often from new weights, and judged on all of these images; 0: none."""
+    `folds`: the k of a k-fold cross-validation of the exported networks over the training and validation images, each
+    network trained k times from new weights; 0: none."""
 
     top: int = Field(8, gt=0)
     retrain: RetrainSection = RetrainSection()
@@ -213,8 +216,8 @@ class ExportSection(Section):
 
 
 class ReportSection(Section):
-    """The report: whether networks scaled by hand stand beside the front, trained and measured as it is; and modules of
-    the user's, with weights of their own, that are judged and timed as it is."""
+    """The report. `yardstick`: whether FFNets scaled by hand are trained and measured for comparison with the front.
+    `baselines`: user-supplied modules with trained weights, judged and timed for the same purpose."""
 
     yardstick: bool = True
     baselines: tuple[Plugin, ...] = ()

@@ -63,14 +63,13 @@ RULE_OPTIONS = {  # of `search.early_stopping.RULES`; a user-supplied rule has a
 
 
 class EarlyStoppingSection(Section):
-    """The rule that stops trials which lag behind others at the same epoch.
+    """The rule that stops trials early if they lag behind others at the same epoch.
 
     `rule`: "none", or a registered name or an import path. `asha`: successive halving, for any number of objectives;
-    `median` and `hyperband`: Optuna's pruners, for one.
-    `min_epochs`: the epochs that every trial trains. `reduction`: the factor from one rung to the next, and from the
-    trials that reach a rung to those that pass it. `brackets`: groups of trials, each first judged one rung later.
-    `max_epochs`: the epoch after which no trial is stopped. `tie_break`: the order of trials that non-dominated sorting
-    ranks equal."""
+    `median` and `hyperband`: Optuna's pruners, for one. `min_epochs`: the epochs that every trial trains. `reduction`:
+    the factor from one rung to the next, and from the trials that reach a rung to those that pass it. `brackets`:
+    groups of trials, each first judged one rung later. `max_epochs`: the epoch after which no trial is stopped.
+    `tie_break`: the order of trials of equal rank in non-dominated sorting."""
 
     rule: str = "none"
     min_epochs: int = Field(1, gt=0)
@@ -104,16 +103,16 @@ def _default_objectives() -> tuple[str, ...]:
 
 class SearchSection(Section):
     """The objectives, the constraints, the sampler and the number of trials. A constraint is an upper limit of a cost,
-    known before an evaluation, or a limit of a quality (the least, where more is better), known after it.
+    known before an evaluation, or a limit of a quality (a lower one if more is better), known after it.
 
     `evaluator`: "supernet" scores a network on the supernet's weights, "train" trains each; `warm_start`: from those
     weights. `engine`: a registered name ("local", "ray", "tune") or an import path. `metrics`: name -> direction of the
-    metrics that a user-supplied module logs, for `objectives`. `workers`: the number of evaluations at a time on a
-    cluster; by default as many as fit on its nodes. `wait_minutes`: the time to wait for the first worker, which on an
-    autoscaling cluster includes the start of a node. `trial_minutes`: the time after which a trial
-    is ended and recorded as failed. `minutes`: the time that the search may take, over all its interruptions; it ends
-    there or after `trials`, whichever is first. `storage`: the URL of a database that gets a copy of the study,
-    such as postgresql://user@host/name. `loggers`: of Lightning, which get each trial as a run of its own."""
+    metrics that a user-supplied module logs, for `objectives`. `workers`: the number of parallel evaluations on a
+    cluster; default: as many as fit on its nodes. `wait_minutes`: the time to wait for the first worker, which on an
+    autoscaling cluster includes the start of a node. `trial_minutes`: the time after which a trial is ended and
+    recorded as failed. `minutes`: the time limit of the search, over all its interruptions; it ends there or after
+    `trials`, whichever is first. `storage`: the URL of a database that keeps a copy of the study, such as
+    postgresql://user@host/name. `loggers`: Lightning loggers, in which each trial is a run of its own."""
 
     evaluator: Literal["supernet", "train"] = "supernet"
     warm_start: bool = False
@@ -194,6 +193,12 @@ class SearchSection(Section):
     def cost_limits(self) -> dict[str, float]:
         """The constraints that are known before an evaluation."""
         return {name: limit for name, limit in self.constraints.items() if name.partition("@")[0] in COSTS}
+
+    @property
+    def limits(self) -> str:
+        """The constraints in words: `latency_ms ≤ 5, recall@defect ≥ 0.5`; `none` without any."""
+        limited = self.constraints.items()
+        return ", ".join(f"{name} {self.metric(name).relation} {limit:g}" for name, limit in limited) or "none"
 
     @property
     def directions(self) -> dict[str, Direction]:

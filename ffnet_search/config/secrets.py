@@ -1,4 +1,4 @@
-"""Plain data without what no file of a run may hold: passwords of URLs, and arguments that are named as secrets."""
+"""Redaction of secrets, which no file of a run may hold: passwords in URLs, and arguments with names of secrets."""
 
 from __future__ import annotations
 

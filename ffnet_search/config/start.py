@@ -30,7 +30,7 @@ LEGACY = b"\x80"  # first byte of a checkpoint of torch before 1.6, which is a b
 
 
 def is_official(start_from: Path) -> bool:
-    """True where `start_from` names an official checkpoint, and no file or folder of that name exists."""
+    """True if `start_from` names an official checkpoint, and no file or folder of that name exists."""
     return str(start_from) in OFFICIAL and not start_from.exists()
 
 
@@ -63,7 +63,7 @@ def find_weights(start_from: Path) -> Path:
 
 
 def check_start(start_from: Path) -> None:
-    """Raise SweepError where the weights do not exist, or are of no kind that can be read."""
+    """Raise SweepError if the weights do not exist, or are of no kind that can be read."""
     path = find_weights(start_from)
     if not path.exists():  # an official checkpoint, which is still to be downloaded
         return

@@ -1,6 +1,6 @@
 """A sweep: one YAML file that says what is profiled, trained, searched and exported, validated once and then frozen.
 
-Below this module nobody sees a dict, a path string or a default.
+The rest of the program sees no raw dictionaries, path strings or missing defaults.
 """
 
 from __future__ import annotations
@@ -121,7 +121,7 @@ class Sweep(Section):
         return self.model_copy(update={"runs": runs, "data": data, "train": train})
 
     def with_values(self, values: Mapping[str, Value]) -> Sweep:
-        """The sweep of a trial: hyper-parameters set to `values`. Raises SweepError where they are not allowed."""
+        """The sweep of a trial: hyper-parameters set to `values`. Raises SweepError if they are not allowed."""
         return self.model_copy(update=sections_with(self, values))
 
     def model_post_init(self, context: Any, /) -> None:
@@ -261,7 +261,7 @@ class Sweep(Section):
 
     @property
     def uses_supernet(self) -> bool:
-        """True where trials take weights of a supernet."""
+        """True if trials take weights of a supernet."""
         return self.search.evaluator == "supernet" or self.search.warm_start
 
     @property
@@ -276,7 +276,7 @@ class Sweep(Section):
         return self.files.latency_table(self.latency[0])
 
     def device(self, name: str) -> LatencySection:
-        """The device of that name. Raises SweepError where `latency` has none."""
+        """The device of that name. Raises SweepError if `latency` has none."""
         sections = {section.name: section for section in self.latency if section.name}
         if name not in sections:
             raise SweepError(

@@ -16,9 +16,10 @@ from ffnet_search.config.schema import DataSection
 from ffnet_search.data.dataset import split_by_name
 from ffnet_search.data.files import Files, hold_out_test
 from ffnet_search.data.image_file import read_whole
-from ffnet_search.data.layout import TRAIN, VALIDATION, some
+from ffnet_search.data.layout import TRAIN, VALIDATION
 from ffnet_search.data.registry import data_parts
 from ffnet_search.data.unreadable import Unreadable, attempt
+from ffnet_search.formatting import first_few
 from ffnet_search.progress import progress
 from ffnet_search.space.input import Input
 from ffnet_search.tasks.base import task_of
@@ -40,13 +41,13 @@ class Audit:
         """Sentences for the user."""
         yield f"{self.images:,} images looked at, {len(self.unreadable):,} cannot be read"
         if self.unreadable:
-            yield f"cannot be read: {some(list(map(str, self.unreadable)))}"
+            yield f"cannot be read: {first_few(list(map(str, self.unreadable)))}"
         if self.across_splits:
             groups = [" = ".join(group) for group in self.across_splits]
-            yield f"{len(groups):,} images are in several splits, so results on them mean less: {some(groups)}"
+            yield f"{len(groups):,} images are in several splits, so results on them mean less: {first_few(groups)}"
         if self.across_classes:
             groups = [" = ".join(group) for group in self.across_classes]
-            yield f"{len(groups):,} images are in several classes: {some(groups)}"
+            yield f"{len(groups):,} images are in several classes: {first_few(groups)}"
         if self.repeated:
             yield f"{self.repeated:,} images are in one class more than once"
 

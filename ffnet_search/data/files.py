@@ -12,8 +12,9 @@ import numpy as np
 from ffnet_search.config.schema import DataSection
 from ffnet_search.data.dataset import TEST_SHARE, Images, Indices, InMemory, Pixels, Source, split_by_name
 from ffnet_search.data.decoder import Decoder, OnDisk
-from ffnet_search.data.layout import TEST, TRAIN, VALIDATION, image_bytes, some
+from ffnet_search.data.layout import TEST, TRAIN, VALIDATION, image_bytes
 from ffnet_search.data.unreadable import Unreadable, refuse_unreadable
+from ffnet_search.formatting import first_few
 from ffnet_search.progress import say
 from ffnet_search.space.input import Input
 from ffnet_search.tasks.base import Targets, Task, task_of
@@ -100,7 +101,7 @@ def _decode(decoder: Decoder, section: DataSection) -> tuple[Pixels | None, Coll
     if not skips:
         refuse_unreadable(list(broken.values()))
     elif broken:
-        named = some(list(map(str, broken.values())))
+        named = first_few(list(map(str, broken.values())))
         say(f"data: {len(broken)} files cannot be read as images and are left out: {named}")
     return np.stack(pixels) if pixels else None, broken
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from ffnet_search.config.schema import DataSection
 from ffnet_search.data.image_file import DRAWN
 from ffnet_search.errors import SweepError
+from ffnet_search.formatting import first_few
 
 TRAIN, VALIDATION, TEST = "train", "validation", "test"
 SPLIT_NAMES = {  # of folders, in lower case -> the split that they hold
@@ -25,7 +26,6 @@ SPLIT_NAMES = {  # of folders, in lower case -> the split that they hold
 }
 HIDDEN = (".", "__MACOSX", "@eaDir", "$RECYCLE.BIN")  # what Macs, storage systems and Windows put into folders
 STUBS = ("BUFR", "GRIB", "HDF5", "MPEG")  # Pillow knows these formats by name, and reads no pixels of them
-SHOWN = 5  # names in a sentence
 
 
 @dataclass(frozen=True)
@@ -82,15 +82,15 @@ def find_layout(section: DataSection) -> Layout:
     left_out = [f"{folder}/ holds no folder per class, so it is left out" for folder in unlabelled]
     others = sorted(set(subfolders(root)) - {folder.name for folder in named.values()})
     if others:
-        left_out.append(f"left out, beside {train.name}/: {some([f'{name}/' for name in others])}")
+        left_out.append(f"left out, beside {train.name}/: {first_few([f'{name}/' for name in others])}")
     order = (TRAIN, VALIDATION, TEST)
     return Layout(root, {split: labelled[split] for split in order if split in labelled}, tuple(left_out))
 
 
 def split_folders(root: Path) -> dict[str, Path]:
-    """Split -> its folder below `root`. Raises SweepError where two folders are named for one split."""
+    """Split -> its folder below `root`, if that exists. Raises SweepError if two folders are named for one split."""
     found: dict[str, Path] = {}
-    for name in subfolders(root):
+    for name in subfolders(root) if root.is_dir() else ():
         split = SPLIT_NAMES.get(name.lower())
         if split in found:
             raise SweepError(
@@ -178,10 +178,4 @@ def image_bytes(file: Path) -> int:
 def counted(numbers: Mapping[str, int]) -> str:
     """Numbers of files by suffix, the largest first: `36 .png, 4 .jpg`."""
     ordered = sorted(numbers.items(), key=lambda one: (-one[1], one[0]))
-    return some([f"{count:,} {suffix}" for suffix, count in ordered], 2 * SHOWN)
-
-
-def some(names: list[str] | tuple[str, ...], most: int = SHOWN) -> str:
-    """The first names of a list, and how many more there are."""
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + more
+    return first_few([f"{count:,} {suffix}" for suffix, count in ordered], 10)

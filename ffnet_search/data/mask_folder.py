@@ -23,9 +23,10 @@ from ffnet_search.data.dataset import DataSet, Pixels, Source, must_match
 from ffnet_search.data.files import Files, files_digest, open_files
 from ffnet_search.data.image_file import open_image
 from ffnet_search.data.image_folder import must_have_colours
-from ffnet_search.data.layout import TEST, TRAIN, VALIDATION, find_images, some, split_folders
+from ffnet_search.data.layout import TEST, TRAIN, VALIDATION, find_images, split_folders
 from ffnet_search.data.unreadable import Unreadable, attempt
 from ffnet_search.errors import SweepError
+from ffnet_search.formatting import first_few
 from ffnet_search.progress import say
 from ffnet_search.space.input import Input
 from ffnet_search.tasks.segmentation import IGNORE
@@ -63,7 +64,7 @@ class MaskFolder(DataSet):
 
     def read(self, section: DataSection, input: Input) -> Source:
         root, splits = find_splits(section)
-        pairs = {split: list_pairs(folders) for split, folders in splits.items()}
+        pairs = list_splits(splits)
         digests = " ".join(f"{split} {one.digest()}" for split, one in pairs.items())
         digest = hashlib.sha256(digests.encode()).hexdigest()
         if section.unreadable == "skip":
@@ -85,12 +86,10 @@ class MaskFolder(DataSet):
                 must_be_mask(file)
 
     def parts(self, section: DataSection, input: Input) -> dict[str, Files]:
-        _, splits = find_splits(section)
-        return _with_masks({split: list_pairs(folders) for split, folders in splits.items()}, section, input)
+        return _with_masks(list_splits(find_splits(section)[1]), section, input)
 
     def contents(self, section: DataSection, input: Input) -> dict[str, dict[str, str]]:
-        _, splits = find_splits(section)
-        pairs = {split: list_pairs(folders) for split, folders in splits.items()}
+        pairs = list_splits(find_splits(section)[1])
         return {split: {"masks": f"{len(one.names)} files, {one.digest()[:8]}"} for split, one in pairs.items()}
 
     def remarks(self, section: DataSection, input: Input) -> list[str]:
@@ -115,8 +114,8 @@ def find_splits(section: DataSection) -> tuple[Path, dict[str, Folders]]:
         raise SweepError(f"data.path must be given for {section.name}: the folder with {IMAGES}/ and {MASKS}/")
     root = section.path.expanduser()
     whole = Folders(root / IMAGES, root / MASKS)
-    inside = {split: Folders(place / IMAGES, place / MASKS) for split, place in _split_folders(root).items()}
-    images, masks = map(_split_folders, whole)
+    inside = {split: Folders(place / IMAGES, place / MASKS) for split, place in split_folders(root).items()}
+    images, masks = map(split_folders, whole)
     across = {split: Folders(images[split], masks[split]) for split in images if split in masks}
     for all in (inside, across):
         found = {split: all[split] for split in (TRAIN, VALIDATION, TEST) if split in all and _exist(all[split])}
@@ -130,17 +129,18 @@ def find_splits(section: DataSection) -> tuple[Path, dict[str, Folders]]:
     return root, {TRAIN: whole}
 
 
-def _split_folders(place: Path) -> dict[str, Path]:
-    return split_folders(place) if place.is_dir() else {}
-
-
 def _exist(folders: Folders) -> bool:
     return folders.images.is_dir() and folders.masks.is_dir()
 
 
 def has_masks(root: Path) -> bool:
     """Return whether a folder is laid out as this data set is."""
-    return (root / MASKS).is_dir() or any((place / MASKS).is_dir() for place in _split_folders(root).values())
+    return (root / MASKS).is_dir() or any((place / MASKS).is_dir() for place in split_folders(root).values())
+
+
+def list_splits(splits: Mapping[str, Folders]) -> dict[str, MaskedFiles]:
+    """`list_pairs` of each split."""
+    return {split: list_pairs(folders) for split, folders in splits.items()}
 
 
 def list_pairs(folders: Folders) -> MaskedFiles:
@@ -153,14 +153,14 @@ def list_pairs(folders: Folders) -> MaskedFiles:
             folder = folders.masks if there is masks else folders.images
             raise SweepError(
                 f"data.path: {folder} must hold {what} for each file beside it, of the same name but for the "
-                f"extension, but has none for {some([str(here[name]) for name in lonely])}"
+                f"extension, but has none for {first_few([str(here[name]) for name in lonely])}"
             )
     if not images:
         raise SweepError(f"data.path: {folders.images} must hold images that Pillow opens, but holds none")
     lossy = [str(path) for path in masks.values() if path.suffix.lower() in LOSSY]
     if lossy:
         raise SweepError(
-            f"data.path: masks must be PNG files, since compression changes class ids, but there are {some(lossy)}"
+            f"data.path: masks must be PNG files, since compression changes class ids, but there are {first_few(lossy)}"
         )
     names = tuple(sorted(images))
     return MaskedFiles(tuple(str(images[n]) for n in names), tuple(str(masks[n]) for n in names), names)
@@ -181,7 +181,7 @@ def _readable(pairs: MaskedFiles, workers: int) -> MaskedFiles:
         problems = list(pool.map(problem, zip(pairs.images, pairs.masks, strict=True)))
     broken = [one for one in problems if one]
     if broken:
-        say(f"data: {len(broken)} files cannot be read as images and are left out: {some(broken)}")
+        say(f"data: {len(broken)} files cannot be read as images and are left out: {first_few(broken)}")
     kept = [index for index, one in enumerate(problems) if not one]
     images, masks, names = (tuple(all[index] for index in kept) for all in (pairs.images, pairs.masks, pairs.names))
     return MaskedFiles(images, masks, names)
@@ -217,7 +217,7 @@ def read_masks(files: Sequence[str], images: Sequence[str], input: Input, worker
             return None, f"{file} has {ids_HW.shape[1]} x {ids_HW.shape[0]} pixels, but its image {size[0]} x {size[1]}"
         others = sorted(set(np.unique(ids_HW).tolist()) - set(range(input.outputs)) - {IGNORE})
         if others:
-            return None, f"{file} has the ids {some(list(map(str, others)))}"
+            return None, f"{file} has the ids {first_few(list(map(str, others)))}"
         resized = Image.fromarray(ids_HW.astype(np.uint8)).resize(input.size, Image.Resampling.NEAREST)
         return np.asarray(resized), ""
 
@@ -227,7 +227,7 @@ def read_masks(files: Sequence[str], images: Sequence[str], input: Input, worker
     if wrong:
         raise SweepError(
             f"data.path: masks must have the size of their images and hold ids from 0 to {input.outputs - 1} "
-            f"(input.classes in the search space's file) or {IGNORE}, but {some(wrong)}"
+            f"(input.classes in the search space's file) or {IGNORE}, but {first_few(wrong)}"
         )
     return np.stack([mask for mask in masks if mask is not None])
 
@@ -278,11 +278,11 @@ def must_hold_classes(masks_NHW: Pixels, names: Sequence[str], folder: Path) -> 
     if len(names) - len(missing) < 2:
         hint = f"; where {IGNORE} marks an object, write 1" if IGNORE in held else ""
         raise SweepError(
-            f"data.path: the masks of {folder} must hold two classes at least, but no pixel has {some(missing)} "
+            f"data.path: the masks of {folder} must hold two classes at least, but no pixel has {first_few(missing)} "
             f"({IGNORE} counts nowhere{hint})"
         )
     if missing:
-        say(f"warning: no mask for training holds {some(missing)}")
+        say(f"warning: no mask for training holds {first_few(missing)}")
 
 
 def class_names(root: Path, count: int) -> tuple[str, ...]:

@@ -19,8 +19,8 @@ import numpy as np
 from ffnet_search.config.schema import DataSection
 from ffnet_search.data.dataset import Indices
 from ffnet_search.data.layout import SPLIT_NAMES, TEST, TRAIN, VALIDATION
-from ffnet_search.data.layout import some as _some
 from ffnet_search.errors import SweepError, did_you_mean, shown
+from ffnet_search.formatting import first_few
 
 FILE = ("file", "file_name", "filename", "image", "path")  # names of the column of files, in any case
 SPLIT = "split"
@@ -74,7 +74,7 @@ def find_tables(section: DataSection) -> dict[str, Path]:
     if TRAIN in named:
         return {split: named[split] for split in (TRAIN, VALIDATION, TEST) if split in named}
     if len(tables) != 1:
-        names = _some([table.name for table in tables]) or "none"
+        names = first_few([table.name for table in tables]) or "none"
         raise SweepError(
             f"data.path: {path} must hold one CSV file, or train.csv and test.csv, but holds {names}; name the file"
         )
@@ -144,7 +144,7 @@ def _read(path: Path) -> tuple[list[str], list[dict[str, str]], tuple[str, ...]]
     names = [name for name in header if name.lower() not in UNNAMED]
     repeated = sorted({name for name in names if names.count(name) > 1})
     if repeated:
-        raise SweepError(f"data.path: {path} must name each column once, but repeats {_some(repeated)}")
+        raise SweepError(f"data.path: {path} must name each column once, but repeats {first_few(repeated)}")
     if not rows:
         raise SweepError(f"data.path: {path} must have a line of names and then rows, but has no rows")
     return names, rows, tuple(places)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from ffnet_search.config.search_schema import SearchSection
+from ffnet_search.config.sweep import Sweep
+from ffnet_search.errors import error_context
 from ffnet_search.evaluation.engine import Engine
 from ffnet_search.plugins import Registry, find_class
 
@@ -17,3 +19,9 @@ def find_engine(section: SearchSection) -> type[Engine]:
     """The class of `search.engine`. Raises SweepError where there is none."""
     engine: type[Engine] = find_class(section.engine, "search.engine", Engine, ENGINES)
     return engine
+
+
+def engine_of(sweep: Sweep) -> type[Engine]:
+    """The class of the sweep's engine. Raises SweepError, which names the sweep's file, where there is none."""
+    with error_context(sweep.path):
+        return find_engine(sweep.search)

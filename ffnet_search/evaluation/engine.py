@@ -15,7 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
+from ffnet_search.cluster.user_code import user_code
 from ffnet_search.config.search_schema import SearchSection
+from ffnet_search.config.sweep import Sweep
 from ffnet_search.evaluation.outcome import Ended, Evaluate, Pruner
 from ffnet_search.space.hyperparameters import Configuration
 from ffnet_search.space.search_space import SearchSpace
@@ -36,6 +38,12 @@ class EngineContext:
     folder: Path
     space: SearchSpace
     user_code: tuple[Path, ...] = ()
+
+    @classmethod
+    def of_sweep(cls, sweep: Sweep, make_evaluate: Callable[[], Evaluate], pruner: Pruner) -> EngineContext:
+        """The context for evaluations of a sweep, in the folder of its run."""
+        code = user_code(sweep.model_dump(mode="json"))
+        return cls(make_evaluate, sweep.search, pruner, sweep.files.folder, sweep.search_space, code)
 
 
 class OutOfTime(BaseException):
@@ -58,7 +66,7 @@ class Engine(ABC):
 
     @classmethod
     def check(cls, section: SearchSection) -> None:
-        """Raise SweepError where what the engine needs does not exist. Called before the first stage."""
+        """Raise SweepError if what the engine needs does not exist. Called before the first stage."""
         return
 
     def check_time(self) -> None:
@@ -73,12 +81,12 @@ class Engine(ABC):
 
     @property
     def is_ready(self) -> bool:
-        """True where `next` returns without a wait."""
+        """True if `next` returns without a wait."""
         return False
 
     @property
     def utilisation(self) -> dict[str, str]:
-        """Workers and GPUs in use, for the progress table; empty where this process is the only worker."""
+        """Workers and GPUs in use, for the progress table; empty if this process is the only worker."""
         return {}
 
     @abstractmethod

@@ -81,5 +81,5 @@ class FoldFactory(EvaluatorFactory):
         return Retrainer(sweep, FoldTarget(sweep, self.fold), self.git)
 
     def __getstate__(self) -> dict[str, Any]:
-        """The state without the supernet, which folds know nothing of."""
+        """The state without the supernet, which folds do not use."""
         return {**self.__dict__, "sweep": self.sweep.with_absolute_paths(), "folder": self.folder.absolute()}

@@ -37,7 +37,7 @@ FORMAT = 1
 
 
 def choose_networks(space: SearchSpace, count: int, seed: int = 0) -> dict[str, Architecture]:
-    """Choose `count` networks of the space: the smallest, the largest, presets, then those that leave the least gaps.
+    """Choose `count` networks of the space: the smallest, the largest, presets, then those that fill the largest gaps.
 
     Each of the last is the one of `POOL` random architectures that is farthest in log MACs from all before it, so that
     a greater `count` adds networks and keeps the others. Named by end, preset or key."""
@@ -90,7 +90,7 @@ class Compared:
 
 @dataclass(frozen=True)
 class Regret:
-    """The quality that is lost by taking the network that a predictor ranks first; 0 where that is the best one.
+    """The quality that is lost by taking the network that a predictor ranks first; 0 if that is the best one.
 
     `top`: of all networks. `mean`, `worst`: over budgets, each network's cost as one."""
 
@@ -103,8 +103,8 @@ class Regret:
 class Fidelity:
     """The comparison of a supernet's sub-networks with the same networks trained alone, judged on one `split`.
 
-    `cost`: the metric by which thirds and budgets are, `latency_ms` where a table exists. `record`: where it comes
-    from. Everything else is computed from these. Qualities are as the task's metric has them; differences, too."""
+    `cost`: the metric that defines thirds and budgets, `latency_ms` if a table exists. `record`: its provenance.
+    Everything else is computed from these. Qualities and their differences are in the units of the task's metric."""
 
     task: str
     split: str
@@ -147,7 +147,7 @@ class Fidelity:
         }
 
     def _behind(self, network: Compared) -> float:
-        """The inherited quality that a network at no more cost has more."""
+        """The inherited quality by which the best network at no more cost is ahead."""
         rivals = [one for one in self.networks if one.costs[self.cost] <= network.costs[self.cost]]
         return max(self.predictor(INHERITED, rivals)) - self.predictor(INHERITED, [network])[0]
 
@@ -211,7 +211,7 @@ class Fidelity:
 
     @property
     def seed_noise(self) -> float:
-        """The standard deviation of the quality over seeds of one training alone; NaN where none was repeated."""
+        """The standard deviation of the quality over seeds of one training alone; NaN if none was repeated."""
         pairs = self.pair_differences
         return math.sqrt(sum(pair**2 for pair in pairs) / (2 * len(pairs))) if pairs else math.nan
 
@@ -239,7 +239,7 @@ class Fidelity:
         return Regret(lost(self.networks), sum(within) / len(within), max(within))
 
     def to_dict(self) -> dict[str, Any]:
-        """All as plain data, what is computed included: the content of fidelity.json."""
+        """The content of fidelity.json as plain data, computed figures included."""
         networks = [{**asdict(one), "key": one.architecture.key} for one in self.networks]
         for row, one in zip(networks, self.networks, strict=True):
             row["architecture"] = one.architecture.to_dict()
@@ -281,7 +281,7 @@ def supernet_digest(path: Path) -> str:
 
 
 def read_fidelity(folder: Path) -> Fidelity | None:
-    """Read `FILE` of a folder; None where it holds none. Raises SweepError for one that cannot be read."""
+    """Read `FILE` of a folder; None if it holds none. Raises SweepError for one that cannot be read."""
     path = folder / FILE
     try:
         content = json.loads(path.read_text(encoding="utf-8"))

@@ -49,13 +49,13 @@ class Evaluator:
     def from_sweep(cls, sweep: Sweep, supernet: Path | None = None) -> Evaluator:
         """Make the evaluator of a run's supernet (or of that in another file) and data.
 
-        Raises SweepError where one of them is missing or broken."""
+        Raises SweepError if one of them is missing or broken."""
         return cls(read_supernet(supernet or sweep.files.supernet), sweep_data(sweep), named_metrics(sweep))
 
     def __call__(self, configuration: Configuration, report: object = None) -> Candidate:
         """Score a configuration; there is no epoch to `report`.
 
-        Raises ValueError where the architecture is not in the supernet."""
+        Raises ValueError if the architecture is not in the supernet."""
         arch = configuration.architecture
         assert arch is not None
         with threads_for(1e6 * arch.macs_m * len(self.batches[0][0])):
@@ -100,7 +100,7 @@ def judge(
     """Judge `net` on batches of (images, targets), in the mode (training or evaluation) that it is in. `named`: other
     qualities than the task's own, by name.
 
-    Raises ValueError where there are no batches."""
+    Raises ValueError if there are no batches."""
     net = net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     arch = net.arch if isinstance(net, Deployed) else net.largest
     return judge_module(net, batches, task, arch.input.outputs, named)

@@ -59,7 +59,7 @@ class Pruner(Protocol):
     processes, and may bring one twice where a worker dies."""
 
     def report(self, key: str, epoch: int, metrics: Mapping[str, float]) -> bool:
-        """Return True where trial `key` continues after `epoch` epochs; `metrics` include those known before it."""
+        """Return True if trial `key` continues after `epoch` epochs; `metrics` include those known before it."""
 
 
 class NopPruner:

@@ -34,7 +34,7 @@ def resamples(count: int, seed: int = 0) -> Array:
 
 
 def kendall(x_N: Array, y_N: Array, counts_BN: Array) -> Array:
-    """Kendall's tau-b of each resample, as `scipy.stats.kendalltau` computes it; NaN where x or y is constant."""
+    """Kendall's tau-b of each resample, as `scipy.stats.kendalltau` computes it; NaN if x or y is constant."""
     x_NN, y_NN = np.sign(x_N[:, None] - x_N), np.sign(y_N[:, None] - y_N)
 
     def pairs(sign_NN: Array) -> Array:

@@ -108,7 +108,7 @@ class Retrainer(TrialEvaluator):
 class RetrainingTarget(FFNetTarget):
     """Networks that begin with what they inherit, and are taught, where the retraining says so.
 
-    `supernet`: the file of its weights; None where nothing needs them."""
+    `supernet`: the file of its weights; None if nothing needs them."""
 
     file = WEIGHTS
 

@@ -45,7 +45,7 @@ def plain_schedule(schedule: Schedule) -> list[dict[str, Any]]:
 
 
 def schedule_of(record: Mapping[str, Any]) -> Schedule:
-    """The schedule in the record of a candidate, of its plain form; empty where nothing was changed."""
+    """The schedule in the record of a candidate, of its plain form; empty if nothing was changed."""
     return tuple(Segment(**segment) for segment in record.get("schedule", []))
 
 
@@ -72,7 +72,7 @@ def describe(schedule: Schedule) -> str:
 
 
 def read_schedule(folder: Path) -> Schedule:
-    """The schedule of the checkpoint in a trial's folder; empty where the folder holds none.
+    """The schedule of the checkpoint in a trial's folder; empty if the folder holds none.
 
     A damaged one is set aside, with the checkpoints, since nothing says how they were trained."""
     path = folder / FILE

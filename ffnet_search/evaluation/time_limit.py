@@ -1,4 +1,4 @@
-"""The time that one evaluation may take (`search.trial_minutes`), so that none lasts for ever.
+"""The time limit of one evaluation (`search.trial_minutes`).
 
 Three ways, from gentle to hard. A report after the end of the time raises. In the main thread an alarm raises in the
 middle of Python code, again and again where it is caught; an evaluation in another thread is abandoned there.

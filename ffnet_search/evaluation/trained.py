@@ -76,7 +76,7 @@ class TrialEvaluator:
     """Trains each configuration, in a folder of its own: `trials/KEY` in the run's folder.
 
     An interrupted trial resumes from its last epoch. One that cannot be trained (a loss that is not finite, no memory)
-    raises, and is one failed trial of the search. Raises SweepError where a hyper-parameter at one end of its range
+    raises, and is one failed trial of the search. Raises SweepError if a hyper-parameter at one end of its range
     does not fit the data: such a value would end the search when it is first drawn."""
 
     def __init__(

@@ -1,5 +1,5 @@
-"""A user-supplied LightningModule as what trials train: made from import path and arguments, scored by the metrics that
-it logs, timed on its example input."""
+"""User-supplied LightningModules in trials: made from import path and arguments, scored by the metrics that they log,
+timed on their example input."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ LATENCY = COSTS["latency_ms"].name  # the one objective that is measured, and no
 class UserModuleTarget:
     """Makes, scores and writes modules of `module.class_path`.
 
-    Raises SweepError where the module, its data module or their arguments do not exist."""
+    Raises SweepError if the module, its data module or their arguments do not exist."""
 
     start: Start | None = None
 
@@ -60,7 +60,7 @@ class UserModuleTarget:
 
     def watched(self, module: LightningModule, logged: Mapping[str, float]) -> dict[str, float]:
         """The objectives that the module has logged, and its latency, which no training changes, where a rule of early
-        stopping compares by it. Raises SweepError where one is missing."""
+        stopping compares by it. Raises SweepError if one is missing."""
         metrics = self._logged(module, logged)
         if LATENCY in self.sweep.search.objectives and self.sweep.search.early_stopping.rule != "none":
             metrics[LATENCY] = self._latency(module)
@@ -78,7 +78,7 @@ class UserModuleTarget:
     def score(self, trial: Sweep, trainer: Trainer, module: LightningModule, data: Any) -> dict[str, float]:
         """The logged objectives, the parameters, and the latency on `module.example_input_array`.
 
-        Raises SweepError where latency is an objective and the module has no example."""
+        Raises SweepError if latency is an objective and the module has no example."""
         logged = logged_by(trainer)
         if any(name not in logged for name in self.logged):  # resumed after the last epoch
             trainer.validate(module, datamodule=data, verbose=False)
@@ -113,7 +113,7 @@ def logged_by(trainer: Trainer) -> dict[str, float]:
 
 
 def _check_classes(trial: Sweep) -> None:
-    """Raise SweepError where a class does not exist or does not take its arguments."""
+    """Raise SweepError if a class does not exist or does not take its arguments."""
     module = trial.module
     assert module is not None
     module_class = find_class(module.class_path, "module.class_path", LightningModule)

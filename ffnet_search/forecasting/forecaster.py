@@ -30,7 +30,7 @@ class Forecaster(LightningModule):
 
     `shape`: variables, past steps (an even number), future steps. `dim`: features of a patch; `kernel`: of the large
     convolutions, in patches of two steps (odd); `ratio`: of the channel mixer; `dropout`: of its first layer.
-    Raises SweepError where they make no network."""
+    Raises SweepError if they make no network."""
 
     def __init__(
         self,

@@ -43,7 +43,7 @@ class Series(LightningDataModule):
     """`path`: the CSV. `window`: past and future steps. `split`: steps for training, validation and testing, or their
     shares; `[8640, 2880, 2880]` are the 12, 4 and 4 months of the ETT benchmarks by the hour.
 
-    Raises SweepError where the file is no such table, or too short."""
+    Raises SweepError if the file is no such table, or too short."""
 
     def __init__(
         self,

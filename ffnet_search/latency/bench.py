@@ -1,8 +1,8 @@
-"""A bench, a backend with two anchor networks on it, and the jobs that it times in units of a mix of the anchors.
+"""The bench times jobs on a backend, in units of a mix of two anchor networks.
 
-There are two anchors because there are two drifts: computing on data in the core's own cache slows down by other causes
-than fetching weights in every run. With one anchor, small networks with many weights drifted by 20 % against it between
-two passes, minutes apart."""
+There are two anchors because speed drifts in two ways: computing on cached data slows down for other reasons than
+fetching weights from memory in every run. With one anchor, small networks with many weights drifted by 20 % against it
+between two passes, minutes apart."""
 
 from __future__ import annotations
 

@@ -91,7 +91,7 @@ def _parsed(line: str) -> Any:
 
 
 def _is_whole(line: Any) -> bool:
-    """True where a line is one that `add` or `add_contention` wrote."""
+    """True if a line is one that `add` or `add_contention` wrote."""
     if not isinstance(line, dict):
         return False
     if "contention" in line:

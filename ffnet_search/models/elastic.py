@@ -86,7 +86,7 @@ class ElasticBatchNorm2d(nn.BatchNorm2d):
 
 
 class Unnormalised(nn.Module):
-    """The place of a batch norm in a network of form "bare", which has none."""
+    """Stands in for batch norm in a network of form "bare", which has none."""
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
         return x_BCHW

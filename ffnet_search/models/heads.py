@@ -42,7 +42,7 @@ class Head(nn.Module):
         """The output of the sub-network `arch` for the maps (B, C, H, W) of the stages that its head reads."""
 
     def standardised(self, value_B: Tensor) -> Tensor:
-        """Outputs or targets as a loss compares them: the same, but in a head that standardises."""
+        """Outputs or targets in the units of the loss: unchanged, except in a head that standardises."""
         return value_B
 
     def deploy_laterals(self, norm: Norm) -> Mapping[int, nn.Module]:
@@ -78,8 +78,9 @@ class PooledLinear(Head, nn.Linear):
 
 
 class StandardisedLinear(PooledLinear):
-    """The same for targets in their own units: the linear layer gives them standardised, and two buffers, the mean and
-    the spread of the training targets, bring them back. The deployed form is a plain linear layer."""
+    """`PooledLinear` for targets in their own units: the linear layer predicts standardised values, and two buffers,
+    the mean and the standard deviation of the training targets, convert them back. The deployed form is a plain linear
+    layer."""
 
     mean_K: Tensor
     spread_K: Tensor
@@ -185,7 +186,7 @@ class DeployedLateral(nn.Module):
 
 
 class Added(nn.Module):
-    """The sum so far, added: a map of random numbers, for timing a lateral alone."""
+    """Adds a random map in place of the running sum, for timing a lateral alone."""
 
     def __init__(self, part: LateralPart) -> None:
         super().__init__()
@@ -248,7 +249,7 @@ class DeployedPixelShuffle(nn.Module):
 
 
 class ImageOfMap(nn.Module):
-    """An end of a network with the leading channels of its map as the image, for timing it alone."""
+    """Runs the end of a network with the leading channels of its map as the image, for timing it alone."""
 
     def __init__(self, end: nn.Module, channels: int) -> None:
         super().__init__()

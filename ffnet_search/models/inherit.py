@@ -1,9 +1,9 @@
-"""The start of a network from the weights of another one, for other outputs, channels, resolutions, widths and depths.
+"""Initialise a network from the weights of another one, with other outputs, channels, resolution, widths or depths.
 
-What both have goes where a crop of the network finds it: blocks and stages from the first on, the leading channels,
-the centre of a kernel. The rest stays as it was initialised, but for the margin of a larger kernel, which is 0: the
-function is then the same for every kernel. Left as they are: token mixers that the other does not have, the patch
-merging of another multiplier, and the head where the outputs differ.
+The part that both share is copied to the place of the crop: blocks and stages from the first on, the leading channels,
+the centre of a kernel. The rest keeps its initial values, except for the margin of a larger kernel, which is 0, so that
+the function is the same for every kernel. Not copied: token mixers that the other network lacks, the patch merging of
+another multiplier, and the head if the outputs differ.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def inherit(ours: MetaMixer, theirs: MetaMixer, images_NCHW: Tensor | None = Non
 
     A convolution that has no norm in `theirs` gets one that changes nothing in evaluation. Training images,
     `images_NCHW`, set its statistics, so that it changes little in training, where the batch normalises. Raises
-    ValueError where the forms of training do not allow it."""
+    ValueError if the forms of training do not allow it."""
     refuse_forms(ours.form, theirs)
     made: list[ElasticBatchNorm2d] = []
     _inherit_stem(ours, theirs, made)
@@ -58,7 +58,7 @@ def inherit(ours: MetaMixer, theirs: MetaMixer, images_NCHW: Tensor | None = Non
 
 
 def refuse_forms(form: Form, theirs: MetaMixer) -> None:
-    """Raise ValueError where a network of `form` cannot start from `theirs`."""
+    """Raise ValueError if a network of `form` cannot start from `theirs`."""
     if (form.branches == "bare") != (theirs.form.branches == "bare"):
         raise ValueError(
             f"the weights were trained with train.branches {theirs.form.branches!r}, so it must be "
@@ -173,7 +173,7 @@ def _reset(norm: nn.BatchNorm2d, width: int, weight: float) -> None:
 
 
 def _common(ours: MetaMixer, theirs: MetaMixer) -> Architecture:
-    """The network that both have, as a crop of `ours`."""
+    """The network that both contain, as a crop of `ours`."""
     stages = []
     for modules, mine, other in zip(ours.stages, ours.largest.stages, theirs.largest.stages, strict=False):
         slots = [one for one in cast(nn.ModuleList, modules) if isinstance(one, MixerBlock)]

@@ -84,7 +84,7 @@ class MetaMixer(nn.Module):
         return cast(Tensor, self.head(maps, arch))
 
     def slice_to(self, arch: Architecture) -> MetaMixer:
-        """A stand-alone copy of the sub-network `arch`, in the same mode. Raises ValueError where `arch` is no crop."""
+        """A stand-alone copy of the sub-network `arch`, in the same mode. Raises ValueError if `arch` is no crop."""
         self.check(arch)
         with torch.device("meta"):
             net = MetaMixer(arch, self.form)

@@ -1,4 +1,4 @@
-"""CPU threads by the size of a network, and training on several ranks as if they were one.
+"""CPU threads by the size of a network, and data-parallel training whose result is that of one rank.
 
 Each rank holds an equal share of the batch. The gradients of a step's networks are added up locally and averaged by one
 all-reduce before the optimiser's step. DistributedDataParallel would instead look for unused parameters and reduce at

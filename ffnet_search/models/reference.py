@@ -39,7 +39,7 @@ UNREADABLE = (
 def load_reference(path: str | Path, *, resolution: int = 256) -> MetaMixer:
     """The FFNet in an official checkpoint file, in evaluation mode; its architecture follows from the tensors' shapes.
 
-    `resolution`: pixels a side of its input, which no tensor tells. Raises SweepError where the file is not such a
+    `resolution`: pixels a side of its input, which no tensor tells. Raises SweepError if the file is not such a
     checkpoint."""
     path = Path(path)
     state = read_state(path)

@@ -40,7 +40,7 @@ def write_supernet(path: Path, net: MetaMixer, space: SearchSpace, start: Start 
 
 
 def read_supernet(path: Path) -> MetaMixer:
-    """The supernet in a file of `write_supernet`. Raises SweepError where it is missing or is another file."""
+    """The supernet in a file of `write_supernet`. Raises SweepError if it is missing or is another file."""
     content = _read(path)
     try:
         space = parse(SearchSpace, json.loads(content["search_space"]), str(path))  # its mixers may be user-supplied
@@ -58,7 +58,7 @@ def read_start(path: Path) -> Start | None:
 
 
 def holds_supernet(path: Path) -> bool:
-    """True where a checkpoint is one of `write_supernet`. Raises SweepError where it is missing or unreadable."""
+    """True if a checkpoint is one of `write_supernet`. Raises SweepError if it is missing or unreadable."""
     return "search_space" in _read(path)
 
 

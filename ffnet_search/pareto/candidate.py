@@ -14,7 +14,7 @@ from ffnet_search.space.hyperparameters import Configuration, Value
 class Candidate:
     """The result of an evaluation.
 
-    `architecture` is None where the network is a user-supplied module, which logs its own `metrics`. `hyperparameters`:
+    `architecture` is None if the network is a user-supplied module, which logs its own `metrics`. `hyperparameters`:
     those that were searched, as they were proposed; `final_hyperparameters`: those of the last epoch, the same unless
     given (population-based training changes them on the way). `record`: how it was trained, plain data for a card."""
 
@@ -40,7 +40,7 @@ class Candidate:
 
     @property
     def network(self) -> Architecture:
-        """The architecture, for callers that need one. Raises ValueError where there is none."""
+        """The architecture, for callers that need one. Raises ValueError if there is none."""
         if self.architecture is None:
             raise ValueError(f"candidate {self.key} is not of an FFNet")
         return self.architecture

@@ -18,7 +18,7 @@ Points = NDArray[np.float64]
 
 
 def as_minimised(candidate: Candidate, objectives: Mapping[str, Direction]) -> tuple[float, ...]:
-    """The objectives of a candidate, such that less is better. Raises ValueError where one is not finite."""
+    """The objectives of a candidate, such that less is better. Raises ValueError if one is not finite."""
     values = tuple(candidate.metrics[name] for name in objectives)
     if not all(map(math.isfinite, values)):
         raise ValueError(f"metrics must be finite, but {candidate.key} has {values}")
@@ -26,12 +26,12 @@ def as_minimised(candidate: Candidate, objectives: Mapping[str, Direction]) -> t
 
 
 def no_worse(a: Points, b: Points) -> NDArray[np.bool_]:
-    """True where `a` is at least as good as `b` in every objective: (..., M) and (..., M) give (...)."""
+    """True if `a` is at least as good as `b` in every objective: (..., M) and (..., M) give (...)."""
     return np.asarray((a <= b).all(axis=-1))
 
 
 def dominates(a: Points, b: Points) -> NDArray[np.bool_]:
-    """True where `a` is no worse than `b` in every objective and better in one: (..., M) and (..., M) give (...)."""
+    """True if `a` is no worse than `b` in every objective and better in one: (..., M) and (..., M) give (...)."""
     return no_worse(a, b) & ~no_worse(b, a)
 
 
@@ -88,7 +88,7 @@ class RunningFront:
         self._volume: float | None = None
 
     def add(self, candidate: Candidate) -> bool:
-        """Return whether the candidate is on the front now. Raises ValueError where an objective is not finite."""
+        """Return whether the candidate is on the front now. Raises ValueError if an objective is not finite."""
         point_M = np.array(as_minimised(candidate, self.objectives))
         if no_worse(self._points_KM, point_M).any():
             return False

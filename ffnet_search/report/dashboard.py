@@ -147,14 +147,12 @@ def annotate_study(sweep: Sweep, study: Path | None = None, artifacts: Path | No
 
 
 def _study_text(sweep: Sweep, front: Sequence[Candidate], exported: Sequence[ExportedNetwork]) -> str:
-    limited = sweep.search.constraints.items()
-    limits = ", ".join(f"{name} {sweep.metric(name).relation} {limit:g}" for name, limit in limited) or "none"
     table = f"The exported networks:\n\n{_table(sweep, exported)}" if exported else "Nothing is exported yet.\n"
     keys = ", ".join(code_span(candidate.key) for candidate in front)
     return (
         f"{table}\nThe front ({len(front)} candidates, best first): {keys}. Their trials have a note, and files of the "
-        f"network as artifacts.\n\nLimits: {limits}. Architectures beyond them were never evaluated: they have no "
-        "values, and are the trials that are *pruned*.\n"
+        f"network as artifacts.\n\nLimits: {sweep.search.limits}. Architectures beyond them were never evaluated: they "
+        "have no values, and are the trials that are *pruned*.\n"
     )
 
 

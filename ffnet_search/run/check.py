@@ -30,7 +30,7 @@ LOGGERS = {  # of Lightning -> the packages of which each needs one
 
 
 def check_sweep(sweep: Sweep) -> None:
-    """Raise SweepError where a run of `sweep` would be refused, as far as that shows without running anything.
+    """Raise SweepError if a run of `sweep` would be refused, as far as that shows without running anything.
 
     The data and modules of a sweep in a Ray cluster's file are on the cluster, so its file is checked instead."""
     with error_context(sweep.path):
@@ -59,7 +59,7 @@ def check_sweep(sweep: Sweep) -> None:
 
 
 def _check_folds(sweep: Sweep) -> None:
-    """Raise SweepError where the exported networks cannot be cross-validated, which comes last in a run."""
+    """Raise SweepError if the exported networks cannot be cross-validated, which comes last in a run."""
     images = validation_images(sweep.data, sweep.search_space.images) if sweep.export.folds else None
     if images is not None:
         refuse_given_validation(images if images[1] is None else None)
@@ -67,7 +67,7 @@ def _check_folds(sweep: Sweep) -> None:
 
 
 def check_sampler(sweep: Sweep) -> None:
-    """Raise SweepError where the sampler does not exist, or refuses its arguments or objectives. Loads Optuna."""
+    """Raise SweepError if the sampler does not exist, or refuses its arguments or objectives. Loads Optuna."""
     from ffnet_search.search.problem import SearchProblem
     from ffnet_search.search.samplers.optuna import make_sampler
     from ffnet_search.search.storage.study import quiet_optuna
@@ -77,7 +77,7 @@ def check_sampler(sweep: Sweep) -> None:
 
 
 def check_classes(sweep: Sweep, stages: Collection[str]) -> None:
-    """Raise SweepError where one of the classes that `stages` use does not exist, lacks a package, or does not take its
+    """Raise SweepError if one of the classes that `stages` use does not exist, lacks a package, or does not take its
     arguments: before anything is computed. Loads them, user-supplied ones too."""
     with error_context(sweep.path):
         _check_packages(sweep)
@@ -108,7 +108,7 @@ def check_classes(sweep: Sweep, stages: Collection[str]) -> None:
 
 
 def _check_packages(sweep: Sweep) -> None:
-    """Raise SweepError where a registered class needs a package that is not installed, or refuses its arguments."""
+    """Raise SweepError if a registered class needs a package that is not installed, or refuses its arguments."""
     for device in sweep.latency:
         if device.resource is None and not is_import_path(device.backend):  # others are on a node of the cluster
             make_backend(device)
@@ -125,7 +125,7 @@ def _check_packages(sweep: Sweep) -> None:
 
 
 def check_limits(sweep: Sweep) -> None:
-    """Raise SweepError where no architecture of the space keeps a limit; on latency once its table exists."""
+    """Raise SweepError if no architecture of the space keeps a limit; on latency once its table exists."""
     costs = cost_model(sweep, measured_only=True)
     with error_context(sweep.path):
         check_budget(sweep.search_space, costs, sweep.search.cost_limits)

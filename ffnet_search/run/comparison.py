@@ -61,7 +61,7 @@ class Comparison:
 
 
 def compare_ways(sweep: Sweep) -> Comparison | None:
-    """Compare the two ways for a sweep; None where there is no choice: nothing elastic, or hyper-parameters."""
+    """Compare the two ways for a sweep; None if there is no choice: nothing elastic, or hyper-parameters."""
     space, search = sweep.search_space, sweep.search
     if not space.is_elastic or space.hyperparameters or search.warm_start:
         return None
@@ -93,7 +93,7 @@ def _mean_of_draws(low: float, high: float) -> float:
 
 
 def advice(sweep: Sweep, comparison: Comparison) -> str:
-    """The change of a sweep to the cheaper way; empty where it is on that way."""
+    """The change of a sweep to the cheaper way; empty if it is on that way."""
     is_supernet = sweep.search.evaluator == "supernet"
     if is_supernet and not comparison.supernet_is_cheaper:
         return "search: {evaluator: train, early_stopping: {rule: asha}}"

@@ -43,7 +43,7 @@ def list_again() -> None:
 
 
 def images_of(sweep: Sweep) -> dict[str, Any]:
-    """The images as inputs of a stage: split -> class -> files; empty where they cannot be listed."""
+    """The images as inputs of a stage: split -> class -> files; empty if they cannot be listed."""
     if not sweep.search_space.has_network:
         return {}
     known = _KNOWN.get()
@@ -65,7 +65,7 @@ def say_remarks(sweep: Sweep) -> None:
 
 
 def say_audit(sweep: Sweep) -> None:
-    """Look at every image, and print what was found. Raises SweepError where a run would, of unreadable images."""
+    """Look at every image, and print what was found. Raises SweepError if a run would, of unreadable images."""
     with error_context(sweep.path):
         audit = audit_data(sweep.data, sweep.seed, sweep.search_space.images)
         for line in audit.lines:
@@ -75,7 +75,7 @@ def say_audit(sweep: Sweep) -> None:
 
 
 def changes_of(record: StageRecord, inputs: Mapping[str, Any]) -> tuple[Change, ...] | None:
-    """The inputs that differ from those of a record; None where they are the same.
+    """The inputs that differ from those of a record; None if they are the same.
 
     Images that could not be listed, then or now, count as unchanged: the data may be on another machine."""
     if (IMAGES in record.inputs) == (IMAGES in inputs):
@@ -87,7 +87,7 @@ def changes_of(record: StageRecord, inputs: Mapping[str, Any]) -> tuple[Change, 
 
 
 def told(changes: Iterable[Change]) -> str:
-    """Changes in words with their verb, those of images as one: "seed (0 -> 1) has changed"."""
+    """Changes as a clause, those of images as one: "seed (0 -> 1) has changed"."""
     unique = {change.field: change for change in changes}
     images = [change for field, change in unique.items() if field.partition(".")[0] == IMAGES]
     words = [str(change) for change in unique.values() if change not in images]

@@ -12,12 +12,12 @@ import json
 from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
-from datetime import datetime, timezone
 from typing import Any
 
 from ffnet_search.atomic_write import write_text
 from ffnet_search.config.inputs import digest, train_inputs
 from ffnet_search.config.sweep import Sweep
+from ffnet_search.engines.registry import engine_of
 from ffnet_search.errors import SweepError
 from ffnet_search.evaluation.engine import EngineContext, evaluate_all
 from ffnet_search.evaluation.fidelity import (
@@ -36,11 +36,11 @@ from ffnet_search.latency.table import LatencyTable
 from ffnet_search.metrics import LATENCY, MACS
 from ffnet_search.pareto.candidate import Candidate
 from ffnet_search.progress import Bar, progress, say
-from ffnet_search.provenance import git_state, versions
+from ffnet_search.provenance import git_state, now, versions
 from ffnet_search.run.contents import changes_of, images_of, told
 from ffnet_search.run.folder import RunFolder, StageRecord, open_run
 from ffnet_search.run.interrupt import import_whole
-from ffnet_search.run.stages import STAGES, StageState, engine_of, status
+from ffnet_search.run.stages import STAGES, StageState, status
 from ffnet_search.space.architecture import Architecture
 from ffnet_search.space.cost_model import analytic_metrics
 from ffnet_search.space.hyperparameters import Configuration
@@ -77,8 +77,8 @@ class FidelityPlan:
 def measure_fidelity(sweep: Sweep, plan: FidelityPlan, *, fresh: bool = False) -> Fidelity:
     """Compare the supernet of a run with networks trained alone by the same recipe, and write `runs/NAME/fidelity/`.
 
-    Raises SweepError where the run has no trained supernet, where what was trained alone is of another sweep and
-    `fresh` is False (else it moves aside), and where fewer than `LEAST` networks could be trained."""
+    Raises SweepError if the run has no trained supernet, if what was trained alone is of another sweep and
+    `fresh` is False (else it moves aside), and if fewer than `LEAST` networks could be trained."""
     if not sweep.uses_supernet:
         raise SweepError(
             f"{sweep.path}: search.evaluator must be 'supernet', or search.warm_start true, for a supernet whose "
@@ -154,7 +154,6 @@ class _Trainings:
 
     def run(self, repeat: int, networks: Mapping[str, Architecture], bar: Bar) -> dict[str, Qualities]:
         """Train those that have not ended; return name -> split -> quality, without those that failed."""
-        from ffnet_search.cluster.user_code import user_code
         from ffnet_search.evaluation.standalone import StandaloneFactory, standalone_sweep
 
         known = self.results.setdefault(str(repeat), {})
@@ -162,10 +161,9 @@ class _Trainings:
         if waiting:
             sweep = standalone_sweep(self.sweep, repeat, len(waiting))
             factory = StandaloneFactory(sweep, self.sweep.seed)
-            engine, code = engine_of(sweep), user_code(sweep.model_dump(mode="json"))
+            engine = engine_of(sweep)
             engine.check(sweep.search)
-            epochs = _Epochs(bar, self.task, sweep.train.epochs)
-            context = EngineContext(factory, sweep.search, epochs, sweep.files.folder, sweep.search_space, code)
+            context = EngineContext.of_sweep(sweep, factory, _Epochs(bar, self.task, sweep.train.epochs))
             queue = [Configuration(networks[name]) for name in waiting.values()]
             with engine(context) as running:
                 for configuration, outcome in evaluate_all(running, queue):
@@ -223,7 +221,7 @@ def _compare(
         compared.append(Compared(name, arch, costs, shared, qualities, again.get(name, {})))
     compared.sort(key=lambda one: one.costs[MACS.name])
     record = {
-        "date": _now(),
+        "date": now(),
         "sweep": sweep.name,
         "seed": sweep.seed,
         "epochs": sweep.train.epochs,
@@ -273,7 +271,3 @@ def _write(sweep: Sweep, fidelity: Fidelity) -> None:
         from ffnet_search.report.page import write_report
 
         write_report(sweep)
-
-
-def _now() -> str:
-    return datetime.now(timezone.utc).isoformat(timespec="microseconds")

@@ -14,7 +14,6 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import IO, Any
 
@@ -23,6 +22,7 @@ from ffnet_search.config.files import RunPaths
 from ffnet_search.config.resolved import resolved_text
 from ffnet_search.config.sweep import Sweep
 from ffnet_search.errors import SweepError, shown
+from ffnet_search.provenance import now
 from ffnet_search.run.remote_copy import RemoteCopy, remote_copy
 from ffnet_search.strict_yaml import read_json
 
@@ -99,9 +99,8 @@ class RunFolder:
 
     def finish(self, stage: str) -> None:
         """Note that `stage` has ended, after all others."""
-        finished = datetime.now(timezone.utc).isoformat(timespec="microseconds")
         number = 1 + max(record.number for record in self.records.values())
-        self.write(stage, replace(self.records[stage], finished=finished, number=number))
+        self.write(stage, replace(self.records[stage], finished=now(), number=number))
 
     def write_sweep(self, sweep: Sweep) -> None:
         """Write a copy of the sweep, its search space included, that `Sweep.from_yaml` reads.
@@ -134,7 +133,7 @@ class RunFolder:
 def open_run(sweep: Sweep) -> Iterator[RunFolder]:
     """Create the run's folder where it is missing, and lock it until the context ends.
 
-    Raises SweepError where another process works in it, where it holds files that are not of a run, or where it cannot
+    Raises SweepError if another process works in it, if it holds files that are not of a run, or if it cannot
     be written."""
     files = sweep.files
     _refuse_foreign(files)
@@ -154,7 +153,7 @@ def open_run(sweep: Sweep) -> Iterator[RunFolder]:
 
 
 def read_records(files: RunPaths) -> Records:
-    """The records of a run; empty where none exists. Raises SweepError for one that cannot be read."""
+    """The records of a run; empty if none exists. Raises SweepError for one that cannot be read."""
     path = files.state
     try:
         content = read_json(path)

@@ -47,7 +47,7 @@ class Overlay:
 def overlay(first: Path, second: Path) -> Overlay:
     """Lay the fronts of two runs over each other, by the quality on search validation and the latency.
 
-    Raises SweepError where one has no front, or they measure different qualities."""
+    Raises SweepError if one has no front, or they measure different qualities."""
     if first.resolve() == second.resolve():
         raise SweepError(f"{second}: must be another run than {first}, but is the same; name two runs")
     sweeps = Sweep.of_run(first), Sweep.of_run(second)

@@ -48,7 +48,7 @@ class ListedRun:
 
 
 def runs(folder: str | Path = "runs") -> list[ListedRun]:
-    """The runs in a folder, the last one changed first. Raises SweepError where there is no such folder."""
+    """The runs in a folder, the last one changed first. Raises SweepError if there is no such folder."""
     folder = Path(folder)
     if not folder.is_dir():
         near = [path.name for path in folder.parent.glob("*") if path.is_dir()] if folder.parent.is_dir() else []
@@ -94,7 +94,7 @@ def _best(
 
 
 def _evaluated(path: Path) -> Iterator[dict[str, str]]:
-    """The rows of the evaluated candidates in candidates.csv; none where it is missing."""
+    """The rows of the evaluated candidates in candidates.csv; none if it is missing."""
     if path.exists():
         with path.open(encoding="utf-8", newline="") as file:
             yield from (row for row in csv.DictReader(file) if row.get("state") == "evaluated")
@@ -118,7 +118,7 @@ def leaderboard(run: str | Path) -> pandas.DataFrame:
     """The evaluated candidates of a run as a table, best quality first.
 
     `key`, the metrics and hyper-parameters of each; `on_front`; of exported networks `folder` and what was measured of
-    them (`test_accuracy`, `measured_ms`, ...). Raises SweepError where the run has no study."""
+    them (`test_accuracy`, `measured_ms`, ...). Raises SweepError if the run has no study."""
     import pandas
 
     from ffnet_search.pareto.front import pareto_front
@@ -146,7 +146,7 @@ def best(
 ) -> ExportedNetwork:
     """The best exported network of a run within a latency, as `ffnet-search pick` names it: `load(best(run).folder)`.
 
-    Raises SweepError where no exported network keeps the budget: with the command that exports one."""
+    Raises SweepError if no exported network keeps the budget: with the command that exports one."""
     from ffnet_search.run.select import select_network
 
     selection = select_network(Path(run), latency_ms, device, quality)

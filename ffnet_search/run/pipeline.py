@@ -7,6 +7,7 @@ from collections.abc import Collection
 from pathlib import Path
 
 from ffnet_search.config.sweep import Sweep
+from ffnet_search.engines.registry import engine_of
 from ffnet_search.errors import SweepError
 from ffnet_search.export.exported import ExportedNetwork, read_exported
 from ffnet_search.formatting import listed
@@ -22,7 +23,6 @@ from ffnet_search.run.stages import (
     Stage,
     StageState,
     check_tables,
-    engine_of,
     is_outdated,
     profile_device,
     stages_of,
@@ -34,12 +34,12 @@ def run_sweep(
     sweep: Sweep, *, fresh: bool = False, stages: Collection[str] = tuple(STAGES), minutes: float | None = None
 ) -> list[ExportedNetwork]:
     """Run `stages`, except those that are done; a done export is made again where nothing else is asked for. Return the
-    exported front, empty where nothing was exported.
+    exported front, empty if nothing was exported.
 
     `minutes`: the time for all of them; training, search and retraining end early, with the best so far, to keep it.
     `fresh` moves what a changed sweep invalidates to `previous-DATE` in the run's folder, and makes it again. Raises
-    SweepError where the sweep changed and `fresh` is False, where a stage needs another that is neither done nor in
-    `stages`, and where the folder is in use, of something else, or cannot be written."""
+    SweepError if the sweep changed and `fresh` is False, if a stage needs another that is neither done nor in
+    `stages`, and if the folder is in use, of something else, or cannot be written."""
     run_time = RunTime.of(minutes)
     with open_run(sweep) as folder, listed_once():
         _refuse_unneeded(sweep, stages)
@@ -87,7 +87,7 @@ def profile_named_device(sweep: Sweep, name: str) -> Path:
 
 
 def _refuse_start(sweep: Sweep, folder: RunFolder, names: Collection[str]) -> None:
-    """Load the weights that training starts from, before any long stage. Raises SweepError where that fails."""
+    """Load the weights that training starts from, before any long stage. Raises SweepError if that fails."""
     trains = "train" if sweep.uses_supernet else "search"
     if sweep.train.start_from is None or trains not in names or _is_done(trains, sweep, folder):
         return
@@ -137,7 +137,7 @@ def _refuse_unneeded(sweep: Sweep, names: Collection[str]) -> None:
 
 
 def _found_so_far(sweep: Sweep, folder: RunFolder) -> int:
-    """The candidates of a search that was stopped; 0 where there is none, or it is done, or of another sweep or other
+    """The candidates of a search that was stopped; 0 if there is none, or it is done, or of another sweep or other
     weights."""
     stage = STAGES["search"]
     if status(stage, sweep, folder.records).state is not StageState.INCOMPLETE or is_outdated(stage, folder.records):

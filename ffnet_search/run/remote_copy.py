@@ -31,7 +31,7 @@ Stamp = tuple[int, int]  # size and time of a file
 def remote_copy(files: RunPaths, url: str | None) -> Iterator[RemoteCopy | None]:
     """Fetch the run at `url` where the folder holds none, and send what changes until the context ends.
 
-    Yields None without a URL. Raises SweepError where the store cannot be reached or written."""
+    Yields None without a URL. Raises SweepError if the store cannot be reached or written."""
     if url is None:
         yield None
         return

@@ -24,7 +24,7 @@ from ffnet_search.space.hyperparameters import Configuration
 class Rerun:
     """A trial then and now.
 
-    `metrics`: name -> (then, now). `reasons`: of the failures then and now, empty where it did not fail. `changed`:
+    `metrics`: name -> (then, now). `reasons`: of the failures then and now, empty if it did not fail. `changed`:
     data, seed, git state and versions that differ, in words."""
 
     number: int
@@ -38,7 +38,7 @@ def rerun(run: Path, which: str) -> Rerun:
     """Re-run the trial `which`, a number or a key, of a run. The run's folder does not change.
 
     A trial that was stopped early stops after as many epochs, and a trial of a population follows its schedule. Raises
-    SweepError where no such trial exists, where it was never evaluated, or where its schedule is not stored."""
+    SweepError if no such trial exists, if it was never evaluated, or if its schedule is not stored."""
     sweep = Sweep.of_run(run)
     record = _find(list(read_records(sweep.files.study)), which, sweep)
     configuration = record.configuration(sweep.search_space)
@@ -90,7 +90,7 @@ def _evaluator(sweep: Sweep, folder: Path, record: TrialRecord) -> Evaluate:
 
 
 def _changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
-    """The differences of two records of provenance, in words; none where one was not recorded."""
+    """The differences of two records of provenance, in words; none if one was not recorded."""
     if not before or not now:
         return
     for name in ("data", "git", "seed"):

@@ -1,5 +1,5 @@
-"""Candidates of an earlier search of a run whose metrics are still true: only a limit, an objective, a device or the
-sampler is another one now. The new search takes them instead of evaluating them again."""
+"""Reuse of the candidates of an earlier search of a run, whose metrics are still valid: only a limit, an objective, a
+device or the sampler has changed. The new search adopts them instead of evaluating them again."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Earlier(NamedTuple):
     folder: Path
 
     def bring_weights(self, key: str, trials: Path) -> None:
-        """Copy what a trial of its own left, such as its weights, to the folder of the new search's trials."""
+        """Copy the files of a candidate's trial, such as its weights, to the folder of the new search's trials."""
         old, new = RunPaths(self.folder).trials / key, trials / key
         if old.exists() and not new.exists():
             shutil.copytree(old, new)
@@ -38,7 +38,7 @@ class Earlier(NamedTuple):
 
 def earlier_candidates(sweep: Sweep, inputs: Mapping[str, Any]) -> Earlier | None:
     """The candidates of the last search that was moved aside and whose evaluations were those of `inputs`, the search's
-    own: same data, training, weights and seed. None where there is no such search."""
+    own: same data, training, weights and seed. None if there is no such search."""
     from ffnet_search.search.storage.study import read_records as read_trials
 
     trained = read_records(sweep.files).get("train")

@@ -53,7 +53,7 @@ class Selection:
 
     @property
     def candidate(self) -> Candidate | None:
-        """The network as the search evaluated it; None where its study is gone."""
+        """The network as the search evaluated it; None if its study is gone."""
         return self.offer.candidate
 
     @property
@@ -63,12 +63,12 @@ class Selection:
 
     @property
     def exported(self) -> ExportedNetwork | None:
-        """The exported network; None where none keeps the budget."""
+        """The exported network; None if none keeps the budget."""
         return self.offer.exported
 
     @property
     def hint(self) -> str:
-        """A better network that is not exported, and the command that exports it; empty where there is none."""
+        """A better network that is not exported, and the command that exports it; empty if there is none."""
         return hint(self.answer, self.quality, self.folder)
 
 
@@ -80,7 +80,7 @@ def select_network(
 
     Exported networks keep it as they were measured, others as they are predicted. `quality`: the least that it must
     have; without a latency the quickest such network is selected. `device` names a table in the run's `latency/`; by
-    default it is the search's first one. Raises SweepError where the run, its study or the table is missing, and where
+    default it is the search's first one. Raises SweepError if the run, its study or the table is missing, and if
     no candidate is as good and as fast: with the fastest candidate, and the fastest architecture of the space."""
     files = RunPaths(folder)
     if not files.sweep.exists():

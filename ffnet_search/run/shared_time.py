@@ -21,7 +21,7 @@ class RunTime:
 
     Training and search end in their share of what is left; profile takes what it takes; retraining gets half of its
     epochs, a quarter, ... or none, as the time that is left allows, and none where the sweep has no estimate of it.
-    What a stage leaves goes to the later ones."""
+    Time that a stage does not use goes to the later ones."""
 
     end: float = math.inf
 

@@ -20,9 +20,9 @@ from ffnet_search.config.inputs import digest, export_inputs, profile_inputs, se
 from ffnet_search.config.retraining import retraining_of
 from ffnet_search.config.schema import LatencySection
 from ffnet_search.config.sweep import Sweep
-from ffnet_search.engines.registry import find_engine
-from ffnet_search.errors import SweepError, error_context
-from ffnet_search.evaluation.engine import Engine, EngineContext
+from ffnet_search.engines.registry import engine_of
+from ffnet_search.errors import SweepError
+from ffnet_search.evaluation.engine import EngineContext
 from ffnet_search.export.formats.registry import formats_of
 from ffnet_search.latency.table import LatencyTable
 from ffnet_search.progress import say
@@ -38,7 +38,7 @@ class Stage:
     `is_needed`: whether a sweep has the stage at all. `reads`: the stages whose outputs it reads. `outputs`: the files
     that later stages or users read; it is done only where all exist. `leftovers`: all files and folders that it may
     leave, unfinished work included. `inputs`: all that its output depends on, as plain data. `amounts`: how much is
-    wanted; where more is wanted, it resumes. `only_exact`: less is wanted than exists means other outputs, too.
+    wanted; where more is wanted, it resumes. `only_exact`: a smaller amount than exists also needs other outputs.
     `packages`: the large ones that it uses, which are imported before it runs: Ctrl-C breaks no import."""
 
     name: str
@@ -95,7 +95,7 @@ def status(stage: Stage, sweep: Sweep, records: Records) -> StageStatus:
 
 
 def is_outdated(stage: Stage, records: Records) -> bool:
-    """True where a finished stage reads an output that was made after it."""
+    """True if a finished stage reads an output that was made after it."""
     if stage.name not in records or not records[stage.name].finished:
         return False
     read = (records[name].number for name in stage.reads if name in records and records[name].finished)
@@ -111,12 +111,6 @@ def plan(sweep: Sweep) -> dict[str, StageStatus]:
 def stages_of(sweep: Sweep) -> list[Stage]:
     """The stages that the sweep needs, in running order."""
     return [stage for stage in STAGES.values() if stage.is_needed(sweep)]
-
-
-def engine_of(sweep: Sweep) -> type[Engine]:
-    """The class of the sweep's engine. Raises SweepError where there is none."""
-    with error_context(sweep.path):
-        return find_engine(sweep.search)
 
 
 def cost_model(sweep: Sweep, *, measured_only: bool = False) -> CostModel:
@@ -172,7 +166,6 @@ def _train(sweep: Sweep) -> None:
 
 
 def _search(sweep: Sweep) -> None:
-    from ffnet_search.cluster.user_code import user_code
     from ffnet_search.evaluation.factory import EvaluatorFactory
     from ffnet_search.run.reuse import adopt_earlier
     from ffnet_search.search.loop import run_search
@@ -183,7 +176,7 @@ def _search(sweep: Sweep) -> None:
 
     _refuse_stale_tables(sweep)
     space, section, files = sweep.search_space, sweep.search, sweep.files
-    costs = cost_model(sweep) if sweep.search_space.is_elastic else None
+    costs = cost_model(sweep) if space.is_elastic else None
     problem = SearchProblem(space, section, costs, sweep.seed, current_values(sweep))
     digest, engine = _study_digest(sweep), engine_of(sweep)
     here = engine.evaluates_here
@@ -191,8 +184,8 @@ def _search(sweep: Sweep) -> None:
     with open_storage(
         problem, files.study, files.candidates, digest=digest, resumable=resumable, counts=here
     ) as storage:
-        optimizer, code = Optimizer(problem, storage), user_code(sweep.model_dump(mode="json"))
-        context = EngineContext(EvaluatorFactory(sweep), section, optimizer.pruner, files.folder, space, code)
+        optimizer = Optimizer(problem, storage)
+        context = EngineContext.of_sweep(sweep, EvaluatorFactory(sweep), optimizer.pruner)
         adopt_earlier(optimizer, sweep, STAGES["search"].inputs(sweep))
         run_search(optimizer, engine(context), storage, trial_loggers(section.loggers, files.folder))
 

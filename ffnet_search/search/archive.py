@@ -1,4 +1,5 @@
-"""The state of every configuration of a search, as its key and its objectives: searches are long, trials on disk."""
+"""The state of every configuration of a search, as key and objectives alone: searches are long, and trials are on
+disk."""
 
 from __future__ import annotations
 

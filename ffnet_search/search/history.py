@@ -1,4 +1,5 @@
-"""The history of a finished search: what was tried in which order, what was not, and which axes mattered."""
+"""The history of a finished search: its trials in order, the excluded architectures, and the importance of each
+axis."""
 
 from __future__ import annotations
 
@@ -38,7 +39,7 @@ class History:
     `infeasible`: constraint -> the number of architectures that it excluded without evaluation (one may break several);
     `excluded`: their number in all. `failures`: (key, reason). `importances`: objective -> axis -> share, greatest
     first; empty below `ENOUGH` candidates. `curves`: of `curved`, the first objective that trials report. `reference`:
-    objective -> the worst value that was of interest to the sampler, empty where it had no such point."""
+    objective -> the worst value that was of interest to the sampler, empty if it had no such point."""
 
     evaluated: tuple[Candidate, ...]
     infeasible: Mapping[str, int]
@@ -52,7 +53,7 @@ class History:
 
 
 def read_history(path: Path, space: SearchSpace, objectives: Sequence[Metric]) -> History:
-    """The history of the study at `path`. Raises SweepError where it is missing or broken."""
+    """The history of the study at `path`. Raises SweepError if it is missing or broken."""
     trials = list(read_trials(path))
     records, reference = [TrialRecord.from_trial(trial) for trial in trials], read_reference(path)
     excluded = [record for record in records if record.state == "infeasible"]
@@ -75,7 +76,7 @@ def read_history(path: Path, space: SearchSpace, objectives: Sequence[Metric]) -
 
 
 def _curve(record: TrialRecord, metric: str, space: SearchSpace) -> LearningCurve:
-    """Empty where the trial reported nothing finite of `metric`."""
+    """Empty if the trial reported nothing finite of `metric`."""
     values = {
         epoch: metrics[metric]
         for epoch, metrics in record.reports.items()

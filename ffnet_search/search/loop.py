@@ -26,7 +26,7 @@ def run_search(
 ) -> list[Candidate]:
     """Search until `search.trials` configurations are evaluated, or `search.minutes` are over, and return the
     candidates, all feasible. `on_end` is called with each trial that was evaluated, stopped or failed. Raises
-    SweepError where all evaluations fail, where none ended in that time, or the study of `storage` does not hold what
+    SweepError if all evaluations fail, if none ended in that time, or the study of `storage` does not hold what
     was evaluated."""
     minutes = optimizer.problem.section.minutes
     with engine:
@@ -82,7 +82,7 @@ def run_loop(optimizer: Optimizer, engine: Engine, on_end: OnEnd = lambda record
 
 
 def _evaluate(optimizer: Optimizer, engine: Engine, bar: Bar, on_end: OnEnd) -> None:
-    """Ask, submit and tell, until nothing is pending any more. Raises OutOfTime where something is, at the deadline."""
+    """Ask, submit and tell, until nothing is pending any more. Raises OutOfTime if something is, at the deadline."""
     archive, trials, pending = optimizer.archive, optimizer.problem.section.trials, 0
     while True:
         while time.monotonic() < engine.deadline and min(engine.free_slots, trials - archive.finished - pending) > 0:

@@ -18,7 +18,7 @@ from ffnet_search.space.search_space import SearchSpace
 class SearchProblem:
     """A search space, and the `search` section of a sweep. `start`: hyper-parameters of the first configurations.
 
-    `cost_model` is None where no latency is known, so that of the costs only the analytic ones are."""
+    `cost_model` is None if no latency is known, so that of the costs only the analytic ones are."""
 
     space: SearchSpace
     section: SearchSection

@@ -1,6 +1,6 @@
 """Each trial of a search as a run of its own in Lightning's loggers: W&B, MLflow, TensorBoard, CSV and others.
 
-The process of the search logs a trial at its end, on every engine. The failure of a tracker is said once.
+The process of the search logs a trial at its end, on every engine. The failure of a tracker is reported once.
 """
 
 from __future__ import annotations

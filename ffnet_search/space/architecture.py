@@ -224,7 +224,7 @@ class Architecture:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Architecture:
-        """The inverse of `to_dict`. Raises ValueError, KeyError or TypeError where `data` is not an architecture."""
+        """The inverse of `to_dict`. Raises ValueError, KeyError or TypeError if `data` is not an architecture."""
         stages = []
         for stage in data["stages"]:
             blocks = tuple(Block(**block) for block in stage["blocks"])

@@ -1,7 +1,7 @@
 """A block of the FFNet family, its axes and their choices, each declared once: the field of `Block` is the declaration.
 
-All that lists axes iterates over `BLOCK_AXES`: the choices of a search space, its size, the plan of a latency table,
-what fits inside a supernet, the one line of an architecture and its drawing.
+Everything that lists axes iterates over `BLOCK_AXES`: the choices of a search space, its size, the plan of a latency
+table, the check of what fits inside a supernet, the one-line form of an architecture and its drawing.
 """
 
 from __future__ import annotations
@@ -27,7 +27,8 @@ Choice = int | str
 class BlockAxis:
     """An axis of a block whose choices are sizes: a larger one holds the smaller ones as crops.
 
-    `short` is a choice in the one line of an architecture, behind the mixer and its kernel; `drawn` in a drawing."""
+    `short` formats a choice in the one-line form of an architecture, after the mixer and its kernel; `drawn` in a
+    drawing."""
 
     default: Any
     part: type[Part]  # the kind of part that it changes
@@ -38,7 +39,7 @@ class BlockAxis:
     most: int = limits.KERNEL
 
     def check(self, value: Any, name: str) -> None:
-        """Raise ValueError where a block cannot have this choice. `name` opens the sentence."""
+        """Raise ValueError if a block cannot have this choice. `name` opens the sentence."""
         limits.check_whole(self.most, **{name: value})
         if self.is_kernel and (value < 3 or value % 2 == 0):
             raise ValueError(f"{name} must be odd and >= 3, but got {value}")
@@ -46,7 +47,7 @@ class BlockAxis:
             raise ValueError(f"{name} must be >= 1, but got {value}")
 
     def applies(self, mixer: str) -> bool:
-        """True where the axis has an effect beside this mixer."""
+        """True if the axis has an effect beside this mixer."""
         return not self.needs_kernel or find_mixer(mixer).has_kernel
 
     def extreme(self, choices: Sequence[Any], pick: Callable[[Iterable[Any]], Any]) -> Any:
@@ -54,7 +55,7 @@ class BlockAxis:
         return pick(choices)
 
     def fits(self, value: Any, bound: Any, offered: Sequence[str]) -> bool:
-        """True where weights for `bound` hold those for `value`. `offered`: the mixers of the slot."""
+        """True if weights for `bound` hold those for `value`. `offered`: the mixers of the slot."""
         return bool(value <= bound)
 
 

@@ -1,4 +1,4 @@
-"""Choices of what surrounds the stages: the images and the task, and the stem."""
+"""Choices outside the stages: the images and the task, and the stem."""
 
 from __future__ import annotations
 

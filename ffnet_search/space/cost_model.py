@@ -207,7 +207,7 @@ def least_latency(space: SearchSpace, latency: Latency) -> Architecture:
 
 
 def check_budget(space: SearchSpace, cost_model: CostModel, limits: Mapping[str, float]) -> None:
-    """Raise SweepError where a limit is below all that the space holds, naming what can be reached and by what.
+    """Raise SweepError if a limit is below all that the space holds, naming what can be reached and by what.
 
     Limits on metrics that the cost model does not have are left out."""
     for name, limit in limits.items():
@@ -230,7 +230,7 @@ def _rounded_up(value: float) -> str:
 
 
 def within_limits(space: SearchSpace, cost_model: CostModel, limits: Mapping[str, float]) -> Architecture | None:
-    """An architecture that keeps all limits at once, or None where the heuristic fails.
+    """An architecture that keeps all limits at once, or None if the heuristic fails.
 
     Minimises weighted sums of `value / limit`, and moves weight to the limits that are still exceeded (multiplicative
     weights). One limit is met at once; for several it is a heuristic, since sums miss what lies inside the hull."""

@@ -1,7 +1,8 @@
 """The axes of a task's head and their choices, each declared once: a field of a subclass of `Head` is the declaration.
 
-All that lists axes of heads iterates over `Head.axes()`: the choices of a search space, its size, the plan of a latency
-table, what fits inside a supernet, the one line of an architecture. A head without fields has no choices.
+Everything that lists axes of heads iterates over `Head.axes()`: the choices of a search space, its size, the plan of a
+latency table, the check of what fits inside a supernet, the one-line form of an architecture. A head without fields has
+no choices.
 """
 
 from __future__ import annotations
@@ -26,14 +27,14 @@ class HeadAxis:
     """An axis of a head. Without `allowed`, its choices are sizes of 1 at least: a larger one holds the smaller ones as
     crops. With it, they are among these, the largest network's first, and all share the same weights.
 
-    `short` is a choice in the one line of an architecture, and in its drawing."""
+    `short` formats a choice in the one-line form of an architecture and in its drawing."""
 
     default: Choice
     allowed: tuple[Choice, ...] = ()
     short: str = "{0}"
 
     def check(self, value: Any, name: str) -> None:
-        """Raise ValueError where a head cannot have this choice. `name` opens the sentence."""
+        """Raise ValueError if a head cannot have this choice. `name` opens the sentence."""
         if self.allowed and value not in self.allowed:
             raise ValueError(f"{name} must be one of {', '.join(map(str, self.allowed))}, but got {value!r}")
         if not self.allowed and not (isinstance(value, int) and value >= 1):
@@ -45,7 +46,7 @@ class HeadAxis:
         return ordered[-1 if largest else 0]
 
     def fits(self, value: Any, bound: Any) -> bool:
-        """True where weights for `bound` hold those for `value`."""
+        """True if weights for `bound` hold those for `value`."""
         return bool(self.allowed) or bool(value <= bound)
 
 
@@ -81,10 +82,10 @@ class Head:
                 axes[name].check(value, f"head.{name}")
 
     def check(self, strides: Sequence[int]) -> None:
-        """Raise ValueError where the head does not fit a trunk whose stages have these strides."""
+        """Raise ValueError if the head does not fit a trunk whose stages have these strides."""
 
     def fits(self, bound: Head) -> bool:
-        """True where weights for `bound` hold those for this head."""
+        """True if weights for `bound` hold those for this head."""
         axes = self.axes().items()
         return type(self) is type(bound) and all(axis.fits(getattr(self, n), getattr(bound, n)) for n, axis in axes)
 

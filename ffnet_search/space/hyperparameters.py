@@ -28,7 +28,7 @@ Value = None | bool | int | float | str  # of a hyper-parameter: the types that 
 class Configuration:
     """An architecture, the hyper-parameters to train it with, or both: a trial evaluates one. Light enough to be sent.
 
-    `architecture` is None where a user-supplied network is trained. `hyperparameters`: name -> value, only those that
+    `architecture` is None if a user-supplied network is trained. `hyperparameters`: name -> value, only those that
     are searched and have an effect. `known`: metrics that need no training (`latency_ms`, `params_m`, ...); they do not
     identify the configuration."""
 
@@ -133,7 +133,7 @@ class Hyperparameter(Section):
         return math.floor((high - low) / step + 1e-9) + 1 if step else math.inf
 
     def applies(self, values: Mapping[str, Value]) -> bool:
-        """True where it has an effect beside `values` of the others."""
+        """True if it has an effect beside `values` of the others."""
         return all(name in values and values[name] in allowed for name, allowed in self.when.items())
 
     def draw(self, rng: random.Random) -> Value:
@@ -166,7 +166,7 @@ Hyperparameters = Mapping[str, Hyperparameter]
 def in_order(space: Hyperparameters) -> Hyperparameters:
     """Topological order of the conditions: each hyper-parameter comes after those that its condition names.
 
-    Raises ValueError where a condition names no other hyper-parameter with choices, is never true, or is in a cycle."""
+    Raises ValueError if a condition names no other hyper-parameter with choices, is never true, or is in a cycle."""
     ordered: dict[str, Hyperparameter] = {}
     if len(space) > limits.HYPERPARAMETERS:
         raise ValueError(f"must have at most {limits.HYPERPARAMETERS} hyper-parameters, but has {len(space)}")

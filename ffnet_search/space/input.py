@@ -62,7 +62,7 @@ class Input:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Input:
-        """The inverse of `to_dict`. Raises ValueError or TypeError where `data` is something else."""
+        """The inverse of `to_dict`. Raises ValueError or TypeError if `data` is something else."""
         return cls(**rename_outputs(data, "outputs"))
 
     @classmethod

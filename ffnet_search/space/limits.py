@@ -1,4 +1,4 @@
-"""Bounds of what may be built, far beyond the networks of the family: the file of a stranger must not fill memory.
+"""Size limits of what may be built, far beyond the networks of the family: an untrusted file must not exhaust memory.
 
 They are checked before anything is built, of search spaces and of architectures alike."""
 
@@ -20,7 +20,7 @@ VALUES, HYPERPARAMETERS, CONDITIONS, STEPS = 256, 100, 5000, 10**9  # of hyper-p
 
 
 def check_whole(most: int = SIZE, **sizes: object) -> None:
-    """Raise ValueError where one of the named `sizes` is no whole number, or is beyond `most`."""
+    """Raise ValueError if one of the named `sizes` is no whole number, or is beyond `most`."""
     for name, value in sizes.items():
         if not isinstance(value, int) or isinstance(value, bool):
             raise ValueError(f"{name} must be a whole number, but got {shown(value)}")
@@ -29,7 +29,7 @@ def check_whole(most: int = SIZE, **sizes: object) -> None:
 
 
 def check_depths(depths: Sequence[int]) -> None:
-    """Raise ValueError where stages of these depths are more than a network may have."""
+    """Raise ValueError if stages of these depths are more than a network may have."""
     if len(depths) > STAGES or sum(depths) > BLOCKS:
         raise ValueError(
             f"a network must have at most {STAGES} stages and {BLOCKS} blocks, but has {len(depths)} and {sum(depths)}"

@@ -56,7 +56,7 @@ class TaskOutputs(ABC):
     forms: ClassVar[tuple[str, ...]] = ("none", "all", "reference", "bare")  # of training that its head deploys from
 
     def check_input(self, input: Input) -> None:
-        """Raise ValueError where the task has no networks for an input: by default, where images are not square and the
+        """Raise ValueError if the task has no networks for an input: by default, if images are not square and the
         task says nothing of rectangles."""
         if isinstance(input.resolution, tuple) and not self.rectangles:
             raise ValueError(
@@ -65,14 +65,14 @@ class TaskOutputs(ABC):
             )
 
     def check_trunk(self, strides: Sequence[int]) -> None:  # noqa: B027  (most tasks take every trunk)
-        """Raise ValueError where the task has no head for a trunk whose stages have these strides."""
+        """Raise ValueError if the task has no head for a trunk whose stages have these strides."""
 
     def outputs_words(self, outputs: int) -> str:
         """The outputs of a network in a sentence: `10 classes`."""
         return f"{outputs} {self.outputs_word}"
 
     def lateral(self, stage: TrunkStage, input: Input, head: Head) -> LateralPart | None:
-        """The part by which the head reads the map of a stage; None where it does not.
+        """The part by which the head reads the map of a stage; None if it does not.
 
         The head begins with the sum of its laterals or, where it has none, with the map of the last stage."""
         return None
@@ -84,7 +84,7 @@ class TaskOutputs(ABC):
 
 @lru_cache
 def task_outputs(name: str) -> TaskOutputs:
-    """The task of a registered name or an import path. Raises SweepError where there is none."""
+    """The task of a registered name or an import path. Raises SweepError if there is none."""
     kind: type[TaskOutputs] = find_class(name, "task", TaskOutputs, TASKS)
     if inspect.isabstract(kind):
         raise SweepError(f"task: {shown(name)} must define {', '.join(sorted(kind.__abstractmethods__))}")

@@ -188,7 +188,7 @@ class SearchSpace(Section):
         return f"stage{number}.block{block}.{axis}" if axis in self.per_block else f"stage{number}.{axis}"
 
     def choices_of(self, arch: Architecture) -> dict[str, Choice]:
-        """One choice per axis that builds `arch`; axes without effect take their first choice. Raises ValueError where
+        """One choice per axis that builds `arch`; axes without effect take their first choice. Raises ValueError if
         `arch` is not in the space."""
         if not self.stages:
             if arch != self.architecture:
@@ -247,7 +247,7 @@ class SearchSpace(Section):
 
     @property
     def is_elastic(self) -> bool:
-        """True where there are architectures to choose from."""
+        """True if there are architectures to choose from."""
         return bool(self.stages)
 
     @cached_property
@@ -285,7 +285,7 @@ class SearchSpace(Section):
 
     @property
     def images(self) -> Input:
-        """The input of the networks. Raises SweepError where the space has none."""
+        """The input of the networks. Raises SweepError if the space has none."""
         if self.architecture is not None:
             return self.architecture.input
         if self.input is None:

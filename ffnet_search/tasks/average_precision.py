@@ -15,7 +15,7 @@ from ffnet_search.tasks.ranking import average_precision
 
 
 class MeanAveragePrecision(Metric):
-    """Updated with logits or probabilities (B, K) and targets (B, K) of 0 and 1; 0 where no image has a label."""
+    """Updated with logits or probabilities (B, K) and targets (B, K) of 0 and 1; 0 if no image has a label."""
 
     full_state_update = False
     output: list[Tensor]

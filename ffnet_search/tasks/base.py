@@ -1,4 +1,4 @@
-"""The task of a sweep: target, head, loss, distillation, quality and hand-over, as one noun.
+"""The task of a sweep: target, head, loss, distillation, quality and export details, defined in one class.
 
 A task is a file beside this one and a row in `space.registry.TASKS`. Its module imports no torch: `space` and `config`
 ask it for the parts of the head and for the quality. The head's module is named by import path; methods that train
@@ -114,7 +114,7 @@ class Task(TaskOutputs):
 
     @property
     def is_mean(self) -> bool:
-        """True where the quality is the mean over images of one score."""
+        """True if the quality is the mean over images of one score."""
         return type(self).quality_from is Task.quality_from
 
     @abstractmethod
@@ -122,7 +122,7 @@ class Task(TaskOutputs):
         """Return whether a batch of targets, from a user-supplied data module, has the right type and shape."""
 
     def fits(self, images: Tensor, target: Tensor, input: Input) -> bool:
-        """Return whether such targets are of these images, by their shapes."""
+        """Return whether targets match these images, by their shapes."""
         return True
 
     @abstractmethod

@@ -1,4 +1,4 @@
-"""Qualities of a classification beside accuracy, from torchmetrics: they count classes, not images."""
+"""Quality metrics of a classification beside accuracy, by torchmetrics: they average over classes, not images."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torchmetrics.classification import MulticlassAccuracy, MulticlassAUROC, Mul
 
 
 class ClassScore(Metric):
-    """Recall, precision or F1 of one class; 0 where the class is neither there nor predicted."""
+    """Recall, precision or F1 of one class; 0 if the class is neither there nor predicted."""
 
     full_state_update = False
     counts_3: Tensor

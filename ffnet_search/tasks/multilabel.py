@@ -78,7 +78,7 @@ class MultiLabel(Task):
         return torch.cat([output.float(), (target > 0.5).float()], 1)
 
     def quality_from(self, scores_NS: NDArray[np.float64]) -> float:
-        """The mean average precision of the labels that some image has; 0 where none has one."""
+        """The mean average precision of the labels that some image has; 0 if none has one."""
         output_NK, has_NK = np.split(scores_NS, 2, axis=1)
         precision_K = average_precision(output_NK, has_NK > 0.5)
         held_K = ~np.isnan(precision_K)
@@ -90,7 +90,7 @@ class MultiLabel(Task):
         return target.dtype == torch.float32 and target.ndim == 2
 
     def strata(self, targets_N: Targets) -> NDArray[np.int64]:
-        """The rarest label that an image has, from 1 on; 0 where it has none."""
+        """The rarest label that an image has, from 1 on; 0 if it has none."""
         has_NK = np.asarray(targets_N) > 0.5
         images_NK = np.where(has_NK, has_NK.sum(0), len(has_NK) + 1)
         return np.where(has_NK.any(1), images_NK.argmin(1) + 1, 0).astype(np.int64)

@@ -17,7 +17,7 @@ MOST_DB = 100.0  # of equal photos, whose ratio is infinite
 
 
 class LumaPsnr(Metric):
-    """Updated with photos float (B, C, H, W) in 0 to 1, and those that they should be, uint8 of the same shape."""
+    """Updated with photos float (B, C, H, W) in 0 to 1, and the ground truth, uint8 of the same shape."""
 
     full_state_update = False
     total: Tensor

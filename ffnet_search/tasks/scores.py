@@ -1,8 +1,8 @@
-"""The error of a quality: scores per image, the standard error that they give, and paired tests of two networks.
+"""The uncertainty of a quality: scores per image, the standard error that they give, and paired tests of two networks.
 
-A task says what an image's scores are (`Task.scores`) and which quality many of them have (`Task.quality_from`); all
-that follows is the same for every task. No torch, so that a table of exported networks is printed in no time. Shape
-keys: N images of a split, in its order; S scores of an image.
+A task defines the scores of an image (`Task.scores`) and the quality of many images (`Task.quality_from`); everything
+else is the same for every task. No torch, so that a table of exported networks is printed at once. Shape keys: N images
+of a split, in its order; S scores of an image.
 """
 
 from __future__ import annotations
@@ -48,12 +48,12 @@ class Scores:
 
     @property
     def is_binary(self) -> bool:
-        """True where an image is right or wrong, and the quality the share of the right ones."""
+        """True if an image is right or wrong, and the quality is the share of right ones."""
         return self.is_mean and bool(np.isin(self.values_NS, (0.0, 1.0)).all())
 
     @property
     def is_mean(self) -> bool:
-        """True where the quality is the mean of one score per image."""
+        """True if the quality is the mean of one score per image."""
         return self.task.is_mean and self.values_NS.shape[1] == 1
 
     @property
@@ -64,7 +64,7 @@ class Scores:
     def error(self) -> float:
         """The standard error of the quality: binomial, of a mean, or of a bootstrap over the images.
 
-        That of a share has two right and two wrong images added (Agresti and Coull, 1998): no luck makes it 0."""
+        That of a share has two right and two wrong images added (Agresti and Coull, 1998), so that it is never 0."""
         if self.is_binary:
             return binomial_error(float(self.values_NS.mean()), self.images)
         if self.is_mean:
@@ -75,7 +75,7 @@ class Scores:
         """The probability of a difference as large as this one, between equally good networks, on the same images.
 
         Exact McNemar where images are right or wrong, a paired t-test of a mean, else a paired bootstrap. Raises
-        ValueError where the other scores are of other images."""
+        ValueError if the other scores are of other images."""
         if self.values_NS.shape != other.values_NS.shape:
             raise ValueError(f"scores must be of the same images, but are {len(self.values_NS)} and {other.images}")
         if self.is_binary and other.is_binary:
@@ -105,7 +105,8 @@ def binomial_error(share: float, images: int) -> float:
 
 
 def mcnemar(gained: int, lost: int) -> float:
-    """The exact two-sided probability of so many images that one network alone is right on, and the other alone."""
+    """The exact two-sided p-value of McNemar's test, from the numbers of images that only one, and only the other,
+    network gets right."""
     discordant = gained + lost
     if not discordant:
         return 1.0
@@ -117,7 +118,7 @@ def mcnemar(gained: int, lost: int) -> float:
 
 
 def letters(networks: Sequence[Scores]) -> list[str]:
-    """A few letters per network: those that share one are not told apart, those that share none are.
+    """Letters for each network: two networks that share one do not differ significantly, two that share none do.
 
     The compact letter display of all pairs (Piepho, 2004), whose tests have a common level of 5 % (Holm, 1979). The
     letters are in the order of the networks."""
@@ -150,15 +151,15 @@ def _letter(number: int) -> str:
 
 
 def least_difference(images: int, discordant: float = DISCORDANT) -> float:
-    """The difference of two shares that McNemar's test tells apart on so many images, about; `discordant`: the share of
-    the images on which one network alone is right."""
+    """The smallest difference of two accuracies that McNemar's test detects on so many images, approximately;
+    `discordant`: the share of the images that only one of the networks gets right."""
     return Z * math.sqrt(discordant / images)
 
 
 def split_words(images: int, of: int | None, validation: float, folds: int = 0) -> str:
-    """The difference of two networks' shares that a validation split tells apart, in words; where it is coarse, with a
-    larger `validation` of `of` images, as far as two fifths, and folds of them all, unless it is a split of the user's.
-    `folds`: those that the sweep has."""
+    """The smallest difference of two networks that a validation split can detect, as a sentence. If it is large, also
+    advice: a larger `validation` share of `of` images (at most two fifths), and folds of them all, unless the user
+    supplied the split. `folds`: those that the sweep has."""
     points = 100 * least_difference(images)
     words = f"{images:,} validation images tell two networks apart that differ by {points:.1f} points or more, about"
     if points <= COARSE and not folds:

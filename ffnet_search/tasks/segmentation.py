@@ -90,7 +90,7 @@ class Segmentation(Task):
         yield MaskPart(side, width, input.outputs, square(input.resolution) if head.output == "logits" else 0)
 
     def loss(self, output: Tensor, target: Tensor, label_smoothing: float) -> Tensor:
-        """The mean over all pixels that count; 0 where none does."""
+        """The mean over all pixels that count; 0 if none does."""
         from torch.nn import functional as F
 
         target_BHW = target.long()
@@ -141,7 +141,7 @@ class Segmentation(Task):
         return target.dtype in (torch.uint8, torch.int64) and target.ndim == 3
 
     def strata(self, targets_N: Targets) -> NDArray[np.int64]:
-        """The commonest class of a mask beside class 0, which is the background as a rule; 0 where there is none."""
+        """The commonest class of a mask beside class 0, which is the background as a rule; 0 if there is none."""
         counts_NK = np.stack([np.bincount(mask_HW.ravel(), minlength=IGNORE + 1) for mask_HW in targets_N])
         counts_NK[:, [0, IGNORE]] = 0
         return counts_NK.argmax(1).astype(np.int64)

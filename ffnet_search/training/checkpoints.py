@@ -1,7 +1,7 @@
-"""Checkpoints of Lightning, read without pickle unless the user allows it: a run's folder may be a stranger's.
+"""Lightning's checkpoints, read without pickle unless the user allows it: a run's folder may be untrusted.
 
-Beside tensors and plain values, the types that callbacks and modules keep most are read. Anything else needs pickle,
-which can run code, so it needs the consent that user-supplied classes need."""
+Beside tensors and plain values, the types that callbacks and modules commonly store are read. Anything else needs
+pickle, which can run code, and so the same consent as user-supplied classes."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def load_checkpoint(path: Path, *, plain: bool) -> Any:
 
 
 def _is_intact(path: Path) -> bool:
-    """True where the file is as it was written, by its checksums."""
+    """True if the file is as it was written, by its checksums."""
     try:
         with zipfile.ZipFile(path) as file:
             return file.testzip() is None
@@ -64,12 +64,12 @@ def _is_intact(path: Path) -> bool:
 
 
 def is_plain(only_tensors: bool) -> bool:
-    """True where a checkpoint must be plain: ours always is, and another one unless the user allowed its classes."""
+    """True if a checkpoint must be plain: one of ours always, any other unless the user allowed its classes."""
     return only_tensors or not may_import_foreign()
 
 
 def read_last(last: Path, *, plain: bool) -> Mapping[str, Any]:
-    """The content of a training's checkpoint; empty where there is none. One that is damaged is set aside."""
+    """The content of a training's checkpoint; empty if there is none. One that is damaged is set aside."""
     try:
         checkpoint: Mapping[str, Any] = load_checkpoint(last, plain=plain)
         if missing := RESUMED - checkpoint.keys():

@@ -14,10 +14,10 @@ TRIED = 20  # of these, for one draw
 
 
 class SubnetworkDraws:
-    """Draws sub-networks about evenly over the logarithm of MACs, so that none of a size is trained more than others.
+    """Draws sub-networks about evenly over the logarithm of MACs, so that no size is trained more than others.
 
-    Drawn evenly over the axes, most networks have middling sizes; and the smallest, trained at each step as the
-    sandwich rule of BigNAS (arXiv 2003.11142) has it, inherits more than its next larger ones, which is a wrong ranking
+    Drawn evenly over the axes, most networks would be mid-sized; and the smallest, if trained at each step as by the
+    sandwich rule of BigNAS (arXiv 2003.11142), outperforms slightly larger ones, which is a wrong ranking
     (docs/log.md). A draw is the one of `TRIED` random architectures whose MACs are nearest to a wanted number."""
 
     def __init__(self, space: SearchSpace, seed: int) -> None:

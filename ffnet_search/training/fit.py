@@ -1,4 +1,4 @@
-"""Training of a sweep's supernet, and of one network, by Lightning's Trainer; both resume from a checkpoint."""
+"""Training of a sweep's supernet, or of one network, by Lightning's Trainer; both resume from a checkpoint."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def sweep_data(sweep: Sweep) -> Data:
 def train_supernet(sweep: Sweep, placement: TrainerPlacement = ALONE) -> Path:
     """Train the supernet of `sweep` and write it to `sweep.files.supernet`; resume from the last checkpoint.
 
-    On several ranks, each calls this with its placement, and the first one writes. Raises SweepError where a checkpoint
+    On several ranks, each calls this with its placement, and the first one writes. Raises SweepError if a checkpoint
     is unreadable, or the loss stays non-finite at half the learning rate."""
     data, recipe, start = sweep_data(sweep), sweep.train, load_start(sweep)
 

@@ -1,4 +1,4 @@
-"""Lightning's loggers of one training or one trial: their names, what they get, and their end.
+"""Lightning's loggers of one training or one trial: making, naming and closing them.
 
 A tracker (W&B, MLflow) has *runs* with a name; CSVLogger and TensorBoardLogger have folders, `save_dir/name/version`.
 """

@@ -60,7 +60,7 @@ def class_weights(wanted: str | Mapping[str, float], data: Data) -> Tensor:
     """The weight of each class (K,), whose mean over the training images is 1.
 
     `balanced`: every class counts the same. `auto`: by the square root of that, steadier where a class is rare. A
-    mapping: as it says, 1 where it says nothing; raises SweepError where it names what is no class."""
+    mapping: as given, 1 for the others; raises SweepError if it names an unknown class."""
     counts_K = data.class_counts.double().clamp(min=1)
     if isinstance(wanted, str):
         weights_K = counts_K.reciprocal() if wanted == "balanced" else counts_K.rsqrt()

@@ -17,7 +17,7 @@ from ffnet_search.config.schema import TrainSection
 
 @dataclass(frozen=True)
 class Mixed:
-    """Images and what they show: `first` to the share `share`, and `second` to the rest; None where it is the same."""
+    """Images and what they show: `first` to the share `share`, and `second` to the rest; None if it is the same."""
 
     images_BCHW: Tensor
     first_B: Tensor

@@ -186,7 +186,7 @@ class FFNetModule(LightningModule):
         return self.device.type == "cpu" or step % CHECK_EVERY == 0
 
     def check_finite(self) -> None:
-        """Raise NonFiniteLoss where any step since the start had a loss or gradient that was not finite."""
+        """Raise NonFiniteLoss if any step since the start had a loss or gradient that was not finite."""
         if not self.finite:
             raise NonFiniteLoss(f"loss or gradient is not finite near step {self.step}")
 

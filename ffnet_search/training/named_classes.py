@@ -15,7 +15,7 @@ from ffnet_search.plugins import Plugin, check_arguments, find_class
 
 
 def check_named(sweep: Sweep) -> None:
-    """Raise SweepError where a callback or a logger of a sweep does not exist, or does not take its arguments."""
+    """Raise SweepError if a callback or a logger of a sweep does not exist, or does not take its arguments."""
     for field, base, plugin in _named(sweep):
         kind = find_class(plugin.class_path, f"{field}.class_path", base)
         check_arguments(kind, _with_defaults(kind, plugin, {"save_dir": ""}), f"{field}.init_args")
@@ -24,7 +24,7 @@ def check_named(sweep: Sweep) -> None:
 def make_named(plugin: Plugin, field: str, base: type[Any], defaults: Mapping[str, str]) -> Any:
     """An object of the class that a plugin names, with its arguments, and those of `defaults` that it takes.
 
-    Raises SweepError where the class does not exist, lacks a package, or does not take its arguments."""
+    Raises SweepError if the class does not exist, lacks a package, or does not take its arguments."""
     kind = find_class(plugin.class_path, f"{field}.class_path", base)
     arguments = _with_defaults(kind, plugin, defaults)
     check_arguments(kind, arguments, f"{field}.init_args")

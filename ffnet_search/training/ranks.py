@@ -1,7 +1,7 @@
 """Training on several ranks of this machine, each a process: `python -m ffnet_search.training.ranks`.
 
 A rank reads the sweep from a pipe, whose end also reports the death of its parent. A rank that dies ends the others,
-and all start again from the last checkpoint. Other launchers do not do:
+and all start again from the last checkpoint. Other launchers are not suitable:
 
 - Lightning's run the caller's `__main__` again, which may be an archive, a notebook or a script without guard.
 - torch.distributed.launcher (tried with 2.13) cannot resume: the ranks that it restarts meet the dead rank's address in
@@ -77,7 +77,7 @@ def rank_count(sweep: Sweep, available: int) -> int:
 
 
 def _train_once(sweep: Sweep, count: int) -> str:
-    """Start all ranks and wait for them. Return the death of one in words, empty where they finished.
+    """Start all ranks and wait for them. Return the death of one in words, empty if they finished.
 
     Raises SweepError for a user error in a rank, RuntimeError with its traceback for a bug."""
     store = TCPStore(HOST, 0, is_master=True, wait_for_workers=False)  # where the ranks meet, at a port that is free

@@ -1,4 +1,4 @@
-"""The start of a training from weights that exist: `train.start_from`, loaded, checked and handed to new networks."""
+"""Initial weights of a training, `train.start_from`: loaded, checked and copied into new networks."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Start:
 def load_start(sweep: Sweep) -> Start | None:
     """The weights that the sweep starts its training from, if any; an official checkpoint is downloaded if missing.
 
-    Raises SweepError where it cannot be had, is something else, or has another form than the sweep's networks."""
+    Raises SweepError if it cannot be had, is something else, or has another form than the sweep's networks."""
     start_from = sweep.train.start_from
     if start_from is None:
         return None

@@ -1,4 +1,4 @@
-"""The time that a supernet may train (`train.minutes`): the schedule is hurried, so that it ends in good order."""
+"""The time limit of supernet training (`train.minutes`): the learning-rate schedule is shortened to end in time."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from ffnet_search.training.modules import FFNetModule
 class TimeBudget(Callback):
     """Ends training after `minutes`, counted over its interruptions.
 
-    The learning rate follows what is further on, the steps or the time: whether all epochs fit or not, training ends at
-    the floor of the schedule. All ranks follow the clock of the first. Unlike a training by epochs alone, one that was
-    hurried is not repeated to the bit."""
+    The learning rate follows the share of steps or of time that has passed, whichever is larger, so that training ends
+    at the floor of the schedule whether or not all epochs fit. All ranks follow the clock of the first. A shortened
+    training, unlike one by epochs alone, does not repeat bit by bit."""
 
     def __init__(self, minutes: float, label: str) -> None:
         self.seconds, self.label = 60 * minutes, label

@@ -57,7 +57,7 @@ def fit(
     """Fit the module that `make()` returns, by its recipe, in `folder`; `label` names it in the progress. `minutes`:
     the time that it may take.
 
-    After a non-finite loss, resume once from the last checkpoint at half the learning rate. Raises NonFiniteLoss where
+    After a non-finite loss, resume once from the last checkpoint at half the learning rate. Raises NonFiniteLoss if
     that does not help, or the checkpoint was trained at a reduced rate already."""
     last, factor = folder / LAST, 1.0
     while True:
@@ -88,7 +88,7 @@ def run_trainer(
 ) -> Trainer:
     """Fit `module` for `recipe.epochs`, resuming from the checkpoint in `folder` if a whole one exists.
 
-    Of the recipe it takes epochs, EMA, callbacks and loggers; the module takes the rest. Raises SweepError where a
+    Of the recipe it takes epochs, EMA, callbacks and loggers; the module takes the rest. Raises SweepError if a
     callback or logger does not exist or does not take its arguments. The caller calls `finish` with its loggers."""
     folder.mkdir(parents=True, exist_ok=True)
     if isinstance(module, FFNetModule):

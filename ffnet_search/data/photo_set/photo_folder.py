@@ -29,12 +29,12 @@ from ffnet_search.data.layout import (
     data_root,
     find_images,
     image_bytes,
-    some,
     split_folders,
     subfolders,
 )
 from ffnet_search.data.unreadable import Unreadable, attempt, refuse_unreadable
 from ffnet_search.errors import SweepError
+from ffnet_search.formatting import first_few
 from ffnet_search.progress import say
 from ffnet_search.space.input import Input
 
@@ -205,7 +205,7 @@ def readable(reader: PhotoReader, sizes: Sequence[tuple[int, int]], section: Dat
     if not skips:
         refuse_unreadable(broken)
     elif broken:
-        say(f"data: {len(broken)} files cannot be read as photos and are left out: {some(list(map(str, broken)))}")
+        say(f"data: {len(broken)} files cannot be read as photos and are left out: {first_few(list(map(str, broken)))}")
     unreadable = {one.file for one in broken}
     return [index for index in everything if not unreadable & {reader.files[index].high, reader.files[index].low}]
 
@@ -250,7 +250,7 @@ def list_photos(folders: Folders, scale: int) -> list[PhotoFile]:
             missing.append(f"{folders.high}/{name}")
         files.append(PhotoFile(f"{folders.high}/{name}", found, name))
     if missing or low:
-        here = f"none for {some(missing)}" if missing else f"also {some(sorted(low.values()))}"
+        here = f"none for {first_few(missing)}" if missing else f"also {first_few(sorted(low.values()))}"
         raise SweepError(
             f"data.path: {folders.low} must hold the reduced form of each photo in {folders.high}, of the same name or "
             f"with x{scale} behind it, but has {here}"
@@ -274,7 +274,7 @@ def must_be_large(files: Sequence[PhotoFile], patch: int, scale: int) -> list[tu
     if small:
         raise SweepError(
             f"data.path: photos must have {patch * scale} pixels a side at least (data.patch {patch}, at scale "
-            f"{scale}), but there are {some(small)}; lower data.patch or remove them"
+            f"{scale}), but there are {first_few(small)}; lower data.patch or remove them"
         )
     return sizes
 

@@ -11,10 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ffnet_search import atomic_write
-from ffnet_search.cluster.user_code import user_code
 from ffnet_search.config.files import RunPaths
 from ffnet_search.config.sweep import Sweep
-from ffnet_search.engines.registry import find_engine
+from ffnet_search.engines.registry import engine_of
 from ffnet_search.errors import SweepError
 from ffnet_search.evaluation.engine import EngineContext, evaluate_all
 from ffnet_search.evaluation.outcome import Evaluate
@@ -53,10 +52,8 @@ def train_all(training: Training, waiting: Sequence[Configuration], bar: Bar) ->
 
     Raises SweepError for a user error, and where the engine cannot work."""
     sweep, found = training.sweep, dict[str, Retrained]()
-    section, code = sweep.search, user_code(sweep.model_dump(mode="json"))
     reports = _Reports(bar, sweep.quality, sweep.train.epochs)
-    context = EngineContext(training.factory, section, reports, training.folder, sweep.search_space, code)
-    with find_engine(section)(context) as engine:
+    with engine_of(sweep)(EngineContext.of_sweep(sweep, training.factory, reports)) as engine:
         for configuration, ended in evaluate_all(engine, waiting):
             key = configuration.key
             reports.end(key, engine.utilisation)

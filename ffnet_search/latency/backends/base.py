@@ -1,4 +1,4 @@
-"""The latency backends: their interface and their registry. A new backend is a file beside this one, and a row here.
+"""The interface and the registry of latency backends. A new backend is a file beside this one, and a row here.
 
 Modules of backends import their runtime, and torch, in methods: `check` makes a sweep's backends."""
 

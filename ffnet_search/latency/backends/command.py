@@ -9,7 +9,7 @@ and with FFNET_THREADS and FFNET_SHAPE (`1x3x32x32`) in its environment. It warm
 the milliseconds of one inference as the last word of its output. An exit status other than 0 ends the profile with the
 last line of its error output; earlier measurements are kept.
 
-A sweep may be a stranger's: like user-supplied classes, the program is run only where the user allows it."""
+A sweep may be untrusted: like user-supplied classes, the program is run only with the user's consent."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ class LiteRt(Backend):
 
     def load(self, model: Model, threads: int) -> Run:
         interpreter = Interpreter(model.content("tflite", write_litert), threads)
-        images_BCHW = np.random.default_rng(0).standard_normal(model.shape, dtype=np.float32)
+        images_BCHW = model.random_images()
         return lambda: interpreter(images_BCHW)
 
 

@@ -9,6 +9,8 @@ from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
+import numpy as np
+from numpy.typing import NDArray
 from torch import nn
 
 from ffnet_search.atomic_write import write_bytes
@@ -39,6 +41,10 @@ class Model:
         if path:
             write_bytes(path, buffer.getvalue())
         return buffer.getvalue()
+
+    def random_images(self) -> NDArray[np.float32]:
+        """Images (B, C, H, W) of normal noise: latency does not depend on their content."""
+        return np.random.default_rng(0).standard_normal(self.shape, dtype=np.float32)
 
     def onnx(self, opset: int) -> bytes:
         if self.precision == "int8":

@@ -35,7 +35,7 @@ class Ncnn(Backend):
         content = model.content("ncnn", _write)
         end = LENGTH + int.from_bytes(content[:LENGTH], "big")
         net = Net(content[LENGTH:end].decode(), content[end:], threads)
-        images_BCHW = np.random.default_rng(0).standard_normal(model.shape, dtype=np.float32)
+        images_BCHW = model.random_images()
         return lambda: net(images_BCHW)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-import numpy as np
 from pydantic import field_validator
 
 from ffnet_search.config.schema import Opset, Precision
@@ -63,6 +62,6 @@ class OnnxRuntime(Backend):
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         options.log_severity_level = 3  # errors only: warnings about constant folding do not concern the user
         session = onnxruntime.InferenceSession(model.onnx(self.opset), options, providers=[PROVIDERS[self.provider]])
-        images = np.random.default_rng(0).standard_normal(model.shape, dtype=np.float32)
+        images = model.random_images()
         feed = {session.get_inputs()[0].name: images}
         return lambda: session.run(None, feed)

@@ -7,8 +7,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-import numpy as np
-
 from ffnet_search.config.schema import Opset
 from ffnet_search.latency.backends.base import Backend
 from ffnet_search.latency.timing import Run
@@ -34,5 +32,5 @@ class OpenVino(Backend):
         core = openvino.Core()
         config = {"INFERENCE_PRECISION_HINT": self.precision, "INFERENCE_NUM_THREADS": threads, "NUM_STREAMS": 1}
         request = core.compile_model(core.read_model(model.onnx(self.opset)), "CPU", config).create_infer_request()
-        images = np.random.default_rng(0).standard_normal(model.shape, dtype=np.float32)
+        images = model.random_images()
         return lambda: request.infer([images], share_inputs=True)

@@ -1,4 +1,4 @@
-"""The worth of a candidate: the gain in hypervolume that is expected of it, by a surrogate for each metric."""
+"""The acquisition function: the expected hypervolume improvement of a candidate, by a surrogate for each metric."""
 
 from __future__ import annotations
 

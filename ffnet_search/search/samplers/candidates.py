@@ -1,4 +1,4 @@
-"""Configurations that a proposal is chosen from, bred from the best that are known."""
+"""Configurations that a proposal is chosen from: crossover and mutation of the best known ones."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ CHANGES = (0.5, 1.0, 2.0, 4.0)  # axes that are changed, as a mean: few or many
 
 
 def bred(encoding: Encoding, parents_PA: Array, rng: np.random.Generator, count: int) -> Array:
-    """Rows (count, A): parents crossed with others, on single axes or a segment of them, and changed on some axes.
+    """Rows (count, A): crossover of parents with others, on single axes or a segment of them, and mutation of some
+    axes.
 
     Parents with a number on every axis; conditions are for the caller to apply."""
     axes = len(encoding.axes)

@@ -90,7 +90,7 @@ class Axis:
 
 
 def _listed(distribution: BaseDistribution) -> tuple[Any, ...]:
-    """The values of an axis that is a list of choices; empty where it is a range."""
+    """The values of an axis that is a list of choices; empty if it is a range."""
     if isinstance(distribution, CategoricalDistribution):
         return tuple(distribution.choices)
     if distribution.single():

@@ -22,7 +22,7 @@ LEARNT_FROM = (TrialState.COMPLETE, TrialState.PRUNED)
 
 @dataclass(frozen=True)
 class Observations:
-    """Trials as rows (N, A), objectives (N, M) and constraints (N, J), feasible where <= 0; NaN where none is known.
+    """Trials as rows (N, A), objectives (N, M) and constraints (N, J), feasible where <= 0; NaN if none is known.
 
     `limits_M`: the largest value of an objective that its constraint allows; infinite where it has none."""
 
@@ -53,7 +53,7 @@ class Observations:
 
     @property
     def complete_N(self) -> NDArray[np.bool_]:
-        """True where all objectives are known."""
+        """True if all objectives are known."""
         return np.asarray(np.isfinite(self.values_NM).all(axis=1))
 
     @property
@@ -67,7 +67,7 @@ class Observations:
 
     @property
     def feasible_N(self) -> NDArray[np.bool_]:
-        """True where all objectives are known and all constraints are kept."""
+        """True if all objectives are known and all constraints are kept."""
         feasible_N: NDArray[np.bool_] = np.zeros(len(self.rows_NA), dtype=np.bool_)
         feasible_N[self.complete_N] = self.violation_N[self.complete_N] <= 0
         return feasible_N
@@ -108,8 +108,8 @@ class Observations:
 
 
 class Reference(NamedTuple):
-    """The facts that the random start tells of the objectives, and that are never changed: the reference point (M,),
-    the values beyond which nothing is learnt but that they are bad, and whether square roots are learnt."""
+    """Facts about the objectives, from the random start and fixed from then on: the reference point (M,), the values
+    (M,) that worse ones are clipped to, and whether square roots are learnt (M,)."""
 
     point_M: Array
     cut_M: Array

@@ -53,7 +53,7 @@ def make_sampler(problem: SearchProblem, finished: int) -> BaseSampler:
     """The sampler of a search whose study has `finished` trials.
 
     The seed of most depends on `finished`: with the same one, a resumed search would repeat its first run's proposals.
-    Raises SweepError where the sampler does not exist, or refuses its arguments or the number of objectives."""
+    Raises SweepError if the sampler does not exist, or refuses its arguments or the number of objectives."""
     section, objectives = problem.section.sampler, len(problem.objectives)
     kind = find_class(section.class_path, "search.sampler.class_path", BaseSampler, known_samplers())
     where = f"search.sampler.init_args of {section.class_path}"
@@ -131,7 +131,7 @@ class LearningCurves:
                     self._pairs[epoch][name].append(pair)
 
     def ending(self, epoch: int, metrics: Mapping[str, float]) -> dict[str, float] | None:
-        """The final metrics of a trial with these metrics after `epoch` epochs; None where no trial reported then.
+        """The final metrics of a trial with these metrics after `epoch` epochs; None if no trial reported then.
 
         Each reported metric keeps its rank, by linear interpolation between the values of the others at that epoch and
         their final values; beyond the least or the greatest it keeps its distance."""
@@ -192,7 +192,7 @@ class OptunaSampler:
 
     @property
     def reference(self) -> dict[str, float]:
-        """Objective -> the worst value that is of interest; empty where the sampler has no such point, or not yet."""
+        """Objective -> the worst value that is of interest; empty if the sampler has no such point, or not yet."""
         point = self.sampler.reference_point(self.study) if isinstance(self.sampler, ParetoSampler) else None
         return dict(zip(self._problem.objectives, point or (), strict=False))
 
@@ -206,7 +206,7 @@ class OptunaSampler:
             self._curves.add(record.reports, record.metrics)
 
     def _final_values(self, epochs: int, metrics: Mapping[str, float]) -> list[float]:
-        """The objectives that a stopped trial would have ended with; empty where no other trial reported then."""
+        """The objectives that a stopped trial would have ended with; empty if no other trial reported then."""
         ending = self._curves.ending(epochs, metrics)
         return [ending[name] for name in self._problem.objectives] if ending else []
 

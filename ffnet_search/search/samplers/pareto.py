@@ -1,4 +1,4 @@
-"""The front of few evaluations, by surrogates and the gain in hypervolume that is expected.
+"""ParetoSampler: a Pareto front from few evaluations, by surrogates and expected hypervolume improvement.
 
 `optuna.create_study(directions=[...], sampler=ParetoSampler(seed=0))` is enough: axes, conditions, constraints and the
 reference point are learnt from the study. docs/samplers.md says what was measured, and where other samplers are better.
@@ -34,7 +34,7 @@ class ParetoSampler(BaseSampler):
     finished and the others are pending.
 
     `known`: parameters -> what is known of them; such metrics decide exactly, and what exceeds a limit is not proposed.
-    `reference`: the worst value of interest of each objective; None where the random start is to tell. A proposal
+    `reference`: the worst value of interest of each objective; None if the random start is to tell. A proposal
     depends on the seed, its number and the trials of the study, so that a resumed study proposes what an uninterrupted
     one would. Nothing is proposed twice while something new is near."""
 

@@ -1,4 +1,4 @@
-"""One proposal: candidates are bred from the best trials and screened; what is known exactly decides among the best."""
+"""One proposal: candidates are bred from the best trials and screened; exactly known metrics decide among the best."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ Knower = Callable[[Mapping[str, Any]], Known]
 
 @dataclass(frozen=True)
 class Proposal:
-    """The choice of rows that are new. `seen`: the identities of the rows of all trials. `signs`: -1 for each objective
-    that is maximised."""
+    """Chooses new rows. `seen`: the identities of the rows of all trials. `signs`: -1 for each objective that is
+    maximised."""
 
     encoding: Encoding
     conditions: Conditions
@@ -81,7 +81,7 @@ class Proposal:
         return np.asarray(rows_SA[0]) if len(rows_SA) else self.another(observed)
 
     def best(self, observed: Observations, acquisition: Acquisition, count: int) -> Array:
-        """Rows (count, A), or fewer: those that promise most."""
+        """The most promising rows (count, A), or fewer."""
         rows_SA = self._screened(observed, acquisition)
         if self.known is None and count == 1:
             return rows_SA[:1]
@@ -155,7 +155,7 @@ class Proposal:
         return self.known(self.encoding.params(row_A))
 
     def _is_new(self, known: Known) -> bool:
-        """False where what has no effect hides a repeat."""
+        """False if what has no effect hides a repeat."""
         return known.params is None or identities(self.encoding.row(known.params)[None])[0] not in self.seen
 
     def _exact(self, known: Sequence[Known]) -> Exact:

@@ -1,4 +1,4 @@
-"""A Gaussian process over configurations: a metric before its evaluation, from few evaluations of others.
+"""A Gaussian process over configurations, which predicts a metric from few evaluations.
 
 Its kernel is a sum of few parts, whose weights are all that is fitted: effects of choices, each axis by itself; the
 same shared by axes with the same choices, and rising or falling along them; counts of choices; and likeness of whole
@@ -93,8 +93,8 @@ class Weights:
 
 
 class Surrogate:
-    """The process given values `y_N` of `inputs`. Weights are fitted where none are given; with `like` scale, effects
-    and weights are another's."""
+    """The process given values `y_N` of `inputs`. Weights are fitted if none are given; with `like`, scale, effects and
+    weights are those of another process."""
 
     effects_F: Array  # the effect of each feature
     spread: float  # of effects, the unit of their distances
@@ -138,7 +138,7 @@ class Surrogate:
         return Weights(effects, _fitted(parts, self.z_N, np.log([PRIOR] * len(parts) + [NOISE_PRIOR[1]]), 1.5))
 
     def believing(self, inputs: Inputs) -> Surrogate:
-        """The process as if these had the values that are expected of them, which is where pending trials stand."""
+        """The process as if these had the values that it predicts for them (kriging believer), for pending trials."""
         mean_N, _ = self.predict(inputs)
         y_N = np.append(self.mean + self.scale * self.z_N, mean_N)
         return Surrogate(self.encoding, self.inputs.joined(inputs), y_N, like=self)

@@ -1,4 +1,4 @@
-"""Errors of a study's database, as sentences: a full disk, a locked or a broken file, rows that nobody wrote."""
+"""Errors of a study's database as user errors: a full disk, a locked or a broken file, unknown rows."""
 
 from __future__ import annotations
 

@@ -14,8 +14,8 @@ from ffnet_search.errors import SweepError, io_reason
 
 @contextmanager
 def readable_study(study: Path) -> Iterator[Path]:
-    """The study itself, or a copy until the block ends where it or its folder cannot be written. Raises SweepError
-    where it cannot be read."""
+    """The study itself, or a copy until the block ends where it or its folder cannot be written. Raises SweepError if
+    it cannot be read."""
     if not study.is_file() or (os.access(study, os.W_OK) and os.access(study.parent, os.W_OK)):
         yield study
         return

@@ -44,7 +44,7 @@ _distribution_json = lru_cache(maxsize=1024)(distribution_to_json)
 class TrialWriter:
     """Adds finished trials to `study`, which lies in `storage`; then to its copy, where there is one.
 
-    `path` names the storage in errors. `rows` is None where Optuna's schema is not the one that is known here."""
+    `path` names the storage in errors. `rows` is None if Optuna's schema is not the one that is known here."""
 
     def __init__(self, study: optuna.Study, storage: RDBStorage, path: Path | str) -> None:
         self.study, self.storage, self.path = study, storage, path
@@ -53,7 +53,7 @@ class TrialWriter:
         self.rows = TrialRows(storage, self.study_id) if rows_are_right() else None
 
     def add(self, trials: Sequence[FrozenTrial]) -> None:
-        """Add all trials or, where the process is killed, none. Raises SweepError where the database refuses."""
+        """Add all trials or, where the process is killed, none. Raises SweepError if the database refuses."""
         with database_errors(self.path):
             if self.rows:
                 self.rows.add(trials)
@@ -184,7 +184,7 @@ class BulkStorage(RDBStorage):
     def get_all_trials(
         self, study_id: int, deepcopy: bool = True, states: Container[TrialState] | None = None
     ) -> list[FrozenTrial]:
-        """All trials in their order, or those in `states`. Raises KeyError where there is no such study."""
+        """All trials in their order, or those in `states`. Raises KeyError if there is no such study."""
         self.get_study_name_from_id(study_id)  # raises KeyError
         finished = self._finished[study_id]
         new = _read(self.engine, study_id, trial_id(finished[-1]) if finished else -1)

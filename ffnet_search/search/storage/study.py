@@ -108,7 +108,7 @@ def _new_study(storage: RDBStorage, name: str, objectives: Mapping[str, Directio
 
 
 def _check_file(path: Path) -> None:
-    """Raise SweepError where a file is no study. Optuna would create its tables in any SQLite file."""
+    """Raise SweepError if a file is no study. Optuna would create its tables in any SQLite file."""
     if not path.exists():
         return
     if not path.is_file():
@@ -146,7 +146,7 @@ def copied(
     writer: TrialWriter, url: str | None, name: str, objectives: Mapping[str, Direction], digest: str
 ) -> Iterator[None]:
     """Copy what `writer` adds to the study `name` at `url`, where there is a URL; first each gets the trials that the
-    other has alone. Raises SweepError where the database does not answer, or holds another search of this name."""
+    other has alone. Raises SweepError if the database does not answer, or holds another search of this name."""
     if url is None:
         yield
         return
@@ -218,15 +218,15 @@ def read_records(path: Path) -> Iterator[TrialRecord]:
 
 
 def read_reference(path: Path) -> dict[str, float]:
-    """Objective -> the worst value that was of interest to the sampler; empty where it had no such point. Raises
-    SweepError where the study is missing or broken."""
+    """Objective -> the worst value that was of interest to the sampler; empty if it had no such point. Raises
+    SweepError if the study is missing or broken."""
     with readable_study(path) as place, _opened(place) as storage, database_errors(path):
         found = storage.get_study_user_attrs(storage.get_study_id_from_name(NAME)).get("reference", {})
         return {name: float(value) for name, value in found.items()}
 
 
 def read_trials(path: Path) -> Iterator[FrozenTrial]:
-    """The trials of a study in their order, few of them in memory at once. Raises SweepError where there is none."""
+    """The trials of a study in their order, few of them in memory at once. Raises SweepError if there is none."""
     if not path.exists():
         raise SweepError(f"{path}: no such study; run `ffnet-search search` first")
     with readable_study(path) as place, _opened(place) as storage, database_errors(path):

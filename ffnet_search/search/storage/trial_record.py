@@ -57,13 +57,13 @@ def architecture_of(space: SearchSpace, params: Mapping[str, Any]) -> Architectu
 
 
 def configuration_of(space: SearchSpace, params: Mapping[str, Any]) -> Configuration:
-    """The configuration of a trial's parameters. Raises KeyError where a hyper-parameter is missing."""
+    """The configuration of a trial's parameters. Raises KeyError if a hyper-parameter is missing."""
     hyperparameters = settle(space.hyperparameters, lambda name, one: params[name])
     return Configuration(architecture_of(space, params) if space.has_network else None, hyperparameters)
 
 
 def params_of(space: SearchSpace, configuration: Configuration) -> dict[str, Any]:
-    """The inverse of `configuration_of`. Raises ValueError where its architecture is not in the space."""
+    """The inverse of `configuration_of`. Raises ValueError if its architecture is not in the space."""
     if configuration.architecture is None:
         return dict(configuration.hyperparameters)
     axes = space.axes()
@@ -72,7 +72,7 @@ def params_of(space: SearchSpace, configuration: Configuration) -> dict[str, Any
 
 
 def is_of_space(space: SearchSpace, params: Mapping[str, Any]) -> bool:
-    """True where these are the parameters of a configuration of `space`."""
+    """True if these are the parameters of a configuration of `space`."""
     try:
         params_of(space, configuration_of(space, params))
     except (LookupError, ValueError, TypeError, AttributeError):
@@ -107,7 +107,7 @@ class TrialRecord:
 
     @classmethod
     def from_trial(cls, trial: FrozenTrial) -> TrialRecord:
-        """The record of a finished trial. Raises SweepError where an attribute is of another type."""
+        """The record of a finished trial. Raises SweepError if an attribute is of another type."""
         stored = {"key": "?", **trial.user_attrs}
         for name, kinds in KINDS.items():
             if not isinstance(stored.get(name, EMPTY[name]), kinds):
@@ -156,7 +156,7 @@ class TrialRecord:
         return {**self.params, **final_hyperparameters(schedule_of(self.record), {})}
 
     def configuration(self, space: SearchSpace) -> Configuration:
-        """The configuration as it was proposed. Raises SweepError where it is not of the space."""
+        """The configuration as it was proposed. Raises SweepError if it is not of the space."""
         try:
             return configuration_of(space, self.params)
         except (KeyError, ValueError, TypeError) as error:
