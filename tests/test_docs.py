@@ -10,8 +10,10 @@ import pytest
 import typer
 
 from ffnet_search.cli.app import app
+from ffnet_search.config import schema, search_schema
 from ffnet_search.config.sweep import Sweep
 from ffnet_search.space.search_space import SearchSpace
+from ffnet_search.strict_yaml import Section
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -67,6 +69,35 @@ def test_every_sweep_loads(path: Path) -> None:
 @pytest.mark.parametrize("path", sorted(ROOT.glob("search_spaces/*.yaml")), ids=lambda path: path.stem)
 def test_every_search_space_loads(path: Path) -> None:
     assert SearchSpace.from_yaml(path).size > 1
+
+
+SECTIONS: dict[str, type[Section]] = {
+    "# The sweep file": Sweep,
+    "## `data`": schema.DataSection,
+    "## `data.augment`": schema.Augment,
+    "## `train`": schema.TrainSection,
+    "## `latency`": schema.LatencySection,
+    "## `search`": search_schema.SearchSection,
+    "## `search.early_stopping`": search_schema.EarlyStoppingSection,
+    "## `export`": schema.ExportSection,
+    "## `export.retrain`": schema.RetrainSection,
+    "## `report`": schema.ReportSection,
+    "## The search space": SearchSpace,
+}
+
+
+@pytest.mark.parametrize("heading", SECTIONS)
+def test_the_page_of_the_sweep_has_every_field_and_its_default(heading: str) -> None:
+    page = (ROOT / "docs/sweep.md").read_text(encoding="utf-8")
+    table = page.partition(f"{heading}\n")[2].partition("\n#")[0]
+    rows = dict(re.findall(r"^\| (`[^|]+) \| ([^|]*) \|", table, re.MULTILINE))
+    defaults = {name: default for names, default in rows.items() for name in re.findall(r"`([a-z_]+)`", names)}
+    fields = {field.alias or name: field for name, field in SECTIONS[heading].model_fields.items()}
+    assert sorted(defaults) == sorted(fields)
+    for name, field in fields.items():
+        if isinstance(field.default, bool | int | float | str):
+            wanted = str(field.default).lower() if isinstance(field.default, bool) else str(field.default)
+            assert defaults[name] == f"`{wanted}`", name
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)

@@ -95,8 +95,8 @@ def main() -> NoReturn:
 
 
 def _open_streams() -> None:
-    """Open standard streams that were closed, so that no file takes their place, and have those that cannot write a
-    character write its code instead."""
+    """Reopen closed standard streams, so that no other file takes their place, and escape characters that a stream
+    cannot encode."""
     while (number := os.open(os.devnull, os.O_RDWR)) <= 2:
         os.set_inheritable(number, True)
     os.close(number)
@@ -110,8 +110,8 @@ def _open_streams() -> None:
 
 @contextmanager
 def _own_temporary_folder() -> Iterator[None]:
-    """Give this process, its libraries and its children a temporary folder of their own, removed at the end of the
-    block; at the next start where the process was killed. Where no folder can be written there is none."""
+    """Give this process, its libraries and its children their own temporary folder, removed at the end of the block, or
+    at the next start if the process was killed. Without a writable folder there is none."""
     before = {name: os.environ.get(name) for name in ("TMPDIR", "RAY_TMPDIR")}, tempfile.tempdir
     try:
         usual = tempfile.gettempdir()

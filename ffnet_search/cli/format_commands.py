@@ -26,7 +26,7 @@ class Formats:
 
     format: Annotated[
         str | None,
-        typer.Option(help=f"Write exported networks in this format too: {', '.join(FORMATS)}; or in {ALL}."),
+        typer.Option(help=f"Write exported networks in this format too: {', '.join(FORMATS)}; or {ALL}."),
     ] = None
     table: Annotated[
         bool,
@@ -35,20 +35,20 @@ class Formats:
 
     push: Annotated[
         str | None,
-        typer.Option(metavar="hf:OWNER/NAME", help="Upload the network of --key, or the only one."),
+        typer.Option(metavar="hf:OWNER/NAME", help="Upload the network of --key, or the only one, to Hugging Face."),
     ] = None
     license: Annotated[
-        str | None, typer.Option(help="With --push: of the network, as the hub spells it: apache-2.0, mit, other.")
+        str | None, typer.Option(help="With --push: license, in the hub's spelling: apache-2.0, mit, other.")
     ] = None
 
     @property
     def are_asked_for(self) -> bool:
-        """True where exported networks are wanted elsewhere, and not the export itself."""
+        """True if exported networks are wanted elsewhere, and not the export itself."""
         return self.format is not None or self.table or self.push is not None
 
 
 def check_formats(formats: Formats, overrides: Overrides) -> None:
-    """Raise SweepError where a format or a hub is unknown, or lacks a package: before anything is computed or torch is
+    """Raise SweepError if a format or a hub is unknown, or lacks a package: before anything is computed or torch is
     imported. A format by import path is imported: the user names it."""
     from ffnet_search.export.formats.base import find_format
     from ffnet_search.export.push import repository_of

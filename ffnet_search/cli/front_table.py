@@ -1,4 +1,4 @@
-"""The exported front of a run as a table, best first: what matters first, and as much as the terminal has room for."""
+"""The exported front of a run as a table, best first, with the most important columns first and as many as fit."""
 
 from __future__ import annotations
 

@@ -27,14 +27,14 @@ SweepFile = Annotated[
 RunFolderOrSweep = Annotated[
     Path, typer.Argument(metavar="RUN", help="The folder of a run, e.g. runs/digits, or its sweep file.")
 ]
-Name = Annotated[str | None, typer.Option(help="Name of the run, and of its folder; instead of the sweep's.")]
-Seed = Annotated[int | None, typer.Option(help="Instead of the sweep's seed.")]
+Name = Annotated[str | None, typer.Option(help="Name of the run and its folder; overrides the sweep's.")]
+Seed = Annotated[int | None, typer.Option(help="Seed of the run; overrides the sweep's.")]
 Fresh = Annotated[
-    bool, typer.Option("--fresh", help="Where the sweep changed: move what that invalidates aside, and re-run it.")
+    bool, typer.Option("--fresh", help="If the sweep changed: move outdated results aside, and make them again.")
 ]
 AllowImports = Annotated[
     bool,
-    typer.Option("--allow-imports", help="Import classes and run programs that the sweep names; as its allow_imports."),
+    typer.Option("--allow-imports", help="Allow classes and programs of your own that the sweep names."),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document, also for an error; for scripts.")]
 
@@ -45,9 +45,7 @@ class Overrides:
 
     name: Name = None
     seed: Seed = None
-    trials: Annotated[int | None, typer.Option(help="Architectures to try; instead of the sweep's search.trials.")] = (
-        None
-    )
+    trials: Annotated[int | None, typer.Option(help="Number of trials; overrides search.trials.")] = None
     allow_imports: AllowImports = False
 
     def load(self, path: Path, *, runs: bool = True) -> Sweep:
@@ -69,8 +67,8 @@ class Overrides:
 
 
 def permit_imports(allowed: bool, *, runs: bool) -> None:
-    """Let this process import classes outside installed packages: where the user allowed it, or, for a verb that runs a
-    sweep, where the sweep states it."""
+    """Let this process import classes outside the installed packages: if the user allowed it, or, for a verb that runs
+    a sweep, if the sweep does."""
     from ffnet_search.plugins import ForeignImports, set_foreign_imports
 
     if allowed:
@@ -83,14 +81,14 @@ def permit_imports(allowed: bool, *, runs: bool) -> None:
 class Budget:
     """The demands on one network."""
 
-    latency_ms: Annotated[
-        float | None, typer.Option(help="The most that the network may take, in milliseconds for a batch.")
-    ] = None
+    latency_ms: Annotated[float | None, typer.Option(help="Latency limit, in milliseconds for a batch.")] = None
     quality: Annotated[
         float | None,
-        typer.Option("--accuracy", help="The least accuracy, 0 to 1, or what is the objective in its place."),
+        typer.Option("--accuracy", help="Least accuracy, 0 to 1, or limit of the objective in its place."),
     ] = None
-    device: Annotated[str | None, typer.Option(help="Name of a latency table of the run; the search's own.")] = None
+    device: Annotated[str | None, typer.Option(help="Name of a latency table of the run; default: the search's.")] = (
+        None
+    )
 
 
 @dataclass(frozen=True)
@@ -98,22 +96,24 @@ class Which:
     """The networks of a run that are exported."""
 
     key: Annotated[
-        str | None, typer.Option(help="One more network, by its key in candidates.csv; it is kept with the front.")
+        str | None, typer.Option(help="Key in candidates.csv of one more network, which is kept with the front.")
     ] = None
-    top: Annotated[int | None, typer.Option(min=1, help="With --format: only the best so many.")] = None
+    top: Annotated[int | None, typer.Option(min=1, help="With --format: number of networks, the best first.")] = None
 
 
 @dataclass(frozen=True)
 class Wishes:
-    """The wishes of a first sweep."""
+    """The user's requirements for a first sweep."""
 
-    latency_ms: Annotated[float | None, typer.Option(min=0, help="What a network may take, in milliseconds.")] = None
-    minutes: Annotated[float, typer.Option(min=1, help="What a run may cost on this machine, about.")] = 15
-    name: Annotated[str | None, typer.Option(help="Of the sweep; the folder's by default.")] = None
+    latency_ms: Annotated[float | None, typer.Option(min=0, help="Latency limit of a network, in milliseconds.")] = None
+    minutes: Annotated[float, typer.Option(min=1, help="Time of a run on this machine, approximately.")] = 15
+    name: Annotated[str | None, typer.Option(help="Name of the sweep; default: the folder's.")] = None
     pretrained: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Start from official weights, such as ffnet_1, in its space.")
+        str | None, typer.Option(metavar="NAME", help="Start from official weights, such as ffnet_1.")
     ] = None
-    task: Annotated[str | None, typer.Option(metavar="NAME", help="super_resolution, for photos to enlarge.")] = None
+    task: Annotated[
+        str | None, typer.Option(metavar="NAME", help="super_resolution, if photos are to be enlarged.")
+    ] = None
 
 
 @dataclass(frozen=True)
@@ -122,16 +122,17 @@ class Comparison:
 
     networks: Annotated[int, typer.Option(help="Networks to train alone, evenly over the MACs of the space.")] = 16
     repeated: Annotated[
-        int | None, typer.Option(help="Networks to train with a second seed too, for the noise of training; a quarter.")
+        int | None,
+        typer.Option(help="Networks to train with a second seed, for the noise of training; default: a quarter."),
     ] = None
-    split: Annotated[str, typer.Option(help="The images that judge: validation, as in the search, or test.")] = (
+    split: Annotated[str, typer.Option(help="Split to compare on: validation, as in the search, or test.")] = (
         "validation"
     )
 
 
 @dataclass(frozen=True)
 class Output:
-    """The form of a verb's output: without progress, as JSON; and the output in that form."""
+    """The form of a verb's output (quiet, JSON), and the output in that form."""
 
     quiet: Annotated[bool, typer.Option("--quiet", help="Print results and errors only.")] = False
     json: Json = False

@@ -32,8 +32,8 @@ ROLES: Mapping[str, str] = {"title": "bold", "chosen": "bold green", "aside": "d
 
 @dataclass(frozen=True)
 class Column:
-    """A column of a table. Numbers are never cut. A key is neither cut nor dropped. Words are folded. Names of
-    strangers in cells command no terminal."""
+    """A column of a table. Numbers are never cut. A key is neither cut nor dropped. Words are folded. Control
+    characters of untrusted names are escaped."""
 
     title: str
     cells: Sequence[str]

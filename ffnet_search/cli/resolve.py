@@ -1,4 +1,4 @@
-"""The values that a word on the command line can name: a preset, the content of a file, a run's front."""
+"""The values that an argument of the command line can name: a preset, the content of a file, a run's front."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ def _run_of(file: Path) -> RunPaths | None:
 
 
 def _other(path: Path) -> str:
-    """Advise on a folder that is not of a run."""
+    """Advice for a folder that is not of a run."""
     if next(path.glob("*/run.json"), None) is not None:
         return f"; `ffnet-search list {path}` lists the runs in it"
     if any(one.is_dir() for one in path.iterdir()):

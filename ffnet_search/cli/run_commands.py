@@ -52,8 +52,8 @@ def init(
 ) -> None:
     """Write a first sweep for your images and this machine, and print what a run will cost.
 
-    Inspects the images, measures a few training steps and latencies (seconds), and writes a commented sweep and
-    search space into this folder, overwriting nothing. Without `--data`, the starter on handwritten digits."""
+    Inspects the images, measures a few training steps and latencies (seconds), and writes a commented sweep and search
+    space into this folder, overwriting nothing. Without `--data`, writes an example on handwritten digits."""
     from ffnet_search.autoconfig.start import start, start_example
     from ffnet_search.cli import json_output, tables
     from ffnet_search.errors import SweepError
@@ -72,7 +72,7 @@ def run(
     sweep: SweepFile,
     overrides: Overrides,
     minutes: Annotated[
-        float | None, typer.Option(min=0.1, help="The time for all stages, which end with the best so far to keep it.")
+        float | None, typer.Option(min=0.1, help="Time limit of all stages, which then end with the best so far.")
     ] = None,
     *,
     fresh: Fresh = False,
@@ -95,7 +95,7 @@ def check(
     sweep: SweepFile,
     overrides: Overrides,
     data: Annotated[
-        bool, typer.Option("--data", help="Look at every image: which cannot be read, which are there more than once.")
+        bool, typer.Option("--data", help="Open every image, and report unreadable and repeated ones.")
     ] = False,
     resolved: Annotated[
         bool, typer.Option("--resolved", help="Print the whole configuration, defaults included, as YAML.")
@@ -137,7 +137,7 @@ def profile(
     """Measure the latency of every building block on this machine.
 
     Blocks are timed in the form that will be deployed, and the table is checked against whole networks that were not
-    used to fit it. Leave the machine alone meanwhile: a busy one is noticed and refused."""
+    used to fit it. Keep the machine idle meanwhile: a busy one is detected and refused."""
     loaded = Overrides(name, allow_imports=allow_imports).load(sweep)
     if device is None:
         _run(loaded, ("profile",), fresh, output)
@@ -185,7 +185,7 @@ def export(
     Each is rebuilt alone, measured again and tested on the test split, which nothing else uses. With `--format`
     exported networks are written for another runtime, run there, and compared with torch; the results are in their
     cards, and `--table` prints those of every format. With `--key` one more network is exported beside the front, and
-    stays there; `--format` is of that one then."""
+    stays there; `--format` then applies to that one."""
     check_formats(formats, overrides)
     if which.key is not None:
         _export_key(overrides.load(sweep), which.key, output, silent=formats.are_asked_for)
@@ -215,7 +215,7 @@ def fidelity(
     fresh: Fresh = False,
     output: Output,
 ) -> None:
-    """Judge the supernet: does it rank networks as training each alone does, and better than MACs? Needs `train`.
+    """Measure how well the supernet ranks networks, against training each alone and against MACs. Needs `train`.
 
     Trains some networks alone, by the sweep's recipe and engine, and compares with their quality on the supernet's
     weights. To resume a stopped one, give the same command again; more networks continue it."""
@@ -235,10 +235,10 @@ def submit(
     sweep: SweepFile,
     overrides: Overrides,
     detach: Annotated[
-        bool, typer.Option("--detach/--follow", help="Leave it in tmux on the head, or follow it to its end.")
+        bool, typer.Option("--detach/--follow", help="Leave the run in tmux on the head, or follow it to its end.")
     ] = False,
 ) -> None:
-    """Run a sweep on a Ray cluster: the one of the file that carries it under `metadata: sweep:`.
+    """Run a sweep on a Ray cluster, from a cluster file that holds the sweep under `metadata: sweep:`.
 
     Checks the file, starts the cluster where it is not running, packs this program with the sweep into one archive
     (so that every node runs the code of this machine), submits that, and brings the run's folder back."""

@@ -1,4 +1,4 @@
-"""A look at every image of a data set: what cannot be read, and which images are there more than once.
+"""An audit of every image of a data set: unreadable files, and images that occur more than once.
 
 Images are the same where their pixels are, after EXIF turns and in RGB: copies under other names and formats are found
 where nothing was lost, scaled or compressed ones are not."""
@@ -96,6 +96,6 @@ def _placed(parts: dict[str, Files], section: DataSection, seed: int, input: Inp
 
 
 def _digest(path: str) -> str:
-    """A digest of the pixels of an image."""
+    """A digest of an image's pixels."""
     image = read_whole(path, "RGB")
     return hashlib.sha256(f"{image.size}".encode() + image.tobytes()).hexdigest()

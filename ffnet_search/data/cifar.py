@@ -114,7 +114,7 @@ class Cifar(DataSet):
             raise SweepError(f"data.path: {place} cannot be read ({error}); download it again") from None
 
     def _table(self, place: Path, name: str, content: bytes) -> tuple[Any, Any]:
-        """The pixels (rows of 3072 bytes) and labels of one file. Raises SweepError where it has anything else."""
+        """The pixels (rows of 3072 bytes) and labels of one file. Raises SweepError if it has anything else."""
         table = _load(place / name, content)
         pixels, labels = _array(table.get(b"data")), _array(table.get(self.label_key))
         rows = pixels.shape[1:] == (ROW,) and pixels.dtype == np.uint8
@@ -190,7 +190,7 @@ class _ArrayUnpickler(pickle.Unpickler):
 
 
 def _array(value: Any) -> np.ndarray[Any, Any]:
-    """An array of `value`, empty where it is ragged."""
+    """An array of `value`, empty if it is ragged."""
     try:
         return np.asarray(value)
     except ValueError:
@@ -198,7 +198,7 @@ def _array(value: Any) -> np.ndarray[Any, Any]:
 
 
 def _load(path: Path, content: bytes) -> dict[bytes, Any]:
-    """The table in a pickle. Raises SweepError where there is none."""
+    """The table in a pickle. Raises SweepError if there is none."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # NumPy's, about the dtypes of older versions

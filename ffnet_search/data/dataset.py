@@ -90,19 +90,19 @@ class DataSet(ABC):
 
     @abstractmethod
     def read(self, section: DataSection, input: Input) -> Any:
-        """Read data that `check` accepts: a `Source`, for `ImageData`. Raises SweepError where they are broken."""
+        """Read data that `check` accepts: a `Source`, for `ImageData`. Raises SweepError if they are broken."""
 
     @abstractmethod
     def check(self, section: DataSection, input: Input) -> None:
-        """Raise SweepError where the data are missing or do not fit `input`, in a second and without loading images."""
+        """Raise SweepError if the data are missing or do not fit `input`, in a second and without loading images."""
 
     def parts(self, section: DataSection, input: Input) -> dict[str, Files]:
-        """The image files of each split that has its own; empty where the images are no files."""
+        """The image files of each split that has its own; empty if the images are no files."""
         return {}
 
     def contents(self, section: DataSection, input: Input) -> dict[str, dict[str, str]]:
-        """The files as far as a network depends on them: split -> class -> their number, and a digest of names and
-        sizes. Empty where the content has a name that fixes it. Raises SweepError where the data are missing."""
+        """The files as inputs of a run: split -> class -> their number, and a digest of names and sizes. Empty if the
+        data set's name fixes its content. Raises SweepError if the data are missing."""
         return {}
 
     def remarks(self, section: DataSection, input: Input) -> list[str]:
@@ -154,7 +154,7 @@ def refuse_many_folds(count: int, images: int) -> None:
 
 
 def refuse_given_validation(validation: object) -> None:
-    """Raise SweepError where the data have validation images of their own: someone had a reason to keep them apart."""
+    """Raise SweepError if the data have a validation split of their own, which folds would mix with training."""
     if validation is not None:
         raise SweepError(
             "export.folds must be left out where the data have validation images of their own, which folds would mix "
@@ -188,7 +188,7 @@ def split_test(strata_N: Strata) -> tuple[Indices, Indices]:
 
 
 def must_match(section: DataSection, input: Input, **fixed: int) -> None:
-    """Raise SweepError where `fixed` figures of the data (channels, resolution, outputs) differ from `input`."""
+    """Raise SweepError if `fixed` figures of the data (channels, resolution, outputs) differ from `input`."""
     for name, value in fixed.items():
         wanted = getattr(input, name)
         field = task_of(input).outputs_word if name == "outputs" else name

@@ -100,7 +100,7 @@ class OnDisk:
 
 
 def _stacked(items: list[Pixels | Unreadable]) -> Pixels | None:
-    """One array, passed by a pipe, or None where an image is unreadable."""
+    """One array, passed by a pipe, or None if an image is unreadable."""
     pixels = [item for item in items if not isinstance(item, Unreadable)]
     return np.stack(pixels) if len(pixels) == len(items) else None
 

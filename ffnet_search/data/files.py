@@ -63,7 +63,7 @@ def open_files(
     """The files of train and, where they exist, of validation and test, as one source; without test, a fifth of train
     is held out. Images are resized whole, or first cut to the shape of the input, as the task says.
 
-    `digest`: of all of them. Raises SweepError where files cannot be read, unless the section skips them."""
+    `digest`: of all of them. Raises SweepError if files cannot be read, unless the section skips them."""
     task = task_of(input)
     paths = tuple(path for files in parts.values() for path in files.paths)
     mode, crop = "L" if input.channels == 1 else "RGB", section.augment.resized_crop
@@ -83,7 +83,7 @@ def open_files(
 
 def _decode(decoder: Decoder, section: DataSection) -> tuple[Pixels | None, Collection[int]]:
     """The pixels of all files, where memory holds them (zeros for unreadable ones), and the unreadable ones, if they
-    are known by now. Raises SweepError where there are any that the section does not skip."""
+    are known by now. Raises SweepError if there are any that the section does not skip."""
     everything = range(len(decoder.files))
     fits = len(decoder.files) * decoder.image_bytes <= section.in_memory_mb * MIB
     skips = section.unreadable == "skip"

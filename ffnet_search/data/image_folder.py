@@ -79,7 +79,7 @@ class ImageFolder(DataSet):
 
 
 def must_have_colours(section: DataSection, input: Input) -> None:
-    """Raise SweepError where a network has an input that is neither grey nor colour."""
+    """Raise SweepError if a network has an input that is neither grey nor colour."""
     if input.channels not in (1, 3):
         raise SweepError(
             f"data.name: {section.name!r} has images of 1 or 3 channels, but the search space has input.channels "

@@ -51,7 +51,7 @@ def extensions() -> frozenset[str]:
 
 
 def data_root(section: DataSection, content: str) -> Path:
-    """The folder of `data.path`, which holds `content`. Raises SweepError where there is none."""
+    """The folder of `data.path`, which holds `content`. Raises SweepError if there is none."""
     if section.path is None:
         raise SweepError(f"data.path must be given for {section.name}: the folder with {content}")
     root = section.path.expanduser()
@@ -61,7 +61,7 @@ def data_root(section: DataSection, content: str) -> Path:
 
 
 def find_layout(section: DataSection) -> Layout:
-    """The splits of a folder with one folder per class. Raises SweepError where they are not clear."""
+    """The splits of a folder with one folder per class. Raises SweepError if they are not clear."""
     root = data_root(section, "one folder per class")
     named = split_folders(root)
     train = named.get(TRAIN)

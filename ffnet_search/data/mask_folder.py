@@ -109,7 +109,7 @@ def _with_masks(pairs: Mapping[str, MaskedFiles], section: DataSection, input: I
 def find_splits(section: DataSection) -> tuple[Path, dict[str, Folders]]:
     """The root, and the folders of each split that exists, train first.
 
-    Raises SweepError where there are none."""
+    Raises SweepError if there are none."""
     if section.path is None:
         raise SweepError(f"data.path must be given for {section.name}: the folder with {IMAGES}/ and {MASKS}/")
     root = section.path.expanduser()
@@ -144,7 +144,7 @@ def list_splits(splits: Mapping[str, Folders]) -> dict[str, MaskedFiles]:
 
 
 def list_pairs(folders: Folders) -> MaskedFiles:
-    """The images of a split with their masks: of the same name but for the extension. Raises SweepError where one of
+    """The images of a split with their masks: of the same name but for the extension. Raises SweepError if one of
     them is missing, or several have one name."""
     images, masks = (_by_name(folder) for folder in folders)
     for here, there, what in ((images, masks, "a mask"), (masks, images, "an image")):
@@ -233,7 +233,7 @@ def read_masks(files: Sequence[str], images: Sequence[str], input: Input, worker
 
 
 def read_ids(file: str) -> np.ndarray:
-    """The ids of a mask, (H, W). Raises SweepError where it cannot be read, or its pixels are colours."""
+    """The ids of a mask, (H, W). Raises SweepError if it cannot be read, or its pixels are colours."""
     read = attempt(file, _ids_and_mode, file)
     if isinstance(read, Unreadable):
         raise SweepError(read.sentence)
@@ -258,7 +258,7 @@ def _turned_size(file: str) -> tuple[int, int]:
 
 
 def must_be_mask(file: str) -> None:
-    """Raise SweepError where a file is no mask, by its header."""
+    """Raise SweepError if a file is no mask, by its header."""
     try:
         with open_image(file) as mask:
             _must_be_ids(mask, file)
@@ -272,7 +272,7 @@ def _must_be_ids(mask: Image.Image, file: str) -> None:
 
 
 def must_hold_classes(masks_NHW: Pixels, names: Sequence[str], folder: Path) -> None:
-    """Raise SweepError where the masks for training hold fewer than two classes; say which ones they lack."""
+    """Raise SweepError if the masks for training hold fewer than two classes; say which ones they lack."""
     held = np.unique(masks_NHW)
     missing = [name for label, name in enumerate(names) if label not in held]
     if len(names) - len(missing) < 2:

@@ -80,7 +80,7 @@ def _digest(table: Table, rows: Indices) -> str:
 
 
 def must_exist(table: Table, path: Path, index: int) -> None:
-    """Raise SweepError where the image of a row is missing or no file; it names the row."""
+    """Raise SweepError if the image of a row is missing or no file; it names the row."""
     try:
         image_bytes(path)
     except SweepError as error:
@@ -142,7 +142,7 @@ def _columns(table: Table, read: Callable[[str], float], wanted: str) -> tuple[O
 
 
 def must_vary(targets_N: Targets, outputs: Outputs, task: str) -> None:
-    """Raise SweepError where a label or a number is the same in all training images: there is nothing to learn."""
+    """Raise SweepError if a label or a number is the same in all training images: there is nothing to learn."""
     if targets_N.ndim == 1:
         return
     idle = [name for name, row_N in zip(outputs, targets_N.T, strict=True) if (row_N == row_N[:1]).all()]

@@ -31,7 +31,7 @@ DATASETS: Registry = {
 
 def build_data(section: DataSection, seed: int, input: Input, fold: Fold | None = None) -> Data:
     """Read and split the data; `fold` is held out in the place of search validation, of data that a registered name
-    has. Raises SweepError where they are missing, broken, or do not fit `input`."""
+    has. Raises SweepError if they are missing, broken, or do not fit `input`."""
     # Imported here: a check needs no Lightning, which takes seconds to import.
     from ffnet_search.data.datamodule import Data
     from ffnet_search.data.user_datamodule import UserData
@@ -60,7 +60,7 @@ def check_data(section: DataSection, input: Input) -> None:
 
 
 def _check_options(section: DataSection, own: Sequence[str]) -> None:
-    """Raise SweepError where an option of other data sets is set."""
+    """Raise SweepError if an option of other data sets is set."""
     changed = section.model_dump(exclude_defaults=True)
     for option in (option for name in DATASETS for option in _dataset(name).options if option not in own):
         first, _, field = option.partition(".")
@@ -79,7 +79,7 @@ def _check_user_data(section: DataSection) -> None:
 
 
 def _check_augment(augment: Augment, input: Input, in_patches: bool) -> None:
-    """Raise SweepError where training images cannot be augmented so. `in_patches`: they are cut into squares."""
+    """Raise SweepError if training images cannot be augmented so. `in_patches`: they are cut into squares."""
     height, width = height_and_width(input.resolution)
     for at, transform in enumerate(augment.transforms):
         if task_of(input).target_fill is not None and transform.takes != "array":
@@ -101,7 +101,7 @@ def _check_augment(augment: Augment, input: Input, in_patches: bool) -> None:
 
 
 def data_contents(section: DataSection, input: Input) -> dict[str, dict[str, str]]:
-    """The files that networks learn from, as `DataSet.contents` has them; empty where none can be listed, among them
+    """The files that networks learn from, as `DataSet.contents` has them; empty if none can be listed, among them
     data that are not on this machine."""
     try:
         return {} if is_import_path(section.name) else _find_dataset(section, input).contents(section, input)
@@ -110,7 +110,7 @@ def data_contents(section: DataSection, input: Input) -> dict[str, dict[str, str
 
 
 def data_parts(section: DataSection, input: Input) -> dict[str, Files]:
-    """The image files of each split that has its own; empty where the images are no files. Raises SweepError."""
+    """The image files of each split; empty if the images are not files. Raises SweepError."""
     return {} if is_import_path(section.name) else _find_dataset(section, input).parts(section, input)
 
 
@@ -123,8 +123,8 @@ def data_remarks(section: DataSection, input: Input) -> list[str]:
 
 
 def validation_images(section: DataSection, input: Input) -> tuple[int, int | None] | None:
-    """The images of search validation, and of it and training together, counted without loading any; None where that is
-    not known so soon. The second is None where validation is a split of the user's."""
+    """The images of search validation, and of it and training together, counted without loading any; None if that is
+    not known so soon. The second is None if validation is a split of the user's."""
     if is_import_path(section.name):
         return None
     parts = data_parts(section, input)

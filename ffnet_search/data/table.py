@@ -61,7 +61,7 @@ def _found(root: Path, beside: Path, file: str) -> Path:
 def find_tables(section: DataSection) -> dict[str, Path]:
     """Split -> its CSV: train.csv, val.csv (or valid, validation) and test.csv of a folder; else the one CSV, as train.
 
-    Raises SweepError where there are none, or several that have other names."""
+    Raises SweepError if there are none, or several that have other names."""
     if section.path is None:
         raise SweepError(f"data.path must be given for {section.name}: the CSV file, or the folder that holds it")
     path = section.path.expanduser()
@@ -114,7 +114,7 @@ def read_table(section: DataSection) -> Table:
 
 
 def read_header(path: Path) -> list[str]:
-    """The names of the columns of a CSV; none where it cannot be read."""
+    """The names of the columns of a CSV; none if it cannot be read."""
     try:
         return _read(path)[0]
     except SweepError:

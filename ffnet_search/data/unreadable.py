@@ -1,4 +1,5 @@
-"""Image files that cannot be read: Pillow's plugins raise anything at a broken file, which is caught here alone."""
+"""Image files that cannot be read. Pillow's plugins may raise any exception for a broken file; it is caught here
+alone."""
 
 from __future__ import annotations
 
@@ -40,7 +41,7 @@ def attempt(file: str, read: Callable[P, T], *args: P.args, **kwargs: P.kwargs) 
 
 
 def refuse_unreadable(broken: Sequence[Unreadable]) -> None:
-    """Raise SweepError where there are unreadable files; it names many, and counts all."""
+    """Raise SweepError if there are unreadable files; it names many, and counts all."""
     if broken:
         more = f" and {len(broken) - NAMED} more" if len(broken) > NAMED else ""
         raise SweepError(

@@ -134,7 +134,7 @@ class UserData(Data):
         return sha.hexdigest()
 
     def _check_batch(self, batch: Any, place: str) -> None:
-        """Raise SweepError where a batch of `place` is no pair of images and targets of the input and the task."""
+        """Raise SweepError if a batch of `place` is no pair of images and targets of the input and the task."""
         task = self._task
         if not (isinstance(batch, list | tuple) and len(batch) == 2 and all(isinstance(x, Tensor) for x in batch)):
             raise self._error(place, f"pairs of images and {task.target_words}", type(batch).__name__)

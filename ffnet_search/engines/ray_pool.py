@@ -77,7 +77,7 @@ class _PoolWorker:
 
 
 class RayPoolEngine(Engine):
-    """See the head of this file."""
+    """A pool of Ray actors; see the module's docstring."""
 
     trains_on_cluster = True
     evaluates_here = False
@@ -259,7 +259,7 @@ class RayPoolEngine(Engine):
                 self._results.append((configuration, Failed(reason, str(error))))
 
     def _has_value(self, ref: Any) -> bool:
-        """True where a call of a dead worker had ended."""
+        """True if a call of a dead worker had ended."""
         try:
             return bool(self._ray.wait([ref], timeout=0)[0]) and self._ray.get(ref) is not None
         except self._ray.exceptions.RayActorError:
@@ -267,12 +267,12 @@ class RayPoolEngine(Engine):
 
 
 def is_of_node(error: Exception) -> bool:
-    """True where a worker died with its node, in Ray's words: before it has started, it has not said where it is."""
+    """True if a worker died with its node, in Ray's words: before it has started, it has not said where it is."""
     return "its node has died" in str(error)
 
 
 def _reason(error: Exception) -> str:
-    """The one line that matters in Ray's report of a death."""
+    """The relevant line of Ray's report of a death."""
     text = " ".join(str(error).split())
     line = re.search(r"(?:Worker exit detail|The actor (?:died|is dead) because(?: of)?):? (.{1,200}?)(?:\.|$)", text)
     return line.group(1) if line else text[:200]

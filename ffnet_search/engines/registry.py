@@ -16,7 +16,7 @@ ENGINES: Registry = {
 
 
 def find_engine(section: SearchSection) -> type[Engine]:
-    """The class of `search.engine`. Raises SweepError where there is none."""
+    """The class of `search.engine`. Raises SweepError if there is none."""
     engine: type[Engine] = find_class(section.engine, "search.engine", Engine, ENGINES)
     return engine
 

@@ -1,4 +1,4 @@
-"""The network for a budget: one answer for `pick`, `show`, the report with its slider, the image and Python.
+"""The best network for a latency budget, the same for `pick`, `show`, the report with its slider, the image and Python.
 
 An exported network keeps a budget by the latency that was measured, any other by the table. The best is by the quality
 that is the objective, on search validation, or by cross-validation where all exported networks have it: the test split
@@ -26,7 +26,7 @@ from ffnet_search.pareto.candidate import Candidate
 
 @dataclass(frozen=True)
 class Offer:
-    """A network that may be the answer.
+    """A candidate for the answer.
 
     `quality`: of the weights that are exported, or would be as far as is known; `compared`: of those that the search
     compared, the same where nothing was retrained. `is_final`: the quality is that of an export. `ms`: measured, or of
@@ -51,7 +51,7 @@ class Offer:
 @dataclass(frozen=True)
 class Answer:
     """`exported`: the best exported network within the budget. `better`: one that the search compared as better, which
-    is not exported. None where there is none."""
+    is not exported. None if there is none."""
 
     exported: Offer | None
     better: Offer | None
@@ -143,7 +143,7 @@ def answers(networks: Sequence[Offer], quality: Metric) -> list[tuple[float, Ans
 
 
 def _front(networks: Sequence[Offer], quality: Metric) -> list[Offer]:
-    """Those that no quicker one is as good as: no other one is ever an answer."""
+    """The offers for which no quicker one is as good; no other one can be the answer."""
     front: list[Offer] = []
     for one in sorted(networks, key=lambda one: (one.ms, quality.sign * one.compared)):
         if not front or quality.sign * (one.compared - front[-1].compared) < 0:
@@ -159,13 +159,13 @@ def first_answer(networks: Sequence[Offer], sweep: Sweep) -> Answer:
 
 
 def hint(found: Answer, quality: Metric, folder: Path) -> str:
-    """A better network that is not exported, and the command that exports it; empty where there is none."""
+    """A better network that is not exported, and the command that exports it; empty if there is none."""
     words = better_words(found, quality)
     return "" if found.better is None else f"{words}; to have it: {export_command(folder, found.better.key)}"
 
 
 def better_words(found: Answer, quality: Metric) -> str:
-    """A better network that is not exported; empty where there is none."""
+    """A better network that is not exported; empty if there is none."""
     better = found.better
     if better is None:
         return ""

@@ -1,4 +1,4 @@
-"""The user-named baselines of a front: torch modules with weights of their own, judged and timed as its networks are.
+"""User-supplied baselines of a front: torch modules with their own weights, judged and timed like its networks.
 
 runs/NAME/yardstick/baseline1-MyNet/   the card and the scores of a module of `report.baselines`
 

@@ -92,7 +92,7 @@ def _start(sweep: Sweep) -> dict[str, Any]:
 
 
 def _retraining(sweep: Sweep, pick: Pick) -> dict[str, Any] | None:
-    """The retraining of a network, as plain data; None where it was not retrained, or failed."""
+    """The retraining of a network, as plain data; None if it was not retrained, or failed."""
     retraining = retraining_of(sweep)
     if retraining is None or pick.retrained is None:
         return None

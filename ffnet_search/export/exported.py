@@ -1,4 +1,4 @@
-"""The exported networks of a run, read from its folder without torch, so that a front is listed in no time."""
+"""The exported networks of a run, read from its folder without torch, so that a front is listed at once."""
 
 from __future__ import annotations
 
@@ -55,10 +55,10 @@ class ExportedNetwork:
         return self.architecture
 
     def scores(self, split: str, task: Task | None = None) -> Scores | None:
-        """The scores on each image of a split, "search", "test" or "folds"; None where they were not written. `task`:
+        """The scores on each image of a split, "search", "test" or "folds"; None if they were not written. `task`:
         where there is no architecture that names it.
 
-        Raises SweepError where they cannot be read."""
+        Raises SweepError if they cannot be read."""
         path = self.folder / SCORES
         if self.architecture is not None:
             task = task_of(self.architecture.input)
@@ -125,7 +125,7 @@ def _read(folder: Path) -> ExportedNetwork:
 
 
 def read_card(folder: Path) -> dict[str, Any]:
-    """The content of a folder's card.json. Raises OSError, or ValueError if it is no card."""
+    """The content of a folder's card.json. Raises OSError, or ValueError if it is not a card."""
     path = folder / CARD
     card = read_json(path)
     if not isinstance(card, dict):

@@ -1,4 +1,4 @@
-"""The folders of exported networks: names that stay, and nothing that is lost when a front is exported again.
+"""The folders of exported networks: stable names, and no file is lost when a front is exported again.
 
 runs/NAME/pareto/names.json   key -> the folder's name, of every network that was ever exported
 runs/NAME/pareto/01-KEY/      the numbers are the ranks of the first export; later ones are appended
@@ -90,7 +90,7 @@ def _old(files: RunPaths) -> Path:
 
 
 def _keep_files(old: Path, new: Path) -> bool:
-    """Copy what the new folder of a network lacks from the old one; return False where it is another network."""
+    """Copy what the new folder of a network lacks from the old one; return False if it is another network."""
     if not new.exists() or not _same_weights(old, new):
         return False
     for path in old.iterdir():

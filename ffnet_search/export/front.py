@@ -1,4 +1,4 @@
-"""The front as files: each of its networks rebuilt alone, measured again and tested on untouched images.
+"""The front as files: each network rebuilt alone, measured again and tested on the test split.
 
 runs/NAME/pareto/front.csv
 runs/NAME/pareto/01-KEY/   card.json, and for an FFNet architecture, weights, ONNX, model card and script; for a

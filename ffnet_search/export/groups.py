@@ -1,4 +1,4 @@
-"""Exported networks compared on the same images: those that a paired test does not tell apart, and what the front gains
+"""Exported networks compared on the same images: groups that do not differ significantly, and the gain of the front
 over networks scaled by hand.
 
 runs/NAME/pareto/groups.json   split -> the folder's name -> letters: who shares one, is in one group; and `first`
@@ -44,7 +44,7 @@ def write_groups(pareto: Path, exported: Sequence[ExportedNetwork], first: First
 
 
 def read_groups(pareto: Path) -> Groups:
-    """The groups of a front; empty where none were written."""
+    """The groups of a front; empty if none were written."""
     try:
         stored = read_json(pareto / GROUPS)
         return {split: {str(name): str(text) for name, text in stored.get(split, {}).items()} for split in JUDGED}
@@ -72,7 +72,7 @@ class Gain:
     """The gain of a front over one network by hand, at its latency: on test, where neither was chosen.
 
     `difference`: in the quality, positive where the front is better; `error`: its standard error, of both networks on
-    the same images; `front` is empty where no network of the front is as quick."""
+    the same images; `front` is empty if no network of the front is as quick."""
 
     by_hand: str
     folder: str  # of the network by hand
@@ -98,7 +98,7 @@ class Gain:
 
 
 def read_gains(folder: Path) -> list[Gain]:
-    """The gains of a run's front over its yardstick; empty where none was made."""
+    """The gains of a run's front over its yardstick; empty if none was made."""
     try:
         return [Gain(**content) for content in read_json(folder / GAINS)]
     except (OSError, ValueError, TypeError):

@@ -1,4 +1,4 @@
-"""An exported network in Python: it prepares images as its training did, and names what it finds in them."""
+"""An exported network in Python, with the preprocessing of its training and the names of its outputs."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ File = str | os.PathLike[str]
 
 
 class LoadedNetwork(Deployed):
-    """A deployed network, normalised (B, channels, H, W) -> outputs, that knows its images and its outputs."""
+    """A deployed network, normalised images (B, channels, H, W) -> outputs, with preprocessing and output names."""
 
     def __init__(self, net: Deployed, facts: Mapping[str, Any]) -> None:
         super().__init__(net.arch, list(net.parts))
@@ -35,8 +35,8 @@ class LoadedNetwork(Deployed):
     def preprocess(self, image: File | Image.Image) -> Tensor:
         """An image as the network takes it: normalised float32 (1, channels, H, W).
 
-        A file is read exactly as for training: turned as its EXIF says, 8 bits, cut and resized. Raises SweepError
-        where the normalisation is unknown, since the data of the network were of a user-supplied module."""
+        A file is read exactly as for training: turned as its EXIF says, 8 bits, cut and resized. Raises SweepError if
+        the normalisation is unknown, since the data of the network were of a user-supplied module."""
         if "mean" not in self.facts:
             raise SweepError(f"{self.arch.key}: its data came from a user-supplied module; prepare images as that does")
         mode, size = "L" if self.arch.input.channels == 1 else "RGB", self.arch.input.size

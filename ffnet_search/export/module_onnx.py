@@ -56,7 +56,7 @@ def _export(net: LightningModule, example: Tensor, path: Path, opset: int) -> Te
 
 
 def _difference(path: Path, example: Tensor, expected: Tensor) -> str:
-    """The difference of the written model from torch in words; empty where there is none."""
+    """The difference of the written model from torch in words; empty if there is none."""
     import onnxruntime
 
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])

@@ -45,7 +45,7 @@ def write_network(folder: Path, net: MetaMixer, fused: Deployed, opset: int) -> 
 
 
 def write_details(folder: Path, fused: Deployed, data: Data) -> dict[str, Any]:
-    """Write what the task has to say beyond one figure, and return it for the card: nothing for most tasks."""
+    """Write the details of the task beyond one figure, and return them for the card."""
     details = task_of(fused.arch.input).details
     return {} if details is None else {"details": find_class(details, "details")()(folder, fused, data)}
 
@@ -75,7 +75,7 @@ def _load(folder: Path, trainable: bool, features_only: bool) -> nn.Module:
 
 
 def _input_facts(folder: Path) -> dict[str, Any]:
-    """The card's facts of images and outputs; none where there is no card."""
+    """The card's facts of images and outputs; none if there is no card."""
     if not (folder / CARD).exists():
         return {}
     try:

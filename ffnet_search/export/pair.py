@@ -28,7 +28,7 @@ class PairedTest:
 
     @property
     def is_told(self) -> bool:
-        """True where a paired test tells them apart, at 5 %."""
+        """True if a paired test tells them apart, at 5 %."""
         return self.p < LEVEL
 
 
@@ -67,7 +67,7 @@ def are_networks(*folders: Path) -> bool:
 
 
 def pair(first: Path, second: Path) -> Pair:
-    """Compare two exported networks. Raises SweepError where they were not judged on the same images."""
+    """Compare two exported networks. Raises SweepError if they were not judged on the same images."""
     networks = read_network(first), read_network(second)
     if first.resolve() == second.resolve():
         raise SweepError(f"{second}: must be another network than {first}, but is the same; name two networks")

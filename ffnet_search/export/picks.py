@@ -1,5 +1,5 @@
-"""The networks that are exported: chosen from the search's front, retrained where the sweep says so, and then the front
-of what they reach."""
+"""The networks that are exported: chosen from the search's front, retrained if the sweep says so, and the front of the
+results."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Pick:
         return replace(self.candidate, metrics={**self.candidate.metrics, **self.retrained.metrics})
 
     def network(self, sweep: Sweep) -> MetaMixer | None:
-        """The retrained network, in evaluation mode on the CPU; None where the old weights are exported."""
+        """The retrained network, in evaluation mode on the CPU; None if the old weights are exported."""
         if self.retrained is None or not self.is_better:
             return None
         net = MetaMixer(self.candidate.network, sweep.with_values(self.candidate.final_hyperparameters).train.form)

@@ -20,7 +20,7 @@ CARD, FIELD = "README.md", "license:"
 
 
 def repository_of(target: str) -> str:
-    """The repository of `hf:OWNER/NAME`. Raises SweepError where it is none, or the hub's client is not installed."""
+    """The repository of `hf:OWNER/NAME`. Raises SweepError if it is none, or the hub's client is not installed."""
     found = TARGET.fullmatch(target)
     if found is None:
         raise SweepError(f"--push must be hf:OWNER/NAME, but got {shown(target)}")
@@ -30,7 +30,7 @@ def repository_of(target: str) -> str:
 
 
 def set_license(folder: Path, license: str | None) -> None:
-    """Write a license into the head of a folder's model card. Raises SweepError where there is none, or no card."""
+    """Write a license into the head of a folder's model card. Raises SweepError if there is none, or no card."""
     path = folder / CARD
     try:
         before, head, text = path.read_text(encoding="utf-8").split("---\n", 2)
@@ -53,7 +53,7 @@ def set_license(folder: Path, license: str | None) -> None:
 def push(network: ExportedNetwork, repository: str, license: str | None) -> str:
     """Upload the folder of an exported network, made a public repository where there is none; return its address.
 
-    Raises SweepError where the hub refuses, or does not answer."""
+    Raises SweepError if the hub refuses, or does not answer."""
     from httpx2 import HTTPError  # which the client's own errors are, and those of a hub that does not answer
     from huggingface_hub import HfApi
 

@@ -1,9 +1,9 @@
-"""The yardstick of a front: FFNets scaled by hand, and the ends of the space, through the same training and measuring.
+"""The yardstick of a front: FFNets scaled by hand, and the ends of the space, trained and measured in the same way.
 
 runs/NAME/yardstick/width2-KEY/   as an exported network; gains.json: what the front gains at their latencies
 
-By hand means: the widths of all stages scaled together, all other choices as published, where the space has them. A
-yardstick stays while the weights that it was made from do: it costs once as much as exporting five more networks.
+By hand means: the widths of all stages scaled together, all other choices as published, if the space has them. A
+yardstick is kept as long as the weights that it was made from; it costs once as much as exporting five more networks.
 """
 
 from __future__ import annotations

@@ -230,7 +230,8 @@ def serve(study: Path, artifacts: Path, host: str, port: int, ready: Callable[[s
 
 
 def own_host_only(app: Any) -> Any:
-    """The application for requests that name this machine: a page of another site could have its name point here."""
+    """The application, for requests whose Host header names this machine: this prevents DNS rebinding by other
+    sites."""
 
     def checked(environ: Mapping[str, Any], start_response: Any) -> Any:
         if urlsplit(f"//{environ.get('HTTP_HOST', '')}").hostname in LOOPBACK:

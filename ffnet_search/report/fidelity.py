@@ -25,7 +25,7 @@ LEFT, RIGHT, TOP, BOTTOM = 54, WIDTH - 12, 12, HEIGHT - 44
 
 
 def fidelity_of(sweep: Sweep) -> Fidelity | None:
-    """The comparison that was made for the run's supernet; None where there is none, or it is of another supernet."""
+    """The comparison that was made for the run's supernet; None if there is none, or it is of another supernet."""
     found, supernet = read_fidelity(sweep.files.fidelity), sweep.files.supernet
     if found is None or not supernet.exists() or found.record.get("supernet") != supernet_digest(supernet):
         return None

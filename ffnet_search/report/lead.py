@@ -1,4 +1,4 @@
-"""The sentence at the top of a report, as facts: the network that the search ranks first, and how sure that is."""
+"""The facts of the sentence at the top of a report: the network that the search ranks first, and its uncertainty."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ffnet_search.tasks.scores import LEVEL
 @dataclass(frozen=True)
 class Lead:
     """`ranked_by`: the objective and its value, where it is not the task's quality. `rivals`: those that a paired test
-    does not tell apart from it, in words; empty where there is none."""
+    does not tell apart from it, in words; empty if there is none."""
 
     name: str
     link: str

@@ -95,7 +95,7 @@ def page(run: Run) -> str:
 
 
 def _sections(run: Run) -> dict[str, Any]:
-    """The content of the sections that depend on whether the search knew latency."""
+    """The content of the sections for searches with, or without, latency."""
     if run.table is not None:
         networks = [_network(run, network) for network in run.exported]
         classes = {"output_table": _output_table(run), **_classes(run)}
@@ -202,7 +202,7 @@ def _classes(run: Run) -> dict[str, Any]:
 
 
 def _output_table(run: Run) -> tuple[list[str], list[Row]] | None:
-    """The quality of each output on test, a row for each and a column per network; None where the task has none.
+    """The quality of each output on test, a row for each and a column per network; None if the task has none.
 
     Where the task knows what a constant reaches, that is the last column."""
     names = [network.folder.name for network in run.exported]

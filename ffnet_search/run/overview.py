@@ -1,4 +1,5 @@
-"""The runs of a folder, the candidates of a run as a table, and the best network of one: for people and notebooks."""
+"""The runs of a folder, the candidates of a run as a table, and its best network, for the command line and
+notebooks."""
 
 from __future__ import annotations
 

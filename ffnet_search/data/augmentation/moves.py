@@ -12,7 +12,7 @@ from ffnet_search.config.schema import Augment
 
 
 class Share(NamedTuple):
-    """The images of one of several ranks. Numbers are drawn for the whole batch, so that each rank sees its own."""
+    """The images of one rank. Random numbers are drawn for the whole batch, of which each rank takes its part."""
 
     rank: int = 0
     ranks: int = 1

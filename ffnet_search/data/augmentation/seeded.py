@@ -1,4 +1,4 @@
-"""Random numbers of other people's code, seeded for a block: those of torch (on the CPU), NumPy and Python."""
+"""Seeded random numbers for user-supplied code in a block: those of torch (on the CPU), NumPy and Python."""
 
 from __future__ import annotations
 

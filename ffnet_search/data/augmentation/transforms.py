@@ -25,7 +25,7 @@ from ffnet_search.plugins import check_arguments, find_class
 
 @dataclass(frozen=True)
 class Transform:
-    """One of them, made. `field`: its place in a sweep, for errors."""
+    """A user-supplied transform. `field`: its place in a sweep, for errors."""
 
     section: TransformSection
     call: Any
@@ -86,7 +86,7 @@ def _as_tensor(image_HWC: Any) -> Any:
 
 
 def check_transforms(augment: Augment) -> list[type[Any]]:
-    """The classes of the transforms. Raises SweepError where one does not exist, may not be imported, or does not take
+    """The classes of the transforms. Raises SweepError if one does not exist, may not be imported, or does not take
     its arguments."""
     kinds = []
     for at, one in enumerate(augment.transforms):

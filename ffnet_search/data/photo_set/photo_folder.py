@@ -44,7 +44,7 @@ LEAST = 3  # photos: one each to learn from, to compare networks on and to test
 
 
 class PhotoFile(NamedTuple):
-    """A photo, the file of its reduced form (None where that is computed), and the name that splits hang on."""
+    """A photo, the file of its reduced form (None if that is computed), and the name that splits hang on."""
 
     high: str
     low: str | None
@@ -190,7 +190,7 @@ def share_of(names: Sequence[str], members: Indices, share: float, key: str) -> 
 def readable(reader: PhotoReader, sizes: Sequence[tuple[int, int]], section: DataSection) -> list[int]:
     """The indices of the readable photos, decoded where memory holds them.
 
-    Raises SweepError where there are others, unless the section skips them."""
+    Raises SweepError if there are others, unless the section skips them."""
     everything, skips = range(len(reader.files)), section.unreadable == "skip"
     fits = sum(map(math.prod, sizes)) * len(reader.mode) * (1 + reader.scale**-2) <= section.in_memory_mb * MIB
     if not (fits or skips):
@@ -213,7 +213,7 @@ def readable(reader: PhotoReader, sizes: Sequence[tuple[int, int]], section: Dat
 def find_splits(section: DataSection) -> Mapping[str, Folders]:
     """The folders of each split that exists, of training at least: all photos, where there are no others.
 
-    Raises SweepError where there is no such folder."""
+    Raises SweepError if there is no such folder."""
     root = data_root(section, "your photos")
     whole = _folders(root)
     if whole.low is not None:  # HR/train and LR/train
@@ -233,7 +233,7 @@ def _folders(root: Path) -> Folders:
 
 
 def list_photos(folders: Folders, scale: int) -> list[PhotoFile]:
-    """The photos of a split, ordered by name. Raises SweepError where there is none, or one of a pair is missing."""
+    """The photos of a split, ordered by name. Raises SweepError if there is none, or one of a pair is missing."""
     high = find_images(folders.high).images
     if not high:
         raise SweepError(f"data.path: {folders.high} must hold photos that Pillow opens, but holds none")
@@ -261,7 +261,7 @@ def list_photos(folders: Folders, scale: int) -> list[PhotoFile]:
 def must_be_large(files: Sequence[PhotoFile], patch: int, scale: int) -> list[tuple[int, int]]:
     """The sizes of photos, (width, height), by their headers, unreadable ones aside.
 
-    Raises SweepError where one holds no patch."""
+    Raises SweepError if one holds no patch."""
     sizes, small = [], []
     for file in files:
         image_bytes(Path(file.high))

@@ -35,7 +35,7 @@ CHANGEABLE = (
 
 
 class OfThisProcess:
-    """A part of Tune that holds queues, events or the pruner.
+    """Base of Tune's parts that hold queues, events or the pruner, and are never copied.
 
     Tune copies it, and pickles it as its own checkpoint, from which nothing is restored: the study has all."""
 
@@ -59,7 +59,7 @@ class PrunerScheduler(OfThisProcess, schedulers.FIFOScheduler):
 
 
 def report_to(pruner: Pruner, key: str, result: Mapping[str, Any]) -> bool:
-    """Hand a trial's result to the pruner and return its answer; True where there is no epoch to judge."""
+    """Hand a trial's result to the pruner and return its answer; True if there is no epoch to judge."""
     outcome = result[RESULT]
     return not isinstance(outcome, Stopped) or pruner.report(key, outcome.epochs, outcome.metrics)
 
@@ -67,7 +67,7 @@ def report_to(pruner: Pruner, key: str, result: Mapping[str, Any]) -> bool:
 def make_scheduler(section: SearchSection, space: SearchSpace, pruner: Pruner) -> Any:
     """The scheduler of a sweep, which asks the pruner where the sweep names none.
 
-    Raises SweepError where the scheduler does not exist, or Tune refuses the arguments."""
+    Raises SweepError if the scheduler does not exist, or Tune refuses the arguments."""
     wanted = section.scheduler
     if wanted == SchedulerSection():
         return PrunerScheduler(pruner)
@@ -111,7 +111,7 @@ def _by_the_objective(section: SearchSection) -> dict[str, str]:
 def population_arguments(section: SearchSection, space: SearchSpace) -> dict[str, Any]:
     """The arguments of population-based training, from the sweep, the objective and the space.
 
-    Raises SweepError where the trials of the sweep cannot be a population."""
+    Raises SweepError if the trials of the sweep cannot be a population."""
     _must_be_a_population(section, space)
     return {
         "time_attr": "epoch",  # a resumed trial does not begin at its first epoch again

@@ -47,7 +47,7 @@ class EvaluationThread:
 
     @property
     def is_hung(self) -> bool:
-        """True where the evaluation took longer than its minutes: its thread cannot be ended but with the process."""
+        """True if the evaluation took longer than its minutes: its thread cannot be ended but with the process."""
         return self._left_s <= 0
 
     def next(self) -> Reported | Outcome:

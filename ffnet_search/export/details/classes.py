@@ -1,7 +1,7 @@
-"""More of an exported network that classifies: precision and recall of each class on test, which classes it takes for
-which, and its most confident errors.
+"""Details of an exported classifier: precision and recall of each class on test, the confusion of classes, and its most
+confident errors.
 
-`errors.png` shows the errors, each with its label, and what the network says instead. Shape keys: N images, K classes.
+`errors.png` shows the errors, each with its label and the prediction. Shape keys: N images, K classes.
 """
 
 from __future__ import annotations
@@ -56,9 +56,7 @@ def _tile(image_CHW: Tensor, right: str, said: str, sure: float) -> Tile:
 
 
 def class_facts(shares_NK: Tensor, labels_N: Tensor, names: list[str]) -> dict[str, Any]:
-    """Precision, recall and number of images by class, and the confusion of classes: the label, then what was said.
-
-    None where a class was never said, or no image has it."""
+    """Precision, recall and number of images by class, and the confusion matrix: label, then prediction."""
     count = len(names)
     confusion_KK = multiclass_confusion_matrix(shares_NK, labels_N, count)
     precision_K = multiclass_precision(shares_NK, labels_N, count, average="none")

@@ -1,6 +1,6 @@
-"""More of an exported network that segments: the intersection over union of each class on test, and its worst images.
+"""Details of an exported segmentation network: intersection over union of each class on test, and its worst images.
 
-`worst.png` has a row per image: the image, its mask, and what the network makes of it. Shape keys: K classes.
+`worst.png` has a row per image: the image, its mask, and the prediction. Shape keys: K classes.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""More of an exported network with several outputs: the quality of each of them on test, and its worst images.
+"""Details of an exported network with several outputs: the quality of each output on test, and its worst images.
 
-`worst.png` shows the images that it errs most on, each with what is true and what the network says. Called with an
-exported folder, its network and the data; returns facts for the card. Shape keys: B batch, N images, K outputs.
+`worst.png` shows the images with the largest errors, each with its target and the prediction. Called with an exported
+folder, its network and the data; returns facts for the card. Shape keys: B batch, N images, K outputs.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ NUMBERS = "Its worst images on test: the numbers that it is most wrong about, as
 
 @dataclass(frozen=True)
 class Shown:
-    """An image with its output and target (K,), and how wrong each is."""
+    """An image with its output and target (K,), and the error of each."""
 
     image_CHW: Tensor
     output_K: Tensor
@@ -54,7 +54,7 @@ class OnTest:
 
 @torch.inference_mode()
 def on_test(net: Deployed, data: Data, wrong: Callable[[Tensor, Tensor], Tensor]) -> OnTest:
-    """Run the test images. `wrong`: (output, target), both (B, K), -> how wrong each is, (B, K)."""
+    """Run the test images. `wrong`: (output, target), both (B, K) -> the error of each, (B, K)."""
     device, pairs, worst = next(net.parameters()).device, list[tuple[Tensor, Tensor]](), WorstImages[Shown](WORST)
     for images_BCHW, target_BK in data.test_dataloader():
         output_BK = net(images_BCHW.to(device)).cpu()
@@ -70,7 +70,7 @@ def on_test(net: Deployed, data: Data, wrong: Callable[[Tensor, Tensor], Tensor]
 def write_worst(
     folder: Path, data: Data, worst: list[Shown], words: Callable[[float, float], tuple[str, str]], caption: str
 ) -> dict[str, str]:
-    """Write the sheet and return its facts. `words`: (output, target) -> what is true, and what the network says."""
+    """Write the sheet and return its facts. `words`: (output, target) -> the captions of target and prediction."""
     tiles = []
     for shown in worst:
         right, said = [], []
@@ -84,7 +84,7 @@ def write_worst(
 
 
 class LabelDetails:
-    """The average precision of each label; None where no test image has it."""
+    """The average precision of each label; None if no test image has it."""
 
     def __call__(self, folder: Path, net: Deployed, data: Data) -> dict[str, Any]:
         def cross_entropy(output_BK: Tensor, target_BK: Tensor) -> Tensor:

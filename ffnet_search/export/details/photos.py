@@ -1,4 +1,4 @@
-"""More of an exported network for super-resolution: bicubic interpolation on the same photos, and its worst photos.
+"""Details of an exported super-resolution network: bicubic interpolation on the same photos, and its worst photos.
 
 `worst.png` has a row per photo, of the square where the network errs most: bicubic, the network, the photo itself.
 Shape keys: h and w pixels of a reduced photo, H and W of the photo itself.

@@ -18,7 +18,7 @@ BLACK, RED = (0, 0, 0), (176, 32, 24)
 
 @dataclass(frozen=True)
 class Tile:
-    """A normalised image (C, H, W), and the lines below it: what was right, then what a network says instead."""
+    """A normalised image (C, H, W), and the lines below it: the label, then the prediction."""
 
     image_CHW: Tensor
     right: tuple[str, ...]

@@ -42,7 +42,7 @@ COMPARED = 8  # images
 def export_format(sweep: Sweep, name: str, top: int | None = None, key: str | None = None) -> list[ExportedNetwork]:
     """Write the best `top` exported networks of a run, or that of `key`, in a format; check them, noted in their cards.
 
-    A folder that cannot be written must hold it already. Raises SweepError where it does not, if the format is unknown
+    A folder that cannot be written must hold it already. Raises SweepError if it does not, if the format is unknown
     or a package is missing, if no network is exported yet, or if a written model computes something else."""
     format = find_format(name)
     networks = exported_of(sweep, top, key)
@@ -80,7 +80,7 @@ def export_all(
 
 
 def _can_be_written(network: ExportedNetwork, name: str, format: Format) -> bool:
-    """False where the network's folder is read only and holds the format. Raises SweepError where it does not."""
+    """False if the network's folder is read only and holds the format. Raises SweepError if it does not."""
     if os.access(network.folder, os.W_OK):
         return True
     has_files = all((network.folder / file.name).exists() for file in format.files)

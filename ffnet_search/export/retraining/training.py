@@ -41,7 +41,7 @@ class Training:
         return RunPaths(self.folder).trials / key
 
     def stored(self, wanted: Mapping[str, Configuration]) -> tuple[dict[str, Retrained], list[Configuration]]:
-        """Those that were trained before, by key, and the others. Raises SweepError where one cannot be read."""
+        """Those that were trained before, by key, and the others. Raises SweepError if one cannot be read."""
         read = {key: _read(self.place(key), one, self.file) for key, one in wanted.items()}
         found = {key: one for key, one in read.items() if one is not None}
         return found, [one for key, one in wanted.items() if key not in found]
@@ -96,7 +96,7 @@ def _write(folder: Path, retrained: Retrained, file: str) -> None:
 
 
 def _read(folder: Path, configuration: Configuration, file: str) -> Retrained | None:
-    """The network that was trained in a folder; None where none was."""
+    """The network that was trained in a folder; None if none was."""
     try:
         record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
         content = (folder / file).read_bytes()
