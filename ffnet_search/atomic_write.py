@@ -25,7 +25,7 @@ TIMEOUT_S = 60.0
 CHUNK = 1 << 20  # bytes
 SCRATCH = ".ffnet-"  # prefix of temporary folders
 LEFT = re.compile(r"\.ffnet-[a-z0-9_]{8}")  # names of those in the system's temporary folder
-ROOM = 1 << 20  # bytes: with fewer left on a disk, whatever failed there failed for that
+ROOM = 1 << 20  # bytes: with less free space on a disk, a failure there counts as a full disk
 
 
 @contextmanager
@@ -137,7 +137,7 @@ class TemporaryFolder:
         while True:
             self.name = tempfile.mkdtemp(prefix=SCRATCH, dir=parent)
             held = _hold(Path(self.name))  # until the process ends
-            if Path(self.name).exists():  # else taken for one that is left, before it was held
+            if Path(self.name).exists():  # else another process removed it before it was locked
                 break
             os.close(held)
         self._finalizer = weakref.finalize(self, _remove, self.name, held)
@@ -193,6 +193,6 @@ def _reason(error: BaseException, folder: Path) -> str:
     if isinstance(error, SweepError) or not isinstance(error, Exception):
         return ""
     with suppress(OSError):
-        if shutil.disk_usage(folder).free < ROOM:  # C++ libraries have words of their own for it
+        if shutil.disk_usage(folder).free < ROOM:  # C++ libraries raise other errors for it
             return os.strerror(errno.ENOSPC)
     return io_reason(error)

@@ -19,7 +19,8 @@ from ffnet_search.autoconfig.budget import EPOCHS, TRIALS, Throughput, choose_bu
 from ffnet_search.autoconfig.draft import Draft, drafts
 from ffnet_search.autoconfig.inspect import ImageSet, MaskSet, Sample, inspect
 from ffnet_search.autoconfig.inspect_table import guess, holds_table, inspect_table
-from ffnet_search.autoconfig.start import remarks, space_text, start, start_example, sweep_text
+from ffnet_search.autoconfig.start import remarks, start, start_example
+from ffnet_search.autoconfig.sweep_text import space_text, sweep_text
 from ffnet_search.config.schema import Augment
 from ffnet_search.config.start import OFFICIAL
 from ffnet_search.config.sweep import Sweep

@@ -55,7 +55,7 @@ def measure_throughput(draft: Draft, batch_size: int, step_s: float | None = Non
     seed_everything(0, verbose=False)
     supernet = Supernet(draft.space, _recipe(draft.space))
     step_s = _time_steps(supernet, data)
-    alone_s = _time_steps(_middling(supernet.net, draft.space), data)
+    alone_s = _time_steps(_median_network(supernet.net, draft.space), data)
     deploy_s, image_s = _time_evaluation(supernet.net, draft.space, data)
     return Throughput(draft, decode_s, step_s, alone_s, deploy_s, image_s, *_time_latency(draft.space))
 
@@ -93,7 +93,7 @@ def _sample_photos(images: PhotoSet, input: Input, batch_size: int) -> tuple[Dat
     return PhotoData(photos, section.model_copy(update={"patches": patches}), 0, task_of(input)), seconds
 
 
-def _middling(net: MetaMixer, space: SearchSpace) -> Standalone:
+def _median_network(net: MetaMixer, space: SearchSpace) -> Standalone:
     """A network of median MACs, to be trained alone as exported ones are."""
     rng = random.Random(0)
     *_, arch = sorted((space.sample(rng) for _ in range(DRAWN)), key=lambda arch: arch.macs_m)[: DRAWN // 2 + 1]

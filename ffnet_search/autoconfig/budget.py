@@ -33,7 +33,7 @@ class Throughput:
     draft: Draft
     decode_s: float  # decoding a file
     step_s: float  # a training step of the supernet, for one image
-    alone_s: float  # a step of a middling network alone, for one image
+    alone_s: float  # a step of a mid-sized network alone, for one image
     deploy_s: float  # bringing one architecture into the form that is evaluated
     image_s: float  # evaluating it, for one image
     job_s: float  # one measurement of a latency table

@@ -3,32 +3,28 @@
 from __future__ import annotations
 
 import json
-import math
 import re
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, TypedDict, get_args
 
-import yaml
-
 from ffnet_search.atomic_write import write_text
-from ffnet_search.autoconfig.budget import EXPORTED, Budget, choose_budget
-from ffnet_search.autoconfig.draft import Draft, PretrainedDraft, drafts
+from ffnet_search.autoconfig.budget import Budget, choose_budget
+from ffnet_search.autoconfig.draft import Draft, drafts
 from ffnet_search.autoconfig.inspect import ImageSet, inspect
 from ffnet_search.autoconfig.inspect_photos import TASK as PHOTOS
 from ffnet_search.autoconfig.inspect_photos import PhotoSet, holds_pairs, inspect_photos, photo_drafts
-from ffnet_search.autoconfig.inspect_table import TableSet, holds_table, inspect_table
+from ffnet_search.autoconfig.inspect_table import holds_table, inspect_table
 from ffnet_search.autoconfig.series_start import holds_series, start_series
+from ffnet_search.autoconfig.sweep_text import space_text, sweep_text
 from ffnet_search.config.files import run_name, shipped, shipped_sweeps
-from ffnet_search.config.json_schema import FOLDER, Kind, json_schema, schema_line
+from ffnet_search.config.json_schema import FOLDER, Kind, json_schema
 from ffnet_search.config.start import OFFICIAL
 from ffnet_search.config.sweep import Sweep
 from ffnet_search.errors import NAME, SweepError, did_you_mean
 from ffnet_search.progress import say
-from ffnet_search.space.registry import DEFAULT_TASK
 from ffnet_search.space.sides import spelled
 from ffnet_search.tasks.base import task_of
 from ffnet_search.tasks.scores import split_words
@@ -36,7 +32,6 @@ from ffnet_search.tasks.scores import split_words
 if TYPE_CHECKING:
     from typing_extensions import Unpack  # typing's own from Python 3.11 on
 
-LONG_EPOCHS = 50  # from here on RandAugment, jitter and CutMix are worth a try
 MINUTES = 15.0  # of a run, where nothing is said
 SPACE = re.compile(r"search_space: \.\./(search_spaces/\w+\.yaml)")  # in a shipped sweep
 
@@ -199,100 +194,3 @@ def _write_schemas(into: Path) -> None:
     (into / FOLDER).mkdir(exist_ok=True)
     for kind in get_args(Kind):
         write_text(into / FOLDER / f"{kind}.schema.json", json.dumps(json_schema(kind), indent=1))
-
-
-def sweep_text(budget: Budget, name: str, latency_ms: float | None) -> Iterator[str]:
-    """The lines of the sweep's file."""
-    draft = budget.throughput.draft
-    stages = ", ".join(f"{stage} {seconds / 60:.1f}" for stage, seconds in budget.seconds.items())
-    yield schema_line("sweep")
-    yield f"# Written by `ffnet-search init` on {date.today()} for {draft.images}."
-    yield f"# Run it: ffnet-search run {name}.yaml   (about {budget.minutes:.0f} minutes on this machine: {stages})"
-    if draft.images.task != DEFAULT_TASK:
-        yield f"task: {draft.images.task}"
-    yield f"search_space: {name}_space.yaml  # what may vary in the networks"
-    yield "seed: 0"
-    estimate = ", ".join(f"{stage}: {max(0.1, seconds / 60):.1f}" for stage, seconds in budget.seconds.items())
-    yield f"estimate: {{{estimate}}}  # minutes here, by which `run --minutes` divides its time"
-    yield from _data_text(budget)
-    yield from _train_lines(budget)
-    yield "latency:  # measured here; another device, or several: docs/device.md"
-    yield "  backend: onnxruntime  # or openvino, torch, command (any program that prints milliseconds)"
-    yield "  threads: 1"
-    yield "  noisy: true  # accept a busy machine, with a warning: remove this for figures to rely on"
-    yield "search:"
-    if budget.uses_supernet:
-        yield f"  trials: {budget.trials}  # networks to try, {budget.trial_s:.1f} s each"
-    else:
-        yield f"  trials: {budget.trials}  # networks to try, {60 * budget.comparison.each:.1f} s each"
-        yield f"  evaluator: train  # each by itself: a supernet pays from {budget.comparison.pays_from} networks on"
-        yield "  early_stopping: {rule: asha}  # stops those that lag behind"
-    others = "  # or balanced_accuracy, f1_macro, recall@CLASS: classes are uneven" if draft.images.is_uneven else ""
-    yield f"  objectives: [{task_of(draft.space.images).quality.name}, latency_ms]{others}"
-    yield f"  {_constraint(budget, latency_ms)}"
-    yield "export:"
-    yield f"  top: {EXPORTED}  # networks of the front, its ends among them"
-    if budget.uses_supernet:
-        yield f"  retrain: {{epochs: {budget.retrain_epochs}}}  # of each alone, {budget.alone_epoch_s:.1f} s each"
-
-
-def _data_text(budget: Budget) -> Iterator[str]:
-    """The lines of the sweep's section `data`."""
-    images = budget.throughput.draft.images
-    yield "data:"
-    yield f"  name: {images.dataset}  # {images.layout}"
-    yield f"  {yaml.safe_dump({'path': str(images.folder)}, allow_unicode=True, width=math.inf).strip()}"
-    if isinstance(images, TableSet):
-        yield f"  columns: {_flow(list(images.columns))}  # to learn; {images.others}"
-    yield f"  batch_size: {budget.batch_size}"
-    if images.validations is None:
-        yield f"  validation: {budget.validation}  # of the training images: {budget.held_out:,} to compare networks on"
-    if images.items == 1:
-        yield f"  calibration: {budget.calibration}  # of the training images, for the statistics of each network"
-    yield from (f"  {line}" for line in budget.throughput.draft.training_lines)
-    is_long = budget.epochs >= LONG_EPOCHS  # in a short training images are not learnt by heart, however few they are
-    yield from (f"    {'' if is_long else '# '}{line}" for line in budget.throughput.draft.stronger_lines)
-
-
-def _train_lines(budget: Budget) -> Iterator[str]:
-    draft = budget.throughput.draft
-    yield "train:"
-    yield f"  epochs: {budget.epochs}  # {budget.epoch_s:.1f} s each; more of them make better networks"
-    yield "  learning_rate: 2.0e-3"
-    if task_of(draft.space.images).cuts and budget.epochs >= LONG_EPOCHS:
-        yield "  # cutmix: 1.0  # mixes training images: pays in long trainings, so try it beside this one"
-    if draft.images.is_uneven:
-        yield "  class_weights: auto  # a rare class counts more; balanced: as much as every other; none: by its images"
-    if isinstance(draft, PretrainedDraft):
-        yield f"  start_from: {draft.weights}  # weights of ImageNet, downloaded once; or a file, a run, a network"
-
-
-def _constraint(budget: Budget, latency_ms: float | None) -> str:
-    """The limit on latency; as a comment with a limit in the middle of the space where the user gave none."""
-    least, most = budget.throughput.smallest_ms, budget.throughput.largest_ms
-    comment = f"# a hard limit; the space holds {least:.2g} to {most:.2g} ms"
-    if latency_ms is None:
-        return f"# constraints: {{latency_ms: {(least * most) ** 0.5:.2g}}}  {comment}"
-    beyond = ", which this excludes nothing of" if latency_ms >= most else ""
-    return f"constraints: {{latency_ms: {latency_ms:g}}}  {comment}{beyond}"
-
-
-def space_text(draft: Draft, name: str) -> Iterator[str]:
-    """The lines of the search space's file."""
-    content = draft.content
-    yield schema_line("space")
-    yield f"# What may vary in the networks of {name}.yaml: {draft.space.size:,} architectures. Every list is a"
-    yield "# choice; a list of one fixes it. `ffnet-search show` prints what they cost."
-    yield f"input: {_flow(content['input'])}  # {draft.input_words}"
-    yield f"stem: {_flow(content['stem'])}  # {draft.stem_words}"
-    if "head" in content:
-        yield f"head: {_flow(content['head'])}  # output: labels is faster where classes are many"
-    if "per_block" in content:
-        yield f"per_block: {_flow(content['per_block'])}  # each block chooses these for itself"
-    yield f"stages:  # {draft.stages_words}"
-    for stage in content["stages"]:
-        yield f"  - {_flow(stage)}"
-
-
-def _flow(value: object) -> str:
-    return yaml.safe_dump(value, default_flow_style=True, sort_keys=False, allow_unicode=True, width=math.inf).strip()

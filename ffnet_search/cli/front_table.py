@@ -18,7 +18,7 @@ from ffnet_search.metrics import ERROR, FOLDS, IMAGES, INHERITED, INT8, JUDGED, 
 from ffnet_search.space.hyperparameters import Configuration
 from ffnet_search.tasks.base import find_task
 
-SPREAD = "measured_spread"  # begins the names of metrics that are no columns
+SPREAD = "measured_spread"  # prefix of metrics that are not columns
 SPLITS: Mapping[str, str] = {"search": "validation", FOLDS: "folds", "test": "test"}
 WORDS: Mapping[str, str] = {"measured_ms": "measured", "predicted_ms": "predicted", PARAMS.name: "params"}
 LATE = 4  # the importance from which on a column stands after the folder

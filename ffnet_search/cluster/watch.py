@@ -100,7 +100,7 @@ def watched(*, fixed: bool, start: Callable[[], Any]) -> Iterator[Watch]:
         watch.places = places_of(ray)
         yield watch
     finally:
-        watch.closing.set()  # what ends from here on is meant to
+        watch.closing.set()  # from here on Ray's processes end on purpose
         if ray is not None:
             ray.shutdown()
         watch.ended.set()

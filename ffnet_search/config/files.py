@@ -31,7 +31,7 @@ class RunPaths:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.lock = folder / ".lock"
-        self.scratch = folder / ".scratch"  # files of a moment, removed when the next command starts
+        self.scratch = folder / ".scratch"  # temporary files, removed when the next command starts
         self.state = folder / "run.json"  # for each stage, the inputs of its output and when it finished
         self.sweep = folder / "sweep.yaml"  # a copy, its search space included
         self.training = folder / "training"  # checkpoints and logs of the supernet's training

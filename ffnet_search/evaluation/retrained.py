@@ -155,7 +155,7 @@ class FoldTarget(FFNetTarget):
         return judged
 
     def write(self, path: Path, trainer: Trainer, module: Standalone) -> None:
-        """Write the scores: nobody deploys a network of a fold."""
+        """Write the scores alone: a network of a fold is not deployed."""
         assert self._scores is not None
         content = io.BytesIO()
         np.save(content, self._scores.values_NS.astype(np.float32))

@@ -129,7 +129,7 @@ class TrialEvaluator:
             self.target.write(folder / WEIGHTS, trainer, module)
         finally:
             if torch.cuda.is_available():
-                gc.collect()  # the memory of a trial that had too little is what the next one needs
+                gc.collect()  # after a trial that ran out of memory, the next one needs it
                 torch.cuda.empty_cache()
         record = {
             "seed": seed,

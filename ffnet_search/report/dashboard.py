@@ -105,7 +105,7 @@ def annotating(study: Path, artifacts: Path) -> Iterator[Notes]:
             yield notes
             changed = {key: value for key, value in notes.attributes.items() if notes.before.get(key) != value}
             rows = [{"study": study_id, "key": key, "value": json.dumps(value)} for key, value in changed.items()]
-            if rows:  # in one transaction: a disk may take 20 ms for each alone
+            if rows:  # in one transaction: each by itself may take 20 ms on a disk
                 with storage.engine.begin() as connection:
                     connection.execute(SET_ATTRIBUTE, rows)
         finally:

@@ -53,7 +53,7 @@ def _retrained_within(sweep: Sweep, minutes: float) -> Sweep:
     retraining, whole = retraining_of(sweep), sweep.estimate.get("export", 0.0)
     if retraining is None or 0 < whole <= minutes:
         return sweep
-    epochs = retraining.epochs if whole else 0  # without an estimate nobody knows how many there is time for
+    epochs = retraining.epochs if whole else 0  # without an estimate the number of epochs that fit is unknown
     while epochs and whole * epochs / retraining.epochs > minutes:
         epochs //= 2
     say(f"export: {epochs} of {retraining.epochs} epochs of retraining, for want of time")

@@ -192,6 +192,6 @@ def _two_sided(difference: float, error: float, freedom: int | None) -> float:
     z = abs(difference) / error
     if freedom is None or not math.isfinite(z):
         return math.erfc(z / math.sqrt(2))
-    from scipy.special import stdtr  # takes a moment
+    from scipy.special import stdtr  # slow to import
 
     return float(2 * stdtr(freedom, -z))

@@ -48,7 +48,7 @@ def mix(images_BCHW: Tensor, target_B: Tensor, recipe: TrainSection, *, has_maps
     rows, columns = _cut(height, 1 - share), _cut(width, 1 - share)
     pasted_BCHW = _pasted(images_BCHW, order_B, rows, columns)
     if has_maps:
-        by_rows, by_columns = target_B.shape[-2] / height, target_B.shape[-1] / width  # 1 but for other people's masks
+        by_rows, by_columns = target_B.shape[-2] / height, target_B.shape[-1] / width  # 1 unless masks are larger
         return Mixed(pasted_BCHW, _pasted(target_B, order_B, _scaled(rows, by_rows), _scaled(columns, by_columns)))
     kept = 1 - (rows.stop - rows.start) * (columns.stop - columns.start) / (height * width)
     return Mixed(pasted_BCHW, target_B, target_B[order_B], kept)

@@ -23,7 +23,7 @@ from ffnet_search.tasks.segmentation import IGNORE
 
 WORST = 6  # images that are shown
 TILE = 160  # pixels a side of each, about
-OPACITY = 0.55  # of the classes over a image
+OPACITY = 0.55  # of the classes over an image
 COLOURS = ((0, 0, 0), (230, 80, 60), (60, 140, 230), (90, 190, 90), (240, 190, 60), (150, 90, 200), (70, 200, 200))
 
 
