@@ -69,7 +69,7 @@ def write_bytes(path: Path, content: bytes) -> None:
 def download(url: str, target: Path, *, field: str, most_bytes: int, checksum: str = "") -> None:
     """Fetch `url` to `target`, which appears only once it is complete and has the checksum (`md5:...`, `sha256:...`).
 
-    Raises SweepError, whose sentence starts with `field`; also where it is larger than `most_bytes`."""
+    Raises SweepError, whose message starts with `field`; also if the file is larger than `most_bytes`."""
     import http.client
 
     part = target.with_name(f"{target.name}.{os.getpid()}{SUFFIX}")  # of this process: all ranks may fetch at once

@@ -86,7 +86,7 @@ class Metric:
 
     @property
     def relation(self) -> str:
-        """The relation of a value that keeps a limit to it: `≤`, or `≥` of what is maximised."""
+        """The relation of a feasible value to its limit: `≤`, or `≥` for a metric that is maximised."""
         return "≥" if self.direction == "maximize" else "≤"
 
     def format(self, value: float, *, unit: bool = True) -> str:

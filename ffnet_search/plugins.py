@@ -167,7 +167,7 @@ def import_path(name: str, field: str, registry: Registry = NONE) -> str:
 
 
 def add_current_folder() -> None:
-    """Let modules of the current folder be imported: an installed command does not look there by itself."""
+    """Make modules of the current folder importable, which they are not for an installed command."""
     if os.getcwd() not in sys.path:
         sys.path.append(os.getcwd())
 

@@ -87,7 +87,7 @@ class TerminalBar(Bar):
         self.display.update(self.task, total=self.total, completed=self.before + self.done)
 
     def view(self, width: int = 80) -> Group:
-        """The bar in so many characters, and the note and the facts below it; asked for whenever the screen is drawn.
+        """The bar in a width of characters, with the note and the facts below it; called whenever the screen is drawn.
 
         Count, rate and time left are never cut: the bar is as long as they let it."""
         from rich.columns import Columns

@@ -253,8 +253,8 @@ def drafts(images: ImageSet, weights: str | None = None) -> list[Draft]:
 
 
 def _fixed_strides(images: ImageSet, resolution: int) -> list[int | None]:
-    """The strides of the stem, a draft each; None: a choice of every network. A head that has a stride reads the stages
-    from it on, so that a finer stem is a draft of its own, for those who have the time."""
+    """The stem strides for which separate drafts are made; None: the stride is a searched choice. A head with a stride
+    reads the stages from that stride on, so a finer stem is a draft of its own, for longer runs."""
     if "stride" not in task_outputs(images.task).head_choices.axes():
         return [None]
     return [stride for stride in stem_strides(resolution, 16) if stride > 1 or resolution <= SMALL_RESOLUTION]

@@ -1,4 +1,4 @@
-"""The content of a CSV of images: which columns a first sweep learns, and as what. See `data.table`.
+"""The content of a CSV of images: the columns that a first sweep learns, and their task. See `data.table`.
 
 A column named label or class, or one of words, is for classification; columns of 0 and 1 are labels; others of numbers
 are for regression. It is a guess, which the written sweep states: `task` and `data.columns` change it.

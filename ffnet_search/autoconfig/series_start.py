@@ -142,7 +142,7 @@ def _quoted(path: Path) -> str:
 
 
 def kernels(window: int) -> Sequence[int]:
-    """The kernels that a first sweep offers for so many past steps, which are two to a patch."""
+    """The kernel sizes, in patches of two steps, that a first sweep offers for this number of past steps."""
     return [kernel for kernel in KERNELS if kernel <= window // 2 + 3][-3:]
 
 
@@ -163,7 +163,7 @@ def holds_series(path: Path) -> bool:
 
 def start_series(path: Path, minutes: float, refused: dict[str, object]) -> SeriesStart:
     """Inspect a series and measure a network on this machine, which takes seconds. `refused`: options that are for
-    images, and what the user gave for them. Raises SweepError."""
+    images alone, with the user's values. Raises SweepError."""
     for option, value in refused.items():
         if value is not None:
             raise SweepError(f"{option} must be left out for {path.name}, a CSV of series, but is {value}; remove it")

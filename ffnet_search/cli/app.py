@@ -146,7 +146,7 @@ def on_head(sweep: Path) -> NoReturn:
 
 
 def _usage(error: Any) -> str:
-    """The sentence for a wrong command line: what is wrong, and what to do."""
+    """The message for a wrong command line: the problem and its remedy."""
     message = str(error.format_message()).rstrip(".")
     verb = error.ctx.info_name if error.ctx is not None and error.ctx.parent is not None else None
     if getattr(error, "param", None) is not None and error.param.name == "sweep" and message.startswith("Missing"):

@@ -70,7 +70,7 @@ class Grid:
     chosen: frozenset[int] = field(default=frozenset())
 
     def within(self, width: int) -> tuple[list[Column], list[Column]]:
-        """The columns that so many characters have room for, in order, and the others."""
+        """The columns that fit into so many characters, in order, and the others."""
         kept = [column for column in self.columns if column.kind == "key"]
         left = width - sum(column.least + GAP for column in kept) + GAP
         for column in self.columns:
@@ -82,7 +82,7 @@ class Grid:
         return kept, [column for column in self.columns if column not in kept]
 
     def drawn(self, width: int) -> tuple[Table, int, list[Column]]:
-        """The table for so many characters, those that it takes, and the columns that were dropped."""
+        """The table for a width in characters, its own width, and the columns that were dropped."""
         kept, dropped = self.within(width)
         spare = width - sum(column.least + GAP for column in kept) + GAP
         table = Table(box=None, pad_edge=False, header_style=ROLES["title"], padding=(0, GAP, 0, 0))

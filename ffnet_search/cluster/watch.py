@@ -1,5 +1,5 @@
-"""A watch over Ray's head and this process's node. Without them Ray waits in native code, for ever or for a minute, and
-then ends the process with a line of its own.
+"""A watch over Ray's head and this process's node. When these are lost, Ray waits in native code, forever or for a
+minute, and then ends the process with a message of its own.
 
 An engine that checks (`Watch.check`) raises; if the main thread no longer checks, the watch ends the process with a
 message. Only if the node dies at the moment in which Ray joins it, Ray is quicker.

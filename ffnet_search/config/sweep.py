@@ -1,4 +1,4 @@
-"""A sweep: one YAML file that says what is profiled, trained, searched and exported, validated once and then frozen.
+"""A sweep: one YAML file that describes the data, training, search and export of a run; validated once, then frozen.
 
 The rest of the program sees no raw dictionaries, path strings or missing defaults.
 """

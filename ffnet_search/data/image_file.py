@@ -22,7 +22,7 @@ def open_image(file: str | os.PathLike[str]) -> Image.Image:
 
 
 def to_mode(image: Image.Image, mode: str) -> Image.Image:
-    """Convert `image` to 8-bit "L" or "RGB". Raises ValueError if its levels have no known range."""
+    """Convert `image` to 8-bit "L" or "RGB". Raises ValueError where its levels have no known range."""
     if image.mode == "F":
         raise ValueError("floating-point pixels have no known range")
     if image.mode.startswith("I"):  # 16 bits, which `convert` would clip at 255

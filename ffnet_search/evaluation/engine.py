@@ -25,7 +25,7 @@ from ffnet_search.space.search_space import SearchSpace
 
 @dataclass(frozen=True)
 class EngineContext:
-    """All that an engine is made of.
+    """The arguments of an engine's constructor.
 
     `make_evaluate()` gives an evaluator: an engine calls it once in each process that evaluates, so it can be pickled.
     `section` says how many workers are wanted, and what each of them needs. `pruner` gets each report of an

@@ -1,7 +1,8 @@
 """Rank correlations with bootstrap intervals, for dozens of networks: all resamples of the networks at once, by NumPy.
 
-A resample of N items with replacement is how often each item was drawn, a row of `counts_BN` (B resamples, N items).
-A correlation of a resample is that of the items with these weights; a row of ones gives that of the items themselves.
+A resample of N items with replacement is represented by the number of times that each was drawn, a row of `counts_BN`
+(B resamples, N items). A correlation of a resample is that of the items with these weights; a row of ones gives that of
+the items themselves.
 """
 
 from __future__ import annotations

@@ -38,7 +38,7 @@ RESIDENT_M = 0.25  # million weights that stay in a core's own cache of 1 MB bet
 def anchors(input: Input) -> tuple[Architecture, Architecture]:
     """A light network, whose weights stay in the core's own cache, and a heavy one, which mostly fetches weights.
 
-    Both are classifiers of squares, whatever the task and the shape of its images."""
+    Both are classifiers of square images, for every task and image shape."""
     if input.task != DEFAULT_TASK or isinstance(input.resolution, tuple):
         input = Input(input.channels, round(math.sqrt(pixels(input.resolution))), max(2, input.outputs))
     shrink = square(input.resolution) > 64

@@ -65,7 +65,7 @@ class TableBuilder:
     seed: int
 
     def measure_plan(self) -> None:
-        """Measure what the journal does not hold yet."""
+        """Measure the jobs that the journal lacks."""
         section, jobs = self.section, self.plan.jobs
         missing = [job for job in jobs if self.journal.count(job.id) < job.rounds(section)]
         name = f"profile {section.backend} (threads {section.threads}, batch {section.batch_size})"
@@ -95,7 +95,7 @@ class TableBuilder:
             allowed += REPEATS
 
     def _measure(self, group: Sequence[Job]) -> None:
-        """Measure the rounds of each job once more, or those that are missing of them."""
+        """Measure all rounds of each job again, or the missing ones."""
         journal, section = self.journal, self.section
         rounds = [job.rounds(section) - journal.count(job.id) % job.rounds(section) for job in group]
         since = time.perf_counter()
@@ -203,7 +203,7 @@ class TableBuilder:
 
 
 def _digest(space: SearchSpace, section: LatencySection, seed: int, bench: Bench) -> str:
-    """A digest of everything that measurements depend on: a journal of another one is not resumed."""
+    """A digest of everything that measurements depend on: a journal with another digest is not resumed."""
     inputs = [
         space.model_dump(mode="json", exclude={"name"}),
         section.model_dump(mode="json", exclude={"noisy", "min_within_10", "name"}),

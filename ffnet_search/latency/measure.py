@@ -64,7 +64,7 @@ def measure_all(
 
 
 def _time_in_passes(jobs: Sequence[Job], section: LatencySection, bench: Bench) -> tuple[dict[str, list[Rounds]], Mix]:
-    """Return the passes of each job, as many as it takes to be certain, and the anchors' milliseconds meanwhile."""
+    """Return the passes of each job, repeated until its time is certain, and the anchors' milliseconds meanwhile."""
     passes: dict[str, list[Rounds]] = {job.id: [] for job in jobs}
     readings: list[Mix] = []
     with progress("measure", PASSES * len(jobs), "timings") as bar:
@@ -110,7 +110,7 @@ def count_macs_m(net: nn.Module, shape: Sequence[int]) -> float:
 
 
 def time_jobs(bench: Bench, jobs: Sequence[Job], rounds: int) -> tuple[list[Rounds], Mix]:
-    """Time each job in so many rounds. Return them, and the anchors' milliseconds meanwhile."""
+    """Time each job in a number of rounds. Return these, and the anchors' milliseconds meanwhile."""
     with torch_aside():
         return gather(bench.time(jobs, [rounds] * len(jobs), 0), len(jobs))
 

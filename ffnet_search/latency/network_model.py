@@ -1,4 +1,4 @@
-"""The latency of a network from what its parts take alone, fitted to whole networks.
+"""A model of a network's latency by the times of its parts alone, fitted to whole networks.
 
 Alone, a part finds its input and its weights in the cache. In a network,
 

@@ -1,4 +1,4 @@
-"""The plan of a latency table: which parts and networks are measured, and in what order."""
+"""The plan of a latency table: the parts and networks to measure, in order."""
 
 from __future__ import annotations
 

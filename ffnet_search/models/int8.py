@@ -21,7 +21,7 @@ BATCHES = 2  # of random images, for a model whose latency alone is wanted
 
 
 def quantise(model: Path, target: Path, batches: Sequence[Floats]) -> None:
-    """Write the ONNX file `model` with 8 bits; `batches` (B, C, H, W) are what its input `images` is like."""
+    """Write the ONNX file `model` with 8 bits; `batches` (B, C, H, W) are representative of its input `images`."""
     from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
     from onnxruntime.quantization.shape_inference import quant_pre_process
 

@@ -89,7 +89,7 @@ def write_trainable(folder: Path, net: MetaMixer) -> None:
 
 
 def load_trainable(folder: Path, arch: Architecture) -> MetaMixer:
-    """The network of an exported folder in the form of training. Raises what reading it raises."""
+    """The network of an exported folder in the form of training. Raises any error of reading it."""
     path = folder / TRAINABLE
     with safe_open(path, framework="pt") as file:
         metadata = file.metadata() or {}

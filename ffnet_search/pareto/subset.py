@@ -1,4 +1,4 @@
-"""The part of a front that says most of it: the subset of the largest hypervolume, with both ends.
+"""The most representative part of a front: the subset of the largest hypervolume, with both ends.
 
 Points are rows (N, M), to be minimised. The reference point is the worst value of each objective on the front, so the
 ends add no volume and are taken anyway.
@@ -17,7 +17,7 @@ from ffnet_search.pareto.front import Points, as_minimised, hypervolume
 
 def choose(front: Sequence[Candidate], top: int, objectives: Mapping[str, Direction]) -> list[Candidate]:
     """Choose at most `top` candidates of a front, in its order: its ends, the best by each objective, and those that
-    dominate the largest part of what the whole front does."""
+    together dominate the largest volume."""
     if len(front) <= top:
         return list(front)
     points_NM = np.array([as_minimised(candidate, objectives) for candidate in front])

@@ -35,7 +35,8 @@ class Line:
 
 @dataclass(frozen=True)
 class CurveChart:
-    """Learning curves in a frame; `summary` says what training the search did, `every`: one of so many is drawn."""
+    """Learning curves in a frame. `summary`: the training of the search in a sentence; `every`: one in so many curves
+    is drawn."""
 
     summary: str
     every: int

@@ -1,4 +1,4 @@
-"""The content of a report: what is read from a run's folder, and the plain data that the page's script draws."""
+"""The content of a report: the data of a run's folder, and the plain data that the page's script draws."""
 
 from __future__ import annotations
 

@@ -188,7 +188,7 @@ def _network(run: Run, network: ExportedNetwork) -> dict[str, Any]:
 
 
 def _classes(run: Run) -> dict[str, Any]:
-    """The classes of the network that is ranked first: their table, and what is taken for what."""
+    """The classes of the network that is ranked first: their table and their confusion."""
     details = run.first.details
     rows: list[Row] = [(name, "", cells) for name, *cells in class_rows(details)]
     confusion = details.get("confusion", [])
@@ -204,7 +204,7 @@ def _classes(run: Run) -> dict[str, Any]:
 def _output_table(run: Run) -> tuple[list[str], list[Row]] | None:
     """The quality of each output on test, a row for each and a column per network; None if the task has none.
 
-    Where the task knows what a constant reaches, that is the last column."""
+    If the task knows the quality of a constant prediction, that is the last column."""
     names = [network.folder.name for network in run.exported]
     columns = [network.details.get(run.task.each, {}) for network in run.exported]
     if not any(columns):

@@ -1,4 +1,4 @@
-"""The images of a run as inputs of its stages: what was trained is what is compared and deployed.
+"""The images of a run as inputs of its stages: a change of the images invalidates their results.
 
 A listing of a large folder takes time, so that one command lists it once a stage."""
 
@@ -36,7 +36,7 @@ def listed_once() -> Iterator[None]:
 
 
 def list_again() -> None:
-    """Forget what was listed: before a stage, the images may be others than when the command began."""
+    """Forget the listing: before a stage, the images may have changed since the command began."""
     known = _KNOWN.get()
     if known is not None:
         known.clear()
@@ -65,7 +65,7 @@ def say_remarks(sweep: Sweep) -> None:
 
 
 def say_audit(sweep: Sweep) -> None:
-    """Look at every image, and print what was found. Raises SweepError if a run would, of unreadable images."""
+    """Open every image, and print the findings. Raises SweepError for unreadable images that would end a run."""
     with error_context(sweep.path):
         audit = audit_data(sweep.data, sweep.seed, sweep.search_space.images)
         for line in audit.lines:

@@ -1,4 +1,4 @@
-"""`ffnet-search fidelity`: train some networks of a run's space alone, and compare with what they inherit.
+"""`ffnet-search fidelity`: train some networks of a run's space alone, and compare with their inherited quality.
 
 Trainings are evaluations of the sweep's engine, in `runs/NAME/fidelity/seed-0` and `seed-1`. What has ended is in
 `alone.json` there; what was interrupted resumes from its last epoch. The supernet's run stays as it is.
@@ -118,7 +118,8 @@ def _record(sweep: Sweep) -> StageRecord:
 
 
 def _settle(sweep: Sweep, folder: RunFolder, fresh: bool) -> None:
-    """Move what was trained alone for another sweep aside, or raise SweepError; record what it is trained for."""
+    """Move the networks trained alone for another sweep aside, or raise SweepError; record the inputs of the new
+    ones."""
     before, now = folder.records.get(NAME), _record(sweep)
     changes = None if before is None else changes_of(before, now.inputs)
     if changes is not None:

@@ -24,8 +24,8 @@ class Augmentation:
     """The section `data.augment` on normalised images, float32 (B, C, H, W), and their targets.
 
     In this order: shift, flip, turn, RandAugment, colour jitter, user-supplied transforms, cutout. `mean_C`, `std_C`:
-    of the images, in levels of 255; what comes in from beyond the edge is the mean. `fill`: beyond the edge of targets
-    that are maps (B, H, W), which move with their images; None for other targets, which stay."""
+    of the images, in levels of 255; pixels from beyond the edge have the mean. `fill`: beyond the edge of targets that
+    are maps (B, H, W), which move with their images; None for other targets, which stay."""
 
     section: Augment
     mean_C: Tensor

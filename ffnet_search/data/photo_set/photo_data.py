@@ -162,7 +162,7 @@ def as_images(pixels: Sequence[Pixels]) -> Tensor:
 
 
 def as_batch(pairs: Sequence[Pair]) -> Batch:
-    """Images in 0 to 1, float32 (B, C, h, w), and what a network should make of them, uint8 (B, C, H, W)."""
+    """Images in 0 to 1, float32 (B, C, h, w), and their targets, uint8 (B, C, H, W)."""
     targets = torch.from_numpy(np.stack([pair.high_HWC for pair in pairs])).permute(0, 3, 1, 2)
     return as_images([pair.low_hwC for pair in pairs]), targets
 

@@ -1,4 +1,4 @@
-"""Configurations as rows of numbers, and the features that surrogates compare them by.
+"""Configurations encoded as rows of numbers, and their features for surrogates.
 
 A row has a column an axis: the index of a choice, or a number in 0..1 of a range with too many values to list; NaN
 where a configuration lacks the axis. Each axis gives a feature vector of length one: the choice one-hot and, where

@@ -1,4 +1,4 @@
-"""Files of strangers: bounded at reading, and nothing that they name is run or imported unasked."""
+"""Untrusted files are bounded at reading, and nothing that they name is run or imported without consent."""
 
 from __future__ import annotations
 
