@@ -90,14 +90,14 @@ SECTIONS: dict[str, type[Section]] = {
 def test_the_page_of_the_sweep_has_every_field_and_its_default(heading: str) -> None:
     page = (ROOT / "docs/sweep.md").read_text(encoding="utf-8")
     table = page.partition(f"{heading}\n")[2].partition("\n#")[0]
-    rows = dict(re.findall(r"^\| (`[^|]+) \| ([^|]*) \|", table, re.MULTILINE))
-    defaults = {name: default for names, default in rows.items() for name in re.findall(r"`([a-z_]+)`", names)}
+    rows = dict(re.findall(r"^\| (`[^|]+) \|([^|]*)\|", table, re.MULTILINE))
+    defaults = {name: default for names, default in rows.items() for name in re.findall(r"`(\w+)`", names)}
     fields = {field.alias or name: field for name, field in SECTIONS[heading].model_fields.items()}
     assert sorted(defaults) == sorted(fields)
     for name, field in fields.items():
         if isinstance(field.default, bool | int | float | str):
             wanted = str(field.default).lower() if isinstance(field.default, bool) else str(field.default)
-            assert defaults[name] == f"`{wanted}`", name
+            assert defaults[name].strip() == f"`{wanted}`", name
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
