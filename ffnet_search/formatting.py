@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import re
+import textwrap
 from collections.abc import Collection, Sequence
+from typing import IO
 
 FORMULA = tuple("=+-@\t\r")
 MARKUP = re.compile(r"[\\`*\[\]<>|&]|:(?=//)")
+COMMAND = re.compile(r"`[^`]*`|(?<=: )ffnet-search .*$")  # to be copied, so that it stays on one line
+BLANK = "\ue000"  # for a blank of a command while lines are broken
 
 
 def figure(number: float) -> str:
@@ -58,3 +63,25 @@ def markdown(text: object) -> str:
 def code_span(text: object) -> str:
     """The text as code in Markdown, on one line."""
     return f"`{' '.join(str(text).split()).replace('`', chr(39))}`"
+
+
+def broken(text: str, width: int) -> str:
+    """A line broken at blanks into lines of `width` characters; no word, path or command is.
+
+    >>> print(broken("no front yet; make it with `ffnet-search run my.yaml`", 30))
+    no front yet; make it with
+    `ffnet-search run my.yaml`"""
+    whole = COMMAND.sub(lambda found: found.group().replace(" ", BLANK), text)
+    lines = textwrap.wrap(whole, width, break_long_words=False, break_on_hyphens=False)
+    return "\n".join(lines).replace(BLANK, " ")
+
+
+def for_stream(text: str, stream: IO[str]) -> str:
+    """A line as it is printed: broken to the width of a terminal, whole elsewhere, where it is searched and copied."""
+    if not stream.isatty() or os.environ.get("TERM") == "dumb":
+        return text
+    try:
+        width = os.get_terminal_size(stream.fileno()).columns
+    except OSError:  # a stream that is no file
+        width = 0
+    return broken(text, width) if width else text  # 0: a terminal that does not know its width

@@ -11,6 +11,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from typing import TYPE_CHECKING
 
+from ffnet_search.formatting import for_stream
+
 if TYPE_CHECKING:
     from rich.console import Group
 
@@ -22,7 +24,7 @@ SHORTEST_BAR, LONGEST_BAR = 3, 40  # characters
 
 def say(text: str) -> None:
     """Print one line on standard error: standard output carries results."""
-    print(text, file=sys.stderr, flush=True)
+    print(for_stream(text, sys.stderr), file=sys.stderr, flush=True)
     _OPEN.heard = time.monotonic()
 
 

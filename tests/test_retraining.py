@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import yaml
@@ -26,6 +27,7 @@ from ffnet_search.evaluation.retrained import RetrainingTarget, retraining_sweep
 from ffnet_search.export.groups import read_groups
 from ffnet_search.export.network import load
 from ffnet_search.export.picks import Pick, draw_front, shortlist
+from ffnet_search.export.retraining.folds import cross_validate
 from ffnet_search.export.retraining.retrain import retrain
 from ffnet_search.metrics import Direction
 from ffnet_search.models.deployed import fuse
@@ -205,6 +207,19 @@ def test_on_another_engine_the_weights_come_back(run: Found, tmp_path: Path, eng
 @pytest.mark.parametrize("engine", ["ray", "tune"])
 def test_on_ray_the_weights_come_back(run: Found, tmp_path: Path, engine: str) -> None:
     test_on_another_engine_the_weights_come_back(run, tmp_path, engine)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("ray_cluster")
+def test_on_ray_folds_are_judged_as_here(tmp_path: Path) -> None:
+    once: dict[str, Any] = {"export": {"folds": 2}, "train": {"epochs": 1, "learning_rate": 3e-3}}
+    sweep = write_sweep(tmp_path, **once)
+    candidate = Candidate(sweep.search_space.smallest, {})
+    here = cross_validate(sweep, [candidate])[candidate.key]
+    shutil.rmtree(sweep.files.folds)
+    there = cross_validate(write_sweep(tmp_path, search={"engine": "ray"}, **once), [candidate])[candidate.key]
+    assert there.metrics == here.metrics
+    assert np.array_equal(there.scores.values_NS, here.scores.values_NS)
 
 
 def test_the_front_is_of_what_was_retrained(run: Found) -> None:

@@ -18,6 +18,7 @@ from written_runs import written_run
 
 from ffnet_search import progress
 from ffnet_search.cli.printing import Column, Grid, make_table
+from ffnet_search.formatting import broken
 from ffnet_search.progress import TerminalBar, signs_of_life
 
 CODES = re.compile(r"\x1b\[[0-9;?]*[a-zA-Z]")
@@ -70,6 +71,15 @@ def test_the_front_keeps_keys_and_digits_at_every_width(run: Path, columns: int)
     assert "…" not in text
     assert ("49.4" in text) == (columns > 80)  # whole columns are dropped
     assert (f"not shown in {columns} columns" in text) == (columns < 200)
+    assert all(len(line.rstrip()) <= columns for line in text.splitlines())  # sentences are broken at blanks
+
+
+def test_a_sentence_is_broken_at_blanks_and_a_command_never() -> None:
+    command = "ffnet-search export runs/my --key 0123456789ab --top 4"
+    text = f"a better one is not exported; export it with `{command}`, or ask for less"
+    lines = broken(text, 60).split("\n")
+    assert lines == ["a better one is not exported; export it with", f"`{command}`, or", "ask for less"]
+    assert broken(f"stopped; results so far are kept; to resume: {command}", 50).split("\n")[-1] == command
 
 
 @pytest.fixture(scope="module")
@@ -89,7 +99,7 @@ def test_two_runs_are_compared_at_every_width(two: list[Path], columns: int) -> 
     names = "|".join(path.name for path in two[0].glob("pareto/0*"))
     assert all(re.search(rf" 61\.52 ± 1\.00  +(1\.00|1\.23)  +12\.3  ({names})\b", row) for row in rows)
     assert all(f"{letter}  {folder}" in text for letter, folder in zip("AB", two, strict=True))
-    assert "A is better by accuracy on test, 12,345 images (p = " in text
+    assert "A is better by accuracy on test, 12,345 images (p = " in " ".join(text.split())
     assert (f"not shown in {columns} columns" in text) == (columns == 80)
 
 
@@ -101,7 +111,7 @@ def test_two_networks_are_compared_at_every_width(two: list[Path], columns: int)
     assert len(rows) == 3 and all("89.10 ± 0.28 %  72.90 ± 0.40 %  +16.20 ± 0.33 " in row for row in rows)
     assert all(row.rstrip().endswith("yes") and len(row.rstrip()) <= columns for row in rows)
     assert ("not shown in 80 columns: p\n" in text) == (columns == 80)
-    assert f"{folders[0].name} is better by accuracy on test, 12,345 images (p = " in text
+    assert f"{folders[0].name} is better by accuracy on test, 12,345 images (p = " in " ".join(text.split())
 
 
 def test_a_terminal_too_narrow_for_a_column_still_gets_whole_keys(run: Path) -> None:

@@ -18,6 +18,7 @@ from rich.table import Table
 from rich.theme import Theme
 
 from ffnet_search.errors import printable
+from ffnet_search.formatting import for_stream
 
 Kind = Literal["number", "key", "words"]
 TITLE_WIDTH = 14  # characters of a line of a title above numbers
@@ -108,10 +109,11 @@ def make_table(titles: Sequence[str], rows: Sequence[Sequence[str]], right: int 
 
 
 def print_plain(content: str | Grid, role: str = "") -> None:
-    """Print a line or a table on standard output."""
+    """Print a line or a table on standard output. A terminal gets a long line broken at blanks."""
     width = _console(sys.stdout).width if sys.stdout.isatty() else UNLIMITED
     if isinstance(content, str):
-        _console(sys.stdout).print(printable(content), style=ROLES.get(role), soft_wrap=True)
+        line = for_stream(printable(content), sys.stdout)
+        _console(sys.stdout).print(line, style=ROLES.get(role), soft_wrap=True)
         return
     table, total, dropped = content.drawn(width)
     _console(sys.stdout, max(width if width < UNLIMITED else 0, total)).print(table)
@@ -122,7 +124,7 @@ def print_plain(content: str | Grid, role: str = "") -> None:
 
 def print_error(message: str) -> None:
     """Print a line on standard error, in the colour of errors on a terminal."""
-    _console(sys.stderr).print(printable(message), style=ROLES["error"], soft_wrap=True)
+    _console(sys.stderr).print(for_stream(printable(message), sys.stderr), style=ROLES["error"], soft_wrap=True)
 
 
 def _console(file: IO[str], width: int | None = None) -> Console:

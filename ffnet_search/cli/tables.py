@@ -130,8 +130,7 @@ def print_sweep(sweep: Sweep) -> None:
 
 def print_resolved(sweep: Sweep) -> None:
     """The whole configuration of a sweep as YAML, its search space included, as a run's folder keeps it."""
-    for line in resolved_text(sweep).splitlines():
-        _print(line)
+    print(resolved_text(sweep).rstrip("\n"))  # no line is broken: a file may be made of it
 
 
 def print_start(started: Started) -> None:
