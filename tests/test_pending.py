@@ -6,12 +6,14 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from searches import CHEAP, DIGITS
+from optuna.trial import TrialState
+from searches import CHEAP, DIGITS, Run
 
 from ffnet_search.config.search_schema import SearchSection
 from ffnet_search.errors import Terminated
+from ffnet_search.run.interrupt import interruptible
 from ffnet_search.search.problem import SearchProblem
-from ffnet_search.search.storage.search_storage import STARTS, PendingTrials, open_storage
+from ffnet_search.search.storage.search_storage import PREEMPTIONS, STARTS, PendingTrials, open_storage
 from ffnet_search.search.storage.trial_record import params_of
 from ffnet_search.space.hyperparameters import Configuration
 
@@ -57,6 +59,27 @@ def test_a_stop_in_good_order_does_not_count(tmp_path: Path) -> None:
     assert [one.params for one in PendingTrials(path).left] == [{"x": 1}]
 
 
+@pytest.mark.parametrize("sent", ["end", "end further"])
+def test_a_trial_that_signals_its_own_process_is_not_begun_for_ever(tmp_path: Path, sent: str) -> None:
+    """Nobody can tell its signals from those of a batch system: they count where it trained no epoch more before."""
+    key = DIGITS.smallest.key
+    run = Run(tmp_path, broken={key: sent}, resumable=True)
+    for _ in range(PREEMPTIONS + 1):
+        with suppress(Terminated), interruptible():
+            run.search(trials=4)
+    is_given_up = sent == "end"
+    assert run.evaluated.count(key) == PREEMPTIONS + (not is_given_up)
+    assert bool(run.trials(TrialState.FAIL)) == is_given_up
+    run.broken = {}
+    assert (key in {candidate.key for candidate in run.search(trials=4)}) != is_given_up
+    if is_given_up:
+        (failed,) = run.trials(TrialState.FAIL)
+        assert failed.user_attrs["reason"] == (
+            "it was preempted 10 times (SIGTERM or SIGHUP) and got no further than epoch 0; to try it again, remove it "
+            "from study.db.pending"
+        )
+
+
 WRONG_STARTS = '{"a": {"origin": "x", "params": {}, "starts": "x"}}'
 
 
@@ -85,8 +108,8 @@ def test_what_is_evaluated_elsewhere_is_never_given_up(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("is_stuck", [False, True], ids=["in good order", "native code does not return"])
-def test_preemptions_do_not_count(tmp_path: Path, is_stuck: bool) -> None:
-    """Batch systems send SIGTERM as often as they like; only the death of the process is held against a trial."""
+def test_preemptions_are_no_deaths(tmp_path: Path, is_stuck: bool) -> None:
+    """Batch systems send SIGTERM often: a trial may be preempted more often than it may end the process."""
     problem = SearchProblem(DIGITS, SearchSection(trials=1), CHEAP)
     params = params_of(DIGITS, Configuration(DIGITS.largest))
     path = tmp_path / "study.db.pending"

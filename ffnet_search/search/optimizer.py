@@ -45,6 +45,7 @@ class Optimizer:
                 self.archive.end(record)
         self.pruner = TrialPruner(problem.section.objectives, rule or make_rule(problem.section))
         self.pruner.load(records)
+        storage.pending.reached = self.pruner.reached
         self.sampler = OptunaSampler(problem, finished)
         self.ended = ""  # the reason, where the search ends before all trials are made
         self._rng = random.Random(f"{problem.seed}/{len(finished)}/walk")
@@ -141,15 +142,12 @@ class Optimizer:
         return list(unique.values())
 
     def _give_up(self, failed: set[str]) -> None:
-        """Note configurations that ended the whole process each time as failed, in this search and all later ones; they
-        are stored once. `failed`: the keys of stored failures."""
+        """Note configurations that ended the whole process each time, or were preempted too often, as failed, in this
+        search and all later ones; they are stored once. `failed`: the keys of stored failures."""
         for key, left in self.storage.pending.given_up.items():
             if key in self.archive.entries:  # it has ended since
                 continue
-            outcome = Failed(
-                f"it ended the whole process {left.starts} times (by its memory, a signal or native code); to try it "
-                "again, remove it from study.db.pending"
-            )
+            outcome = Failed(f"{left.fault}; to try it again, remove it from study.db.pending")
             self.archive.note(key, Entry("failed", reason=outcome.reason))
             if key not in failed:
                 configuration = configuration_of(self.problem.space, left.params)

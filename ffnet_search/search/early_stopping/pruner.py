@@ -62,6 +62,11 @@ class TrialPruner:
             self._reports.setdefault(key, {})[epoch] = metrics
             return self.rule is None or self.rule.report(key, epoch, metrics)
 
+    def reached(self, key: str) -> int:
+        """The last epoch that a trial in progress has reported; 0 for none. Takes no lock: a process that ends calls
+        it while others may hold that for ever."""
+        return max(tuple(self._reports.get(key, ())), default=0)
+
     def close(self, key: str, *, finished: bool) -> dict[int, Mapping[str, float]]:
         """Forget a trial that has ended and return its reports; `finished`: it trained all its epochs."""
         with self._lock:

@@ -25,14 +25,28 @@ from ffnet_search.space.search_space import SearchSpace
 from ffnet_search.strict_yaml import read_json
 
 STARTS = 3  # of one trial: what ended the process so often is the cause, by its memory for example
+PREEMPTIONS = 10  # of one trial, none of which it has used to get further: it signals itself, or never gets its time
 
 
 class PendingTrial(NamedTuple):
-    """A trial without a result: who proposed it, its parameters, and the number of times that it was started."""
+    """A trial without a result: who proposed it, its parameters, the number of times that it was started, and that it
+    was preempted since it last got further; `epoch`: the last one that it reported."""
 
     origin: str
     params: dict[str, Any]
     starts: int = 0
+    preempted: int = 0
+    epoch: int = 0
+
+    @property
+    def fault(self) -> str:
+        """Why it is given up; empty where it is not."""
+        if self.starts >= STARTS:
+            return f"it ended the whole process {self.starts} times (by its memory, a signal or native code)"
+        if self.preempted >= PREEMPTIONS:
+            times = f"{self.preempted} times (SIGTERM or SIGHUP)"
+            return f"it was preempted {times} and got no further than epoch {self.epoch}"
+        return ""
 
 
 class PendingTrials:
@@ -40,8 +54,8 @@ class PendingTrials:
     time. With None nothing is kept; a damaged file is set aside, since it holds no results.
 
     `counts`: they are evaluated in this process, so each start without an end counts against a trial. `left` are the
-    trials to begin with, `given_up` those that were started `STARTS` times. `is_valid`: whether parameters are of the
-    space."""
+    trials to begin with, `given_up` those that were started or preempted too often. `is_valid`: whether parameters are
+    of the space. `reached`: the last epoch that a trial has reported in this search."""
 
     def __init__(
         self,
@@ -53,14 +67,14 @@ class PendingTrials:
         self._path, self._counts = path, counts
         self._trials = {} if path is None else _read_pending(path, is_valid)
         self._begun: set[str] = set()  # by this search
-        self.left = [trial for trial in self._trials.values() if trial.starts < STARTS]
-        self.given_up = {key: trial for key, trial in self._trials.items() if trial.starts >= STARTS}
+        self.reached: Callable[[str], int] = lambda key: 0
+        self.left = [trial for trial in self._trials.values() if not trial.fault]
+        self.given_up = {key: trial for key, trial in self._trials.items() if trial.fault}
 
     def begin(self, key: str, origin: str, params: Mapping[str, Any]) -> None:
         """Note that a trial is started."""
-        before = self._trials.pop(key, None)
-        starts = before.starts if before else 0
-        self._trials[key] = PendingTrial(origin, dict(params), starts + self._counts)
+        before = self._trials.pop(key, PendingTrial(origin, {}))
+        self._trials[key] = before._replace(origin=origin, params=dict(params), starts=before.starts + self._counts)
         self._begun.add(key)
         self._write()
 
@@ -69,12 +83,15 @@ class PendingTrials:
         self._trials.pop(key, None)
         self._write()
 
-    def put_back(self) -> None:
+    def put_back(self, *, preempted: bool = False) -> None:
         """Keep the pending trials for the next search, at the end of this one in good order, by a signal too: the
-        starts of those that are left are not counted."""
+        starts of those that are left are not counted. Each that was `preempted` before it got further counts apart."""
         for key in self._begun & self._trials.keys():
             trial = self._trials[key]
-            self._trials[key] = trial._replace(starts=trial.starts - self._counts)
+            reached = self.reached(key)
+            times = 0 if reached > trial.epoch else trial.preempted + (preempted and self._counts)
+            starts, epoch = trial.starts - self._counts, max(reached, trial.epoch)
+            self._trials[key] = trial._replace(starts=starts, preempted=times, epoch=epoch)
         self._begun = set()
         self._write()
 
@@ -92,7 +109,10 @@ def _read_pending(path: Path, is_valid: Callable[[Mapping[str, Any]], bool]) -> 
         content = read_json(path)
         trials = {str(key): PendingTrial(**fields) for key, fields in content.items()}
         for key, one in trials.items():
-            if not isinstance(one.params, dict) or not isinstance(one.starts, int) or not is_valid(one.params):
+            counts = (one.starts, one.preempted, one.epoch)
+            if not isinstance(one.params, dict) or not all(isinstance(count, int) for count in counts):
+                raise ValueError(f"{key} has no parameters or counts")
+            if not is_valid(one.params):
                 raise ValueError(f"{key} is no trial of this search")
         return trials
     except FileNotFoundError:
@@ -134,11 +154,15 @@ def open_storage(
         stack.enter_context(copied(writer, problem.section.storage, study.parent.name, problem.objectives, digest))
         path = study.with_name(f"{study.name}.pending") if resumable else None
         pending = PendingTrials(path, partial(is_of_space, problem.space), counts=counts)
-        Terminated.last_acts.append(pending.put_back)
+        preempt = partial(pending.put_back, preempted=True)
+        Terminated.last_acts.append(preempt)
         try:
             yield SearchStorage(writer, pending)
+        except Terminated:
+            preempt()
+            raise
         finally:
-            Terminated.last_acts.remove(pending.put_back)
+            Terminated.last_acts.remove(preempt)
             pending.put_back()
             if candidates is not None:
                 write_candidates(candidates, writer, problem.space)
