@@ -14,15 +14,13 @@ from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
-from PIL import ExifTags, Image
 
 from ffnet_search.config.schema import DataSection
 from ffnet_search.data.decoder import Decoder
-from ffnet_search.data.image_file import open_image, to_mode
+from ffnet_search.data.image_file import read_whole, turned_size
 from ffnet_search.data.image_folder import Labels, list_images, remarks_of
 from ffnet_search.data.layout import TEST, TRAIN, VALIDATION, find_classes, find_layout, image_bytes
-from ffnet_search.data.mask_folder import class_names, find_splits, has_masks, list_splits, read_ids, read_masks
+from ffnet_search.data.mask_folder import class_names, find_splits, has_masks, ids_in, list_splits, read_ids, read_masks
 from ffnet_search.data.unreadable import Unreadable, attempt
 from ffnet_search.errors import SweepError
 from ffnet_search.formatting import first_few, listed
@@ -36,7 +34,6 @@ GREY = 2.0  # levels of 255 that a grey image's channels may differ by: JPEG sto
 NEAR = 1.15  # times, that two shapes of images may differ by to count as one
 ALIKE = 0.8  # of the images, that have one shape
 MOST_RATIO = 4.0  # of a network's image: longer ones are cut
-ON_ITS_SIDE = 5  # from this orientation of EXIF on, width and height are exchanged
 LEAST = 20  # images per class below which a split into three says little
 UNEVEN = 10  # times the images of the smallest class
 
@@ -199,11 +196,9 @@ def _inspect_masks(folder: Path, section: DataSection) -> MaskSet:
     listed = list_splits(splits)
     others, pairs = {split: len(one.images) for split, one in listed.items()}, listed[TRAIN]
     sample = sample_images(splits[TRAIN].images, pairs.images)
-    held: list[NDArray[np.int64]] = []
-    for file in random.Random(0).sample(pairs.masks, min(HEADERS, len(pairs.masks))):
-        ids = np.unique(read_ids(file))
-        held.append(ids[ids != IGNORE])
-    most = max([1, *(int(ids.max()) for ids in held if len(ids))])
+    sampled = random.Random(0).sample(pairs.masks, min(HEADERS, len(pairs.masks)))
+    held = [[one for one in ids_in(read_ids(file)) if one != IGNORE] for file in sampled]
+    most = max([1, *(one for ids in held for one in ids)])
     classes = class_names(root, most + 1)
     if most >= len(classes):
         raise SweepError(
@@ -213,7 +208,7 @@ def _inspect_masks(folder: Path, section: DataSection) -> MaskSet:
     return MaskSet(
         folder=folder,
         classes=classes,
-        counts=tuple(int(sum(label in ids for ids in held)) for label in range(len(classes))),
+        counts=tuple(sum(label in ids for ids in held) for label in range(len(classes))),
         tests=others.get(TEST),
         validations=others.get(VALIDATION),
         sample=sample,
@@ -253,13 +248,9 @@ def common_ratio(sizes: Sequence[tuple[int, int]]) -> float:
 
 def _size_and_grey(file: str, *, decode: bool) -> tuple[tuple[int, int], list[bool]]:
     """Width and height of an image, turned as its EXIF says, and, where it is decoded, whether it is grey."""
-    with open_image(file) as image:
-        width, height = image.size
-        lies = image.getexif().get(ExifTags.Base.Orientation, 1) >= ON_ITS_SIDE
-        return (height, width) if lies else (width, height), [_is_grey(image)] if decode else []
+    return turned_size(file), [_is_grey(file)] if decode else []
 
 
-def _is_grey(image: Image.Image) -> bool:
-    image.draft(None, (64, 64))
-    pixels_HWC = np.asarray(to_mode(image, "RGB").resize((16, 16))).astype(np.int16)
+def _is_grey(file: str) -> bool:
+    pixels_HWC = np.asarray(read_whole(file, "RGB", (64, 64)).resize((16, 16))).astype(np.int16)
     return float((pixels_HWC.max(axis=2) - pixels_HWC.min(axis=2)).mean()) < GREY

@@ -11,11 +11,12 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
+from PIL import ImageOps
 
 from ffnet_search.config.schema import DataSection
 from ffnet_search.data.dataset import split_by_name
 from ffnet_search.data.files import Files, hold_out_test
-from ffnet_search.data.image_file import read_whole
+from ffnet_search.data.image_file import open_image, tiles
 from ffnet_search.data.layout import TRAIN, VALIDATION
 from ffnet_search.data.registry import data_parts
 from ffnet_search.data.unreadable import Unreadable, attempt
@@ -96,6 +97,10 @@ def _placed(parts: dict[str, Files], section: DataSection, seed: int, input: Inp
 
 
 def _digest(path: str) -> str:
-    """A digest of an image's pixels."""
-    image = read_whole(path, "RGB")
-    return hashlib.sha256(f"{image.size}".encode() + image.tobytes()).hexdigest()
+    """A digest of the pixels of an image."""
+    with open_image(path) as image:
+        ImageOps.exif_transpose(image, in_place=True)
+        digest = hashlib.sha256(f"{image.size}".encode())
+        for _, _, tile in tiles(image, "RGB"):
+            digest.update(tile.tobytes())
+    return digest.hexdigest()

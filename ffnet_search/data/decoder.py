@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from ffnet_search.data.dataset import Indices, Pixels
-from ffnet_search.data.image_file import Box, centre_box, fitted, prepare, read_whole
+from ffnet_search.data.image_file import LARGE, Box, centre_box, fitted, prepare, read_whole
 from ffnet_search.data.unreadable import Unreadable, attempt, refuse_unreadable
 from ffnet_search.progress import progress
 from ffnet_search.tasks.base import Targets
@@ -47,7 +47,10 @@ class Decoder:
     def _image(self, index: int) -> Pixels:
         if self.key is None:
             return prepare(self.files[index], self.mode, self.size, self.whole)
-        image = read_whole(self.files[index], self.mode)
+        # The smallest crop of a large image still has twice the pixels a side that are wanted.
+        enough = 2 / math.sqrt(RATIOS[0] * self.resized_crop)
+        least = (math.ceil(enough * self.size[0]), math.ceil(enough * self.size[1]))
+        image = read_whole(self.files[index], self.mode, least, above=LARGE)
         rng = np.random.default_rng([*self.key, index])
         box = random_box(*image.size, self.resized_crop, rng, self.size[0] / self.size[1])
         return fitted(image, self.size, box)

@@ -16,12 +16,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image
 
 from ffnet_search.config.schema import DataSection
 from ffnet_search.data.dataset import DataSet, Pixels, Source, must_match
 from ffnet_search.data.files import Files, files_digest, open_files
-from ffnet_search.data.image_file import open_image
+from ffnet_search.data.image_file import LARGE, open_image, turned_size
 from ffnet_search.data.image_folder import must_have_colours
 from ffnet_search.data.layout import TEST, TRAIN, VALIDATION, find_images, split_folders
 from ffnet_search.data.unreadable import Unreadable, attempt
@@ -210,12 +210,12 @@ def read_masks(files: Sequence[str], images: Sequence[str], input: Input, worker
             ids_HW = read_ids(file)
         except SweepError as error:
             return None, str(error)
-        size = attempt(image_file, _turned_size, image_file)
+        size = attempt(image_file, turned_size, image_file)
         if isinstance(size, Unreadable):
             return None, size.sentence
         if ids_HW.shape[::-1] != size:
             return None, f"{file} has {ids_HW.shape[1]} x {ids_HW.shape[0]} pixels, but its image {size[0]} x {size[1]}"
-        others = sorted(set(np.unique(ids_HW).tolist()) - set(range(input.outputs)) - {IGNORE})
+        others = sorted(set(ids_in(ids_HW)) - set(range(input.outputs)) - {IGNORE})
         if others:
             return None, f"{file} has the ids {first_few(list(map(str, others)))}"
         resized = Image.fromarray(ids_HW.astype(np.uint8)).resize(input.size, Image.Resampling.NEAREST)
@@ -233,28 +233,28 @@ def read_masks(files: Sequence[str], images: Sequence[str], input: Input, worker
 
 
 def read_ids(file: str) -> np.ndarray:
-    """The ids of a mask, (H, W). Raises SweepError if it cannot be read, or its pixels are colours."""
-    read = attempt(file, _ids_and_mode, file)
-    if isinstance(read, Unreadable):
-        raise SweepError(read.sentence)
-    ids, mode = read
-    if ids.ndim == 3:
-        colours = ids[..., : 1 if mode == "LA" else 3]
-        if (colours != colours[..., :1]).any():
-            raise SweepError(f"{file} holds colours, not ids (mode {mode}): save it as grey or with a palette")
-        ids = ids[..., 0]
-    return ids.astype(np.int64) if ids.dtype != np.uint8 else ids
+    """The ids of a mask, (H, W). Raises SweepError where it cannot be read, or its pixels are colours."""
+    ids_HW = attempt(file, _ids, file)
+    if isinstance(ids_HW, Unreadable):
+        raise SweepError(ids_HW.sentence)
+    return ids_HW.astype(np.uint8) if ids_HW.dtype == bool else ids_HW
 
 
-def _ids_and_mode(file: str) -> tuple[np.ndarray, str]:
+def ids_in(ids_HW: np.ndarray) -> list[int]:
+    """The ids that a mask holds, ascending."""
+    return sorted(set().union(*(np.unique(part).tolist() for part in np.array_split(ids_HW, -(-ids_HW.size // LARGE)))))
+
+
+def _ids(file: str) -> np.ndarray:
     with open_image(file) as mask:
         _must_be_ids(mask, file)
-        return np.asarray(mask), mask.mode
-
-
-def _turned_size(file: str) -> tuple[int, int]:
-    with open_image(file) as image:
-        return ImageOps.exif_transpose(image).size if image.getexif() else image.size
+        bands, rows, mode = [], max(1, LARGE // mask.width), mask.mode  # what is computed of some rows is small
+        for top in range(0, mask.height, rows):
+            band = np.asarray(mask.crop((0, top, mask.width, min(mask.height, top + rows))))
+            if band.ndim == 3 and (band[..., :1] != band[..., : 1 if mode == "LA" else 3]).any():
+                raise SweepError(f"{file} holds colours, not ids (mode {mode}): save it as grey or with a palette")
+            bands.append(band[..., 0].copy() if band.ndim == 3 else band)
+        return np.concatenate(bands)
 
 
 def must_be_mask(file: str) -> None:

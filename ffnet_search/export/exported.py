@@ -7,23 +7,24 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
 
 import numpy as np
 
 from ffnet_search.atomic_write import SUFFIX, write_bytes
 from ffnet_search.config.start import ARCHITECTURE
 from ffnet_search.config.sweep import Sweep
-from ffnet_search.errors import SweepError, shown
+from ffnet_search.errors import NAME, SweepError, shortened, shown
+from ffnet_search.export.card_content import must_be_card
 from ffnet_search.formatting import percent
 from ffnet_search.metrics import FOLDS, Figures
 from ffnet_search.space.architecture import Architecture
 from ffnet_search.space.hyperparameters import Value
-from ffnet_search.strict_yaml import read_json, read_yaml
+from ffnet_search.strict_yaml import read_bounded, read_json, read_yaml
 from ffnet_search.tasks.base import Task, task_of
 from ffnet_search.tasks.scores import Scores
 
 CLASS_TITLES = ("class", "precision", "recall", "images", "taken for")
+SCORES_BYTES = 1 << 28  # at most: 250,000 images of 1,000 labels have as many
 MOST = 3  # other classes that are named
 CARD, ONNX, SCORES = "card.json", "model.onnx", "scores.npz"  # of every exported FFNet
 
@@ -65,12 +66,18 @@ class ExportedNetwork:
         if task is None or not path.exists():
             return None
         try:
-            with np.load(path) as arrays:
+            with np.load(io.BytesIO(read_bounded(path, SCORES_BYTES))) as arrays:
                 if split == FOLDS and split not in arrays.files:  # without `export.folds`
                     return None
-                return Scores(task, arrays[split].astype(np.float64))
-        except (OSError, ValueError, KeyError, BadZipFile) as error:
-            raise SweepError(f"{path}: cannot be read as the scores of a network ({error}); export again") from None
+                if sum(part.file_size for part in arrays.zip.infolist()) > SCORES_BYTES:
+                    raise ValueError(f"it must unpack to at most {SCORES_BYTES} bytes")
+                scores = Scores(task, arrays[split].astype(np.float64))
+            if scores.values_NS.ndim != 2 or not np.isfinite(np.square(scores.values_NS).sum() + scores.quality):
+                raise ValueError(f"{split} must be rows of numbers")
+        except Exception as error:  # NumPy and zipfile raise anything at a broken file
+            reason = shortened(" ".join(f"{type(error).__name__}: {error}".split()), NAME)
+            raise SweepError(f"{path}: cannot be read as the scores of a network ({reason}); export again") from None
+        return scores
 
     @property
     def details(self) -> dict[str, Any]:
@@ -134,6 +141,7 @@ def read_card(folder: Path) -> dict[str, Any]:
         content = card.get(name, {})
         if not isinstance(content, dict) or not all(isinstance(value, kinds) for value in content.values()):
             raise ValueError(f"{path}: {name} must be a mapping of plain values, but is {shown(content)}")
+    must_be_card(card, path)
     for name, entry in card.get("formats", {}).items():
         if not _is_format(entry):
             raise ValueError(f"{path}: formats.{name} must hold files of its folder and numbers, but is {shown(entry)}")

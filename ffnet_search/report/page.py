@@ -192,7 +192,7 @@ def _classes(run: Run) -> dict[str, Any]:
     details = run.first.details
     rows: list[Row] = [(name, "", cells) for name, *cells in class_rows(details)]
     confusion = details.get("confusion", [])
-    most = max((count for row in confusion for count in row), default=1)
+    most = max((count for row in confusion for count in row), default=0) or 1
     names = list(details.get("recall", {}))
     matrix = [
         (name, [(count, f"{count / most:.2f}", at == row) for at, count in enumerate(counts)])
@@ -212,7 +212,7 @@ def _output_table(run: Run) -> tuple[list[str], list[Row]] | None:
     constant = run.exported[0].details.get("constant")
     if constant:
         columns, names = [*columns, constant], [*names, "the median alone"]
-    values = [[column[name] for column in columns] for name in columns[0]]
+    values = [[column.get(name) for column in columns] for name in columns[0]]
     quality = run.task.quality
     rows: list[Row] = [
         (name, "", ["none in test" if value is None else quality.format(value) for value in row])
@@ -242,7 +242,7 @@ def _facts(run: Run) -> Iterator[tuple[str, object]]:
     sweep, search, card = run.sweep, run.sweep.search, run.exported[0].read_card()
     training = card.get("training", {})
     yield "Sweep", f"{sweep.path.name}, seed {sweep.seed}"
-    fingerprint = card["data"]["fingerprint"] if "data" in card else training.get("data")
+    fingerprint = card["data"].get("fingerprint") if "data" in card else training.get("data")
     yield "Data", f"{sweep.data.name}, fingerprint {fingerprint}"
     if run.table is None:
         yield "Git", training.get("git")
@@ -258,7 +258,7 @@ def _facts(run: Run) -> Iterator[tuple[str, object]]:
         setting = run.table.setting
         batch = f"{plural(setting.threads, 'thread')}, batch {setting.batch_size}, {setting.dtype}"
         yield "Latency", f"{setting.backend}, {batch}, {setting.clock}, on {setting.device}, {setting.date}"
-    yield "Exported", card["date"]
+    yield "Exported", card.get("date", "")
     yield "Versions", ", ".join(f"{name} {version}" for name, version in versions().items())
 
 

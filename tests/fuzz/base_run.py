@@ -6,13 +6,14 @@ import json
 import random
 from pathlib import Path
 
+import numpy as np
 import yaml
 from networks import randomise
 from optuna.trial import TrialState, create_trial
 from test_pipeline import table_of
 
 from ffnet_search.config.sweep import Sweep
-from ffnet_search.export.exported import CARD
+from ffnet_search.export.exported import CARD, write_scores
 from ffnet_search.export.network import write_network
 from ffnet_search.models.deployed import fuse
 from ffnet_search.models.metamixer import MetaMixer
@@ -22,6 +23,8 @@ from ffnet_search.search.storage.study import open_study
 from ffnet_search.search.storage.trial_record import distributions, params_of
 from ffnet_search.space.architecture import Architecture
 from ffnet_search.space.hyperparameters import Configuration
+from ffnet_search.tasks.base import task_of
+from ffnet_search.tasks.scores import Scores
 from ffnet_search.training.fit import write_supernet
 
 SPACE = {
@@ -120,6 +123,14 @@ def _write_exported(folder: Path, arch: Architecture) -> None:
         "latency": {"device": "x", "backend": "onnxruntime", "threads": 1, "batch_size": 1},
         "hyperparameters": {"learning_rate": 0.1},
         "data": {"name": "digits", "fingerprint": "f00"},
+        "details": {
+            **{name: {"0": 0.5, "1": None} for name in ("recall", "precision")},
+            "images": {"0": 1, "1": 2},
+            "confused": [["0", "1", 3]],
+            "confusion": [[1, 0], [3, 1]],
+            "errors": "a.png",
+        },
+        "training": {"seed": 1, "data": "f00", "git": "0"},
         "input": {"channels": 1, "resolution": 8, "classes": ["0", "1"]},
         "date": "2026-01-01T00:00:00+00:00",
         "formats": {
@@ -127,3 +138,5 @@ def _write_exported(folder: Path, arch: Architecture) -> None:
         },
     }
     (folder / CARD).write_text(json.dumps(card))
+    right = Scores(task_of(arch.input), np.array([[1.0], [0.0], [1.0]]))
+    write_scores(folder, {"search": right, "test": right})

@@ -30,11 +30,14 @@ from ffnet_search.config.schema import DataSection
 from ffnet_search.config.sweep import Sweep
 from ffnet_search.data.registry import check_data
 from ffnet_search.errors import LINE, SweepError
+from ffnet_search.export.exported import read_network
 from ffnet_search.export.network import load
 from ffnet_search.forecasting.series import read_series
 from ffnet_search.latency.journal import Journal
 from ffnet_search.models.saved import read_supernet
 from ffnet_search.report.dashboard import annotate_study
+from ffnet_search.report.data import read_run
+from ffnet_search.report.page import page
 from ffnet_search.search.storage.search_storage import PendingTrials
 from ffnet_search.space.input import Input
 from ffnet_search.strict_yaml import read_json
@@ -134,7 +137,8 @@ YAML = {
 JSON = {
     "table": (f"{RUN}/latency/onnxruntime-t1-b1.json",
               [["show", f"{RUN}/latency/onnxruntime-t1-b1.json"], ["pick", RUN, "--latency-ms", "1"]]),
-    "card": (f"{RUN}/pareto/01-net/card.json", [["show", RUN], ["export", RUN, "--table"]]),
+    "card": (f"{RUN}/pareto/01-net/card.json",
+             [["show", RUN], ["export", RUN, "--table"], ["show", f"{RUN}/pareto/01-net"]]),
     "record": (f"{RUN}/run.json", [["show", RUN], ["check", "tiny.yaml"]]),
 }  # fmt: skip
 
@@ -157,7 +161,7 @@ def test_yaml(base: Path, kind: str) -> None:
 @pytest.mark.parametrize("kind", JSON)
 def test_json(base: Path, kind: str) -> None:
     name, verbs = JSON[kind]
-    tree = read_json(base / name)
+    tree, other = read_json(base / name), str(next(Path(f"{RUN}/pareto").glob("02-*")))
 
     @PROFILE
     @given(mutations.changes(mutations.RAW_JSON), mutations.damage())
@@ -167,6 +171,7 @@ def test_json(base: Path, kind: str) -> None:
                 command(*verb)
             if kind == "card":
                 call(lambda: annotate_study(Sweep.of_run(RUN)))
+                command("compare", f"{RUN}/pareto/01-net", other)
 
     read()
 
@@ -227,7 +232,7 @@ def test_notes_of_unfinished_work(base: Path, kind: str) -> None:
         {"ratios": {"a": 1.0}, "anchors_s": [0.1, 0.2], "seconds": 1.0},
         {"contention": 1.0},
     ]
-    trials = {"abc": {"origin": "TPESampler", "params": {"stage1.depth": 1}, "starts": 1}}
+    trials = {"abc": {"origin": "TPESampler", "params": {"stage1.depth": 1}, "starts": 1, "preempted": 1, "epoch": 1}}
     path = base / kind
 
     @PROFILE
@@ -252,7 +257,7 @@ def test_notes_of_unfinished_work(base: Path, kind: str) -> None:
     read()
 
 
-@pytest.mark.parametrize("kind", ["model.safetensors", "trainable.safetensors", "supernet.ckpt"])
+@pytest.mark.parametrize("kind", ["model.safetensors", "trainable.safetensors", "supernet.ckpt", "scores.npz"])
 def test_weights(base: Path, kind: str) -> None:
     folder = base / RUN / "pareto" / "01-net"
     path = base / RUN / kind if kind == "supernet.ckpt" else folder / kind
@@ -264,6 +269,8 @@ def test_weights(base: Path, kind: str) -> None:
         with replaced(path, mutations.damaged(content, how)):
             if kind == "supernet.ckpt":
                 call(lambda: read_supernet(path))
+            elif kind == "scores.npz":
+                call(lambda: read_network(folder).scores("test"))
             else:
                 call(lambda: load(folder, trainable=kind.startswith("trainable")))
 
@@ -277,5 +284,7 @@ def test_the_base_is_right(base: Path) -> None:
         for verb in verbs:
             command(*verb)
     annotate_study(Sweep.of_run(base / "other" / "tiny"))
+    assert "<title>" in page(read_run(Sweep.of_run(RUN)))
+    command("compare", *map(str, Path(f"{RUN}/pareto").glob("0?-*")))
     read_supernet(base / RUN / "supernet.ckpt")
     load(base / RUN / "pareto" / "01-net")

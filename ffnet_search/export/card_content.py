@@ -1,0 +1,69 @@
+"""The fields of a `card.json` that this program reads again, with their types: folders come from strangers, too."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from ffnet_search.errors import NAME
+
+Each = dict[str, float | None]  # of outputs; None where test has none of them
+
+
+def _must_be_name(name: str) -> str:
+    if name and Path(name).name != name:
+        raise ValueError("must be the name of a file in the folder")
+    return name
+
+
+FileName = Annotated[str, AfterValidator(_must_be_name)]
+
+
+class _Content(BaseModel):
+    model_config = ConfigDict(strict=True)
+
+
+class _Details(_Content):
+    """Facts that tasks of this program write; those of others may write more."""
+
+    recall: Each = {}
+    precision: Each = {}
+    images: dict[str, int] = {}
+    confused: list[Annotated[tuple[str, str, int], Field(strict=False)]] = []
+    confusion: list[list[float]] = []
+    iou: Each = {}
+    average_precision: Each = {}
+    mae: Each = {}
+    constant: Each = {}
+    worst: FileName = ""
+    errors: FileName = ""
+    caption: str = ""
+
+    @model_validator(mode="after")
+    def _of_the_same_classes(self) -> _Details:
+        for one in (self.precision, self.images):
+            if one and self.recall and one.keys() != self.recall.keys():
+                raise ValueError("recall, precision and images must be of the same classes")
+        return self
+
+
+class _Card(_Content):
+    metrics: dict[str, Any] = {}
+    order: list[float] = []
+    data: dict[str, Any] = {}
+    latency: dict[str, Any] = {}
+    training: dict[str, Any] = {}
+    details: _Details = _Details()
+    date: str = ""
+
+
+def must_be_card(card: dict[str, Any], path: Path) -> None:
+    """Raise ValueError, with the first field of another type, where this is no card."""
+    try:
+        _Card.model_validate(card)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        place = ".".join(str(step) for step in first["loc"])
+        raise ValueError(f"{path}: {place[:NAME]} is not valid ({first['msg'][:NAME]})") from None
