@@ -43,7 +43,13 @@ def test_a_folder_deleted_under_a_stage_is_one_sentence(tmp_path: Path, stage: s
     sweep.write_text(yaml.safe_dump(content))
     command = [sys.executable, "-m", "ffnet_search", *(["run"] if stage == "search" else [stage]), str(sweep)]
     with tempfile.TemporaryDirectory(dir="/tmp") as temporary:  # short enough for sockets
-        said = delete_under(command, folder, stage, {**os.environ, "PYTHONPATH": str(ROOT), "TMPDIR": temporary})
+        environment = {**os.environ, "PYTHONPATH": str(ROOT), "TMPDIR": temporary}
+        said = delete_under(command, folder, stage, environment)
+        if stage == "profile":  # which begins soonest
+            process = begun(command, folder, stage, environment)
+            process.terminate()
+            process.communicate(timeout=120)
+            assert process.returncode == 143
         assert not os.listdir(temporary), "something is left in the system's temporary folder"
     lines = [line for line in said.splitlines() if line.startswith("ffnet-search: ")]
     assert len(lines) == 1 and "Traceback" not in said, said[-3000:]
@@ -51,13 +57,18 @@ def test_a_folder_deleted_under_a_stage_is_one_sentence(tmp_path: Path, stage: s
 
 def delete_under(command: list[str], folder: Path, stage: str, environment: dict[str, str]) -> str:
     """Delete the folder while a command works in a stage. Returns what it printed; it ends with 2."""
-    quiet: dict[str, Any] = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "text": True}
-    process = subprocess.Popen(command, env=environment, **quiet)
-    while not list(folder.glob(SIGNS[stage])):
-        assert process.poll() is None
-        time.sleep(0.05)
+    process = begun(command, folder, stage, environment)
     while folder.exists():  # the command still writes into it, and removes files of its own
         shutil.rmtree(folder, ignore_errors=True)
     _, said = process.communicate(timeout=120)
     assert process.returncode == 2, said[-3000:]
     return said
+
+
+def begun(command: list[str], folder: Path, stage: str, environment: dict[str, str]) -> subprocess.Popen[str]:
+    """A command that works in a stage."""
+    process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    while not list(folder.glob(SIGNS[stage])):
+        assert process.poll() is None
+        time.sleep(0.05)
+    return process

@@ -8,7 +8,6 @@ every size and shape are resized to the resolution of the search space, whole: b
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -29,6 +28,7 @@ from ffnet_search.errors import SweepError
 from ffnet_search.formatting import first_few
 from ffnet_search.progress import say
 from ffnet_search.space.input import Input
+from ffnet_search.strict_yaml import YAML_BYTES, parse_json, read_bounded
 from ffnet_search.tasks.segmentation import IGNORE
 
 IMAGES, MASKS = "images", "masks"
@@ -290,8 +290,8 @@ def class_names(root: Path, count: int) -> tuple[str, ...]:
     for path in (root / name for name in NAMES):
         if path.is_file():
             try:
-                text = path.read_text(encoding="utf-8")
-                names = json.loads(text) if path.suffix == ".json" else text.split("\n")
+                text = read_bounded(path, YAML_BYTES).decode("utf-8")
+                names = parse_json(text) if path.suffix == ".json" else text.split("\n")
                 if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
                     raise ValueError("no list of names")
             except (OSError, ValueError) as error:

@@ -8,7 +8,6 @@ a supernet earns its cost where it ranks better than they do. No training here, 
 from __future__ import annotations
 
 import hashlib
-import json
 import math
 import random
 from collections.abc import Callable, Mapping, Sequence
@@ -25,6 +24,7 @@ from ffnet_search.metrics import LATENCY, MACS, PARAMS
 from ffnet_search.space.architecture import Architecture
 from ffnet_search.space.registry import task_outputs
 from ffnet_search.space.search_space import SearchSpace
+from ffnet_search.strict_yaml import read_json
 
 SPLITS = ("validation", "test")
 INHERITED = "inherited"
@@ -284,7 +284,7 @@ def read_fidelity(folder: Path) -> Fidelity | None:
     """Read `FILE` of a folder; None if it holds none. Raises SweepError for one that cannot be read."""
     path = folder / FILE
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = read_json(path)
         if content["format"] != FORMAT:
             raise ValueError(f"format {content['format']!r}")
         networks = [{name: one[name] for name in Compared.__dataclass_fields__} for one in content["networks"]]

@@ -15,6 +15,7 @@ from typing import Any
 from ffnet_search import atomic_write
 from ffnet_search.progress import say
 from ffnet_search.space.hyperparameters import Configuration, Value
+from ffnet_search.strict_yaml import read_json
 
 FILE = "schedule.json"  # beside the checkpoint that was trained by it
 
@@ -77,7 +78,7 @@ def read_schedule(folder: Path) -> Schedule:
     A damaged one is set aside, with the checkpoints, since nothing says how they were trained."""
     path = folder / FILE
     try:
-        return schedule_of(json.loads(path.read_text()))
+        return schedule_of(read_json(path))
     except FileNotFoundError:
         return ()
     except (OSError, ValueError, TypeError, AttributeError, RecursionError) as error:

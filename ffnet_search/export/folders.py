@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -27,6 +28,7 @@ from ffnet_search.strict_yaml import read_json
 NAMES = "names.json"
 OLD = ".old"  # suffix of the front that is being replaced
 WEIGHTS = ("model.safetensors", "model.ckpt")  # of an FFNet, of a user-supplied module
+FOLDER = re.compile(r"[0-9]{1,6}-[^/\\\0]+")  # the number and the key of a network: no path that leads elsewhere
 NEAR = 1e-4  # of two weights that are the same but for another number of threads
 
 
@@ -49,10 +51,10 @@ def _read_names(pareto: Path) -> dict[str, str]:
     found = {path.name.partition("-")[2]: path.name for path in sorted(pareto.glob("*-*")) if path.is_dir()}
     try:
         stored = read_json(pareto / NAMES)
-        found = {**{str(key): str(name) for key, name in stored.items()}, **found}
+        found = {**{key: name for key, name in stored.items() if FOLDER.fullmatch(str(name))}, **found}
     except (OSError, ValueError, AttributeError):
         pass  # of an earlier version, or damaged: the folders have names
-    return {key: name for key, name in found.items() if name.partition("-")[0].isdecimal()}
+    return {key: name for key, name in found.items() if FOLDER.fullmatch(name)}
 
 
 def recover_front(files: RunPaths) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 from ffnet_search.atomic_write import write_text
@@ -100,6 +100,8 @@ class Gain:
 def read_gains(folder: Path) -> list[Gain]:
     """The gains of a run's front over its yardstick; empty if none was made."""
     try:
-        return [Gain(**content) for content in read_json(folder / GAINS)]
+        gains = [Gain(**content) for content in read_json(folder / GAINS)]
+        numbers = [getattr(gain, field.name) for gain in gains for field in fields(gain) if field.type == "float"]
+        return gains if all(isinstance(number, int | float) for number in numbers) else []
     except (OSError, ValueError, TypeError):
         return []

@@ -11,11 +11,14 @@ from pathlib import Path
 from typing import Any
 
 from ffnet_search.atomic_write import write_text
+from ffnet_search.errors import SweepError
 from ffnet_search.latency.timing import Mix, Rounds
 from ffnet_search.progress import say
-from ffnet_search.strict_yaml import parse_json
+from ffnet_search.strict_yaml import parse_json, read_bounded
 
 ANCHORS = 2  # see `bench`
+
+BYTES = 1 << 28  # at most
 
 
 class Journal:
@@ -27,7 +30,10 @@ class Journal:
         self._readings: list[Sequence[float]] = []
         self._contention: list[float] = []
         self.seconds = 0.0
-        lines = path.read_text(encoding="utf-8", errors="replace").splitlines() if path.exists() else []
+        try:
+            lines = read_bounded(path, BYTES).decode(errors="replace").splitlines() if path.exists() else []
+        except (OSError, ValueError) as error:
+            raise SweepError(f"{path}: cannot be read as a journal ({error}); move it away to measure again") from None
         whole: list[dict[str, Any]] = [{"digest": digest}]
         if lines and _parsed(lines[0]) == whole[0]:
             read = [content for content in map(_parsed, lines[1:]) if _is_whole(content)]

@@ -215,9 +215,10 @@ def serve(study: Path, artifacts: Path, host: str, port: int, ready: Callable[[s
             study_id = storage.get_study_id_from_name(NAME)
             try:
                 server = ThreadingServer((host, port), QuietHandler)
-            except OSError as error:
+            except (OSError, UnicodeError) as error:  # the latter of a name that no host has
+                reason = getattr(error, "strerror", None) or error
                 raise SweepError(
-                    f"the dashboard cannot listen on {host}:{port} ({error.strerror}); choose another with --port"
+                    f"the dashboard cannot listen on {host}:{port} ({reason}); choose another with --port or --host"
                 ) from None
             with server:
                 # The browser starts meanwhile: its first request waits until Optuna Dashboard is imported.

@@ -44,6 +44,7 @@ from ffnet_search.run.stages import STAGES, StageState, status
 from ffnet_search.space.architecture import Architecture
 from ffnet_search.space.cost_model import analytic_metrics
 from ffnet_search.space.hyperparameters import Configuration
+from ffnet_search.strict_yaml import read_json
 from ffnet_search.tasks.base import Task, find_task
 
 NAME = "fidelity"  # of its record in a run's folder
@@ -140,8 +141,9 @@ class _Trainings:
         self.path = sweep.files.fidelity / ALONE
         self.failed: dict[str, str] = {}  # name -> the reason
         try:
-            text = self.path.read_text(encoding="utf-8") if self.path.exists() else "{}"
-            self.results: dict[str, dict[str, Qualities]] = json.loads(text)
+            self.results: dict[str, dict[str, Qualities]] = read_json(self.path) if self.path.exists() else {}
+            if not isinstance(self.results, dict) or not all(isinstance(one, dict) for one in self.results.values()):
+                raise ValueError("it must hold a mapping for each repeat")
         except (OSError, ValueError) as error:
             raise SweepError(f"{self.path}: cannot be read ({error}); delete it to train again") from None
 

@@ -24,9 +24,10 @@ from ffnet_search.config.sweep import Sweep
 from ffnet_search.errors import SweepError, shown
 from ffnet_search.provenance import now
 from ffnet_search.run.remote_copy import RemoteCopy, remote_copy
-from ffnet_search.strict_yaml import read_json
+from ffnet_search.strict_yaml import read_bounded, read_json
 
 FORMAT = 2
+LOCK_BYTES = 1 << 10  # at most: a number and a host
 ENDING_S = 10.0  # for the child processes of a killed run, which inherited its lock, to end
 
 
@@ -204,16 +205,18 @@ def _acquire(lock: IO[str], files: RunPaths) -> None:
 def working_process(files: RunPaths) -> str:
     """`process 12 on HOST`, where one works in a run's folder on this machine, as its lock says; else empty."""
     try:
-        pid, _, host = files.lock.read_text(encoding="utf-8").strip().partition(" on ")
-    except OSError:
+        pid, _, host = read_bounded(files.lock, LOCK_BYTES).decode().strip().partition(" on ")
+    except (OSError, ValueError):
         return ""
     return f"process {pid} on {host}" if host == socket.gethostname() and _is_alive(pid) else ""
 
 
 def _is_alive(pid: str) -> bool:
     try:
+        if not (pid.isascii() and pid.isdecimal()):  # of no process, or of a whole group
+            return False
         os.kill(int(pid), 0)
-    except (ProcessLookupError, ValueError):
+    except (ProcessLookupError, ValueError, OverflowError):
         return False
     except PermissionError:
         return True

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from ffnet_search.config.files import RunPaths
 from ffnet_search.config.named_metrics import ranking
 from ffnet_search.config.sweep import Sweep
-from ffnet_search.errors import SweepError, did_you_mean
+from ffnet_search.errors import NAME, SweepError, did_you_mean, printable, shortened
 from ffnet_search.export.exported import ExportedNetwork, read_exported
 from ffnet_search.metrics import ERROR, Metric
 from ffnet_search.run.folder import read_records, working_process
@@ -61,17 +61,19 @@ def runs(folder: str | Path = "runs") -> list[ListedRun]:
 
 
 def _listed(files: RunPaths) -> ListedRun:
-    size_mb = sum(path.lstat().st_size for path in _files(files.folder)) / 1e6
+    size_mb = sum(map(_bytes, _files(files.folder))) / 1e6
     changed = datetime.fromtimestamp(files.state.stat().st_mtime)
     try:
         sweep = Sweep.of_run(files.folder)
         exported = read_exported(files.pareto)
-        state = _state(sweep, files)
+        state, metric = _state(sweep, files), ranking(sweep)
+        candidates = list(_evaluated(files.candidates))
+        found = _best(sweep, metric, exported, candidates)
     except SweepError as error:
         return ListedRun(files.folder, f"cannot be read: {error}", size_mb=size_mb, changed=changed)
-    metric = ranking(sweep)
-    candidates = list(_evaluated(files.candidates))
-    found = _best(sweep, metric, exported, candidates)
+    except (OSError, ValueError, csv.Error) as error:
+        why = f"cannot be read: {files.candidates.name}: {shortened(printable(str(error)), NAME)}"
+        return ListedRun(files.folder, why, size_mb=size_mb, changed=changed)
     return ListedRun(
         files.folder, state, len(candidates), len(exported), metric, *found, size_mb=size_mb, changed=changed
     )
@@ -96,7 +98,7 @@ def _best(
 
 def _evaluated(path: Path) -> Iterator[dict[str, str]]:
     """The rows of the evaluated candidates in candidates.csv; none if it is missing."""
-    if path.exists():
+    if path.is_file():
         with path.open(encoding="utf-8", newline="") as file:
             yield from (row for row in csv.DictReader(file) if row.get("state") == "evaluated")
 
@@ -108,6 +110,13 @@ def _state(sweep: Sweep, files: RunPaths) -> str:
             process = working_process(files)
             return f"{stage.name} {'in progress' if process else 'incomplete' if stage.name in records else 'pending'}"
     return "done"
+
+
+def _bytes(path: Path) -> int:
+    try:
+        return path.lstat().st_size
+    except OSError:  # a command that works in the folder has removed it
+        return 0
 
 
 def _files(folder: Path) -> Iterator[Path]:

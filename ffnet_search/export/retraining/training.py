@@ -19,9 +19,10 @@ from ffnet_search.evaluation.engine import EngineContext, evaluate_all
 from ffnet_search.evaluation.outcome import Evaluate
 from ffnet_search.evaluation.retrained import Retrained
 from ffnet_search.export.retraining.record import RECORD
-from ffnet_search.metrics import Metric
+from ffnet_search.metrics import Figures, Metric
 from ffnet_search.progress import Bar, say
 from ffnet_search.space.hyperparameters import Configuration
+from ffnet_search.strict_yaml import read_json
 
 
 @dataclass(frozen=True)
@@ -98,9 +99,9 @@ def _write(folder: Path, retrained: Retrained, file: str) -> None:
 def _read(folder: Path, configuration: Configuration, file: str) -> Retrained | None:
     """The network that was trained in a folder; None if none was."""
     try:
-        record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
+        record = read_json(folder / RECORD)
         content = (folder / file).read_bytes()
-        metrics, how = record["metrics"], record["record"]
+        metrics, how = Figures.read(record["metrics"], folder / RECORD), record["record"]
     except FileNotFoundError:
         return None
     except (OSError, ValueError, KeyError, TypeError) as error:
