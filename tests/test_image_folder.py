@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -126,6 +127,18 @@ def test_a_bar_is_shown_from_some_number_of_files_on(
     paths = tuple(str(path) for path in sorted(tree.rglob("*.png")))
     assert len(Decoder(paths, (16, 16), "RGB", 1).read(range(files))) == files
     assert ("decode images: 8/8 files" in capsys.readouterr().err) == shown
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="this system pins no process to a core")
+def test_a_process_of_one_core_streams_without_a_warning(make_data: Callable[..., Any]) -> None:
+    cores = os.sched_getaffinity(0)
+    two = [images for images, _ in make_data("folder_streamed", workers=2).val_dataloader()]
+    try:
+        os.sched_setaffinity(0, {min(cores)})
+        one = [images for images, _ in make_data("folder_streamed", workers=2).val_dataloader()]
+    finally:
+        os.sched_setaffinity(0, cores)
+    assert all(map(torch.equal, one, two)) and len(one) == len(two)
 
 
 def test_batches_that_shared_memory_cannot_hold_come_by_a_pipe(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import shutil
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -95,11 +96,17 @@ class OnDisk:
         lists = [self._members[batch].tolist() for batch in batches]
         largest = max(map(len, lists), default=0) * decoder.image_bytes
         # Each worker prefetches two batches, and waits for ever where they do not fit: a container may have 64 MB.
-        collate = _as_tensor if _shared_memory() > 2 * (2 * decoder.workers + 1) * largest else _stacked
-        for pixels in DataLoader(dataset, batch_sampler=lists, num_workers=decoder.workers, collate_fn=collate):
+        workers = min(decoder.workers, usable_cores())
+        collate = _as_tensor if _shared_memory() > 2 * (2 * workers + 1) * largest else _stacked
+        for pixels in DataLoader(dataset, batch_sampler=lists, num_workers=workers, collate_fn=collate):
             if pixels is None:
                 refuse_unreadable(list(decoder.unreadable(range(len(decoder.files))).values()))
             yield np.asarray(pixels)
+
+
+def usable_cores() -> int:
+    """The number of CPU cores that this process may run on."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _stacked(items: list[Pixels | Unreadable]) -> Pixels | None:
