@@ -66,7 +66,7 @@ def code_span(text: object) -> str:
 
 
 def broken(text: str, width: int) -> str:
-    """A line broken at blanks into lines of `width` characters; no word, path or command is.
+    """A line broken at blanks into lines of `width` characters; no word or command is.
 
     >>> print(broken("no front yet; make it with `ffnet-search run my.yaml`", 30))
     no front yet; make it with

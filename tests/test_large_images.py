@@ -14,7 +14,9 @@ from PIL import Image
 from test_predict_script import images
 
 from ffnet_search.data import image_file
-from ffnet_search.data.image_file import read_whole, turned_size
+from ffnet_search.data.image_file import prepare, read_whole, turned_size
+from ffnet_search.data.mask_folder import must_be_mask
+from ffnet_search.errors import SweepError
 from ffnet_search.export.script import predict_script
 
 SIDE, ROWS = 9_500, 100  # 90 million pixels, of which Pillow warns
@@ -76,6 +78,32 @@ def test_tiles_give_the_pixels_of_the_whole(tmp_path: Path, monkeypatch: pytest.
                 assert np.array_equal(read_whole(file, mode, least), image.reduce(3)), file.name
                 assert read_whole(file, mode, least, above=10**6).size == image.size
         monkeypatch.undo()
+
+
+@pytest.mark.parametrize("suffix", ["tif", "jpg", "png"])
+@pytest.mark.parametrize("orientation", [1, 3, 6, 8])
+def test_the_size_of_a_turned_image_is_that_of_its_pixels(suffix: str, orientation: int, tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    file = tmp_path / f"turned.{suffix}"
+    Image.new("RGB", (50, 30)).save(file, exif=exif)
+    assert turned_size(file) == read_whole(file, "RGB").size == ((30, 50) if orientation > 3 else (50, 30))
+
+
+def test_a_turned_image_is_reduced_by_its_turned_size(tmp_path: Path) -> None:
+    pixels_HW = np.random.default_rng(0).integers(0, 2, size=(500, 2000), dtype=np.uint8) * 255
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(pixels_HW).save(tmp_path / "turned.jpg", exif=exif, quality=100)
+    Image.fromarray(np.rot90(pixels_HW, -1)).save(tmp_path / "upright.png")
+    turned, upright = (prepare(tmp_path / name, "L", (128, 512)) for name in ("turned.jpg", "upright.png"))
+    assert np.abs(turned.astype(int) - upright).mean() < 5  # 40 where half of the width is decoded
+
+
+def test_a_mask_that_pillow_refuses_is_one_sentence(tmp_path: Path) -> None:
+    Image.new("1", (14_000, 14_000)).save(tmp_path / "mask.png")
+    with pytest.raises(SweepError, match=r"mask\.png cannot be read as an image \(.*; remove or replace it"):
+        must_be_mask(str(tmp_path / "mask.png"))
 
 
 def test_a_mask_is_enlarged_band_by_band_with_the_same_result() -> None:

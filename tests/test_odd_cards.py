@@ -16,7 +16,10 @@ from written_runs import written_run
 
 from ffnet_search.cli.app import main
 from ffnet_search.errors import LINE, SweepError
-from ffnet_search.export.exported import SCORES, read_network
+from ffnet_search.export import exported
+from ffnet_search.export.exported import SCORES, read_network, write_scores
+from ffnet_search.tasks.base import task_of
+from ffnet_search.tasks.scores import Scores
 
 ODD: dict[str, tuple[dict[str, Any], str]] = {
     "details of another type": ({"details": "x" * 10**6}, "details is not valid"),
@@ -98,6 +101,17 @@ def test_odd_scores_are_one_sentence(content: Callable[[], bytes], run: Path) ->
     (folder / SCORES).write_bytes(content())
     with pytest.raises(SweepError, match=r"scores\.npz: cannot be read as the scores of a network"):
         read_network(folder).scores("test")
+
+
+def test_scores_of_any_size_are_read_where_they_were_hardly_compressed(
+    run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = networks(run)[0]
+    many = Scores(task_of(read_network(folder).network.input), np.random.default_rng(0).random((2000, 1)))
+    write_scores(folder, {"search": many, "test": many})
+    monkeypatch.setattr(exported, "UNPACKED", 1000)
+    read = read_network(folder).scores("test")
+    assert read is not None and np.allclose(read.values_NS, many.values_NS)
 
 
 def test_scores_of_other_images_are_not_compared(

@@ -12,7 +12,7 @@ import pytest
 from written_runs import written_run
 
 from ffnet_search.config.files import RunPaths
-from ffnet_search.data.mask_folder import class_names
+from ffnet_search.data.layout import class_names
 from ffnet_search.errors import SweepError
 from ffnet_search.evaluation.fidelity import FILE, read_fidelity
 from ffnet_search.evaluation.schedule import read_schedule
@@ -20,6 +20,7 @@ from ffnet_search.export.folders import NAMES, folder_names
 from ffnet_search.export.groups import GAINS, read_gains
 from ffnet_search.latency.journal import Journal
 from ffnet_search.report.dashboard import serve
+from ffnet_search.run.fidelity import must_be_results
 from ffnet_search.run.folder import working_process
 from ffnet_search.run.overview import runs
 
@@ -89,6 +90,19 @@ def test_odd_json_is_one_sentence_or_nothing(content: bytes, tmp_path: Path) -> 
         read_fidelity(tmp_path)
     assert read_gains(tmp_path) == [] and read_schedule(tmp_path) == ()
     assert Journal(tmp_path / "journal", "x").total_rounds == 0
+
+
+def test_classes_are_a_line_each_whatever_ends_it(tmp_path: Path) -> None:
+    for ending in (b"\n", b"\r\n", b"\r"):
+        (tmp_path / "classes.txt").write_bytes(ending.join((b"road", b"sky", b"")))
+        assert class_names(tmp_path, 2) == ("road", "sky")
+
+
+def test_qualities_of_networks_alone_are_numbers() -> None:
+    must_be_results({"0": {"a": {"validation": 0.5}}, "1": {}}, "alone.json")
+    for content in ([], {"0": []}, {"0": {"a": 3}}, {"0": {"a": {"test": "x"}}}):
+        with pytest.raises(ValueError, match="must"):
+            must_be_results(content, "alone.json")
 
 
 def test_gains_are_numbers(tmp_path: Path) -> None:

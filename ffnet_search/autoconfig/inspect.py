@@ -19,8 +19,8 @@ from ffnet_search.config.schema import DataSection
 from ffnet_search.data.decoder import Decoder
 from ffnet_search.data.image_file import read_whole, turned_size
 from ffnet_search.data.image_folder import Labels, list_images, remarks_of
-from ffnet_search.data.layout import TEST, TRAIN, VALIDATION, find_classes, find_layout, image_bytes
-from ffnet_search.data.mask_folder import class_names, find_splits, has_masks, ids_in, list_splits, read_ids, read_masks
+from ffnet_search.data.layout import TEST, TRAIN, VALIDATION, class_names, find_classes, find_layout, image_bytes
+from ffnet_search.data.mask_folder import find_splits, has_masks, ids_in, list_splits, read_ids, read_masks
 from ffnet_search.data.unreadable import Unreadable, attempt
 from ffnet_search.errors import SweepError
 from ffnet_search.formatting import first_few, listed

@@ -93,7 +93,7 @@ def export_formats(run: Path, overrides: Overrides, formats: Formats, which: Whi
 
 
 def _push(networks: Sequence[ExportedNetwork], repository: str, license: str | None, output: Output) -> None:
-    from ffnet_search.cli.printing import print_plain
+    from ffnet_search.cli.printing import print_path
     from ffnet_search.errors import SweepError
     from ffnet_search.export.push import push
 
@@ -102,4 +102,4 @@ def _push(networks: Sequence[ExportedNetwork], repository: str, license: str | N
         raise SweepError(f"--push uploads one network, but {len(networks)} are exported; give --key, one of {keys}")
     address = push(networks[0], repository, license)
     document = {"folder": str(networks[0].folder), "address": address}
-    output.answer(document, dict, lambda document: print_plain(document["address"]))
+    output.answer(document, dict, lambda document: print_path(document["address"]))

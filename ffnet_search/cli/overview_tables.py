@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from math import nan
 
 from ffnet_search.cli.front_table import SPLITS, metric_columns
-from ffnet_search.cli.printing import Column, Grid, Kind, make_table, print_plain
+from ffnet_search.cli.printing import Column, Grid, Kind, make_table, print_path, print_plain
 from ffnet_search.config.named_metrics import ranking
 from ffnet_search.export.pair import Pair
 from ffnet_search.formatting import percent
@@ -54,7 +54,7 @@ def print_overlay(found: Overlay) -> None:
     marks = [f"{LETTERS[run]}{'*' if is_joint else ''}" for run, _, is_joint in found.rows]
     folders = Column("folder", [network.folder.name for network in networks], "key")
     for letter, sweep in zip(LETTERS, found.sweeps, strict=True):
-        print_plain(f"{letter}  {sweep.files.folder}")
+        print_path(f"{letter}  {sweep.files.folder}")
     print_plain(Grid([Column("run", marks, "key"), *early, folders, *late], joint))
     print_plain("* dominated by no network of either run")
     shares = (f"{letter} dominates {percent(share, 1)}" for letter, share in zip(LETTERS, found.shares, strict=True))
@@ -96,7 +96,7 @@ def print_pair(found: Pair) -> None:
     kinds: list[Kind] = ["key", "number", "number", "number", "number", "key"]  # the answer is in every width
     grid = [Column(title, [row[at] for row in rows], kinds[at]) for at, title in enumerate(titles)]
     for letter, network in zip(LETTERS, found.networks, strict=True):
-        print_plain(f"{letter}  {network.folder}")
+        print_path(f"{letter}  {network.folder}")
     print_plain(Grid(grid))
     print_plain(found.verdict)
 

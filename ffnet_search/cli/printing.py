@@ -108,6 +108,11 @@ def make_table(titles: Sequence[str], rows: Sequence[Sequence[str]], right: int 
     return Grid([Column(*column) for column in zip(titles, cells, kinds, strict=True)])
 
 
+def print_path(path: object) -> None:
+    """Print a path or an address on standard output, on a line that is not broken at its blanks."""
+    _console(sys.stdout).print(printable(str(path)), soft_wrap=True)
+
+
 def print_plain(content: str | Grid, role: str = "") -> None:
     """Print a line or a table on standard output. A terminal gets a long line broken at blanks."""
     width = _console(sys.stdout).width if sys.stdout.isatty() else UNLIMITED

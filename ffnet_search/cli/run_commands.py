@@ -198,13 +198,13 @@ def export(
 def _export_key(sweep: Sweep, key: str, output: Output, *, silent: bool) -> None:
     """Export one network beside the front, and print its folder, unless `silent`."""
     from ffnet_search.cli import json_output
-    from ffnet_search.cli.printing import print_plain
+    from ffnet_search.cli.printing import print_path
     from ffnet_search.run.extra import export_key
 
     with _resumable(sweep, output), signs_of_life("export"):
         network = export_key(sweep, key)
     if not silent:
-        output.answer(network, json_output.of_exported, lambda one: print_plain(str(one.folder)))
+        output.answer(network, json_output.of_exported, lambda one: print_path(one.folder))
 
 
 def fidelity(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from ffnet_search.cli.front_table import chosen_of, front_grid, front_words
 from ffnet_search.cli.printing import make_table as _table
+from ffnet_search.cli.printing import print_path
 from ffnet_search.cli.printing import print_plain as _print
 from ffnet_search.cli.resolve import Front
 from ffnet_search.config.resolved import resolved_text
@@ -138,7 +139,7 @@ def print_start(started: Started) -> None:
     for line in started.lines:
         _print(line)
     for path in started.files:
-        _print(f"wrote {path}")
+        print_path(f"wrote {path}")
     if started.minutes:
         rows = [[stage, f"{minutes:.1f}"] for stage, minutes in started.minutes.items()]
         _print(_table(["stage", "minutes"], [*rows, ["all", f"{sum(started.minutes.values()):.1f}"]], right=1))
@@ -180,7 +181,7 @@ def print_selection(selection: Selection) -> None:
     task, figures = task_of(arch.input), offer.candidate.metrics if offer.candidate else {}
     error, ending = figures.get(f"{quality.key}{ERROR}"), f"predicted; {selection.table.error}"
     if exported is not None:
-        _print(str(exported.folder))
+        print_path(exported.folder)
         error = exported.metrics.get(f"search_{quality.key}{ERROR}")
         ending = "measured" if offer.is_measured else ending
     show = _print if exported is None else say

@@ -38,8 +38,14 @@ def _accept_large_images() -> None:
 def turned_size(file: str | os.PathLike[str]) -> tuple[int, int]:
     """Width and height of an image, turned as its EXIF says."""
     with open_image(file) as image:
-        lies = image.getexif().get(ORIENTATION, 1) in range(5, 9)
-        return (image.height, image.width) if lies else image.size
+        return (image.height, image.width) if _lies(image) else image.size
+
+
+def _lies(image: Image.Image) -> bool:
+    """Return whether EXIF turns an image by a quarter. Pillow turns TIFF while it decodes, so that is decoded first."""
+    if image.format == "TIFF":
+        image.load()
+    return image.getexif().get(ORIENTATION, 1) in range(5, 9)
 
 
 def to_mode(image: Image.Image, mode: str) -> Image.Image:
@@ -61,10 +67,11 @@ def read_whole(
     """The whole image in `mode`. `least`: width and height that are enough of an image of more than `above` pixels:
     JPEG then decodes no more, and large images are reduced by a whole number."""
     with open_image(file) as opened:
-        factor = 1
+        factor, lies = 1, _lies(opened)
         if least is not None and opened.width * opened.height > above:
-            opened.draft(None, least)
-            factor = max(1, min(opened.width // least[0], opened.height // least[1]))
+            wide, high = reversed(least) if lies else least
+            opened.draft(None, (wide, high))
+            factor = max(1, min(opened.width // wide, opened.height // high))
         if opened.width * opened.height <= LARGE:
             return to_mode(ImageOps.exif_transpose(opened), mode)
         if factor == 1 and opened.mode == mode and "transparency" not in opened.info:

@@ -1,4 +1,4 @@
-"""Folders of images: which splits there are, which classes, and which files are images. Nothing is opened.
+"""Folders of images: which splits there are, which classes, and which files are images. No image is opened.
 
 Splits are found by the names of folders in any spelling: train, val or valid, test. Links to folders are followed.
 """
@@ -17,6 +17,7 @@ from ffnet_search.config.schema import DataSection
 from ffnet_search.data.image_file import DRAWN
 from ffnet_search.errors import SweepError
 from ffnet_search.formatting import first_few
+from ffnet_search.strict_yaml import YAML_BYTES, parse_json, read_bounded
 
 TRAIN, VALIDATION, TEST = "train", "validation", "test"
 SPLIT_NAMES = {  # of folders, in lower case -> the split that they hold
@@ -25,6 +26,7 @@ SPLIT_NAMES = {  # of folders, in lower case -> the split that they hold
     **dict.fromkeys(("test", "testing"), TEST),
 }
 HIDDEN = (".", "__MACOSX", "@eaDir", "$RECYCLE.BIN")  # what Macs, storage systems and Windows put into folders
+CLASS_FILES = ("classes.json", "classes.txt")  # names of the classes, beside images: a list, or one a line
 STUBS = ("BUFR", "GRIB", "HDF5", "MPEG")  # Pillow knows these formats by name, and reads no pixels of them
 
 
@@ -179,3 +181,18 @@ def counted(numbers: Mapping[str, int]) -> str:
     """Numbers of files by suffix, the largest first: `36 .png, 4 .jpg`."""
     ordered = sorted(numbers.items(), key=lambda one: (-one[1], one[0]))
     return first_few([f"{count:,} {suffix}" for suffix, count in ordered], 10)
+
+
+def class_names(root: Path, count: int) -> tuple[str, ...]:
+    """The names of the classes, in classes.json or classes.txt beside the images; without them, their ids."""
+    for path in (root / name for name in CLASS_FILES):
+        if path.is_file():
+            try:
+                text = read_bounded(path, YAML_BYTES).decode("utf-8")
+                names = parse_json(text) if path.suffix == ".json" else text.replace("\r", "\n").split("\n")
+                if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+                    raise ValueError("no list of names")
+            except (OSError, ValueError) as error:
+                raise SweepError(f"data.path: {path} must be a list of the classes' names, but: {error}") from None
+            return tuple(name.strip() for name in names if name.strip())
+    return tuple(str(label) for label in range(count))

@@ -22,18 +22,16 @@ from ffnet_search.data.dataset import DataSet, Pixels, Source, must_match
 from ffnet_search.data.files import Files, files_digest, open_files
 from ffnet_search.data.image_file import LARGE, open_image, turned_size
 from ffnet_search.data.image_folder import must_have_colours
-from ffnet_search.data.layout import TEST, TRAIN, VALIDATION, find_images, split_folders
+from ffnet_search.data.layout import TEST, TRAIN, VALIDATION, class_names, find_images, split_folders
 from ffnet_search.data.unreadable import Unreadable, attempt
 from ffnet_search.errors import SweepError
 from ffnet_search.formatting import first_few
 from ffnet_search.progress import say
 from ffnet_search.space.input import Input
-from ffnet_search.strict_yaml import YAML_BYTES, parse_json, read_bounded
 from ffnet_search.tasks.segmentation import IGNORE
 
 IMAGES, MASKS = "images", "masks"
 LOSSY = (".jpg", ".jpeg", ".webp")
-NAMES = ("classes.json", "classes.txt")  # of the classes, beside the images: a list, or one a line
 HEADERS = 50  # masks whose header a check reads
 
 
@@ -259,11 +257,14 @@ def _ids(file: str) -> np.ndarray:
 
 def must_be_mask(file: str) -> None:
     """Raise SweepError if a file is no mask, by its header."""
-    try:
-        with open_image(file) as mask:
-            _must_be_ids(mask, file)
-    except OSError as error:
-        raise SweepError(f"data.path: {file} cannot be read as an image ({error}); remove or replace it") from None
+    read = attempt(file, _header, file)
+    if isinstance(read, Unreadable):
+        raise SweepError(f"data.path: {read.sentence}; remove or replace it")
+
+
+def _header(file: str) -> None:
+    with open_image(file) as mask:
+        _must_be_ids(mask, file)
 
 
 def _must_be_ids(mask: Image.Image, file: str) -> None:
@@ -283,18 +284,3 @@ def must_hold_classes(masks_NHW: Pixels, names: Sequence[str], folder: Path) -> 
         )
     if missing:
         say(f"warning: no mask for training holds {first_few(missing)}")
-
-
-def class_names(root: Path, count: int) -> tuple[str, ...]:
-    """The names of the classes, in classes.json or classes.txt beside the images; without them, their ids."""
-    for path in (root / name for name in NAMES):
-        if path.is_file():
-            try:
-                text = read_bounded(path, YAML_BYTES).decode("utf-8")
-                names = parse_json(text) if path.suffix == ".json" else text.split("\n")
-                if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-                    raise ValueError("no list of names")
-            except (OSError, ValueError) as error:
-                raise SweepError(f"data.path: {path} must be a list of the classes' names, but: {error}") from None
-            return tuple(name.strip() for name in names if name.strip())
-    return tuple(str(label) for label in range(count))

@@ -24,7 +24,9 @@ from ffnet_search.tasks.base import Task, task_of
 from ffnet_search.tasks.scores import Scores
 
 CLASS_TITLES = ("class", "precision", "recall", "images", "taken for")
-SCORES_BYTES = 1 << 28  # at most: 250,000 images of 1,000 labels have as many
+SCORES_BYTES = 1 << 32  # of scores.npz, at most
+UNPACKED = 1 << 28  # bytes of a split's scores; more only where they were hardly compressed, by
+COMPRESSION = 20  # at most, as scores are, but no file that is made to unpack to very much
 MOST = 3  # other classes that are named
 CARD, ONNX, SCORES = "card.json", "model.onnx", "scores.npz"  # of every exported FFNet
 
@@ -69,8 +71,9 @@ class ExportedNetwork:
             with np.load(io.BytesIO(read_bounded(path, SCORES_BYTES))) as arrays:
                 if split == FOLDS and split not in arrays.files:  # without `export.folds`
                     return None
-                if sum(part.file_size for part in arrays.zip.infolist()) > SCORES_BYTES:
-                    raise ValueError(f"it must unpack to at most {SCORES_BYTES} bytes")
+                part = arrays.zip.getinfo(f"{split}.npy")
+                if part.file_size > max(UNPACKED, COMPRESSION * part.compress_size):
+                    raise ValueError(f"it must unpack to at most {COMPRESSION} times its size")
                 scores = Scores(task, arrays[split].astype(np.float64))
             if scores.values_NS.ndim != 2 or not np.isfinite(np.square(scores.values_NS).sum() + scores.quality):
                 raise ValueError(f"{split} must be rows of numbers")

@@ -33,7 +33,7 @@ from ffnet_search.evaluation.fidelity import (
 )
 from ffnet_search.evaluation.outcome import Ended
 from ffnet_search.latency.table import LatencyTable
-from ffnet_search.metrics import LATENCY, MACS
+from ffnet_search.metrics import LATENCY, MACS, Figures
 from ffnet_search.pareto.candidate import Candidate
 from ffnet_search.progress import Bar, progress, say
 from ffnet_search.provenance import git_state, now, versions
@@ -133,6 +133,15 @@ def _settle(sweep: Sweep, folder: RunFolder, fresh: bool) -> None:
     folder.begin(NAME, now)
 
 
+def must_be_results(content: object, where: object) -> None:
+    """Raise ValueError where this is not: repeat -> key -> split -> quality."""
+    if not isinstance(content, dict) or not all(isinstance(networks, dict) for networks in content.values()):
+        raise ValueError("it must hold a mapping for each repeat")
+    for networks in content.values():
+        for qualities in networks.values():
+            Figures.read(qualities, where)
+
+
 class _Trainings:
     """Trains networks alone, and keeps what has ended: repeat -> key -> split -> quality, in `alone.json`."""
 
@@ -142,8 +151,7 @@ class _Trainings:
         self.failed: dict[str, str] = {}  # name -> the reason
         try:
             self.results: dict[str, dict[str, Qualities]] = read_json(self.path) if self.path.exists() else {}
-            if not isinstance(self.results, dict) or not all(isinstance(one, dict) for one in self.results.values()):
-                raise ValueError("it must hold a mapping for each repeat")
+            must_be_results(self.results, self.path)
         except (OSError, ValueError) as error:
             raise SweepError(f"{self.path}: cannot be read ({error}); delete it to train again") from None
 
