@@ -17,9 +17,10 @@ from networks import supernet
 from PIL import Image
 from torch.nn import functional as F
 
+from ffnet_search.errors import SweepError
 from ffnet_search.evaluation.inherited import Evaluator, quality
-from ffnet_search.export.network import load
-from ffnet_search.models.deployed import Deployed
+from ffnet_search.export.network import load, write_details
+from ffnet_search.models.deployed import Deployed, fuse
 from ffnet_search.models.metamixer import MetaMixer
 from ffnet_search.models.saved import read_supernet
 from ffnet_search.space.architecture import Architecture
@@ -63,6 +64,22 @@ def test_the_script_writes_the_masks_of_the_network(output: str, tmp_path: Path)
             else:
                 expected_HW = F.interpolate(net_output[None].float(), size=size, mode="nearest-exact")[0, 0]
             assert (np.asarray(mask) == expected_HW.numpy()).mean() > 0.995
+
+
+class Counts:
+    """Details of another type than those of the tasks of this program."""
+
+    def __call__(self, *args: object) -> dict[str, object]:
+        return {"images": 120}
+
+
+def test_details_of_another_type_are_refused_when_they_are_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(type(TASK), "details", "test_mask_bundle:Counts")
+    data: Any = None
+    with pytest.raises(SweepError, match=r"Counts: must return plain data.*details\.images is not valid"):
+        write_details(tmp_path, fuse(supernet(SPACE).slice_to(network("logits"))), data)
 
 
 @torch.no_grad()

@@ -5,6 +5,7 @@ architecture.yaml  model.safetensors  trainable.safetensors  model.onnx
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,6 +20,7 @@ from ffnet_search.atomic_write import write_bytes, write_text
 from ffnet_search.config.start import ARCHITECTURE
 from ffnet_search.data.datamodule import Data
 from ffnet_search.errors import SweepError
+from ffnet_search.export.card_content import must_be_card
 from ffnet_search.export.exported import CARD, ONNX, read_card
 from ffnet_search.export.loaded import LoadedNetwork
 from ffnet_search.models.deployed import Backbone, Deployed, deployed, write_onnx
@@ -45,9 +47,18 @@ def write_network(folder: Path, net: MetaMixer, fused: Deployed, opset: int) -> 
 
 
 def write_details(folder: Path, fused: Deployed, data: Data) -> dict[str, Any]:
-    """Write the details of the task beyond one figure, and return them for the card."""
+    """Write the details of the task beyond one figure, and return them for the card.
+
+    Raises SweepError if they are such that the card could not be read again."""
     details = task_of(fused.arch.input).details
-    return {} if details is None else {"details": find_class(details, "details")()(folder, fused, data)}
+    if details is None:
+        return {}
+    content = {"details": find_class(details, "details")()(folder, fused, data)}
+    try:
+        must_be_card(json.loads(json.dumps(content)), folder / CARD)
+    except (TypeError, ValueError) as error:
+        raise SweepError(f"{details}: must return plain data, of the same types as other tasks do; {error}") from None
+    return content
 
 
 def load(
