@@ -45,7 +45,7 @@ test: $(STAMP)
 
 e2e: $(STAMP)
 	$(PYTEST) -m slow
-	$(PYTEST) tests/e2e
+	$(PYTEST) --no-loadscope-reorder tests/e2e
 
 # FUZZ names a profile of tests/fuzz/test_files.py: full or ci.
 fuzz: $(STAMP)
