@@ -38,10 +38,10 @@ def _accept_large_images() -> None:
 def turned_size(file: str | os.PathLike[str]) -> tuple[int, int]:
     """Width and height of an image, turned as its EXIF says."""
     with open_image(file) as image:
-        return (image.height, image.width) if _lies(image) else image.size
+        return (image.height, image.width) if _is_turned(image) else image.size
 
 
-def _lies(image: Image.Image) -> bool:
+def _is_turned(image: Image.Image) -> bool:
     """Return whether EXIF turns an image by a quarter. Pillow turns TIFF while it decodes, so that is decoded first."""
     if image.format == "TIFF":
         image.load()
@@ -67,9 +67,9 @@ def read_whole(
     """The whole image in `mode`. `least`: width and height that are enough of an image of more than `above` pixels:
     JPEG then decodes no more, and large images are reduced by a whole number."""
     with open_image(file) as opened:
-        factor, lies = 1, _lies(opened)
+        factor, turned = 1, _is_turned(opened)
         if least is not None and opened.width * opened.height > above:
-            wide, high = reversed(least) if lies else least
+            wide, high = reversed(least) if turned else least
             opened.draft(None, (wide, high))
             factor = max(1, min(opened.width // wide, opened.height // high))
         if opened.width * opened.height <= LARGE:

@@ -25,7 +25,7 @@ from ffnet_search.space.search_space import SearchSpace
 from ffnet_search.strict_yaml import read_json
 
 STARTS = 3  # of one trial: what ended the process so often is the cause, by its memory for example
-PREEMPTIONS = 10  # of one trial, none of which it has used to get further: it signals itself, or never gets its time
+PREEMPTIONS = 10  # of one trial, without one more epoch in between: it signals itself, or its time is always too short
 
 
 class PendingTrial(NamedTuple):
