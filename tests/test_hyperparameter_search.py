@@ -16,7 +16,7 @@ from typing import Any
 import optuna
 import pytest
 from optuna.trial import TrialState
-from searches import search
+from searches import held, search
 from test_hyperparameters import RECIPE, ROOT, space_of
 
 from ffnet_search.config.search_schema import SearchSection
@@ -33,14 +33,14 @@ from ffnet_search.space.search_space import SearchSpace
 class Rate:
     """An evaluator without training: best at a learning rate of 0.01, with SGD, at a momentum of 0.9."""
 
-    def __init__(self, log: Path | None = None, sleep_s: float = 0.0) -> None:
-        self.log, self.sleep_s = log, sleep_s
+    def __init__(self, log: Path | None = None, hold: int | None = None) -> None:
+        self.log, self.hold = log, hold
 
     def __call__(self, configuration: Configuration, report: Report) -> Candidate:
         if self.log:
             with self.log.open("a") as file:
                 file.write(f"{configuration.key}\n")
-        time.sleep(self.sleep_s)
+            held(self.log, self.hold)
         values: Any = configuration.hyperparameters
         score = 1 - abs(math.log10(values["learning_rate"]) + 2) / 4 - abs(values.get("momentum", 0.5) - 0.9)
         return Candidate(configuration.architecture, {"accuracy": score}, record={"seed": 7})
@@ -139,7 +139,7 @@ from ffnet_search.search.problem import SearchProblem
 from searches import search
 from test_hyperparameter_search import RECIPE, Rate, space_of
 folder = Path(sys.argv[1])
-evaluate = Rate(folder / "log", 0.02)
+evaluate = Rate(folder / "log", hold=20)
 section = SearchSection(trials=60, objectives=["accuracy"])
 search(SearchProblem(space_of(RECIPE), section), lambda: evaluate, folder)
 """

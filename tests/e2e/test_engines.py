@@ -20,7 +20,7 @@ def engine(request: pytest.FixtureRequest) -> str:
 def test_actors_of_a_killed_driver_go_away(run: Run, ray_cluster: str) -> None:
     import ray
 
-    process = started(run, "ray", 2000, sleep_s=0.2)
+    process = started(run, "ray", 2000, hold=0)
     deadline = time.monotonic() + 60
     while not (run.folder / "log").exists() and time.monotonic() < deadline:
         time.sleep(0.05)

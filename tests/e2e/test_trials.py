@@ -7,13 +7,11 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 from test_trial import own_sweep, sweep_of
 
-from ffnet_search.evaluation.trained import WEIGHTS
 from ffnet_search.run.pipeline import run_sweep
 from ffnet_search.run.rerun import rerun
 from ffnet_search.search.history import read_history
@@ -23,9 +21,20 @@ ROOT = Path(__file__).parents[2]
 RATES = {"learning_rate": {"low": 1e-3, "high": 3e-2, "log": True}, "momentum": {"low": 0.5, "high": 0.9}}
 
 
-SCRIPT = """
-import sys
+DIES = """
+import os, signal, sys
 from ffnet_search import Sweep, run
+from ffnet_search.evaluation.trained import TrialEvaluator
+
+evaluate, begun = TrialEvaluator.__call__, []
+
+def dies(*arguments):
+    begun.append(arguments)
+    if len(begun) == 3:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return evaluate(*arguments)
+
+TrialEvaluator.__call__ = dies
 run(Sweep.from_yaml(sys.argv[1]))
 """
 
@@ -33,19 +42,14 @@ run(Sweep.from_yaml(sys.argv[1]))
 def test_a_killed_sweep_goes_on_with_its_hyperparameters(tmp_path: Path) -> None:
     sweep = sweep_of(tmp_path, RATES, search={"evaluator": "train", "objectives": ["accuracy"], "trials": 5})
     pending = sweep.files.study.with_name("study.db.pending")
-    process = subprocess.Popen(
-        [sys.executable, "-c", SCRIPT, str(sweep.path)],
-        cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}, stderr=subprocess.DEVNULL,
-    )  # fmt: skip
-    while process.poll() is None and len(list(sweep.files.trials.glob(f"*/{WEIGHTS}"))) < 2:
-        time.sleep(0.02)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    command = [sys.executable, "-c", DIES, str(sweep.path)]
+    died = subprocess.run(command, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True)
+    assert died.returncode == -signal.SIGKILL, died.stderr
     before = list(read_trials(sweep.files.study))
     cut_off = [one["params"] for one in json.loads(pending.read_text()).values()] if pending.exists() else []
     run_sweep(sweep)
     after = list(read_trials(sweep.files.study))
-    assert 1 <= len(before) < len(after) == 5
+    assert len(before) == 2 and len(after) == 5
     assert [trial.params for trial in after[: len(before)]] == [trial.params for trial in before]
     assert [trial.params for trial in after[len(before) :][: len(cut_off)]] == cut_off
     assert {trial.state.name for trial in after} == {"COMPLETE"}

@@ -35,7 +35,7 @@ from ffnet_search.search.problem import SearchProblem
 from searches import CHEAP, DIGITS, Accuracy, same, search
 
 folder, engine = Path(sys.argv[1]), sys.argv[2]
-evaluate = Accuracy(folder / "log", sleep_s=float(sys.argv[4]))
+evaluate = Accuracy(folder / "log", sleep_s=float(sys.argv[4]), hold=int(sys.argv[5]))
 section = SearchSection(engine=engine, trials=int(sys.argv[3]), constraints={"latency_ms": 0.03})
 search(SearchProblem(DIGITS, section, CHEAP), partial(same, evaluate), folder)
 """
@@ -43,11 +43,11 @@ search(SearchProblem(DIGITS, section, CHEAP), partial(same, evaluate), folder)
 PENDING = {"local": 1, "own_engine:ThreadEngine": 2, "ray": 2 * 2 * 16, "tune": 2 + 2}
 
 
-def started(run: Run, engine: str, trials: int, sleep_s: float = 0.01) -> subprocess.Popen[bytes]:
-    """A search in a process of its own."""
+def started(run: Run, engine: str, trials: int, hold: int, sleep_s: float = 0.01) -> subprocess.Popen[bytes]:
+    """A search in a process of its own, which waits after `hold` evaluations."""
     paths = (ROOT, ROOT / "tests", ROOT / "tests" / "support")
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, paths))}
-    arguments = [sys.executable, "-c", SCRIPT, str(run.folder), engine, str(trials), str(sleep_s)]
+    arguments = [sys.executable, "-c", SCRIPT, str(run.folder), engine, str(trials), str(sleep_s), str(hold)]
     return subprocess.Popen(arguments, cwd=ROOT, env=environment, stderr=subprocess.PIPE)
 
 
@@ -253,7 +253,8 @@ class EngineContract:
     def test_killed_at_any_moment_it_resumes_and_loses_at_most_what_was_pending(self, run: Run, engine: str) -> None:
         rng, kills, trials = random.Random(0), 6, 80 if engine == "local" else 300
         for _ in range(kills):
-            process, known = started(run, engine, trials), len(run.evaluated)
+            known = len(run.evaluated)
+            process = started(run, engine, trials, hold=known + 12)
             wanted = known + rng.randint(1, 9)  # evaluations after which it is killed
             while process.poll() is None and len(run.evaluated) < wanted:
                 time.sleep(0.002)
