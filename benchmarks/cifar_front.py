@@ -1,13 +1,15 @@
 """The front of a run beside FFNets scaled by hand, at equal measured latency: sweeps/cifar_cpu.yaml, once it has run.
 
     ffnet-search run sweeps/cifar_cpu.yaml
-    python benchmarks/cifar_front.py runs/cifar_cpu [--widths 8 12 16 20 24] [--image docs/cifar_front.png]
+    python benchmarks/cifar_front.py runs/cifar_cpu [--alone 8 16 24] [--image docs/cifar_front.png]
 
-The networks by hand have the shape of FFNet-1 (depths 2, 2, 8, 2; widths d, 2d, 4d, 8d; kernels 3, 3, 7, 7) with stem
-stride 2. Each is trained alone by the sweep's recipe, for the epochs of its supernet and its retraining together. All
-networks are timed again in turns. A budget is the latency of a network by hand; the front's answer is its best network
-within, by search validation. Accuracy is on the test split. What is trained is kept in the run's folder, under
-`by_hand/`: another call, also after a kill, continues.
+The networks by hand are those of the run's yardstick: FFNets of the sweep's space whose widths are scaled together,
+with the supernet's weights and the same retraining. With `--alone`, FFNets of the published shape as well (FFNet-1:
+depths 2, 2, 8, 2; widths d, 2d, 4d, 8d; kernels 3, 3, 7, 7; stem stride 2), each trained alone by the sweep's recipe,
+for the epochs of its supernet and its retraining together. All networks are timed again in turns. A budget is the
+latency of a network by hand; the front's answer is its best network within, by search validation. Accuracy is on the
+test split. What is trained alone is kept in the run's folder, under `by_hand/`: another call, also after a kill,
+continues.
 """
 
 from __future__ import annotations
@@ -41,6 +43,7 @@ from ffnet_search.tasks.base import task_of
 from ffnet_search.training.fit import sweep_data, train_architecture
 
 BUDGETS = 3
+ENDS = ("smallest", "largest")  # of the space, in the yardstick
 
 
 @dataclass(frozen=True)
@@ -58,7 +61,8 @@ class Network:
         return math.sqrt(self.test * (1 - self.test) / images)
 
 
-def by_hand(sweep: Sweep, width: int) -> Architecture:
+def published(sweep: Sweep, width: int) -> Architecture:
+    """FFNet-1 with `width` channels in its first stage, for the sweep's images."""
     blocks = [Block("ffn_attention", kernel, 3, 3) for kernel in (3, 3, 7, 7)]
     stem = Stem(max(8, round(0.8 * width)), 2)
     widths = [width * factor for factor in (1, 2, 4, 8)]
@@ -92,15 +96,17 @@ def tested(folder: Path, net: Deployed, data: Data) -> list[float]:
 def collect(sweep: Sweep, widths: list[int], epochs: int) -> tuple[list[Network], list[Network], int]:
     """The front, the networks by hand, and the number of test images."""
     data, device = sweep_data(sweep), sweep.latency[0]
-    exported, task = read_exported(sweep.files.pareto), task_of(sweep.search_space.images)
-    nets, names = [load_deployed(one.folder) for one in exported], [one.folder.name for one in exported]
-    shares = [[one.metrics[task.search_quality], one.metrics[task.test_quality]] for one in exported]
+    front, task = read_exported(sweep.files.pareto), task_of(sweep.search_space.images)
+    yardstick = [one for one in read_exported(sweep.files.yardstick) if not one.folder.name.startswith(ENDS)]
+    nets = [load_deployed(one.folder) for one in (*front, *yardstick)]
+    names = [one.folder.name for one in (*front, *yardstick)]
+    shares = [[one.metrics[task.search_quality], one.metrics[task.test_quality]] for one in (*front, *yardstick)]
     for width in sorted(widths, reverse=True):
-        arch = by_hand(sweep, width)
-        say(f"by hand, width {width}: {arch.macs_m:.1f} M MACs, {epochs} epochs")
+        arch = published(sweep, width)
+        say(f"alone, width {width}: {arch.macs_m:.1f} M MACs, {epochs} epochs")
         folder = sweep.files.folder / "by_hand" / f"{arch.key}-{epochs}"
         nets.append(fuse(train_by_hand(sweep, data, arch, epochs, folder)))
-        names.append(f"width {width}")
+        names.append(f"alone, width {width}")
         shares.append(tested(folder, nets[-1], data))
     table = LatencyTable.load(sweep.latency_path)
     measured = measure_all(nets, device, table=table, make_bench=make_bench)
@@ -109,8 +115,8 @@ def collect(sweep: Sweep, widths: list[int], epochs: int) -> tuple[list[Network]
         for name, net, both, latency in zip(names, nets, shares, measured, strict=True)
     ]
     images = sum(len(target_B) for _, target_B in data.test_dataloader())
-    front, hand = networks[: len(exported)], networks[len(exported) :]
-    return front, sorted(hand, key=lambda network: network.ms), images
+    hand = sorted(networks[len(front) :], key=lambda network: network.ms)
+    return networks[: len(front)], hand, images
 
 
 def report(front: list[Network], hand: list[Network], images: int) -> None:
@@ -159,14 +165,14 @@ def draw(path: Path, front: list[Network], hand: list[Network], images: int) -> 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", type=Path)
-    parser.add_argument("--widths", nargs="+", type=int, default=[8, 12, 16, 20, 24])
-    parser.add_argument("--epochs", type=int, help="of the networks by hand, instead of the run's")
+    parser.add_argument("--alone", nargs="+", type=int, default=[], help="widths of FFNets to train alone")
+    parser.add_argument("--epochs", type=int, help="of the networks trained alone, instead of the run's")
     parser.add_argument("--image", type=Path, default=Path("docs/cifar_front.png"))
     arguments = parser.parse_args()
     sweep = Sweep.of_run(arguments.run)
     retraining = retraining_of(sweep)
     epochs = arguments.epochs or sweep.train.epochs + (retraining.epochs if retraining else 0)
-    front, hand, images = collect(sweep, arguments.widths, epochs)
+    front, hand, images = collect(sweep, arguments.alone, epochs)
     report(front, hand, images)
     draw(arguments.image, front, hand, images)
     print(f"wrote {arguments.image}")
