@@ -34,10 +34,14 @@ def installed_versions(*packages: str) -> dict[str, str]:
 def git_state() -> dict[str, object] | None:
     """The commit checked out in the current folder's repository, and whether files differ; None outside of git.
 
-    The repository may be untrusted: no program that its configuration names is run."""
+    The repository may be untrusted: no program that its configuration names is run. None, too, if it has a filter that
+    cannot be disabled."""
     try:
-        off = [word for name in _filters() for word in ("-c", f"filter.{name}=")]
-        changed = _git(*off, "status", "--porcelain", "--untracked-files=no", "--ignore-submodules=all")
+        filters = _filter_variables()
+        if any("=" in name for name in filters):  # `git -c` ends the name of a variable there
+            return None
+        disabled = [word for name in filters for word in ("-c", f"{name}=")]
+        changed = _git(*disabled, "status", "--porcelain", "--untracked-files=no", "--ignore-submodules=all")
         return {"commit": _git("rev-parse", "HEAD"), "changed": bool(changed)}
     except (OSError, subprocess.SubprocessError):
         return None
@@ -50,16 +54,14 @@ QUIET = ("core.fsmonitor=false", f"core.hooksPath={os.devnull}", "protocol.allow
 def _git(*words: str) -> str:
     command = ["git", "--no-optional-locks", *(word for option in QUIET for word in ("-c", option)), *words]
     environment = {**os.environ, "GIT_NO_LAZY_FETCH": "1", "GIT_TERMINAL_PROMPT": "0"}
-    done = subprocess.run(
-        command, check=True, capture_output=True, text=True, errors="replace", timeout=10, env=environment
-    )
-    return done.stdout.strip()
+    done = subprocess.run(command, check=True, capture_output=True, timeout=10, env=environment)
+    return os.fsdecode(done.stdout).strip()  # names of any bytes, as they are given to git again
 
 
-def _filters() -> list[str]:
-    """The variables of filters, which git runs on the files that it compares, such as `lfs.clean`, `lfs.process`."""
+def _filter_variables() -> list[str]:
+    """The configuration of filters, which git runs on the files that it compares: `filter.lfs.clean`, ..."""
     try:
-        names = _git("config", "--name-only", "--get-regexp", r"^filter\..*")
+        names = _git("config", "--null", "--name-only", "--get-regexp", r"^filter\..*")
     except subprocess.CalledProcessError:  # there are none
         return []
-    return [name.removeprefix("filter.") for name in dict.fromkeys(names.splitlines()) if "=" not in name]
+    return [name for name in dict.fromkeys(names.split("\0")) if name]

@@ -283,17 +283,19 @@ def git(*words: str, folder: Path) -> None:
     subprocess.run(["git", "-C", str(folder), *words], check=True, capture_output=True)
 
 
-def test_git_runs_nothing_that_a_repository_names(folder: Path) -> None:
+@pytest.mark.parametrize("name", ["evil", "e\fvil", "e\u2028vil", b"e\xffvil"], ids=ascii)
+def test_git_runs_nothing_that_a_repository_names(folder: Path, name: str | bytes) -> None:
+    name = os.fsdecode(name)
     mark = f"touch {folder / 'MARK'}; cat"
     git("init", "-q", folder=folder)
     git("config", "user.email", "a@b", folder=folder)
     git("config", "user.name", "a", folder=folder)
     (folder / "file.txt").write_text("1")
-    (folder / ".gitattributes").write_text("*.txt filter=evil\n")
+    (folder / ".gitattributes").write_bytes(os.fsencode(f"*.txt filter={name}\n"))
     git("add", ".", folder=folder)
     git("commit", "-qm", "1", folder=folder)
-    git("config", "filter.evil.clean", mark, folder=folder)
-    git("config", "filter.evil.required", "true", folder=folder)
+    git("config", f"filter.{name}.clean", mark, folder=folder)
+    git("config", f"filter.{name}.required", "true", folder=folder)
     git("config", "core.fsmonitor", f"{mark} #", folder=folder)
     hook = folder / ".git" / "hooks" / "post-index-change"
     hook.write_text(f"#!/bin/sh\n{mark}\n")
@@ -304,6 +306,10 @@ def test_git_runs_nothing_that_a_repository_names(folder: Path) -> None:
     assert state["changed"] is False
     (folder / "file.txt").write_text("2")
     assert git_state() == {**state, "changed": True}
+    assert not (folder / "MARK").exists()
+    git("config", "filter.a=b.clean", mark, folder=folder)  # `git -c` cannot name it
+    (folder / ".gitattributes").write_text("*.txt filter=a=b\n")
+    assert git_state() is None
     assert not (folder / "MARK").exists()
 
 
