@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
+
 import pytest
+from runs import ffnet_run
 
 from ffnet_search.metrics import Metric
-from ffnet_search.report.charts import BOTTOM, LEFT, MOST, RIGHT, TOP, CurveChart, curve_chart
+from ffnet_search.report.charts import BOTTOM, LEFT, MOST, RIGHT, TOP, CurveChart, curve_chart, draw_front
 from ffnet_search.search.history import History, LearningCurve
 from ffnet_search.space.registry import known_metrics
 
@@ -38,6 +42,18 @@ def test_without_early_stopping_the_summary_does_not_mention_it() -> None:
     chart = chart_of(LearningCurve(0, "a", {1: 0.2, 2: 0.6, 3: 0.9}, stopped=False))
     assert chart.summary == "1 trial trained 3 epochs; 1 of them trained to the end."
     assert chart.label == "val_loss"
+
+
+def test_the_image_shows_exported_networks_by_the_quality_of_its_axis(tmp_path: Path) -> None:
+    run = ffnet_run(tmp_path)
+    search = run.sweep.search.model_copy(update={"objectives": ("latency_ms", "f1_macro")})
+    scored = tuple(replace(one, metrics={**one.metrics, "f1_macro": 0.3}) for one in run.history.evaluated)
+    exported = [replace(one, metrics={**one.metrics, "search_f1_macro": 0.25}) for one in run.exported]
+    sweep, history = run.sweep.model_copy(update={"search": search}), replace(run.history, evaluated=scored)
+    axes = draw_front(replace(run, sweep=sweep, history=history, exported=exported)).axes[0]
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("latency, ms", "macro F1 on search validation, %")
+    (measured,) = axes.containers
+    assert list(measured.lines[0].get_ydata()) == [25.0, 25.0]
 
 
 def test_without_reports_there_is_no_chart() -> None:

@@ -4,12 +4,14 @@ the front as an image, for a README or a slide."""
 from __future__ import annotations
 
 import io
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from ffnet_search.config.named_metrics import ranking
 from ffnet_search.formatting import percent, plural
-from ffnet_search.metrics import ERROR, INHERITED, Metric
+from ffnet_search.metrics import COSTS, ERROR, INHERITED, Metric
 from ffnet_search.pareto.front import pareto_front
 from ffnet_search.report.data import Run
 from ffnet_search.search.history import History, LearningCurve
@@ -35,7 +37,7 @@ class Line:
 
 @dataclass(frozen=True)
 class CurveChart:
-    """Learning curves in a frame. `summary`: the training of the search in a sentence; `every`: one in so many curves
+    """Learning curves in a frame. `summary`: how much the trials trained, in a sentence; `every`: one curve in so many
     is drawn."""
 
     summary: str
@@ -112,10 +114,7 @@ def draw_front(run: Run) -> Figure:
     x_label = "trial" if x is None else run.label(x.key)
     title = f"{run.sweep.name}: {len(candidates)} candidates"
     title, x_label, y_label = (text.replace("$", r"\$") for text in (title, x_label, run.label(y.key)))  # no formulas
-    axes = figure.add_subplot(title=title, xlabel=x_label, ylabel=y_label)
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.grid(color="#e8eaec", linewidth=0.6)
-    axes.set_axisbelow(True)
+    axes = _empty_axes(figure, title=title, xlabel=x_label, ylabel=y_label)
     points = {}
     for number, candidate in enumerate(candidates, 1):
         across = float(number) if x is None else x.scale * candidate.metrics[x.key]
@@ -127,7 +126,7 @@ def draw_front(run: Run) -> Figure:
     axes.scatter(*_xy(edge), 26, BLUE, label="front, predicted" if is_predicted else "front")
     axes.plot(*_xy(edge), color=BLUE, linewidth=1, drawstyle="steps-post")
     if is_predicted:
-        _add_measured(axes, run)
+        _add_measured(axes, run, y)
     limit = None if x is None else search.constraints.get(x.key)
     if x is not None and limit is not None:
         axes.axvline(x.scale * limit, color=GREY, linestyle="--", linewidth=1, label=f"limit {limit:g}")
@@ -135,18 +134,24 @@ def draw_front(run: Run) -> Figure:
     return figure
 
 
+def _empty_axes(figure: Figure, **labels: str) -> Axes:
+    """Axes with a light grid and no frame above and to the right. `labels`: `title`, `xlabel`, `ylabel`."""
+    axes = figure.add_subplot(**labels)  # type: ignore[arg-type]
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(color="#e8eaec", linewidth=0.6)
+    axes.set_axisbelow(True)
+    return axes
+
+
 def draw_fronts(fronts: Mapping[str, Sequence[tuple[float, float, float]]], across: Metric, up: Metric) -> Figure:
     """Fronts over each other. `fronts`: name -> (across, up, standard error of up or nan) of each network."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(6.4, 4.2), layout="constrained")
-    axes = figure.add_subplot(xlabel=across.label, ylabel=up.label)
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.grid(color="#e8eaec", linewidth=0.6)
-    axes.set_axisbelow(True)
+    axes = _empty_axes(figure, xlabel=across.label, ylabel=up.label)
     for (name, points), colour, marker in zip(fronts.items(), (BLUE, RED), ("o", "s"), strict=True):
         x, y, errors = (list(values) for values in zip(*sorted(points), strict=True))
-        bars = [up.scale * error if error == error else 0.0 for error in errors]
+        bars = [0.0 if math.isnan(error) else up.scale * error for error in errors]
         style = {"color": colour, "fmt": marker, "markersize": 4, "capsize": 2, "linewidth": 1}
         label = name.replace("$", r"\$")
         axes.errorbar(x, [up.scale * value for value in y], yerr=bars, label=label, **style)  # type: ignore[arg-type]
@@ -156,7 +161,7 @@ def draw_fronts(fronts: Mapping[str, Sequence[tuple[float, float, float]]], acro
 
 def _axes_shown(run: Run) -> tuple[Metric, Metric | None]:
     """The metrics upwards and across; None for the number of the trial."""
-    objectives, quality = list(run.sweep.search.objectives), run.task.quality.name
+    objectives, quality = run.sweep.search.objectives, ranking(run.sweep).key
     up = quality if quality in objectives else objectives[0]
     others = [name for name in objectives if name != up]
     if not others and run.table is not None:
@@ -164,23 +169,25 @@ def _axes_shown(run: Run) -> tuple[Metric, Metric | None]:
     return run.metric(up), run.metric(others[0]) if others else None
 
 
-def _add_measured(axes: Axes, run: Run) -> None:
-    """Add the exported networks by measured latency, with an error bar of one standard deviation of a round."""
+def _add_measured(axes: Axes, run: Run, up: Metric) -> None:
+    """Add the exported networks by measured latency and `up`: a vertical error bar of one standard error, a horizontal
+    one of the standard deviation of the rounds."""
     measured = [network.metrics for network in run.exported if "measured_ms" in network.metrics]
-    if measured:
-        key, scale = run.task.search_quality, run.task.quality.scale
-        x, y = _xy((metrics["measured_ms"], scale * metrics[key]) for metrics in measured)
-        inherited = [scale * metrics.get(INHERITED + key, metrics[key]) for metrics in measured]
-        retrained = inherited != y
-        if retrained:
-            axes.vlines(x, inherited, y, RED, linestyles="dotted", linewidth=1)
-        spread = [metrics["measured_ms"] * metrics["measured_spread"] for metrics in measured]
-        label = "exported, retrained, measured alone" if retrained else "exported, measured alone"
-        deviation = [scale * metrics.get(f"{key}{ERROR}", 0.0) for metrics in measured]
-        axes.errorbar(x, y, deviation, spread, fmt="x", color=RED, capsize=2, linewidth=1, label=label)
-        first = run.first
-        at = (first.metrics["measured_ms"], scale * first.metrics[key])
-        axes.scatter(*_xy([at]), 60, "none", edgecolors=RED, label=f"ranked first: {first.folder.name}")
+    if not measured:
+        return
+    key, scale = up.key if up.name in COSTS else f"search_{up.key}", up.scale
+    x, y = _xy((metrics["measured_ms"], scale * metrics[key]) for metrics in measured)
+    inherited = [scale * metrics.get(INHERITED + key, metrics[key]) for metrics in measured]
+    retrained = inherited != y
+    if retrained:
+        axes.vlines(x, inherited, y, RED, linestyles="dotted", linewidth=1)
+    spread = [metrics["measured_ms"] * metrics["measured_spread"] for metrics in measured]
+    label = "exported, retrained, measured alone" if retrained else "exported, measured alone"
+    errors = [scale * metrics.get(f"{key}{ERROR}", 0.0) for metrics in measured]
+    axes.errorbar(x, y, errors, spread, fmt="x", color=RED, capsize=2, linewidth=1, label=label)
+    first = run.first
+    at = (first.metrics["measured_ms"], scale * first.metrics[key])
+    axes.scatter(*_xy([at]), 60, "none", edgecolors=RED, label=f"ranked first: {first.folder.name}")
 
 
 def _xy(points: Iterable[tuple[float, float]]) -> tuple[list[float], list[float]]:

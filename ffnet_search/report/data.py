@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from ffnet_search.config.named_metrics import ranking
+from ffnet_search.config.named_metrics import named_metrics, ranking
 from ffnet_search.config.sweep import Sweep
 from ffnet_search.evaluation.fidelity import Fidelity
 from ffnet_search.export.answer import Offer, answers, better_words, export_command, first_answer, offers
@@ -63,8 +63,8 @@ class Run:
 
     def label(self, key: str) -> str:
         """The title of an axis that shows a metric of candidates, whose quality is on search validation."""
-        key = self.task.search_quality if key == self.task.quality.name else key
-        return self.metric(key).label
+        is_quality = key in (self.task.quality.name, *named_metrics(self.sweep))
+        return self.metric(f"search_{key}" if is_quality else key).label
 
     @property
     def costs(self) -> list[Metric]:
