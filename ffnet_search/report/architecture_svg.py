@@ -108,8 +108,8 @@ def describe(arch: Architecture) -> str:
         blocks = ", ".join(f"{count} x {_words(block)}" for block, count in stage.runs())
         plural = "block" if stage.depth == 1 else "blocks"
         words.append(f"Stage {number}: {stage.depth} {plural} of {stage.width} channels: {blocks}.")
-    outputs = task_of(arch.input).outputs_words(arch.input.outputs)
-    words.append(f"Head of {outputs}{f': {arch.head}' * bool(str(arch.head))}.")
+    outputs, choices = task_of(arch.input).outputs_words(arch.input.outputs), str(arch.head)
+    words.append(f"Head of {outputs}: {choices}." if choices else f"Head of {outputs}.")
     return " ".join(words)
 
 

@@ -121,7 +121,7 @@ def _scatter(fidelity: Fidelity) -> Scatter:
     alone = [quality.scale * one.alone[split] for one in fidelity.networks]
     alone += [quality.scale * one.again[split] for one in fidelity.networks if one.again]
     x_values, y_values = (
-        [float(tick) for tick in MaxNLocator(5).tick_values(min(v), max(v))] for v in (inherited, alone)
+        [float(tick) for tick in MaxNLocator(5).tick_values(min(values), max(values))] for values in (inherited, alone)
     )
 
     def x_at(value: float) -> float:

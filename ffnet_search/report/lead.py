@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from markupsafe import Markup
@@ -17,8 +18,10 @@ from ffnet_search.tasks.scores import LEVEL
 
 @dataclass(frozen=True)
 class Lead:
-    """`ranked_by`: the objective and its value, where it is not the task's quality. `rivals`: those that a paired test
-    does not tell apart from it, in words; empty if there is none."""
+    """The facts about the network that the search ranks first.
+
+    `ranked_by`: the objective and its value, where it is not the task's quality. `rivals`: the networks that a paired
+    test does not tell apart from it, in words; empty if there is none."""
 
     name: str
     link: str
@@ -32,30 +35,35 @@ class Lead:
 
 
 def lead_of(run: Run) -> Lead:
-    """The facts about the network that the search ranks first."""
-    network, task, by = run.first, run.task, ranking(run.sweep)
-    split = {name: _quality(run, f"{name}_{task.quality.name}", f"{name}_{IMAGES.name}") for name in SPLITS}
-    split_of = ranked_on(run.exported, by)
+    """Collect the facts about the network that the search ranks first."""
+    network, quality, by = run.first, run.task.quality, ranking(run.sweep)
+    qualities = {split: _quality(run, f"{split}_{quality.name}", f"{split}_{IMAGES.name}") for split in SPLITS}
+    ranked = ranked_on(run.exported, by)
+    is_usual = ranked == "search" and by.key == quality.name
     limit = run.sweep.search.constraints.get(LATENCY.key)
     name = network.folder.name
-    splits = JUDGED if split_of == FOLDS else SPLITS
-    by_split = {words: not_told_apart(run.groups, key, name) for key, words in splits.items()}
-    same: dict[tuple[str, ...], list[str]] = {}  # the rivals -> where they are these
-    for words, others in by_split.items():
-        same.setdefault(tuple(others), []).append(words)
-    rivals = {listed(words): others for others, words in same.items()}
-    told = [f"{listed([_whole(one) for one in others])} {words}" for words, others in rivals.items() if others]
     return Lead(
         name,
-        f"pareto/{name}",
-        split["search"],
-        split["test"],
-        run.metric("measured_ms").format(network.metrics["measured_ms"]),
-        "" if limit is None else f" within {LATENCY.format(limit)}",
-        "" if split_of == "search" and by.key == task.quality.name else f" by {by.phrase}{_reached(run, by, split_of)}",
-        Markup("; ".join(told)),  # the names are escaped
-        why_splits_differ(len(run.history.evaluated), task.quality.phrase),
+        link=f"pareto/{name}",
+        validation=qualities["search"],
+        test=qualities["test"],
+        ms=run.metric("measured_ms").format(network.metrics["measured_ms"]),
+        limit="" if limit is None else f" within {LATENCY.format(limit)}",
+        ranked_by="" if is_usual else f" by {by.phrase}{_reached(run, by, ranked)}",
+        rivals=_rivals(run, name, JUDGED if ranked == FOLDS else SPLITS),
+        why=why_splits_differ(len(run.history.evaluated), quality.phrase),
     )
+
+
+def _rivals(run: Run, name: str, splits: Mapping[str, str]) -> Markup:
+    """The networks that are not told apart from `name` on each split; splits with the same ones are listed together."""
+    where: dict[tuple[str, ...], list[str]] = {}  # rivals -> the splits, in words
+    for split, words in splits.items():
+        where.setdefault(tuple(not_told_apart(run.groups, split, name)), []).append(words)
+    clauses = [
+        f"{listed([_whole(one) for one in rivals])} {listed(words)}" for rivals, words in where.items() if rivals
+    ]
+    return Markup("; ".join(clauses))  # the names are escaped
 
 
 def _whole(name: str) -> str:
@@ -72,9 +80,9 @@ def _reached(run: Run, by: Metric, split: str) -> str:
 
 
 def _quality(run: Run, key: str, images: str) -> str:
-    m = run.first.metrics
-    words = run.metric(key).format_with(m[key], m.get(f"{key}{ERROR}"))
-    return f"{words} on {m[images]:,.0f} images" if images in m else words
+    metrics = run.first.metrics
+    words = run.metric(key).format_with(metrics[key], metrics.get(f"{key}{ERROR}"))
+    return f"{words} on {metrics[images]:,.0f} images" if images in metrics else words
 
 
 def why_splits_differ(compared: int, quality: str) -> str:

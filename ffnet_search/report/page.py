@@ -146,7 +146,7 @@ def _latency(run: Run, table: LatencyTable) -> dict[str, Any]:
 
 
 def _budget(run: Run) -> dict[str, str]:
-    """The range of the budget's slider in milliseconds, and where it starts: at the limit, within the range."""
+    """The range of the budget's slider in milliseconds, and its start: the limit of the search, within that range."""
     times = [network.metrics["measured_ms"] for network in run.exported]
     low, high = min(times), max(times)
     limit = run.sweep.search.constraints.get("latency_ms", high * 1.001)
@@ -156,19 +156,16 @@ def _budget(run: Run) -> dict[str, str]:
 
 def _network(run: Run, network: ExportedNetwork) -> dict[str, Any]:
     """An exported FFNet: `facts` stand in its card, `cells` in the table."""
-    m, quality = network.metrics, run.task.quality.phrase
     columns = front_columns(run.sweep, run.exported)
     cells = dict(zip(columns, figures(network, columns.values()), strict=True))
-    words = {"params": run.metric("params_m").phrase, "MACs": run.metric("macs_m").phrase}
-    for title in columns:
-        split, _, inherited = title.partition(", ")
-        if split in JUDGED:
-            words[title] = f"{split} {quality}{', inherited' if inherited else ''}"
-    for title in [title for title in JUDGED if title in cells]:
-        cells[title] = f"{cells[title]} {run.groups.get(title, {}).get(network.folder.name, '')}".rstrip()
-    facts = [(words.get(title, title), cell) for title, cell in cells.items()]
-    spread = run.metric("measured_spread").format(m["measured_spread"])
-    facts = [(fact, f"{cell} ± {spread}" if fact == "measured" else cell) for fact, cell in facts]
+    for split in JUDGED:
+        if split in cells:
+            cells[split] = f"{cells[split]} {run.groups.get(split, {}).get(network.folder.name, '')}".rstrip()
+    spread = run.metric("measured_spread").format(network.metrics["measured_spread"])
+    facts = [
+        (_fact_title(run, title), f"{cell} ± {spread}" if title == "measured" else cell)
+        for title, cell in cells.items()
+    ]
     for name, value in network.hyperparameters.items():
         facts.append((name, f"{value:.4g}" if isinstance(value, float) else str(value)))
     return {
@@ -185,6 +182,15 @@ def _network(run: Run, network: ExportedNetwork) -> dict[str, Any]:
             if network.details.get(key)
         ],
     }
+
+
+def _fact_title(run: Run, column: str) -> str:
+    """The title of a column where it stands alone: `test accuracy, inherited`."""
+    phrases = {"params": "params_m", "MACs": "macs_m"}
+    if column in phrases:
+        return run.metric(phrases[column]).phrase
+    split, comma, inherited = column.partition(", ")
+    return f"{split} {run.task.quality.phrase}{comma}{inherited}" if split in JUDGED else column
 
 
 def _classes(run: Run) -> dict[str, Any]:
