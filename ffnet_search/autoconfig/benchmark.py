@@ -9,6 +9,7 @@ import random
 import time
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
+from statistics import fmean
 
 import numpy as np
 from lightning import Trainer, seed_everything
@@ -45,12 +46,13 @@ DRAWN = 15  # architectures, for one of median MACs
 ARCHITECTURES = 3  # evaluated; the first is not counted
 
 
-def measure_throughput(draft: Draft, batch_size: int, step_s: float | None = None) -> Throughput:
-    """Measure a draft, which takes seconds. `step_s`, if expected to be long, reduces the batch.
+def measure_throughput(draft: Draft, batch_size: int, expected_s: float | None = None) -> Throughput:
+    """Measure a draft, which takes seconds. `expected_s`: of a step for one image; reduces the batch, so that a step
+    stays within `STEP_S`.
 
     The networks are untrained, which takes the same time."""
-    if step_s is not None:
-        batch_size = max(LEAST_BATCH, min(batch_size, int(STEP_S / step_s)))
+    if expected_s is not None:
+        batch_size = max(LEAST_BATCH, min(batch_size, int(STEP_S / expected_s)))
     data, decode_s = _sample(draft, batch_size)
     seed_everything(0, verbose=False)
     supernet = Supernet(draft.space, _recipe(draft.space))
@@ -96,8 +98,8 @@ def _sample_photos(images: PhotoSet, input: Input, batch_size: int) -> tuple[Dat
 def _median_network(net: MetaMixer, space: SearchSpace) -> Standalone:
     """A network of median MACs, to be trained alone as exported ones are."""
     rng = random.Random(0)
-    *_, arch = sorted((space.sample(rng) for _ in range(DRAWN)), key=lambda arch: arch.macs_m)[: DRAWN // 2 + 1]
-    return Standalone(net.slice_to(arch), _recipe(space))
+    drawn = sorted((space.sample(rng) for _ in range(DRAWN)), key=lambda arch: arch.macs_m)
+    return Standalone(net.slice_to(drawn[DRAWN // 2]), _recipe(space))
 
 
 def _recipe(space: SearchSpace) -> TrainSection:
@@ -135,8 +137,8 @@ def _time_evaluation(net: MetaMixer, space: SearchSpace, data: Data) -> tuple[fl
         evaluate(Configuration(arch))
         deploy.append(between - start)
         whole.append(time.perf_counter() - between)
-    deploy_s = sum(deploy[1:]) / len(deploy[1:])
-    return deploy_s, max(0.0, sum(whole[1:]) / len(whole[1:]) - deploy_s) / images
+    deploy_s, whole_s = fmean(deploy[1:]), fmean(whole[1:])
+    return deploy_s, max(0.0, whole_s - deploy_s) / images
 
 
 def _time_latency(space: SearchSpace) -> tuple[float, int, float, float]:

@@ -30,7 +30,8 @@ Choices = tuple[tuple[int, ...], ...]  # per stage
 
 @dataclass(frozen=True)
 class Size:
-    """The sizes of a space's networks, worth their cost from `least_images` on. `strides`: choices of the stem's."""
+    """The sizes of a space's networks, worth their cost from `least_images` on. `strides`: the number of choices of the
+    stem's stride."""
 
     name: str
     least_images: int
@@ -221,8 +222,8 @@ class PretrainedDraft(Draft):
         return {**self.around(strides, len(stages)), "stages": stages}
 
 
-def inside(weights: str) -> Size:
-    """The sizes of networks from about a quarter of an official checkpoint's to the whole."""
+def checkpoint_size(weights: str) -> Size:
+    """The sizes of an official checkpoint's network and of smaller ones inside it, down to half its depth and width."""
     network = Architecture.preset(OFFICIAL[weights])
     depths = [tuple(sorted({-(-stage.depth // 2), -(-3 * stage.depth // 4), stage.depth})) for stage in network.stages]
     widths = [
@@ -238,7 +239,7 @@ def drafts(images: ImageSet, weights: str | None = None) -> list[Draft]:
     fitting = [side for side in RESOLUTIONS if side <= min(images.sample.side, ENOUGH_RESOLUTION)] or [RESOLUTIONS[0]]
     resolutions = [side for side in fitting if side >= LEAST_RESOLUTION] or fitting[-1:]
     if weights is not None:
-        size = inside(weights)
+        size = checkpoint_size(weights)
         pretrained = [PretrainedDraft(images, resolution, size, weights=weights) for resolution in resolutions]
         return sorted(pretrained, key=lambda draft: -draft.step_macs)
     sizes = [size for size in (TINY, SMALL, MEDIUM) if images.total >= size.least_images]

@@ -62,7 +62,7 @@ def start_example(name: str, into: Path) -> Started:
     return Started(_write(texts), {})
 
 
-class Wishes(TypedDict, total=False):
+class Requirements(TypedDict, total=False):
     """The user's requirements. `minutes`: the time that a run may take on this machine, 15 by default. `pretrained`: an
     official checkpoint to start from, whose network the space then holds. `task`: for images whose layout does not
     determine it."""
@@ -74,15 +74,15 @@ class Wishes(TypedDict, total=False):
     task: str | None
 
 
-def start(folder: Path, into: Path, **wishes: Unpack[Wishes]) -> Started:
+def start(folder: Path, into: Path, **requirements: Unpack[Requirements]) -> Started:
     """Write a sweep on the images in `folder`, with its search space, or on a CSV of series, to `into`.
 
     Inspects the images and measures this machine, which takes seconds. Raises SweepError."""
-    pretrained, task, latency_ms = wishes.get("pretrained"), wishes.get("task"), wishes.get("latency_ms")
-    minutes = wishes.get("minutes", MINUTES)
-    _check_wishes(pretrained, task)
+    pretrained, task = requirements.get("pretrained"), requirements.get("task")
+    latency_ms, minutes = requirements.get("latency_ms"), requirements.get("minutes", MINUTES)
+    _check_requirements(pretrained, task)
     place = folder.expanduser().resolve()
-    name = _name(place, wishes.get("name"))
+    name = _name(place, requirements.get("name"))
     paths = into / f"{name}.yaml", into / f"{name}_space.yaml"
     _refuse_to_overwrite(paths)
     if task is None and holds_series(place):
@@ -113,7 +113,7 @@ def _started(texts: Mapping[Path, str], minutes: dict[str, float], lines: Iterab
     return Started(files, minutes, tuple(lines))
 
 
-def _check_wishes(pretrained: str | None, task: str | None) -> None:
+def _check_requirements(pretrained: str | None, task: str | None) -> None:
     if task not in (None, PHOTOS):
         raise SweepError(
             f"--task must be {PHOTOS}, or left out, since every other task shows in the data, but got {task!r}"
@@ -126,7 +126,7 @@ def _check_wishes(pretrained: str | None, task: str | None) -> None:
 
 
 def _name(place: Path, name: str | None) -> str:
-    """The name of the sweep: the user's, or after the images. Raises SweepError."""
+    """The name of the sweep: the user's, or one made from that of the images' folder. Raises SweepError."""
     name = name or re.sub(r"[^A-Za-z0-9_-]+", "_", place.stem if place.is_file() else place.name).strip("_-")[:NAME]
     name = name or "mine"
     try:

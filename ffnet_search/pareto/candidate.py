@@ -15,8 +15,8 @@ class Candidate:
     """The result of an evaluation.
 
     `architecture` is None if the network is a user-supplied module, which logs its own `metrics`. `hyperparameters`:
-    those that were searched, as they were proposed; `final_hyperparameters`: those of the last epoch, the same unless
-    given (population-based training changes them on the way). `record`: how it was trained, plain data for a card."""
+    those that were searched, as they were proposed; `final_hyperparameters`: those of the last epoch, which differ
+    under population-based training alone. `record`: how it was trained, as plain data for a card."""
 
     architecture: Architecture | None
     metrics: Mapping[str, float]

@@ -77,7 +77,7 @@ def _volume(gains: list[tuple[float, ...]]) -> float:
 
 
 class RunningFront:
-    """The candidates that none of those added dominates, one per point: one more costs by the length of the front.
+    """The Pareto front of the candidates added so far, one per point; adding one takes time linear in its length.
 
     `bounds`: objective -> its worst and its perfect value; without those of each there is no hypervolume."""
 
@@ -105,7 +105,7 @@ class RunningFront:
 
     @property
     def best(self) -> dict[str, float]:
-        """Objective -> its best value, as a rule each of another candidate; empty without candidates."""
+        """Objective -> its best value over all candidates (the ideal point); empty without candidates."""
         if not self.candidates:
             return {}
         signed = zip(self.objectives.items(), self._points_KM.min(axis=0).tolist(), strict=True)

@@ -28,16 +28,17 @@ def largest_subset(points_NM: Points, count: int) -> list[int]:
     """Choose `count` rows, ascending: the best by each objective, the first objective's first, and the rest by volume.
 
     Exact for two objectives, by dynamic programming (Auger et al., 2009); greedy for others."""
-    ends = list(dict.fromkeys(int(index) for index in np.lexsort(points_NM.T[::-1])[:1]))
-    ends += [int(points_NM[:, axis].argmin()) for axis in range(1, points_NM.shape[1])]
-    ends = list(dict.fromkeys(ends))
+    first = int(np.lexsort(points_NM.T[::-1])[0])  # of equal ones the best by the other objectives
+    others = [int(points_NM[:, axis].argmin()) for axis in range(1, points_NM.shape[1])]
+    ends = list(dict.fromkeys([first, *others]))
     if count <= len(ends):
         return sorted(ends[:count])
     return sorted(_of_two(points_NM, count) if points_NM.shape[1] == 2 else _greedy(points_NM, ends, count))
 
 
 def _of_two(points_N2: Points, count: int) -> list[int]:
-    """The subset of two objectives: between neighbours of a subset lies a rectangle up to the reference."""
+    """The subset for two objectives: each point after the first adds a rectangle up to the reference, whose height is
+    the difference to the point before it."""
     order = np.lexsort(points_N2.T[::-1])
     x_N, y_N = points_N2[order].T
     size = len(order)
@@ -58,7 +59,7 @@ def _of_two(points_N2: Points, count: int) -> list[int]:
 
 
 def _greedy(points_NM: Points, ends: Sequence[int], count: int) -> list[int]:
-    """The ends, and one after the other the point that adds most volume."""
+    """The ends, then repeatedly the point that adds most to the hypervolume."""
     worst = points_NM.max(0).tolist()
     directions: list[Direction] = ["minimize" for _ in worst]
     chosen = list(ends)
