@@ -34,7 +34,7 @@ from ffnet_search.config.sweep import Sweep
 from ffnet_search.engines.ray_pool import RayPoolEngine
 from ffnet_search.evaluation.engine import EngineContext
 from ffnet_search.evaluation.outcome import Ended, Evaluate
-from ffnet_search.plugins import ForeignImports, foreign_imports
+from ffnet_search.imports.consent import ForeignImports, foreign_imports
 from ffnet_search.run.pipeline import run_sweep
 from ffnet_search.search import optimizer
 from ffnet_search.search.optimizer import Optimizer

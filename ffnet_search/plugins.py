@@ -2,33 +2,22 @@
 
 Every family of siblings has a visible dict `name -> "package.module:Class"`, its registry. Where a sweep names a
 sibling, it can name a user-supplied class by import path instead; modules are found in the current folder too.
-
-A sweep and its folder may be untrusted. Import paths are therefore checked by looking for their files, and the command
-line imports classes outside the installed packages only with the user's consent (`ForeignImports`).
 """
 
 from __future__ import annotations
 
 import inspect
-import os
-import re
-import site
-import sys
-import sysconfig
 import traceback
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from enum import Enum
-from functools import lru_cache
+from collections.abc import Mapping
 from importlib import import_module
-from importlib.machinery import ModuleSpec, PathFinder, all_suffixes
 from importlib.util import find_spec
-from pathlib import Path
 from typing import Any
 
 from pydantic import Field, field_validator, model_validator
 
 from ffnet_search.errors import SweepError, did_you_mean, shown
+from ffnet_search.imports.consent import may_import_foreign
+from ffnet_search.imports.modules import add_current_folder, find_module, is_foreign
 from ffnet_search.provenance import installed_versions
 from ffnet_search.strict_yaml import Section
 
@@ -70,87 +59,6 @@ class Plugin(Section):
         return f"{module}:{name}" if dot else path
 
 
-class ForeignImports(Enum):
-    """The policy of a process for imports from outside the installed packages.
-
-    Used as a library, and in the processes of a run, it allows them. The command line refuses them or, for verbs that
-    run a sweep, requires `allow_imports: true` in the sweep."""
-
-    ALLOWED = "allowed"
-    BY_CONSENT = "by consent"
-    REFUSED = "refused"
-
-
-class _Process:
-    """The state of this process."""
-
-    foreign_imports = ForeignImports.ALLOWED
-
-
-OURS = "ffnet_search"
-IMPORT_PATH = re.compile(r"[\w.]+:\w+")
-
-
-@contextmanager
-def foreign_imports(policy: ForeignImports) -> Iterator[None]:
-    """Set the policy of this process until the block ends."""
-    before, _Process.foreign_imports = _Process.foreign_imports, policy
-    try:
-        yield
-    finally:
-        _Process.foreign_imports = before
-
-
-def set_foreign_imports(policy: ForeignImports) -> None:
-    """Set the policy of this process; an enclosing block of `foreign_imports` restores the one before it."""
-    _Process.foreign_imports = policy
-
-
-def current_policy() -> ForeignImports:
-    """The policy of this process."""
-    return _Process.foreign_imports
-
-
-def may_import_foreign() -> bool:
-    """True if imports from outside the installed packages are allowed."""
-    return _Process.foreign_imports is ForeignImports.ALLOWED
-
-
-def ask_for_imports(content: Mapping[str, Any], where: object, programs: Sequence[str] = ()) -> None:
-    """Raise SweepError if a sweep, as plain data, names classes outside the installed packages or `programs` to run,
-    and the policy requires consent.
-
-    The message names the files that would be imported. `allow_imports: true` in the sweep gives consent."""
-    if _Process.foreign_imports is not ForeignImports.BY_CONSENT:
-        return
-    if content.get("allow_imports") is True:
-        _Process.foreign_imports = ForeignImports.ALLOWED
-        return
-    files = {field: module_file(path.partition(":")[0]) for field, path in import_paths(content)}
-    foreign = [f"{file} ({field})" for field, file in files.items() if file is not None and is_foreign(file)]
-    acts = [f"import code from outside the installed packages: {', '.join(dict.fromkeys(foreign))}"] if foreign else []
-    acts += [f"run the program {', '.join(programs)}"] if programs else []
-    if acts:
-        raise SweepError(
-            f"{where}: would {' and '.join(acts)}; where you trust it, add "
-            "`allow_imports: true` to the sweep, or give --allow-imports"
-        )
-
-
-def import_paths(content: Any, field: str = "") -> Iterator[tuple[str, str]]:
-    """(field, import path) of each class that plain data name by import path."""
-    if isinstance(content, Mapping):
-        for key, inner in content.items():
-            if key == "class_path" and isinstance(inner, str) and ":" not in inner:
-                inner = ":".join(inner.rsplit(".", 1))
-            yield from import_paths(inner, f"{field}.{key}" if field else str(key))
-    elif isinstance(content, list | tuple):
-        for index, inner in enumerate(content):
-            yield from import_paths(inner, f"{field}.{index}")
-    elif isinstance(content, str) and IMPORT_PATH.fullmatch(content):
-        yield field, content
-
-
 def is_import_path(name: str) -> bool:
     """True if `name` is spelled `package.module:Class`, and not the name of a registered sibling."""
     return ":" in name
@@ -164,67 +72,6 @@ def import_path(name: str, field: str, registry: Registry = NONE) -> str:
         return name
     what = f"one of {', '.join(registry)} or package.module:Class" if registry else "package.module:Class"
     raise SweepError(f"{field} must be {what}, but got {shown(name)}{did_you_mean(name, registry) if registry else ''}")
-
-
-def add_current_folder() -> None:
-    """Make modules of the current folder importable, which they are not for an installed command."""
-    if os.getcwd() not in sys.path:
-        sys.path.append(os.getcwd())
-
-
-def find_module(path: str, field: str) -> Path | None:
-    """The file of an import path's module; None for a module of this package. Imports nothing. Raises SweepError if it
-    does not exist."""
-    name, _, _ = path.partition(":")
-    if name.partition(".")[0] == OURS:
-        return None
-    file = module_file(name)
-    if file is None:
-        raise SweepError(
-            f"{field}: {shown(path)} must be package.module:Class, but there is no module {shown(name)} to import"
-        )
-    return file
-
-
-def module_file(name: str) -> Path | None:
-    """The file or folder of a module, or None if there is none. No package is imported to look into it."""
-    top, *rest = name.split(".")
-    if not top.isidentifier() or not all(word.isidentifier() for word in rest):
-        return None
-    spec = top_level_spec(top)
-    if spec is None:
-        return None
-    folders = [Path(folder) for folder in spec.submodule_search_locations or ()]
-    file = Path(spec.origin) if spec.has_location and spec.origin else next(iter(folders), None)
-    for word in rest:
-        places = [folder / word for folder in folders]
-        ends = ("/__init__.py", *all_suffixes(), "")
-        file = next(
-            (Path(f"{place}{end}") for place in places for end in ends if os.path.exists(f"{place}{end}")), None
-        )
-        folders = [place for place in places if place.is_dir()]
-    return file
-
-
-def top_level_spec(name: str) -> ModuleSpec | None:
-    """The spec of a top-level module or package; imports nothing. The current folder is searched last."""
-    try:
-        return find_spec(name) or PathFinder.find_spec(name, [os.getcwd()])
-    except ValueError:  # of `__main__`
-        return None
-
-
-@lru_cache(maxsize=1)
-def _installed() -> tuple[Path, ...]:
-    paths = sysconfig.get_paths()
-    folders = {paths["purelib"], paths["platlib"], *site.getsitepackages(), site.getusersitepackages()}
-    ours = Path(__file__).parent  # in a checkout in no such folder
-    return (*(Path(folder).resolve() for folder in folders), ours.resolve())
-
-
-def is_foreign(file: Path) -> bool:
-    """True for the file of a module outside the installed packages and outside this one."""
-    return not set(_installed()) & set(file.resolve().parents)
 
 
 def is_installed(package: str) -> bool:
@@ -255,27 +102,30 @@ def find_class(name: str, field: str, base: type[Any] = object, registry: Regist
     or needs a package that is not installed, the module may not be imported or fails, or the class is another kind."""
     path = import_path(name, field, registry)
     file = find_module(path, field)
-    if file is not None and _Process.foreign_imports is not ForeignImports.ALLOWED and is_foreign(file):
+    from_outside = file is not None and is_foreign(file)
+    if from_outside and not may_import_foreign():
         raise SweepError(
             f"{field}: {shown(path)} is in {file}, outside the installed packages, and is not imported unasked; where "
             "you trust it, add --allow-imports"
         )
     module_name, _, attribute = path.partition(":")
-    if file is not None and is_foreign(file):  # and not before: any package may import a module that is optional to it
+    if from_outside:  # and not before: any package may import a module that is optional to it
         add_current_folder()
     module = _import(module_name, name, field)
     cls = getattr(module, attribute, None)
     if isinstance(cls, type) and issubclass(cls, base):
         return cls
-    kinds = [n for n, v in vars(module).items() if isinstance(v, type) and issubclass(v, base) and v is not base]
+    classes = {name: one for name, one in vars(module).items() if isinstance(one, type) and one is not base}
+    names = [name for name, one in classes.items() if issubclass(one, base)]
     problem = "does not exist" if cls is None else f"is {shown(cls)}"
     wanted = "class" if base is object else base.__name__
     raise SweepError(
-        f"{field}: {shown(path)} must name a {wanted}, but {attribute} {problem}{did_you_mean(attribute, kinds)}"
+        f"{field}: {shown(path)} must name a {wanted}, but {attribute} {problem}{did_you_mean(attribute, names)}"
     )
 
 
 def _import(module: str, name: str, field: str) -> Any:
+    """Import a module, whatever it raises. Raises SweepError."""
     try:
         return import_module(module)
     except ModuleNotFoundError as error:

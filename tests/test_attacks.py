@@ -33,8 +33,8 @@ from ffnet_search.config.sweep import Sweep
 from ffnet_search.data.cifar import Cifar10
 from ffnet_search.errors import SweepError
 from ffnet_search.export.exported import read_exported
+from ffnet_search.imports.consent import ForeignImports, foreign_imports
 from ffnet_search.models.saved import read_supernet
-from ffnet_search.plugins import ForeignImports, foreign_imports
 from ffnet_search.provenance import git_state
 from ffnet_search.report.dashboard import annotate_study
 from ffnet_search.training.checkpoints import read_last

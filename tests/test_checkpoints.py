@@ -13,7 +13,7 @@ import torch
 from tiny_sweep import sweep
 
 from ffnet_search.errors import SweepError
-from ffnet_search.plugins import ForeignImports, foreign_imports
+from ffnet_search.imports.consent import ForeignImports, foreign_imports
 from ffnet_search.training.checkpoints import is_plain, load_checkpoint, read_last
 from ffnet_search.training.fit import train_supernet
 

@@ -28,8 +28,10 @@ from ffnet_search.data.image_folder import ImageFolder
 from ffnet_search.errors import LINE, SweepError, printable, shortened, shown, without_passwords
 from ffnet_search.export.network import load
 from ffnet_search.formatting import code_span, csv_cell, markdown
+from ffnet_search.imports.consent import ForeignImports, foreign_imports
+from ffnet_search.imports.modules import module_file
 from ffnet_search.latency.backends.base import make_backend
-from ffnet_search.plugins import ForeignImports, find_class, foreign_imports, module_file
+from ffnet_search.plugins import find_class
 from ffnet_search.provenance import git_state
 from ffnet_search.run.check import check_sweep
 from ffnet_search.space.architecture import Architecture

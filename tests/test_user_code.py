@@ -23,6 +23,7 @@ def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "unused.py").write_text("")
     (tmp_path / "own_package").mkdir()
     (tmp_path / "own_package" / "__init__.py").write_text("")
+    (tmp_path / "own_package" / "template.py").write_text("class {{ name }}: pass\n")
     (tmp_path / "own_package" / "data.py").write_text("from own_helpers import x\nfrom . import y\n")
     monkeypatch.chdir(tmp_path)
     return tmp_path

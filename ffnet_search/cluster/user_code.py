@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from ffnet_search.plugins import import_paths, top_level_spec
+from ffnet_search.imports.modules import import_paths, top_level_spec
 
 INSTALLED = {"site-packages", "dist-packages"}  # folders of packages that every node has to have by itself
 
@@ -47,7 +47,11 @@ def _imports(source: Path) -> set[str]:
     """Top-level names of the modules that a module or a package imports."""
     names = set()
     for path in source.rglob("*.py") if source.is_dir() else [source]:
-        for node in ast.walk(ast.parse(path.read_bytes())):
+        try:
+            tree = ast.parse(path.read_bytes())
+        except (SyntaxError, ValueError):  # a template, or of another Python: it cannot be imported either
+            continue
+        for node in ast.walk(tree):
             if isinstance(node, ast.Import):
                 names |= {alias.name.partition(".")[0] for alias in node.names}
             elif isinstance(node, ast.ImportFrom) and node.module and not node.level:

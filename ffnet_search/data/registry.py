@@ -9,7 +9,8 @@ from ffnet_search.config.schema import Augment, DataSection
 from ffnet_search.data.dataset import TEST_SHARE, DataSet, Fold
 from ffnet_search.data.layout import TEST, TRAIN, VALIDATION
 from ffnet_search.errors import SweepError
-from ffnet_search.plugins import Registry, find_class, find_module, import_path, is_import_path
+from ffnet_search.imports.modules import find_module
+from ffnet_search.plugins import Registry, find_class, import_path, is_import_path
 from ffnet_search.space.input import Input
 from ffnet_search.space.sides import height_and_width
 from ffnet_search.tasks.base import task_of

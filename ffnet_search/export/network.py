@@ -23,10 +23,11 @@ from ffnet_search.errors import SweepError
 from ffnet_search.export.card_content import must_be_card
 from ffnet_search.export.exported import CARD, ONNX, read_card
 from ffnet_search.export.loaded import LoadedNetwork
+from ffnet_search.imports.consent import ForeignImports, foreign_imports
 from ffnet_search.models.deployed import Backbone, Deployed, deployed, write_onnx
 from ffnet_search.models.metamixer import MetaMixer
 from ffnet_search.models.saved import as_safetensors, load_trainable, write_trainable
-from ffnet_search.plugins import ForeignImports, find_class, foreign_imports
+from ffnet_search.plugins import find_class
 from ffnet_search.space.architecture import Architecture
 from ffnet_search.strict_yaml import read_yaml
 from ffnet_search.tasks.base import task_of

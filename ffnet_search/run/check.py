@@ -14,8 +14,9 @@ from ffnet_search.engines.registry import ENGINES
 from ffnet_search.errors import SweepError, error_context
 from ffnet_search.export.formats.base import find_format
 from ffnet_search.export.formats.registry import FORMATS
+from ffnet_search.imports.modules import find_module
 from ffnet_search.latency.backends.base import BACKENDS, make_backend
-from ffnet_search.plugins import find_module, import_path, is_import_path, is_installed, not_installed
+from ffnet_search.plugins import import_path, is_import_path, is_installed, not_installed
 from ffnet_search.run.interrupt import import_whole
 from ffnet_search.run.stages import STAGES, cost_model
 from ffnet_search.space.cost_model import check_budget

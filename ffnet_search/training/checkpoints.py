@@ -19,8 +19,8 @@ import torch
 
 from ffnet_search.atomic_write import set_aside
 from ffnet_search.errors import SweepError
+from ffnet_search.imports.consent import may_import_foreign
 from ffnet_search.models.reference import UNREADABLE
-from ffnet_search.plugins import may_import_foreign
 from ffnet_search.progress import say
 
 RESUMED = {"state_dict", "loops", "optimizer_states"}  # of a checkpoint by Lightning: what a training resumes from

@@ -30,7 +30,7 @@ from torch.distributed import TCPStore  # type: ignore[attr-defined]
 from ffnet_search.atomic_write import scratch_folder
 from ffnet_search.config.sweep import Sweep
 from ffnet_search.errors import SweepError
-from ffnet_search.plugins import current_policy, set_foreign_imports
+from ffnet_search.imports.consent import current_policy, set_foreign_imports
 from ffnet_search.progress import say
 from ffnet_search.training.fit import train_supernet
 from ffnet_search.training.trainer import TrainerPlacement
