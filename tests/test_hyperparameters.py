@@ -74,6 +74,13 @@ def test_what_is_drawn_is_one_of_its_values(one: Any, kind: str, size: float) ->
         assert len(set(drawn)) > 300
 
 
+@pytest.mark.parametrize("one", [{"low": 1, "high": 3}, {"low": 0.0, "high": 1.0, "step": 0.5}], ids=str)
+def test_the_values_of_a_grid_are_equally_likely(one: Any) -> None:
+    rng, hyperparameter = random.Random(0), Hyperparameter.model_validate(one)
+    counts = Counter(hyperparameter.draw(rng) for _ in range(3000))
+    assert len(counts) == 3 and all(900 < count < 1100 for count in counts.values())  # the seed is given
+
+
 def test_the_nearest_of_what_is_not_in_it() -> None:
     rate = Hyperparameter(low=1e-4, high=1e-2, log=True)
     assert (rate.nearest(1.0), rate.nearest(0.0)) == (1e-2, 1e-4)
@@ -197,6 +204,25 @@ def test_arguments_of_own_modules_are_named_by_their_path(tmp_path: Path) -> Non
             search_space={"hyperparameters": {"learning_rate": [0.1]}},
             module={"class_path": "a:B"},
             search={"evaluator": "train", "metrics": {"x": "minimize"}, "objectives": ["x"]},
+        )
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        (["module.depth.first"], r"module.depth.first must be inside a mapping, but module.init_args.depth is 3"),
+        (["module.rates.0"], r"module.rates.0 must be inside a mapping, but module.init_args.rates is \[0.9\]"),
+        (["module.a", "module.a.b"], r"module.a.b must be .* but module.init_args.a is a hyper-parameter itself"),
+    ],
+)
+def test_an_argument_inside_a_plain_value_is_one_sentence(tmp_path: Path, names: list[str], message: str) -> None:
+    with pytest.raises(SweepError, match=message):
+        sweep_of(
+            tmp_path,
+            {},
+            search_space={"hyperparameters": {name: [1, 2] for name in names}},
+            module={"class_path": "mine.net:Net", "init_args": {"depth": 3, "rates": [0.9]}},
+            search={"evaluator": "train", "metrics": {"val_loss": "minimize"}, "objectives": ["val_loss"]},
         )
 
 

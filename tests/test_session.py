@@ -115,7 +115,7 @@ def test_a_ray_that_does_not_start_is_a_sentence() -> None:
         raise RuntimeError("the raylet\nfailed")
 
     with pytest.raises(SweepError, match="Ray cannot be started on this machine: the raylet failed"):
-        watch.started(start)
+        watch.start_or_refuse(start)
 
 
 START = """

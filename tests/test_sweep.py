@@ -265,6 +265,7 @@ def test_a_task_by_import_path_reaches_the_search_space_and_the_objectives(tmp_p
     [
         ({"task": TASK, "search_space": OTHER, "search": {"constraints": {"mae": 0}}}, "constraints.mae must be > 0"),
         ({"task": TASK, "search_space": OTHER, "search": {"objectives": ["mea"]}}, "'mea' is not a known metric"),
+        ({"task": TASK, "search_space": OTHER, "search": {"metrics": ["mae"]}}, "search.metrics must be a valid dict"),
         ({"search_space": OTHER}, "search_space.input.classes must be given"),
         (
             {"search_space": {**OTHER, "input": {**OTHER["input"], "task": TASK}}},
@@ -286,6 +287,11 @@ def test_absolute_paths_are_of_runs_data_and_weights(tmp_path: Path) -> None:
         Path("w").absolute(),
     )
     assert sweep.path == tmp_path / "tiny.yaml"
+    home = {**TINY, "runs": "~/r", "data": {"path": "~/d"}, "train": {"start_from": "~/w"}}
+    sweep = load(tmp_path, home)
+    assert sweep.files.folder == Path.home() / "r" / sweep.name
+    sweep = sweep.with_absolute_paths()
+    assert (Path(sweep.runs), sweep.data.path, sweep.train.start_from) == tuple(Path.home() / name for name in "rdw")
     assert load(tmp_path, {**TINY, "runs": "s3://b/x"}).with_absolute_paths().runs == str(Path("runs").absolute())
 
 

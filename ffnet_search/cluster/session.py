@@ -18,7 +18,7 @@ from typing import Any
 
 import ffnet_search
 from ffnet_search.cluster.signals import own_handler
-from ffnet_search.cluster.watch import Watch, started, watched
+from ffnet_search.cluster.watch import Watch, start_or_refuse, watched
 from ffnet_search.config.search_schema import Resources, SearchSection
 from ffnet_search.errors import SweepError
 
@@ -201,7 +201,7 @@ def start_here(**arguments: Any) -> Any:
     ray = import_ray()
     with warnings.catch_warnings(), own_handler():
         warnings.simplefilter("ignore")
-        started(partial(ray.init, address="local", include_dashboard=False, **INIT, **arguments))
+        start_or_refuse(partial(ray.init, address="local", include_dashboard=False, **INIT, **arguments))
     return ray
 
 

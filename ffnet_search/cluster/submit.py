@@ -194,9 +194,7 @@ def submit(sweep: Sweep, *, detach: bool = False) -> int:
             raise SweepError(f"{cluster}: the cluster cannot be started or reached; Ray's message is above")
         options = ["--tmux"] if detach else []
         code = subprocess.run([ray, "submit", *options, str(cluster), str(archive)], env=environment).returncode
-    remote, local = f"{sweep.files.folder.as_posix()}/", f"{sweep.files.folder.absolute()}/"
-    if not sweep.files.folder.is_absolute():
-        remote = f"~/{remote}"
+    remote, local = _folder_on_head(sweep), f"{sweep.files.folder.absolute()}/"
     if detach:
         say(f"submit: it runs in tmux on the head; attach with `ray attach --tmux {cluster}`, and fetch the run with:")
         say(f"  ray rsync-down {cluster} '{remote}' '{local}'")
@@ -208,6 +206,12 @@ def submit(sweep: Sweep, *, detach: bool = False) -> int:
     else:
         say(f"submit: fetched {sweep.files.folder}")
     return code or fetched.returncode
+
+
+def _folder_on_head(sweep: Sweep) -> str:
+    """The run's folder on the head: relative ones are in the home folder of its user, which `~` names there."""
+    folder = f"{Path('runs' if sweep.remote_runs else sweep.runs, sweep.name).as_posix()}/"
+    return folder if folder.startswith(("/", "~")) else f"~/{folder}"
 
 
 def _ray_command() -> str:

@@ -106,7 +106,7 @@ def watched(*, fixed: bool, start: Callable[[], Any]) -> Iterator[Watch]:
         watch.ended.set()
 
 
-def started(start: Callable[[], None]) -> None:
+def start_or_refuse(start: Callable[[], None]) -> None:
     """Start Ray on this machine by `start`. Raises SweepError for what Ray raises, plain Exceptions among it."""
     try:
         start()
@@ -116,6 +116,7 @@ def started(start: Callable[[], None]) -> None:
 
 
 def places_of(ray: Any) -> tuple[Place, ...]:
+    """The addresses of Ray's head and of this process's node."""
     context = ray.get_runtime_context()
     host, _, port = context.gcs_address.rpartition(":")
     own = [node for node in ray.nodes() if node["NodeID"] == context.get_node_id()]

@@ -11,13 +11,13 @@ if TYPE_CHECKING:
 
 
 def check_augmenting(sweep: Sweep) -> None:
-    """Raise ValueError if images are mixed whose targets do not mix, or if a transform of whole batches would be
-    given shares of them."""
+    """Raise ValueError if images are mixed whose targets cannot be, or if a transform of whole batches would get the
+    share of one device."""
     task, searched = task_outputs(sweep.task), {binding.path for binding in sweep.bindings.values()}
     for name, allowed in (("mixup", task.mixes), ("cutmix", task.mixes and task.cuts)):
         if not allowed and (getattr(sweep.train, name) > 0 or f"train.{name}" in searched):
-            do = "are no share of the area" if task.mixes else "do not mix"
-            raise ValueError(f"train.{name} must be left out for task {sweep.task!r}, whose targets {do}")
+            reason = "are no share of the area" if task.mixes else "do not mix"
+            raise ValueError(f"train.{name} must be left out for task {sweep.task!r}, whose targets {reason}")
     if sweep.train.devices > 1:
         for at, transform in enumerate(sweep.data.augment.transforms):
             if transform.takes == "batch":

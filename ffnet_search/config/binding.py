@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple, get_args
 
 from ffnet_search.config.schema import Augment, TrainSection
-from ffnet_search.errors import SweepError, did_you_mean
+from ffnet_search.errors import SweepError, did_you_mean, shown
 from ffnet_search.plugins import is_import_path
 from ffnet_search.space.hyperparameters import Hyperparameter, Value
 from ffnet_search.space.registry import task_outputs
@@ -35,7 +35,24 @@ def bind(sweep: Sweep) -> dict[str, Binding]:
         other = names.setdefault(_find(sweep, name), name)
         if other != name:
             raise ValueError(f"hyperparameters: {other} and {name} are the same field; remove one")
-    return {name: binding for binding, name in names.items()}
+    bindings = {name: binding for binding, name in names.items()}
+    _check_arguments(sweep, bindings)
+    return bindings
+
+
+def _check_arguments(sweep: Sweep, bindings: Mapping[str, Binding]) -> None:
+    """Raise ValueError for an argument inside another hyper-parameter, or inside a value that is not a mapping."""
+    paths = {binding.path for binding in bindings.values()}
+    for name, binding in bindings.items():
+        if binding.annotation is not None:
+            continue
+        section, field, *outer, _ = binding.path.split(".")
+        place, value = f"{section}.{field}", getattr(getattr(sweep, section), field)
+        for step in outer:
+            place, value = f"{place}.{step}", value.get(step) or {}
+            if place in paths or not isinstance(value, Mapping):
+                found = "a hyper-parameter itself" if place in paths else shown(value)
+                raise ValueError(f"hyperparameters: {name} must be inside a mapping, but {place} is {found}")
 
 
 def check_values(sweep: Sweep) -> None:
@@ -55,6 +72,7 @@ def check_values(sweep: Sweep) -> None:
 
 
 def _check_form(sweep: Sweep) -> None:
+    """Raise ValueError if the networks of the task cannot be deployed from the form that they would train in."""
     forms, branches = task_outputs(sweep.task).forms, sweep.train.branches
     if branches not in forms or ("branches" in sweep.search_space.hyperparameters and len(forms) == 1):
         raise ValueError(
@@ -93,6 +111,7 @@ def sections_with(sweep: Sweep, values: Mapping[str, Value], where: str = "hyper
 
 
 def _find(sweep: Sweep, name: str) -> Binding:
+    """The binding of one name. Raises ValueError if it fits no field."""
     section, *steps = name.split(".")
     arguments = steps[1:] if steps[:1] == [ARGUMENTS] else steps
     if section == "module" and sweep.module is not None and arguments:
@@ -115,6 +134,7 @@ def _find(sweep: Sweep, name: str) -> Binding:
 
 
 def _fields(sweep: Sweep) -> Iterator[Binding]:
+    """The fields of `train` and `data` that a search may choose."""
     for name, field in TrainSection.model_fields.items():
         if name not in NOT_SEARCHED and (sweep.module is None or name in OF_ANY_MODULE):
             yield Binding(f"train.{name}", field.annotation)
@@ -126,6 +146,7 @@ def _fields(sweep: Sweep) -> Iterator[Binding]:
 
 
 def _check_kind(name: str, one: Hyperparameter, annotation: Any) -> None:
+    """Raise ValueError if a range has whole numbers where its field has fractions, or the reverse."""
     kinds = {annotation, *get_args(annotation)}
     if one.kind == "int" and float in kinds:
         raise ValueError(

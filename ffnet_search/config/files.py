@@ -15,7 +15,8 @@ from typing import Any
 
 from ffnet_search.config.schema import LatencySection
 from ffnet_search.errors import NAME, START, SweepError, did_you_mean, shown
-from ffnet_search.plugins import ask_for_imports
+from ffnet_search.formatting import quoted
+from ffnet_search.imports.consent import ask_for_imports
 from ffnet_search.progress import say
 from ffnet_search.space.search_space import SearchSpace
 from ffnet_search.strict_yaml import read_yaml
@@ -105,8 +106,8 @@ def read_sweep(path: Path) -> dict[str, Any]:
 
 
 def _with_places(content: dict[str, Any], folder: Path) -> dict[str, Any]:
-    """The content of a sweep in `folder` with its relative paths as they are from here. One that exists in the working
-    folder alone is taken too; `train.start_from` may also be a name."""
+    """The content of a sweep in `folder`, its relative paths made relative to the working folder. A path that exists
+    relative to the working folder alone is accepted; `train.start_from` may also be a name."""
     for section, field in PLACES:
         values = content.get(section)
         given = values.get(field) if isinstance(values, dict) else None
@@ -122,6 +123,11 @@ def _with_places(content: dict[str, Any], folder: Path) -> dict[str, Any]:
         elif exists or section == "data":
             content = {**content, section: {**values, field: str(place)}}  # type: ignore[dict-item]
     return content
+
+
+def expanded(path: str | Path) -> Path:
+    """The path with the user's home folder in place of `~`."""
+    return Path(os.path.expanduser(path))
 
 
 @lru_cache
@@ -142,9 +148,9 @@ def _programs(content: Mapping[str, Any]) -> list[str]:
 
 
 def find_sweep(where: Path) -> Path:
-    """The sweep file of a run's folder, `where` itself, if that is a file, or the sweep that is shipped by that name.
+    """The sweep file of a run's folder, `where` itself if that is a file, or the shipped sweep of that name.
 
-    Raises SweepError if it is none of them."""
+    Raises SweepError if `where` is none of them."""
     if not os.path.exists(where) and where.suffix not in (".yaml", ".yml"):
         if (found := shipped(f"sweeps/{where}.yaml")) is not None and len(where.parts) == 1:
             return found
@@ -157,7 +163,7 @@ def find_sweep(where: Path) -> Path:
     if not path.exists():
         raise SweepError(
             f"{where}: must be a sweep file or the folder of a run, but holds no {path.name}; "
-            f"for images, `ffnet-search init --data {where}` writes one"
+            f"for images, `ffnet-search init --data {quoted(where)}` writes one"
         )
     return path
 
@@ -168,6 +174,7 @@ def is_cluster(path: Path) -> bool:
 
 
 def _carried_by(content: dict[str, Any], path: Path) -> dict[str, Any]:
+    """The sweep in the content of a Ray cluster's file; the content of any other file as it is. Raises SweepError."""
     if "provider" not in content:
         return content
     metadata = content.get("metadata")

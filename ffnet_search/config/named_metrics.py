@@ -24,9 +24,11 @@ def named_metrics(sweep: Sweep) -> tuple[str, ...]:
 def ranking(sweep: Sweep) -> Metric:
     """The quality that the networks of a run are ranked by: the first objective that is one, else the task's; of a
     user-supplied module the first objective."""
-    first, *_ = sweep.search.objectives
-    known = (sweep.quality.name, *named_metrics(sweep))
-    key = first if sweep.module is not None else next((one for one in sweep.search.objectives if one in known), None)
+    objectives = sweep.search.objectives
+    if sweep.module is not None:
+        return sweep.metric(objectives[0])
+    qualities = (sweep.quality.name, *named_metrics(sweep))
+    key = next((name for name in objectives if name in qualities), None)
     return sweep.quality if key is None else sweep.metric(key)
 
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Retraining:
-    """The training of each network alone before the export. `distil`: the teacher's share of the loss."""
+    """The training of each network alone before the export. `distil`: the share of distillation in the loss."""
 
     epochs: int
     rate: float  # the learning rate, as a factor of the recipe's
@@ -48,9 +48,8 @@ def retraining_of(sweep: Sweep) -> Retraining | None:
 
 
 def check_retraining(sweep: Sweep) -> None:
-    """Raise ValueError if a sweep asks for a retraining that is not possible."""
+    """Raise ValueError if a sweep asks for a retraining that cannot be done."""
     section = sweep.export.retrain
-    _check_folds(sweep)
     if not section.epochs:
         return
     if sweep.module is not None:
@@ -62,7 +61,7 @@ def check_retraining(sweep: Sweep) -> None:
         )
 
 
-def _check_folds(sweep: Sweep) -> None:
+def check_folds(sweep: Sweep) -> None:
     """Raise ValueError if networks are to be cross-validated on data that this program does not split."""
     if not sweep.export.folds:
         return

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer, model_validator
+from pydantic import ConfigDict, Field, model_validator
 
 from ffnet_search.errors import NAME
 from ffnet_search.plugins import Plugin
@@ -80,7 +80,9 @@ class DataSection(Section):
 
     name: str = "digits"
     path: Path | None = None
-    columns: Annotated[tuple[str, ...], Field(min_length=1)] | None = None
+    columns: Annotated[tuple[str, ...], Field(min_length=1)] | None = Field(
+        None, exclude_if=lambda names: names is None
+    )
     unreadable: Literal["refuse", "skip"] = "refuse"
     download: bool = False
     batch_size: int = Field(128, gt=1)
@@ -93,12 +95,6 @@ class DataSection(Section):
     patches: int = Field(PATCHES, gt=0, exclude_if=lambda patches: patches == PATCHES)
     augment: Augment = Augment()
     init_args: Mapping[str, Any] = {}
-
-    @model_serializer(mode="wrap")
-    def _without_columns_of_no_table(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Leave out `columns` where it is not given: digests of other data stay as they were."""
-        content: dict[str, Any] = handler(self)
-        return {name: value for name, value in content.items() if name != "columns" or value is not None}
 
 
 class TrainSection(Section):

@@ -136,13 +136,14 @@ class SearchSection(Section):
     @field_validator("objectives", "constraints")
     @classmethod
     def _metrics_are_known(cls, names: Any, info: ValidationInfo) -> Any:
-        known = {**known_metrics(), **info.data.get("metrics", {})}
-        whole = [name for name, metric in known.items() if not getattr(metric, "per_class", False)]
+        metrics = known_metrics()
+        per_class = {name for name, metric in metrics.items() if metric.per_class}
+        complete = [name for name in (*metrics, *info.data.get("metrics", {})) if name not in per_class]
         for name in names:
-            base, _, device = name.partition("@")
-            several = base == "latency_ms" or (base in known and base not in whole)
-            if name not in whole and not (several and device):
-                hint = f"; name its class, {name}@CLASS" if name in known else did_you_mean(name, whole)
+            base, _, device_or_class = name.partition("@")
+            takes_suffix = base == "latency_ms" or base in per_class
+            if name not in complete and not (takes_suffix and device_or_class):
+                hint = f"; name its class, {name}@CLASS" if name in per_class else did_you_mean(name, complete)
                 raise ValueError(f"{name!r} is not a known metric{hint}")
         if len(set(names)) != len(names):
             raise ValueError(f"must not repeat a metric, but got {list(names)}")

@@ -63,7 +63,7 @@ def find_weights(start_from: Path) -> Path:
 
 
 def check_start(start_from: Path) -> None:
-    """Raise SweepError if the weights do not exist, or are of no kind that can be read."""
+    """Raise SweepError if the weights do not exist, or are not in a format that can be read."""
     path = find_weights(start_from)
     if not path.exists():  # an official checkpoint, which is still to be downloaded
         return
@@ -73,10 +73,12 @@ def check_start(start_from: Path) -> None:
         return
     try:
         with path.open("rb") as file:
-            readable = zipfile.is_zipfile(file) or (file.seek(0), file.read(1))[1] == LEGACY
+            is_archive = zipfile.is_zipfile(file)
+            file.seek(0)
+            is_checkpoint = is_archive or file.read(1) == LEGACY
     except OSError as error:
         raise SweepError(f"train.start_from {start_from}: {path} cannot be read: {error.strerror}") from None
-    if not readable:
+    if not is_checkpoint:
         raise SweepError(
             f"train.start_from {start_from}: {path} must be a checkpoint that torch wrote, but is another file, or is "
             "cut off"

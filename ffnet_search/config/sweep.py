@@ -14,10 +14,10 @@ from pydantic import AfterValidator, BeforeValidator, Field, PrivateAttr, model_
 
 from ffnet_search.config.augmenting import check_augmenting
 from ffnet_search.config.binding import Binding, bind, check_values, sections_with
-from ffnet_search.config.files import RunPaths, find_sweep, read_sweep, run_name
+from ffnet_search.config.files import RunPaths, expanded, find_sweep, read_sweep, run_name
 from ffnet_search.config.inputs import digest, export_inputs
 from ffnet_search.config.named_metrics import check_metrics
-from ffnet_search.config.retraining import check_retraining
+from ffnet_search.config.retraining import check_folds, check_retraining
 from ffnet_search.config.schema import (
     DataSection,
     ExportSection,
@@ -114,9 +114,9 @@ class Sweep(Section):
         """The sweep with absolute paths (runs, data.path, train.start_from), for processes in other folders."""
         data, train = self.data, self.train
         if data.path is not None:
-            data = data.model_copy(update={"path": data.path.absolute()})
+            data = data.model_copy(update={"path": expanded(data.path).absolute()})
         if train.start_from is not None and not is_official(train.start_from):
-            train = train.model_copy(update={"start_from": train.start_from.absolute()})
+            train = train.model_copy(update={"start_from": expanded(train.start_from).absolute()})
         runs = str(self.files.folder.parent.absolute())
         return self.model_copy(update={"runs": runs, "data": data, "train": train})
 
@@ -146,8 +146,9 @@ class Sweep(Section):
         if not isinstance(search, dict):
             return content
         search = {"objectives": (quality.name, "latency_ms"), **search}
-        if known_metrics().get(quality.name) != quality:
-            search["metrics"] = {**search.get("metrics", {}), quality.name: quality.direction}
+        metrics = search.get("metrics", {})
+        if known_metrics().get(quality.name) != quality and isinstance(metrics, Mapping):
+            search["metrics"] = {**metrics, quality.name: quality.direction}
         return {**content, "search": search}
 
     @model_validator(mode="after")
@@ -212,11 +213,10 @@ class Sweep(Section):
 
     @model_validator(mode="after")
     def _hyperparameters_are_fields(self) -> Sweep:
-        check_values(self)
-        check_retraining(self)
+        for check in (check_values, check_retraining, check_folds, check_augmenting):
+            check(self)
         if self.search.warm_start and {"branches", "layer_scale"} & self.search_space.hyperparameters.keys():
             raise ValueError("hyperparameters: branches and layer_scale are the supernet's under search.warm_start")
-        check_augmenting(self)
         return self
 
     def _refuse_constant_metrics(self) -> None:
@@ -242,7 +242,7 @@ class Sweep(Section):
     @property
     def files(self) -> RunPaths:
         """The files of the sweep's run, which are in a local folder in any case."""
-        return RunPaths(Path("runs" if self.remote_runs else self.runs) / self.name)
+        return RunPaths(expanded("runs" if self.remote_runs else self.runs) / self.name)
 
     @property
     def remote_runs(self) -> str | None:

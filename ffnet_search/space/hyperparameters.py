@@ -143,7 +143,9 @@ class Hyperparameter(Section):
         low, high = self.range
         if self.log:
             return self.nearest(math.exp(rng.uniform(math.log(low), math.log(high))))
-        return self.nearest(rng.uniform(low, high))
+        if math.isinf(self.size):
+            return self.nearest(rng.uniform(low, high))
+        return self.nearest(low + (self.step or 1) * rng.randrange(int(self.size)))
 
     def nearest(self, value: Value) -> Value:
         """`value` itself, or the nearest one of the range, or the first choice. None gives the middle of the range."""

@@ -139,7 +139,7 @@ def rename_outputs(content: Any, name: str) -> Any:
 def with_recipe(content: dict[str, Any], task: str) -> dict[str, Any]:
     """The content of a sweep, with what the task sets in `train` where the sweep does not."""
     train = content.get("train", {})
-    if not isinstance(train, dict) or "module" in content:
+    if not isinstance(train, dict) or content.get("module") is not None:
         return content
     return {**content, "train": {**task_outputs(task).recipe, **train}}
 
