@@ -98,12 +98,13 @@ def _pieces(value: object, most: int) -> Iterator[str]:
         yield "}"
     elif type(value) in (list, tuple) or isinstance(value, Set):
         items = list(value)  # type: ignore[call-overload]  # a list, a tuple or a set
-        yield "(" if isinstance(value, tuple) else "[" if isinstance(value, list) else "{"
+        brackets: dict[object, tuple[str, str]] = {list: ("[", "]"), tuple: ("(", ",)" if len(items) == 1 else ")")}
+        opening, closing = brackets.get(type(value), ("{", "}"))
+        yield opening
         for index, inner in enumerate(items):
             yield ", " if index else ""
             yield from _pieces(inner, most)
-        closing = ",)" if len(items) == 1 else ")"
-        yield closing if isinstance(value, tuple) else "]" if isinstance(value, list) else "}"
+        yield closing
     elif isinstance(value, int) and value.bit_length() > 4 * most:
         yield hex(value)  # decimal digits of so large a number take long, or are refused
     else:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import textwrap
 from collections.abc import Collection, Sequence
 from typing import IO
@@ -63,6 +64,14 @@ def markdown(text: object) -> str:
 def code_span(text: object) -> str:
     """The text as code in Markdown, on one line."""
     return f"`{' '.join(str(text).split()).replace('`', chr(39))}`"
+
+
+def quoted(path: object) -> str:
+    """A path as an argument of a command that is to be copied into a shell.
+
+    >>> quoted("runs/digits"), quoted("my runs/digits")
+    ('runs/digits', "'my runs/digits'")"""
+    return shlex.quote(str(path))
 
 
 def broken(text: str, width: int) -> str:

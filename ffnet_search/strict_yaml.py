@@ -20,6 +20,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic_core import ErrorDetails
 
 from ffnet_search.errors import NAME, SweepError, did_you_mean, error_context, shown
+from ffnet_search.formatting import quoted
 
 # Pydantic's words and ours, longer ones first.
 COMPARISONS = {"greater than or equal to": ">=", "less than or equal to": "<=", "greater than": ">", "less than": "<"}
@@ -143,7 +144,11 @@ def read_yaml(path: Path, otherwise: str = "") -> dict[str, Any]:
         raise SweepError(f"{path}: no such file{_nearest_file(path) or otherwise}") from None
     except IsADirectoryError:
         run = path / "sweep.yaml"
-        hint = f"its sweep is {run}" if run.exists() else f"for images, `ffnet-search init --data {path}` writes one"
+        hint = (
+            f"its sweep is {run}"
+            if run.exists()
+            else f"for images, `ffnet-search init --data {quoted(path)}` writes one"
+        )
         raise SweepError(f"{path}: must be a YAML file, but is a folder; {hint}") from None
     except (OSError, UnicodeDecodeError) as error:
         raise SweepError(f"{path}: cannot be read: {error}") from None
@@ -172,8 +177,11 @@ def parse_json(text: str | bytes) -> Any:
 
 
 def _is_deeper(content: Any, levels: int) -> bool:
-    inner = content.values() if isinstance(content, dict) else content if isinstance(content, list) else ()
-    return levels < 0 or any(_is_deeper(one, levels - 1) for one in inner)
+    if levels < 0:
+        return True
+    if isinstance(content, dict):
+        content = list(content.values())
+    return isinstance(content, list) and any(_is_deeper(inner, levels - 1) for inner in content)
 
 
 def read_bounded(path: Path, most: int) -> bytes:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import socket
 import subprocess
 import sys
@@ -71,6 +72,15 @@ def test_a_run_in_progress_and_a_damaged_one_are_listed(two: tuple[Path, Path]) 
     assert states["second"].startswith("cannot be read: ")
 
 
+def test_runs_with_user_supplied_classes_are_listed_where_that_is_allowed(tmp_path: Path) -> None:
+    shutil.copy(ROOT / "tests" / "support" / "my_blocks.py", tmp_path / "their_blocks.py")
+    images = {"channels": 1, "resolution": 8, "classes": 10}
+    stage = {"depth": [1, 2], "width": [16], "mixer": ["their_blocks:Blur"]}
+    written_run(tmp_path / "runs" / "own", search_space={"stages": [stage], "input": images})
+    assert "add --allow-imports" in call("list", cwd=tmp_path).stdout
+    assert "profile pending" in call("list", "--allow-imports", cwd=tmp_path).stdout
+
+
 def test_without_an_export_the_best_candidate_is_listed(two: tuple[Path, Path]) -> None:
     first, _ = two
     (first / "pareto").rename(first / "elsewhere")
@@ -100,6 +110,13 @@ def test_the_best_networks_of_two_runs_are_tested(tmp_path: Path) -> None:
     best = overlay(tmp_path / "first", tmp_path / "second").best
     assert best is not None and best.tests[-1].is_told
     assert best.verdict_of(("A", "B")).startswith("A is better by accuracy on test, 200 images (p =")
+
+
+def test_a_password_is_not_among_the_settings_that_differ(tmp_path: Path) -> None:
+    first = written_run(tmp_path / "first", search={"storage": "postgresql://me:hunter2@host/x"})
+    second = written_run(tmp_path / "second", faster=2.0)
+    (change,) = overlay(first, second).changes
+    assert change.field == "search.storage" and "hunter2" not in str(change)
 
 
 def test_what_cannot_be_compared_is_refused(two: tuple[Path, Path], tmp_path: Path) -> None:
@@ -145,6 +162,13 @@ def test_wrong_examples_are_refused(tmp_path: Path) -> None:
         "init", "--example", "cifr", cwd=tmp_path
     )
     assert "--data must be left out" in user_error("init", "--example", "cifar", "--data", "x", cwd=tmp_path)
+    assert "--latency-ms needs --data" in user_error("init", "--latency-ms", "5", cwd=tmp_path)
+    assert "--minutes needs --data" in user_error("init", "--example", "cifar", "--minutes", "5", cwd=tmp_path)
+
+
+def test_options_of_export_that_would_have_no_effect_are_refused(two: tuple[Path, Path]) -> None:
+    assert "to export fewer networks, set export.top" in user_error("export", two[0], "--top", "1")
+    assert "--license is of --push" in user_error("export", two[0], "--license", "mit")
 
 
 def test_the_resolved_configuration_is_a_sweep_again(tmp_path: Path) -> None:

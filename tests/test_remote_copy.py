@@ -108,6 +108,15 @@ def test_a_store_that_does_not_exist_is_one_sentence(tmp_path: Path, url: str) -
     assert "secret" not in str(caught.value)
 
 
+def test_a_database_that_cannot_be_read_is_one_sentence(tmp_path: Path) -> None:
+    files = RunPaths(tmp_path / "run")
+    files.folder.mkdir()
+    (files.folder / "notes.db").write_text("no database")
+    remote = RemoteCopy(files, (tmp_path / "store").as_uri())
+    with pytest.raises(SweepError, match="cannot be read or written: file is not a database"):
+        remote.send()
+
+
 @pytest.mark.parametrize("kind", BUCKETS)
 def test_a_bucket_that_does_not_exist_is_one_sentence(tmp_path: Path, kind: str) -> None:
     files = RunPaths(tmp_path / "run")

@@ -140,6 +140,16 @@ def test_a_table_that_is_far_off_is_warned_about(sweep: Sweep, within_10: float,
     (sweep.files.latency / "board.json").unlink()
 
 
+def test_each_device_is_warned_about_by_its_own_limit(sweep: Sweep) -> None:
+    table = LatencyTable.load(table_path(sweep, "phone"))
+    table = table.model_copy(update={"error": table.error.model_copy(update={"within_10": 0.7})})
+    first, *others = sweep.latency
+    lenient = [section.model_copy(update={"min_within_10": 0.5}) for section in others]
+    devices = sweep.model_copy(update={"latency": (first, *lenient)})
+    assert select.warning_of(devices, "phone", table) == ""
+    assert "latency.min_within_10 is 0.9" in select.warning_of(devices, "laptop", table)
+
+
 def test_a_quality_that_is_minimised_is_selected_by_its_minimum(tmp_path: Path) -> None:
     def error_of(configuration: Configuration, report: Report) -> Candidate:
         assert configuration.architecture is not None
@@ -157,6 +167,22 @@ def test_a_quality_that_is_minimised_is_selected_by_its_minimum(tmp_path: Path) 
 def test_a_limit_that_no_candidate_meets_is_refused_with_the_fastest(sweep: Sweep) -> None:
     with pytest.raises(SweepError, match=r"of 60 candidates the fastest takes \S+ ms .* space reaches \S+ ms"):
         select_network(sweep.files.folder, 1e-6)
+    message = r"candidates whose accuracy is ≥ 10.00 % the fastest takes \S+ ms"
+    with pytest.raises(SweepError, match=message):
+        select_network(sweep.files.folder, 1e-6, quality=0.1)
+
+
+def test_a_search_of_hyperparameters_alone_has_no_budget_to_select_by(tmp_path: Path) -> None:
+    space = {"architecture": "ffnet_1", "hyperparameters": {"epochs": [1, 2]}}
+    images = {"channels": 3, "resolution": 32, "classes": 10}
+    search = {"evaluator": "train", "objectives": ["accuracy"]}
+    content = {"search_space": {**space, "input": images}, "search": search, "runs": str(tmp_path)}
+    (tmp_path / "one.yaml").write_text(yaml.safe_dump(content))
+    sweep = Sweep.from_yaml(tmp_path / "one.yaml")
+    sweep.files.folder.mkdir()
+    RunFolder(sweep.files).write_sweep(sweep)
+    with pytest.raises(SweepError, match=r"hyper-parameters alone; its networks are in \S+/one/pareto, best first"):
+        select_network(sweep.files.folder, 1.0)
 
 
 def test_a_device_without_a_table_is_refused_with_how_to_make_it(sweep: Sweep) -> None:

@@ -85,8 +85,7 @@ def main() -> NoReturn:
             code = app(args=sys.argv[1:] or ["--help"], standalone_mode=False, prog_name=app.info.name)
             sys.stdout.flush()
         except Exception as error:
-            is_usage = hasattr(error, "format_message")  # what typer raises for a wrong option
-            message = _usage(error) if is_usage else str(error) if isinstance(error, SweepError) else io_sentence(error)
+            message = _user_message(error)
             if not message:
                 raise
             code = EXIT_USER_ERROR
@@ -112,11 +111,11 @@ def _open_streams() -> None:
 def _own_temporary_folder() -> Iterator[None]:
     """Give this process, its libraries and its children their own temporary folder, removed at the end of the block, or
     at the next start if the process was killed. Without a writable folder there is none."""
-    before = {name: os.environ.get(name) for name in ("TMPDIR", "RAY_TMPDIR")}, tempfile.tempdir
+    variables, folder = {name: os.environ.get(name) for name in ("TMPDIR", "RAY_TMPDIR")}, tempfile.tempdir
     try:
         usual = tempfile.gettempdir()
-        if "RAY_ADDRESS" in os.environ or sys.argv[1:2] == ["submit"]:  # where Ray notes what clusters there are
-            os.environ.setdefault("RAY_TMPDIR", before[0]["TMPDIR"] or "/tmp")
+        if "RAY_ADDRESS" in os.environ or sys.argv[1:2] == ["submit"]:  # where Ray keeps its list of clusters
+            os.environ.setdefault("RAY_TMPDIR", variables["TMPDIR"] or "/tmp")
         if len(usual) > LONGEST_TEMPORARY:
             os.environ["TMPDIR"] = tempfile.tempdir = "/tmp"
         remove_left()
@@ -129,8 +128,8 @@ def _own_temporary_folder() -> Iterator[None]:
         try:
             yield
         finally:
-            tempfile.tempdir = before[1]
-            for name, value in before[0].items():
+            tempfile.tempdir = folder
+            for name, value in variables.items():
                 os.environ.pop(name, None)
                 if value is not None:
                     os.environ[name] = value
@@ -143,6 +142,13 @@ def on_head(sweep: Path) -> NoReturn:
     os.environ["TERM"] = "dumb"  # plain lines: what looks like a terminal here may be a file at the other end
     sys.argv[1:] = ["run", str(sweep), *sys.argv[1:]]
     main()
+
+
+def _user_message(error: Exception) -> str:
+    """The message of a user error; empty for any other error, which is a bug."""
+    if hasattr(error, "format_message"):  # what typer raises for a wrong option
+        return _usage(error)
+    return str(error) if isinstance(error, SweepError) else io_sentence(error)
 
 
 def _usage(error: Any) -> str:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ffnet_search.cli.options import Output, Overrides, Which, permit_imports
+from ffnet_search.errors import SweepError
 from ffnet_search.export.formats.registry import FORMATS
 from ffnet_search.progress import signs_of_life
 
@@ -43,16 +44,23 @@ class Formats:
 
     @property
     def are_asked_for(self) -> bool:
-        """True if exported networks are wanted elsewhere, and not the export itself."""
+        """True if exported networks are to be converted, listed or uploaded; False for the export itself."""
         return self.format is not None or self.table or self.push is not None
 
 
-def check_formats(formats: Formats, overrides: Overrides) -> None:
-    """Raise SweepError if a format or a hub is unknown, or lacks a package: before anything is computed or torch is
-    imported. A format by import path is imported: the user names it."""
+def check_formats(formats: Formats, which: Which, overrides: Overrides) -> None:
+    """Raise SweepError if a format or a hub is unknown or lacks a package, or if an option has no effect: before
+    anything is computed or torch is imported. A format by import path is imported: the user names it."""
     from ffnet_search.export.formats.base import find_format
     from ffnet_search.export.push import repository_of
 
+    if which.top is not None and not formats.are_asked_for:
+        raise SweepError(
+            "export: --top is of --format and --table, which must be given with it; to export fewer networks, set "
+            "export.top in the sweep"
+        )
+    if formats.license is not None and formats.push is None:
+        raise SweepError("export: --license is of --push, which must be given with it; add it, or remove --license")
     if formats.push is not None:
         repository_of(formats.push)
     if formats.format not in (None, ALL):
@@ -94,7 +102,6 @@ def export_formats(run: Path, overrides: Overrides, formats: Formats, which: Whi
 
 def _push(networks: Sequence[ExportedNetwork], repository: str, license: str | None, output: Output) -> None:
     from ffnet_search.cli.printing import print_path
-    from ffnet_search.errors import SweepError
     from ffnet_search.export.push import push
 
     if len(networks) > 1:

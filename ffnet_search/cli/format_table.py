@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ffnet_search.cli.printing import Column, Grid
+from ffnet_search.cli.printing import Column, Grid, Kind
 from ffnet_search.cli.printing import make_table as _table
 from ffnet_search.cli.printing import print_plain as _print
 from ffnet_search.export.exported import ExportedNetwork
@@ -19,10 +20,10 @@ WEIGHTS = "model.safetensors"
 
 def print_formats(networks: Sequence[ExportedNetwork], name: str) -> None:
     """The networks that `export --format` wrote, each beside torch and the ONNX model."""
-    rows, slower = [], 0
+    rows, slower = [], 0  # number of networks
     for network in networks:
         task, entry = task_of(network.network.input), network.read_card()["formats"][name]
-        slower += entry.get("latency_ms", 0.0) > SLOWER * entry.get("onnx_latency_ms", 1.0)
+        slower += entry.get("latency_ms", 0.0) > SLOWER * entry.get("onnx_latency_ms", math.inf)
         times = [f"{entry[key]:.3f}" if key in entry else NOT_RUN for key in ("latency_ms", "onnx_latency_ms")]
         difference, quality = NOT_RUN, NOT_RUN
         if "max_difference" in entry:
@@ -38,15 +39,11 @@ def print_formats(networks: Sequence[ExportedNetwork], name: str) -> None:
 
 def print_format_table(networks: Sequence[ExportedNetwork], problems: Mapping[str, str]) -> None:
     """Each network in each of its formats: megabytes, largest difference from torch, quality on test, milliseconds."""
-    rows = [row for network in networks for row in _rows(network)]
-    if not rows:
-        return
     quality = task_of(networks[0].network.input).quality
+    rows = [row for network in networks for row in _rows(network)]
     titles = ["network", "format", "MB", "differs by", f"{quality.label} on test", "ms"]
-    cells = list(zip(*rows, strict=True))
-    kinds = ["key", "key", "number", "number", "number", "number"]
-    columns = [Column(*column) for column in zip(titles, cells, kinds, strict=True)]  # type: ignore[arg-type]
-    _print(Grid(columns))
+    kinds: list[Kind] = ["key", "key", "number", "number", "number", "number"]
+    _print(Grid([Column(*column) for column in zip(titles, zip(*rows, strict=True), kinds, strict=True)]))
     for name, reason in problems.items():
         _print(f"{name} is not written: {reason}")
 

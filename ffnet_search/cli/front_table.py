@@ -57,10 +57,10 @@ def chosen_of(front: Front) -> tuple[int, str]:
 
 def front_words(front: Front, first: First, groups: Groups) -> Iterator[str]:
     """The lines below the table: the letters, the images, a better network that is not exported, and the yardstick."""
-    task, m = find_task(front.sweep.task), front.networks[0].metrics
+    task, metrics = find_task(front.sweep.task), front.networks[0].metrics
     if any(groups.values()):
         yield f"letters: {LETTERS}"
-    counts = {split: m[key] for split in SPLITS if (key := f"{split}_{IMAGES.name}") in m}
+    counts = {split: metrics[key] for split in SPLITS if (key := f"{split}_{IMAGES.name}") in metrics}
     folded = counts.pop(FOLDS, None)
     if counts:
         images = [f"{count:,.0f} {SPLITS[split]}" for split, count in counts.items()]
@@ -112,8 +112,10 @@ def importance(name: str, sweep: Sweep) -> int:
     if any(name == f"{split}{quality}" for split in splits for quality in (ranking(sweep).key, sweep.quality.name)):
         return not name.startswith(("search", FOLDS))
     if sweep.module is not None:
-        return 0 if name in sweep.search.objectives else 2 if not name.startswith("test_") else 1
-    first = (*("measured_ms", "params_m"), *("predicted_ms", MACS.name))
+        if name in sweep.search.objectives:
+            return 0
+        return 1 if name.startswith("test_") else 2
+    first = ("measured_ms", "params_m", "predicted_ms", MACS.name)
     base = name.partition("@")[0]
     if base in first:
         return 2 + first.index(base)

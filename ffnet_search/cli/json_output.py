@@ -167,25 +167,26 @@ def of_runs(runs: Sequence[ListedRun]) -> Document:
     return {"runs": rows}
 
 
-def of_pair(found: Pair) -> Document:
+def of_pair(pair: Pair) -> Document:
     """Two networks, and the paired tests of them."""
     return {
-        "networks": [of_exported(network) for network in found.networks],
-        "tests": [asdict(test) for test in found.tests],
-        "verdict": found.verdict,
+        "networks": [of_exported(network) for network in pair.networks],
+        "tests": [asdict(test) for test in pair.tests],
+        "verdict": pair.verdict,
     }
 
 
-def of_overlay(found: Overlay) -> Document:
+def of_overlay(overlay: Overlay) -> Document:
     """Two fronts as one, and the settings that differ."""
     networks = [
-        {"run": found.names[run], "on_joint_front": joint, **of_exported(network)} for run, network, joint in found.rows
+        {"run": overlay.names[run], "on_joint_front": joint, **of_exported(network)}
+        for run, network, joint in overlay.rows
     ]
     return {
-        "runs": [str(sweep.files.folder) for sweep in found.sweeps],
+        "runs": [str(sweep.files.folder) for sweep in overlay.sweeps],
         "networks": networks,
-        "shares": list(found.shares),
-        "devices": list(found.devices),
-        "changes": [asdict(change) for change in found.changes],
-        "best": None if found.best is None else of_pair(found.best),
+        "shares": list(overlay.shares),
+        "devices": list(overlay.devices),
+        "changes": [asdict(change) for change in overlay.changes],
+        "best": None if overlay.best is None else of_pair(overlay.best),
     }

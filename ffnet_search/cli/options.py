@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 import typer
 
 from ffnet_search.errors import SweepError, printable, shortened
+from ffnet_search.imports.consent import ForeignImports, foreign_imports, set_foreign_imports
 from ffnet_search.progress import say
 
 if TYPE_CHECKING:
@@ -69,8 +70,6 @@ class Overrides:
 def permit_imports(allowed: bool, *, runs: bool) -> None:
     """Let this process import classes outside the installed packages: if the user allowed it, or, for a verb that runs
     a sweep, if the sweep does."""
-    from ffnet_search.plugins import ForeignImports, set_foreign_imports
-
     if allowed:
         set_foreign_imports(ForeignImports.ALLOWED)
     elif runs:
@@ -79,7 +78,7 @@ def permit_imports(allowed: bool, *, runs: bool) -> None:
 
 @dataclass(frozen=True)
 class Budget:
-    """The demands on one network."""
+    """The requirements that one network must meet."""
 
     latency_ms: Annotated[float | None, typer.Option(help="Latency limit, in milliseconds for a batch.")] = None
     quality: Annotated[
@@ -98,15 +97,19 @@ class Which:
     key: Annotated[
         str | None, typer.Option(help="Key in candidates.csv of one more network, which is kept with the front.")
     ] = None
-    top: Annotated[int | None, typer.Option(min=1, help="With --format: number of networks, the best first.")] = None
+    top: Annotated[
+        int | None, typer.Option(min=1, help="With --format or --table: number of networks, the best first.")
+    ] = None
 
 
 @dataclass(frozen=True)
-class Wishes:
-    """The user's requirements for a first sweep."""
+class Requirements:
+    """The user's requirements for a first sweep; None for the default."""
 
     latency_ms: Annotated[float | None, typer.Option(min=0, help="Latency limit of a network, in milliseconds.")] = None
-    minutes: Annotated[float, typer.Option(min=1, help="Time of a run on this machine, approximately.")] = 15
+    minutes: Annotated[
+        float | None, typer.Option(min=1, help="Time of a run on this machine, approximately; default: 15.")
+    ] = None
     name: Annotated[str | None, typer.Option(help="Name of the sweep; default: the folder's.")] = None
     pretrained: Annotated[
         str | None, typer.Option(metavar="NAME", help="Start from official weights, such as ffnet_1.")
@@ -118,7 +121,7 @@ class Wishes:
 
 @dataclass(frozen=True)
 class Comparison:
-    """The networks that are trained alone, and the images that judge."""
+    """The networks that are trained alone, and the images on which they are compared."""
 
     networks: Annotated[int, typer.Option(help="Networks to train alone, evenly over the MACs of the space.")] = 16
     repeated: Annotated[
@@ -132,7 +135,7 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Output:
-    """The form of a verb's output (quiet, JSON), and the output in that form."""
+    """The form of a verb's output, quiet or JSON; prints results and errors in that form."""
 
     quiet: Annotated[bool, typer.Option("--quiet", help="Print results and errors only.")] = False
     json: Json = False
@@ -170,7 +173,7 @@ def _print_document(document: Mapping[str, Any]) -> None:
 
 
 def flat_options(verb: Callable[..., None]) -> Callable[..., None]:
-    """Turn a function that takes option groups into one that typer shows with flat options.
+    """Turn a function that takes groups of options into one that typer can call, with each option by itself.
 
     Each parameter of `verb` that is annotated with a dataclass, such as `overrides: Overrides`, is replaced in the
     signature by the dataclass's fields, in order, with their defaults and their `typer.Option`. A call gathers the
@@ -188,7 +191,9 @@ def flat_options(verb: Callable[..., None]) -> Callable[..., None]:
     def command(**values: Any) -> None:
         for name, group in groups.items():
             values[name] = group(**{option: values.pop(option) for option in inspect.signature(group).parameters})
-        from ffnet_search.plugins import ForeignImports, foreign_imports  # here, since `--help` needs no pydantic
+        from ffnet_search.imports.consent import (  # here, since `--help` needs no pydantic
+            ForeignImports,
+        )
 
         with foreign_imports(ForeignImports.REFUSED):  # until the verb permits it
             verb(**values)

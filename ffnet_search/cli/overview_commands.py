@@ -7,17 +7,19 @@ from typing import Annotated
 
 import typer
 
-from ffnet_search.cli.options import Json, Output
+from ffnet_search.cli.options import AllowImports, Json, Output, permit_imports
 
 
 def list_(
     folder: Annotated[Path, typer.Argument(metavar="[FOLDER]", help="The folder that holds runs.")] = Path("runs"),
     json: Json = False,
+    allow_imports: AllowImports = False,
 ) -> None:
     """List the runs of a folder: state, best network, size; the last one changed first."""
     from ffnet_search.cli import json_output, overview_tables
     from ffnet_search.run.overview import runs
 
+    permit_imports(allow_imports, runs=False)
     Output(json=json).answer(runs(folder), json_output.of_runs, overview_tables.print_runs)
 
 
@@ -28,6 +30,7 @@ def compare(
         Path | None, typer.Option(metavar="FILE", help="The image of both fronts; compare-RUN-RUN.png by default.")
     ] = None,
     json: Json = False,
+    allow_imports: AllowImports = False,
 ) -> None:
     """Compare two runs: their fronts as one table and one image, and the settings in which they differ. Or two
     networks: whether one is really better than the other."""
@@ -37,13 +40,14 @@ def compare(
     from ffnet_search.progress import say
     from ffnet_search.run.overlay import overlay
 
+    permit_imports(allow_imports, runs=False)
     if are_networks(first, second):
         Output(json=json).answer(pair(first, second), json_output.of_pair, overview_tables.print_pair)
         return
-    found = overlay(first, second)
-    path = image or Path(f"compare-{'-'.join(sweep.name for sweep in found.sweeps)}.png")
-    write_bytes(path, overview_tables.image_of(found))
-    Output(json=json).answer(found, json_output.of_overlay, overview_tables.print_overlay)
+    fronts = overlay(first, second)
+    path = image or Path(f"compare-{'-'.join(sweep.name for sweep in fronts.sweeps)}.png")
+    write_bytes(path, overview_tables.image_of(fronts))
+    Output(json=json).answer(fronts, json_output.of_overlay, overview_tables.print_overlay)
     say(f"both fronts as an image: {path}")
 
 

@@ -46,42 +46,42 @@ def _ms(value: float) -> str:
     return find_metric("measured_ms").format(value, unit=False)
 
 
-def print_overlay(found: Overlay) -> None:
+def print_overlay(overlay: Overlay) -> None:
     """Both fronts as one table, the quickest network first; what each reaches; the settings that differ."""
-    networks = [network for _, network, _ in found.rows]
-    early, late = metric_columns(found.sweeps[0], networks, {})  # letters of groups are of one run
-    joint = frozenset(index for index, row in enumerate(found.rows) if row[2])
-    marks = [f"{LETTERS[run]}{'*' if is_joint else ''}" for run, _, is_joint in found.rows]
+    networks = [network for _, network, _ in overlay.rows]
+    early, late = metric_columns(overlay.sweeps[0], networks, {})  # letters of groups are of one run
+    joint = frozenset(index for index, row in enumerate(overlay.rows) if row[2])
+    marks = [f"{LETTERS[run]}{'*' if is_joint else ''}" for run, _, is_joint in overlay.rows]
     folders = Column("folder", [network.folder.name for network in networks], "key")
-    for letter, sweep in zip(LETTERS, found.sweeps, strict=True):
+    for letter, sweep in zip(LETTERS, overlay.sweeps, strict=True):
         print_path(f"{letter}  {sweep.files.folder}")
     print_plain(Grid([Column("run", marks, "key"), *early, folders, *late], joint))
     print_plain("* dominated by no network of either run")
-    shares = (f"{letter} dominates {percent(share, 1)}" for letter, share in zip(LETTERS, found.shares, strict=True))
+    shares = (f"{letter} dominates {percent(share, 1)}" for letter, share in zip(LETTERS, overlay.shares, strict=True))
     print_plain(f"of the box that both fronts span, {', '.join(shares)}")
-    print_plain(_best_words(found))
-    if found.devices[0] != found.devices[1]:
-        print_plain(f"measured on different devices: {found.devices[0]}; {found.devices[1]}")
-    if found.changes:
-        cells = [[change.field, str(change.old), str(change.new)] for change in found.changes]
+    print_plain(_best_words(overlay))
+    if overlay.devices[0] != overlay.devices[1]:
+        print_plain(f"measured on different devices: {overlay.devices[0]}; {overlay.devices[1]}")
+    if overlay.changes:
+        cells = [[change.field, str(change.old), str(change.new)] for change in overlay.changes]
         print_plain(make_table(["setting", *LETTERS], cells))
     else:
         print_plain("no setting differs")
 
 
-def _best_words(found: Overlay) -> str:
+def _best_words(overlay: Overlay) -> str:
     """The answer of a paired test of the best network of each run."""
-    best = found.best
+    best = overlay.best
     if best is None:
         return "no test compares their best networks: they were judged on different images, or hold no scores of them"
     names = " and ".join(f"{letter} {one.folder.name}" for letter, one in zip(LETTERS, best.networks, strict=True))
     return f"first by {best.quality.phrase}: {names}; {best.verdict_of(LETTERS)}"
 
 
-def print_pair(found: Pair) -> None:
+def print_pair(pair: Pair) -> None:
     """Two networks: their quality on each split, the difference, and whether a test tells it from none."""
-    quality, rows = found.quality, []
-    for test in found.tests:
+    quality, rows = pair.quality, []
+    for test in pair.tests:
         reached = map(quality.format_with, test.qualities, test.errors)
         sign = "+" if test.difference >= 0 else "-"
         number, error = (quality.format(abs(one), unit=False) for one in (test.difference, test.error))
@@ -89,26 +89,26 @@ def print_pair(found: Pair) -> None:
         rows.append([f"{SPLITS[test.split]} ({test.images:,})", *cells])
     for name in ("measured_ms", "params_m"):
         metric = find_metric(name)
-        values = [one.metrics[name] for one in found.networks if name in one.metrics]
-        if len(values) == len(found.networks):
+        values = [one.metrics[name] for one in pair.networks if name in one.metrics]
+        if len(values) == len(pair.networks):
             rows.append([metric.phrase, *map(metric.format, values), "", "", ""])
     titles = ["images", *LETTERS, "difference", "p", "told apart"]
     kinds: list[Kind] = ["key", "number", "number", "number", "number", "key"]  # the answer is in every width
     grid = [Column(title, [row[at] for row in rows], kinds[at]) for at, title in enumerate(titles)]
-    for letter, network in zip(LETTERS, found.networks, strict=True):
+    for letter, network in zip(LETTERS, pair.networks, strict=True):
         print_path(f"{letter}  {network.folder}")
     print_plain(Grid(grid))
-    print_plain(found.verdict)
+    print_plain(pair.verdict)
 
 
-def image_of(found: Overlay) -> bytes:
+def image_of(overlay: Overlay) -> bytes:
     """Both fronts as a PNG file: quality on search validation, with its error, against latency."""
     from ffnet_search.report.charts import as_png, draw_fronts
 
-    fronts: dict[str, list[tuple[float, float, float]]] = {name: [] for name in found.names}
-    first, _ = found.sweeps
+    fronts: dict[str, list[tuple[float, float, float]]] = {name: [] for name in overlay.names}
+    first, _ = overlay.sweeps
     quality = first.metric(f"search_{ranking(first).key}")
-    for run, network, _ in found.rows:
-        value, ms = quality_and_ms(found.sweeps[run], network)
-        fronts[found.names[run]].append((ms, value, network.metrics.get(quality.key + ERROR, nan)))
+    for run, network, _ in overlay.rows:
+        value, ms = quality_and_ms(overlay.sweeps[run], network)
+        fronts[overlay.names[run]].append((ms, value, network.metrics.get(quality.key + ERROR, nan)))
     return as_png(draw_fronts(fronts, find_metric("measured_ms"), quality))

@@ -72,15 +72,17 @@ class Grid:
 
     def within(self, width: int) -> tuple[list[Column], list[Column]]:
         """The columns that fit into so many characters, in order, and the others."""
-        kept = [column for column in self.columns if column.kind == "key"]
-        left = width - sum(column.least + GAP for column in kept) + GAP
+        left = width - sum(column.least + GAP for column in self.columns if column.kind == "key") + GAP
+        kept, dropped = [], []
         for column in self.columns:
-            if column.kind != "key" and column.least + GAP <= left:
+            if column.kind == "key":
+                kept.append(column)
+            elif column.least + GAP <= left:
                 kept.append(column)
                 left -= column.least + GAP
-        order = {id(column): index for index, column in enumerate(self.columns)}
-        kept.sort(key=lambda column: order[id(column)])
-        return kept, [column for column in self.columns if column not in kept]
+            else:
+                dropped.append(column)
+        return kept, dropped
 
     def drawn(self, width: int) -> tuple[Table, int, list[Column]]:
         """The table for a width in characters, its own width, and the columns that were dropped."""

@@ -11,6 +11,7 @@ from ffnet_search.config.start import ARCHITECTURE
 from ffnet_search.config.sweep import Sweep
 from ffnet_search.errors import SweepError, did_you_mean, shown
 from ffnet_search.export.exported import CARD, ExportedNetwork, read_exported, read_network
+from ffnet_search.formatting import quoted
 from ffnet_search.latency.table import LatencyTable
 from ffnet_search.space.architecture import PRESETS, Architecture
 from ffnet_search.space.search_space import SearchSpace
@@ -44,7 +45,7 @@ def resolve(word: str) -> Shown:
         return _read_json(path)
     if path.suffix in (".yaml", ".yml"):
         return _read(path)
-    if path.exists() and _run_of(path) is not None:
+    if path.exists() and _run_of(path.parent) is not None:
         return _resolve_folder(path.parent)
     if word in shipped_sweeps():
         return Sweep.of_run(path)
@@ -86,29 +87,28 @@ def _resolve_folder(path: Path) -> Shown:
         return read_network(path)
     if (path / ARCHITECTURE).exists():
         return _read(path / ARCHITECTURE)
-    run = _run_of(path / "x")
+    run = _run_of(path)
     if run is None:
-        tables = sorted(path.glob("*.json")) if _run_of(path) is not None and path.name == "latency" else []
-        if tables:
+        is_latency = path.name == "latency" and _run_of(path.parent) is not None
+        if is_latency and (tables := sorted(path.glob("*.json"))):
             return LatencyTable.load(tables[0])
         raise SweepError(f"{path}: must be the folder of a run, but holds no {RunPaths(path).state.name}{_other(path)}")
     networks = read_exported(run.pareto)
     if not networks:
-        raise SweepError(f"{path}: has no front yet; make it with `ffnet-search run {run.sweep}`")
+        raise SweepError(f"{path}: has no front yet; make it with `ffnet-search run {quoted(run.sweep)}`")
     return Front(Sweep.of_run(run.folder), networks)
 
 
-def _run_of(file: Path) -> RunPaths | None:
-    """The run whose folder, or whose folder of exported networks, holds a file."""
-    folder = file.parent if file.parent.name != "pareto" else file.parent.parent
-    files = RunPaths(folder)
+def _run_of(folder: Path) -> RunPaths | None:
+    """The run of which this is the folder, or the folder of its exported networks."""
+    files = RunPaths(folder.parent if folder.name == "pareto" else folder)
     return files if files.state.exists() else None
 
 
 def _other(path: Path) -> str:
     """Advice for a folder that is not of a run."""
     if next(path.glob("*/run.json"), None) is not None:
-        return f"; `ffnet-search list {path}` lists the runs in it"
+        return f"; `ffnet-search list {quoted(path)}` lists the runs in it"
     if any(one.is_dir() for one in path.iterdir()):
-        return f"; for a folder of images, `ffnet-search init --data {path}` writes a sweep"
+        return f"; for a folder of images, `ffnet-search init --data {quoted(path)}` writes a sweep"
     return ""

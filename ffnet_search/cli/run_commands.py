@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import signal
 import sys
 from collections.abc import Iterator
@@ -22,13 +23,14 @@ from ffnet_search.cli.options import (
     Name,
     Output,
     Overrides,
+    Requirements,
     RunFolderOrSweep,
     Seed,
     SweepFile,
     Which,
-    Wishes,
 )
 from ffnet_search.errors import Terminated
+from ffnet_search.formatting import quoted
 from ffnet_search.progress import say, signs_of_life
 from ffnet_search.run.interrupt import EXIT_STOPPED, interruptible
 
@@ -47,7 +49,7 @@ def init(
         str | None, typer.Option(metavar="NAME", help="Write a shipped sweep here instead, such as cifar, to edit it.")
     ] = None,
     *,
-    wishes: Wishes,
+    requirements: Requirements,
     output: Output,
 ) -> None:
     """Write a first sweep for your images and this machine, and print what a run will cost.
@@ -59,12 +61,12 @@ def init(
     from ffnet_search.errors import SweepError
 
     with output.silenced(), signs_of_life("init"):
-        for option, value in (("--pretrained", wishes.pretrained), ("--task", wishes.task)):
-            if data is None and value is not None:
-                raise SweepError(f"{option} needs --data, the images to search for; add it")
+        given = {name: value for name, value in vars(requirements).items() if value is not None}
+        if data is None and given:
+            raise SweepError(f"--{next(iter(given)).replace('_', '-')} needs --data, the images to search for; add it")
         if data is not None and example is not None:
             raise SweepError("--example writes a sweep with its own data, so --data must be left out; remove one")
-        started = start_example(example or "digits", Path()) if data is None else start(data, Path(), **vars(wishes))
+        started = start_example(example or "digits", Path()) if data is None else start(data, Path(), **given)
     output.answer(started, json_output.of_start, tables.print_start)
 
 
@@ -186,7 +188,7 @@ def export(
     exported networks are written for another runtime, run there, and compared with torch; the results are in their
     cards, and `--table` prints those of every format. With `--key` one more network is exported beside the front, and
     stays there; `--format` then applies to that one."""
-    check_formats(formats, overrides)
+    check_formats(formats, which, overrides)
     if which.key is not None:
         _export_key(overrides.load(sweep), which.key, output, silent=formats.are_asked_for)
     if formats.are_asked_for:
@@ -213,20 +215,22 @@ def fidelity(
     name: Name = None,
     *,
     fresh: Fresh = False,
+    allow_imports: AllowImports = False,
     output: Output,
 ) -> None:
     """Measure how well the supernet ranks networks, against training each alone and against MACs. Needs `train`.
 
     Trains some networks alone, by the sweep's recipe and engine, and compares with their quality on the supernet's
-    weights. To resume a stopped one, give the same command again; more networks continue it."""
+    weights. To resume after a stop, give the same command again; more networks continue it."""
     from ffnet_search.cli.fidelity_table import print_fidelity
     from ffnet_search.evaluation.fidelity import Fidelity
     from ffnet_search.run.fidelity import FidelityPlan, measure_fidelity
 
-    loaded, plan = Overrides(name).load(sweep), FidelityPlan(comparison.networks, comparison.repeated, comparison.split)
+    loaded = Overrides(name, allow_imports=allow_imports).load(sweep)
+    plan = FidelityPlan(comparison.networks, comparison.repeated, comparison.split)
     with _resumable(loaded, output), signs_of_life("fidelity"):
-        found = measure_fidelity(loaded, plan, fresh=fresh)
-    output.answer(found, Fidelity.to_dict, print_fidelity)
+        measured = measure_fidelity(loaded, plan, fresh=fresh)
+    output.answer(measured, Fidelity.to_dict, print_fidelity)
     if not output.json:
         say(f"written to {loaded.files.fidelity}")
 
@@ -244,7 +248,7 @@ def submit(
     (so that every node runs the code of this machine), submits that, and brings the run's folder back."""
     from ffnet_search.cluster.submit import submit as submit_sweep
 
-    again = " ".join(["ffnet-search", *sys.argv[1:]])
+    again = shlex.join(["ffnet-search", *sys.argv[1:]])
     outcome = "the run failed or was stopped"
     try:
         code = submit_sweep(overrides.load(sweep), detach=detach)
@@ -267,7 +271,7 @@ def _run(sweep: Sweep, stages: tuple[str, ...], fresh: bool, output: Output, min
     exported = "export" in stages
     output.answer(front, json_output.of_run, tables.print_run if exported else tables.print_files)
     if exported and not output.json:
-        folder = sweep.files.folder
+        folder = quoted(sweep.files.folder)
         select = f"; select: ffnet-search pick {folder} --latency-ms MS" if sweep.latency_path.exists() else ""
         say(f"inspect: ffnet-search dashboard {folder}{select}")
 
@@ -276,7 +280,7 @@ def _run(sweep: Sweep, stages: tuple[str, ...], fresh: bool, output: Output, min
 def _resumable(sweep: Sweep, output: Output) -> Iterator[None]:
     """Print how to resume after a signal that ended the block, whose progress is discarded if `output` is quiet."""
     words = ["ffnet-search", *(word for word in sys.argv[1:] if word != "--fresh")]
-    again = "submit it again" if ON_HEAD in os.environ else " ".join(words)
+    again = "submit it again" if ON_HEAD in os.environ else shlex.join(words)
     kept = f"results so far are kept in {sweep.files.folder}; to resume: {again}"
 
     def last_words(code: int) -> None:

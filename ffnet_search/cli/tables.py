@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from ffnet_search.cli.front_table import chosen_of, front_grid, front_words
@@ -17,7 +17,8 @@ from ffnet_search.config.retraining import retraining_of
 from ffnet_search.config.sweep import Sweep
 from ffnet_search.data.registry import validation_images
 from ffnet_search.export.groups import read_first, read_groups
-from ffnet_search.metrics import ERROR, FOLDS, IMAGES, INT8, JUDGED, MACS, PARAMS, SPLITS
+from ffnet_search.formatting import quoted
+from ffnet_search.metrics import ERROR, FOLDS, IMAGES, INT8, JUDGED, MACS, PARAMS, SPLITS, Metric
 from ffnet_search.progress import say
 from ffnet_search.space.architecture import Architecture
 from ffnet_search.space.block import BLOCK_AXES
@@ -29,6 +30,7 @@ from ffnet_search.tasks.scores import split_words
 
 if TYPE_CHECKING:
     from ffnet_search.autoconfig.start import Started
+    from ffnet_search.export.exported import ExportedNetwork
     from ffnet_search.latency.table import LatencyTable
     from ffnet_search.run.rerun import Rerun
     from ffnet_search.run.select import Selection
@@ -143,7 +145,7 @@ def print_start(started: Started) -> None:
     if started.minutes:
         rows = [[stage, f"{minutes:.1f}"] for stage, minutes in started.minutes.items()]
         _print(_table(["stage", "minutes"], [*rows, ["all", f"{sum(started.minutes.values()):.1f}"]], right=1))
-    _print(f"next: ffnet-search run {started.sweep}")
+    _print(f"next: ffnet-search run {quoted(started.sweep)}")
 
 
 def print_run(front: Front) -> None:
@@ -172,36 +174,47 @@ def print_rerun(rerun: Rerun) -> None:
 
 
 def print_selection(selection: Selection) -> None:
-    """One network of a run for a budget: its folder on standard output, for scripts, and all else beside it.
-
-    Of a network that is not exported, which has no folder, a line."""
+    """One network of a run for a budget: its folder on standard output, for scripts, and everything else on standard
+    error. A network that is not exported has no folder: all lines are on standard output."""
     offer, quality, exported = selection.offer, selection.quality, selection.exported
-    arch = exported.network if exported is not None else None if offer.candidate is None else offer.candidate.network
-    assert arch is not None
-    task, figures = task_of(arch.input), offer.candidate.metrics if offer.candidate else {}
-    error, ending = figures.get(f"{quality.key}{ERROR}"), f"predicted; {selection.table.error}"
+    predicted = f"predicted; {selection.table.error}"
+    show: Callable[[str], None] = _print if exported is None else say
     if exported is not None:
         print_path(exported.folder)
+        arch = exported.network
         error = exported.metrics.get(f"search_{quality.key}{ERROR}")
-        ending = "measured" if offer.is_measured else ending
-    show = _print if exported is None else say
+        origin = "measured" if offer.is_measured else predicted
+    else:
+        assert offer.candidate is not None
+        arch = offer.candidate.network
+        error, origin = offer.candidate.metrics.get(f"{quality.key}{ERROR}"), predicted
     show(
         f"{offer.key}: {quality.phrase} {quality.format_with(offer.quality, error)} {SPLITS['search']}, "
-        f"{offer.ms:.3g} ms on {selection.device} ({ending})"
+        f"{offer.ms:.3g} ms on {selection.device} ({origin})"
     )
-    folds = f"{FOLDS}_{quality.key}"
-    if exported is not None and folds in exported.metrics:
-        reached = quality.format_with(exported.metrics[folds], exported.metrics.get(f"{folds}{ERROR}"))
-        images = exported.metrics[f"{FOLDS}_{IMAGES.name}"]
-        show(f"{JUDGED[FOLDS]}: {quality.phrase} {reached} on {images:,.0f} images")
-    if exported is not None and INT8 + task.test_quality in exported.metrics:
-        names = {"search validation": task.search_quality, "test": task.test_quality}
-        small = {split: task.quality.format(exported.metrics[INT8 + name]) for split, name in names.items()}
-        show(f"with 8 bits: {', '.join(f'{task.quality.phrase} {text} on {split}' for split, text in small.items())}")
+    if exported is not None:
+        for line in _other_qualities(exported, quality):
+            show(line)
     show(f"{arch.params_m:.3g} M parameters, {arch.macs_m:.4g} M MACs: {arch}")
-    for text in (selection.hint, *(f"{title}: {getattr(selection, title)}" for title in ("warning", "advice"))):
-        if text.partition(": ")[2]:
-            show(text)
+    if selection.hint:
+        show(selection.hint)
+    if selection.warning:
+        show(f"warning: {selection.warning}")
+    if selection.advice:
+        show(f"advice: {selection.advice}")
+
+
+def _other_qualities(network: ExportedNetwork, quality: Metric) -> Iterator[str]:
+    """The quality by cross-validation, and that of the network in 8 bits, where they were measured."""
+    task, metrics, folds = task_of(network.network.input), network.metrics, f"{FOLDS}_{quality.key}"
+    if folds in metrics:
+        reached = quality.format_with(metrics[folds], metrics.get(f"{folds}{ERROR}"))
+        images = metrics[f"{FOLDS}_{IMAGES.name}"]
+        yield f"{JUDGED[FOLDS]}: {quality.phrase} {reached} on {images:,.0f} images"
+    if INT8 + task.test_quality in metrics:
+        names = {"search validation": task.search_quality, "test": task.test_quality}
+        reached_on = (f"{task.quality.format(metrics[INT8 + name])} on {split}" for split, name in names.items())
+        yield f"with 8 bits: {', '.join(f'{task.quality.phrase} {words}' for words in reached_on)}"
 
 
 def print_files(front: Front) -> None:

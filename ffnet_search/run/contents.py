@@ -1,6 +1,6 @@
 """The images of a run as inputs of its stages: a change of the images invalidates their results.
 
-A listing of a large folder takes time, so that one command lists it once a stage."""
+Listing a large folder takes time, so a command lists it once for each stage."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from ffnet_search.progress import say
 from ffnet_search.run.folder import Change, StageRecord, differences
 
 IMAGES = "images"  # the key of the inputs; left out where the data cannot be listed
-TOLD = 3  # classes whose change is named
+NAMED = 3  # classes whose change is stated; of the others their number
 
 Known = dict[str, dict[str, Any]]
 _KNOWN: ContextVar[Known | None] = ContextVar("listed images", default=None)
@@ -27,7 +27,7 @@ _KNOWN: ContextVar[Known | None] = ContextVar("listed images", default=None)
 
 @contextmanager
 def listed_once() -> Iterator[None]:
-    """Within the block the images of a sweep are listed once, until `list_again`."""
+    """List the images of a sweep once within the block, or again after `list_again`."""
     token = _KNOWN.set({})
     try:
         yield
@@ -86,13 +86,15 @@ def changes_of(record: StageRecord, inputs: Mapping[str, Any]) -> tuple[Change, 
     return None if digest(before) == digest(now) else tuple(differences(before, now))
 
 
-def told(changes: Iterable[Change]) -> str:
-    """Changes as a clause, those of images as one: "seed (0 -> 1) has changed"."""
+def describe_changes(changes: Iterable[Change]) -> str:
+    """The changes in words, those of images as one: "seed (0 -> 1) has changed"."""
     unique = {change.field: change for change in changes}
     images = [change for field, change in unique.items() if field.partition(".")[0] == IMAGES]
     words = [str(change) for change in unique.values() if change not in images]
     if images:
-        named = [f"{change.field.removeprefix(f'{IMAGES}.')}: {change.old} -> {change.new}" for change in images[:TOLD]]
-        more = f" and {len(images) - TOLD} more" if len(images) > TOLD else ""
+        named = [
+            f"{change.field.removeprefix(f'{IMAGES}.')}: {change.old} -> {change.new}" for change in images[:NAMED]
+        ]
+        more = f" and {len(images) - NAMED} more" if len(images) > NAMED else ""
         words.append(f"the content of data.path ({'; '.join(named)}{more})")
     return f"{', '.join(words)} {'has' if len(words) == 1 else 'have'} changed"

@@ -32,12 +32,13 @@ from ffnet_search.evaluation.fidelity import (
     supernet_digest,
 )
 from ffnet_search.evaluation.outcome import Ended
+from ffnet_search.formatting import quoted
 from ffnet_search.latency.table import LatencyTable
 from ffnet_search.metrics import LATENCY, MACS, Figures
 from ffnet_search.pareto.candidate import Candidate
 from ffnet_search.progress import Bar, progress, say
 from ffnet_search.provenance import git_state, now, versions
-from ffnet_search.run.contents import changes_of, images_of, told
+from ffnet_search.run.contents import changes_of, describe_changes, images_of
 from ffnet_search.run.folder import RunFolder, StageRecord, open_run
 from ffnet_search.run.interrupt import import_whole
 from ffnet_search.run.stages import STAGES, StageState, status
@@ -103,13 +104,14 @@ def measure_fidelity(sweep: Sweep, plan: FidelityPlan, *, fresh: bool = False) -
 
 
 def _refuse_untrained(sweep: Sweep, folder: RunFolder) -> None:
+    """Raise SweepError if the supernet of the sweep is not trained."""
     found = status(STAGES["train"], sweep, folder.records)
     if found.state is StageState.DONE:
         return
     changed = f" ({', '.join(map(str, found.changes))} changed since)" if found.changes else ""
     raise SweepError(
         f"{folder.path}: fidelity needs the supernet, but train is {found.state.value}{changed}; run `ffnet-search "
-        f"train {sweep.path}` first"
+        f"train {quoted(sweep.path)}` first"
     )
 
 
@@ -126,15 +128,16 @@ def _settle(sweep: Sweep, folder: RunFolder, fresh: bool) -> None:
     if changes is not None:
         if not fresh:
             raise SweepError(
-                f"{sweep.path}: {told(changes)} since networks were trained alone in {sweep.files.fidelity}; add "
-                f"--fresh to train them again (the old ones move to {folder.path}/previous-DATE)"
+                f"{sweep.path}: {describe_changes(changes)} since networks were trained alone in "
+                f"{sweep.files.fidelity}; add --fresh to train them again (the old ones move to "
+                f"{folder.path}/previous-DATE)"
             )
         folder.set_aside({NAME: [path for path in [sweep.files.fidelity] if path.exists()]})
     folder.begin(NAME, now)
 
 
 def must_be_results(content: object, where: object) -> None:
-    """Raise ValueError where this is not: repeat -> key -> split -> quality."""
+    """Raise ValueError if plain data are not results: repeat -> key -> split -> quality."""
     if not isinstance(content, dict) or not all(isinstance(networks, dict) for networks in content.values()):
         raise ValueError("it must hold a mapping for each repeat")
     for networks in content.values():
@@ -196,7 +199,7 @@ class _Trainings:
 
 @dataclass(frozen=True)
 class _Epochs:
-    """The pruner of trainings alone, which stops none: it shows the epoch of the last report."""
+    """The pruner of these trainings, which stops none: it shows the epoch of the last report."""
 
     bar: Bar
     task: Task

@@ -224,6 +224,7 @@ def _is_alive(pid: str) -> bool:
 
 
 def _refuse_foreign(files: RunPaths) -> None:
+    """Raise SweepError for a folder that holds files and is not of a run."""
     if not files.folder.is_dir() or files.state.exists():
         return
     before_records = {files.lock.name, files.scratch.name, files.sweep.name}  # written before the first record

@@ -9,17 +9,18 @@ from pathlib import Path
 import numpy as np
 
 from ffnet_search.config.named_metrics import ranking
+from ffnet_search.config.secrets import without_secrets
 from ffnet_search.config.sweep import Sweep
 from ffnet_search.errors import SweepError
 from ffnet_search.export.exported import ExportedNetwork, read_exported
 from ffnet_search.export.groups import read_first
 from ffnet_search.export.pair import Pair, pair
+from ffnet_search.formatting import quoted
 from ffnet_search.metrics import LATENCY
 from ffnet_search.pareto.front import dominator_counts, hypervolume
 from ffnet_search.run.folder import Change, differences
 
-OWN = ("name", "runs", "search_space.name", "estimate")  # fields that say nothing of how a run was made
-
+OWN = ("name", "runs", "search_space.name", "estimate")  # fields that do not influence a run's results
 BEYOND = 0.1  # of the box that fronts span, by which the reference is beyond the worst of either
 
 
@@ -58,7 +59,7 @@ def overlay(first: Path, second: Path) -> Overlay:
                 f"{where}: must be a run of FFNets, but is of a user-supplied module; compare candidates.csv"
             )
         if not front:
-            raise SweepError(f"{where}: has no front yet; make it with `ffnet-search run {sweep.path}`")
+            raise SweepError(f"{where}: has no front yet; make it with `ffnet-search run {quoted(sweep.path)}`")
     one, other = (ranking(sweep) for sweep in sweeps)
     if one.key != other.key:
         raise SweepError(f"{second}: must measure {one.phrase}, as {first} does, but measures {other.phrase}")
@@ -67,7 +68,7 @@ def overlay(first: Path, second: Path) -> Overlay:
     points_N2[:, 0] *= one.sign
     on_front = dominator_counts(points_N2) == 0
     rows = sorted(zip(networks, points_N2.tolist(), on_front.tolist(), strict=True), key=lambda row: row[1][1])
-    contents = [sweep.model_dump(mode="json") for sweep in sweeps]
+    contents = [without_secrets(sweep.model_dump(mode="json")) for sweep in sweeps]
     return Overlay(
         sweeps,
         [(index, network, joint) for (index, network), _, joint in rows],

@@ -104,11 +104,13 @@ def _evaluated(path: Path) -> Iterator[dict[str, str]]:
 
 
 def _state(sweep: Sweep, files: RunPaths) -> str:
+    """The first stage that is not finished, and its state; "done" if all are."""
     records = read_records(files)
     for stage in stages_of(sweep):
         if stage.name not in records or not records[stage.name].finished:
-            process = working_process(files)
-            return f"{stage.name} {'in progress' if process else 'incomplete' if stage.name in records else 'pending'}"
+            if working_process(files):
+                return f"{stage.name} in progress"
+            return f"{stage.name} {'incomplete' if stage.name in records else 'pending'}"
     return "done"
 
 
@@ -161,5 +163,6 @@ def best(
 
     selection = select_network(Path(run), latency_ms, device, quality)
     if selection.exported is None:
-        raise SweepError(f"{run}: no exported network keeps {latency_ms:g} ms; {selection.hint}")
+        budget = "is as good as that" if math.isinf(latency_ms) else f"keeps {latency_ms:g} ms"
+        raise SweepError(f"{run}: no exported network {budget}; {selection.hint}")
     return selection.exported

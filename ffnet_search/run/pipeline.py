@@ -10,10 +10,10 @@ from ffnet_search.config.sweep import Sweep
 from ffnet_search.engines.registry import engine_of
 from ffnet_search.errors import SweepError
 from ffnet_search.export.exported import ExportedNetwork, read_exported
-from ffnet_search.formatting import listed
+from ffnet_search.formatting import listed, quoted
 from ffnet_search.progress import clock, say, signs_of_life
 from ffnet_search.run.check import check_classes, check_limits
-from ffnet_search.run.contents import list_again, listed_once, say_remarks, told
+from ffnet_search.run.contents import describe_changes, list_again, listed_once, say_remarks
 from ffnet_search.run.folder import Change, RunFolder, StageRecord, open_run
 from ffnet_search.run.interrupt import import_whole
 from ffnet_search.run.reuse import continue_training
@@ -128,6 +128,7 @@ def _profile_other_devices(sweep: Sweep) -> None:
 
 
 def _refuse_unneeded(sweep: Sweep, names: Collection[str]) -> None:
+    """Raise SweepError if the sweep has none of the stages."""
     needed = [stage.name for stage in stages_of(sweep)]
     if not set(names) & set(needed):
         raise SweepError(
@@ -149,24 +150,26 @@ def _found_so_far(sweep: Sweep, folder: RunFolder) -> int:
     if found:
         say(
             f"export: the search is not done, so this is the front of {found} candidates; `ffnet-search run "
-            f"{sweep.path}` resumes the search"
+            f"{quoted(sweep.path)}` resumes the search"
         )
     return found
 
 
 def _refuse_unread(stage: Stage, sweep: Sweep, folder: RunFolder, found: int) -> None:
+    """Raise SweepError if a stage that this one reads is not done. `found`: the candidates of a stopped search, which
+    are enough for an export."""
     for other in stage.reads:
         if other == "search" and found:
             continue
         if STAGES[other].is_needed(sweep) and not _is_done(other, sweep, folder):
             raise SweepError(
                 f"{folder.path}: {stage.name} needs {other}, which is not done; run `ffnet-search {other} "
-                f"{sweep.path}` first, or `ffnet-search run {sweep.path}` for all stages"
+                f"{quoted(sweep.path)}` first, or `ffnet-search run {quoted(sweep.path)}` for all stages"
             )
 
 
 def _settle_changes(sweep: Sweep, folder: RunFolder, fresh: bool, names: Collection[str]) -> None:
-    """Move aside what the sweep invalidates, where the user said `fresh`; else raise SweepError, which offers it."""
+    """Move aside what the sweep invalidates if `fresh`; else raise SweepError, which offers that."""
     records = folder.records
     changes: list[Change] = []
     stale: list[str] = []
@@ -181,9 +184,9 @@ def _settle_changes(sweep: Sweep, folder: RunFolder, fresh: bool, names: Collect
     if not concerned.isdisjoint(stale):
         if not fresh:
             raise SweepError(
-                f"{sweep.path}: {told(changes)} since {folder.path} was made, which invalidates {listed(stale)}; add "
-                f"--fresh to re-run it (the old files move to {folder.path}/previous-DATE), or take another name with "
-                "--name"
+                f"{sweep.path}: {describe_changes(changes)} since {folder.path} was made, which invalidates "
+                f"{listed(stale)}; add --fresh to re-run it (the old files move to {folder.path}/previous-DATE), or "
+                "take another name with --name"
             )
         trained = status(STAGES["train"], sweep, records).changes
         aside = folder.set_aside({name: STAGES[name].remains(sweep.files) for name in stale})

@@ -24,6 +24,7 @@ WITHOUT_FOLDERS = ("s3", "gcs")  # creating a folder there needs the right to li
 PATIENCE_S = 60  # with a store that does not answer; Google's library would retry for a quarter of an hour
 # Files of this machine and not of the run: locks, half-written files, SQLite's journals beside a study.
 LOCAL = (".lock", atomic_write.SUFFIX, "-wal", "-shm", "-journal")
+REASON = 300  # characters of a store's message
 Stamp = tuple[int, int]  # size and time of a file
 
 
@@ -135,11 +136,10 @@ class RemoteCopy:
     def _errors(self) -> Iterator[None]:
         try:
             yield
-        except (OSError, ValueError, ImportError) as error:  # pyarrow's errors are among these
-            reason = " ".join(without_passwords(str(error)).split()).partition(" error_info=")[0][
-                :300
-            ]  # Google's, and its place in code
-            raise SweepError(f"runs: {self.where} cannot be read or written: {reason}") from None
+        except (OSError, ValueError, ImportError, sqlite3.Error) as error:  # pyarrow's errors are among these
+            words = " ".join(without_passwords(str(error)).split())
+            reason = words.partition(" error_info=")[0]  # in Google's messages details and a place in code follow
+            raise SweepError(f"runs: {self.where} cannot be read or written: {reason[:REASON]}") from None
 
 
 def _without_password(url: str) -> str:

@@ -17,7 +17,7 @@ from ffnet_search.config.sweep import Sweep
 from ffnet_search.errors import SweepError, did_you_mean
 from ffnet_search.export.answer import Answer, Offer, answer, hint, offers
 from ffnet_search.export.exported import ExportedNetwork, read_exported
-from ffnet_search.formatting import percent
+from ffnet_search.formatting import percent, quoted
 from ffnet_search.latency.table import LatencyTable
 from ffnet_search.metrics import LATENCY, Metric
 from ffnet_search.pareto.candidate import Candidate
@@ -34,7 +34,7 @@ ENOUGH = 20  # candidates to fit the prediction on
 class Selection:
     """The network for a budget on a device, of the run in `folder`.
 
-    `advice`: why to continue the search, or empty. `warning`: how far off the device's table is, or empty."""
+    `advice`: why to continue the search, or empty. `warning`: how inaccurate the device's table is, or empty."""
 
     folder: Path
     device: str
@@ -90,7 +90,9 @@ def select_network(
     table = LatencyTable.load(path)
     candidates = read_candidates(files.study, sweep.search_space)
     if not candidates:
-        raise SweepError(f"{files.study}: holds no evaluated candidate; run `ffnet-search search {files.sweep}` first")
+        raise SweepError(
+            f"{files.study}: holds no evaluated candidate; run `ffnet-search search {quoted(files.sweep)}` first"
+        )
     metric = ranking(sweep)
     suffix = "" if path.stem == sweep.latency_path.stem else path.stem
     known = offers(sweep, candidates, read_exported(files.pareto), table, suffix)
@@ -102,12 +104,13 @@ def select_network(
     if found.best is None:
         least = least_latency(sweep.search_space, table)
         fastest_ms, reached_ms = (LATENCY.format(ms) for ms in (min(one.ms for one in known), table.predict_ms(least)))
+        good = "" if quality is None else f" whose {metric.phrase} is {metric.relation} {metric.format(quality)}"
         raise SweepError(
-            f"{folder}: of {len(known)} candidates the fastest takes {fastest_ms} on {path.stem}, but "
+            f"{folder}: of {len(known)} candidates{good} the fastest takes {fastest_ms} on {path.stem}, but "
             f"{latency_ms:g} ms were asked for; the search space reaches {reached_ms} ({least}): "
             "search on with such a limit, or give the space smaller choices"
         )
-    selection = Selection(folder, path.stem, found, metric, table, warning=_warning(sweep, path.stem, table))
+    selection = Selection(folder, path.stem, found, metric, table, warning=warning_of(sweep, path.stem, table))
     return replace(selection, advice=_advice(sweep, selection, candidates, latency_ms))
 
 
@@ -123,6 +126,12 @@ def _good_enough(folder: Path, known: list[Offer], metric: Metric, quality: floa
 
 
 def _table_path(files: RunPaths, sweep: Sweep, device: str | None) -> Path:
+    """The latency table of a device. Raises SweepError if it is missing, or the search was not among architectures."""
+    if not sweep.search_space.is_elastic:
+        raise SweepError(
+            f"{files.folder}: must have searched among architectures, each with a latency, but has searched "
+            f"hyper-parameters alone; its networks are in {files.pareto}, best first"
+        )
     name = device or sweep.latency_path.stem
     path = files.latency / f"{name}.json"
     if not path.exists():
@@ -135,6 +144,7 @@ def _table_path(files: RunPaths, sweep: Sweep, device: str | None) -> Path:
 
 
 def _advice(sweep: Sweep, selection: Selection, candidates: Sequence[Candidate], latency_ms: float) -> str:
+    """A better architecture that was never evaluated, as predicted from the candidates; empty if none is found."""
     if len(candidates) < ENOUGH or math.isinf(latency_ms):
         return ""
     quality, table = selection.quality, selection.table
@@ -158,8 +168,10 @@ def _advice(sweep: Sweep, selection: Selection, candidates: Sequence[Candidate],
     )
 
 
-def _warning(sweep: Sweep, device: str, table: LatencyTable) -> str:
-    wanted, within_10 = sweep.latency[0].min_within_10, table.error.within_10
+def warning_of(sweep: Sweep, device: str, table: LatencyTable) -> str:
+    """A warning for a table that the search would refuse, by the limit of its device in the sweep."""
+    tables = {sweep.files.latency_table(section).stem: section for section in sweep.latency}
+    wanted, within_10 = tables.get(device, sweep.latency[0]).min_within_10, table.error.within_10
     if within_10 >= wanted:
         return ""
     return (

@@ -72,7 +72,7 @@ class StageState(str, Enum):
 
 @dataclass(frozen=True)
 class StageStatus:
-    """`changes`: the fields of the sweep that differ, where the state is CHANGED."""
+    """The state of a stage. `changes`: the fields of the sweep that differ, where the state is CHANGED."""
 
     state: StageState
     changes: tuple[Change, ...] = ()
@@ -87,8 +87,10 @@ def status(stage: Stage, sweep: Sweep, records: Records) -> StageStatus:
     if changes is not None:
         return StageStatus(StageState.CHANGED, changes)
     wanted = stage.amounts(sweep)
-    more = all(record.amounts.get(name, 0) >= amount for name, amount in wanted.items())
-    enough = record.amounts == wanted if stage.only_exact else more
+    if stage.only_exact:
+        enough = record.amounts == wanted
+    else:
+        enough = all(record.amounts.get(name, 0) >= amount for name, amount in wanted.items())
     has_outputs = all(path.exists() for path in stage.outputs(sweep))
     done = record.finished and enough and has_outputs and not is_outdated(stage, records)
     return StageStatus(StageState.DONE if done else StageState.INCOMPLETE)
