@@ -104,8 +104,8 @@ def _title(curve: LearningCurve, metric: Metric) -> str:
 def draw_front(run: Run) -> Figure:
     """All candidates, the front, and the exported networks where they were measured.
 
-    The quality of the task, or else the first objective, against another objective. With a single objective: against
-    latency or, if that is not known, the number of the trial."""
+    The quality that networks are ranked by, or else the first objective, against another objective. With a single
+    objective: against latency or, if that is not known, the number of the trial."""
     from matplotlib.figure import Figure  # takes a second
 
     y, x = _axes_shown(run)
