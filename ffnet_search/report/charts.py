@@ -136,7 +136,7 @@ def draw_front(run: Run) -> Figure:
 
 def _empty_axes(figure: Figure, **labels: str) -> Axes:
     """Axes with a light grid and no frame above and to the right. `labels`: `title`, `xlabel`, `ylabel`."""
-    axes = figure.add_subplot(**labels)  # type: ignore[arg-type]
+    axes = figure.add_subplot(**labels)
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(color="#e8eaec", linewidth=0.6)
     axes.set_axisbelow(True)
