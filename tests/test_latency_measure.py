@@ -36,6 +36,12 @@ def test_shared_cores_are_refused_only_by_the_wall_clock(monkeypatch: pytest.Mon
     assert measure_all(nets, LatencySection(threads=1, rounds=3))[0].ms > 0
 
 
+def test_a_backend_changes_a_copy_of_the_network() -> None:
+    net = deployed(TINY.smallest)
+    assert measure_all([net], SIMULATOR.model_copy(update={"backend": "own_backend:HalfPrecision"}))[0].ms > 0
+    assert {parameter.dtype for parameter in net.parameters()} == {torch.float32}
+
+
 class Regressor(LightningModule):
     """A user-supplied module that is no image network."""
 

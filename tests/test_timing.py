@@ -2,9 +2,22 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
-from ffnet_search.latency.timing import RUNTIME_CLOCK, Clock, Rounds, Run, Stopwatch, compare, contention, gather
+from ffnet_search.latency.timing import (
+    BURST_S,
+    RUNTIME_CLOCK,
+    WARMUP_S,
+    Clock,
+    Rounds,
+    Run,
+    Stopwatch,
+    compare,
+    contention,
+    gather,
+)
 
 ALONE = [(1.0,)]  # the mix of a run that is timed against one anchor
 
@@ -50,6 +63,23 @@ def test_short_and_long_runs_are_timed_alike(milliseconds: float) -> None:
     watch = Stopwatch([machine.run(1.0)], machine.clock)
     [taken], _ = gather(watch.time([machine.run(milliseconds)], [3], ALONE), 1)
     assert taken.median == pytest.approx(milliseconds) and taken.spread == pytest.approx(0, abs=1e-9)
+
+
+def test_a_first_run_that_compiles_does_not_count() -> None:
+    """It takes longer than a whole warm-up; the burst after it has as many runs as without it."""
+    machine, runs = Machine(), list[float]()
+    run = machine.run(0.1)
+
+    def compiling() -> None:
+        if not runs:
+            machine.now += 60.0
+            time.sleep(1.2 * WARMUP_S)
+        run()
+        runs.append(machine.now)
+
+    watch = Stopwatch([run], machine.clock)
+    list(watch.time([compiling], [1], ALONE))
+    assert len(runs) > BURST_S / 0.0001
 
 
 def test_the_anchor_divides_out_drift() -> None:

@@ -6,6 +6,7 @@ between two passes, minutes apart."""
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -104,10 +105,10 @@ def _chain(part: Part, copies: int) -> nn.Module:
 
 
 def network_job(arch: Architecture, number: int, net: nn.Module | None = None) -> Job:
-    """A network in the pass of a number: `net`, its deployed form, or one with random weights."""
+    """A network in the pass of a number: a copy of `net`, its deployed form, or one with random weights."""
     return Job(
         id=f"{arch.key} pass {number}",
-        build=partial(deployed, arch) if net is None else lambda: net,
+        build=partial(deployed, arch) if net is None else partial(copy.deepcopy, net),
         shape=arch.input.shape,
         macs_m=arch.macs_m,
         weights_m=arch.params_m,

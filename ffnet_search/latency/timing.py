@@ -109,9 +109,13 @@ class Stopwatch:
         return tuple(self._burst(anchor, counts) for anchor, counts in self._anchors)
 
     def _warm_up(self, run: Run) -> tuple[int, int]:
-        """Run until times are stable (no new minimum in three runs). Return samples per burst, runs per sample."""
+        """Run until times are stable (no new minimum in three runs). Return samples per burst, runs per sample.
+
+        The first run is not timed: libraries are loaded in it and kernels compiled, which may take longer than
+        `WARMUP_S`."""
         if self._clock is RUNTIME_CLOCK:
             return 1, 1
+        run()
         end, best, stale = time.perf_counter() + WARMUP_S, float("inf"), 0
         while stale < 3 and time.perf_counter() < end:
             start = self._clock.read()

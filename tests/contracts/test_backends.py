@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import copy
 import gc
 import json
 import os
 import subprocess
 import sys
 import weakref
+from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
 from latency_spaces import DIGITS, QUICK, TINY, model_of
+from torch import nn
 
 from ffnet_search.config.files import RunPaths
 from ffnet_search.config.schema import LatencySection
@@ -54,6 +57,23 @@ def test_a_backend_runs_any_network_at_any_batch(backend: str, batch: int) -> No
     run = make_backend(section).load(model_of(DIGITS.largest, batch), 1)
     run()
     run()
+
+
+def test_each_network_is_compiled_however_many_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    """PyTorch falls back to eager execution at the ninth that shares a code object; without code generation here."""
+    compiled: list[object] = []
+
+    def backend(graph: torch.fx.GraphModule, inputs: object) -> object:
+        compiled.append(graph)
+        return graph.forward
+
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend=backend))
+    compiling = make_backend(section_of("torch", init_args={"mode": "compile"}))
+    networks = [nn.Sequential(*(nn.ReLU() for _ in range(depth))) for depth in range(1, 10)]
+    runs = [compiling.load(Model(partial(copy.deepcopy, net), (1, 3, 8, 8)), 1) for net in networks]
+    for run in [*runs, *runs]:
+        run()
+    assert len(compiled) == len(networks) == 9
 
 
 def test_a_backend_runs_the_precisions_that_it_names_and_refuses_others(backend: str) -> None:

@@ -29,5 +29,13 @@ class Simulator(Backend):
         return lambda: ms
 
 
+class HalfPrecision(Simulator):
+    """Converts the network in place, as the one of docs/device.md does."""
+
+    def load(self, model: Model, threads: int) -> Run:
+        model.build().bfloat16()
+        return lambda: 1.0
+
+
 class NoBackend:
     """A class of another kind."""

@@ -21,7 +21,8 @@ from ffnet_search.models.int8 import write_int8_onnx
 
 @dataclass(frozen=True)
 class Model:
-    """A deployed network, which `build` makes, and the shape (B, C, H, W) of its input.
+    """A deployed network and the shape (B, C, H, W) of its input. `build` gives a network that the backend may change:
+    move to a device, convert to another precision.
 
     `cache` is the path, without suffix, where its files are kept: tracing takes longer than measuring, and networks are
     measured more than once. None keeps nothing. `precision`: of the numbers in its ONNX file."""

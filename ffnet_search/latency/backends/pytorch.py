@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import field_validator, model_validator
@@ -57,7 +58,7 @@ class Torch(Backend):
         generator = torch.Generator().manual_seed(0)
         x_BCHW = torch.randn(model.shape, generator=generator).to(self.device_type, memory_format=layout)
         net = model.build().to(self.device_type, memory_format=layout)  # type: ignore[call-overload]
-        forward = torch.compile(net) if self.mode == "compile" else net
+        forward = _compiled(net) if self.mode == "compile" else net
 
         def run() -> None:
             # The number of threads belongs to the process: it is set for the run and restored.
@@ -94,3 +95,20 @@ class Torch(Backend):
             torch.cuda.synchronize()
 
         return replay
+
+
+def _compiled(net: nn.Module) -> Callable[[Tensor], Tensor]:
+    """`net`, compiled for static shapes.
+
+    PyTorch keeps at most eight compiled variants of a code object, and runs the others eagerly, which only its log
+    says. All networks share the code of their classes, so each is called by a function with a code object of its own.
+    """
+    import torch
+
+    def forward(x_BCHW: Tensor) -> Tensor:
+        y: Tensor = net(x_BCHW)
+        return y
+
+    forward.__code__ = forward.__code__.replace()  # a copy
+    compiled: Callable[[Tensor], Tensor] = torch.compile(forward, dynamic=False)
+    return compiled
