@@ -96,7 +96,7 @@ def train_alone(sweep: Sweep, data: Data) -> Row:
     seed_everything(sweep.seed, verbose=False)
     net = MetaMixer(arch, sweep.train.form)
     if start is not None:
-        start.give(net, data.calibration)
+        start.initialise(net, data.calibration)
     net = train_architecture(net, data, sweep.train, sweep.files.training / "alone", sweep.seed)
     fused = fuse(recalibrate(net, data.calibration))
     return {"alone": quality(fused, data.test_dataloader(), task_of(arch.input))}

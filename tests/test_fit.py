@@ -27,7 +27,7 @@ from ffnet_search.space.hyperparameters import Configuration
 from ffnet_search.tasks.base import find_task
 from ffnet_search.training.fit import train_architecture, train_supernet
 from ffnet_search.training.modules import FFNetModule
-from ffnet_search.training.trainer import LAST
+from ffnet_search.training.trainer import LAST, has_fast_bf16
 
 CLASSIFICATION = find_task("classification")
 
@@ -131,6 +131,28 @@ def test_a_training_resumes_with_what_a_callback_keeps(tmp_path: Path) -> None:
     run.files.supernet.unlink()
     after = read_supernet(train_supernet(run)).state_dict()
     assert all(torch.equal(weight, after[name]) for name, weight in before.items())
+
+
+def test_a_training_that_was_killed_after_its_last_epoch_ends_with_the_average(tmp_path: Path) -> None:
+    """Its checkpoint is there, its weights are not yet written, and no step is left to make."""
+    run = sweep(tmp_path, epochs=1, ema=0.9)
+    train_supernet(run)
+    before = read_supernet(run.files.supernet).state_dict()
+    run.files.supernet.unlink()
+    after = read_supernet(train_supernet(run)).state_dict()
+    assert all(torch.equal(weight, after[name]) for name, weight in before.items())
+    last = torch.load(run.files.training / LAST, weights_only=True)
+    assert any(not torch.equal(weight, before[name[4:]]) for name, weight in last["current_model_state"].items()
+               if name.startswith("net."))  # fmt: skip
+
+
+@pytest.mark.parametrize("native", [True, False])
+def test_bf16_is_for_gpus_that_compute_in_it(monkeypatch: pytest.MonkeyPatch, native: bool) -> None:
+    """Older ones emulate it, which PyTorch counts as support by default."""
+    assert torch.cuda.is_available() or not has_fast_bf16()
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation=True: including_emulation or native)
+    assert has_fast_bf16() is native
 
 
 def test_non_finite_loss_goes_back_once_then_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:

@@ -41,8 +41,8 @@ FOLD_SCORES = "fold.npy"  # of a network on the images of the fold that it was n
 
 @dataclass(frozen=True)
 class Retrained(Candidate):
-    """A retrained network. The content of the file that it is trained for, its weights or its scores on a fold, comes
-    along: it may have been trained on another node."""
+    """A retrained network, with the content of the file that it is trained for, its weights or its scores on a fold:
+    it may have been trained on another node."""
 
     content: bytes = field(default=b"", repr=False, compare=False)
 
@@ -97,7 +97,7 @@ class Retrainer(TrialEvaluator):
     def train(
         self, configuration: Configuration, report: Report, folder: Path, until_epoch: int | None = None
     ) -> Candidate | Stopped:
-        """Train in `folder`; a network that ends brings its file along. See `TrialEvaluator.train`."""
+        """Train in `folder`; the candidate of a network that ends holds its file. See `TrialEvaluator.train`."""
         outcome = super().train(configuration, report, folder, until_epoch)
         if not isinstance(outcome, Candidate):
             return outcome
@@ -106,7 +106,7 @@ class Retrainer(TrialEvaluator):
 
 
 class RetrainingTarget(FFNetTarget):
-    """Networks that begin with what they inherit, and are taught, where the retraining says so.
+    """Networks that start from inherited weights and learn by distillation, where the retraining says so.
 
     `supernet`: the file of its weights; None if nothing needs them."""
 
@@ -127,7 +127,7 @@ class RetrainingTarget(FFNetTarget):
         else:
             net = MetaMixer(arch, trial.train.form)
             if self.start is not None:
-                self.start.give(net, self.data(trial).calibration)
+                self.start.initialise(net, self.data(trial).calibration)
         return Standalone(net, trial.train, seed, self._distillation(trial))
 
     def _distillation(self, trial: Sweep) -> Distillation | None:

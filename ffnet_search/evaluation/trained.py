@@ -87,8 +87,9 @@ class TrialEvaluator:
         target: TrialTarget | None = None,
     ) -> None:
         self.sweep, self.git = sweep, git
-        own = UserModuleTarget(sweep) if sweep.module else FFNetTarget(sweep, supernet)
-        self.target: TrialTarget = target or own
+        if target is None:
+            target = UserModuleTarget(sweep) if sweep.module else FFNetTarget(sweep, supernet)
+        self.target: TrialTarget = target
         if sweep.search_space.has_network:
             with error_context(f"{sweep.path}: hyperparameters"):
                 for name, one in sweep.search_space.hyperparameters.items():
@@ -225,7 +226,7 @@ class FFNetTarget:
         if self.supernet is None:
             net = MetaMixer(arch, trial.train.form)
             if self.start is not None:
-                self.start.give(net, self.data(trial).calibration)
+                self.start.initialise(net, self.data(trial).calibration)
         else:
             net = recalibrate(self.supernet.slice_to(arch), self.data(trial).calibration)
         module = Standalone(net, trial.train, seed)
@@ -239,7 +240,7 @@ class FFNetTarget:
     def watched(self, module: LightningModule, logged: Mapping[str, float]) -> dict[str, float]:
         assert isinstance(module, Standalone)
         module.check_finite()
-        others = {name: float(logged[f"val_{name}"]) for name in module.named_as}
+        others = {name: float(logged[f"val_{name}"]) for name in module.other_names}
         return {module.task.quality.name: float(logged[module.task.logged_quality]), **others}
 
     def score(self, trial: Sweep, trainer: Trainer, module: Standalone, data: Data) -> dict[str, float]:

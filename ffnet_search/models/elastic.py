@@ -28,7 +28,7 @@ def crop(tensor: Tensor, shape: tuple[int, ...]) -> Tensor:
 class DenseConv2d(nn.Conv2d):
     """k x k convolution, (B, C, H, W) -> (B, out, H / stride, W / stride), "same" padding.
 
-    It is cut to the channels that enter and to `out`."""
+    The weight is cropped to the channels of the input and to `out`."""
 
     def __init__(self, in_width: int, out_width: int, kernel: int, bias: bool = True) -> None:
         super().__init__(in_width, out_width, kernel, padding=kernel // 2, bias=bias)
@@ -60,9 +60,9 @@ class DepthwiseConv2d(nn.Conv2d):
 class ElasticBatchNorm2d(nn.BatchNorm2d):
     """Batch norm over the leading channels.
 
-    In training it normalises by the batch, of all ranks where there are several; running statistics follow only where
-    `tracking` is set, since those of a supernet would mix the networks. In evaluation it uses the running statistics,
-    which are recalibrated: at momentum 1 they become the mean and the unbiased variance of the batch."""
+    In training it normalises by the batch, of all ranks where there are several; running statistics are updated only if
+    `tracking` is set, since those of a supernet would mix its sub-networks. In evaluation it uses the running
+    statistics. Recalibration sets `momentum` 1: they become the mean and the unbiased variance of the batch."""
 
     tracking = True
 
@@ -70,13 +70,13 @@ class ElasticBatchNorm2d(nn.BatchNorm2d):
         width = x_BCHW.shape[1]
         mean_C, variance_C = self.running_mean, self.running_var
         assert mean_C is not None and variance_C is not None
-        used = self.tracking or not self.training
-        if not used and parallel.count() > 1:
+        uses_running = self.tracking or not self.training
+        if not uses_running and parallel.world_size() > 1:
             return parallel.batch_norm(x_BCHW, self.weight[:width], self.bias[:width], self.eps)
         return F.batch_norm(
             x_BCHW,
-            mean_C[:width] if used else None,
-            variance_C[:width] if used else None,
+            mean_C[:width] if uses_running else None,
+            variance_C[:width] if uses_running else None,
             self.weight[:width],
             self.bias[:width],
             self.training,
@@ -86,7 +86,7 @@ class ElasticBatchNorm2d(nn.BatchNorm2d):
 
 
 class Unnormalised(nn.Module):
-    """Stands in for batch norm in a network of form "bare", which has none."""
+    """The identity in the place of batch norm, in a network of form "bare"."""
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
         return x_BCHW
@@ -161,7 +161,7 @@ def folded(module: nn.Module) -> tuple[Tensor, Tensor]:
 
 
 def absorbed(norm: Norm, weight_OI: Tensor, bias_O: Tensor) -> tuple[Tensor, Tensor]:
-    """The matrix and the bias that do the work of a norm before them: W (s x + t) + b = (W s) x + (W t + b)."""
+    """Weight (O, I) and bias (O,) with the norm before them folded in: W (s x + t) + b = (W s) x + (W t + b)."""
     if isinstance(norm, Unnormalised):
         return weight_OI, bias_O
     scale, shift = affine(norm)
@@ -192,7 +192,7 @@ def as_conv(
 
 
 def _pays_to_replace_gradient(x_BCHW: Tensor, weight: Tensor, multiplier: int, stride: int) -> bool:
-    """oneDNN has a fast weight gradient for 3 x 3 only: 1.3 to 8 times slower than `_Depthwise` from 5 x 5 on."""
+    """True where `_Depthwise` is faster: oneDNN's weight gradient is 1.3 to 8 times slower from 5 x 5 on."""
     return (
         weight.shape[-1] >= 5
         and stride == 1
@@ -230,7 +230,7 @@ class _Depthwise(torch.autograd.Function):
 
 
 def _weight_gradient(x_BCHW: Tensor, grad_BCHW: Tensor, padding: int) -> Tensor:
-    """(C, 1, k, k) with k = 2 * padding + 1."""
+    """The gradient of a depthwise weight, (C, 1, k, k) with k = 2 * padding + 1."""
     batch, width, height, breadth = x_BCHW.shape
     used = (min(padding, height - 1), min(padding, breadth - 1))
     channels = batch * width

@@ -31,13 +31,13 @@ def threads_for(macs: float) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def count() -> int:
+def world_size() -> int:
     """The number of processes that train together."""
     return distributed.get_world_size() if distributed.is_available() and distributed.is_initialized() else 1
 
 
 class _Mean(torch.autograd.Function):
-    """The mean over ranks. A rank's value has an effect on the loss of all, so the gradient is a mean too."""
+    """The mean over ranks. A rank's value affects the loss of all ranks, so the gradient is averaged too."""
 
     @staticmethod
     def forward(ctx: Any, value: Tensor) -> Tensor:
@@ -51,7 +51,7 @@ class _Mean(torch.autograd.Function):
 def _mean(value: Tensor) -> Tensor:
     total = value.clone(memory_format=torch.contiguous_format)
     distributed.all_reduce(total)
-    return total / count()
+    return total / world_size()
 
 
 def batch_norm(x_BCHW: Tensor, weight_C: Tensor, bias_C: Tensor, eps: float) -> Tensor:
@@ -69,12 +69,12 @@ def average_gradients(parameters: Iterable[nn.Parameter], loss: Tensor) -> Tenso
     """Replace the gradients by their mean over ranks, in one all-reduce, which carries the loss too. Return its mean.
 
     All ranks must have gradients for the same parameters: they trained the same networks."""
-    if count() == 1:
+    if world_size() == 1:
         return loss
     gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
     flat = torch.cat([loss.detach().float().flatten(), *(gradient.flatten() for gradient in gradients)])
     distributed.all_reduce(flat)
-    flat /= count()
+    flat /= world_size()
     mean, *parts = flat.split([1, *(gradient.numel() for gradient in gradients)])
     for gradient, part in zip(gradients, parts, strict=True):
         gradient.copy_(part.view_as(gradient))

@@ -35,9 +35,9 @@ class SubnetworkDraws:
         repeats."""
         rng = random.Random(f"sandwich {self.seed} {step}")
         low, high = math.log(self.space.smallest.macs_m), math.log(self.space.largest.macs_m)
-        found = []
+        drawn = []
         for _ in range(count):
             wanted = rng.uniform(low, high)
             tried = [rng.choice(self._pool) for _ in range(TRIED)]
-            found.append(min(tried, key=lambda one: abs(one[0] - wanted))[1])
-        return found
+            drawn.append(min(tried, key=lambda one: abs(one[0] - wanted))[1])
+        return drawn

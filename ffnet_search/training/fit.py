@@ -41,7 +41,7 @@ def train_supernet(sweep: Sweep, placement: TrainerPlacement = ALONE) -> Path:
         seed_everything(sweep.seed, verbose=False)
         supernet = Supernet(sweep.search_space, recipe, sweep.seed)
         if start is not None:
-            start.give(supernet.net, data.calibration)
+            start.initialise(supernet.net, data.calibration)
         return supernet
 
     try:

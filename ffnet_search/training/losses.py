@@ -33,7 +33,7 @@ class Losses:
         return self.task.loss(standardised(output_B), standardised(target_B), self.label_smoothing)
 
     def soft_target(self, output_B: Tensor) -> Tensor:
-        """The target that a teacher's output sets."""
+        """The soft target of a teacher's output."""
         return self.task.soft_target(self.net.head.standardised(output_B))
 
     def distance(self, output_B: Tensor, soft_target_B: Tensor) -> Tensor:

@@ -17,7 +17,7 @@ from ffnet_search.config.schema import TrainSection
 
 @dataclass(frozen=True)
 class Mixed:
-    """Images and what they show: `first` to the share `share`, and `second` to the rest; None if it is the same."""
+    """Mixed images with their targets: `first_B` with the weight `share`, `second_B` with the rest; None if it is 0."""
 
     images_BCHW: Tensor
     first_B: Tensor
@@ -33,7 +33,7 @@ class Mixed:
 
 
 def mix(images_BCHW: Tensor, target_B: Tensor, recipe: TrainSection, *, has_maps: bool = False) -> Mixed:
-    """A batch as the largest network sees it, by `train.mixup` and `train.cutmix`; of two, either as often.
+    """Mix a batch for the largest network by `train.mixup` and `train.cutmix`; with both, each in half of the batches.
 
     `has_maps`: targets are maps (B, ..., H, W) of their images. Draws from torch's generator."""
     if not recipe.mixes:
@@ -55,7 +55,7 @@ def mix(images_BCHW: Tensor, target_B: Tensor, recipe: TrainSection, *, has_maps
 
 
 def _cut(pixels: int, area: float) -> slice:
-    """One side of a box of that share of the area: centred anywhere, so often clipped."""
+    """The rows or columns of a box with that share of the area: centred anywhere, so often clipped."""
     side, centre = round(pixels * area**0.5), int(torch.randint(pixels, ()))
     start = centre - side // 2
     return slice(max(0, start), min(pixels, start + side))

@@ -85,18 +85,18 @@ class FFNetModule(LightningModule):
         self.validated = validated or {"": net.largest}
         outputs = net.largest.input.outputs
         self.qualities: Any = nn.ModuleList(self.task.quality_metric(outputs) for _ in self.validated)
-        self.hurry = 0.0  # the share of the time for training that is over, where there is a limit
-        self.named: Any = nn.ModuleList()  # other qualities of the whole network, and their names
-        self.named_as: tuple[str, ...] = ()
+        self.elapsed_share = 0.0  # the share of `train.minutes` that is over; 0 without a limit
+        self.other_metrics: Any = nn.ModuleList()  # other qualities of the whole network, and their names
+        self.other_names: tuple[str, ...] = ()
         self.learning_rate_factor = 1.0  # halved after a return to an earlier checkpoint
         self.finite = torch.tensor(True)
         self.weights = tuple(self.net.parameters())  # listed once: every update needs them
         self.kept: list[Batch] = []  # of the step in progress
         self.step = 0
 
-    def take_targets(self, data: LightningDataModule) -> None:
-        """Take from the data, before training, the numbers of its classes or the mean and the spread of its targets,
-        where recipe and task need them."""
+    def prepare_for_data(self, data: LightningDataModule) -> None:
+        """Set the class weights, or the mean and the spread of the targets, from the data where recipe and task need
+        them. Called before training."""
         if self.recipe.class_weights != "none":
             weights_K = class_weights(self.recipe.class_weights, cast(Data, data))
             self.losses = replace(self.losses, weights_K=weights_K)
@@ -105,7 +105,7 @@ class FFNetModule(LightningModule):
 
     def watch(self, named: Mapping[str, Any]) -> None:
         """Log other qualities too, as `val_NAME`: name -> torchmetrics.Metric."""
-        self.named, self.named_as = nn.ModuleList(named.values()), tuple(named)
+        self.other_metrics, self.other_names = nn.ModuleList(named.values()), tuple(named)
 
     def configure_optimizers(self) -> Optimizer:
         return make_optimizer(self.net.named_parameters(), self.recipe)
@@ -148,8 +148,8 @@ class FFNetModule(LightningModule):
         return loss
 
     def learn(self, batches: Sequence[Batch], step: int, update: Callable[[Tensor], None]) -> Tensor:
-        """Train on the batches of one step; return the loss on their targets. `update(loss)` is called whenever the
-        gradients of a network's loss are there."""
+        """Train on the batches of one step; return the loss on their targets. `update(loss)` is called after each
+        network's backward pass."""
         return self.learn_targets(batches, update)[0]
 
     def learn_targets(self, batches: Sequence[Batch], update: Callable[[Tensor], None]) -> tuple[Tensor, list[Tensor]]:
@@ -170,7 +170,7 @@ class FFNetModule(LightningModule):
         Raises NonFiniteLoss as `check_finite` does."""
         optimizer = cast(Optimizer, self.optimizers())
         loss = average_gradients(self.weights, loss)
-        step = max(self.step, int(self.hurry * self.steps))
+        step = max(self.step, int(self.elapsed_share * self.steps))
         rate = learning_rate(self.recipe, step, self.steps) * self.learning_rate_factor
         for group in optimizer.param_groups:
             group["lr"] = rate
@@ -215,9 +215,9 @@ class FFNetModule(LightningModule):
             name = f"{self.task.logged_quality}{end}"
             self.log(name, metric, on_epoch=True, on_step=False, batch_size=len(x_BCHW))
             if arch == self.net.largest:
-                for other, one in zip(self.named_as, self.named, strict=True):
-                    one.update(output_B, target_B)
-                    self.log(f"val_{other}", one, on_epoch=True, on_step=False, batch_size=len(x_BCHW))
+                for other, other_metric in zip(self.other_names, self.other_metrics, strict=True):
+                    other_metric.update(output_B, target_B)
+                    self.log(f"val_{other}", other_metric, on_epoch=True, on_step=False, batch_size=len(x_BCHW))
 
 
 class Supernet(FFNetModule):
@@ -248,7 +248,7 @@ class Supernet(FFNetModule):
         return self.losses.soft_target(output_B)
 
     def shared_loss(self, output_B: Tensor, target_B: Tensor, soft_target_B: Tensor) -> Tensor:
-        """The loss of a sub-network: `labels` of it on the targets of the data, the rest on the largest's."""
+        """The loss of a sub-network: the share `train.labels` on the data's targets, the rest on soft targets."""
         share = self.recipe.labels
         loss = torch.zeros((), device=output_B.device)
         if share < 1:
@@ -259,7 +259,7 @@ class Supernet(FFNetModule):
 
 
 class Standalone(FFNetModule):
-    """Trains one network, from scratch or from the weights of a supernet; where it is taught, by two losses."""
+    """Trains one network, from scratch or from the weights of a supernet; with `distillation` by two losses."""
 
     def __init__(
         self, net: MetaMixer, recipe: TrainSection, seed: int = 0, distillation: Distillation | None = None
@@ -277,7 +277,7 @@ class Standalone(FFNetModule):
         return (1 - share) * loss + share * self.losses.distance(student_B, soft_target_B), output_B
 
     def on_validation_epoch_start(self) -> None:
-        """Recalibrate the BN statistics: running averages lag some twenty steps; early stopping would go by that."""
+        """Recalibrate the BN statistics: running averages lag by some twenty steps, and mislead early stopping."""
         data = getattr(self.trainer, "datamodule", None)
         if data is not None:
             images_NCHW = data.calibration.to(self.device)

@@ -30,6 +30,7 @@ from torch.distributed import TCPStore  # type: ignore[attr-defined]
 from ffnet_search.atomic_write import scratch_folder
 from ffnet_search.config.sweep import Sweep
 from ffnet_search.errors import SweepError
+from ffnet_search.formatting import plural
 from ffnet_search.imports.consent import current_policy, set_foreign_imports
 from ffnet_search.progress import say
 from ffnet_search.training.fit import train_supernet
@@ -53,10 +54,10 @@ def train_on_ranks(sweep: Sweep) -> Path:
     """`train_supernet` on `train.devices` ranks, or on as many GPUs as exist. Raises what it raises."""
     wanted = sweep.train.devices
     count = rank_count(sweep, torch.cuda.device_count() or wanted)
+    if count < wanted:
+        say(f"train: using {plural(count, 'device')}; train.devices asks for {wanted}")
     if count == 1:
         return train_supernet(sweep)
-    if count < wanted:
-        say(f"train: using {count} GPUs; train.devices asks for {wanted}")
     for start in range(1, STARTS + 1):
         death = _train_once(sweep, count)
         if not death:
@@ -77,7 +78,7 @@ def rank_count(sweep: Sweep, available: int) -> int:
 
 
 def _train_once(sweep: Sweep, count: int) -> str:
-    """Start all ranks and wait for them. Return the death of one in words, empty if they finished.
+    """Start all ranks and wait for them. Return how one died, in words; empty if all finished.
 
     Raises SweepError for a user error in a rank, RuntimeError with its traceback for a bug."""
     store = TCPStore(HOST, 0, is_master=True, wait_for_workers=False)  # where the ranks meet, at a port that is free

@@ -32,15 +32,15 @@ class Start:
     net: MetaMixer
     record: Mapping[str, str]
 
-    def give(self, net: MetaMixer, images_NCHW: Tensor | None = None) -> None:
-        """Start `net` from the weights; see `models.inherit`."""
+    def initialise(self, net: MetaMixer, images_NCHW: Tensor | None = None) -> None:
+        """Copy the weights into `net`; see `models.inherit`."""
         inherit(net, self.net, images_NCHW)
 
 
 def load_start(sweep: Sweep) -> Start | None:
     """The weights that the sweep starts its training from, if any; an official checkpoint is downloaded if missing.
 
-    Raises SweepError if it cannot be had, is something else, or has another form than the sweep's networks."""
+    Raises SweepError if it cannot be read, is something else, or has another form than the sweep's networks."""
     start_from = sweep.train.start_from
     if start_from is None:
         return None
@@ -50,7 +50,7 @@ def load_start(sweep: Sweep) -> Start | None:
             _fetch(str(start_from), path)
         net = _load(path)
         if is_official(start_from):
-            _must_be(str(start_from), net, path)
+            _must_be_official(str(start_from), net, path)
         refuse_forms(sweep.train.form, net)
     except ValueError as error:
         raise SweepError(f"{sweep.path}: {FIELD} {start_from}: {error}") from None
@@ -71,7 +71,7 @@ def _load(path: Path) -> MetaMixer:
     return read_supernet(path) if holds_supernet(path) else load_reference(path)
 
 
-def _must_be(name: str, net: MetaMixer, path: Path) -> None:
+def _must_be_official(name: str, net: MetaMixer, path: Path) -> None:
     wanted, found = Architecture.preset(OFFICIAL[name], net.largest.input), net.largest
     if found != wanted:
         raise SweepError(f"{path}: must hold {name} ({wanted}), but holds {found}; delete it to download it again")
@@ -82,12 +82,14 @@ def _fetch(name: str, path: Path) -> None:
 
     The release has no checksums, so the first download is trusted as far as its tensors are those of the network; its
     sha256 is kept beside it."""
-    kept = path.with_name(f"{path.name}.sha256")
+    checksum = path.with_name(f"{path.name}.sha256")
     if not path.exists():
         download(f"{RELEASE}/{name}{SUFFIX}", path, field=FIELD, most_bytes=MOST_BYTES)
-        write_text(kept, f"{_sha256(path)}\n")
-    elif kept.exists() and kept.read_text(encoding="utf-8").strip() != _sha256(path):
-        raise SweepError(f"{path}: differs from what was downloaded ({kept.name}); delete both to download it again")
+        write_text(checksum, f"{_sha256(path)}\n")
+    elif checksum.exists() and checksum.read_text(encoding="utf-8").strip() != _sha256(path):
+        raise SweepError(
+            f"{path}: differs from what was downloaded ({checksum.name}); delete both to download it again"
+        )
 
 
 def _sha256(path: Path) -> str:

@@ -24,16 +24,16 @@ class TimeBudget(Callback):
 
     def on_train_start(self, trainer: Trainer, module: LightningModule) -> None:
         self.start = time.monotonic()
-        self._hurry(trainer, module)
+        self._update(trainer, module)
 
     def on_train_batch_end(self, trainer: Trainer, module: LightningModule, *_: Any) -> None:
-        self._hurry(trainer, module)
+        self._update(trainer, module)
 
-    def _hurry(self, trainer: Trainer, module: LightningModule) -> None:
+    def _update(self, trainer: Trainer, module: LightningModule) -> None:
         assert isinstance(module, FFNetModule)
         self.now = trainer.strategy.broadcast(self.before + time.monotonic() - self.start)
-        module.hurry = min(1.0, self.now / self.seconds)
-        if module.hurry == 1.0 and not module.kept and not trainer.should_stop:  # never within a step
+        module.elapsed_share = min(1.0, self.now / self.seconds)
+        if module.elapsed_share == 1.0 and not module.kept and not trainer.should_stop:  # never within a step
             trainer.should_stop = True
 
     def on_train_end(self, trainer: Trainer, module: LightningModule) -> None:

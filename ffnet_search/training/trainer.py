@@ -92,7 +92,7 @@ def run_trainer(
     callback or logger does not exist or does not take its arguments. The caller calls `finish` with its loggers."""
     folder.mkdir(parents=True, exist_ok=True)
     if isinstance(module, FFNetModule):
-        module.take_targets(data)
+        module.prepare_for_data(data)
     last, ours, cuda = folder / LAST, isinstance(module, FFNetModule), torch.cuda.is_available()
     averaging = [AveragedWeights(recipe.ema)] if recipe.ema else []
     named = [make_named(one, f"train.callbacks.{at}", Callback, {}) for at, one in enumerate(recipe.callbacks)]
@@ -101,7 +101,7 @@ def run_trainer(
             accelerator="gpu" if cuda else "cpu",
             **placement.arguments,
             use_distributed_sampler=False,  # `data` gives each rank its share
-            precision="bf16-mixed" if cuda and ours else "32-true",  # on CPU bf16 is the slower one
+            precision="bf16-mixed" if ours and has_fast_bf16() else "32-true",
             max_epochs=recipe.epochs,
             # In this order, so that a checkpoint holds the average after its own step.
             callbacks=[*averaging, *named, *callbacks],
@@ -117,6 +117,12 @@ def run_trainer(
         with _ended_by_signals(), finished_on_error(trainer.loggers):
             trainer.fit(module, datamodule=data, ckpt_path=start, weights_only=plain)
     return trainer
+
+
+def has_fast_bf16() -> bool:
+    """Return whether this machine's GPU computes in bfloat16: from NVIDIA's Ampere on. A CPU and older GPUs, which
+    emulate it, are slower with it."""
+    return torch.cuda.is_available() and torch.cuda.is_bf16_supported(including_emulation=False)
 
 
 @contextmanager
@@ -146,7 +152,8 @@ class AveragedWeights(WeightAveraging):
 
     def __init__(self, decay: float) -> None:
         self.decay = decay
-        super().__init__(multi_avg_fn=self._average)
+        # Named, since Lightning copies the module before it moves it: the average would stay on the CPU.
+        super().__init__("cuda" if torch.cuda.is_available() else None, multi_avg_fn=self._average)
 
     def _average(self, averages: Tensors, now: Tensors, count: Tensor | int) -> None:
         decay = min(self.decay, (1 + int(count)) / (10 + int(count)))
@@ -154,6 +161,11 @@ class AveragedWeights(WeightAveraging):
 
     def should_update(self, step_idx: int | None = None, epoch_idx: int | None = None) -> bool:
         return step_idx is not None
+
+    def on_fit_end(self, trainer: Trainer, module: LightningModule) -> None:
+        """Take the average where `on_train_end` was not called: a training that resumes after its last epoch has no
+        step to make. Else this changes nothing."""
+        self.on_train_end(trainer, module)
 
 
 class LastCheckpoint(Callback):
