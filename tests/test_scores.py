@@ -7,6 +7,7 @@ import math
 import numpy as np
 import pytest
 
+from ffnet_search.evaluation.inherited import Judged
 from ffnet_search.metrics import find_metric
 from ffnet_search.space.registry import qualities
 from ffnet_search.tasks.base import find_task
@@ -42,6 +43,22 @@ def test_images_that_both_get_right_say_nothing() -> None:
     assert nested[0].p_value(nested[1]) < 0.001 and apart[0].p_value(apart[1]) > 0.05
     with pytest.raises(ValueError, match="must be of the same images, but are 200 and 100"):
         share(150).p_value(share(80, images=100))
+
+
+@pytest.mark.parametrize(
+    ("task", "scores"),
+    [
+        ("super_resolution", ([30.0], [31.5])),
+        ("segmentation", ([5.0, 3.0, 8.0, 4.0, 9.0, 4.0], [6.0, 3.0, 8.0, 4.0, 9.0, 4.0])),
+        ("multilabel", ([0.1, 0.9, 1.0, 0.0], [0.9, 0.1, 1.0, 0.0])),
+    ],
+)
+def test_one_image_tells_no_networks_apart(task: str, scores: tuple[list[float], list[float]]) -> None:
+    one, other = (Scores(find_task(task), np.array([values])) for values in scores)
+    assert one.error == one.error_of_difference(other) == math.inf
+    assert one.p_value(other) == 1.0 and letters([one, other]) == ["a", "a"]
+    metrics = Judged(one.quality, one).metrics()
+    assert find_task(task).quality_error not in metrics and all(map(math.isfinite, metrics.values()))
 
 
 def test_a_share_letter_is_a_difference_that_no_test_sees() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 import time
@@ -11,6 +12,7 @@ import pytest
 from searches import DIGITS
 
 from ffnet_search.evaluation.outcome import Evaluate, Failed, NopPruner, Report, run_safely
+from ffnet_search.evaluation.time_limit import TimeLimit
 from ffnet_search.pareto.candidate import Candidate
 from ffnet_search.space.hyperparameters import Configuration
 
@@ -50,6 +52,20 @@ def test_what_is_quick_has_no_limit_afterwards() -> None:
     candidate = Candidate(DIGITS.smallest, {"accuracy": 0.5})
     assert run_safely(lambda configuration, report: candidate, CONFIGURATION, NopPruner(), SOON) is candidate
     time.sleep(0.05)
+
+
+def test_an_alarm_after_the_end_is_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that comes between the end of the evaluation and that of the timer."""
+    set_timer, before = signal.setitimer, signal.getsignal(signal.SIGALRM)
+
+    def late(which: int, seconds: float, interval: float = 0.0) -> tuple[float, float]:
+        if not seconds:
+            signal.raise_signal(signal.SIGALRM)
+        return set_timer(which, seconds, interval)
+
+    monkeypatch.setattr(signal, "setitimer", late)
+    assert TimeLimit[int](1.0).call(lambda: 3) == 3
+    assert signal.getsignal(signal.SIGALRM) == before
 
 
 def test_a_hang_in_native_code_ends_the_process() -> None:

@@ -1,4 +1,4 @@
-"""The base class of the engines in `engines/`, which evaluate configurations, and the context that one is made of.
+"""The base class of the engines in `engines/`, which evaluate configurations, and the context that constructs one.
 
 A user-supplied engine is a subclass of `Engine`, named by import path in `search.engine`. Its constructor takes one
 `EngineContext`.
@@ -58,7 +58,7 @@ class Engine(ABC):
     # True: evaluations run in the process of the search, which dies with them. Else the engine counts workers' deaths.
     evaluates_here: ClassVar[bool] = True
 
-    # Of `time.monotonic`, when the search ends; what is evaluated then is left unfinished.
+    # The `time.monotonic()` at which the search ends; evaluations in progress are then abandoned.
     deadline: float = math.inf
 
     def __init__(self, context: EngineContext) -> None:
@@ -81,7 +81,7 @@ class Engine(ABC):
 
     @property
     def is_ready(self) -> bool:
-        """True if `next` returns without a wait."""
+        """True if `next` returns without waiting."""
         return False
 
     @property
@@ -91,7 +91,7 @@ class Engine(ABC):
 
     @abstractmethod
     def submit(self, configuration: Configuration) -> None:
-        """Take a configuration for evaluation, without a wait."""
+        """Start, or queue, the evaluation of a configuration without waiting for it."""
 
     @abstractmethod
     def next(self) -> tuple[Configuration, Ended]:

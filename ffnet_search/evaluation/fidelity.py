@@ -124,7 +124,7 @@ class Fidelity:
         return [network.alone[self.split] for network in self.networks]
 
     def predictor(self, name: str, networks: Sequence[Compared] | None = None) -> list[float]:
-        """The values of one of `PREDICTORS`, for networks (or for all): more promise a better quality."""
+        """The values of one of `PREDICTORS`, for networks (or for all): higher ones predict a better quality."""
         networks = self.networks if networks is None else networks
         if name == INHERITED:
             return [self.sign * network.inherited[self.split] for network in networks]
@@ -171,9 +171,8 @@ class Fidelity:
     def together(self) -> Interval:
         """Kendall's tau of the mean of each network's ranks by all `PREDICTORS`: no weight has to be chosen."""
         values_PN = np.array([self.predictor(name) for name in PREDICTORS])
-        ranks_PN = np.sign(values_PN[:, :, None] - values_PN[:, None, :]).sum(
-            axis=-1
-        )  # below less above, so ties share one
+        # The rank of a network: those below it less those above it, so that ties share one.
+        ranks_PN = np.sign(values_PN[:, :, None] - values_PN[:, None, :]).sum(axis=-1)
         return correlate(kendall, ranks_PN.sum(axis=0).tolist(), [self.sign * one for one in self.alone])
 
     @cached_property
@@ -185,8 +184,9 @@ class Fidelity:
     @property
     def verdict(self) -> str:
         """The answer to whether the supernet ranks better than MACs: `yes`, `no` (worse), or `not told apart`."""
-        found = self.better_than_macs
-        return "yes" if found.low > 0 else "no" if found.high < 0 else "not told apart"
+        if self.better_than_macs.low > 0:
+            return "yes"
+        return "no" if self.better_than_macs.high < 0 else "not told apart"
 
     @property
     def sentence(self) -> str:
@@ -232,7 +232,7 @@ class Fidelity:
         def lost(networks: Sequence[Compared]) -> float:
             promised, alone = self.predictor(name, networks), [self.sign * one.alone[self.split] for one in networks]
             picked = [value for promise, value in zip(promised, alone, strict=True) if promise == max(promised)]
-            return max(alone) - sum(picked) / len(picked)  # of several that promise the same, any one
+            return max(alone) - sum(picked) / len(picked)  # the mean of those that tie for the first place
 
         budgets = [network.costs[self.cost] for network in self.networks]
         within = [lost([one for one in self.networks if one.costs[self.cost] <= budget]) for budget in budgets]

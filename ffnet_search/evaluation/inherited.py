@@ -5,6 +5,7 @@ A sub-network is sliced, its BN recalibrated, fused, and scored on the images th
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -80,15 +81,14 @@ class Judged:
     others: Mapping[str, float] = field(default_factory=dict)  # other qualities, by name
 
     def metrics(self, prefix: str = "") -> dict[str, float]:
-        """The quality, its standard error and the number of images: `accuracy`, `accuracy_se`, `images`."""
-        task = self.scores.task
-        found = {
-            task.quality.name: self.quality,
-            task.quality_error: self.scores.error,
-            IMAGES.name: float(self.scores.images),
-            **self.others,
-        }
-        return {f"{prefix}{name}": value for name, value in found.items()}
+        """The quality, its standard error (left out where a single image gives none) and the number of images:
+        `accuracy`, `accuracy_se`, `images`."""
+        task, error = self.scores.task, self.scores.error
+        metrics = {task.quality.name: self.quality}
+        if math.isfinite(error):
+            metrics[task.quality_error] = error
+        metrics |= {IMAGES.name: float(self.scores.images), **self.others}
+        return {f"{prefix}{name}": value for name, value in metrics.items()}
 
 
 def judge(

@@ -33,7 +33,7 @@ Schedule = tuple[Segment, ...]  # in order; empty: nothing was changed
 
 @dataclass(frozen=True)
 class TrainingState:
-    """A training after `epoch` epochs, from which the same trial or another one can continue."""
+    """The state of a training after `epoch` epochs, from which the same trial or another one can continue."""
 
     epoch: int
     schedule: Schedule

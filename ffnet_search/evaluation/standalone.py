@@ -46,9 +46,8 @@ class StandaloneFactory:
     git: dict[str, object] | None = field(default_factory=git_state)
 
     def __call__(self) -> TrialEvaluator:
-        evaluator = TrialEvaluator(self.sweep, git=self.git)
-        evaluator.target = TestedTarget(self.sweep, split_seed=self.split_seed)
-        return evaluator
+        target = TestedTarget(self.sweep, split_seed=self.split_seed)
+        return TrialEvaluator(self.sweep, git=self.git, target=target)
 
     def __getstate__(self) -> dict[str, Any]:
         return {**vars(self), "sweep": self.sweep.with_absolute_paths()}

@@ -55,19 +55,22 @@ class TimeLimit(Generic[T]):
 @contextmanager
 def _alarm(seconds: float) -> Iterator[None]:
     """Raise TimeIsUp in the block of the main thread."""
+    is_over = False  # an alarm at the very end of the block must not keep the clean-up from ending
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        if not is_over:
+            raise TimeIsUp
+
     faulthandler.dump_traceback_later(seconds + GRACE_S, exit=True)  # needs no turn of the interpreter
-    before = signal.signal(signal.SIGALRM, _raise)
+    before = signal.signal(signal.SIGALRM, interrupt)
     try:
         signal.setitimer(signal.ITIMER_REAL, seconds, AGAIN_S)
         yield
     finally:
+        is_over = True
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
         faulthandler.cancel_dump_traceback_later()
-
-
-def _raise(number: int, frame: FrameType | None) -> None:
-    raise TimeIsUp
 
 
 def _abandonable(evaluate: Callable[[], T], seconds: float) -> T:

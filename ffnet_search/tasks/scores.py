@@ -64,9 +64,12 @@ class Scores:
     def error(self) -> float:
         """The standard error of the quality: binomial, of a mean, or of a bootstrap over the images.
 
-        That of a share has two right and two wrong images added (Agresti and Coull, 1998), so that it is never 0."""
+        That of a share has two right and two wrong images added (Agresti and Coull, 1998), so that it is never 0. Other
+        qualities have none on a single image: infinite."""
         if self.is_binary:
             return binomial_error(float(self.values_NS.mean()), self.images)
+        if self.images < 2:
+            return math.inf
         if self.is_mean:
             return _error_of_mean(self.values_NS[:, 0])
         return float(np.std([self.task.quality_from(self.values_NS[at_N]) for at_N in self._resampled], ddof=1))
@@ -85,7 +88,9 @@ class Scores:
         return _two_sided(self.quality - other.quality, error, self.images - 1 if self.is_mean else None)
 
     def error_of_difference(self, other: Scores) -> float:
-        """The standard error of the difference of the two qualities, which share their images."""
+        """The standard error of the difference of the two qualities, which share their images; infinite for one."""
+        if self.images < 2:
+            return math.inf
         if self.is_mean:
             return _error_of_mean((self.values_NS - other.values_NS)[:, 0])
         of, both = self.task.quality_from, (self.values_NS, other.values_NS)
@@ -180,12 +185,13 @@ def split_words(images: int, of: int | None, validation: float, folds: int = 0) 
 
 
 def _error_of_mean(values_N: Array) -> float:
-    return float(values_N.std(ddof=1) / math.sqrt(len(values_N))) if len(values_N) > 1 else math.inf
+    return float(values_N.std(ddof=1) / math.sqrt(len(values_N)))
 
 
 def _two_sided(difference: float, error: float, freedom: int | None) -> float:
-    """The probability of a difference of so many standard errors: by Student's distribution, or the normal one."""
-    if difference == 0:
+    """The probability of a difference of so many standard errors: by Student's distribution, or the normal one; 1 where
+    the error is not known."""
+    if difference == 0 or math.isinf(error):
         return 1.0
     if error == 0:
         return 0.0
