@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 
 import mil
@@ -128,11 +129,11 @@ def test_the_document_of_the_command_has_the_entries_of_the_cards(
 def test_a_model_that_computes_something_else_is_refused(sweep: Sweep, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Shifted, "shift", 0.9 * TOLERANCE)
     export_format(sweep, "own_formats:Shifted", top=1)
-    monkeypatch.setattr(Shifted, "shift", 1.1 * TOLERANCE)
-    with pytest.raises(
-        SweepError, match=r"the own_formats:Shifted model must give torch's logits within 0.001, but differs by 0.0011"
-    ):
-        export_format(sweep, "own_formats:Shifted", top=1)
+    for shift, difference in ((1.1 * TOLERANCE, "0.0011"), (math.nan, "nan")):
+        monkeypatch.setattr(Shifted, "shift", shift)
+        message = f"the own_formats:Shifted model must give torch's logits within 0.001, but differs by {difference}"
+        with pytest.raises(SweepError, match=message):
+            export_format(sweep, "own_formats:Shifted", top=1)
 
 
 @pytest.mark.parametrize(("wrong", "within"), [(0, True), (1, True), (2, False)])

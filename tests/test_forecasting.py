@@ -85,6 +85,11 @@ def test_shares_split_a_series(tmp_path: Path) -> None:
     data = Series(str(waves(tmp_path / "s.csv", 400)), (24, 12), batch_size=16)
     data.setup("fit")
     assert [len(windows) for windows in data.windows.values()] == [280 - 35, 40 + 24 - 35, 80 + 24 - 35]
+    shares = (0.33, 0.56, 0.11)
+    assert sum(shares) > 1, "by rounding: added up exactly they are one"
+    data = Series(str(tmp_path / "s.csv"), (24, 12), shares)
+    data.setup("fit")
+    assert len(data.windows["train"]) == 132 - 35
 
 
 @pytest.mark.parametrize("kind", [Forecaster, RobustForecaster])
@@ -104,6 +109,10 @@ MISTAKES: dict[str, tuple[Callable[[Path], Any], str]] = {
     "void": (lambda path: path.write_text(""), r"must have a line of names and then a row for each step, but has 0"),
     "words": (lambda path: path.write_text("date,a\nmonday,x\n"), r"must have columns of numbers, but its first row"),
     "gap": (lambda path: path.write_text("date,a\n1,2\n2,\n"), r"row 3: a must be a number, but is ''"),
+    "first": (
+        lambda path: path.write_text("date,a,b\nmon,1,\ntue,2,3\n"),
+        r"row 2: b must be a number, but is ''",
+    ),
     "ragged": (lambda path: path.write_text("date,a\n1,2\n2\n"), r"row 3 must have 2 cells, but has 1"),
     "short": (lambda path: waves(path, 100), r"must have enough rows for a window of 24 \+ 12 .*none for val"),
 }

@@ -108,7 +108,7 @@ def test_the_best_networks_of_two_runs_are_tested(tmp_path: Path) -> None:
     two_networks(tmp_path / "first", (180, 20))
     two_networks(tmp_path / "second", (150, 20))
     best = overlay(tmp_path / "first", tmp_path / "second").best
-    assert best is not None and best.tests[-1].is_told
+    assert best is not None and best.tests[-1].is_significant
     assert best.verdict_of(("A", "B")).startswith("A is better by accuracy on test, 200 images (p =")
 
 

@@ -109,6 +109,9 @@ def test_the_export_retrains_and_shows_both_accuracies(
 ) -> None:
     export = {"top": 2, "retrain": {"epochs": EPOCHS, "candidates": 3, "distil": 0.5}, "folds": 2}
     sweep = write_sweep(tmp_path, export=export)
+    for folder in (sweep.files.retrained, sweep.files.folds):
+        folder.mkdir(parents=True)
+        (folder / ".DS_Store").touch()  # as a Mac leaves it where its user has looked
     networks = run_sweep(sweep)
     assert_trained(steps)  # the supernet, its retrained networks, and those of the folds
     evaluator, data = Evaluator.from_sweep(sweep), sweep_data(sweep)

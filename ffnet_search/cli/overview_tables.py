@@ -85,7 +85,7 @@ def print_pair(pair: Pair) -> None:
         reached = map(quality.format_with, test.qualities, test.errors)
         sign = "+" if test.difference >= 0 else "-"
         number, error = (quality.format(abs(one), unit=False) for one in (test.difference, test.error))
-        cells = [*reached, f"{sign}{number} ± {error}", f"{test.p:.2g}", "yes" if test.is_told else "no"]
+        cells = [*reached, f"{sign}{number} ± {error}", f"{test.p:.2g}", "yes" if test.is_significant else "no"]
         rows.append([f"{SPLITS[test.split]} ({test.images:,})", *cells])
     for name in ("measured_ms", "params_m"):
         metric = find_metric(name)

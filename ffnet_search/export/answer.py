@@ -36,7 +36,7 @@ class Offer:
     quality: float
     compared: float
     ms: float
-    candidate: Candidate | None  # None of an exported network whose study is another one by now
+    candidate: Candidate | None  # None for an exported network that the present study lacks
     exported: ExportedNetwork | None = None
     is_measured: bool = False
     is_final: bool = False

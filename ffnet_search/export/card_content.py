@@ -1,4 +1,4 @@
-"""The fields of a `card.json` that this program reads again, with their types: folders come from strangers, too."""
+"""The fields of a `card.json` that this program reads again, with their types: a folder may be untrusted."""
 
 from __future__ import annotations
 

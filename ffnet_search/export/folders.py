@@ -66,8 +66,8 @@ def recover_front(files: RunPaths) -> None:
 def replace_front(files: RunPaths, scratch: Path) -> None:
     """Put a newly exported front in the place of the old one.
 
-    Files beside a network that is exported again, such as other formats, are kept with it. A network that is not, or
-    has other weights by now, moves with all its files to `previous-DATE/pareto`, and a line says so."""
+    Files beside a network that is exported again, such as other formats, are kept with it. One that is not, or
+    has other weights now, moves with all its files to `previous-DATE/pareto`, which a line reports."""
     target, old = files.pareto, _old(files)
     shutil.rmtree(old, ignore_errors=True)
     folders = sorted(path for path in target.glob("*") if path.is_dir())

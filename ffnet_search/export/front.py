@@ -121,7 +121,7 @@ def _figures(candidate: Candidate, metrics: Mapping[str, float]) -> str:
 
 
 def _write_tables(pareto: Path, sweep: Sweep, candidates: Sequence[Candidate]) -> None:
-    """Write what is known of all networks of a front together: their table, the groups of a paired test, the first."""
+    """Write the files about all networks of a front: their figures as CSV, the groups of paired tests, the best one."""
     exported, first = read_exported(pareto), First()
     _write_csv(pareto / sweep.files.front_csv.name, exported)
     if sweep.search_space.is_elastic:

@@ -64,14 +64,16 @@ class LoadedNetwork(Deployed):
         a number."""
         device = next(self.parameters()).device
         output = self.train(False)(self.preprocess(image).to(device))[0].float().cpu()
-        name, any_size = task_of(self.arch.input).name, task_of(self.arch.input).any_size
-        if any_size:
+        task = task_of(self.arch.input)
+        if task.any_size:
             return output.clamp(0, 1).mul(255).round().byte().permute(1, 2, 0).numpy()
         if output.ndim > 1:
             return output.argmax(0).numpy().astype(np.uint8)
-        values = (
-            output.softmax(-1) if name == "classification" else output.sigmoid() if name == "multilabel" else output
-        )
-        found = dict(zip(self.classes, values.tolist(), strict=True))
-        ordered = sorted(found.items(), key=lambda item: -item[1]) if name != "regression" else found.items()
-        return dict(ordered)
+        if task.name == "classification":
+            output = output.softmax(-1)
+        elif task.name == "multilabel":
+            output = output.sigmoid()
+        values = dict(zip(self.classes, output.tolist(), strict=True))
+        if task.name == "regression":
+            return values
+        return dict(sorted(values.items(), key=lambda item: -item[1]))

@@ -1,4 +1,4 @@
-"""Two exported networks beside each other: is one really better than the other, on the same images?"""
+"""A paired comparison of two exported networks on the same images: is the difference significant?"""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class PairedTest:
     p: float
 
     @property
-    def is_told(self) -> bool:
+    def is_significant(self) -> bool:
         """True if a paired test tells them apart, at 5 %."""
         return self.p < LEVEL
 
@@ -56,7 +56,7 @@ class Pair:
         test = self.tests[-1]
         name = names[test.difference < 0]
         where = f"{JUDGED[test.split]}, {test.images:,} images"
-        if test.is_told:
+        if test.is_significant:
             return f"{name} is better by {self.quality.phrase} {where} (p = {test.p:.2g})"
         return f"not told apart by {self.quality.phrase} {where} (p = {test.p:.2g}): the difference may be luck"
 

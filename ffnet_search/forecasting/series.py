@@ -8,6 +8,7 @@ keys: T steps, L past and S future steps, M variables.
 from __future__ import annotations
 
 import csv
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -81,7 +82,7 @@ class Series(LightningDataModule):
 
     def _counts(self, steps: int) -> list[int]:
         """The steps of each part."""
-        if sum(self.split) <= 1:
+        if math.fsum(self.split) <= 1:
             return [int(steps * share) for share in self.split]
         if sum(self.split) > steps:
             raise SweepError(
@@ -114,12 +115,13 @@ def read_series(path: Path) -> tuple[tuple[str, ...], NDArray[np.float64]]:
     if len(rows) < 2:
         raise SweepError(f"{where} must have a line of names and then a row for each step, but has {len(rows)} lines")
     header, *content = rows
-    chosen = [index for index, cell in enumerate(content[0]) if is_number(cell)]
-    if not chosen:
-        raise SweepError(f"{where} must have columns of numbers, but its first row is {', '.join(content[0])[:80]}")
     for number, row in enumerate(content, 2):
         if len(row) != len(header):
             raise SweepError(f"{where}, row {number} must have {len(header)} cells, but has {len(row)}")
+    chosen = [index for index in range(len(header)) if any(is_number(row[index]) for row in content)]
+    if not chosen:
+        raise SweepError(f"{where} must have columns of numbers, but its first row is {', '.join(content[0])[:80]}")
+    for number, row in enumerate(content, 2):
         for index in chosen:
             if not is_number(row[index]):
                 raise SweepError(f"{where}, row {number}: {header[index]} must be a number, but is {row[index]!r}")

@@ -110,7 +110,7 @@ def _check(network: ExportedNetwork, name: str, format: Format, data: Data) -> d
         return checked
     if not format.is_exact:
         return checked | _quality(net, onnx, forward, data)
-    if checked["max_difference"] > TOLERANCE:
+    if not checked["max_difference"] <= TOLERANCE:  # so that NaN is refused, too
         raise SweepError(
             f"{network.folder}: the {name} model must give torch's {task.output_name} within {TOLERANCE:g}, but "
             f"differs by {checked['max_difference']:.2g}; do not use {', '.join(checked['files'])}, and report the "

@@ -10,9 +10,9 @@ each training is not in it. All networks have the same folds, so that paired tes
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from ffnet_search.config.inputs import digest, fold_inputs
 from ffnet_search.config.named_metrics import named_metrics
@@ -21,7 +21,7 @@ from ffnet_search.data.dataset import Fold
 from ffnet_search.evaluation.factory import FoldFactory
 from ffnet_search.evaluation.inherited import Judged
 from ffnet_search.evaluation.retrained import FOLD_SCORES, Retrained, folding_sweep, read_fold_scores
-from ffnet_search.export.retraining.training import Training, train_all
+from ffnet_search.export.retraining.training import Training, remove_others, train_all
 from ffnet_search.metrics import FOLDS, IMAGES
 from ffnet_search.pareto.candidate import Candidate
 from ffnet_search.progress import progress, say
@@ -46,11 +46,9 @@ def cross_validate(sweep: Sweep, candidates: Sequence[Candidate]) -> dict[str, F
     if not count:
         return {}
     root = sweep.files.folds / digest(fold_inputs(sweep))[:12]
-    for other in sweep.files.folds.glob("*"):
-        if other != root:  # of another recipe: nothing reads it again
-            shutil.rmtree(other)
+    remove_others(root)
     wanted = {one.key: one for one in (Configuration(each.network, each.final_hyperparameters) for each in candidates)}
-    trainings = [_training(sweep, Fold(number, count)) for number in range(count)]
+    trainings = [_training(sweep, root, Fold(number, count)) for number in range(count)]
     stored = [training.stored(wanted) for training in trainings]
     done = sum(len(found) for found, _ in stored)
     say(
@@ -72,8 +70,8 @@ def cross_validate(sweep: Sweep, candidates: Sequence[Candidate]) -> dict[str, F
     }
 
 
-def _training(sweep: Sweep, fold: Fold) -> Training:
-    folder = sweep.files.folds / digest(fold_inputs(sweep))[:12] / str(fold.number + 1)
+def _training(sweep: Sweep, root: Path, fold: Fold) -> Training:
+    folder = root / str(fold.number + 1)
     factory, trained_by = FoldFactory(sweep, folder, fold), folding_sweep(sweep, folder)
     name = f"folds, {fold.number + 1} of {fold.count}"
     return Training(name, folder, factory, trained_by, FOLD_SCORES, "has no figures of folds")

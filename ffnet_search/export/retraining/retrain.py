@@ -8,7 +8,6 @@ A network that was retrained before with the same inputs and supernet is read ag
 from __future__ import annotations
 
 import hashlib
-import shutil
 from collections.abc import Sequence
 
 from ffnet_search.config.inputs import digest, retrain_inputs
@@ -18,7 +17,7 @@ from ffnet_search.evaluation.factory import RetrainerFactory
 from ffnet_search.evaluation.retrained import Retrained, retraining_sweep
 from ffnet_search.evaluation.trained import WEIGHTS
 from ffnet_search.export.retraining.record import retrained_configuration
-from ffnet_search.export.retraining.training import Training, train_all
+from ffnet_search.export.retraining.training import Training, remove_others, train_all
 from ffnet_search.pareto.candidate import Candidate
 from ffnet_search.progress import progress, say
 
@@ -28,9 +27,7 @@ def retrain(sweep: Sweep, candidates: Sequence[Candidate], retraining: Retrainin
 
     Raises SweepError for a user error, and where the engine cannot work."""
     folder = sweep.files.retrained / weights_digest(sweep)[:12]
-    for other in sweep.files.retrained.glob("*"):
-        if other != folder:  # of another supernet or recipe: nothing reads it again
-            shutil.rmtree(other)
+    remove_others(folder)
     largest_first = sorted(candidates, key=lambda one: -one.network.macs_m)
     # By the key of what is trained, without the search's epochs: two candidates may be retrained as one.
     wanted = {one.key: one for one in (retrained_configuration(sweep, candidate) for candidate in largest_first)}

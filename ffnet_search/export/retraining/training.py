@@ -6,6 +6,7 @@ FOLDER/trials/KEY/   retrained.json, and the file that the network is trained fo
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,6 +47,13 @@ class Training:
         read = {key: _read(self.place(key), one, self.file) for key, one in wanted.items()}
         found = {key: one for key, one in read.items() if one is not None}
         return found, [one for key, one in wanted.items() if key not in found]
+
+
+def remove_others(folder: Path) -> None:
+    """Remove the folders beside `folder`: trainings by another recipe or supernet, which nothing reads again."""
+    for other in folder.parent.glob("*"):
+        if other != folder and other.is_dir():
+            shutil.rmtree(other)
 
 
 def train_all(training: Training, waiting: Sequence[Configuration], bar: Bar) -> dict[str, Retrained]:
