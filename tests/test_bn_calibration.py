@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 from networks import images, space
 
+from ffnet_search.models import bn_calibration
 from ffnet_search.models.bn_calibration import recalibrate
 from ffnet_search.models.elastic import ElasticBatchNorm2d
 from ffnet_search.models.metamixer import MetaMixer
+
+
+def test_an_image_may_be_larger_than_a_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bn_calibration, "BATCH_PIXELS", 20)
+    chosen = space("ffnet_digits")
+    net = MetaMixer.for_space(chosen).slice_to(chosen.smallest)
+    recalibrate(net, torch.randn(3, 1, 16, 16))
+    assert all(buffer.isfinite().all() for buffer in net.buffers())
 
 
 @torch.no_grad()

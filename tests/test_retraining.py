@@ -29,6 +29,7 @@ from ffnet_search.export.network import load
 from ffnet_search.export.picks import Pick, draw_front, shortlist
 from ffnet_search.export.retraining.folds import cross_validate
 from ffnet_search.export.retraining.retrain import retrain
+from ffnet_search.export.retraining.training import remove_others
 from ffnet_search.metrics import Direction
 from ffnet_search.models.deployed import fuse
 from ffnet_search.models.metamixer import MetaMixer
@@ -103,15 +104,20 @@ def trainings(steps: list[ObservedStep]) -> set[str]:
     return keys
 
 
+def test_trainings_by_another_recipe_are_removed_and_stray_files_stay(tmp_path: Path) -> None:
+    for name in ("of-this", "of-another"):
+        (tmp_path / name / "trials").mkdir(parents=True)
+    (tmp_path / ".DS_Store").touch()  # as macOS leaves it where its user has looked
+    remove_others(tmp_path / "of-this")
+    assert {path.name for path in tmp_path.iterdir()} == {"of-this", ".DS_Store"}
+
+
 @pytest.mark.slow
 def test_the_export_retrains_and_shows_both_accuracies(
     tmp_path: Path, steps: list[ObservedStep], capsys: pytest.CaptureFixture[str]
 ) -> None:
     export = {"top": 2, "retrain": {"epochs": EPOCHS, "candidates": 3, "distil": 0.5}, "folds": 2}
     sweep = write_sweep(tmp_path, export=export)
-    for folder in (sweep.files.retrained, sweep.files.folds):
-        folder.mkdir(parents=True)
-        (folder / ".DS_Store").touch()  # as a Mac leaves it where its user has looked
     networks = run_sweep(sweep)
     assert_trained(steps)  # the supernet, its retrained networks, and those of the folds
     evaluator, data = Evaluator.from_sweep(sweep), sweep_data(sweep)

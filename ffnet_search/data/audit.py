@@ -83,7 +83,7 @@ def _judge(images: int, unreadable: Sequence[Unreadable], groups: Sequence[Seque
 
 
 def _placed(parts: dict[str, Files], section: DataSection, seed: int, input: Input) -> Iterator[tuple[str, str, str]]:
-    """Split, target in letters and path of each file, as the sweep splits them."""
+    """Split, digest of the target and path of each file, as the sweep splits them."""
     task = task_of(input)
     splits = hold_out_test(parts, task)
     if VALIDATION not in splits:

@@ -70,7 +70,7 @@ class Source:
     `validation` of their own; `test` is left alone.
 
     `outputs` names the outputs of a network, in their order. `names`: of the images of `train`, where they have names:
-    the splits then hang on them."""
+    the splits then depend on them alone."""
 
     train: Images
     test: Images
@@ -81,7 +81,7 @@ class Source:
 
 
 class DataSet(ABC):
-    """A family of images by a registered name: a file beside this one and a row in `registry.DATASETS`."""
+    """A data set by a registered name: a file beside this one and a row in `registry.DATASETS`."""
 
     tasks: ClassVar[tuple[str, ...]]  # whose targets it has
     options: ClassVar[tuple[str, ...]] = ()  # of the section `data`, that not every data set understands
@@ -141,7 +141,7 @@ class Fold:
         Raises SweepError for less than an image a fold."""
         refuse_many_folds(self.count, len(strata_N))
         shuffled = rng.permutation(len(strata_N))
-        dealt = shuffled[np.argsort(strata_N[shuffled], kind="stable")]  # one after the other, as cards are
+        dealt = shuffled[np.argsort(strata_N[shuffled], kind="stable")]  # round-robin: every `count`-th image
         held_N = np.zeros(len(strata_N), bool)
         held_N[dealt[self.number :: self.count]] = True
         return np.nonzero(~held_N)[0], np.nonzero(held_N)[0]
@@ -163,7 +163,7 @@ def refuse_given_validation(validation: object) -> None:
 
 
 def split_by_name(names: Sequence[str], strata_N: Strata, share: float, key: str) -> tuple[Indices, Indices]:
-    """Indices of (the rest, a held-out share), each image by its own name and `key` alone: others move none.
+    """Indices of (the rest, a held-out share), each image by its own name and `key` alone: added images move no others.
 
     The share holds on average. A stratum that should hold out an image and holds out none gives the one that is
     nearest, and so do all images together; a stratum that holds out all keeps one."""

@@ -59,7 +59,7 @@ class Decoder:
     __getitem__ = decode  # as the data set of a DataLoader
 
     def decode_all(self, indices: Sequence[int]) -> Iterator[tuple[int, Pixels | Unreadable]]:
-        """Each index with its image, or why that cannot be read; by threads, with a bar where it lasts."""
+        """Each index with its image, or why that cannot be read; by threads, with a progress bar for many."""
         shown = progress("decode images", len(indices), "files") if len(indices) >= BAR_FROM else nullcontext()
         with ThreadPoolExecutor(max(1, self.workers)) as pool, shown as bar:
             for pair in zip(indices, pool.map(self.decode, indices), strict=True):

@@ -24,7 +24,7 @@ MIB = 1 << 20
 
 @dataclass(frozen=True)
 class Files:
-    """Image files of one split. `names`: what splits hang on, such as CLASS/FILE, whatever folder they lie in.
+    """Image files of one split. `names`: what splits depend on, such as CLASS/FILE, whatever folder they lie in.
 
     `indices_N`: of each file among those of all splits."""
 
@@ -49,7 +49,7 @@ def files_digest(names: Iterable[str], paths: Iterable[str]) -> str:
 
 
 def summary(names: Sequence[str], paths: Sequence[str]) -> str:
-    """Files in a few letters: how many, and the first of their digest."""
+    """A summary of files: their number, and the first digits of their digest."""
     return f"{len(names)} files, {files_digest(names, paths)[:8]}"
 
 

@@ -101,7 +101,7 @@ def list_images(root: Path, classes: tuple[str, ...]) -> Files:
 
 
 def contents_of(layout: Layout) -> dict[str, dict[str, str]]:
-    """Split -> class -> its files in a few letters: see `DataSet.contents`."""
+    """Split -> class -> a summary of its files: see `DataSet.contents`."""
     contents: dict[str, dict[str, str]] = {}
     for split, folder in layout.splits.items():
         found = {name: find_images(folder / name) for name in subfolders(folder)}

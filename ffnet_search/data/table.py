@@ -1,4 +1,4 @@
-"""A CSV of images and what is known of each: `file, columns ... [, split]`, read once, as text.
+"""A CSV of images with their labels or numbers: `file, columns ... [, split]`, read once, as text.
 
 `file` is relative to the CSV, or to images/ beside it. `split` is train, val or test; instead there may be a CSV for
 each. Without rows for testing a fifth of the others becomes the test split. Cells are separated by commas, semicolons

@@ -1,4 +1,4 @@
-"""Batch-norm statistics of one network, measured again: those of a supernet would mix its sub-networks.
+"""Recomputed batch-norm statistics of one network: running statistics of a supernet would mix its sub-networks.
 
 Running averages (momentum) and means of batch variances are both biased; here means and variances are pooled over all
 images exactly, by the law of total variance.
@@ -20,14 +20,15 @@ BATCH_PIXELS = 256 * 224**2  # at most in a batch: an image of 1024 x 1024 count
 def recalibrate(net: MetaMixer, images_NCHW: Tensor, batch_size: int = BATCH) -> MetaMixer:
     """Set the running statistics of a stand-alone `net` to those of `images_NCHW`, and leave it in evaluation mode.
 
-    Images should be of the training set and not augmented. Needs at least 2 values per channel in each batch, which has
-    fewer images where they are large."""
+    Images should be of the training set and not augmented. Each batch needs at least 2 values per channel; it has
+    fewer images where these are large."""
     moments = {norm: _Moments(norm) for norm in net.modules() if isinstance(norm, ElasticBatchNorm2d)}
     hooks = [norm.register_forward_pre_hook(pooled.before_batch) for norm, pooled in moments.items()]
     if not moments:
         return net.eval()
     pixels = len(images_NCHW) * images_NCHW.shape[-2] * images_NCHW.shape[-1]
     batches = max(1, round(len(images_NCHW) / batch_size), -(-pixels // BATCH_PIXELS))
+    batches = min(batches, len(images_NCHW))  # an image may be larger than a batch
     net.train()
     try:
         for batch_NCHW in images_NCHW.tensor_split(batches):  # of nearly equal size: the last must not be a few images

@@ -1,8 +1,9 @@
 """Heads: from the maps of a MetaMixer's stages to the output of its task.
 
-A head is a module made as `Head(largest, form, stages)`, which a task names by import path. `stages`, from 0 on, are
-those whose maps it reads in some of its networks; in the last stage's map the last norm is applied. It is elastic: it
-runs on as many channels as enter. `deploy(norm)` gives the modules of its parts, with the last norm folded.
+A head is a module constructed as `Head(largest, form, stages)`, which a task names by import path. `stages` are the
+indices, from 0 on, of the stages whose maps any of its sub-networks reads; that of the last stage comes normalised. It
+is elastic: it crops its weights to the channels of the maps. `deploy(norm)` gives the modules of its parts, with the
+last norm folded.
 Shape keys: B batch, C channels, H and W pixels, K outputs.
 """
 
@@ -249,7 +250,7 @@ class DeployedPixelShuffle(nn.Module):
 
 
 class ImageOfMap(nn.Module):
-    """Runs the end of a network with the leading channels of its map as the image, for timing it alone."""
+    """Runs the end of a network with the first channel of its map, repeated, as the image: for timing it alone."""
 
     def __init__(self, end: nn.Module, channels: int) -> None:
         super().__init__()

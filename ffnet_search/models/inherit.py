@@ -1,9 +1,9 @@
 """Initialise a network from the weights of another one, with other outputs, channels, resolution, widths or depths.
 
-The part that both share is copied to the place of the crop: blocks and stages from the first on, the leading channels,
-the centre of a kernel. The rest keeps its initial values, except for the margin of a larger kernel, which is 0, so that
-the function is the same for every kernel. Not copied: token mixers that the other network lacks, the patch merging of
-another multiplier, and the head if the outputs differ.
+The weights that both have are copied to where a crop would take them: blocks and stages from the first on, the leading
+channels, the centre of a kernel. The rest keeps its initial values, except for the margin of a larger kernel, which is
+0, so that the function is the same for every kernel. Not copied: token mixers that the other network lacks, the patch
+merging of another multiplier, and the head if the outputs differ.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from ffnet_search.models.metamixer import MetaMixer
 from ffnet_search.space.architecture import Architecture, Form, Stage
 from ffnet_search.space.block import BLOCK_AXES, Block
 
-Convolution = (ConvNorm, Branches, DepthwiseConv2d)
+CONVOLUTIONS = (ConvNorm, Branches, DepthwiseConv2d)
 MEASURED = 256  # images, at most, for the statistics of new norms
 
 
@@ -40,21 +40,21 @@ def inherit(ours: MetaMixer, theirs: MetaMixer, images_NCHW: Tensor | None = Non
     `images_NCHW`, set its statistics, so that it changes little in training, where the batch normalises. Raises
     ValueError if the forms of training do not allow it."""
     refuse_forms(ours.form, theirs)
-    made: list[ElasticBatchNorm2d] = []
-    _inherit_stem(ours, theirs, made)
+    new_norms: list[ElasticBatchNorm2d] = []
+    _inherit_stem(ours, theirs, new_norms)
     for index, (here, there) in enumerate(zip(ours.stages, theirs.stages, strict=False)):
         merges = ours.largest.stages[index].multiplier == theirs.largest.stages[index].multiplier
         modules = zip(cast(nn.ModuleList, here), cast(nn.ModuleList, there), strict=False)
         for our_module, their_module in modules:
             if merges or isinstance(our_module, MixerBlock):
-                _inherit(our_module, their_module, made)
+                _inherit(our_module, their_module, new_norms)
     if len(ours.stages) == len(theirs.stages):
-        _inherit(ours.norm, theirs.norm, made)
+        _inherit(ours.norm, theirs.norm, new_norms)
         mine, other = ours.largest.input, theirs.largest.input
         if (mine.task, mine.outputs) == (other.task, other.outputs):
-            _inherit(ours.head, theirs.head, made)
-    if made and images_NCHW is not None:
-        _measure(ours, _common(ours, theirs), made, images_NCHW[:MEASURED])
+            _inherit(ours.head, theirs.head, new_norms)
+    if new_norms and images_NCHW is not None:
+        _measure(ours, _common(ours, theirs), new_norms, images_NCHW[:MEASURED])
 
 
 def refuse_forms(form: Form, theirs: MetaMixer) -> None:
@@ -74,18 +74,18 @@ def refuse_forms(form: Form, theirs: MetaMixer) -> None:
         )
 
 
-def _inherit_stem(ours: MetaMixer, theirs: MetaMixer, made: list[ElasticBatchNorm2d]) -> None:
+def _inherit_stem(ours: MetaMixer, theirs: MetaMixer, new_norms: list[ElasticBatchNorm2d]) -> None:
     if ("2" in ours.patch_embed) != ("2" in theirs.patch_embed):  # one convolution, and two
         return
     here, there = (net.patch_embed["0"] for net in (ours, theirs))
     mine, other = (one.c if isinstance(one, ConvNorm) else cast(DenseConv2d, one) for one in (here, there))
     _paste(mine.weight, over_channels(other.weight, ours.largest.input.channels))
     if isinstance(here, ConvNorm):
-        _inherit(here.bn, cast(ConvNorm, there).bn, made)
+        _inherit(here.bn, cast(ConvNorm, there).bn, new_norms)
     elif mine.bias is not None and other.bias is not None:
         _paste(mine.bias, other.bias)
     if "2" in ours.patch_embed:
-        _inherit(ours.patch_embed["2"], theirs.patch_embed["2"], made)
+        _inherit(ours.patch_embed["2"], theirs.patch_embed["2"], new_norms)
 
 
 def over_channels(weight_OIkk: Tensor, channels: int) -> Tensor:
@@ -102,22 +102,22 @@ def over_channels(weight_OIkk: Tensor, channels: int) -> Tensor:
     return weight_OIkk[:, index] / shares[:, None, None]
 
 
-def _inherit(here: nn.Module, there: nn.Module, made: list[ElasticBatchNorm2d]) -> None:
+def _inherit(here: nn.Module, there: nn.Module, new_norms: list[ElasticBatchNorm2d]) -> None:
     if isinstance(here, MixerBlock) and isinstance(there, MixerBlock):
         for name in here.mixers:
             if name in there.mixers:
                 ours, theirs = (block.token_mixer[block.mixers.index(name)] for block in (here, there))
-                _inherit(ours, theirs, made)
-        _inherit(here.channel_mixer, there.channel_mixer, made)
+                _inherit(ours, theirs, new_norms)
+        _inherit(here.channel_mixer, there.channel_mixer, new_norms)
         return
-    if isinstance(here, Convolution) and type(here) is not type(there):
-        _inherit_folded(here, there, made)
+    if isinstance(here, CONVOLUTIONS) and type(here) is not type(there):
+        _inherit_folded(here, there, new_norms)
         return
     _inherit_tensors(here, there)
     children = dict(there.named_children())
     for name, child in here.named_children():
         if name in children:
-            _inherit(child, children[name], made)
+            _inherit(child, children[name], new_norms)
 
 
 def _inherit_tensors(here: nn.Module, there: nn.Module) -> None:
@@ -137,24 +137,24 @@ def _width(residual: Residual) -> int:
 
 
 def _paste(ours: Tensor, theirs: Tensor) -> None:
-    """Copy what both tensors have; around the centre of a larger kernel is 0."""
+    """Copy the crop that both tensors have; the margin of a larger kernel is set to 0."""
     shared = tuple(map(min, ours.shape, theirs.shape))
     if ours.ndim == 4 and ours.shape[2:] != shared[2:]:
         crop(ours, (*shared[:2], *ours.shape[2:])).zero_()
     crop(ours, shared).copy_(crop(theirs, shared))
 
 
-def _inherit_folded(here: nn.Module, there: nn.Module, made: list[ElasticBatchNorm2d]) -> None:
-    """A convolution that is parametrised differently: by one equal convolution, its norm and branches merged."""
+def _inherit_folded(here: nn.Module, there: nn.Module, new_norms: list[ElasticBatchNorm2d]) -> None:
+    """Copy a convolution of another form, by the one plain convolution that it is with its norm and branches merged."""
     if isinstance(here, Branches):
-        _inherit(here.conv, there, made)
+        _inherit(here.conv, there, new_norms)
         _reset(here.conv1.bn, _channels(there), 0.0)
     elif isinstance(here, ConvNorm):
         weight, bias = folded(there)
         _paste(here.c.weight, weight)
         _reset(here.bn, len(bias), (1 + here.bn.eps) ** 0.5)
         _paste(here.bn.bias, bias)
-        made.append(here.bn)
+        new_norms.append(here.bn)
     else:
         weight, bias = folded(there)
         _paste(cast(Tensor, here.weight), weight)
@@ -173,7 +173,7 @@ def _reset(norm: nn.BatchNorm2d, width: int, weight: float) -> None:
 
 
 def _common(ours: MetaMixer, theirs: MetaMixer) -> Architecture:
-    """The network that both contain, as a crop of `ours`."""
+    """The largest architecture that both contain, as a crop of `ours`."""
     stages = []
     for modules, mine, other in zip(ours.stages, ours.largest.stages, theirs.largest.stages, strict=False):
         slots = [one for one in cast(nn.ModuleList, modules) if isinstance(one, MixerBlock)]

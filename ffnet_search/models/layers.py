@@ -23,7 +23,7 @@ PLAIN = Form(branches="bare", layer_scale=None)  # of networks that are made to 
 
 
 class PatchEmbedding(nn.ModuleDict):
-    """The stem: two 3 x 3 convolutions + BN, GELU between them; one, where the width between them is 0.
+    """The stem: two 3 x 3 convolutions + BN, GELU between them; a single one if `hidden` is 0.
 
     Names are those of the reference's state dict."""
 

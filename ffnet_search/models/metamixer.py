@@ -166,7 +166,7 @@ def _copy_crops(ours: nn.Module, theirs: nn.Module) -> None:
 
 
 def _initialise(module: nn.Module) -> None:
-    """As the reference: truncated normal of deviation 0.02 for all weights, biases 0."""
+    """Initialise as the reference does: a truncated normal of standard deviation 0.02 for weights, 0 for biases."""
     if isinstance(module, nn.Conv2d | nn.Linear):
         nn.init.trunc_normal_(module.weight, std=0.02)
         if module.bias is not None:

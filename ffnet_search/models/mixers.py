@@ -25,7 +25,7 @@ class TokenMixer(nn.Module, Mixer):
 
     @abstractmethod
     def forward(self, x_BCHW: Tensor, kernel: int) -> Tensor:
-        """(B, C, H, W) -> (B, C, H, W), cut to the channels that enter and to `kernel`."""
+        """(B, C, H, W) -> (B, C, H, W), cropped to the channels of the input and to `kernel`."""
 
     @abstractmethod
     def deploy(self, kernel: int, layer_scale: Tensor | None) -> nn.Module:

@@ -24,7 +24,7 @@ ENOUGH = 20  # candidates for importances: their best tenth is then two
 
 @dataclass(frozen=True)
 class LearningCurve:
-    """The reports of trial `number` of one metric, epoch -> value; at last its final value, unless it was stopped."""
+    """The reports of trial `number` of one metric, epoch -> value; the last one is final, unless it was stopped."""
 
     number: int
     configuration: str

@@ -1,5 +1,5 @@
-"""Random changes of training batches on their device, as a function of a key alone: on every number of ranks and
-workers, and in a resumed run, the same."""
+"""Random augmentation of training batches on their device: a function of a key alone, so the same on any number of
+ranks and workers, and in a resumed run."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """RandAugment (Cubuk et al. 2019, arXiv 1909.13719): random operations one after another, all of one magnitude.
 
 The 14 operations, their ranges and the 31 magnitudes are torchvision's; torchvision is not needed. Each image draws its
-own operations, with equal probability, and the sign of those that have two directions. What comes in from beyond the
-edge is `edge_C`, the mean colour. Images are float32 (B, C, H, W) in levels of 255.
+own operations, with equal probability, and the sign of those that have two directions. Pixels from beyond the edge have
+`edge_C`, the mean colour. Images are float32 (B, C, H, W) in levels of 255.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""User-supplied changes of training images by import path: `data.augment.transforms`.
+"""User-supplied transforms of training images by import path: `data.augment.transforms`.
 
 `takes` says what a transform is called with: an image as a uint8 tensor (C, H, W), as transforms of torchvision v2 are;
 `array`, by name (`image=`, and `mask=` of a task with masks), uint8 (H, W, C), as albumentations does, which returns a

@@ -44,7 +44,7 @@ LEAST = 3  # photos: one each to learn from, to compare networks on and to test
 
 
 class PhotoFile(NamedTuple):
-    """A photo, the file of its reduced form (None if that is computed), and the name that splits hang on."""
+    """A photo, the file of its reduced form (None if that is computed), and the name that splits depend on."""
 
     high: str
     low: str | None

@@ -70,7 +70,7 @@ def make_sampler(problem: SearchProblem, finished: int) -> BaseSampler:
     if "seed" in accepted:
         run = 0 if getattr(kind, "resumes", False) else finished
         args["seed"] = random.Random(f"{problem.seed}/{run}").getrandbits(32)
-    own = dict(args)  # what is known of the space says nothing of the parameters of a trial run
+    own = dict(args)  # without `known`, which does not take the parameters of a trial run
     if "known" in accepted:
         args.setdefault("known", partial(known_of, problem))
     with quiet_optuna(), warnings.catch_warnings():

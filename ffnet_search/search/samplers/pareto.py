@@ -23,7 +23,7 @@ from optuna.trial import FrozenTrial, TrialState
 from ffnet_search.search.samplers.acquisition import Acquisition, Cache
 from ffnet_search.search.samplers.encoding import Array, Conditions, Encoding, identities
 from ffnet_search.search.samplers.observations import Observations, Reference, reference_of
-from ffnet_search.search.samplers.proposal import Knower, Known, Proposal
+from ffnet_search.search.samplers.proposal import Known, KnownFunction, Proposal
 
 AHEAD, SHARE = 16, 4  # proposals of one fit: at most so many, and a quarter of those pending
 __all__ = ["Known", "ParetoSampler"]
@@ -33,7 +33,8 @@ class ParetoSampler(BaseSampler):
     """Proposes by expected hypervolume improvement, after `start` random trials; with workers, once half of these are
     finished and the others are pending.
 
-    `known`: parameters -> what is known of them; such metrics decide exactly, and what exceeds a limit is not proposed.
+    `known`: parameters -> metrics that need no evaluation; they replace predictions, and what exceeds a limit is not
+    proposed.
     `reference`: the worst value of interest of each objective; None if the random start is to tell. A proposal
     depends on the seed, its number and the trials of the study, so that a resumed study proposes what an uninterrupted
     one would. Nothing is proposed twice while something new is near."""
@@ -45,7 +46,7 @@ class ParetoSampler(BaseSampler):
         seed: int | None = None,
         *,
         start: int = 16,
-        known: Knower | None = None,
+        known: KnownFunction | None = None,
         reference: Sequence[float | None] | None = None,
     ) -> None:
         if start < 2:
@@ -56,7 +57,7 @@ class ParetoSampler(BaseSampler):
         self._begin("")
 
     def _begin(self, study_name: str) -> None:
-        """Forget another study."""
+        """Reset the state, for a study of this name."""
         self._study_name = study_name
         self._space: dict[str, BaseDistribution] = {}
         self._conditional: frozenset[str] = frozenset()
@@ -189,7 +190,7 @@ def _signs(study: Study) -> Array:
     return np.array([-1.0 if one == StudyDirection.MAXIMIZE else 1.0 for one in study.directions])
 
 
-def _remembered(known: Knower) -> Knower:
-    """The same, computed once for the parameters that are asked for again and again."""
+def _remembered(known: KnownFunction) -> KnownFunction:
+    """The function with a cache of its results: the same parameters are asked for again and again."""
     cached = lru_cache(maxsize=8192)(lambda items: known(dict(items)))
     return lambda params: cached(tuple(params.items()))

@@ -32,7 +32,7 @@ class Known:
     params: Mapping[str, Any] | None = None
 
 
-Knower = Callable[[Mapping[str, Any]], Known]
+KnownFunction = Callable[[Mapping[str, Any]], Known]
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class Proposal:
     rng: np.random.Generator
     seen: Collection[bytes]
     signs: Array
-    known: Knower | None = None
+    known: KnownFunction | None = None
 
     def random(self, observed: Observations) -> Array:
         """A row of the random start: where costs are known a feasible one, and far from the others by the first."""

@@ -1,8 +1,8 @@
 """A Gaussian process over configurations, which predicts a metric from few evaluations.
 
 Its kernel is a sum of few parts, whose weights are all that is fitted: effects of choices, each axis by itself; the
-same shared by axes with the same choices, and rising or falling along them; counts of choices; and likeness of whole
-configurations, where two choices are the more alike the nearer their effects are.
+same shared by axes with the same choices, and rising or falling along them; counts of choices; and similarity of whole
+configurations, in which two choices are the more similar the closer their effects are.
 """
 
 from __future__ import annotations
