@@ -8,6 +8,7 @@ import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Set
 from contextlib import contextmanager
+from datetime import date
 from typing import ClassVar
 
 START = "`ffnet-search init --data FOLDER` creates one for an image folder"  # the advice where no sweep exists
@@ -18,7 +19,8 @@ VALUE = 80  # characters of a value in it
 NAME = 100  # a longer name resembles none
 FULL = ("No space left on device", "PytorchStreamWriter failed writing", "database or disk is full")  # of C++ libraries
 _PASSWORD = re.compile(r"(?<=://)[^\s/@'\"]*:[^\s/'\"]*@")
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+# Of the terminal, of lines, and of the direction of text, which can show a name as another one.
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 
 
 class SweepError(Exception):
@@ -107,6 +109,8 @@ def _pieces(value: object, most: int) -> Iterator[str]:
         yield closing
     elif isinstance(value, int) and value.bit_length() > 4 * most:
         yield hex(value)  # decimal digits of so large a number take long, or are refused
+    elif isinstance(value, date):
+        yield value.isoformat()
     else:
         yield repr(value)
 

@@ -20,6 +20,7 @@ LINE_EVERY_S = 15.0  # between plain lines, where the output is not a terminal
 NOTEBOOK_EVERY_S = 0.5
 SILENCE_S = 40.0  # after which a stage that prints nothing says that it is in progress
 SHORTEST_BAR, LONGEST_BAR = 3, 40  # characters
+SHORTEST_LABEL = 7
 
 
 def say(text: str) -> None:
@@ -91,16 +92,18 @@ class TerminalBar(Bar):
     def view(self, width: int = 80) -> Group:
         """The bar in a width of characters, with the note and the facts below it; called whenever the screen is drawn.
 
-        Count, rate and time left are never cut: the bar is as long as they let it."""
+        Count, rate and time left are never cut: bar and label are as long as they let them."""
         from rich.columns import Columns
         from rich.console import Group
         from rich.markup import escape
         from rich.text import Text
 
         words = self.words(time.monotonic())
-        room = width - len(self.label) - len(words) - 2
+        most = max(SHORTEST_LABEL, width - len(words) - SHORTEST_BAR - 2)
+        label = self.label if len(self.label) <= most else f"{self.label[: most - 1]}…"
+        room = width - len(label) - len(words) - 2
         self.column.bar_width = max(SHORTEST_BAR, min(LONGEST_BAR, room))
-        self.display.update(self.task, words=words)
+        self.display.update(self.task, description=label, words=words)
         cells = [f"[dim]{name}[/dim] {escape(fact)}" for name, fact in self.facts.items()]
         below = [Text(self.note, style="dim", no_wrap=True, overflow="ellipsis")] if self.note else []
         table = [Columns(cells, padding=(0, 3))] if cells else []  # in as many rows as the screen's width needs

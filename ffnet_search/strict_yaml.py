@@ -10,8 +10,8 @@ import json
 import os
 import re
 import stat
-from collections import Counter
 from collections.abc import Iterable
+from datetime import date
 from pathlib import Path
 from typing import Any, TypeVar, get_args
 
@@ -34,12 +34,13 @@ MOST = 2**63 - 1  # of a whole number: beyond it databases and tensors overflow
 DIGITS = 20
 NO_WAIT = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)  # neither exists on every system
 TAGS = "tag:yaml.org,2002:"
+_UNION = re.compile(r"(literal|dict|list|tuple|constrained-\w+|function-\w+)\[")  # Pydantic's words in a place
 
 
 class Section(BaseModel):
-    """A section of a YAML file: frozen; unknown keys are errors."""
+    """A section of a YAML file: frozen; unknown keys are errors, and so are numbers that are not finite."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=(), allow_inf_nan=False)
 
 
 class _Loader(yaml.SafeLoader):
@@ -104,10 +105,11 @@ _Loader.add_implicit_resolver(
 def _mapping_without_repeats(loader: _Loader, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
     if any(not isinstance(child, yaml.ScalarNode) for child, _ in node.value):
         raise _refused(node, "keys must be words, but one is a list or a mapping")
-    counts = Counter(child.value for child, _ in node.value if child.tag != f"{TAGS}merge")
-    repeated = next((key for key, count in counts.items() if count > 1), None)
-    if repeated is not None:
-        raise _refused(node, f"the key {shown(repeated)} is given twice; remove one")
+    seen: set[str] = set()
+    for child, _ in node.value:
+        if child.value in seen and child.tag != f"{TAGS}merge":
+            raise _refused(child, f"the key {shown(child.value)} is given twice; remove one")
+        seen.add(child.value)
     loader.flatten_mapping(node)
     return {loader.construct_object(k, deep=True): loader.construct_object(v, deep=True) for k, v in node.value}
 
@@ -153,10 +155,21 @@ def read_yaml(path: Path, otherwise: str = "") -> dict[str, Any]:
     except (OSError, UnicodeDecodeError) as error:
         raise SweepError(f"{path}: cannot be read: {error}") from None
     except (yaml.YAMLError, ValueError) as error:
-        raise SweepError(f"{path}: is not valid YAML: {' '.join(str(error).split())}") from None
+        raise SweepError(f"{path}: is not valid YAML: {_syntax(error)}") from None
     if not isinstance(data, dict):
-        raise SweepError(f"{path}: must hold a mapping of keys to values, but holds {type(data).__name__}")
+        held = "is empty" if data is None else f"holds {'a list' if isinstance(data, list) else shown(data)}"
+        raise SweepError(f"{path}: must hold a mapping of keys to values, but {held}")
     return data
+
+
+def _syntax(error: Exception) -> str:
+    """A parser's error in a sentence: the problem, and its line."""
+    mark = getattr(error, "problem_mark", None)
+    if mark is None:
+        return " ".join(str(error).split())
+    problem = str(getattr(error, "problem", "")) or "it cannot be parsed"
+    tab = "; indent with blanks" if "'\\t'" in problem else ""
+    return f"line {mark.line + 1}, column {mark.column + 1}: {problem}{tab}"
 
 
 def read_json(path: Path) -> Any:
@@ -223,8 +236,11 @@ def parse(model: type[ModelT], data: Any, where: str, **context: Any) -> ModelT:
 
 
 def _sentence(model: type[BaseModel], detail: ErrorDetails) -> str:
-    place = ".".join(str(step)[:NAME] for step in detail["loc"])
     kind, value = detail["type"], detail["input"]
+    steps = [str(step)[:NAME] for step in detail["loc"] if not _UNION.match(str(step))]
+    place = ".".join(steps)
+    if kind == "invalid_key":
+        return f"{'.'.join([*steps[:-1], 'keys'])} must be text, but one is {shown(value)}; put it in quotes"
     if kind == "extra_forbidden":
         key, keys = str(detail["loc"][-1]), list(_keys_at(model, detail["loc"][:-1]))
         return f"{place} is not a known key{_belongs(model, key, detail['loc'], keys) or did_you_mean(key, keys)}"
@@ -237,7 +253,11 @@ def _sentence(model: type[BaseModel], detail: ErrorDetails) -> str:
     for words, sign in COMPARISONS.items():
         rule = rule.replace(words, sign)
     rule = re.sub(r" after validation, not \d+$", "", rule)
-    return f"{place} {rule}, but got {shown(value)}"
+    if kind in ("string_type", "path_type"):
+        rule = "must be text"
+    # YAML reads yes, 12 and 2026-11-26 as a truth value, a number and a date
+    quote = "; put it in quotes" if rule == "must be text" and isinstance(value, bool | int | float | date) else ""
+    return f"{place} {rule}, but got {shown(value)}{quote}"
 
 
 def _belongs(model: type[BaseModel], key: str, path: tuple[int | str, ...], keys: Iterable[str]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -106,6 +107,7 @@ def test_a_forecaster_beats_the_last_value(kind: type[Forecaster], tmp_path: Pat
 
 MISTAKES: dict[str, tuple[Callable[[Path], Any], str]] = {
     "lost": (lambda path: path.unlink(), r"must be a CSV file in UTF-8, but cannot be read so"),
+    "pipe": (lambda path: (path.unlink(), os.mkfifo(path)), r"must be a CSV file in UTF-8, but cannot be read so"),
     "void": (lambda path: path.write_text(""), r"must have a line of names and then a row for each step, but has 0"),
     "words": (lambda path: path.write_text("date,a\nmonday,x\n"), r"must have columns of numbers, but its first row"),
     "gap": (lambda path: path.write_text("date,a\n1,2\n2,\n"), r"row 3: a must be a number, but is ''"),

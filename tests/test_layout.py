@@ -10,10 +10,13 @@ import pytest
 from image_data import FOUR, section, write_tree
 from PIL import Image
 
+from ffnet_search.data import mask_folder
 from ffnet_search.data.dataset import split_by_name
 from ffnet_search.data.image_folder import ImageFolder
 from ffnet_search.data.layout import extensions, find_images, find_layout
+from ffnet_search.data.photo_set import photo_folder
 from ffnet_search.data.registry import build_data, check_data, data_contents, data_remarks
+from ffnet_search.data.table import find_tables
 from ffnet_search.errors import SweepError
 
 
@@ -131,6 +134,33 @@ def test_links_to_folders_are_followed_and_loops_end(tmp_path: Path, patches: np
     os.symlink(store / "class_3", root / "class_4")
     names = find_images(root).images
     assert len(names) == 40 + 10 + 10 and "class_0/more pictures/0000.png" in names
+
+
+@pytest.mark.timeout(60)
+def test_folders_linked_into_each_other_are_one_sentence(tmp_path: Path) -> None:
+    """Their paths are as many as the orders of the folders."""
+    for one in range(12):
+        (tmp_path / f"c{one}").mkdir()
+        for other in range(12):
+            (tmp_path / f"c{one}" / f"l{other}").symlink_to(tmp_path / f"c{other}")
+    with pytest.raises(SweepError, match=r"is found by more than 100 paths of links; remove some of them$"):
+        find_images(tmp_path / "c0")
+
+
+def test_a_link_to_itself_is_no_folder_and_no_image(tmp_path: Path, patches: np.ndarray) -> None:
+    write_tree(tmp_path, patches[:80])
+    (tmp_path / "loop").symlink_to("loop")
+    check_data(folder(tmp_path), FOUR)
+    (tmp_path / "class_0" / "loop.png").symlink_to("loop.png")
+    with pytest.raises(SweepError, match=r"loop\.png is a link that leads nowhere .*; restore or remove it$"):
+        check_data(folder(tmp_path), FOUR)
+
+
+def test_a_path_that_no_folder_can_have_is_said_with_its_field() -> None:
+    for path in ("~nobody-of-this-name/x", "a" * 5000, "a/" + "b" * 300):
+        for find in (find_layout, mask_folder.find_splits, photo_folder.find_splits, find_tables):
+            with pytest.raises(SweepError, match=r"^data\.path: .* must (be|hold) .* there is no such f"):
+                find(section("image_folder", path=path))
 
 
 def test_an_added_image_moves_no_other(tmp_path: Path, patches: np.ndarray) -> None:

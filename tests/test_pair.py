@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from written_runs import written_run
 
 from ffnet_search.errors import SweepError
 from ffnet_search.export.exported import read_exported, write_scores
-from ffnet_search.export.pair import pair
+from ffnet_search.export.pair import are_networks, pair
 from ffnet_search.tasks.base import find_task
 from ffnet_search.tasks.scores import Scores, mcnemar
 
@@ -61,3 +62,15 @@ def test_only_networks_with_the_same_images_are_compared(tmp_path: Path) -> None
     (other / "card.json").write_text(json.dumps(card))
     with pytest.raises(SweepError, match="holds no scores of images"):
         pair(one, other)
+
+
+def test_a_network_beside_what_is_none_is_said_so(tmp_path: Path) -> None:
+    """As where a shell finds no second network for `02-*`."""
+    one, other = two_networks(tmp_path, (180, 178))
+    for found in (are_networks(one, other), not are_networks(tmp_path, tmp_path / "runs")):
+        assert found
+    with pytest.raises(SweepError, match=rf"02-\*: must be the folder of an exported network.*{other.name}$"):
+        are_networks(one, one.parent / "02-*")
+    shutil.rmtree(other)
+    with pytest.raises(SweepError, match=r"but is none; .*pareto holds no other$"):
+        are_networks(tmp_path, one)

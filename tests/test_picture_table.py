@@ -16,6 +16,7 @@ from image_data import all_prints, section
 from PIL import Image
 from tables import COLUMNS, space, write_rows, write_table
 
+from ffnet_search.autoconfig.inspect_table import holds_table
 from ffnet_search.data.registry import build_data, check_data
 from ffnet_search.errors import SweepError
 
@@ -237,6 +238,11 @@ def test_places_and_names_of_tables(table: Path) -> None:
         SweepError, match="must hold one CSV file, or train.csv and test.csv, but holds other.csv, table"
     ):
         build(table.parent)
+    os.mkfifo(table.with_name("train.csv"))
+    with pytest.raises(SweepError, match="train.csv must be a CSV file in UTF-8, but is no regular file; remove it"):
+        build(table.parent)
+    assert holds_table(table.parent)  # and no pipe is waited for
+    table.with_name("train.csv").unlink()
     with pytest.raises(SweepError, match="data.path must be given for picture_table"):
         build_data(section("picture_table"), 0, space("regression").images)
     with pytest.raises(SweepError, match="'disks' is none; did you mean 'discs'"):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -58,3 +60,11 @@ def test_the_script_is_one_program(template: str) -> None:
         and "__future__" not in text
         and "ffnet_search" not in text
     )
+
+
+def test_the_script_says_what_is_not_installed(tmp_path: Path) -> None:
+    script = tmp_path / "predict.py"
+    script.write_text(predict_script(TEMPLATES[0]))
+    done = subprocess.run([sys.executable, "-S", script, "x.png"], capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == 1
+    assert done.stderr == f"{script}: numpy is not installed; run: pip install numpy pillow onnxruntime\n"

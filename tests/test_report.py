@@ -13,6 +13,7 @@ import pytest
 from runs import ffnet_run, module_run
 from test_fidelity import ALONE, compared
 
+from ffnet_search.export.groups import read_groups
 from ffnet_search.report.architecture_svg import describe
 from ffnet_search.report.charts import as_png, draw_front
 from ffnet_search.report.data import script_data
@@ -113,6 +114,37 @@ def test_the_reference_point_of_the_search_is_stated(tmp_path: Path) -> None:
     (tmp_path / "other").mkdir()
     html = page(ffnet_run(tmp_path / "other", reference={"accuracy": 0.25, "latency_ms": 1.5}))
     assert "better than accuracy 25.00 % and latency 1.50 ms, its reference point" in " ".join(html.split())
+
+
+@pytest.mark.parametrize(
+    ("kept", "head", "sentence"),
+    [
+        ((), "alone, measured", ""),
+        ((True, True), "alone, retrained, measured", ""),
+        ((False, False), "alone, measured", "did not make any of them better on search validation, so they keep"),
+        ((False, True), "alone, measured", "made 1 of them better on search validation; the other keeps the weights"),
+    ],
+)
+def test_a_retraining_that_was_no_gain_is_not_called_one(
+    kept: tuple[bool, ...], head: str, sentence: str, tmp_path: Path
+) -> None:
+    run = ffnet_run(tmp_path)
+    for network, better in zip(run.exported, kept, strict=False):
+        card = json.loads((network.folder / "card.json").read_text())
+        (network.folder / "card.json").write_text(json.dumps(card | {"retraining": {"kept": better}}))
+    text = " ".join(page(run).split())
+    assert f"2 networks of the front were rebuilt {head}" in text
+    assert sentence in text and ("Retraining" in text) == bool(sentence)
+    assert ("retrained and as inherited" in text) == any(kept)
+
+
+def test_a_single_network_has_no_rival(tmp_path: Path) -> None:
+    run = ffnet_run(tmp_path)
+    text = " ".join(page(replace(run, exported=run.exported[:1])).split())
+    assert "1 network of the front was rebuilt alone" in text
+    groups = {"search": {"01-a": "a"}, "test": {"01-a": "a", "02-b": "ab"}}
+    (tmp_path / "groups.json").write_text(json.dumps(groups))
+    assert read_groups(tmp_path) == {"search": {}, "test": groups["test"], "folds": {}}
 
 
 def test_the_script_has_its_data(tmp_path: Path) -> None:

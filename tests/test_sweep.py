@@ -141,7 +141,7 @@ def test_digests_do_not_depend_on_the_order_or_the_spelling_of_keys(tmp_path: Pa
         ("train.epochs", "many", "train.epochs must be a valid integer, .* but got 'many'"),
         ("train.epochs", 1.5, "train.epochs must be a valid integer, .* but got 1.5"),
         ("train.learning_rate", 0, "train.learning_rate must be > 0, but got 0"),
-        ("train.learning_rate", float("nan"), "train.learning_rate must be > 0, but got nan"),
+        ("train.learning_rate", float("nan"), "train.learning_rate must be a finite number, but got nan"),
         ("train.optimizer", "adam", "train.optimizer must be 'adamw' or 'sgd', but got 'adam'"),
         ("train.ema", 1, "train.ema must be < 1, but got 1"),
         ("train.branches", "reference", "train.branches must be 'all' or 'none' where a stage offers kernel 3 beside"),
@@ -168,7 +168,7 @@ def test_digests_do_not_depend_on_the_order_or_the_spelling_of_keys(tmp_path: Pa
         ("latency", [], "latency must have at least 1 item"),
         ("latency", [{"rounds": 2}], "latency.0.rounds must be >= 3, but got 2"),
         ("latency", [{"name": "a"}, {"name": "a"}], "latency: several devices must have different names"),
-        ("runs", 3, "runs must be a valid string, but got 3"),
+        ("runs", 3, "runs must be text, but got 3; put it in quotes"),
         ("latency.held_out", 5, "latency.held_out must be >= 20, but got 5"),
         ("search_space", 3, "search_space must be .* but got 3"),
     ],
@@ -196,18 +196,32 @@ def test_a_missing_search_space_is_asked_for(tmp_path: Path) -> None:
         load(tmp_path, {**TINY, "search_space": "spaces.yaml"})
 
 
+def test_the_names_of_classes_may_be_numbers(tmp_path: Path) -> None:
+    sweep = load(tmp_path, {**TINY, "train": {**TINY.get("train", {}), "class_weights": {1: 2, "b": 3}}})
+    assert sweep.train.class_weights == {"1": 2.0, "b": 3.0}
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("seed: [1", "is not valid YAML"),
+        ("seed: [1", "is not valid YAML: line 1, column 9: expected"),
+        ("seed:\n\t1: 2", "is not valid YAML: line 2, column 1: found character .* indent with blanks$"),
         ("seed: 2026-02-30", "line 1: .2026-02-30. cannot be read as timestamp .day"),
-        ("- 1\n- 2", "must hold a mapping of keys to values, but holds list"),
-        ("", "must hold a mapping of keys to values, but holds NoneType"),
-        ("seed: 1\nseed: 2", "line 1: the key 'seed' is given twice; remove one"),
-        ("train:\n  epochs: 1\n  epochs: 2", "line 2: the key 'epochs' is given twice; remove one"),
+        ("- 1\n- 2", "must hold a mapping of keys to values, but holds a list"),
+        ("", "must hold a mapping of keys to values, but is empty"),
+        ("seed: 1\nseed: 2", "line 2: the key 'seed' is given twice; remove one"),
+        ("train:\n  epochs: 1\n  epochs: 2", "line 3: the key 'epochs' is given twice; remove one"),
         ("[1, 2]: 3", "keys must be words"),
-        ("seed: !!python/object/apply:os.system [ls]", "is not valid YAML: could not determine a constructor"),
-        ("1: 2", "1 .* but got"),
+        ("seed: !!python/object/apply:os.system [ls]", "is not valid YAML: line .*: could not determine a constructor"),
+        ("1: 2", "keys must be text, but one is 1; put it in quotes"),
+        ("train: {2026-11-26: 2}", "train.keys must be text, but one is 2026-11-26; put it in quotes"),
+        ("name: yes", "name must be text, but got True; put it in quotes"),
+        ("name: 2026-11-26", "name must be text, but got 2026-11-26; put it in quotes"),
+        ("data: {path: 2026-11-26}", "data.path must be text, but got 2026-11-26; put it in quotes"),
+        ("train: {class_weights: {no: 2}}", "train.class_weights: .* class must be text, but got False; put it in"),
+        ("train: {class_weights: {'1': .nan}}", "train.class_weights.1 must be a finite number, but got nan"),
+        ("train: {weight_decay: .inf}", "train.weight_decay must be a finite number, but got inf"),
+        ("estimate: {train: 1e999}", "estimate.train must be a finite number, but got inf"),
     ],
 )
 def test_yaml_that_cannot_be_a_sweep(tmp_path: Path, text: str, message: str) -> None:

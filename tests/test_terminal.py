@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import io
 import os
 import pty
 import re
@@ -13,6 +14,7 @@ import time
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 from test_pair import two_networks
 from written_runs import written_run
 
@@ -183,6 +185,16 @@ def test_the_bar_takes_what_the_words_leave() -> None:
     wide = bar.column.bar_width
     bar.view(50)
     assert wide is not None and bar.column.bar_width is not None and bar.column.bar_width < wide
+
+
+def test_a_long_label_is_cut_before_the_time_left() -> None:
+    bar = TerminalBar("profile onnxruntime (threads 1, batch 1)", 192, "measurements", done=0)
+    bar.start -= 30
+    bar.advance(40)
+    stream = io.StringIO()
+    Console(file=stream, width=80).print(bar.view(80))
+    (line,) = stream.getvalue().rstrip().splitlines()
+    assert re.search(r"^profile onnx.*… .*40/192 measurements, [\d.]+/s, \d+s, \dm\d\ds left$", line)
 
 
 def test_a_silent_stage_says_that_it_is_in_progress(

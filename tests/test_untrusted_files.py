@@ -71,7 +71,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         ("".join(f"a{n}: &a{n} [{f'*a{n - 1}' if n else ''}]\n" for n in range(60)), "at most 40 levels .* each alias"),
         ("a: !!bool maybe", "line 1: 'maybe' cannot be read as bool"),
         ("a: 1\nb: !!int ''", "line 2: '' cannot be read as int"),
-        ("a: !!binary aGk=", "is not valid YAML: could not determine a constructor"),
+        ("a: !!binary aGk=", "is not valid YAML: line 1, column 4: could not determine a constructor"),
         (f"a: {DIGITS}", "line 1: a whole number must be within .*, but is '111"),
         ("a: 9223372036854775808", "a whole number must be within"),
         (f"a: 0x{'f' * 40}", "a whole number must be within"),
@@ -130,6 +130,7 @@ def test_an_error_is_one_bounded_line_without_passwords() -> None:
     assert len(shortened("x" * 10**6)) <= LINE
     assert without_passwords("s3://bucket/a:b@c http://h:80/p") == "s3://bucket/a:b@c http://h:80/p"
     assert printable("a\u2028b\x9b") == "a\\u2028b\\x9b"
+    assert printable("\u202egnp.exe \u2066\u200f") == "\\u202egnp.exe \\u2066\\u200f"  # read from the right
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import time
 from collections.abc import Iterable, Iterator, Mapping
@@ -81,7 +82,7 @@ def start(folder: Path, into: Path, **requirements: Unpack[Requirements]) -> Sta
     pretrained, task = requirements.get("pretrained"), requirements.get("task")
     latency_ms, minutes = requirements.get("latency_ms"), requirements.get("minutes", MINUTES)
     _check_requirements(pretrained, task)
-    place = folder.expanduser().resolve()
+    place = Path(os.path.expanduser(folder)).resolve()
     name = _name(place, requirements.get("name"))
     paths = into / f"{name}.yaml", into / f"{name}_space.yaml"
     _refuse_to_overwrite(paths)

@@ -272,8 +272,9 @@ def _run(sweep: Sweep, stages: tuple[str, ...], fresh: bool, output: Output, min
     output.answer(front, json_output.of_run, tables.print_run if exported else tables.print_files)
     if exported and not output.json:
         folder = quoted(sweep.files.folder)
-        select = f"; select: ffnet-search pick {folder} --latency-ms MS" if sweep.latency_path.exists() else ""
-        say(f"inspect: ffnet-search dashboard {folder}{select}")
+        say(f"inspect: ffnet-search dashboard {folder}")
+        if (ms := networks[0].metrics.get("measured_ms")) is not None:  # rounded up: the network keeps it
+            say(f"select: ffnet-search pick {folder} --latency-ms {1.01 * ms:.3g}")
 
 
 @contextmanager

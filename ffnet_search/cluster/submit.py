@@ -118,12 +118,12 @@ def must_be_reachable(path: Path) -> None:
     if provider.get("type") != "local" or "head_ip" not in provider or "ssh_proxy_command" in auth:
         return
     key = auth.get("ssh_private_key")
-    if key is not None and not Path(key).expanduser().exists():
+    if key is not None and not Path(os.path.expanduser(key)).exists():
         raise SweepError(f"{path}: auth.ssh_private_key must be a file, but there is none at {key}")
     options = ["BatchMode=yes", "StrictHostKeyChecking=no", "UserKnownHostsFile=/dev/null", "LogLevel=ERROR"]
     login = ["ssh", "-o", f"ConnectTimeout={LOGIN_S}", *(word for option in options for word in ("-o", option))]
     if key is not None:
-        login += ["-i", str(Path(key).expanduser())]
+        login += ["-i", str(Path(os.path.expanduser(key)))]
     head = f"{auth['ssh_user']}@{provider['head_ip']}"
     answer = subprocess.run([*login, "--", head, "true"], capture_output=True, text=True)
     if answer.returncode:

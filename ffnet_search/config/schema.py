@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field, model_validator
+from pydantic import BeforeValidator, ConfigDict, Field, model_validator
 
-from ffnet_search.errors import NAME
+from ffnet_search.errors import NAME, shown
 from ffnet_search.plugins import Plugin
 from ffnet_search.space.architecture import Form
 from ffnet_search.strict_yaml import Section
@@ -22,6 +22,16 @@ MOST_FOLDS = 20  # of cross-validation
 MAGNITUDES = 30  # the largest of RandAugment's, as torchvision counts them
 Share = Annotated[float, Field(ge=0, lt=1)]
 Opset = Annotated[int, Field(ge=13, le=20)]  # of ONNX: what the tracing exporter writes
+
+
+def _named_by_text(weights: Any) -> Any:
+    """Weights by the names of classes. Whole numbers are names too; what else YAML reads as no text is refused."""
+    if not isinstance(weights, Mapping):
+        return weights
+    odd = [name for name in weights if isinstance(name, bool) or not isinstance(name, str | int)]
+    if odd:
+        raise ValueError(f"the name of a class must be text, but got {shown(odd[0])}; put it in quotes")
+    return {str(name): weight for name, weight in weights.items()}
 
 
 class TransformSection(Plugin):
@@ -123,7 +133,9 @@ class TrainSection(Section):
     labels: float = Field(0.5, ge=0, le=1)
     accumulate: int = Field(1, gt=0)
     label_smoothing: Share = 0.1
-    class_weights: Literal["none", "auto", "balanced"] | Mapping[str, Weight] = "none"
+    class_weights: Annotated[
+        Literal["none", "auto", "balanced"] | Mapping[str, Weight], BeforeValidator(_named_by_text)
+    ] = "none"
     drop_path: Share = 0.0
     mixup: float = Field(0.0, ge=0)
     cutmix: float = Field(0.0, ge=0, exclude_if=lambda cutmix: not cutmix)

@@ -31,7 +31,7 @@ LEGACY = b"\x80"  # first byte of a checkpoint of torch before 1.6, which is a b
 
 def is_official(start_from: Path) -> bool:
     """True if `start_from` names an official checkpoint, and no file or folder of that name exists."""
-    return str(start_from) in OFFICIAL and not start_from.exists()
+    return str(start_from) in OFFICIAL and not os.path.exists(start_from)
 
 
 def cached(name: str) -> Path:
@@ -44,8 +44,8 @@ def find_weights(start_from: Path) -> Path:
     """The file of the weights; of an official checkpoint its place in the cache. Raises SweepError."""
     if is_official(start_from):
         return cached(str(start_from))
-    place = start_from.expanduser()
-    if place.is_dir():
+    place = Path(os.path.expanduser(start_from))
+    if os.path.isdir(place):
         for path in (RunPaths(place).supernet, place / TRAINABLE):
             if path.exists():
                 return path
@@ -53,7 +53,7 @@ def find_weights(start_from: Path) -> Path:
             f"train.start_from {start_from}: must be the folder of a run or of an exported network, but holds neither "
             f"{RunPaths(place).supernet.name} nor {TRAINABLE}"
         )
-    if not place.exists():
+    if not os.path.exists(place):
         raise SweepError(
             f"train.start_from {start_from}: no such file or folder; it must be an official checkpoint (a file, or one "
             f"of {', '.join(OFFICIAL)}), a supernet, the folder of a run, or that of an exported network"

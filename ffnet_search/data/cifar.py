@@ -77,7 +77,7 @@ class Cifar(DataSet):
         """The folder of the files, or the archive, which may have to be downloaded first. Raises SweepError."""
         if section.path is None:
             raise SweepError(f"data.path must be given for {section.name}: the folder {self.folder} or {self.archive}")
-        path = section.path.expanduser()
+        path = Path(os.path.expanduser(section.path))
         if path.is_file():
             return path
         for place in (path, path / self.folder):

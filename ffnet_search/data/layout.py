@@ -27,6 +27,7 @@ SPLIT_NAMES = {  # of folders, in lower case -> the split that they hold
 }
 HIDDEN = (".", "__MACOSX", "@eaDir", "$RECYCLE.BIN")  # what Macs, storage systems and Windows put into folders
 CLASS_FILES = ("classes.json", "classes.txt")  # names of the classes, beside images: a list, or one a line
+LINKED = 100  # paths of links to one folder, at most
 STUBS = ("BUFR", "GRIB", "HDF5", "MPEG")  # Pillow knows these formats by name, and reads no pixels of them
 
 
@@ -56,8 +57,8 @@ def data_root(section: DataSection, content: str) -> Path:
     """The folder of `data.path`, which holds `content`. Raises SweepError if there is none."""
     if section.path is None:
         raise SweepError(f"data.path must be given for {section.name}: the folder with {content}")
-    root = section.path.expanduser()
-    if not root.is_dir():
+    root = Path(os.path.expanduser(section.path))
+    if not os.path.isdir(root):  # a name that no folder can have is none
         raise SweepError(f"data.path: {root} must be a folder with {content}, but there is no such folder")
     return root
 
@@ -92,7 +93,7 @@ def find_layout(section: DataSection) -> Layout:
 def split_folders(root: Path) -> dict[str, Path]:
     """Split -> its folder below `root`, if that exists. Raises SweepError if two folders are named for one split."""
     found: dict[str, Path] = {}
-    for name in subfolders(root) if root.is_dir() else ():
+    for name in subfolders(root) if os.path.isdir(root) else ():
         split = SPLIT_NAMES.get(name.lower())
         if split in found:
             raise SweepError(
@@ -106,7 +107,15 @@ def split_folders(root: Path) -> dict[str, Path]:
 
 def subfolders(folder: Path) -> list[str]:
     """The sorted names of the folders in a folder, hidden ones aside."""
-    return sorted(entry.name for entry in os.scandir(folder) if entry.is_dir() and not entry.name.startswith(HIDDEN))
+    return sorted(entry.name for entry in os.scandir(folder) if _is_folder(entry) and not entry.name.startswith(HIDDEN))
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    """True for a folder, and a link to one; a link that leads in a circle leads to none."""
+    try:
+        return entry.is_dir()
+    except OSError:
+        return False
 
 
 def find_classes(folder: Path) -> tuple[str, ...]:
@@ -133,7 +142,7 @@ class Found:
 def find_images(folder: Path) -> Found:
     """The images below `folder`, through links to folders too; a link back to a folder above is not followed."""
     found, known = Found(folder), extensions()
-    for place, names in _walk(str(folder), ()):
+    for place, names in _walk(str(folder), (), Counter()):
         relative = os.path.relpath(place, folder).replace(os.sep, "/")
         prefix = "" if relative == "." else f"{relative}/"
         for name in names:
@@ -146,11 +155,15 @@ def find_images(folder: Path) -> Found:
     return found
 
 
-def _walk(place: str, above: tuple[str, ...]) -> Iterator[tuple[str, list[str]]]:
-    """Folder after folder with the names of its files. `above`: the real paths of the folders that it is in."""
+def _walk(place: str, above: tuple[str, ...], visits: Counter[str]) -> Iterator[tuple[str, list[str]]]:
+    """Folder after folder with the names of its files. `above`: the real paths of the folders that it is in; `visits`:
+    of each real path so far. Folders that are linked into each other have paths without number."""
     real = os.path.realpath(place)
     if real in above:
         return
+    visits[real] += 1
+    if visits[real] > LINKED:
+        raise SweepError(f"data.path: {place} is found by more than {LINKED} paths of links; remove some of them")
     files: list[str] = []
     folders: list[str] = []
     try:
@@ -159,10 +172,10 @@ def _walk(place: str, above: tuple[str, ...]) -> Iterator[tuple[str, list[str]]]
         raise SweepError(f"data.path: {place} cannot be read ({error.strerror}); restore or remove it") from None
     for entry in entries:
         if not entry.name.startswith(HIDDEN):
-            (folders if entry.is_dir() else files).append(entry.name)
+            (folders if _is_folder(entry) else files).append(entry.name)
     yield place, files
     for name in folders:
-        yield from _walk(os.path.join(place, name), (*above, real))
+        yield from _walk(os.path.join(place, name), (*above, real), visits)
 
 
 def image_bytes(file: Path) -> int:

@@ -8,6 +8,7 @@ every size and shape are resized to the resolution of the search space, whole: b
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -110,7 +111,7 @@ def find_splits(section: DataSection) -> tuple[Path, dict[str, Folders]]:
     Raises SweepError if there are none."""
     if section.path is None:
         raise SweepError(f"data.path must be given for {section.name}: the folder with {IMAGES}/ and {MASKS}/")
-    root = section.path.expanduser()
+    root = Path(os.path.expanduser(section.path))
     whole = Folders(root / IMAGES, root / MASKS)
     inside = {split: Folders(place / IMAGES, place / MASKS) for split, place in split_folders(root).items()}
     images, masks = map(split_folders, whole)
@@ -120,7 +121,7 @@ def find_splits(section: DataSection) -> tuple[Path, dict[str, Folders]]:
         if TRAIN in found:
             return root, found
     if not _exist(whole):
-        problem = "holds no such folders" if root.is_dir() else "there is no such folder"
+        problem = "holds no such folders" if os.path.isdir(root) else "there is no such folder"
         raise SweepError(
             f"data.path: {root} must hold {IMAGES}/ and {MASKS}/, or train/{IMAGES}/ and train/{MASKS}/, but {problem}"
         )
@@ -128,7 +129,7 @@ def find_splits(section: DataSection) -> tuple[Path, dict[str, Folders]]:
 
 
 def _exist(folders: Folders) -> bool:
-    return folders.images.is_dir() and folders.masks.is_dir()
+    return os.path.isdir(folders.images) and os.path.isdir(folders.masks)
 
 
 def has_masks(root: Path) -> bool:

@@ -64,10 +64,10 @@ def find_tables(section: DataSection) -> dict[str, Path]:
     Raises SweepError if there are none, or several that have other names."""
     if section.path is None:
         raise SweepError(f"data.path must be given for {section.name}: the CSV file, or the folder that holds it")
-    path = section.path.expanduser()
-    if path.is_file():
+    path = Path(os.path.expanduser(section.path))
+    if os.path.isfile(path):
         return {TRAIN: path}
-    if not path.is_dir():
+    if not os.path.isdir(path):
         raise SweepError(f"data.path: {path} must be a CSV file, or a folder that holds one, but there is no such file")
     tables = sorted(path.glob("*.csv"))
     named = {SPLIT_NAMES[table.stem.lower()]: table for table in tables if table.stem.lower() in SPLIT_NAMES}
@@ -125,6 +125,8 @@ def _read(path: Path) -> tuple[list[str], list[dict[str, str]], tuple[str, ...]]
     """The names of the columns, the rows, and the place of each."""
     rows: list[dict[str, str]] = []
     places: list[str] = []
+    if not os.path.isfile(path):  # a pipe never ends
+        raise SweepError(f"data.path: {path} must be a CSV file in UTF-8, but is no regular file; remove it")
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             first = file.readline()

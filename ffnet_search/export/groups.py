@@ -47,7 +47,8 @@ def read_groups(pareto: Path) -> Groups:
     """The groups of a front; empty if none were written."""
     try:
         stored = read_json(pareto / GROUPS)
-        return {split: {str(name): str(text) for name, text in stored.get(split, {}).items()} for split in JUDGED}
+        found = {split: {str(name): str(text) for name, text in stored.get(split, {}).items()} for split in JUDGED}
+        return {split: names if len(names) > 1 else {} for split, names in found.items()}  # a single one has no rival
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return {split: {} for split in JUDGED}
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from ffnet_search.errors import SweepError
 from ffnet_search.export.exported import CARD, ExportedNetwork, read_network
+from ffnet_search.formatting import first_few
 from ffnet_search.metrics import JUDGED, Metric
 from ffnet_search.tasks.base import task_of
 from ffnet_search.tasks.scores import LEVEL
@@ -62,8 +64,17 @@ class Pair:
 
 
 def are_networks(*folders: Path) -> bool:
-    """True for folders of exported networks."""
-    return all((folder / CARD).exists() for folder in folders)
+    """True for folders of exported networks. Raises SweepError if one is such a folder, and another is not."""
+    found = [os.path.exists(folder / CARD) for folder in folders]
+    if not any(found) or all(found):
+        return all(found)
+    network, other = folders[found.index(True)], folders[found.index(False)]
+    beside = sorted(card.parent.name for card in network.parent.glob(f"*/{CARD}"))
+    there = [name for name in beside if name != network.resolve().name]
+    raise SweepError(
+        f"{other}: must be the folder of an exported network, as {network} is, but is none; {network.parent} holds "
+        f"{f'beside it {first_few(there)}' if there else 'no other'}"
+    )
 
 
 def pair(first: Path, second: Path) -> Pair:

@@ -68,7 +68,8 @@ def draw_front(sweep: Sweep, candidates: Sequence[Candidate], keys: Collection[s
     picks = retrained_picks(sweep, [*chosen, *(one for one in asked if one not in chosen)])
     front = pareto_front([picks[candidate.key].judged for candidate in chosen], directions)
     kept = sum(not pick.is_better for pick in picks.values())
-    stay = f", and {kept} keep their old weights, which are better" if kept else ""
+    keep = f"{kept} keeps its" if kept == 1 else f"{kept} keep their"
+    stay = f", and {keep} old weights, which are better" if kept else ""
     say(f"retrain: the front is drawn from what was retrained: {len(front)} of {len(chosen)} networks are on it{stay}")
     exported = [candidate.key for candidate in choose(front, top, directions)]
     return [picks[key] for key in dict.fromkeys([*exported, *(candidate.key for candidate in asked)])]

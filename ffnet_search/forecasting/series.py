@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import csv
 import math
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -54,7 +55,7 @@ class Series(LightningDataModule):
         batch_size: int = 128,
     ) -> None:
         super().__init__()
-        self.path, self.batch_size = Path(path).expanduser(), batch_size
+        self.path, self.batch_size = Path(os.path.expanduser(path)), batch_size
         if len(window) != 2 or min(window) < 1 or len(split) != 3 or min(split) <= 0:
             raise SweepError("data.init_args must have a window of past and future steps, and a split of three parts")
         self.past, self.future, self.split = int(window[0]), int(window[1]), tuple(split)
@@ -107,6 +108,8 @@ class Series(LightningDataModule):
 def read_series(path: Path) -> tuple[tuple[str, ...], NDArray[np.float64]]:
     """The names of the variables and their values, float64 (T, M). Raises SweepError, which names the line."""
     where = f"data.init_args.path: {path}"
+    if not os.path.isfile(path):  # a pipe never ends
+        raise SweepError(f"{where} must be a CSV file in UTF-8, but cannot be read so (there is no such file)")
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             rows = [row for row in csv.reader(file) if row]

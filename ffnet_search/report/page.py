@@ -28,7 +28,7 @@ from ffnet_search.report.architecture_svg import draw
 from ffnet_search.report.charts import as_png, curve_chart, draw_front
 from ffnet_search.report.data import Run, figures, front_columns, read_run, script_data
 from ffnet_search.report.fidelity import fidelity_section
-from ffnet_search.report.lead import lead_of, yardstick_rows
+from ffnet_search.report.lead import lead_of, retrained_of, yardstick_rows
 from ffnet_search.report.templates import load_template
 
 TOP_AXES = 12  # of the importances: the others hardly matter
@@ -87,6 +87,7 @@ def page(run: Run) -> str:
         skipped=list(_skipped(run)),
         facts=list(_facts(run)),
         retraining=retraining_of(sweep),
+        retrained=retrained_of(run),
         folds=sweep.export.folds,
         ranked_on=JUDGED[ranked_on(run.exported, ranking(sweep))],
         sweep_text=path.read_text(encoding="utf-8") if path.exists() else "",

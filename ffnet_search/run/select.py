@@ -103,12 +103,14 @@ def select_network(
     found = answer(known, metric, latency_ms)
     if found.best is None:
         least = least_latency(sweep.search_space, table)
-        fastest_ms, reached_ms = (LATENCY.format(ms) for ms in (min(one.ms for one in known), table.predict_ms(least)))
+        fastest = min(known, key=lambda one: one.ms)
+        how = "measured" if fastest.is_measured else "predicted"
         good = "" if quality is None else f" whose {metric.phrase} is {metric.relation} {metric.format(quality)}"
         raise SweepError(
-            f"{folder}: of {len(known)} candidates{good} the fastest takes {fastest_ms} on {path.stem}, but "
-            f"{latency_ms:g} ms were asked for; the search space reaches {reached_ms} ({least}): "
-            "search on with such a limit, or give the space smaller choices"
+            f"{folder}: of {len(known)} candidates{good} the fastest takes {LATENCY.format(fastest.ms)} on {path.stem} "
+            f"({how}), but {latency_ms:g} ms were asked for; the search space reaches "
+            f"{LATENCY.format(table.predict_ms(least))} (predicted; {least}): search on with such a limit, or give the "
+            "space smaller choices"
         )
     selection = Selection(folder, path.stem, found, metric, table, warning=warning_of(sweep, path.stem, table))
     return replace(selection, advice=_advice(sweep, selection, candidates, latency_ms))
@@ -120,7 +122,8 @@ def _good_enough(folder: Path, known: list[Offer], metric: Metric, quality: floa
         best = min(known, key=lambda one: metric.sign * one.quality)
         raise SweepError(
             f"{folder}: of {len(known)} candidates the best, {best.key}, has {metric.phrase} "
-            f"{metric.format(best.quality)} on search validation, but {metric.format(quality)} was asked for"
+            f"{metric.format(best.quality)} on search validation, but {metric.format(quality)} was asked for; ask for "
+            "less, or search on"
         )
     return enough
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, model_validator
 
 from ffnet_search.errors import did_you_mean
 from ffnet_search.space import limits
@@ -74,6 +74,8 @@ class Hyperparameter(Section):
     `low`. `when`: name -> values of another hyper-parameter that has choices; only with these does this one have an
     effect, else the value in the sweep holds."""
 
+    model_config = ConfigDict(allow_inf_nan=True)  # refused below, in one sentence for whole and other numbers
+
     low: int | float | None = None
     high: int | float | None = None
     step: int | float | None = Field(None, gt=0)
@@ -92,6 +94,8 @@ class Hyperparameter(Section):
         if self.choices is not None:
             if (low, high, self.step, self.log) != (None, None, None, False):
                 raise ValueError("choices must stand alone, without low, high, step or log")
+            if odd := [value for value in self.choices if isinstance(value, float) and not math.isfinite(value)]:
+                raise ValueError(f"choices must be finite numbers, but got {odd[0]}")
             return self
         if low is None or high is None:
             raise ValueError("must have low and high, or choices")
