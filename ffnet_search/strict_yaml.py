@@ -157,7 +157,7 @@ def read_yaml(path: Path, otherwise: str = "") -> dict[str, Any]:
     except (yaml.YAMLError, ValueError) as error:
         raise SweepError(f"{path}: is not valid YAML: {_syntax(error)}") from None
     if not isinstance(data, dict):
-        held = "is empty" if data is None else f"holds {'a list' if isinstance(data, list) else shown(data)}"
+        held = {type(None): "is empty", list: "holds a list"}.get(type(data), "holds none")  # which may be a secret
         raise SweepError(f"{path}: must hold a mapping of keys to values, but {held}")
     return data
 
