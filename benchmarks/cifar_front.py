@@ -97,7 +97,13 @@ def collect(sweep: Sweep, widths: list[int], epochs: int) -> tuple[list[Network]
     """The front, the networks by hand, and the number of test images."""
     data, device = sweep_data(sweep), sweep.latency[0]
     front, task = read_exported(sweep.files.pareto), task_of(sweep.search_space.images)
-    yardstick = [one for one in read_exported(sweep.files.yardstick) if not one.folder.name.startswith(ENDS)]
+    yardstick = [
+        one
+        for one in read_exported(sweep.files.yardstick)
+        if one.architecture is not None and not one.folder.name.startswith(ENDS)
+    ]
+    if not yardstick and not widths:
+        raise SystemExit(f"{sweep.files.yardstick}: holds no networks by hand; run the sweep's export, or give --alone")
     nets = [load_deployed(one.folder) for one in (*front, *yardstick)]
     names = [one.folder.name for one in (*front, *yardstick)]
     shares = [[one.metrics[task.search_quality], one.metrics[task.test_quality]] for one in (*front, *yardstick)]

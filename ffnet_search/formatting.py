@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import shlex
 import textwrap
 from collections.abc import Collection, Sequence
-from typing import IO
+from typing import IO, Any
 
 FORMULA = tuple("=+-@\t\r")
 MARKUP = re.compile(r"[\\`*\[\]<>|&]|:(?=//)")
@@ -43,6 +44,18 @@ def first_few(words: Sequence[str], most: int = 5) -> str:
     """The first words of a list, and the number of the others: `a, b and 7 more`."""
     more = f" and {len(words) - most} more" if len(words) > most else ""
     return ", ".join(words[:most]) + more
+
+
+def finite(value: Any) -> Any:
+    """Plain data for JSON, which has no NaN and no infinity: None instead.
+
+    >>> finite({"p": float("nan"), "errors": (0.5, float("inf"))})
+    {'p': None, 'errors': [0.5, None]}"""
+    if isinstance(value, dict):
+        return {name: finite(inner) for name, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite(inner) for inner in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def csv_cell(value: object) -> object:

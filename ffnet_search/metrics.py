@@ -6,6 +6,7 @@ The one table for the terminal, the report, the page's script, the model card an
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -96,8 +97,8 @@ class Metric:
         return f"{number} {self.unit}" if unit and self.unit else number
 
     def format_with(self, value: float, error: float | None) -> str:
-        """The printed form of a value and its standard error: `97.50 ± 0.41 %`; without one, as `format`."""
-        if error is None:
+        """The printed form of a value and its standard error: `97.50 ± 0.41 %`; without a finite one, as `format`."""
+        if error is None or math.isinf(error):
             return self.format(value)
         number, deviation = (self.format(one, unit=False) for one in (value, error))
         return f"{number} ± {deviation} {self.unit}".rstrip()

@@ -239,6 +239,9 @@ def _sentence(model: type[BaseModel], detail: ErrorDetails) -> str:
     kind, value = detail["type"], detail["input"]
     steps = [str(step)[:NAME] for step in detail["loc"] if not _UNION.match(str(step))]
     place = ".".join(steps)
+    if kind == "string_type" and steps[-1:] == ["[key]"]:
+        kind = "invalid_key"
+        steps.pop()
     if kind == "invalid_key":
         return f"{'.'.join([*steps[:-1], 'keys'])} must be text, but one is {shown(value)}; put it in quotes"
     if kind == "extra_forbidden":

@@ -215,6 +215,7 @@ def test_the_names_of_classes_may_be_numbers(tmp_path: Path) -> None:
         ("seed: !!python/object/apply:os.system [ls]", "is not valid YAML: line .*: could not determine a constructor"),
         ("1: 2", "keys must be text, but one is 1; put it in quotes"),
         ("train: {2026-11-26: 2}", "train.keys must be text, but one is 2026-11-26; put it in quotes"),
+        ("search: {constraints: {1: 2}}", "search.constraints.keys must be text, but one is 1; put it in quotes"),
         ("name: yes", "name must be text, but got True; put it in quotes"),
         ("name: 2026-11-26", "name must be text, but got 2026-11-26; put it in quotes"),
         ("data: {path: 2026-11-26}", "data.path must be text, but got 2026-11-26; put it in quotes"),
@@ -312,6 +313,14 @@ def test_absolute_paths_are_of_runs_data_and_weights(tmp_path: Path) -> None:
 def test_the_public_files_of_a_run_are_all_but_locks_scratch_and_tables() -> None:
     files = Sweep.model_validate(TINY).files
     assert set(vars(files)) - set(files.public) == {"folder", "lock", "scratch", "front_csv", "folds"}
+
+
+@pytest.mark.parametrize("name", ["f1", "recall", "precision"])
+def test_a_metric_of_a_user_module_may_have_the_name_of_one_of_a_class(tmp_path: Path, name: str) -> None:
+    search = {"evaluator": "train", "metrics": {name: "maximize"}, "objectives": [name]}
+    space = {"hyperparameters": {"module.depth": [1, 2]}}
+    content = {"search_space": space, "module": {"class_path": "mine:Net"}, "search": search}
+    assert load(tmp_path, yaml.safe_dump(content)).search.metric(name).direction == "maximize"
 
 
 def test_a_class_path_may_be_spelled_with_dots_as_by_lightning(tmp_path: Path) -> None:

@@ -192,7 +192,7 @@ def test_a_long_label_is_cut_before_the_time_left() -> None:
     bar.start -= 30
     bar.advance(40)
     stream = io.StringIO()
-    Console(file=stream, width=80).print(bar.view(80))
+    Console(file=stream, width=80, force_terminal=False, color_system=None).print(bar.view(80))
     (line,) = stream.getvalue().rstrip().splitlines()
     assert re.search(r"^profile onnx.*… .*40/192 measurements, [\d.]+/s, \d+s, \dm\d\ds left$", line)
 

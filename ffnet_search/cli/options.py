@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 import typer
 
 from ffnet_search.errors import SweepError, printable, shortened
+from ffnet_search.formatting import finite
 from ffnet_search.imports.consent import ForeignImports, foreign_imports, set_foreign_imports
 from ffnet_search.progress import say
 
@@ -169,7 +170,7 @@ class Output:
 
 
 def _print_document(document: Mapping[str, Any]) -> None:
-    typer.echo(dumps(document, indent=1, default=str))
+    typer.echo(dumps(finite(document), indent=1, default=str))
 
 
 def flat_options(verb: Callable[..., None]) -> Callable[..., None]:
@@ -191,10 +192,6 @@ def flat_options(verb: Callable[..., None]) -> Callable[..., None]:
     def command(**values: Any) -> None:
         for name, group in groups.items():
             values[name] = group(**{option: values.pop(option) for option in inspect.signature(group).parameters})
-        from ffnet_search.imports.consent import (  # here, since `--help` needs no pydantic
-            ForeignImports,
-        )
-
         with foreign_imports(ForeignImports.REFUSED):  # until the verb permits it
             verb(**values)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import nan
+from math import isfinite, nan
 
 from ffnet_search.cli.front_table import SPLITS, metric_columns
 from ffnet_search.cli.printing import Column, Grid, Kind, make_table, print_path, print_plain
@@ -84,8 +84,10 @@ def print_pair(pair: Pair) -> None:
     for test in pair.tests:
         reached = map(quality.format_with, test.qualities, test.errors)
         sign = "+" if test.difference >= 0 else "-"
-        number, error = (quality.format(abs(one), unit=False) for one in (test.difference, test.error))
-        cells = [*reached, f"{sign}{number} ± {error}", f"{test.p:.2g}", "yes" if test.is_significant else "no"]
+        difference = quality.format(abs(test.difference), unit=False)
+        if isfinite(test.error):
+            difference += f" ± {quality.format(test.error, unit=False)}"
+        cells = [*reached, f"{sign}{difference}", f"{test.p:.2g}", "yes" if test.is_significant else "no"]
         rows.append([f"{SPLITS[test.split]} ({test.images:,})", *cells])
     for name in ("measured_ms", "params_m"):
         metric = find_metric(name)

@@ -273,8 +273,8 @@ def _run(sweep: Sweep, stages: tuple[str, ...], fresh: bool, output: Output, min
     if exported and not output.json:
         folder = quoted(sweep.files.folder)
         say(f"inspect: ffnet-search dashboard {folder}")
-        if (ms := networks[0].metrics.get("measured_ms")) is not None:  # rounded up: the network keeps it
-            say(f"select: ffnet-search pick {folder} --latency-ms {1.01 * ms:.3g}")
+        if sweep.search_space.is_elastic and (ms := networks[0].metrics.get("measured_ms")) is not None:
+            say(f"select: ffnet-search pick {folder} --latency-ms {1.01 * ms:.3g}")  # rounded up: the network keeps it
 
 
 @contextmanager

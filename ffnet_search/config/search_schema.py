@@ -137,8 +137,9 @@ class SearchSection(Section):
     @classmethod
     def _metrics_are_known(cls, names: Any, info: ValidationInfo) -> Any:
         metrics = known_metrics()
-        per_class = {name for name, metric in metrics.items() if metric.per_class}
-        complete = [name for name in (*metrics, *info.data.get("metrics", {})) if name not in per_class]
+        own = info.data.get("metrics", {})  # replace known metrics of the same name
+        per_class = {name for name, metric in metrics.items() if metric.per_class and name not in own}
+        complete = [name for name in (*metrics, *own) if name not in per_class]
         for name in names:
             base, _, device_or_class = name.partition("@")
             takes_suffix = base == "latency_ms" or base in per_class

@@ -20,6 +20,7 @@ import numpy as np
 
 from ffnet_search.errors import SweepError
 from ffnet_search.evaluation.rank_statistics import Interval, agreement, correlate, difference, kendall, spearman
+from ffnet_search.formatting import finite
 from ffnet_search.metrics import LATENCY, MACS, PARAMS
 from ffnet_search.space.architecture import Architecture
 from ffnet_search.space.registry import task_outputs
@@ -259,20 +260,11 @@ class Fidelity:
         }
         head = {"format": FORMAT, "task": self.task, "split": self.split, "cost": self.cost}
         content = {**head, **statistics, "networks": networks, "failed": dict(self.failed), "record": dict(self.record)}
-        return {name: _finite(value) for name, value in content.items()}
+        return {name: finite(value) for name, value in content.items()}
 
 
 def _signed(value: float) -> str:
     return f"{round(value, 2) + 0.0:+.2f}"  # never -0.00
-
-
-def _finite(value: Any) -> Any:
-    """Plain data without NaN, which JSON lacks: None instead."""
-    if isinstance(value, dict):
-        return {name: _finite(inner) for name, inner in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(inner) for inner in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def supernet_digest(path: Path) -> str:

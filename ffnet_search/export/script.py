@@ -10,7 +10,7 @@ COMMAND, COMMON = "# COMMAND", "predict_command.py.txt"  # the line that this fi
 NEEDED = "import onnxruntime"  # the line that says what is missing, and the command that installs it
 INSTALLED = """try:
     import numpy, onnxruntime, PIL
-except ImportError as error:
+except ModuleNotFoundError as error:
     sys.exit(f"{sys.argv[0]}: {error.name} is not installed; run: pip install numpy pillow onnxruntime")"""
 START = "from __future__ import annotations\n"  # its code begins after this line
 

@@ -151,7 +151,7 @@ class AveragedWeights(WeightAveraging):
     (1 + n) / (10 + n), so that the first weights of a short training do not linger in it."""
 
     def __init__(self, decay: float) -> None:
-        self.decay = decay
+        self.decay, self.is_taken = decay, False
         # Named, since Lightning copies the module before it moves it: the average would stay on the CPU.
         super().__init__("cuda" if torch.cuda.is_available() else None, multi_avg_fn=self._average)
 
@@ -162,10 +162,15 @@ class AveragedWeights(WeightAveraging):
     def should_update(self, step_idx: int | None = None, epoch_idx: int | None = None) -> bool:
         return step_idx is not None
 
+    def on_train_end(self, trainer: Trainer, module: LightningModule) -> None:
+        super().on_train_end(trainer, module)
+        self.is_taken = True
+
     def on_fit_end(self, trainer: Trainer, module: LightningModule) -> None:
         """Take the average where `on_train_end` was not called: a training that resumes after its last epoch has no
-        step to make. Else this changes nothing."""
-        self.on_train_end(trainer, module)
+        step to make."""
+        if not self.is_taken:
+            self.on_train_end(trainer, module)
 
 
 class LastCheckpoint(Callback):
