@@ -14,6 +14,7 @@ from written_runs import written_run
 from ffnet_search.errors import SweepError
 from ffnet_search.export.exported import read_exported, write_scores
 from ffnet_search.export.pair import are_networks, pair
+from ffnet_search.run.overlay import overlay
 from ffnet_search.tasks.base import find_task
 from ffnet_search.tasks.scores import Scores, mcnemar
 
@@ -71,6 +72,9 @@ def test_a_network_beside_what_is_none_is_said_so(tmp_path: Path) -> None:
         assert found
     with pytest.raises(SweepError, match=rf"02-\*: must be the folder of an exported network.*{other.name}$"):
         are_networks(one, one.parent / "02-*")
+    (tmp_path / "loop").symlink_to("loop")
+    with pytest.raises(SweepError, match=r"loop/a: must be the folder of a run"):
+        overlay(tmp_path / "loop" / "a", tmp_path / "b")
     shutil.rmtree(other)
     with pytest.raises(SweepError, match=r"but is none; .*pareto holds no other$"):
         are_networks(tmp_path, one)

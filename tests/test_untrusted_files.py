@@ -25,6 +25,7 @@ from ffnet_search.config.sweep import Sweep
 from ffnet_search.data import cifar
 from ffnet_search.data.image_file import open_image
 from ffnet_search.data.image_folder import ImageFolder
+from ffnet_search.data.mask_folder import read_ids
 from ffnet_search.errors import LINE, SweepError, printable, shortened, shown, without_passwords
 from ffnet_search.export.network import load
 from ffnet_search.formatting import code_span, csv_cell, markdown
@@ -397,6 +398,17 @@ def test_a_pipe_that_is_named_like_an_image_is_one_sentence(tmp_path: Path) -> N
     os.mkfifo(tmp_path / "a" / "z.png")
     with pytest.raises(SweepError, match="z.png must be a file, but is a pipe"):
         ImageFolder().read(section, Input(3, 8, 2))
+
+
+@pytest.mark.timeout(60)
+def test_no_pipe_is_opened_as_an_image(tmp_path: Path) -> None:
+    """Masks, photos and what `predict.py` is given are opened by this function too."""
+    os.mkfifo(tmp_path / "z.png")
+    for path in (tmp_path / "z.png", tmp_path):
+        with pytest.raises(OSError, match="it is no file, but a folder, a pipe"):
+            open_image(path)
+    with pytest.raises(SweepError, match=r"z\.png cannot be read as an image \(it is no file"):
+        read_ids(str(tmp_path / "z.png"))
 
 
 def test_no_image_is_drawn_by_another_program(tmp_path: Path) -> None:

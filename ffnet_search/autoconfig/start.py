@@ -82,7 +82,7 @@ def start(folder: Path, into: Path, **requirements: Unpack[Requirements]) -> Sta
     pretrained, task = requirements.get("pretrained"), requirements.get("task")
     latency_ms, minutes = requirements.get("latency_ms"), requirements.get("minutes", MINUTES)
     _check_requirements(pretrained, task)
-    place = Path(os.path.expanduser(folder)).resolve()
+    place = Path(os.path.realpath(os.path.expanduser(folder)))
     name = _name(place, requirements.get("name"))
     paths = into / f"{name}.yaml", into / f"{name}_space.yaml"
     _refuse_to_overwrite(paths)

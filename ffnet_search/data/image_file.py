@@ -8,6 +8,7 @@ by tile, so that they take little more memory than Pillow needs to decode them; 
 from __future__ import annotations
 
 import os
+import stat
 import warnings
 from collections.abc import Iterator
 from functools import cache
@@ -23,7 +24,9 @@ Box = tuple[float, float, float, float]  # left, upper, right, lower
 
 
 def open_image(file: str | os.PathLike[str]) -> Image.Image:
-    """Open an image by its content, but not in the formats that Pillow has other programs draw."""
+    """Open an image by its content, but not in the formats that Pillow has other programs draw. Raises OSError."""
+    if not stat.S_ISREG(os.stat(file).st_mode):  # a pipe is waited for without end
+        raise OSError("it is no file, but a folder, a pipe, a socket or a device")
     Image.init()
     _accept_large_images()
     return Image.open(file, formats=[name for name in Image.ID if name not in DRAWN])

@@ -80,7 +80,7 @@ def are_networks(*folders: Path) -> bool:
 def pair(first: Path, second: Path) -> Pair:
     """Compare two exported networks. Raises SweepError if they were not judged on the same images."""
     networks = read_network(first), read_network(second)
-    if first.resolve() == second.resolve():
+    if os.path.realpath(first) == os.path.realpath(second):
         raise SweepError(f"{second}: must be another network than {first}, but is the same; name two networks")
     task, other = (task_of(one.network.input) for one in networks)
     prints = [one.read_card().get("data", {}).get("fingerprint") for one in networks]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,7 +50,7 @@ def overlay(first: Path, second: Path) -> Overlay:
     """Lay the fronts of two runs over each other, by the quality on search validation and the latency.
 
     Raises SweepError if one has no front, or they measure different qualities."""
-    if first.resolve() == second.resolve():
+    if os.path.realpath(first) == os.path.realpath(second):  # which a circle of links does not end
         raise SweepError(f"{second}: must be another run than {first}, but is the same; name two runs")
     sweeps = Sweep.of_run(first), Sweep.of_run(second)
     fronts = [read_exported(sweep.files.pareto) for sweep in sweeps]
