@@ -145,12 +145,8 @@ def read_yaml(path: Path, otherwise: str = "") -> dict[str, Any]:
     except FileNotFoundError:
         raise SweepError(f"{path}: no such file{_nearest_file(path) or otherwise}") from None
     except IsADirectoryError:
-        run = path / "sweep.yaml"
-        hint = (
-            f"its sweep is {run}"
-            if run.exists()
-            else f"for images, `ffnet-search init --data {quoted(path)}` writes one"
-        )
+        run, init = path / "sweep.yaml", f"for images, `ffnet-search init --data {quoted(path)}` writes one"
+        hint = f"its sweep is {run}" if run.exists() else init
         raise SweepError(f"{path}: must be a YAML file, but is a folder; {hint}") from None
     except (OSError, UnicodeDecodeError) as error:
         raise SweepError(f"{path}: cannot be read: {error}") from None
@@ -239,10 +235,8 @@ def _sentence(model: type[BaseModel], detail: ErrorDetails) -> str:
     kind, value = detail["type"], detail["input"]
     steps = [str(step)[:NAME] for step in detail["loc"] if not _UNION.match(str(step))]
     place = ".".join(steps)
-    if kind == "string_type" and steps[-1:] == ["[key]"]:
-        kind = "invalid_key"
-        steps.pop()
-    if kind == "invalid_key":
+    if kind == "invalid_key" or (kind == "string_type" and steps[-1:] == ["[key]"]):
+        steps = [step for step in steps if step != "[key]"]
         return f"{'.'.join([*steps[:-1], 'keys'])} must be text, but one is {shown(value)}; put it in quotes"
     if kind == "extra_forbidden":
         key, keys = str(detail["loc"][-1]), list(_keys_at(model, detail["loc"][:-1]))

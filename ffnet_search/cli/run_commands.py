@@ -267,9 +267,8 @@ def _run(sweep: Sweep, stages: tuple[str, ...], fresh: bool, output: Output, min
 
     with _resumable(sweep, output):
         networks = run_sweep(sweep, fresh=fresh, stages=stages, minutes=minutes)
-    front = Front(sweep, networks)
     exported = "export" in stages
-    output.answer(front, json_output.of_run, tables.print_run if exported else tables.print_files)
+    output.answer(Front(sweep, networks), json_output.of_run, tables.print_run if exported else tables.print_files)
     if exported and not output.json:
         folder = quoted(sweep.files.folder)
         say(f"inspect: ffnet-search dashboard {folder}")
