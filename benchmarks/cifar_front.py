@@ -148,6 +148,7 @@ def report(front: list[Network], hand: list[Network], images: int) -> None:
 
 def draw(path: Path, front: list[Network], hand: list[Network], images: int) -> None:
     from matplotlib.figure import Figure
+    from matplotlib.ticker import LogLocator, NullFormatter
 
     figure = Figure((7.2, 4.2), layout="constrained")
     axes = figure.add_subplot()
@@ -160,6 +161,9 @@ def draw(path: Path, front: list[Network], hand: list[Network], images: int) -> 
             fmt="o-", color=colour, label=label, capsize=2, linewidth=1,
         )  # fmt: skip
     axes.set_xscale("log")
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.xaxis.set_major_formatter("{x:g}")
+    axes.xaxis.set_minor_formatter(NullFormatter())
     axes.set_xlabel("measured latency, ms (one thread)")
     axes.set_ylabel("accuracy on test, % (two standard errors)")
     axes.grid(alpha=0.3)
