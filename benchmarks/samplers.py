@@ -192,7 +192,7 @@ def main() -> None:
     print(
         f"{options.seeds} seeds, {options.workers} pending; score after {options.after} evaluations, mean ± its error"
     )
-    means: dict[tuple[str, str, str], list[list[float]]] = defaultdict(list)
+    searches: dict[tuple[str, str, str], list[list[dict[str, Any]]]] = defaultdict(list)  # of each task, by seed
     for task in tasks(options):
         if not any(part in task.name for part in options.only):
             continue
@@ -201,15 +201,16 @@ def main() -> None:
             columns = list(zip(*(row["scores"] for row in rows), strict=True))
             costs = statistics.fmean(row["ms"] for row in rows)
             group = f"chains {len(task.table.axes)}" if "#" in task.name else "table"
-            means[group, name, free].append([*map(statistics.fmean, columns), costs])
+            searches[group, name, free].append(rows)
             told = "   ".join(map(mean_and_error, columns))
             last, grown = rows[-1].get("last_ms", 0.0), rows[-1].get("grown_mb", 0.0)
             cost = f"{costs:.1f} ms, {last:.1f} at the end, +{grown:.1f} MB"
             print(f"{task.name:<24}{name:<16}{free:<12}{told}   {cost}", flush=True)
-    for (group, name, free), rows in means.items():
-        *columns, costs = map(statistics.fmean, zip(*rows, strict=True))
-        told = "   ".join(f"{column:.3f}" for column in columns)
-        print(f"mean of {len(rows):<3} {group:<12}{name:<16}{free:<12}{told}   {costs:.1f} ms", flush=True)
+    for (group, name, free), of_tasks in searches.items():
+        scores_TSN = np.array([[row["scores"] for row in rows] for rows in of_tasks])
+        told = "   ".join(mean_and_error(scores_S.tolist()) for scores_S in scores_TSN.mean(axis=0).T)  # over seeds
+        costs = statistics.fmean(row["ms"] for rows in of_tasks for row in rows)
+        print(f"mean of {len(of_tasks):<3} {group:<12}{name:<16}{free:<12}{told}   {costs:.1f} ms", flush=True)
 
 
 if __name__ == "__main__":
