@@ -577,7 +577,7 @@ GOLDENS: dict[str, tuple[Callable[[Path], Any], float]] = {  # name of the file 
     "digests": (digests, 0.0),
     "architectures": (architectures, 0.0),
     "logits": (logits, 1e-5),
-    "training": (training, 1e-6),
+    "training": (training, 1e-3),  # AdamW divides by small moments: 2e-4 between an Intel and an AMD CPU
     "searches": (searches, 1e-9),
     "documents": (documents, 0.0),
     "files": (files, 0.0),

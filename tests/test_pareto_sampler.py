@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
+from time import sleep
 from typing import Any
 
 import numpy as np
 import optuna
 import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
-from optuna.samplers import RandomSampler
+from optuna.samplers import PartialFixedSampler, RandomSampler
 from optuna.trial import TrialState
 
 from ffnet_search.pareto.front import hypervolume
@@ -201,3 +202,132 @@ def test_a_range_that_changes_and_an_axis_that_comes_later_are_learnt() -> None:
 def test_a_start_of_one_is_refused() -> None:
     with pytest.raises(ValueError, match="start must be >= 2, but got 1"):
         ParetoSampler(start=1)
+
+
+def test_threads_share_it_without_repeats() -> None:
+    study = study_of(2)
+
+    def objective(trial: optuna.Trial) -> Sequence[float]:
+        kind = trial.suggest_categorical("kind", "abc")
+        sleep(0.001)  # the others ask for parameters in between
+        numbers = [trial.suggest_categorical(f"axis{at}", range(4)) for at in range(4)]
+        gate = trial.suggest_categorical("gate", range(4)) if kind == "a" else 1
+        sleep(0.002)
+        return sum(numbers) + gate, sum((number - 2) ** 2 for number in numbers)
+
+    study.optimize(objective, n_trials=60, n_jobs=6)
+    assert len({tuple(params.items()) for params in proposed(study)}) == 60
+
+
+def test_ranges_are_not_proposed_twice() -> None:
+    study = study_of(1)
+    axes = {"n": IntDistribution(1, 9, log=True), "x": FloatDistribution(0, 1, step=0.05)}
+    for _ in range(60):
+        trial = study.ask(axes)
+        study.tell(trial, trial.params["n"] - trial.params["x"])
+    assert len({tuple(params.items()) for params in proposed(study)}) == 60
+
+
+def test_choices_that_are_equal_are_one() -> None:
+    study = study_of(1)
+    for _ in range(6):
+        trial = study.ask({"x": CategoricalDistribution([1, True, 2]), "y": CategoricalDistribution("abc")})
+        study.tell(trial, float(trial.params["x"]))
+    assert len({tuple(params.items()) for params in proposed(study)}) == 6
+
+
+@pytest.mark.parametrize("batch", [5, 24])
+def test_a_study_resumed_between_batches_proposes_what_an_uninterrupted_one_would(batch: int) -> None:
+    def asked(study: optuna.Study) -> None:
+        for trial in [study.ask(CHAIN) for _ in range(batch)]:
+            study.tell(trial, chain(trial.params))
+
+    whole, resumed = study_of_chain(), study_of_chain()
+    for _ in range(3):
+        asked(whole)
+    resumed.add_trials(whole.trials)
+    asked(whole)
+    asked(resumed)
+    assert proposed(resumed) == proposed(whole)
+
+
+def test_the_first_batch_holds_no_repeats() -> None:
+    study = study_of(1)
+    for _ in range(9):
+        study.ask({"x": CategoricalDistribution("abc"), "y": CategoricalDistribution("abc")})
+    assert len({tuple(params.items()) for params in proposed(study)}) == 9
+
+
+def test_what_never_ends_is_proposed_again_where_nothing_else_is_left() -> None:
+    study, axes = study_of(1), {"x": CategoricalDistribution("abc"), "y": CategoricalDistribution("abc")}
+    lost = study.ask(axes).params
+    for _ in range(9):
+        trial = study.ask(axes)
+        study.tell(trial, float(trial.params["x"] == "a"))
+    assert proposed(study)[-1] == lost
+
+
+def test_infinite_constraints_say_that_a_trial_is_infeasible() -> None:
+    study = study_of(1)
+    for _ in range(START + 24):
+        trial = study.ask(CHAIN)
+        trial.set_constraint("good", np.inf if trial.params["axis0"] else -np.inf)
+        study.tell(trial, -float(sum(trial.params.values())))
+    assert study.best_value <= -20  # of 21: the best that is feasible
+
+
+@pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
+def test_a_sampler_with_some_parameters_fixed_searches_the_others() -> None:
+    sampler = PartialFixedSampler({"axis0": 3}, ParetoSampler(0, start=START))
+    study = optuna.create_study(directions=["maximize", "minimize"], sampler=sampler)
+    searched(study, START + 4, limit=20)
+    assert {params["axis0"] for params in proposed(study)} == {3}
+
+
+def test_a_study_of_the_same_name_is_another_study() -> None:
+    sampler = ParetoSampler(0, start=START)
+    best = []
+    for _ in range(2):
+        study = optuna.create_study(study_name="same", sampler=sampler)
+        study.optimize(lambda trial: (trial.suggest_float("x", 0, 1) - 0.3) ** 2, n_trials=START + 8)
+        best.append(study.best_value)
+    assert max(best) < 1e-3
+
+
+def test_the_reference_point_does_not_move_when_a_slow_trial_of_the_start_ends() -> None:
+    study = study_of_chain()
+    slow = [study.ask(CHAIN) for _ in range(2)]
+    searched(study, START + 2)
+    assert isinstance(study.sampler, ParetoSampler)
+    before = study.sampler.reference_point(study)
+    for trial in slow:
+        trial.set_constraint("cost", 1.0)
+        study.tell(trial, (0.0, 12.0))
+    assert study.sampler.reference_point(study) == before
+
+
+def test_a_reference_of_too_few_values_is_refused() -> None:
+    with pytest.raises(ValueError, match="a value .* for each of 2 objectives"):
+        searched(study_of_chain(reference=[1.0]), START + 1)
+
+
+def test_a_known_cost_without_a_limit_is_searched_up_to_that_of_the_best_network() -> None:
+    """Random configurations are cheaper than the best one, and nearly all of the front lies beyond them."""
+    axes = {f"axis{at}": CategoricalDistribution([1, 2, 4, 8]) for at in range(10)}
+
+    def cost(params: Mapping[str, int]) -> float:
+        return float(np.prod([params[name] for name in axes]))
+
+    slow = []
+    for known in (None, lambda params: Known({1: cost(params)})):
+        study = optuna.create_study(directions=["maximize", "minimize"], sampler=ParetoSampler(0, known=known))
+        study.enqueue_trial(dict.fromkeys(axes, 8))
+        for _ in range(60):
+            trial = study.ask(axes)
+            study.tell(trial, (np.log2(cost(trial.params)) + trial.params["axis0"] / 8, cost(trial.params)))
+        assert isinstance(study.sampler, ParetoSampler)
+        reference = study.sampler.reference_point(study)
+        assert reference is not None
+        slow.append((sum(cost(params) > 2**22 for params in proposed(study)[20:]), reference[1]))
+    assert slow[1][1] == pytest.approx(8**10) and slow[0][1] < 8**10
+    assert slow[1][0] >= 5

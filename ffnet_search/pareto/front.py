@@ -6,6 +6,7 @@ Points are rows of arrays (N, M): N points, M objectives, all of them to be mini
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -37,7 +38,27 @@ def dominates(a: Points, b: Points) -> NDArray[np.bool_]:
 
 def dominator_counts(points_NM: Points) -> NDArray[np.int64]:
     """The number of points that dominate each point (N,): its rank by Fonseca and Fleming (1993)."""
-    counts: NDArray[np.int64] = dominates(points_NM[:, None], points_NM[None]).sum(axis=0)
+    if points_NM.shape[1] == 2:
+        return _dominator_counts_of_two(points_NM)
+    no_worse_NN = np.ones((len(points_NM), len(points_NM)), dtype=np.bool_)
+    for x_N in points_NM.T:
+        no_worse_NN &= x_N[:, None] <= x_N
+    counts: NDArray[np.int64] = (no_worse_NN & ~no_worse_NN.T).sum(axis=0)
+    return counts
+
+
+def _dominator_counts_of_two(points_N2: Points) -> NDArray[np.int64]:
+    """The same in N log N comparisons: in order, those before a point that are no worse in the second objective."""
+    counts: NDArray[np.int64] = np.zeros(len(points_N2), dtype=np.int64)
+    seconds: list[float] = []
+    last, equal = (math.nan, math.nan), 0
+    for at in np.lexsort(points_N2.T[::-1]).tolist():
+        first, second = points_N2[at].tolist()
+        equal = equal + 1 if (first, second) == last else 0
+        last = first, second
+        place = bisect_right(seconds, second)
+        counts[at] = place - equal
+        seconds.insert(place, second)
     return counts
 
 

@@ -34,6 +34,8 @@ class Axis:
         self.is_ordered = table_VF.shape[1] > self.size
         self.table_VF = np.hstack([np.zeros((self.size, 1)), table_VF]) if conditional else table_VF
         self.width = self.table_VF.shape[1] if self.size else BUMPS + conditional
+        is_double = [self.encode(value) for value in self.values] != list(range(self.size))  # as 1 and True are
+        self.is_snapped = is_double if self.size else bool(distribution.step)
         self.family = repr((self.values or distribution, conditional))
 
     def encode(self, value: Any) -> float:
@@ -151,6 +153,16 @@ class Encoding:
         self.most_alike = max(map(len, shared), default=1)
         kin = [(one, two) for members in shared for one in members for two in members if one != two]
         self.kin = np.array(kin, dtype=np.int64).reshape(-1, 2)  # pairs of axes with the same choices
+
+    def snapped(self, rows_NA: Array) -> Array:
+        """The rows with the numbers that their values have: a range of integers or steps has numbers without one."""
+        rows_NA = rows_NA.copy()
+        for at, axis in enumerate(self.axes):
+            if axis.is_snapped:
+                numbers, places = np.unique(rows_NA[:, at], return_inverse=True)
+                exact = [x if math.isnan(x) else axis.encode(axis.decode(x)) for x in numbers.tolist()]
+                rows_NA[:, at] = np.array(exact)[places.reshape(-1)]
+        return rows_NA
 
     def row(self, params: Mapping[str, Any]) -> Array:
         """(A,)"""

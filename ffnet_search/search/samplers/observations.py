@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from optuna.trial import FrozenTrial, TrialState
 
 from ffnet_search.pareto.front import dominator_counts
 from ffnet_search.search.samplers.encoding import Array, Encoding
+from ffnet_search.search.samplers.improvement import non_dominated
 
 FEW = 5  # points that a reference is taken from, at least
 BEYOND = 1.0  # times the way from the median to the best tenth, on the other side of the median
 CUT = 0.5  # beyond the reference point, times the way from the best to there
+LEAST = 1e-12  # of a cost whose logarithm is taken
 LEARNT_FROM = (TrialState.COMPLETE, TrialState.PRUNED)
 
 
@@ -24,13 +26,15 @@ LEARNT_FROM = (TrialState.COMPLETE, TrialState.PRUNED)
 class Observations:
     """Trials as rows (N, A), objectives (N, M) and constraints (N, J), feasible where <= 0; NaN if none is known.
 
-    `limits_M`: the largest value of an objective that its constraint allows; infinite where it has none."""
+    `limits_M`: the largest value of an objective that its constraint allows; infinite where it has none. `costs`: the
+    objectives whose logarithms are the values."""
 
     rows_NA: Array
     values_NM: Array
     excess_NJ: Array
     names: tuple[str, ...]  # of the constraints
     limits_M: Array
+    costs: frozenset[int] = frozenset()
 
     @classmethod
     def of(
@@ -43,10 +47,11 @@ class Observations:
         nothing = [math.nan] * len(signs)
         values = [one.values if one.state == TrialState.COMPLETE else nothing for one in trials]
         excess = [[one.get(name, math.nan) for name in names] for one in constraints]
+        excess_NJ = np.array(excess, dtype=float).reshape(len(trials), len(names))
         return cls(
             np.array([rows[one.number] for one in trials]).reshape(len(trials), len(encoding.axes)),
             np.array(values, dtype=float).reshape(len(trials), len(signs)) * signs,
-            np.array(excess, dtype=float).reshape(len(trials), len(names)),
+            _finite(excess_NJ),
             names,
             np.full(len(signs), np.inf),
         )
@@ -99,29 +104,43 @@ class Observations:
         names = tuple(self.names[column] for column in kept)
         return replace(self, values_NM=values_NM, limits_M=limits_M, excess_NJ=self.excess_NJ[:, kept], names=names)
 
+    def with_costs(self, known: Collection[int], start: int) -> Observations:
+        """The same with logarithms of costs: of the `known` objectives without a limit that are positive in the first
+        trials. A front is wanted over the whole range of a cost, each octave of it alike."""
+        first_NM = self.first(start).values_NM
+        costs = [at for at in known if math.isinf(self.limits_M[at]) and not (first_NM[:, at] <= 0).any()]
+        values_NM = self.values_NM.copy()
+        values_NM[:, costs] = logarithms(values_NM[:, costs])
+        return replace(self, values_NM=values_NM, costs=frozenset(costs))
+
     def best(self, count: int) -> np.ndarray:
         """The indices of the trials with all objectives that the fewest dominate, feasible ones first."""
         which = np.flatnonzero(self.complete_N)
         over_N = self.violation_N[which]
-        ranks_N = np.where(over_N <= 0, dominator_counts(self.values_NM[which]), len(which) * (1.0 + over_N))
+        ranks_N = len(which) * (1.0 + over_N)
+        ranks_N[over_N <= 0] = dominator_counts(self.values_NM[which[over_N <= 0]])
         return np.asarray(which[np.argsort(ranks_N, kind="stable")[:count]])
 
 
 class Reference(NamedTuple):
     """Facts about the objectives, from the random start and fixed from then on: the reference point (M,), the values
-    (M,) that worse ones are clipped to, and whether square roots are learnt (M,)."""
+    (M,) that worse ones are clipped to, and whether square roots are learnt (M,). `far_M`: the reference point with
+    costs as high as the best network's."""
 
     point_M: Array
+    far_M: Array
     cut_M: Array
     is_root_M: np.ndarray
 
 
 def reference_of(start: Observations, given: Sequence[float | None] | None, signs: Array) -> Reference:
-    """The reference by the trials of the random start, unless a value is `given`.
+    """The reference by the trials of the random start, unless a value is `given`. Raises ValueError if there is not one
+    of each objective.
 
     The point is as far beyond the median of the feasible trials as the best tenth is before it, and no worse than the
     worst; where few are feasible, of those that exceed limits least. An objective with a limit has that, and is not
-    cut: trials are lost beyond it. Square roots of it are learnt, whose errors are alike for small and great values."""
+    cut: trials are lost beyond it. Square roots of it are learnt, whose errors are alike for small and great values.
+    Random trials are seldom as dear as the best network: the far point holds the dearest one of their front."""
     start = start.at(np.flatnonzero(start.complete_N))
     count = max(FEW, int(start.feasible_N.sum()))
     values_NM = start.values_NM[np.argsort(start.violation_N, kind="stable")[:count]]
@@ -129,12 +148,35 @@ def reference_of(start: Observations, given: Sequence[float | None] | None, sign
     point_M = np.minimum(middle_M + BEYOND * (middle_M - best_M), start.values_NM.max(axis=0))
     is_limited_M = np.isfinite(start.limits_M)
     point_M = np.where(is_limited_M, start.limits_M, point_M)
+    far_M, front_KM = point_M.copy(), start.values_NM[start.feasible_N]
+    for at in start.costs if len(front_KM) else ():
+        far_M[at] = max(far_M[at], front_KM[non_dominated(front_KM), at].max())
     if given is not None:
+        if len(given) != len(signs):
+            raise ValueError(
+                f"reference must have a value (or None) for each of {len(signs)} objectives, but is {given}"
+            )
         given_M = np.array([np.nan if one is None else one for one in given], dtype=float) * signs
-        point_M = np.where(np.isnan(given_M), point_M, given_M)
+        for at in start.costs:
+            given_M[at] = logarithms(given_M[at])
+        point_M, far_M = (np.where(np.isnan(given_M), one_M, given_M) for one_M in (point_M, far_M))
     best_M = start.values_NM.min(axis=0)
     cut_M = np.where(is_limited_M, np.inf, point_M + CUT * np.maximum(point_M - best_M, 0))
-    return Reference(point_M, cut_M, is_limited_M & (best_M > 0))
+    return Reference(point_M, far_M, cut_M, is_limited_M & (best_M > 0))
+
+
+def _finite(excess_NJ: Array) -> Array:
+    """Infinite excess as the largest finite one of its constraint on that side, or 1: only that it is infeasible."""
+    for excess_N in excess_NJ.T:
+        finite_N = excess_N[np.isfinite(excess_N)]
+        excess_N[excess_N == np.inf] = max([1.0, *finite_N])
+        excess_N[excess_N == -np.inf] = min([-1.0, *finite_N])
+    return excess_NJ
+
+
+def logarithms(values: ArrayLike) -> Array:
+    """The logarithms of costs, which may be NaN."""
+    return np.asarray(np.log(np.maximum(values, LEAST)), dtype=np.float64)
 
 
 def _line(y_N: Array, excess_N: Array) -> tuple[float, float] | None:

@@ -6,11 +6,14 @@ reference point are learnt from the study. docs/samplers.md says what was measur
 
 from __future__ import annotations
 
+import math
 import zlib
 from collections import deque
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from datetime import datetime
 from functools import lru_cache
+from threading import RLock
 from typing import Any
 
 import numpy as np
@@ -26,6 +29,7 @@ from ffnet_search.search.samplers.observations import Observations, Reference, r
 from ffnet_search.search.samplers.proposal import Known, KnownFunction, Proposal
 
 AHEAD, SHARE = 16, 4  # proposals of one fit: at most so many, and a quarter of those pending
+FAR = 0.25  # of the proposals are by the far reference point
 __all__ = ["Known", "ParetoSampler"]
 
 
@@ -37,7 +41,7 @@ class ParetoSampler(BaseSampler):
     proposed.
     `reference`: the worst value of interest of each objective; None if the random start is to tell. A proposal
     depends on the seed, its number and the trials of the study, so that a resumed study proposes what an uninterrupted
-    one would. Nothing is proposed twice while something new is near."""
+    one would, if no trial was running. Nothing is proposed twice while something new is near. Threads may share it."""
 
     resumes = True  # with the seed of its first run
 
@@ -54,11 +58,18 @@ class ParetoSampler(BaseSampler):
         self.seed = int(np.random.SeedSequence().generate_state(1)[0]) if seed is None else seed
         self.start, self.reference = start, reference
         self._known = None if known is None else _remembered(known)
-        self._begin("")
+        self._lock = RLock()
+        self._begin(("", None))
 
-    def _begin(self, study_name: str) -> None:
-        """Reset the state, for a study of this name."""
-        self._study_name = study_name
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name != "_lock"}
+
+    def __setstate__(self, state: Mapping[str, Any]) -> None:
+        self.__dict__.update(state, _lock=RLock())
+
+    def _begin(self, study: tuple[str, datetime | None]) -> None:
+        """Reset the state, for a study with this name and start of its first trial."""
+        self._study = study
         self._space: dict[str, BaseDistribution] = {}
         self._conditional: frozenset[str] = frozenset()
         self._encoding: Encoding | None = None
@@ -66,20 +77,29 @@ class ParetoSampler(BaseSampler):
         self._rows: dict[int, Array] = {}
         self._cache: Cache = {}
         self._drawn: deque[Array] = deque()
+        self._proposed: dict[int, Mapping[str, Any]] = {}  # of trials that may not have them in the study yet
 
     def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
-        """All axes that finished trials had, each as it was last."""
-        self._update(study)
-        return self._space
+        """All axes that finished trials had, each as it was last; before there are any, those of running ones."""
+        with self._lock:
+            self._update(study)
+            return dict(self._space)
 
-    def _update(self, study: Study) -> None:
-        """Learn the trials that have finished since."""
-        if study.study_name != self._study_name:
-            self._begin(study.study_name)
-        for one in study.get_trials(deepcopy=False):
+    def _update(self, study: Study) -> list[FrozenTrial]:
+        """Learn the trials that have finished since. Returns all trials."""
+        trials = study.get_trials(deepcopy=False)
+        begun = study.study_name, trials[0].datetime_start if trials else None
+        if begun != self._study:
+            self._begin(begun)
+        for one in trials:
             if one.number not in self._finished and one.state.is_finished():
                 self._finished[one.number] = one
+                self._proposed.pop(one.number, None)
                 self._learn_space(one)
+        if not self._rows:
+            self._space = {name: axis for one in trials for name, axis in one.distributions.items()}
+            self._encoding = Encoding(self._space) if self._space else None
+        return trials
 
     def sample_independent(
         self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
@@ -93,77 +113,97 @@ class ParetoSampler(BaseSampler):
         self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
         """The parameters of a new configuration."""
-        if not search_space:
-            return {}
-        encoding = self._encoding
-        assert encoding is not None
-        running = study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
-        pending = [one for one in running if one.params and one.number != trial.number]
-        pending_PA = np.array([encoding.row(self._effective(one)) for one in pending]).reshape(
-            len(pending), len(encoding.axes)
-        )
+        with self._lock, one_thread():
+            trials = self._update(study)  # other threads may have finished some since the axes were asked for
+            encoding = self._encoding
+            if not search_space or encoding is None:
+                return {}
+            running = [one for one in trials if one.state == TrialState.RUNNING and one.number != trial.number]
+            params = encoding.params(self._proposal(study, trial, encoding, running))
+            self._proposed[trial.number] = params = {name: params[name] for name in params if name in search_space}
+            return dict(params)
+
+    def _proposal(self, study: Study, trial: FrozenTrial, encoding: Encoding, running: Sequence[FrozenTrial]) -> Array:
+        """A new row."""
+        pending = [{**self._proposed.get(one.number, {}), **one.params} for one in running]
+        rows = [encoding.row(self._effective(params)) for params in pending if params]
+        axes = len(encoding.axes)
+        rows_NA = np.array(list(self._rows.values())).reshape(-1, axes)
+        conditions = Conditions(rows_NA)
+        pending_PA = conditions.keep(np.array(rows).reshape(-1, axes))  # of those proposed some axes have no effect
         observed = self._observed(study, encoding)
-        rows_NA = np.array([*self._rows.values(), *pending_PA])
         proposal = Proposal(
             encoding,
-            Conditions(rows_NA),
+            conditions,
             np.random.default_rng([self.seed, trial.number]),
-            set(identities(rows_NA)),
+            {*identities(rows_NA), *identities(pending_PA)},
             _signs(study),
             self._known,
+            observed.costs,
         )
-        with one_thread():
-            row_A = self._row(observed, proposal, pending_PA)
-        return encoding.params(row_A)
+        return self._row(observed, proposal, pending_PA)
 
     def reference_point(self, study: Study) -> list[float] | None:
-        """The reference point in the study's units; None before the end of the random start."""
-        self._update(study)
-        observed = None if self._encoding is None else self._observed(study, self._encoding)
-        if observed is None or int(observed.complete_N.sum()) < self.start:
-            return None
-        return list((self._reference(observed, _signs(study)).point_M * _signs(study)).tolist())
+        """The reference point in the study's units, the far one; None before the end of the random start."""
+        with self._lock:
+            self._update(study)
+            observed = None if self._encoding is None else self._observed(study, self._encoding)
+            if observed is None or int(observed.complete_N.sum()) < self.start:
+                return None
+            far_M = self._reference(observed, _signs(study)).far_M
+        far_M = np.array([math.exp(x) if at in observed.costs else x for at, x in enumerate(far_M)])
+        return list((far_M * _signs(study)).tolist())
 
     def _learn_space(self, trial: FrozenTrial) -> None:
         """Encode a finished trial. All are encoded again where its axes are others than those before."""
         if not trial.distributions:
             return
-        space, effective = {**self._space, **trial.distributions}, self._effective(trial)
+        known = self._space if self._rows else {}  # running trials may have few of their axes
+        space, effective = {**known, **trial.distributions}, self._effective(trial.params)
         conditional = self._conditional | {name for name in space if name not in effective}
         if self._rows:
-            conditional |= space.keys() - self._space.keys()  # those before lack it
-        if space != self._space or conditional != self._conditional:
+            conditional |= space.keys() - known.keys()  # those before lack it
+        if space != known or conditional != self._conditional:
             self._space, self._conditional, self._cache = space, frozenset(conditional), {}
             self._encoding = Encoding(space, conditional)
-            self._rows = {number: self._encoding.row(self._effective(self._finished[number])) for number in self._rows}
+            self._rows = {
+                number: self._encoding.row(self._effective(self._finished[number].params)) for number in self._rows
+            }
+            self._drawn.clear()  # rows of the encoding before
         assert self._encoding is not None
         self._rows[trial.number] = self._encoding.row(effective)
 
-    def _effective(self, trial: FrozenTrial) -> Mapping[str, Any]:
+    def _effective(self, params: Mapping[str, Any]) -> Mapping[str, Any]:
         """The parameters that have an effect."""
-        known = None if self._known is None else self._known(trial.params).params
-        return trial.params if known is None else known
+        known = None if self._known is None else self._known(params).params
+        return params if known is None else known
 
     def _observed(self, study: Study, encoding: Encoding) -> Observations:
-        trials = [self._finished[number] for number in sorted(self._rows)]
-        return Observations.of(encoding, trials, self._rows, _signs(study)).without_doubles()
+        """The finished trials in the order in which they finished, so that the first stay the first."""
+        trials = sorted((self._finished[number] for number in self._rows), key=_when_finished)
+        observed = Observations.of(encoding, trials, self._rows, _signs(study)).without_doubles()
+        known = self._known(trials[0].params).values if self._known and trials else ()
+        return observed.with_costs(known, self.start)
 
     def _reference(self, observed: Observations, signs: Array) -> Reference:
         return reference_of(observed.first(self.start), self.reference, signs)
 
     def _row(self, observed: Observations, proposal: Proposal, pending_PA: Array) -> Array:
-        """A new row."""
         complete = int(observed.complete_N.sum())
         is_asked_for = 2 * complete >= self.start <= complete + len(pending_PA)  # all of the start
         if complete < self.start and not is_asked_for:
             if len(observed.rows_NA) < 2 * self.start or self._known:
                 return proposal.random(observed)
             return proposal.towards_limits(observed)  # nearly nothing is feasible
+        if not len(pending_PA):
+            self._drawn.clear()  # a resumed study would not have them
         while self._drawn:
             row_A = self._drawn.popleft()
             if identities(row_A[None])[0] not in proposal.seen:
                 return row_A
         reference = self._reference(observed, proposal.signs)
+        if observed.costs and proposal.rng.random() < FAR:
+            reference = reference._replace(point_M=reference.far_M)
         acquisition = Acquisition(proposal.encoding, observed, pending_PA, reference, self._cache)
         wanted = max(1, min(AHEAD, len(pending_PA) // SHARE))
         self._drawn.extend(proposal.best(observed, acquisition, wanted))
@@ -188,6 +228,10 @@ def one_thread() -> AbstractContextManager[Any]:
 def _signs(study: Study) -> Array:
     """-1 for each objective that is maximised, else 1."""
     return np.array([-1.0 if one == StudyDirection.MAXIMIZE else 1.0 for one in study.directions])
+
+
+def _when_finished(trial: FrozenTrial) -> tuple[datetime, int]:
+    return trial.datetime_complete or datetime.max, trial.number
 
 
 def _remembered(known: KnownFunction) -> KnownFunction:

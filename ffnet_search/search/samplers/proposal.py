@@ -13,7 +13,7 @@ import numpy as np
 from ffnet_search.search.samplers.acquisition import Acquisition, Exact
 from ffnet_search.search.samplers.candidates import bred
 from ffnet_search.search.samplers.encoding import Array, Conditions, Encoding, identities
-from ffnet_search.search.samplers.observations import Observations
+from ffnet_search.search.samplers.observations import Observations, logarithms
 
 CANDIDATES, CLIMBERS = 640, 240  # that are screened: bred from the best trials, and from the best of these
 PARENTS, BEST = 40, 20
@@ -38,7 +38,7 @@ KnownFunction = Callable[[Mapping[str, Any]], Known]
 @dataclass(frozen=True)
 class Proposal:
     """Chooses new rows. `seen`: the identities of the rows of all trials. `signs`: -1 for each objective that is
-    maximised."""
+    maximised. `costs`: the objectives whose logarithms are compared."""
 
     encoding: Encoding
     conditions: Conditions
@@ -46,6 +46,7 @@ class Proposal:
     seen: Collection[bytes]
     signs: Array
     known: KnownFunction | None = None
+    costs: Collection[int] = ()
 
     def random(self, observed: Observations) -> Array:
         """A row of the random start: where costs are known a feasible one, and far from the others by the first."""
@@ -66,7 +67,7 @@ class Proposal:
         if objective is None or not len(told_N):
             return np.asarray(rows_SA[feasible[0]])
         feasible = np.array([at for at in feasible if objective in known[at].values], dtype=int)
-        cost_F = np.array([known[at].values[objective] * self.signs[objective] for at in feasible])
+        cost_F = np.array([self._minimised(known[at], objective) for at in feasible])
         order = np.sort(cost_F)
         places_F, places_N = (np.searchsorted(order, x) for x in (cost_F, told_N))
         return np.asarray(rows_SA[feasible[np.abs(places_F[:, None] - places_N).min(axis=1).argmax()]])
@@ -96,7 +97,7 @@ class Proposal:
         return rows_SA[:0]
 
     def another(self, observed: Observations, near: Array | None = None) -> Array:
-        """A new row near one or near any trial; of the trials themselves where there is none."""
+        """A new row near one or near any trial; where there is none a pending one, which may never end, or any."""
         starts_PA = observed.rows_NA if near is None else near[None]
         if len(starts_PA):
             rows_SA = self._new(self._neighbours(starts_PA[self.rng.permutation(len(starts_PA))[:DRAWN]]))
@@ -104,6 +105,9 @@ class Proposal:
                 return np.asarray(rows_SA[self.rng.integers(len(rows_SA))])
         rows_SA = self.conditions.keep(self.encoding.draw(self.rng, SMALL))
         new_SA = self._new(rows_SA)
+        if not len(new_SA):
+            told = set(identities(observed.rows_NA))
+            new_SA = rows_SA[[identity not in told for identity in identities(rows_SA)]]
         return np.asarray(new_SA[0] if len(new_SA) else rows_SA[0])
 
     def _screened(self, observed: Observations, acquisition: Acquisition) -> Array:
@@ -128,7 +132,7 @@ class Proposal:
 
     def _new(self, rows_SA: Array) -> Array:
         """Those that are no repeats, once each, without axes that have no effect."""
-        rows_SA = self.conditions.keep(rows_SA)
+        rows_SA = self.conditions.keep(self.encoding.snapped(rows_SA))
         first: dict[bytes, int] = {}
         for at, identity in enumerate(identities(rows_SA)):
             if identity not in self.seen:
@@ -158,11 +162,16 @@ class Proposal:
         """False if what has no effect hides a repeat."""
         return known.params is None or identities(self.encoding.row(known.params)[None])[0] not in self.seen
 
+    def _minimised(self, known: Known, objective: int) -> float:
+        """The known value of an objective, as it is among the observations."""
+        value = float(known.values[objective] * self.signs[objective])
+        return float(logarithms(value)) if objective in self.costs else value
+
     def _exact(self, known: Sequence[Known]) -> Exact:
         values_SM = np.full((len(known), len(self.signs)), np.nan)
         for at, one in enumerate(known):
-            for objective, value in one.values.items():
-                values_SM[at, objective] = value * self.signs[objective]
+            for objective in one.values:
+                values_SM[at, objective] = self._minimised(one, objective)
         names = sorted({name for one in known for name in one.excess})
         excess = [[one.excess.get(name, -math.inf) for name in names] for one in known]
         return values_SM, np.array(excess, dtype=float).reshape(len(known), len(names))
