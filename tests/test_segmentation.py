@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from ffnet_search.space.registry import with_recipe
 from ffnet_search.tasks.base import find_task
 from ffnet_search.tasks.mean_iou import MeanIoU
 from ffnet_search.tasks.segmentation import IGNORE
@@ -19,10 +20,32 @@ def logits(seed: int = 0, side: int = 4) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
-def test_the_loss_is_the_mean_over_pixels_that_count(smoothing: float) -> None:
+def test_the_loss_is_of_pixels_that_count_and_of_classes_that_masks_hold(smoothing: float) -> None:
+    """Class 3 is in no mask: what is predicted of it counts for the other classes alone."""
     kept_HW = MASK_BHW[0] != IGNORE
-    expected = F.cross_entropy(logits()[0][:, kept_HW].T, MASK_BHW[0][kept_HW].long(), label_smoothing=smoothing)
+    logits_NK, class_N = logits()[0][:, kept_HW].T, MASK_BHW[0][kept_HW].long()
+    entropy = F.cross_entropy(logits_NK, class_N, label_smoothing=smoothing)
+    share_NK = logits_NK.softmax(1)
+    dice = [2 * share_NK[class_N == k, k].sum() / (share_NK[:, k].sum() + (class_N == k).sum()) for k in range(3)]
+    expected = entropy + 1 - torch.stack(dice).mean()
     torch.testing.assert_close(TASK.loss(logits(), MASK_BHW, smoothing), expected)
+
+
+def test_a_small_class_counts_as_much_as_a_large_one() -> None:
+    """One pixel of 64 that is found adds half of the overlap, and hardly changes the cross-entropy."""
+    mask_BHW = torch.zeros(1, 8, 8, dtype=torch.uint8)
+    mask_BHW[0, 3, 4] = 1
+    sure = 20 * F.one_hot(mask_BHW.long(), 2).movedim(-1, 1).float()
+    missed = sure.clone()
+    missed[0, :, 3, 4] = torch.tensor([2.0, -2.0])
+    assert TASK.loss(sure, mask_BHW, 0.0) < 1e-6
+    assert TASK.loss(missed, mask_BHW, 0.0) > 0.45
+
+
+def test_masks_are_learnt_without_label_smoothing_unless_the_sweep_asks() -> None:
+    for train, expected in ({}, (0.0, 0.98)), ({"label_smoothing": 0.1, "ema": 0.0}, (0.1, 0.0)):
+        recipe = with_recipe({"train": train}, "segmentation")["train"]
+        assert (recipe["label_smoothing"], recipe["ema"]) == expected
 
 
 def test_a_mask_where_nothing_counts_has_no_loss_and_no_quality() -> None:

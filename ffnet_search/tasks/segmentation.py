@@ -1,4 +1,4 @@
-"""Semantic segmentation: a class per pixel, cross-entropy, mean intersection over union (mIoU).
+"""Semantic segmentation: a class per pixel, cross-entropy and overlap, mean intersection over union (mIoU).
 
 The head sums 1 x 1 laterals of the stages at one stride, and applies one channel mixer: its width and stride are axes
 of the search space. Upsampling is bilinear, never bicubic. Shape keys: B batch, K classes, H and W pixels of the masks.
@@ -6,9 +6,9 @@ of the search space. Upsampling is bilinear, never bicubic. Shape keys: B batch,
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -60,6 +60,7 @@ class Segmentation(Task):
     whole = True
     outputs_word = "classes"
     least_outputs = 2
+    recipe: ClassVar[Mapping[str, Any]] = {"label_smoothing": 0.0, "ema": 0.98}  # found on wbc: docs/log.md
     head = "ffnet_search.models.heads:SummedLaterals"
     head_choices = MaskHead
     head_words = "summed laterals, channel mixer, 1 x 1"
@@ -90,14 +91,15 @@ class Segmentation(Task):
         yield MaskPart(side, width, input.outputs, square(input.resolution) if head.output == "logits" else 0)
 
     def loss(self, output: Tensor, target: Tensor, label_smoothing: float) -> Tensor:
-        """The mean over all pixels that count; 0 if none does."""
+        """Cross-entropy, the mean over the pixels that count, and what the overlap of the classes lacks to 1; 0 if no
+        pixel counts."""
         from torch.nn import functional as F
 
-        target_BHW = target.long()
+        output_BKHW, target_BHW = _resized(output, target), target.long()
         total = F.cross_entropy(
-            _resized(output, target), target_BHW, ignore_index=IGNORE, label_smoothing=label_smoothing, reduction="sum"
+            output_BKHW, target_BHW, ignore_index=IGNORE, label_smoothing=label_smoothing, reduction="sum"
         )
-        return total / (target_BHW != IGNORE).sum().clamp(min=1)
+        return total / (target_BHW != IGNORE).sum().clamp(min=1) + _lacking_overlap(output_BKHW, target_BHW)
 
     def soft_target(self, output: Tensor) -> Tensor:
         return output.detach().softmax(1)
@@ -151,6 +153,22 @@ class Segmentation(Task):
         if output.dtype.kind == "f":
             return super().difference(output, expected)
         return float((output != expected).mean())
+
+
+def _lacking_overlap(output_BKHW: Tensor, target_BHW: Tensor) -> Tensor:
+    """1 less the Dice coefficient of probabilities and masks over the pixels of a batch that count, the mean over the
+    classes in the masks (Milletari et al., V-Net, 2016): as in mIoU, small classes count as much as large ones."""
+    import torch
+
+    classes = output_BKHW.shape[1]
+    counts_BHW = target_BHW != IGNORE
+    class_N, share_NK = target_BHW[counts_BHW], output_BKHW.softmax(1).movedim(1, -1)[counts_BHW]
+    mask_K = torch.bincount(class_N, minlength=classes).to(share_NK.dtype)
+    found_N = share_NK.gather(1, class_N[:, None])[:, 0]
+    found_K = torch.zeros_like(mask_K).index_add(0, class_N, found_N)
+    lacking_K = 1 - 2 * found_K / (mask_K + share_NK.sum(0)).clamp(min=1)
+    held_K = (mask_K > 0).to(mask_K.dtype)
+    return (lacking_K * held_K).sum() / held_K.sum().clamp(min=1)
 
 
 def _resized(output: Tensor, target: Tensor) -> Tensor:
