@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import json
 import os
 import re
 import shutil
@@ -16,8 +17,10 @@ import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from ffnet_search.errors import AGAIN, SweepError, io_reason
+from ffnet_search.formatting import finite
 from ffnet_search.progress import progress
 
 SUFFIX = ".tmp"  # of the file that is written first, beside the one to replace
@@ -58,6 +61,11 @@ def set_aside(path: Path) -> Path:
 def write_text(path: Path, text: str) -> None:
     """Replace the content of `path` with `text` in UTF-8. Raises SweepError."""
     write_bytes(path, text.encode())
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Replace the content of `path` with plain data as JSON, NaN and infinities as null. Raises SweepError."""
+    write_text(path, json.dumps(finite(content), indent=1, allow_nan=False) + "\n")
 
 
 def write_bytes(path: Path, content: bytes) -> None:

@@ -24,7 +24,9 @@ from ffnet_search.autoconfig.sweep_text import space_text, sweep_text
 from ffnet_search.config.schema import Augment
 from ffnet_search.config.start import OFFICIAL
 from ffnet_search.config.sweep import Sweep
-from ffnet_search.data.registry import check_data
+from ffnet_search.data.files import Files
+from ffnet_search.data.layout import TRAIN
+from ffnet_search.data.registry import build_data, check_data
 from ffnet_search.errors import SweepError
 from ffnet_search.space.search_space import SearchSpace
 from ffnet_search.strict_yaml import parse
@@ -49,7 +51,8 @@ def image_set(total: int = 1000, side: int = 64, channels: int = 3, classes: int
     counts = tuple(total // classes for _ in names)
     labels_N = np.repeat(np.arange(classes), total // classes)
     sample = Sample(side, (side, side), channels)
-    return ImageSet(Path("x"), names, counts, None, sample, ("x",) * len(labels_N), labels_N)
+    files = tuple(f"{number}.png" for number in range(len(labels_N)))
+    return ImageSet(Path("x"), names, counts, sample, {TRAIN: Files(files, files, labels_N)})
 
 
 def throughput_of(draft: Draft, batch_size: int = 64, step_s: float | None = None) -> Throughput:
@@ -292,6 +295,16 @@ def test_the_written_sweep_is_of_those_images(tmp_path: Path) -> None:
         start(images, tmp_path)
     checked = call("check", started.sweep, cwd=tmp_path)
     assert checked.returncode == 0 and checked.stdout.count("pending") == 4
+    compared = compared_images(sweep)
+    assert f"  # of the training images: {compared} to compare networks on" in started.sweep.read_text()
+    said = f"{compared} validation images tell two networks apart"
+    assert said in checked.stdout and any(line.startswith(said) for line in started.lines)
+
+
+def compared_images(sweep: Sweep) -> int:
+    """The images that a run of a sweep compares networks on."""
+    data = build_data(sweep.data, sweep.seed, sweep.search_space.images)
+    return sum(len(target_B) for _, target_B in data.val_dataloader())
 
 
 def test_the_starter_comes_with_the_program(tmp_path: Path) -> None:
@@ -370,6 +383,7 @@ def test_a_table_is_for_what_its_columns_hold(task: str, tmp_path: Path) -> None
     sweep = Sweep.from_yaml(tmp_path / "m.yaml")
     assert (sweep.task, sweep.data.columns, sweep.search_space.size) == (task, COLUMNS[task], draft.space.size)
     check_data(sweep.data, images)
+    assert budget.held_out == compared_images(sweep)
 
 
 def test_a_guess_is_stated_and_leaves_words_out(tmp_path: Path) -> None:

@@ -7,16 +7,20 @@ import sys
 import tarfile
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from image_data import COLOUR, FOUR, section, write_cifar, write_tree
+from lightning import LightningModule
 
-from ffnet_search.config.schema import DataSection
+from ffnet_search.config.schema import DataSection, TrainSection
 from ffnet_search.data.cifar import Cifar10
 from ffnet_search.data.registry import build_data, check_data
 from ffnet_search.errors import SweepError
 from ffnet_search.space.input import Input
+from ffnet_search.training.trainer import run_trainer
 
 # What a user gets wrong
 
@@ -147,3 +151,33 @@ def test_a_check_needs_neither_torch_nor_lightning_nor_scikit_learn(layouts: Pat
         print({{"torch", "lightning", "sklearn", "user_data"}} & set(sys.modules))"""
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
+
+
+class Seen(LightningModule):
+    """Keeps the least and the greatest value of the batches that training and validation give it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.zeros(()))
+        self.seen: dict[str, list[torch.Tensor]] = {"training": [], "validation": []}
+
+    def training_step(self, batch: Any) -> torch.Tensor:
+        self.seen["training"].append(batch[0])
+        return 0 * self.weight
+
+    def validation_step(self, batch: Any) -> None:
+        self.seen["validation"].append(batch[0])
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return torch.optim.SGD(self.parameters(), lr=0.0)
+
+
+def test_hooks_on_batches_apply_once_wherever_a_network_sees_them(tmp_path: Path) -> None:
+    """In training, its validation, and evaluation: quality, calibration, tests."""
+    data, seen = build_data(section("user_data:Hooked"), 0, EIGHT), Seen()
+    run_trainer(seen, data, TrainSection(epochs=1), tmp_path, [])
+    assert all(1000 <= images.min() <= images.max() <= 1001 for images in seen.seen["training"])
+    whole = torch.cat([images for images, _ in data.val_dataloader()])
+    assert torch.equal(torch.cat(seen.seen["validation"]), whole)
+    for images in (whole, data.calibration, torch.cat([images for images, _ in data.test_dataloader()])):
+        assert images.dtype == torch.float32 and 0 <= images.min() < images.max() <= 1

@@ -62,6 +62,16 @@ def test_files_and_functions_are_short(path: Path) -> None:
         assert len(parameters(function)) <= PARAMETERS, f"{where}: {parameters(function)}"
 
 
+def test_json_files_are_written_by_one_function() -> None:
+    """By `write_json`, which leaves no NaN and no infinity in them."""
+    own = {"atomic_write.py", "latency/journal.py"}  # the function; lines that are checked when they are read
+    for path in FILES:
+        for call in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(call, ast.Call) and "write" in ast.unparse(call.func):
+                written = path.relative_to(PACKAGE).as_posix() in own or "json.dumps(" not in ast.unparse(call)
+                assert written, f"{path}:{call.lineno}"
+
+
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.relative_to(PACKAGE).as_posix())
 def test_words_are_the_fields(path: Path) -> None:
     """Comments, docstrings and messages."""

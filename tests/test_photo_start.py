@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from photos import write_photos
 from PIL import Image
-from test_autoconfig import paint, throughput_of
+from test_autoconfig import compared_images, paint, throughput_of
 from test_cli import user_error
 
 from ffnet_search.autoconfig.benchmark import measure_throughput
@@ -65,6 +65,7 @@ def test_the_written_sweep_is_of_those_photos(tmp_path: Path) -> None:
     assert sweep.search.objectives == ("psnr_y", "latency_ms") and set(started.minutes) >= {"profile", "search"}
     check_data(sweep.data, sweep.search_space.images)
     assert build_data(sweep.data, 0, sweep.search_space.images).train_images > 0
+    assert f"images: {compared_images(sweep)} to compare networks on" in started.sweep.read_text()
     assert any("16 x 16 pixels, a " in line for line in started.lines)
 
 

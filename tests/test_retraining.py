@@ -22,6 +22,7 @@ from ffnet_search.cli.tables import print_run
 from ffnet_search.config.retraining import Retraining, retraining_of
 from ffnet_search.config.schema import TrainSection
 from ffnet_search.config.sweep import Sweep
+from ffnet_search.errors import SweepError
 from ffnet_search.evaluation.inherited import Evaluator, quality
 from ffnet_search.evaluation.retrained import RetrainingTarget, retraining_sweep
 from ffnet_search.export.groups import read_groups
@@ -334,3 +335,23 @@ def test_the_defaults_of_retraining(tmp_path: Path, changed: dict[str, Any], exp
     assert (retraining and (retraining.epochs, retraining.candidates)) == expected
     if retraining is not None and changed.get("search", {}).get("evaluator") == "train":
         assert retraining.is_inherited == ("warm_start" in changed["search"])
+
+
+@pytest.mark.parametrize(
+    ("field", "changes"),
+    [
+        ("export.retrain.distil", {"export": {"retrain": {"epochs": 1, "from": "scratch", "distil": 0.5}}}),
+        ("export.retrain.rate", {"export": {"retrain": {"rate": 0.5}}}),
+        ("export.retrain.candidates", {"export": {"retrain": {"candidates": 9}}}),
+        ("train.minutes", {"train": {"minutes": 1}}),
+        ("train.devices", {"train": {"devices": 2}}),
+        ("train.sampled", {"train": {"sampled": 3}}),
+        ("train.labels", {"train": {"labels": 0.2}}),
+    ],
+)
+def test_settings_without_effect_are_refused(field: str, changes: dict[str, Any], tmp_path: Path) -> None:
+    """Where trials train without a supernet; with one they have an effect."""
+    changes = {"export": {}, **changes}
+    write_sweep(tmp_path, **changes)
+    with pytest.raises(SweepError, match=f"{field} must be left out where"):
+        write_sweep(tmp_path, **{**changes, "search": {"evaluator": "train"}})

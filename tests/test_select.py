@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -187,9 +188,19 @@ def test_a_search_of_hyperparameters_alone_has_no_budget_to_select_by(tmp_path: 
 
 def test_a_device_without_a_table_is_refused_with_how_to_make_it(sweep: Sweep) -> None:
     with pytest.raises(
-        SweepError, match=r"no table of 'phones'; did you mean 'phone'\?.*profile SWEEP --device phones"
+        SweepError,
+        match=r"no table of 'phones'; did you mean 'phone'\?.*name it under latency in the sweep",
     ):
         select_network(sweep.files.folder, 1.0, "phones")
+    for path, device in ((sweep.latency_path, None), (table_path(sweep, "phone"), "phone")):
+        content = path.read_bytes()
+        path.unlink()
+        with pytest.raises(SweepError, match="make it with `ffnet-search profile") as refused:
+            select_network(sweep.files.folder, 1.0, device)
+        _, _, file, *option = shlex.split(str(refused.value).partition("make it with `")[2].rstrip("`"))
+        assert Sweep.from_yaml(file).files.folder == sweep.files.folder and option in ([], ["--device", str(device)])
+        assert not option or Sweep.from_yaml(file).device(option[1]).name == device
+        path.write_bytes(content)
     with pytest.raises(SweepError, match="must be the folder of a run"):
         select_network(sweep.files.folder.parent, 1.0)
     with pytest.raises(SweepError, match="must have a device named 'phones'"):

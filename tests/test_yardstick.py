@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import math
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +12,7 @@ import pytest
 import yaml
 from networks import SPACES, space
 
+from ffnet_search.atomic_write import write_json
 from ffnet_search.config.sweep import Sweep
 from ffnet_search.errors import SweepError
 from ffnet_search.export.exported import ExportedNetwork, write_scores
@@ -63,6 +67,14 @@ def test_the_gain_is_at_equal_latency_and_has_an_error(tmp_path: Path) -> None:
     assert better.front == "01-aa" and better.p < 1e-6
     assert better.error == pytest.approx((0.2 * 0.8 / 400) ** 0.5, rel=0.01)
     assert "01-aa has +20.00 ± 2.00 points" in better.words(ACCURACY)
+
+
+def test_one_image_gives_no_error_and_json_has_no_infinity(tmp_path: Path) -> None:
+    gain = Gain("width1", "width1-k", 1.0, 0.5, "01-aa", 1.0, 0.5, math.inf)
+    write_json(tmp_path / "gains.json", [asdict(gain)])
+    assert json.loads((tmp_path / "gains.json").read_text(), parse_constant=pytest.fail)[0]["error"] is None
+    assert read_gains(tmp_path) == [gain]
+    assert "01-aa has +50.00 points, which a paired test" in gain.words(ACCURACY)
 
 
 def test_damaged_gains_are_none(tmp_path: Path) -> None:

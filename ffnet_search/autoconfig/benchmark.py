@@ -69,7 +69,7 @@ def _sample(draft: Draft, batch_size: int) -> tuple[Data, float]:
     section, images = DataSection(batch_size=batch_size, validation=0.2), draft.images
     input = draft.space.images
     decoder = images.decoder(input, section.workers)
-    order = stratified_order(images.labels_N, np.random.default_rng(0))[: 2 * batch_size].tolist()
+    order = stratified_order(images.strata_N, np.random.default_rng(0))[: 2 * batch_size].tolist()
     start = time.perf_counter()
     with ThreadPoolExecutor(max(1, section.workers)) as pool:
         decoded = list(pool.map(decoder.decode, order))

@@ -21,6 +21,7 @@ ENOUGH = 0.6  # of the wanted epochs: below it, a cheaper draft is better
 MEASUREMENTS = 3  # of drafts, at most
 REPEATED = 1.15  # a latency table measures up to a quarter of its jobs twice
 EXPORTED = 6
+SEED = 0  # of the sweep, by which images are split
 BUILT = EXPORTED + 5  # with the yardstick: FFNets by hand, and the ends of the space
 PATCHES_OF_A_BATCH = 16
 MANY_IMAGES = 10_000  # from here on larger batches, and a smaller share for validation
@@ -50,16 +51,11 @@ class Budget:
     batch_size: int
     validation: float
     images: int  # of training, without validation
+    held_out: int  # images of validation
     calibration: int
     epochs: int
     trials: int
     imports_s: float  # until the program can start
-
-    @property
-    def held_out(self) -> int:
-        """The number of validation images."""
-        own = self.throughput.draft.images.validations
-        return round(self.images * self.validation / (1 - self.validation)) if own is None else own
 
     @property
     def items(self) -> int:
@@ -173,11 +169,18 @@ def _fill(throughput: Throughput, minutes: float, imports_s: float) -> Budget:
     """The budget with as many trials and epochs as `minutes` hold, within sensible bounds."""
     image_set = throughput.draft.images
     validation = 0.2 if image_set.total < MANY_IMAGES else 0.1
-    training = image_set.total if image_set.tests is not None else (1 - TEST_SHARE) * image_set.total
-    images = max(2, round(training * (1 - validation if image_set.validations is None else 1)))
+    images, held_out = image_set.sizes(validation, SEED)
     calibration = max(2, min(512, images)) if image_set.items == 1 else 2  # networks on patches have no batch norm
     empty = Budget(
-        throughput, _batch_size(image_set), validation, images, calibration, epochs=0, trials=0, imports_s=imports_s
+        throughput,
+        _batch_size(image_set),
+        validation,
+        images,
+        held_out,
+        calibration,
+        epochs=0,
+        trials=0,
+        imports_s=imports_s,
     )
     left_s = 60 * minutes - sum(empty.seconds.values())
     trials = _clip(SEARCH_SHARE * left_s / empty.trial_s, *TRIALS)

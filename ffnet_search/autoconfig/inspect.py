@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import random
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
@@ -16,16 +16,18 @@ from typing import ClassVar
 import numpy as np
 
 from ffnet_search.config.schema import DataSection
+from ffnet_search.data.dataset import Strata
 from ffnet_search.data.decoder import Decoder
+from ffnet_search.data.files import Files, divide
 from ffnet_search.data.image_file import read_whole, turned_size
-from ffnet_search.data.image_folder import Labels, list_images, remarks_of
+from ffnet_search.data.image_folder import list_images, remarks_of
 from ffnet_search.data.layout import TEST, TRAIN, VALIDATION, class_names, find_classes, find_layout, image_bytes
 from ffnet_search.data.mask_folder import find_splits, has_masks, ids_in, list_splits, read_ids, read_masks
 from ffnet_search.data.unreadable import Unreadable, attempt
 from ffnet_search.errors import SweepError
 from ffnet_search.formatting import first_few, listed
 from ffnet_search.space.input import Input
-from ffnet_search.tasks.base import Targets
+from ffnet_search.tasks.base import Targets, find_task
 from ffnet_search.tasks.segmentation import IGNORE
 
 HEADERS = 400  # images whose size is read
@@ -60,7 +62,7 @@ class Sample:
 
 @dataclass(frozen=True)
 class ImageSet:
-    """A folder of images, one folder per class, as inspected. `files` and `labels_N` are for training."""
+    """A folder of images, one folder per class, as inspected. `parts`: the files of each split that it has."""
 
     task = "classification"
     dataset = "image_folder"
@@ -71,17 +73,39 @@ class ImageSet:
     folder: Path
     classes: tuple[str, ...]
     counts: tuple[int, ...]  # training images per class
-    tests: int | None  # images in a folder for testing
     sample: Sample
-    files: tuple[str, ...] = field(repr=False)
-    labels_N: Labels = field(repr=False, compare=False)
-    validations: int | None = None  # images in a folder for search validation
+    parts: Mapping[str, Files] = field(repr=False, compare=False)
     remarks: tuple[str, ...] = ()  # on what is left out
 
     @property
+    def files(self) -> tuple[str, ...]:
+        """The files for training."""
+        return self.parts[TRAIN].paths
+
+    @property
     def total(self) -> int:
-        """The number of training images."""
-        return sum(self.counts)
+        """The number of training images, with those that a run holds out of them."""
+        return len(self.files)
+
+    @property
+    def tests(self) -> int | None:
+        """The images in a folder for testing, if there is one."""
+        return len(self.parts[TEST].paths) if TEST in self.parts else None
+
+    @property
+    def validations(self) -> int | None:
+        """The images in a folder for search validation, if there is one."""
+        return len(self.parts[VALIDATION].paths) if VALIDATION in self.parts else None
+
+    @property
+    def strata_N(self) -> Strata:
+        """The stratum of each training image, by which it is sampled; 0 where targets are masks or photos."""
+        return find_task(self.task).strata(self.parts[TRAIN].targets_N)
+
+    def sizes(self, validation: float, seed: int) -> tuple[int, int]:
+        """The images that a run trains on, and those that it compares networks on."""
+        splits = divide(self.parts, find_task(self.task), validation, seed)
+        return len(splits[TRAIN].paths), len(splits[VALIDATION].paths)
 
     def __str__(self) -> str:
         return self.described(f"of {len(self.classes)} classes")
@@ -95,7 +119,7 @@ class ImageSet:
 
     def targets(self, indices: Sequence[int], input: Input) -> Targets:
         """The targets of some of the files."""
-        return self.labels_N[list(indices)]
+        return self.parts[TRAIN].targets_N[list(indices)]
 
     def decoder(self, input: Input, workers: int) -> Decoder:
         """The decoder of the files, as a run has it."""
@@ -141,10 +165,6 @@ class MaskSet(ImageSet):
     is_whole = True
     masks: tuple[str, ...] = field(repr=False, default=())
 
-    @property
-    def total(self) -> int:
-        return len(self.files)
-
     def targets(self, indices: Sequence[int], input: Input) -> Targets:
         files, masks = ([some[index] for index in indices] for some in (self.files, self.masks))
         return read_masks(masks, files, input, DataSection().workers)
@@ -172,21 +192,17 @@ def inspect(folder: Path) -> ImageSet:
     layout = find_layout(DataSection(name="image_folder", path=folder))
     root, classes = layout.train, find_classes(layout.train)
     listed = {split: list_images(place, classes) for split, place in layout.splits.items()}
-    files, labels = listed[TRAIN].paths, listed[TRAIN].targets_N
+    files = listed[TRAIN].paths
     if not files:
         raise SweepError(f"data.path: {root} must hold images in its folders {first_few(classes)}, but holds none")
     for path in files:
         image_bytes(Path(path))  # refuses links to nothing
-    others = {split: len(one.paths) for split, one in listed.items()}
     return ImageSet(
         folder=folder,
         classes=classes,
-        counts=tuple(np.bincount(labels, minlength=len(classes)).tolist()),
-        tests=others.get(TEST),
+        counts=tuple(np.bincount(listed[TRAIN].targets_N, minlength=len(classes)).tolist()),
         sample=sample_images(root, files),
-        files=files,
-        labels_N=labels,
-        validations=others.get(VALIDATION),
+        parts=listed,
         remarks=tuple(remarks_of(layout)),
     )
 
@@ -194,7 +210,7 @@ def inspect(folder: Path) -> ImageSet:
 def _inspect_masks(folder: Path, section: DataSection) -> MaskSet:
     root, splits = find_splits(section)
     listed = list_splits(splits)
-    others, pairs = {split: len(one.images) for split, one in listed.items()}, listed[TRAIN]
+    pairs = listed[TRAIN]
     sample = sample_images(splits[TRAIN].images, pairs.images)
     sampled = random.Random(0).sample(pairs.masks, min(HEADERS, len(pairs.masks)))
     held = [[one for one in ids_in(read_ids(file)) if one != IGNORE] for file in sampled]
@@ -209,11 +225,10 @@ def _inspect_masks(folder: Path, section: DataSection) -> MaskSet:
         folder=folder,
         classes=classes,
         counts=tuple(sum(label in ids for ids in held) for label in range(len(classes))),
-        tests=others.get(TEST),
-        validations=others.get(VALIDATION),
         sample=sample,
-        files=pairs.images,
-        labels_N=np.zeros(len(pairs.images), np.int64),
+        parts={
+            split: Files(one.images, one.names, np.zeros(len(one.images), np.int64)) for split, one in listed.items()
+        },
         masks=pairs.masks,
     )
 

@@ -8,13 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-import numpy as np
-
 from ffnet_search.autoconfig.draft import Draft, Size, isotropic_stage
 from ffnet_search.autoconfig.inspect import HEADERS, LEAST, ImageSet, sample_images
 from ffnet_search.config.schema import PATCH, PATCHES, DataSection
-from ffnet_search.data.layout import TEST, TRAIN, VALIDATION
-from ffnet_search.data.photo_set.photo_folder import PhotoFile, find_splits, list_photos, stored_size
+from ffnet_search.data.layout import TRAIN
+from ffnet_search.data.photo_set.photo_folder import PhotoFile, find_splits, list_photos, photo_parts, stored_size
 from ffnet_search.data.unreadable import Unreadable, attempt
 from ffnet_search.errors import SweepError
 from ffnet_search.space.sides import Side
@@ -41,10 +39,6 @@ class PhotoSet(ImageSet):
     items: ClassVar[int] = PATCHES
     deployed: tuple[int, int] = (STEP, STEP)
     photos: tuple[PhotoFile, ...] = ()
-
-    @property
-    def total(self) -> int:
-        return len(self.files)
 
     @property
     def patch(self) -> int:
@@ -74,16 +68,12 @@ def inspect_photos(folder: Path) -> PhotoSet:
     listed = {split: list_photos(folders, SCALE) for split, folders in splits.items()}
     files = [photo.high for photo in listed[TRAIN]]
     sample = sample_images(folder, files)
-    others = {split: len(photos) for split, photos in listed.items()}
     return PhotoSet(
         folder=folder,
         classes=(),
         counts=(),
-        tests=others.get(TEST),
-        validations=others.get(VALIDATION),
         sample=sample,
-        files=tuple(files),
-        labels_N=np.zeros(len(files), np.int64),
+        parts=photo_parts(listed),
         deployed=_deployed(files),
         photos=tuple(listed[TRAIN]),
     )

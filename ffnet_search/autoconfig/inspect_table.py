@@ -7,22 +7,21 @@ are for regression. It is a guess, which the written sweep states: `task` and `d
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from ffnet_search.autoconfig.inspect import LEAST, ImageSet, inspect, sample_images
 from ffnet_search.config.schema import DataSection
-from ffnet_search.data.layout import TEST, TRAIN, VALIDATION
+from ffnet_search.data.layout import TRAIN
 from ffnet_search.data.mask_folder import has_masks
-from ffnet_search.data.picture_table import must_exist, read_targets
+from ffnet_search.data.picture_table import must_exist, read_targets, table_files
 from ffnet_search.data.table import FILE, is_number, read_header, read_table
 from ffnet_search.errors import SweepError
 from ffnet_search.formatting import figure, first_few
-from ffnet_search.space.input import Input
 from ffnet_search.space.registry import task_outputs
-from ffnet_search.tasks.base import Targets, find_task
+from ffnet_search.tasks.base import Targets
 
 CLASS_COLUMNS = ("label", "class", "category", "species")
 NUMBERED = ("id", "index", "idx", "number")  # columns that count the rows
@@ -39,23 +38,20 @@ class TableSet(ImageSet):
     task: str = "classification"
     columns: tuple[str, ...] = ()
     skipped: tuple[str, ...] = ()
-    targets_N: Targets = field(repr=False, compare=False, default_factory=lambda: np.zeros(0))
 
     @property
     def is_whole(self) -> bool:  # type: ignore[override]
         return self.task != "classification"
 
     @property
-    def total(self) -> int:
-        return len(self.files)
+    def targets_N(self) -> Targets:
+        """The targets of the training images."""
+        return self.parts[TRAIN].targets_N
 
     @property
     def others(self) -> str:
         """The columns that are not learnt, in words."""
         return f"not {first_few(self.skipped)}" if self.skipped else "there are no others"
-
-    def targets(self, indices: Sequence[int], input: Input) -> Targets:
-        return self.targets_N[list(indices)]
 
     def __str__(self) -> str:
         if self.task == "regression":
@@ -108,25 +104,19 @@ def inspect_table(path: Path) -> TableSet:
     skipped = tuple(name for name in table.columns if name not in columns)
     table = read_table(section.model_copy(update={"columns": columns}))
     outputs, targets_N = read_targets(table, task)
-    parts = table.parts()
-    train, others = parts[TRAIN], {split: len(rows) for split, rows in parts.items()}
-    files = [table.paths[index] for index in train]
-    must_exist(table, files[0], int(train[0]))
-    sample = sample_images(table.root, list(map(str, files)))
-    targets_N = targets_N[train]
+    parts = table_files(table, targets_N)
+    train = parts[TRAIN]
+    must_exist(table, Path(train.paths[0]), int(train.indices_N[0]))
+    sample = sample_images(table.root, train.paths)
     return TableSet(
         folder=path,
         classes=outputs,
-        counts=_counts(targets_N, len(outputs), task),
-        tests=others.get(TEST),
-        validations=others.get(VALIDATION),
+        counts=_counts(train.targets_N, len(outputs), task),
         sample=sample,
-        files=tuple(map(str, files)),
-        labels_N=find_task(task).strata(targets_N),
+        parts=parts,
         task=task,
         columns=columns,
         skipped=skipped,
-        targets_N=targets_N,
     )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import time
@@ -11,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypedDict, get_args
 
-from ffnet_search.atomic_write import write_text
+from ffnet_search.atomic_write import write_json, write_text
 from ffnet_search.autoconfig.budget import Budget, choose_budget
 from ffnet_search.autoconfig.draft import Draft, drafts
 from ffnet_search.autoconfig.inspect import ImageSet, inspect
@@ -169,7 +168,8 @@ def remarks(budget: Budget, minutes: float, latency_ms: float | None) -> Iterato
     )
     yield f"{budget.comparison}"
     if task_of(draft.space.images).quality.unit == "%" and task_of(draft.space.images).is_mean:
-        yield split_words(budget.held_out, budget.images + budget.held_out, budget.validation)
+        of = budget.images + budget.held_out if draft.images.validations is None else None
+        yield split_words(budget.held_out, of, budget.validation)
     if latency_ms is not None and latency_ms >= throughput.largest_ms:
         quality = task_of(draft.space.images).quality.phrase
         yield f"--latency-ms {latency_ms:g} excludes none of them: {quality} alone decides, or give more --minutes"
@@ -194,4 +194,4 @@ def _write_schemas(into: Path) -> None:
     """Write the JSON Schemas that the first lines of the files refer editors to; earlier ones are replaced."""
     (into / FOLDER).mkdir(exist_ok=True)
     for kind in get_args(Kind):
-        write_text(into / FOLDER / f"{kind}.schema.json", json.dumps(json_schema(kind), indent=1))
+        write_json(into / FOLDER / f"{kind}.schema.json", json_schema(kind))

@@ -8,8 +8,9 @@ from datetime import date
 
 import yaml
 
-from ffnet_search.autoconfig.budget import EXPORTED, Budget
+from ffnet_search.autoconfig.budget import EXPORTED, SEED, Budget
 from ffnet_search.autoconfig.draft import Draft, PretrainedDraft
+from ffnet_search.autoconfig.inspect import MaskSet
 from ffnet_search.autoconfig.inspect_table import TableSet
 from ffnet_search.config.json_schema import schema_line
 from ffnet_search.space.registry import DEFAULT_TASK
@@ -28,7 +29,7 @@ def sweep_text(budget: Budget, name: str, latency_ms: float | None) -> Iterator[
     if draft.images.task != DEFAULT_TASK:
         yield f"task: {draft.images.task}"
     yield f"search_space: {name}_space.yaml  # what may vary in the networks"
-    yield "seed: 0"
+    yield f"seed: {SEED}"
     estimate = ", ".join(f"{stage}: {max(0.1, seconds / 60):.1f}" for stage, seconds in budget.seconds.items())
     yield f"estimate: {{{estimate}}}  # minutes here, by which `run --minutes` divides its time"
     yield from _data_text(budget)
@@ -63,7 +64,9 @@ def _data_text(budget: Budget) -> Iterator[str]:
         yield f"  columns: {_flow(list(images.columns))}  # to learn; {images.others}"
     yield f"  batch_size: {budget.batch_size}"
     if images.validations is None:
-        yield f"  validation: {budget.validation}  # of the training images: {budget.held_out:,} to compare networks on"
+        about = "about " if isinstance(images, MaskSet) else ""  # their split heeds the masks' classes, read in a run
+        held_out = f"{about}{budget.held_out:,} to compare networks on"
+        yield f"  validation: {budget.validation}  # of the training images: {held_out}"
     if images.items == 1:
         yield f"  calibration: {budget.calibration}  # of the training images, for the statistics of each network"
     yield from (f"  {line}" for line in budget.throughput.draft.training_lines)

@@ -109,7 +109,7 @@ def print_sweep(sweep: Sweep) -> None:
     )
     judged = sweep.search_space.images if sweep.search_space.has_network and sweep.module is None else None
     if judged is not None and sweep.quality.unit == "%" and task_of(judged).is_mean:
-        images = validation_images(sweep.data, judged)
+        images = validation_images(sweep.data, sweep.seed, judged)
         if images is not None:
             _print(split_words(*images, sweep.data.validation, sweep.export.folds))
     retraining = retraining_of(sweep)

@@ -14,10 +14,8 @@ import numpy as np
 from PIL import ImageOps
 
 from ffnet_search.config.schema import DataSection
-from ffnet_search.data.dataset import split_by_name
-from ffnet_search.data.files import Files, hold_out_test
+from ffnet_search.data.files import Files, divide
 from ffnet_search.data.image_file import open_image, tiles
-from ffnet_search.data.layout import TRAIN, VALIDATION
 from ffnet_search.data.registry import data_parts
 from ffnet_search.data.unreadable import Unreadable, attempt
 from ffnet_search.formatting import first_few
@@ -84,14 +82,7 @@ def _judge(images: int, unreadable: Sequence[Unreadable], groups: Sequence[Seque
 
 def _placed(parts: dict[str, Files], section: DataSection, seed: int, input: Input) -> Iterator[tuple[str, str, str]]:
     """Split, digest of the target and path of each file, as the sweep splits them."""
-    task = task_of(input)
-    splits = hold_out_test(parts, task)
-    if VALIDATION not in splits:
-        train = splits[TRAIN]
-        strata_N = task.strata(train.targets_N)
-        rest, held_out = split_by_name(train.names, strata_N, section.validation, f"validation {seed}")
-        splits |= {TRAIN: train.part(rest), VALIDATION: train.part(held_out)}
-    for split, files in splits.items():
+    for split, files in divide(parts, task_of(input), section.validation, seed).items():
         for path, target in zip(files.paths, files.targets_N, strict=True):
             yield split, hashlib.sha256(np.ascontiguousarray(target).tobytes()).hexdigest(), path
 

@@ -25,9 +25,8 @@ from ffnet_search.data.dataset import (
     Pixels,
     Source,
     Strata,
+    hold_out,
     refuse_given_validation,
-    split,
-    split_by_name,
     stratified_order,
 )
 from ffnet_search.errors import SweepError
@@ -35,7 +34,7 @@ from ffnet_search.tasks.base import Task
 
 Batch = tuple[Tensor, Tensor]  # images float32 (B, C, H, W), targets (B, ...)
 # Random streams of a sweep's seed, one per purpose: numpy.random.default_rng([seed, stream, ...]).
-VALIDATION, CALIBRATION, ORDER, CROP, AUGMENT, FOLDS = range(6)
+CALIBRATION, ORDER, CROP, AUGMENT, FOLDS = range(1, 6)  # 0: dataset.VALIDATION_STREAM
 CALIBRATION_PIXELS = 1 << 23  # of a dense task's calibration images together: 32 of 512 x 512
 LEAST_STD = 1.0  # levels of 255, for a channel that hardly varies
 CHUNK = 1024  # images summed at once
@@ -244,10 +243,8 @@ def _split(source: Source, strata_N: Strata, share: float, seed: int) -> tuple[I
     """Indices of the images for training, and of those of search validation. Raises SweepError for too few."""
     if source.validation is not None:
         train, held_out = np.arange(len(strata_N)), np.arange(len(source.validation.targets_N))
-    elif source.names is not None:
-        train, held_out = split_by_name(source.names, strata_N, share, f"validation {seed}")
     else:
-        train, held_out = split(strata_N, share, np.random.default_rng([seed, VALIDATION]))
+        train, held_out = hold_out(source.names, strata_N, share, seed)
     if len(train) < 2 or not len(held_out):
         raise SweepError(
             f"data.validation must leave 2 images for training and hold out 1, but {share} of {len(strata_N)} images "

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from ffnet_search.data.files import Files
 
 TEST_SHARE = 0.2  # held out, once and for every seed, of a data set without a test split
+VALIDATION_STREAM = 0  # of the random streams of a sweep's seed, see `datamodule`
 Indices = NDArray[np.int64]
 Strata = NDArray[np.int64]  # a small number per image, of which splits keep the proportions; see Task.strata
 Pixels = NDArray[np.uint8]
@@ -180,6 +181,14 @@ def split_by_name(names: Sequence[str], strata_N: Strata, share: float, key: str
     if round(share * len(place_N)) and not held_N.any():
         held_N[place_N.argmin()] = True
     return np.nonzero(~held_N)[0], np.nonzero(held_N)[0]
+
+
+def hold_out(names: Sequence[str] | None, strata_N: Strata, share: float, seed: int) -> tuple[Indices, Indices]:
+    """Indices of (training, search validation), of the images that are not for testing: by name where they have names,
+    so that added images move no others."""
+    if names is None:
+        return split(strata_N, share, np.random.default_rng([seed, VALIDATION_STREAM]))
+    return split_by_name(names, strata_N, share, f"validation {seed}")
 
 
 def split_test(strata_N: Strata) -> tuple[Indices, Indices]:

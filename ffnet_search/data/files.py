@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from ffnet_search.config.schema import DataSection
-from ffnet_search.data.dataset import TEST_SHARE, Images, Indices, InMemory, Pixels, Source, split_by_name
+from ffnet_search.data.dataset import TEST_SHARE, Images, Indices, InMemory, Pixels, Source, hold_out, split_by_name
 from ffnet_search.data.decoder import Decoder, OnDisk
 from ffnet_search.data.layout import TEST, TRAIN, VALIDATION, image_bytes
 from ffnet_search.data.unreadable import Unreadable, refuse_unreadable
@@ -125,3 +125,13 @@ def hold_out_test(parts: Mapping[str, Files], task: Task) -> dict[str, Files]:
     train = parts[TRAIN]
     rest, held_out = split_by_name(train.names, task.strata(train.targets_N), TEST_SHARE, "test")
     return {**parts, TRAIN: train.part(rest), TEST: train.part(held_out)}
+
+
+def divide(parts: Mapping[str, Files], task: Task, share: float, seed: int) -> dict[str, Files]:
+    """The splits as a run with that `data.validation` and seed has them, but for files that cannot be read."""
+    splits = hold_out_test(parts, task)
+    if VALIDATION in splits:
+        return splits
+    train = splits[TRAIN]
+    rest, held_out = hold_out(train.names, task.strata(train.targets_N), share, seed)
+    return {**splits, TRAIN: train.part(rest), VALIDATION: train.part(held_out)}

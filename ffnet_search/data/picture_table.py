@@ -41,7 +41,7 @@ class PictureTable(DataSet):
         table, task = read_table(section), task_of(input)
         outputs, targets_N = read_targets(table, task.name)
         digest = hashlib.sha256(" ".join(_digest(table, rows) for rows in table.parts().values()).encode())
-        source = open_files(_files(table, targets_N), outputs, section, input, digest.hexdigest())
+        source = open_files(table_files(table, targets_N), outputs, section, input, digest.hexdigest())
         must_vary(source.train.targets_N, outputs, task.name)
         return source
 
@@ -56,7 +56,7 @@ class PictureTable(DataSet):
 
     def parts(self, section: DataSection, input: Input) -> dict[str, Files]:
         table = read_table(section)
-        return _files(table, read_targets(table, task_of(input).name)[1])
+        return table_files(table, read_targets(table, task_of(input).name)[1])
 
     def contents(self, section: DataSection, input: Input) -> dict[str, dict[str, str]]:
         table = read_table(section)
@@ -64,7 +64,8 @@ class PictureTable(DataSet):
         return {split: {"rows": f"{len(rows)} rows, {_digest(table, rows)[:8]}"} for split, rows in parts}
 
 
-def _files(table: Table, targets_N: Targets) -> dict[str, Files]:
+def table_files(table: Table, targets_N: Targets) -> dict[str, Files]:
+    """The files of each split that the table has."""
     files = Files(tuple(map(str, table.paths)), table.files, targets_N)
     return {split: files.part(rows) for split, rows in table.parts().items()}
 

@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from ffnet_search.config.schema import Augment, DataSection
-from ffnet_search.data.dataset import TEST_SHARE, DataSet, Fold
-from ffnet_search.data.layout import TEST, TRAIN, VALIDATION
+from ffnet_search.data.dataset import DataSet, Fold, hold_out
+from ffnet_search.data.files import Files, divide
+from ffnet_search.data.layout import TRAIN, VALIDATION
 from ffnet_search.errors import SweepError
 from ffnet_search.imports.modules import find_module
 from ffnet_search.plugins import Registry, find_class, import_path, is_import_path
@@ -17,7 +20,6 @@ from ffnet_search.tasks.base import task_of
 
 if TYPE_CHECKING:
     from ffnet_search.data.datamodule import Data
-    from ffnet_search.data.files import Files
 
 DATASETS: Registry = {
     "digits": "ffnet_search.data.digits:Digits",
@@ -123,18 +125,21 @@ def data_remarks(section: DataSection, input: Input) -> list[str]:
         return []
 
 
-def validation_images(section: DataSection, input: Input) -> tuple[int, int | None] | None:
-    """The images of search validation, and of it and training together, counted without loading any; None if that is
-    not known so soon. The second is None if validation is a split of the user's."""
+def validation_images(section: DataSection, seed: int, input: Input) -> tuple[int, int | None] | None:
+    """The images of search validation, and of it and training together, counted without loading any (so with those
+    that cannot be read); None if that is not known so soon. The second is None if the user supplied validation."""
     if is_import_path(section.name):
         return None
     parts = data_parts(section, input)
-    if VALIDATION in parts:
-        return len(parts[VALIDATION].names), None
+    if parts:
+        splits = divide(parts, task_of(input), section.validation, seed)
+        train, held_out = (len(splits[split].names) for split in (TRAIN, VALIDATION))
+        return held_out, None if VALIDATION in parts else train + held_out
     images = _find_dataset(section, input).known_images
-    if TRAIN in parts:
-        images = round(len(parts[TRAIN].names) * (1 if TEST in parts else 1 - TEST_SHARE))
-    return None if images is None else (round(section.validation * images), images)
+    if images is None:
+        return None
+    _, held_out_M = hold_out(None, np.zeros(images, np.int64), section.validation, seed)
+    return len(held_out_M), images
 
 
 def _find_dataset(section: DataSection, input: Input) -> DataSet:

@@ -8,12 +8,13 @@ read again and dropped.
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections.abc import Iterator
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any
 
 import torch
-from lightning.pytorch import LightningDataModule
+from lightning.pytorch import LightningDataModule, Trainer
 from lightning.pytorch.utilities.model_helpers import is_overridden
 from torch import Tensor
 
@@ -32,9 +33,11 @@ LOADERS = ("train_dataloader", "val_dataloader", "test_dataloader")
 class UserData(Data):
     """`data.name: my_package.my_module:MyData`, made with `data.init_args`.
 
-    It must offer train, val and test loaders of (images, targets) with lengths. Optional attributes: the names of the
-    outputs (`classes`, by the task's word), and `calibration` (training images as the network sees them but without
-    augmentation, (N, C, H, W)); without it, the images of its first training batches calibrate."""
+    It must offer train, val and test loaders of (images, targets) with lengths. Its hooks on batches, before, at and
+    after the transfer, apply to every batch: in training by Lightning's Trainer, elsewhere by `_Prepared`. Optional
+    attributes: the names of the outputs (`classes`, by the task's word), and `calibration` (training images as the
+    network sees them but without augmentation, (N, C, H, W)); without it, the images of its first training batches
+    calibrate."""
 
     def __init__(self, section: DataSection, seed: int, input: Input) -> None:
         super().__init__()
@@ -61,7 +64,7 @@ class UserData(Data):
             names = given if isinstance(given, list | tuple) and given else range(input.outputs)
             must_match(section, input, outputs=len(names))
             self.outputs = tuple(str(name) for name in names)
-        self._check_batch(next(iter(self.module.val_dataloader())), "val_dataloader")
+        self._check_batch(next(iter(self.val_dataloader())), "val_dataloader")
 
     def train_dataloader(self) -> EpochLoader:
         """Each of several ranks trains on its share of every batch; all of them read everything."""
@@ -81,21 +84,29 @@ class UserData(Data):
 
         return EpochLoader(batches, len(loader))
 
-    def val_dataloader(self) -> Any:
-        return self.module.val_dataloader()
+    def val_dataloader(self) -> _Prepared:
+        return _Prepared(self.module, self.module.val_dataloader())
 
-    def test_dataloader(self) -> Any:
-        return self.module.test_dataloader()
+    def test_dataloader(self) -> _Prepared:
+        return _Prepared(self.module, self.module.test_dataloader())
 
     def on_before_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
+        if not self._is_training:
+            return batch
         self.module.trainer = self.trainer
         return self.module.on_before_batch_transfer(batch, dataloader_idx)
 
     def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
+        if not self._is_training:
+            return super().transfer_batch_to_device(batch, device, dataloader_idx)
         return self.module.transfer_batch_to_device(batch, device, dataloader_idx)
 
     def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
-        return self.module.on_after_batch_transfer(batch, dataloader_idx)
+        return self.module.on_after_batch_transfer(batch, dataloader_idx) if self._is_training else batch
+
+    @property
+    def _is_training(self) -> bool:
+        return self.trainer is not None and self.trainer.training
 
     @cached_property
     def calibration(self) -> Tensor:
@@ -105,7 +116,7 @@ class UserData(Data):
             self._check_images(images_NCHW, "calibration")
             return images_NCHW[: self._section.calibration]
         parts: list[Tensor] = []
-        for images_BCHW, _ in self.train_dataloader():
+        for images_BCHW, _ in _Prepared(self.module, self.train_dataloader()):
             parts.append(images_BCHW)
             if sum(map(len, parts)) >= self._section.calibration:
                 break
@@ -115,14 +126,14 @@ class UserData(Data):
     def class_counts(self) -> Tensor:
         """The classes of the images in an epoch of its training batches."""
         with seeded(self.order_seed, ORDER, 0):
-            targets = [target_B.flatten() for _, target_B in self.module.train_dataloader()]
+            targets = [target_B.flatten() for _, target_B in _Prepared(self.module, self.module.train_dataloader())]
         return torch.cat(targets).bincount(minlength=len(self.outputs))
 
     @cached_property
     def target_statistics(self) -> tuple[Tensor, Tensor]:
         """Mean and spread of the targets of the images in an epoch of its training batches."""
         with seeded(self.order_seed, ORDER, 0):
-            targets = [target_BK for _, target_BK in self.module.train_dataloader()]
+            targets = [target_BK for _, target_BK in _Prepared(self.module, self.module.train_dataloader())]
         return spread_of(torch.cat(targets))
 
     @cached_property
@@ -153,6 +164,43 @@ class UserData(Data):
 
     def _error(self, place: str, wanted: str, got: str) -> SweepError:
         return SweepError(f"data.name: {place} of {self._section.name} must give {wanted}, but gave {got}")
+
+
+class _Prepared:
+    """The batches of a loader as evaluation sees them: on the CPU, after the module's hooks, under a Trainer that
+    validates."""
+
+    def __init__(self, module: LightningDataModule, loader: Any) -> None:
+        self.module, self.loader = module, loader
+
+    def __len__(self) -> int:
+        return len(self.loader)
+
+    def __iter__(self) -> Iterator[Any]:
+        trainer = _validating()
+        for batch in self.loader:
+            before, self.module.trainer = self.module.trainer, trainer
+            try:
+                batch = self.module.on_before_batch_transfer(batch, 0)
+                batch = self.module.transfer_batch_to_device(batch, torch.device("cpu"), 0)
+                batch = self.module.on_after_batch_transfer(batch, 0)
+            finally:
+                self.module.trainer = before
+            yield batch
+
+
+@cache
+def _validating() -> Trainer:
+    """A Trainer whose `training` is false and whose `validating` is true, for hooks that ask it."""
+    logger = logging.getLogger("lightning.pytorch")
+    level = logger.level
+    logger.setLevel(logging.WARNING)  # its notes on this machine's hardware are of no use
+    try:
+        trainer = Trainer(accelerator="cpu", devices=1, logger=False, enable_checkpointing=False)
+    finally:
+        logger.setLevel(level)
+    trainer.validating = True
+    return trainer
 
 
 def _share(batch: Batch, rank: int, ranks: int) -> Batch:

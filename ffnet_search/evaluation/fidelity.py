@@ -20,7 +20,6 @@ import numpy as np
 
 from ffnet_search.errors import SweepError
 from ffnet_search.evaluation.rank_statistics import Interval, agreement, correlate, difference, kendall, spearman
-from ffnet_search.formatting import finite
 from ffnet_search.metrics import LATENCY, MACS, PARAMS
 from ffnet_search.space.architecture import Architecture
 from ffnet_search.space.registry import task_outputs
@@ -259,8 +258,7 @@ class Fidelity:
             "seed_noise": {"pairs": len(self.pair_differences), "sd": self.seed_noise, "kendall": asdict(self.ceiling)},
         }
         head = {"format": FORMAT, "task": self.task, "split": self.split, "cost": self.cost}
-        content = {**head, **statistics, "networks": networks, "failed": dict(self.failed), "record": dict(self.record)}
-        return {name: finite(value) for name, value in content.items()}
+        return {**head, **statistics, "networks": networks, "failed": dict(self.failed), "record": dict(self.record)}
 
 
 def _signed(value: float) -> str:

@@ -6,7 +6,6 @@ record of a trial, and while it trains in a file beside the checkpoint.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -103,7 +102,7 @@ def begin_training(checkpoint: Path, hyperparameters: Mapping[str, Value], start
             return stored
     checkpoint.unlink(missing_ok=True)
     schedule = extended(start.schedule if start else (), start.epoch if start else 0, hyperparameters)
-    atomic_write.write_text(folder / FILE, json.dumps({"schedule": plain_schedule(schedule)}))
+    atomic_write.write_json(folder / FILE, {"schedule": plain_schedule(schedule)})
     if start is not None:
         atomic_write.write_bytes(checkpoint, start.checkpoint)
     return schedule

@@ -6,7 +6,6 @@ has such a script: the folder is usable without this program.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -17,7 +16,7 @@ from typing import Any
 import jinja2
 import yaml
 
-from ffnet_search.atomic_write import write_text
+from ffnet_search.atomic_write import write_json, write_text
 from ffnet_search.config.retraining import retraining_of
 from ffnet_search.config.schema import LatencySection
 from ffnet_search.config.sweep import Sweep
@@ -121,7 +120,7 @@ def user_module_card(sweep: Sweep, candidate: Candidate, metrics: Mapping[str, f
 
 def write_card(folder: Path, card: Mapping[str, Any]) -> None:
     """Write card.json into an exported folder."""
-    write_text(folder / CARD, json.dumps(card, indent=1) + "\n")
+    write_json(folder / CARD, card)
 
 
 def input_facts(arch: Architecture, data: Data) -> dict[str, Any]:

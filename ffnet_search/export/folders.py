@@ -6,7 +6,6 @@ runs/NAME/pareto/01-KEY/      the numbers are the ranks of the first export; lat
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import shutil
@@ -17,7 +16,7 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
-from ffnet_search.atomic_write import SUFFIX, write_text
+from ffnet_search.atomic_write import SUFFIX, write_json
 from ffnet_search.config.files import RunPaths
 from ffnet_search.export.card import write_card
 from ffnet_search.export.exported import ExportedNetwork, read_card, read_exported
@@ -44,7 +43,7 @@ def folder_names(pareto: Path, keys: Iterable[str]) -> dict[str, str]:
 
 def write_names(pareto: Path, names: Mapping[str, str]) -> None:
     """Write the names of exported networks into the folder of the front."""
-    write_text(pareto / NAMES, json.dumps(names, indent=1) + "\n")
+    write_json(pareto / NAMES, names)
 
 
 def _read_names(pareto: Path) -> dict[str, str]:

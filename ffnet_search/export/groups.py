@@ -8,12 +8,13 @@ Computed when a network is exported, so that it costs nothing to show.
 
 from __future__ import annotations
 
-import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
+from typing import Any
 
-from ffnet_search.atomic_write import write_text
+from ffnet_search.atomic_write import write_json
 from ffnet_search.export.exported import ExportedNetwork
 from ffnet_search.metrics import JUDGED, MEASURED, SPLITS, Metric
 from ffnet_search.strict_yaml import read_json
@@ -40,7 +41,7 @@ def write_groups(pareto: Path, exported: Sequence[ExportedNetwork], first: First
         scores = {one.folder.name: found for one in exported if (found := one.scores(split)) is not None}
         if scores or split in SPLITS:
             groups[split] = dict(zip(scores, letters(list(scores.values())), strict=True))
-    write_text(pareto / GROUPS, json.dumps(groups, indent=1) + "\n")
+    write_json(pareto / GROUPS, groups)
 
 
 def read_groups(pareto: Path) -> Groups:
@@ -73,7 +74,7 @@ class Gain:
     """The gain of a front over one network by hand, at its latency: on test, where neither was chosen.
 
     `difference`: in the quality, positive where the front is better; `error`: its standard error, of both networks on
-    the same images; `front` is empty if no network of the front is as quick."""
+    the same images, infinite for one image; `front` is empty if no network of the front is as quick."""
 
     by_hand: str
     folder: str  # of the network by hand
@@ -94,14 +95,25 @@ class Gain:
         told = "" if self.p < LEVEL else ", which a paired test does not tell from none"
         return (
             f"{budget} ({quality.format(self.quality)} on test): {self.front} has "
-            f"{quality.scale * self.difference:+.2f} ± {quality.scale * self.error:.2f} {unit}{told}"
+            f"{self.difference_words(quality)} {unit}{told}"
         )
+
+    def difference_words(self, quality: Metric) -> str:
+        """The difference and its error in the printed unit: `+1.20 ± 0.40`; without a finite error, by itself."""
+        error = f" ± {quality.scale * self.error:.2f}" if math.isfinite(self.error) else ""
+        return f"{quality.scale * self.difference:+.2f}{error}"
+
+
+def _error(stored: Any) -> Any:
+    return math.inf if stored is None else stored
 
 
 def read_gains(folder: Path) -> list[Gain]:
     """The gains of a run's front over its yardstick; empty if none was made."""
     try:
-        gains = [Gain(**content) for content in read_json(folder / GAINS)]
+        gains = [
+            Gain(**{**content, "error": _error(content.get("error", 0.0))}) for content in read_json(folder / GAINS)
+        ]
         numbers = [getattr(gain, field.name) for gain in gains for field in fields(gain) if field.type == "float"]
         return gains if all(isinstance(number, int | float) for number in numbers) else []
     except (OSError, ValueError, TypeError):

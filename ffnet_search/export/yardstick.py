@@ -8,12 +8,11 @@ yardstick is kept as long as the weights that it was made from; it costs once as
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 
-from ffnet_search.atomic_write import SUFFIX, write_text
+from ffnet_search.atomic_write import SUFFIX, write_json
 from ffnet_search.config.named_metrics import ranking
 from ffnet_search.config.sweep import Sweep
 from ffnet_search.evaluation.inherited import Evaluator
@@ -97,7 +96,7 @@ def write_gains(sweep: Sweep) -> None:
     folder = sweep.files.yardstick
     if folder.exists():
         gains = compare(sweep, read_exported(sweep.files.pareto), read_exported(folder))
-        write_text(folder / GAINS, json.dumps([asdict(gain) for gain in gains], indent=1) + "\n")
+        write_json(folder / GAINS, [asdict(gain) for gain in gains])
 
 
 def _evaluated(sweep: Sweep, networks: Mapping[str, Architecture]) -> Iterator[tuple[str, Candidate]]:

@@ -129,8 +129,7 @@ def yardstick_rows(run: Run) -> list[tuple[str, str, list[str]]]:
         front = ["none", "", "", ""]
         if gain.front:
             told = "yes" if gain.p < LEVEL else "no"
-            difference = f"{quality.scale * gain.difference:+.2f} ± {quality.scale * gain.error:.2f}"
-            front = [gain.front, quality.format(gain.front_quality), difference, told]
+            front = [gain.front, quality.format(gain.front_quality), gain.difference_words(quality), told]
         ms = run.metric("measured_ms").format(gain.ms)
         rows.append((gain.by_hand, f"yardstick/{gain.folder}", [ms, quality.format(gain.quality), *front]))
     return rows

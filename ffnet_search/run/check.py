@@ -61,7 +61,9 @@ def check_sweep(sweep: Sweep) -> None:
 
 def _check_folds(sweep: Sweep) -> None:
     """Raise SweepError if the exported networks cannot be cross-validated, which comes last in a run."""
-    images = validation_images(sweep.data, sweep.search_space.images) if sweep.export.folds else None
+    if not sweep.export.folds:
+        return
+    images = validation_images(sweep.data, sweep.seed, sweep.search_space.images)
     if images is not None:
         refuse_given_validation(images if images[1] is None else None)
         refuse_many_folds(sweep.export.folds, images[1] or 0)

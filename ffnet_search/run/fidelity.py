@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
-from ffnet_search.atomic_write import write_text
+from ffnet_search.atomic_write import write_json, write_text
 from ffnet_search.config.inputs import digest, train_inputs
 from ffnet_search.config.sweep import Sweep
 from ffnet_search.engines.registry import engine_of
@@ -194,7 +193,7 @@ class _Trainings:
         self.results[str(repeat)][key] = {
             split: outcome.metrics[metric] for split, metric in zip(SPLITS, metrics, strict=True)
         }
-        write_text(self.path, json.dumps(self.results, indent=1))
+        write_json(self.path, self.results)
 
 
 @dataclass(frozen=True)
@@ -270,7 +269,7 @@ def _inherited(sweep: Sweep, archs: list[Architecture]) -> tuple[list[Qualities]
 def _write(sweep: Sweep, fidelity: Fidelity) -> None:
     """Write `fidelity.json` and `networks.csv`, and the report again where the front is exported."""
     folder, splits = sweep.files.fidelity, [fidelity.split, *(one for one in SPLITS if one != fidelity.split)]
-    write_text(folder / FILE, json.dumps(fidelity.to_dict(), indent=1))
+    write_json(folder / FILE, fidelity.to_dict())
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     costs = list(fidelity.networks[0].costs)

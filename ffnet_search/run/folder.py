@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import fcntl
-import json
 import os
 import shutil
 import socket
@@ -17,7 +16,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import IO, Any
 
-from ffnet_search.atomic_write import scratch_in, write_text
+from ffnet_search.atomic_write import scratch_in, write_json, write_text
 from ffnet_search.config.files import RunPaths
 from ffnet_search.config.resolved import resolved_text
 from ffnet_search.config.sweep import Sweep
@@ -115,7 +114,7 @@ class RunFolder:
         aside = self.files.previous()
         aside.mkdir()
         old = {stage: record for stage, record in self.records.items() if stage in stale}
-        write_text(aside / self.files.state.name, _dump(old))
+        write_json(aside / self.files.state.name, _plain(old))
         if self.files.sweep.exists():
             shutil.copy2(self.files.sweep, aside)
         for paths in stale.values():
@@ -126,7 +125,7 @@ class RunFolder:
 
     def write_records(self, records: Records) -> None:
         """Replace the records; also without any, they mark the folder as one of a run."""
-        write_text(self.files.state, _dump(records))
+        write_json(self.files.state, _plain(records))
         self.records = records
 
 
@@ -236,6 +235,5 @@ def _refuse_foreign(files: RunPaths) -> None:
         )
 
 
-def _dump(records: Records) -> str:
-    stages = {stage: asdict(record) for stage, record in records.items()}
-    return json.dumps({"format": FORMAT, "stages": stages}, indent=1)
+def _plain(records: Records) -> dict[str, Any]:
+    return {"format": FORMAT, "stages": {stage: asdict(record) for stage, record in records.items()}}

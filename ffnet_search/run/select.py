@@ -139,9 +139,16 @@ def _table_path(files: RunPaths, sweep: Sweep, device: str | None) -> Path:
     path = files.latency / f"{name}.json"
     if not path.exists():
         known = sorted(table.stem for table in files.latency.glob("*.json"))
+        profile = f"`ffnet-search profile {quoted(files.sweep)}"
+        if name == sweep.latency_path.stem:
+            how = f"make it with {profile}`"
+        elif any(section.name == name for section in sweep.latency):
+            how = f"make it with {profile} --device {name}`"
+        else:
+            how = "to measure another device, name it under latency in the sweep and profile it"
         raise SweepError(
             f"{files.latency}: holds no table of {name!r}{did_you_mean(name, known)}; available: "
-            f"{', '.join(known) or 'none'}; make it with `ffnet-search profile SWEEP --device {name}`"
+            f"{', '.join(known) or 'none'}; {how}"
         )
     return path
 

@@ -35,14 +35,12 @@ def test_images_are_counted_without_being_read(kind: str, layouts: Path, make_da
     """For the sentence of `check` on what a validation split tells apart."""
     fields, input, _ = KINDS[kind]
     place = {"path": layouts / fields["path"]} if "path" in fields else {}
-    counted, data = validation_images(section(**{**fields, **place}), input), make_data(kind)
+    counted, data = validation_images(section(**{**fields, **place}), 0, input), make_data(kind)
     validation = len(all_prints(data.val_dataloader()))
     if counted is None:
         assert kind.startswith("cifar") or kind == "user"
     else:
-        known = data.train_images + validation
-        assert abs(counted[0] - validation) <= 4 * known**0.5 / 2  # each file draws its own split
-        assert counted[1] is None or abs(counted[1] - known) <= 4 * known**0.5 / 2
+        assert counted[0] == validation and counted[1] in (None, data.train_images + validation)
 
 
 def test_a_batch_of_validation_has_all_classes_in_proportion(make_data: Callable[..., Any]) -> None:

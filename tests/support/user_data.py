@@ -96,3 +96,18 @@ class MyPhotos(MyData):
         super().setup(stage)
         self.x = torch.rand(len(self.x), 3, 6, 6, generator=torch.Generator().manual_seed(2))
         self.y = self.x.mul(255).byte().repeat_interleave(2, 2).repeat_interleave(2, 3)
+
+
+class Hooked(MyData):
+    """Bytes, which a hook turns into numbers; those of training are marked."""
+
+    def setup(self, stage):
+        super().setup(stage)
+        self.x = (40 * self.x + 128).clamp(0, 255).byte()
+
+    def loader(self, part, noise=0.0, **kwargs):
+        return DataLoader(list(zip(self.x[part], self.y[part], strict=True)), batch_size=16, **kwargs)
+
+    def on_after_batch_transfer(self, batch, dataloader_idx):
+        images, labels = batch
+        return images.float() / 255 + (1000 if self.trainer.training else 0), labels

@@ -26,8 +26,8 @@ from ffnet_search.data.datamodule import (
     Data,
     EpochLoader,
 )
-from ffnet_search.data.dataset import Fold, Indices, Pixels, refuse_given_validation
-from ffnet_search.data.photo_set.photo_folder import Pair, Photos, share_of
+from ffnet_search.data.dataset import Fold, Indices, Pixels, hold_out, refuse_given_validation
+from ffnet_search.data.photo_set.photo_folder import Pair, Photos
 from ffnet_search.errors import SweepError
 from ffnet_search.space.sides import height_and_width
 from ffnet_search.tasks.base import Task
@@ -53,9 +53,9 @@ class PhotoData(Data):
             parts = fold.of(np.zeros(len(photos.train), np.int64), np.random.default_rng([seed, FOLDS]))
             self._train, self._validation = (photos.train[part] for part in parts)
         elif photos.validation is None:
-            self._train, self._validation = share_of(
-                photos.names, photos.train, section.validation, f"validation {seed}"
-            )
+            names = [photos.names[index] for index in photos.train]
+            parts = hold_out(names, np.zeros(len(names), np.int64), section.validation, seed)
+            self._train, self._validation = (photos.train[part] for part in parts)
         else:
             self._train, self._validation = photos.train, photos.validation
         if not len(self._train) or not len(self._validation):

@@ -146,8 +146,9 @@ class PhotoFolder(DataSet):
             start += len(listed)
         names, train = tuple(file.name for file in files), members[TRAIN]
         if TEST not in members:
-            rest, held_out = share_of(names, train, TEST_SHARE, "test")
-            members |= {TRAIN: rest, TEST: held_out}
+            of_train = [names[index] for index in train]
+            rest, held_out = split_by_name(of_train, np.zeros(len(train), np.int64), TEST_SHARE, "test")
+            members |= {TRAIN: train[rest], TEST: train[held_out]}
         return Photos(reader, members[TRAIN], members.get(VALIDATION), members[TEST], names, input, sha.hexdigest())
 
     def check(self, section: DataSection, input: Input) -> None:
@@ -168,12 +169,8 @@ class PhotoFolder(DataSet):
         must_be_large(files[:: max(1, len(files) // HEADERS)], section.patch, input.outputs)
 
     def parts(self, section: DataSection, input: Input) -> dict[str, Files]:
-        parts = {}
-        for split, folders in find_splits(section).items():
-            files = list_photos(folders, input.outputs)
-            paths, names = tuple(file.high for file in files), tuple(file.name for file in files)
-            parts[split] = Files(paths, names, np.zeros(len(files), np.int64))
-        return parts
+        found = find_splits(section)
+        return photo_parts({split: list_photos(folders, input.outputs) for split, folders in found.items()})
 
     def contents(self, section: DataSection, input: Input) -> dict[str, dict[str, str]]:
         return {
@@ -181,10 +178,13 @@ class PhotoFolder(DataSet):
         }
 
 
-def share_of(names: Sequence[str], members: Indices, share: float, key: str) -> tuple[Indices, Indices]:
-    """(The rest, a held-out share) of some photos, each by its own name and `key` alone."""
-    rest, held_out = split_by_name([names[index] for index in members], np.zeros(len(members), np.int64), share, key)
-    return members[rest], members[held_out]
+def photo_parts(splits: Mapping[str, Sequence[PhotoFile]]) -> dict[str, Files]:
+    """The files of each split; photos have no classes."""
+    parts = {}
+    for split, files in splits.items():
+        paths, names = tuple(file.high for file in files), tuple(file.name for file in files)
+        parts[split] = Files(paths, names, np.zeros(len(files), np.int64))
+    return parts
 
 
 def readable(reader: PhotoReader, sizes: Sequence[tuple[int, int]], section: DataSection) -> list[int]:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, ClassVar, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from ffnet_search.errors import SweepError
 from ffnet_search.export.formats.registry import FORMATS
 from ffnet_search.plugins import find_class, require_packages
 
@@ -67,7 +68,10 @@ def find_format(name: str, field: str = "--format") -> Format:
 
     Raises SweepError if there is none of that name, or if a package that it needs is not installed."""
     kind: type[Format] = find_class(name, field, Format, FORMATS)
-    require_packages(kind, field, name)
+    try:
+        require_packages(kind, field, name)
+    except SweepError as error:
+        raise SweepError(f"{error}; model.onnx is exported without it") from None
     return kind()
 
 

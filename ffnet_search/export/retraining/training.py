@@ -5,7 +5,6 @@ FOLDER/trials/KEY/   retrained.json, and the file that the network is trained fo
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -101,7 +100,7 @@ def _write(folder: Path, retrained: Retrained, file: str) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     atomic_write.write_bytes(folder / file, retrained.content)
     record = {"metrics": dict(retrained.metrics), "record": dict(retrained.record)}
-    atomic_write.write_text(folder / RECORD, json.dumps(record, indent=1))
+    atomic_write.write_json(folder / RECORD, record)
 
 
 def _read(folder: Path, configuration: Configuration, file: str) -> Retrained | None:

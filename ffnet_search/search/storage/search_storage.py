@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -11,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ffnet_search.atomic_write import replacing, set_aside, write_text
+from ffnet_search.atomic_write import replacing, set_aside, write_json
 from ffnet_search.errors import Terminated
 from ffnet_search.formatting import csv_cell
 from ffnet_search.metrics import COSTS, ERROR, IMAGES
@@ -99,7 +98,7 @@ class PendingTrials:
         if self._path is not None:
             if self._trials:
                 trials = {key: trial._asdict() for key, trial in self._trials.items()}
-                write_text(self._path, json.dumps(trials, indent=1) + "\n")
+                write_json(self._path, trials)
             else:
                 self._path.unlink(missing_ok=True)
 
