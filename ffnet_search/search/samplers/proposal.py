@@ -16,6 +16,7 @@ from ffnet_search.search.samplers.encoding import Array, Conditions, Encoding, i
 from ffnet_search.search.samplers.observations import Observations, logarithms
 
 CANDIDATES, CLIMBERS = 640, 240  # that are screened: bred from the best trials, and from the best of these
+KNOWN = 2  # times as many, where metrics are known
 PARENTS, BEST = 40, 20
 EXACT = 128  # of those screened, the best whose known metrics are computed
 DRAWN = 64  # at random
@@ -118,12 +119,12 @@ class Proposal:
             everything = itertools.product(*(range(size) for size in sizes))
             rows_SA = self._new(np.array(list(everything), dtype=np.float64))
             return rows_SA[np.argsort(-acquisition.gains(rows_SA), kind="stable")] if len(rows_SA) else rows_SA
-        parents_PA = self._filled(observed.rows_NA[observed.best(PARENTS)])
-        drawn_SA = encoding.draw(rng, CANDIDATES // 8)
-        rows_SA = self._new(np.vstack([bred(encoding, parents_PA, rng, CANDIDATES - len(drawn_SA)), drawn_SA]))
+        parents_PA, times = self._filled(observed.rows_NA[observed.best(PARENTS)]), KNOWN if self.known else 1
+        drawn_SA = encoding.draw(rng, times * CANDIDATES // 8)
+        rows_SA = self._new(np.vstack([bred(encoding, parents_PA, rng, 7 * len(drawn_SA)), drawn_SA]))
         gain_S = acquisition.gains(rows_SA)
         best_PA = self._filled(rows_SA[np.argsort(-gain_S, kind="stable")[:BEST]])
-        more_SA = self._new(bred(encoding, best_PA, rng, CLIMBERS))
+        more_SA = self._new(bred(encoding, best_PA, rng, times * CLIMBERS))
         both_SA = np.vstack([rows_SA, more_SA])
         gain_S = np.append(gain_S, acquisition.gains(more_SA))
         order = np.argsort(-gain_S, kind="stable")
