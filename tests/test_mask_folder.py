@@ -170,7 +170,24 @@ def test_a_mistake_is_one_sentence(name: str, folder: Path) -> None:
     change, message = MISTAKES[name]
     change(folder)
     with pytest.raises(SweepError, match=message):
+        check_data(section("mask_folder", path=folder), INPUT)
+    with pytest.raises(SweepError, match=message):
         build(folder)
+
+
+def test_a_check_reads_on_until_two_classes_are_found(tmp_path: Path) -> None:
+    folder = write_masks(tmp_path / "sparse", 120)
+    for number in range(120):
+        save(folder, f"{number:03d}.png", ids(folder, f"{number:03d}.png") * (number == 119))
+    check_data(section("mask_folder", path=folder), INPUT)
+    save(folder, "119.png", ids(folder, "118.png"))
+    with pytest.raises(SweepError, match="must hold two classes at least, but no pixel has 1, 2"):
+        check_data(section("mask_folder", path=folder), INPUT)
+
+
+def test_a_check_leaves_out_what_reading_leaves_out(folder: Path) -> None:
+    (folder / "masks/001.png").write_bytes(b"no")
+    check_data(section("mask_folder", path=folder, unreadable="skip"), INPUT)
 
 
 def test_one_image_is_too_few(tmp_path: Path) -> None:
@@ -178,7 +195,7 @@ def test_one_image_is_too_few(tmp_path: Path) -> None:
         build(write_masks(tmp_path / "one", 1))
 
 
-def test_a_check_reads_headers_alone(folder: Path) -> None:
+def test_a_check_refuses_what_does_not_fit(folder: Path) -> None:
     fields = section("mask_folder", path=folder)
     check_data(fields, INPUT)
     with pytest.raises(SweepError, match="data.name must be a data set for task 'classification', but 'mask_folder'"):

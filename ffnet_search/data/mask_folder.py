@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 from PIL import Image
@@ -33,7 +34,8 @@ from ffnet_search.tasks.segmentation import IGNORE
 
 IMAGES, MASKS = "images", "masks"
 LOSSY = (".jpg", ".jpeg", ".webp")
-HEADERS = 50  # masks whose header a check reads
+CHECKED = 50  # masks of a split, about, that a check reads
+Read = TypeVar("Read")
 
 
 class Folders(NamedTuple):
@@ -71,7 +73,9 @@ class MaskFolder(DataSet):
         parts = _with_masks(pairs, section, input)
         names = class_names(root, input.outputs)
         source = open_files(parts, names, section, input, digest)
-        must_hold_classes(source.train.targets_N, names, splits[TRAIN].masks)
+        missing = must_hold_classes(np.unique(source.train.targets_N).tolist(), names, splits[TRAIN].masks)
+        if missing:
+            say(f"warning: no mask for training holds {first_few(missing)}")
         return source
 
     def check(self, section: DataSection, input: Input) -> None:
@@ -79,10 +83,14 @@ class MaskFolder(DataSet):
         root, splits = find_splits(section)
         names = class_names(root, input.outputs)
         must_match(section, input, outputs=len(names))
-        for folders in splits.values():
-            masks = list_pairs(folders).masks
-            for file in masks[:: max(1, len(masks) // HEADERS)]:
-                must_be_mask(file)
+        for split, folders in splits.items():
+            pairs = list_pairs(folders)
+            step = max(1, len(pairs.names) // CHECKED)
+            some = MaskedFiles(pairs.images[::step], pairs.masks[::step], pairs.names[::step])
+            some = _readable(some, section.workers) if section.unreadable == "skip" else some
+            held = _read_masks(ids_in, some, input.outputs, section.workers)
+            if split == TRAIN:
+                must_hold_classes({one for ids in held for one in ids}, names, folders.masks, pairs.masks)
 
     def parts(self, section: DataSection, input: Input) -> dict[str, Files]:
         return _with_masks(list_splits(find_splits(section)[1]), section, input)
@@ -106,9 +114,7 @@ def _with_masks(pairs: Mapping[str, MaskedFiles], section: DataSection, input: I
 
 
 def find_splits(section: DataSection) -> tuple[Path, dict[str, Folders]]:
-    """The root, and the folders of each split that exists, train first.
-
-    Raises SweepError if there are none."""
+    """The root, and the folders of each split that exists, train first. Raises SweepError if there are none."""
     if section.path is None:
         raise SweepError(f"data.path must be given for {section.name}: the folder with {IMAGES}/ and {MASKS}/")
     root = Path(os.path.expanduser(section.path))
@@ -203,8 +209,17 @@ def read_masks(files: Sequence[str], images: Sequence[str], input: Input, worker
     Raises SweepError, with the names of all such files, where a mask is no map of ids, has another size than its
     image, or an id that is no class."""
 
-    def read(pair: tuple[str, str]) -> tuple[Pixels | None, str]:
-        file, image_file = pair
+    def resized(ids_HW: np.ndarray) -> Pixels:
+        return np.asarray(Image.fromarray(ids_HW.astype(np.uint8)).resize(input.size, Image.Resampling.NEAREST))
+
+    pairs = MaskedFiles(tuple(images), tuple(files), tuple(files))
+    return np.stack(_read_masks(resized, pairs, input.outputs, workers))
+
+
+def _read_masks(use: Callable[[np.ndarray], Read], pairs: MaskedFiles, classes: int, workers: int) -> list[Read]:
+    """The results of `use`, of the ids (H, W) of each mask. Raises the SweepError of `read_masks`."""
+
+    def read(file: str, image_file: str) -> tuple[Read | None, str]:
         try:
             ids_HW = read_ids(file)
         except SweepError as error:
@@ -214,21 +229,20 @@ def read_masks(files: Sequence[str], images: Sequence[str], input: Input, worker
             return None, size.sentence
         if ids_HW.shape[::-1] != size:
             return None, f"{file} has {ids_HW.shape[1]} x {ids_HW.shape[0]} pixels, but its image {size[0]} x {size[1]}"
-        others = sorted(set(ids_in(ids_HW)) - set(range(input.outputs)) - {IGNORE})
+        others = sorted(set(ids_in(ids_HW)) - set(range(classes)) - {IGNORE})
         if others:
             return None, f"{file} has the ids {first_few(list(map(str, others)))}"
-        resized = Image.fromarray(ids_HW.astype(np.uint8)).resize(input.size, Image.Resampling.NEAREST)
-        return np.asarray(resized), ""
+        return use(ids_HW), ""
 
     with ThreadPoolExecutor(max(1, workers)) as pool:
-        masks, problems = zip(*pool.map(read, zip(files, images, strict=True)), strict=True)
-    wrong = [problem for problem in problems if problem]
+        done = list(pool.map(read, pairs.masks, pairs.images))
+    wrong = [problem for _, problem in done if problem]
     if wrong:
         raise SweepError(
-            f"data.path: masks must have the size of their images and hold ids from 0 to {input.outputs - 1} "
+            f"data.path: masks must have the size of their images and hold ids from 0 to {classes - 1} "
             f"(input.classes in the search space's file) or {IGNORE}, but {first_few(wrong)}"
         )
-    return np.stack([mask for mask in masks if mask is not None])
+    return [one for one, _ in done if one is not None]
 
 
 def read_ids(file: str) -> np.ndarray:
@@ -246,7 +260,8 @@ def ids_in(ids_HW: np.ndarray) -> list[int]:
 
 def _ids(file: str) -> np.ndarray:
     with open_image(file) as mask:
-        _must_be_ids(mask, file)
+        if mask.mode not in ("1", "L", "P", "LA", "RGB", "RGBA", "I", "I;16", "I;16B", "I;16L"):
+            raise SweepError(f"{file} must be a mask of class ids, grey or with a palette, but is {mask.mode}")
         bands, rows, mode = [], max(1, LARGE // mask.width), mask.mode  # what is computed of some rows is small
         for top in range(0, mask.height, rows):
             band = np.asarray(mask.crop((0, top, mask.width, min(mask.height, top + rows))))
@@ -256,32 +271,20 @@ def _ids(file: str) -> np.ndarray:
         return np.concatenate(bands)
 
 
-def must_be_mask(file: str) -> None:
-    """Raise SweepError if a file is no mask, by its header."""
-    read = attempt(file, _header, file)
-    if isinstance(read, Unreadable):
-        raise SweepError(f"data.path: {read.sentence}; remove or replace it")
-
-
-def _header(file: str) -> None:
-    with open_image(file) as mask:
-        _must_be_ids(mask, file)
-
-
-def _must_be_ids(mask: Image.Image, file: str) -> None:
-    if mask.mode not in ("1", "L", "P", "LA", "RGB", "RGBA", "I", "I;16", "I;16B", "I;16L"):
-        raise SweepError(f"data.path: {file} must be a mask of class ids, grey or with a palette, but is {mask.mode}")
-
-
-def must_hold_classes(masks_NHW: Pixels, names: Sequence[str], folder: Path) -> None:
-    """Raise SweepError if the masks for training hold fewer than two classes; say which ones they lack."""
-    held = np.unique(masks_NHW)
-    missing = [name for label, name in enumerate(names) if label not in held]
+def must_hold_classes(held: Iterable[int], names: Sequence[str], folder: Path, files: Iterable[str] = ()) -> list[str]:
+    """The classes that the masks for training lack: `held` by those that were read. Where these hold fewer than two,
+    `files` are read until there are two. Raises SweepError if there are not."""
+    ids = set(held)
+    for file in files:
+        if len(ids - {IGNORE}) > 1:
+            break
+        with suppress(SweepError):  # of an unreadable file, which reading tells
+            ids.update(ids_in(read_ids(file)))
+    missing = [name for label, name in enumerate(names) if label not in ids]
     if len(names) - len(missing) < 2:
-        hint = f"; where {IGNORE} marks an object, write 1" if IGNORE in held else ""
+        hint = f"; where {IGNORE} marks an object, write 1" if IGNORE in ids else ""
         raise SweepError(
             f"data.path: the masks of {folder} must hold two classes at least, but no pixel has {first_few(missing)} "
             f"({IGNORE} counts nowhere{hint})"
         )
-    if missing:
-        say(f"warning: no mask for training holds {first_few(missing)}")
+    return missing
