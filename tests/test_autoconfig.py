@@ -367,6 +367,36 @@ def test_images_beside_masks_are_for_segmentation(split: bool, tmp_path: Path) -
         inspect(tmp_path / "data")
 
 
+@pytest.mark.parametrize(
+    ("ids", "message"),
+    [
+        ((0, 0, 0), "must hold two classes at least, but no pixel has 1 .255 counts nowhere.$"),
+        ((255, 255, 255), "no pixel has 0, 1 .*; where 255 marks an object, write 1"),
+        ((0, 255, 255), "no pixel has 1 .*; where 255 marks an object, write 1"),
+        ((0, 200, 200), "of 0 to 200 hold only 0, 200: renumber them, or name 201 classes in classes.json"),
+    ],
+)
+def test_masks_that_nothing_can_be_learnt_from_are_refused(ids: tuple[int, ...], message: str, tmp_path: Path) -> None:
+    folder = write_masks(tmp_path / "data", 4)
+    for path in (folder / "masks").iterdir():
+        with Image.open(path) as mask:
+            changed = np.array(ids, np.uint8)[np.asarray(mask)]
+        Image.fromarray(changed).save(path)
+    with pytest.raises(SweepError, match=message):
+        inspect(folder)
+
+
+def test_a_class_that_only_test_masks_hold_is_a_class(tmp_path: Path) -> None:
+    write_masks(tmp_path / "train", 4)
+    test = write_masks(tmp_path / "test", 2) / "masks" / "000.png"
+    with Image.open(test) as mask:
+        changed = np.array(mask)
+    changed[0, 0] = 3
+    Image.fromarray(changed).save(test)
+    seen = inspect(tmp_path)
+    assert seen.classes == ("0", "1", "2", "3") and "no sampled mask for training holds 3" in seen.warnings
+
+
 @pytest.mark.parametrize("task", COLUMNS)
 def test_a_table_is_for_what_its_columns_hold(task: str, tmp_path: Path) -> None:
     table = write_table(tmp_path / "data", task, 40, tests=8)

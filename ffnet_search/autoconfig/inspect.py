@@ -16,13 +16,13 @@ from typing import ClassVar
 import numpy as np
 
 from ffnet_search.config.schema import DataSection
+from ffnet_search.data import mask_folder
 from ffnet_search.data.dataset import Strata
 from ffnet_search.data.decoder import Decoder
 from ffnet_search.data.files import Files, divide
 from ffnet_search.data.image_file import read_whole, turned_size
 from ffnet_search.data.image_folder import list_images, remarks_of
 from ffnet_search.data.layout import TEST, TRAIN, VALIDATION, class_names, find_classes, find_layout, image_bytes
-from ffnet_search.data.mask_folder import find_splits, has_masks, ids_in, list_splits, read_ids, read_masks
 from ffnet_search.data.unreadable import Unreadable, attempt
 from ffnet_search.errors import SweepError
 from ffnet_search.formatting import first_few, listed
@@ -167,7 +167,7 @@ class MaskSet(ImageSet):
 
     def targets(self, indices: Sequence[int], input: Input) -> Targets:
         files, masks = ([some[index] for index in indices] for some in (self.files, self.masks))
-        return read_masks(masks, files, input, DataSection().workers)
+        return mask_folder.read_masks(masks, files, input, DataSection().workers)
 
     def __str__(self) -> str:
         return self.described(f"with masks of {len(self.classes)} classes ({', '.join(self.classes)})")
@@ -179,7 +179,7 @@ class MaskSet(ImageSet):
             warnings.append(f"few images to learn from, fewer than {LEAST}: {self.total}")
         absent = [name for name, count in zip(self.classes, self.counts, strict=True) if not count]
         if absent:
-            warnings.append(f"no sampled mask holds {first_few(absent)}")
+            warnings.append(f"no sampled mask for training holds {first_few(absent)}")
         return warnings + self.sample.warnings
 
 
@@ -187,7 +187,7 @@ def inspect(folder: Path) -> ImageSet:
     """Inspect a folder. Raises SweepError if it has neither a folder per class nor images/ and masks/, or nothing in
     it can be read."""
     section = DataSection(name="mask_folder", path=folder)
-    if folder.is_dir() and has_masks(folder):
+    if folder.is_dir() and mask_folder.has_masks(folder):
         return _inspect_masks(folder, section)
     layout = find_layout(DataSection(name="image_folder", path=folder))
     root, classes = layout.train, find_classes(layout.train)
@@ -208,29 +208,50 @@ def inspect(folder: Path) -> ImageSet:
 
 
 def _inspect_masks(folder: Path, section: DataSection) -> MaskSet:
-    root, splits = find_splits(section)
-    listed = list_splits(splits)
+    root, splits = mask_folder.find_splits(section)
+    listed = mask_folder.list_splits(splits)
     pairs = listed[TRAIN]
     sample = sample_images(splits[TRAIN].images, pairs.images)
-    sampled = random.Random(0).sample(pairs.masks, min(HEADERS, len(pairs.masks)))
-    held = [[one for one in ids_in(read_ids(file)) if one != IGNORE] for file in sampled]
-    most = max([1, *(one for ids in held for one in ids)])
-    classes = class_names(root, most + 1)
-    if most >= len(classes):
-        raise SweepError(
-            f"data.path: {root} must name each class (classes.json or classes.txt), but names {len(classes)}, and its "
-            f"masks hold id {most}"
-        )
+    held = {split: _sampled_ids(one.masks) for split, one in listed.items()}
+    classes = _mask_classes(root, {one for masks in held.values() for ids in masks for one in ids} - {IGNORE})
+    of_training = {one for ids in held[TRAIN] for one in ids}
+    mask_folder.must_hold_classes(of_training, classes, splits[TRAIN].masks, pairs.masks)
     return MaskSet(
         folder=folder,
         classes=classes,
-        counts=tuple(sum(label in ids for ids in held) for label in range(len(classes))),
+        counts=tuple(sum(label in ids for ids in held[TRAIN]) for label in range(len(classes))),
         sample=sample,
         parts={
             split: Files(one.images, one.names, np.zeros(len(one.images), np.int64)) for split, one in listed.items()
         },
         masks=pairs.masks,
     )
+
+
+def _sampled_ids(masks: Sequence[str]) -> list[list[int]]:
+    return [
+        mask_folder.ids_in(mask_folder.read_ids(file))
+        for file in random.Random(0).sample(masks, min(HEADERS, len(masks)))
+    ]
+
+
+def _mask_classes(root: Path, ids: set[int]) -> tuple[str, ...]:
+    """The names of the classes, of masks that hold these ids. Raises SweepError if they are not named, though most ids
+    below the largest do not occur, or not all are."""
+    most = max([1, *ids])
+    classes = class_names(root, most + 1)
+    if most >= len(classes):
+        raise SweepError(
+            f"data.path: {root} must name each class (classes.json or classes.txt), but names {len(classes)}, and its "
+            f"masks hold id {most}"
+        )
+    is_named = class_names(root, 0)  # no names but those of a file
+    if ids and 2 * len(ids - {most}) < most and not is_named:
+        raise SweepError(
+            f"data.path: the masks of {root} must hold class ids from 0 on, but of 0 to {most} hold only "
+            f"{first_few(list(map(str, sorted(ids))))}: renumber them, or name {most + 1} classes in classes.json"
+        )
+    return classes
 
 
 def sample_images(root: Path, files: Sequence[str]) -> Sample:
