@@ -424,9 +424,17 @@ def test_a_guess_is_stated_and_leaves_words_out(tmp_path: Path) -> None:
     assert guess({"a": ["0", "1"] * 10}) == ("classification", ("a",))
     assert guess({"Label": kind["n"], "n": kind["n"]}) == ("classification", ("Label",))
     assert guess({"who": kind["who"], "note": [f"n{n}" for n in range(20)]}) == ("classification", ("who",))
+    assert guess({"a": ["True", "False"] * 10, "b": ["no", "Yes"] * 10}) == ("multilabel", ("a", "b"))
+    assert guess({"a": ["True", "False"] * 10, "n": kind["n"]}) == ("regression", ("n",))
+    assert guess({"a": ["0", "1"] * 10, "b": ["", *["1", "0"] * 9, "1"]}) == ("multilabel", ("a", "b"))
     with pytest.raises(SweepError, match="a column must have classes, labels or numbers, but same have none"):
         guess({"same": ["1"] * 20})
     table = write_table(tmp_path / "data", "regression", 24)
+    gap = [dict(row) for row in csv.DictReader(table.read_text().splitlines())]
+    gap[3]["discs"] = ""
+    with pytest.raises(SweepError, match="line 5: discs must be a number, but is ''"):
+        inspect_table(write_rows(tmp_path / "data" / "gap.csv", gap, gap[0]))
+    (tmp_path / "data" / "gap.csv").unlink()
     rows = [{**row, "who": "me"} for row in csv.DictReader(table.read_text().splitlines())]
     seen = inspect_table(write_rows(table, rows, rows[0]))
     assert "24 images with numbers (discs 0.00 to 3.00" in str(seen)

@@ -1,7 +1,8 @@
 """The content of a CSV of images: the columns that a first sweep learns, and their task. See `data.table`.
 
-A column named label or class, or one of words, is for classification; columns of 0 and 1 are labels; others of numbers
-are for regression. It is a guess, which the written sweep states: `task` and `data.columns` change it.
+A column named label or class, or one of words, is for classification; columns of 0 and 1, or of yes and no, are labels;
+others of numbers are for regression. Empty cells decide nothing: reading the column refuses them. It is a guess, which
+the written sweep states: `task` and `data.columns` change it.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from ffnet_search.autoconfig.inspect import LEAST, ImageSet, inspect, sample_ima
 from ffnet_search.config.schema import DataSection
 from ffnet_search.data.layout import TRAIN
 from ffnet_search.data.mask_folder import has_masks
-from ffnet_search.data.picture_table import must_exist, read_targets, table_files
+from ffnet_search.data.picture_table import NO, YES, must_exist, read_targets, table_files
 from ffnet_search.data.table import FILE, is_number, read_header, read_table
 from ffnet_search.errors import SweepError
 from ffnet_search.formatting import figure, first_few
@@ -25,7 +26,6 @@ from ffnet_search.tasks.base import Targets
 
 CLASS_COLUMNS = ("label", "class", "category", "species")
 NUMBERED = ("id", "index", "idx", "number")  # columns that count the rows
-YES_NO = {"0", "1", "0.0", "1.0"}
 
 
 @dataclass(frozen=True)
@@ -132,13 +132,12 @@ def guess(columns: Mapping[str, Sequence[str]]) -> tuple[str, tuple[str, ...]]:
     named = [name for name in columns if name.lower() in CLASS_COLUMNS]
     if named:
         return "classification", (named[0],)
-    numbers = tuple(
-        name
-        for name, cells in columns.items()
-        if name.lower() not in NUMBERED and all(map(is_number, cells)) and len(set(cells)) > 1
-    )
-    if numbers and all(set(columns[name]) <= YES_NO for name in numbers):
-        return "multilabel" if len(numbers) > 1 else "classification", numbers
+    filled = {name: [cell.lower() for cell in cells if cell] for name, cells in columns.items()}
+    varied = {name: cells for name, cells in filled.items() if len(set(cells)) > 1 and name.lower() not in NUMBERED}
+    numbers = tuple(name for name, cells in varied.items() if all(map(is_number, cells)))
+    labels = tuple(name for name, cells in varied.items() if set(cells) <= {*YES, *NO})
+    if labels and set(numbers) <= set(labels):
+        return "multilabel" if len(labels) > 1 else "classification", labels
     if numbers:
         return "regression", numbers
     words = {name: len(set(cells)) for name, cells in columns.items() if 1 < len(set(cells)) <= len(cells) // 2}
