@@ -110,6 +110,10 @@ MISTAKES: dict[str, tuple[Callable[[Path], Any], str]] = {
     "pipe": (lambda path: (path.unlink(), os.mkfifo(path)), r"must be a CSV file in UTF-8, but cannot be read so"),
     "void": (lambda path: path.write_text(""), r"must have a line of names and then a row for each step, but has 0"),
     "words": (lambda path: path.write_text("date,a\nmonday,x\n"), r"must have columns of numbers, but its first row"),
+    "times": (
+        lambda path: path.write_text(",Timestamp\n1,2\n2,3\n"),
+        r"must have columns of numbers, but its first row",
+    ),
     "gap": (lambda path: path.write_text("date,a\n1,2\n2,\n"), r"row 3: a must be a number, but is ''"),
     "first": (
         lambda path: path.write_text("date,a,b\nmon,1,\ntue,2,3\n"),
@@ -158,12 +162,36 @@ def test_init_writes_a_first_sweep_for_a_series(tmp_path: Path) -> None:
         start(path, tmp_path, name="other")
 
 
+@pytest.mark.parametrize("delimiter", [",", ";", "\t"])
+def test_row_numbers_and_times_are_no_series(delimiter: str, tmp_path: Path) -> None:
+    path = tmp_path / "only" / "s.csv"
+    path.parent.mkdir()
+    rows = ["|Timestamp|a"] + [f"{n}|{1_600_000_000 + 60 * n}|{np.sin(n):.3f}" for n in range(130)]
+    path.write_text("\n".join(rows).replace("|", delimiter))
+    assert read_series(path)[0] == ("a",)
+    assert holds_series(path) and holds_series(path.parent) and not holds_series(tmp_path)
+    started = start(path.parent, tmp_path, minutes=1)
+    assert Sweep.from_yaml(started.sweep).data.init_args["path"] == str(path)
+    assert any("not learnt" in line and "without a name, Timestamp" in line for line in started.lines)
+
+
+def test_a_series_that_starts_constant_does_not_explode(tmp_path: Path) -> None:
+    path = tmp_path / "s.csv"
+    path.write_text("\n".join(["a,late", *(f"{np.sin(n):.3f},{0.1 if n < 300 else 5.1}" for n in range(400))]))
+    data = Series(str(path), (24, 12), batch_size=16)
+    with pytest.warns(UserWarning, match="late must vary in the steps for training"):
+        data.setup("fit")
+    assert data.windows["test"].steps_TM[:, 1].max() == pytest.approx(5)
+
+
 def test_a_table_of_images_is_no_series(tmp_path: Path) -> None:
     path = tmp_path / "t.csv"
     for text, series in (("file,n\na,1\n", False), ("what,n\na.png,1\n", False), ("date,n\nmonday,x\n", False),
                          ("", False), ("n\n3\n", True)):  # fmt: skip
         path.write_text(text)
         assert holds_series(path) == series
+    assert holds_series(tmp_path), "the folder of one CSV"
+    (tmp_path / "a.png").touch()
     assert not holds_series(tmp_path)
 
 

@@ -14,7 +14,7 @@ from PIL import Image
 
 from ffnet_search.config.json_schema import schema_line
 from ffnet_search.config.schema import LatencySection
-from ffnet_search.data.table import FILE, is_number
+from ffnet_search.data.table import FILE, csv_rows, is_number
 from ffnet_search.errors import SweepError
 from ffnet_search.formatting import first_few
 from ffnet_search.progress import say
@@ -44,6 +44,7 @@ class SeriesStart:
 
     path: Path
     variables: tuple[str, ...]
+    skipped: tuple[str, ...]  # columns that are not learnt
     steps: int
     window: int
     cost: SeriesCost
@@ -89,6 +90,8 @@ class SeriesStart:
         """Lines for the user: the series, the choices and their reasons."""
         chosen = f"chosen: {self.window} steps ahead from the {self.window} before, {self.trials} trials"
         lines = [f"{self}", f"{chosen} of {EPOCHS} epochs at most; set module.shape and data's window to your horizon"]
+        if self.skipped:
+            lines.append(f"not learnt, since they count or date the steps or hold words: {first_few(self.skipped)}")
         whole = sum(self.stage_minutes.values())
         if whole > 1.25 * self.minutes:
             lines.append(f"{self.minutes:g} min is too little for this series here; this is the least that makes sense")
@@ -147,12 +150,13 @@ def kernels(window: int) -> Sequence[int]:
 
 
 def holds_series(path: Path) -> bool:
-    """Return whether a path is a CSV of numbers in which no column names files."""
-    if not path.is_file() or path.suffix.lower() != ".csv":
+    """Return whether a path is a CSV of numbers in which no column names files, or a folder of such a CSV."""
+    path = series_file(path)
+    if not path.is_file() or path.suffix.lower() not in (".csv", ".tsv"):
         return False
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
-            lines = csv.reader(file)
+            lines = csv_rows(file)
             header, first = next(lines, []), next(lines, [])
     except (OSError, UnicodeDecodeError, csv.Error):
         return False
@@ -161,9 +165,16 @@ def holds_series(path: Path) -> bool:
     return any(map(is_number, first)) and not names_files and not images
 
 
+def series_file(path: Path) -> Path:
+    """The one CSV of a folder that holds no other files or folders; else the path itself."""
+    files = [one for one in path.iterdir() if not one.name.startswith(".")] if path.is_dir() else []
+    return files[0] if len(files) == 1 else path
+
+
 def start_series(path: Path, minutes: float, refused: dict[str, object]) -> SeriesStart:
     """Inspect a series and measure a network on this machine, which takes seconds. `refused`: options that are for
     images alone, with the user's values. Raises SweepError."""
+    path = series_file(path)
     for option, value in refused.items():
         if value is not None:
             raise SweepError(f"{option} must be left out for {path.name}, a CSV of series, but is {value}; remove it")
@@ -181,7 +192,11 @@ def start_series(path: Path, minutes: float, refused: dict[str, object]) -> Seri
         raise SweepError(f"--data: {path} must have {least} rows or more to forecast from, but has {steps}")
     imports_s = time.monotonic() - began
     say(f"measuring this machine on {len(variables)} series ...")
-    return SeriesStart(path, variables, steps, fitting[0], _measure(len(variables), fitting[0], imports_s), minutes)
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        header = [name.strip() for name in next(csv_rows(file))]
+    skipped = tuple(name or "a column without a name" for name in header if name not in variables)
+    cost = _measure(len(variables), fitting[0], imports_s)
+    return SeriesStart(path, variables, skipped, steps, fitting[0], cost, minutes)
 
 
 def _measure(variables: int, window: int, imports_s: float) -> SeriesCost:

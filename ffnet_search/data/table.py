@@ -13,6 +13,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, TextIO
 
 import numpy as np
 
@@ -21,6 +22,9 @@ from ffnet_search.data.dataset import Indices
 from ffnet_search.data.layout import SPLIT_NAMES, TEST, TRAIN, VALIDATION
 from ffnet_search.errors import SweepError, did_you_mean, shown
 from ffnet_search.formatting import first_few
+
+if TYPE_CHECKING:
+    from _csv import Reader as CsvReader
 
 FILE = ("file", "file_name", "filename", "image", "path")  # names of the column of files, in any case
 SPLIT = "split"
@@ -129,9 +133,7 @@ def _read(path: Path) -> tuple[list[str], list[dict[str, str]], tuple[str, ...]]
         raise SweepError(f"data.path: {path} must be a CSV file in UTF-8, but is no regular file; remove it")
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
-            first = file.readline()
-            file.seek(0)
-            lines = csv.reader(file, delimiter=max(DELIMITERS, key=first.count), strict=True)
+            lines = csv_rows(file, strict=True)
             header = [" ".join(name.split()) for name in next(lines, [])]
             for cells in lines:
                 if not any(cell.strip() for cell in cells):
@@ -150,6 +152,13 @@ def _read(path: Path) -> tuple[list[str], list[dict[str, str]], tuple[str, ...]]
     if not rows:
         raise SweepError(f"data.path: {path} must have a line of names and then rows, but has no rows")
     return names, rows, tuple(places)
+
+
+def csv_rows(file: TextIO, strict: bool = False) -> CsvReader:
+    """The rows of a CSV, separated by the delimiter that its first line has most often."""
+    first = file.readline()
+    file.seek(0)
+    return csv.reader(file, delimiter=max(DELIMITERS, key=first.count), strict=strict)
 
 
 def is_number(cell: str) -> bool:

@@ -1,6 +1,7 @@
 """A CSV of time series as a LightningDataModule for `data.name`: windows of past and future, standardised.
 
-Rows are steps in order, columns variables; columns that hold no numbers (dates) are left out. The first rows are for
+Rows are steps in order, columns variables; left out are columns that hold no numbers, those named date, time or
+timestamp, and those without a name, which count the rows. The first rows are for
 training, then come those for validation and those for testing, whose windows begin with the past before them. Shape
 keys: T steps, L past and S future steps, M variables.
 """
@@ -10,6 +11,7 @@ from __future__ import annotations
 import csv
 import math
 import os
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -20,10 +22,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from ffnet_search.data.table import is_number
+from ffnet_search.data.table import UNNAMED, csv_rows, is_number
 from ffnet_search.errors import SweepError
+from ffnet_search.formatting import first_few
 
-LEAST_SPREAD = 1e-8  # of a variable that does not vary
+TIMES = ("date", "datetime", "time", "timestamp")  # names of columns that say when, in any case
 SPLITS = ("train", "val", "test")
 
 
@@ -66,7 +69,15 @@ class Series(LightningDataModule):
         self.variables, steps_TM = read_series(self.path)
         counts = self._counts(len(steps_TM))
         train_TM = steps_TM[: counts[0]].astype(np.float64)
-        mean_M, spread_M = train_TM.mean(0), train_TM.std(0).clip(min=LEAST_SPREAD)
+        is_constant_M = (train_TM == train_TM[:1]).all(0)  # rounding gives their std a trace
+        constant = [name for name, is_constant in zip(self.variables, is_constant_M, strict=True) if is_constant]
+        if constant:
+            warnings.warn(
+                f"{self.path}: {first_few(constant)} must vary in the steps for training to be learnt, but does not; "
+                "leave it out of the file, or change data.init_args.split",
+                stacklevel=2,
+            )
+        mean_M, spread_M = train_TM.mean(0), np.where(is_constant_M, 1, train_TM.std(0))
         standard_TM = torch.from_numpy(((steps_TM - mean_M) / spread_M).astype(np.float32))
         ends = np.cumsum(counts).tolist()
         starts = [0, *(end - self.past for end in ends[:-1])]
@@ -112,7 +123,7 @@ def read_series(path: Path) -> tuple[tuple[str, ...], NDArray[np.float64]]:
         raise SweepError(f"{where} must be a CSV file in UTF-8, but cannot be read so (there is no such file)")
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
-            rows = [row for row in csv.reader(file) if row]
+            rows = [row for row in csv_rows(file) if row]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise SweepError(f"{where} must be a CSV file in UTF-8, but cannot be read so ({error})") from None
     if len(rows) < 2:
@@ -121,7 +132,8 @@ def read_series(path: Path) -> tuple[tuple[str, ...], NDArray[np.float64]]:
     for number, row in enumerate(content, 2):
         if len(row) != len(header):
             raise SweepError(f"{where}, row {number} must have {len(header)} cells, but has {len(row)}")
-    chosen = [index for index in range(len(header)) if any(is_number(row[index]) for row in content)]
+    timeless = [index for index, name in enumerate(header) if name.strip().lower() not in (*UNNAMED, *TIMES)]
+    chosen = [index for index in timeless if any(is_number(row[index]) for row in content)]
     if not chosen:
         raise SweepError(f"{where} must have columns of numbers, but its first row is {', '.join(content[0])[:80]}")
     for number, row in enumerate(content, 2):
