@@ -47,6 +47,38 @@ def test_photos_beside_their_reduced_form_need_no_task(tmp_path: Path) -> None:
     assert not holds_pairs(paint(tmp_path / "classes", {"a": 1, "b": 1}))
 
 
+def write_pairs(root: Path, scale: int, behind: str = "") -> Path:
+    """`root/HR` and `root/LR`, the reduced photos with `behind` after their names."""
+    (root / "LR").mkdir(parents=True)
+    for file in sorted(write_photos(root / "HR", 4).iterdir()):
+        with Image.open(file) as image:
+            image.reduce(scale).crop((0, 0, image.width // scale, image.height // scale)).save(
+                root / "LR" / f"{file.stem}{behind}.png"
+            )
+    return root
+
+
+@pytest.mark.parametrize(("scale", "behind"), [(2, "x2"), (3, ""), (3, "x3"), (4, "")])
+def test_the_scale_is_that_of_the_pairs(scale: int, behind: str, tmp_path: Path) -> None:
+    seen = inspect_photos(write_pairs(tmp_path / "pairs", scale, behind))
+    assert seen.scale == scale and {draft.space.images.outputs for draft in photo_drafts(seen)} == {scale}
+    if behind == "x3":
+        assert measure_throughput(photo_drafts(seen)[-1], 16).decode_s > 0
+
+
+def test_pairs_of_which_none_fits_are_one_sentence(tmp_path: Path) -> None:
+    pairs = write_pairs(tmp_path / "pairs", 5)
+    with pytest.raises(SweepError, match="files cannot be read as images; .* pixels, not "):
+        measure_throughput(photo_drafts(inspect_photos(pairs))[-1], 16)
+
+
+def test_what_is_deployed_is_turned_as_exif_says(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.new("RGB", (160, 80)).save(tmp_path / "turned.jpg", exif=exif)
+    assert inspect_photos(tmp_path).deployed == (80, 40)
+
+
 def test_more_time_gives_larger_networks(tmp_path: Path) -> None:
     some = photo_drafts(inspect_photos(write_photos(tmp_path / "a", 24)))
     budgets = [choose_budget(some, throughput_of, minutes=at, imports_s=0, latency_ms=None) for at in (0.1, 1e4)]

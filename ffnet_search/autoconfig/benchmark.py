@@ -23,7 +23,7 @@ from ffnet_search.data.datamodule import Data, ImageData
 from ffnet_search.data.dataset import InMemory, Source, stratified_order
 from ffnet_search.data.photo_set.photo_data import PhotoData
 from ffnet_search.data.photo_set.photo_folder import PhotoReader, Photos
-from ffnet_search.data.unreadable import Unreadable
+from ffnet_search.data.unreadable import Unreadable, refuse_unreadable
 from ffnet_search.evaluation.inherited import Evaluator
 from ffnet_search.latency.bench import LocalBench, network_job
 from ffnet_search.latency.measure import time_jobs
@@ -88,6 +88,8 @@ def _sample_photos(images: PhotoSet, input: Input, batch_size: int) -> tuple[Dat
     decoded = list(map(reader.pair, range(len(chosen))))
     seconds = (time.perf_counter() - start) / len(chosen)
     reader.kept.update({index: pair for index, pair in enumerate(decoded) if not isinstance(pair, Unreadable)})
+    if not reader.kept:
+        refuse_unreadable([one for one in decoded if isinstance(one, Unreadable)])
     members = np.array(list(reader.kept))
     names = tuple(photo.name for photo in chosen)
     photos = Photos(reader, members, members[:HELD_OUT], members[:HELD_OUT], names, input, "sample")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -11,14 +12,15 @@ from typing import Any, ClassVar
 from ffnet_search.autoconfig.draft import Draft, Size, isotropic_stage
 from ffnet_search.autoconfig.inspect import HEADERS, LEAST, ImageSet, sample_images
 from ffnet_search.config.schema import PATCH, PATCHES, DataSection
+from ffnet_search.data.image_file import turned_size
 from ffnet_search.data.layout import TRAIN
-from ffnet_search.data.photo_set.photo_folder import PhotoFile, find_splits, list_photos, photo_parts, stored_size
+from ffnet_search.data.photo_set.photo_folder import Folders, PhotoFile, find_splits, list_photos, photo_parts
 from ffnet_search.data.unreadable import Unreadable, attempt
 from ffnet_search.errors import SweepError
 from ffnet_search.space.sides import Side
+from ffnet_search.tasks.super_resolution import SCALES
 
 TASK = "super_resolution"
-SCALE = 2
 STEP = 8  # pixels that deployed sides are multiples of
 DEPLOYED_PIXELS = 1 << 15  # at most, of what networks are measured on; the user's device has its own size
 LEAST_PATCH = 4
@@ -39,11 +41,12 @@ class PhotoSet(ImageSet):
     items: ClassVar[int] = PATCHES
     deployed: tuple[int, int] = (STEP, STEP)
     photos: tuple[PhotoFile, ...] = ()
+    scale: int = SCALES[0]
 
     @property
     def patch(self) -> int:
         """Pixels a side of the patches to train on: the smallest sampled photo holds one."""
-        return max(LEAST_PATCH, min(PATCH, self.sample.sides[0] // SCALE))
+        return max(LEAST_PATCH, min(PATCH, self.sample.sides[0] // self.scale))
 
     def __str__(self) -> str:
         return self.described("to enlarge").replace(" images ", " photos ", 1)
@@ -65,7 +68,8 @@ def holds_pairs(folder: Path) -> bool:
 def inspect_photos(folder: Path) -> PhotoSet:
     """Inspect a folder of photos. Raises SweepError if it holds none, or nothing in it can be read."""
     splits = find_splits(DataSection(name=PhotoSet.dataset, path=folder))
-    listed = {split: list_photos(folders, SCALE) for split, folders in splits.items()}
+    scale = _scale(splits[TRAIN])
+    listed = {split: list_photos(folders, scale) for split, folders in splits.items()}
     files = [photo.high for photo in listed[TRAIN]]
     sample = sample_images(folder, files)
     return PhotoSet(
@@ -74,18 +78,38 @@ def inspect_photos(folder: Path) -> PhotoSet:
         counts=(),
         sample=sample,
         parts=photo_parts(listed),
-        deployed=_deployed(files),
+        deployed=_deployed(files, scale),
         photos=tuple(listed[TRAIN]),
+        scale=scale,
     )
 
 
-def _deployed(files: Sequence[str]) -> tuple[int, int]:
+def _scale(folders: Folders) -> int:
+    """The scale of the first pair that can be read; the usual one of photos without a reduced form."""
+    if folders.low is None:
+        return SCALES[0]
+    for scale in SCALES:
+        with suppress(SweepError):  # the names of the reduced photos may end in their scale
+            return _scale_of(list_photos(folders, scale))
+    list_photos(folders, SCALES[0])
+    return SCALES[0]
+
+
+def _scale_of(photos: Sequence[PhotoFile]) -> int:
+    for photo in photos[:HEADERS]:
+        high, low = (attempt(file, turned_size, file) for file in (photo.high, str(photo.low)))
+        if not (isinstance(high, Unreadable) or isinstance(low, Unreadable)):
+            return min(SCALES, key=lambda scale: abs(high[0] * high[1] / (low[0] * low[1]) - scale**2))
+    return SCALES[0]
+
+
+def _deployed(files: Sequence[str], scale: int) -> tuple[int, int]:
     """Height and width of the median photo, reduced, and further to at most `DEPLOYED_PIXELS`."""
     sampled = random.Random(0).sample(files, min(HEADERS, len(files)))
-    read = [attempt(file, stored_size, file) for file in sampled]
+    read = [attempt(file, turned_size, file) for file in sampled]
     sizes = [size for size in read if not isinstance(size, Unreadable)]  # which are reported elsewhere
     width, height = sorted(sizes, key=lambda size: size[0] * size[1])[len(sizes) // 2]
-    share = min(1.0, (DEPLOYED_PIXELS / (width * height / SCALE**2)) ** 0.5) / SCALE
+    share = min(1.0, (DEPLOYED_PIXELS / (width * height / scale**2)) ** 0.5) / scale
     low, wide = (max(STEP, STEP * round(share * side / STEP)) for side in (height, width))
     return low, wide
 
@@ -102,7 +126,12 @@ class PhotoDraft(Draft):
     @property
     def content(self) -> dict[str, Any]:
         size, sides = self.size, list(self.images.deployed)
-        images = {"channels": self.images.sample.channels, "resolution": sides, "task": TASK, "scale": SCALE}
+        images = {
+            "channels": self.images.sample.channels,
+            "resolution": sides,
+            "task": TASK,
+            "scale": self.images.scale,
+        }
         return {"input": images, "stem": {"width": [0], "stride": [1]}, "stages": [isotropic_stage(size)]}
 
     @property
