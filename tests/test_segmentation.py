@@ -65,6 +65,17 @@ def test_teacher_and_student_may_have_other_strides() -> None:
     torch.testing.assert_close(TASK.distillation_loss(logits(1), soft_target), expected)
 
 
+def test_what_counts_nowhere_is_not_distilled() -> None:
+    teacher, student = logits(side=4), logits(1, side=4)
+    mask_BHW = torch.zeros(len(teacher), 8, 8, dtype=torch.uint8)
+    mask_BHW[:, :3] = IGNORE  # a row of the head, and half of one: what half counts of does
+    soft_target = TASK.counting(TASK.soft_target(teacher), mask_BHW)
+    part = TASK.distillation_loss(student[:, :, 1:], TASK.soft_target(teacher)[:, :, 1:])
+    torch.testing.assert_close(TASK.distillation_loss(student, soft_target), part)
+    nothing = TASK.counting(TASK.soft_target(teacher), torch.full_like(mask_BHW, IGNORE))
+    assert TASK.distillation_loss(student, nothing) == 0
+
+
 def test_iou_is_of_summed_pixels_and_of_classes_that_masks_hold() -> None:
     """Class 3 is predicted and in no mask: it takes from the others, and is no class of its own."""
     metric = MeanIoU(4, IGNORE)

@@ -77,6 +77,10 @@ class Task(TaskOutputs):
     def soft_target(self, output: Tensor) -> Tensor:
         """The target that the largest network's output sets for the others; without gradient."""
 
+    def counting(self, soft_target: Tensor, target: Tensor) -> Tensor:
+        """The soft target, 0 where `target` says that nothing counts."""
+        return soft_target
+
     @abstractmethod
     def distillation_loss(self, output: Tensor, soft_target: Tensor) -> Tensor:
         """The distance of a sub-network's output from `soft_target`; a scalar, the mean over the batch."""

@@ -104,12 +104,21 @@ class Segmentation(Task):
     def soft_target(self, output: Tensor) -> Tensor:
         return output.detach().softmax(1)
 
+    def counting(self, soft_target: Tensor, target: Tensor) -> Tensor:
+        """The probabilities, 0 at pixels of the head of which less than half counts."""
+        from torch.nn import functional as F
+
+        counts_B1HW = (target != IGNORE)[:, None].to(soft_target.dtype)
+        return soft_target * (F.interpolate(counts_B1HW, size=soft_target.shape[-2:], mode="area") >= 0.5)
+
     def distillation_loss(self, output: Tensor, soft_target: Tensor) -> Tensor:
-        """Kullback-Leibler divergence from the largest network's probabilities, the mean over its head's pixels."""
+        """Kullback-Leibler divergence from the largest network's probabilities, the mean over its head's pixels that
+        count; 0 if none does."""
         from torch.nn import functional as F
 
         log_BKHW = _resized(output, soft_target).log_softmax(1)
-        return F.kl_div(log_BKHW, soft_target, reduction="none").sum(1).mean()
+        counted = (soft_target.sum(1) > 0).sum().clamp(min=1)
+        return F.kl_div(log_BKHW, soft_target, reduction="sum") / counted
 
     def quality_metric(self, outputs: int) -> TorchMetric:
         """The mean intersection over union of the classes in the masks, from one confusion matrix of all pixels."""

@@ -32,9 +32,9 @@ class Losses:
             return self.task.weighted_loss(output_B, target_B, self.label_smoothing, weights_K)
         return self.task.loss(standardised(output_B), standardised(target_B), self.label_smoothing)
 
-    def soft_target(self, output_B: Tensor) -> Tensor:
-        """The soft target of a teacher's output."""
-        return self.task.soft_target(self.net.head.standardised(output_B))
+    def soft_target(self, output_B: Tensor, target_B: Tensor) -> Tensor:
+        """The soft target of a teacher's output, where the target counts."""
+        return self.task.counting(self.task.soft_target(self.net.head.standardised(output_B)), target_B)
 
     def distance(self, output_B: Tensor, soft_target_B: Tensor) -> Tensor:
         """The distance of an output from a `soft_target`."""

@@ -245,7 +245,7 @@ class Supernet(FFNetModule):
         if self.recipe.mixes:  # the others see unmixed images, and so must the teacher
             with torch.no_grad():
                 output_B = self.net(batch[0])
-        return self.losses.soft_target(output_B)
+        return self.losses.soft_target(output_B, batch[1])
 
     def shared_loss(self, output_B: Tensor, target_B: Tensor, soft_target_B: Tensor) -> Tensor:
         """The loss of a sub-network: the share `train.labels` on the data's targets, the rest on soft targets."""
@@ -272,7 +272,8 @@ class Standalone(FFNetModule):
         loss, output_B = super().target_loss(x_BCHW, target_B)
         if self.distillation is None:
             return loss, output_B
-        share, soft_target_B = self.distillation.share, self.losses.soft_target(self.distillation.output(x_BCHW))
+        share = self.distillation.share
+        soft_target_B = self.losses.soft_target(self.distillation.output(x_BCHW), target_B)
         student_B = self.net(x_BCHW) if self.recipe.mixes else output_B  # on the images that the teacher sees
         return (1 - share) * loss + share * self.losses.distance(student_B, soft_target_B), output_B
 
