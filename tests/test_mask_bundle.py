@@ -64,6 +64,14 @@ def test_the_script_writes_the_masks_of_the_network(output: str, tmp_path: Path)
             else:
                 expected_HW = F.interpolate(net_output[None].float(), size=size, mode="nearest-exact")[0, 0]
             assert (np.asarray(mask) == expected_HW.numpy()).mean() > 0.995
+    place = tmp_path / "given"
+    place.mkdir()
+    for name in ("face_mask.png", "x.png", "x.tif"):
+        Image.new("RGB", (16, 16)).save(place / name)
+    for _ in range(2):  # what was written is not read again
+        subprocess.run([*command[:4], str(place)], check=True, capture_output=True)
+        written = {file.name for file in place.iterdir()} - {"face_mask.png", "x.png", "x.tif"}
+        assert written == {"face_mask_mask.png", "x.png_mask.png", "x.tif_mask.png"}
 
 
 class Counts:
