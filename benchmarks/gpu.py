@@ -304,7 +304,7 @@ def step(run: Run) -> Rows:
     of = f"{space.name}, batch {len(x_BCHW)}"
     rows = [
         (f"sandwich step of {of}: ms, images/s", f"{times[0]:.2f}, {images:,.0f}"),
-        ("sandwich step / its four networks alone", f"{times[0] / sum(times[1:]):.2f}"),
+        ("sandwich step / its networks alone", f"{times[0] / sum(times[1:]):.2f}"),
     ]
     if run.is_cuda:
         rows.append(("memory of all these steps, peak", f"{torch.cuda.max_memory_allocated() / 2**30:.2f} GiB"))
@@ -344,7 +344,8 @@ def synchronisation(run: Run) -> tuple[str, str]:
         return what, f"found at {' < '.join(reversed(places[-4:]))}"
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-    return what, f"none in {module.watched} steps" if run.is_cuda else "not looked for on a CPU"
+    looked = f"none in {module.watched} steps" if module.watched else "not looked for: too few steps"
+    return what, looked if run.is_cuda else "not looked for on a CPU"
 
 
 def compile_step(run: Run) -> Rows:
@@ -707,11 +708,20 @@ def carry_on(run: Run, names: Sequence[str], minutes: float) -> int:
                 remaining.remove(name)
                 write_text(known, json.dumps(results, indent=1))
                 write_table(run, results)
+                keep(run)
     except OutOfTime:
         say(f"gpu: {minutes:g} minutes are over")
     write_table(run, results)
+    keep(run)
     say(f"gpu: missing: {', '.join(remaining)}; give the same command again" if remaining else "gpu: all is done")
     return len(remaining)
+
+
+def keep(run: Run) -> None:
+    """Copy what a later call continues from to --out: a call may be ended from outside at any time."""
+    for name in KEPT:
+        if (run.work / name).exists():
+            shutil.copyfile(run.work / name, run.out / Path(name).name)
 
 
 def parse() -> argparse.Namespace:
@@ -752,9 +762,6 @@ def main() -> None:
             place.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(kept, place)
     carry_on(run, options.steps, options.minutes)
-    for name in KEPT:
-        if (run.work / name).exists():
-            shutil.copyfile(run.work / name, run.out / Path(name).name)
 
 
 if __name__ == "__main__":

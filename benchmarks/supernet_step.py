@@ -1,4 +1,4 @@
-"""The cost of sharing: one sandwich step against the same four networks trained alone, each with a separate step.
+"""The cost of sharing: one sandwich step against its networks trained alone, each with a separate step.
 
     python benchmarks/supernet_step.py [--space ffnet_digits] [--batch 64] [--rounds 15] [--epochs 0]
 
@@ -130,7 +130,7 @@ def main() -> None:
             bar.advance()
     medians = [statistics.median(taken[2:]) for taken in seconds]
     print(f"{arguments.space}, batch {arguments.batch}, one thread, CPU ms, medians of {arguments.rounds - 2} rounds\n")
-    print("| " + " | ".join([*names, "sum of the four", "sandwich / sum"]) + " |")
+    print("| " + " | ".join([*names, "sum", "sandwich / sum"]) + " |")
     print("|" + "---|" * (len(names) + 2))
     cells = [f"{1000 * value:.1f}" for value in (*medians, sum(medians[1:]))]
     print("| " + " | ".join([*cells, f"{medians[0] / sum(medians[1:]):.2f}"]) + " |")

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
+from tiny_sweep import TINY
 from tiny_sweep import sweep as tiny
 from typer.testing import CliRunner
 
@@ -193,3 +194,13 @@ def test_the_verb_prints_one_document(measured: tuple[Sweep, Fidelity], tmp_path
     assert done.exit_code == 0, done.output
     document = json.loads(done.stdout)
     assert document["verdict"] == found.verdict and len(document["networks"]) == 4
+
+
+def test_a_space_of_too_few_networks_is_refused_before_any_is_trained(tmp_path: Path) -> None:
+    stage = {"depth": [1], "width": [8], "token_kernel": [3], "expansion": [1, 2, 3]}
+    space = {"input": TINY["input"], "stages": [stage]}
+    sweep = Sweep.model_validate(tiny(tmp_path, epochs=1).model_dump() | {"search_space": space})
+    run_sweep(sweep, stages=("train",))
+    with pytest.raises(SweepError, match="a ranking needs 4 networks, but the search space has 3; widen it"):
+        measure_fidelity(sweep, PLAN)
+    assert not (sweep.files.folder / ALONE).exists()

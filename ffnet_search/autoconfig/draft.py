@@ -190,7 +190,7 @@ class Draft:
 
     @property
     def step_macs(self) -> float:
-        """Multiply-accumulates of the four networks of a training step, for one image."""
+        """Multiply-accumulates of the networks of a training step, for one image; rather too many."""
         space = self.space
         return 1e6 * (2 * space.largest.macs_m + 2 * space.smallest.macs_m)  # sampled ones lie between
 

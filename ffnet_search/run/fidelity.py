@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
@@ -90,6 +90,7 @@ def measure_fidelity(sweep: Sweep, plan: FidelityPlan, *, fresh: bool = False) -
         _settle(sweep, folder, fresh)
         import_whole(*STAGES["train"].packages)
         networks = choose_networks(sweep.search_space, plan.networks, sweep.seed)
+        _refuse_few(sweep, networks)
         trainings = _Trainings(sweep, folder)
         again = {name: networks[name] for name in choose_repeated(networks, plan.repeats)}
         total, done = len(networks) + len(again), trainings.done(networks, again)
@@ -112,6 +113,14 @@ def _refuse_untrained(sweep: Sweep, folder: RunFolder) -> None:
         f"{folder.path}: fidelity needs the supernet, but train is {found.state.value}{changed}; run `ffnet-search "
         f"train {quoted(sweep.path)}` first"
     )
+
+
+def _refuse_few(sweep: Sweep, networks: Collection[str]) -> None:
+    """Raise SweepError if the space has too few networks for a ranking."""
+    if len(networks) < LEAST:
+        raise SweepError(
+            f"{sweep.path}: a ranking needs {LEAST} networks, but the search space has {len(networks)}; widen it"
+        )
 
 
 def _record(sweep: Sweep) -> StageRecord:
@@ -221,8 +230,8 @@ def _compare(
     if len(first) < LEAST:
         reason = next(iter(failed.values()), "unknown")
         raise SweepError(
-            f"fidelity: {LEAST} networks must be trained alone for a ranking, but {len(failed)} of {len(networks)} "
-            f"failed, the first with: {reason}"
+            f"fidelity: {LEAST} networks must be trained alone for a ranking, but {len(first)} of {len(networks)} were; "
+            f"{len(failed)} failed, the first with: {reason}"
         )
     path = sweep.latency_path
     table = LatencyTable.load(path) if path.exists() else None
