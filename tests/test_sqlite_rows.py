@@ -86,3 +86,22 @@ def test_a_database_that_cannot_be_written_is_a_user_error(run: Run) -> None:
         with sqlite3.connect(run.study) as other:
             assert other.execute("select count(*) from trials").fetchone() == (0,)  # all or nothing
         other.close()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "update trial_params set param_value = 99",
+        "update trial_values set value = 'abc'",
+        "delete from trial_values",
+    ],
+)
+def test_damaged_rows_are_one_sentence(tmp_path: Path, change: str) -> None:
+    path = tmp_path / "s.db"
+    with open_study(path, {"accuracy": "maximize", "latency_ms": "minimize"}, "d") as to_disk:
+        to_disk.add([*finished_trials()])
+        with sqlite3.connect(path) as other:
+            other.execute(change)
+        other.close()
+        with pytest.raises(SweepError, match="the study is damaged"):
+            list(to_disk.stored())

@@ -69,7 +69,7 @@ def places(tree: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
 
 def changed(tree: Any, changes: list[Change]) -> Any:
     tree = copy.deepcopy(tree)
-    for change in changes:
+    for change in copy.deepcopy(changes):  # values of PLAIN are put into trees that the next change changes
         every = list(places(tree))
         *above, last = every[change.place % len(every)] or ("",)
         inner = tree

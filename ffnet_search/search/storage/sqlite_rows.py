@@ -242,7 +242,7 @@ class _Batch:
         user = self._details("key, value_json", "user_attributes", "trial_user_attribute_id", parse_json)
         system = self._details("key, value_json", "system_attributes", "trial_system_attribute_id", parse_json)
         head = "trial_id, number, state, datetime_start, datetime_complete"
-        return [
+        trials = [
             FrozenTrial(
                 number=number,
                 state=TrialState[state],
@@ -259,6 +259,10 @@ class _Batch:
             )
             for id, number, state, start, end in self._rows(head, "trials", "number")
         ]
+        for trial in trials:
+            if trial.state == TrialState.COMPLETE and not trial.values:
+                raise ValueError(f"trial {trial.number} is complete without values")
+        return trials
 
     def _details(self, columns: str, table: str, order: str, value: Callable[..., Any]) -> Details:
         """Trial -> the first of `columns` -> `value` of the others."""
@@ -276,7 +280,7 @@ class _Batch:
 
 
 def _number(value: float | None, kind: str) -> float:
-    return NUMBERS[kind] if value is None else value
+    return NUMBERS[kind] if value is None else float(value)
 
 
 def _time(text: str | None) -> datetime | None:
