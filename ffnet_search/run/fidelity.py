@@ -230,8 +230,8 @@ def _compare(
     if len(first) < LEAST:
         reason = next(iter(failed.values()), "unknown")
         raise SweepError(
-            f"fidelity: {LEAST} networks must be trained alone for a ranking, but {len(first)} of {len(networks)} were; "
-            f"{len(failed)} failed, the first with: {reason}"
+            f"fidelity: {LEAST} networks must be trained alone for a ranking, but {len(first)} of {len(networks)} "
+            f"were; {len(failed)} failed, the first with: {reason}"
         )
     path = sweep.latency_path
     table = LatencyTable.load(path) if path.exists() else None
