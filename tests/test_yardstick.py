@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -67,6 +67,22 @@ def test_the_gain_is_at_equal_latency_and_has_an_error(tmp_path: Path) -> None:
     assert better.front == "01-aa" and better.p < 1e-6
     assert better.error == pytest.approx((0.2 * 0.8 / 400) ** 0.5, rel=0.01)
     assert "01-aa has +20.00 ± 2.00 points" in better.words(ACCURACY)
+
+
+def test_a_network_of_the_front_is_no_gain_over_itself(tmp_path: Path) -> None:
+    content = {"name": "s", "search_space": yaml.safe_load(SPACES["ffnet_digits"].read_text())}
+    front = [exported(tmp_path / "01-aa", 3.0, 380, 0.95)]
+    for number, ms in enumerate((2.9, 3.1), 1):  # measured again
+        [gain] = compare(Sweep.from_content(content, Path("s.yaml")), front,
+                         [exported(tmp_path / f"width{number}-aa", ms, 370, 0.9)])  # fmt: skip
+        assert (gain.ms, gain.difference) == (3.0, 0.0) and gain.words(ACCURACY).endswith(": 01-aa is this network")
+
+
+def test_the_gain_of_an_error_is_better_or_worse() -> None:
+    mae = find_task("regression").quality
+    gain = Gain("width1", "width1-k", 1.0, 50.0, "01-aa", 122.84, -72.84, 3.0, 0.0)
+    assert gain.words(mae).endswith("01-aa has 72.84 ± 3.00 worse")
+    assert replace(gain, difference=72.84).words(mae).endswith("01-aa has 72.84 ± 3.00 better")
 
 
 def test_one_image_gives_no_error_and_json_has_no_infinity(tmp_path: Path) -> None:

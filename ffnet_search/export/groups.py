@@ -85,23 +85,29 @@ class Gain:
     difference: float = 0.0
     error: float = 0.0
     p: float = 1.0
+    is_same: bool = False  # the network of the front is the one by hand
 
     def words(self, quality: Metric) -> str:
         """The gain in a sentence."""
         budget = f"at {MEASURED['measured_ms'].format(self.ms)}, the latency of {self.by_hand}"
         if not self.front:
             return f"{budget} ({quality.format(self.quality)} on test): the front has no network as quick"
+        if self.is_same:
+            return f"{budget} ({quality.format(self.quality)} on test): {self.front} is this network"
         unit = "points" if quality.unit == "%" else quality.unit
         told = "" if self.p < LEVEL else ", which a paired test does not tell from none"
-        return (
-            f"{budget} ({quality.format(self.quality)} on test): {self.front} has "
-            f"{self.difference_words(quality)} {unit}{told}"
-        )
+        gain = self.difference_words(quality, unit)
+        return f"{budget} ({quality.format(self.quality)} on test): {self.front} has {gain}{told}"
 
-    def difference_words(self, quality: Metric) -> str:
-        """The difference and its error in the printed unit: `+1.20 ± 0.40`; without a finite error, by itself."""
+    def difference_words(self, quality: Metric, unit: str = "") -> str:
+        """The difference and its error in the printed unit: `+1.20 ± 0.40`, or `0.40 ± 0.20 worse` for an error;
+        without a finite error, by itself."""
+        difference = quality.scale * self.difference
         error = f" ± {quality.scale * self.error:.2f}" if math.isfinite(self.error) else ""
-        return f"{quality.scale * self.difference:+.2f}{error}"
+        if quality.direction == "maximize":
+            return f"{difference:+.2f}{error} {unit}".rstrip()
+        sense = "better" if difference >= 0 else "worse"
+        return " ".join(filter(None, (f"{abs(difference):.2f}{error}", unit, sense)))
 
 
 def _error(stored: Any) -> Any:

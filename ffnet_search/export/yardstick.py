@@ -122,6 +122,10 @@ def compare(sweep: Sweep, front: Sequence[ExportedNetwork], hand: Sequence[Expor
         for one in front
     ]
     gains = []
+    same = {
+        one.key: one for one in front
+    }  # a network by hand that the front has was measured twice: the front's counts
+    hand = [replace(one, metrics={**one.metrics, **same[one.key].metrics}) if one.key in same else one for one in hand]
     for one in sorted(hand, key=lambda one: one.metrics["measured_ms"]):
         ms = one.metrics["measured_ms"]
         folder = one.folder.name
@@ -129,6 +133,9 @@ def compare(sweep: Sweep, front: Sequence[ExportedNetwork], hand: Sequence[Expor
         gain = Gain(name, folder, ms, one.metrics[task.test_quality])
         found = answer(offers, ranked_by, ms).exported
         better = None if found is None else found.exported
+        if better is not None and better.key == one.key:
+            gains.append(replace(gain, front=better.folder.name, front_quality=gain.quality, is_same=True))
+            continue
         mine, theirs = None if better is None else better.scores("test"), one.scores("test", task)
         if better is not None and mine is not None and theirs is not None:
             quality = better.metrics[task.test_quality]
