@@ -61,6 +61,11 @@ def test_one_image_tells_no_networks_apart(task: str, scores: tuple[list[float],
     assert find_task(task).quality_error not in metrics and all(map(math.isfinite, metrics.values()))
 
 
+def test_a_perfect_ranking_of_few_images_has_an_error() -> None:
+    perfect = Scores(find_task("multilabel"), np.array([[0.9, 0.1, 1.0, 0.0], [0.2, 0.8, 0.0, 1.0]] * 3))
+    assert perfect.quality == 1 and 0.05 < perfect.error < 0.2
+
+
 def test_a_share_letter_is_a_difference_that_no_test_sees() -> None:
     """The middle network differs from neither end, and the ends from each other."""
     networks = [share(160), share(150, first=20), share(140, first=40)]

@@ -59,12 +59,16 @@ def test_a_number_that_ray_turns_to_text_is_a_number_again(tmp_path: Path) -> No
         ({"max_worker": 2}, r"Additional properties are not allowed \('max_worker' was unexpected\)"),
         ({"max_workers": "two"}, "max_workers is refused by Ray: 'two' is not of type 'integer'"),
         ({"provider": {"type": "moon"}}, "is refused by Ray: .*moon"),
+        ({"provider": {"type": "local"}}, "is refused by Ray: Please supply a `head_ip`"),
         ({"metadata": {"sweep": {"seed": {1: 2}}}}, "metadata.sweep.seed: the key 1 must be a word"),
     ],
 )
-def test_what_ray_would_refuse_is_one_sentence(tmp_path: Path, change: dict[str, Any], message: str) -> None:
+def test_what_ray_would_refuse_is_one_sentence(
+    tmp_path: Path, change: dict[str, Any], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     with pytest.raises(SweepError, match=message):
         check_cluster(write(tmp_path, LOCAL | change))
+    assert capsys.readouterr().out == ""  # Ray says it in colours beside the error
 
 
 def test_a_date_is_named_before_ray_stumbles_over_it(tmp_path: Path) -> None:

@@ -172,7 +172,7 @@ def test_a_search_by_named_qualities_under_a_learnt_limit(evaluator: str, root: 
         **({"early_stopping": {"rule": "asha"}} if evaluator == "train" else {}),
     }
     latency = {"noisy": True, "rounds": 3, "calibration": 4, "min_within_10": 0}
-    train = {"epochs": 2, "sampled": 0, "class_weights": "balanced"}
+    train = {"epochs": 2, "class_weights": "balanced", **({"sampled": 0} if evaluator == "supernet" else {})}
     sweep = sweep_of(root, search=search, latency=latency, train=train)
     run_sweep(sweep, stages=("profile", "train", "search") if evaluator == "supernet" else ("profile", "search"))
     records = [record for record in read_records(sweep.files.study) if record.state == "evaluated"]

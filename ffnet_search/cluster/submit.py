@@ -7,6 +7,7 @@ workers old code. Here SCRIPT is a zip archive that holds all code and the sweep
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import logging
 import os
@@ -17,6 +18,7 @@ import sys
 import warnings
 import zipfile
 from collections.abc import Mapping
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -99,7 +101,8 @@ def _check_as_ray_does(content: Mapping[str, Any]) -> None:
         for error in jsonschema.Draft7Validator(schema).iter_errors(content):
             if error.validator == "type":  # Ray merges its defaults before it validates, and fails on a wrong type
                 raise error
-        validate_config(prepare_config(content))
+        with redirect_stdout(io.StringIO()):  # Ray prints, in colours, what the error says, too
+            validate_config(prepare_config(content))
     except jsonschema.ValidationError as error:
         where = ".".join(map(str, error.absolute_path)) or "the cluster's part"
         raise SweepError(f"{where} is refused by Ray: {error.message.splitlines()[0][:200]}") from None

@@ -64,15 +64,17 @@ class Scores:
     def error(self) -> float:
         """The standard error of the quality: binomial, of a mean, or of a bootstrap over the images.
 
-        That of a share has two right and two wrong images added (Agresti and Coull, 1998), so that it is never 0. Other
-        qualities have none on a single image: infinite."""
+        That of a share has two right and two wrong images added (Agresti and Coull, 1998), so that it is never 0; so has
+        that of a perfect ranking, which all samples have. Other qualities have none on a single image: infinite."""
         if self.is_binary:
             return binomial_error(float(self.values_NS.mean()), self.images)
         if self.images < 2:
             return math.inf
         if self.is_mean:
             return _error_of_mean(self.values_NS[:, 0])
-        return float(np.std([self.task.quality_from(self.values_NS[at_N]) for at_N in self._resampled], ddof=1))
+        spread = float(np.std([self.task.quality_from(self.values_NS[at_N]) for at_N in self._resampled], ddof=1))
+        is_perfect = spread < 1e-12 and 0 <= self.quality <= 1
+        return binomial_error(self.quality, self.images) if is_perfect else spread
 
     def p_value(self, other: Scores) -> float:
         """The probability of a difference as large as this one, between equally good networks, on the same images.
