@@ -64,8 +64,8 @@ class Scores:
     def error(self) -> float:
         """The standard error of the quality: binomial, of a mean, or of a bootstrap over the images.
 
-        That of a share has two right and two wrong images added (Agresti and Coull, 1998), so that it is never 0; so has
-        that of a perfect ranking, which all samples have. Other qualities have none on a single image: infinite."""
+        That of a share has two right and two wrong images added (Agresti and Coull, 1998), so that it is never 0, and
+        so has that of a perfect ranking. Other qualities have none on a single image: infinite."""
         if self.is_binary:
             return binomial_error(float(self.values_NS.mean()), self.images)
         if self.images < 2:
