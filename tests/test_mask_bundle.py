@@ -74,6 +74,18 @@ def test_the_script_writes_the_masks_of_the_network(output: str, tmp_path: Path)
         assert written == {"face_mask_mask.png", "x.png_mask.png", "x.tif_mask.png"}
 
 
+@torch.no_grad()
+def test_an_output_that_cannot_be_written_is_one_sentence(tmp_path: Path) -> None:
+    data = sweep_data(mask_sweep(tmp_path / "runs", write_masks(tmp_path / "data", 16)))
+    export(tmp_path, network("labels"), data)
+    file = sorted((tmp_path / "data/images").iterdir())[0]
+    file.with_name(f"{file.stem}_mask.png").mkdir()  # nobody may write there, not even root
+    command = [sys.executable, str(tmp_path / "predict.py"), str(file)]
+    ended = subprocess.run(command, check=False, capture_output=True, text=True)
+    assert ended.returncode == 1 and "its output cannot be written: Is a directory" in ended.stderr
+    assert len(ended.stderr.splitlines()) == 1
+
+
 class Counts:
     """Details of another type than those of the tasks of this program."""
 

@@ -11,7 +11,7 @@ from ffnet_search.evaluation.inherited import Judged
 from ffnet_search.metrics import find_metric
 from ffnet_search.space.registry import qualities
 from ffnet_search.tasks.base import find_task
-from ffnet_search.tasks.scores import Scores, binomial_error, least_difference, letters, mcnemar, split_words
+from ffnet_search.tasks.scores import Scores, binomial_error, few_words, least_difference, letters, mcnemar, split_words
 
 CLASSIFICATION = find_task("classification")
 
@@ -59,6 +59,11 @@ def test_one_image_tells_no_networks_apart(task: str, scores: tuple[list[float],
     assert one.p_value(other) == 1.0 and letters([one, other]) == ["a", "a"]
     metrics = Judged(one.quality, one).metrics()
     assert find_task(task).quality_error not in metrics and all(map(math.isfinite, metrics.values()))
+
+
+def test_few_validation_images_are_said_to_tell_nothing() -> None:
+    assert few_words(1).startswith("1 validation image tells hardly any networks apart")
+    assert few_words(9).startswith("9 validation images tell hardly") and few_words(10) == ""
 
 
 def test_a_perfect_ranking_of_few_images_has_an_error() -> None:

@@ -27,7 +27,7 @@ from ffnet_search.errors import NAME, SweepError, did_you_mean
 from ffnet_search.progress import say
 from ffnet_search.space.sides import spelled
 from ffnet_search.tasks.base import task_of
-from ffnet_search.tasks.scores import split_words
+from ffnet_search.tasks.scores import few_words, split_words
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack  # typing's own from Python 3.11 on
@@ -170,6 +170,8 @@ def remarks(budget: Budget, minutes: float, latency_ms: float | None) -> Iterato
     if task_of(draft.space.images).quality.unit == "%" and task_of(draft.space.images).is_mean:
         of = budget.images + budget.held_out if draft.images.validations is None else None
         yield split_words(budget.held_out, of, budget.validation)
+    elif few := few_words(budget.held_out):
+        yield few
     if latency_ms is not None and latency_ms >= throughput.largest_ms:
         quality = task_of(draft.space.images).quality.phrase
         yield f"--latency-ms {latency_ms:g} excludes none of them: {quality} alone decides, or give more --minutes"

@@ -26,7 +26,7 @@ from ffnet_search.space.hyperparameters import Hyperparameter
 from ffnet_search.space.search_space import SearchSpace
 from ffnet_search.space.sides import spelled
 from ffnet_search.tasks.base import task_of
-from ffnet_search.tasks.scores import split_words
+from ffnet_search.tasks.scores import few_words, split_words
 
 if TYPE_CHECKING:
     from ffnet_search.autoconfig.start import Started
@@ -108,10 +108,12 @@ def print_sweep(sweep: Sweep) -> None:
         f"{sweep.search.sampler.class_path} for {', '.join(sweep.search.objectives)}; limits: {sweep.search.limits}"
     )
     judged = sweep.search_space.images if sweep.search_space.has_network and sweep.module is None else None
-    if judged is not None and sweep.quality.unit == "%" and task_of(judged).is_mean:
-        images = validation_images(sweep.data, sweep.seed, judged)
-        if images is not None:
+    images = None if judged is None else validation_images(sweep.data, sweep.seed, judged)
+    if judged is not None and images is not None:
+        if sweep.quality.unit == "%" and task_of(judged).is_mean:
             _print(split_words(*images, sweep.data.validation, sweep.export.folds))
+        elif few := few_words(images[0]):
+            _print(few)
     retraining = retraining_of(sweep)
     if retraining is not None:
         _print(f"export: {retraining.candidates} networks are retrained, {retraining}")

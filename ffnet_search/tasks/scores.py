@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 Array = NDArray[np.float64]
 RESAMPLED = 200  # sets of images of the bootstrap: its standard error is known within 5 %
+FEW = 10  # validation images, below which nothing can be ranked
 LEVEL = 0.05  # beyond this probability two networks are not told apart
 DISCORDANT = 0.2  # of the images, on which two networks of one front disagree, before any is known
 COARSE = 3.0  # points of difference, that a validation split should tell apart
@@ -161,6 +162,14 @@ def least_difference(images: int, discordant: float = DISCORDANT) -> float:
     """The smallest difference of two accuracies that McNemar's test detects on so many images, approximately;
     `discordant`: the share of the images that only one of the networks gets right."""
     return Z * math.sqrt(discordant / images)
+
+
+def few_words(images: int) -> str:
+    """A sentence on a validation split of few images; empty if there are `FEW` or more."""
+    if images >= FEW:
+        return ""
+    noun = "image tells" if images == 1 else "images tell"
+    return f"{images} validation {noun} hardly any networks apart: more images help, or a larger data.validation"
 
 
 def split_words(images: int, of: int | None, validation: float, folds: int = 0) -> str:
