@@ -122,9 +122,8 @@ def compare(sweep: Sweep, front: Sequence[ExportedNetwork], hand: Sequence[Expor
         for one in front
     ]
     gains = []
-    same = {
-        one.key: one for one in front
-    }  # a network by hand that the front has was measured twice: the front's counts
+    # A network by hand that the front has was measured twice: the front's counts.
+    same = {one.key: one for one in front}
     hand = [replace(one, metrics={**one.metrics, **same[one.key].metrics}) if one.key in same else one for one in hand]
     for one in sorted(hand, key=lambda one: one.metrics["measured_ms"]):
         ms = one.metrics["measured_ms"]
