@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from contextlib import suppress
 from pathlib import Path
 
@@ -59,25 +60,52 @@ def test_a_stop_in_good_order_does_not_count(tmp_path: Path) -> None:
     assert [one.params for one in PendingTrials(path).left] == [{"x": 1}]
 
 
-@pytest.mark.parametrize("sent", ["end", "end further"])
-def test_a_trial_that_signals_its_own_process_is_not_begun_for_ever(tmp_path: Path, sent: str) -> None:
-    """Nobody can tell its signals from those of a batch system: they count where it trained no epoch more before."""
+@pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
+def test_a_trial_that_signals_its_own_process_is_failed_after_three_starts(
+    tmp_path: Path, sent: signal.Signals
+) -> None:
     key = DIGITS.smallest.key
     run = Run(tmp_path, broken={key: sent}, resumable=True)
-    for _ in range(PREEMPTIONS + 1):
-        with suppress(Terminated), interruptible():
+    for _ in range(STARTS):
+        with pytest.raises((KeyboardInterrupt, Terminated)), interruptible():
             run.search(trials=4)
-    is_given_up = sent == "end"
-    assert run.evaluated.count(key) == PREEMPTIONS + (not is_given_up)
-    assert bool(run.trials(TrialState.FAIL)) == is_given_up
+    assert key not in {candidate.key for candidate in run.search(trials=4)}
+    assert run.evaluated.count(key) == STARTS
+    (failed,) = run.trials(TrialState.FAIL)
+    assert failed.user_attrs["reason"].startswith("it ended the whole process 3 times (by its memory, a signal or")
+
+
+def preempted(run: Run, times: int) -> None:
+    """Leave the smallest network as a trial that was preempted so often."""
+    for _ in range(times):
+        pending = PendingTrials(run.study.with_name("study.db.pending"))
+        pending.begin(DIGITS.smallest.key, "smallest", params_of(DIGITS, Configuration(DIGITS.smallest)))
+        pending.put_back(preempted=True)
+
+
+@pytest.mark.parametrize("sent", ["preempt", "preempt further"])
+def test_a_trial_that_is_preempted_again_and_again_is_begun_again(tmp_path: Path, sent: str) -> None:
+    key = DIGITS.smallest.key
+    run = Run(tmp_path, broken={key: sent}, resumable=True)
+    preempted(run, PREEMPTIONS - 2)
+    for _ in range(3):
+        with pytest.raises(Terminated), interruptible():
+            run.search(trials=4)
+    gives_way = sent == "preempt"  # and not, where it trained one epoch more
+    assert run.evaluated[:2] == [key, key] and (run.evaluated[2] != key) == gives_way and run.evaluated[-1] == key
     run.broken = {}
-    assert (key in {candidate.key for candidate in run.search(trials=4)}) != is_given_up
-    if is_given_up:
-        (failed,) = run.trials(TrialState.FAIL)
-        assert failed.user_attrs["reason"] == (
-            "it was preempted 10 times (SIGTERM or SIGHUP) and got no further than epoch 0; to try it again, remove it "
-            "from study.db.pending"
-        )
+    assert key in {candidate.key for candidate in run.search(trials=4)}
+    assert not run.trials(TrialState.FAIL)
+
+
+def test_a_search_ends_though_a_trial_is_preempted_at_each_start(tmp_path: Path) -> None:
+    """It may have sent the signal in a way that nobody sees: each start makes another trial first."""
+    run = Run(tmp_path, broken={DIGITS.smallest.key: "preempt"}, resumable=True)
+    preempted(run, PREEMPTIONS)
+    for _ in range(3):
+        with pytest.raises(Terminated), interruptible():
+            run.search(trials=4)
+    assert len(run.search(trials=4)) == 4 and not run.trials(TrialState.FAIL)
 
 
 WRONG_STARTS = '{"a": {"origin": "x", "params": {}, "starts": "x"}}'

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 from ffnet_search.evaluation.engine import Engine, EngineContext
 from ffnet_search.evaluation.outcome import Ended, run_safely
+from ffnet_search.evaluation.own_signals import own_signals
 from ffnet_search.space.hyperparameters import Configuration
 
 
@@ -27,7 +28,8 @@ class LocalEngine(Engine):
     def next(self) -> tuple[Configuration, Ended]:
         self.check_time()
         configuration = self._waiting.popleft()
-        return configuration, run_safely(self._evaluate, configuration, self, self.context.section.trial_minutes)
+        with own_signals():
+            return configuration, run_safely(self._evaluate, configuration, self, self.context.section.trial_minutes)
 
     def report(self, key: str, epoch: int, metrics: Mapping[str, float]) -> bool:
         """Ask the pruner, unless the time of the search is over. See `outcome.Pruner`."""

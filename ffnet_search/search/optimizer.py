@@ -18,7 +18,7 @@ from ffnet_search.search.archive import Entry, TrialArchive
 from ffnet_search.search.early_stopping.pruner import StoppingRule, TrialPruner, make_rule
 from ffnet_search.search.problem import SearchProblem
 from ffnet_search.search.samplers.optuna import OptunaSampler
-from ffnet_search.search.storage.search_storage import SearchStorage
+from ffnet_search.search.storage.search_storage import PendingTrial, SearchStorage
 from ffnet_search.search.storage.trial_record import TrialRecord, configuration_of, distributions, params_of
 from ffnet_search.space.cost_model import within_limits
 from ffnet_search.space.hyperparameters import Configuration
@@ -54,6 +54,7 @@ class Optimizer:
         self._failed_in_a_row = 0
         self._reference = ""
         self._give_up({record.key for record in records if record.state == "failed"})
+        self._later = {config.key: (origin, config) for origin, config in self._known_of(storage.pending.later)}
         self._queue = deque(self._initial_configurations())
 
     def ask(self) -> Configuration | None:
@@ -64,11 +65,16 @@ class Optimizer:
                 configuration = self._propose()
                 if configuration is not None:
                     return configuration
-                if self.archive.is_exhausted:
+                if self.archive.is_exhausted and not self._later:
                     what = "proposals" if self.problem.space.hyperparameters else "architectures"
                     self.ended = f"all {self.problem.space.combinations:g} {what} of the space are known"
                     return None
-            return self._propose_neighbour()
+            neighbour = self._propose_neighbour()
+            if neighbour is None and self._later:
+                self._begin_later()
+                self.ended = ""
+                return self._propose()
+            return neighbour
         finally:
             self._store()
 
@@ -96,6 +102,7 @@ class Optimizer:
         for trial in repeats:
             self.sampler.tell(trial, self.archive.entries[key])
         self._store()
+        self._begin_later()
         self._failed_in_a_row = self._failed_in_a_row + 1 if isinstance(outcome, Failed) else 0
         if self._failed_in_a_row == FAILURES_IN_A_ROW:
             raise SweepError(
@@ -131,19 +138,30 @@ class Optimizer:
 
     def _initial_configurations(self) -> list[tuple[str, Configuration]]:
         """Origins and configurations to begin with, each new and once: interrupted ones first."""
-        problem, pending = self.problem, self.storage.pending
-        first = [(trial.origin, configuration_of(problem.space, trial.params)) for trial in pending.left]
+        problem = self.problem
+        first = self._known_of(self.storage.pending.left)
         for origin, arch in problem.initial_architectures():
             first.append((origin, Configuration(arch, problem.initial_hyperparameters)))
         unique: dict[str, tuple[str, Configuration]] = {}
         for origin, config in first:
-            if config.key not in self.archive.entries:
+            if config.key not in self.archive.entries and config.key not in self._later:
                 unique.setdefault(config.key, (origin, config))
         return list(unique.values())
 
+    def _known_of(self, trials: Iterable[PendingTrial]) -> list[tuple[str, Configuration]]:
+        """Origins and configurations of the trials without a result."""
+        known = [(trial.origin, configuration_of(self.problem.space, trial.params)) for trial in trials]
+        return [(origin, config) for origin, config in known if config.key not in self.archive.entries]
+
+    def _begin_later(self) -> None:
+        """Let the trials begin that give way to another: so each start of the search makes one more trial, whatever
+        ends it again."""
+        self._queue.extendleft(self._later.values())
+        self._later = {}
+
     def _give_up(self, failed: set[str]) -> None:
-        """Note configurations that ended the whole process each time, or were preempted too often, as failed, in this
-        search and all later ones; they are stored once. `failed`: the keys of stored failures."""
+        """Note configurations that ended the whole process each time as failed, in this search and all later ones; they
+        are stored once. `failed`: the keys of stored failures."""
         for key, left in self.storage.pending.given_up.items():
             if key in self.archive.entries:  # it has ended since
                 continue
@@ -175,6 +193,10 @@ class Optimizer:
             self.archive.repeats += 1
             self._pending[key][1].append(trial)
             return None
+        if key in self._later:
+            self.archive.repeats += 1
+            self.sampler.tell(trial, Entry("failed", reason="it gives way to another trial"))
+            return None
         record = self._recorded(trial, proposed, origin)
         if key in self.archive.entries:
             self.archive.repeats += 1
@@ -202,7 +224,8 @@ class Optimizer:
                     f"{problem.section.proposals} proposals; each alone can be kept: raise one of them"
                 )
             starts = [params_of(problem.space, Configuration(start, problem.initial_hyperparameters))]
-        neighbour = feasible_neighbour(problem, starts, self._rng, lambda one: one.key not in self.archive.entries)
+        taken = {**self.archive.entries, **self._later}
+        neighbour = feasible_neighbour(problem, starts, self._rng, lambda one: one.key not in taken)
         if neighbour is None:
             self.ended = f"no new feasible architecture was found in {problem.section.proposals} proposals"
             return None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import signal
+import subprocess
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -62,9 +63,8 @@ class Accuracy:
     """An evaluator: more MACs are better, with some luck. Logs every call in a file, and can be pickled."""
 
     log: Path
-    broken: dict[str, Any] = field(
-        default_factory=dict
-    )  # key -> the outcome instead; "": of all; "kill", "end": a death; "hang"
+    # Key -> the outcome instead; "": of all; "kill": a death; "hang"; "preempt": SIGTERM; or a signal to itself.
+    broken: dict[str, Any] = field(default_factory=dict)
     sleep_s: float = 0.0
     epochs: int = 0  # all but the last are reported
     hold: int | None = None  # evaluations after which all others wait for a file, `go on`, beside the log
@@ -82,10 +82,13 @@ class Accuracy:
             time.sleep(600)
         if value == "kill" or (value == "kill once" and self.log.read_text().split().count(arch.key) == 1):
             os.kill(os.getpid(), signal.SIGKILL)
-        if value in ("end", "end further"):  # by SIGTERM; further: one more epoch each time
-            if value == "end further":
+        if isinstance(value, signal.Signals):
+            os.kill(os.getpid(), value)
+            time.sleep(600)
+        if value in ("preempt", "preempt further"):  # by another process; further: one more epoch each time
+            if value == "preempt further":
                 report(self.log.read_text().split().count(arch.key), {"accuracy": 0.5})
-            os.kill(os.getpid(), signal.SIGTERM)
+            subprocess.run(["kill", "-TERM", str(os.getpid())], check=True)
             time.sleep(600)
         if isinstance(value, BaseException):
             raise value

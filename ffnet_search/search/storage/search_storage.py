@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from ffnet_search.atomic_write import replacing, set_aside, write_json
 from ffnet_search.errors import Terminated
+from ffnet_search.evaluation.own_signals import EndedItself
 from ffnet_search.formatting import csv_cell
 from ffnet_search.metrics import COSTS, ERROR, IMAGES
 from ffnet_search.progress import say
@@ -24,7 +25,7 @@ from ffnet_search.space.search_space import SearchSpace
 from ffnet_search.strict_yaml import read_json
 
 STARTS = 3  # of one trial: what ended the process so often is the cause, by its memory for example
-PREEMPTIONS = 10  # of one trial, without one more epoch in between: it signals itself, or its time is always too short
+PREEMPTIONS = 20  # of one trial, without one more epoch in between: it may be the cause, and gives way to another
 
 
 class PendingTrial(NamedTuple):
@@ -42,9 +43,6 @@ class PendingTrial(NamedTuple):
         """Why it is given up; empty where it is not."""
         if self.starts >= STARTS:
             return f"it ended the whole process {self.starts} times (by its memory, a signal or native code)"
-        if self.preempted >= PREEMPTIONS:
-            times = f"{self.preempted} times (SIGTERM or SIGHUP)"
-            return f"it was preempted {times} and got no further than epoch {self.epoch}"
         return ""
 
 
@@ -53,8 +51,9 @@ class PendingTrials:
     time. With None nothing is kept; a damaged file is set aside, since it holds no results.
 
     `counts`: they are evaluated in this process, so each start without an end counts against a trial. `left` are the
-    trials to begin with, `given_up` those that were started or preempted too often. `is_valid`: whether parameters are
-    of the space. `reached`: the last epoch that a trial has reported in this search."""
+    trials to begin with, `later` those to begin after another trial, since they were preempted so often, `given_up`
+    those that were started too often. `is_valid`: whether parameters are of the space. `reached`: the last epoch that a
+    trial has reported in this search."""
 
     def __init__(
         self,
@@ -67,7 +66,9 @@ class PendingTrials:
         self._trials = {} if path is None else _read_pending(path, is_valid)
         self._begun: set[str] = set()  # by this search
         self.reached: Callable[[str], int] = lambda key: 0
-        self.left = [trial for trial in self._trials.values() if not trial.fault]
+        again = [trial for trial in self._trials.values() if not trial.fault]
+        self.left = [trial for trial in again if trial.preempted < PREEMPTIONS]
+        self.later = [trial for trial in again if trial.preempted >= PREEMPTIONS]
         self.given_up = {key: trial for key, trial in self._trials.items() if trial.fault}
 
     def begin(self, key: str, origin: str, params: Mapping[str, Any]) -> None:
@@ -82,14 +83,15 @@ class PendingTrials:
         self._trials.pop(key, None)
         self._write()
 
-    def put_back(self, *, preempted: bool = False) -> None:
+    def put_back(self, *, preempted: bool = False, by_itself: bool = False) -> None:
         """Keep the pending trials for the next search, at the end of this one in good order, by a signal too: the
-        starts of those that are left are not counted. Each that was `preempted` before it got further counts apart."""
+        starts of those that are left are not counted, unless a trial ended the search `by_itself`. Each that was
+        `preempted` before it got further counts apart."""
         for key in self._begun & self._trials.keys():
             trial = self._trials[key]
             reached = self.reached(key)
             times = 0 if reached > trial.epoch else trial.preempted + (preempted and self._counts)
-            starts, epoch = trial.starts - self._counts, max(reached, trial.epoch)
+            starts, epoch = trial.starts - (self._counts and not by_itself), max(reached, trial.epoch)
             self._trials[key] = trial._replace(starts=starts, preempted=times, epoch=epoch)
         self._begun = set()
         self._write()
@@ -157,6 +159,9 @@ def open_storage(
         Terminated.last_acts.append(preempt)
         try:
             yield SearchStorage(writer, pending)
+        except EndedItself:
+            pending.put_back(by_itself=True)
+            raise
         except Terminated:
             preempt()
             raise
