@@ -12,10 +12,15 @@ from optuna.trial import TrialState, create_trial
 from searches import Run
 from test_pipeline import write_sweep
 
+from ffnet_search.cli.tables import print_sweep
+from ffnet_search.config.retraining import retraining_of
 from ffnet_search.errors import SweepError
+from ffnet_search.models.saved import read_epochs
+from ffnet_search.run.comparison import compare_ways
+from ffnet_search.run.fidelity import FidelityPlan, measure_fidelity
 from ffnet_search.run.folder import read_records
 from ffnet_search.run.pipeline import run_sweep
-from ffnet_search.run.shared_time import RunTime
+from ffnet_search.run.shared_time import RunTime, as_trained
 from ffnet_search.run.stages import plan
 from ffnet_search.search.loop import spent_s
 from ffnet_search.training.modules import learning_rate
@@ -48,7 +53,52 @@ def test_the_schedule_of_a_hurried_training_ends_at_the_floor(tmp_path: Path) ->
         sweep.train.learning_rate * sweep.train.learning_rate_floor
     )
     assert plan(sweep)["train"].state.value == "done"
-    assert read_records(sweep.files)["train"].amounts == {"minutes": 1}
+    epochs = read_epochs(sweep.files.supernet)
+    assert epochs is not None and 0 < epochs < 1000
+    had = max(1, round(epochs))
+    assert read_records(sweep.files)["train"].amounts == {"minutes": 1, "epochs": had}
+    trained = as_trained(sweep)
+    assert trained.train.epochs == had
+    retraining, ways, planned = retraining_of(trained), compare_ways(trained), compare_ways(sweep)
+    assert retraining is not None and retraining.epochs == max(1, had // 2)
+    assert ways is not None and planned is not None
+    assert ways.each / planned.each == pytest.approx(had / 100_000)
+    run_sweep(sweep, stages=("train",))  # done: it is not trained again
+    assert read_epochs(sweep.files.supernet) == epochs
+
+
+def test_before_a_training_its_minutes_are_turned_into_epochs_by_the_estimate(tmp_path: Path) -> None:
+    estimate = {"profile": 1.0, "train": 6.0, "search": 2.0, "export": 2.0}
+    limited = as_trained(write_sweep(tmp_path, estimate=estimate, train={"epochs": 30, "minutes": 2}))
+    assert limited.train.epochs == 10
+    assert limited.estimate["export"] == pytest.approx(2 / 3)
+    given = {"train": {"epochs": 30, "minutes": 2}, "export": {"retrain": {"epochs": 7}}}
+    assert as_trained(write_sweep(tmp_path, estimate=estimate, **given)).estimate["export"] == 2
+    for train in ({"epochs": 30}, {"epochs": 30, "minutes": 20}):
+        sweep = write_sweep(tmp_path, estimate=estimate, train=train)
+        assert as_trained(sweep) is sweep
+    unknown = write_sweep(tmp_path, train={"epochs": 30, "minutes": 2})
+    assert as_trained(unknown) is unknown
+
+
+@pytest.mark.slow
+def test_networks_are_trained_alone_by_the_epochs_that_the_supernet_had(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    export = {"top": 2, "folds": 2}
+    train = {"epochs": 100_000, "minutes": 0.03}  # a network alone would take days
+    sweep = write_sweep(tmp_path, train=train, latency={"noisy": True}, search={"trials": 4}, export=export)
+    networks = run_sweep(sweep)
+    had = as_trained(sweep).train.epochs
+    assert f"the supernet had time for {had} of 100000 epochs" in capsys.readouterr().err
+    for network in networks:
+        card = network.read_card()
+        assert (card["retraining"]["epochs"], card["folds"]["epochs"]) == (max(1, had // 2), had)
+    fidelity = measure_fidelity(sweep, FidelityPlan(4, 0))
+    assert fidelity.record["epochs"] == had
+    print_sweep(sweep)
+    shown = capsys.readouterr().out
+    assert f"{had} of 100000 epochs" in shown and f"{max(1, had // 2)} epochs from inherited weights" in shown
 
 
 def test_limits_of_time_are_no_inputs(tmp_path: Path) -> None:

@@ -72,8 +72,9 @@ def of_stages(sweep: Sweep) -> Document:
 def of_plan(sweep: Sweep) -> Document:
     """A sweep, and the states that decide what `run` does now."""
     from ffnet_search.run.comparison import compare_ways
+    from ffnet_search.run.shared_time import as_trained
 
-    ways = compare_ways(sweep)
+    ways = compare_ways(as_trained(sweep))
     return {
         "sweep": sweep.name,
         "folder": str(sweep.files.folder),

@@ -100,11 +100,16 @@ def print_latency(table: LatencyTable) -> None:
 def print_sweep(sweep: Sweep) -> None:
     """The search space of a sweep, and what `run` would do now."""
     from ffnet_search.run.comparison import advice, compare_ways
+    from ffnet_search.run.contents import listed_once
+    from ffnet_search.run.shared_time import as_trained, epochs_words
     from ffnet_search.run.stages import plan  # here, since most of what is shown needs no stages
 
     print_space(sweep.search_space)
+    with listed_once():
+        trained, states = as_trained(sweep), plan(sweep)
+    epochs = f"{sweep.train.epochs} epochs" if trained is sweep else epochs_words(trained, sweep)
     _print(
-        f"sweep {sweep.name}: {sweep.data.name}, {sweep.train.epochs} epochs, {sweep.search.trials} trials of "
+        f"sweep {sweep.name}: {sweep.data.name}, {epochs}, {sweep.search.trials} trials of "
         f"{sweep.search.sampler.class_path} for {', '.join(sweep.search.objectives)}; limits: {sweep.search.limits}"
     )
     judged = sweep.search_space.images if sweep.search_space.has_network and sweep.module is None else None
@@ -114,21 +119,21 @@ def print_sweep(sweep: Sweep) -> None:
             _print(split_words(*images, sweep.data.validation, sweep.export.folds))
         elif few := few_words(images[0]):
             _print(few)
-    retraining = retraining_of(sweep)
+    retraining = retraining_of(trained)
     if retraining is not None:
         _print(f"export: {retraining.candidates} networks are retrained, {retraining}")
     if sweep.export.folds:
         _print(
             f"export: up to {sweep.export.top} networks are cross-validated, each trained {sweep.export.folds} times "
-            f"from new weights for {sweep.train.epochs} epochs"
+            f"from new weights for {trained.train.epochs} epochs"
         )
-    ways = compare_ways(sweep)
+    ways = compare_ways(trained)
     if ways is not None:
         change = advice(sweep, ways)
         _print(f"{ways}{f'; consider {change}' if change else ''}")
     rows = [
         [stage, status.state.value, ", ".join(map(str, status.changes))]  # train.epochs (30 -> 4)
-        for stage, status in plan(sweep).items()
+        for stage, status in states.items()
     ]
     _print(_table(["stage", f"in {sweep.files.folder}", "changed fields"], rows))
 

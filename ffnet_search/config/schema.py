@@ -113,11 +113,11 @@ class TrainSection(Section):
     `sampled`: the number of sub-networks that a step trains beside the largest, drawn about evenly over the logarithm
     of MACs. `labels`: the share of the data's targets in the loss of sub-networks; the rest is distillation from the
     largest. `accumulate`: the number of batches per step. `minutes`: the time limit of supernet training; the
-    learning-rate schedule is shortened to end in time. `class_weights`: of the classes in the loss: none, balanced
-    (inverse to their frequency), auto (milder), or by class name. `mixup`, `cutmix`: a of the Beta(a, a) distribution
-    of the mixing ratio, for the largest network; with both, one is chosen for each batch. `devices`: the number of GPUs
-    (of this machine or of the cluster) that share every batch, or of processes if there is no GPU. It changes the speed
-    of training and not its result."""
+    learning-rate schedule is shortened to end in time, and networks are trained alone by the epochs that it had.
+    `class_weights`: of the classes in the loss: none, balanced (inverse to their frequency), auto (milder), or by class
+    name. `mixup`, `cutmix`: a of the Beta(a, a) distribution of the mixing ratio, for the largest network; with both,
+    one is chosen for each batch. `devices`: the number of GPUs (of this machine or of the cluster) that share every
+    batch, or of processes if there is no GPU. It changes the speed of training and not its result."""
 
     devices: int = Field(1, gt=0)
     epochs: int = Field(30, gt=0)
@@ -189,11 +189,11 @@ class LatencySection(Section):
 class RetrainSection(Section):
     """The retraining of each exported network alone, by the recipe of `train`.
 
-    `epochs`: for each network; 0: no retraining; default: half of `train.epochs` if the search scored networks on the
-    supernet's weights, 0 if its trials trained. `rate`: the learning rate, as a factor of the recipe's. `distil`: the
-    share of distillation from the supernet's largest network in the loss. `from`: `inherited`, the supernet's weights,
-    or `scratch`, new ones. `candidates`: the number of networks to retrain, of which the front is drawn; default:
-    `export.top`."""
+    `epochs`: for each network; 0: no retraining; default: half of those that the supernet had if the search scored
+    networks on its weights, 0 if its trials trained. `rate`: the learning rate, as a factor of the recipe's. `distil`:
+    the share of distillation from the supernet's largest network in the loss. `from`: `inherited`, the supernet's
+    weights, or `scratch`, new ones. `candidates`: the number of networks to retrain, of which the front is drawn;
+    default: `export.top`."""
 
     model_config = ConfigDict(serialize_by_alias=True)
 

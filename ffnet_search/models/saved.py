@@ -25,8 +25,11 @@ from ffnet_search.strict_yaml import parse
 Start = Mapping[str, str]  # what the weights started from: its place, and its sha256
 
 
-def write_supernet(path: Path, net: MetaMixer, space: SearchSpace, start: Start | None = None) -> None:
-    """Write the trained weights, with the search space that they serve, and what they started from."""
+def write_supernet(
+    path: Path, net: MetaMixer, space: SearchSpace, start: Start | None = None, epochs: float | None = None
+) -> None:
+    """Write the trained weights, with the search space that they serve, what they started from, and the epochs that
+    they were trained for."""
     content: dict[str, Any] = {
         "search_space": space.model_dump_json(),
         "branches": net.form.branches,
@@ -35,6 +38,8 @@ def write_supernet(path: Path, net: MetaMixer, space: SearchSpace, start: Start 
     }
     if start is not None:
         content["start"] = dict(start)
+    if epochs is not None:
+        content["epochs"] = epochs
     with replacing(path) as scratch:
         torch.save(content, scratch)
 
@@ -55,6 +60,13 @@ def read_start(path: Path) -> Start | None:
     """The weights that a supernet started from, by its file. Raises SweepError as `read_supernet` does."""
     start: Start | None = _read(path).get("start")
     return start
+
+
+def read_epochs(path: Path) -> float | None:
+    """The epochs that a supernet was trained for, by its file; None in files from before they were kept. Raises
+    SweepError as `read_supernet` does."""
+    epochs: float | None = _read(path).get("epochs")
+    return epochs
 
 
 def holds_supernet(path: Path) -> bool:

@@ -12,6 +12,7 @@ from ffnet_search.progress import say
 from ffnet_search.run.check import check_classes
 from ffnet_search.run.folder import open_run
 from ffnet_search.run.interrupt import import_whole
+from ffnet_search.run.shared_time import as_trained
 from ffnet_search.run.stages import STAGES
 
 
@@ -31,6 +32,7 @@ def export_key(sweep: Sweep, key: str, folder: Path | None = None) -> ExportedNe
         return read_network(folder)
     check_classes(sweep, ["export"])
     with open_run(sweep):
+        sweep = as_trained(sweep)
         import_whole(*STAGES["export"].packages)
         from ffnet_search.export.formats.write import export_format
         from ffnet_search.export.front import export_network

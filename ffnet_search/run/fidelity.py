@@ -40,6 +40,7 @@ from ffnet_search.provenance import git_state, now, versions
 from ffnet_search.run.contents import changes_of, describe_changes, images_of
 from ffnet_search.run.folder import RunFolder, StageRecord, open_run
 from ffnet_search.run.interrupt import import_whole
+from ffnet_search.run.shared_time import say_trained
 from ffnet_search.run.stages import STAGES, StageState, status
 from ffnet_search.space.architecture import Architecture
 from ffnet_search.space.cost_model import analytic_metrics
@@ -87,6 +88,7 @@ def measure_fidelity(sweep: Sweep, plan: FidelityPlan, *, fresh: bool = False) -
         )
     with open_run(sweep) as folder:
         _refuse_untrained(sweep, folder)
+        sweep = say_trained(sweep, NAME)
         _settle(sweep, folder, fresh)
         import_whole(*STAGES["train"].packages)
         networks = choose_networks(sweep.search_space, plan.networks, sweep.seed)

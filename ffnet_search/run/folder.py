@@ -26,6 +26,7 @@ from ffnet_search.run.remote_copy import RemoteCopy, remote_copy
 from ffnet_search.strict_yaml import read_bounded, read_json
 
 FORMAT = 2
+EPOCHS = "epochs"  # an amount: of a training whose time was over before those of the sweep
 LOCK_BYTES = 1 << 10  # at most: a number and a host
 ENDING_S = 10.0  # for the child processes of a killed run, which inherited its lock, to end
 
@@ -97,10 +98,11 @@ class RunFolder:
         before = self.records.get(stage, record)
         self.write(stage, replace(record, number=before.number))
 
-    def finish(self, stage: str) -> None:
-        """Note that `stage` has ended, after all others."""
-        number = 1 + max(record.number for record in self.records.values())
-        self.write(stage, replace(self.records[stage], finished=now(), number=number))
+    def finish(self, stage: str, made: Mapping[str, int] | None = None) -> None:
+        """Note that `stage` has ended, after all others, and how much it `made` where that is less than its inputs
+        say."""
+        number, record = 1 + max(record.number for record in self.records.values()), self.records[stage]
+        self.write(stage, replace(record, finished=now(), number=number, amounts={**record.amounts, **(made or {})}))
 
     def write_sweep(self, sweep: Sweep) -> None:
         """Write a copy of the sweep, its search space included, that `Sweep.from_yaml` reads.

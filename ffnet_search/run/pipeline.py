@@ -17,7 +17,7 @@ from ffnet_search.run.contents import describe_changes, list_again, listed_once,
 from ffnet_search.run.folder import Change, RunFolder, StageRecord, open_run
 from ffnet_search.run.interrupt import import_whole
 from ffnet_search.run.reuse import continue_training
-from ffnet_search.run.shared_time import RunTime
+from ffnet_search.run.shared_time import RunTime, say_trained
 from ffnet_search.run.stages import (
     STAGES,
     Stage,
@@ -63,7 +63,8 @@ def run_sweep(
                     _say_done(label, folder.records[stage.name])
                 else:
                     to_come = [one.name for one in needed[number - 1 :] if one.name in stages]
-                    _run_stage(stage, sweep, folder, label, run_time.limited(sweep, to_come), found)
+                    trained = say_trained(sweep, stage.name) if stage.name == "export" else sweep
+                    _run_stage(stage, sweep, folder, label, run_time.limited(trained, to_come), found)
             if stage.name == "profile" and "profile" in stages:
                 _profile_other_devices(sweep)
             if stage.name == "profile" and searches:  # before hours are spent on training
@@ -115,8 +116,8 @@ def _run_stage(stage: Stage, sweep: Sweep, folder: RunFolder, label: str, limite
     start = time.monotonic()
     with signs_of_life(stage.name):
         import_whole(*stage.packages)
-        stage.run(limited)
-    folder.finish(stage.name)
+        made = stage.run(limited)
+    folder.finish(stage.name, made)
     say(f"{label}: took {clock(time.monotonic() - start)}")
 
 

@@ -1,4 +1,6 @@
-"""The time of a whole run (`run --minutes`), divided over its stages."""
+"""The time of a whole run (`run --minutes`), divided over its stages, and the epochs that a supernet had time for.
+
+Networks that are trained alone, to be compared with the supernet's or exported, are trained by these epochs."""
 
 from __future__ import annotations
 
@@ -10,6 +12,8 @@ from dataclasses import dataclass
 from ffnet_search.config.retraining import retraining_of
 from ffnet_search.config.sweep import Sweep
 from ffnet_search.progress import clock, say
+from ffnet_search.run.folder import EPOCHS, read_records
+from ffnet_search.run.stages import STAGES, StageState, status
 
 SHARES = {"profile": 0.1, "train": 0.5, "search": 0.2, "export": 0.2}  # where `init` has measured nothing
 LEAST_MINUTES = 0.05  # of a stage, so that each makes something
@@ -67,3 +71,37 @@ def _without_folds(sweep: Sweep) -> Sweep:
         return sweep
     say("export: no cross-validation under --minutes; `ffnet-search export` adds it afterwards")
     return sweep.model_copy(update={"export": sweep.export.model_copy(update={"folds": 0})})
+
+
+def as_trained(sweep: Sweep) -> Sweep:
+    """The sweep with the epochs of its supernet in the place of `train.epochs`, and its estimate of the export by them.
+
+    Before the training, those that `train.minutes` allows by the sweep's estimate, where it has both."""
+    if not sweep.uses_supernet:
+        return sweep
+    records, epochs = read_records(sweep.files), sweep.train.epochs
+    if status(STAGES["train"], sweep, records).state is StageState.DONE:
+        epochs = records["train"].amounts.get(EPOCHS, epochs)
+    elif sweep.train.minutes is not None and sweep.estimate.get("train"):
+        epochs = max(1, min(epochs, int(epochs * sweep.train.minutes / sweep.estimate["train"])))
+    if epochs == sweep.train.epochs:
+        return sweep
+    trained = sweep.model_copy(update={"train": sweep.train.model_copy(update={"epochs": epochs})})
+    planned, retraining = retraining_of(sweep), retraining_of(trained)
+    if planned is None or retraining is None or "export" not in sweep.estimate:
+        return trained
+    minutes = sweep.estimate["export"] * retraining.epochs / planned.epochs
+    return trained.model_copy(update={"estimate": {**sweep.estimate, "export": minutes}})
+
+
+def say_trained(sweep: Sweep, label: str) -> Sweep:
+    """The sweep of `as_trained`; where it has less epochs, a line says so."""
+    trained = as_trained(sweep)
+    if trained.train.epochs < sweep.train.epochs:
+        say(f"{label}: the supernet had time for {epochs_words(trained, sweep)}, by which networks are trained alone")
+    return trained
+
+
+def epochs_words(trained: Sweep, sweep: Sweep) -> str:
+    """The epochs of a sweep of `as_trained` beside those of the sweep itself."""
+    return f"{trained.train.epochs} of {sweep.train.epochs} epochs"

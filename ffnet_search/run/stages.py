@@ -27,7 +27,7 @@ from ffnet_search.export.formats.registry import formats_of
 from ffnet_search.latency.table import LatencyTable
 from ffnet_search.progress import say
 from ffnet_search.run.contents import changes_of, images_of
-from ffnet_search.run.folder import Change, Records, read_records
+from ffnet_search.run.folder import EPOCHS, Change, Records, read_records
 from ffnet_search.space.cost_model import CostModel
 
 
@@ -37,12 +37,13 @@ class Stage:
 
     `is_needed`: whether a sweep has the stage at all. `reads`: the stages whose outputs it reads. `outputs`: the files
     that later stages or users read; it is done only where all exist. `leftovers`: all files and folders that it may
-    leave, unfinished work included. `inputs`: all that its output depends on, as plain data. `amounts`: how much is
+    leave, unfinished work included. `run` returns how much it made where a limit of time left it short of what the
+    sweep says. `inputs`: all that its output depends on, as plain data. `amounts`: how much is
     wanted; where more is wanted, it resumes. `only_exact`: a smaller amount than exists also needs other outputs.
     `packages`: the large ones that it uses, which are imported before it runs: Ctrl-C breaks no import."""
 
     name: str
-    run: Callable[[Sweep], None]
+    run: Callable[[Sweep], Mapping[str, int] | None]
     inputs: Callable[[Sweep], dict[str, Any]]
     outputs: Callable[[Sweep], list[Path]]
     leftovers: Callable[[RunPaths], list[Path]]
@@ -158,13 +159,17 @@ def _profile(sweep: Sweep) -> None:
         profile_device(sweep, device)
 
 
-def _train(sweep: Sweep) -> None:
+def _train(sweep: Sweep) -> Mapping[str, int]:
+    from ffnet_search.models.saved import read_epochs
+
     if engine_of(sweep).trains_on_cluster:
         from ffnet_search.training.ray_train import train_on_cluster as train
     else:
         from ffnet_search.training.ranks import train_on_ranks as train
 
     train(sweep)
+    epochs = read_epochs(sweep.files.supernet) or sweep.train.epochs
+    return {EPOCHS: max(1, round(epochs))} if epochs < sweep.train.epochs else {}
 
 
 def _search(sweep: Sweep) -> None:

@@ -53,7 +53,7 @@ def train_supernet(sweep: Sweep, placement: TrainerPlacement = ALONE) -> Path:
         ) from None
     if supernet.global_rank == 0:
         record = None if start is None else start.record
-        write_supernet(sweep.files.supernet, supernet.net, sweep.search_space, record)
+        write_supernet(sweep.files.supernet, supernet.net, sweep.search_space, record, supernet.epochs_done)
     return sweep.files.supernet
 
 

@@ -129,6 +129,11 @@ class FFNetModule(LightningModule):
     def steps_per_epoch(self) -> int:
         return -(-int(self.trainer.num_training_batches) // self.recipe.accumulate)
 
+    @property
+    def epochs_done(self) -> float:
+        """The epochs of the training so far, its interruptions included; a part of one where time was over in it."""
+        return float(self.trainer.fit_loop.total_batch_idx + 1) / float(self.trainer.num_training_batches)
+
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor | None:
         """Keep the batch; with the last one of a step, learn from all that were kept."""
         self.kept.append(batch)

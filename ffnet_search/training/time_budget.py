@@ -39,8 +39,7 @@ class TimeBudget(Callback):
     def on_train_end(self, trainer: Trainer, module: LightningModule) -> None:
         if trainer.should_stop and trainer.is_global_zero:
             assert isinstance(module, FFNetModule)
-            done = (module.step + 1) / module.steps_per_epoch
-            say(f"{self.label}: its time is over after {done:.1f} of {trainer.max_epochs} epochs")
+            say(f"{self.label}: its time is over after {module.epochs_done:.1f} of {trainer.max_epochs} epochs")
 
     def state_dict(self) -> dict[str, Any]:
         return {"seconds": self.now}
