@@ -166,16 +166,18 @@ class Segmentation(Task):
 
 def _lacking_overlap(output_BKHW: Tensor, target_BHW: Tensor) -> Tensor:
     """1 less the Dice coefficient of probabilities and masks over the pixels of a batch that count, the mean over the
-    classes in the masks (Milletari et al., V-Net, 2016): as in mIoU, small classes count as much as large ones."""
+    classes in the masks (Milletari et al., V-Net, 2016): as in mIoU, small classes count as much as large ones.
+
+    Pixels that do not count weigh 0: to choose the others, the CPU would wait until the GPU has counted them."""
     import torch
 
-    classes = output_BKHW.shape[1]
-    counts_BHW = target_BHW != IGNORE
-    class_N, share_NK = target_BHW[counts_BHW], output_BKHW.softmax(1).movedim(1, -1)[counts_BHW]
-    mask_K = torch.bincount(class_N, minlength=classes).to(share_NK.dtype)
-    found_N = share_NK.gather(1, class_N[:, None])[:, 0]
-    found_K = torch.zeros_like(mask_K).index_add(0, class_N, found_N)
-    lacking_K = 1 - 2 * found_K / (mask_K + share_NK.sum(0)).clamp(min=1)
+    counts_B1HW = (target_BHW != IGNORE)[:, None]
+    share_BKHW = output_BKHW.softmax(1) * counts_B1HW
+    class_B1HW = target_BHW[:, None].where(counts_B1HW, 0)
+    mask_BKHW = torch.zeros_like(share_BKHW).scatter_(1, class_B1HW, counts_B1HW.to(share_BKHW.dtype))
+    mask_K, share_K = mask_BKHW.sum((0, 2, 3)), share_BKHW.sum((0, 2, 3))
+    found_K = (share_BKHW * mask_BKHW).sum((0, 2, 3))
+    lacking_K = 1 - 2 * found_K / (mask_K + share_K).clamp(min=1)
     held_K = (mask_K > 0).to(mask_K.dtype)
     return (lacking_K * held_K).sum() / held_K.sum().clamp(min=1)
 

@@ -28,7 +28,7 @@ class Losses:
         """The loss of an output on targets."""
         standardised = self.net.head.standardised
         if self.weights_K is not None:
-            weights_K = self.weights_K.to(output_B.device)
+            weights_K = self.weights_K.to(output_B.device, non_blocking=True)
             return self.task.weighted_loss(output_B, target_B, self.label_smoothing, weights_K)
         return self.task.loss(standardised(output_B), standardised(target_B), self.label_smoothing)
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ffnet_search.config.schema import Augment
 from ffnet_search.data.augmentation.colour import jitter
-from ffnet_search.data.augmentation.moves import Share, cut_out, shift_flip_and_turn
+from ffnet_search.data.augmentation.moves import Share, beside, cut_out, shift_flip_and_turn
 from ffnet_search.data.augmentation.rand_augment import RandAugment
 from ffnet_search.data.augmentation.transforms import Transform
 
@@ -52,7 +52,7 @@ class Augmentation:
         self, images_BCHW: Tensor, maps_BHW: Tensor | None, key: Sequence[int], share: Share
     ) -> tuple[Tensor, Tensor | None]:
         section, device = self.section, images_BCHW.device
-        mean_C11, std_C11 = (one_C.to(device)[:, None, None] for one_C in (self.mean_C, self.std_C))
+        mean_C11, std_C11 = (beside(one_C, images_BCHW)[:, None, None] for one_C in (self.mean_C, self.std_C))
         levels_BCHW = (images_BCHW * std_C11 + mean_C11).clamp(0, 255)
         if section.randaugment:
             operations = RandAugment(section.randaugment, section.magnitude, self.mean_C)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from ffnet_search.data.augmentation.moves import Share
+from ffnet_search.data.augmentation.moves import Share, beside
 
 LUMA = (0.299, 0.587, 0.114)  # of red, green and blue (ITU-R BT.601)
 # Luma and two axes of colour, in whose plane a turn changes the hue and nothing else (YIQ, NTSC 1953).
@@ -72,7 +72,7 @@ def turn_hue(levels_BCHW: Tensor, turns_B: Tensor) -> Tensor:
     turn_B33 = torch.eye(3).repeat(len(turns_B), 1, 1)
     turn_B33[:, 1, 1], turn_B33[:, 1, 2] = angle_B.cos(), -angle_B.sin()
     turn_B33[:, 2, 1], turn_B33[:, 2, 2] = angle_B.sin(), angle_B.cos()
-    whole_B33 = (to_yiq.inverse() @ turn_B33 @ to_yiq).to(levels_BCHW.device)
+    whole_B33 = beside(to_yiq.inverse() @ turn_B33 @ to_yiq, levels_BCHW)
     return torch.einsum("boc,bchw->bohw", whole_B33, levels_BCHW)
 
 
@@ -114,8 +114,8 @@ def _blend(plain_BCHW: Tensor, levels_BCHW: Tensor, factor_B: Tensor) -> Tensor:
 
 
 def _per_image(factor_B: Tensor, levels_BCHW: Tensor) -> Tensor:
-    return factor_B.to(levels_BCHW)[:, None, None, None]
+    return beside(factor_B.to(levels_BCHW.dtype), levels_BCHW)[:, None, None, None]
 
 
 def _per_channel(values: tuple[float, ...], levels_BCHW: Tensor) -> Tensor:
-    return levels_BCHW.new_tensor(values)[:, None, None]
+    return beside(torch.tensor(values, dtype=levels_BCHW.dtype), levels_BCHW)[:, None, None]

@@ -16,7 +16,7 @@ from torch.nn import functional
 
 from ffnet_search.config.schema import MAGNITUDES
 from ffnet_search.data.augmentation import colour
-from ffnet_search.data.augmentation.moves import Share
+from ffnet_search.data.augmentation.moves import Share, beside
 
 ENHANCED = 0.9  # the change of a factor at the largest magnitude
 ANGLE = math.radians(30)
@@ -100,17 +100,19 @@ class RandAugment:
             for number in chosen_B.unique().tolist():
                 members = (chosen_B == number).nonzero().flatten()
                 name, signs_B = OPERATIONS[number], sign_B[members]
-                members = members.to(levels_BCHW.device)
+                members = beside(members, levels_BCHW)
                 some_BCHW = levels_BCHW[members]
                 if name in CHANGES:
                     some_BCHW = CHANGES[name](some_BCHW, self.strength, signs_B).clamp(0, 255)
                 else:
-                    grid_BHW2 = grid(*WARPS[name](self.strength, signs_B), some_BCHW.shape[2:]).to(some_BCHW.device)
-                    edge_C11 = self.edge_C.to(some_BCHW)[:, None, None]
+                    grid_BHW2 = beside(grid(*WARPS[name](self.strength, signs_B), some_BCHW.shape[2:]), some_BCHW)
+                    edge_C11 = beside(self.edge_C.to(some_BCHW.dtype), some_BCHW)[:, None, None]
                     some_BCHW = sampled(some_BCHW, grid_BHW2, edge_C11, "bilinear")
                     if maps_BHW is not None:
                         some_B1HW = maps_BHW[members][:, None].float()
-                        some_B1HW = sampled(some_B1HW, grid_BHW2, some_B1HW.new_tensor(fill), "nearest")
+                        some_B1HW = sampled(
+                            some_B1HW, grid_BHW2, beside(torch.tensor(float(fill)), some_B1HW), "nearest"
+                        )
                         maps_BHW = maps_BHW.index_copy(0, members, some_B1HW[:, 0].to(maps_BHW.dtype))
                 levels_BCHW = levels_BCHW.index_copy(0, members, some_BCHW)
         return levels_BCHW, maps_BHW
