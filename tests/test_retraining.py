@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import csv
+import os
 import random
 import shutil
+import signal
+import subprocess
+import sys
+import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -25,10 +30,13 @@ from ffnet_search.config.sweep import Sweep
 from ffnet_search.errors import SweepError
 from ffnet_search.evaluation.inherited import Evaluator, quality
 from ffnet_search.evaluation.retrained import RetrainingTarget, retraining_sweep
+from ffnet_search.evaluation.trained import WEIGHTS
+from ffnet_search.export.exported import read_exported
 from ffnet_search.export.groups import read_groups
 from ffnet_search.export.network import load
 from ffnet_search.export.picks import Pick, draw_front, shortlist
 from ffnet_search.export.retraining.folds import cross_validate
+from ffnet_search.export.retraining.record import RECORD
 from ffnet_search.export.retraining.retrain import retrain
 from ffnet_search.export.retraining.training import remove_others
 from ffnet_search.metrics import Direction
@@ -355,3 +363,48 @@ def test_settings_without_effect_are_refused(field: str, changes: dict[str, Any]
     write_sweep(tmp_path, **changes)
     with pytest.raises(SweepError, match=f"{field} must be left out where"):
         write_sweep(tmp_path, **{**changes, "search": {"evaluator": "train"}})
+
+
+@pytest.mark.slow
+def test_killed_in_the_middle_of_a_retraining_it_ends_as_if_it_never_was(tmp_path: Path) -> None:
+    """A SIGKILL to `ffnet-search export` while it retrains its second network, then the same command."""
+    changed: dict[str, Any] = {
+        "export": {"top": 3, "retrain": {"epochs": 8, "candidates": 3, "distil": 0.5}},
+        "report": {"yardstick": False},
+    }
+    for name in ("whole", "killed"):
+        (tmp_path / name).mkdir()
+    whole, killed = (write_sweep(tmp_path / name, **changed) for name in ("whole", "killed"))
+    run_sweep(whole, stages=("profile", "train", "search"))
+    shutil.copytree(whole.files.folder, killed.files.folder)
+
+    def start(sweep: Sweep) -> subprocess.Popen[str]:
+        command = [sys.executable, "-m", "ffnet_search", "export", str(sweep.path)]
+        environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+        return subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, env=environment)
+
+    def files(sweep: Sweep, name: str) -> dict[str, Path]:
+        return {path.parent.name: path for path in sweep.files.retrained.glob(f"*/trials/*/{name}")}
+
+    process = start(killed)
+    while not (files(killed, RECORD) and files(killed, "last.ckpt")) and process.poll() is None:
+        time.sleep(0.01)
+    process.kill()
+    said = process.communicate()[1]
+    assert process.returncode == -signal.SIGKILL, said
+    assert 1 <= len(files(killed, RECORD)) < 3 and not killed.files.front_csv.exists()
+    for sweep in (whole, killed):
+        process = start(sweep)
+        said = process.communicate()[1]
+        assert process.returncode == 0, said
+    assert "0 of them were retrained before" not in said
+    ours, theirs = (files(sweep, WEIGHTS) for sweep in (killed, whole))
+    assert len(ours) == 3 and {key: path.read_bytes() for key, path in ours.items()} == {
+        key: path.read_bytes() for key, path in theirs.items()
+    }
+    assert not files(killed, "last.ckpt")
+    fronts = [
+        {one.key: {name: value for name, value in one.metrics.items() if "accuracy" in name} for one in networks}
+        for networks in (read_exported(sweep.files.pareto) for sweep in (killed, whole))
+    ]
+    assert fronts[0] == fronts[1] and fronts[0]
