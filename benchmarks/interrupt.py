@@ -24,7 +24,7 @@ search_space: {space}
 data: {{name: digits, batch_size: 64, validation: 0.25, calibration: 512}}
 train: {{epochs: 12, learning_rate: 2.0e-3}}
 latency: {{noisy: true, rounds: 3}}
-search: {{engine: {engine}, trials: {trials}, workers: 2, constraints: {{params_m: 0.2}}}}
+search: {{engine: {engine}, trials: {trials}, workers: {workers}, constraints: {{params_m: 0.2}}}}
 export: {{top: 6}}
 """
 
@@ -74,6 +74,7 @@ def main() -> None:
                 space=REPO / "search_spaces" / "ffnet_digits.yaml",
                 engine=engine,
                 trials=100_000 if engine != "local" else 400,
+                workers=2 if engine != "local" else "null",
             )
             (folder / f"{name}.yaml").write_text(text)
             first = STAGES if engine == arguments.engines[0] else ("search",)

@@ -57,7 +57,13 @@ EIGHT = Input(3, 8, 4)
             Input(3, (8, 9), 4),
             "turn must be left out where .* not square",
         ),
-        (section("user_data:MyData", augment={"flip": True}), FOUR, "which augments its images by itself"),
+        (
+            section("digits", path="no/where"),
+            Input(1, 8, 10),
+            "data.path is for cifar10 or .* is 'digits'; change that",
+        ),
+        (section("digits", download=True), Input(1, 8, 10), "data.download is for cifar10 or cifar100, but"),
+        (section("user_data:MyData", path="no/where"), FOUR, "data.path is for cifar10 or"),
         (
             section("mask_folder", augment={"transforms": ["own_transforms:Speckle"]}),
             Input(3, 8, 4, "segmentation"),

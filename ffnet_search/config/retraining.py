@@ -13,9 +13,6 @@ if TYPE_CHECKING:
     from ffnet_search.space.hyperparameters import Value
 
 
-OF_A_SUPERNET = ("devices", "minutes", "sampled", "labels")  # fields of `train`
-
-
 @dataclass(frozen=True)
 class Retraining:
     """The training of each network alone before the export. `distil`: the share of distillation in the loss."""
@@ -53,8 +50,6 @@ def retraining_of(sweep: Sweep) -> Retraining | None:
 def check_retraining(sweep: Sweep) -> None:
     """Raise ValueError if a sweep asks for a retraining that cannot be done."""
     section = sweep.export.retrain
-    if not sweep.uses_supernet:
-        _refuse_idle(sweep)
     if not section.epochs:
         return
     if sweep.module is not None:
@@ -63,25 +58,6 @@ def check_retraining(sweep: Sweep) -> None:
         raise ValueError(
             "export.retrain.from must be 'scratch' where trials train without a supernet, whose weights would be "
             "inherited, but is 'inherited'"
-        )
-
-
-def _refuse_idle(sweep: Sweep) -> None:
-    """Raise ValueError for a setting that has no effect where trials train without a supernet."""
-    for section, fields in (("export.retrain", ("distil",)), ("train", OF_A_SUPERNET)):
-        content = sweep.train if section == "train" else sweep.export.retrain
-        for name in fields:
-            if getattr(content, name) != type(content).model_fields[name].default:
-                raise ValueError(
-                    f"{section}.{name} must be left out where trials train without a supernet, which alone it is for; "
-                    "remove it"
-                )
-    retrain = sweep.export.retrain
-    if retrain.epochs is None and (retrain.rate != 1 or retrain.candidates is not None):
-        name = "rate" if retrain.rate != 1 else "candidates"
-        raise ValueError(
-            f"export.retrain.{name} must be left out where nothing is retrained, as by default where trials train; "
-            "remove it, or give export.retrain.epochs"
         )
 
 

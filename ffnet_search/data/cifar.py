@@ -36,6 +36,7 @@ class Cifar(DataSet):
     """Both CIFARs. `data.path` is the folder, the archive, or a folder that holds either."""
 
     tasks = ("classification",)
+    options = ("path", "download")
 
     folder: ClassVar[str]
     archive: ClassVar[str]

@@ -36,7 +36,7 @@ class ImageFolder(DataSet):
     """`data.name: image_folder`. Sets of up to `in_memory_mb` are decoded once, larger ones batch by batch."""
 
     tasks = ("classification",)
-    options = ("augment.resized_crop",)
+    options = ("path", "augment.resized_crop")
 
     def read(self, section: DataSection, input: Input) -> Source:
         parts = self.parts(section, input)

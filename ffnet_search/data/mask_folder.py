@@ -62,6 +62,7 @@ class MaskFolder(DataSet):
     """`data.name: mask_folder`. Masks are held in memory, a byte a pixel; images as by `image_folder`."""
 
     tasks = ("segmentation",)
+    options = ("path",)
 
     def read(self, section: DataSection, input: Input) -> Source:
         root, splits = find_splits(section)

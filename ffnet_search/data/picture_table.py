@@ -35,7 +35,7 @@ class PictureTable(DataSet):
     """`data.name: picture_table`. Images as by `image_folder`; labels and numbers are held in memory."""
 
     tasks = ("classification", "multilabel", "regression")
-    options = ("columns",)
+    options = ("path", "columns")
 
     def read(self, section: DataSection, input: Input) -> Source:
         table, task = read_table(section), task_of(input)

@@ -54,7 +54,7 @@ def check_data(section: DataSection, input: Input) -> None:
     dataset = None if is_import_path(name) else _find_dataset(section, input)
     _check_options(section, () if dataset is None else dataset.options)
     if dataset is None:
-        _check_user_data(section)
+        find_module(name, "data.name")
     elif section.init_args:
         raise SweepError(f"data.init_args are for a data module by import path, but data.name is {name!r}; remove them")
     else:
@@ -69,16 +69,9 @@ def _check_options(section: DataSection, own: Sequence[str]) -> None:
         first, _, field = option.partition(".")
         if field in changed.get(first, {}) if field else first in changed:
             takers = " or ".join(name for name in DATASETS if option in _dataset(name).options)
-            raise SweepError(f"data.{option} is for {takers}, but data.name is {section.name!r}; remove it")
-
-
-def _check_user_data(section: DataSection) -> None:
-    name = section.name
-    if section.augment != Augment():
-        raise SweepError(f"data.augment must be left out for {name}, which augments its images by itself")
-    if section.sampling != "all":
-        raise SweepError(f"data.sampling must be left out for {name}, which draws its images by itself")
-    find_module(name, "data.name")
+            raise SweepError(
+                f"data.{option} is for {takers}, but data.name is {section.name!r}; change that, or remove it"
+            )
 
 
 def _check_augment(augment: Augment, input: Input, in_patches: bool) -> None:

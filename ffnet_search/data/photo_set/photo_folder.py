@@ -129,7 +129,7 @@ class PhotoFolder(DataSet):
     """`data.name: photo_folder`. Photos of up to `in_memory_mb` are decoded once, others whenever they are read."""
 
     tasks = ("super_resolution",)
-    options = ("patch", "patches")
+    options = ("path", "patch", "patches")
     module = "ffnet_search.data.photo_set.photo_data:PhotoData"
 
     def read(self, section: DataSection, input: Input) -> Photos:
