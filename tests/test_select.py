@@ -160,6 +160,8 @@ def test_a_quality_that_is_minimised_is_selected_by_its_minimum(tmp_path: Path) 
     space["input"]["numbers"] = space["input"].pop("classes")
     sweep = searched(tmp_path, error_of, task="user_task:Regression", search_space=space, search={"trials": 25})
     candidates = read_candidates(sweep.files.study, sweep.search_space)
+    with pytest.raises(SweepError, match="--accuracy is of runs .* ranks by error; give --quality"):
+        select_network(sweep.files.folder, quality=0.1, of="accuracy")
     selection = select_network(sweep.files.folder, 1e3)
     assert selection.candidate.metrics["mae"] == min(candidate.metrics["mae"] for candidate in candidates)
     assert " mm in " in selection.advice or not selection.advice
@@ -171,6 +173,21 @@ def test_a_limit_that_no_candidate_meets_is_refused_with_the_fastest(sweep: Swee
     message = r"candidates whose accuracy is ≥ 10.00 % the fastest takes \S+ ms"
     with pytest.raises(SweepError, match=message):
         select_network(sweep.files.folder, 1e-6, quality=0.1)
+
+
+def test_a_limit_of_any_quality_is_one_that_a_network_can_have(sweep: Sweep) -> None:
+    folder, best = sweep.files.folder, select_network(sweep.files.folder, 1e3).offer.quality
+    assert select_network(folder, quality=best, of="accuracy").offer.quality == best
+    for value, words in (
+        (70, "accuracy is from 0 to 1, but 70 was asked for; 70 % is 0.7$"),
+        (200, "200 was asked for$"),
+    ):
+        with pytest.raises(SweepError, match=words):
+            select_network(folder, quality=value)
+    with pytest.raises(
+        SweepError, match="--miou is of runs that rank by it, but this one ranks by accuracy; give --quality"
+    ):
+        select_network(folder, quality=0.5, of="miou")
 
 
 def test_a_search_of_hyperparameters_alone_has_no_budget_to_select_by(tmp_path: Path) -> None:

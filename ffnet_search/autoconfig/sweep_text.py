@@ -102,7 +102,7 @@ def space_text(draft: Draft, name: str) -> Iterator[str]:
     content = draft.content
     yield schema_line("space")
     yield f"# What may vary in the networks of {name}.yaml: {draft.space.size:,} architectures. Every list is a"
-    yield "# choice; a list of one fixes it. `ffnet-search show` prints what they cost."
+    yield f"# choice; a list of one fixes it. `ffnet-search show {name}_space.yaml` prints what they cost."
     yield f"input: {_flow(content['input'])}  # {draft.input_words}"
     yield f"stem: {_flow(content['stem'])}  # {draft.stem_words}"
     if "head" in content:

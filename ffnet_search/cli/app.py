@@ -159,4 +159,7 @@ def _usage(error: Any) -> str:
         return f"{message}: {verb} needs a sweep file; {START}"
     if message.endswith("?"):  # did you mean
         return message
-    return f"{message}; see `ffnet-search {verb + ' ' if verb else ''}--help`"
+    command = f"ffnet-search {verb}" if verb else "ffnet-search"
+    if verb == "pick" and message.startswith("No such option"):  # --miou, --psnr
+        message += "; the limit of any quality is --quality"
+    return f"{message}; see `{command} --help`"

@@ -28,16 +28,20 @@ def pick(
 ) -> None:
     """Print the folder of the best network within a latency, or of the quickest that is good enough.
 
-    Of exported networks the measured latency counts, on any device that was profiled. Where a better network was
-    evaluated and not exported, names it and the command that exports it. Answers at once, from the run's files."""
+    The quality is what the run ranks by. Of exported networks the measured latency counts, on any device that was
+    profiled. Where a better network was evaluated and not exported, names it and the command that exports it. Answers
+    at once, from the run's files."""
     from ffnet_search.cli import json_output, tables
     from ffnet_search.run.select import select_network
 
-    if budget.latency_ms is None and budget.quality is None:
-        raise SweepError("pick: needs --latency-ms, --accuracy or both; add one")
+    if budget.latency_ms is None and budget.quality is None and budget.accuracy is None:
+        raise SweepError("pick: needs --latency-ms, --quality or both; add one")
+    if budget.quality is not None and budget.accuracy is not None:
+        raise SweepError("pick: --accuracy is --quality of a run that ranks by accuracy; remove one")
     permit_imports(allow_imports, runs=export is not None)
     latency_ms = inf if budget.latency_ms is None else budget.latency_ms
-    selection = select_network(run, latency_ms, budget.device, budget.quality)
+    quality, of = (budget.quality, "") if budget.accuracy is None else (budget.accuracy, "accuracy")
+    selection = select_network(run, latency_ms, budget.device, quality, of)
     Output(json=json).answer(selection, json_output.of_selection, tables.print_selection)
     if export is not None:
         from ffnet_search.config.sweep import Sweep

@@ -84,7 +84,12 @@ class Budget:
     latency_ms: Annotated[float | None, typer.Option(help="Latency limit, in milliseconds for a batch.")] = None
     quality: Annotated[
         float | None,
-        typer.Option("--accuracy", help="Least accuracy, 0 to 1, or limit of the objective in its place."),
+        typer.Option(
+            help="Least quality: of what the run ranks by, such as mIoU 0 to 1, or PSNR; of an error the greatest."
+        ),
+    ] = None
+    accuracy: Annotated[
+        float | None, typer.Option(help="Least accuracy, 0 to 1: the same, of a run that ranks by accuracy.")
     ] = None
     device: Annotated[str | None, typer.Option(help="Name of a latency table of the run; default: the search's.")] = (
         None

@@ -17,8 +17,8 @@ from ffnet_search.config.retraining import retraining_of
 from ffnet_search.config.sweep import Sweep
 from ffnet_search.data.registry import validation_images
 from ffnet_search.export.groups import read_first, read_groups
-from ffnet_search.formatting import quoted
-from ffnet_search.metrics import ERROR, FOLDS, IMAGES, INT8, JUDGED, MACS, PARAMS, SPLITS, Metric
+from ffnet_search.formatting import listed, quoted
+from ffnet_search.metrics import ERROR, FOLDS, IMAGES, INT8, JUDGED, LATENCY, MACS, PARAMS, SPLITS, Metric
 from ffnet_search.progress import say
 from ffnet_search.space.architecture import Architecture
 from ffnet_search.space.block import BLOCK_AXES
@@ -188,21 +188,25 @@ def print_selection(selection: Selection) -> None:
     show: Callable[[str], None] = _print if exported is None else say
     if exported is not None:
         print_path(exported.folder)
-        arch = exported.network
-        error = exported.metrics.get(f"search_{quality.key}{ERROR}")
+        arch, figures, split = exported.network, exported.metrics, "search_"
         origin = "measured" if offer.is_measured else predicted
     else:
         assert offer.candidate is not None
-        arch = offer.candidate.network
-        error, origin = offer.candidate.metrics.get(f"{quality.key}{ERROR}"), predicted
+        arch, figures, split, origin = offer.candidate.network, offer.candidate.metrics, "", predicted
+    reached = quality.format_with(offer.quality, figures.get(f"{split}{quality.key}{ERROR}"))
+    images = figures.get(f"{split}{IMAGES.name}")
+    counted = "" if images is None else f" ({images:,.0f} images)"
     show(
-        f"{offer.key}: {quality.phrase} {quality.format_with(offer.quality, error)} {SPLITS['search']}, "
-        f"{offer.ms:.3g} ms on {selection.device} ({origin})"
+        f"{offer.key}: {quality.phrase} {reached} {SPLITS['search']}{counted}, {offer.ms:.3g} ms on {selection.device} "
+        f"({origin})"
     )
     if exported is not None:
         for line in _other_qualities(exported, quality):
             show(line)
     show(f"{arch.params_m:.3g} M parameters, {arch.macs_m:.4g} M MACs: {arch}")
+    if alike := selection.alike:
+        quicker = listed([f"{name} ({LATENCY.format(ms)})" for name, ms in alike.items()])
+        show(f"quicker, and not told apart from it by a paired test on these images: {quicker}")
     if selection.hint:
         show(selection.hint)
     if selection.warning:

@@ -30,6 +30,7 @@ from ffnet_search.cluster.user_code import user_code
 from ffnet_search.config.files import is_cluster
 from ffnet_search.config.sweep import Sweep
 from ffnet_search.errors import VALUE, SweepError, error_context, shown
+from ffnet_search.formatting import quoted
 from ffnet_search.progress import say
 from ffnet_search.strict_yaml import read_yaml
 
@@ -184,7 +185,7 @@ def submit(sweep: Sweep, *, detach: bool = False) -> int:
     if not is_cluster(cluster):
         raise SweepError(
             f"{cluster}: must be a Ray cluster file with its sweep under metadata.sweep, but has no `provider`; "
-            "`ffnet-search run` runs it here"
+            f"`ffnet-search run {quoted(sweep.path)}` runs it here"
         )
     check_cluster(cluster)
     must_be_reachable(cluster)

@@ -15,7 +15,7 @@ from ffnet_search.config.start import ARCHITECTURE
 from ffnet_search.config.sweep import Sweep
 from ffnet_search.errors import NAME, SweepError, shortened, shown
 from ffnet_search.export.card_content import must_be_card
-from ffnet_search.formatting import percent
+from ffnet_search.formatting import percent, quoted
 from ffnet_search.metrics import FOLDS, Figures
 from ffnet_search.space.architecture import Architecture
 from ffnet_search.space.hyperparameters import Value
@@ -106,7 +106,9 @@ def exported_of(sweep: Sweep, top: int | None = None, key: str | None = None) ->
     """The best `top` exported networks of a run, or that of `key`. Raises SweepError if there is none."""
     networks = [one for one in read_exported(sweep.files.pareto) if key is None or one.key == key][:top]
     if not networks:
-        raise SweepError(f"{sweep.files.folder}: nothing is exported yet; run `ffnet-search export` without --format")
+        raise SweepError(
+            f"{sweep.files.folder}: nothing is exported yet; run `ffnet-search export {quoted(sweep.files.folder)}` first"
+        )
     return networks
 
 

@@ -19,7 +19,7 @@ from pydantic import Field, ValidationError
 
 from ffnet_search.atomic_write import write_text
 from ffnet_search.errors import NAME, SweepError
-from ffnet_search.formatting import percent
+from ffnet_search.formatting import percent, quoted
 from ffnet_search.space.architecture import Architecture
 from ffnet_search.space.parts import Part
 from ffnet_search.strict_yaml import JSON_BYTES, Section, read_bounded
@@ -170,7 +170,7 @@ class LatencyTable(Section):
         if entry is None:
             raise SweepError(
                 f"latency table {self.name}: has no entry for {part.key!r}, so the architecture is not of the search "
-                "space that was profiled; profile that space again (ffnet-search profile)"
+                "space that was profiled; profile that space again"
             )
         return entry
 
@@ -188,7 +188,9 @@ class LatencyTable(Section):
         try:
             return cls.model_validate_json(read_bounded(Path(path), JSON_BYTES))
         except FileNotFoundError:
-            raise SweepError(f"{path}: no such latency table; make it with ffnet-search profile") from None
+            run = Path(path).absolute().parents[1]  # runs/NAME/latency/DEVICE.json
+            make = f"; make it with `ffnet-search profile {quoted(run)}`" if (run / "sweep.yaml").exists() else ""
+            raise SweepError(f"{path}: no such latency table{make}") from None
         except OSError as error:
             raise SweepError(f"{path}: the latency table cannot be read: {error}") from None
         except ValidationError as error:

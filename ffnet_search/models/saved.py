@@ -16,6 +16,7 @@ from torch import nn
 from ffnet_search.atomic_write import replacing, write_bytes
 from ffnet_search.config.start import TRAINABLE
 from ffnet_search.errors import SweepError
+from ffnet_search.formatting import quoted
 from ffnet_search.models.metamixer import MetaMixer
 from ffnet_search.models.reference import UNREADABLE
 from ffnet_search.space.architecture import Architecture, Form
@@ -80,7 +81,7 @@ def _read(path: Path) -> dict[str, Any]:
         if not isinstance(content, dict):
             raise TypeError(f"it holds {type(content).__name__}")
     except FileNotFoundError:
-        raise SweepError(f"{path}: no such file; run `ffnet-search train` first") from None
+        raise SweepError(f"{path}: no such file; run `ffnet-search train {quoted(path.parent)}` first") from None
     except UNREADABLE as error:
         raise _broken(path, error) from None
     return content

@@ -17,6 +17,7 @@ from ffnet_search.config.sweep import Sweep
 from ffnet_search.errors import SweepError, did_you_mean
 from ffnet_search.export.answer import Answer, Offer, answer, hint, offers
 from ffnet_search.export.exported import ExportedNetwork, read_exported
+from ffnet_search.export.groups import not_told_apart, read_groups
 from ffnet_search.formatting import percent, quoted
 from ffnet_search.latency.table import LatencyTable
 from ffnet_search.metrics import LATENCY, Metric
@@ -41,6 +42,7 @@ class Selection:
     answer: Answer
     quality: Metric
     table: LatencyTable
+    is_of_search: bool = True  # the device is the first one, by which the search ranks
     advice: str = ""
     warning: str = ""
 
@@ -67,21 +69,33 @@ class Selection:
         return self.offer.exported
 
     @property
+    def alike(self) -> dict[str, float]:
+        """Name -> milliseconds of the exported networks that are quicker here and, by a paired test on validation
+        images, not told apart from this one."""
+        if self.exported is None:
+            return {}
+        pareto, suffix = self.exported.folder.parent, "" if self.is_of_search else f"@{self.device}"
+        names = not_told_apart(read_groups(pareto), "search", self.exported.folder.name)
+        times = {one.folder.name: one.metrics.get(f"measured_ms{suffix}", math.inf) for one in read_exported(pareto)}
+        return {name: times[name] for name in names if times.get(name, math.inf) < self.latency_ms}
+
+    @property
     def hint(self) -> str:
         """A better network that is not exported, and the command that exports it; empty if there is none."""
         return hint(self.answer, self.quality, self.folder)
 
 
 def select_network(
-    folder: Path, latency_ms: float = math.inf, device: str | None = None, quality: float | None = None
+    folder: Path, latency_ms: float = math.inf, device: str | None = None, quality: float | None = None, of: str = ""
 ) -> Selection:
     """Select the network of a run with the best quality, on search validation, that keeps `latency_ms` on `device`. The
     quality is the objective of the search, the task's own if none of its objectives is one.
 
     Exported networks keep it as they were measured, others as they are predicted. `quality`: the least that it must
-    have; without a latency the quickest such network is selected. `device` names a table in the run's `latency/`; by
-    default it is the search's first one. Raises SweepError if the run, its study or the table is missing, and if
-    no candidate is as good and as fast: with the fastest candidate, and the fastest architecture of the space."""
+    have, and `of` its name, if the user gave one; without a latency the quickest such network is selected. `device`
+    names a table in the run's `latency/`; by default it is the search's first one. Raises SweepError if the run, its
+    study or the table is missing, and if no candidate is as good and as fast: with the fastest candidate, and the
+    fastest architecture of the space."""
     files = RunPaths(folder)
     if not files.sweep.exists():
         raise SweepError(f"{folder}: must be the folder of a run, but holds no {files.sweep.name}")
@@ -97,6 +111,7 @@ def select_network(
     suffix = "" if path.stem == sweep.latency_path.stem else path.stem
     known = offers(sweep, candidates, read_exported(files.pareto), table, suffix)
     if quality is not None:
+        _refuse_other(folder, metric, quality, of)
         known = _good_enough(folder, known, metric, quality)
         if math.isinf(latency_ms):
             latency_ms = min((one.ms for one in known if one.exported), default=min(one.ms for one in known))
@@ -112,8 +127,25 @@ def select_network(
             f"{LATENCY.format(table.predict_ms(least))} (predicted; {least}): search on with such a limit, or give the "
             "space smaller choices"
         )
-    selection = Selection(folder, path.stem, found, metric, table, warning=warning_of(sweep, path.stem, table))
+    warning = warning_of(sweep, path.stem, table)
+    selection = Selection(folder, path.stem, found, metric, table, is_of_search=not suffix, warning=warning)
     return replace(selection, advice=_advice(sweep, selection, candidates, latency_ms))
+
+
+def _refuse_other(folder: Path, metric: Metric, quality: float, of: str) -> None:
+    """Raise SweepError for a limit of another quality than the run ranks by, or one that no network can have."""
+    if of and of != metric.key:
+        raise SweepError(
+            f"{folder}: --{of} is of runs that rank by it, but this one ranks by {metric.phrase}; give --quality"
+        )
+    if metric.bounds is None or min(metric.bounds) <= quality <= max(metric.bounds):
+        return
+    worst, perfect = metric.bounds
+    share = f"; {quality:g} {metric.unit} is {quality / metric.scale:g}" if 1 < quality <= metric.scale else ""
+    raise SweepError(
+        f"{folder}: {metric.phrase} is from {min(worst, perfect):g} to {max(worst, perfect):g}, but {quality:g} was "
+        f"asked for{share}"
+    )
 
 
 def _good_enough(folder: Path, known: list[Offer], metric: Metric, quality: float) -> list[Offer]:
@@ -147,8 +179,7 @@ def _table_path(files: RunPaths, sweep: Sweep, device: str | None) -> Path:
         else:
             how = "to measure another device, name it under latency in the sweep and profile it"
         raise SweepError(
-            f"{files.latency}: holds no table of {name!r}{did_you_mean(name, known)}; available: "
-            f"{', '.join(known) or 'none'}; {how}"
+            f"{files.latency}: holds no table of {name!r}{did_you_mean(name, known) or '; available: none'}; {how}"
         )
     return path
 

@@ -10,7 +10,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ffnet_search.config.retraining import retraining_of
+from ffnet_search.config.schema import RetrainSection
 from ffnet_search.config.sweep import Sweep
+from ffnet_search.formatting import quoted
 from ffnet_search.progress import clock, say
 from ffnet_search.run.folder import EPOCHS, read_records
 from ffnet_search.run.stages import STAGES, StageState, status
@@ -61,7 +63,7 @@ def _retrained_within(sweep: Sweep, minutes: float) -> Sweep:
     while epochs and whole * epochs / retraining.epochs > minutes:
         epochs //= 2
     say(f"export: {epochs} of {retraining.epochs} epochs of retraining, for want of time")
-    section = sweep.export.retrain.model_copy(update={"epochs": epochs})
+    section = sweep.export.retrain.model_copy(update={"epochs": epochs}) if epochs else RetrainSection(epochs=0)
     return sweep.model_copy(update={"export": sweep.export.model_copy(update={"retrain": section})})
 
 
@@ -69,7 +71,7 @@ def _without_folds(sweep: Sweep) -> Sweep:
     """The sweep without cross-validation, of whose time there is no estimate."""
     if not sweep.export.folds:
         return sweep
-    say("export: no cross-validation under --minutes; `ffnet-search export` adds it afterwards")
+    say(f"export: no cross-validation under --minutes; `ffnet-search export {quoted(sweep.path)}` adds it afterwards")
     return sweep.model_copy(update={"export": sweep.export.model_copy(update={"folds": 0})})
 
 

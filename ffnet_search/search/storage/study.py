@@ -18,6 +18,7 @@ from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial
 
 from ffnet_search.errors import SweepError
+from ffnet_search.formatting import quoted
 from ffnet_search.metrics import Direction
 from ffnet_search.pareto.candidate import Candidate
 from ffnet_search.search.storage.damage import database_errors
@@ -228,8 +229,9 @@ def read_reference(path: Path) -> dict[str, float]:
 def read_trials(path: Path) -> Iterator[FrozenTrial]:
     """The trials of a study in their order, few of them in memory at once. Raises SweepError if there is none."""
     if not path.exists():
-        raise SweepError(f"{path}: no such study; run `ffnet-search search` first")
+        raise SweepError(f"{path}: no such study; run `ffnet-search search {quoted(path.parent)}` first")
     with readable_study(path) as place, _opened(place) as storage, database_errors(path):
         if NAME not in optuna.get_all_study_names(storage):
-            raise SweepError(f"{path}: must hold the study {NAME!r}, but does not; run `ffnet-search search` again")
+            again = f"run `ffnet-search search {quoted(path.parent)}` again"
+            raise SweepError(f"{path}: must hold the study {NAME!r}, but does not; {again}")
         yield from stream(storage, storage.get_study_id_from_name(NAME))
