@@ -106,9 +106,8 @@ def exported_of(sweep: Sweep, top: int | None = None, key: str | None = None) ->
     """The best `top` exported networks of a run, or that of `key`. Raises SweepError if there is none."""
     networks = [one for one in read_exported(sweep.files.pareto) if key is None or one.key == key][:top]
     if not networks:
-        raise SweepError(
-            f"{sweep.files.folder}: nothing is exported yet; run `ffnet-search export {quoted(sweep.files.folder)}` first"
-        )
+        folder = sweep.files.folder
+        raise SweepError(f"{folder}: nothing is exported yet; run `ffnet-search export {quoted(folder)}` first")
     return networks
 
 
