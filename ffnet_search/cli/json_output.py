@@ -125,7 +125,6 @@ def of_selection(selection: Selection) -> Document:
         "latency_ms": selection.latency_ms,
         "latency_is": "measured" if selection.offer.is_measured else "predicted",
         "metrics": dict(exported.metrics if exported is not None else candidate.metrics if candidate else {}),
-        "quicker_and_not_told_apart": selection.alike,
         "table_error": selection.table.error.model_dump(mode="json"),
         "warning": selection.warning,
         "advice": selection.advice,

@@ -91,7 +91,7 @@ def _of_data(sweep: Sweep) -> Iterator[Idle]:
 
 
 def _of_workers(sweep: Sweep) -> Iterator[Idle]:
-    """What engines on a cluster use, beside the training of a supernet on its GPUs."""
+    """Fields that engines on a cluster use, beside the training of a supernet on its GPUs."""
     search: Any = sweep.search
     why = "where search.engine is 'local', which evaluates one network after the other: it is for 'ray' and 'tune'"
     if search.engine == "local":
