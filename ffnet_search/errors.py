@@ -9,15 +9,18 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Set
 from contextlib import contextmanager
 from datetime import date
+from pathlib import Path
 from typing import ClassVar
 
 START = "`ffnet-search init --data FOLDER` creates one for an image folder"  # the advice where no sweep exists
 DISK = tuple(map(os.strerror, (errno.ENOSPC, errno.EDQUOT, errno.EROFS)))  # of a full disk, or one that is read only
 AGAIN = "see to it, and give the same command again"  # where a file, a disk or a network failed
-LINE = 320  # characters of an error on the command line, whatever the input held
+LINE = 286  # characters of an error on the command line, whatever the input held: 300 with the name of the program
 VALUE = 80  # characters of a value in it
 NAME = 100  # a longer name resembles none
+WORD = 60  # characters of each word, such as a path, in an error that is too long
 FULL = ("No space left on device", "PytorchStreamWriter failed writing", "database or disk is full")  # of C++ libraries
+_LONG_WORD = re.compile(rf"\S{{{WORD + 4},}}")
 _PASSWORD = re.compile(r"(?<=://)[^\s/@'\"]*:[^\s/'\"]*@")
 # Of the terminal, of lines, and of the direction of text, which can show a name as another one.
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
@@ -58,6 +61,13 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     return f"; known: {', '.join(known)}" if known else ""
 
 
+def nearest_file(path: Path) -> str:
+    """The end of a sentence about a missing YAML file: one beside it with a similar name; empty if there is none."""
+    folder = path.parent if path.parent.is_dir() else Path()
+    near = difflib.get_close_matches(path.name, [item.name for item in folder.glob("*.y*ml")], n=1, cutoff=0.6)
+    return f"; did you mean {folder / near[0]}?" if near else ""
+
+
 def printable(text: str) -> str:
     """The text with control characters escaped: neither a second line nor a command to the terminal."""
     return _CONTROL.sub(lambda found: found.group().encode("unicode_escape").decode(), text)
@@ -69,7 +79,10 @@ def without_passwords(text: str) -> str:
 
 
 def shortened(text: str, most: int = LINE) -> str:
-    """The text, without its middle if it is longer than `most`: the problem comes first, the remedy last."""
+    """The text, if it is longer than `most` without the middle of long words, which are paths and values, and then
+    without its own: the problem comes first, the remedy last."""
+    if len(text) > most:
+        text = _LONG_WORD.sub(lambda found: f"{found.group()[: WORD // 2]}...{found.group()[-WORD // 2 :]}", text)
     if len(text) <= most:
         return text
     tail = most // 3

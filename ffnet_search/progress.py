@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from typing import TYPE_CHECKING
 
+from ffnet_search.errors import printable
 from ffnet_search.formatting import for_stream
 
 if TYPE_CHECKING:
@@ -24,8 +25,8 @@ SHORTEST_LABEL = 7
 
 
 def say(text: str) -> None:
-    """Print one line on standard error: standard output carries results."""
-    print(for_stream(text, sys.stderr), file=sys.stderr, flush=True)
+    """Print one line on standard error: standard output carries results. Control characters are escaped."""
+    print(for_stream(printable(text), sys.stderr), file=sys.stderr, flush=True)
     _OPEN.heard = time.monotonic()
 
 

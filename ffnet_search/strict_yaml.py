@@ -19,7 +19,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic_core import ErrorDetails
 
-from ffnet_search.errors import NAME, SweepError, did_you_mean, error_context, shown
+from ffnet_search.errors import NAME, SweepError, did_you_mean, error_context, nearest_file, shown
 from ffnet_search.formatting import quoted
 
 # Pydantic's words and ours, longer ones first.
@@ -34,6 +34,7 @@ MOST = 2**63 - 1  # of a whole number: beyond it databases and tensors overflow
 DIGITS = 20
 NO_WAIT = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)  # neither exists on every system
 TAGS = "tag:yaml.org,2002:"
+_NO_TEXT = re.compile(r"[\0\ud800-\udc7f\udd00-\udfff]")  # no file can have it as a name; those left out are its bytes
 _UNION = re.compile(r"(literal|dict|list|tuple|constrained-\w+|function-\w+)\[")  # Pydantic's words in a place
 
 
@@ -122,7 +123,15 @@ def _bounded_int(loader: _Loader, node: yaml.ScalarNode) -> int:
     raise _refused(node, f"a whole number must be within +-{MOST}, but is {shown(node.value)}")
 
 
+def _clean_str(loader: _Loader, node: yaml.ScalarNode) -> str:
+    text = str(loader.construct_yaml_str(node))
+    if _NO_TEXT.search(text):
+        raise _refused(node, f"text must hold no NUL and no half of a surrogate pair, but is {shown(text)}; remove it")
+    return text
+
+
 _Loader.add_constructor(f"{TAGS}map", _mapping_without_repeats)
+_Loader.add_constructor(f"{TAGS}str", _clean_str)
 _Loader.add_constructor(f"{TAGS}int", _bounded_int)
 for _kind in ("binary", "set", "omap", "pairs"):  # no field takes them
     del _Loader.yaml_constructors[f"{TAGS}{_kind}"]
@@ -143,12 +152,12 @@ def read_yaml(path: Path, otherwise: str = "") -> dict[str, Any]:
         with error_context(path):
             data = _load(text)
     except FileNotFoundError:
-        raise SweepError(f"{path}: no such file{_nearest_file(path) or otherwise}") from None
+        raise SweepError(f"{path}: no such file{nearest_file(path) or otherwise}") from None
     except IsADirectoryError:
         run, init = path / "sweep.yaml", f"for images, `ffnet-search init --data {quoted(path)}` writes one"
         hint = f"its sweep is {run}" if run.exists() else init
         raise SweepError(f"{path}: must be a YAML file, but is a folder; {hint}") from None
-    except (OSError, UnicodeDecodeError) as error:
+    except OSError as error:
         raise SweepError(f"{path}: cannot be read: {error}") from None
     except (yaml.YAMLError, ValueError) as error:
         raise SweepError(f"{path}: is not valid YAML: {_syntax(error)}") from None
@@ -162,7 +171,7 @@ def _syntax(error: Exception) -> str:
     """A parser's error in a sentence: the problem, and its line."""
     mark = getattr(error, "problem_mark", None)
     if mark is None:
-        return " ".join(str(error).split())
+        return " ".join(str(error).split()) + "; save it as text in UTF-8" * isinstance(error, UnicodeDecodeError)
     problem = str(getattr(error, "problem", "")) or "it cannot be parsed"
     tab = "; indent with blanks" if "'\\t'" in problem else ""
     return f"line {mark.line + 1}, column {mark.column + 1}: {problem}{tab}"
@@ -289,9 +298,3 @@ def _models_in(annotation: Any) -> list[type[BaseModel]]:
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return [annotation]
     return [model for argument in get_args(annotation) for model in _models_in(argument)]
-
-
-def _nearest_file(path: Path) -> str:
-    folder = path.parent if path.parent.is_dir() else Path()
-    near = difflib.get_close_matches(path.name, [item.name for item in folder.glob("*.y*ml")], n=1, cutoff=0.6)
-    return f"; did you mean {folder / near[0]}?" if near else ""

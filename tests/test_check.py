@@ -55,6 +55,8 @@ def test_nothing_heavy_is_loaded(tmp_path: Path, engine: str) -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
+        ({"data": {"validation": 1e-320}}, "data.validation must leave images .*, but .* of 1,438 is 0; change it"),
+        ({"data": {"validation": 0.9999}}, "data.validation must leave images .*, but 0.9999 of 1,438 is 1,438"),
         ({"search": {"engine": "locale"}}, "search.engine must be one of local, .*; did you mean 'local'"),
         ({"search": {"engine": ABSENT}}, "search.engine: .* there is no module 'no_such_package'"),
         ({"search": {"sampler": {"class_path": ABSENT}}}, "search.sampler.class_path: .* there is no module"),

@@ -5,8 +5,10 @@ from __future__ import annotations
 import io
 import json
 import math
+import os
 import random
 import socket
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -129,6 +131,16 @@ def test_annotating_again_changes_nothing_and_another_front_replaces_the_old(tmp
     assert [trial["number"] for trial in after["trials"] if trial["artifacts"]] == [40]
     assert [trial["number"] for trial in after["trials"] if trial["note"]["body"]] == [40]
     assert len(list(sweep.files.artifacts.iterdir())) == 2
+
+
+@pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.parametrize("make", [os.mkfifo, lambda path: os.truncate(os.open(path, os.O_CREAT | os.O_RDWR), 1 << 40)])
+def test_an_odd_report_is_left_out(tmp_path: Path, make: Callable[[Path], object]) -> None:
+    sweep = make_run(tmp_path)
+    sweep.files.report.unlink(missing_ok=True)
+    make(sweep.files.report)
+    annotate_study(sweep)
+    assert not any(path.stat().st_size > 1 << 20 for path in sweep.files.artifacts.iterdir())
 
 
 @pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import sys
 import zipfile
 from collections.abc import Callable
@@ -22,17 +23,17 @@ from ffnet_search.tasks.base import task_of
 from ffnet_search.tasks.scores import Scores
 
 ODD: dict[str, tuple[dict[str, Any], str]] = {
-    "details of another type": ({"details": "x" * 10**6}, "details is not valid"),
+    "details of another type": ({"details": "x" * 10**6}, "details must be a mapping, but is"),
     "a figure that is a word": ({"metrics": {"test_accuracy": "nan"}}, "test_accuracy"),
-    "figures that are a list": ({"metrics": [1]}, "metrics is not valid"),
-    "data of another version": ({"data": "digits"}, "data is not valid"),
-    "a setting of another version": ({"latency": [1, 2]}, "latency is not valid"),
-    "recall by number": ({"details": {"recall": [0.1]}}, "details.recall is not valid"),
-    "recall in words": ({"details": {"recall": {"a": "all"}}}, "details.recall.a is not valid"),
+    "figures that are a list": ({"metrics": [1]}, "metrics must be a mapping, but is"),
+    "data of another version": ({"data": "digits"}, "data must be a mapping"),
+    "a setting of another version": ({"latency": [1, 2]}, "latency must be a mapping"),
+    "recall by number": ({"details": {"recall": [0.1]}}, "details.recall must be a mapping"),
+    "recall in words": ({"details": {"recall": {"a": "all"}}}, "details.recall.a must be a number"),
     "precision of other classes": ({"details": {"recall": {"a": 1}, "precision": {"b": 1}}}, "of the same classes"),
     "pairs of one": ({"details": {"confused": [["a"]]}}, "details.confused.0"),
     "a picture elsewhere": ({"details": {"errors": "https://example.org/a.png"}}, "details.errors is not valid"),
-    "an order in words": ({"order": ["first"]}, "order.0 is not valid"),
+    "an order in words": ({"order": ["first"]}, "order.0 must be a number"),
     "a nest": ({"details": json.loads("[" * 60 + "]" * 60)}, "levels"),
     "a huge number": ({"metrics": {"params_m": 10**400}}, "cannot be read"),
 }  # fmt: skip
@@ -66,7 +67,8 @@ def test_an_odd_card_is_one_sentence(
     card = json.loads((first / "card.json").read_text())
     (first / "card.json").write_text(json.dumps({**card, **change}))
     for words in (("show", first), ("show", run), ("compare", second, first)):
-        assert message in said(capsys, monkeypatch, *words)
+        line = said(capsys, monkeypatch, *words)
+        assert message in line and "card.json" in line
 
 
 def bomb() -> bytes:
@@ -99,6 +101,14 @@ def arrays(**content: object) -> Callable[[], bytes]:
 def test_odd_scores_are_one_sentence(content: Callable[[], bytes], run: Path) -> None:
     folder = networks(run)[0]
     (folder / SCORES).write_bytes(content())
+    with pytest.raises(SweepError, match=r"scores\.npz: cannot be read as the scores of a network"):
+        read_network(folder).scores("test")
+
+
+def test_a_large_file_that_holds_no_scores_is_not_read_whole(run: Path) -> None:
+    folder = networks(run)[0]
+    (folder / SCORES).touch()
+    os.truncate(folder / SCORES, 1 << 40)
     with pytest.raises(SweepError, match=r"scores\.npz: cannot be read as the scores of a network"):
         read_network(folder).scores("test")
 

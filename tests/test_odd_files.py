@@ -38,8 +38,9 @@ def pipe(path: Path) -> None:
         lambda path: path.write_text("key,state,accuracy\na,evaluated,none\n"),
         lambda path: path.write_bytes(b"state,accuracy\nevaluated,\xff\n"),
         lambda path: path.write_text("state,accuracy\nevaluated," + "9" * 200_000),
+        lambda path: os.truncate(path, 1 << 40),
     ],
-    ids=["a word", "no text", "a long cell"],
+    ids=["a word", "no text", "a long cell", "too large"],
 )
 def test_a_table_of_candidates_that_cannot_be_read_is_named_in_the_list(
     write: Callable[[Path], object], tmp_path: Path

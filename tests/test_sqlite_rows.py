@@ -15,7 +15,7 @@ from searches import Run
 
 from ffnet_search.errors import SweepError
 from ffnet_search.search.storage import sqlite_rows
-from ffnet_search.search.storage.study import open_study
+from ffnet_search.search.storage.study import open_study, read_records
 
 
 def finished_trials() -> Iterator[FrozenTrial]:
@@ -105,3 +105,14 @@ def test_damaged_rows_are_one_sentence(tmp_path: Path, change: str) -> None:
         other.close()
         with pytest.raises(SweepError, match="the study is damaged"):
             list(to_disk.stored())
+
+
+def test_damage_that_optuna_meets_is_one_sentence(tmp_path: Path) -> None:
+    path = tmp_path / "s.db"
+    with open_study(path, {"accuracy": "maximize"}, "d"):
+        pass
+    with sqlite3.connect(path) as other:
+        other.execute("update study_directions set direction = 'true'")
+    other.close()
+    with pytest.raises(SweepError, match="the study is damaged .LookupError 'true' is not among"):
+        list(read_records(path))

@@ -19,7 +19,7 @@ from test_pair import two_networks
 from written_runs import written_run
 
 from ffnet_search import progress
-from ffnet_search.cli.printing import Column, Grid, make_table
+from ffnet_search.cli.printing import Column, Grid, make_table, print_plain
 from ffnet_search.formatting import broken
 from ffnet_search.progress import TerminalBar, signs_of_life
 
@@ -230,3 +230,13 @@ def test_bars_of_several_threads_end_in_any_order(
         second.__exit__(None, None, None)
         while "train: in progress, " not in capsys.readouterr().err:
             time.sleep(0.01)
+
+
+def test_names_in_titles_labels_and_lines_command_no_terminal(capfd: pytest.CaptureFixture[str]) -> None:
+    print_plain(make_table(["stage", "in \x1b[31mruns/x"], [["profile", "\x1b[2J"]]))
+    with progress.progress("read \x1b[2J", 1, "files") as bar:
+        bar.advance(note="\u202e.png")
+    progress.say("profile: \x1b[2J exists\nreally")
+    out, err = capfd.readouterr()
+    assert not any(mark in out + err for mark in ("\x1b", "\u202e")) and "in \\x1b[31mruns/x" in out
+    assert len(err.splitlines()) == 2 and "profile: \\x1b[2J exists\\nreally" in err

@@ -72,6 +72,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         ("".join(f"a{n}: &a{n} [{f'*a{n - 1}' if n else ''}]\n" for n in range(60)), "at most 40 levels .* each alias"),
         ("a: !!bool maybe", "line 1: 'maybe' cannot be read as bool"),
         ("a: 1\nb: !!int ''", "line 2: '' cannot be read as int"),
+        ("a: {b: 'x'}\nc: [\"a\\0\"]", r"line 2: text must hold no NUL .*, but is 'a\\x00'; remove it"),
+        ('"\\ud800": 1', r"line 1: text must hold no NUL and no half of a surrogate pair, but is '\\ud800'"),
         ("a: !!binary aGk=", "is not valid YAML: line 1, column 4: could not determine a constructor"),
         (f"a: {DIGITS}", "line 1: a whole number must be within .*, but is '111"),
         ("a: 9223372036854775808", "a whole number must be within"),
@@ -92,8 +94,9 @@ def test_yaml_is_bounded_before_anything_is_made_of_it(tmp_path: Path, text: str
 def test_yaml_within_the_bounds_is_read(tmp_path: Path) -> None:
     path = tmp_path / "any.yaml"
     nested = "[" * 38 + "1" + "]" * 38
-    path.write_text(f"a: &a {{b: 9223372036854775807}}\nc: [*a, *a]\nd: {{<<: *a, e: 2}}\nf: {nested}")
+    path.write_text(f'a: &a {{b: 9223372036854775807}}\nc: [*a, *a]\nd: {{<<: *a, e: 2}}\nf: {nested}\ng: "\\udcff"')
     assert read_yaml(path)["d"] == {"b": 2**63 - 1, "e": 2}
+    assert os.fsencode(read_yaml(path)["g"]) == b"\xff"  # a name of a file that is no UTF-8
 
 
 @pytest.mark.parametrize("text", ['{"a": ' + "[" * 100_000, f'{{"a": {DIGITS}}}', "{"])
@@ -110,6 +113,14 @@ def test_only_regular_files_are_read(tmp_path: Path) -> None:
     for path in (tmp_path / "pipe.yaml", Path("/dev/zero")):
         with pytest.raises(SweepError, match="must be a regular file"):
             read_yaml(path)
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-32", "latin-1"])
+def test_text_in_another_encoding_is_told(tmp_path: Path, encoding: str) -> None:
+    path = tmp_path / "any.yaml"
+    path.write_text("seed: é", encoding=encoding)
+    with pytest.raises(SweepError, match=r"any.yaml: is not valid YAML: .*; save it as text in UTF-8$"):
+        read_yaml(path)
 
 
 def test_a_wrong_value_is_shown_in_part() -> None:
@@ -129,6 +140,8 @@ def test_an_error_is_one_bounded_line_without_passwords() -> None:
     assert shortened("begin" + "x" * 10**6 + "end").startswith("begin")
     assert shortened("begin" + "x" * 10**6 + "end").endswith("end")
     assert len(shortened("x" * 10**6)) <= LINE
+    folder = "a" * 400  # the problem is told, however long the path
+    assert shortened(f"{folder}: no such file; make it") == f"{'a' * 30}...{'a' * 29}: no such file; make it"
     assert without_passwords("s3://bucket/a:b@c http://h:80/p") == "s3://bucket/a:b@c http://h:80/p"
     assert printable("a\u2028b\x9b") == "a\\u2028b\\x9b"
     assert printable("\u202egnp.exe \u2066\u200f") == "\\u202egnp.exe \\u2066\\u200f"  # read from the right

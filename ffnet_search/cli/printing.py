@@ -34,7 +34,7 @@ ROLES: Mapping[str, str] = {"title": "bold", "chosen": "bold green", "aside": "d
 @dataclass(frozen=True)
 class Column:
     """A column of a table. Numbers are never cut. A key is neither cut nor dropped. Words are folded. Control
-    characters of untrusted names are escaped."""
+    characters of untrusted names are escaped, but for line ends in the title."""
 
     title: str
     cells: Sequence[str]
@@ -42,6 +42,7 @@ class Column:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "cells", [printable(cell) for cell in self.cells])
+        object.__setattr__(self, "title", "\n".join(map(printable, self.title.split("\n"))))
 
     @cached_property
     def heading(self) -> list[str]:

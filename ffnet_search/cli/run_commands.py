@@ -248,12 +248,12 @@ def submit(
     (so that every node runs the code of this machine), submits that, and brings the run's folder back."""
     from ffnet_search.cluster.submit import submit as submit_sweep
 
-    again = shlex.join(["ffnet-search", *sys.argv[1:]])
-    outcome = "the run failed or was stopped"
+    again, outcome = shlex.join(["ffnet-search", *sys.argv[1:]]), "the run failed or was stopped"
     try:
         code = submit_sweep(overrides.load(sweep), detach=detach)
     except KeyboardInterrupt:
-        code, outcome = EXIT_STOPPED, "\nstopped, here and on the cluster"
+        say("")  # ends the line of the terminal's ^C
+        code, outcome = EXIT_STOPPED, "stopped, here and on the cluster"
     if code:
         say(f"{outcome}; results so far are kept on the cluster; to resume: {again}")
         raise typer.Exit(code)

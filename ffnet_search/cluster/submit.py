@@ -18,7 +18,7 @@ import sys
 import warnings
 import zipfile
 from collections.abc import Mapping
-from contextlib import redirect_stdout
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -102,7 +102,10 @@ def _check_as_ray_does(content: Mapping[str, Any]) -> None:
         for error in jsonschema.Draft7Validator(schema).iter_errors(content):
             if error.validator == "type":  # Ray merges its defaults before it validates, and fails on a wrong type
                 raise error
-        with redirect_stdout(io.StringIO()):  # Ray prints, in colours, what the error says, too
+        with (
+            redirect_stdout(io.StringIO()),
+            redirect_stderr(io.StringIO()),
+        ):  # Ray prints, in colours, what the error says, too
             validate_config(prepare_config(content))
     except jsonschema.ValidationError as error:
         where = ".".join(map(str, error.absolute_path)) or "the cluster's part"

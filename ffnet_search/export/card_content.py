@@ -7,8 +7,12 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from ffnet_search.errors import NAME
+from ffnet_search.errors import NAME, shown
 
+WORDS = {  # of Pydantic's kinds of errors
+    "dict_type": "a mapping", "model_type": "a mapping", "list_type": "a list", "tuple_type": "a list",
+    "string_type": "text", "float_type": "a number", "int_type": "a whole number",
+}  # fmt: skip
 Each = dict[str, float | None]  # of outputs; None where test has none of them
 
 
@@ -64,6 +68,7 @@ def must_be_card(card: dict[str, Any], path: Path) -> None:
     try:
         _Card.model_validate(card)
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        place = ".".join(str(step) for step in first["loc"])
-        raise ValueError(f"{path}: {place[:NAME]} is not valid ({first['msg'][:NAME]})") from None
+        first = error.errors(include_url=False)[0]
+        place, words = ".".join(map(str, first["loc"]))[:NAME], WORDS.get(first["type"])
+        wrong = f"must be {words}, but is {shown(first['input'])}" if words else f"is not valid ({first['msg'][:NAME]})"
+        raise ValueError(f"{path}: {place} {wrong}") from None

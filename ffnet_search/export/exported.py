@@ -19,12 +19,11 @@ from ffnet_search.formatting import percent, quoted
 from ffnet_search.metrics import FOLDS, Figures
 from ffnet_search.space.architecture import Architecture
 from ffnet_search.space.hyperparameters import Value
-from ffnet_search.strict_yaml import read_bounded, read_json, read_yaml
+from ffnet_search.strict_yaml import read_json, read_yaml
 from ffnet_search.tasks.base import Task, task_of
 from ffnet_search.tasks.scores import Scores
 
 CLASS_TITLES = ("class", "precision", "recall", "images", "taken for")
-SCORES_BYTES = 1 << 32  # of scores.npz, at most
 UNPACKED = 1 << 28  # bytes of a split's scores; more only where they were hardly compressed, by
 COMPRESSION = 20  # at most, as scores are, but no file that is made to unpack to very much
 MOST = 3  # other classes that are named
@@ -68,7 +67,9 @@ class ExportedNetwork:
         if task is None or not path.exists():
             return None
         try:
-            with np.load(io.BytesIO(read_bounded(path, SCORES_BYTES))) as arrays:
+            if not path.is_file():
+                raise OSError("it is no regular file")  # a pipe never ends
+            with path.open("rb") as file, np.load(file) as arrays:  # its list is read, and then one split
                 if split == FOLDS and split not in arrays.files:  # without `export.folds`
                     return None
                 part = arrays.zip.getinfo(f"{split}.npy")
@@ -95,11 +96,8 @@ class ExportedNetwork:
 
 def read_exported(pareto: Path) -> list[ExportedNetwork]:
     """The exported front in that folder, best first; empty before the export. Raises SweepError if it is broken."""
-    try:
-        networks = [_read(path.parent) for path in pareto.glob(f"*/{CARD}") if path.parent.suffix != SUFFIX]
-        return sorted(networks, key=lambda network: (network.order, network.folder.name))
-    except (OSError, KeyError, TypeError, ValueError) as error:
-        raise SweepError(f"{pareto}: cannot be read as exported networks ({error}); export again") from None
+    networks = [read_network(path.parent) for path in pareto.glob(f"*/{CARD}") if path.parent.suffix != SUFFIX]
+    return sorted(networks, key=lambda network: (network.order, network.folder.name))
 
 
 def exported_of(sweep: Sweep, top: int | None = None, key: str | None = None) -> list[ExportedNetwork]:
@@ -124,7 +122,8 @@ def read_network(folder: Path) -> ExportedNetwork:
     try:
         return _read(folder)
     except (OSError, KeyError, TypeError, ValueError) as error:
-        raise SweepError(f"{folder}: cannot be read as an exported network ({error}); export again") from None
+        where = "" if str(folder) in str(error) else f"{CARD}: "
+        raise SweepError(f"{folder}: cannot be read as an exported network ({where}{error}); export again") from None
 
 
 def _read(folder: Path) -> ExportedNetwork:

@@ -14,7 +14,7 @@ import shutil
 import threading
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
 from socketserver import ThreadingMixIn
@@ -44,10 +44,12 @@ from ffnet_search.search.storage.read_only import readable_study
 from ffnet_search.search.storage.sqlite_rows import BulkStorage
 from ffnet_search.search.storage.study import NAME, quiet_optuna, read_records, study_url
 from ffnet_search.space.hyperparameters import Configuration
+from ffnet_search.strict_yaml import read_bounded
 from ffnet_search.tasks.base import find_task
 
 TRIAL_FILES = "dashboard:artifacts:"  # prefix of the files of trials in the study's attributes
 STUDY_FILES = "artifacts:"
+REPORT_BYTES = 1 << 26  # of a report, which is some 1 MB
 SET_ATTRIBUTE = sa.text(
     "insert into study_system_attributes (study_id, key, value_json) values (:study, :key, :value) "
     "on conflict (study_id, key) do update set value_json = excluded.value_json"
@@ -135,8 +137,8 @@ def annotate_study(sweep: Sweep, study: Path | None = None, artifacts: Path | No
     exported_first = sorted(front, key=lambda candidate: candidate.key not in exported)
     with annotating(study or sweep.files.study, artifacts or sweep.files.artifacts) as notes:
         report, link = sweep.files.report, ""
-        if report.exists():
-            id = notes.add_file(report.name, report.read_bytes())
+        with suppress(OSError, ValueError):  # there is none, or it is odd
+            id = notes.add_file(report.name, read_bounded(report, REPORT_BYTES))
             link = f"**[Open the report](/artifacts/{notes.study_id}/{id})** (also {code_span(report)}).\n\n"
         notes.add_note(f"# {sweep.name}\n\n{link}{_study_text(sweep, front, list(exported.values()))}")
         for candidate in exported_first[:MOST]:

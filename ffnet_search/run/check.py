@@ -48,6 +48,7 @@ def check_sweep(sweep: Sweep) -> None:
         with error_context(sweep.path):
             if sweep.module is None or not is_import_path(sweep.data.name):
                 check_data(sweep.data, sweep.search_space.images)
+                _check_validation(sweep)
                 _check_folds(sweep)
             if sweep.train.start_from is not None:
                 check_start(sweep.train.start_from)
@@ -57,6 +58,18 @@ def check_sweep(sweep: Sweep) -> None:
             for field, path in _import_paths(sweep):
                 find_module(path, field)
     check_limits(sweep)
+
+
+def _check_validation(sweep: Sweep) -> None:
+    """Raise SweepError if no image is left for search validation, or for training."""
+    if not sweep.search_space.has_network or sweep.module is not None:
+        return
+    images = validation_images(sweep.data, sweep.seed, sweep.search_space.images)
+    if images is not None and images[1] is not None and not 0 < images[0] < images[1]:
+        raise SweepError(
+            f"data.validation must leave images for search validation and for training, but {sweep.data.validation:g} "
+            f"of {images[1]:,} is {images[0]:,}; change it, or use more images"
+        )
 
 
 def _check_folds(sweep: Sweep) -> None:

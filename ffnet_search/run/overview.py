@@ -4,6 +4,7 @@ notebooks."""
 from __future__ import annotations
 
 import csv
+import io
 import math
 import os
 from collections.abc import Iterator
@@ -20,9 +21,12 @@ from ffnet_search.export.exported import ExportedNetwork, read_exported
 from ffnet_search.metrics import ERROR, Metric
 from ffnet_search.run.folder import read_records, working_process
 from ffnet_search.run.stages import stages_of
+from ffnet_search.strict_yaml import read_bounded
 
 if TYPE_CHECKING:
     import pandas
+
+CANDIDATES_BYTES = 1 << 26  # of candidates.csv: some 200,000 trials
 
 
 @dataclass(frozen=True)
@@ -99,8 +103,8 @@ def _best(
 def _evaluated(path: Path) -> Iterator[dict[str, str]]:
     """The rows of the evaluated candidates in candidates.csv; none if it is missing."""
     if path.is_file():
-        with path.open(encoding="utf-8", newline="") as file:
-            yield from (row for row in csv.DictReader(file) if row.get("state") == "evaluated")
+        rows = csv.DictReader(io.StringIO(read_bounded(path, CANDIDATES_BYTES).decode(), newline=""))
+        yield from (row for row in rows if row.get("state") == "evaluated")
 
 
 def _state(sweep: Sweep, files: RunPaths) -> str:

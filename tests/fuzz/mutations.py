@@ -69,20 +69,21 @@ def places(tree: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
 
 def changed(tree: Any, changes: list[Change]) -> Any:
     tree = copy.deepcopy(tree)
-    for change in copy.deepcopy(changes):  # values of PLAIN are put into trees that the next change changes
+    for place, kind, value in changes:
+        value = copy.deepcopy(value)  # of PLAIN, for two changes at once: one would be put into itself
         every = list(places(tree))
-        *above, last = every[change.place % len(every)] or ("",)
+        *above, last = every[place % len(every)] or ("",)
         inner = tree
         for step in above:
             inner = inner[step]
         if not isinstance(inner, dict | list) or (isinstance(inner, list) and not isinstance(last, int)):
             continue
-        if change.kind == "add" and isinstance(inner, dict):
-            inner[str(change.value)[:50]] = change.value
-        elif change.kind == "drop" and last != "":
+        if kind == "add" and isinstance(inner, dict):
+            inner[str(value)[:50]] = value
+        elif kind == "drop" and last != "":
             del inner[last]
         elif last != "":
-            inner[last] = change.value
+            inner[last] = value
     return tree
 
 

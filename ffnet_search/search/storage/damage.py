@@ -12,7 +12,7 @@ from optuna.exceptions import OptunaError
 from ffnet_search.errors import NAME, SweepError, shortened
 
 # What reading odd rows causes, here and in Optuna.
-DAMAGE = (ValueError, KeyError, IndexError, TypeError, AttributeError, OverflowError, RecursionError)
+DAMAGE = (ValueError, LookupError, TypeError, AttributeError, OverflowError, RecursionError)
 RESTORE = "restore it, or move it away to start again"
 
 
