@@ -227,7 +227,7 @@ def test_a_user_supplied_data_module_gives_targets(task: str) -> None:
         torch.testing.assert_close(mean_K, every.mean(0))
         torch.testing.assert_close(spread_K, every.std(0, correction=0))
     with pytest.raises(
-        SweepError, match=r"val_dataloader of user_data:MyData must give float32 .*, but gave torch.int64"
+        SweepError, match=r"train_dataloader of user_data:MyData must give float32 .*, but gave torch.int64"
     ):
         build_data(section("user_data:MyData"), 0, Input(3, 8, 4, task))
 

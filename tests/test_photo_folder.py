@@ -186,5 +186,5 @@ def test_a_user_supplied_data_module_gives_photos_of_any_size() -> None:
     data = build_data(section("user_data:MyPhotos"), 0, Input(3, (12, 16), 2, INPUT.task))
     low, high = next(iter(data.train_dataloader()))
     assert low.shape[2:] == (6, 6) and high.shape[2:] == (12, 12)
-    with pytest.raises(SweepError, match=r"val_dataloader of user_data:MyPhotos must give uint8 images of scale times"):
+    with pytest.raises(SweepError, match=r"train_dataloader of user_data:MyPhotos must give uint8 images of scale"):
         build_data(section("user_data:MyPhotos"), 0, Input(3, (12, 16), 3, INPUT.task))

@@ -116,6 +116,6 @@ def test_a_user_supplied_data_module_gives_masks() -> None:
     images_BCHW, masks_BHW = next(iter(data.train_dataloader()))
     assert data.outputs[0] == "sky" and images_BCHW.shape[2:] == masks_BHW.shape[1:] and TASK.accepts(masks_BHW)
     with pytest.raises(
-        SweepError, match=r"val_dataloader of user_data:MyData must give uint8 masks, but gave torch.int64"
+        SweepError, match=r"train_dataloader of user_data:MyData must give uint8 masks, but gave torch.int64"
     ):
         build_data(section("user_data:MyData"), 0, Input(3, 8, 4, "segmentation"))

@@ -54,17 +54,17 @@ class UserData(Data):
         self.module.setup("fit")
         self.module.setup("test")
         loader = self.module.train_dataloader()
-        if not hasattr(loader, "__len__"):
-            raise SweepError(f"data.name: train_dataloader of {section.name} must have a length, but has none")
         dataset: Any = getattr(loader, "dataset", None)
-        self.train_images = len(dataset) if hasattr(dataset, "__len__") else len(loader) * section.batch_size
         self.outputs = ()
         if self._task.names_outputs:
             given = getattr(self.module, self._task.outputs_word, None)
             names = given if isinstance(given, list | tuple) and given else range(input.outputs)
             must_match(section, input, outputs=len(names))
             self.outputs = tuple(str(name) for name in names)
-        self._check_batch(next(iter(self.val_dataloader())), "val_dataloader")
+        with seeded(seed, ORDER, 0):  # a loader may draw its order when it is asked for its first batch
+            for name in LOADERS:
+                self._check_loader(name)
+        self.train_images = len(dataset) if hasattr(dataset, "__len__") else len(loader) * section.batch_size
 
     def train_dataloader(self) -> EpochLoader:
         """Each of several ranks trains on its share of every batch; all of them read everything."""
@@ -85,10 +85,13 @@ class UserData(Data):
         return EpochLoader(batches, len(loader))
 
     def val_dataloader(self) -> _Prepared:
-        return _Prepared(self.module, self.module.val_dataloader())
+        return self._prepared("val_dataloader")
 
     def test_dataloader(self) -> _Prepared:
-        return _Prepared(self.module, self.module.test_dataloader())
+        return self._prepared("test_dataloader")
+
+    def _prepared(self, name: str) -> _Prepared:
+        return _Prepared(self, getattr(self.module, name)(), name)
 
     def on_before_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
         if not self._is_training:
@@ -102,7 +105,12 @@ class UserData(Data):
         return self.module.transfer_batch_to_device(batch, device, dataloader_idx)
 
     def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
-        return self.module.on_after_batch_transfer(batch, dataloader_idx) if self._is_training else batch
+        if not self._is_training:
+            return batch
+        batch = self.module.on_after_batch_transfer(batch, dataloader_idx)
+        if self.trainer.current_epoch == 0:  # type: ignore[union-attr]  # looking at values waits for an accelerator
+            self.check_batch(batch, "train_dataloader")
+        return batch
 
     @property
     def _is_training(self) -> bool:
@@ -116,7 +124,7 @@ class UserData(Data):
             self._check_images(images_NCHW, "calibration")
             return images_NCHW[: self._section.calibration]
         parts: list[Tensor] = []
-        for images_BCHW, _ in _Prepared(self.module, self.train_dataloader()):
+        for images_BCHW, _ in _Prepared(self, self.train_dataloader(), "train_dataloader"):
             parts.append(images_BCHW)
             if sum(map(len, parts)) >= self._section.calibration:
                 break
@@ -126,14 +134,14 @@ class UserData(Data):
     def class_counts(self) -> Tensor:
         """The classes of the images in an epoch of its training batches."""
         with seeded(self.order_seed, ORDER, 0):
-            targets = [target_B.flatten() for _, target_B in _Prepared(self.module, self.module.train_dataloader())]
+            targets = [target_B.flatten() for _, target_B in self._prepared("train_dataloader")]
         return torch.cat(targets).bincount(minlength=len(self.outputs))
 
     @cached_property
     def target_statistics(self) -> tuple[Tensor, Tensor]:
         """Mean and spread of the targets of the images in an epoch of its training batches."""
         with seeded(self.order_seed, ORDER, 0):
-            targets = [target_BK for _, target_BK in _Prepared(self.module, self.module.train_dataloader())]
+            targets = [target_BK for _, target_BK in self._prepared("train_dataloader")]
         return spread_of(torch.cat(targets))
 
     @cached_property
@@ -144,15 +152,28 @@ class UserData(Data):
         sha.update(self.calibration.contiguous().numpy().tobytes())
         return sha.hexdigest()
 
-    def _check_batch(self, batch: Any, place: str) -> None:
+    def _check_loader(self, name: str) -> None:
+        """Raise SweepError if a loader has no length, or its first batch is none that `check_batch` accepts."""
+        loader = getattr(self.module, name)()
+        if not hasattr(loader, "__len__"):
+            raise SweepError(f"data.name: {name} of {self._section.name} must have a length, but has none")
+        if next(iter(_Prepared(self, loader, name)), None) is None:
+            raise self._error(name, "at least one batch", "none")
+
+    def check_batch(self, batch: Any, place: str) -> None:
         """Raise SweepError if a batch of `place` is no pair of images and targets of the input and the task."""
         task = self._task
         if not (isinstance(batch, list | tuple) and len(batch) == 2 and all(isinstance(x, Tensor) for x in batch)):
             raise self._error(place, f"pairs of images and {task.target_words}", type(batch).__name__)
         images_BCHW, target_B = batch
         self._check_images(images_BCHW, place, any_size=task.any_size)
-        if not (task.accepts(target_B) and task.fits(images_BCHW, target_B, self._input)):
-            raise self._error(place, task.target_words, f"{target_B.dtype} {tuple(target_B.shape)}")
+        got = f"{target_B.dtype} {tuple(target_B.shape)}"
+        if not task.accepts(target_B):
+            raise self._error(place, task.target_words, got)
+        mismatch = task.mismatch(images_BCHW, target_B, self._input)
+        if mismatch:
+            values = f" of {target_B.min():g} to {target_B.max():g}" if target_B.numel() else ""
+            raise self._error(place, f"{task.target_words}, {mismatch}", f"{got}{values}")
 
     def _check_images(self, images_NCHW: Tensor, place: str, any_size: bool = False) -> None:
         shape = self._input.shape
@@ -168,10 +189,10 @@ class UserData(Data):
 
 class _Prepared:
     """The batches of a loader as evaluation sees them: on the CPU, after the module's hooks, under a Trainer that
-    validates."""
+    validates. Raises SweepError for a batch that is not as the task has them."""
 
-    def __init__(self, module: LightningDataModule, loader: Any) -> None:
-        self.module, self.loader = module, loader
+    def __init__(self, data: UserData, loader: Any, place: str) -> None:
+        self.data, self.module, self.loader, self.place = data, data.module, loader, place
 
     def __len__(self) -> int:
         return len(self.loader)
@@ -186,6 +207,7 @@ class _Prepared:
                 batch = self.module.on_after_batch_transfer(batch, 0)
             finally:
                 self.module.trainer = before
+            self.data.check_batch(batch, self.place)
             yield batch
 
 

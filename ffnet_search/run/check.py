@@ -94,7 +94,8 @@ def check_sampler(sweep: Sweep) -> None:
 
 def check_classes(sweep: Sweep, stages: Collection[str]) -> None:
     """Raise SweepError if one of the classes that `stages` use does not exist, lacks a package, or does not take its
-    arguments: before anything is computed. Loads them, user-supplied ones too."""
+    arguments, or if a user-supplied data module has batches that are none of the task: before anything is computed.
+    Loads them, user-supplied ones too."""
     with error_context(sweep.path):
         _check_packages(sweep)
         if "search" in stages:
@@ -111,6 +112,11 @@ def check_classes(sweep: Sweep, stages: Collection[str]) -> None:
         if "export" in stages:
             for name in sweep.export.formats:
                 find_format(name, "export.formats")
+        if sweep.module is None and is_import_path(sweep.data.name) and {"train", "search"} & set(stages):
+            import_whole("torch", "torchmetrics", "lightning")
+            from ffnet_search.data.registry import build_data
+
+            build_data(sweep.data, sweep.seed, sweep.search_space.images)  # which looks at its first batches
         if stages and sweep.data.augment.transforms:
             import_whole("torch")
             from ffnet_search.data.augmentation.transforms import check_transforms

@@ -26,6 +26,11 @@ if TYPE_CHECKING:
 Targets = NDArray[Any]
 
 
+def within(values: Tensor, low: float, high: float) -> bool:
+    """True if all values are numbers in this range."""
+    return bool(((values >= low) & (values <= high)).all())
+
+
 class Task(TaskOutputs):
     """One kind of learning problem. Stateless: one instance serves all networks of a sweep."""
 
@@ -125,9 +130,9 @@ class Task(TaskOutputs):
     def accepts(self, target: Tensor) -> bool:
         """Return whether a batch of targets, from a user-supplied data module, has the right type and shape."""
 
-    def fits(self, images: Tensor, target: Tensor, input: Input) -> bool:
-        """Return whether targets match these images, by their shapes."""
-        return True
+    def mismatch(self, images: Tensor, target: Tensor, input: Input) -> str:
+        """The lack of accepted targets that do not match these images and the outputs, "" if nothing: `one for each image`."""
+        return "" if len(target) == len(images) else "one for each image"
 
     @abstractmethod
     def strata(self, targets_N: Targets) -> NDArray[np.int64]:

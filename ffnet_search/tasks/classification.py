@@ -12,7 +12,7 @@ from ffnet_search.metrics import Metric
 from ffnet_search.space.head import Head
 from ffnet_search.space.parts import Part, PooledLinearPart
 from ffnet_search.space.registry import TrunkStage
-from ffnet_search.tasks.base import Targets, Task
+from ffnet_search.tasks.base import Targets, Task, within
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -91,7 +91,11 @@ class Classification(Task):
     def accepts(self, target: Tensor) -> bool:
         import torch
 
-        return target.dtype == torch.int64
+        return target.dtype == torch.int64 and target.ndim == 1
+
+    def mismatch(self, images: Tensor, target: Tensor, input: Input) -> str:
+        inside = within(target, 0, input.outputs - 1)
+        return super().mismatch(images, target, input) or ("" if inside else f"each of 0 to {input.outputs - 1}")
 
     def strata(self, targets_N: Targets) -> NDArray[np.int64]:
         return np.asarray(targets_N, np.int64)

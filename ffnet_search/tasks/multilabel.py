@@ -15,7 +15,7 @@ from ffnet_search.metrics import Metric
 from ffnet_search.space.head import Head
 from ffnet_search.space.parts import Part, PooledLinearPart
 from ffnet_search.space.registry import TrunkStage
-from ffnet_search.tasks.base import Targets, Task
+from ffnet_search.tasks.base import Targets, Task, within
 from ffnet_search.tasks.ranking import average_precision
 
 if TYPE_CHECKING:
@@ -88,6 +88,12 @@ class MultiLabel(Task):
         import torch
 
         return target.dtype == torch.float32 and target.ndim == 2
+
+    def mismatch(self, images: Tensor, target: Tensor, input: Input) -> str:
+        wanted = len(images), input.outputs
+        if tuple(target.shape) != wanted:
+            return f"of the shape {wanted}"
+        return "" if within(target, 0, 1) else "and nothing beyond"
 
     def strata(self, targets_N: Targets) -> NDArray[np.int64]:
         """The rarest label that an image has, from 1 on; 0 if it has none."""

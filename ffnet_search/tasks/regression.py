@@ -82,6 +82,12 @@ class Regression(Task):
 
         return target.dtype == torch.float32 and target.ndim == 2
 
+    def mismatch(self, images: Tensor, target: Tensor, input: Input) -> str:
+        wanted = len(images), input.outputs
+        if tuple(target.shape) != wanted:
+            return f"of the shape {wanted}"
+        return "" if bool(target.isfinite().all()) else "all of them finite"
+
     def strata(self, targets_N: Targets) -> NDArray[np.int64]:
         """The group in which an image lies by the sum of its standardised targets: a tenth, or less of few images."""
         targets_NK = np.asarray(targets_N, np.float64)

@@ -18,7 +18,7 @@ from ffnet_search.space.head import Head, HeadAxis, head_axis
 from ffnet_search.space.parts import MIXER_EXPANSION, MIXER_KERNEL, ChannelMixerPart, LateralPart, MaskPart, Part
 from ffnet_search.space.registry import TrunkStage
 from ffnet_search.space.sides import square
-from ffnet_search.tasks.base import Targets, Task
+from ffnet_search.tasks.base import Targets, Task, within
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -150,6 +150,13 @@ class Segmentation(Task):
         import torch
 
         return target.dtype in (torch.uint8, torch.int64) and target.ndim == 3
+
+    def mismatch(self, images: Tensor, target: Tensor, input: Input) -> str:
+        wanted = len(images), *images.shape[-2:]
+        if tuple(target.shape) != wanted:
+            return f"of the shape {wanted}"
+        inside = within(target[target != IGNORE], 0, input.outputs - 1)
+        return "" if inside else f"of ids 0 to {input.outputs - 1}, or {IGNORE} where nothing counts"
 
     def strata(self, targets_N: Targets) -> NDArray[np.int64]:
         """The commonest class of a mask beside class 0, which is the background as a rule; 0 if there is none."""

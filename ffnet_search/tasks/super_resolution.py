@@ -110,9 +110,10 @@ class SuperResolution(Task):
 
         return target.dtype == torch.uint8 and target.ndim == 4
 
-    def fits(self, images: Tensor, target: Tensor, input: Input) -> bool:
+    def mismatch(self, images: Tensor, target: Tensor, input: Input) -> str:
         (batch, *_), (height, width) = images.shape, images.shape[-2:]
-        return tuple(target.shape) == (batch, input.channels, input.outputs * height, input.outputs * width)
+        wanted = batch, input.channels, input.outputs * height, input.outputs * width
+        return "" if tuple(target.shape) == wanted else f"of the shape {wanted}"
 
     def strata(self, targets_N: Targets) -> NDArray[np.int64]:
         return np.zeros(len(targets_N), np.int64)

@@ -111,3 +111,69 @@ class Hooked(MyData):
     def on_after_batch_transfer(self, batch, dataloader_idx):
         images, labels = batch
         return images.float() / 255 + (1000 if self.trainer.training else 0), labels
+
+
+TASKS = {
+    "classification": MyData,
+    "multilabel": MyNumbers,
+    "regression": MyNumbers,
+    "segmentation": MyMasks,
+    "super_resolution": MyPhotos,
+}
+FAULTS = {
+    "floats": lambda y: y.float() / 2,
+    "one too far": lambda y: y + 1,
+    "a column too few": lambda y: y[:, :1],
+    "no columns": lambda y: y[:, 0],
+    "columns": lambda y: y[:, None],
+    "another size": lambda y: y[..., ::2, ::2],
+    "not finite": lambda y: y / 0,
+}
+
+
+class Broken(LightningDataModule):
+    """Targets that are none of the task, in one of the splits."""
+
+    def __init__(self, task, fault, split):
+        super().__init__()
+        self.task, self.fault, self.split = task, fault, split
+
+    def setup(self, stage):
+        kind = TASKS[self.task]
+        self.whole = kind(task=self.task) if kind is MyNumbers else kind()
+        self.whole.setup(stage)
+
+    def loader(self, split):
+        whole, targets = getattr(self.whole, f"{split}_dataloader")(), self.whole.y
+        if self.split == split:
+            whole = DataLoader(list(zip(self.whole.x, FAULTS[self.fault](targets), strict=True)), batch_size=16)
+        return whole
+
+    def train_dataloader(self):
+        return self.loader("train")
+
+    def val_dataloader(self):
+        return self.loader("val")
+
+    def test_dataloader(self):
+        return self.loader("test")
+
+
+class LateFault(MyData):
+    """The labels of the last images are none."""
+
+    def setup(self, stage):
+        super().setup(stage)
+        self.y[self.images - 20 : self.images] = 7
+
+
+class Streamed(MyData):
+    """A loader without a length."""
+
+    def val_dataloader(self):
+        return iter(list(super().val_dataloader()))
+
+
+class NoImages(MyData):
+    def test_dataloader(self):
+        return self.loader(slice(0, 0))
