@@ -32,7 +32,7 @@ from ffnet_search.export.exported import ONNX, ExportedNetwork, read_card, read_
 from ffnet_search.export.folders import asked_for, folder_names, recover_front, replace_front, write_names
 from ffnet_search.export.formats.quality import int8_metrics
 from ffnet_search.export.groups import First, write_groups
-from ffnet_search.export.module_onnx import write_module_onnx
+from ffnet_search.export.module_files import hand_over, write_module_onnx
 from ffnet_search.export.network import write_details, write_network
 from ffnet_search.export.picks import Pick, cross_validated, draw_front, retrained_picks
 from ffnet_search.formatting import csv_cell
@@ -216,15 +216,18 @@ def export_user_modules(sweep: Sweep, front: Sequence[Pick], folders: Sequence[P
     trials = TrialEvaluator(sweep, git=git_state())
     for candidate, folder in zip((pick.candidate for pick in front), folders, strict=True):
         shutil.copy2(trials.weights(candidate), folder / "model.ckpt")
-        metrics = {**candidate.metrics, **_test(trials, candidate, folder / "model.ckpt")}
-        write_module_onnx(_module(trials, candidate, folder / "model.ckpt"), folder / ONNX, sweep.export.opset)
-        write_card(folder, user_module_card(sweep, candidate, metrics))
+        data = trials.target.data(trials.sweep.with_values(candidate.hyperparameters))
+        metrics = {**candidate.metrics, **_test(trials, candidate, folder / "model.ckpt", data)}
+        module = _module(trials, candidate, folder / "model.ckpt")
+        has_onnx = write_module_onnx(module, folder / ONNX, sweep.export.opset)
+        write_card(folder, user_module_card(sweep, candidate, metrics) | hand_over(data, folder, has_onnx))
         yield metrics
 
 
-def _test(trials: TrialEvaluator, candidate: Candidate, checkpoint: Path) -> dict[str, float]:
+def _test(
+    trials: TrialEvaluator, candidate: Candidate, checkpoint: Path, data: LightningDataModule
+) -> dict[str, float]:
     module = _module(trials, candidate, checkpoint)
-    data = trials.target.data(trials.sweep.with_values(candidate.hyperparameters))
     has_step = is_overridden("test_step", module, LightningModule)
     if not (has_step and is_overridden("test_dataloader", data, LightningDataModule)):
         return {}

@@ -14,6 +14,7 @@ import os
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -50,6 +51,8 @@ class Series(LightningDataModule):
 
     Raises SweepError if the file is no such table, or too short."""
 
+    predict_script = Path(__file__).with_name("predict_series.py.txt")  # of exported forecasters
+
     def __init__(
         self,
         path: str,
@@ -78,6 +81,7 @@ class Series(LightningDataModule):
                 stacklevel=2,
             )
         mean_M, spread_M = train_TM.mean(0), np.where(is_constant_M, 1, train_TM.std(0))
+        self.statistics = mean_M.tolist(), spread_M.tolist()
         standard_TM = torch.from_numpy(((steps_TM - mean_M) / spread_M).astype(np.float32))
         ends = np.cumsum(counts).tolist()
         starts = [0, *(end - self.past for end in ends[:-1])]
@@ -91,6 +95,15 @@ class Series(LightningDataModule):
                 f"data.init_args.path: {self.path} must have enough rows for a window of {self.past} + {self.future} "
                 f"steps in every part, but its {len(steps_TM)} give none for {', '.join(empty)}"
             )
+
+    def input_facts(self) -> dict[str, Any]:
+        """Facts of an exported forecaster for its card: the variables in their order, the window in steps, and the mean
+        and the spread by which values are standardised."""
+        if not self.variables:
+            self.setup("fit")
+        mean, spread = self.statistics
+        window = [self.past, self.future]
+        return {"variables": list(self.variables), "window": window, "mean": mean, "spread": spread}
 
     def _counts(self, steps: int) -> list[int]:
         """The steps of each part."""
@@ -129,6 +142,9 @@ def read_series(path: Path) -> tuple[tuple[str, ...], NDArray[np.float64]]:
     if len(rows) < 2:
         raise SweepError(f"{where} must have a line of names and then a row for each step, but has {len(rows)} lines")
     header, *content = rows
+    repeated = sorted({name for name in header if header.count(name) > 1})
+    if repeated:
+        raise SweepError(f"{where} must name each column once, but repeats {first_few(repeated)}")
     for number, row in enumerate(content, 2):
         if len(row) != len(header):
             raise SweepError(f"{where}, row {number} must have {len(header)} cells, but has {len(row)}")

@@ -1,18 +1,24 @@
-"""ONNX of a user-supplied module, written from its `example_input_array` and compared with torch."""
+"""The files of a user-supplied module: ONNX, written from its `example_input_array` and compared with torch, and what
+its data module adds, facts in the card and a script that predicts."""
 
 from __future__ import annotations
 
 import copy
+import os
+import shutil
 import warnings
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from lightning import LightningModule
 from torch import Tensor
 
+from ffnet_search.errors import SweepError
 from ffnet_search.progress import say
 
+SCRIPT = "predict.py"
 SAME = 1e-3  # relative and absolute difference from torch, at most
 
 
@@ -34,6 +40,20 @@ def write_module_onnx(module: LightningModule, path: Path, opset: int) -> bool:
         path.unlink(missing_ok=True)
         say(f"export: {type(module).__name__} is not written as ONNX ({problem}); use model.ckpt")
     return not problem
+
+
+def hand_over(data: Any, folder: Path, has_onnx: bool) -> dict[str, Any]:
+    """Write `predict.py` beside `model.onnx` where the data module has a `predict_script`, the path of one, and return
+    what its `input_facts()` gives, plain data, as the card's `input`: what the script needs to know.
+
+    Both are optional. Raises SweepError for a script that does not exist."""
+    script = getattr(data, "predict_script", None)
+    if script is not None and has_onnx:
+        if not os.path.isfile(script):
+            raise SweepError(f"data.name: predict_script of {type(data).__name__} must be a file, but is {script}")
+        shutil.copyfile(script, folder / SCRIPT)
+    facts = getattr(data, "input_facts", None)
+    return {} if facts is None else {"input": dict(facts())}
 
 
 def _export(net: LightningModule, example: Tensor, path: Path, opset: int) -> Tensor:
