@@ -22,10 +22,12 @@ from ffnet_search.errors import NAME, SweepError
 from ffnet_search.formatting import percent, quoted
 from ffnet_search.space.architecture import Architecture
 from ffnet_search.space.parts import Part
+from ffnet_search.space.search_space import SearchSpace
 from ffnet_search.strict_yaml import JSON_BYTES, Section, read_bounded
 
 Ms = float  # milliseconds for one batch
 VERSION: Literal[2] = 2  # raised with every change of the fields below
+LEAST_NETWORKS = 6  # to fit and to check a table
 
 
 class Entry(Section):
@@ -211,3 +213,13 @@ def kendall_tau(a: Sequence[float], b: Sequence[float]) -> float:
     from scipy.stats import kendalltau  # 0.25 s, which a reader of tables does not need
 
     return float(kendalltau(a, b).statistic)
+
+
+def refuse_few_networks(space: SearchSpace) -> None:
+    """Raise SweepError if a space has too few networks for a table to be fitted and checked on."""
+    if space.size < LEAST_NETWORKS:
+        raise SweepError(
+            f"search space {space.name}: must hold at least {LEAST_NETWORKS} networks for a latency table to be fitted "
+            f"and checked, but holds {space.size}; add choices to an axis, or name one network under "
+            "search_space.architecture"
+        )
