@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -20,9 +21,11 @@ from tables import COLUMNS, space, table_sweep, write_table
 from torch import nn
 from torch.nn import functional as F
 
+from ffnet_search.cli.network_table import print_network
 from ffnet_search.config.schema import TrainSection
 from ffnet_search.evaluation.inherited import Evaluator, quality
 from ffnet_search.export.details.outputs import WORST, on_test
+from ffnet_search.export.exported import read_network
 from ffnet_search.export.network import load
 from ffnet_search.models.deployed import Deployed, fuse
 from ffnet_search.models.heads import StandardisedLinear
@@ -33,6 +36,7 @@ from ffnet_search.space.hyperparameters import Configuration
 from ffnet_search.tasks.average_precision import MeanAveragePrecision
 from ffnet_search.tasks.base import find_task
 from ffnet_search.tasks.ranking import average_precision
+from ffnet_search.tasks.scores import Scores
 from ffnet_search.training.fit import sweep_data, train_supernet
 from ffnet_search.training.losses import Distillation
 from ffnet_search.training.modules import Standalone
@@ -115,6 +119,27 @@ def test_labels_that_no_image_has_do_not_count() -> None:
     assert metric.compute() == 0
 
 
+def test_the_unit_of_a_target_does_not_change_the_quality_of_several() -> None:
+    """Of one target the quality is in its unit; of several each counts alike."""
+    task, rng = find_task("regression"), np.random.default_rng(0)
+    target_NK, output_NK = torch.from_numpy(rng.normal(size=(2, 50, 2))).float()
+    unit_K = torch.tensor([1.0, 1000.0])
+
+    def measured(output_NK: torch.Tensor, target_NK: torch.Tensor) -> float:
+        metric, outputs = task.quality_metric(target_NK.shape[1]), target_NK.shape[1]
+        for at in (0, 20, 40):
+            metric.update(output_NK[at : at + 20], target_NK[at : at + 20])
+        scores = Scores(task, task.scores(output_NK, target_NK, outputs).double().numpy())
+        assert scores.quality == pytest.approx(float(metric.compute())) and scores.is_mean == (outputs == 1)
+        return scores.quality
+
+    both = measured(output_NK, target_NK)
+    assert measured(output_NK * unit_K, target_NK * unit_K) == pytest.approx(both, rel=1e-4)
+    each = [measured(output_NK[:, :1] * unit, target_NK[:, :1] * unit) for unit in (1, 1000)]
+    assert each[1] == pytest.approx(1000 * each[0], rel=1e-4) and task.quality_note(1) == ""
+    assert measured(output_NK * 0 + 7, target_NK * 0 + 5) == 2, "targets that do not vary"
+
+
 def test_strata_hold_rare_labels_and_all_sizes() -> None:
     has_NK = np.array([[1, 0, 0], [1, 1, 0], [1, 0, 0], [0, 0, 0], [1, 0, 1], [1, 1, 0]], np.float32)
     assert find_task("multilabel").strata(has_NK).tolist() == [1, 2, 1, 0, 3, 2]
@@ -159,14 +184,16 @@ def test_the_script_prints_what_the_network_gives(task: str, tmp_path: Path) -> 
 
 @BOTH
 @torch.no_grad()
-def test_details_are_each_output(task: str, tmp_path: Path) -> None:
+def test_details_are_each_output(task: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     table = write_table(tmp_path / "data", task, 40)
     data = sweep_data(table_sweep(tmp_path / "runs", table, task))
     card, fused = export(tmp_path, task, data)
     each = card["details"][find_task(task).each]
     assert list(each) == list(COLUMNS[task])
     found = quality(fused, data.test_dataloader(), find_task(task))
-    assert np.mean(list(each.values())) == pytest.approx(found, rel=1e-5)
+    targets_NK = torch.cat([target_BK for _, target_BK in data.test_dataloader()])
+    spread_K = targets_NK.std(0, correction=0).numpy() if task == "regression" else 1
+    assert np.mean(np.array(list(each.values())) / spread_K) == pytest.approx(found, rel=1e-5)
     with Image.open(tmp_path / card["details"]["worst"]) as sheet:
         assert sheet.size == (5 * 112 + 4 * 6, 2 * 121 + 2 * 14 * len(COLUMNS[task]) * 2 - 6)
     text = (tmp_path / "README.md").read_text()
@@ -174,6 +201,10 @@ def test_details_are_each_output(task: str, tmp_path: Path) -> None:
         targets = torch.cat([target_BK for _, target_BK in data.test_dataloader()])
         constant = (targets[:, 0] - targets[:, 0].median()).abs().mean()
         assert card["details"]["constant"]["discs"] == pytest.approx(float(constant))
+        assert "MAE is the mean over 2 targets of the error of each in its standard deviations" in text
+        print_network(read_network(tmp_path))
+        assert re.search(rf"discs +{find_task(task).quality.format(each['discs'])} ", shown := capsys.readouterr().out)
+        assert "MAE is the mean over 2 targets" in shown
         assert "(the median alone: " in text and "`numbers`: float32" in text and "area \\[px\\]" in text
     else:
         assert f"| ring | {find_task(task).quality.format(each['ring'])} |" in text

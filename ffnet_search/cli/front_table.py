@@ -58,6 +58,9 @@ def chosen_of(front: Front) -> tuple[int, str]:
 def front_words(front: Front, first: First, groups: Groups) -> Iterator[str]:
     """The lines below the table: the letters, the images, a better network that is not exported, and the yardstick."""
     task, metrics = find_task(front.sweep.task), front.networks[0].metrics
+    shape = front.networks[0].architecture
+    if shape is not None and (note := task.quality_note(shape.input.outputs)):
+        yield f"{note}; `ffnet-search show FOLDER` of one network has each in its own unit"
     if any(groups.values()):
         yield f"letters: {LETTERS}"
     counts = {split: metrics[key] for split in SPLITS if (key := f"{split}_{IMAGES.name}") in metrics}

@@ -7,6 +7,7 @@ from ffnet_search.cli.tables import print_architecture
 from ffnet_search.export.exported import CLASS_TITLES, ExportedNetwork, class_rows
 from ffnet_search.metrics import ERROR, Metric, find_metric
 from ffnet_search.space.registry import task_outputs
+from ffnet_search.tasks.base import Task, task_of
 
 
 def print_network(network: ExportedNetwork) -> None:
@@ -27,10 +28,28 @@ def print_network(network: ExportedNetwork) -> None:
     if rows:
         print_plain("on test, the hardest class first:")
         print_plain(make_table(CLASS_TITLES, rows, right=3))
+    elif network.architecture is not None:
+        _print_outputs(network, task_of(network.architecture.input), network.architecture.input.outputs)
     files = sorted(path.name for path in network.folder.iterdir() if path.is_file())
     print_plain(f"files: {', '.join(files)}")
     if network.architecture is not None:
         print_architecture(network.architecture, "architecture")
+
+
+def _print_outputs(network: ExportedNetwork, task: Task, outputs: int) -> None:
+    """The quality of each output on test, in its own unit, and what that of all of them is."""
+    each, constant = network.details.get(task.each, {}), network.details.get("constant", {})
+    if not each:
+        return
+    titles = [task.outputs_word, f"{task.each_words} on test", *(["the median alone"] if constant else [])]
+    rows = [
+        [name, *("none" if value is None else task.quality.format(value) for value in (each[name], *median))]
+        for name in each
+        for median in ([constant[name]] if constant else [],)
+    ]
+    print_plain(make_table(titles, rows, right=2))
+    if note := task.quality_note(outputs):
+        print_plain(note)
 
 
 def _metric(network: ExportedNetwork, name: str) -> Metric:

@@ -156,6 +156,7 @@ def write_bundle(folder: Path, card: Mapping[str, Any], task: Task) -> None:
         class_titles=CLASS_TITLES,
         task=task,
         quality=task.quality,
+        note=task.quality_note(len((card.get("details") or {}).get(task.each, ()))),
         folds=folds,
         costs=[cost for cost in COSTS.values() if cost.name in card["metrics"]],
         devices={"": card["latency"], **card.get("devices", {})},  # by name, the device of the search first

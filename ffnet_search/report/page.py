@@ -99,7 +99,7 @@ def _sections(run: Run) -> dict[str, Any]:
     """The content of the sections for searches with, or without, latency."""
     if run.table is not None:
         networks = [_network(run, network) for network in run.exported]
-        classes = {"output_table": _output_table(run), **_classes(run)}
+        classes = {"output_table": _output_table(run), "quality_note": _quality_note(run), **_classes(run)}
         return {"latency": _latency(run, run.table), "networks": networks, **classes}
     first = run.metric(next(iter(run.sweep.search.objectives)))
     best = sorted(run.history.evaluated, key=lambda candidate: first.sign * candidate.metrics[first.key])[:BEST]
@@ -206,6 +206,11 @@ def _classes(run: Run) -> dict[str, Any]:
         for row, (name, counts) in enumerate(zip(names, confusion, strict=False))
     ]
     return {"class_table": (list(CLASS_TITLES), rows) if rows else None, "confusion": matrix}
+
+
+def _quality_note(run: Run) -> str:
+    network = run.exported[0].architecture if run.exported else None
+    return "" if network is None else run.task.quality_note(network.input.outputs)
 
 
 def _output_table(run: Run) -> tuple[list[str], list[Row]] | None:

@@ -121,6 +121,10 @@ class Task(TaskOutputs):
         """The quality of images with these scores, as `quality_metric` has it: by default the mean of one score."""
         return float(scores_NS.mean())
 
+    def quality_note(self, outputs: int) -> str:
+        """A remark on the quality of networks with so many outputs, a sentence without its dot; or ""."""
+        return ""
+
     @property
     def is_mean(self) -> bool:
         """True if the quality is the mean over images of one score."""

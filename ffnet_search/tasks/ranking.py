@@ -1,4 +1,5 @@
-"""The ranking, by an output, of the images that have a label above the others. Shape keys: N images, K labels."""
+"""Qualities of several outputs as NumPy computes them, without torch: the ranking, by an output, of images that have a
+label above the others, and errors in standard deviations. Shape keys: N images, K labels or targets."""
 
 from __future__ import annotations
 
@@ -18,3 +19,11 @@ def average_precision(output_NK: NDArray[np.floating], has_NK: NDArray[np.bool_]
         count_N = np.searchsorted(-falling_N, -falling_N, side="right")  # that score as high
         precision_K[label] = (has_N.cumsum()[count_N - 1] / count_N)[has_N].mean()
     return precision_K
+
+
+def standardised_error(error_NK: NDArray[np.floating], target_NK: NDArray[np.floating]) -> float:
+    """The mean over targets of the absolute error in standard deviations of the target; a target that does not vary
+    has the standard deviation 1."""
+    spread_K = target_NK.astype(np.float64).std(0)
+    spread_K = np.where((target_NK == target_NK[:1]).all(0), 1.0, spread_K)
+    return float((error_NK.astype(np.float64).mean(0) / spread_K).mean())

@@ -1,8 +1,9 @@
 """Regression: numbers for an image, smooth L1 of standardised targets, mean absolute error (MAE) in the target's unit.
 
 Networks give numbers in the targets' own units, in every form: the head holds the mean and the spread of the training
-targets, and its deployed form is one linear layer. Losses are of standardised values, so that several targets count
-alike. Shape keys: B batch, N images of a set, K targets.
+targets, and its deployed form is one linear layer. Losses are of standardised values, and so is the quality of several
+targets, which count alike then; a single one has its error in its unit. Shape keys: B batch, N images of a set, K
+targets.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from ffnet_search.space.head import Head
 from ffnet_search.space.parts import Part, PooledLinearPart
 from ffnet_search.space.registry import TrunkStage
 from ffnet_search.tasks.base import Targets, Task
+from ffnet_search.tasks.ranking import standardised_error
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -68,14 +70,34 @@ class Regression(Task):
         return F.mse_loss(output, soft_target)
 
     def quality_metric(self, outputs: int) -> TorchMetric:
-        """The mean over images and targets, each in its own unit."""
+        """The mean over images, in the unit of the target; of several, each in its standard deviations."""
         from torchmetrics import MeanAbsoluteError
 
-        return MeanAbsoluteError()
+        from ffnet_search.tasks.standardised_error import StandardisedError
+
+        return MeanAbsoluteError() if outputs == 1 else StandardisedError()
+
+    def quality_note(self, outputs: int) -> str:
+        words = f"MAE is the mean over {outputs} targets of the error of each in its standard deviations"
+        return words if outputs > 1 else ""
 
     def scores(self, output: Tensor, target: Tensor, outputs: int) -> Tensor:
-        """The mean absolute error of each image: (B, 1)."""
-        return (output - target).abs().mean(1, keepdim=True)
+        """The absolute errors of each image and, where they are several, the targets: (B, 1) or (B, 2 K)."""
+        import torch
+
+        error_BK = (output - target).abs()
+        return error_BK if outputs == 1 else torch.cat([error_BK, target], 1)
+
+    def quality_from(self, scores_NS: NDArray[np.float64]) -> float:
+        if scores_NS.shape[1] == 1:
+            return float(scores_NS.mean())
+        error_NK, target_NK = np.split(scores_NS, 2, axis=1)
+        return standardised_error(error_NK, target_NK)
+
+    @property
+    def is_mean(self) -> bool:
+        """True: of one target; the scores of several are more."""
+        return True
 
     def accepts(self, target: Tensor) -> bool:
         import torch
