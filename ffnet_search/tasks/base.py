@@ -135,7 +135,7 @@ class Task(TaskOutputs):
         """Return whether a batch of targets, from a user-supplied data module, has the right type and shape."""
 
     def mismatch(self, images: Tensor, target: Tensor, input: Input) -> str:
-        """The lack of accepted targets that do not match these images and the outputs, "" if nothing: `one for each image`."""
+        """The lack of accepted targets that do not match images and outputs, "" if they do: `one for each image`."""
         return "" if len(target) == len(images) else "one for each image"
 
     @abstractmethod
