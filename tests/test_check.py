@@ -24,8 +24,6 @@ SPACE: dict[str, Any] = {
     "input": {"channels": 1, "resolution": 8, "classes": 10},
     "stages": [{"depth": [1, 2], "width": [16, 32], "token_kernel": [3, 5]}],
 }
-RATES = {"learning_rate": [1e-3, 3e-3]}
-TRIALS = {"evaluator": "train", "objectives": ["accuracy"], "early_stopping": {"rule": "none"}}
 ABSENT = "no_such_package:Class"
 
 
@@ -130,21 +128,6 @@ def test_a_missing_package_is_named_with_its_extra_before_torch_is_imported(tmp_
             f"{name!r} needs {kind.packages[0]}, which is not installed; run: pip install {install}{instead}"
         )
         assert kind.extra is None or f"\n{kind.extra} = " in extras
-
-
-def test_too_few_networks_for_a_latency_table_are_refused_and_one_by_itself_is_not(tmp_path: Path) -> None:
-    def of(widths: int) -> dict[str, Any]:
-        return {"search_space": {**SPACE, "stages": [{"depth": 1, "width": [8 * n for n in range(1, widths + 1)]}]}}
-
-    sweep = sweep_of(tmp_path, of(5))
-    for refuse in (check_sweep, run_sweep):
-        with pytest.raises(
-            SweepError, match="at least 6 networks .*, but holds 5; add choices to an axis, or name one"
-        ):
-            refuse(sweep)
-    check_sweep(sweep_of(tmp_path, of(6)))
-    fixed = {"input": SPACE["input"], "architecture": sweep.search_space.largest.to_dict(), "hyperparameters": RATES}
-    check_sweep(sweep_of(tmp_path, {"search_space": fixed, "search": TRIALS}))
 
 
 def test_formats_are_of_ffnets(tmp_path: Path) -> None:

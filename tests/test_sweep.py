@@ -238,7 +238,7 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
     with pytest.raises(SweepError, match="must be a YAML file, but is a folder"):
         read_yaml(tmp_path)
     (tmp_path / "latin.yaml").write_bytes(b"name: caf\xe9")
-    with pytest.raises(SweepError, match="cannot be read"):
+    with pytest.raises(SweepError, match="latin.yaml: .*save it as text in UTF-8"):
         read_yaml(tmp_path / "latin.yaml")
 
 

@@ -9,10 +9,10 @@ from itertools import product
 from typing import Any
 
 from ffnet_search.config.schema import LatencySection
+from ffnet_search.errors import SweepError
 from ffnet_search.latency.bench import Job, network_job, part_job
 from ffnet_search.latency.measure import PASSES
 from ffnet_search.latency.part_model import choose
-from ffnet_search.latency.table import refuse_few_networks
 from ffnet_search.space.architecture import Architecture
 from ffnet_search.space.block import BLOCK_AXES, axes_of
 from ffnet_search.space.parts import Part
@@ -21,6 +21,7 @@ from ffnet_search.space.search_space import SearchSpace
 COPIES = 4  # of a part in a chain, so that the call and the copies in and out weigh little
 TOLERANCE = 0.06  # standard deviation that interpolation may have: sets how many parts are measured
 TWICE = 16  # about so many parts are measured alone and in a chain, which gives the overhead of a call
+LEAST_NETWORKS = 6  # to fit and to check a table
 DRAWS = 50  # per network, before a small space counts as exhausted
 BLOCK_PARTS = tuple(dict.fromkeys(axis.part for axis in BLOCK_AXES.values()))  # residual: a chain of them fits
 
@@ -54,12 +55,9 @@ def parts_of(space: SearchSpace) -> list[Part]:
 
 
 class Plan:
-    """The measurements for a table: chosen parts, a few of them twice, and networks to fit and to check on.
-
-    Raises SweepError if those are too few."""
+    """The measurements for a table: chosen parts, a few of them twice, and networks to fit and to check on."""
 
     def __init__(self, space: SearchSpace, section: LatencySection, seed: int) -> None:
-        refuse_few_networks(space)
         self.parts = parts_of(space)
         self.chosen = choose(self.parts, TOLERANCE)
         chained = [part for part in self.chosen if isinstance(part, BLOCK_PARTS)]
@@ -79,10 +77,17 @@ class Plan:
 
 
 def _draw(space: SearchSpace, count: int, rng: random.Random) -> list[Architecture]:
-    """Draw distinct networks: the smallest and the largest, then random ones, or all of a tiny space."""
+    """Draw distinct networks: the smallest and the largest, then random ones, or all of a tiny space.
+
+    Raises SweepError if they are too few to fit and to check a table."""
     networks = dict.fromkeys((space.smallest, space.largest))
     for _ in range(DRAWS * count):
         if len(networks) >= min(count, space.size):
             break
         networks[space.sample(rng)] = None
+    if len(networks) < LEAST_NETWORKS:
+        raise SweepError(
+            f"search space {space.name}: must hold at least {LEAST_NETWORKS} networks for a latency table to be fitted "
+            f"and checked, but holds {space.size}; add choices to an axis"
+        )
     return list(networks)

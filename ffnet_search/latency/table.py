@@ -22,12 +22,10 @@ from ffnet_search.errors import NAME, SweepError
 from ffnet_search.formatting import percent, quoted
 from ffnet_search.space.architecture import Architecture
 from ffnet_search.space.parts import Part
-from ffnet_search.space.search_space import SearchSpace
 from ffnet_search.strict_yaml import JSON_BYTES, Section, read_bounded
 
 Ms = float  # milliseconds for one batch
 VERSION: Literal[2] = 2  # raised with every change of the fields below
-LEAST_NETWORKS = 6  # to fit and to check a table
 
 
 class Entry(Section):
@@ -191,8 +189,8 @@ class LatencyTable(Section):
             return cls.model_validate_json(read_bounded(Path(path), JSON_BYTES))
         except FileNotFoundError:
             run = Path(path).absolute().parents[1]  # runs/NAME/latency/DEVICE.json
-            make = f"; make it with `ffnet-search profile {quoted(run)}`" if (run / "sweep.yaml").exists() else ""
-            raise SweepError(f"{path}: no such latency table{make}") from None
+            sweep = quoted(run) if (run / "sweep.yaml").exists() else "SWEEP"
+            raise SweepError(f"{path}: no such latency table; make it with `ffnet-search profile {sweep}`") from None
         except OSError as error:
             raise SweepError(f"{path}: the latency table cannot be read: {error}") from None
         except ValidationError as error:
@@ -213,13 +211,3 @@ def kendall_tau(a: Sequence[float], b: Sequence[float]) -> float:
     from scipy.stats import kendalltau  # 0.25 s, which a reader of tables does not need
 
     return float(kendalltau(a, b).statistic)
-
-
-def refuse_few_networks(space: SearchSpace) -> None:
-    """Raise SweepError if a space has too few networks for a table to be fitted and checked on."""
-    if space.size < LEAST_NETWORKS:
-        raise SweepError(
-            f"search space {space.name}: must hold at least {LEAST_NETWORKS} networks for a latency table to be fitted "
-            f"and checked, but holds {space.size}; add choices to an axis, or name one network under "
-            "search_space.architecture"
-        )

@@ -16,7 +16,6 @@ from ffnet_search.export.formats.base import find_format
 from ffnet_search.export.formats.registry import FORMATS
 from ffnet_search.imports.modules import find_module
 from ffnet_search.latency.backends.base import BACKENDS, make_backend
-from ffnet_search.latency.table import refuse_few_networks
 from ffnet_search.plugins import import_path, is_import_path, is_installed, not_installed
 from ffnet_search.run.interrupt import import_whole
 from ffnet_search.run.stages import STAGES, cost_model
@@ -51,8 +50,6 @@ def check_sweep(sweep: Sweep) -> None:
                 check_data(sweep.data, sweep.search_space.images)
                 _check_validation(sweep)
                 _check_folds(sweep)
-            if sweep.search_space.is_elastic:
-                refuse_few_networks(sweep.search_space)
             if sweep.train.start_from is not None:
                 check_start(sweep.train.start_from)
             _check_packages(sweep)
