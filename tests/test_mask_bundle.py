@@ -98,7 +98,9 @@ def test_details_of_another_type_are_refused_when_they_are_written(
 ) -> None:
     monkeypatch.setattr(type(TASK), "details", "test_mask_bundle:Counts")
     data: Any = None
-    with pytest.raises(SweepError, match=r"Counts: must return plain data.*details\.images must be a mapping, but is 120"):
+    with pytest.raises(
+        SweepError, match=r"Counts: must return plain data.*details\.images must be a mapping, but is 120"
+    ):
         write_details(tmp_path, fuse(supernet(SPACE).slice_to(network("logits"))), data)
 
 
