@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -28,7 +29,7 @@ def engine(request: pytest.FixtureRequest) -> str:
 
 
 def test_a_configuration_at_which_three_workers_die_has_failed_and_the_search_continues(run: Run, engine: str) -> None:
-    run.broken = {DIGITS.smallest.key: "end", DIGITS.largest.key: "kill once"}
+    run.broken = {DIGITS.smallest.key: signal.SIGTERM, DIGITS.largest.key: "kill once"}
     candidates = run.search(engine=engine, trials=12)
     assert len(candidates) == 11
     (failed,) = run.trials(TrialState.FAIL)
