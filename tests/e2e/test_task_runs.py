@@ -94,9 +94,9 @@ def written(kind: str, folder: Path, name: str, killed: bool) -> Sweep:
         (marks / "killed").touch()
     dies = {"marks": str(marks), "batch": BATCH, "rank": 0}
     content["train"]["callbacks"] = [{"class_path": "kill_rank:KillRank", "init_args": dies}]
-    content["train"]["checkpoint_minutes"] = 1e-4
     content["search"] |= {"trials": TRIALS, "engine": "kill_rank:MortalEngine"}
     if kind != "forecasting":
+        content["train"]["checkpoint_minutes"] = 1e-4
         content["latency"] = {"noisy": True, "rounds": 3, "calibration": 8, "min_within_10": 0.0}
         content["search"]["objectives"] = [find_task(kind).quality.name, "macs_m"]
     path = folder / f"{name}.yaml"
