@@ -102,6 +102,17 @@ def test_images_of_one_shape_keep_it(
     assert ("cut square" in text) == isinstance(sides, int)
 
 
+def test_images_with_masks_keep_their_shape(tmp_path: Path) -> None:
+    folder = tmp_path / "x"
+    for name in ("images", "masks"):
+        paint(folder, {name: 6}, (80, 64), grey=name == "masks")
+    for mask in (folder / "masks").iterdir():
+        Image.fromarray(np.eye(64, 80, dtype=np.uint8)).save(mask)
+    [largest, *_] = drafts(inspect(folder))
+    assert largest.sides == largest.space.images.resolution == (64, 80)
+    assert "images are resized whole to the resolution (height, width)" in "\n".join(space_text(largest, "x"))
+
+
 def test_images_of_many_shapes_are_cut_square(tmp_path: Path) -> None:
     folder = paint(tmp_path / "x", {"a": 6}, (80, 64))
     paint(folder, {"b": 6}, (64, 80))

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import torch
 import yaml
-from masks import CONTENT, SPACE
+from masks import CONTENT, SPACE, WIDE
 from networks import images, run_onnx, supernet
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -27,26 +27,29 @@ from ffnet_search.space.block import Block
 from ffnet_search.space.cost_model import ANALYTIC, WORST, smallest_reachable
 from ffnet_search.space.input import Input
 from ffnet_search.space.search_space import SearchSpace
+from ffnet_search.space.sides import height_and_width
 from ffnet_search.tasks.segmentation import MaskHead
 
 ROOT = Path(__file__).parents[1]
 
 
+@pytest.mark.parametrize("space", [SPACE, WIDE], ids=["square", "wide"])
 @pytest.mark.parametrize("branches", ["none", "all"])
 @torch.no_grad()
-def test_elastic_equals_sliced_equals_fused_equals_exported(branches: str) -> None:
-    net = supernet(SPACE, Form(branches, 0.1))  # type: ignore[arg-type]
-    x_BCHW, rng = images(SPACE, 3), random.Random(0)
-    for arch in (SPACE.smallest, SPACE.largest, *(SPACE.sample(rng) for _ in range(8))):
+def test_elastic_equals_sliced_equals_fused_equals_exported(branches: str, space: SearchSpace) -> None:
+    net = supernet(space, Form(branches, 0.1))  # type: ignore[arg-type]
+    x_BCHW, rng = images(space, 3), random.Random(0)
+    height, width = x_BCHW.shape[2:]
+    for arch in (space.smallest, space.largest, *(space.sample(rng) for _ in range(8))):
         sliced = net.slice_to(arch)
         fused = fuse(sliced)
         elastic_BKHW, sliced_BKHW, fused_B = net(x_BCHW, arch), sliced(x_BCHW), fused(x_BCHW)
-        assert elastic_BKHW.shape == (3, 3, *[16 // arch.head.stride] * 2)
+        assert elastic_BKHW.shape == (3, 3, height // arch.head.stride, width // arch.head.stride)
         assert (elastic_BKHW - sliced_BKHW).abs().max() <= 1e-5
         onnx_B = run_onnx(fused, x_BCHW)
         assert onnx_B.dtype == fused_B.dtype and onnx_B.shape == fused_B.shape
         if arch.head.output == "logits":
-            assert (enlarged(sliced_BKHW, (16, 16)) - fused_B).abs().max() <= 1e-5 * max(
+            assert (enlarged(sliced_BKHW, (height, width)) - fused_B).abs().max() <= 1e-5 * max(
                 1.0, float(fused_B.abs().max())
             )
             assert (fused_B - onnx_B).abs().max() <= 1e-4
@@ -57,34 +60,38 @@ def test_elastic_equals_sliced_equals_fused_equals_exported(branches: str) -> No
             assert (sliced_BKHW.argmax(1) == fused_B)[clear_BHW].all() and (fused_B == onnx_B)[clear_BHW].all()
 
 
+@pytest.mark.parametrize("space", [SPACE, WIDE], ids=["square", "wide"])
 @torch.no_grad()
-def test_deployed_parts_have_the_stated_parameters_macs_and_sides() -> None:
+def test_deployed_parts_have_the_stated_parameters_macs_and_sides(space: SearchSpace) -> None:
     rng = random.Random(2)
-    for arch in (SPACE.smallest, *(SPACE.sample(rng) for _ in range(6))):
+    for arch in (space.smallest, *(space.sample(rng) for _ in range(6))):
         assert sum(part.costs.params for part in arch.parts) == sum(p.numel() for p in deployed(arch).parameters())
         for part, module in zip(arch.parts, deployed(arch).parts, strict=True):
             assert sum(parameter.numel() for parameter in module.parameters()) == part.costs.params, part.key
-            x_BCHW = torch.zeros(1, part.in_width, part.resolution, part.resolution)
+            x_BCHW = torch.zeros(1, part.in_width, *height_and_width(part.resolution))
             with FlopCounterMode(display=False) as counter:
                 y_B = module(x_BCHW)
             assert counter.get_total_flops() == 2 * part.costs.macs, part.key
-            assert deployed_part(part)(x_BCHW).shape == y_B.shape and y_B.shape[-1] == part.out_resolution
+            assert deployed_part(part)(x_BCHW).shape == y_B.shape
+            assert tuple(y_B.shape[-2:]) == height_and_width(part.out_resolution)
 
 
-def test_a_plan_knows_every_part() -> None:
-    rng, known = random.Random(0), parts_of(SPACE)
-    assert {part for _ in range(300) for part in SPACE.sample(rng).parts} <= set(known)
+@pytest.mark.parametrize("space", [SPACE, WIDE], ids=["square", "wide"])
+def test_a_plan_knows_every_part(space: SearchSpace) -> None:
+    rng, known = random.Random(0), parts_of(space)
+    assert {part for _ in range(300) for part in space.sample(rng).parts} <= set(known)
     assert len({part.key for part in known}) == len(known)
 
 
+@pytest.mark.parametrize("space", [SPACE, WIDE], ids=["square", "wide"])
 @pytest.mark.parametrize("metric", ANALYTIC)
-def test_brute_force_finds_nothing_cheaper(metric: str) -> None:
+def test_brute_force_finds_nothing_cheaper(metric: str, space: SearchSpace) -> None:
     """With the memory that the head holds while later stages run."""
-    axes, total = SPACE.axes(), max if metric in WORST else sum
-    archs = [SPACE.build(dict(zip(axes, values, strict=True))) for values in product(*axes.values())]
-    assert len({arch.key for arch in archs}) == SPACE.size
-    arch, value = smallest_reachable(SPACE, ANALYTIC[metric], total)
-    assert arch in SPACE
+    axes, total = space.axes(), max if metric in WORST else sum
+    archs = [space.build(dict(zip(axes, values, strict=True))) for values in product(*axes.values())]
+    assert len({arch.key for arch in archs}) == space.size
+    arch, value = smallest_reachable(space, ANALYTIC[metric], total)
+    assert arch in space
     assert value == pytest.approx(getattr(arch, metric)) == pytest.approx(min(getattr(one, metric) for one in archs))
 
 

@@ -15,6 +15,7 @@ import pytest
 import torch
 import yaml
 from exported import write_folder
+from masks import CONTENT, write_masks
 from networks import images, run_onnx, supernet
 from PIL import Image
 from tables import WORDS, content, write_table
@@ -30,6 +31,7 @@ from ffnet_search.report.architecture_svg import draw
 from ffnet_search.space.architecture import Form
 from ffnet_search.space.input import Input
 from ffnet_search.space.search_space import SearchSpace
+from ffnet_search.tasks.segmentation import Segmentation
 
 SIDES = (12, 20)
 
@@ -85,9 +87,14 @@ def test_a_rectangle_costs_what_a_square_of_as_many_pixels_does() -> None:
     assert one.macs_m == other.macs_m and one.peak_memory_mb == other.peak_memory_mb and one.key != other.key
 
 
-def test_segmentation_has_square_images() -> None:
-    with pytest.raises(ValueError, match=r"resolution must be one number for task 'segmentation', .* is 8 x 9"):
-        Input(3, (8, 9), 2, "segmentation")
+class Own(Segmentation):
+    name = "own"
+    rectangles = False
+
+
+def test_a_task_of_ones_own_may_have_square_images_only() -> None:
+    with pytest.raises(ValueError, match=r"resolution must be one number for task 'own', .* is 8 x 9"):
+        Input(3, (8, 9), 2, f"{__name__}:Own")
 
 
 @torch.no_grad()
@@ -139,6 +146,13 @@ def wide_folder(root: Path) -> None:
         Image.fromarray(pixels_HWC).save(place / f"{number}.png")
 
 
+def run_in(place: Path, sweep: dict[str, Any], *options: str) -> subprocess.CompletedProcess[str]:
+    (place / "wide.yaml").write_text(yaml.safe_dump(sweep))
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "NO_COLOR": "1"}
+    command = [sys.executable, "-m", "ffnet_search", "run", "wide.yaml", "--quiet", *options]
+    return subprocess.run(command, cwd=place, env=environment, capture_output=True, text=True, check=False)
+
+
 @pytest.mark.slow
 def test_a_run_on_wide_images_with_a_transform_of_ones_own(tmp_path: Path) -> None:
     wide_folder(tmp_path / "wide")
@@ -162,14 +176,9 @@ def test_a_run_on_wide_images_with_a_transform_of_ones_own(tmp_path: Path) -> No
         "search": {"trials": 6, "constraints": {"macs_m": 0.5}},
         "export": {"top": 1, "retrain": {"epochs": 2}, "formats": ["pt2"]},
     }  # fmt: skip
-    (tmp_path / "wide.yaml").write_text(yaml.safe_dump(sweep))
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "NO_COLOR": "1"}
-    command = [sys.executable, "-m", "ffnet_search", "run", "wide.yaml", "--quiet"]
-    asked = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    asked = run_in(tmp_path, sweep)
     assert asked.returncode == 2 and "would import code" in asked.stderr and "my_transforms.py" in asked.stderr
-    done = subprocess.run(
-        [*command, "--allow-imports"], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
-    )
+    done = run_in(tmp_path, sweep, "--allow-imports")
     assert done.returncode == 0, done.stderr[-3000:]
     [place] = (tmp_path / "runs/wide/pareto").glob("01-*")
     card = json.loads((place / "card.json").read_text())
@@ -184,3 +193,36 @@ def test_a_run_on_wide_images_with_a_transform_of_ones_own(tmp_path: Path) -> No
     )
     assert predicted.stdout.count(": left (") > 70
     assert "8 x 16" in (tmp_path / "runs/wide/report.html").read_text()
+
+
+@pytest.mark.slow
+def test_a_run_on_wide_images_with_masks(tmp_path: Path) -> None:
+    """From files of one shape and several sizes to masks of these sizes; the network sees all of each image."""
+    write_masks(tmp_path / "wide", 80, wider=20)
+    chosen = json.loads(json.dumps(CONTENT))
+    chosen["input"]["resolution"] = [12, 20]
+    sweep: dict[str, Any] = {
+        "task": "segmentation",
+        "search_space": chosen,
+        "data": {
+            "name": "mask_folder", "path": "wide", "batch_size": 16, "calibration": 32, "validation": 0.25,
+            "augment": {"crop": 1, "flip": True},
+        },
+        "train": {"epochs": 15, "learning_rate": 5e-3},
+        "latency": {"noisy": True, "rounds": 3, "calibration": 4, "min_within_10": 0.0},
+        "search": {"trials": 6, "constraints": {"macs_m": 0.5}},
+        "export": {"top": 1, "retrain": {"epochs": 2}, "formats": ["pt2"]},
+    }  # fmt: skip
+    done = run_in(tmp_path, sweep)
+    assert done.returncode == 0, done.stderr[-3000:]
+    [place] = (tmp_path / "runs/wide/pareto").glob("01-*")
+    card = json.loads((place / "card.json").read_text())
+    assert card["input"]["resolution"] == [12, 20] and card["metrics"]["macs_m"] <= 0.5
+    assert card["metrics"]["test_miou"] > 0.4 and (place / "model.pt2").exists()
+    file = tmp_path / "wide/images/000.png"
+    subprocess.run([sys.executable, "predict.py", str(file)], cwd=place, capture_output=True, check=True)
+    with Image.open(file) as image, Image.open(file.with_name("000_mask.png")) as mask:
+        assert mask.size == image.size and len(np.unique(np.asarray(mask))) > 1
+    with Image.open(place / "worst.png") as sheet:
+        assert sheet.width > sheet.height / 6 * 3, "a row has three wide images"
+    assert "12 x 20" in (tmp_path / "runs/wide/report.html").read_text()

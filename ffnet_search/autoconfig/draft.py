@@ -101,17 +101,18 @@ class Draft:
     @property
     def input_words(self) -> str:
         """Words on the input, in the search space's file."""
-        shape = "to this shape (height, width)" if isinstance(self.sides, tuple) else "square"
-        how = "resized whole" if self.images.is_whole else f"cut {shape} and resized"
-        return f"images are {how} to the resolution"
+        is_wide = isinstance(self.sides, tuple)
+        if self.images.is_whole:
+            return f"images are resized whole to the resolution{' (height, width)' if is_wide else ''}"
+        return (
+            f"images are cut {'to this shape (height, width)' if is_wide else 'square'} and resized to the resolution"
+        )
 
     @property
     def sides(self) -> Side:
         """The size of the images that networks are measured on: a square, or of the shape that most images have, whose
-        shorter side is the resolution. Masks are square."""
+        shorter side is the resolution."""
         ratio = self.images.sample.ratio
-        if not task_outputs(self.images.task).rectangles:
-            return self.resolution
         longer = LONGER_STEP * round(self.resolution * max(ratio, 1 / ratio) / LONGER_STEP)
         if longer <= self.resolution:
             return self.resolution

@@ -205,7 +205,7 @@ def _by_name(folder: Path) -> dict[str, Path]:
 
 
 def read_masks(files: Sequence[str], images: Sequence[str], input: Input, workers: int) -> Pixels:
-    """The masks, uint8 (N, side, side) of class ids below `input.outputs`, or 255.
+    """The masks, uint8 (N, H, W) of class ids below `input.outputs`, or 255.
 
     Raises SweepError, with the names of all such files, where a mask is no map of ids, has another size than its
     image, or an id that is no class."""

@@ -29,6 +29,7 @@ from ffnet_search.space.parts import (
     PooledLinearPart,
     UpsamplePart,
 )
+from ffnet_search.space.sides import height_and_width
 
 IMAGE = -1  # the place of the image among the maps of the stages
 
@@ -174,16 +175,16 @@ class SummedLaterals(Head):
 
 
 class DeployedLateral(nn.Module):
-    """1 x 1, then enlarged to the head's side: (B, C, H, W) -> (B, C', side, side)."""
+    """1 x 1, then enlarged to the head's side: (B, C, H, W) -> (B, C', H', W')."""
 
     def __init__(self, conv: nn.Conv2d, part: LateralPart) -> None:
         super().__init__()
         self.conv = conv
-        self.side = part.side if part.scale > 1 else 0
+        self.size = height_and_width(part.side) if part.scale > 1 else None
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
         y_BCHW: Tensor = self.conv(x_BCHW)
-        return enlarged(y_BCHW, (self.side, self.side)) if self.side else y_BCHW
+        return enlarged(y_BCHW, self.size) if self.size else y_BCHW
 
 
 class Added(nn.Module):
@@ -191,23 +192,23 @@ class Added(nn.Module):
 
     def __init__(self, part: LateralPart) -> None:
         super().__init__()
-        self.sum_1CHW = nn.Buffer(torch.randn(1, part.out_width, part.side, part.side))
+        self.sum_1CHW = nn.Buffer(torch.randn(1, part.out_width, *height_and_width(part.side)))
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
         return x_BCHW + self.sum_1CHW
 
 
 class DeployedMask(nn.Module):
-    """1 x 1 to the classes, then logits float32 (B, K, side, side), or labels int32 (B, H, W)."""
+    """1 x 1 to the classes, then logits float32 (B, K, H', W'), enlarged, or labels int32 (B, H, W)."""
 
     def __init__(self, conv: nn.Conv2d, part: MaskPart) -> None:
         super().__init__()
         self.conv = conv
-        self.side = part.side
+        self.size = height_and_width(part.side) if part.side else None
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
         y_BKHW: Tensor = self.conv(x_BCHW)
-        return enlarged(y_BKHW, (self.side, self.side)) if self.side else y_BKHW.argmax(1).to(torch.int32)
+        return enlarged(y_BKHW, self.size) if self.size else y_BKHW.argmax(1).to(torch.int32)
 
 
 class PixelShuffle(Head):

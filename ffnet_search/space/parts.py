@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import ClassVar
 
 from ffnet_search.space.mixers import Costs, find_mixer
-from ffnet_search.space.sides import Side, grown, pixels, shrunk, spelled, square
+from ffnet_search.space.sides import Side, grown, growth, pixels, shrunk, spelled
 
 MERGE_KERNEL = 7  # of the depthwise convolution in patch merging (reference: PatchMerging)
 MIXER_KERNEL, MIXER_EXPANSION = 3, 2  # of the channel mixer in a head of summed laterals
@@ -173,11 +173,11 @@ class LateralPart(Part):
 
     kind = "lateral"
     layer = "ffnet_search.models.heads:SummedLaterals"
-    side: int  # of the head's map, in pixels
+    side: Side  # of the head's map, in pixels
 
     @property
     def scale(self) -> int:  # type: ignore[override]
-        return -(-self.side // square(self.resolution))
+        return growth(self.resolution, self.side)
 
     @property
     def out_resolution(self) -> Side:
@@ -186,7 +186,7 @@ class LateralPart(Part):
     @property
     def held(self) -> int:
         """Elements of what the head has, which stay in memory until the last stage."""
-        return self.out_width * self.side**2
+        return self.out_width * pixels(self.side)
 
     @cached_property
     def costs(self) -> Costs:
@@ -224,15 +224,15 @@ class Beside(Part):
 class MaskPart(Part):
     """1 x 1 to a value per class and pixel, `resolution` pixels a side; then one of two ends.
 
-    `side` > 0: logits, enlarged (bilinear) to that side. 0: the class of the largest value."""
+    `side`: logits, enlarged (bilinear) to that side. 0: the class of the largest value."""
 
     kind = "mask"
     layer = "ffnet_search.models.heads:SummedLaterals"
-    side: int
+    side: Side
 
     @property
     def scale(self) -> int:  # type: ignore[override]
-        return -(-self.side // square(self.resolution)) if self.side else 1
+        return growth(self.resolution, self.side) if self.side else 1
 
     @property
     def mixer(self) -> str:  # type: ignore[override]
@@ -244,12 +244,12 @@ class MaskPart(Part):
 
     @cached_property
     def costs(self) -> Costs:
-        pixels = self.pixels
-        after = self.out_width * self.side**2 if self.scale > 1 else pixels
+        before = self.pixels
+        after = self.out_width * self.out_pixels if self.scale > 1 else before
         return Costs(
             params=self.in_width * self.out_width + self.out_width,
-            macs=pixels * self.in_width * self.out_width,
-            memory=pixels * self.out_width + max(pixels * self.in_width, after),
+            macs=before * self.in_width * self.out_width,
+            memory=before * self.out_width + max(before * self.in_width, after),
         )
 
 

@@ -28,6 +28,12 @@ def shrunk(side: Side, stride: int) -> Side:
     return -(-side // stride) if isinstance(side, int) else (-(-side[0] // stride), -(-side[1] // stride))
 
 
+def growth(side: Side, larger: Side) -> int:
+    """The factor, rounded up, by which the sides of a map grow to larger ones: of a rectangle the greater of both."""
+    pairs = zip(height_and_width(side), height_and_width(larger), strict=True)
+    return max(-(-after // before) for before, after in pairs)
+
+
 def grown(side: Side, factor: int) -> Side:
     """The sides, enlarged."""
     return side * factor if isinstance(side, int) else (side[0] * factor, side[1] * factor)

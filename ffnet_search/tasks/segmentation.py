@@ -17,7 +17,7 @@ from ffnet_search.metrics import Metric
 from ffnet_search.space.head import Head, HeadAxis, head_axis
 from ffnet_search.space.parts import MIXER_EXPANSION, MIXER_KERNEL, ChannelMixerPart, LateralPart, MaskPart, Part
 from ffnet_search.space.registry import TrunkStage
-from ffnet_search.space.sides import square
+from ffnet_search.space.sides import Side, pixels, shrunk
 from ffnet_search.tasks.base import Targets, Task, within
 
 if TYPE_CHECKING:
@@ -45,9 +45,9 @@ class MaskHead(Head):
                 f"{strides[0]}, but got {self.stride}"
             )
 
-    def side(self, input: Input) -> int:
+    def side(self, input: Input) -> Side:
         """The side, in pixels, of the head's map."""
-        return -(-square(input.resolution) // self.stride)
+        return shrunk(input.resolution, self.stride)
 
 
 class Segmentation(Task):
@@ -58,6 +58,7 @@ class Segmentation(Task):
     name = "segmentation"
     quality = Metric("miou", "maximize", "mIoU", "%", scale=100.0, decimals=2, bounds=(0.0, 1.0))
     whole = True
+    rectangles = True
     outputs_word = "classes"
     least_outputs = 2
     recipe: ClassVar[Mapping[str, Any]] = {"label_smoothing": 0.0, "ema": 0.98}  # found on wbc: docs/log.md
@@ -82,13 +83,13 @@ class Segmentation(Task):
         """Stages at the head's stride and beyond are read."""
         assert isinstance(head, MaskHead)
         side = head.side(input)
-        return LateralPart(stage.side, stage.width, head.width, side) if square(stage.side) <= side else None
+        return LateralPart(stage.side, stage.width, head.width, side) if pixels(stage.side) <= pixels(side) else None
 
     def head_parts(self, last: TrunkStage, input: Input, head: Head) -> Iterator[Part]:
         assert isinstance(head, MaskHead)
         side, width = head.side(input), head.width
         yield ChannelMixerPart(side, width, width, MIXER_EXPANSION * width, MIXER_KERNEL)
-        yield MaskPart(side, width, input.outputs, square(input.resolution) if head.output == "logits" else 0)
+        yield MaskPart(side, width, input.outputs, input.resolution if head.output == "logits" else 0)
 
     def loss(self, output: Tensor, target: Tensor, label_smoothing: float) -> Tensor:
         """Cross-entropy, the mean over the pixels that count, and what the overlap of the classes lacks to 1; 0 if no

@@ -25,6 +25,7 @@ CONTENT: dict[str, Any] = {
     ],
 }
 SPACE = SearchSpace.model_validate(CONTENT)
+WIDE = SearchSpace.model_validate({**CONTENT, "input": {**CONTENT["input"], "resolution": [12, 20]}})
 
 
 def shapes(rng: np.random.Generator, height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
@@ -43,14 +44,14 @@ def shapes(rng: np.random.Generator, height: int, width: int) -> tuple[np.ndarra
     return (colours[mask_HW] + noise).clip(0, 255).astype(np.uint8), mask_HW
 
 
-def write_masks(root: Path, count: int, seed: int = 0) -> Path:
-    """`root/images` and `root/masks`, of several sizes."""
+def write_masks(root: Path, count: int, seed: int = 0, wider: int = 0) -> Path:
+    """`root/images` and `root/masks`, of several sizes, `wider` by so many pixels than high."""
     rng = np.random.default_rng(seed)
     for folder in ("images", "masks"):
         (root / folder).mkdir(parents=True)
     for number in range(count):
         height, width = (int(side) for side in rng.integers(20, 36, 2))
-        image_HWC, mask_HW = shapes(rng, height, width)
+        image_HWC, mask_HW = shapes(rng, height, height + wider if wider else width)
         Image.fromarray(image_HWC).save(root / "images" / f"{number:03d}.png")
         Image.fromarray(mask_HW).save(root / "masks" / f"{number:03d}.png")
     return root

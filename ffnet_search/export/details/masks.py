@@ -17,7 +17,7 @@ from torch import Tensor
 from ffnet_search.data.datamodule import Data
 from ffnet_search.export.details.worst_images import Forms, WorstImages, write_forms
 from ffnet_search.models.deployed import Deployed
-from ffnet_search.space.sides import height_and_width
+from ffnet_search.space.sides import grown, height_and_width
 from ffnet_search.tasks.mean_iou import MeanIoU, iou, predicted
 from ffnet_search.tasks.segmentation import IGNORE
 
@@ -42,8 +42,8 @@ class MaskDetails:
                 iou_K = iou(confusion_KK)
                 badness = 1.0 - float(iou_K[~iou_K.isnan()].mean()) if confusion_KK.sum() else 0.0
                 worst.add(badness, partial(_forms, as_pixels(image_CHW, data), mask_HW, labels_HW, badness))
-        side, _ = height_and_width(net.arch.input.resolution)
-        sheet = write_forms(folder, worst.worst, tile=side * max(1, round(TILE / side)))
+        side = net.arch.input.resolution
+        sheet = write_forms(folder, worst.worst, tile=grown(side, max(1, round(TILE / max(height_and_width(side))))))
         per_class = zip(data.outputs, metric.per_class().tolist(), strict=True)
         return {"iou": {name: None if np.isnan(value) else value for name, value in per_class}, "worst": sheet}
 

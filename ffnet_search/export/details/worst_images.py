@@ -12,6 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
+from ffnet_search.space.sides import Side, height_and_width
+
 Pixels = NDArray[np.uint8]
 Shown = TypeVar("Shown")
 SHEET = "worst.png"
@@ -57,15 +59,16 @@ class Forms:
     words: Sequence[str]
 
 
-def write_forms(folder: Path, worst: Sequence[Forms], tile: int) -> str:
+def write_forms(folder: Path, worst: Sequence[Forms], tile: Side) -> str:
     """Write the sheet into `folder`, with tiles of so many pixels a side; return the name of its file."""
+    high, wide = height_and_width(tile)
     columns = len(worst[0].images)
-    sheet = Image.new("RGB", (columns * (tile + GAP) - GAP, len(worst) * (tile + GAP) - GAP), "white")
+    sheet = Image.new("RGB", (columns * (wide + GAP) - GAP, len(worst) * (high + GAP) - GAP), "white")
     drawing = ImageDraw.Draw(sheet)
     for row, one in enumerate(worst):
         for column, (pixels, words) in enumerate(zip(one.images, one.words, strict=True)):
-            x, y = column * (tile + GAP), row * (tile + GAP)
-            sheet.paste(Image.fromarray(pixels).resize((tile, tile), Image.Resampling.NEAREST), (x, y))
+            x, y = column * (wide + GAP), row * (high + GAP)
+            sheet.paste(Image.fromarray(pixels).resize((wide, high), Image.Resampling.NEAREST), (x, y))
             drawing.text((x + 4, y + 2), words, fill="white", stroke_width=2, stroke_fill="black")
     sheet.save(folder / SHEET)
     return SHEET
