@@ -90,8 +90,8 @@ def shortened(text: str, most: int = LINE) -> str:
 
 
 def shown(value: object, most: int = VALUE) -> str:
-    """The `repr` of plain data, cut after `most` characters. No more of it is built, since aliases in YAML may hold the
-    same list a billion times."""
+    """The `repr` of plain data, `nothing` for an empty value of YAML, cut after `most` characters. No more of it is
+    built, since aliases in YAML may hold the same list a billion times."""
     text = ""
     for piece in _pieces(value, most):
         text += piece
@@ -122,6 +122,8 @@ def _pieces(value: object, most: int) -> Iterator[str]:
         yield closing
     elif isinstance(value, int) and value.bit_length() > 4 * most:
         yield hex(value)  # decimal digits of so large a number take long, or are refused
+    elif value is None:
+        yield "nothing"
     elif isinstance(value, date):
         yield value.isoformat()
     else:

@@ -9,9 +9,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from networks import space
+from tiny_sweep import sweep as tiny_sweep
 from written_runs import written_run
 
 from ffnet_search.config.files import RunPaths
+from ffnet_search.config.start import TRAINABLE
 from ffnet_search.data.layout import class_names
 from ffnet_search.errors import SweepError
 from ffnet_search.evaluation.fidelity import FILE, read_fidelity
@@ -19,10 +22,13 @@ from ffnet_search.evaluation.schedule import read_schedule
 from ffnet_search.export.folders import NAMES, folder_names
 from ffnet_search.export.groups import GAINS, read_gains
 from ffnet_search.latency.journal import Journal
+from ffnet_search.models.reference import load_reference
+from ffnet_search.models.saved import load_trainable, read_supernet
 from ffnet_search.report.dashboard import serve
 from ffnet_search.run.fidelity import must_be_results
-from ffnet_search.run.folder import working_process
+from ffnet_search.run.folder import open_run, working_process
 from ffnet_search.run.overview import runs
+from ffnet_search.training.checkpoints import load_checkpoint
 
 NEST = "[" * 100_000
 ODD = [b"\xff\xfe", b"\0", NEST.encode(), b'{"a": ' + b"9" * 5000 + b"}", b"[1]", b'"x"']
@@ -30,6 +36,17 @@ ODD = [b"\xff\xfe", b"\0", NEST.encode(), b'{"a": ' + b"9" * 5000 + b"}", b"[1]"
 
 def pipe(path: Path) -> None:
     os.mkfifo(path)
+
+
+def bound(path: Path) -> None:
+    """A socket; its address would be too long with its folder."""
+    before = Path.cwd()
+    os.chdir(path.parent)
+    try:
+        with socket.socket(socket.AF_UNIX) as one:
+            one.bind(path.name)
+    finally:
+        os.chdir(before)
 
 
 @pytest.mark.parametrize(
@@ -117,6 +134,67 @@ def test_a_journal_that_is_a_pipe_is_one_sentence(tmp_path: Path) -> None:
     pipe(tmp_path / "journal")
     with pytest.raises(SweepError, match="journal: cannot be read as a journal .*a regular file"):
         Journal(tmp_path / "journal", "x")
+
+
+MAKE: dict[str, Callable[[Path], object]] = {
+    "a link to itself": lambda path: path.symlink_to(path.name),
+    "a link to nothing": lambda path: path.symlink_to("gone"),
+    "a link to a device": lambda path: path.symlink_to("/dev/zero"),
+    "a folder": lambda path: path.mkdir(),
+    "a pipe": pipe,
+    "a socket": bound,
+}
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("kind", MAKE)
+def test_each_file_of_a_run_must_be_one_before_anything_is_done(kind: str, tmp_path: Path) -> None:
+    sweep = tiny_sweep(tmp_path)
+    files = sweep.files
+    (files.folder / "training").mkdir(parents=True)
+    files.latency.mkdir()
+    files.state.write_text('{"format": 2, "stages": {}}')
+    unfinished = [files.latency / "a.json.journal", files.training / "last.ckpt", files.folder / "study.db.pending"]
+    unfinished += [files.folder / f"study.db-{name}" for name in ("wal", "shm", "journal")]
+    for path in (files.state, files.study, files.supernet, files.candidates, files.sweep, files.lock, *unfinished):
+        before = path.read_bytes() if path.exists() else None
+        path.unlink(missing_ok=True)
+        MAKE[kind](path)
+        with pytest.raises(SweepError, match=rf"^{path}: (is a link that leads nowhere|must be a file, but is a)"):
+            open_run(sweep).__enter__()
+        path.rmdir() if kind == "a folder" else path.unlink()
+        if before is not None:
+            path.write_bytes(before)
+
+
+@pytest.mark.parametrize("kind", [*MAKE, "a file"])
+def test_each_folder_of_a_run_must_be_one(kind: str, tmp_path: Path) -> None:
+    sweep = tiny_sweep(tmp_path)
+    sweep.files.folder.mkdir(parents=True)
+    sweep.files.state.write_text('{"format": 2, "stages": {}}')
+    for path in sweep.files.folders - {sweep.files.folder}:
+        (MAKE | {"a file": Path.touch})[kind](path)
+        if kind == "a folder":
+            continue
+        with pytest.raises(SweepError, match=rf"^{path}: (is a link that leads nowhere|must be a folder, but is a)"):
+            open_run(sweep).__enter__()
+        path.unlink()
+    with open_run(sweep):
+        pass
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("kind", MAKE)
+def test_weights_are_read_from_files_alone(kind: str, tmp_path: Path) -> None:
+    for path, read in {
+        tmp_path / "supernet.ckpt": read_supernet,
+        tmp_path / "reference.ckpt": load_reference,
+        tmp_path / "last.ckpt": lambda path: load_checkpoint(path, plain=True),
+        tmp_path / TRAINABLE: lambda path: load_trainable(path.parent, space("ffnet_digits").smallest),
+    }.items():
+        MAKE[kind](path)
+        with pytest.raises((SweepError, OSError)):
+            read(path)
 
 
 @pytest.mark.parametrize("host", ["..", "a" * 300])

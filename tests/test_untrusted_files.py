@@ -130,8 +130,9 @@ def test_a_wrong_value_is_shown_in_part() -> None:
     assert shown(many) == "[" * 77 + "..." or shown(many).startswith("[[[[[[[")
     assert len(shown(many)) == len(shown("a" * 10**6)) == 80
     assert len(shown(10**5000)) <= 80
-    for value in ({"a": [1, 2.5, None]}, (1,), (1, 2), set(), "a'b", b"c", [True], {}):
+    for value in ({"a": [1, 2.5, True]}, (1,), (1, 2), set(), "a'b", b"c", [True], {}):
         assert shown(value) == (repr(value) if value != set() else "{}")
+    assert (shown(None), shown(["a", None])) == ("nothing", "['a', nothing]")
 
 
 def test_an_error_is_one_bounded_line_without_passwords() -> None:
@@ -435,3 +436,23 @@ def test_no_image_is_drawn_by_another_program(tmp_path: Path) -> None:
     Image.new("L", (4, 4)).save(tmp_path / "x.webp")
     with open_image(tmp_path / "x.webp") as opened:
         assert opened.size == (4, 4)
+
+
+@pytest.mark.parametrize("arguments", [{}, {"device": "any"}, {"command": None}, {"command": []}], ids=str)
+def test_consent_is_asked_only_for_a_program_that_is_named(folder: Path, arguments: dict[str, object]) -> None:
+    path = folder / "sweep.yaml"
+    path.write_text(yaml.safe_dump({"search_space": SPACE, "latency": {"backend": "command", "init_args": arguments}}))
+    with foreign_imports(ForeignImports.BY_CONSENT):
+        sweep = Sweep.from_yaml(path)
+        with pytest.raises(SweepError, match=r"latency\.init_args: command must ") as raised:
+            check_sweep(sweep)
+    assert "None" not in str(raised.value)
+
+
+@pytest.mark.parametrize("section", ["train", "search", "data", "seed", "name", "runs", "task", "search_space"])
+def test_an_empty_value_is_called_nothing(folder: Path, section: str) -> None:
+    path = folder / "sweep.yaml"
+    path.write_text(yaml.safe_dump({"search_space": SPACE} | {section: None}))
+    with pytest.raises(SweepError) as raised:
+        Sweep.from_yaml(path)
+    assert "but got nothing" in str(raised.value) and "None" not in str(raised.value)

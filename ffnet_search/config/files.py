@@ -56,6 +56,19 @@ class RunPaths:
         """Name -> path of the files that users and scripts read, whether they exist or not."""
         return {name: path for name, path in vars(self).items() if name not in NOT_PUBLIC}
 
+    @property
+    def folders(self) -> set[Path]:
+        """Those of the run's places that are folders."""
+        return {
+            *(self.folder, self.scratch, self.training, self.latency, self.trials, self.retrained, self.folds),
+            *(self.pareto, self.yardstick, self.fidelity, self.artifacts),
+        }
+
+    def all(self) -> list[Path]:
+        """All places of a run, and the files of unfinished work in them, whether they exist or not."""
+        names = ("latency/*.json", "latency/*.json.journal", "training/*.ckpt", f"{self.study.name}?*")
+        return [*vars(self).values(), *(path for name in names for path in sorted(self.folder.glob(name)))]
+
     def previous(self) -> Path:
         """The path of a new folder, named by date, for results that are about to be replaced."""
         aside = self.folder / f"previous-{datetime.now():%Y-%m-%dT%H-%M-%S}"
@@ -143,7 +156,8 @@ def _programs(content: Mapping[str, Any]) -> list[str]:
         if isinstance(device, Mapping) and device.get("backend") == "command":
             arguments = device.get("init_args")
             command = arguments.get("command") if isinstance(arguments, Mapping) else None
-            programs.append(f"{shown(command)} (latency.init_args.command)")
+            if command:  # else the backend says that it must be given
+                programs.append(f"{shown(command)} (latency.init_args.command)")
     return programs
 
 

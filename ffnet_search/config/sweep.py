@@ -29,7 +29,7 @@ from ffnet_search.config.schema import (
 )
 from ffnet_search.config.search_schema import SearchSection
 from ffnet_search.config.start import is_official
-from ffnet_search.errors import SweepError, did_you_mean
+from ffnet_search.errors import SweepError, did_you_mean, shown
 from ffnet_search.metrics import COSTS, Metric
 from ffnet_search.space.block import BLOCK_AXES
 from ffnet_search.space.hyperparameters import Value
@@ -134,7 +134,7 @@ class Sweep(Section):
     @classmethod
     def _sections_know_the_task(cls, content: Any) -> Any:
         """Pass a task to the search space and to `search`: its quality is an objective by default."""
-        if not isinstance(content, dict) or content.get("task", DEFAULT_TASK) == DEFAULT_TASK:
+        if not isinstance(content, dict) or content.get("task") in (None, DEFAULT_TASK):
             return content  # the default of the sections
         task, space, search = str(content["task"]), content.get("search_space"), content.get("search", {})
         try:
@@ -156,7 +156,7 @@ class Sweep(Section):
     def _devices_have_names(self) -> Sweep:
         names = [section.name for section in self.latency]
         if len(names) > 1 and (None in names or len(set(names)) < len(names)):
-            raise ValueError(f"latency: several devices must have different names, but they are {names}")
+            raise ValueError(f"latency: several devices must have different names, but they are {shown(names)}")
         known = [name for name in names if name]
         for name in self.search.device_names:
             if name not in known:

@@ -26,6 +26,7 @@ from ffnet_search.export.loaded import LoadedNetwork
 from ffnet_search.imports.consent import ForeignImports, foreign_imports
 from ffnet_search.models.deployed import Backbone, Deployed, deployed, write_onnx
 from ffnet_search.models.metamixer import MetaMixer
+from ffnet_search.models.reference import regular
 from ffnet_search.models.saved import as_safetensors, load_trainable, write_trainable
 from ffnet_search.plugins import find_class
 from ffnet_search.space.architecture import Architecture
@@ -101,7 +102,7 @@ def load_deployed(folder: str | Path) -> Deployed:
     """The deployed form of an exported network, in evaluation mode. Raises SweepError as `load` does."""
     with _reading(Path(folder)) as arch:
         net = deployed(arch)
-        net.load_state_dict(load_file(Path(folder) / WEIGHTS))
+        net.load_state_dict(load_file(regular(Path(folder) / WEIGHTS)))
     return net.eval()
 
 

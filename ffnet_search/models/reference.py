@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import pickle
 import re
+import stat
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -36,6 +37,13 @@ UNREADABLE = (
 )  # fmt: skip
 
 
+def regular(path: Path) -> Path:
+    """The path of a regular file, and of no pipe, which is waited for without end. Raises OSError."""
+    if not stat.S_ISREG(path.stat().st_mode):
+        raise OSError(f"{path} must be a file, but is a folder, a device, a pipe or a socket")
+    return path
+
+
 def load_reference(path: str | Path, *, resolution: int = 256) -> MetaMixer:
     """The FFNet in an official checkpoint file, in evaluation mode; its architecture follows from the tensors' shapes.
 
@@ -62,7 +70,7 @@ def read_state(path: Path) -> dict[str, Tensor]:
     """The state dict in a checkpoint: bare, or under `state_dict`, `model` or `params`, with or without `module.`
     prefixes."""
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        content = torch.load(regular(path), map_location="cpu", weights_only=True)
     except UNREADABLE as error:
         reason = "no such file" if isinstance(error, FileNotFoundError) else " ".join(str(error).split())[:200]
         raise SweepError(f"{path}: is not a checkpoint that can be read safely: {reason}") from None

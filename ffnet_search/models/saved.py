@@ -18,7 +18,7 @@ from ffnet_search.config.start import TRAINABLE
 from ffnet_search.errors import SweepError
 from ffnet_search.formatting import quoted
 from ffnet_search.models.metamixer import MetaMixer
-from ffnet_search.models.reference import UNREADABLE
+from ffnet_search.models.reference import UNREADABLE, regular
 from ffnet_search.space.architecture import Architecture, Form
 from ffnet_search.space.search_space import SearchSpace
 from ffnet_search.strict_yaml import parse
@@ -77,7 +77,7 @@ def holds_supernet(path: Path) -> bool:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        content = torch.load(regular(path), map_location="cpu", weights_only=True)
         if not isinstance(content, dict):
             raise TypeError(f"it holds {type(content).__name__}")
     except FileNotFoundError:
@@ -104,7 +104,7 @@ def write_trainable(folder: Path, net: MetaMixer) -> None:
 def load_trainable(folder: Path, arch: Architecture) -> MetaMixer:
     """The network of an exported folder in the form of training. Raises any error of reading it."""
     path = folder / TRAINABLE
-    with safe_open(path, framework="pt") as file:
+    with safe_open(regular(path), framework="pt") as file:
         metadata = file.metadata() or {}
     scale = metadata["layer_scale"]
     net = MetaMixer(arch, Form(metadata["branches"], None if scale == "None" else float(scale)))

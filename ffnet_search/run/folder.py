@@ -9,6 +9,7 @@ import fcntl
 import os
 import shutil
 import socket
+import stat
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -20,7 +21,7 @@ from ffnet_search.atomic_write import scratch_in, write_json, write_text
 from ffnet_search.config.files import RunPaths
 from ffnet_search.config.resolved import resolved_text
 from ffnet_search.config.sweep import Sweep
-from ffnet_search.errors import SweepError, shown
+from ffnet_search.errors import SweepError, io_reason, shown
 from ffnet_search.provenance import now
 from ffnet_search.run.remote_copy import RemoteCopy, remote_copy
 from ffnet_search.strict_yaml import read_bounded, read_json
@@ -139,11 +140,13 @@ def open_run(sweep: Sweep) -> Iterator[RunFolder]:
     be written."""
     files = sweep.files
     _refuse_foreign(files)
+    _refuse_odd(files)
     try:
         files.folder.mkdir(parents=True, exist_ok=True)
         lock = open(files.lock, "a+", encoding="utf-8")  # noqa: SIM115 (closed below; its closing frees the lock)
     except OSError as error:
-        raise SweepError(f"{files.folder}: cannot be written ({error.strerror}); set `runs` in {sweep.path}") from None
+        reason = io_reason(error) or error
+        raise SweepError(f"{files.folder}: cannot be written ({reason}); set `runs` in {sweep.path}") from None
     with lock:
         _acquire(lock, files)
         try:
@@ -197,7 +200,8 @@ def _acquire(lock: IO[str], files: RunPaths) -> None:
                 ) from None
             time.sleep(0.1)
         except OSError as error:
-            raise SweepError(f"{files.lock}: cannot be locked ({error.strerror}); put `runs` on a local disk") from None
+            reason = io_reason(error) or error
+            raise SweepError(f"{files.lock}: cannot be locked ({reason}); put `runs` on a local disk") from None
     lock.truncate(0)
     lock.write(f"{os.getpid()} on {socket.gethostname()}\n")
     lock.flush()
@@ -226,7 +230,7 @@ def _is_alive(pid: str) -> bool:
 
 def _refuse_foreign(files: RunPaths) -> None:
     """Raise SweepError for a folder that holds files and is not of a run."""
-    if not files.folder.is_dir() or files.state.exists():
+    if not files.folder.is_dir() or os.path.lexists(files.state):
         return
     before_records = {files.lock.name, files.scratch.name, files.sweep.name}  # written before the first record
     foreign = sorted(path.name for path in files.folder.iterdir() if path.name not in before_records)
@@ -235,6 +239,22 @@ def _refuse_foreign(files: RunPaths) -> None:
             f"{files.folder}: must be new, empty or the folder of a run, but holds {foreign[0]} and no "
             f"{files.state.name}; take another name with --name, or move its files away"
         )
+
+
+def _refuse_odd(files: RunPaths) -> None:
+    """Raise SweepError for a file of a run that is a folder, a device, a pipe or a socket, a folder that is none, and a
+    link that leads nowhere: before hours are spent on what could then not be read or written."""
+    for path in files.all():
+        try:
+            mode = path.stat().st_mode
+        except OSError as error:
+            if not path.is_symlink():
+                continue  # it is made later, or cannot be, as is said then
+            raise SweepError(f"{path}: is a link that leads nowhere ({io_reason(error)}); remove it") from None
+        if stat.S_ISDIR(mode) != (path in files.folders) or not (stat.S_ISDIR(mode) or stat.S_ISREG(mode)):
+            kind = "a folder" if stat.S_ISDIR(mode) else "a file" if stat.S_ISREG(mode) else "a device, pipe or socket"
+            wanted = "a folder" if path in files.folders else "a file"
+            raise SweepError(f"{path}: must be {wanted}, but is {kind}; move it away")
 
 
 def _plain(records: Records) -> dict[str, Any]:

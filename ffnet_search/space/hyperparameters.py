@@ -102,7 +102,8 @@ class Hyperparameter(Section):
         if not (math.isfinite(low) and math.isfinite(high) and math.isfinite(high - low) and low < high):
             raise ValueError(f"low < high must hold, but got low={low}, high={high}")
         if self.log and (low <= 0 or self.step is not None):
-            raise ValueError(f"log must go with low > 0 and without step, but got low={low}, step={self.step}")
+            step = "" if self.step is None else f", step={self.step}"
+            raise ValueError(f"log must go with low > 0 and without step, but got low={low}{step}")
         if self.kind == "int" and isinstance(self.step, float):
             raise ValueError(f"step must be a whole number between whole numbers, but got {self.step}")
         if self.step is not None and not (high - low) / self.step <= limits.STEPS:

@@ -114,7 +114,7 @@ def schema_with_head(schema: CoreSchema) -> CoreSchema:
         shape = content.get("input")
         task = shape.get("task", DEFAULT_TASK) if isinstance(shape, Mapping) else getattr(shape, "task", DEFAULT_TASK)
         try:
-            return {**content, "head": task_outputs(str(task)).head_choices(**content["head"])}
+            return {**content, "head": task_outputs(str(task or DEFAULT_TASK)).head_choices(**content["head"])}
         except (SweepError, TypeError) as error:
             raise ValueError(f"head: {error}") from None
 
@@ -130,7 +130,7 @@ def rename_outputs(content: Any, name: str) -> Any:
     if not isinstance(content, Mapping):
         return content
     try:
-        word = task_outputs(str(content.get("task", DEFAULT_TASK))).outputs_word
+        word = task_outputs(str(content.get("task") or DEFAULT_TASK)).outputs_word
     except SweepError as error:
         raise ValueError(str(error)) from None
     return {name if key == word else key: value for key, value in content.items()}

@@ -91,8 +91,8 @@ def _find_study(storage: RDBStorage, path: Path, objectives: Mapping[str, Direct
             return study
         if study.get_trials(deepcopy=False):
             raise SweepError(
-                f"{path}: must be of this search ({digest}), but is of another ({stored}): its space, objectives, "
-                "constraints, data, supernet or latency table are not the same; move the file away to start again"
+                f"{path}: must be of this search ({digest}), but is of another ({stored or 'not named'}): its space, "
+                "objectives, constraints, data, supernet or latency table are not the same; move the file away to begin"
             )
         optuna.delete_study(storage=storage, study_name=NAME)  # nothing is lost
     return _new_study(storage, NAME, objectives, digest)
@@ -162,7 +162,7 @@ def copied(
             if stored != digest:
                 raise SweepError(
                     f"search.storage: the study {name!r} in {where} must be of this search ({digest}), but is of "
-                    f"another ({stored}); give the run another name with --name, or delete that study"
+                    f"another ({stored or 'not named'}); give the run another name with --name, or delete that study"
                 )
             there = [trial for trial in study.get_trials(deepcopy=False) if trial.state.is_finished()]
         here = list(writer.stored())
