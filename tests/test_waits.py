@@ -10,12 +10,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import masks
-import photos
 import pytest
-import tables
 import torch
-from searches import TINY
+from task_spaces import SPACES
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -23,17 +20,9 @@ from ffnet_search.config.schema import Augment, TrainSection
 from ffnet_search.data.augmentation.batches import Augmentation
 from ffnet_search.data.augmentation.moves import Share
 from ffnet_search.space.registry import TASKS
-from ffnet_search.space.search_space import SearchSpace
 from ffnet_search.training.modules import FFNetModule, Standalone, Supernet
 
 BATCH = 4
-SPACES: dict[str, SearchSpace] = {
-    "classification": TINY,
-    "segmentation": masks.SPACE,
-    "multilabel": tables.space("multilabel"),
-    "regression": tables.space("regression"),
-    "super_resolution": photos.SPACE,
-}
 
 
 def empty(*shape: int, dtype: torch.dtype = torch.float32) -> Tensor:

@@ -5,15 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import masks
 import numpy as np
-import photos
 import pytest
-import tables
 import torch
 from networks import space
 from optuna.trial import TrialState
-from searches import CHEAP, TINY, Run
+from searches import CHEAP, Run
+from task_spaces import SPACES
 from tiny_sweep import sweep
 
 from ffnet_search.config.sweep import Sweep
@@ -21,7 +19,6 @@ from ffnet_search.errors import SweepError
 from ffnet_search.space.cost_model import check_budget
 from ffnet_search.space.input import Input
 from ffnet_search.space.registry import TASKS, TrunkStage
-from ffnet_search.space.search_space import SearchSpace
 from ffnet_search.tasks.base import find_task
 from ffnet_search.tasks.scores import Scores
 
@@ -35,13 +32,6 @@ TARGETS = {  # of 12 images with 4 outputs
 }
 SHAPES = {"segmentation": (12, 4, 2, 2), "super_resolution": (12, 3, 16, 16)}  # of outputs, where they are no (12, 4)
 TASK = pytest.mark.parametrize("name", TARGETS)
-SPACES: dict[str, SearchSpace] = {
-    "classification": TINY,
-    "segmentation": masks.SPACE,
-    "multilabel": tables.space("multilabel"),
-    "regression": tables.space("regression"),
-    "super_resolution": photos.SPACE,
-}
 
 
 def outputs(name: str, seed: int = 0) -> torch.Tensor:
