@@ -9,6 +9,7 @@ import math
 import os
 import random
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from functools import cached_property
 from itertools import pairwise, product
 from pathlib import Path
@@ -138,15 +139,18 @@ class SearchSpace(Section):
             raise ValueError("must have fewer than 1e300 architectures; give fewer choices, or fewer axes per_block")
         return self
 
-    def axes(self) -> dict[str, tuple[Choice, ...]]:
+    def axes(self) -> Mapping[str, tuple[Choice, ...]]:
         """Axis name -> choices, ordered: the only list of what can vary. Axes of one choice are listed too."""
+        return self._axes
+
+    @cached_property
+    def _axes(self) -> dict[str, tuple[Choice, ...]]:
         if not self.stages:
             return {}
         axes: dict[str, tuple[Choice, ...]] = {"stem.width": self.stem.width, "stem.stride": self.stem.stride}
         axes |= {f"head.{name}": choices for name, choices in self.head_axes.items()}
         for number, stage in enumerate(self.stages, 1):
-            axes[f"stage{number}.depth"] = stage.depth
-            axes[f"stage{number}.width"] = stage.width
+            axes |= {f"stage{number}.depth": stage.depth, f"stage{number}.width": stage.width}
             for axis in BLOCK_AXES:
                 blocks = max(stage.depth) if axis in self.per_block else 1
                 for block in range(1, blocks + 1):
@@ -219,13 +223,9 @@ class SearchSpace(Section):
         return choices
 
     def __contains__(self, arch: object) -> bool:
-        if not isinstance(arch, Architecture):
-            return False
-        try:
-            self.choices_of(arch)
-        except ValueError:
-            return False
-        return True
+        with suppress(ValueError):
+            return isinstance(arch, Architecture) and self.choices_of(arch) is not None
+        return False
 
     @property
     def size(self) -> int:
@@ -283,7 +283,7 @@ class SearchSpace(Section):
         known = {name: Architecture.preset(name, self.images) for name in alike}
         return {name: arch for name, arch in known.items() if arch in self}
 
-    @property
+    @cached_property
     def images(self) -> Input:
         """The input of the networks. Raises SweepError if the space has none."""
         if self.architecture is not None:
