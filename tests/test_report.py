@@ -88,6 +88,20 @@ def test_outputs_and_worst_images_of_a_network_are_shown(
     assert re.search(r"<td>&lt;b&gt;</td><td[^>]*>none in test</td>", html)
 
 
+def test_the_errors_of_the_first_network_stand_beside_its_classes_and_wait_for_no_scrolling(tmp_path: Path) -> None:
+    run = ffnet_run(tmp_path)
+    details = {"recall": {"a": 0.5, "b": 1.0}, "precision": {"a": 1.0, "b": 0.6}, "images": {"a": 2, "b": 2}}
+    for network in run.exported:
+        path = network.folder / "card.json"
+        content = json.loads(path.read_text()) | {"details": {**details, "errors": "errors.png"}}
+        path.write_text(json.dumps(content))
+    html = page(run)
+    images = [link for link in checked(html).links if link.endswith("errors.png")]
+    assert sorted(images) == sorted(f"pareto/{one.folder.name}/errors.png" for one in run.exported)
+    section = html[html.index('id="outputs"') : html.index('id="search-title"')]
+    assert f'src="pareto/{run.first.folder.name}/errors.png"' in section and "lazy" not in html
+
+
 def test_names_cannot_break_out_of_the_page(tmp_path: Path) -> None:
     curve = LearningCurve(0, "</svg><b>broken", {1: 0.2, 2: 0.6}, stopped=False)
     importances = {"accuracy": {"<b>broken": 1.0}}

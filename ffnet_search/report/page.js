@@ -5,12 +5,13 @@ const all = data.candidates, exported = data.exported, metrics = data.metrics;
 const { candidate: QUALITY, search: SEARCH, test: TEST } = data.quality;
 const count = all.key.length;
 const byId = (id) => document.getElementById(id);
-const short = (x) => (x === 0 ? "0" : String(+x.toPrecision(4)));
+/** Three significant digits, as `formatting.figure` prints them. */
+const figure = (x) => (Math.abs(x) >= 999.5 ? Math.round(x).toLocaleString("en-US") : x === 0 ? "0.00" : x.toPrecision(3));
 const percent = (x) => `${(100 * x).toFixed(2)} %`;
 /** A value as `Metric.format` prints it, and as a coordinate of a chart. */
 function print(name, value) {
   const { scale, decimals, unit } = metrics[name];
-  const text = decimals === null ? short(scale * value) : (scale * value).toFixed(decimals);
+  const text = decimals === null ? figure(scale * value) : (scale * value).toFixed(decimals);
   return unit ? `${text} ${unit}` : text;
 }
 const scaled = (name, value) => metrics[name].scale * value;
@@ -24,12 +25,13 @@ function add(parent, tag, attributes, text) {
   return parent.appendChild(node);
 }
 
-/** Round numbers between low and high, about `wanted` of them. */
+/** Round numbers between low and high, about `wanted` of them, and their texts, which have the same decimals. */
 function ticks(low, high, wanted) {
   const rough = (high - low) / wanted, power = 10 ** Math.floor(Math.log10(rough));
   const step = power * [1, 2, 5, 10].find((m) => m * power >= rough);
   const marks = [];
-  for (let i = Math.ceil(low / step); i * step <= high * (1 + 1e-9); i++) marks.push(+(i * step).toPrecision(12));
+  const decimals = Math.max(0, -Math.floor(Math.log10(step) + 1e-9));
+  for (let i = Math.ceil(low / step); i * step <= high * (1 + 1e-9); i++) marks.push([i * step, (i * step).toFixed(decimals)]);
   return marks;
 }
 
@@ -67,13 +69,13 @@ function chart(id, title, make) {
     Object.assign(here, { X, Y });
     svg.replaceChildren();
     svg.setAttribute("viewBox", `0 0 ${width} ${height}`);
-    for (const x of ticks(...plot.xs, width / 90)) {
+    for (const [x, text] of ticks(...plot.xs, width / 90)) {
       add(svg, "line", { x1: X(x), x2: X(x), y1: top, y2: bottom, class: "grid" });
-      add(svg, "text", { x: X(x), y: bottom + 17, "text-anchor": "middle" }, short(x));
+      add(svg, "text", { x: X(x), y: bottom + 17, "text-anchor": "middle" }, text);
     }
-    for (const y of ticks(...plot.ys, height / 60)) {
+    for (const [y, text] of ticks(...plot.ys, height / 60)) {
       add(svg, "line", { x1: left, x2: right, y1: Y(y), y2: Y(y), class: "grid" });
-      add(svg, "text", { x: left - 7, y: Y(y) + 4, "text-anchor": "end" }, short(y));
+      add(svg, "text", { x: left - 7, y: Y(y) + 4, "text-anchor": "end" }, text);
     }
     add(svg, "line", { x1: left, x2: right, y1: bottom, y2: bottom, class: "axis" });
     add(svg, "text", { x: (left + right) / 2, y: height - 6, "text-anchor": "middle" }, plot.x);
@@ -173,12 +175,21 @@ const drawFront = chart("front", `The ${metrics[QUALITY].phrase} of all candidat
   };
 });
 
+/** The last answer whose budget is kept: `export/answer.py` made them all. */
+const answer = (value) => data.answers.findLast((one) => one[0] <= value * (1 + 1e-9));
+/** A budget rounded up to three digits, or to so many more that the answer is the same. */
+function rounded(value) {
+  for (let digits = 3; digits < 12; digits++) {
+    const unit = 10 ** (Math.floor(Math.log10(value)) - digits + 1), up = (Math.ceil(value / unit - 1e-6) * unit).toPrecision(digits);
+    if (answer(+up) === answer(value)) return String(+up >= 1000 ? +up : up);
+  }
+  return String(value);
+}
+
 function setBudget(value) {
-  budget = value;
-  slider.value = number.value = String(+(Math.ceil(value * 1e5) / 1e5).toPrecision(6));
-  let held = null; // the last answer whose budget is kept: `export/answer.py` made them all
-  for (const one of data.answers) if (one[0] <= value * (1 + 1e-9)) held = one;
-  const [, shown, hint, command] = held ?? [0, -1, "", ""];
+  slider.value = number.value = rounded(value);
+  budget = +number.value;
+  const [, shown, hint, command] = answer(value) ?? [0, -1, "", ""];
   chosen = shown < 0 ? null : exported[shown];
   const winner = byId("winner");
   if (!chosen) {
@@ -197,6 +208,8 @@ function setBudget(value) {
   drawFront();
 }
 if (exported.length) {
+  number.min = 0; // the base of its steps: a hundredth of the largest budget or less
+  number.step = 10 ** (Math.floor(Math.log10(+slider.max)) - 2);
   slider.addEventListener("input", () => setBudget(+slider.value));
   number.addEventListener("change", () => setBudget(+number.value));
   setBudget(+slider.value);

@@ -159,9 +159,6 @@ def _network(run: Run, network: ExportedNetwork) -> dict[str, Any]:
     """An exported FFNet: `facts` stand in its card, `cells` in the table."""
     columns = front_columns(run.sweep, run.exported)
     cells = dict(zip(columns, figures(network, columns.values()), strict=True))
-    for split in JUDGED:
-        if split in cells:
-            cells[split] = f"{cells[split]} {run.groups.get(split, {}).get(network.folder.name, '')}".rstrip()
     spread = run.metric("measured_spread").format(network.metrics["measured_spread"])
     facts = [
         (_fact_title(run, title), f"{cell} ± {spread}" if title == "measured" else cell)
@@ -169,12 +166,13 @@ def _network(run: Run, network: ExportedNetwork) -> dict[str, Any]:
     ]
     for name, value in network.hyperparameters.items():
         facts.append((name, f"{value:.4g}" if isinstance(value, float) else str(value)))
+    letters = {split: run.groups.get(split, {}).get(network.folder.name, "") for split in JUDGED}
     return {
         "name": network.folder.name,
         "link": f"pareto/{network.folder.name}",
         "headline": f"{cells['test']}, {cells['measured']}",
         "facts": facts,
-        "cells": list(cells.values()),
+        "cells": [f"{cell} {letters.get(title, '')}".rstrip() for title, cell in cells.items()],
         "files": _files(network),
         "drawing": Markup(draw(network.network)),  # which escapes its texts
         "sheets": [

@@ -26,6 +26,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning"),
 ]
 TRIALS = 5000
+SET_SLIDER = "arguments[0].value = arguments[1]; arguments[0].dispatchEvent(new Event('input'))"
 
 
 @pytest.fixture(scope="module")
@@ -64,10 +65,9 @@ def test_the_report_answers(run: Sweep, browse: Callable[..., Driver]) -> None:
     assert folders[0] in winner.text  # the most accurate is within the greatest budget
     winner.find_element(By.TAG_NAME, "summary").click()
     assert "model.onnx" in winner.text
-    set_slider = "arguments[0].value = arguments[1]; arguments[0].dispatchEvent(new Event('input'))"
-    page.execute_script(set_slider, slider, "0.0301")
+    page.execute_script(SET_SLIDER, slider, "0.0301")
     assert folders[1] in winner.text
-    page.execute_script(set_slider, slider, slider.get_attribute("min"))
+    page.execute_script(SET_SLIDER, slider, slider.get_attribute("min"))
     assert folders[2] in winner.text
     link = page.find_element(By.CSS_SELECTOR, "#winner li a").get_attribute("href")
     assert link is not None and Path(link.removeprefix("file://")).exists()
@@ -100,6 +100,38 @@ def test_the_report_fits_a_phone_and_the_dark(run: Sweep, browse: Callable[..., 
     assert page.execute_script("return document.documentElement.scrollWidth") <= 390
     back = page.execute_script("return getComputedStyle(document.body).backgroundColor")
     assert (sum(map(int, back.removeprefix("rgb(").removesuffix(")").split(","))) < 200) == dark
+
+
+@pytest.mark.parametrize(("width", "height"), [(1400, 900), (768, 1024), (390, 844)])
+def test_the_first_sentence_and_the_front_need_no_scrolling(
+    run: Sweep, browse: Callable[..., Driver], width: int, height: int
+) -> None:
+    page = browse("about:blank")
+    size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 500}
+    page.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+    page.get(run.files.report.as_uri())
+    wait_for(lambda: page.find_elements(By.CSS_SELECTOR, "#front svg .axis"))
+    bottoms = "return ['header > p', '#front svg'].map(s => document.querySelector(s).getBoundingClientRect().bottom)"
+    sentence, front = page.execute_script(bottoms)
+    assert 0 < sentence < front <= height
+    assert page.execute_script("return document.documentElement.scrollWidth") <= width
+
+
+def test_numbers_of_the_report_have_three_digits(run: Sweep, browse: Callable[..., Driver]) -> None:
+    page = browse(run.files.report.as_uri())
+    slider, number = page.find_element(By.ID, "slider"), page.find_element(By.ID, "budget")
+    for value, text in (("0.0301234", "0.0302"), ("0.04", "0.0400"), ("0.0200001", "0.0201")):
+        page.execute_script(SET_SLIDER, slider, value)
+        assert number.get_attribute("value") == text
+    number.send_keys(Keys.ARROW_UP)
+    assert number.get_attribute("value") == "0.0202"
+    chart = page.find_element(By.CSS_SELECTOR, "#front svg")
+    page.execute_script("arguments[0].focus({preventScroll: true})", chart)
+    chart.send_keys(Keys.ARROW_RIGHT)
+    assert "0.0200 ms measured" in page.find_element(By.ID, "tip").text
+    for kind in ("middle", "end"):
+        marks = [mark.text for mark in chart.find_elements(By.CSS_SELECTOR, f"text[text-anchor={kind}]")]
+        assert len({len(mark.partition(".")[2]) for mark in marks if mark.replace(".", "").isdigit()}) == 1
 
 
 def test_every_image_has_words_and_every_control_a_name(run: Sweep, browse: Callable[..., Driver]) -> None:
