@@ -38,6 +38,7 @@ from ffnet_search.models.saved import read_supernet
 from ffnet_search.provenance import git_state
 from ffnet_search.report.dashboard import annotate_study
 from ffnet_search.training.checkpoints import read_last
+from ffnet_search.training.start import load_start
 
 ROOT = Path(__file__).parents[1]
 RUN, NETWORK, STUDY = "runs/tiny", "runs/tiny/pareto/01-net", "runs/tiny/study.db"
@@ -85,6 +86,14 @@ def pickled(path: str) -> Act:
     def lay() -> None:
         Path(path).parent.mkdir(parents=True, exist_ok=True)
         Path(path).write_bytes(pickle.dumps({b"data": Touch(), "state_dict": Touch()}, protocol=2))
+
+    return lay
+
+
+def start_from(path: str) -> Act:
+    def lay() -> None:
+        pickled(path)()
+        sweep(train={"epochs": 2, "start_from": path})()
 
     return lay
 
@@ -204,6 +213,9 @@ ATTACKS = {
     "files of a card elsewhere": Attack(card(formats={"x": {**FORMAT, "files": ["/"]}}), f"export {RUN} --table"),
     "a pickle as supernet": Attack(pickled(f"{RUN}/supernet.ckpt"), lambda: read_supernet(Path(RUN, "supernet.ckpt"))),
     "a pickle as checkpoint": Attack(pickled("last.ckpt"), lambda: read_last(Path("last.ckpt"), plain=True)),
+    "a pickle as weights to start from": Attack(
+        start_from("w.ckpt"), lambda: load_start(Sweep.from_yaml(Path("tiny.yaml")))
+    ),
     "a pickle as scores": Attack(scores, lambda: read_exported(Path(NETWORK).parent)[0].scores("search")),
     "pickles as CIFAR batches": Attack(cifar_pickles, read_cifar),
     "links and escapes in an archive": Attack(cifar_archive, read_cifar),

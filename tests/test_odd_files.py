@@ -14,7 +14,7 @@ from tiny_sweep import sweep as tiny_sweep
 from written_runs import written_run
 
 from ffnet_search.config.files import RunPaths
-from ffnet_search.config.start import TRAINABLE
+from ffnet_search.config.start import TRAINABLE, check_start
 from ffnet_search.data.layout import class_names
 from ffnet_search.errors import SweepError
 from ffnet_search.evaluation.fidelity import FILE, read_fidelity
@@ -190,6 +190,7 @@ def test_weights_are_read_from_files_alone(kind: str, tmp_path: Path) -> None:
         tmp_path / "supernet.ckpt": read_supernet,
         tmp_path / "reference.ckpt": load_reference,
         tmp_path / "last.ckpt": lambda path: load_checkpoint(path, plain=True),
+        tmp_path / "start.ckpt": check_start,
         tmp_path / TRAINABLE: lambda path: load_trainable(path.parent, space("ffnet_digits").smallest),
     }.items():
         MAKE[kind](path)

@@ -60,6 +60,8 @@ def test_a_number_that_ray_turns_to_text_is_a_number_again(tmp_path: Path) -> No
         ({"max_workers": "two"}, "max_workers is refused by Ray: 'two' is not of type 'integer'"),
         ({"provider": {"type": "moon"}}, "is refused by Ray: .*moon"),
         ({"provider": {"type": "local"}}, "is refused by Ray: Please supply a `head_ip`"),
+        ({"auth": {}}, "auth.ssh_user must be given: the name to log in with"),
+        ({"auth": {"ssh_user": ""}}, "auth.ssh_user must be given: the name to log in with"),
         ({"metadata": {"sweep": {"seed": {1: 2}}}}, "metadata.sweep.seed: the key 1 must be a word"),
     ],
 )

@@ -71,6 +71,8 @@ def _must_be_no_options(content: Mapping[str, Any]) -> None:
     """Refuse values that Ray passes to ssh and rsync as arguments, and that these would read as options."""
     provider, auth = (content.get(name) for name in ("provider", "auth"))
     provider, auth = (section if isinstance(section, Mapping) else {} for section in (provider, auth))
+    if provider.get("type") == "local" and not auth.get("ssh_user"):
+        raise SweepError("auth.ssh_user must be given: the name to log in with on the cluster's machines")
     if provider.get("type") == "external":
         raise SweepError("provider.type must be one of Ray's own, but got 'external', whose code would be imported")
     workers = provider.get("worker_ips")

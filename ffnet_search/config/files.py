@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import re
+import stat
 from collections.abc import Mapping
 from datetime import datetime
 from functools import lru_cache
@@ -179,6 +180,13 @@ def find_sweep(where: Path) -> Path:
             f"{where}: must be a sweep file or the folder of a run, but holds no {path.name}; "
             f"for images, `ffnet-search init --data {quoted(where)}` writes one"
         )
+    return path
+
+
+def regular(path: Path) -> Path:
+    """The path of a regular file, and of no pipe, which is waited for without end. Raises OSError."""
+    if not stat.S_ISREG(path.stat().st_mode):
+        raise OSError(f"{path} must be a file, but is a folder, a device, a pipe or a socket")
     return path
 
 

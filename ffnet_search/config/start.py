@@ -10,7 +10,7 @@ import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 
-from ffnet_search.config.files import RunPaths
+from ffnet_search.config.files import RunPaths, regular
 from ffnet_search.errors import SweepError, did_you_mean
 
 ARCHITECTURE, TRAINABLE = "architecture.yaml", "trainable.safetensors"  # of every exported FFNet
@@ -72,12 +72,12 @@ def check_start(start_from: Path) -> None:
             raise SweepError(f"train.start_from {start_from}: must hold {ARCHITECTURE} beside {TRAINABLE}")
         return
     try:
-        with path.open("rb") as file:
+        with regular(path).open("rb") as file:
             is_archive = zipfile.is_zipfile(file)
             file.seek(0)
             is_checkpoint = is_archive or file.read(1) == LEGACY
     except OSError as error:
-        raise SweepError(f"train.start_from {start_from}: {path} cannot be read: {error.strerror}") from None
+        raise SweepError(f"train.start_from {start_from}: {path} cannot be read: {error.strerror or error}") from None
     if not is_checkpoint:
         raise SweepError(
             f"train.start_from {start_from}: {path} must be a checkpoint that torch wrote, but is another file, or is "

@@ -34,8 +34,10 @@ def open_image(file: str | os.PathLike[str]) -> Image.Image:
 
 @cache
 def _accept_large_images() -> None:
-    """Silence Pillow's warning of images from half the size on that it refuses: such files are images, too."""
+    """Silence Pillow's warnings of images from half the size on that it refuses and of odd EXIF: such files are images,
+    too."""
     warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
+    warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
 
 
 def turned_size(file: str | os.PathLike[str]) -> tuple[int, int]:

@@ -32,8 +32,8 @@ from ffnet_search.models.bn_calibration import recalibrate
 from ffnet_search.models.deployed import fuse
 from ffnet_search.models.metamixer import MetaMixer
 from ffnet_search.models.parallel import threads_for
-from ffnet_search.models.reference import regular
 from ffnet_search.models.saved import read_supernet
+from ffnet_search.models.weights_file import load_tensors
 from ffnet_search.pareto.candidate import Candidate
 from ffnet_search.progress import say
 from ffnet_search.provenance import versions
@@ -169,7 +169,7 @@ class TrialEvaluator:
     def network(self, candidate: Candidate) -> MetaMixer:
         """The trained FFNet of a candidate, in evaluation mode on the CPU."""
         net = MetaMixer(candidate.network, self.sweep.with_values(candidate.final_hyperparameters).train.form)
-        net.load_state_dict(torch.load(regular(self.weights(candidate)), map_location="cpu", weights_only=True))
+        net.load_state_dict(load_tensors(self.weights(candidate)))
         return net.eval()
 
 

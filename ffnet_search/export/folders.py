@@ -21,7 +21,7 @@ from ffnet_search.config.files import RunPaths
 from ffnet_search.export.card import write_card
 from ffnet_search.export.exported import ExportedNetwork, read_card, read_exported
 from ffnet_search.formatting import plural
-from ffnet_search.models.reference import regular
+from ffnet_search.models.weights_file import weights_file
 from ffnet_search.progress import say
 from ffnet_search.strict_yaml import read_json
 
@@ -114,8 +114,8 @@ def _same_weights(old: Path, new: Path) -> bool:
         if name == WEIGHTS[1]:
             return False
         try:
-            before, after = (load_file(regular(path)) for path in paths)
-        except (OSError, SafetensorError):
+            before, after = (load_file(weights_file(path)) for path in paths)
+        except (OSError, ValueError, SafetensorError):
             return False
         return before.keys() == after.keys() and all(
             before[tensor].shape == after[tensor].shape and np.allclose(before[tensor], after[tensor], NEAR, NEAR)

@@ -26,8 +26,8 @@ from ffnet_search.export.loaded import LoadedNetwork
 from ffnet_search.imports.consent import ForeignImports, foreign_imports
 from ffnet_search.models.deployed import Backbone, Deployed, deployed, write_onnx
 from ffnet_search.models.metamixer import MetaMixer
-from ffnet_search.models.reference import regular
 from ffnet_search.models.saved import as_safetensors, load_trainable, write_trainable
+from ffnet_search.models.weights_file import must_hold, weights_file
 from ffnet_search.plugins import find_class
 from ffnet_search.space.architecture import Architecture
 from ffnet_search.strict_yaml import read_yaml
@@ -101,8 +101,10 @@ def _input_facts(folder: Path) -> dict[str, Any]:
 def load_deployed(folder: str | Path) -> Deployed:
     """The deployed form of an exported network, in evaluation mode. Raises SweepError as `load` does."""
     with _reading(Path(folder)) as arch:
+        path = weights_file(Path(folder) / WEIGHTS)
+        must_hold(path, arch)
         net = deployed(arch)
-        net.load_state_dict(load_file(regular(Path(folder) / WEIGHTS)))
+        net.load_state_dict(load_file(path))
     return net.eval()
 
 

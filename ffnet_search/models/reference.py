@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import math
-import pickle
 import re
-import stat
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 
-import torch
 from torch import Tensor
 
 from ffnet_search.errors import SweepError
 from ffnet_search.models.metamixer import MetaMixer
+from ffnet_search.models.weights_file import UNREADABLE, load_tensors, must_hold, reason_of
 from ffnet_search.space.architecture import Architecture, Form, Stage, Stem
 from ffnet_search.space.block import Block
 from ffnet_search.space.input import Input
@@ -30,18 +27,6 @@ SR_NAMES = (  # of FFNet-SR's tensors -> ours
     (r"body\.(\d+)\.channel_mixer\.1\.", r"stages.0.\1.channel_mixer.main.fc1."),
     (r"body\.(\d+)\.channel_mixer\.3\.", r"stages.0.\1.channel_mixer.main.fc2."),
 )
-# Errors of torch's safe unpickler, depending on which byte of a file is wrong.
-UNREADABLE = (
-    OSError, RuntimeError, EOFError, LookupError, TypeError, ValueError, AttributeError, AssertionError,
-    pickle.UnpicklingError, zipfile.BadZipFile,
-)  # fmt: skip
-
-
-def regular(path: Path) -> Path:
-    """The path of a regular file, and of no pipe, which is waited for without end. Raises OSError."""
-    if not stat.S_ISREG(path.stat().st_mode):
-        raise OSError(f"{path} must be a file, but is a folder, a device, a pipe or a socket")
-    return path
 
 
 def load_reference(path: str | Path, *, resolution: int = 256) -> MetaMixer:
@@ -56,6 +41,7 @@ def load_reference(path: str | Path, *, resolution: int = 256) -> MetaMixer:
             arch, form, state = describe_sr(state, resolution)
         else:
             arch, form = describe(state, resolution)
+        must_hold(path, arch)
         net = MetaMixer(arch, form)
         net.load_state_dict(dict(state))
     except (*UNREADABLE, StopIteration) as error:
@@ -70,9 +56,9 @@ def read_state(path: Path) -> dict[str, Tensor]:
     """The state dict in a checkpoint: bare, or under `state_dict`, `model` or `params`, with or without `module.`
     prefixes."""
     try:
-        content = torch.load(regular(path), map_location="cpu", weights_only=True)
+        content = load_tensors(path)
     except UNREADABLE as error:
-        reason = "no such file" if isinstance(error, FileNotFoundError) else " ".join(str(error).split())[:200]
+        reason = "no such file" if isinstance(error, FileNotFoundError) else reason_of(error)
         raise SweepError(f"{path}: is not a checkpoint that can be read safely: {reason}") from None
     for key in ("state_dict", "model", "params"):
         if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):

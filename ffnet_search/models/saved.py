@@ -18,11 +18,12 @@ from ffnet_search.config.start import TRAINABLE
 from ffnet_search.errors import SweepError
 from ffnet_search.formatting import quoted
 from ffnet_search.models.metamixer import MetaMixer
-from ffnet_search.models.reference import UNREADABLE, regular
+from ffnet_search.models.weights_file import UNREADABLE, load_tensors, must_hold, reason_of, weights_file
 from ffnet_search.space.architecture import Architecture, Form
 from ffnet_search.space.search_space import SearchSpace
 from ffnet_search.strict_yaml import parse
 
+REMEDY = "move it away and train again"  # where a run's own supernet cannot be read
 Start = Mapping[str, str]  # what the weights started from: its place, and its sha256
 
 
@@ -45,15 +46,17 @@ def write_supernet(
         torch.save(content, scratch)
 
 
-def read_supernet(path: Path) -> MetaMixer:
-    """The supernet in a file of `write_supernet`. Raises SweepError if it is missing or is another file."""
-    content = _read(path)
+def read_supernet(path: Path, otherwise: str = REMEDY) -> MetaMixer:
+    """The supernet in a file of `write_supernet`. Raises SweepError if it is missing or is another file, and says what
+    to do `otherwise`."""
+    content = _read(path, otherwise)
     try:
         space = parse(SearchSpace, json.loads(content["search_space"]), str(path))  # its mixers may be user-supplied
+        must_hold(path, space.largest)
         net = MetaMixer.for_space(space, Form(content["branches"], content["layer_scale"]))
         net.load_state_dict(content["state_dict"])
     except UNREADABLE as error:
-        raise _broken(path, error) from None
+        raise _broken(path, error, otherwise) from None
     return net
 
 
@@ -70,28 +73,25 @@ def read_epochs(path: Path) -> float | None:
     return epochs
 
 
-def holds_supernet(path: Path) -> bool:
+def holds_supernet(path: Path, otherwise: str = REMEDY) -> bool:
     """True if a checkpoint is one of `write_supernet`. Raises SweepError if it is missing or unreadable."""
-    return "search_space" in _read(path)
+    return "search_space" in _read(path, otherwise)
 
 
-def _read(path: Path) -> dict[str, Any]:
+def _read(path: Path, otherwise: str = REMEDY) -> dict[str, Any]:
     try:
-        content = torch.load(regular(path), map_location="cpu", weights_only=True)
+        content = load_tensors(path)
         if not isinstance(content, dict):
             raise TypeError(f"it holds {type(content).__name__}")
     except FileNotFoundError:
         raise SweepError(f"{path}: no such file; run `ffnet-search train {quoted(path.parent)}` first") from None
     except UNREADABLE as error:
-        raise _broken(path, error) from None
+        raise _broken(path, error, otherwise) from None
     return content
 
 
-def _broken(path: Path, error: Exception) -> SweepError:
-    reason = " ".join(str(error).split())[:150]
-    return SweepError(
-        f"{path}: is not a supernet of this program, or is cut off ({reason}); move it away and train again"
-    )
+def _broken(path: Path, error: Exception, otherwise: str) -> SweepError:
+    return SweepError(f"{path}: is not a supernet of this program, or is cut off ({reason_of(error)}); {otherwise}")
 
 
 def write_trainable(folder: Path, net: MetaMixer) -> None:
@@ -104,9 +104,10 @@ def write_trainable(folder: Path, net: MetaMixer) -> None:
 def load_trainable(folder: Path, arch: Architecture) -> MetaMixer:
     """The network of an exported folder in the form of training. Raises any error of reading it."""
     path = folder / TRAINABLE
-    with safe_open(regular(path), framework="pt") as file:
+    with safe_open(weights_file(path), framework="pt") as file:
         metadata = file.metadata() or {}
     scale = metadata["layer_scale"]
+    must_hold(path, arch)
     net = MetaMixer(arch, Form(metadata["branches"], None if scale == "None" else float(scale)))
     net.load_state_dict(load_file(path))
     return net

@@ -20,7 +20,7 @@ import torch
 from ffnet_search.atomic_write import set_aside
 from ffnet_search.errors import SweepError
 from ffnet_search.imports.consent import may_import_foreign
-from ffnet_search.models.reference import UNREADABLE, regular
+from ffnet_search.models.weights_file import UNREADABLE, load_tensors, reason_of
 from ffnet_search.progress import say
 
 RESUMED = {"state_dict", "loops", "optimizer_states"}  # of a checkpoint by Lightning: what a training resumes from
@@ -43,7 +43,7 @@ def load_checkpoint(path: Path, *, plain: bool) -> Any:
     Raises what reading raises, and SweepError where `plain` holds and the file needs pickle."""
     try:
         with safe_types():
-            return torch.load(regular(path), map_location="cpu", weights_only=plain)
+            return load_tensors(path, plain=plain)
     except pickle.UnpicklingError as error:
         if not plain or not _is_intact(path):
             raise
@@ -78,7 +78,7 @@ def read_last(last: Path, *, plain: bool) -> Mapping[str, Any]:
     except FileNotFoundError:
         return {}
     except UNREADABLE as error:
-        reason = " ".join(str(error).split())[:100]
+        reason = reason_of(error)
         aside = set_aside(last).name
         say(f"{last} is damaged, or no checkpoint ({reason}): set aside as {aside}; training begins again")
         return {}

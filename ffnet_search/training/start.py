@@ -16,13 +16,15 @@ from ffnet_search.config.sweep import Sweep
 from ffnet_search.errors import SweepError
 from ffnet_search.models.inherit import inherit, refuse_forms
 from ffnet_search.models.metamixer import MetaMixer
-from ffnet_search.models.reference import UNREADABLE, load_reference
+from ffnet_search.models.reference import load_reference
 from ffnet_search.models.saved import holds_supernet, load_trainable, read_supernet
+from ffnet_search.models.weights_file import UNREADABLE, reason_of
 from ffnet_search.space.architecture import Architecture
 from ffnet_search.strict_yaml import read_yaml
 
 MOST_BYTES = 2_000_000_000  # of a checkpoint: FFNet-4 with the state of its optimizer and an average has 1.3 GB
 FIELD = "train.start_from"
+OTHERWISE = "name another file"  # where weights that a sweep names cannot be read
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,7 @@ def load_start(sweep: Sweep) -> Start | None:
         if is_official(start_from):
             _must_be_official(str(start_from), net, path)
         refuse_forms(sweep.train.form, net)
+        _must_be_finite(net, path)
     except ValueError as error:
         raise SweepError(f"{sweep.path}: {FIELD} {start_from}: {error}") from None
     except SweepError as error:
@@ -66,9 +69,17 @@ def _load(path: Path) -> MetaMixer:
             arch = Architecture.from_dict(read_yaml(path.with_name(ARCHITECTURE)))
             return load_trainable(path.parent, arch).eval()
         except (*UNREADABLE, SafetensorError) as error:
-            reason = " ".join(str(error).split())[:150]
-            raise SweepError(f"{path}: must be the weights of an exported network, but {reason}") from None
-    return read_supernet(path) if holds_supernet(path) else load_reference(path)
+            raise SweepError(f"{path}: must be the weights of an exported network, but {reason_of(error)}") from None
+    if holds_supernet(path, OTHERWISE):
+        return read_supernet(path, OTHERWISE)
+    return load_reference(path)
+
+
+def _must_be_finite(net: MetaMixer, path: Path) -> None:
+    """Raise SweepError for weights that are no numbers, or training would be told to learn more slowly."""
+    odd = [name for name, values in net.state_dict().items() if not values.isfinite().all()]
+    if odd:
+        raise SweepError(f"{path}: must hold finite weights, but {odd[0]} holds NaN or infinity; take others")
 
 
 def _must_be_official(name: str, net: MetaMixer, path: Path) -> None:
