@@ -71,7 +71,7 @@ def test_what_is_left_of_the_deviations_is_that_of_a_process_that_believes() -> 
     surrogate = Surrogate(ENCODING, Inputs.of(ENCODING, rows), y)
     others = Inputs.of(ENCODING, made_up(30, 1)[0])
     mean, sd = surrogate.predict(others)
-    believed = surrogate.believing(others.at([3])).predict(others)
+    believed = Surrogate(ENCODING, surrogate.inputs, y, surrogate.weights, others.at([3])).predict(others)
     assert believed[0] == pytest.approx(mean, abs=1e-5)  # in single precision
     assert believed[1] == pytest.approx(sd * surrogate.rest(others, 3), rel=1e-4)
     assert believed[1][3] < sd[3]

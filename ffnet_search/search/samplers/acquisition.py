@@ -34,17 +34,24 @@ class Acquisition:
         metrics |= {
             f"constraint {name}": excess_N for name, excess_N in zip(observed.names, observed.excess_NJ.T, strict=True)
         }
-        kept = _kept(observed)
-        surrogates = [_surrogate(encoding, inputs, y_N, kept, name, cache) for name, y_N in metrics.items()]
+        kept_N = _kept(observed)
         self.pending = Inputs.of(encoding, pending_PA) if len(pending_PA) else None
-        if self.pending is not None:
-            surrogates = [one.believing(self.pending) for one in surrogates]
+        surrogates = [self._surrogate(inputs, y_N, kept_N, name, cache) for name, y_N in metrics.items()]
         objectives = len(reference.point_M)
         self.objectives, self.constraints = surrogates[:objectives], surrogates[objectives:]
         self.front_KM = observed.values_NM[observed.feasible_N]
         if self.pending is not None:
             mean_PM, _ = self._objectives(self.pending)
             self.front_KM = np.vstack([self.front_KM, mean_PM[self._feasible(self.pending) > 0.5]])
+
+    def _surrogate(self, inputs: Inputs, y_N: Array, kept_N: np.ndarray, name: str, cache: Cache) -> Surrogate:
+        told = np.flatnonzero(np.isfinite(y_N))
+        schedule = due(len(told))
+        if cache.get(name, (0,))[0] != schedule:
+            first = told[:schedule][-FITTED_ON:]
+            cache[name] = schedule, Surrogate(self.encoding, inputs.at(first), y_N[first]).weights
+        which = told[kept_N[told]]
+        return Surrogate(self.encoding, inputs.at(which), y_N[which], cache[name][1], self.pending)
 
     def gains(self, rows_SA: Array) -> Array:
         """The expected gain (S,) of candidates."""
@@ -103,18 +110,6 @@ class Acquisition:
             mean_S, sd_S = surrogate.predict(inputs)
             feasible_S *= ndtr(-mean_S / sd_S)
         return feasible_S
-
-
-def _surrogate(
-    encoding: Encoding, inputs: Inputs, y_N: Array, kept_N: np.ndarray, name: str, cache: Cache
-) -> Surrogate:
-    told = np.flatnonzero(np.isfinite(y_N))
-    schedule = due(len(told))
-    if cache.get(name, (0,))[0] != schedule:
-        first = told[:schedule][-FITTED_ON:]
-        cache[name] = schedule, Surrogate(encoding, inputs.at(first), y_N[first]).weights
-    which = told[kept_N[told]]
-    return Surrogate(encoding, inputs.at(which), y_N[which], cache[name][1])
 
 
 def due(trials: int) -> int:

@@ -131,16 +131,15 @@ class ParetoSampler(BaseSampler):
         rows_NA = np.array(list(self._rows.values())).reshape(-1, axes)
         conditions = Conditions(rows_NA)
         pending_PA = conditions.keep(np.array(rows).reshape(-1, axes))  # of those proposed some axes have no effect
-        observed = self._observed(study, encoding)
-        proposal = Proposal(
-            encoding,
-            conditions,
-            np.random.default_rng([self.seed, trial.number]),
-            {*identities(rows_NA), *identities(pending_PA)},
-            _signs(study),
-            self._known,
-            observed.costs,
-        )
+        seen = {*identities(rows_NA), *identities(pending_PA)}
+        if not len(pending_PA):
+            self._drawn.clear()  # a resumed study would not have them
+        while self._drawn:
+            if identities(self._drawn[0][None])[0] not in seen:
+                return self._drawn.popleft()
+            self._drawn.popleft()
+        observed, rng = self._observed(study, encoding), np.random.default_rng([self.seed, trial.number])
+        proposal = Proposal(encoding, conditions, rng, seen, _signs(study), self._known, observed.costs)
         return self._row(observed, proposal, pending_PA)
 
     def reference_point(self, study: Study) -> list[float] | None:
@@ -195,12 +194,6 @@ class ParetoSampler(BaseSampler):
             if len(observed.rows_NA) < 2 * self.start or self._known:
                 return proposal.random(observed)
             return proposal.towards_limits(observed)  # nearly nothing is feasible
-        if not len(pending_PA):
-            self._drawn.clear()  # a resumed study would not have them
-        while self._drawn:
-            row_A = self._drawn.popleft()
-            if identities(row_A[None])[0] not in proposal.seen:
-                return row_A
         reference = self._reference(observed, proposal.signs)
         if observed.costs and proposal.rng.random() < FAR:
             reference = reference._replace(point_M=reference.far_M)

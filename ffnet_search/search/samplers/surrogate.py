@@ -40,7 +40,8 @@ class Inputs:
     slopes_NC: Single
     _some: dict[bytes, Inputs] = field(default_factory=dict, compare=False)
     _shared: dict[int, tuple[Inputs, Single, Single, Single]] = field(default_factory=dict, compare=False)
-    _squares: list[list[Array]] = field(default_factory=list, compare=False)
+    _joined: dict[int, tuple[Inputs, Inputs]] = field(default_factory=dict, compare=False)
+    _parts: list[tuple[list[Array], Array | None]] = field(default_factory=list, compare=False)
 
     @classmethod
     def of(cls, encoding: Encoding, rows_NA: Array) -> Inputs:
@@ -48,14 +49,17 @@ class Inputs:
         features_NF = encoding.features(rows_NA)
         return cls(features_NF, features_NF @ encoding.counts_FC, features_NF @ encoding.slopes_FC)
 
-    def linear(self, encoding: Encoding) -> list[Array]:
-        """The linear parts of the kernel among these (N, N), in double precision."""
-        if not self._squares:
+    def parts(self, encoding: Encoding) -> tuple[list[Array], Array | None]:
+        """The parts of the kernel among these (N, N) that depend on no effects, in double precision: the linear ones,
+        and the likeness of counts, None where there are none."""
+        if not self._parts:
             tables = [self.features_NF, *([self.counts_NC, self.slopes_NC] if encoding.kin.size else [])]
             doubles = [table.astype(np.float64) for table in tables]
             divisors = [len(encoding.axes), encoding.most_alike, encoding.most_alike]
-            self._squares.append([x @ x.T / by for x, by in zip(doubles, divisors, strict=False)])
-        return self._squares[0]
+            linear = [x @ x.T / by for x, by in zip(doubles, divisors, strict=False)]
+            wide = np.exp(_squared_distances(doubles[1], doubles[1]) / -6) if encoding.kin.size else None
+            self._parts.append((linear, wide))
+        return self._parts[0]
 
     def shared(self, others: Inputs, encoding: Encoding) -> tuple[Single, Single, Single]:
         """The share of axes with the same choice, the likeness of counts and its cube (N, N'), in single precision."""
@@ -76,12 +80,14 @@ class Inputs:
         return self._some[key]
 
     def joined(self, other: Inputs) -> Inputs:
-        """These, then others."""
-        return Inputs(
-            np.vstack([self.features_NF, other.features_NF]),
-            np.vstack([self.counts_NC, other.counts_NC]),
-            np.vstack([self.slopes_NC, other.slopes_NC]),
-        )
+        """These, then others: the same object for the same ones."""
+        if id(other) not in self._joined:
+            features_NF = np.vstack([self.features_NF, other.features_NF])
+            counts_NC = np.vstack([self.counts_NC, other.counts_NC])
+            slopes_NC = np.vstack([self.slopes_NC, other.slopes_NC])
+            # The other is kept, so that no later one has its identity.
+            self._joined[id(other)] = other, Inputs(features_NF, counts_NC, slopes_NC)
+        return self._joined[id(other)][1]
 
 
 @dataclass(frozen=True)
@@ -93,8 +99,8 @@ class Weights:
 
 
 class Surrogate:
-    """The process given values `y_N` of `inputs`. Weights are fitted if none are given; with `like`, scale, effects and
-    weights are those of another process."""
+    """The process given values `y_N` of `inputs`, as if `pending` ones had the values that it predicts for them
+    (kriging believer). Weights are fitted if none are given."""
 
     effects_F: Array  # the effect of each feature
     spread: float  # of effects, the unit of their distances
@@ -105,27 +111,29 @@ class Surrogate:
         inputs: Inputs,
         y_N: Array,
         weights: Weights | None = None,
-        like: Surrogate | None = None,
+        pending: Inputs | None = None,
     ) -> None:
         self.encoding, self.inputs = encoding, inputs
-        if like is None:
-            self.mean, self.scale = float(y_N.mean()), float(y_N.std()) or 1.0
-            self.z_N = (y_N - self.mean) / self.scale
-            self.weights = self._learn(weights)
-        else:
-            self.mean, self.scale, self.weights = like.mean, like.scale, like.weights
-            self.effects_F, self.spread = like.effects_F, like.spread
-            self.z_N = (y_N - self.mean) / self.scale
+        self.mean, self.scale = float(y_N.mean()), float(y_N.std()) or 1.0
+        self.z_N = (y_N - self.mean) / self.scale
+        self.weights = self._learn(weights)
+        if pending is not None:
+            self.inputs = inputs.joined(pending)
         kernel_TT = _sum(np.exp(self.weights.whole), self._parts())
         kernel_TT[np.diag_indices_from(kernel_TT)] += self._noise
         inverse_TT = _inverse(cholesky(kernel_TT, lower=True, check_finite=False))
-        self._alpha_T = inverse_TT.T @ (inverse_TT @ self.z_N)
+        known = len(y_N)
+        first_NN = inverse_TT[:known, :known]  # of those with values alone
+        self._alpha_T = first_NN.T @ (first_NN @ self.z_N)
+        if pending is not None:
+            z_T = np.append(self.z_N, kernel_TT[known:, :known] @ self._alpha_T)
+            self._alpha_T = inverse_TT.T @ (inverse_TT @ z_T)
         self._inverse_TT = inverse_TT.T.astype(SINGLE)
         self._last: tuple[Inputs, Single, Array] | None = None
 
     def _learn(self, weights: Weights | None) -> Weights:
         """Learn the effects of choices, with these weights or those that are fitted; return the weights."""
-        linear = self.inputs.linear(self.encoding)
+        linear, _ = self.inputs.parts(self.encoding)
         if weights is None:
             effects = _fitted(linear, self.z_N, np.log([*EFFECTS_PRIOR[: len(linear)], NOISE_PRIOR[0]]), 2.0)
         else:
@@ -136,12 +144,6 @@ class Surrogate:
             return weights
         parts = self._parts()
         return Weights(effects, _fitted(parts, self.z_N, np.log([PRIOR] * len(parts) + [NOISE_PRIOR[1]]), 1.5))
-
-    def believing(self, inputs: Inputs) -> Surrogate:
-        """The process as if these had the values that it predicts for them (kriging believer), for pending trials."""
-        mean_N, _ = self.predict(inputs)
-        y_N = np.append(self.mean + self.scale * self.z_N, mean_N)
-        return Surrogate(self.encoding, self.inputs.joined(inputs), y_N, like=self)
 
     def predict(self, inputs: Inputs) -> tuple[Array, Array]:
         """Means and standard deviations (N,), without noise."""
@@ -185,16 +187,11 @@ class Surrogate:
 
     def _parts(self) -> list[Array]:
         """The parts of the kernel among the trials (T, T), in double precision."""
-        linear = self.inputs.linear(self.encoding)
+        linear, wide = self.inputs.parts(self.encoding)
         effects_TA = (self.inputs.features_NF @ self._effects_FA).astype(np.float64) / self.spread
         apart = np.sqrt(_squared_distances(effects_TA, effects_TA))
         alike = (1 + apart) * np.exp(np.minimum(linear[0], 1) - 1 - apart)  # Matern 3/2 on effects, and Hamming
-        parts = [*linear, alike]
-        if self.encoding.kin.size:
-            counts_TC = self.inputs.counts_NC.astype(np.float64)
-            wide = np.exp(_squared_distances(counts_TC, counts_TC) / -6)
-            parts += [wide * wide * wide, alike * wide]
-        return parts
+        return [*linear, alike] if wide is None else [*linear, alike, wide * wide * wide, alike * wide]
 
     def _cross(self, a: Inputs, b: Inputs) -> Single:
         """The kernel (N, N') of candidates with others, the weighted sum of `_parts`, in single precision."""
