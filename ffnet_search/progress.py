@@ -61,7 +61,7 @@ class Bar:
         seconds = now - self.start
         rate = self.done / seconds if seconds > 0 else 0.0
         left = f", {clock((self.total - self.done) / rate)} left" if rate and self.done < self.total else ""
-        words = [f"{self.done}/{self.total} {self.unit}, {rate:.3g}/s{left}"]
+        words = [f"{self.done}/{self.total} {self.unit}, {pace(rate)}{left}"]
         if self.note:
             words.append(self.note)
         words += [f"{name} {fact}" for name, fact in self.facts.items()]
@@ -115,7 +115,7 @@ class TerminalBar(Bar):
         seconds = now - self.start
         done, rate = self.before + self.done, self.done / seconds if seconds > 0 else 0.0
         left = f", {clock((self.total - done) / rate)} left" if rate and done < self.total else ""
-        return f"{done}/{self.total} {self.unit}, {rate:.3g}/s, {clock(seconds)}{left}"
+        return f"{done}/{self.total} {self.unit}, {pace(rate)}, {clock(seconds)}{left}"
 
 
 class NotebookBar(Bar):
@@ -233,6 +233,13 @@ def hushed() -> Iterator[None]:
             for number, copy in kept.items():
                 os.dup2(copy, number)
                 os.close(copy)
+
+
+def pace(rate: float) -> str:
+    """Steps a second: `2.5/s`, `1,234/s`; of steps longer than a second the time of one: `1.2s each`, `3m20s each`."""
+    if 0 < rate < 1:
+        return f"{1 / rate:.2g}s each" if rate > 0.1 else f"{clock(1 / rate)} each"
+    return f"{rate:,.0f}/s" if rate >= 999.5 else f"{rate:.3g}/s"
 
 
 def clock(seconds: float) -> str:

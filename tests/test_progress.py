@@ -8,7 +8,7 @@ from types import ModuleType, SimpleNamespace
 import pytest
 
 from ffnet_search import progress
-from ffnet_search.progress import LINE_EVERY_S, Bar, NotebookBar, TerminalBar, clock
+from ffnet_search.progress import LINE_EVERY_S, Bar, NotebookBar, TerminalBar, clock, pace
 
 
 class Clock:
@@ -50,7 +50,7 @@ def test_the_last_line_says_how_long_it_took(time: Clock, capsys: pytest.Capture
     time.now += 200
     bar.advance(10)
     bar.close()
-    assert capsys.readouterr().err == "train: 10/10 batches, 0.05/s, took 3m20s\n"
+    assert capsys.readouterr().err == "train: 10/10 batches, 20s each, took 3m20s\n"
 
 
 def test_steps_of_an_earlier_run_are_not_in_the_rate(capsys: pytest.CaptureFixture[str]) -> None:
@@ -69,6 +69,22 @@ def test_a_terminal_shows_the_note_and_the_facts_below_the_bar(time: Clock) -> N
     assert table.renderables == ["[dim]best accuracy[/dim] 0.9"]  # type: ignore[union-attr]
     (task,) = bar.display.tasks
     assert (task.completed, task.fields["words"]) == (6, "6/10 candidates, 2/s, 2s, 2s left")
+
+
+@pytest.mark.parametrize(
+    ("rate", "words"),
+    [
+        (0.0, "0/s"),
+        (1234.5, "1,234/s"),
+        (2.5, "2.5/s"),
+        (1, "1/s"),
+        (0.8, "1.2s each"),
+        (0.0276, "36s each"),
+        (0.005, "3m20s each"),
+    ],
+)
+def test_slow_steps_are_told_by_the_time_of_each(rate: float, words: str) -> None:
+    assert pace(rate) == words
 
 
 @pytest.mark.parametrize(

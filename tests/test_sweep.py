@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from pydantic import BaseModel
 
+from ffnet_search.config.growing_section import LATER
 from ffnet_search.config.sweep import Sweep
 from ffnet_search.errors import SweepError
 from ffnet_search.run.stages import STAGES
@@ -332,3 +335,23 @@ def test_a_class_path_may_be_spelled_with_dots_as_by_lightning(tmp_path: Path) -
     module = Sweep.from_yaml(path).module
     assert module is not None
     assert module.class_path == "mine.net:Net"
+
+
+def sections(of: type[BaseModel] = BaseModel) -> Iterator[type[BaseModel]]:
+    for one in of.__subclasses__():
+        yield one
+        yield from sections(one)
+
+
+def test_a_dump_is_the_same_for_each_pydantic_that_is_allowed() -> None:
+    """2.11, which LiteRT's converter needs, knows no `exclude_if`: runs would be changed for it, and trained again."""
+    fields = [field for section in sections() for field in section.model_fields.values()]
+    assert not [field for field in fields if getattr(field, "exclude_if", None)]
+    later = {name for one in sections() for name, field in one.model_fields.items() if LATER in field.metadata}
+    assert {"turn", "folds", "columns", "loggers"} <= later
+    content = Sweep.model_validate(TINY).model_dump()
+    for section in (content["data"], content["data"]["augment"], content["export"], content["train"]):
+        assert not (later - {"loggers"}) & set(section)
+    assert "loggers" not in content["search"]
+    changed = Sweep.model_validate(with_change("data.augment.turn", True))
+    assert changed.model_dump()["data"]["augment"]["turn"] is True

@@ -174,7 +174,7 @@ def test_progress_keeps_count_rate_and_time_left(columns: int) -> None:
         "    time.sleep(0.6)\n"
     )
     lines = CODES.sub("", shown(columns, sys.executable, "-c", code)).splitlines()
-    assert any(re.search(r"2500/100000 candidates, [\d.e+]+/s, \d+s, \w+ left", line) for line in lines)
+    assert any(re.search(r"2500/100000 candidates, [\d.,]+/s, \d+s, \w+ left", line) for line in lines)
     assert max(map(len, lines)) <= columns
     assert any("fact 7 value" in line for line in lines)
 

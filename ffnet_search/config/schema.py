@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, ConfigDict, Field, model_validator
 
+from ffnet_search.config.growing_section import LATER, GrowingSection
 from ffnet_search.errors import NAME, shown
 from ffnet_search.plugins import Plugin
 from ffnet_search.space.architecture import Form
@@ -52,7 +53,7 @@ class TransformSection(Plugin):
         return content
 
 
-class Augment(Section):
+class Augment(GrowingSection):
     """Augmentation of training images; 0 turns an operation off.
 
     `crop`: random crop after so many pixels of padding. `resized_crop`, for image folders: the least share of an
@@ -65,12 +66,12 @@ class Augment(Section):
     resized_crop: Share = 0.0
     flip: bool = False
     cutout: int = Field(0, ge=0)
-    turn: bool = Field(False, exclude_if=lambda turn: not turn)
-    randaugment: int = Field(0, ge=0, le=14, exclude_if=lambda operations: not operations)
-    magnitude: int = Field(9, ge=0, le=MAGNITUDES, exclude_if=lambda magnitude: magnitude == 9)
-    jitter: Share = Field(0.0, exclude_if=lambda jitter: not jitter)
-    hue: float = Field(0.0, ge=0, le=0.5, exclude_if=lambda hue: not hue)
-    transforms: tuple[TransformSection, ...] = Field((), exclude_if=lambda transforms: not transforms)
+    turn: Annotated[bool, LATER] = False
+    randaugment: Annotated[int, LATER] = Field(0, ge=0, le=14)
+    magnitude: Annotated[int, LATER] = Field(9, ge=0, le=MAGNITUDES)
+    jitter: Annotated[Share, LATER] = 0.0
+    hue: Annotated[float, LATER] = Field(0.0, ge=0, le=0.5)
+    transforms: Annotated[tuple[TransformSection, ...], LATER] = ()
 
     @property
     def changes_levels(self) -> bool:
@@ -78,7 +79,7 @@ class Augment(Section):
         return bool(self.randaugment or self.jitter or self.hue or self.transforms)
 
 
-class DataSection(Section):
+class DataSection(GrowingSection):
     """The images, and their split into train, calibration (a part of train), search validation and test.
 
     `validation`: the share of the training images that is held out to compare networks, unless the data have a
@@ -90,9 +91,7 @@ class DataSection(Section):
 
     name: str = "digits"
     path: Path | None = None
-    columns: Annotated[tuple[str, ...], Field(min_length=1)] | None = Field(
-        None, exclude_if=lambda names: names is None
-    )
+    columns: Annotated[Annotated[tuple[str, ...], Field(min_length=1)] | None, LATER] = None
     unreadable: Literal["refuse", "skip"] = "refuse"
     download: bool = False
     batch_size: int = Field(128, gt=1)
@@ -101,13 +100,13 @@ class DataSection(Section):
     calibration: int = Field(1024, gt=1)
     workers: int = Field(2, ge=0)
     in_memory_mb: int = Field(2048, ge=0)
-    patch: int = Field(PATCH, gt=3, exclude_if=lambda patch: patch == PATCH)
-    patches: int = Field(PATCHES, gt=0, exclude_if=lambda patches: patches == PATCHES)
+    patch: Annotated[int, LATER] = Field(PATCH, gt=3)
+    patches: Annotated[int, LATER] = Field(PATCHES, gt=0)
     augment: Augment = Augment()
     init_args: Mapping[str, Any] = {}
 
 
-class TrainSection(Section):
+class TrainSection(GrowingSection):
     """Training: optimiser, schedule, regularisation; of a supernet also the sandwich rule and in-place distillation.
 
     `sampled`: the number of sub-networks that a step trains beside the largest, drawn about evenly over the logarithm
@@ -138,7 +137,7 @@ class TrainSection(Section):
     ] = "none"
     drop_path: Share = 0.0
     mixup: float = Field(0.0, ge=0)
-    cutmix: float = Field(0.0, ge=0, exclude_if=lambda cutmix: not cutmix)
+    cutmix: Annotated[float, LATER] = Field(0.0, ge=0)
     ema: Share = 0.0
     branches: Literal["all", "none", "reference", "bare"] = "none"
     layer_scale: float | None = Field(0.1, gt=0)
@@ -204,7 +203,7 @@ class RetrainSection(Section):
     candidates: int | None = Field(None, gt=0)
 
 
-class ExportSection(Section):
+class ExportSection(GrowingSection):
     """The export of the front: the number of networks, their retraining, and formats beside ONNX.
 
     `folds`: the k of a k-fold cross-validation of the exported networks over the training and validation images, each
@@ -212,7 +211,7 @@ class ExportSection(Section):
 
     top: int = Field(8, gt=0)
     retrain: RetrainSection = RetrainSection()
-    folds: int = Field(0, ge=0, le=MOST_FOLDS, exclude_if=lambda folds: not folds)
+    folds: Annotated[int, LATER] = Field(0, ge=0, le=MOST_FOLDS)
     opset: Opset = 17
     formats: tuple[Annotated[str, Field(max_length=NAME)], ...] = ()
 

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
+from ffnet_search.config.growing_section import LATER, GrowingSection
 from ffnet_search.config.schema import NAME_OR_PATH
 from ffnet_search.errors import did_you_mean
 from ffnet_search.metrics import COSTS, Direction, Metric, find_metric
@@ -101,7 +102,7 @@ def _default_objectives() -> tuple[str, ...]:
     return task_outputs(DEFAULT_TASK).quality.name, "latency_ms"
 
 
-class SearchSection(Section):
+class SearchSection(GrowingSection):
     """The objectives, the constraints, the sampler and the number of trials. A constraint is an upper limit of a cost,
     known before an evaluation, or a limit of a quality (a lower one if more is better), known after it.
 
@@ -131,7 +132,7 @@ class SearchSection(Section):
     constraints: Mapping[str, Annotated[float, Field(gt=0, allow_inf_nan=False)]] = {}
     sampler: SamplerSection = SamplerSection()
     proposals: int = Field(200, gt=0)
-    loggers: tuple[Plugin, ...] = Field((), exclude_if=lambda loggers: not loggers)
+    loggers: Annotated[tuple[Plugin, ...], LATER] = ()
 
     @field_validator("objectives", "constraints")
     @classmethod
