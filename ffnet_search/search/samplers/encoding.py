@@ -196,19 +196,37 @@ class Conditions:
 
     def __init__(self, rows_NA: Array) -> None:
         lacking_NA = np.isnan(rows_NA)
-        self.found: list[tuple[int, int, list[float]]] = []  # axis, the other, its numbers beside which there is none
-        for axis in np.flatnonzero(lacking_NA.any(axis=0) & ~lacking_NA.all(axis=0)).tolist():
-            for other in np.argsort(lacking_NA.sum(axis=0), kind="stable").tolist():
-                numbers_N = np.nan_to_num(rows_NA[:, other], nan=-1.0)
-                absent, present = set(numbers_N[lacking_NA[:, axis]]), set(numbers_N[~lacking_NA[:, axis]])
-                if other != axis and not absent & present and len(absent) + len(present) <= LISTED:
-                    self.found.append((axis, other, sorted(absent)))
+        lacking_A = lacking_NA.sum(axis=0)
+        self.found: list[tuple[int, int, Array]] = []  # axis, the other, its numbers beside which there is none
+        some = np.flatnonzero((lacking_A > 0) & (lacking_A < len(rows_NA)))
+        if not len(some):
+            return
+        numbers_NA = np.where(lacking_NA, -1.0, rows_NA)
+        values = [np.unique(numbers_N) for numbers_N in numbers_NA.T]
+        order = [at for at in np.argsort(lacking_A, kind="stable").tolist() if len(values[at]) <= LISTED]
+        has_NV = np.hstack([numbers_NA[:, [at]] == values[at] for at in order]).astype(np.float64)
+        absent_SV = lacking_NA[:, some].T.astype(np.float64) @ has_NV  # how often
+        is_absent_SV, is_present_SV = absent_SV > 0, has_NV.sum(axis=0) - absent_SV > 0
+        both_SV, starts = is_absent_SV & is_present_SV, np.cumsum([0, *(len(values[at]) for at in order)])
+        is_clear_SO = np.add.reduceat(both_SV, starts[:-1], axis=1, dtype=np.int64) == 0
+        for row in np.argsort(lacking_A[some], kind="stable").tolist():
+            for place in np.flatnonzero(is_clear_SO[row]).tolist():
+                if order[place] != some[row]:
+                    absent_V = is_absent_SV[row, starts[place] : starts[place + 1]]
+                    self.found.append((int(some[row]), order[place], values[order[place]][absent_V]))
                     break
 
     def keep(self, rows_NA: Array) -> Array:
         """The rows, with NaN on axes without effect."""
         rows_NA = rows_NA.copy()
-        for _ in self.found:  # a condition may name an axis that has one
-            for axis, other, absent in self.found:
-                rows_NA[np.isin(np.nan_to_num(rows_NA[:, other], nan=-1.0), absent), axis] = np.nan
+        if not self.found:
+            return rows_NA
+        numbers_NA = np.nan_to_num(rows_NA, nan=-1.0)
+        for _ in self.found:  # a condition may name an axis that has one: as a rule one that comes before
+            before = np.count_nonzero(numbers_NA < 0)
+            for axis, other, absent_V in self.found:
+                numbers_NA[(numbers_NA[:, [other]] == absent_V).any(axis=1), axis] = -1
+            if np.count_nonzero(numbers_NA < 0) == before:
+                break
+        rows_NA[numbers_NA < 0] = np.nan
         return rows_NA
