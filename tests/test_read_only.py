@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import resource
 import shutil
 import signal
 import sqlite3
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -83,3 +86,12 @@ def test_a_format_that_is_there_needs_no_writing(folder: Path) -> None:
         card.write_text(json.dumps({**content, "formats": {"onnx": {**entry, "versions": {}}}}))
     ran = subprocess.run(read_only(folder, "export", RUN, "--format", "onnx"), capture_output=True, text=True)
     assert ran.returncode == 0, ran.stderr
+
+
+def test_a_disk_without_any_room_is_named_with_its_file(folder: Path) -> None:
+    """A limit of file sizes stands for the disk; the lock is the first file that a command writes."""
+    words = [sys.executable, "-m", "ffnet_search", "profile", "tiny.yaml"]
+    limit = partial(resource.setrlimit, resource.RLIMIT_FSIZE, (0, 0))
+    ran = subprocess.run(words, capture_output=True, text=True, preexec_fn=limit)
+    assert ran.returncode == 2
+    assert re.fullmatch(r"ffnet-search: .*tiny/\.lock: cannot be written: File too large; see to it, .*\n", ran.stderr)

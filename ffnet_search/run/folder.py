@@ -21,7 +21,7 @@ from ffnet_search.atomic_write import scratch_in, write_json, write_text
 from ffnet_search.config.files import RunPaths
 from ffnet_search.config.resolved import resolved_text
 from ffnet_search.config.sweep import Sweep
-from ffnet_search.errors import SweepError, io_reason, shown
+from ffnet_search.errors import AGAIN, SweepError, io_reason, shown
 from ffnet_search.provenance import now
 from ffnet_search.run.remote_copy import RemoteCopy, remote_copy
 from ffnet_search.strict_yaml import read_bounded, read_json
@@ -202,9 +202,11 @@ def _acquire(lock: IO[str], files: RunPaths) -> None:
         except OSError as error:
             reason = io_reason(error) or error
             raise SweepError(f"{files.lock}: cannot be locked ({reason}); put `runs` on a local disk") from None
-    lock.truncate(0)
-    lock.write(f"{os.getpid()} on {socket.gethostname()}\n")
-    lock.flush()
+    try:
+        lock.truncate(0)
+        os.write(lock.fileno(), f"{os.getpid()} on {socket.gethostname()}\n".encode())  # nothing is left to be flushed
+    except OSError as error:
+        raise SweepError(f"{files.lock}: cannot be written: {io_reason(error) or error}; {AGAIN}") from None
 
 
 def working_process(files: RunPaths) -> str:
