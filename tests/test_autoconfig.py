@@ -17,7 +17,8 @@ from test_cli import call, user_error
 from ffnet_search.autoconfig.benchmark import measure_throughput
 from ffnet_search.autoconfig.budget import EPOCHS, TRIALS, Throughput, choose_budget
 from ffnet_search.autoconfig.draft import Draft, drafts
-from ffnet_search.autoconfig.inspect import ImageSet, MaskSet, Sample, inspect
+from ffnet_search.autoconfig.image_set import ImageSet, Sample
+from ffnet_search.autoconfig.inspect import MaskSet, inspect
 from ffnet_search.autoconfig.inspect_table import guess, holds_table, inspect_table
 from ffnet_search.autoconfig.start import remarks, start, start_example
 from ffnet_search.autoconfig.sweep_text import space_text, sweep_text

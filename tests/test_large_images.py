@@ -25,7 +25,7 @@ import sys
 from pathlib import Path
 from ffnet_search.data.audit import _digest
 from ffnet_search.data.decoder import Decoder
-from ffnet_search.data.mask_folder import ids_in, read_ids
+from ffnet_search.data.mask_folder import pixels_of, read_ids
 
 def peak():
     return 1024 * int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0])
@@ -33,7 +33,7 @@ def peak():
 file, most, most_of_mask = sys.argv[1], *map(float, sys.argv[2:])
 assert Decoder((file,), (8, 8), "RGB", 1, resized_crop=0.1, key=[0]).decode(0).shape == (8, 8, 3)
 assert len(_digest(file)) == 64 and peak() < most, peak()
-assert ids_in(read_ids(file)) == [0] and peak() < most_of_mask, peak()
+assert set(pixels_of(read_ids(file))) == {0} and peak() < most_of_mask, peak()
 """
 
 

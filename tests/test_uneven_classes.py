@@ -85,14 +85,14 @@ def test_their_names_have_words_and_bounds() -> None:
 def test_weights_are_by_the_numbers_of_images(root: Path) -> None:
     data = build_data(section("image_folder", path=root), 0, FOUR)
     counts_K = torch.tensor([COUNTS[name] for name in NAMES])
-    assert data.class_counts.equal(counts_K)
-    balanced, auto = (class_weights(word, data) for word in ("balanced", "auto"))
+    assert data.class_counts.equal(torch.stack([counts_K, 100 - counts_K]))
+    balanced, auto = (class_weights(word, data, TASK) for word in ("balanced", "auto"))
     assert torch.allclose(balanced * counts_K, torch.full((4,), 25.0))
     assert auto.argsort().equal(balanced.argsort()) and auto.max() < balanced.max()
-    named = class_weights({"hole": 5.0}, data)
+    named = class_weights({"hole": 5.0}, data, TASK)
     assert named[2] / named[0] == pytest.approx(5) and (named * counts_K).sum() == pytest.approx(100)
-    with pytest.raises(SweepError, match="train.class_weights: 'hol' is no class of the data; did you mean 'hole'"):
-        class_weights({"hol": 5.0}, data)
+    with pytest.raises(SweepError, match="train.class_weights: 'hol' is none of the classes of .* did you mean 'hole'"):
+        class_weights({"hol": 5.0}, data, TASK)
 
 
 def test_a_weighted_loss_counts_a_rare_class_more() -> None:
@@ -135,6 +135,10 @@ def test_a_class_that_does_not_exist_is_told_before_training(root: Path) -> None
     sweep = sweep_of(root, search={"objectives": ["recall@hol", "latency_ms"]})
     with pytest.raises(SweepError, match=r"recall@hol: 'hol' is no class; did you mean 'hole'"):
         sweep_data(sweep)
+    with pytest.raises(
+        SweepError, match=r"train.class_weights: 'hol' is none of the classes of the data; did you mean"
+    ):
+        sweep_data(sweep_of(root, train={"class_weights": {"hol": 2}}))
 
 
 def test_a_limit_of_a_quality_is_learnt(capsys: pytest.CaptureFixture[str]) -> None:

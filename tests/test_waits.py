@@ -20,6 +20,7 @@ from ffnet_search.config.schema import Augment, TrainSection
 from ffnet_search.data.augmentation.batches import Augmentation
 from ffnet_search.data.augmentation.moves import Share
 from ffnet_search.space.registry import TASKS
+from ffnet_search.tasks.base import find_task
 from ffnet_search.training.modules import FFNetModule, Standalone, Supernet
 
 BATCH = 4
@@ -66,7 +67,7 @@ def no_blocking_copy() -> Iterator[None]:
 
 def modules(name: str) -> Iterator[FFNetModule]:
     mixing = {"cutmix": 1.0} if name in ("classification", "segmentation") else {}
-    weights = {"class_weights": "balanced"} if name == "classification" else {}
+    weights = {"class_weights": "balanced"} if find_task(name).weighs else {}
     recipe = TrainSection(drop_path=0.1, label_smoothing=0.1, **mixing, **weights)
     supernet = Supernet(SPACES[name], recipe)
     yield supernet

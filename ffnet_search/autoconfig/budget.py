@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from ffnet_search.autoconfig.draft import Draft
-from ffnet_search.autoconfig.inspect import ImageSet
+from ffnet_search.autoconfig.image_set import ImageSet
 from ffnet_search.data.dataset import TEST_SHARE
 from ffnet_search.errors import SweepError
 from ffnet_search.run.comparison import STOPPED_SHARE, Comparison

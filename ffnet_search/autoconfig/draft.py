@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, ClassVar
 
-from ffnet_search.autoconfig.inspect import ImageSet
+from ffnet_search.autoconfig.image_set import ImageSet
 from ffnet_search.config.start import OFFICIAL
 from ffnet_search.space.architecture import Architecture
 from ffnet_search.space.input import Input

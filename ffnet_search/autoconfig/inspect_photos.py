@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from ffnet_search.autoconfig.draft import Draft, Size, isotropic_stage
-from ffnet_search.autoconfig.inspect import HEADERS, LEAST, ImageSet, sample_images
+from ffnet_search.autoconfig.image_set import HEADERS, LEAST, ImageSet, sample_images
 from ffnet_search.config.schema import PATCH, PATCHES, DataSection
 from ffnet_search.data.image_file import turned_size
 from ffnet_search.data.layout import TRAIN

@@ -13,7 +13,8 @@ from pathlib import Path
 
 import numpy as np
 
-from ffnet_search.autoconfig.inspect import LEAST, ImageSet, inspect, sample_images
+from ffnet_search.autoconfig.image_set import LEAST, UNEVEN, ImageSet, sample_images
+from ffnet_search.autoconfig.inspect import inspect
 from ffnet_search.config.schema import DataSection
 from ffnet_search.data.layout import TRAIN
 from ffnet_search.data.mask_folder import has_masks
@@ -53,6 +54,22 @@ class TableSet(ImageSet):
         """The columns that are not learnt, in words."""
         return f"not {first_few(self.skipped)}" if self.skipped else "there are no others"
 
+    @property
+    def is_uneven(self) -> bool:
+        if self.task == "multilabel":
+            return any(self.total > (1 + UNEVEN) * count for count in self.counts if count)
+        return super().is_uneven
+
+    @property
+    def uneven_warnings(self) -> list[str]:
+        if self.task != "multilabel" or not self.is_uneven:
+            return super().uneven_warnings
+        rare = min(count for count in self.counts if count)
+        return [
+            f"labels are rare (one of {rare:,} of {self.total:,} images): training weighs the images that have one "
+            "(train.class_weights), so that predict.py finds more of them"
+        ]
+
     def __str__(self) -> str:
         if self.task == "regression":
             each = [f"{name} {_range(self.targets_N[:, k])}" for k, name in enumerate(self.classes)]
@@ -72,7 +89,7 @@ class TableSet(ImageSet):
             warnings.append(f"few images to learn {word} from, fewer than {LEAST}: {self.rare}")
         if self.skipped:
             warnings.append(f"not learnt: {first_few(self.skipped)}; to learn others, change data.columns and task")
-        return warnings + self.sample.warnings
+        return warnings + self.uneven_warnings + self.sample.warnings
 
 
 def _range(values_N: Targets) -> str:

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, TypedDict, get_args
 from ffnet_search.atomic_write import write_json, write_text
 from ffnet_search.autoconfig.budget import Budget, choose_budget
 from ffnet_search.autoconfig.draft import Draft, drafts
-from ffnet_search.autoconfig.inspect import ImageSet, inspect
+from ffnet_search.autoconfig.image_set import ImageSet
+from ffnet_search.autoconfig.inspect import inspect
 from ffnet_search.autoconfig.inspect_photos import TASK as PHOTOS
 from ffnet_search.autoconfig.inspect_photos import PhotoSet, holds_pairs, inspect_photos, photo_drafts
 from ffnet_search.autoconfig.inspect_table import holds_table, inspect_table

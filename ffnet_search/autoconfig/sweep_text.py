@@ -16,6 +16,12 @@ from ffnet_search.config.json_schema import schema_line
 from ffnet_search.space.registry import DEFAULT_TASK
 from ffnet_search.tasks.base import task_of
 
+WEIGHTS = {  # of uneven classes, by task
+    "classification": "class_weights: auto  # a rare class counts more; balanced: as much as every other; none: by its "
+    "images",
+    "multilabel": "class_weights: auto  # images that have a rare label count more; balanced: as much as the others",
+    "segmentation": "# class_weights: auto  # finds more of rare classes, for some mIoU",  # docs/log.md
+}
 LONG_EPOCHS = 50  # from here on RandAugment, jitter and CutMix are worth a try
 
 
@@ -45,7 +51,8 @@ def sweep_text(budget: Budget, name: str, latency_ms: float | None) -> Iterator[
         yield f"  trials: {budget.trials}  # networks to try, {60 * budget.comparison.each:.1f} s each"
         yield f"  evaluator: train  # each by itself: a supernet pays from {budget.comparison.pays_from} networks on"
         yield "  early_stopping: {rule: asha}  # stops those that lag behind"
-    others = "  # or balanced_accuracy, f1_macro, recall@CLASS: classes are uneven" if draft.images.is_uneven else ""
+    names = draft.images.is_uneven and draft.images.task == DEFAULT_TASK
+    others = "  # or balanced_accuracy, f1_macro, recall@CLASS: classes are uneven" if names else ""
     yield f"  objectives: [{task_of(draft.space.images).quality.name}, latency_ms]{others}"
     yield f"  {_constraint(budget, latency_ms)}"
     yield "export:"
@@ -82,7 +89,7 @@ def _train_lines(budget: Budget) -> Iterator[str]:
     if task_of(draft.space.images).cuts and budget.epochs >= LONG_EPOCHS:
         yield "  # cutmix: 1.0  # mixes training images: pays in long trainings, so try it beside this one"
     if draft.images.is_uneven:
-        yield "  class_weights: auto  # a rare class counts more; balanced: as much as every other; none: by its images"
+        yield f"  {WEIGHTS[draft.images.task]}"
     if isinstance(draft, PretrainedDraft):
         yield f"  start_from: {draft.weights}  # weights of ImageNet, downloaded once; or a file, a run, a network"
 

@@ -113,10 +113,11 @@ class TrainSection(GrowingSection):
     of MACs. `labels`: the share of the data's targets in the loss of sub-networks; the rest is distillation from the
     largest. `accumulate`: the number of batches per step. `minutes`: the time limit of supernet training; the
     learning-rate schedule is shortened to end in time, and networks are trained alone by the epochs that it had.
-    `class_weights`: of the classes in the loss: none, balanced (inverse to their frequency), auto (milder), or by class
-    name. `mixup`, `cutmix`: a of the Beta(a, a) distribution of the mixing ratio, for the largest network; with both,
-    one is chosen for each batch. `devices`: the number of GPUs (of this machine or of the cluster) that share every
-    batch, or of processes if there is no GPU. It changes the speed of training and not its result."""
+    `class_weights`: of the classes in the loss: none, balanced (inverse to their frequency in images or, of masks, in
+    pixels), auto (milder), or by class name; of labels, of the images that have one beside those that do not. `mixup`,
+    `cutmix`: a of the Beta(a, a) distribution of the mixing ratio, for the largest network; with both, one is chosen
+    for each batch. `devices`: the number of GPUs (of this machine or of the cluster) that share every batch, or of
+    processes if there is no GPU. It changes the speed of training and not its result."""
 
     devices: int = Field(1, gt=0)
     epochs: int = Field(30, gt=0)

@@ -109,7 +109,7 @@ class Data(LightningDataModule):
 
     @property
     def class_counts(self) -> Tensor:
-        """The training images of each class, int64 (K,); for tasks that weigh classes."""
+        """Counts of what has each class, and has it not, in the training images, int64 (2, K): `Task.class_counts`."""
         raise NotImplementedError
 
     @property
@@ -212,7 +212,10 @@ class ImageData(Data):
 
     @property
     def class_counts(self) -> Tensor:
-        return torch.from_numpy(np.bincount(self._source.train.targets_N[self._train], minlength=len(self.outputs)))
+        chunks = range(0, len(self._train), CHUNK)
+        targets = (self._source.train.targets_N[self._train[start : start + CHUNK]] for start in chunks)
+        counts = [self._task.class_counts(torch.from_numpy(some_B), len(self.outputs)) for some_B in targets]
+        return torch.stack(counts).sum(0)
 
     @cached_property
     def fingerprint(self) -> str:

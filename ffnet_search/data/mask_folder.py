@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -89,7 +90,7 @@ class MaskFolder(DataSet):
             step = max(1, len(pairs.names) // CHECKED)
             some = MaskedFiles(pairs.images[::step], pairs.masks[::step], pairs.names[::step])
             some = _readable(some, section.workers) if section.unreadable == "skip" else some
-            held = _read_masks(ids_in, some, input.outputs, section.workers)
+            held = _read_masks(pixels_of, some, input.outputs, section.workers)
             if split == TRAIN:
                 must_hold_classes({one for ids in held for one in ids}, names, folders.masks, pairs.masks)
 
@@ -230,7 +231,7 @@ def _read_masks(use: Callable[[np.ndarray], Read], pairs: MaskedFiles, classes: 
             return None, size.sentence
         if ids_HW.shape[::-1] != size:
             return None, f"{file} has {ids_HW.shape[1]} x {ids_HW.shape[0]} pixels, but its image {size[0]} x {size[1]}"
-        others = sorted(set(ids_in(ids_HW)) - set(range(classes)) - {IGNORE})
+        others = sorted(set(pixels_of(ids_HW)) - set(range(classes)) - {IGNORE})
         if others:
             return None, f"{file} has the ids {first_few(list(map(str, others)))}"
         return use(ids_HW), ""
@@ -254,9 +255,13 @@ def read_ids(file: str) -> np.ndarray:
     return ids_HW.astype(np.uint8) if ids_HW.dtype == bool else ids_HW
 
 
-def ids_in(ids_HW: np.ndarray) -> list[int]:
-    """The ids that a mask holds, ascending."""
-    return sorted(set().union(*(np.unique(part).tolist() for part in np.array_split(ids_HW, -(-ids_HW.size // LARGE)))))
+def pixels_of(ids_HW: np.ndarray) -> Counter[int]:
+    """The ids that a mask holds, each with the number of its pixels."""
+    pixels: Counter[int] = Counter()
+    for part in np.array_split(ids_HW, -(-ids_HW.size // LARGE)):  # what is computed of some rows is small
+        ids, counts = np.unique(part, return_counts=True)
+        pixels.update(dict(zip(ids.tolist(), counts.tolist(), strict=True)))
+    return pixels
 
 
 def _ids(file: str) -> np.ndarray:
@@ -280,7 +285,7 @@ def must_hold_classes(held: Iterable[int], names: Sequence[str], folder: Path, f
         if len(ids - {IGNORE}) > 1:
             break
         with suppress(SweepError):  # of an unreadable file, which reading tells
-            ids.update(ids_in(read_ids(file)))
+            ids.update(pixels_of(read_ids(file)))
     missing = [name for label, name in enumerate(names) if label not in ids]
     if len(names) - len(missing) < 2:
         hint = f"; where {IGNORE} marks an object, write 1" if IGNORE in ids else ""

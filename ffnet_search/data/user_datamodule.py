@@ -132,10 +132,11 @@ class UserData(Data):
 
     @cached_property
     def class_counts(self) -> Tensor:
-        """The classes of the images in an epoch of its training batches."""
+        """Counts of the images in an epoch of its training batches."""
+        outputs = len(self.outputs)
         with seeded(self.order_seed, ORDER, 0):
-            targets = [target_B.flatten() for _, target_B in self._prepared("train_dataloader")]
-        return torch.cat(targets).bincount(minlength=len(self.outputs))
+            counts = [self._task.class_counts(target_B, outputs) for _, target_B in self._prepared("train_dataloader")]
+        return torch.stack(counts).sum(0)
 
     @cached_property
     def target_statistics(self) -> tuple[Tensor, Tensor]:

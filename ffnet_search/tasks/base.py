@@ -39,6 +39,7 @@ class Task(TaskOutputs):
     # Of targets that are maps, which move with their images in augmentation: the value beyond the edge; else None.
     target_fill: ClassVar[int | None] = None
     whole: ClassVar[bool] = False  # images are resized whole; else their largest centred box of the input's shape is
+    exclusive: ClassVar[bool] = True  # an image, or a pixel, has one of the classes, else any number of them
     standardises: ClassVar[bool] = False  # losses are of standardised targets: see `models.heads.StandardisedLinear`
     names_outputs: ClassVar[bool] = True  # data name each output; else `outputs` is a number of another kind
     any_size: ClassVar[bool] = False  # networks read images of any size: patches in training, whole ones in evaluation
@@ -99,6 +100,11 @@ class Task(TaskOutputs):
         KeyError for a class that does not exist."""
         raise KeyError(name)
 
+    def class_counts(self, target: Tensor, outputs: int) -> Tensor:
+        """Counts of what has each class, and has it not, in images or pixels of a batch: int64 (2, K); of a task that
+        `weighs`."""
+        raise NotImplementedError
+
     def weighted_loss(self, output: Tensor, target: Tensor, label_smoothing: float, weights_K: Tensor) -> Tensor:
         """The loss with a weight for each class, of a task that `weighs`."""
         raise NotImplementedError
@@ -145,6 +151,14 @@ class Task(TaskOutputs):
     def difference(self, output: NDArray[Any], expected: NDArray[Any]) -> float:
         """The distance of a written model's outputs from those of the network: the largest difference."""
         return float(np.abs(output - expected).max())
+
+
+def counts_of(label_N: Tensor, outputs: int) -> Tensor:
+    """Counts of the labels that are each class, and that are another one: int64 (2, K). Others do not count."""
+    import torch
+
+    has_K = torch.bincount(label_N, minlength=outputs)[:outputs]
+    return torch.stack([has_K, has_K.sum() - has_K])
 
 
 def find_task(name: str) -> Task:

@@ -12,7 +12,7 @@ from ffnet_search.metrics import Metric
 from ffnet_search.space.head import Head
 from ffnet_search.space.parts import Part, PooledLinearPart
 from ffnet_search.space.registry import TrunkStage
-from ffnet_search.tasks.base import Targets, Task, within
+from ffnet_search.tasks.base import Targets, Task, counts_of, within
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -56,6 +56,10 @@ class Classification(Task):
         from torch.nn import functional as F
 
         return F.cross_entropy(output, target, label_smoothing=label_smoothing)
+
+    def class_counts(self, target: Tensor, outputs: int) -> Tensor:
+        """Counts of images."""
+        return counts_of(target, outputs)
 
     def weighted_loss(self, output: Tensor, target: Tensor, label_smoothing: float, weights_K: Tensor) -> Tensor:
         """The mean over the batch, each image weighed by its class."""

@@ -32,6 +32,8 @@ class MultiLabel(Task):
 
     name = "multilabel"
     quality = Metric("map", "maximize", "mAP", "%", scale=100.0, decimals=2, bounds=(0.0, 1.0))
+    weighs = True
+    exclusive = False
     rectangles = True
     whole = True
     outputs_word = "labels"
@@ -55,6 +57,20 @@ class MultiLabel(Task):
         from torch.nn import functional as F
 
         return F.binary_cross_entropy_with_logits(output, (1 - label_smoothing) * target + 0.5 * label_smoothing)
+
+    def class_counts(self, target: Tensor, outputs: int) -> Tensor:
+        """Counts of images."""
+        import torch
+
+        has_K = (target > 0.5).sum(0)
+        return torch.stack([has_K, len(target) - has_K])
+
+    def weighted_loss(self, output: Tensor, target: Tensor, label_smoothing: float, weights_K: Tensor) -> Tensor:
+        """The loss with the images that have a label weighed beside those that have it not."""
+        from torch.nn import functional as F
+
+        smooth_BK = (1 - label_smoothing) * target + 0.5 * label_smoothing
+        return F.binary_cross_entropy_with_logits(output, smooth_BK, pos_weight=weights_K)
 
     def soft_target(self, output: Tensor) -> Tensor:
         return output.detach().sigmoid()

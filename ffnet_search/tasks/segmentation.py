@@ -18,7 +18,7 @@ from ffnet_search.space.head import Head, HeadAxis, head_axis
 from ffnet_search.space.parts import MIXER_EXPANSION, MIXER_KERNEL, ChannelMixerPart, LateralPart, MaskPart, Part
 from ffnet_search.space.registry import TrunkStage
 from ffnet_search.space.sides import Side, pixels, shrunk
-from ffnet_search.tasks.base import Targets, Task, within
+from ffnet_search.tasks.base import Targets, Task, counts_of, within
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -57,6 +57,7 @@ class Segmentation(Task):
 
     name = "segmentation"
     quality = Metric("miou", "maximize", "mIoU", "%", scale=100.0, decimals=2, bounds=(0.0, 1.0))
+    weighs = True
     whole = True
     rectangles = True
     outputs_word = "classes"
@@ -101,6 +102,22 @@ class Segmentation(Task):
             output_BKHW, target_BHW, ignore_index=IGNORE, label_smoothing=label_smoothing, reduction="sum"
         )
         return total / (target_BHW != IGNORE).sum().clamp(min=1) + _lacking_overlap(output_BKHW, target_BHW)
+
+    def class_counts(self, target: Tensor, outputs: int) -> Tensor:
+        """Counts of pixels that count."""
+        return counts_of(target.flatten(), outputs)
+
+    def weighted_loss(self, output: Tensor, target: Tensor, label_smoothing: float, weights_K: Tensor) -> Tensor:
+        """The loss with each pixel of the cross-entropy weighed by its class; overlap counts classes alike anyway."""
+        from torch.nn import functional as F
+
+        output_BKHW, target_BHW = _resized(output, target), target.long()
+        total = F.cross_entropy(
+            output_BKHW, target_BHW, weights_K, ignore_index=IGNORE, label_smoothing=label_smoothing, reduction="sum"
+        )
+        counts_BHW = target_BHW != IGNORE
+        weight = (weights_K[target_BHW.where(counts_BHW, 0)] * counts_BHW).sum()
+        return total / weight.clamp(min=1e-6) + _lacking_overlap(output_BKHW, target_BHW)
 
     def soft_target(self, output: Tensor) -> Tensor:
         return output.detach().softmax(1)

@@ -14,6 +14,8 @@ from ffnet_search.data.registry import build_data
 from ffnet_search.errors import SweepError, did_you_mean, error_context
 from ffnet_search.models.metamixer import MetaMixer
 from ffnet_search.models.saved import write_supernet
+from ffnet_search.tasks.base import task_of
+from ffnet_search.training.losses import check_weights
 from ffnet_search.training.modules import NonFiniteLoss, Standalone, Supernet
 from ffnet_search.training.start import load_start
 from ffnet_search.training.trainer import ALONE, TrainerPlacement, fit
@@ -27,6 +29,7 @@ def sweep_data(sweep: Sweep) -> Data:
             wanted = name.partition("@")[2]
             if wanted and wanted not in data.outputs:
                 raise SweepError(f"search: {name}: {wanted!r} is no class{did_you_mean(wanted, data.outputs)}")
+        check_weights(sweep.train.class_weights, data, task_of(sweep.search_space.images))
     return data
 
 

@@ -56,18 +56,28 @@ class Distillation:
         return cast(Tensor, self.teacher.to(x_BCHW.device)(x_BCHW))
 
 
-def class_weights(wanted: str | Mapping[str, float], data: Data) -> Tensor:
-    """The weight of each class (K,), whose mean over the training images is 1.
+def class_weights(wanted: str | Mapping[str, float], data: Data, task: Task) -> Tensor:
+    """The weight of each class (K,), whose mean over the training images, or their pixels, is 1; where an image has
+    any number of them, of the images that have one beside those that have it not.
 
-    `balanced`: every class counts the same. `auto`: by the square root of that, steadier where a class is rare. A
-    mapping: as given, 1 for the others; raises SweepError if it names an unknown class."""
-    counts_K = data.class_counts.double().clamp(min=1)
+    `balanced`: every class counts the same, or as much as its absence. `auto`: by the square root of that, steadier
+    where a class is rare. A mapping: as given, 1 for the others. A class that no training image has weighs 1. Raises
+    SweepError as `check_weights` does."""
+    check_weights(wanted, data, task)
+    has_K, lacks_K = data.class_counts.double()
     if isinstance(wanted, str):
-        weights_K = counts_K.reciprocal() if wanted == "balanced" else counts_K.rsqrt()
+        often_K = (has_K if task.exclusive else has_K / lacks_K.clamp(min=1)).where(has_K > 0, 1)
+        weights_K = often_K.reciprocal() if wanted == "balanced" else often_K.rsqrt()
     else:
-        for name in wanted:
-            if name not in data.outputs:
-                hint = did_you_mean(name, data.outputs)
-                raise SweepError(f"train.class_weights: {name!r} is no class of the data{hint}")
         weights_K = torch.tensor([wanted.get(name, 1.0) for name in data.outputs], dtype=torch.float64)
-    return (weights_K * counts_K.sum() / (weights_K * counts_K).sum()).float()
+    if task.exclusive:
+        weights_K = weights_K * has_K.sum() / (weights_K * has_K).sum()
+    return weights_K.where(has_K > 0, 1).float()
+
+
+def check_weights(wanted: str | Mapping[str, float], data: Data, task: Task) -> None:
+    """Raise SweepError if the weights name what is no class of the data."""
+    for name in () if isinstance(wanted, str) else wanted:
+        if name not in data.outputs:
+            word, hint = task.outputs_word, did_you_mean(name, data.outputs)
+            raise SweepError(f"train.class_weights: {name!r} is none of the {word} of the data{hint}")

@@ -98,7 +98,7 @@ class FFNetModule(LightningModule):
         """Set the class weights, or the mean and the spread of the targets, from the data where recipe and task need
         them. Called before training."""
         if self.recipe.class_weights != "none":
-            weights_K = class_weights(self.recipe.class_weights, cast(Data, data))
+            weights_K = class_weights(self.recipe.class_weights, cast(Data, data), self.task)
             self.losses = replace(self.losses, weights_K=weights_K)
         if self.task.standardises:
             cast(StandardisedLinear, self.net.head).set_targets(*cast(Data, data).target_statistics)
