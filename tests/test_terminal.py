@@ -240,3 +240,28 @@ def test_names_in_titles_labels_and_lines_command_no_terminal(capfd: pytest.Capt
     out, err = capfd.readouterr()
     assert not any(mark in out + err for mark in ("\x1b", "\u202e")) and "in \\x1b[31mruns/x" in out
     assert len(err.splitlines()) == 2 and "profile: \\x1b[2J exists\\nreally" in err
+
+
+@pytest.mark.parametrize("columns", [80, 120])
+def test_settings_of_two_runs_show_both_runs(tmp_path: Path, columns: int) -> None:
+    images = {"channels": 1, "resolution": 8, "classes": 10}
+    stage = {"depth": [1, 2, 3], "width": [16, 32, 48, 64], "token_kernel": [3, 5, 7]}
+    first = written_run(tmp_path / "first", data={"name": "image_folder", "path": "/data/" + "first" * 12})
+    space = {"stages": [stage, {**stage, "width": [96]}], "input": images}
+    second = written_run(tmp_path / "second", data={"name": "image_folder", "path": "/p"}, search_space=space)
+    command = [
+        sys.executable,
+        "-m",
+        "ffnet_search",
+        "compare",
+        str(first),
+        str(second),
+        "--image",
+        str(tmp_path / "x.png"),
+    ]
+    text = CODES.sub("", shown(columns, *command))
+    table = text[text.index("setting ") :]
+    assert max(map(len, table.splitlines()[:-1])) <= columns
+    assert re.match(r"setting +A +B *\n", table) and "not shown" not in table
+    assert "search_space.stages.0" in table and "[3, 5, 7]" in table
+    assert table.count("first") >= 9  # of 12: each fold may cut one

@@ -31,8 +31,8 @@ def print_formats(networks: Sequence[ExportedNetwork], name: str) -> None:
         if task.test_quality in entry:
             before, after = entry[f"{task.test_quality}_before"], entry[task.test_quality]
             quality = f"{task.quality.format(after)} ({task.quality.format(before, unit=False)})"
-        rows.append([str(network.folder / entry["files"][0]), *times, difference, quality])
-    _print(_table(["file", "ms", "onnx ms", "outputs differ by", "on test (before)"], rows, right=4))
+        rows.append([str(network.folder / entry["files"][0]), *times, quality, difference])
+    _print(_table(["file", "ms", "onnx ms", "on test (before)", "outputs differ by"], rows, right=4))
     if slower:
         _print(f"slower here than model.onnx: {slower} of {len(networks)}; on this machine, use model.onnx")
 

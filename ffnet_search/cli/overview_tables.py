@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import zip_longest
 from math import isfinite, nan
+from typing import Any
 
 from ffnet_search.cli.front_table import SPLITS, metric_columns
-from ffnet_search.cli.printing import Column, Grid, Kind, make_table, print_path, print_plain
+from ffnet_search.cli.printing import Column, Grid, Kind, print_path, print_plain
 from ffnet_search.config.named_metrics import ranking
 from ffnet_search.export.pair import Pair
 from ffnet_search.formatting import percent
@@ -63,10 +65,26 @@ def print_overlay(overlay: Overlay) -> None:
     if overlay.devices[0] != overlay.devices[1]:
         print_plain(f"measured on different devices: {overlay.devices[0]}; {overlay.devices[1]}")
     if overlay.changes:
-        cells = [[change.field, str(change.old), str(change.new)] for change in overlay.changes]
-        print_plain(make_table(["setting", *LETTERS], cells))
+        cells = [cell for change in overlay.changes for cell in _cells(change.field, change.old, change.new)]
+        columns = zip(["setting", *LETTERS], zip(*cells, strict=True), strict=True)
+        print_plain(Grid([Column(title, column, "words") for title, column in columns], whole=True))
     else:
         print_plain("no setting differs")
+
+
+def _cells(name: str, old: Any, new: Any) -> Iterator[list[str]]:
+    """A setting of two runs as rows: of mappings and of lists of them, such as the stages of a space, what differs."""
+    if old == new:
+        return
+    if isinstance(old, Mapping) and isinstance(new, Mapping):
+        pairs: list[Any] = [(key, old.get(key), new.get(key)) for key in dict.fromkeys([*old, *new])]
+    elif all(isinstance(one, list) and one and isinstance(one[0], Mapping) for one in (old, new)):
+        pairs = [(at, *both) for at, both in enumerate(zip_longest(old, new))]
+    else:
+        yield [name, str(old), str(new)]
+        return
+    for key, *both in pairs:
+        yield from _cells(f"{name}.{key}", *both)
 
 
 def _best_words(overlay: Overlay) -> str:

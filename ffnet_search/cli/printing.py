@@ -66,21 +66,28 @@ class Column:
 
 @dataclass(frozen=True)
 class Grid:
-    """A table: its columns in order of importance, and the rows that are marked as chosen."""
+    """A table: its columns in order of importance, and the rows that are marked as chosen. `whole`: no column is
+    dropped; words get narrow instead, and long ones are folded."""
 
     columns: Sequence[Column]
     chosen: frozenset[int] = field(default=frozenset())
+    whole: bool = False
+
+    def least(self, column: Column, width: int) -> int:
+        """The characters below which a column is dropped from a table of such a width."""
+        share = (width - GAP * (len(self.columns) - 1)) // len(self.columns)
+        return min(column.least, share) if self.whole and column.kind == "words" else column.least
 
     def within(self, width: int) -> tuple[list[Column], list[Column]]:
         """The columns that fit into so many characters, in order, and the others."""
-        left = width - sum(column.least + GAP for column in self.columns if column.kind == "key") + GAP
+        left = width - sum(self.least(column, width) + GAP for column in self.columns if column.kind == "key") + GAP
         kept, dropped = [], []
         for column in self.columns:
             if column.kind == "key":
                 kept.append(column)
-            elif column.least + GAP <= left:
+            elif self.least(column, width) + GAP <= left:
                 kept.append(column)
-                left -= column.least + GAP
+                left -= self.least(column, width) + GAP
             else:
                 dropped.append(column)
         return kept, dropped
@@ -88,12 +95,13 @@ class Grid:
     def drawn(self, width: int) -> tuple[Table, int, list[Column]]:
         """The table for a width in characters, its own width, and the columns that were dropped."""
         kept, dropped = self.within(width)
-        spare = width - sum(column.least + GAP for column in kept) + GAP
+        spare = width - sum(self.least(column, width) + GAP for column in kept) + GAP
         table = Table(box=None, pad_edge=False, header_style=ROLES["title"], padding=(0, GAP, 0, 0))
         total = -GAP
         for column in kept:
-            given = min(column.width, column.least + max(0, spare))
-            spare -= given - column.least
+            least = self.least(column, width)
+            given = min(column.width, least + max(0, spare))
+            spare -= given - least
             total += given + GAP
             justify: Literal["right", "left"] = "right" if column.kind == "number" else "left"
             title = "\n".join(column.heading)
