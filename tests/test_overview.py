@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import shutil
 import socket
 import subprocess
@@ -180,3 +181,12 @@ def test_the_resolved_configuration_is_a_sweep_again(tmp_path: Path) -> None:
     again = Sweep.from_yaml(tmp_path / "again.yaml")
     assert again.model_dump() == Sweep.of_run("digits").override(seed=3).model_dump()
     assert json.loads(call("check", "digits", "--seed", 3, "--resolved", "--json", cwd=tmp_path).stdout) == content
+
+
+def test_the_commands_advised_for_a_folder_of_runs_work(two: tuple[Path, Path]) -> None:
+    said = user_error("show", str(two[0].parent), cwd=two[0].parent)
+    advised = re.findall(r"ffnet-search (list .+?)(?:`|$)", said, re.M)
+    assert advised, said
+    for command in advised:
+        done = call(*shlex.split(command), cwd=two[0].parent)
+        assert done.returncode == 0 and "first" in done.stdout, command
