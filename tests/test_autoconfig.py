@@ -456,6 +456,31 @@ def test_a_guess_is_stated_and_leaves_words_out(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("file,count\n0.png,1\n1.png,2\n".encode("utf-16"), "must be a CSV file in UTF-8, but cannot be read so"),
+        ("file,größe\n0.png,1\n1.png,2\n".encode("latin-1"), "must be a CSV file in UTF-8, but cannot be read so"),
+        (b"file,count\n0.png,1\n1.png\n", "line 3 must have 2 cells, but has 1"),
+        (b"file,count\n", "must have a line of names and then rows, but has no rows"),
+    ],
+)
+def test_a_table_that_cannot_be_read_is_told_and_not_folders_of_classes(
+    content: bytes, message: str, tmp_path: Path
+) -> None:
+    for number in range(2):
+        Image.new("RGB", (20, 20)).save(tmp_path / f"{number}.png")
+    (tmp_path / "table.csv").write_bytes(content)
+    with pytest.raises(SweepError, match=rf"^--data: .*table.csv,? ?.*{message}"):
+        start(tmp_path, tmp_path / "out")
+
+
+def test_a_series_whose_first_row_has_gaps_is_no_table_of_images(tmp_path: Path) -> None:
+    (tmp_path / "s.csv").write_text("date,a,b\nx,,\n" + "".join(f"{i},{i % 7},{i % 5}\n" for i in range(300)))
+    with pytest.raises(SweepError, match=r"s.csv, row 2: a must be a number, but is ''"):
+        start(tmp_path / "s.csv", tmp_path / "out")
+
+
 def test_folders_of_classes_and_masks_are_no_tables(tmp_path: Path) -> None:
     folder = paint(tmp_path / "classes", {"a": 2, "b": 2})
     (folder / "notes.csv").write_text("file,discs\na/0.png,1\n")

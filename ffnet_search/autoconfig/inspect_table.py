@@ -98,13 +98,14 @@ def _range(values_N: Targets) -> str:
 
 
 def holds_table(path: Path) -> bool:
-    """Return whether a path is a CSV, or a folder that has one with a column of files and no folders of classes."""
+    """Return whether a path is a CSV, or a folder that has one with a column of files, or one that cannot be read, and
+    no folders of classes."""
     if path.is_file():
         return path.suffix.lower() in (".csv", ".tsv")
     if not path.is_dir() or has_masks(path):
         return False
-    tables = sorted(path.glob("*.csv"))
-    if not any(name.lower() in FILE for table in tables for name in read_header(table)):
+    headers = [read_header(table) for table in sorted(path.glob("*.csv"))]
+    if not any(not header or any(name.lower() in FILE for name in header) for header in headers):
         return False
     try:
         inspect(path)

@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
+from itertools import islice
 from pathlib import Path
 
 from PIL import Image
@@ -20,6 +21,7 @@ from ffnet_search.formatting import first_few
 from ffnet_search.progress import say
 from ffnet_search.run.comparison import FORWARD_SHARE, STOPPED_SHARE
 
+FIRST = 100  # rows that tell whether a CSV is of series: a first one may have gaps
 WINDOWS = (96, 48, 24, 12, 6)  # past and future steps, where the validation part has as many windows
 SPLIT = (0.7, 0.1, 0.2)  # of the steps: training, validation, testing
 DIMS, RATIOS = (4, 8, 16), (1, 2, 4)
@@ -157,12 +159,12 @@ def holds_series(path: Path) -> bool:
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             lines = csv_rows(file)
-            header, first = next(lines, []), next(lines, [])
+            header, cells = next(lines, []), [cell for row in islice(lines, FIRST) for cell in row]
     except (OSError, UnicodeDecodeError, csv.Error):
         return False
     names_files = any(name.strip().lower() in FILE for name in header)
-    images = any(Path(cell).suffix.lower() in Image.registered_extensions() for cell in first)
-    return any(map(is_number, first)) and not names_files and not images
+    images = any(Path(cell).suffix.lower() in Image.registered_extensions() for cell in cells)
+    return any(map(is_number, cells)) and not names_files and not images
 
 
 def series_file(path: Path) -> Path:
