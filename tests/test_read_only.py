@@ -95,3 +95,13 @@ def test_a_disk_without_any_room_is_named_with_its_file(folder: Path) -> None:
     ran = subprocess.run(words, capture_output=True, text=True, preexec_fn=limit)
     assert ran.returncode == 2
     assert re.fullmatch(r"ffnet-search: .*tiny/\.lock: cannot be written: File too large; see to it, .*\n", ran.stderr)
+
+
+def test_a_format_for_which_there_is_no_room_is_one_sentence(folder: Path) -> None:
+    words = [sys.executable, "-m", "ffnet_search", "export", RUN, "--format", "pt2"]
+    limit = partial(resource.setrlimit, resource.RLIMIT_FSIZE, (20_000, 20_000))
+    ran = subprocess.run(words, capture_output=True, text=True, preexec_fn=limit)
+    assert ran.returncode == 2, ran.stderr
+    assert (
+        ran.stderr.splitlines()[-1].startswith("ffnet-search: ") and "cannot be written: File too large" in ran.stderr
+    )

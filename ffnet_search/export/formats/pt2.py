@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import numpy as np
 
+from ffnet_search.atomic_write import write_bytes
 from ffnet_search.export.formats.base import Floats, Format, Forward, ModelFile, Source
 
 MODEL = "model.pt2"
@@ -19,7 +21,9 @@ class Pt2(Format):
 
         example_BCHW = source.calibration_NCHW[:2].contiguous()
         program = torch.export.export(source.net, (example_BCHW,), dynamic_shapes=({0: torch.export.Dim("batch")},))
-        torch.export.save(program, folder / MODEL)
+        content = io.BytesIO()  # on a full disk torch's own writer of files ends the process
+        torch.export.save(program, content)
+        write_bytes(folder / MODEL, content.getvalue())
 
     def forward(self, folder: Path) -> Forward:
         import torch
