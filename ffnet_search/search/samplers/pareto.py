@@ -24,9 +24,10 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from ffnet_search.search.samplers.acquisition import Acquisition, Cache
-from ffnet_search.search.samplers.encoding import Array, Conditions, Encoding, identities
-from ffnet_search.search.samplers.observations import Observations, Reference, reference_of
+from ffnet_search.search.samplers.encoding import Array, Encoding, identities
+from ffnet_search.search.samplers.observations import LEARNT_FROM, Observations, Reference, reference_of
 from ffnet_search.search.samplers.proposal import Known, KnownFunction, Proposal
+from ffnet_search.search.samplers.told import Told
 
 AHEAD, SHARE = 16, 4  # proposals of one fit: at most so many, and a quarter of those pending
 FAR = 0.25  # of the proposals are by the far reference point
@@ -73,8 +74,9 @@ class ParetoSampler(BaseSampler):
         self._space: dict[str, BaseDistribution] = {}
         self._conditional: frozenset[str] = frozenset()
         self._encoding: Encoding | None = None
-        self._finished: dict[int, FrozenTrial] = {}
-        self._rows: dict[int, Array] = {}
+        self._told = Told()
+        self._waiting: list[int] = []  # places of trials that were not finished
+        self._trials, self._chunks = 0, 0  # that were there
         self._cache: Cache = {}
         self._drawn: deque[Array] = deque()
         self._proposed: dict[int, Mapping[str, Any]] = {}  # of trials that may not have them in the study yet
@@ -91,12 +93,13 @@ class ParetoSampler(BaseSampler):
         begun = study.study_name, trials[0].datetime_start if trials else None
         if begun != self._study:
             self._begin(begun)
-        for one in trials:
-            if one.number not in self._finished and one.state.is_finished():
-                self._finished[one.number] = one
-                self._proposed.pop(one.number, None)
-                self._learn_space(one)
-        if not self._rows:
+        places = [*self._waiting, *range(self._trials, len(trials))]
+        self._waiting, self._trials = [at for at in places if not trials[at].state.is_finished()], len(trials)
+        for at in places:
+            if trials[at].state.is_finished():
+                self._proposed.pop(trials[at].number, None)
+                self._learn(trials[at])
+        if not self._told.rows:
             self._space = {name: axis for one in trials for name, axis in one.distributions.items()}
             self._encoding = Encoding(self._space) if self._space else None
         return trials
@@ -118,7 +121,8 @@ class ParetoSampler(BaseSampler):
             encoding = self._encoding
             if not search_space or encoding is None:
                 return {}
-            running = [one for one in trials if one.state == TrialState.RUNNING and one.number != trial.number]
+            waiting = [trials[at] for at in self._waiting if trials[at].number != trial.number]
+            running = [one for one in waiting if one.state == TrialState.RUNNING]
             params = encoding.params(self._proposal(study, trial, encoding, running))
             self._proposed[trial.number] = params = {name: params[name] for name in params if name in search_space}
             return dict(params)
@@ -128,10 +132,9 @@ class ParetoSampler(BaseSampler):
         pending = [{**self._proposed.get(one.number, {}), **one.params} for one in running]
         rows = [encoding.row(self._effective(params)) for params in pending if params]
         axes = len(encoding.axes)
-        rows_NA = np.array(list(self._rows.values())).reshape(-1, axes)
-        conditions = Conditions(rows_NA)
+        conditions = self._told.conditions(axes)
         pending_PA = conditions.keep(np.array(rows).reshape(-1, axes))  # of those proposed some axes have no effect
-        seen = {*identities(rows_NA), *identities(pending_PA)}
+        seen = self._told.seen.union(identities(pending_PA))
         if not len(pending_PA):
             self._drawn.clear()  # a resumed study would not have them
         while self._drawn:
@@ -153,24 +156,22 @@ class ParetoSampler(BaseSampler):
         far_M = np.array([math.exp(x) if at in observed.costs else x for at, x in enumerate(far_M)])
         return list((far_M * _signs(study)).tolist())
 
-    def _learn_space(self, trial: FrozenTrial) -> None:
+    def _learn(self, trial: FrozenTrial) -> None:
         """Encode a finished trial. All are encoded again where its axes are others than those before."""
         if not trial.distributions:
             return
-        known = self._space if self._rows else {}  # running trials may have few of their axes
+        known = self._space if self._told.rows else {}  # running trials may have few of their axes
         space, effective = {**known, **trial.distributions}, self._effective(trial.params)
         conditional = self._conditional | {name for name in space if name not in effective}
-        if self._rows:
+        if self._told.rows:
             conditional |= space.keys() - known.keys()  # those before lack it
         if space != known or conditional != self._conditional:
             self._space, self._conditional, self._cache = space, frozenset(conditional), {}
-            self._encoding = Encoding(space, conditional)
-            self._rows = {
-                number: self._encoding.row(self._effective(self._finished[number].params)) for number in self._rows
-            }
+            self._encoding = encoding = Encoding(space, conditional)
+            self._told.encode(lambda one: encoding.row(self._effective(one.params)))
             self._drawn.clear()  # rows of the encoding before
         assert self._encoding is not None
-        self._rows[trial.number] = self._encoding.row(effective)
+        self._told.add(trial, self._encoding.row(effective))
 
     def _effective(self, params: Mapping[str, Any]) -> Mapping[str, Any]:
         """The parameters that have an effect."""
@@ -178,11 +179,21 @@ class ParetoSampler(BaseSampler):
         return params if known is None else known
 
     def _observed(self, study: Study, encoding: Encoding) -> Observations:
-        """The finished trials in the order in which they finished, so that the first stay the first."""
-        trials = sorted((self._finished[number] for number in self._rows), key=_when_finished)
-        observed = Observations.of(encoding, trials, self._rows, _signs(study)).without_doubles()
-        known = self._known(trials[0].params).values if self._known and trials else ()
-        return observed.with_costs(known, self.start)
+        """The trials that a proposal is made from."""
+        signs, rows = _signs(study), self._told.rows
+
+        def observed(trials: Sequence[FrozenTrial]) -> Observations:
+            return Observations.of(encoding, trials, rows, signs).without_doubles()
+
+        def best(trials: list[FrozenTrial], count: int) -> list[FrozenTrial]:
+            trials = [one for one in trials if one.state in LEARNT_FROM]
+            return [trials[at] for at in np.sort(observed(trials).best(count)).tolist()]
+
+        if self._told.chunks != self._chunks:  # weights would be those of other trials than in a resumed study
+            self._chunks, self._cache = self._told.chunks, {}
+        few = self._told.few(self.start, best)
+        known = self._known(few[0].params).values if self._known and few else ()
+        return observed(few).with_costs(known, self.start)
 
     def _reference(self, observed: Observations, signs: Array) -> Reference:
         return reference_of(observed.first(self.start), self.reference, signs)
@@ -221,10 +232,6 @@ def one_thread() -> AbstractContextManager[Any]:
 def _signs(study: Study) -> Array:
     """-1 for each objective that is maximised, else 1."""
     return np.array([-1.0 if one == StudyDirection.MAXIMIZE else 1.0 for one in study.directions])
-
-
-def _when_finished(trial: FrozenTrial) -> tuple[datetime, int]:
-    return trial.datetime_complete or datetime.max, trial.number
 
 
 def _remembered(known: KnownFunction) -> KnownFunction:
