@@ -28,6 +28,10 @@ def build(path: Path, task: str = "regression", **fields: Any) -> Any:
     return build_data(section("picture_table", path=path, **fields), 0, space(task).images)
 
 
+def check(path: Path) -> None:
+    check_data(section("picture_table", path=path, batch_size=8, workers=0), space("regression").images)
+
+
 def read_rows(table: Path) -> list[dict[str, str]]:
     with table.open(newline="") as file:
         return list(csv.DictReader(file))
@@ -202,7 +206,7 @@ def test_a_mistake_is_one_sentence(name: str, table: Path) -> None:
     change, message = MISTAKES[name]
     change(table)
     with pytest.raises(SweepError, match=message) as found:
-        build(table)
+        (build if name == "broken" else check)(table)  # a check opens no image
     assert "\n" not in str(found.value)
 
 

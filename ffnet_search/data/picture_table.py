@@ -47,9 +47,10 @@ class PictureTable(DataSet):
 
     def check(self, section: DataSection, input: Input) -> None:
         must_have_colours(section, input)
-        table = read_table(section)
-        outputs, _ = read_targets(table, task_of(input).name)
+        table, task = read_table(section), task_of(input)
+        outputs, targets_N = read_targets(table, task.name)
         must_match(section, input, outputs=len(outputs))
+        must_vary(targets_N[table.parts()[TRAIN]], outputs, task.name)
         paths = table.paths
         for index in range(0, len(paths), max(1, len(paths) // CHECKED)):
             must_exist(table, paths[index], index)
