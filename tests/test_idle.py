@@ -72,6 +72,15 @@ def test_what_has_no_effect_is_refused(base: dict[str, Any], idle: dict[str, Any
     assert Sweep.model_validate(with_values(base, {**idle, **cure}))
 
 
+def test_what_has_no_effect_for_one_reason_is_named_at_once() -> None:
+    idle = {"search.workers": 2, "search.resources": {"cpu": 2}, "train.momentum": 0.5}
+    wanted = "search.workers and search.resources must be left out where search.engine is 'local', .*; remove them"
+    with pytest.raises(ValidationError, match=wanted):
+        Sweep.model_validate(with_values(FFNET, {**idle, "train.optimizer": "sgd"}))
+    with pytest.raises(ValidationError, match="train.momentum must be left out .*; remove it"):
+        Sweep.model_validate(with_values(FFNET, idle))
+
+
 @pytest.mark.parametrize("name", TrainSection.model_fields)
 def test_of_train_a_module_takes_what_its_trainer_takes(name: str) -> None:
     """Every other field is its own business: its optimiser, its loss, its schedule."""

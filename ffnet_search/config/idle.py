@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from ffnet_search.config.retraining import retraining_of
 from ffnet_search.config.schema import DataSection, TrainSection
 from ffnet_search.config.search_schema import SchedulerSection
+from ffnet_search.formatting import listed
 from ffnet_search.plugins import is_import_path
 from ffnet_search.strict_yaml import Section
 
@@ -34,12 +35,18 @@ class Idle(NamedTuple):
 
 
 def check_idle(sweep: Sweep) -> None:
-    """Raise ValueError for a setting that differs from its default and has no effect."""
+    """Raise ValueError for settings that differ from their defaults and have no effect, all that have none for the same
+    reason."""
+    found: dict[str, dict[str, None]] = {}
     for place, section, fields, why in _idle(sweep):
         for name in fields:
             field = type(section).model_fields[name]
             if getattr(section, name) != field.get_default(call_default_factory=True):
-                raise ValueError(f"{place}.{field.alias or name} must be left out {why}; remove it")
+                found.setdefault(why, {})[f"{place}.{field.alias or name}"] = None
+    if found:
+        why, names = next(iter(found.items()))
+        them = "it" if len(names) == 1 else "them"
+        raise ValueError(f"{listed(names)} must be left out {why}; remove {them}")
 
 
 def _idle(sweep: Sweep) -> Iterator[Idle]:
@@ -57,7 +64,7 @@ def _idle(sweep: Sweep) -> Iterator[Idle]:
 def _of_training(sweep: Sweep) -> Iterator[Idle]:
     train, searched = sweep.train, sweep.search_space.hyperparameters
     if not sweep.uses_supernet:
-        why = "where trials train without a supernet, which alone it is for"
+        why = "where trials train without a supernet"
         yield Idle("train", train, OF_A_SUPERNET, why)
     if sweep.module is not None:
         others = tuple(name for name in TrainSection.model_fields if name not in OF_ANY_MODULE)
@@ -72,7 +79,7 @@ def _of_training(sweep: Sweep) -> Iterator[Idle]:
 def _of_retraining(sweep: Sweep) -> Iterator[Idle]:
     retrain = sweep.export.retrain
     if not sweep.uses_supernet:
-        why = "where trials train without a supernet, which alone it is for"
+        why = "where trials train without a supernet"
         yield Idle("export.retrain", retrain, ("distil",), why)
     if sweep.module is None and retraining_of(sweep) is None:
         default = retrain.epochs is None
@@ -93,7 +100,7 @@ def _of_data(sweep: Sweep) -> Iterator[Idle]:
 def _of_workers(sweep: Sweep) -> Iterator[Idle]:
     """Fields that engines on a cluster use, beside the training of a supernet on its GPUs."""
     search: Any = sweep.search
-    why = "where search.engine is 'local', which evaluates one network after the other: it is for 'ray' and 'tune'"
+    why = "where search.engine is 'local', which evaluates one network after the other without workers"
     if search.engine == "local":
         yield Idle("search", search, ("workers",), why)
         if sweep.train.devices == 1 and not search.resources.gpu:
