@@ -11,7 +11,7 @@ from scipy.stats import spearmanr
 
 from ffnet_search.pareto.front import hypervolume
 from ffnet_search.search.samplers.acquisition import due
-from ffnet_search.search.samplers.encoding import Conditions, Encoding, identities
+from ffnet_search.search.samplers.encoding import LISTED, Conditions, Encoding, identities
 from ffnet_search.search.samplers.improvement import boxes, expected_improvement
 from ffnet_search.search.samplers.surrogate import Inputs, Surrogate
 
@@ -54,6 +54,33 @@ def made_up(count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 ENCODING = Encoding({f"x{at}": CategoricalDistribution([0, 1, 2, 3]) for at in range(10)})
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_conditions_are_those_of_the_rule_read_axis_by_axis(seed: int) -> None:
+    """Beside each axis that some lack: of those with few numbers, which the fewest lack, the first that tells by its
+    number whether the axis is lacking. On tables of choices, with ranges among them, or of ranges alone."""
+    rng = np.random.default_rng(seed)
+    rows = rng.integers(0, 3, size=(60, 6)).astype(float)
+    rows[:, rng.random(6) < (0.0, 0.4, 1.0)[seed % 3]] += rng.random((60, 1))
+    rows[rows[:, 0] < 1, 3] = np.nan
+    rows[np.nan_to_num(rows[:, 3], nan=-1.0) < 1, 5] = np.nan
+    lacking, numbers = np.isnan(rows), np.nan_to_num(rows, nan=-1.0)
+    wanted = []
+    for axis in np.flatnonzero(lacking.any(axis=0) & ~lacking.all(axis=0)).tolist():
+        for other in np.argsort(lacking.sum(axis=0), kind="stable").tolist():
+            absent, present = set(numbers[lacking[:, axis], other]), set(numbers[~lacking[:, axis], other])
+            if other != axis and not absent & present and len(absent) + len(present) <= LISTED:
+                wanted.append((axis, other, sorted(absent)))
+                break
+    conditions = Conditions(rows)
+    assert sorted((axis, other, absent.tolist()) for axis, other, absent in conditions.found) == wanted
+    drawn = rng.integers(0, 3, size=(40, 6)).astype(float)
+    kept = drawn.copy()
+    for _ in wanted:
+        for axis, other, absent in wanted:
+            kept[np.isin(np.nan_to_num(kept[:, other], nan=-1.0), absent), axis] = np.nan
+    assert np.array_equal(conditions.keep(drawn), kept, equal_nan=True)
 
 
 def test_the_process_ranks_what_it_has_not_seen_and_is_sure_of_what_it_has() -> None:

@@ -204,6 +204,8 @@ class Conditions:
         numbers_NA = np.where(lacking_NA, -1.0, rows_NA)
         values = [np.unique(numbers_N) for numbers_N in numbers_NA.T]
         order = [at for at in np.argsort(lacking_A, kind="stable").tolist() if len(values[at]) <= LISTED]
+        if not order:  # all are ranges
+            return
         has_NV = np.hstack([numbers_NA[:, [at]] == values[at] for at in order]).astype(np.float64)
         absent_SV = lacking_NA[:, some].T.astype(np.float64) @ has_NV  # how often
         is_absent_SV, is_present_SV = absent_SV > 0, has_NV.sum(axis=0) - absent_SV > 0

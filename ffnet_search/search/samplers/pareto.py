@@ -75,9 +75,10 @@ class ParetoSampler(BaseSampler):
         self._conditional: frozenset[str] = frozenset()
         self._encoding: Encoding | None = None
         self._told = Told()
-        self._waiting: list[int] = []  # places of trials that were not finished
-        self._trials, self._chunks = 0, 0  # that were there
+        self._trials = 0  # of the study, when it was last read
+        self._waiting: list[int] = []  # places of those that were not finished then
         self._cache: Cache = {}
+        self._chunks = 0  # of trials told, when the cache was begun
         self._drawn: deque[Array] = deque()
         self._proposed: dict[int, Mapping[str, Any]] = {}  # of trials that may not have them in the study yet
 
