@@ -18,7 +18,7 @@ from ffnet_search.strict_yaml import Section
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 VERBS = sorted(typer.main.get_command(app).commands)  # type: ignore[attr-defined]
-DOCUMENTS = sorted(path for path in [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
+DOCUMENTS = sorted(path for path in [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
 CODE_WITH_WORDS = re.compile(r"/(?:work|tmp|opt|root|home)/")
 
 

@@ -97,9 +97,8 @@ def test_docstrings_start_with_a_noun_or_a_verb(path: Path) -> None:
 @pytest.mark.parametrize("document", ["README.md", "CONTRIBUTING.md", *sorted(p.name for p in ROOT.glob("docs/*.md"))])
 def test_documents_use_the_same_words(document: str) -> None:
     path = ROOT / document if (ROOT / document).exists() else ROOT / "docs" / document
-    if path.name != "log.md":  # dated notes, left as they were written
-        found = REPLACED.search(path.read_text(encoding="utf-8"))
-        assert not found, f"{document}: {found and found[0]!r}"
+    found = REPLACED.search(path.read_text(encoding="utf-8"))
+    assert not found, f"{document}: {found and found[0]!r}"
 
 
 def registries() -> Iterator[tuple[str, str]]:

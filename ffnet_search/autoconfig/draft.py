@@ -184,7 +184,7 @@ class Draft:
 
     def _head_strides(self, stem: Sequence[int], count: int) -> list[int]:
         """The two finest strides that the stages have at every stride of the stem, with maps of enough pixels: a head
-        that is too coarse limits the quality of every network (docs/log.md)."""
+        that is too coarse limits the quality of every network (docs/log/tasks.md)."""
         common = sorted(set.intersection(*({stride * 2**number for number in range(count)} for stride in stem)))
         fine = [stride for stride in common if self.resolution // stride >= LEAST_HEAD_SIDE]
         return fine[:2] or common[:1]

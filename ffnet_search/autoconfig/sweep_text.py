@@ -20,7 +20,7 @@ WEIGHTS = {  # of uneven classes, by task
     "classification": "class_weights: auto  # a rare class counts more; balanced: as much as every other; none: by its "
     "images",
     "multilabel": "class_weights: auto  # images that have a rare label count more; balanced: as much as the others",
-    "segmentation": "# class_weights: auto  # finds more of rare classes, for some mIoU",  # docs/log.md
+    "segmentation": "# class_weights: auto  # finds more of rare classes, for some mIoU",  # docs/log/tasks.md
 }
 LONG_EPOCHS = 50  # from here on RandAugment, jitter and CutMix are worth a try
 

@@ -142,7 +142,7 @@ class _TwoKernels(nn.Module):
 
 class _Head(nn.Module):
     """One linear layer for all variables: (B, M, D, N) -> (B, M, S). Dropout behind it, of forecasts, only made
-    training noisy (docs/log.md)."""
+    training noisy (docs/log/tasks.md)."""
 
     def __init__(self, features: int, future: int) -> None:
         super().__init__()

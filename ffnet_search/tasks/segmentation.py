@@ -62,7 +62,7 @@ class Segmentation(Task):
     rectangles = True
     outputs_word = "classes"
     least_outputs = 2
-    recipe: ClassVar[Mapping[str, Any]] = {"label_smoothing": 0.0, "ema": 0.98}  # found on wbc: docs/log.md
+    recipe: ClassVar[Mapping[str, Any]] = {"label_smoothing": 0.0, "ema": 0.98}  # found on wbc: docs/log/tasks.md
     head = "ffnet_search.models.heads:SummedLaterals"
     head_choices = MaskHead
     head_words = "summed laterals, channel mixer, 1 x 1"

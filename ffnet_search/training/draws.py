@@ -18,7 +18,8 @@ class SubnetworkDraws:
 
     Drawn evenly over the axes, most networks would be mid-sized; and the smallest, if trained at each step as by the
     sandwich rule of BigNAS (arXiv 2003.11142), outperforms slightly larger ones, which is a wrong ranking
-    (docs/log.md). A draw is the one of `TRIED` random architectures whose MACs are nearest to a wanted number."""
+    (docs/log/supernet.md). A draw is the one of `TRIED` random architectures whose MACs are nearest to a wanted
+    number."""
 
     def __init__(self, space: SearchSpace, seed: int) -> None:
         self.space, self.seed = space, seed

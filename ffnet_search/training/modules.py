@@ -2,9 +2,9 @@
 
 A batch trains the largest network (targets of the data; the only one that is regularised), then some sampled networks,
 on the same targets and on the largest's soft targets. Each network makes its own step of the optimiser: one step along
-the sum of their gradients costs the same and gives far lower quality (docs/log.md). Left out, by published figures:
-alpha-divergence (worse than KL on CIFAR-100 at all widths) and progressive shrinking (several stages for the result of
-one). The task gives the losses and the quality. Shape keys: B batch, C channels, H and W pixels.
+the sum of their gradients costs the same and gives far lower quality (docs/log/supernet.md). Left out, by published
+figures: alpha-divergence (worse than KL on CIFAR-100 at all widths) and progressive shrinking (several stages for the
+result of one). The task gives the losses and the quality. Shape keys: B batch, C channels, H and W pixels.
 """
 
 from __future__ import annotations
