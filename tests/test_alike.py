@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from copy import deepcopy
 from pathlib import Path
 
+import pytest
 import torch
 from test_select import score, searched
 
@@ -55,6 +56,7 @@ def write(sweep: Sweep, data: Data, name: str, net: MetaMixer, ms: float) -> Non
     (folder / "card.json").write_text(json.dumps({"key": net.largest.key, "metrics": metrics}))
 
 
+@pytest.mark.slow
 def test_quicker_networks_that_are_not_told_apart_are_named(tmp_path: Path) -> None:
     """The answer is the best state of a training. Quicker are a state nearly as good, and the untrained one."""
     sweep = searched(tmp_path, score, search={"trials": 8})

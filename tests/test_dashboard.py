@@ -24,8 +24,9 @@ from ffnet_search.config.sweep import Sweep
 from ffnet_search.errors import SweepError
 from ffnet_search.pareto.candidate import Candidate
 from ffnet_search.pareto.front import pareto_front
-from ffnet_search.report import dashboard
-from ffnet_search.report.dashboard import annotate_study, application, serve
+from ffnet_search.report import notes
+from ffnet_search.report.dashboard import application, serve
+from ffnet_search.report.notes import annotate_study
 from ffnet_search.search.storage import sqlite_rows
 from ffnet_search.search.storage.sqlite_rows import BulkStorage
 from ffnet_search.search.storage.study import open_study, read_candidates, read_trials
@@ -148,7 +149,7 @@ def test_an_odd_report_is_left_out(tmp_path: Path, make: Callable[[Path], object
 def test_the_number_of_trial_notes_is_limited(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, most: int) -> None:
     sweep = make_run(tmp_path)
     front = front_of(sweep)
-    monkeypatch.setattr(dashboard, "MOST", len(front) + most)
+    monkeypatch.setattr(notes, "MOST", len(front) + most)
     annotate_study(sweep)
     study = json.loads(get(sweep, "/api/studies/1"))
     assert sum(bool(trial["note"]["body"]) for trial in study["trials"]) == len(front) + most

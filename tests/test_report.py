@@ -16,12 +16,18 @@ from test_fidelity import ALONE, compared
 from ffnet_search.export.groups import read_groups
 from ffnet_search.report.architecture_svg import describe
 from ffnet_search.report.charts import as_png, draw_front
-from ffnet_search.report.data import script_data
+from ffnet_search.report.data import Run, script_data
 from ffnet_search.report.fidelity import fidelity_section
-from ffnet_search.report.page import BEST, BUSY, TOP_AXES, page, write_report
+from ffnet_search.report.page import BEST, BUSY, TOP_AXES, write_report
+from ffnet_search.report.page import page as page_in_html
 from ffnet_search.search.history import ENOUGH, LearningCurve
 
 VOID = {"meta", "link", "input", "li", "br", "img", "path", "rect", "circle"}  # li: its end may be left out
+
+
+def page(run: Run) -> str:
+    """The report as it is read, whose blanks between numbers and units look as others do."""
+    return page_in_html(run).replace("&nbsp;", " ")
 
 
 class Tags(HTMLParser):
@@ -218,7 +224,7 @@ def test_the_largest_importances_are_shown(tmp_path: Path, axes: int, shown: int
 @pytest.mark.parametrize(("evaluated", "shown"), [(ENOUGH - 1, False), (ENOUGH, True)])
 def test_a_user_supplied_module_has_importances_of_its_metric(tmp_path: Path, evaluated: int, shown: bool) -> None:
     sweep = module_run(tmp_path, evaluated)
-    html = write_report(sweep).read_text()
+    html = write_report(sweep).read_text().replace("&nbsp;", " ")
     checked(html)
     assert ("for val_loss" in html) == shown
     assert "test_loss" in html and "module.hidden" in html
@@ -231,3 +237,12 @@ def test_the_best_trials_are_listed(tmp_path: Path, evaluated: int, listed: int)
     html = write_report(module_run(tmp_path, evaluated)).read_text()
     best = html.split('id="best"')[1].split("</table>")[0]
     assert best.count("<tr>") == listed + 1  # the head
+
+
+def test_no_line_of_the_report_ends_between_a_number_and_its_unit(tmp_path: Path) -> None:
+    """Cells of numbers and code aside, which the style sheet keeps whole."""
+    html = page_in_html(ffnet_run(tmp_path))
+    prose = re.sub(r'(?s)<(script|style|pre|code|svg)\b.*?</\1>|<td class="number">.*?</td>', "", html)
+    text = re.sub("<[^>]*>", "", prose)
+    assert re.search(r"\d&nbsp;ms\b", text) and re.search(r"\d&nbsp;%", text)
+    assert re.findall(r"\d\s+(?:%|ms|MB|images|networks|architectures|candidates|±)|±\s+\d", text) == []

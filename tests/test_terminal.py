@@ -265,3 +265,23 @@ def test_settings_of_two_runs_show_both_runs(tmp_path: Path, columns: int) -> No
     assert re.match(r"setting +A +B *\n", table) and "not shown" not in table
     assert "search_space.stages.0" in table and "[3, 5, 7]" in table
     assert table.count("first") >= 9  # of 12: each fold may cut one
+
+
+FIGURES = (
+    "63.02 ± 3.48 % of search validation on 192 images, 1.23 ms on laptop (measured); 12.3 M parameters, 5.7 M MACs "
+    "for 32 x 32 pixels, of which 0.1 to 0.45 ms are left within ≤ 5 ms for 12,345 networks"
+)
+TORN = re.compile(r"\d\n[A-Za-zµ%±]|\d [Mx]\n\w|[±≤≥]\n\d|\d,\n\d")
+
+
+def test_no_line_ends_between_a_number_and_its_unit() -> None:
+    for width in range(20, 120):  # as long as the longest figure with its unit
+        text = broken(FIGURES, width)
+        assert not TORN.search(text), text
+        assert text.replace("\n", " ") == FIGURES
+        column = Column("words", [FIGURES], "words")
+        stream = io.StringIO()
+        table = Grid([Column("key", ["0123456789ab"], "key"), column], whole=True).drawn(width + 14)[0]
+        Console(file=stream, width=width + 14, color_system=None).print(table)
+        folded = "\n".join(line[14:].rstrip() for line in stream.getvalue().splitlines()[1:])
+        assert not TORN.search(folded), folded

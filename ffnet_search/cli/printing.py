@@ -18,7 +18,7 @@ from rich.table import Table
 from rich.theme import Theme
 
 from ffnet_search.errors import printable
-from ffnet_search.formatting import for_stream
+from ffnet_search.formatting import broken, for_stream
 
 Kind = Literal["number", "key", "words"]
 TITLE_WIDTH = 14  # characters of a line of a title above numbers
@@ -60,7 +60,7 @@ class Column:
         """The characters below which the column is dropped."""
         if self.kind != "words":
             return self.width
-        words = ["", *(word for text in [*self.heading, *self.cells] for word in text.split())]
+        words = ["", *(word for text in [*self.heading, *self.cells] for word in broken(text, 1).split("\n"))]
         return min(FOLDED, max(self.width // LINES, *map(cell_len, words)))
 
 
@@ -108,7 +108,11 @@ class Grid:
             table.add_column(title, justify=justify, overflow="fold", width=given, no_wrap=column.kind != "words")
         for index in range(len(kept[0].cells) if kept else 0):
             style = ROLES["chosen"] if index in self.chosen else None
-            table.add_row(*(column.cells[index] for column in kept), style=style)
+            cells = (
+                broken(column.cells[index], int(drawn.width or 1)) if column.kind == "words" else column.cells[index]
+                for column, drawn in zip(kept, table.columns, strict=True)
+            )
+            table.add_row(*cells, style=style)
         return table, total, dropped
 
 

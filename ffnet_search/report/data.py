@@ -13,6 +13,7 @@ from ffnet_search.evaluation.fidelity import Fidelity
 from ffnet_search.export.answer import Offer, answers, better_words, export_command, first_answer, offers
 from ffnet_search.export.exported import ExportedNetwork, read_exported
 from ffnet_search.export.groups import Gain, Groups, read_gains, read_groups
+from ffnet_search.formatting import unbroken
 from ffnet_search.latency.table import LatencyTable
 from ffnet_search.metrics import COSTS, ERROR, FOLDS, INHERITED, LATENCY, Direction, Metric
 from ffnet_search.pareto.candidate import Candidate
@@ -140,7 +141,7 @@ def _answers(run: Run) -> Iterator[tuple[float, int, str, str]]:
         better = found.better
         command = "" if better is None else export_command(run.sweep.files.folder, better.key)
         exported = -1 if found.exported is None else shown[found.exported.key]
-        yield ms, exported, better_words(found, quality), command
+        yield ms, exported, unbroken(better_words(found, quality)), command
 
 
 def _columns(run: Run) -> dict[str, list[Any]]:

@@ -7,12 +7,12 @@ const count = all.key.length;
 const byId = (id) => document.getElementById(id);
 /** Three significant digits, as `formatting.figure` prints them. */
 const figure = (x) => (Math.abs(x) >= 999.5 ? Math.round(x).toLocaleString("en-US") : x === 0 ? "0.00" : x.toPrecision(3));
-const percent = (x) => `${(100 * x).toFixed(2)} %`;
+const percent = (x) => `${(100 * x).toFixed(2)}\u00a0%`; // no line ends between a number and its unit
 /** A value as `Metric.format` prints it, and as a coordinate of a chart. */
 function print(name, value) {
   const { scale, decimals, unit } = metrics[name];
   const text = decimals === null ? figure(scale * value) : (scale * value).toFixed(decimals);
-  return unit ? `${text} ${unit}` : text;
+  return unit ? `${text}\u00a0${unit}` : text;
 }
 const scaled = (name, value) => metrics[name].scale * value;
 /** Whether a quality is better than another. */
@@ -129,7 +129,7 @@ const about = (i) =>
   data.costs.map((name) => `${metrics[name].phrase} ${print(name, all[name][i])}`).join(", ") + ` (predicted)\n${all.text[i]}`;
 const inherited = (p, key) => p[`inherited_${key}`]; // of a network that was retrained
 const before = (p, key) => (inherited(p, key) === undefined ? "" : ` (inherited ${print(key, inherited(p, key))})`);
-const error = (p, key) => (p[`${key}_se`] === undefined ? "" : ` ± ${print(key, p[`${key}_se`])}`);
+const error = (p, key) => (p[`${key}_se`] === undefined ? "" : `\u00a0±\u00a0${print(key, p[`${key}_se`])}`);
 const deviation = (p) => scaled(SEARCH, p?.[`${SEARCH}_se`] ?? 0); // of an exported network; a candidate shows none
 const aboutExported = (p) =>
   `${p.folder}, exported\n${print(SEARCH, p[SEARCH])}${error(p, SEARCH)}${before(p, SEARCH)} on search validation, ` +

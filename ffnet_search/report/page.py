@@ -29,7 +29,7 @@ from ffnet_search.report.charts import as_png, curve_chart, draw_front
 from ffnet_search.report.data import Run, figures, front_columns, read_run, script_data
 from ffnet_search.report.fidelity import fidelity_section
 from ffnet_search.report.lead import lead_of, retrained_of, yardstick_rows
-from ffnet_search.report.templates import load_template
+from ffnet_search.report.templates import load_template, unbroken
 
 TOP_AXES = 12  # of the importances: the others hardly matter
 BEST = 50  # trials that are listed: candidates.csv has all
@@ -67,7 +67,7 @@ def page(run: Run) -> str:
     """The whole file. Links lead to files beside it, and nowhere else."""
     here, sweep, history = files(__package__), run.sweep, run.history
     path = sweep.files.sweep
-    return load_template("page.html.j2").render(
+    html = load_template("page.html.j2").render(
         name=sweep.name,
         css=Markup((here / "page.css").read_text(encoding="utf-8")),
         js=Markup((here / "page.js").read_text(encoding="utf-8")),
@@ -93,6 +93,7 @@ def page(run: Run) -> str:
         sweep_text=path.read_text(encoding="utf-8") if path.exists() else "",
         **_sections(run),
     )
+    return unbroken(html)
 
 
 def _sections(run: Run) -> dict[str, Any]:
