@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from test_select import score, searched
+from searched_runs import score, searched
 
 from ffnet_search.config.sweep import Sweep
 from ffnet_search.data.datamodule import Data

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from command_line import call
 from image_data import FOUR, section, write_tree
 from PIL import Image
-from test_cli import call
 
 from ffnet_search.config.schema import DataSection
 from ffnet_search.data.audit import audit_data

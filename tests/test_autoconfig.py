@@ -9,10 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
+from command_line import call, user_error
+from first_sweeps import compared_images, paint, throughput_of
 from masks import write_masks
 from PIL import Image
 from tables import COLUMNS, write_rows, write_table
-from test_cli import call, user_error
 
 from ffnet_search.autoconfig.benchmark import measure_throughput
 from ffnet_search.autoconfig.budget import EPOCHS, TRIALS, Throughput, choose_budget
@@ -27,24 +28,12 @@ from ffnet_search.config.start import OFFICIAL
 from ffnet_search.config.sweep import Sweep
 from ffnet_search.data.files import Files
 from ffnet_search.data.layout import TRAIN
-from ffnet_search.data.registry import build_data, check_data
+from ffnet_search.data.registry import check_data
 from ffnet_search.errors import SweepError
 from ffnet_search.space.search_space import SearchSpace
 from ffnet_search.strict_yaml import parse
 
 ROOT = Path(__file__).parents[1]
-
-
-def paint(folder: Path, counts: dict[str, int], size: tuple[int, int] = (20, 17), grey: bool = False) -> Path:
-    """Images of noise, one folder per class."""
-    rng = np.random.default_rng(0)
-    for name, count in counts.items():
-        (folder / name).mkdir(parents=True)
-        for number in range(count):
-            levels = rng.integers(0, 256, (size[1], size[0], 1 if grey else 3), dtype=np.uint8)
-            pixels = np.repeat(levels, 3, axis=2) if grey else levels
-            Image.fromarray(pixels).save(folder / name / f"{number}.png")
-    return folder
 
 
 def image_set(total: int = 1000, side: int = 64, channels: int = 3, classes: int = 4) -> ImageSet:
@@ -54,13 +43,6 @@ def image_set(total: int = 1000, side: int = 64, channels: int = 3, classes: int
     sample = Sample(side, (side, side), channels)
     files = tuple(f"{number}.png" for number in range(len(labels_N)))
     return ImageSet(Path("x"), names, counts, sample, {TRAIN: Files(files, files, labels_N)})
-
-
-def throughput_of(draft: Draft, batch_size: int = 64, step_s: float | None = None) -> Throughput:
-    """A machine that computes 20 G MACs a second, and whose latencies follow MACs."""
-    macs = draft.step_macs / 20e9
-    ms = [arch.macs_m / 20 for arch in (draft.space.smallest, draft.space.largest)]
-    return Throughput(draft, 1e-3, 3 * macs, 3 * macs / 4, 0.02, macs / 4, 0.2, 200, *ms)
 
 
 def test_an_inspection_has_classes_counts_sizes_and_colour(tmp_path: Path) -> None:
@@ -311,12 +293,6 @@ def test_the_written_sweep_is_of_those_images(tmp_path: Path) -> None:
     assert f"  # of the training images: {compared} to compare networks on" in started.sweep.read_text()
     said = f"{compared} validation images tell two networks apart"
     assert said in checked.stdout and any(line.startswith(said) for line in started.lines)
-
-
-def compared_images(sweep: Sweep) -> int:
-    """The images that a run of a sweep compares networks on."""
-    data = build_data(sweep.data, sweep.seed, sweep.search_space.images)
-    return sum(len(target_B) for _, target_B in data.val_dataloader())
 
 
 def test_the_starter_comes_with_the_program(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import yaml
+from small_sweeps import ONE_STAGE, sweep_of
 
 from ffnet_search.config.sweep import Sweep
 from ffnet_search.errors import SweepError
@@ -20,17 +21,7 @@ from ffnet_search.run.check import check_sampler, check_sweep
 from ffnet_search.run.pipeline import run_sweep
 
 ROOT = Path(__file__).parents[1]
-SPACE: dict[str, Any] = {
-    "input": {"channels": 1, "resolution": 8, "classes": 10},
-    "stages": [{"depth": [1, 2], "width": [16, 32], "token_kernel": [3, 5]}],
-}
 ABSENT = "no_such_package:Class"
-
-
-def sweep_of(folder: Path, content: dict[str, Any]) -> Sweep:
-    file = folder / "tiny.yaml"
-    file.write_text(yaml.safe_dump({"search_space": SPACE, "runs": str(folder / "runs"), **content}))
-    return Sweep.from_yaml(file)
 
 
 def test_a_good_sweep_passes_and_leaves_no_file(tmp_path: Path) -> None:
@@ -155,7 +146,7 @@ def test_a_module_by_import_path_must_exist(tmp_path: Path) -> None:
 
 def test_a_cluster_file_is_checked_in_place_of_data_that_are_on_the_cluster(tmp_path: Path) -> None:
     file = tmp_path / "cluster.yaml"
-    carried = {"search_space": SPACE, "data": {"name": "cifar10", "path": "on/the/cluster"}}
+    carried = {"search_space": ONE_STAGE, "data": {"name": "cifar10", "path": "on/the/cluster"}}
     file.write_text(yaml.safe_dump({"cluster_name": "c", "provider": {"typ": "local"}, "metadata": {"sweep": carried}}))
     with pytest.raises(SweepError, match="cluster.yaml: "):
         check_sweep(Sweep.from_yaml(file))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import signal
 import subprocess
@@ -15,35 +14,17 @@ from typing import Any
 import pytest
 import typer
 import yaml
+from command_line import ROOT, call, user_error
 
 from ffnet_search.cli.app import app
 from ffnet_search.space.architecture import Architecture
 from ffnet_search.space.search_space import SearchSpace
 
-ROOT = Path(__file__).parents[1]
 WITH_SWEEP = ["check", "fidelity", "profile", "run", "search", "submit", "train"]
 OTHERS = ["compare", "dashboard", "export", "init", "list", "pick", "rerun", "schema", "show"]
 VERBS = sorted(typer.main.get_command(app).commands)  # type: ignore[attr-defined]
 DIGITS = ROOT / "sweeps" / "digits.yaml"
 SPACE = {"input": {"channels": 1, "resolution": 8, "classes": 10}, "stages": [{"depth": [1, 2], "width": [16, 32]}]}
-
-
-def call(*words: object, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
-    """`ffnet-search WORDS`, as a user calls it."""
-    environment = {**os.environ, "COLUMNS": "200", "TERM": "dumb"}
-    command = [sys.executable, "-m", "ffnet_search", *map(str, words)]
-    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, env=environment, timeout=120)
-
-
-def user_error(*words: object, cwd: Path = ROOT) -> str:
-    """The one line of a user error."""
-    done = call(*words, cwd=cwd)
-    assert done.returncode == 2, done.stderr
-    assert done.stdout == ""
-    assert "Traceback" not in done.stderr
-    assert done.stderr.count("\n") == 1
-    assert done.stderr.startswith("ffnet-search: ")
-    return done.stderr
 
 
 def write_sweep(folder: Path, **changed: Any) -> Path:

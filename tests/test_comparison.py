@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from test_retraining import write_sweep
+from retraining_sweep import write_sweep
 
 from ffnet_search.run.comparison import Comparison, advice, compare_ways
 

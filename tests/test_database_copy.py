@@ -13,7 +13,7 @@ from typing import Any
 
 import optuna
 import pytest
-from searches import Run
+from searches import Run, stored
 
 from ffnet_search.errors import SweepError
 from ffnet_search.search.storage.study import quiet_optuna
@@ -59,22 +59,18 @@ def there(database: str, run: Run) -> list[tuple[Any, ...]]:
         trials = optuna.load_study(study_name=run.folder.name, storage=storage).trials
         storage.remove_session()
         storage.engine.dispose()
-    return [(t.number, t.state, t.params, t.values, t.constraints, t.user_attrs) for t in trials]
-
-
-def here(run: Run) -> list[tuple[Any, ...]]:
-    return [(t.number, t.state, t.params, t.values, t.constraints, t.user_attrs) for t in run.on_disk.trials]
+    return [stored(trial) for trial in trials]
 
 
 def test_the_copy_is_the_study_also_where_one_of_them_was_lost(run: Run, database: str) -> None:
     section = {"storage": database, "constraints": {"latency_ms": 0.03}}
     run.search(trials=5)  # before there was a database
     run.search(trials=12, **section)
-    assert len(here(run)) >= 12
-    assert there(database, run) == here(run)
+    assert len(run.stored) >= 12
+    assert there(database, run) == run.stored
     run.study.unlink()  # with the machine that it was on
     assert len(run.search(trials=15, **section)) == 15
-    assert there(database, run) == here(run)
+    assert there(database, run) == run.stored
     assert len(set(run.evaluated)) == len(run.evaluated) == 15, "nothing is evaluated again"
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import yaml
-from test_pipeline import SPACE, table_of
+from small_sweeps import SPACE, table_of
 
 from ffnet_search.config.sweep import Sweep
 from ffnet_search.errors import SweepError

@@ -12,16 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
+from small_sweeps import write_sweep
 
 from ffnet_search.config.sweep import Sweep
 from ffnet_search.errors import SweepError
 from ffnet_search.run.folder import RunFolder, StageRecord, differences, open_run
 
-SPACE = {
-    "input": {"channels": 1, "resolution": 8, "classes": 10},
-    "stages": [{"depth": [1, 2], "width": [16, 32], "token_kernel": [3, 5]}],
-}
 HOLD = """
 import sys, time
 from ffnet_search.config.sweep import Sweep
@@ -40,12 +36,6 @@ with open_run(Sweep.from_yaml(sys.argv[1])):
 """
 
 
-def sweep_in(folder: Path, **changed: Any) -> Sweep:
-    file = folder / "tiny.yaml"
-    file.write_text(yaml.safe_dump({"search_space": SPACE, "runs": str(folder / "runs"), **changed}))
-    return Sweep.from_yaml(file)
-
-
 def holder(sweep: Sweep, *words: str) -> subprocess.Popen[str]:
     """Start another process that has the folder open."""
     process = subprocess.Popen([sys.executable, "-c", HOLD, str(sweep.path), *words], stdout=subprocess.PIPE, text=True)
@@ -60,7 +50,7 @@ def end(process: subprocess.Popen[str], number: int = signal.SIGKILL) -> None:
 
 
 def test_a_second_process_is_refused_and_pointed_to_the_first(tmp_path: Path) -> None:
-    sweep = sweep_in(tmp_path)
+    sweep = write_sweep(tmp_path)
     other = holder(sweep)
     try:
         with pytest.raises(SweepError, match=f"process {other.pid} on {socket.gethostname()} is working in it; wait"):
@@ -72,7 +62,7 @@ def test_a_second_process_is_refused_and_pointed_to_the_first(tmp_path: Path) ->
 
 
 def test_the_lock_dies_with_its_process(tmp_path: Path) -> None:
-    sweep = sweep_in(tmp_path)
+    sweep = write_sweep(tmp_path)
     end(holder(sweep))
     assert sweep.files.lock.read_text()  # nothing was cleaned up
     with open_run(sweep):
@@ -80,14 +70,14 @@ def test_the_lock_dies_with_its_process(tmp_path: Path) -> None:
 
 
 def test_the_child_processes_of_a_killed_run_are_waited_for(tmp_path: Path) -> None:
-    sweep = sweep_in(tmp_path)
+    sweep = write_sweep(tmp_path)
     end(holder(sweep, "fork"))
     with open_run(sweep):
         pass
 
 
 def test_the_lock_is_free_after_an_error_and_refuses_the_same_process(tmp_path: Path) -> None:
-    sweep = sweep_in(tmp_path)
+    sweep = write_sweep(tmp_path)
     with pytest.raises(KeyError), open_run(sweep):
         raise KeyError
     with open_run(sweep), pytest.raises(SweepError, match=f"process {os.getpid()} on"):
@@ -97,7 +87,7 @@ def test_the_lock_is_free_after_an_error_and_refuses_the_same_process(tmp_path: 
 
 
 def test_a_foreign_folder_is_left_alone(tmp_path: Path) -> None:
-    sweep = sweep_in(tmp_path)
+    sweep = write_sweep(tmp_path)
     sweep.files.folder.mkdir(parents=True)
     (sweep.files.folder / "thesis.tex").write_text("dear")
     with pytest.raises(SweepError, match=r"must be new, empty or the folder of a run, but holds thesis.tex and no run"):
@@ -106,7 +96,7 @@ def test_a_foreign_folder_is_left_alone(tmp_path: Path) -> None:
 
 
 def test_an_empty_folder_is_taken(tmp_path: Path) -> None:
-    sweep = sweep_in(tmp_path)
+    sweep = write_sweep(tmp_path)
     sweep.files.folder.mkdir(parents=True)
     with open_run(sweep) as folder:
         assert folder.records == {}
@@ -116,7 +106,7 @@ def test_an_empty_folder_is_taken(tmp_path: Path) -> None:
 
 
 def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
-    sweep = sweep_in(tmp_path)
+    sweep = write_sweep(tmp_path)
     Path(sweep.runs).write_text("a file")
     with pytest.raises(SweepError, match=r"runs/tiny: cannot be written .*; set `runs` in .*tiny.yaml"):
         open_run(sweep).__enter__()
@@ -124,14 +114,14 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
 def test_a_read_only_folder_is_named(tmp_path: Path) -> None:
-    sweep = sweep_in(tmp_path)
+    sweep = write_sweep(tmp_path)
     Path(sweep.runs).mkdir(mode=0o555)
     with pytest.raises(SweepError, match="cannot be written"):
         open_run(sweep).__enter__()
 
 
 def test_records_survive(tmp_path: Path) -> None:
-    sweep = sweep_in(tmp_path)
+    sweep = write_sweep(tmp_path)
     record = StageRecord("abc", {"train": {"epochs": 3}}, {"trials": 9}, "2026-01-01T00:00:00.000000+00:00")
     with open_run(sweep) as folder:
         folder.write("train", record)
@@ -144,7 +134,7 @@ def test_records_survive(tmp_path: Path) -> None:
     "text", ["", "{", "[]", "3", '{"format": 1}', '{"format": 1, "stages": {}}', '{"format": 9, "stages": {}}']
 )
 def test_a_broken_record_is_one_sentence(tmp_path: Path, text: str) -> None:
-    sweep = sweep_in(tmp_path)
+    sweep = write_sweep(tmp_path)
     sweep.files.folder.mkdir(parents=True)
     sweep.files.state.write_text(text)
     with pytest.raises(SweepError, match=r"run.json: must be the record of a run of this version, but"):
@@ -155,7 +145,7 @@ def test_a_broken_record_is_one_sentence(tmp_path: Path, text: str) -> None:
 @pytest.mark.parametrize("latency", [{"threads": 2}, [{"name": "laptop"}, {"name": "phone", "batch_size": 4}]])
 def test_the_copy_of_the_sweep_says_the_same(tmp_path: Path, latency: Any) -> None:
     content = {"train": {"epochs": 3}, "data": {"path": "some/where"}, "search": {"constraints": {"macs_m": 1}}}
-    sweep = sweep_in(tmp_path, **content, latency=latency)
+    sweep = write_sweep(tmp_path, **content, latency=latency)
     with open_run(sweep) as folder:
         folder.write_sweep(sweep)
     copy = Sweep.from_yaml(sweep.files.sweep)
@@ -165,7 +155,7 @@ def test_the_copy_of_the_sweep_says_the_same(tmp_path: Path, latency: Any) -> No
 
 
 def test_setting_aside_moves_files_and_records_together(tmp_path: Path) -> None:
-    sweep = sweep_in(tmp_path)
+    sweep = write_sweep(tmp_path)
     files = sweep.files
     with open_run(sweep) as folder:
         for stage, path in (("train", files.supernet), ("profile", files.latency / "x.json")):

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import yaml
 from PIL import Image
-from test_retraining import write_sweep
+from retraining_sweep import write_sweep
 from training_steps import ObservedStep
 
 from ffnet_search.config.schema import ExportSection

@@ -62,6 +62,15 @@ def test_files_and_functions_are_short(path: Path) -> None:
         assert len(parameters(function)) <= PARAMETERS, f"{where}: {parameters(function)}"
 
 
+def test_what_tests_share_is_in_support() -> None:
+    """No test imports another: a reader finds a helper by its name."""
+    for path in (ROOT / "tests").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            named = [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            named += [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            assert not [name for name in named if name.startswith("test_")], f"{path.relative_to(ROOT)}: {named}"
+
+
 def test_json_files_are_written_by_one_function() -> None:
     """By `write_json`, which leaves no NaN and no infinity in them."""
     own = {"atomic_write.py", "latency/journal.py"}  # the function; lines that are checked when they are read

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import math
 import os
 import signal
 import subprocess
@@ -16,11 +15,10 @@ from typing import Any
 import optuna
 import pytest
 from optuna.trial import TrialState
-from searches import held, search
-from test_hyperparameters import RECIPE, ROOT, space_of
+from recipes import RECIPE, Rate, space_of
+from searches import search
 
 from ffnet_search.config.search_schema import SearchSection
-from ffnet_search.evaluation.outcome import Report
 from ffnet_search.pareto.candidate import Candidate
 from ffnet_search.search.problem import SearchProblem
 from ffnet_search.search.samplers.optuna import known_of
@@ -29,21 +27,7 @@ from ffnet_search.space.cost_model import analytic_metrics
 from ffnet_search.space.hyperparameters import Configuration, Value
 from ffnet_search.space.search_space import SearchSpace
 
-
-class Rate:
-    """An evaluator without training: best at a learning rate of 0.01, with SGD, at a momentum of 0.9."""
-
-    def __init__(self, log: Path | None = None, hold: int | None = None) -> None:
-        self.log, self.hold = log, hold
-
-    def __call__(self, configuration: Configuration, report: Report) -> Candidate:
-        if self.log:
-            with self.log.open("a") as file:
-                file.write(f"{configuration.key}\n")
-            held(self.log, self.hold)
-        values: Any = configuration.hyperparameters
-        score = 1 - abs(math.log10(values["learning_rate"]) + 2) / 4 - abs(values.get("momentum", 0.5) - 0.9)
-        return Candidate(configuration.architecture, {"accuracy": score}, record={"seed": 7})
+ROOT = Path(__file__).parents[1]
 
 
 def searched(
@@ -137,7 +121,8 @@ from pathlib import Path
 from ffnet_search.config.search_schema import SearchSection
 from ffnet_search.search.problem import SearchProblem
 from searches import search
-from test_hyperparameter_search import RECIPE, Rate, space_of
+from recipes import Rate
+from recipes import RECIPE, space_of
 folder = Path(sys.argv[1])
 evaluate = Rate(folder / "log", hold=20)
 section = SearchSection(trials=60, objectives=["accuracy"])

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import yaml
+from recipes import ALONE, INPUT, RECIPE, space_of
 
 from ffnet_search.config.binding import current_values
 from ffnet_search.config.schema import Augment, DataSection, TrainSection
@@ -23,19 +24,6 @@ from ffnet_search.space.search_space import SearchSpace
 from ffnet_search.strict_yaml import parse
 
 ROOT = Path(__file__).parents[1]
-INPUT = {"channels": 1, "resolution": 8, "classes": 10}
-RECIPE = {
-    "learning_rate": {"low": 1e-4, "high": 1e-1, "log": True},
-    "optimizer": ["adamw", "sgd"],
-    "momentum": {"low": 0.8, "high": 0.99, "when": {"optimizer": "sgd"}},
-    "weight_decay": {"low": 0.0, "high": 0.1, "step": 0.02, "when": {"optimizer": ["adamw"]}},
-    "batch_size": {"low": 16, "high": 64, "step": 16},
-}
-ALONE = {"architecture": "ffnet_1", "input": {**INPUT, "resolution": 32}, "hyperparameters": RECIPE}
-
-
-def space_of(hyperparameters: Mapping[str, Any], **more: Any) -> SearchSpace:
-    return parse(SearchSpace, {**ALONE, "hyperparameters": hyperparameters, **more}, "space.yaml")
 
 
 def sweep_of(folder: Path, hyperparameters: Mapping[str, Any], **more: Any) -> Sweep:

@@ -11,7 +11,7 @@ import pytest
 import torch
 from exported import write_run
 from latency_spaces import DIGITS, TINY
-from test_pipeline import TINY_SWEEP, write_sweep
+from small_sweeps import TINY_SWEEP, write_sweep
 
 from ffnet_search.cli.app import app
 from ffnet_search.config.inputs import profile_inputs

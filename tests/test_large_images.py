@@ -10,8 +10,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from odd_images import images
 from PIL import Image
-from test_predict_script import images
 
 from ffnet_search.data import image_file
 from ffnet_search.data.image_file import prepare, read_whole, turned_size

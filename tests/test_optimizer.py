@@ -10,7 +10,6 @@ import sys
 from collections import Counter
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pytest
 from optuna.trial import FrozenTrial, TrialState
@@ -30,16 +29,12 @@ from ffnet_search.space.cost_model import smallest_reachable
 from ffnet_search.space.search_space import SearchSpace
 
 
-def content(run: Run) -> list[tuple[Any, ...]]:
-    return [(t.number, t.state, t.params, t.values, t.constraints, t.user_attrs) for t in run.on_disk.trials]
-
-
 def test_the_same_seed_gives_the_same_study_and_another_seed_another(tmp_path: Path) -> None:
     runs = [Run(tmp_path / name, seed=seed, space=CIFAR) for name, seed in (("a", 0), ("b", 0), ("c", 1))]
     for run in runs:
         run.folder.mkdir()
         run.search(trials=25, constraints={"latency_ms": 1.0})
-    a, b, c = map(content, runs)
+    a, b, c = (run.stored for run in runs)
     assert a == b
     assert a[:3] == c[:3]  # the ends of the space and of the front
     assert a[-10:] != c[-10:]

@@ -16,9 +16,8 @@ from pathlib import Path
 import jsonschema
 import pytest
 import yaml
-from test_cli import call, user_error
-from test_pair import two_networks
-from written_runs import written_run
+from command_line import call, user_error
+from written_runs import two_networks, written_run
 
 import ffnet_search
 from ffnet_search.config.files import shipped_sweeps

@@ -6,28 +6,14 @@ import json
 import shutil
 from pathlib import Path
 
-import numpy as np
 import pytest
-from test_cli import call, user_error
-from written_runs import written_run
+from command_line import call, user_error
+from written_runs import two_networks
 
 from ffnet_search.errors import SweepError
-from ffnet_search.export.exported import read_exported, write_scores
 from ffnet_search.export.pair import are_networks, pair
 from ffnet_search.run.overlay import overlay
-from ffnet_search.tasks.base import find_task
-from ffnet_search.tasks.scores import Scores, mcnemar
-
-TASK = find_task("classification")
-
-
-def two_networks(folder: Path, right: tuple[int, int], images: int = 200) -> list[Path]:
-    """Networks that are right on the first so many images of each split."""
-    found = [network.folder for network in read_exported(written_run(folder) / "pareto")]
-    for place, count in zip(found, right, strict=True):
-        scores = Scores(TASK, (np.arange(images) < count).astype(np.float64)[:, None])
-        write_scores(place, dict.fromkeys(("search", "folds", "test"), scores))
-    return found
+from ffnet_search.tasks.scores import mcnemar
 
 
 @pytest.mark.parametrize(("right", "told"), [((180, 150), True), ((150, 180), True), ((180, 178), False)])

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 
 import numpy as np
 import pytest
+from points import ARCH, BOTH, candidates, points_of
 
 from ffnet_search.metrics import Direction
-from ffnet_search.pareto.candidate import Candidate
 from ffnet_search.pareto.front import (
     as_minimised,
     dominates,
@@ -18,22 +18,9 @@ from ffnet_search.pareto.front import (
     no_worse,
     pareto_front,
 )
-from ffnet_search.space.architecture import Architecture, Stage, Stem
-from ffnet_search.space.block import Block
 from ffnet_search.space.registry import known_metrics
 
 METRICS = {name: metric.direction for name, metric in known_metrics().items()}
-
-ARCH = Architecture(Stem(8, 2), (Stage(16, (Block(),)),))
-BOTH: dict[str, Direction] = {"accuracy": "maximize", "latency_ms": "minimize"}
-
-
-def candidates(points: Sequence[Sequence[float]], names: Sequence[str] = tuple(BOTH)) -> list[Candidate]:
-    return [Candidate(ARCH, dict(zip(names, point, strict=True))) for point in points]
-
-
-def points_of(front: list[Candidate], names: Sequence[str] = tuple(BOTH)) -> list[tuple[float, ...]]:
-    return [tuple(candidate.metrics[name] for name in names) for candidate in front]
 
 
 def clouds(metrics: int, count: int = 30) -> list[list[tuple[float, ...]]]:

@@ -6,10 +6,10 @@ import shutil
 from pathlib import Path
 
 import pytest
+from command_line import user_error
+from first_sweeps import compared_images, paint, throughput_of
 from photos import write_photos
 from PIL import Image
-from test_autoconfig import compared_images, paint, throughput_of
-from test_cli import user_error
 
 from ffnet_search.autoconfig.benchmark import measure_throughput
 from ffnet_search.autoconfig.budget import choose_budget

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fidelities import ALONE, compared
 from runs import ffnet_run, module_run
-from test_fidelity import ALONE, compared
 
 from ffnet_search.export.groups import read_groups
 from ffnet_search.report.architecture_svg import describe

@@ -17,9 +17,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-import yaml
 from networks import images
-from test_pipeline import SPACE
+from retraining_sweep import EPOCHS, write_sweep
 from training_steps import ObservedStep, assert_trained
 
 from ffnet_search.cli.resolve import Front
@@ -52,22 +51,7 @@ from ffnet_search.training.losses import Distillation
 from ffnet_search.training.modules import FFNetModule, Standalone
 
 TASK = find_task("classification")
-EPOCHS = 2
 DIRECTIONS: dict[str, Direction] = {"accuracy": "maximize", "latency_ms": "minimize"}
-
-
-def write_sweep(folder: Path, **changed: Any) -> Sweep:
-    content: dict[str, Any] = {
-        "search_space": SPACE,
-        "runs": str(folder / "runs"),
-        "data": {"batch_size": 128, "validation": 0.25, "calibration": 128},
-        "train": {"epochs": 2, "learning_rate": 3e-3},
-        "latency": {"rounds": 3, "calibration": 4, "noisy": True},
-        "search": {"trials": 8},
-        "export": {"top": 2, "retrain": {"epochs": EPOCHS, "candidates": 3, "distil": 0.5}},
-    }
-    (folder / "tiny.yaml").write_text(yaml.safe_dump({**content, **changed}))
-    return Sweep.from_yaml(folder / "tiny.yaml")
 
 
 @dataclass(frozen=True)

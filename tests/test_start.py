@@ -14,7 +14,7 @@ import torch
 import yaml
 from loopback import served
 from networks import supernet
-from test_check import sweep_of
+from small_sweeps import sweep_of
 from tiny_sweep import TINY, sweep
 
 from ffnet_search.atomic_write import download

@@ -7,7 +7,7 @@ from itertools import combinations
 
 import numpy as np
 import pytest
-from test_pareto import BOTH, candidates, points_of
+from points import BOTH, candidates, points_of
 
 from ffnet_search.pareto.front import hypervolume, pareto_front
 from ffnet_search.pareto.subset import choose, largest_subset

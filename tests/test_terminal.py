@@ -15,8 +15,7 @@ from pathlib import Path
 
 import pytest
 from rich.console import Console
-from test_pair import two_networks
-from written_runs import written_run
+from written_runs import two_networks, written_run
 
 from ffnet_search import progress
 from ffnet_search.cli.printing import Column, Grid, make_table, print_plain

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from optuna.trial import TrialState, create_trial
 from searches import Run
-from test_pipeline import write_sweep
+from small_sweeps import write_sweep
 
 from ffnet_search.cli.tables import print_sweep
 from ffnet_search.config.retraining import retraining_of

@@ -7,6 +7,7 @@ from collections import Counter
 from typing import Any
 
 import pytest
+from populations import ONE, POPULATION, RATES, STAGE
 from searches import Run
 
 from ffnet_search.config.search_schema import SearchSection
@@ -16,15 +17,6 @@ from ffnet_search.search.storage.trial_record import TrialRecord
 from ffnet_search.space.hyperparameters import Configuration
 from ffnet_search.space.search_space import SearchSpace
 from ffnet_search.strict_yaml import parse
-
-INPUT = {"channels": 1, "resolution": 8, "classes": 10}
-STAGE = {"depth": [1], "width": [16], "token_kernel": [3], "channel_kernel": [3], "expansion": [2]}
-ONE = {"input": INPUT, "stem": {"width": [8], "stride": [2]}, "stages": [STAGE]}
-RATES = {"learning_rate": {"low": 1e-6, "high": 0.02, "log": True}, "weight_decay": {"low": 0.0, "high": 0.2}}
-POPULATION = {
-    "class_path": "PopulationBasedTraining",
-    "init_args": {"perturbation_interval": 1, "quantile_fraction": 0.5, "resample_probability": 0.0},
-}
 
 
 def test_what_tune_changes_stays_in_the_space() -> None:

@@ -18,7 +18,7 @@ from selenium import webdriver
 from selenium.webdriver.chrome.service import Service
 
 sys.path += [str(Path(__file__).parents[1]), str(Path(__file__).parents[1] / "support")]
-from test_pipeline import table_of
+from small_sweeps import table_of
 
 from ffnet_search.config.sweep import Sweep
 from ffnet_search.export.network import write_network

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 import yaml
 from optuna.trial import TrialState
-from test_tune_schedulers import ONE, POPULATION, RATES
+from populations import ONE, POPULATION, RATES
 
 from ffnet_search.config.sweep import Sweep
 from ffnet_search.evaluation.inherited import quality

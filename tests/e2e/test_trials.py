@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from test_trial import own_sweep, sweep_of
+from trial_sweeps import own_sweep, sweep_of
 
 from ffnet_search.run.pipeline import run_sweep
 from ffnet_search.run.rerun import rerun

@@ -10,7 +10,7 @@ import numpy as np
 import yaml
 from networks import randomise
 from optuna.trial import TrialState, create_trial
-from test_pipeline import table_of
+from small_sweeps import table_of
 
 from ffnet_search.config.sweep import Sweep
 from ffnet_search.export.exported import CARD, write_scores

@@ -11,7 +11,7 @@ import yaml
 from networks import space
 from optuna.distributions import CategoricalDistribution, IntDistribution
 from optuna.trial import FrozenTrial, TrialState, create_trial
-from test_pipeline import SPACE, table_of
+from small_sweeps import SPACE, table_of
 
 from ffnet_search.config.sweep import Sweep
 from ffnet_search.export.exported import ExportedNetwork

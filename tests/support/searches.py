@@ -145,6 +145,11 @@ def search(
         return run_search(optimizer, find_engine(problem.section)(context), storage)
 
 
+def stored(trial: FrozenTrial) -> tuple[Any, ...]:
+    """All that a trial holds but its times."""
+    return trial.number, trial.state, trial.params, trial.values, trial.constraints, trial.user_attrs
+
+
 @dataclass
 class Run:
     """A folder, and searches in it."""
@@ -186,6 +191,11 @@ class Run:
     def on_disk(self) -> optuna.Study:
         """The study as Optuna reads it."""
         return optuna.load_study(study_name="search", storage=f"sqlite:///{self.study}")
+
+    @property
+    def stored(self) -> list[tuple[Any, ...]]:
+        """All that each trial holds on disk but its times."""
+        return [stored(trial) for trial in self.on_disk.trials]
 
     def trials(self, state: TrialState) -> list[FrozenTrial]:
         return [trial for trial in self.on_disk.trials if trial.state == state]
