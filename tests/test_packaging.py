@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import re
 import subprocess
@@ -109,6 +110,37 @@ def test_networks_load_without_what_windows_lacks() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
     assert done.returncode == 0, done.stderr
+
+
+MODULES = {"PIL": "pillow", "sklearn": "scikit_learn", "yaml": "pyyaml"}  # named otherwise than their packages
+BROUGHT = {  # with a declared package, as a part of what that offers
+    "IPython", "httpx2", "markupsafe", "pydantic_core", "threadpoolctl", "typing_extensions",
+}  # fmt: skip
+UNSEEN = {"onnx"}  # imported by torch's exporter and ONNX Runtime's quantiser
+
+
+def imported() -> set[str]:
+    """Packages that any module of ours imports, wherever in it."""
+    names: set[str] = set()
+    for path in (ROOT / "ffnet_search").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                names |= {alias.name for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.module:
+                names.add(node.module)
+    return {name.partition(".")[0] for name in names} - {"ffnet_search", *sys.stdlib_module_names}
+
+
+def test_what_is_imported_is_declared_and_nothing_else() -> None:
+    _, _, rest = PYPROJECT.partition("\ndependencies = [")
+    always, _, extras = rest.partition("[project.optional-dependencies]")
+    needed, optional = (
+        {name.lower().replace("-", "_") for name in re.findall(r'"([A-Za-z][\w-]*)', part)}
+        for part in (always, extras.partition("[project.scripts]")[0])
+    )
+    found = {MODULES.get(name, name) for name in imported() - BROUGHT}
+    assert found <= needed | optional
+    assert needed - found == UNSEEN
 
 
 def classifiers() -> list[Any]:
