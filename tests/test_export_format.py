@@ -165,6 +165,6 @@ def test_a_format_that_cannot_be_written_is_one_sentence(sweep: Sweep, name: str
         export_format(sweep, name)
 
 
-def test_nothing_exported_is_one_sentence(sweep: Sweep, tmp_path: Path) -> None:
+def test_nothing_exported_is_one_sentence(sweep: Sweep) -> None:
     with pytest.raises(SweepError, match="nothing is exported yet; run `ffnet-search export .*` first"):
         export_format(sweep.override(name="empty"), "onnx")

@@ -48,7 +48,7 @@ def test_presets_of_the_space_are_among_the_networks() -> None:
     ]
 
 
-def test_a_space_with_fewer_networks_gives_all(tmp_path: Path) -> None:
+def test_a_space_with_fewer_networks_gives_all() -> None:
     few = DIGITS.model_validate(
         {"input": {"channels": 1, "resolution": 8, "classes": 10}, "stages": [{"depth": [1, 2, 3], "width": [8, 16]}]}
     )

@@ -119,7 +119,7 @@ def test_a_password_is_not_among_the_settings_that_differ(tmp_path: Path) -> Non
     assert change.field == "search.storage" and "hunter2" not in str(change)
 
 
-def test_what_cannot_be_compared_is_refused(two: tuple[Path, Path], tmp_path: Path) -> None:
+def test_what_cannot_be_compared_is_refused(two: tuple[Path, Path]) -> None:
     first, second = two
     with pytest.raises(SweepError, match="must be another run than .*first, but is the same"):
         overlay(first, first.parent / "." / first.name)
@@ -128,7 +128,7 @@ def test_what_cannot_be_compared_is_refused(two: tuple[Path, Path], tmp_path: Pa
         overlay(first, second)
 
 
-def test_schema_is_printed_and_written_by_init(tmp_path: Path) -> None:
+def test_a_schema_is_printed() -> None:
     for kind in ("sweep", "space"):
         schema = json.loads(call("schema", kind).stdout)
         jsonschema.Draft202012Validator.check_schema(schema)

@@ -70,9 +70,7 @@ def stem_of(net: MetaMixer) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("kind", ["supernet", "run", "exported", "official"])
-def test_a_training_starts_from_every_kind_of_weights(
-    kind: str, tmp_path: Path, official: dict[str, Any], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_training_starts_from_every_kind_of_weights(kind: str, tmp_path: Path, official: dict[str, Any]) -> None:
     place = {"supernet": save_supernet, "run": lambda folder: save_supernet(folder).parent, "exported": save_exported}
     if kind == "official":
         path = tmp_path / "ffnet_0.pth.tar"

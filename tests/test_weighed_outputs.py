@@ -101,7 +101,7 @@ def test_labels_weigh_by_those_that_have_them(tmp_path: Path) -> None:
     assert LABELS.weighted_loss(output_BK, target_BK, 0.1, torch.ones(2)).equal(LABELS.loss(output_BK, target_BK, 0.1))
 
 
-def test_weights_raise_the_probability_of_a_rare_class_in_masks(tmp_path: Path) -> None:
+def test_weights_raise_the_probability_of_a_rare_class_in_masks() -> None:
     """Where nothing tells the classes apart, the loss alone decides: one logit a class is learnt for all pixels."""
     mask_BHW = torch.zeros(2, 16, 16, dtype=torch.uint8)
     mask_BHW[:, :4, :4], mask_BHW[:, 12:] = 1, IGNORE

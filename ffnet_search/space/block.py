@@ -7,7 +7,7 @@ table, the check of what fits inside a supernet, the one-line form of an archite
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from functools import lru_cache
 from typing import Annotated, Any
@@ -50,7 +50,7 @@ class BlockAxis:
         """True if the axis has an effect beside this mixer."""
         return not self.needs_kernel or find_mixer(mixer).has_kernel
 
-    def extreme(self, choices: Sequence[Any], pick: Callable[[Iterable[Any]], Any]) -> Any:
+    def extreme(self, choices: Sequence[Any], pick: Callable[..., Any]) -> Any:
         """The choice of the largest or smallest network; `pick` is max or min."""
         return pick(choices)
 
@@ -66,7 +66,7 @@ class MixerAxis(BlockAxis):
     def check(self, value: Any, name: str) -> None:
         find_mixer(value, name)
 
-    def extreme(self, choices: Sequence[Any], pick: Callable[[Iterable[Any]], Any]) -> Any:
+    def extreme(self, choices: Sequence[Any], pick: Callable[..., Any]) -> Any:
         """The first that has a kernel, since the largest network must hold the kernels of all."""
         return next((mixer for mixer in choices if find_mixer(mixer).has_kernel), choices[0])
 
@@ -74,7 +74,8 @@ class MixerAxis(BlockAxis):
         return value in offered
 
 
-def _axis(axis: BlockAxis) -> Any:
+def chosen_by(axis: Any) -> Any:
+    """The field of a `Block` or a `Head` that an axis chooses, with the axis in its metadata."""
     return field(default=axis.default, metadata={"axis": axis})
 
 
@@ -82,10 +83,10 @@ def _axis(axis: BlockAxis) -> Any:
 class Block:
     """A token mixer and a channel mixer, each residual. Kernels are odd sides in pixels."""
 
-    mixer: str = _axis(MixerAxis("ffn_attention", TokenMixerPart))
-    token_kernel: int = _axis(BlockAxis(7, TokenMixerPart, is_kernel=True, needs_kernel=True))
-    channel_kernel: int = _axis(BlockAxis(3, ChannelMixerPart, is_kernel=True, short="+{0}"))
-    expansion: int = _axis(BlockAxis(3, ChannelMixerPart, short=" e{0}", drawn="e{0}", most=limits.EXPANSION))
+    mixer: str = chosen_by(MixerAxis("ffn_attention", TokenMixerPart))
+    token_kernel: int = chosen_by(BlockAxis(7, TokenMixerPart, is_kernel=True, needs_kernel=True))
+    channel_kernel: int = chosen_by(BlockAxis(3, ChannelMixerPart, is_kernel=True, short="+{0}"))
+    expansion: int = chosen_by(BlockAxis(3, ChannelMixerPart, short=" e{0}", drawn="e{0}", most=limits.EXPANSION))
 
     def __post_init__(self) -> None:
         BLOCK_AXES["mixer"].check(self.mixer, "mixer")

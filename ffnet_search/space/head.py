@@ -7,8 +7,8 @@ no choices.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields
 from functools import lru_cache
 from typing import Annotated, Any
 
@@ -40,19 +40,13 @@ class HeadAxis:
         if not self.allowed and not (isinstance(value, int) and value >= 1):
             raise ValueError(f"{name} must be a number >= 1, but got {value!r}")
 
-    def extreme(self, choices: Iterable[Any], *, largest: bool) -> Any:
-        """The choice of the largest or the smallest network."""
-        ordered = sorted(choices, key=self.allowed.index, reverse=True) if self.allowed else sorted(choices)
-        return ordered[-1 if largest else 0]
+    def extreme(self, choices: Sequence[Any], pick: Callable[..., Any]) -> Any:
+        """The choice of the largest or smallest network; `pick` is max or min."""
+        return pick(choices, key=lambda one: -self.allowed.index(one)) if self.allowed else pick(choices)
 
     def fits(self, value: Any, bound: Any) -> bool:
         """True if weights for `bound` hold those for `value`."""
         return bool(self.allowed) or bool(value <= bound)
-
-
-def head_axis(axis: HeadAxis) -> Any:
-    """The field of a head that an axis chooses."""
-    return field(default=axis.default, metadata={"axis": axis})
 
 
 @dataclass(frozen=True)

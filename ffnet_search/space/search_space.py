@@ -265,7 +265,7 @@ class SearchSpace(Section):
         for name, choices in self.axes().items():
             place, _, axis = name.rpartition(".")
             if place == "head":
-                chosen[name] = self._head.axes()[axis].extreme(choices, largest=pick is max)
+                chosen[name] = self._head.axes()[axis].extreme(choices, pick)
             else:
                 chosen[name] = BLOCK_AXES[axis].extreme(choices, pick) if axis in BLOCK_AXES else pick(choices)
         if self.stages:

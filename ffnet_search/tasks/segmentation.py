@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ffnet_search.metrics import Metric
-from ffnet_search.space.head import Head, HeadAxis, head_axis
+from ffnet_search.space.block import chosen_by
+from ffnet_search.space.head import Head, HeadAxis
 from ffnet_search.space.parts import MIXER_EXPANSION, MIXER_KERNEL, ChannelMixerPart, LateralPart, MaskPart, Part
 from ffnet_search.space.registry import TrunkStage
 from ffnet_search.space.sides import Side, pixels, shrunk
@@ -34,9 +35,9 @@ class MaskHead(Head):
     """The width of the laterals and of the channel mixer, the stride of their map, and what the network gives: logits
     at the size of the image, or labels at the stride, which is faster where classes are many."""
 
-    width: int = head_axis(HeadAxis(32, short="w{0}"))
-    stride: int = head_axis(HeadAxis(4, allowed=(1, 2, 4, 8, 16, 32), short="s{0}"))
-    output: str = head_axis(HeadAxis("logits", allowed=("logits", "labels")))
+    width: int = chosen_by(HeadAxis(32, short="w{0}"))
+    stride: int = chosen_by(HeadAxis(4, allowed=(1, 2, 4, 8, 16, 32), short="s{0}"))
+    output: str = chosen_by(HeadAxis("logits", allowed=("logits", "labels")))
 
     def check(self, strides: Sequence[int]) -> None:
         if self.stride not in strides:
