@@ -42,7 +42,7 @@ class PictureTable(DataSet):
         outputs, targets_N = read_targets(table, task.name)
         digest = hashlib.sha256(" ".join(_digest(table, rows) for rows in table.parts().values()).encode())
         source = open_files(table_files(table, targets_N), outputs, section, input, digest.hexdigest())
-        must_vary(source.train.targets_N, outputs, task.name)
+        must_vary(source.train.targets_N, outputs)
         return source
 
     def check(self, section: DataSection, input: Input) -> None:
@@ -50,7 +50,7 @@ class PictureTable(DataSet):
         table, task = read_table(section), task_of(input)
         outputs, targets_N = read_targets(table, task.name)
         must_match(section, input, outputs=len(outputs))
-        must_vary(targets_N[table.parts()[TRAIN]], outputs, task.name)
+        must_vary(targets_N[table.parts()[TRAIN]], outputs)
         paths = table.paths
         for index in range(0, len(paths), max(1, len(paths) // CHECKED)):
             must_exist(table, paths[index], index)
@@ -143,7 +143,7 @@ def _columns(table: Table, read: Callable[[str], float], wanted: str) -> tuple[O
     return tuple(table.columns), np.array(columns, np.float32).T.copy()
 
 
-def must_vary(targets_N: Targets, outputs: Outputs, task: str) -> None:
+def must_vary(targets_N: Targets, outputs: Outputs) -> None:
     """Raise SweepError if a label or a number is the same in all training images: there is nothing to learn."""
     if targets_N.ndim == 1:
         return
