@@ -60,6 +60,29 @@ def test_a_resumed_study_proposes_what_an_uninterrupted_one_would(objectives: in
     assert all(("gate" in params) == (params["kind"] == "wide") for params in proposed(whole))
 
 
+def test_axes_without_effect_are_proposed_with_the_others() -> None:
+    alone: list[int] = []
+
+    class Spy(ParetoSampler):
+        def sample_independent(self, study: optuna.Study, trial: optuna.trial.FrozenTrial, *axis: Any) -> Any:
+            alone.append(trial.number)
+            return super().sample_independent(study, trial, *axis)
+
+    def known(params: Mapping[str, Any]) -> Known:
+        effective = {name: value for name, value in params.items() if name != "gate" or params["kind"] == "wide"}
+        return Known(params=effective)
+
+    nine = CategoricalDistribution(range(9))
+    axes = {"kind": CategoricalDistribution(["plain", "wide"]), "gate": nine, "width": nine}
+    study = optuna.create_study(directions=["minimize"], sampler=Spy(seed=0, start=4, known=known))
+    for _ in range(16):
+        trial = study.ask(axes)
+        assert trial.params.keys() == axes.keys()
+        study.tell(trial, float(trial.params["width"] + (trial.params["kind"] == "wide")))
+    assert set(alone) == {0}  # only the first has no others to learn its axes from
+    assert "plain" in [params["kind"] for params in proposed(study)[4:]]
+
+
 def test_nothing_is_proposed_twice_until_all_is_known() -> None:
     study = study_of(2)
     for _ in range(12):

@@ -109,8 +109,7 @@ class ParetoSampler(BaseSampler):
         self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
     ) -> Any:
         """A random value: of the first trial, and of axes that no trial had before."""
-        rng = np.random.default_rng([self.seed, trial.number, zlib.crc32(param_name.encode())])
-        sampler = RandomSampler(seed=int(rng.integers(2**31)))
+        sampler = RandomSampler(seed=int(self._rng(trial, param_name).integers(2**31)))
         return sampler.sample_independent(study, trial, param_name, param_distribution)
 
     def sample_relative(
@@ -124,9 +123,16 @@ class ParetoSampler(BaseSampler):
                 return {}
             waiting = [trials[at] for at in self._waiting if trials[at].number != trial.number]
             running = [one for one in waiting if one.state == TrialState.RUNNING]
-            params = encoding.params(self._proposal(study, trial, encoding, running))
-            self._proposed[trial.number] = params = {name: params[name] for name in params if name in search_space}
-            return dict(params)
+            row_A = self._proposal(study, trial, encoding, running)
+            self._proposed[trial.number] = {
+                name: value for name, value in encoding.params(row_A).items() if name in search_space
+            }
+            # Optuna may ask for axes without effect too.
+            filled_A = np.where(np.isnan(row_A), encoding.draw(self._rng(trial, "filled"), 1)[0], row_A)
+            return {name: value for name, value in encoding.params(filled_A).items() if name in search_space}
+
+    def _rng(self, trial: FrozenTrial, purpose: str) -> np.random.Generator:
+        return np.random.default_rng([self.seed, trial.number, zlib.crc32(purpose.encode())])
 
     def _proposal(self, study: Study, trial: FrozenTrial, encoding: Encoding, running: Sequence[FrozenTrial]) -> Array:
         """A new row."""
