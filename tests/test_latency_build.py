@@ -9,18 +9,21 @@ from typing import Any
 
 import numpy as np
 import pytest
-from latency_spaces import DIGITS, QUICK, TINY
-from synthetic_bench import SyntheticBench
+from latency_spaces import DIGITS, QUICK, TINY, few
+from synthetic_bench import SyntheticBench, milliseconds
 
 from ffnet_search.config.schema import LatencySection
 from ffnet_search.errors import SweepError
 from ffnet_search.latency import build
-from ffnet_search.latency.bench import Job
+from ffnet_search.latency.bench import Job, network_job
 from ffnet_search.latency.build import profile
 from ffnet_search.latency.journal import Journal
 from ffnet_search.latency.plan import Plan
 from ffnet_search.latency.table import LatencyTable
 from ffnet_search.latency.timing import WALL_CLOCK, Timed
+from ffnet_search.latency.validation import refuse_inaccurate, refuse_stale
+from ffnet_search.space.cost_model import CostModel, cheapest, check_budget, within_limits
+from ffnet_search.space.few import few_networks
 
 PLANNED = sum(job.rounds(QUICK) for job in Plan(TINY, QUICK, 0).jobs)
 
@@ -63,6 +66,51 @@ def test_the_error_is_that_of_the_held_out_networks(table: LatencyTable) -> None
     assert table.error.mean == pytest.approx(np.mean([abs(check.error) for check in table.held_out]))
     for check in table.held_out:
         assert check.predicted_ms == pytest.approx(table.predict_ms(check.architecture))
+
+
+@pytest.mark.parametrize("networks", [1, 2, 5])
+def test_of_a_few_networks_each_is_measured_and_measured_again(networks: int, tmp_path: Path) -> None:
+    space, path = few(networks), tmp_path / "table.json"
+    table = profile(space, QUICK, path, make_bench=SyntheticBench)
+    assert LatencyTable.load(path) == table and table.is_exact and len(table.held_out) == networks
+    for arch in few_networks(space):
+        assert table.predict_ms(arch) == pytest.approx(milliseconds(network_job(arch, 0)), rel=0.05)  # rounds have 2 %
+    for check in table.held_out:
+        assert check.predicted_ms == table.predict_ms(check.architecture) != check.measured_ms
+    whole = "the one network" if networks == 1 else f"all {networks} networks"
+    assert str(table.error).startswith(f"{whole} of the space measured; measured again, mean error ")
+    assert table.error.mean == table.error.noise_floor and "Kendall" not in str(table.error)
+    refuse_inaccurate(table, QUICK, path)
+    assert refuse_stale(table, QUICK, path, SyntheticBench) < 0.05
+    with pytest.raises(SweepError, match="has no entry for '.*', so the architecture is not of the search space"):
+        table.predict_ms(TINY.largest)
+
+
+def test_limits_on_a_few_networks_are_those_of_their_measurements(tmp_path: Path) -> None:
+    """The largest network is the quickest here, as no sum of parts could tell."""
+    space = few(5)
+    table = profile(space, QUICK, tmp_path / "table.json", make_bench=SyntheticBench)
+    quick = [
+        one.model_copy(update={"predicted_ms": 1e-3}) for one in table.held_out if one.architecture == space.largest
+    ]
+    others = [one for one in table.held_out if one.architecture != space.largest]
+    costs = CostModel(table.model_copy(update={"held_out": (*quick, *others)}))
+    assert cheapest(space, costs, "latency_ms") == space.largest and cheapest(space, costs, "macs_m") == space.smallest
+    limits = {"latency_ms": 1e-3, "macs_m": space.largest.macs_m}
+    check_budget(space, costs, limits)
+    assert within_limits(space, costs, limits) == space.largest
+    assert within_limits(space, costs, limits | {"macs_m": space.smallest.macs_m}) is None
+    with pytest.raises(SweepError, match=f"latency_ms must be >= 0.001, the least .* {space.largest.key}"):
+        check_budget(space, costs, {"latency_ms": 1e-4})
+
+
+def test_few_networks_that_differ_when_measured_again_are_refused(tmp_path: Path) -> None:
+    table = profile(few(2), QUICK, tmp_path / "table.json", make_bench=SyntheticBench)
+    rough = table.model_copy(update={"error": table.error.model_copy(update={"within_10": 0.5})})
+    with pytest.raises(
+        SweepError, match=r"90% of the networks, each measured again, must .*: measure on a quieter one"
+    ):
+        refuse_inaccurate(rough, QUICK, tmp_path / "table.json")
 
 
 def test_a_table_of_a_real_runtime_records_how_it_was_made(tmp_path: Path) -> None:

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import random
-from pathlib import Path
 
 import pytest
-from latency_spaces import DIGITS, QUICK, SPACES
+from latency_spaces import DIGITS, QUICK, SPACES, few
 
-from ffnet_search.errors import SweepError
 from ffnet_search.latency.bench import anchors, groups, mix
-from ffnet_search.latency.build import profile
 from ffnet_search.latency.part_model import by_family, choose
 from ffnet_search.latency.plan import Plan, parts_of
+from ffnet_search.space.few import few_networks
 from ffnet_search.space.input import Input
 from ffnet_search.space.search_space import SearchSpace
 
@@ -60,16 +58,19 @@ def test_groups_are_small_in_number_and_in_memory() -> None:
     assert all(len(group) == 1 or sum(job.weights_m for job in group) <= 64 for group in split)
 
 
-def test_a_space_too_small_to_check_a_table_on_is_refused(tmp_path: Path) -> None:
-    def space(widths: int) -> SearchSpace:
-        width = [16 + 8 * number for number in range(widths)]
-        return SearchSpace.model_validate(
-            {"input": {"resolution": 8, "classes": 2}, "stages": [{"depth": 1, "width": width}]}
-        )
+def test_a_few_networks_are_planned_whole_and_others_by_parts() -> None:
+    for widths in (1, 2, 5, 6):
+        plan = Plan(few(widths), QUICK, seed=0)
+        assert len(set(plan.networks)) == len(plan.networks) == widths
+        assert plan.is_exact == (widths < 6) == (not plan.part_jobs) and plan.fitted == (2 if widths == 6 else 0)
 
-    with pytest.raises(SweepError, match="at least 6 networks .* but holds 5; add choices"):
-        profile(space(5), QUICK, tmp_path / "table.json")
-    assert len(Plan(space(6), QUICK, 0).networks) == 6
+
+def test_a_few_networks_are_listed_where_choices_are_alike() -> None:
+    """Kernels make no difference to attention: eight choices of axes are two networks."""
+    stage = {"depth": [1, 2], "width": 16, "mixer": "attention", "token_kernel": [3, 5, 7, 9]}
+    space = SearchSpace.model_validate({"input": {"resolution": 8, "classes": 2}, "stages": [stage]})
+    assert space.size == 2 and set(few_networks(space)) == {space.smallest, space.largest}
+    assert few_networks(few(1)) == (few(1).largest,) and not few_networks(few(6))
 
 
 @pytest.mark.parametrize("image", [Input(1, 8, 10), Input(3, 32, 10), Input(3, 256, 1000)])

@@ -19,6 +19,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from ffnet_search.config.schema import Augment, TrainSection
 from ffnet_search.data.augmentation.batches import Augmentation
 from ffnet_search.data.augmentation.moves import Share
+from ffnet_search.forecasting.forecaster import Forecaster, RobustForecaster
 from ffnet_search.space.registry import TASKS
 from ffnet_search.tasks.base import find_task
 from ffnet_search.training.modules import FFNetModule, Standalone, Supernet
@@ -110,6 +111,26 @@ def test_augmentation_waits_for_nothing(section: Augment, fill: int | None) -> N
         for number in range(4):
             made_BCHW, target_B = augment((images_BCHW, maps_BHW), (0, number), Share())
             assert made_BCHW.shape == images_BCHW.shape and target_B.shape == maps_BHW.shape
+
+
+def test_the_quality_of_photos_waits_for_nothing() -> None:
+    task, images = find_task("super_resolution"), SPACES["super_resolution"].images
+    metric, photos = task.quality_metric(images.outputs).to("meta"), target("super_resolution")
+    with no_blocking_copy():
+        metric.update(photos.float(), photos)
+        task.scores(photos.float(), photos, images.outputs)
+
+
+@pytest.mark.parametrize("kind", [Forecaster, RobustForecaster])
+def test_a_step_of_a_forecaster_waits_for_nothing(kind: type[Forecaster]) -> None:
+    """Nor does its validation, whose errors are computed once an epoch."""
+    module = kind((3, 12, 6), 4, 3, 1).to("meta")
+    batch = empty(BATCH, 12, 3), empty(BATCH, 6, 3)
+    module.log = lambda *_, **__: None  # type: ignore[method-assign]
+    with no_blocking_copy():
+        module.training_step(batch, 0).backward()
+        for step in (module.validation_step, module.test_step):
+            step(batch, 0)
 
 
 def test_what_waits_is_found() -> None:

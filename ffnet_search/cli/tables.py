@@ -17,7 +17,7 @@ from ffnet_search.config.retraining import retraining_of
 from ffnet_search.config.sweep import Sweep
 from ffnet_search.data.registry import validation_images
 from ffnet_search.export.groups import read_first, read_groups
-from ffnet_search.formatting import listed, quoted
+from ffnet_search.formatting import listed, plural, quoted
 from ffnet_search.metrics import ERROR, FOLDS, IMAGES, INT8, JUDGED, LATENCY, MACS, PARAMS, SPLITS, Metric
 from ffnet_search.progress import say
 from ffnet_search.space.architecture import Architecture
@@ -49,7 +49,7 @@ def print_space(space: SearchSpace) -> None:
         return
     shape = space.images
     _print(
-        f"search space {space.name}: {space.size:,} architectures for {shape.channels} x "
+        f"search space {space.name}: {plural(space.size, 'architecture')} for {shape.channels} x "
         f"{spelled(shape.resolution)} images of {task_of(shape).outputs_words(shape.outputs)}"
     )
     _print(f"stem width {_choices(space.stem.width)}, stride {_choices(space.stem.stride)}")
@@ -83,18 +83,22 @@ def print_architecture(arch: Architecture, name: str) -> None:
 def print_latency(table: LatencyTable) -> None:
     """The setting of a latency table, its held-out error, and the networks that it predicts worst."""
     setting = table.setting
-    _print(f"latency table {table.name}: {len(table.entries)} parts, {setting.date}")
+    content = plural(len(table.held_out), "network") if table.is_exact else f"{len(table.entries)} parts"
+    _print(f"latency table {table.name}: {content}, {setting.date}")
     _print(
         f"{setting.device}; {setting.backend}, {setting.threads} threads, batch {setting.batch_size}, "
         f"{setting.dtype}, {setting.clock}"
     )
     _print(f"versions: {', '.join(f'{name} {version}' for name, version in setting.versions.items())}")
-    _print(f"held out: {table.error}")
+    _print(f"{'error' if table.is_exact else 'held out'}: {table.error}")
     rows = [
         [check.architecture.key, f"{check.measured_ms:.3f}", f"{check.predicted_ms:.3f}", f"{check.error:+.1%}"]
         for check in table.worst
     ]
-    _print(_table(["held-out network", "measured ms", "predicted ms", "error"], rows, right=3))
+    titles = (
+        ["network", "again ms", "table ms"] if table.is_exact else ["held-out network", "measured ms", "predicted ms"]
+    )
+    _print(_table([*titles, "error"], rows, right=3))
 
 
 def print_sweep(sweep: Sweep) -> None:
@@ -121,7 +125,8 @@ def print_sweep(sweep: Sweep) -> None:
             _print(few)
     retraining = retraining_of(trained)
     if retraining is not None:
-        _print(f"export: {retraining.candidates} networks are retrained, {retraining}")
+        retrained = min(retraining.candidates, max(1, sweep.search_space.size))
+        _print(f"export: {plural(retrained, 'network')} {'is' if retrained == 1 else 'are'} retrained, {retraining}")
     if sweep.export.folds:
         _print(
             f"export: up to {sweep.export.top} networks are cross-validated, each trained {sweep.export.folds} times "

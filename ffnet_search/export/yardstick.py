@@ -26,6 +26,7 @@ from ffnet_search.export.front import devices_of, write_picks
 from ffnet_search.export.groups import GAINS, Gain
 from ffnet_search.export.picks import retrained_picks
 from ffnet_search.export.retraining.retrain import weights_digest
+from ffnet_search.formatting import plural
 from ffnet_search.pareto.candidate import Candidate
 from ffnet_search.progress import say
 from ffnet_search.provenance import git_state
@@ -75,7 +76,10 @@ def measure_yardstick(sweep: Sweep) -> None:
         scratch = folder.with_name(f"{folder.name}{SUFFIX}")
         shutil.rmtree(scratch, ignore_errors=True)
         networks = by_hand(sweep.search_space)
-        say(f"yardstick: {len(networks)} networks by hand, as the front is trained and measured: {', '.join(networks)}")
+        say(
+            f"yardstick: {plural(len(networks), 'network')} by hand, as the front is trained and measured: "
+            f"{', '.join(networks)}"
+        )
         candidates = dict(_evaluated(sweep, networks))
         picks = retrained_picks(sweep, list(candidates.values()))
         folders = [scratch / f"{name}-{candidate.key}" for name, candidate in candidates.items()]

@@ -74,7 +74,7 @@ class Forecaster(LightningModule):
     def _log(self, batch: Batch, **metrics: MeanSquaredError | MeanAbsoluteError) -> None:
         y_BSM, target_BSM = self(batch[0]).contiguous(), batch[1].contiguous()
         for name, metric in metrics.items():
-            metric(y_BSM, target_BSM)
+            metric.update(y_BSM, target_BSM)  # a call would compute the error of each batch too
             self.log(name, metric, on_epoch=True, on_step=False)
 
     def configure_optimizers(self) -> tuple[list[Optimizer], list[LambdaLR]]:

@@ -1,4 +1,4 @@
-"""The plan of a latency table: the parts and networks to measure, in order."""
+"""The plan of a latency table: the parts and networks to measure, in order. Of a few networks, each is measured."""
 
 from __future__ import annotations
 
@@ -9,19 +9,18 @@ from itertools import product
 from typing import Any
 
 from ffnet_search.config.schema import LatencySection
-from ffnet_search.errors import SweepError
 from ffnet_search.latency.bench import Job, network_job, part_job
 from ffnet_search.latency.measure import PASSES
 from ffnet_search.latency.part_model import choose
 from ffnet_search.space.architecture import Architecture
 from ffnet_search.space.block import BLOCK_AXES, axes_of
+from ffnet_search.space.few import few_networks
 from ffnet_search.space.parts import Part
 from ffnet_search.space.search_space import SearchSpace
 
 COPIES = 4  # of a part in a chain, so that the call and the copies in and out weigh little
 TOLERANCE = 0.06  # standard deviation that interpolation may have: sets how many parts are measured
 TWICE = 16  # about so many parts are measured alone and in a chain, which gives the overhead of a call
-LEAST_NETWORKS = 6  # to fit and to check a table
 DRAWS = 50  # per network, before a small space counts as exhausted
 BLOCK_PARTS = tuple(dict.fromkeys(axis.part for axis in BLOCK_AXES.values()))  # residual: a chain of them fits
 
@@ -55,15 +54,19 @@ def parts_of(space: SearchSpace) -> list[Part]:
 
 
 class Plan:
-    """The measurements for a table: chosen parts, a few of them twice, and networks to fit and to check on."""
+    """The measurements for a table: chosen parts, a few of them twice, and networks to fit and to check on; of a space
+    of a few networks (`is_exact`) all of these and no part."""
 
     def __init__(self, space: SearchSpace, section: LatencySection, seed: int) -> None:
-        self.parts = parts_of(space)
+        few = few_networks(space)
+        self.is_exact = bool(few)
+        self.parts = [] if few else parts_of(space)
         self.chosen = choose(self.parts, TOLERANCE)
         chained = [part for part in self.chosen if isinstance(part, BLOCK_PARTS)]
-        self.networks = _draw(space, section.calibration + section.held_out, random.Random(seed))
-        enough = len(self.networks) >= section.calibration + section.held_out
-        self.fitted = section.calibration if enough else len(self.networks) // 3
+        wanted = section.calibration + section.held_out
+        self.networks = list(few) or _draw(space, wanted, random.Random(seed))
+        enough = len(self.networks) >= wanted
+        self.fitted = 0 if few else section.calibration if enough else len(self.networks) // 3
         self.chains = {part: part_job(part, COPIES) for part in chained}
         self.singles = {part: part_job(part) for part in self.chosen if part not in self.chains}
         self.alone = {part: part_job(part) for part in chained[:: max(1, len(chained) // TWICE)]}  # chained ones, too
@@ -77,17 +80,10 @@ class Plan:
 
 
 def _draw(space: SearchSpace, count: int, rng: random.Random) -> list[Architecture]:
-    """Draw distinct networks: the smallest and the largest, then random ones, or all of a tiny space.
-
-    Raises SweepError if they are too few to fit and to check a table."""
+    """Draw distinct networks: the smallest and the largest, then random ones, or all of a small space."""
     networks = dict.fromkeys((space.smallest, space.largest))
     for _ in range(DRAWS * count):
         if len(networks) >= min(count, space.size):
             break
         networks[space.sample(rng)] = None
-    if len(networks) < LEAST_NETWORKS:
-        raise SweepError(
-            f"search space {space.name}: must hold at least {LEAST_NETWORKS} networks for a latency table to be fitted "
-            f"and checked, but holds {space.size}; add choices to an axis"
-        )
     return list(networks)

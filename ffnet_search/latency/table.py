@@ -5,7 +5,8 @@
     predict_ms(arch) = intercept_ms + sum of part_ms(part) + spill_ms_per_m * max(0, params_m - resident_m)
 
 over arch.parts. `part_ms` is calibrated on whole networks and not negative. The last term is the time to fetch weights
-again in every run that do not stay in the cache (derived in `ffnet_search.latency.network_model`)."""
+again in every run that do not stay in the cache (derived in `ffnet_search.latency.network_model`). Of a space of a few
+networks it holds no part, but the time of each network (`LatencyTable.is_exact`)."""
 
 from __future__ import annotations
 
@@ -71,7 +72,9 @@ class Setting(Section):
 
 
 class TableError(Section):
-    """Predictions against measurements of networks that were held out from fitting. Shares, not per cent."""
+    """Predictions against measurements of networks that were held out from fitting. Shares, not per cent.
+
+    `repeated`: nothing was fitted; each network was measured, and then again."""
 
     networks: int
     mean: float  # of |error|
@@ -79,9 +82,10 @@ class TableError(Section):
     within_10: float  # share of networks with |error| <= 10 %
     kendall: float  # rank correlation, tau-b
     noise_floor: float  # mean difference between two halves of the same measurements
+    repeated: bool = False
 
     @classmethod
-    def of(cls, checks: Sequence[Check]) -> TableError:
+    def of(cls, checks: Sequence[Check], *, repeated: bool = False) -> TableError:
         """The error of the predictions of held-out networks."""
         errors = np.abs([check.error for check in checks])
         halves = np.array([check.halves_ms for check in checks])
@@ -92,9 +96,21 @@ class TableError(Section):
             within_10=float((errors <= 0.1).mean()),
             kendall=kendall_tau([one.predicted_ms for one in checks], [one.measured_ms for one in checks]),
             noise_floor=float(np.abs(halves[:, 0] / halves[:, 1] - 1).mean()),
+            repeated=repeated,
         )
 
+    @property
+    def networks_words(self) -> str:
+        """The networks that the error is of, for sentences."""
+        return "networks, each measured again," if self.repeated else "held-out networks"
+
     def __str__(self) -> str:
+        if self.repeated:
+            whole = "the one network" if self.networks == 1 else f"all {self.networks} networks"
+            return (
+                f"{whole} of the space measured; measured again, mean error {percent(self.mean, 1)}, max "
+                f"{percent(self.max, 1)}, {percent(self.within_10, 0)} within 10 %"
+            )
         return (
             f"mean error {percent(self.mean, 1)} (noise floor {percent(self.noise_floor, 1)}), max "
             f"{percent(self.max, 1)}, {percent(self.within_10, 0)} within 10 %, Kendall {self.kendall:.3f} on "
@@ -115,9 +131,14 @@ class LatencyTable(Section):
     intercept_ms: Ms = Field(ge=0)
     spill_ms_per_m: Ms = Field(0.0, ge=0)  # for a million weights more than the cache holds
     resident_m: float = Field(0.0, ge=0)  # millions of weights that it holds
-    entries: dict[str, Entry]  # by Part.key
+    entries: dict[str, Entry]  # by Part.key; none if it is exact
     calibration: tuple[Check, ...]  # networks that intercept and slopes were fitted to
     held_out: tuple[Check, ...] = Field(min_length=1)
+
+    @property
+    def is_exact(self) -> bool:
+        """True if it holds the time of each network of a space, and no parts."""
+        return not self.entries
 
     @property
     def name(self) -> str:
@@ -133,6 +154,8 @@ class LatencyTable(Section):
 
     def predict_batch(self, archs: Iterable[Architecture]) -> list[Ms]:
         """`predict_ms` of each."""
+        if self.is_exact:
+            return [self._whole_ms(arch) for arch in archs]
         costs, predictions = self._costs, []
         for arch in archs:
             parts_ms, params = 0.0, 0
@@ -165,14 +188,26 @@ class LatencyTable(Section):
         """Milliseconds and weights of parts so far: names are slow, and a search asks for the same parts."""
         return {}
 
+    @cached_property
+    def _whole(self) -> dict[Architecture, Ms]:
+        return {check.architecture: check.predicted_ms for check in self.held_out}
+
+    def _whole_ms(self, arch: Architecture) -> Ms:
+        if arch not in self._whole:
+            raise self._lacks(arch.key)
+        return self._whole[arch]
+
     def _entry(self, part: Part) -> Entry:
         entry = self.entries.get(part.key)
         if entry is None:
-            raise SweepError(
-                f"latency table {self.name}: has no entry for {part.key!r}, so the architecture is not of the search "
-                "space that was profiled; profile that space again"
-            )
+            raise self._lacks(part.key)
         return entry
+
+    def _lacks(self, key: str) -> SweepError:
+        return SweepError(
+            f"latency table {self.name}: has no entry for {key!r}, so the architecture is not of the search space that "
+            "was profiled; profile that space again"
+        )
 
     def _cost(self, part: Part) -> tuple[Ms, int]:
         self._costs[part] = self._entry(part).ms, part.costs.params

@@ -39,7 +39,7 @@ def refuse_inaccurate(table: LatencyTable, section: LatencySection, path: Path) 
             "(latency.calibration)"
         )
     _refuse(
-        f"{path}: {section.min_within_10:.0%} of the held-out networks must be predicted within 10 % "
+        f"{path}: {section.min_within_10:.0%} of the {error.networks_words} must be predicted within 10 % "
         f"(latency.min_within_10), but {error.within_10:.0%} are, the worst of them: {worst}; {advice}, then move the "
         "file away and profile again; or accept it with a lower latency.min_within_10, or latency.noisy: true",
         section,

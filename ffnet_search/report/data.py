@@ -126,6 +126,7 @@ def script_data(run: Run) -> dict[str, Any]:
         "first": run.first.folder.name,
         "answers": list(_answers(run)),
         "hypervolume": hypervolume_over_time(run.history.evaluated, run.sweep.search.directions),
+        "repeated": run.table.is_exact,
         "held_out": [
             (_short(check.measured_ms), _short(check.predicted_ms), str(check.architecture))
             for check in run.table.held_out

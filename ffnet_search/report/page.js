@@ -239,8 +239,8 @@ chart("hypervolume", "Hypervolume of the front after each candidate: it rises wh
 });
 
 // --- latency
-chart("latency", "Predicted against measured latency of networks held out from fitting and of the exported ones", () => {
-  const held = data.held_out.map(([m, p, text]) => [m, p, () => `held out: ${print("measured_ms", m)} measured, ${print("predicted_ms", p)} predicted (${percent(p / m - 1)})\n${text}`]);
+chart("latency", data.repeated ? "Latency in the table, where each network was measured, against a second measurement" : "Predicted against measured latency of networks held out from fitting and of the exported ones", () => {
+  const held = data.held_out.map(([m, p, text]) => [m, p, () => `${data.repeated ? "again" : "held out"}: ${print("measured_ms", m)} measured, ${print("predicted_ms", p)} predicted (${percent(p / m - 1)})\n${text}`]);
   const alone = exported.map((p) => [p.measured_ms, p.predicted_ms, () => aboutExported(p)]);
   const both = range([...held, ...alone].flatMap((p) => [p[0], p[1]]));
   return {

@@ -14,6 +14,7 @@ from statistics import fmean
 
 from ffnet_search.config.retraining import retraining_of
 from ffnet_search.config.sweep import Sweep
+from ffnet_search.formatting import plural
 from ffnet_search.space.cost_model import analytic_metrics
 
 STOPPED_SHARE = 0.35  # of the epochs, that early stopping leaves: benchmarks/early_stopping.py
@@ -52,8 +53,8 @@ class Comparison:
 
     def __str__(self) -> str:
         ways = (
-            f"a supernet with {self.networks} networks compared on its weights ({self.shared:,.0f}) and the best "
-            f"retrained ({self.retraining:,.0f})",
+            f"a supernet with {plural(self.networks, 'network')} compared on its weights ({self.shared:,.0f}) and the "
+            f"best retrained ({self.retraining:,.0f})",
             f"training each of them with early stopping ({self.separate:,.0f})",
         )
         cheaper, other = ways if self.supernet_is_cheaper else reversed(ways)
@@ -76,7 +77,7 @@ def compare_ways(sweep: Sweep) -> Comparison | None:
     retrained = 0.0
     if retraining is not None:
         teacher = FORWARD_SHARE * space.largest.macs_m / average if retraining.distil else 0.0
-        retrained = retraining.candidates * retraining.epochs * (1 + teacher)
+        retrained = min(retraining.candidates, space.size) * retraining.epochs * (1 + teacher)
     networks, validation = min(search.trials, space.size), sweep.data.validation
     evaluated = networks * FORWARD_SHARE * validation / (1 - validation)
     return Comparison(

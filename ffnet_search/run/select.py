@@ -216,8 +216,8 @@ def warning_of(sweep: Sweep, device: str, table: LatencyTable) -> str:
     if within_10 >= wanted:
         return ""
     return (
-        f"only {percent(within_10, 0)} of the held-out networks of the table of {device} are within 10 % of their "
-        f"prediction (latency.min_within_10 is {wanted:g}): measure the network there before relying on this"
+        f"only {percent(within_10, 0)} of the {table.error.networks_words} of the table of {device} are within 10 % of "
+        f"their prediction (latency.min_within_10 is {wanted:g}): measure the network there before relying on this"
     )
 
 

@@ -18,6 +18,7 @@ from ffnet_search.errors import SweepError
 from ffnet_search.metrics import LATENCY, MACS, PARAMS, PEAK_MEMORY, WEIGHTS
 from ffnet_search.space.architecture import Architecture, Stage, Stem, merging_part, stem_part
 from ffnet_search.space.block import BLOCK_AXES, block_parts, shared_block
+from ffnet_search.space.few import few_networks
 from ffnet_search.space.head import Head
 from ffnet_search.space.parts import Beside, Part
 from ffnet_search.space.registry import TrunkStage, head_parts, laterals
@@ -38,7 +39,7 @@ WORST = {PEAK_MEMORY.name}  # metrics that are the largest over the parts, and n
 
 class Latency(Protocol):
     """The part of a `LatencyTable` that is used here: a prediction that is, up to a constant, the sum of `part_ms` with
-    nothing spilt, or with everything, whichever is more."""
+    nothing spilt, or with everything, whichever is more. Of a space of a few networks `part_ms` is not asked for."""
 
     def predict_ms(self, arch: Architecture) -> float: ...
     def part_ms(self, part: Part, spilt: float = 0.0) -> float: ...
@@ -149,6 +150,8 @@ class _Costs:
 
 def cheapest(space: SearchSpace, cost_model: CostModel, metric: str) -> Architecture:
     """The architecture of `space` with the least value of `metric`; `least_latency` says how exactly."""
+    if few := few_networks(space):
+        return min(few, key=lambda arch: cost_model(arch)[metric])
     if metric in cost_model.latencies:
         return least_latency(space, cost_model.latencies[metric])
     return smallest_reachable(space, cost_model.of_part[metric], max if metric in WORST else sum)[0]
@@ -181,7 +184,10 @@ def least_latency(space: SearchSpace, latency: Latency) -> Architecture:
     The inner minimum is additive over parts, so it is exact. L is concave and piecewise linear: its maximum lies
     between the minimiser at lambda = 0, which may spill, and the one at lambda = 1. Each round tries the lambda where
     the lines of the two cross, and replaces one of them, until no line lies below. The answer is the best of all
-    networks tried: exact unless there is a duality gap, where it is one of the two networks at the maximum."""
+    networks tried: exact unless there is a duality gap, where it is one of the two networks at the maximum. Of a few
+    networks each is asked for."""
+    if few := few_networks(space):
+        return min(few, key=latency.predict_ms)
 
     def minimise(spilt: float) -> _Minimiser:
         arch, total_ms = smallest_reachable(space, lambda part: latency.part_ms(part, spilt))
@@ -233,7 +239,11 @@ def within_limits(space: SearchSpace, cost_model: CostModel, limits: Mapping[str
     """An architecture that keeps all limits at once, or None if the heuristic fails.
 
     Minimises weighted sums of `value / limit`, and moves weight to the limits that are still exceeded (multiplicative
-    weights). One limit is met at once; for several it is a heuristic, since sums miss what lies inside the hull."""
+    weights). One limit is met at once; for several it is a heuristic, since sums miss what lies inside the hull. A few
+    networks are all tried."""
+    if few := few_networks(space):
+        kept = (arch for arch in few if all(cost_model(arch)[name] <= limit for name, limit in limits.items()))
+        return next(kept, None)
     costs, bounds = cost_model.of_part, {name: limit for name, limit in limits.items() if name in WORST}
     weights = dict.fromkeys(limits.keys() - bounds, 1.0)
     for _ in range(ROUNDS):

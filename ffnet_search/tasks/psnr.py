@@ -47,8 +47,9 @@ def luma(levels_BCHW: Tensor) -> Tensor:
     levels_BCHW = levels_BCHW.double()
     if levels_BCHW.shape[1] != len(LUMA):
         return levels_BCHW.mean(1)
-    weight_C = torch.tensor(LUMA, dtype=torch.float64, device=levels_BCHW.device)
-    return torch.einsum("bchw,c->bhw", levels_BCHW, weight_C) + LUMA_OFFSET
+    # numbers, and no tensor of them: it would have to reach the device first
+    red_BHW, green_BHW, blue_BHW = levels_BCHW.unbind(1)
+    return LUMA[0] * red_BHW + LUMA[1] * green_BHW + LUMA[2] * blue_BHW + LUMA_OFFSET
 
 
 def psnr(levels_BCHW: Tensor, target_BCHW: Tensor, cut: int) -> Tensor:

@@ -20,7 +20,13 @@ TINY = SearchSpace.model_validate(
 )
 QUICK = LatencySection(rounds=3, calibration=4, held_out=20)
 
-__all__ = ["DIGITS", "QUICK", "SPACES", "TINY", "model_of"]
+__all__ = ["DIGITS", "QUICK", "SPACES", "TINY", "few", "model_of"]
+
+
+def few(networks: int) -> SearchSpace:
+    """A space of so many networks, of different widths."""
+    stage = {"depth": 1, "width": [16 + 8 * number for number in range(networks)]}
+    return SearchSpace.model_validate({"input": {"resolution": 8, "classes": 2}, "stages": [stage]})
 
 
 def model_of(arch: Architecture, batch: int = 1) -> Model:
