@@ -453,8 +453,30 @@ def test_a_table_that_cannot_be_read_is_told_and_not_folders_of_classes(
 
 def test_a_series_whose_first_row_has_gaps_is_no_table_of_images(tmp_path: Path) -> None:
     (tmp_path / "s.csv").write_text("date,a,b\nx,,\n" + "".join(f"{i},{i % 7},{i % 5}\n" for i in range(300)))
-    with pytest.raises(SweepError, match=r"s.csv, row 2: a must be a number, but is ''"):
+    with pytest.raises(SweepError, match=r"s.csv, line 2: a must be a number, but is ''"):
         start(tmp_path / "s.csv", tmp_path / "out")
+
+
+@pytest.mark.parametrize("name", ["labels.csv", "LABELS.CSV", "labels.tsv"])
+@pytest.mark.parametrize("place", ["file", "folder"])
+def test_a_table_without_a_column_of_files_is_told_which_one_it_lacks(name: str, place: str, tmp_path: Path) -> None:
+    for number in range(3):
+        Image.new("RGB", (20, 20)).save(tmp_path / f"{number}.png")
+    rows = ["picture,kind", "0.png,a", "1.png,b", "2.png,a"]
+    (tmp_path / name).write_text("\n".join(rows).replace(",", "\t" if "tsv" in name else ","))
+    lacks = r"must have a column with the image file of each row \(file, .*\), but has picture, kind; "
+    with pytest.raises(SweepError, match=f"^--data: .*{name} {lacks}") as found:
+        start(tmp_path / name if place == "file" else tmp_path, tmp_path / "out")
+    assert all(words in str(found.value) for words in ("folder per class", "--task super_resolution", "to forecast"))
+
+
+def test_words_alone_are_no_series_and_several_tables_are_told(tmp_path: Path) -> None:
+    (tmp_path / "only.csv").write_text("day;price\nmon;1,5\ntue;2,5\n")
+    with pytest.raises(SweepError, match=r"with the image file of each row .* of numbers \(decimals with a point\)"):
+        start(tmp_path, tmp_path / "out")
+    (tmp_path / "two.csv").write_text("a,b\n1,2\n")
+    with pytest.raises(SweepError, match=r"must hold one CSV file, .* holds only.csv, two.csv; give the path of one"):
+        start(tmp_path, tmp_path / "out")
 
 
 def test_folders_of_classes_and_masks_are_no_tables(tmp_path: Path) -> None:

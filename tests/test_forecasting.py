@@ -112,21 +112,33 @@ def test_a_forecaster_beats_the_last_value(kind: type[Forecaster], tmp_path: Pat
 
 
 MISTAKES: dict[str, tuple[Callable[[Path], Any], str]] = {
-    "lost": (lambda path: path.unlink(), r"must be a CSV file in UTF-8, but cannot be read so"),
-    "pipe": (lambda path: (path.unlink(), os.mkfifo(path)), r"must be a CSV file in UTF-8, but cannot be read so"),
-    "void": (lambda path: path.write_text(""), r"must have a line of names and then a row for each step, but has 0"),
-    "words": (lambda path: path.write_text("date,a\nmonday,x\n"), r"must have columns of numbers, but its first row"),
+    "lost": (lambda path: path.unlink(), r"must be a CSV file in UTF-8, but there is no such file"),
+    "pipe": (lambda path: (path.unlink(), os.mkfifo(path)), r"must be a CSV file in UTF-8, but is no regular file"),
+    "bytes": (lambda path: path.write_bytes(b"date,a\n1,\xff\n"), r"cannot be read so .*; save it again as one"),
+    "void": (lambda path: path.write_text(""), r"must have a line of names and then a row .*, but is empty"),
+    "words": (
+        lambda path: path.write_text("date,a\nmonday,x\n"),
+        r"must have columns of numbers .*, but its first row",
+    ),
     "times": (
         lambda path: path.write_text(",Timestamp\n1,2\n2,3\n"),
-        r"must have columns of numbers, but its first row",
+        r"must have columns of numbers .*, but its first row",
     ),
-    "gap": (lambda path: path.write_text("date,a\n1,2\n2,\n"), r"row 3: a must be a number, but is ''"),
+    "gap": (lambda path: path.write_text("date,a\n1,2\n2,\n"), r"line 3: a must be a number, but is ''; fill it, or"),
+    "blank": (lambda path: path.write_text("date,a\n\n1,2\n\n2,\n"), r"line 5: a must be a number, but is ''"),
+    "headless": (lambda path: path.write_text("1.5,2\n3,4\n"), r"line 1 must name the columns, but holds numbers"),
+    "comma": (lambda path: path.write_text("date;a\nmon;1,5\n"), r"numbers \(decimals with a point\) .*'mon', '1,5'"),
+    "folder": (lambda path: (path.unlink(), path.mkdir()), r"CSV file in UTF-8, but is no regular file"),
+    "one": (lambda path: path.write_text("date,a\n"), r"then a row for each step, but has its first line alone"),
     "first": (
         lambda path: path.write_text("date,a,b\nmon,1,\ntue,2,3\n"),
-        r"row 2: b must be a number, but is ''",
+        r"line 2: b must be a number, but is ''",
     ),
     "twice": (lambda path: path.write_text("date,a,a\n1,2,3\n"), r"must name each column once, but repeats a"),
-    "ragged": (lambda path: path.write_text("date,a\n1,2\n2\n"), r"row 3 must have 2 cells, but has 1"),
+    "ragged": (
+        lambda path: path.write_text("date,a\n1,2\n2\n"),
+        r"line 3 must have 2 cells, as the first .*, but has 1",
+    ),
     "short": (lambda path: waves(path, 100), r"must have enough rows for a window of 24 \+ 12 .*none for val"),
 }
 
@@ -165,7 +177,7 @@ def test_init_writes_a_first_sweep_for_a_series(tmp_path: Path) -> None:
     with pytest.raises(SweepError, match=r"--data: .*series.csv must have 120 rows or more .* but has 100"):
         start(waves(path, 100), tmp_path, name="other")
     path.write_text("date,a\n1,2\n2,\n")
-    with pytest.raises(SweepError, match="--data: .*row 3: a must be a number, but is ''"):
+    with pytest.raises(SweepError, match="--data: .*line 3: a must be a number, but is ''"):
         start(path, tmp_path, name="other")
 
 
@@ -262,8 +274,8 @@ def test_a_series_that_cannot_be_forecast_is_one_sentence(tmp_path: Path) -> Non
         "void.csv: must have a column a, b, c, but has no columns",
         "short.csv: must have 24 rows or more, but has 19",
         "other.csv: must have a column c, but has date, a, b",
-        "gap.csv: row 402: b must be a number, but is ''",
-        "ragged.csv: row 402 must have 4 cells, but has 2",
+        "gap.csv: line 402: b must be a number, but is ''",
+        "ragged.csv: line 402 must have 4 cells, but has 2",
     ]
 
 

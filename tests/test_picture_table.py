@@ -185,11 +185,11 @@ MISTAKES: dict[str, tuple[Callable[[Path], Any], str]] = {
     "broken": (lambda table: (table.parent / "shapes/003.png").write_text("no"), r"cannot be read as images.*003.png"),
     "pipe": (pipe, r"003.png must be a file, but is a pipe"),
     "twice": (cell("file", "shapes/000.png"), r"line 5 must not repeat shapes/000.png, which is in .*line 2 too"),
-    "nameless": (cell("file", ""), r"line 5 must name a file, but is ''"),
-    "ragged": (text("shapes/003.png,", "shapes/003.png,1,"), r"line 5 must have 3 cells, but has 4"),
-    "header": (text("file", "what"), r"table.csv must have a column `file`, but has what, discs, area"),
+    "nameless": (cell("file", ""), r"line 5 must name a file, but is ''; name one, or remove the row"),
+    "ragged": (text("shapes/003.png,", "shapes/003.png,1,"), r"line 5 must have 3 cells, .* has 4; put"),
+    "header": (text("file", "what"), r"must have a column with the image file of each row \(file, .*has what"),
     "alone": (lambda table: table.write_text("file\na.png\n"), r"must have a column beside the files"),
-    "repeated": (text("area [px]", "discs"), r"must name each column once, but repeats discs"),
+    "repeated": (text("area [px]", "discs"), r"must name each column once, but repeats discs; rename some"),
     "rows": (lambda table: table.write_text("file,discs\n"), r"must have a line of names and then rows, but has no"),
     "void": (lambda table: table.write_text(""), r"but has no rows"),
     "bytes": (lambda table: table.write_bytes(b"file,discs\n\xff\xfe,1\n"), r"must be a CSV file in UTF-8"),
@@ -254,8 +254,10 @@ def test_places_and_names_of_tables(table: Path) -> None:
     with pytest.raises(SweepError, match="data.columns is for picture_table, but data.name is 'digits'"):
         check_data(section("digits", columns=["a"]), space("classification").images)
     shutil.copy(table, table.with_name("train.csv"))
-    table.with_name("test.csv").write_text("file,discs\nx.png,1\n")
-    with pytest.raises(SweepError, match="test.csv must have the columns of .*train.csv"):
+    table.with_name("test.csv").write_text("file,discs,x\nx.png,1,1\n")
+    with pytest.raises(
+        SweepError, match=r"test.csv must have the columns .*n.csv, but lacks area \[px\] and also has x$"
+    ):
         build(table.parent)
 
 

@@ -19,7 +19,7 @@ from ffnet_search.config.schema import DataSection
 from ffnet_search.data.layout import TRAIN
 from ffnet_search.data.mask_folder import has_masks
 from ffnet_search.data.picture_table import NO, YES, must_exist, read_targets, table_files
-from ffnet_search.data.table import FILE, is_number, read_header, read_table
+from ffnet_search.data.table import SUFFIXES, is_number, read_table, tables_in
 from ffnet_search.errors import SweepError
 from ffnet_search.formatting import figure, first_few
 from ffnet_search.space.registry import task_outputs
@@ -98,14 +98,11 @@ def _range(values_N: Targets) -> str:
 
 
 def holds_table(path: Path) -> bool:
-    """Return whether a path is a CSV, or a folder that has one with a column of files, or one that cannot be read, and
-    no folders of classes."""
+    """Return whether a path is a CSV, or a folder that has one and no folders of classes: also one without a column of
+    files, or one that cannot be read, which reading tells."""
     if path.is_file():
-        return path.suffix.lower() in (".csv", ".tsv")
-    if not path.is_dir() or has_masks(path):
-        return False
-    headers = [read_header(table) for table in sorted(path.glob("*.csv"))]
-    if not any(not header or any(name.lower() in FILE for name in header) for header in headers):
+        return path.suffix.lower() in SUFFIXES
+    if not path.is_dir() or has_masks(path) or not tables_in(path):
         return False
     try:
         inspect(path)
@@ -161,6 +158,7 @@ def guess(columns: Mapping[str, Sequence[str]]) -> tuple[str, tuple[str, ...]]:
     words = {name: len(set(cells)) for name, cells in columns.items() if 1 < len(set(cells)) <= len(cells) // 2}
     if not words:
         raise SweepError(
-            f"data.path: a column must have classes, labels or numbers, but {', '.join(columns)} have none"
+            f"data.path: a column must have classes, labels or numbers, some of them several times, but "
+            f"{first_few(list(columns))} has none; name what to learn in data.columns of a sweep of your own"
         )
     return "classification", (min(words, key=words.__getitem__),)

@@ -15,7 +15,7 @@ from PIL import Image
 
 from ffnet_search.config.json_schema import schema_line
 from ffnet_search.config.schema import LatencySection
-from ffnet_search.data.table import FILE, csv_rows, is_number
+from ffnet_search.data.table import FILE, SUFFIXES, csv_rows, is_number
 from ffnet_search.errors import SweepError
 from ffnet_search.formatting import first_few
 from ffnet_search.progress import say
@@ -154,7 +154,7 @@ def kernels(window: int) -> Sequence[int]:
 def holds_series(path: Path) -> bool:
     """Return whether a path is a CSV of numbers in which no column names files, or a folder of such a CSV."""
     path = series_file(path)
-    if not path.is_file() or path.suffix.lower() not in (".csv", ".tsv"):
+    if not path.is_file() or path.suffix.lower() not in SUFFIXES:
         return False
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:

@@ -24,6 +24,7 @@ from ffnet_search.config.files import run_name, shipped, shipped_sweeps
 from ffnet_search.config.json_schema import FOLDER, Kind, json_schema
 from ffnet_search.config.start import OFFICIAL
 from ffnet_search.config.sweep import Sweep
+from ffnet_search.data.table import FILE_COLUMN
 from ffnet_search.errors import NAME, SweepError, did_you_mean
 from ffnet_search.progress import say
 from ffnet_search.space.sides import spelled
@@ -144,8 +145,17 @@ def _inspected(place: Path, task: str | None) -> ImageSet:
         return inspect_table(place) if holds_table(place) else inspect(place)
     except SweepError as error:
         sentence = str(error).replace("data.path:", "--data:", 1)
-        hint = f"; or add --task {PHOTOS} for photos to enlarge" if "folder per class" in sentence else ""
-        raise SweepError(sentence + hint) from None
+        raise SweepError(sentence + _hint(sentence)) from None
+
+
+def _hint(sentence: str) -> str:
+    """The other contents that data of no known layout may have been meant to have."""
+    if FILE_COLUMN in sentence or "one CSV file" in sentence:
+        return (
+            f"; or put the images into a folder per class; or add --task {PHOTOS} for photos to enlarge; a series to "
+            "forecast is a CSV of numbers (decimals with a point), with a row for each step"
+        )
+    return f"; or add --task {PHOTOS} for photos to enlarge" if "folder per class" in sentence else ""
 
 
 def _drafts(images: ImageSet, pretrained: str | None) -> list[Draft]:

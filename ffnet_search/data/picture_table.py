@@ -21,6 +21,7 @@ from ffnet_search.data.image_folder import must_have_colours
 from ffnet_search.data.layout import TRAIN, image_bytes
 from ffnet_search.data.table import Table, is_number, read_table
 from ffnet_search.errors import SweepError, shown
+from ffnet_search.formatting import first_few
 from ffnet_search.space.input import Input
 from ffnet_search.tasks.base import Targets, task_of
 
@@ -96,26 +97,38 @@ def read_targets(table: Table, task: str) -> tuple[Outputs, Targets]:
 
 def read_classes(table: Table) -> tuple[Outputs, Targets]:
     """Classes by name, sorted, those of numbers by their size; int64 (N,)."""
-    if len(table.columns) != 1:
+    names = list(table.columns)
+    if len(names) != 1:
         raise SweepError(
-            f"data.columns must name one column for task 'classification', but there are {', '.join(table.columns)}; "
+            f"data.columns must name one column for task 'classification', but there are {first_few(names)}; "
             "name one, or use task 'multilabel' or 'regression'"
         )
     [(name, cells)] = table.columns.items()
     for cell, place in zip(cells, table.places, strict=True):
         if not cell:
-            raise SweepError(f"data.path: {place}: {name} must be the name of a class, but is empty")
+            raise SweepError(
+                f"data.path: {place}: {name} must be the name of a class, but is empty; fill it, or remove the row"
+            )
     trained = [cell for cell, split in zip(cells, table.splits, strict=True) if split == TRAIN]
     classes = sorted(set(trained), key=lambda cell: (float(cell) if is_number(cell) else math.inf, cell))
     if len(classes) < 2:
         raise SweepError(
-            f"data.path: {name} must hold two classes at least for training, but holds {', '.join(classes)}"
+            f"data.path: {_file_of(table)}: {name} must hold two classes at least for training, but holds "
+            f"{', '.join(classes)}; add rows of others, or name another column in data.columns"
         )
     numbers = {cell: number for number, cell in enumerate(classes)}
     for cell, place in zip(cells, table.places, strict=True):
         if cell not in numbers:
-            raise SweepError(f"data.path: {place}: {name} must be a class of the training rows, but is {shown(cell)}")
+            raise SweepError(
+                f"data.path: {place}: {name} must be a class of the training rows, but is {shown(cell)}; add such rows "
+                "for training, or remove this one"
+            )
     return tuple(classes), np.array([numbers[cell] for cell in cells], np.int64)
+
+
+def _file_of(table: Table) -> str:
+    """The file of a table's first row."""
+    return table.places[0].rpartition(", line")[0]
 
 
 def read_labels(table: Table) -> tuple[Outputs, Targets]:

@@ -27,9 +27,11 @@ if TYPE_CHECKING:
     from _csv import Reader as CsvReader
 
 FILE = ("file", "file_name", "filename", "image", "path")  # names of the column of files, in any case
+FILE_COLUMN = "a column with the image file of each row"
 SPLIT = "split"
 UNNAMED = ("", "unnamed: 0")  # a column of row numbers, as pandas writes it
 DELIMITERS = ",;\t"
+SUFFIXES = (".csv", ".tsv")  # of tables, in any case
 
 
 @dataclass(frozen=True)
@@ -56,6 +58,14 @@ class Table:
         return {one: np.flatnonzero(splits == one) for one in (TRAIN, VALIDATION, TEST) if (splits == one).any()}
 
 
+def _must_be_alike(path: Path, names: Sequence[str], first: Path, wanted: Sequence[str]) -> None:
+    """Raise SweepError if the table of a split has other columns than that for training."""
+    lacking, others = ([one for one in a if one not in b] for a, b in ((wanted, names), (names, wanted)))
+    if lacking or others:
+        but = [f"lacks {first_few(lacking)}"] * bool(lacking) + [f"also has {first_few(others)}"] * bool(others)
+        raise SweepError(f"data.path: {path} must have the columns of {first}, but {' and '.join(but)}")
+
+
 def _found(root: Path, beside: Path, file: str) -> Path:
     path = root / file
     # os.path: a name that no file can have is none
@@ -73,16 +83,22 @@ def find_tables(section: DataSection) -> dict[str, Path]:
         return {TRAIN: path}
     if not os.path.isdir(path):
         raise SweepError(f"data.path: {path} must be a CSV file, or a folder that holds one, but there is no such file")
-    tables = sorted(path.glob("*.csv"))
+    tables = tables_in(path)
     named = {SPLIT_NAMES[table.stem.lower()]: table for table in tables if table.stem.lower() in SPLIT_NAMES}
     if TRAIN in named:
         return {split: named[split] for split in (TRAIN, VALIDATION, TEST) if split in named}
     if len(tables) != 1:
-        names = first_few([table.name for table in tables]) or "none"
+        names = first_few([table.name for table in tables])
         raise SweepError(
-            f"data.path: {path} must hold one CSV file, or train.csv and test.csv, but holds {names}; name the file"
+            f"data.path: {path} must hold one CSV file, or train.csv and test.csv, but holds {names or 'none'}; "
+            f"{'give the path of one' if names else 'add one'}"
         )
     return {TRAIN: tables[0]}
+
+
+def tables_in(folder: Path) -> list[Path]:
+    """The CSV files of a folder, by their suffix, sorted."""
+    return sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES)
 
 
 def read_table(section: DataSection) -> Table:
@@ -95,16 +111,15 @@ def read_table(section: DataSection) -> Table:
     splits = [TRAIN] * len(rows)
     for split, path in list(found.items())[1:]:
         more_names, more_rows, more_places = _read(path)
-        if sorted(more_names) != sorted(names):
-            raise SweepError(
-                f"data.path: {path} must have the columns of {first} ({', '.join(names)}), but has "
-                f"{', '.join(more_names)}"
-            )
+        _must_be_alike(path, more_names, first, names)
         rows, places, splits = rows + more_rows, places + more_places, splits + [split] * len(more_rows)
     by_lower = {name.lower(): name for name in names}
     file_name = next((by_lower[name] for name in FILE if name in by_lower), None)
     if file_name is None:
-        raise SweepError(f"data.path: {first} must have a column `file`, but has {', '.join(names)}; rename one")
+        raise SweepError(
+            f"data.path: {first} must have {FILE_COLUMN} ({', '.join(FILE)}, in any case), but has {first_few(names)}; "
+            "rename one or add it"
+        )
     split_name = by_lower.get(SPLIT)
     files = tuple(row[file_name] for row in rows)
     _must_be_files(files, places)
@@ -115,14 +130,6 @@ def read_table(section: DataSection) -> Table:
     return Table(
         first.parent, files, {name: tuple(row[name] for row in rows) for name in chosen}, places, tuple(splits)
     )
-
-
-def read_header(path: Path) -> list[str]:
-    """The names of the columns of a CSV; none if it cannot be read."""
-    try:
-        return _read(path)[0]
-    except SweepError:
-        return []
 
 
 def _read(path: Path) -> tuple[list[str], list[dict[str, str]], tuple[str, ...]]:
@@ -140,15 +147,22 @@ def _read(path: Path) -> tuple[list[str], list[dict[str, str]], tuple[str, ...]]
                     continue
                 place = f"{path}, line {lines.line_num}"
                 if len(cells) != len(header):
-                    raise SweepError(f"data.path: {place} must have {len(header)} cells, but has {len(cells)}")
+                    raise SweepError(
+                        f"data.path: {place} must have {len(header)} cells, as the first line has, but has "
+                        f"{len(cells)}; put a cell that holds {shown(lines.dialect.delimiter)} into quotes"
+                    )
                 rows.append({name: cell.strip() for name, cell in zip(header, cells, strict=True)})
                 places.append(place)
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise SweepError(f"data.path: {path} must be a CSV file in UTF-8, but cannot be read so ({error})") from None
+        raise SweepError(
+            f"data.path: {path} must be a CSV file in UTF-8, but cannot be read so ({error}); save it again as one"
+        ) from None
     names = [name for name in header if name.lower() not in UNNAMED]
     repeated = sorted({name for name in names if names.count(name) > 1})
     if repeated:
-        raise SweepError(f"data.path: {path} must name each column once, but repeats {first_few(repeated)}")
+        raise SweepError(
+            f"data.path: {path} must name each column once, but repeats {first_few(repeated)}; rename some"
+        )
     if not rows:
         raise SweepError(f"data.path: {path} must have a line of names and then rows, but has no rows")
     return names, rows, tuple(places)
@@ -173,7 +187,7 @@ def _must_be_files(files: Sequence[str], places: Sequence[str]) -> None:
     seen: dict[str, str] = {}
     for file, place in zip(files, places, strict=True):
         if not file or "\0" in file:
-            raise SweepError(f"data.path: {place} must name a file, but is {shown(file)}")
+            raise SweepError(f"data.path: {place} must name a file, but is {shown(file)}; name one, or remove the row")
         if file in seen:
             raise SweepError(f"data.path: {place} must not repeat {file}, which is in {seen[file]} too; remove one")
         seen[file] = place
@@ -186,7 +200,9 @@ def _splits(cells: Sequence[str], places: Sequence[str]) -> list[str]:
             raise SweepError(f"data.path: {place}: {SPLIT} must be train, val or test, but is {shown(cell)}")
     splits = [SPLIT_NAMES[cell.lower()] for cell in cells]
     if TRAIN not in splits:
-        raise SweepError(f"data.path: {places[0].rpartition(',')[0]} must have rows for training, but has none")
+        raise SweepError(
+            f"data.path: {places[0].rpartition(',')[0]} must have rows whose {SPLIT} is train, but has none"
+        )
     return splits
 
 
@@ -199,7 +215,6 @@ def _chosen(section: DataSection, names: Sequence[str], path: Path) -> Sequence[
     for name in section.columns:
         if name not in names:
             raise SweepError(
-                f"data.columns must be columns of {path} ({', '.join(names)}), but {name!r} is none"
-                f"{did_you_mean(name, names)}"
+                f"data.columns must be columns of {path}, but {shown(name)} is none{did_you_mean(name, names)}"
             )
     return section.columns

@@ -24,7 +24,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from ffnet_search.data.table import UNNAMED, csv_rows, is_number
-from ffnet_search.errors import SweepError
+from ffnet_search.errors import SweepError, shown
 from ffnet_search.formatting import first_few
 
 TIMES = ("date", "datetime", "time", "timestamp")  # names of columns that say when, in any case
@@ -63,7 +63,10 @@ class Series(LightningDataModule):
         super().__init__()
         self.path, self.batch_size = Path(os.path.expanduser(path)), batch_size
         if len(window) != 2 or min(window) < 1 or len(split) != 3 or min(split) <= 0:
-            raise SweepError("data.init_args must have a window of past and future steps, and a split of three parts")
+            raise SweepError(
+                "data.init_args must have a window of past and future steps, and a split of three parts, but has "
+                f"window {list(window)} and split {list(split)}"
+            )
         self.past, self.future, self.split = int(window[0]), int(window[1]), tuple(split)
         self.variables: tuple[str, ...] = ()
 
@@ -93,7 +96,8 @@ class Series(LightningDataModule):
         if empty:
             raise SweepError(
                 f"data.init_args.path: {self.path} must have enough rows for a window of {self.past} + {self.future} "
-                f"steps in every part, but its {len(steps_TM)} give none for {', '.join(empty)}"
+                f"steps in every part, but its {len(steps_TM)} give none for {', '.join(empty)}; change "
+                "data.init_args.split, or shorten data.init_args.window and module.init_args.shape"
             )
 
     def input_facts(self) -> dict[str, Any]:
@@ -133,28 +137,50 @@ def read_series(path: Path) -> tuple[tuple[str, ...], NDArray[np.float64]]:
     """The names of the variables and their values, float64 (T, M). Raises SweepError, which names the line."""
     where = f"data.init_args.path: {path}"
     if not os.path.isfile(path):  # a pipe never ends
-        raise SweepError(f"{where} must be a CSV file in UTF-8, but cannot be read so (there is no such file)")
+        problem = "is no regular file" if os.path.exists(path) else "there is no such file"
+        raise SweepError(f"{where} must be a CSV file in UTF-8, but {problem}")
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
-            rows = [row for row in csv_rows(file) if row]
+            lines = csv_rows(file)
+            rows = [(lines.line_num, row) for row in lines if row]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise SweepError(f"{where} must be a CSV file in UTF-8, but cannot be read so ({error})") from None
+        raise SweepError(
+            f"{where} must be a CSV file in UTF-8, but cannot be read so ({error}); save it again as one"
+        ) from None
     if len(rows) < 2:
-        raise SweepError(f"{where} must have a line of names and then a row for each step, but has {len(rows)} lines")
-    header, *content = rows
-    repeated = sorted({name for name in header if header.count(name) > 1})
+        found = "is empty" if not rows else "has its first line alone"
+        raise SweepError(f"{where} must have a line of names and then a row for each step, but {found}")
+    (_, header), *content = rows
+    return _values([name.strip() for name in header], content, where)
+
+
+def _values(
+    header: Sequence[str], content: Sequence[tuple[int, Sequence[str]]], where: str
+) -> tuple[tuple[str, ...], NDArray[np.float64]]:
+    """The variables among the columns, and their values (T, M). `content`: the rows with their lines."""
+    if all(map(is_number, header)):
+        raise SweepError(f"{where}, line 1 must name the columns, but holds numbers ({first_few(header)}); add a line")
+    timeless = [index for index, name in enumerate(header) if name.lower() not in (*UNNAMED, *TIMES)]
+    repeated = sorted({header[index] for index in timeless if header.count(header[index]) > 1})
     if repeated:
-        raise SweepError(f"{where} must name each column once, but repeats {first_few(repeated)}")
-    for number, row in enumerate(content, 2):
+        raise SweepError(f"{where} must name each column once, but repeats {first_few(repeated)}; rename some")
+    for line, row in content:
         if len(row) != len(header):
-            raise SweepError(f"{where}, row {number} must have {len(header)} cells, but has {len(row)}")
-    timeless = [index for index, name in enumerate(header) if name.strip().lower() not in (*UNNAMED, *TIMES)]
-    chosen = [index for index in timeless if any(is_number(row[index]) for row in content)]
+            raise SweepError(
+                f"{where}, line {line} must have {len(header)} cells, as the first line has, but has {len(row)}"
+            )
+    chosen = [index for index in timeless if any(is_number(row[index]) for _, row in content)]
     if not chosen:
-        raise SweepError(f"{where} must have columns of numbers, but its first row is {', '.join(content[0])[:80]}")
-    for number, row in enumerate(content, 2):
+        raise SweepError(
+            f"{where} must have columns of numbers (decimals with a point) beside {', '.join(TIMES)}, which are left "
+            f"out, but its first row is {first_few([shown(cell) for cell in content[0][1]])}"
+        )
+    for line, row in content:
         for index in chosen:
             if not is_number(row[index]):
-                raise SweepError(f"{where}, row {number}: {header[index]} must be a number, but is {row[index]!r}")
-    values_TM = np.array([[float(row[index]) for index in chosen] for row in content])
-    return tuple(header[index].strip() for index in chosen), values_TM
+                raise SweepError(
+                    f"{where}, line {line}: {header[index]} must be a number, but is {shown(row[index])}; fill it, or "
+                    "remove the column or the steps up to there"
+                )
+    values_TM = np.array([[float(row[index]) for index in chosen] for _, row in content])
+    return tuple(header[index] for index in chosen), values_TM
