@@ -137,7 +137,7 @@ MISTAKES: dict[str, tuple[Callable[[Path], Any], str]] = {
     "twice": (lambda path: path.write_text("date,a,a\n1,2,3\n"), r"must name each column once, but repeats a"),
     "ragged": (
         lambda path: path.write_text("date,a\n1,2\n2\n"),
-        r"line 3 must have 2 cells, as the first .*, but has 1",
+        r"line 3 must have 2 cells, but has 1; give it",
     ),
     "short": (lambda path: waves(path, 100), r"must have enough rows for a window of 24 \+ 12 .*none for val"),
 }

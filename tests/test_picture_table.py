@@ -186,7 +186,7 @@ MISTAKES: dict[str, tuple[Callable[[Path], Any], str]] = {
     "pipe": (pipe, r"003.png must be a file, but is a pipe"),
     "twice": (cell("file", "shapes/000.png"), r"line 5 must not repeat shapes/000.png, which is in .*line 2 too"),
     "nameless": (cell("file", ""), r"line 5 must name a file, but is ''; name one, or remove the row"),
-    "ragged": (text("shapes/003.png,", "shapes/003.png,1,"), r"line 5 must have 3 cells, .* has 4; put"),
+    "ragged": (text("shapes/003.png,", "shapes/003.png,1,"), r"line 5 must have 3 cells, but has 4; give"),
     "header": (text("file", "what"), r"must have a column with the image file of each row \(file, .*has what"),
     "alone": (lambda table: table.write_text("file\na.png\n"), r"must have a column beside the files"),
     "repeated": (text("area [px]", "discs"), r"must name each column once, but repeats discs; rename some"),

@@ -158,7 +158,7 @@ def guess(columns: Mapping[str, Sequence[str]]) -> tuple[str, tuple[str, ...]]:
     words = {name: len(set(cells)) for name, cells in columns.items() if 1 < len(set(cells)) <= len(cells) // 2}
     if not words:
         raise SweepError(
-            f"data.path: a column must have classes, labels or numbers, some of them several times, but "
-            f"{first_few(list(columns))} has none; name what to learn in data.columns of a sweep of your own"
+            f"data.path: a column must have classes, labels or numbers, but {first_few(list(columns))} have none; add "
+            "one, in which values repeat"
         )
     return "classification", (min(words, key=words.__getitem__),)

@@ -148,8 +148,8 @@ def _read(path: Path) -> tuple[list[str], list[dict[str, str]], tuple[str, ...]]
                 place = f"{path}, line {lines.line_num}"
                 if len(cells) != len(header):
                     raise SweepError(
-                        f"data.path: {place} must have {len(header)} cells, as the first line has, but has "
-                        f"{len(cells)}; put a cell that holds {shown(lines.dialect.delimiter)} into quotes"
+                        f"data.path: {place} must have {len(header)} cells, but has {len(cells)}; give it as many as "
+                        f"the first line has, and put a cell that holds {shown(lines.dialect.delimiter)} into quotes"
                     )
                 rows.append({name: cell.strip() for name, cell in zip(header, cells, strict=True)})
                 places.append(place)

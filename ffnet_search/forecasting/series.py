@@ -167,7 +167,8 @@ def _values(
     for line, row in content:
         if len(row) != len(header):
             raise SweepError(
-                f"{where}, line {line} must have {len(header)} cells, as the first line has, but has {len(row)}"
+                f"{where}, line {line} must have {len(header)} cells, but has {len(row)}; give it as many as the first "
+                "line has"
             )
     chosen = [index for index in timeless if any(is_number(row[index]) for _, row in content)]
     if not chosen:
