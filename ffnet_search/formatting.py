@@ -13,8 +13,9 @@ from typing import IO, Any
 FORMULA = tuple("=+-@\t\r")
 MARKUP = re.compile(r"[\\`*\[\]<>|&]|:(?=//)")
 COMMAND = re.compile(r"`[^`]*`|(?<=: )ffnet-search .*$")  # to be copied, so that it stays on one line
-# Between a number and its unit, its error or what it counts: `63.02 ± 3.48 %`, `5.7 M MACs`, `32 x 32 pixels`.
-UNBROKEN = re.compile(r"(?<=\d)\s+(?=[A-Za-zµ%±])|(?<=\d [Mx])\s+(?=\w)|(?<=[±≤≥])\s+(?=[\d.])")
+# Between a number and its unit, its error or what it counts: `63.02 ± 3.48 %`, `5.7 M MACs`, `32 x 32 pixels`, and
+# between the width of a stage and its first block: `24: k3+3 e1 x1`.
+UNBROKEN = re.compile(r"(?<=\d)\s+(?=[A-Za-zµ%±])|(?<=\d [Mx])\s+(?=\w)|(?<=[±≤≥])\s+(?=[\d.])|(?<=\d:)\s+(?=[a-z]+\d)")
 BLANK = "\ue000"  # for a blank of a command, or of `UNBROKEN`, while lines are broken
 
 

@@ -9,7 +9,7 @@ import torch
 
 from ffnet_search.export.details.classes import ERRORS, class_facts
 from ffnet_search.export.details.sheet import Tile, draw_sheet, plain
-from ffnet_search.export.exported import class_rows
+from ffnet_search.export.exported import class_rows, rare_words
 
 NAMES = ["cat", "dog", "cow", "never"]
 
@@ -23,8 +23,13 @@ def test_precision_recall_and_confusion_are_counted() -> None:
     assert facts["precision"] == {"cat": 1.0, "dog": pytest.approx(1 / 3), "cow": 0.5, "never": None}
     assert facts["confused"] == [("cat", "dog", 2), ("dog", "cow", 1)]
     rows = class_rows(facts)
-    assert rows[0] == ["cat", "100.0 %", "50.0 %", "4", "dog (2)"]
-    assert rows[-1] == ["never", "none", "none", "0", ""]
+    assert rows[0] == ["cat", "100.0 %", "50.0 %", "4", "", "dog (2)"]
+    assert rows[-1] == ["never", "none", "none", "0", "", ""]
+    assert rare_words(facts) == ""  # as of an export before, whose card does not say
+    for count, is_rare in ((9, True), (40, False)):
+        facts["trained_on"] = {"cat": count, "dog": 40, "cow": 40, "never": 0}
+        assert class_rows(facts)[0][4] == str(count)
+        assert rare_words(facts).startswith(f"cat has {count} images of {80 + count} in training") == is_rare
     assert class_rows({"iou": {}}) == []
 
 

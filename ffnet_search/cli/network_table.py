@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ffnet_search.cli.printing import make_table, print_plain
 from ffnet_search.cli.tables import print_architecture
-from ffnet_search.export.exported import CLASS_TITLES, ExportedNetwork, class_rows
+from ffnet_search.export.exported import CLASS_TITLES, ExportedNetwork, class_rows, rare_words
 from ffnet_search.metrics import ERROR, Metric, find_metric
 from ffnet_search.space.registry import task_outputs
 from ffnet_search.tasks.base import Task, task_of
@@ -27,7 +27,11 @@ def print_network(network: ExportedNetwork) -> None:
     rows = class_rows(network.details)
     if rows:
         print_plain("on test, the hardest class first:")
-        print_plain(make_table(CLASS_TITLES, rows, right=3))
+        print_plain(make_table(CLASS_TITLES, rows, right=4))
+        if words := rare_words(network.details):
+            print_plain(words)
+        if sheet := network.details.get("errors"):
+            print_plain(f"its most confident errors as images: {network.folder / sheet}")
     elif network.architecture is not None:
         _print_outputs(network, task_of(network.architecture.input), network.architecture.input.outputs)
     files = sorted(path.name for path in network.folder.iterdir() if path.is_file())

@@ -18,7 +18,7 @@ from torchmetrics.functional.classification import (
     multiclass_recall,
 )
 
-from ffnet_search.data.datamodule import Data
+from ffnet_search.data.datamodule import Data, ImageData
 from ffnet_search.export.details.sheet import Tile, draw_sheet, plain
 from ffnet_search.export.details.worst_images import WorstImages
 from ffnet_search.formatting import percent
@@ -48,6 +48,8 @@ class ClassDetails:
         if wrong.worst:
             draw_sheet(wrong.worst, data).save(folder / SHEET)
         facts = class_facts(torch.cat(shares), torch.cat(labels), names)
+        if isinstance(data, ImageData):  # of others an epoch would have to be read
+            facts["trained_on"] = dict(zip(names, data.class_counts[0].tolist(), strict=True))
         return {**facts, "errors": SHEET if wrong.worst else ""}
 
 
