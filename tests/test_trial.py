@@ -15,6 +15,7 @@ from training_steps import ObservedStep, assert_trained
 from trial_sweeps import NET, own_sweep, sweep_of
 
 from ffnet_search.config.sweep import Sweep
+from ffnet_search.config.warm_start import trial_epochs, trial_sweep
 from ffnet_search.errors import SweepError
 from ffnet_search.evaluation.factory import EvaluatorFactory
 from ffnet_search.evaluation.inherited import quality
@@ -34,6 +35,8 @@ from ffnet_search.tasks.base import find_task
 from ffnet_search.training.fit import sweep_data, train_supernet
 from ffnet_search.training.trainer import LAST, make_loggers
 
+STAGES = [{"depth": 1, "width": [8, 16], "token_kernel": 3}, {"depth": 1, "width": 16, "token_kernel": 3}]
+ELASTIC = {"input": NET["input"], "stem": {"width": 8, "stride": 2}, "stages": STAGES}
 CLASSIFICATION = find_task("classification")
 
 
@@ -130,10 +133,8 @@ def test_who_is_told_to_stop_stops_but_not_after_the_last_epoch(tmp_path: Path) 
 
 
 def test_a_warm_start_is_better_than_none(tmp_path: Path, steps: list[ObservedStep]) -> None:
-    stages = [{"depth": 1, "width": [8, 16], "token_kernel": 3}, {"depth": 1, "width": 16, "token_kernel": 3}]
-    space = {"input": NET["input"], "stem": {"width": 8, "stride": 2}, "stages": stages}
-    space["hyperparameters"] = {"learning_rate": [0.001, 0.002]}
-    search = {"evaluator": "train", "warm_start": True}
+    space = {**ELASTIC, "hyperparameters": {"learning_rate": [0.001, 0.002]}}
+    search = {"evaluator": "train", "warm_start": True, "trial_epochs": 2}  # reports are of epochs before the last
     sweep = sweep_of(tmp_path, {}, search_space=space, search=search)
     assert list(plan(sweep)) == ["profile", "train", "search", "export"]
     train_supernet(sweep)
@@ -151,6 +152,24 @@ def test_a_warm_start_is_better_than_none(tmp_path: Path, steps: list[ObservedSt
     warm, scratch = first
     assert warm > scratch + 0.2
     assert_trained(steps)  # the supernet, the warm start (which was recalibrated before) and the cold one
+
+
+@pytest.mark.parametrize(("epochs", "given", "wanted"), [(8, None, 4), (1, None, 1), (8, 3, 3)])
+def test_a_warm_start_trains_half_of_the_supernet_s_epochs(
+    tmp_path: Path, epochs: int, given: int | None, wanted: int
+) -> None:
+    search = {"evaluator": "train", "warm_start": True, "trial_epochs": given}
+    sweep = sweep_of(tmp_path, {}, search_space=ELASTIC, search=search, train={"epochs": epochs})
+    assert trial_sweep(sweep).train.epochs == trial_epochs(sweep) == wanted
+    cold = {"evaluator": "train", "trial_epochs": given}
+    if given is None:
+        assert trial_epochs(sweep_of(tmp_path, {}, search_space=ELASTIC, search=cold, train={"epochs": 8})) == 8
+        return
+    with pytest.raises(SweepError, match=r"search.trial_epochs must be left out where trials do not start from a sup"):
+        sweep_of(tmp_path, {}, search_space=ELASTIC, search=cold)
+    searched = {**ELASTIC, "hyperparameters": {"epochs": [1, 2]}}
+    with pytest.raises(SweepError, match=r"search.trial_epochs must be left out where hyperparameters has the epochs"):
+        sweep_of(tmp_path, {}, search_space=searched, search=search)
 
 
 def broken(name: str) -> dict[str, Any]:

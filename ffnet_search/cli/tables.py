@@ -15,6 +15,7 @@ from ffnet_search.cli.resolve import Front
 from ffnet_search.config.resolved import resolved_text
 from ffnet_search.config.retraining import retraining_of
 from ffnet_search.config.sweep import Sweep
+from ffnet_search.config.warm_start import trial_epochs
 from ffnet_search.data.registry import validation_images
 from ffnet_search.export.groups import read_first, read_groups
 from ffnet_search.formatting import listed, plural, quoted
@@ -112,6 +113,8 @@ def print_sweep(sweep: Sweep) -> None:
     with listed_once():
         trained, states = as_trained(sweep), plan(sweep)
     epochs = f"{sweep.train.epochs} epochs" if trained is sweep else epochs_words(trained, sweep)
+    if sweep.search.warm_start and "epochs" not in sweep.search_space.hyperparameters:
+        epochs = f"{epochs}, then {trial_epochs(trained)} of each trial"
     _print(
         f"sweep {sweep.name}: {sweep.data.name}, {epochs}, {sweep.search.trials} trials of "
         f"{sweep.search.sampler.class_path} for {', '.join(sweep.search.objectives)}; limits: {sweep.search.limits}"

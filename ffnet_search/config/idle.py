@@ -66,6 +66,11 @@ def _of_training(sweep: Sweep) -> Iterator[Idle]:
     if not sweep.uses_supernet:
         why = "where trials train without a supernet"
         yield Idle("train", train, OF_A_SUPERNET, why)
+    if not sweep.search.warm_start:
+        why = "where trials do not start from a supernet (search.warm_start), and so train for train.epochs"
+        yield Idle("search", sweep.search, ("trial_epochs",), why)
+    elif any(one.path == "train.epochs" for one in sweep.bindings.values()):
+        yield Idle("search", sweep.search, ("trial_epochs",), "where hyperparameters has the epochs of a trial")
     if sweep.module is not None:
         others = tuple(name for name in TrainSection.model_fields if name not in OF_ANY_MODULE)
         yield Idle("train", train, others, "where module is given, which has its own optimiser and loss")

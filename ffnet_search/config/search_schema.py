@@ -107,16 +107,18 @@ class SearchSection(GrowingSection):
     known before an evaluation, or a limit of a quality (a lower one if more is better), known after it.
 
     `evaluator`: "supernet" scores a network on the supernet's weights, "train" trains each; `warm_start`: from those
-    weights. `engine`: a registered name ("local", "ray", "tune") or an import path. `metrics`: name -> direction of the
-    metrics that a user-supplied module logs, for `objectives`. `workers`: the number of parallel evaluations on a
-    cluster; default: as many as fit on its nodes. `wait_minutes`: the time to wait for the first worker, which on an
-    autoscaling cluster includes the start of a node. `trial_minutes`: the time after which a trial is ended and
-    recorded as failed. `minutes`: the time limit of the search, over all its interruptions; it ends there or after
-    `trials`, whichever is first. `storage`: the URL of a database that keeps a copy of the study, such as
-    postgresql://user@host/name. `loggers`: Lightning loggers, in which each trial is a run of its own."""
+    weights, for `trial_epochs`; default: half of `train.epochs`, which the supernet has. `engine`: a registered name
+    ("local", "ray", "tune") or an import path. `metrics`: name -> direction of the metrics that a user-supplied module
+    logs, for `objectives`. `workers`: the number of parallel evaluations on a cluster; default: as many as fit on its
+    nodes. `wait_minutes`: the time to wait for the first worker, which on an autoscaling cluster includes the start of
+    a node. `trial_minutes`: the time after which a trial is ended and recorded as failed. `minutes`: the time limit of
+    the search, over all its interruptions; it ends there or after `trials`, whichever is first. `storage`: the URL of a
+    database that keeps a copy of the study, such as postgresql://user@host/name. `loggers`: Lightning loggers, in which
+    each trial is a run of its own."""
 
     evaluator: Literal["supernet", "train"] = "supernet"
     warm_start: bool = False
+    trial_epochs: Annotated[int | None, LATER] = Field(None, gt=0)
     engine: str = Field("local", pattern=NAME_OR_PATH)
     resources: Resources = Resources()
     workers: int | None = Field(None, gt=0)

@@ -20,6 +20,7 @@ from torchmetrics import Metric as TorchMetric
 from ffnet_search.config.named_metrics import named_metrics
 from ffnet_search.config.secrets import without_secrets
 from ffnet_search.config.sweep import Sweep
+from ffnet_search.config.warm_start import trial_sweep
 from ffnet_search.data.datamodule import Data
 from ffnet_search.data.dataset import Fold
 from ffnet_search.data.registry import build_data, check_data
@@ -87,7 +88,7 @@ class TrialEvaluator:
         git: Mapping[str, object] | None = None,
         target: TrialTarget | None = None,
     ) -> None:
-        self.sweep, self.git = sweep, git
+        self.sweep, self.git = trial_sweep(sweep), git
         if target is None:
             target = UserModuleTarget(sweep) if sweep.module else FFNetTarget(sweep, supernet)
         self.target: TrialTarget = target

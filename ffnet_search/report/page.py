@@ -16,6 +16,7 @@ from ffnet_search.atomic_write import write_bytes, write_text
 from ffnet_search.config.named_metrics import ranking
 from ffnet_search.config.retraining import retraining_of
 from ffnet_search.config.sweep import Sweep
+from ffnet_search.config.warm_start import trial_epochs
 from ffnet_search.export.answer import ranked_on
 from ffnet_search.export.exported import CLASS_TITLES, ExportedNetwork, class_rows
 from ffnet_search.export.formats.base import ModelFile, registered_files
@@ -277,5 +278,7 @@ def _training(sweep: Sweep) -> str:
     names = ", ".join(sweep.search_space.hyperparameters)
     searched = f", but for what was searched ({names})" if names else ""
     epochs = f"{sweep.train.epochs} epochs of {sweep.train.optimizer}{searched}"
+    if sweep.search.warm_start and "epochs" not in sweep.search_space.hyperparameters:
+        epochs = f"{epochs}, trials from its weights for {trial_epochs(sweep)}"
     retraining = retraining_of(sweep)
     return f"{epochs}; {f'then each alone: {retraining}' if retraining else 'not retrained'}"

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
 LAST = "last.ckpt"  # of a training, as `training.trainer` names it
 ASIDE = "previous-*"  # where `--fresh` moves what a changed sweep invalidates
-JUDGED_BY = ("evaluator", "warm_start", "metrics", "scheduler")  # fields of `search` that an evaluation depends on
+# Fields of `search` that an evaluation depends on.
+JUDGED_BY = ("evaluator", "warm_start", "trial_epochs", "metrics", "scheduler")
 
 
 class Earlier(NamedTuple):
