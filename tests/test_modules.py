@@ -10,6 +10,7 @@ import pytest
 import torch
 from lightning import Trainer
 from networks import images, space
+from task_spaces import SPACES
 from tiny_sweep import sweep
 from torch.nn import functional as F
 
@@ -63,6 +64,35 @@ def test_each_network_of_a_step_learns_by_an_update_of_its_own() -> None:
 
     assert supernet.learn(batches, 5, update) == losses[0]
     assert len(losses) == 4
+
+
+@pytest.mark.parametrize("task", SPACES)
+def test_a_step_in_bf16_gives_finite_gradients_of_float32(task: str) -> None:
+    """As GPUs compute, with autocast: no loss and no metric meets a type that it does not take."""
+    chosen = SPACES[task]
+    shape, kind = chosen.images, find_task(task)
+    supernet = Supernet(chosen, TrainSection(**{**kind.recipe, "optimizer": "sgd"}))
+    supernet.manual_backward = torch.Tensor.backward  # type: ignore[method-assign, assignment]
+    side = [shape.outputs * pixels for pixels in shape.shape[1:]]
+    targets = {
+        "classification": torch.arange(4) % shape.outputs,
+        "segmentation": torch.zeros(4, *shape.shape[1:], dtype=torch.uint8),
+        "multilabel": torch.eye(4, shape.outputs),
+        "regression": torch.rand(4, shape.outputs),
+        "super_resolution": torch.zeros(4, shape.channels, *side, dtype=torch.uint8),
+    }
+    batch = images(chosen, 4), targets[task]
+    losses: list[torch.Tensor] = []
+    with torch.autocast("cpu", torch.bfloat16):
+        supernet.learn([batch], 1, losses.append)
+        with torch.no_grad():
+            output_B = supernet.net(batch[0])
+            supernet.qualities[0].update(output_B, batch[1])
+            kind.scores(output_B, batch[1], shape.outputs).numpy()
+    assert math.isfinite(supernet.qualities[0].compute()) and all(loss.isfinite() for loss in losses)
+    gradients = [weight.grad for weight in supernet.weights if weight.grad is not None]
+    assert {gradient.dtype for gradient in gradients} == {torch.float32}
+    assert all(gradient.isfinite().all() for gradient in gradients)
 
 
 @pytest.mark.parametrize(("labels", "alike"), [(0.0, True), (0.5, False), (1.0, False)])

@@ -18,7 +18,7 @@ from tiny_sweep import kill_rank, sweep, trained
 from ffnet_search.config.inputs import train_inputs
 from ffnet_search.config.sweep import Sweep
 from ffnet_search.errors import SweepError
-from ffnet_search.models.saved import read_supernet
+from ffnet_search.models.saved import read_epochs, read_supernet
 from ffnet_search.training.fit import sweep_data, train_supernet
 from ffnet_search.training.ranks import STARTS, rank_count, train_on_ranks
 
@@ -48,6 +48,16 @@ def test_ranks_standardise_by_all_training_targets(tmp_path: Path) -> None:
     expected = sweep_data(run).target_statistics
     for found_K, expected_K in zip((head.mean_K, head.spread_K), expected, strict=True):
         assert torch.equal(found_K, expected_K)
+
+
+@pytest.mark.slow
+def test_ranks_end_together_when_time_is_over(tmp_path: Path) -> None:
+    """Each batch is a reduction of all ranks: one that goes on alone would wait for ever."""
+    run = trained(tmp_path, devices=2)
+    content = run.model_dump()
+    limited = Sweep.model_validate(content | {"train": content["train"] | {"minutes": 0.05, "epochs": 100_000}})
+    epochs = read_epochs(train_on_ranks(limited))
+    assert epochs is not None and 0 < epochs < 1000
 
 
 @pytest.mark.slow

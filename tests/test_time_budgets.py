@@ -24,6 +24,7 @@ from ffnet_search.run.shared_time import RunTime, as_trained
 from ffnet_search.run.stages import plan
 from ffnet_search.search.loop import spent_s
 from ffnet_search.training.modules import learning_rate
+from ffnet_search.training.time_budget import batches_until_next
 
 
 def trial(start_s: float, end_s: float) -> Any:
@@ -42,6 +43,16 @@ def test_time_that_trials_share_is_counted_once_and_pauses_are_not() -> None:
 def test_a_search_without_time_for_one_candidate_says_so(tmp_path: Path) -> None:
     with pytest.raises(SweepError, match="its time is over before a candidate was evaluated"):
         Run(tmp_path).search(trials=10, minutes=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("batches", "seconds", "interval_s", "until"),
+    [(100, 1.0, 1.0, 100), (100, 4.0, 1.0, 25), (10, 0.1, 1.0, 20), (1, 30.0, 1.0, 1), (50, 1.0, 0.0, 1), (4, 0, 1, 8)],
+)
+def test_the_clock_of_a_training_is_read_about_once_an_interval(
+    batches: int, seconds: float, interval_s: float, until: int
+) -> None:
+    assert batches_until_next(batches, seconds, interval_s) == until
 
 
 def test_the_schedule_of_a_hurried_training_ends_at_the_floor(tmp_path: Path) -> None:

@@ -124,11 +124,11 @@ def judge_module(
         output_B, target_B = net(images_BCHW.to(device)), target_B.to(device)
         for one in (metric, *others.values()):
             one.update(output_B, target_B)
-        scores.append(task.scores(output_B, target_B, outputs).cpu().numpy())
+        scores.append(task.scores(output_B, target_B, outputs))  # on the device, which is not waited for
     if not scores:
         raise ValueError("quality needs at least one batch of images, but got none")
     values = {name: float(one.compute()) for name, one in others.items()}
-    return Judged(float(metric.compute()), Scores.gathered(task, scores), values)
+    return Judged(float(metric.compute()), Scores.gathered(task, (one.cpu().numpy() for one in scores)), values)
 
 
 def quality(net: Deployed | MetaMixer, batches: Iterable[tuple[Tensor, Tensor]], task: Task) -> float:

@@ -46,8 +46,8 @@ def class_metric(name: str, classes: Sequence[str]) -> Any:
     if at:
         return ClassScore(kind, {one: index for index, one in enumerate(classes)}[wanted])
     kinds = {
-        "balanced_accuracy": lambda: MulticlassAccuracy(len(classes), average="macro"),
-        "f1_macro": lambda: MulticlassF1Score(len(classes), average="macro"),
-        "auroc": lambda: Auroc(len(classes), average="macro"),
+        "balanced_accuracy": lambda: MulticlassAccuracy(len(classes), average="macro", validate_args=False),
+        "f1_macro": lambda: MulticlassF1Score(len(classes), average="macro", validate_args=False),
+        "auroc": lambda: Auroc(len(classes), average="macro", validate_args=False),
     }
     return kinds[name]()

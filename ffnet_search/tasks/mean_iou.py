@@ -25,13 +25,17 @@ class MeanIoU(Metric):
         self.add_state("confusion_KK", torch.zeros(classes, classes, dtype=torch.int64), dist_reduce_fx="sum")
 
     def update(self, output: Tensor, target_BHW: Tensor) -> None:
-        self.confusion_KK += self.confusion(output, target_BHW)
+        self.confusion_KK += self.confusions(output, target_BHW).sum(0)
 
-    def confusion(self, output: Tensor, target_BHW: Tensor) -> Tensor:
-        """Pixels by the id in the mask (rows) and the predicted id."""
-        kept = target_BHW != self.ignore
-        index = target_BHW[kept].long() * self.classes + predicted(output, target_BHW)[kept].long()
-        return torch.bincount(index, minlength=self.classes**2).reshape(self.classes, self.classes)
+    def confusions(self, output: Tensor, target_BHW: Tensor) -> Tensor:
+        """Pixels of each image by the id in the mask (rows) and the predicted id, int64 (B, K, K).
+
+        Pixels that do not count have a place of their own: to choose the others, the CPU would wait for a GPU."""
+        batch, places = len(target_BHW), self.classes**2
+        index_BN = (target_BHW.long() * self.classes + predicted(output, target_BHW).long()).flatten(1)
+        index_BN = index_BN.where((target_BHW != self.ignore).flatten(1), places)
+        counts_BP = index_BN.new_zeros(batch, places + 1).scatter_add_(1, index_BN, torch.ones_like(index_BN))
+        return counts_BP[:, :places].reshape(batch, self.classes, self.classes)
 
     def compute(self) -> Tensor:
         iou_K = self.per_class()

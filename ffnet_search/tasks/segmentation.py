@@ -149,14 +149,10 @@ class Segmentation(Task):
         """The pixels of each class that are found, that the mask has and that are predicted: (B, 3 K)."""
         import torch
 
-        from ffnet_search.tasks.mean_iou import MeanIoU, predicted
+        from ffnet_search.tasks.mean_iou import MeanIoU
 
-        metric, labels_BHW = MeanIoU(outputs, IGNORE).to(target.device), predicted(output, target)
-        rows = []
-        for at in range(len(target)):
-            confusion_KK = metric.confusion(labels_BHW[at : at + 1], target[at : at + 1])
-            rows.append(torch.cat([confusion_KK.diagonal(), confusion_KK.sum(1), confusion_KK.sum(0)]))
-        return torch.stack(rows)
+        confusion_BKK = MeanIoU(outputs, IGNORE).confusions(output, target)
+        return torch.cat([confusion_BKK.diagonal(0, 1, 2), confusion_BKK.sum(2), confusion_BKK.sum(1)], 1)
 
     def quality_from(self, scores_NS: NDArray[np.float64]) -> float:
         """The mean intersection over union of the classes in the masks, of all pixels of the images."""

@@ -216,7 +216,7 @@ class FFNetModule(LightningModule):
         for (end, arch), metric in zip(self.validated.items(), self.qualities, strict=True):
             with threads_for(1e6 * arch.macs_m * len(x_BCHW)):
                 output_B = self.net(x_BCHW, arch)
-                metric(output_B, target_B)
+                metric.update(output_B, target_B)  # to call it would compute the quality of the batch too
             name = f"{self.task.logged_quality}{end}"
             self.log(name, metric, on_epoch=True, on_step=False, batch_size=len(x_BCHW))
             if arch == self.net.largest:

@@ -14,15 +14,14 @@ from typing import Any, TypeVar
 
 import torch
 from lightning import Callback, LightningDataModule, LightningModule, Trainer
-from lightning.pytorch.callbacks import Checkpoint, WeightAveraging
+from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.utilities.exceptions import SIGTERMException
-from torch import Tensor
-from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from ffnet_search.atomic_write import replacing
 from ffnet_search.config.schema import TrainSection
 from ffnet_search.errors import Terminated
 from ffnet_search.progress import Bar, progress, say
+from ffnet_search.training.averaging import AveragedWeights
 from ffnet_search.training.checkpoints import is_plain, read_last, safe_types
 from ffnet_search.training.loggers import Hyperparameters, finish, finished_on_error, make_loggers
 from ffnet_search.training.modules import FFNetModule, NonFiniteLoss
@@ -30,7 +29,6 @@ from ffnet_search.training.named_classes import make_named
 from ffnet_search.training.time_budget import TimeBudget
 
 LAST = "last.ckpt"
-Tensors = tuple[Tensor, ...] | list[Tensor]
 
 
 @dataclass(frozen=True)
@@ -144,33 +142,6 @@ def save(trainer: Trainer, path: Path, *, weights_only: bool = False) -> None:
     """Write a checkpoint, replaced whole. A collective operation: every rank calls it, the first one writes."""
     with replacing(path) if trainer.is_global_zero else nullcontext(path) as target:
         trainer.save_checkpoint(target, weights_only=weights_only)
-
-
-class AveragedWeights(WeightAveraging):
-    """The exponential moving average of the weights, from the first step on. Its decay after n steps is at most
-    (1 + n) / (10 + n), so that the first weights of a short training do not linger in it."""
-
-    def __init__(self, decay: float) -> None:
-        self.decay, self.is_taken = decay, False
-        # Named, since Lightning copies the module before it moves it: the average would stay on the CPU.
-        super().__init__("cuda" if torch.cuda.is_available() else None, multi_avg_fn=self._average)
-
-    def _average(self, averages: Tensors, now: Tensors, count: Tensor | int) -> None:
-        decay = min(self.decay, (1 + int(count)) / (10 + int(count)))
-        get_ema_multi_avg_fn(decay)(averages, now, count)
-
-    def should_update(self, step_idx: int | None = None, epoch_idx: int | None = None) -> bool:
-        return step_idx is not None
-
-    def on_train_end(self, trainer: Trainer, module: LightningModule) -> None:
-        super().on_train_end(trainer, module)
-        self.is_taken = True
-
-    def on_fit_end(self, trainer: Trainer, module: LightningModule) -> None:
-        """Take the average where `on_train_end` was not called: a training that resumes after its last epoch has no
-        step to make."""
-        if not self.is_taken:
-            self.on_train_end(trainer, module)
 
 
 class LastCheckpoint(Callback):

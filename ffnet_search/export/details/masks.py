@@ -37,7 +37,7 @@ class MaskDetails:
         for images_BCHW, target_BHW in data.test_dataloader():
             labels_BHW = predicted(net(images_BCHW.to(device)).cpu(), target_BHW)
             for image_CHW, mask_HW, labels_HW in zip(images_BCHW, target_BHW, labels_BHW, strict=True):
-                confusion_KK = metric.confusion(labels_HW[None], mask_HW[None])
+                [confusion_KK] = metric.confusions(labels_HW[None], mask_HW[None])
                 metric.confusion_KK += confusion_KK
                 iou_K = iou(confusion_KK)
                 badness = 1.0 - float(iou_K[~iou_K.isnan()].mean()) if confusion_KK.sum() else 0.0
