@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -275,6 +276,10 @@ def test_measurements_are_positive(tmp_path: Path) -> None:
 def test_the_written_sweep_is_of_those_images(tmp_path: Path) -> None:
     images = paint(tmp_path / "my flowers", {"rose": 30, "tulip": 30})
     started = start(images, tmp_path, latency_ms=50, minutes=2)
+    for path, title in zip(started.files, ("A sweep of ffnet-search", "A search space of ffnet-search"), strict=False):
+        first = path.read_text().partition("\n")[0]
+        schema = path.parent / first.removeprefix("# yaml-language-server: $schema=")
+        assert json.loads(schema.read_text())["title"] == title
     assert [path.name for path in started.files] == ["my_flowers.yaml", "my_flowers_space.yaml"]
     sweep = Sweep.from_yaml(started.sweep)
     assert sweep.data.path == images
