@@ -4,19 +4,14 @@ from __future__ import annotations
 
 import ast
 import re
-import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 import typer
-
-from ffnet_search.cli.app import app
+from command_parser import PROGRAM, VERBS, parsed
 
 ROOT = Path(__file__).parents[1]
-PROGRAM = "ffnet-search"
-VERBS: Mapping[str, Any] = typer.main.get_command(app).commands  # type: ignore[attr-defined]
 UsageError = typer.BadParameter.__mro__[1]  # of the click that this Typer has
 # In code marks, from a colon to the end of the sentence, or alone; words about what a verb did are no advice.
 VERB = "|".join(VERBS)
@@ -25,15 +20,6 @@ ADVISED = re.compile(
 )
 BLOCK = re.compile(r"^```sh\n(.*?)^```$", re.M | re.S)
 INLINE = re.compile(rf"`({PROGRAM} \w+ [^`]+)`")
-
-
-def parsed(command: str) -> None:
-    """Parse a command as the command line does, and run nothing. Raises UsageError."""
-    _, verb, *words = shlex.split(re.split(r" (?:>|\|\|) ", command)[0], comments=True)
-    if verb.startswith("--") or "--help" in words:
-        return
-    assert verb in VERBS, f"there is no verb {verb}"
-    VERBS[verb].make_context(verb, words)
 
 
 def sentences(path: Path) -> Iterator[tuple[int, str]]:

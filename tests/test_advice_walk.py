@@ -18,9 +18,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
+from command_parser import PROGRAM, parsed
 from PIL import Image
-from test_advice import PROGRAM, parsed
-from test_terminal import CODES, shown
+from pseudo_terminal import CODES, shown
 
 from ffnet_search.cli.app import main
 

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import fcntl
 import io
-import os
-import pty
 import re
-import struct
 import sys
-import termios
 import time
 from pathlib import Path
 
 import pytest
+from pseudo_terminal import CODES, shown
 from rich.console import Console
 from written_runs import two_networks, written_run
 
@@ -22,25 +18,7 @@ from ffnet_search.cli.printing import Column, Grid, make_table, print_plain
 from ffnet_search.formatting import broken
 from ffnet_search.progress import TerminalBar, signs_of_life
 
-CODES = re.compile(r"\x1b\[[0-9;?]*[a-zA-Z]")
 IMPORTANT = ("63.02 ± 3.48", "61.52 ± 1.00", "1.23", "12.3")
-
-
-def shown(columns: int, *command: str, **environment: str) -> str:
-    """What a command prints on a terminal of so many columns, codes of colours included."""
-    child, terminal = pty.fork()
-    if child == 0:
-        fcntl.ioctl(1, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
-        left = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "NO_COLOR")}
-        os.execve(command[0], list(command), {**left, "TERM": "xterm", **environment})
-    said = b""
-    try:
-        while piece := os.read(terminal, 4096):
-            said += piece
-    except OSError:  # closed: so Linux says that the command has ended
-        pass
-    os.waitpid(child, 0)
-    return said.decode().replace("\r\n", "\n")
 
 
 def show(columns: int, what: Path, **environment: str) -> str:
