@@ -10,7 +10,7 @@ help:
 	@echo "make quickstart   set up .venv, then train, profile, search and export on handwritten digits (minutes)"
 	@echo "make test         set up .venv, then run all tests that take seconds"
 	@echo "make e2e          the long tests: whole runs, a cluster on this machine and its failures, pages in a browser"
-	@echo "make fuzz         10,000 wrong files: a result or one sentence (FUZZ=ci: some hundreds, a minute)"
+	@echo "make fuzz         10,000 wrong files: a result or one sentence (FUZZ=ci: some hundreds; PART=part1 ... part20)"
 	@echo "make faults       runs of the real command, killed and hurt 100 times (HURTS, SEED)"
 	@echo "make audit        known vulnerabilities of the pinned versions, and the licences of what is installed"
 	@echo "make newest-optuna  the tests of samplers and of the study against the newest Optuna that pip finds"
@@ -49,7 +49,7 @@ e2e: $(STAMP)
 
 # FUZZ names a profile of tests/fuzz/test_files.py: full or ci.
 fuzz: $(STAMP)
-	FUZZ=$(or $(FUZZ),full) $(BIN)/python -m pytest -q tests/fuzz
+	FUZZ=$(or $(FUZZ),full) $(BIN)/python -m pytest -q tests/fuzz $(if $(PART),-k "$(PART)-")
 
 faults: $(STAMP)
 	$(BIN)/python tests/faults/hurts.py --hurts $(or $(HURTS),100) --seed $(or $(SEED),0) $(if $(KINDS),--kinds $(KINDS))

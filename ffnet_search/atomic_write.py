@@ -1,4 +1,5 @@
-"""Atomic file replacement: a reader sees the old content or the new one, even if the writer is killed; downloads too.
+"""Atomic file replacement: a reader sees the old content or the new one, even if the writer is killed; downloads, and
+the opening of files of strangers, too.
 
 Temporary folders lie in the run's folder, or in the system's temporary folder; those of killed processes are removed.
 """
@@ -14,10 +15,10 @@ import shutil
 import stat
 import tempfile
 import weakref
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from ffnet_search.errors import AGAIN, SweepError, io_reason
 from ffnet_search.formatting import finite
@@ -28,6 +29,7 @@ TIMEOUT_S = 60.0
 CHUNK = 1 << 20  # bytes
 SCRATCH = ".ffnet-"  # prefix of temporary folders
 LEFT = re.compile(r"\.ffnet-[a-z0-9_]{8}")  # names of those in the system's temporary folder
+NO_WAIT = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)  # neither exists on every system
 ROOM = 1 << 20  # bytes: with less free space on a disk, a failure there counts as a full disk
 
 
@@ -35,19 +37,54 @@ ROOM = 1 << 20  # bytes: with less free space on a disk, a failure there counts 
 def replacing(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside `path` that takes its place when the block ends without an error.
 
-    Creates the parent folder. Raises SweepError if the folder cannot be written or the disk is full."""
-    scratch = path.with_name(f"{path.name}{SUFFIX}")
+    Creates the parent folder. Raises SweepError if the folder cannot be written or the disk is full; then nothing new
+    is left."""
+    scratch, reason = path.with_name(f"{path.name}{SUFFIX}"), ""
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        yield scratch
-        os.replace(scratch, path)
+        with all_or_none([path]):
+            try:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                yield scratch
+                os.replace(scratch, path)
+            except BaseException as error:
+                reason = _reason(error, path.parent)  # before there is room again
+                with suppress(OSError):
+                    scratch.unlink(missing_ok=True)
+                raise
     except BaseException as error:
-        reason = _reason(error, path.parent)
-        with suppress(OSError):
-            scratch.unlink(missing_ok=True)
+        reason = reason or _reason(error, path.parent)
         if reason:
             raise SweepError(f"{path}: cannot be written: {reason}; {AGAIN}") from error
         raise
+
+
+@contextmanager
+def all_or_none(paths: Iterable[Path]) -> Iterator[None]:
+    """Remove those of the files that are new, and the new folders that are then empty, if the block raises."""
+    new = [path for path in paths if not os.path.lexists(path)]
+    folders = {one for path in new for one in path.parents if not os.path.exists(one)}
+    try:
+        yield
+    except BaseException:
+        for path in new:
+            with suppress(OSError):
+                path.unlink(missing_ok=True)
+        for folder in sorted(folders, key=lambda one: -len(one.parts)):
+            with suppress(OSError):  # it holds something, or was not made
+                folder.rmdir()
+        raise
+
+
+def open_regular(path: Path) -> BinaryIO:
+    """Open a file to read, but no device, pipe or socket, some of which never end. Raises OSError."""
+    file = open(os.open(path, os.O_RDONLY | NO_WAIT), "rb")  # noqa: SIM115 (the caller closes it)
+    mode = os.fstat(file.fileno()).st_mode
+    if stat.S_ISREG(mode):
+        return file
+    file.close()
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(f"{path} is a folder")
+    raise OSError("it must be a regular file, but is a device, a pipe or a socket")
 
 
 def set_aside(path: Path) -> Path:
@@ -82,19 +119,18 @@ def download(url: str, target: Path, *, field: str, most_bytes: int, checksum: s
 
     part = target.with_name(f"{target.name}.{os.getpid()}{SUFFIX}")  # of this process: all ranks may fetch at once
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        found = _fetch(url, part, most_bytes, checksum.partition(":")[0] or "sha256")
-        if checksum and found != checksum:
-            kind, _, wanted = checksum.partition(":")
-            raise SweepError(
-                f"{field}: {url} must have the {kind} checksum {wanted}, but the download has "
-                f"{found.partition(':')[2]} and was deleted; try again, or put the file at {target} yourself"
-            )
-        os.replace(part, target)
+        with all_or_none([part]):
+            target.parent.mkdir(parents=True, exist_ok=True)
+            found = _fetch(url, part, most_bytes, checksum.partition(":")[0] or "sha256")
+            if checksum and found != checksum:
+                kind, _, wanted = checksum.partition(":")
+                raise SweepError(
+                    f"{field}: {url} must have the {kind} checksum {wanted}, but the download has "
+                    f"{found.partition(':')[2]} and was deleted; try again, or put the file at {target} yourself"
+                )
+            os.replace(part, target)
     except (OSError, http.client.HTTPException) as error:  # urllib's errors are OSErrors
         raise SweepError(f"{field}: {url} cannot be fetched to {target}: {error}") from None
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def _fetch(url: str, part: Path, most_bytes: int, kind: str) -> str:

@@ -7,9 +7,7 @@ from __future__ import annotations
 
 import difflib
 import json
-import os
 import re
-import stat
 from collections.abc import Iterable
 from datetime import date
 from pathlib import Path
@@ -19,6 +17,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic_core import ErrorDetails
 
+from ffnet_search.atomic_write import open_regular
 from ffnet_search.errors import NAME, SweepError, did_you_mean, error_context, nearest_file, shown
 from ffnet_search.formatting import quoted
 
@@ -32,7 +31,6 @@ DEPTH = 40  # levels of lists and mappings
 NODES = 20_000  # values of a YAML file, those behind an alias counted each time
 MOST = 2**63 - 1  # of a whole number: beyond it databases and tensors overflow
 DIGITS = 20
-NO_WAIT = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)  # neither exists on every system
 TAGS = "tag:yaml.org,2002:"
 _NO_TEXT = re.compile(r"[\0\ud800-\udc7f\udd00-\udfff]")  # no file can have it as a name; those left out are its bytes
 _UNION = re.compile(r"(literal|dict|list|tuple|constrained-\w+|function-\w+)\[")  # Pydantic's words in a place
@@ -203,15 +201,8 @@ def _is_deeper(content: Any, levels: int) -> bool:
 
 
 def read_bounded(path: Path, most: int) -> bytes:
-    """Return the bytes of a regular file. Raises OSError, or ValueError where it has more than `most`.
-
-    Devices, pipes and sockets are refused: some never end."""
-    with open(os.open(path, os.O_RDONLY | NO_WAIT), "rb") as file:
-        mode = os.fstat(file.fileno()).st_mode
-        if stat.S_ISDIR(mode):
-            raise IsADirectoryError(f"{path} is a folder")
-        if not stat.S_ISREG(mode):
-            raise OSError("it must be a regular file, but is a device, a pipe or a socket")
+    """Return the bytes of a regular file. Raises OSError, or ValueError where it has more than `most`."""
+    with open_regular(path) as file:
         content = file.read(most + 1)
     if len(content) > most:
         raise ValueError(f"it must have at most {most // KIB:,} KiB, but has more")

@@ -229,6 +229,21 @@ ATTACKS = {
         cluster(provider={"type": "local", "head_ip": "-oProxyCommand=touch${IFS}MARK", "worker_ips": []}),
         "submit cluster.yaml",
     ),
+    "an option of ssh behind a quote in a cluster's key": Attack(
+        cluster(auth={"ssh_user": "me", "ssh_private_key": 'k" -o ProxyCommand="touch MARK'}), "submit cluster.yaml"
+    ),
+    "a program in a cluster's file": Attack(
+        cluster(auth={"ssh_user": "me", "ssh_proxy_command": "touch MARK"}), "submit cluster.yaml"
+    ),
+    "a command as a path of a cluster": Attack(cluster(file_mounts={"/a;touch MARK": "."}), "submit cluster.yaml"),
+    "a command as a cluster's image": Attack(
+        cluster(docker={"image": "x;touch MARK", "container_name": "$(touch MARK)"}), "submit cluster.yaml"
+    ),
+    "a cluster's name that leaves its folder": Attack(cluster(cluster_name="../../MARK"), "submit cluster.yaml"),
+    "a folder that a cluster's head would fill": Attack(
+        cluster(metadata={"sweep": {"search_space": SPACE, "data": {"name": "digits"}, "runs": "..", "name": "evil"}}),
+        "submit cluster.yaml",
+    ),
     "an option as a file to copy": Attack(cluster(file_mounts={"/a": "--rsh=touch MARK"}), "submit cluster.yaml"),
     "a provider of a cluster": Attack(cluster(provider={"type": "external", "module": EVIL}), "submit cluster.yaml"),
     "a repository's hooks and filters": Attack(repository, git_state),

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import csv
 import json
+import os
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -506,3 +509,18 @@ def test_a_draft_with_masks_is_timed(tmp_path: Path) -> None:
     [*_, cheapest] = drafts(inspect(write_masks(tmp_path / "data", 24)))
     cost = measure_throughput(cheapest, 8)
     assert min(cost.decode_s, cost.step_s, cost.deploy_s, cost.job_s, cost.smallest_ms) > 0 and cost.image_s >= 0
+
+
+@pytest.mark.parametrize(("kib", "written"), [(1, "the first file"), (16, "the first of the schemas")])
+def test_a_full_disk_leaves_nothing(tmp_path: Path, kib: int, written: str) -> None:
+    """No file may grow beyond a size, which stands for a full disk; the sweep is smaller, the schemas are larger."""
+    paint(tmp_path / "images", {"a": 30, "b": 30})
+    before = sorted(tmp_path.rglob("*"))
+    for words in (["init", "--data", "images", "--minutes", "1"], ["init", "--example", "cifar"]):
+        if kib > 1 and "--example" in words:
+            continue
+        command = f"ulimit -f {kib}; exec {sys.executable} -B -m ffnet_search {' '.join(words)}"
+        environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+        ended = subprocess.run(["bash", "-c", command], cwd=tmp_path, capture_output=True, text=True, env=environment)
+        assert ended.returncode == 2 and "cannot be written: File too large" in ended.stderr, ended.stderr
+        assert sorted(tmp_path.rglob("*")) == before, f"left after {written}"

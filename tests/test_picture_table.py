@@ -243,7 +243,7 @@ def test_places_and_names_of_tables(table: Path) -> None:
     ):
         build(table.parent)
     os.mkfifo(table.with_name("train.csv"))
-    with pytest.raises(SweepError, match="train.csv must be a CSV file in UTF-8, but is no regular file; remove it"):
+    with pytest.raises(SweepError, match=r"train.csv must be a CSV file .*a regular file"):
         build(table.parent)
     assert holds_table(table.parent)  # and no pipe is waited for
     table.with_name("train.csv").unlink()

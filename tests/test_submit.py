@@ -6,16 +6,19 @@ import json
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
+from ffnet_search.cluster.plain_values import must_be_plain
 from ffnet_search.cluster.submit import check_cluster, must_be_reachable, pack, submit
 from ffnet_search.config.files import is_cluster
 from ffnet_search.config.sweep import Sweep
 from ffnet_search.errors import SweepError
+from ffnet_search.imports.consent import ForeignImports, foreign_imports
 
 ROOT = Path(__file__).parents[1]
 CLUSTERS = [path for path in sorted(ROOT.glob("sweeps/*.yaml")) if is_cluster(path)]
@@ -71,6 +74,76 @@ def test_what_ray_would_refuse_is_one_sentence(
     with pytest.raises(SweepError, match=message):
         check_cluster(write(tmp_path, LOCAL | change))
     assert capsys.readouterr() == ("", "")  # Ray says it in colours beside the error
+
+
+ODD = ["-oProxyCommand=touch MARK", "a\nb", "$(touch MARK)", "a;b", "a\0b", "a" * 5000, "`b`", "a b", 7, ["a"]]
+PLACES: dict[str, Callable[[Any], dict[str, Any]]] = {
+    "cluster_name": lambda value: {"cluster_name": value},
+    "provider.head_ip": lambda value: {"provider": {"type": "local", "head_ip": value, "worker_ips": []}},
+    "provider.worker_ips.0": lambda value: {"provider": {"type": "local", "head_ip": "a", "worker_ips": [value]}},
+    "auth.ssh_user": lambda value: {"auth": {"ssh_user": value}},
+    "file_mounts: a key": lambda value: {"file_mounts": {value: "."}},
+    "cluster_synced_files.0": lambda value: {"cluster_synced_files": [value]},
+    "docker.image": lambda value: {"docker": {"image": value, "container_name": "c"}},
+    "docker.worker_image": lambda value: {"docker": {"image": "i", "container_name": "c", "worker_image": value}},
+    "docker.container_name": lambda value: {"docker": {"image": "i", "container_name": value}},
+    "available_node_types.t.docker.worker_image": lambda value: {
+        "available_node_types": {"t": {"docker": {"worker_image": value}}}
+    },
+}
+
+
+@pytest.mark.parametrize("value", ODD, ids=range(len(ODD)))
+@pytest.mark.parametrize("field", PLACES)
+def test_what_ray_hands_to_a_shell_is_plain(field: str, value: Any) -> None:
+    if isinstance(value, list) and "key" in field:
+        value = tuple(value)
+    with pytest.raises(SweepError) as refused:
+        must_be_plain(LOCAL | PLACES[field](value))
+    said = str(refused.value)
+    assert said.startswith(f"{field} must be ") and "\n" not in said and len(said) < 300
+
+
+@pytest.mark.parametrize("value", ["-x", "a\nb", 'a" -o ProxyCommand="b', "it's", "a\\", "a" * 5000])
+@pytest.mark.parametrize("name", ["ssh_private_key", "ssh_public_key", "file_mounts"])
+def test_paths_of_this_machine_hide_no_option(name: str, value: str) -> None:
+    content = {"file_mounts": {"/a": value}} if name == "file_mounts" else {"auth": {"ssh_user": "me", name: value}}
+    with pytest.raises(SweepError, match=rf"^(auth\.)?{name} must be a path without quotes"):
+        must_be_plain(LOCAL | content)
+
+
+@pytest.mark.parametrize("name", ["rsync_exclude", "rsync_filter", "run_options", "ssh_proxy_command"])
+def test_what_is_an_argument_or_a_command_by_design_is_one_line(name: str) -> None:
+    for value in ("-v /a:/b", "a\nb"):
+        contents = {
+            "run_options": {"docker": {"image": "i", "container_name": "c", "run_options": [value]}},
+            "ssh_proxy_command": {"auth": {"ssh_user": "me", "ssh_proxy_command": value}},
+        }
+        content = LOCAL | contents.get(name, {name: [value]})
+        if "\n" in value:
+            with pytest.raises(SweepError, match=rf"{name}(\.0)? must be one line of text"):
+                must_be_plain(content)
+        else:
+            must_be_plain(content)
+
+
+def test_a_program_that_ssh_would_run_here_asks_for_consent(tmp_path: Path) -> None:
+    path = write(tmp_path, LOCAL | {"auth": {"ssh_user": "me", "ssh_proxy_command": "nc %h"}})
+    with foreign_imports(ForeignImports.BY_CONSENT), pytest.raises(SweepError, match=r"would run the program 'nc %h'"):
+        Sweep.from_yaml(path)
+
+
+@pytest.mark.skipif(shutil.which("ssh") is None or shutil.which("rsync") is None, reason="ssh and rsync are needed")
+@pytest.mark.parametrize(
+    ("runs", "message"),
+    [("PLACE", "must be new, empty or the folder of a run"), ("a;b", "runs must be a path without")],
+)
+def test_a_head_fills_no_folder_but_that_of_a_run(tmp_path: Path, runs: str, message: str) -> None:
+    (tmp_path / "own").mkdir()
+    (tmp_path / "own" / "file").touch()
+    sweep = LOCAL["metadata"]["sweep"] | {"runs": runs.replace("PLACE", str(tmp_path)), "name": "own"}
+    with pytest.raises(SweepError, match=message):
+        submit(Sweep.from_yaml(write(tmp_path, LOCAL | {"metadata": {"sweep": sweep}})))
 
 
 def test_a_date_is_named_before_ray_stumbles_over_it(tmp_path: Path) -> None:

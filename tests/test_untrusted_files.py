@@ -343,11 +343,14 @@ CLUSTER = {
     ("change", "message"),
     [
         ({"auth": {"ssh_user": "-oProxyCommand=touch MARK"}}, "auth.ssh_user must be the name of a user or a host"),
-        ({"auth": {"ssh_user": "me", "ssh_private_key": "-F/x"}}, "a path must not begin with '-'"),
+        (
+            {"auth": {"ssh_user": "me", "ssh_private_key": "-F/x"}},
+            r"where it begins with .-., write ./ before it",
+        ),
         ({"provider": {"type": "local", "head_ip": "-oProxyCommand=x", "worker_ips": []}}, "provider.head_ip must be"),
         ({"provider": {"type": "local", "head_ip": "a", "worker_ips": ["a b"]}}, "provider.worker_ips.0 must be"),
         ({"provider": {"type": "external", "module": "evil.nets.Class"}}, "provider.type must be one of Ray's own"),
-        ({"file_mounts": {"/a": "--rsh=touch MARK"}}, "a path must not begin with '-'"),
+        ({"file_mounts": {"/a": "--rsh=touch MARK"}}, r"where it begins with .-., write ./ before it"),
     ],
 )
 def test_values_of_a_cluster_file_are_no_options(folder: Path, change: dict[str, Any], message: str) -> None:

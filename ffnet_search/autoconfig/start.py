@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypedDict, get_args
 
-from ffnet_search.atomic_write import write_json, write_text
+from ffnet_search.atomic_write import all_or_none, write_json, write_text
 from ffnet_search.autoconfig.budget import Budget, choose_budget
 from ffnet_search.autoconfig.draft import Draft, drafts
 from ffnet_search.autoconfig.image_set import ImageSet
@@ -109,9 +109,13 @@ def start(folder: Path, into: Path, **requirements: Unpack[Requirements]) -> Sta
 
 def _started(texts: Mapping[Path, str], minutes: dict[str, float], lines: Iterable[str]) -> Started:
     """Write the files, the sweep first, and read it once."""
-    files = _write(texts)
-    _write_schemas(files[0].parent)
-    Sweep.from_yaml(files[0])
+    into = next(iter(texts)).parent
+    schemas = {into / FOLDER / f"{kind}.schema.json": kind for kind in get_args(Kind)}
+    with all_or_none((*texts, *schemas)):
+        files = _write(texts)
+        for path, kind in schemas.items():  # which the first lines of the files refer editors to
+            write_json(path, json_schema(kind))
+        Sweep.from_yaml(files[0])
     return Started(files, minutes, tuple(lines))
 
 
@@ -198,13 +202,7 @@ def _refuse_to_overwrite(paths: Iterable[Path]) -> None:
 
 def _write(texts: Mapping[Path, str]) -> tuple[Path, ...]:
     _refuse_to_overwrite(texts)
-    for path, text in texts.items():
-        write_text(path, text)
+    with all_or_none(texts):
+        for path, text in texts.items():
+            write_text(path, text)
     return tuple(texts)
-
-
-def _write_schemas(into: Path) -> None:
-    """Write the JSON Schemas that the first lines of the files refer editors to; earlier ones are replaced."""
-    (into / FOLDER).mkdir(exist_ok=True)
-    for kind in get_args(Kind):
-        write_json(into / FOLDER / f"{kind}.schema.json", json_schema(kind))

@@ -96,9 +96,7 @@ def run(
 def check(
     sweep: SweepFile,
     overrides: Overrides,
-    data: Annotated[
-        bool, typer.Option("--data", help="Open every image, and report unreadable and repeated ones.")
-    ] = False,
+    data: Annotated[bool, typer.Option("--data", help="Read all data as a run does; report repeated images.")] = False,
     resolved: Annotated[
         bool, typer.Option("--resolved", help="Print the whole configuration, defaults included, as YAML.")
     ] = False,
@@ -108,10 +106,10 @@ def check(
     """Check a sweep in a second, without running anything.
 
     Reads the sweep and its search space, checks that the data exist and that the limits can be kept at all, and
-    prints the plan. `--data` takes longer: it opens every image."""
+    prints the plan. `--data` takes longer: it opens every image, and refuses all that a training would refuse."""
     from ffnet_search.cli import json_output, tables
     from ffnet_search.config.resolved import resolved_content
-    from ffnet_search.run.check import check_sweep
+    from ffnet_search.run.check import check_content, check_sweep
     from ffnet_search.run.contents import say_audit, say_remarks
 
     loaded = overrides.load(sweep, runs=False)
@@ -119,6 +117,7 @@ def check(
     say_remarks(loaded)
     if data:
         say_audit(loaded)
+        check_content(loaded)
     if resolved:
         Output(json=json).answer(loaded, resolved_content, tables.print_resolved)
         return

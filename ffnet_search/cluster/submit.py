@@ -11,14 +11,13 @@ import io
 import json
 import logging
 import os
-import re
 import shutil
 import subprocess
 import sys
 import warnings
 import zipfile
 from collections.abc import Mapping
-from contextlib import redirect_stderr, redirect_stdout
+from contextlib import redirect_stderr, redirect_stdout, suppress
 from pathlib import Path
 from typing import Any
 
@@ -26,15 +25,15 @@ import yaml
 
 import ffnet_search
 from ffnet_search.atomic_write import scratch_folder
+from ffnet_search.cluster.plain_values import REMOTE, WORDS, must_be_plain
 from ffnet_search.cluster.user_code import user_code
-from ffnet_search.config.files import is_cluster
+from ffnet_search.config.files import is_cluster, refuse_foreign
 from ffnet_search.config.sweep import Sweep
 from ffnet_search.errors import VALUE, SweepError, error_context, shown
 from ffnet_search.formatting import quoted
 from ffnet_search.progress import say
 from ffnet_search.strict_yaml import read_yaml
 
-PLAIN_WORD = re.compile(r"[A-Za-z0-9_.:\[][A-Za-z0-9_.:@%\[\]-]*")  # of a user or a host
 LOGIN_S = 10  # the time in which a machine must answer
 
 # What the head runs: unpacked once per content, since Ray can hand a folder to its workers, but not a part of a zip.
@@ -63,32 +62,8 @@ def check_cluster(path: Path) -> None:
     content = read_yaml(path)
     with error_context(path):
         _must_survive_json(content.get("metadata"), "metadata")
-        _must_be_no_options(content)
+        must_be_plain(content)
         _check_as_ray_does(content)
-
-
-def _must_be_no_options(content: Mapping[str, Any]) -> None:
-    """Refuse values that Ray passes to ssh and rsync as arguments, and that these would read as options."""
-    provider, auth = (content.get(name) for name in ("provider", "auth"))
-    provider, auth = (section if isinstance(section, Mapping) else {} for section in (provider, auth))
-    if provider.get("type") == "local" and not auth.get("ssh_user"):
-        raise SweepError("auth.ssh_user must be given: the name to log in with on the cluster's machines")
-    if provider.get("type") == "external":
-        raise SweepError("provider.type must be one of Ray's own, but got 'external', whose code would be imported")
-    workers = provider.get("worker_ips")
-    hosts = {"provider.head_ip": provider.get("head_ip")}
-    hosts |= {f"provider.worker_ips.{n}": host for n, host in enumerate(workers if isinstance(workers, list) else ())}
-    for field, value in {"auth.ssh_user": auth.get("ssh_user"), **hosts}.items():
-        if isinstance(value, str) and not PLAIN_WORD.fullmatch(value):
-            raise SweepError(f"{field} must be the name of a user or a host, but got {shown(value)}")
-    mounts = content.get("file_mounts")
-    synced = content.get("cluster_synced_files")
-    paths = [auth.get("ssh_private_key"), auth.get("ssh_public_key")]
-    paths += [path for pair in mounts.items() for path in pair] if isinstance(mounts, Mapping) else []
-    paths += synced if isinstance(synced, list) else []
-    for path in paths:
-        if isinstance(path, str) and path.startswith("-"):
-            raise SweepError(f"a path must not begin with '-', but got {shown(path)}; write ./ before it")
 
 
 def _check_as_ray_does(content: Mapping[str, Any]) -> None:
@@ -193,6 +168,8 @@ def submit(sweep: Sweep, *, detach: bool = False) -> int:
             f"`ffnet-search run {quoted(sweep.path)}` runs it here"
         )
     check_cluster(cluster)
+    remote, local = _folder_on_head(sweep), f"{sweep.files.folder.absolute()}/"
+    refuse_foreign(sweep.files)  # what the head sends goes into it
     must_be_reachable(cluster)
     environment = {**os.environ, "RAY_USAGE_STATS_ENABLED": os.environ.get("RAY_USAGE_STATS_ENABLED", "0")}
     with scratch_folder() as folder:
@@ -203,23 +180,28 @@ def submit(sweep: Sweep, *, detach: bool = False) -> int:
             raise SweepError(f"{cluster}: the cluster cannot be started or reached; Ray's message is above")
         options = ["--tmux"] if detach else []
         code = subprocess.run([ray, "submit", *options, str(cluster), str(archive)], env=environment).returncode
-    remote, local = _folder_on_head(sweep), f"{sweep.files.folder.absolute()}/"
     if detach:
-        say(f"submit: it runs in tmux on the head; attach with `ray attach --tmux {cluster}`, and fetch the run with:")
-        say(f"  ray rsync-down {cluster} '{remote}' '{local}'")
+        named = quoted(cluster)
+        say(f"submit: it runs in tmux on the head; attach with `ray attach --tmux {named}`, and fetch the run with:")
+        say(f"  ray rsync-down {named} '{remote}' {quoted(local)}")
         return code
     sweep.files.folder.mkdir(parents=True, exist_ok=True)
     fetched = subprocess.run([ray, "rsync-down", str(cluster), remote, local], env=environment, capture_output=True)
     if fetched.returncode:
         say(f"submit: {remote} of the head could not be fetched: {fetched.stderr.decode().strip()[-200:]}")
+        with suppress(OSError):  # it holds an earlier part
+            sweep.files.folder.rmdir()
     else:
         say(f"submit: fetched {sweep.files.folder}")
     return code or fetched.returncode
 
 
 def _folder_on_head(sweep: Sweep) -> str:
-    """The run's folder on the head: relative ones are in the home folder of its user, which `~` names there."""
+    """The run's folder on the head: relative ones are in the home folder of its user, which `~` names there. Raises
+    SweepError for a path that a shell there would not leave as it is."""
     folder = f"{Path('runs' if sweep.remote_runs else sweep.runs, sweep.name).as_posix()}/"
+    if not REMOTE.fullmatch(folder):
+        raise SweepError(f"{sweep.path}: runs must be {WORDS[REMOTE]}, for a cluster, but got {shown(sweep.runs)}")
     return folder if folder.startswith(("/", "~")) else f"~/{folder}"
 
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import re
-import stat
 from collections.abc import Mapping
 from datetime import datetime
 from functools import lru_cache
@@ -85,6 +84,19 @@ class RunPaths:
         return self.latency / f"{name}.json"
 
 
+def refuse_foreign(files: RunPaths) -> None:
+    """Raise SweepError for a folder that holds files and is not of a run."""
+    if not files.folder.is_dir() or os.path.lexists(files.state):
+        return
+    before_records = {files.lock.name, files.scratch.name, files.sweep.name}  # written before the first record
+    foreign = sorted(path.name for path in files.folder.iterdir() if path.name not in before_records)
+    if foreign:
+        raise SweepError(
+            f"{files.folder}: must be new, empty or the folder of a run, but holds {foreign[0]} and no "
+            f"{files.state.name}; take another name with --name, or move its files away"
+        )
+
+
 def run_name(name: str) -> str:
     """The name of a run and of its folder; raises ValueError where it cannot be one."""
     if not RUN_NAME.fullmatch(name):
@@ -102,6 +114,7 @@ def read_sweep(path: Path) -> dict[str, Any]:
     the sweep. Raises SweepError, also if it needs imports that the user has not allowed."""
     written = read_yaml(path, f"; {START}")
     content = {"name": path.stem, **_carried_by(written, path)}
+    programs = [*_programs(content), *_proxies(written)]
     if "provider" not in written:  # what a cluster's file names is on the cluster
         is_shipped = path == shipped(f"sweeps/{path.name}")  # named so, and not by the path in a checkout
         content = _with_places(content, Path("sweeps") if is_shipped else path.parent)
@@ -110,12 +123,12 @@ def read_sweep(path: Path) -> dict[str, Any]:
         place = path.parent / space
         if not os.path.exists(place):  # a cluster's head gets the sweep alone
             place = shipped(f"search_spaces/{place.name}") or place
-        ask_for_imports({**content, "search_space": SearchSpace.content_of(place)}, path, _programs(content))
+        ask_for_imports({**content, "search_space": SearchSpace.content_of(place)}, path, programs)
         content["search_space"] = SearchSpace.from_yaml(place, content.get("task"))
     else:
         if isinstance(space, dict):
             content["search_space"] = SearchSpace.located(space, path.parent)
-        ask_for_imports(content, path, _programs(content))
+        ask_for_imports(content, path, programs)
     return content
 
 
@@ -162,6 +175,13 @@ def _programs(content: Mapping[str, Any]) -> list[str]:
     return programs
 
 
+def _proxies(written: Mapping[str, Any]) -> list[str]:
+    """The program that ssh would run on this machine to reach a cluster."""
+    auth = written.get("auth") if "provider" in written else None
+    proxy = auth.get("ssh_proxy_command") if isinstance(auth, Mapping) else None
+    return [f"{shown(proxy)} (auth.ssh_proxy_command)"] if proxy else []
+
+
 def find_sweep(where: Path) -> Path:
     """The sweep file of a run's folder, `where` itself if that is a file, or the shipped sweep of that name.
 
@@ -180,13 +200,6 @@ def find_sweep(where: Path) -> Path:
             f"{where}: must be a sweep file or the folder of a run, but holds no {path.name}; "
             f"for images, `ffnet-search init --data {quoted(where)}` writes one"
         )
-    return path
-
-
-def regular(path: Path) -> Path:
-    """The path of a regular file, and of no pipe, which is waited for without end. Raises OSError."""
-    if not stat.S_ISREG(path.stat().st_mode):
-        raise OSError(f"{path} must be a file, but is a folder, a device, a pipe or a socket")
     return path
 
 

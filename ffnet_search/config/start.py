@@ -10,7 +10,8 @@ import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 
-from ffnet_search.config.files import RunPaths, regular
+from ffnet_search.atomic_write import open_regular
+from ffnet_search.config.files import RunPaths
 from ffnet_search.errors import SweepError, did_you_mean
 
 ARCHITECTURE, TRAINABLE = "architecture.yaml", "trainable.safetensors"  # of every exported FFNet
@@ -72,7 +73,7 @@ def check_start(start_from: Path) -> None:
             raise SweepError(f"train.start_from {start_from}: must hold {ARCHITECTURE} beside {TRAINABLE}")
         return
     try:
-        with regular(path).open("rb") as file:
+        with open_regular(path) as file:
             is_archive = zipfile.is_zipfile(file)
             file.seek(0)
             is_checkpoint = is_archive or file.read(1) == LEGACY

@@ -54,7 +54,9 @@ class Audit:
 def audit_data(section: DataSection, seed: int, input: Input) -> Audit:
     """Look at every image of a data set on disk; of data without files nothing. Raises SweepError as `read` does."""
     parts = data_parts(section, input)
-    placed = list(_placed(parts, section, seed, input)) if parts else []
+    if not parts:
+        return Audit(0)
+    placed = list(_placed(parts, section, seed, input))
     with ThreadPoolExecutor(max(1, section.workers)) as pool, progress("look at images", len(placed), "files") as bar:
         groups: dict[str, list[tuple[str, str, str]]] = {}
         unreadable: list[Unreadable] = []

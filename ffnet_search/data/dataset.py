@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ffnet_search.config.schema import DataSection
+from ffnet_search.data.unreadable import Unreadable
 from ffnet_search.errors import SweepError
 from ffnet_search.space.input import Input
 from ffnet_search.tasks.base import Targets, task_of
@@ -96,6 +97,10 @@ class DataSet(ABC):
     @abstractmethod
     def check(self, section: DataSection, input: Input) -> None:
         """Raise SweepError if the data are missing or do not fit `input`, in a second and without loading images."""
+
+    def late(self, section: DataSection, input: Input) -> list[Unreadable]:
+        """The images that neither `read` nor a look at each image file shows to be wrong, but training does."""
+        return []
 
     def parts(self, section: DataSection, input: Input) -> dict[str, Files]:
         """The image files of each split that has its own; empty if the images are no files."""

@@ -25,11 +25,18 @@ Box = tuple[float, float, float, float]  # left, upper, right, lower
 
 def open_image(file: str | os.PathLike[str]) -> Image.Image:
     """Open an image by its content, but not in the formats that Pillow has other programs draw. Raises OSError."""
-    if not stat.S_ISREG(os.stat(file).st_mode):  # a pipe is waited for without end
-        raise OSError("it is no file, but a folder, a pipe, a socket or a device")
+    file_bytes(file)
     Image.init()
     _accept_large_images()
     return Image.open(file, formats=[name for name in Image.ID if name not in DRAWN])
+
+
+def file_bytes(file: str | os.PathLike[str]) -> int:
+    """The bytes of a regular file. Raises OSError for anything else: a pipe would be waited for without end."""
+    status = os.stat(file)
+    if not stat.S_ISREG(status.st_mode):
+        raise OSError("it is no file, but a folder, a pipe, a socket or a device")
+    return status.st_size
 
 
 @cache

@@ -6,7 +6,6 @@ Splits are found by the names of folders in any spelling: train, val or valid, t
 from __future__ import annotations
 
 import os
-import stat
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -14,7 +13,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from ffnet_search.config.schema import DataSection
-from ffnet_search.data.image_file import DRAWN
+from ffnet_search.data.image_file import DRAWN, file_bytes
 from ffnet_search.errors import SweepError
 from ffnet_search.formatting import first_few
 from ffnet_search.strict_yaml import YAML_BYTES, parse_json, read_bounded
@@ -181,13 +180,14 @@ def _walk(place: str, above: tuple[str, ...], visits: Counter[str]) -> Iterator[
 def image_bytes(file: Path) -> int:
     """The bytes of an image's file. Raises SweepError for a link to nothing, a pipe or a socket."""
     try:
-        status = file.stat()
+        return file_bytes(file)
     except OSError as error:
+        if error.errno is None:
+            raise SweepError(
+                f"data.path: {file} must be a file, but is a pipe, a socket or a device; remove it"
+            ) from None
         kind = "is a link that leads nowhere" if os.path.islink(file) else "cannot be read"
         raise SweepError(f"data.path: {file} {kind} ({error.strerror}); restore or remove it") from None
-    if not stat.S_ISREG(status.st_mode):
-        raise SweepError(f"data.path: {file} must be a file, but is a pipe, a socket or a device; remove it")
-    return status.st_size
 
 
 def counted(numbers: Mapping[str, int]) -> str:

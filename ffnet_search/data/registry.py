@@ -11,6 +11,7 @@ from ffnet_search.config.schema import Augment, DataSection
 from ffnet_search.data.dataset import DataSet, Fold, hold_out
 from ffnet_search.data.files import Files, divide
 from ffnet_search.data.layout import TRAIN, VALIDATION
+from ffnet_search.data.unreadable import refuse_unreadable
 from ffnet_search.errors import SweepError
 from ffnet_search.imports.modules import find_module
 from ffnet_search.plugins import Registry, find_class, import_path, is_import_path
@@ -45,6 +46,14 @@ def build_data(section: DataSection, seed: int, input: Input, fold: Fold | None 
     dataset = _find_dataset(section, input)
     module: type[Data] = find_class(dataset.module, "data.name", Data)
     return module(dataset.read(section, input), section, seed, task_of(input), fold)
+
+
+def read_data(section: DataSection, seed: int, input: Input) -> None:
+    """Raise the SweepError of `build_data` and of training on it; keep no image, and import no augmentation."""
+    section = section.model_copy(update={"in_memory_mb": 0, "augment": Augment()})
+    build_data(section, seed, input)
+    if not is_import_path(section.name) and section.unreadable == "refuse":
+        refuse_unreadable(_find_dataset(section, input).late(section, input))
 
 
 def check_data(section: DataSection, input: Input) -> None:

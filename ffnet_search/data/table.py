@@ -12,11 +12,13 @@ import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from io import TextIOWrapper
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
 import numpy as np
 
+from ffnet_search.atomic_write import open_regular
 from ffnet_search.config.schema import DataSection
 from ffnet_search.data.dataset import Indices
 from ffnet_search.data.layout import SPLIT_NAMES, TEST, TRAIN, VALIDATION
@@ -136,10 +138,8 @@ def _read(path: Path) -> tuple[list[str], list[dict[str, str]], tuple[str, ...]]
     """The names of the columns, the rows, and the place of each."""
     rows: list[dict[str, str]] = []
     places: list[str] = []
-    if not os.path.isfile(path):  # a pipe never ends
-        raise SweepError(f"data.path: {path} must be a CSV file in UTF-8, but is no regular file; remove it")
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
+        with open_csv(path) as file:
             lines = csv_rows(file, strict=True)
             header = [" ".join(name.split()) for name in next(lines, [])]
             for cells in lines:
@@ -166,6 +166,11 @@ def _read(path: Path) -> tuple[list[str], list[dict[str, str]], tuple[str, ...]]
     if not rows:
         raise SweepError(f"data.path: {path} must have a line of names and then rows, but has no rows")
     return names, rows, tuple(places)
+
+
+def open_csv(path: Path) -> TextIO:
+    """Open a CSV as text. Raises OSError."""
+    return TextIOWrapper(open_regular(path), encoding="utf-8-sig", newline="")
 
 
 def csv_rows(file: TextIO, strict: bool = False) -> CsvReader:

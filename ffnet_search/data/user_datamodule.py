@@ -43,13 +43,11 @@ class UserData(Data):
         super().__init__()
         self._section, self._input, self._task = section, input, task_of(input)
         self.order_seed = seed
-        kind = find_class(section.name, "data.name", LightningDataModule)
-        missing = [method for method in LOADERS if not is_overridden(method, kind, LightningDataModule)]
+        self.module = make_module(section)
+        missing = [method for method in LOADERS if not is_overridden(method, self.module)]
         if missing:
             lacking = ", ".join(missing)
             raise SweepError(f"data.name: {section.name} must offer {', '.join(LOADERS)}, but lacks {lacking}")
-        check_arguments(kind, section.init_args, "data.init_args")
-        self.module = kind(**section.init_args)
         self.module.prepare_data()
         self.module.setup("fit")
         self.module.setup("test")
@@ -186,6 +184,14 @@ class UserData(Data):
 
     def _error(self, place: str, wanted: str, got: str) -> SweepError:
         return SweepError(f"data.name: {place} of {self._section.name} must give {wanted}, but gave {got}")
+
+
+def make_module(section: DataSection) -> LightningDataModule:
+    """The data module that a section names. Raises SweepError where it does not exist or take its arguments."""
+    kind = find_class(section.name, "data.name", LightningDataModule)
+    check_arguments(kind, section.init_args, "data.init_args")
+    module: LightningDataModule = kind(**section.init_args)
+    return module
 
 
 class _Prepared:

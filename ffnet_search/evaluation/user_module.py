@@ -13,6 +13,7 @@ from torch import Tensor
 
 from ffnet_search.config.sweep import Sweep
 from ffnet_search.data.registry import build_data
+from ffnet_search.data.user_datamodule import make_module
 from ffnet_search.errors import SweepError, did_you_mean, error_context
 from ffnet_search.latency.measure import measure_module
 from ffnet_search.metrics import COSTS
@@ -45,8 +46,7 @@ class UserModuleTarget:
         """The user-supplied data module as it is, or a registered data set."""
         section = trial.data
         if is_import_path(section.name):
-            data: LightningDataModule = find_class(section.name, "data.name", LightningDataModule)(**section.init_args)
-            return data
+            return make_module(section)
         with error_context(trial.path):
             return build_data(section, self.sweep.seed, trial.search_space.images)
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ffnet_search.atomic_write import SUFFIX, write_bytes
+from ffnet_search.atomic_write import SUFFIX, open_regular, write_bytes
 from ffnet_search.config.start import ARCHITECTURE
 from ffnet_search.config.sweep import Sweep
 from ffnet_search.errors import NAME, SweepError, shortened, shown
@@ -67,9 +67,7 @@ class ExportedNetwork:
         if task is None or not path.exists():
             return None
         try:
-            if not path.is_file():
-                raise OSError("it is no regular file")  # a pipe never ends
-            with path.open("rb") as file, np.load(file) as arrays:  # its list is read, and then one split
+            with open_regular(path) as file, np.load(file) as arrays:  # its list is read, and then one split
                 if split == FOLDS and split not in arrays.files:  # without `export.folds`
                     return None
                 part = arrays.zip.getinfo(f"{split}.npy")

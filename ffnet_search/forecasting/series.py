@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from ffnet_search.data.table import UNNAMED, csv_rows, is_number
+from ffnet_search.data.table import UNNAMED, csv_rows, is_number, open_csv
 from ffnet_search.errors import SweepError, shown
 from ffnet_search.formatting import first_few
 
@@ -136,11 +136,11 @@ class Series(LightningDataModule):
 def read_series(path: Path) -> tuple[tuple[str, ...], NDArray[np.float64]]:
     """The names of the variables and their values, float64 (T, M). Raises SweepError, which names the line."""
     where = f"data.init_args.path: {path}"
-    if not os.path.isfile(path):  # a pipe never ends
+    if not os.path.isfile(path):
         problem = "is no regular file" if os.path.exists(path) else "there is no such file"
         raise SweepError(f"{where} must be a CSV file in UTF-8, but {problem}")
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
+        with open_csv(path) as file:
             lines = csv_rows(file)
             rows = [(lines.line_num, row) for row in lines if row]
     except (OSError, UnicodeDecodeError, csv.Error) as error:

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from ffnet_search.config.files import regular
+from ffnet_search.atomic_write import open_regular
 from ffnet_search.errors import shortened
 from ffnet_search.space.architecture import Architecture
 
@@ -27,7 +27,7 @@ REASON = 150  # characters of an error's words
 def weights_file(path: Path) -> Path:
     """The path of a file of weights that takes no more memory than it has bytes, nor long. Raises OSError, ValueError
     or BadZipFile."""
-    with regular(path).open("rb") as file:
+    with open_regular(path) as file:
         if zipfile.is_zipfile(file):  # as torch writes them, without compression
             entries = zipfile.ZipFile(file).infolist()
             if len(entries) > TENSORS:

@@ -9,14 +9,16 @@ from ffnet_search.config.search_schema import SamplerSection
 from ffnet_search.config.start import check_start
 from ffnet_search.config.sweep import Sweep
 from ffnet_search.data.dataset import refuse_given_validation, refuse_many_folds
-from ffnet_search.data.registry import check_data, validation_images
+from ffnet_search.data.registry import check_data, read_data, validation_images
 from ffnet_search.engines.registry import ENGINES
 from ffnet_search.errors import SweepError, error_context
 from ffnet_search.export.formats.base import find_format
 from ffnet_search.export.formats.registry import FORMATS
-from ffnet_search.imports.modules import find_module
+from ffnet_search.imports.consent import may_import_foreign
+from ffnet_search.imports.modules import find_module, is_foreign
 from ffnet_search.latency.backends.base import BACKENDS, make_backend
 from ffnet_search.plugins import import_path, is_import_path, is_installed, not_installed
+from ffnet_search.progress import say
 from ffnet_search.run.interrupt import import_whole
 from ffnet_search.run.stages import STAGES, cost_model
 from ffnet_search.space.cost_model import check_budget
@@ -58,6 +60,28 @@ def check_sweep(sweep: Sweep) -> None:
             for field, path in _import_paths(sweep):
                 find_module(path, field)
     check_limits(sweep)
+
+
+def check_content(sweep: Sweep) -> None:
+    """Raise SweepError if a training would refuse the data, which are read as it reads them. Loads torch; imports a
+    user-supplied data module where that is allowed."""
+    name = sweep.data.name
+    with error_context(sweep.path):
+        if is_import_path(name):
+            file = find_module(name, "data.name")
+            if file is not None and is_foreign(file) and not may_import_foreign():
+                say(f"data: {file} is not imported unasked, so its batches are not read; add --allow-imports for that")
+                return
+        import_whole("torch", "torchmetrics", "lightning")
+        if sweep.module is None or not is_import_path(name):
+            read_data(sweep.data, sweep.seed, sweep.search_space.images)
+        else:
+            from ffnet_search.data.user_datamodule import make_module
+
+            data = make_module(sweep.data)
+            data.prepare_data()
+            data.setup("fit")
+            data.setup("test")
 
 
 def _check_validation(sweep: Sweep) -> None:

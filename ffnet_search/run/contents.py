@@ -68,7 +68,7 @@ def say_audit(sweep: Sweep) -> None:
     """Open every image, and print the findings. Raises SweepError for unreadable images that would end a run."""
     with error_context(sweep.path):
         audit = audit_data(sweep.data, sweep.seed, sweep.search_space.images)
-        for line in audit.lines:
+        for line in audit.lines if audit.images else ():
             say(f"data: {line}")
         if sweep.data.unreadable == "refuse":
             refuse_unreadable(audit.unreadable)

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from ffnet_search.atomic_write import scratch_in, write_json, write_text
-from ffnet_search.config.files import RunPaths
+from ffnet_search.config.files import RunPaths, refuse_foreign
 from ffnet_search.config.resolved import resolved_text
 from ffnet_search.config.sweep import Sweep
 from ffnet_search.errors import AGAIN, SweepError, io_reason, shown
@@ -139,7 +139,7 @@ def open_run(sweep: Sweep) -> Iterator[RunFolder]:
     Raises SweepError if another process works in it, if it holds files that are not of a run, or if it cannot
     be written."""
     files = sweep.files
-    _refuse_foreign(files)
+    refuse_foreign(files)
     _refuse_odd(files)
     try:
         files.folder.mkdir(parents=True, exist_ok=True)
@@ -228,19 +228,6 @@ def _is_alive(pid: str) -> bool:
     except PermissionError:
         return True
     return True
-
-
-def _refuse_foreign(files: RunPaths) -> None:
-    """Raise SweepError for a folder that holds files and is not of a run."""
-    if not files.folder.is_dir() or os.path.lexists(files.state):
-        return
-    before_records = {files.lock.name, files.scratch.name, files.sweep.name}  # written before the first record
-    foreign = sorted(path.name for path in files.folder.iterdir() if path.name not in before_records)
-    if foreign:
-        raise SweepError(
-            f"{files.folder}: must be new, empty or the folder of a run, but holds {foreign[0]} and no "
-            f"{files.state.name}; take another name with --name, or move its files away"
-        )
 
 
 def _refuse_odd(files: RunPaths) -> None:

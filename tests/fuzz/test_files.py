@@ -1,6 +1,7 @@
 """Wrong files through the same entry points as the command line: a result or one sentence, within 5 s and 1 GiB.
 
-`make fuzz` reads 10,000 files; FUZZ=ci reads some hundreds. A failure prints the file's change, which repeats."""
+`make fuzz` reads 10,000 files; FUZZ=ci reads some hundreds. A failure prints the file's change, which repeats. A kind
+is read in parts, each a test with its own time, for slow machines: `make fuzz PART=part3` reads a twentieth."""
 
 from __future__ import annotations
 
@@ -42,7 +43,7 @@ from ffnet_search.search.storage.search_storage import PendingTrials
 from ffnet_search.space.input import Input
 from ffnet_search.strict_yaml import read_json
 
-FILES = {"ci": 32, "full": 540}[os.environ.get("FUZZ", "full")]  # of each kind
+PARTS, FILES = {"ci": (1, 32), "full": (20, 27)}[os.environ.get("FUZZ", "full")]  # of each kind, and files of each part
 CPU_S, MEMORY_KIB = 5.0, 1 << 20
 PROFILE = settings(
     max_examples=FILES,
@@ -72,6 +73,15 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     os.chdir(folder)
     yield folder
     os.chdir(before)
+
+
+@pytest.fixture(params=range(1, PARTS + 1), ids="part{}".format)
+def part(request: pytest.FixtureRequest) -> int:
+    """The number of a part: each draws files of its own."""
+    return int(request.param)
+
+
+in_parts = pytest.mark.usefixtures("part")
 
 
 @contextmanager
@@ -143,6 +153,7 @@ JSON = {
 }  # fmt: skip
 
 
+@in_parts
 @pytest.mark.parametrize("kind", YAML)
 def test_yaml(base: Path, kind: str) -> None:
     name, verbs = YAML[kind]
@@ -158,6 +169,7 @@ def test_yaml(base: Path, kind: str) -> None:
     read()
 
 
+@in_parts
 @pytest.mark.parametrize("kind", JSON)
 def test_json(base: Path, kind: str) -> None:
     name, verbs = JSON[kind]
@@ -176,6 +188,7 @@ def test_json(base: Path, kind: str) -> None:
     read()
 
 
+@in_parts
 @pytest.mark.parametrize("kind", ["classification", "multilabel", "regression", "series"])
 def test_csv(base: Path, kind: str) -> None:
     """Tables of images and what is known of each, and series of numbers."""
@@ -201,6 +214,7 @@ def test_csv(base: Path, kind: str) -> None:
     read()
 
 
+@in_parts
 @pytest.mark.parametrize("kind", ["rows", "bytes"])
 def test_study(base: Path, kind: str) -> None:
     path = base / RUN / "study.db"
@@ -224,6 +238,7 @@ def test_study(base: Path, kind: str) -> None:
     read()
 
 
+@in_parts
 @pytest.mark.parametrize("kind", ["journal", "pending"])
 def test_notes_of_unfinished_work(base: Path, kind: str) -> None:
     """The journal of a profile and the pending trials of a search: the damaged part is left out, and made again."""
@@ -257,6 +272,7 @@ def test_notes_of_unfinished_work(base: Path, kind: str) -> None:
     read()
 
 
+@in_parts
 @pytest.mark.parametrize("kind", ["model.safetensors", "trainable.safetensors", "supernet.ckpt", "scores.npz"])
 def test_weights(base: Path, kind: str) -> None:
     folder = base / RUN / "pareto" / "01-net"

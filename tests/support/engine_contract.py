@@ -27,27 +27,36 @@ from ffnet_search.space.registry import known_metrics
 
 ROOT = Path(__file__).parents[2]
 SCRIPT = """
+import signal
 import sys
 from functools import partial
 from pathlib import Path
 from ffnet_search.config.search_schema import SearchSection
+from ffnet_search.engines.registry import find_engine
 from ffnet_search.search.problem import SearchProblem
 from searches import CHEAP, DIGITS, Accuracy, same, search
 
 folder, engine = Path(sys.argv[1]), sys.argv[2]
-evaluate = Accuracy(folder / "log", sleep_s=float(sys.argv[4]), hold=int(sys.argv[5]))
+hold = int(sys.argv[5]) if sys.argv[5] else None
+evaluate = Accuracy(folder / "log", sleep_s=float(sys.argv[4]), hold=hold)
+if death := sys.argv[6]:
+    evaluate.broken = {DIGITS.smallest.key: getattr(signal, death, death)}
 section = SearchSection(engine=engine, trials=int(sys.argv[3]), constraints={"latency_ms": 0.03})
-search(SearchProblem(DIGITS, section, CHEAP), partial(same, evaluate), folder)
+resumable = bool(death) and find_engine(section).evaluates_here
+search(SearchProblem(DIGITS, section, CHEAP), partial(same, evaluate), folder, resumable=resumable)
 """
 # Evaluations at once, at most, with two workers.
 PENDING = {"local": 1, "own_engine:ThreadEngine": 2, "ray": 2 * 2 * 16, "tune": 2 + 2}
 
 
-def started(run: Run, engine: str, trials: int, hold: int, sleep_s: float = 0.01) -> subprocess.Popen[bytes]:
-    """A search in a process of its own, which waits after `hold` evaluations."""
+def started(
+    run: Run, engine: str, trials: int, hold: int | str = "", death: str = "", sleep_s: float = 0.01
+) -> subprocess.Popen[bytes]:
+    """A search in a process of its own, which waits after `hold` evaluations, if any; the smallest network dies a
+    `death`, if any."""
     paths = (ROOT, ROOT / "tests", ROOT / "tests" / "support")
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, paths))}
-    arguments = [sys.executable, "-c", SCRIPT, str(run.folder), engine, str(trials), str(sleep_s), str(hold)]
+    arguments = [sys.executable, "-c", SCRIPT, str(run.folder), engine, str(trials), str(sleep_s), str(hold), death]
     return subprocess.Popen(arguments, cwd=ROOT, env=environment, stderr=subprocess.PIPE)
 
 
@@ -248,6 +257,22 @@ class EngineContract:
         candidates = run.search(engine=engine, objectives=["accuracy"], constraints={"macs_m": 3.0})
         best = max(candidates, key=lambda candidate: candidate.metrics["accuracy"])
         assert run.on_disk.best_trial.user_attrs["key"] == best.key
+
+    @pytest.mark.slow
+    @pytest.mark.parametrize("death", ["crash", "SIGABRT", "SIGBUS"])
+    def test_a_native_crash_is_a_failed_trial_after_three_deaths(self, run: Run, engine: str, death: str) -> None:
+        for _ in range(4):  # the last start, or the only one where others evaluate
+            process = started(run, engine, 6, death=death)
+            stderr = process.communicate()[1].decode()
+            if process.returncode == 0:
+                break
+            assert process.returncode == -(signal.SIGSEGV if death == "crash" else signal.Signals[death]), stderr
+        assert process.returncode == 0, stderr
+        failed = {trial.user_attrs["key"]: trial.user_attrs["reason"] for trial in run.trials(TrialState.FAIL)}
+        assert "3 times" in failed[DIGITS.smallest.key]
+        assert len(failed) <= (2 if engine == "own_engine:ThreadEngine" else 1)  # its two threads die together
+        assert run.evaluated.count(DIGITS.smallest.key) == 3
+        assert len(run.trials(TrialState.COMPLETE)) == 6 - len(failed)
 
     @pytest.mark.slow
     def test_killed_at_any_moment_it_resumes_and_loses_at_most_what_was_pending(self, run: Run, engine: str) -> None:

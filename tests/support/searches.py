@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import hashlib
 import os
 import signal
@@ -63,7 +64,7 @@ class Accuracy:
     """An evaluator: more MACs are better, with some luck. Logs every call in a file, and can be pickled."""
 
     log: Path
-    # Key -> the outcome instead; "": of all; "kill": a death; "hang"; "preempt": SIGTERM; or a signal to itself.
+    # Key -> the outcome instead; "": of all; "kill", "crash": deaths; "hang"; "preempt": SIGTERM; a signal to itself.
     broken: dict[str, Any] = field(default_factory=dict)
     sleep_s: float = 0.0
     epochs: int = 0  # all but the last are reported
@@ -78,6 +79,8 @@ class Accuracy:
         held(self.log, self.hold)
         luck = int(hashlib.sha256(arch.key.encode()).hexdigest()[:4], 16) / 2**16
         value = self.broken.get(arch.key, self.broken.get("", 1 - 1 / (1 + arch.macs_m + luck)))
+        if value == "crash":
+            ctypes.string_at(0)
         if value == "hang":
             time.sleep(600)
         if value == "kill" or (value == "kill once" and self.log.read_text().split().count(arch.key) == 1):

@@ -168,6 +168,11 @@ class PhotoFolder(DataSet):
             )
         must_be_large(files[:: max(1, len(files) // HEADERS)], section.patch, input.outputs)
 
+    def late(self, section: DataSection, input: Input) -> list[Unreadable]:
+        reader = self.read(section, input).reader
+        pairs = (reader.pair(index) for index in range(len(reader.files)))
+        return [one for one in pairs if isinstance(one, Unreadable)]
+
     def parts(self, section: DataSection, input: Input) -> dict[str, Files]:
         found = find_splits(section)
         return photo_parts({split: list_photos(folders, input.outputs) for split, folders in found.items()})
