@@ -3,20 +3,23 @@
     python benchmarks/gpu.py [--data data/cifar-10-batches-py] [--minutes 8] [--steps parity ...] [--out FOLDER]
 
 Each call works for `--minutes` and does what is still missing, in the order below; give the same command until it says
-that all is done. `table.md` and `results.json` are written to `--out`, the environment variable OUT or runs/gpu/out;
+that all is done. A step that fails is named with its reason, the others go on, and the next call tries it last.
+`table.md` and `results.json` are written to `--out`, the environment variable OUT or runs/gpu/out, after each figure;
 what resumes (checkpoints, journals) to `--work`, which must outlast a call. Where it does not, since each call gets
 another machine, `--earlier FOLDER` continues from the `--out` of the call before, which holds all that is worth keeping
 in eight files. Without `--data` the digits of scikit-learn take the place of CIFAR-10: the speeds are then of tiny
-networks. Steps:
+networks. Where a GPU is lent for a quarter of an hour, `--supernet-minutes 3 --retrain-epochs 4 --minutes 6`, twice,
+has a short form of everything. Steps:
 
     parity      elastic = sliced = fused on this device in fp32, against the CPU, and what bf16 changes
     step        a sandwich step, its images/s, its ratio to the networks alone; no host synchronisation within a step
-    compile     torch.compile and CUDA graphs against eager: training step of one network, inference
     depthwise   depthwise convolutions against a copy of as many bytes
     latency     the latency table of this device (CUDA graphs), with its held-out error
     supernet    CIFAR-10, `--supernet-minutes` (20) by the measured speed of a step
     evaluation  candidates/s on the supernet: one worker, and two at a time with a quarter of the memory each
     front       networks of a search, retrained, and FFNets scaled by hand at equal latency by the same recipe
+    compile     torch.compile and CUDA graphs against eager: training step of one network, inference; the compilers may
+                take minutes, so it is last
 
 It needs torch, lightning, torchmetrics, numpy, scipy, scikit-learn, rich, safetensors, pyyaml and pydantic; neither
 optuna nor ray. Where a machine with a GPU has all but pydantic and no network, carry wheels for its Python, beside this
@@ -46,12 +49,14 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import date
+from functools import partial
 from itertools import product
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
 import torch
+from lightning import Callback, LightningModule, Trainer
 from torch import Tensor, nn
 
 REPO = Path(__file__).resolve().parents[1]
@@ -88,6 +93,8 @@ TINY_SPACE = {
     ],
 }  # fmt: skip
 QUARTER = 0.25  # of a GPU's memory, for each of two workers
+AGAIN_S = 10.0  # from one alarm to the next, after the end of a call: one in a destructor of Python's is lost
+EMA = 0.99  # of the weights, so that what it costs is looked at too
 CLEARED = 1 << 30  # bytes that are cleared before a kernel is timed: a third of a millisecond
 KEPT = (
     "results.json",
@@ -115,7 +122,7 @@ class Amounts:
     warm_up: int = 3
     candidates: int = 200
     searched: int = 600
-    retrain_epochs: int = 60
+    retrain_epochs: int = 1
     budgets: int = 3  # of latency, at which networks are compared
     kernels: tuple[int, ...] = (3, 5, 7)
     shapes: tuple[tuple[int, int], ...] = ((64, 32), (128, 16), (256, 8))  # channels, side
@@ -123,6 +130,22 @@ class Amounts:
 
 
 TINY = Amounts(2, 256, 1, 1, 2, 2, 1, 1, (3,), ((8, 8),), {"rounds": 3, "calibration": 4, "held_out": 20})
+
+
+class Record:
+    """What is known, in a file. `steps`: rows, device, date and seconds of each that has ended. `figures`: by what they
+    are, those of steps in progress among them. `failed`: the reason of each step that did not end, but for its time."""
+
+    def __init__(self, path: Path) -> None:
+        content = json.loads(path.read_text()) if path.exists() else {}
+        self.path = path
+        self.steps: dict[str, dict[str, Any]] = content.get("steps", {})
+        self.figures: dict[str, str] = content.get("figures", {})
+        self.failed: dict[str, str] = content.get("failed", {})
+
+    def write(self) -> None:
+        content = {"steps": self.steps, "figures": self.figures, "failed": self.failed}
+        write_text(self.path, json.dumps(content, indent=1))
 
 
 @dataclass(frozen=True)
@@ -135,10 +158,19 @@ class Run:
     work: Path
     data: Path | None
     supernet_minutes: float
+    retrain_epochs: int
+    record: Record
+
+    def figure(self, what: str, measure: Callable[[], str]) -> tuple[str, str]:
+        """A row, measured unless it is known; it is on disk before the next one."""
+        if what not in self.record.figures:
+            self.record.figures[what] = measure()
+            publish(self)
+        return what, self.record.figures[what]
 
     @property
     def amounts(self) -> Amounts:
-        return TINY if self.tiny else Amounts()
+        return TINY if self.tiny else Amounts(retrain_epochs=self.retrain_epochs)
 
     @property
     def space(self) -> SearchSpace:
@@ -275,20 +307,35 @@ def parity(run: Run) -> Rows:
 
 
 class Watched(Supernet):
-    """A supernet in whose steps CUDA raises an error where the host waits for the device; so many were `watched`."""
+    """A supernet in whose steps CUDA raises an error where the host waits for the device; so many were `watched`.
 
-    watched = 0
+    From the batch on the host to the end of callbacks: its transfer, augmentation, the networks' steps, the average."""
 
-    def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
-        is_watched = self.device.type == "cuda" and batch_idx > 1 and batch_idx % CHECK_EVERY != 0
-        if not is_watched:
-            return super().training_step(batch, batch_idx)
-        self.watched += 1
-        torch.cuda.set_sync_debug_mode("error")
-        try:
-            return super().training_step(batch, batch_idx)
-        finally:
-            torch.cuda.set_sync_debug_mode("default")
+    batches = watched = 0
+
+    def on_before_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
+        index, training = self.batches, self.trainer.training
+        self.batches += training
+        if training and self.device.type == "cuda" and index > 1 and index % CHECK_EVERY != 0:
+            self.watched += 1
+            torch.cuda.set_sync_debug_mode("error")
+        return batch
+
+    def on_train_batch_end(self, *_: object) -> None:
+        unwatched(self.device)
+
+
+def unwatched(device: torch.device) -> None:
+    """Let the host wait again."""
+    if device.type == "cuda":
+        torch.cuda.set_sync_debug_mode("default")
+
+
+class UnwatchedAtLast(Callback):
+    """Lets the host wait for what Lightning does after an error, which would else raise another one."""
+
+    def on_exception(self, trainer: Trainer, module: LightningModule, exception: BaseException) -> None:
+        unwatched(module.device)
 
 
 def step(run: Run) -> Rows:
@@ -331,11 +378,12 @@ def stepper(run: Run, module: FFNetModule, x_BCHW: Tensor, target_B: Tensor) -> 
 def synchronisation(run: Run) -> tuple[str, str]:
     """Whether the host waits for the device within steps of a Trainer."""
     sweep = run.sweep(1)
-    module, folder = Watched(sweep.search_space, sweep.train), run.work / "watched"
+    recipe = sweep.train.model_copy(update={"ema": EMA})
+    module, folder = Watched(sweep.search_space, recipe), run.work / "watched"
     shutil.rmtree(folder, ignore_errors=True)
     what = "host synchronisation within the steps of a Trainer"
     try:
-        run_trainer(module, sweep_data(sweep), sweep.train, folder, [])
+        run_trainer(module, sweep_data(sweep), recipe, folder, [UnwatchedAtLast()])
     except RuntimeError as error:
         if "synchroniz" not in str(error):
             raise
@@ -343,6 +391,7 @@ def synchronisation(run: Run) -> tuple[str, str]:
         places = [f"{Path(frame.filename).name}:{frame.lineno}" for frame in frames]
         return what, f"found at {' < '.join(reversed(places[-4:]))}"
     finally:
+        unwatched(run.device)
         shutil.rmtree(folder, ignore_errors=True)
     looked = f"none in {module.watched} steps" if module.watched else "not looked for: too few steps"
     return what, looked if run.is_cuda else "not looked for on a CPU"
@@ -352,19 +401,16 @@ def compile_step(run: Run) -> Rows:
     """Milliseconds of the largest network of the space: a training step, and inference of one image and of a batch."""
     arch, rows = run.space.largest, []
     x_BCHW, target_B = run.images(run.amounts.batch)
-    for name, make in (("eager", None), ("torch.compile", _compiled), ("CUDA graph", _graphed)):
+    for name, make in (("eager", None), ("CUDA graph", _graphed), ("torch.compile", _compiled)):
         if make is _graphed and not run.is_cuda:
             continue
         net = MetaMixer(arch).to(run.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        rows.append(
-            (f"training step of {arch.key}, batch {len(x_BCHW)}: {name}", _trained(run, net, make, x_BCHW, target_B))
-        )
+        what = f"training step of {arch.key}, batch {len(x_BCHW)}: {name}"
+        rows.append(run.figure(what, partial(_trained, run, net, make, x_BCHW, target_B)))
     for count in (1, run.amounts.batch):
-        modes = ("eager", "compile", "cuda_graph") if run.is_cuda else ("eager",)
-        rows += [
-            (f"inference of {arch.key}, batch {count}: {mode}", f"{_inferred(run, arch, mode, count):.3f} ms")
-            for mode in modes
-        ]
+        for mode in ("eager", "cuda_graph", "compile") if run.is_cuda else ("eager",):
+            what = f"inference of {arch.key}, batch {count}: {mode}"
+            rows.append(run.figure(what, lambda mode=mode, count=count: f"{_inferred(run, arch, mode, count):.3f} ms"))
     return rows
 
 
@@ -431,32 +477,34 @@ def _inferred(run: Run, arch: Architecture, mode: str, count: int) -> float:
 def depthwise(run: Run) -> Rows:
     """The share of the bandwidth of a copy that depthwise convolutions reach: bytes read and written / time."""
     rows = []
-    types = (torch.float32, torch.bfloat16)
-    for channels, side in run.amounts.shapes:
-        for dtype in types:
-            x_BCHW = torch.randn(run.amounts.batch, channels, side, side, device=run.device, dtype=dtype)
-            x_BCHW = x_BCHW.contiguous(memory_format=torch.channels_last).requires_grad_()
-            target = torch.empty_like(x_BCHW)
-            copy_ms = run.kernel_milliseconds(lambda x=x_BCHW, y=target: y.data.copy_(x.data))
-            gigabytes = 2 * x_BCHW.numel() * x_BCHW.element_size() / 1e9
-            shares = []
-            for kernel in run.amounts.kernels:
-                conv = nn.Conv2d(channels, channels, kernel, padding=kernel // 2, groups=channels)
-                conv = conv.to(run.device, dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]
-                forward_ms = run.kernel_milliseconds(lambda c=conv, x=x_BCHW: c(x.detach()))
-
-                def both(c: nn.Module = conv, x: Tensor = x_BCHW, g: Tensor = target) -> None:
-                    x.grad = None
-                    c(x).backward(g)
-
-                # Forward reads and writes once, as a copy does; so does the gradient of the input, and that of the
-                # weights reads twice: as much as three copies.
-                shares.append(f"{copy_ms / forward_ms:.0%}, {3 * copy_ms / run.kernel_milliseconds(both):.0%}")
-            name = str(dtype).removeprefix("torch.")
-            kernels = "; ".join(f"k{kernel} {share}" for kernel, share in zip(run.amounts.kernels, shares, strict=True))
-            what = f"depthwise {channels} x {side} x {side}, batch {len(x_BCHW)}, {name}: share of a copy's bandwidth"
-            rows.append((f"{what}, forward, with backward", f"{kernels} (copy {gigabytes / copy_ms * 1e3:,.0f} GB/s)"))
+    for (channels, side), dtype in product(run.amounts.shapes, (torch.float32, torch.bfloat16)):
+        of = f"{channels} x {side} x {side}, batch {run.amounts.batch}, {str(dtype).removeprefix('torch.')}"
+        what = f"depthwise {of}: share of a copy's bandwidth, forward, with backward"
+        rows.append(run.figure(what, partial(_bandwidth, run, channels, side, dtype)))
     return rows
+
+
+def _bandwidth(run: Run, channels: int, side: int, dtype: torch.dtype) -> str:
+    """The shares of a copy's bandwidth of each kernel size, and that bandwidth."""
+    x_BCHW = torch.randn(run.amounts.batch, channels, side, side, device=run.device, dtype=dtype)
+    x_BCHW = x_BCHW.contiguous(memory_format=torch.channels_last).requires_grad_()
+    target = torch.empty_like(x_BCHW)
+    copy_ms = run.kernel_milliseconds(lambda: target.data.copy_(x_BCHW.data))
+    gigabytes = 2 * x_BCHW.numel() * x_BCHW.element_size() / 1e9
+    shares = []
+    for kernel in run.amounts.kernels:
+        conv = nn.Conv2d(channels, channels, kernel, padding=kernel // 2, groups=channels)
+        conv = conv.to(run.device, dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        forward_ms = run.kernel_milliseconds(lambda c=conv: c(x_BCHW.detach()))
+
+        def both(c: nn.Module = conv) -> None:
+            x_BCHW.grad = None
+            c(x_BCHW).backward(target)
+
+        # Forward reads and writes once, as a copy does; so does the gradient of the input, and that of the weights
+        # reads twice: as much as three copies.
+        shares.append(f"k{kernel} {copy_ms / forward_ms:.0%}, {3 * copy_ms / run.kernel_milliseconds(both):.0%}")
+    return f"{'; '.join(shares)} (copy {gigabytes / copy_ms * 1e3:,.0f} GB/s)"
 
 
 def latency(run: Run) -> Rows:
@@ -505,8 +553,6 @@ def supernet(run: Run) -> Rows:
 
 def _epoch_seconds(run: Run) -> float:
     """Seconds of the second of two epochs in a folder that is removed."""
-    from lightning import Callback
-
     ends: list[float] = []
 
     class Clock(Callback):
@@ -526,7 +572,7 @@ def _epoch_seconds(run: Run) -> float:
 def _supernet_of(run: Run) -> Path:
     path = run.sweep(1).files.supernet
     if not path.exists():
-        raise SystemExit(f"{path}: the supernet is missing; run step `supernet` first, or give --earlier FOLDER")
+        raise FileNotFoundError(f"{path}: no supernet; run step `supernet` first, or give --earlier FOLDER")
     return path
 
 
@@ -547,14 +593,24 @@ def work_for(run: Run, seed: int, ready: Callable[[], object] = lambda: None) ->
 
 def evaluation(run: Run) -> Rows:
     """Candidates per second: one worker in this process; two processes, each with a quarter of the GPU's memory."""
-    alone = work_for(run, 0)
+    alone = run.figure(
+        f"evaluation on the supernet of {run.space.name}: candidates/s of one worker",
+        lambda: f"{work_for(run, 0):.2f}",
+    )
+    together = run.figure(
+        "two workers at a time, a quarter of the GPU's memory each: candidates/s together", partial(_two_workers, run)
+    )
+    return [alone, together]
+
+
+def _two_workers(run: Run) -> str:
     command = [sys.executable, __file__, "--device", run.device.type, "--work", str(run.work)]
     command += (["--data", str(run.data)] if run.data else []) + (["--tiny"] if run.tiny else [])
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
     workers = [subprocess.Popen([*command, "--worker", str(seed)], **pipes) for seed in (1, 2)]
     try:
         if any(worker.stdout.readline() != "ready\n" for worker in workers):
-            raise SystemExit("evaluation: a worker ended before it was ready; its error is above")
+            raise RuntimeError("a worker ended before it was ready; its error is above")
         for worker in workers:  # both work at the same time, but for the last candidates
             worker.stdin.write("go\n")
             worker.stdin.flush()
@@ -563,10 +619,7 @@ def evaluation(run: Run) -> Rows:
         for worker in workers:
             worker.kill()
             worker.wait()
-    return [
-        (f"evaluation on the supernet of {run.space.name}: candidates/s of one worker", f"{alone:.2f}"),
-        ("two workers at a time, a quarter of the GPU's memory each: candidates/s together", f"{sum(rates):.2f}"),
-    ]
+    return f"{sum(rates):.2f}"
 
 
 def front(run: Run) -> Rows:
@@ -579,11 +632,12 @@ def front(run: Run) -> Rows:
     rows = []
     for place, pick in enumerate(json.loads(picks.read_text())):
         for start in ("scaled by hand, from scratch", "searched, from scratch", "searched, from inherited"):
-            name, key = start.partition(",")[0], f"{place} {start}"
+            name, key = start.partition(",")[0], f"{place} {start} {sweep.train.epochs}"
             arch, ms = Architecture.from_dict(pick[name]), pick[f"{name} ms"]
             if key not in results:
                 results[key] = _retrained(run, sweep, arch, key)
                 write_text(done, json.dumps(results))
+                publish(run)
             what = (
                 f"{start}, {sweep.train.epochs} epochs, {arch.macs_m:.4g} M MACs, {ms:.4f} ms measured: test accuracy"
             )
@@ -643,7 +697,7 @@ def _scaled(run: Run, budget_ms: float, times: dict[Architecture, float]) -> Arc
 def _retrained(run: Run, sweep: Sweep, arch: Architecture, key: str) -> float:
     """The accuracy on the test split of one network, trained for the epochs of `sweep`; resumes at its checkpoint."""
     data, folder = sweep_data(sweep), run.work / key.replace(" ", "-")
-    if key.endswith("inherited"):
+    if "inherited" in key:
         net = read_supernet(_supernet_of(run)).slice_to(arch)
     else:
         torch.manual_seed(0)
@@ -656,72 +710,96 @@ def _retrained(run: Run, sweep: Sweep, arch: Architecture, key: str) -> float:
 STEPS: dict[str, Callable[[Run], Rows]] = {
     "parity": parity,
     "step": step,
-    "compile": compile_step,
     "depthwise": depthwise,
     "latency": latency,
     "supernet": supernet,
     "evaluation": evaluation,
     "front": front,
+    "compile": compile_step,
 }
 
 
 @contextmanager
 def deadline(seconds: float) -> Iterator[None]:
     """Raise OutOfTime in the block after so many seconds, wherever it is: all steps resume."""
+    is_over = False
 
     def end(number: int, frame: FrameType | None) -> None:
-        raise OutOfTime
+        if not is_over:
+            raise OutOfTime
 
     signal.signal(signal.SIGALRM, end)
-    signal.setitimer(signal.ITIMER_REAL, max(0.001, seconds))
+    signal.setitimer(signal.ITIMER_REAL, max(0.001, seconds), AGAIN_S)
     try:
         yield
     finally:
+        is_over = True
         signal.setitimer(signal.ITIMER_REAL, 0)
 
 
-def write_table(run: Run, results: dict[str, Any]) -> None:
-    """Write what is known as a table."""
+def publish(run: Run) -> None:
+    """Write what is known, its table, and what a later call continues from to --out: a call may be ended from outside
+    at any time."""
+    record = run.record
+    record.write()
     lines = [
         f"torch {torch.__version__}; tiny: the figures measure nothing" if run.tiny else f"torch {torch.__version__}"
     ]
     lines += ["", "| what | figure | device, date |", "|---|---|---|"]
+    shown = set[str]()
     for name in STEPS:
-        for what, figure in results.get(name, {}).get("rows", []):
-            lines.append(f"| {what} | {figure} | {results[name]['device']}, {results[name]['date']} |")
+        for what, figure in record.steps.get(name, {}).get("rows", []):
+            lines.append(f"| {what} | {figure} | {record.steps[name]['device']}, {record.steps[name]['date']} |")
+            shown.add(what)
+    for what, figure in record.figures.items():
+        if what not in shown:
+            lines.append(f"| {what} | {figure} | {run.name}, of a step in progress |")
+    lines += [f"\nfailed: {name}: {reason}" for name, reason in record.failed.items()]
     write_text(run.out / "table.md", "\n".join(lines) + "\n")
+    for kept in KEPT:
+        if (run.work / kept).exists():
+            shutil.copyfile(run.work / kept, run.out / Path(kept).name)
 
 
 def carry_on(run: Run, names: Sequence[str], minutes: float) -> int:
-    """Do the steps that are missing until the minutes are over; return the number of those that remain."""
-    known = run.work / "results.json"
-    results: dict[str, Any] = json.loads(known.read_text()) if known.exists() else {}
-    remaining = [name for name in names if name not in results]
+    """Do the steps that are missing until the minutes are over, those that failed last; return the number that failed.
+
+    A step counts as failed from its start, so that one that ended the whole process does so last, too."""
+    record = run.record
+    remaining = sorted((name for name in names if name not in record.steps), key=record.failed.__contains__)
+    running = ""
     try:
         with deadline(60 * minutes):
-            for name in list(remaining):
-                say(f"gpu: {name}")
-                start = time.perf_counter()
-                rows = STEPS[name](run)
-                seconds = time.perf_counter() - start
-                results[name] = {"rows": rows, "device": run.name, "date": str(date.today()), "seconds": seconds}
-                remaining.remove(name)
-                write_text(known, json.dumps(results, indent=1))
-                write_table(run, results)
-                keep(run)
+            for running in list(remaining):
+                say(f"gpu: {running}")
+                record.failed[running] = "the process ended"
+                record.write()
+                if _done(run, running):
+                    remaining.remove(running)
+                publish(run)
     except OutOfTime:
+        record.failed.pop(running, None)
         say(f"gpu: {minutes:g} minutes are over")
-    write_table(run, results)
-    keep(run)
+    publish(run)
+    for name, reason in record.failed.items():
+        say(f"gpu: {name} failed: {reason}")
     say(f"gpu: missing: {', '.join(remaining)}; give the same command again" if remaining else "gpu: all is done")
-    return len(remaining)
+    return len(record.failed)
 
 
-def keep(run: Run) -> None:
-    """Copy what a later call continues from to --out: a call may be ended from outside at any time."""
-    for name in KEPT:
-        if (run.work / name).exists():
-            shutil.copyfile(run.work / name, run.out / Path(name).name)
+def _done(run: Run, name: str) -> bool:
+    """Do a step; return whether it ended. Another one may, where this one failed."""
+    start = time.perf_counter()
+    try:
+        rows = STEPS[name](run)
+    except Exception as error:
+        traceback.print_exc()
+        run.record.failed[name] = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
+        return False
+    seconds = time.perf_counter() - start
+    run.record.steps[name] = {"rows": rows, "device": run.name, "date": str(date.today()), "seconds": seconds}
+    del run.record.failed[name]
+    return True
 
 
 def parse() -> argparse.Namespace:
@@ -731,6 +809,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--data", type=Path, help="CIFAR-10, the official python version: folder or archive")
     parser.add_argument("--minutes", type=float, default=8.0, help="of this call")
     parser.add_argument("--supernet-minutes", type=float, default=20.0)
+    parser.add_argument("--retrain-epochs", type=int, default=60, help="of each network of step `front`")
     parser.add_argument("--steps", nargs="+", choices=list(STEPS), default=list(STEPS))
     parser.add_argument("--out", type=Path, default=Path(os.environ.get("OUT", REPO / "runs" / "gpu" / "out")))
     parser.add_argument("--work", type=Path, default=REPO / "runs" / "gpu")
@@ -749,19 +828,28 @@ def main() -> None:
         raise SystemExit(
             "--device cuda needs a GPU that PyTorch can use, but none is available; use --device cpu --tiny"
         )
-    run = Run(device, options.tiny, options.out, options.work.absolute(), options.data, options.supernet_minutes)
+    work = options.work.absolute()
+    if options.worker is None:
+        options.out.mkdir(parents=True, exist_ok=True)
+        _restore(work, options.earlier or options.out)
+    amounts = options.supernet_minutes, options.retrain_epochs
+    run = Run(device, options.tiny, options.out, work, options.data, *amounts, Record(work / "results.json"))
     if options.worker is not None:
         if run.is_cuda:
             torch.cuda.set_per_process_memory_fraction(QUARTER)
         print(work_for(run, options.worker, lambda: (print("ready", flush=True), sys.stdin.readline())))
         return
-    run.out.mkdir(parents=True, exist_ok=True)
+    if carry_on(run, options.steps, options.minutes):
+        sys.exit(1)
+
+
+def _restore(work: Path, kept: Path) -> None:
+    """Bring what an earlier call has left in its --out to --work, where it is missing."""
     for name in KEPT:
-        place, kept = run.work / name, (options.earlier or run.out) / Path(name).name
-        if kept.exists() and not place.exists():
+        place, source = work / name, kept / Path(name).name
+        if source.exists() and not place.exists():
             place.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(kept, place)
-    carry_on(run, options.steps, options.minutes)
+            shutil.copyfile(source, place)
 
 
 if __name__ == "__main__":

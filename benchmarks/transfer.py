@@ -151,6 +151,8 @@ def main() -> None:
     parser.add_argument("--results", type=Path, default=Path("runs/transfer/results.jsonl"))
     arguments = parser.parse_args()
     cifar, runs = os.environ.get("FFNET_CIFAR", ""), arguments.runs
+    if not cifar and arguments.source is None:
+        parser.error("set FFNET_CIFAR to the folder with CIFAR-10's python version, or give --source")
     source = arguments.source or train_source(Path(cifar), runs, arguments.source_epochs)
     lines = arguments.results.read_text().splitlines() if arguments.results.exists() else []
     rows = [row for row in map(json.loads, lines) if row["epochs"] == arguments.epochs]
