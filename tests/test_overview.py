@@ -23,7 +23,7 @@ import ffnet_search
 from ffnet_search.config.files import shipped_sweeps
 from ffnet_search.config.sweep import Sweep
 from ffnet_search.errors import SweepError
-from ffnet_search.run.overlay import overlay
+from ffnet_search.run.run_comparison import compare_runs
 
 ROOT = Path(__file__).parents[1]
 
@@ -97,7 +97,7 @@ def test_two_runs_are_compared_as_table_and_image(two: tuple[Path, Path], tmp_pa
     assert sorted(marked) == ["A", "A*", "B*", "B*"]
     assert "no test compares their best networks" in done.stdout
     assert (tmp_path / "compare-first-second.png").read_bytes().startswith(b"\x89PNG")
-    found = overlay(*two)
+    found = compare_runs(*two)
     assert found.shares[1] > found.shares[0]
     document = json.loads(call("compare", *two, "--json", "--image", "x.png", cwd=tmp_path).stdout)
     assert [change["field"] for change in document["changes"]] == ["train.epochs"]
@@ -107,7 +107,7 @@ def test_two_runs_are_compared_as_table_and_image(two: tuple[Path, Path], tmp_pa
 def test_the_best_networks_of_two_runs_are_tested(tmp_path: Path) -> None:
     two_networks(tmp_path / "first", (180, 20))
     two_networks(tmp_path / "second", (150, 20))
-    best = overlay(tmp_path / "first", tmp_path / "second").best
+    best = compare_runs(tmp_path / "first", tmp_path / "second").best
     assert best is not None and best.tests[-1].is_significant
     assert best.verdict_of(("A", "B")).startswith("A is better by accuracy on test, 200 images (p =")
 
@@ -115,17 +115,17 @@ def test_the_best_networks_of_two_runs_are_tested(tmp_path: Path) -> None:
 def test_a_password_is_not_among_the_settings_that_differ(tmp_path: Path) -> None:
     first = written_run(tmp_path / "first", search={"storage": "postgresql://me:hunter2@host/x"})
     second = written_run(tmp_path / "second", faster=2.0)
-    (change,) = overlay(first, second).changes
+    (change,) = compare_runs(first, second).changes
     assert change.field == "search.storage" and "hunter2" not in str(change)
 
 
 def test_what_cannot_be_compared_is_refused(two: tuple[Path, Path]) -> None:
     first, second = two
     with pytest.raises(SweepError, match="must be another run than .*first, but is the same"):
-        overlay(first, first.parent / "." / first.name)
+        compare_runs(first, first.parent / "." / first.name)
     (second / "pareto").rename(second / "elsewhere")
     with pytest.raises(SweepError, match="second: has no front yet; make it with"):
-        overlay(first, second)
+        compare_runs(first, second)
 
 
 def test_a_schema_is_printed() -> None:

@@ -12,7 +12,7 @@ from written_runs import two_networks
 
 from ffnet_search.errors import SweepError
 from ffnet_search.export.pair import are_networks, pair
-from ffnet_search.run.overlay import overlay
+from ffnet_search.run.run_comparison import compare_runs
 from ffnet_search.tasks.scores import mcnemar
 
 
@@ -60,7 +60,7 @@ def test_a_network_beside_what_is_none_is_said_so(tmp_path: Path) -> None:
         are_networks(one, one.parent / "02-*")
     (tmp_path / "loop").symlink_to("loop")
     with pytest.raises(SweepError, match=r"loop/a: must be the folder of a run"):
-        overlay(tmp_path / "loop" / "a", tmp_path / "b")
+        compare_runs(tmp_path / "loop" / "a", tmp_path / "b")
     shutil.rmtree(other)
     with pytest.raises(SweepError, match=r"but is none; .*pareto holds no other$"):
         are_networks(tmp_path, one)

@@ -11,7 +11,7 @@ import pytest
 import yaml
 from pydantic import BaseModel
 
-from ffnet_search.config.growing_section import LATER
+from ffnet_search.config.later_fields import LATER
 from ffnet_search.config.sweep import Sweep
 from ffnet_search.errors import SweepError
 from ffnet_search.run.stages import STAGES

@@ -16,7 +16,7 @@ from ffnet_search.cli.tables import print_sweep
 from ffnet_search.config.retraining import retraining_of
 from ffnet_search.errors import SweepError
 from ffnet_search.models.saved import read_epochs
-from ffnet_search.run.comparison import compare_ways
+from ffnet_search.run.cost_comparison import compare_ways
 from ffnet_search.run.fidelity import FidelityPlan, measure_fidelity
 from ffnet_search.run.folder import read_records
 from ffnet_search.run.pipeline import run_sweep

@@ -9,7 +9,7 @@ from ffnet_search.autoconfig.draft import Draft
 from ffnet_search.autoconfig.image_set import ImageSet
 from ffnet_search.data.dataset import TEST_SHARE
 from ffnet_search.errors import SweepError
-from ffnet_search.run.comparison import STOPPED_SHARE, Comparison
+from ffnet_search.run.cost_comparison import STOPPED_SHARE, CostComparison
 
 STEPS = 2000  # of training, for a supernet on few images
 EPOCHS = (30, 100)  # at least and at most, for that many steps
@@ -78,12 +78,12 @@ class Budget:
         return self.items * self.throughput.alone_s + (self.calibration + self.held_out) * self.throughput.image_s
 
     @property
-    def comparison(self) -> Comparison:
+    def comparison(self) -> CostComparison:
         """The minutes of this front by the supernet, and by training each network with early stopping."""
         shared = 2 * self._decode_s + self.epochs * self.epoch_s + self.trials * self.trial_s
         retraining = BUILT * self.retrain_epochs * self.alone_epoch_s
         each = STOPPED_SHARE * self.epochs * self.alone_epoch_s
-        return Comparison(self.trials, shared / 60, retraining / 60, each / 60, "minutes here")
+        return CostComparison(self.trials, shared / 60, retraining / 60, each / 60, "minutes here")
 
     @property
     def uses_supernet(self) -> bool:

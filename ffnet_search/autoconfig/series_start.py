@@ -19,7 +19,7 @@ from ffnet_search.data.table import FILE, SUFFIXES, csv_rows, is_number
 from ffnet_search.errors import SweepError
 from ffnet_search.formatting import first_few
 from ffnet_search.progress import say
-from ffnet_search.run.comparison import FORWARD_SHARE, STOPPED_SHARE
+from ffnet_search.run.cost_comparison import FORWARD_SHARE, STOPPED_SHARE
 
 FIRST = 100  # rows that tell whether a CSV is of series: a first one may have gaps
 WINDOWS = (96, 48, 24, 12, 6)  # past and future steps, where the validation part has as many windows

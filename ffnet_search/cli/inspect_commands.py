@@ -45,7 +45,7 @@ def pick(
     Output(json=json).answer(selection, json_output.of_selection, tables.print_selection)
     if export is not None:
         from ffnet_search.config.sweep import Sweep
-        from ffnet_search.run.extra import export_key
+        from ffnet_search.run.export_key import export_key
 
         best = selection.answer.best
         assert best is not None

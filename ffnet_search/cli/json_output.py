@@ -20,9 +20,9 @@ from ffnet_search.space.search_space import SearchSpace
 if TYPE_CHECKING:
     from ffnet_search.autoconfig.start import Started
     from ffnet_search.export.pair import Pair
-    from ffnet_search.run.overlay import Overlay
     from ffnet_search.run.overview import ListedRun
     from ffnet_search.run.rerun import Rerun
+    from ffnet_search.run.run_comparison import RunComparison
     from ffnet_search.run.select import Selection
 
 Document = dict[str, Any]
@@ -71,7 +71,7 @@ def of_stages(sweep: Sweep) -> Document:
 
 def of_plan(sweep: Sweep) -> Document:
     """A sweep, and the states that decide what `run` does now."""
-    from ffnet_search.run.comparison import compare_ways
+    from ffnet_search.run.cost_comparison import compare_ways
     from ffnet_search.run.shared_time import as_trained
 
     ways = compare_ways(as_trained(sweep))
@@ -177,17 +177,17 @@ def of_pair(pair: Pair) -> Document:
     }
 
 
-def of_overlay(overlay: Overlay) -> Document:
+def of_run_comparison(comparison: RunComparison) -> Document:
     """Two fronts as one, and the settings that differ."""
     networks = [
-        {"run": overlay.names[run], "on_joint_front": joint, **of_exported(network)}
-        for run, network, joint in overlay.rows
+        {"run": comparison.names[run], "on_joint_front": joint, **of_exported(network)}
+        for run, network, joint in comparison.rows
     ]
     return {
-        "runs": [str(sweep.files.folder) for sweep in overlay.sweeps],
+        "runs": [str(sweep.files.folder) for sweep in comparison.sweeps],
         "networks": networks,
-        "shares": list(overlay.shares),
-        "devices": list(overlay.devices),
-        "changes": [asdict(change) for change in overlay.changes],
-        "best": None if overlay.best is None else of_pair(overlay.best),
+        "shares": list(comparison.shares),
+        "devices": list(comparison.devices),
+        "changes": [asdict(change) for change in comparison.changes],
+        "best": None if comparison.best is None else of_pair(comparison.best),
     }

@@ -38,16 +38,16 @@ def compare(
     from ffnet_search.cli import json_output, overview_tables
     from ffnet_search.export.pair import are_networks, pair
     from ffnet_search.progress import say
-    from ffnet_search.run.overlay import overlay
+    from ffnet_search.run.run_comparison import compare_runs
 
     permit_imports(allow_imports, runs=False)
     if are_networks(first, second):
         Output(json=json).answer(pair(first, second), json_output.of_pair, overview_tables.print_pair)
         return
-    fronts = overlay(first, second)
+    fronts = compare_runs(first, second)
     path = image or Path(f"compare-{'-'.join(sweep.name for sweep in fronts.sweeps)}.png")
     write_bytes(path, overview_tables.image_of(fronts))
-    Output(json=json).answer(fronts, json_output.of_overlay, overview_tables.print_overlay)
+    Output(json=json).answer(fronts, json_output.of_run_comparison, overview_tables.print_comparison)
     say(f"both fronts as an image: {path}")
 
 

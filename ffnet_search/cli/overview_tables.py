@@ -13,8 +13,8 @@ from ffnet_search.config.named_metrics import ranking
 from ffnet_search.export.pair import Pair
 from ffnet_search.formatting import percent
 from ffnet_search.metrics import ERROR, find_metric
-from ffnet_search.run.overlay import Overlay, quality_and_ms
 from ffnet_search.run.overview import ListedRun
+from ffnet_search.run.run_comparison import RunComparison, quality_and_ms
 
 LETTERS = ("A", "B")  # for what is compared, in tables
 
@@ -48,24 +48,26 @@ def _ms(value: float) -> str:
     return find_metric("measured_ms").format(value, unit=False)
 
 
-def print_overlay(overlay: Overlay) -> None:
+def print_comparison(comparison: RunComparison) -> None:
     """Both fronts as one table, the quickest network first; what each reaches; the settings that differ."""
-    networks = [network for _, network, _ in overlay.rows]
-    early, late = metric_columns(overlay.sweeps[0], networks, {})  # letters of groups are of one run
-    joint = frozenset(index for index, row in enumerate(overlay.rows) if row[2])
-    marks = [f"{LETTERS[run]}{'*' if is_joint else ''}" for run, _, is_joint in overlay.rows]
+    networks = [network for _, network, _ in comparison.rows]
+    early, late = metric_columns(comparison.sweeps[0], networks, {})  # letters of groups are of one run
+    joint = frozenset(index for index, row in enumerate(comparison.rows) if row[2])
+    marks = [f"{LETTERS[run]}{'*' if is_joint else ''}" for run, _, is_joint in comparison.rows]
     folders = Column("folder", [network.folder.name for network in networks], "key")
-    for letter, sweep in zip(LETTERS, overlay.sweeps, strict=True):
+    for letter, sweep in zip(LETTERS, comparison.sweeps, strict=True):
         print_path(f"{letter}  {sweep.files.folder}")
     print_plain(Grid([Column("run", marks, "key"), *early, folders, *late], joint))
     print_plain("* dominated by no network of either run")
-    shares = (f"{letter} dominates {percent(share, 1)}" for letter, share in zip(LETTERS, overlay.shares, strict=True))
+    shares = (
+        f"{letter} dominates {percent(share, 1)}" for letter, share in zip(LETTERS, comparison.shares, strict=True)
+    )
     print_plain(f"of the box that both fronts span, {', '.join(shares)}")
-    print_plain(_best_words(overlay))
-    if overlay.devices[0] != overlay.devices[1]:
-        print_plain(f"measured on different devices: {overlay.devices[0]}; {overlay.devices[1]}")
-    if overlay.changes:
-        cells = [cell for change in overlay.changes for cell in _cells(change.field, change.old, change.new)]
+    print_plain(_best_words(comparison))
+    if comparison.devices[0] != comparison.devices[1]:
+        print_plain(f"measured on different devices: {comparison.devices[0]}; {comparison.devices[1]}")
+    if comparison.changes:
+        cells = [cell for change in comparison.changes for cell in _cells(change.field, change.old, change.new)]
         columns = zip(["setting", *LETTERS], zip(*cells, strict=True), strict=True)
         print_plain(Grid([Column(title, column, "words") for title, column in columns], whole=True))
     else:
@@ -87,9 +89,9 @@ def _cells(name: str, old: Any, new: Any) -> Iterator[list[str]]:
         yield from _cells(f"{name}.{key}", *both)
 
 
-def _best_words(overlay: Overlay) -> str:
+def _best_words(comparison: RunComparison) -> str:
     """The answer of a paired test of the best network of each run."""
-    best = overlay.best
+    best = comparison.best
     if best is None:
         return "no test compares their best networks: they were judged on different images, or hold no scores of them"
     names = " and ".join(f"{letter} {one.folder.name}" for letter, one in zip(LETTERS, best.networks, strict=True))
@@ -121,14 +123,14 @@ def print_pair(pair: Pair) -> None:
     print_plain(pair.verdict)
 
 
-def image_of(overlay: Overlay) -> bytes:
+def image_of(comparison: RunComparison) -> bytes:
     """Both fronts as a PNG file: quality on search validation, with its error, against latency."""
     from ffnet_search.report.charts import as_png, draw_fronts
 
-    fronts: dict[str, list[tuple[float, float, float]]] = {name: [] for name in overlay.names}
-    first, _ = overlay.sweeps
+    fronts: dict[str, list[tuple[float, float, float]]] = {name: [] for name in comparison.names}
+    first, _ = comparison.sweeps
     quality = first.metric(f"search_{ranking(first).key}")
-    for run, network, _ in overlay.rows:
-        value, ms = quality_and_ms(overlay.sweeps[run], network)
-        fronts[overlay.names[run]].append((ms, value, network.metrics.get(quality.key + ERROR, nan)))
+    for run, network, _ in comparison.rows:
+        value, ms = quality_and_ms(comparison.sweeps[run], network)
+        fronts[comparison.names[run]].append((ms, value, network.metrics.get(quality.key + ERROR, nan)))
     return as_png(draw_fronts(fronts, find_metric("measured_ms"), quality))

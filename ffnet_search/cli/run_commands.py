@@ -110,7 +110,7 @@ def check(
     from ffnet_search.cli import json_output, tables
     from ffnet_search.config.resolved import resolved_content
     from ffnet_search.run.check import check_content, check_sweep
-    from ffnet_search.run.contents import say_audit, say_remarks
+    from ffnet_search.run.data_changes import say_audit, say_remarks
 
     loaded = overrides.load(sweep, runs=False)
     check_sweep(loaded)
@@ -200,7 +200,7 @@ def _export_key(sweep: Sweep, key: str, output: Output, *, silent: bool) -> None
     """Export one network beside the front, and print its folder, unless `silent`."""
     from ffnet_search.cli import json_output
     from ffnet_search.cli.printing import print_path
-    from ffnet_search.run.extra import export_key
+    from ffnet_search.run.export_key import export_key
 
     with _resumable(sweep, output), signs_of_life("export"):
         network = export_key(sweep, key)

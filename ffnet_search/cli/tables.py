@@ -104,8 +104,8 @@ def print_latency(table: LatencyTable) -> None:
 
 def print_sweep(sweep: Sweep) -> None:
     """The search space of a sweep, and what `run` would do now."""
-    from ffnet_search.run.comparison import advice, compare_ways
-    from ffnet_search.run.contents import listed_once
+    from ffnet_search.run.cost_comparison import advice, compare_ways
+    from ffnet_search.run.data_changes import listed_once
     from ffnet_search.run.shared_time import as_trained, epochs_words
     from ffnet_search.run.stages import plan  # here, since most of what is shown needs no stages
 

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, ConfigDict, Field, model_validator
 
-from ffnet_search.config.growing_section import LATER, GrowingSection
+from ffnet_search.config.later_fields import LATER, GrowingSection
 from ffnet_search.errors import NAME, shown
 from ffnet_search.plugins import Plugin
 from ffnet_search.space.architecture import Form

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
-from ffnet_search.config.growing_section import LATER, GrowingSection
+from ffnet_search.config.later_fields import LATER, GrowingSection
 from ffnet_search.config.schema import NAME_OR_PATH
 from ffnet_search.errors import did_you_mean
 from ffnet_search.metrics import COSTS, Direction, Metric, find_metric

@@ -15,7 +15,6 @@ from pydantic import AfterValidator, BeforeValidator, Field, PrivateAttr, model_
 from ffnet_search.config.augmenting import check_augmenting
 from ffnet_search.config.binding import Binding, bind, check_values, sections_with
 from ffnet_search.config.files import RunPaths, expanded, find_sweep, read_sweep, run_name
-from ffnet_search.config.idle import check_idle
 from ffnet_search.config.inputs import digest, export_inputs
 from ffnet_search.config.named_metrics import check_metrics
 from ffnet_search.config.retraining import check_folds, check_retraining
@@ -29,6 +28,7 @@ from ffnet_search.config.schema import (
 )
 from ffnet_search.config.search_schema import SearchSection
 from ffnet_search.config.start import is_official
+from ffnet_search.config.unused_settings import check_unused_settings
 from ffnet_search.errors import SweepError, did_you_mean, shown
 from ffnet_search.metrics import COSTS, Metric
 from ffnet_search.space.block import BLOCK_AXES
@@ -214,7 +214,7 @@ class Sweep(Section):
 
     @model_validator(mode="after")
     def _hyperparameters_are_fields(self) -> Sweep:
-        for check in (check_values, check_retraining, check_folds, check_augmenting, check_idle):
+        for check in (check_values, check_retraining, check_folds, check_augmenting, check_unused_settings):
             check(self)
         if self.search.warm_start and {"branches", "layer_scale"} & self.search_space.hyperparameters.keys():
             raise ValueError("hyperparameters: branches and layer_scale are the supernet's under search.warm_start")

@@ -29,7 +29,7 @@ from ffnet_search.report.architecture_svg import draw
 from ffnet_search.report.charts import as_png, curve_chart, draw_front
 from ffnet_search.report.data import Run, figures, front_columns, read_run, script_data
 from ffnet_search.report.fidelity import fidelity_section
-from ffnet_search.report.lead import lead_of, retrained_of, yardstick_rows
+from ffnet_search.report.headline import headline_of, retrained_of, yardstick_rows
 from ffnet_search.report.templates import load_template, unbroken
 
 TOP_AXES = 12  # of the importances: the others hardly matter
@@ -135,7 +135,7 @@ def _latency(run: Run, table: LatencyTable) -> dict[str, Any]:
     contention = table.setting.contention
     return {
         "searched": searched,
-        "lead": lead_of(run),
+        "headline": headline_of(run),
         "yardstick": (YARDSTICK, yardstick_rows(run)) if run.gains else None,
         "groups": GROUP_WORDS if any(run.groups.values()) else "",
         "device": table.setting.device,

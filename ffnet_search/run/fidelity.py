@@ -37,7 +37,7 @@ from ffnet_search.metrics import LATENCY, MACS, Figures
 from ffnet_search.pareto.candidate import Candidate
 from ffnet_search.progress import Bar, progress, say
 from ffnet_search.provenance import git_state, now, versions
-from ffnet_search.run.contents import changes_of, describe_changes, images_of
+from ffnet_search.run.data_changes import changes_of, describe_changes, images_of
 from ffnet_search.run.folder import RunFolder, StageRecord, open_run
 from ffnet_search.run.interrupt import import_whole
 from ffnet_search.run.shared_time import say_trained

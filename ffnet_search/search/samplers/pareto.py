@@ -25,9 +25,9 @@ from optuna.trial import FrozenTrial, TrialState
 
 from ffnet_search.search.samplers.acquisition import Acquisition, Cache
 from ffnet_search.search.samplers.encoding import Array, Encoding, identities
+from ffnet_search.search.samplers.finished import FinishedTrials
 from ffnet_search.search.samplers.observations import LEARNT_FROM, Observations, Reference, reference_of
 from ffnet_search.search.samplers.proposal import Known, KnownFunction, Proposal
-from ffnet_search.search.samplers.told import Told
 
 AHEAD, SHARE = 16, 4  # proposals of one fit: at most so many, and a quarter of those pending
 FAR = 0.25  # of the proposals are by the far reference point
@@ -74,7 +74,7 @@ class ParetoSampler(BaseSampler):
         self._space: dict[str, BaseDistribution] = {}
         self._conditional: frozenset[str] = frozenset()
         self._encoding: Encoding | None = None
-        self._told = Told()
+        self._finished = FinishedTrials()
         self._trials = 0  # of the study, when it was last read
         self._waiting: list[int] = []  # places of those that were not finished then
         self._cache: Cache = {}
@@ -100,7 +100,7 @@ class ParetoSampler(BaseSampler):
             if trials[at].state.is_finished():
                 self._proposed.pop(trials[at].number, None)
                 self._learn(trials[at])
-        if not self._told.rows:
+        if not self._finished.rows:
             self._space = {name: axis for one in trials for name, axis in one.distributions.items()}
             self._encoding = Encoding(self._space) if self._space else None
         return trials
@@ -139,9 +139,9 @@ class ParetoSampler(BaseSampler):
         pending = [{**self._proposed.get(one.number, {}), **one.params} for one in running]
         rows = [encoding.row(self._effective(params)) for params in pending if params]
         axes = len(encoding.axes)
-        conditions = self._told.conditions(axes)
+        conditions = self._finished.conditions(axes)
         pending_PA = conditions.keep(np.array(rows).reshape(-1, axes))  # of those proposed some axes have no effect
-        seen = self._told.seen.union(identities(pending_PA))
+        seen = self._finished.seen.union(identities(pending_PA))
         if not len(pending_PA):
             self._drawn.clear()  # a resumed study would not have them
         while self._drawn:
@@ -167,18 +167,18 @@ class ParetoSampler(BaseSampler):
         """Encode a finished trial. All are encoded again where its axes are others than those before."""
         if not trial.distributions:
             return
-        known = self._space if self._told.rows else {}  # running trials may have few of their axes
+        known = self._space if self._finished.rows else {}  # running trials may have few of their axes
         space, effective = {**known, **trial.distributions}, self._effective(trial.params)
         conditional = self._conditional | {name for name in space if name not in effective}
-        if self._told.rows:
+        if self._finished.rows:
             conditional |= space.keys() - known.keys()  # those before lack it
         if space != known or conditional != self._conditional:
             self._space, self._conditional, self._cache = space, frozenset(conditional), {}
             self._encoding = encoding = Encoding(space, conditional)
-            self._told.encode(lambda one: encoding.row(self._effective(one.params)))
+            self._finished.encode(lambda one: encoding.row(self._effective(one.params)))
             self._drawn.clear()  # rows of the encoding before
         assert self._encoding is not None
-        self._told.add(trial, self._encoding.row(effective))
+        self._finished.add(trial, self._encoding.row(effective))
 
     def _effective(self, params: Mapping[str, Any]) -> Mapping[str, Any]:
         """The parameters that have an effect."""
@@ -187,7 +187,7 @@ class ParetoSampler(BaseSampler):
 
     def _observed(self, study: Study, encoding: Encoding) -> Observations:
         """The trials that a proposal is made from."""
-        signs, rows = _signs(study), self._told.rows
+        signs, rows = _signs(study), self._finished.rows
 
         def observed(trials: Sequence[FrozenTrial]) -> Observations:
             return Observations.of(encoding, trials, rows, signs).without_doubles()
@@ -196,9 +196,9 @@ class ParetoSampler(BaseSampler):
             trials = [one for one in trials if one.state in LEARNT_FROM]
             return [trials[at] for at in np.sort(observed(trials).best(count)).tolist()]
 
-        if self._told.chunks != self._chunks:  # weights would be those of other trials than in a resumed study
-            self._chunks, self._cache = self._told.chunks, {}
-        few = self._told.few(self.start, best)
+        if self._finished.chunks != self._chunks:  # weights would be those of other trials than in a resumed study
+            self._chunks, self._cache = self._finished.chunks, {}
+        few = self._finished.few(self.start, best)
         known = self._known(few[0].params).values if self._known and few else ()
         return observed(few).with_costs(known, self.start)
 

@@ -11,8 +11,8 @@ from optuna.distributions import CategoricalDistribution
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from ffnet_search.pareto.front import dominator_counts
+from ffnet_search.search.samplers.finished import CHUNK, KEPT, FinishedTrials
 from ffnet_search.search.samplers.pareto import ParetoSampler
-from ffnet_search.search.samplers.told import CHUNK, KEPT, Told
 
 AXES = {f"x{at}": CategoricalDistribution(list(range(6))) for at in range(8)}
 BEGIN = datetime(2026, 1, 1)
@@ -29,8 +29,8 @@ def trial(number: int, at_s: float | None = None) -> FrozenTrial:
     return one
 
 
-def told(trials: list[FrozenTrial]) -> Told:
-    found = Told()
+def told(trials: list[FrozenTrial]) -> FinishedTrials:
+    found = FinishedTrials()
     for one in trials:
         found.add(one, np.array([float(one.params[name]) for name in AXES]))
     return found

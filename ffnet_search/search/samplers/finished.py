@@ -16,7 +16,7 @@ KEPT = 400  # so many of them and of those kept before
 Best = Callable[[list[FrozenTrial], int], list[FrozenTrial]]
 
 
-class Told:
+class FinishedTrials:
     """Finished trials in the order in which they finished, so that the first stay the first, with their rows.
 
     `seen`: the identities of the rows."""

@@ -25,7 +25,7 @@ OF_ANY_DATA = {"name", "init_args"}  # fields of `data` that apply to a user-sup
 OF_USER_DATA = OF_ANY_DATA | {"batch_size", "calibration"}  # where FFNets learn from it
 
 
-class Idle(NamedTuple):
+class Unused(NamedTuple):
     """Fields of a section that have no effect, and why: a clause that begins with `where`."""
 
     place: str
@@ -34,11 +34,11 @@ class Idle(NamedTuple):
     why: str
 
 
-def check_idle(sweep: Sweep) -> None:
+def check_unused_settings(sweep: Sweep) -> None:
     """Raise ValueError for settings that differ from their defaults and have no effect, all that have none for the same
     reason."""
     found: dict[str, dict[str, None]] = {}
-    for place, section, fields, why in _idle(sweep):
+    for place, section, fields, why in _unused(sweep):
         for name in fields:
             field = type(section).model_fields[name]
             if getattr(section, name) != field.get_default(call_default_factory=True):
@@ -49,7 +49,7 @@ def check_idle(sweep: Sweep) -> None:
         raise ValueError(f"{listed(names)} must be left out {why}; remove {them}")
 
 
-def _idle(sweep: Sweep) -> Iterator[Idle]:
+def _unused(sweep: Sweep) -> Iterator[Unused]:
     yield from _of_training(sweep)
     yield from _of_retraining(sweep)
     yield from _of_data(sweep)
@@ -57,60 +57,60 @@ def _idle(sweep: Sweep) -> Iterator[Idle]:
     if not sweep.search_space.is_elastic:
         for device in sweep.latency:
             why = "where search_space has no stages, and so no table of latency"
-            yield Idle("latency", device, OF_A_TABLE, why)
-        yield Idle("report", sweep.report, ("baselines",), "where search_space has no stages, and so no yardstick")
+            yield Unused("latency", device, OF_A_TABLE, why)
+        yield Unused("report", sweep.report, ("baselines",), "where search_space has no stages, and so no yardstick")
 
 
-def _of_training(sweep: Sweep) -> Iterator[Idle]:
+def _of_training(sweep: Sweep) -> Iterator[Unused]:
     train, searched = sweep.train, sweep.search_space.hyperparameters
     if not sweep.uses_supernet:
         why = "where trials train without a supernet"
-        yield Idle("train", train, OF_A_SUPERNET, why)
+        yield Unused("train", train, OF_A_SUPERNET, why)
     if not sweep.search.warm_start:
         why = "where trials do not start from a supernet (search.warm_start), and so train for train.epochs"
-        yield Idle("search", sweep.search, ("trial_epochs",), why)
+        yield Unused("search", sweep.search, ("trial_epochs",), why)
     elif any(one.path == "train.epochs" for one in sweep.bindings.values()):
-        yield Idle("search", sweep.search, ("trial_epochs",), "where hyperparameters has the epochs of a trial")
+        yield Unused("search", sweep.search, ("trial_epochs",), "where hyperparameters has the epochs of a trial")
     if sweep.module is not None:
         others = tuple(name for name in TrainSection.model_fields if name not in OF_ANY_MODULE)
-        yield Idle("train", train, others, "where module is given, which has its own optimiser and loss")
+        yield Unused("train", train, others, "where module is given, which has its own optimiser and loss")
         return
     if train.optimizer != "sgd" and "optimizer" not in searched:
-        yield Idle("train", train, ("momentum",), "where train.optimizer is not sgd, which alone has it")
+        yield Unused("train", train, ("momentum",), "where train.optimizer is not sgd, which alone has it")
     if not train.sampled:
-        yield Idle("train", train, ("labels",), "where train.sampled is 0: it is of the sub-networks")
+        yield Unused("train", train, ("labels",), "where train.sampled is 0: it is of the sub-networks")
 
 
-def _of_retraining(sweep: Sweep) -> Iterator[Idle]:
+def _of_retraining(sweep: Sweep) -> Iterator[Unused]:
     retrain = sweep.export.retrain
     if not sweep.uses_supernet:
         why = "where trials train without a supernet"
-        yield Idle("export.retrain", retrain, ("distil",), why)
+        yield Unused("export.retrain", retrain, ("distil",), why)
     if sweep.module is None and retraining_of(sweep) is None:
         default = retrain.epochs is None
         why = "where nothing is retrained, as by default where trials train" if default else "where its epochs are 0"
-        yield Idle("export.retrain", retrain, ("rate", "distil", "start", "candidates"), why)
+        yield Unused("export.retrain", retrain, ("rate", "distil", "start", "candidates"), why)
 
 
-def _of_data(sweep: Sweep) -> Iterator[Idle]:
+def _of_data(sweep: Sweep) -> Iterator[Unused]:
     data, augment = sweep.data, sweep.data.augment
     if is_import_path(data.name):
         kept = OF_USER_DATA if sweep.module is None else OF_ANY_DATA
         others = tuple(name for name in DataSection.model_fields if name not in kept)
-        yield Idle("data", data, others, f"for {data.name}, which reads, splits and augments its data by itself")
+        yield Unused("data", data, others, f"for {data.name}, which reads, splits and augments its data by itself")
     elif not augment.randaugment and "randaugment" not in sweep.search_space.hyperparameters:
-        yield Idle("data.augment", augment, ("magnitude",), "where randaugment is 0: it is of its operations")
+        yield Unused("data.augment", augment, ("magnitude",), "where randaugment is 0: it is of its operations")
 
 
-def _of_workers(sweep: Sweep) -> Iterator[Idle]:
+def _of_workers(sweep: Sweep) -> Iterator[Unused]:
     """Fields that engines on a cluster use, beside the training of a supernet on its GPUs."""
     search: Any = sweep.search
     why = "where search.engine is 'local', which evaluates one network after the other without workers"
     if search.engine == "local":
-        yield Idle("search", search, ("workers",), why)
+        yield Unused("search", search, ("workers",), why)
         if sweep.train.devices == 1 and not search.resources.gpu:
-            yield Idle("search", search, ("resources", "wait_minutes"), why)
+            yield Unused("search", search, ("resources", "wait_minutes"), why)
     if search.scheduler.class_path == SchedulerSection().class_path:
-        yield Idle(
+        yield Unused(
             "search.scheduler", search.scheduler, ("init_args",), "where no class_path names a scheduler of Tune"
         )

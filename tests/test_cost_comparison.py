@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 from retraining_sweep import write_sweep
 
-from ffnet_search.run.comparison import Comparison, advice, compare_ways
+from ffnet_search.run.cost_comparison import CostComparison, advice, compare_ways
 
 
 def test_a_supernet_pays_from_the_number_of_networks_where_both_cost_the_same() -> None:
-    ways = [Comparison(networks, shared=70.0, retraining=30.0, each=10.0) for networks in (9, 10, 11, 12)]
+    ways = [CostComparison(networks, shared=70.0, retraining=30.0, each=10.0) for networks in (9, 10, 11, 12)]
     assert [way.separate for way in ways] == [90.0, 100.0, 110.0, 120.0]
     assert {way.supernet for way in ways} == {100.0}
     assert {way.pays_from for way in ways} == {11}
@@ -40,7 +40,7 @@ def test_the_cheaper_way_is_proposed(tmp_path: Path, search: dict[str, Any], exp
 
 
 def test_the_costs_follow_the_recipe(tmp_path: Path) -> None:
-    def ways(**changed: Any) -> Comparison:
+    def ways(**changed: Any) -> CostComparison:
         found = compare_ways(write_sweep(tmp_path, **{"train": {"epochs": 20}, "export": {"top": 2}, **changed}))
         assert found is not None
         return found

@@ -23,7 +23,7 @@ DRAWN = 100  # architectures, for the average network
 
 
 @dataclass(frozen=True)
-class Comparison:
+class CostComparison:
     """Two ways to one front. `shared`, `retraining` and `each` in epochs of one network, or in any other unit."""
 
     networks: int  # that the search compares
@@ -61,7 +61,7 @@ class Comparison:
         return f"cheaper is {cheaper}, not {other}, in {self.unit}: a supernet pays from {self.pays_from} networks on"
 
 
-def compare_ways(sweep: Sweep) -> Comparison | None:
+def compare_ways(sweep: Sweep) -> CostComparison | None:
     """Compare the two ways for a sweep; None if there is no choice: nothing elastic, or hyper-parameters."""
     space, search = sweep.search_space, sweep.search
     if not space.is_elastic or space.hyperparameters or search.warm_start:
@@ -80,7 +80,7 @@ def compare_ways(sweep: Sweep) -> Comparison | None:
         retrained = min(retraining.candidates, space.size) * retraining.epochs * (1 + teacher)
     networks, validation = min(search.trials, space.size), sweep.data.validation
     evaluated = networks * FORWARD_SHARE * validation / (1 - validation)
-    return Comparison(
+    return CostComparison(
         networks,
         shared=sweep.train.epochs * step / average + evaluated,
         retraining=retrained,
@@ -93,7 +93,7 @@ def _mean_of_draws(low: float, high: float) -> float:
     return (high - low) / math.log(high / low) if high > low else high
 
 
-def advice(sweep: Sweep, comparison: Comparison) -> str:
+def advice(sweep: Sweep, comparison: CostComparison) -> str:
     """The change of a sweep to the cheaper way; empty if it is on that way."""
     is_supernet = sweep.search.evaluator == "supernet"
     if is_supernet and not comparison.supernet_is_cheaper:

@@ -17,7 +17,7 @@ from ffnet_search.tasks.scores import LEVEL
 
 
 @dataclass(frozen=True)
-class Lead:
+class Headline:
     """The facts about the network that the search ranks first.
 
     `ranked_by`: the objective and its value, where it is not the task's quality. `rivals`: the networks that a paired
@@ -34,7 +34,7 @@ class Lead:
     why: str
 
 
-def lead_of(run: Run) -> Lead:
+def headline_of(run: Run) -> Headline:
     """Collect the facts about the network that the search ranks first."""
     network, quality, by = run.first, run.task.quality, ranking(run.sweep)
     qualities = {split: _quality(run, f"{split}_{quality.name}", f"{split}_{IMAGES.name}") for split in SPLITS}
@@ -42,7 +42,7 @@ def lead_of(run: Run) -> Lead:
     is_usual = ranked == "search" and by.key == quality.name
     limit = run.sweep.search.constraints.get(LATENCY.key)
     name = network.folder.name
-    return Lead(
+    return Headline(
         name,
         link=f"pareto/{name}",
         validation=qualities["search"],

@@ -26,7 +26,7 @@ BEYOND = 0.1  # of the box that fronts span, by which the reference is beyond th
 
 
 @dataclass(frozen=True)
-class Overlay:
+class RunComparison:
     """The fronts of two runs. `rows`: (run, 0 or 1; network; whether no network of either dominates it), the quickest
     first. `shares`: of the box that both fronts span, dominated by each. `best`: the networks that the runs rank first,
     tested in pairs; None where they were not judged on the same images."""
@@ -46,7 +46,7 @@ class Overlay:
         return (first.name, second.name) if first.name != second.name else folders
 
 
-def overlay(first: Path, second: Path) -> Overlay:
+def compare_runs(first: Path, second: Path) -> RunComparison:
     """Lay the fronts of two runs over each other, by the quality on search validation and the latency.
 
     Raises SweepError if one has no front, or they measure different qualities."""
@@ -70,7 +70,7 @@ def overlay(first: Path, second: Path) -> Overlay:
     on_front = dominator_counts(points_N2) == 0
     rows = sorted(zip(networks, points_N2.tolist(), on_front.tolist(), strict=True), key=lambda row: row[1][1])
     contents = [without_secrets(sweep.model_dump(mode="json")) for sweep in sweeps]
-    return Overlay(
+    return RunComparison(
         sweeps,
         [(index, network, joint) for (index, network), _, joint in rows],
         _shares(points_N2, [index for index, _ in networks]),
