@@ -37,7 +37,7 @@ def test_digits_hpo(tmp_path: Path) -> None:
         rows = {row["key"]: row for row in csv.DictReader(file)}
     states = Counter(row["state"] for row in rows.values())
     assert states["evaluated"] + states["stopped"] == 14 and states["stopped"] >= 3
-    html = sweep.files.report.read_text()
+    html = sweep.files.report.read_text().replace("&nbsp;", " ")
     assert f"Stopped early: {states['stopped']} trials" in html
     assert f"{states['evaluated']} networks were trained to the end" in html
     for row in rows.values():
