@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import math
 import random
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable
 from dataclasses import replace
-from typing import Any
 
 from optuna.trial import FrozenTrial, Trial
 
@@ -16,16 +14,16 @@ from ffnet_search.evaluation.outcome import Ended, Failed, Stopped
 from ffnet_search.pareto.candidate import Candidate
 from ffnet_search.search.archive import Entry, TrialArchive
 from ffnet_search.search.early_stopping.pruner import StoppingRule, TrialPruner, make_rule
+from ffnet_search.search.neighbours import feasible_neighbour
 from ffnet_search.search.problem import SearchProblem
 from ffnet_search.search.samplers.optuna import OptunaSampler
-from ffnet_search.search.storage.search_storage import PendingTrial, SearchStorage
-from ffnet_search.search.storage.trial_record import TrialRecord, configuration_of, distributions, params_of
+from ffnet_search.search.storage.search_storage import SearchStorage
+from ffnet_search.search.storage.trial_record import TrialRecord, configuration_of, params_of
+from ffnet_search.search.trial_queue import TrialQueue
 from ffnet_search.space.cost_model import within_limits
 from ffnet_search.space.hyperparameters import Configuration
 
 FAILURES_IN_A_ROW = 10  # after which the search stops: the cause is not the configurations
-STEPS_PER_PROPOSAL = 20  # of the walk to a feasible neighbour, for each of `search.proposals`
-Params = Mapping[str, Any]
 
 
 class Optimizer:
@@ -54,8 +52,7 @@ class Optimizer:
         self._failed_in_a_row = 0
         self._reference = ""
         self._give_up({record.key for record in records if record.state == "failed"})
-        self._later = {config.key: (origin, config) for origin, config in self._known_of(storage.pending.later)}
-        self._queue = deque(self._initial_configurations())
+        self._queue = TrialQueue(problem, storage.pending, self.archive.entries)
 
     def ask(self) -> Configuration | None:
         """The next configuration to evaluate: new and feasible. None where there is none; `ended` then says why."""
@@ -65,13 +62,13 @@ class Optimizer:
                 configuration = self._propose()
                 if configuration is not None:
                     return configuration
-                if self.archive.is_exhausted and not self._later:
+                if self.archive.is_exhausted and not self._queue.deferred:
                     what = "proposals" if self.problem.space.hyperparameters else "architectures"
                     self.ended = f"all {self.problem.space.combinations:g} {what} of the space are known"
                     return None
             neighbour = self._propose_neighbour()
-            if neighbour is None and self._later:
-                self._begin_later()
+            if neighbour is None and self._queue.deferred:
+                self._queue.release_deferred()
                 self.ended = ""
                 return self._propose()
             return neighbour
@@ -82,7 +79,7 @@ class Optimizer:
         """Take the outcome of a configuration that `ask` gave, and return what is stored of the trial. Raises
         SweepError after too many failures in a row."""
         key = configuration.key
-        outcome = self._checked(configuration, outcome)
+        outcome = _checked(self.problem, configuration, outcome)
         begun, (first, *repeats) = self._pending.pop(key)
         self.storage.pending.end(key)
         reports = self.pruner.close(key, finished=isinstance(outcome, Candidate))
@@ -102,7 +99,7 @@ class Optimizer:
         for trial in repeats:
             self.sampler.tell(trial, self.archive.entries[key])
         self._store()
-        self._begin_later()
+        self._queue.release_deferred()
         self._failed_in_a_row = self._failed_in_a_row + 1 if isinstance(outcome, Failed) else 0
         if self._failed_in_a_row == FAILURES_IN_A_ROW:
             raise SweepError(
@@ -122,7 +119,7 @@ class Optimizer:
             wanted = (*self.problem.section.objectives, *self.problem.section.constraints)
             if candidate.key in self.archive.entries or not all(name in known for name in wanted):
                 continue
-            self._queue.appendleft(("known", configuration))
+            self._queue.push_front("known", configuration)
             if self._propose() is not None:
                 self.tell(configuration, candidate)
                 adopted.append(candidate.key)
@@ -135,29 +132,6 @@ class Optimizer:
             self._reference = ", ".join(f"{name} {value:.4g}" for name, value in reference.items())
             self.storage.writer.study.set_user_attr("reference", reference)
         return {"reference": self._reference} if self._reference else {}
-
-    def _initial_configurations(self) -> list[tuple[str, Configuration]]:
-        """Origins and configurations to begin with, each new and once: interrupted ones first."""
-        problem = self.problem
-        first = self._known_of(self.storage.pending.left)
-        for origin, arch in problem.initial_architectures():
-            first.append((origin, Configuration(arch, problem.initial_hyperparameters)))
-        unique: dict[str, tuple[str, Configuration]] = {}
-        for origin, config in first:
-            if config.key not in self.archive.entries and config.key not in self._later:
-                unique.setdefault(config.key, (origin, config))
-        return list(unique.values())
-
-    def _known_of(self, trials: Iterable[PendingTrial]) -> list[tuple[str, Configuration]]:
-        """Origins and configurations of the trials without a result."""
-        known = [(trial.origin, configuration_of(self.problem.space, trial.params)) for trial in trials]
-        return [(origin, config) for origin, config in known if config.key not in self.archive.entries]
-
-    def _begin_later(self) -> None:
-        """Let the trials begin that give way to another: so each start of the search makes one more trial, whatever
-        ends it again."""
-        self._queue.extendleft(self._later.values())
-        self._later = {}
 
     def _give_up(self, failed: set[str]) -> None:
         """Note configurations that ended the whole process each time as failed, in this search and all later ones; they
@@ -185,7 +159,7 @@ class Optimizer:
 
     def _propose(self) -> Configuration | None:
         """The next configuration of the queue or the sampler. None where it needs no evaluation."""
-        origin, queued = self._queue.popleft() if self._queue else ("sampler", None)
+        origin, queued = self._queue.pop()
         trial = self.sampler.ask(queued)
         proposed = configuration_of(self.problem.space, trial.params)
         key = proposed.key
@@ -193,7 +167,7 @@ class Optimizer:
             self.archive.repeats += 1
             self._pending[key][1].append(trial)
             return None
-        if key in self._later:
+        if key in self._queue.deferred:
             self.archive.repeats += 1
             self.sampler.tell(trial, Entry("failed", reason="it gives way to another trial"))
             return None
@@ -224,28 +198,13 @@ class Optimizer:
                     f"{problem.section.proposals} proposals; each alone can be kept: raise one of them"
                 )
             starts = [params_of(problem.space, Configuration(start, problem.initial_hyperparameters))]
-        taken = {**self.archive.entries, **self._later}
+        taken = {**self.archive.entries, **self._queue.deferred}
         neighbour = feasible_neighbour(problem, starts, self._rng, lambda one: one.key not in taken)
         if neighbour is None:
             self.ended = f"no new feasible architecture was found in {problem.section.proposals} proposals"
             return None
-        self._queue.appendleft(("walk", neighbour))
+        self._queue.push_front("walk", neighbour)
         return self._propose()
-
-    def _checked(self, configuration: Configuration, outcome: Ended) -> Ended:
-        """The outcome with the metrics known before; a failure where an objective is missing or not finite."""
-        if isinstance(outcome, Failed):
-            return outcome
-        known = self.problem.known_metrics(configuration)
-        metrics = {name: float(value) for name, value in {**outcome.metrics, **known}.items()}
-        for name in self.problem.section.objectives:
-            if not math.isfinite(metrics.get(name, math.nan)):
-                return Failed(f"{name} is {metrics.get(name, 'missing')}")
-        finite = {name: value for name, value in metrics.items() if math.isfinite(value)}
-        if isinstance(outcome, Stopped):
-            return Stopped(outcome.epochs, finite)
-        arch, proposed = configuration.architecture, configuration.hyperparameters
-        return replace(outcome, architecture=arch, metrics=finite, hyperparameters=proposed)
 
     def _finish(self, trial: Trial, record: TrialRecord) -> None:
         """End the first trial of a configuration, which is stored."""
@@ -259,30 +218,17 @@ class Optimizer:
             self._unsaved = []
 
 
-def feasible_neighbour(
-    problem: SearchProblem, starts: Sequence[Params], rng: random.Random, is_new: Callable[[Configuration], bool]
-) -> Configuration | None:
-    """A new feasible configuration among the starts, given by their parameters, and their neighbours; else None."""
-    walk = _walk(problem, starts, rng)
-    return next((config for config in walk if is_new(config) and problem.is_feasible(config)), None)
-
-
-def _walk(problem: SearchProblem, starts: Sequence[Params], rng: random.Random) -> Iterator[Configuration]:
-    """The starts in random order, each followed by its neighbours, until enough of these are made."""
-    space = problem.space
-    axes, left = distributions(space), STEPS_PER_PROPOSAL * problem.section.proposals
-    for params in rng.sample(starts, len(starts)):
-        start = configuration_of(space, params)
-        yield start
-        moves = [(name, value) for name, axis in axes.items() for value in axis.choices if value != params[name]]
-        for name in start.hyperparameters:
-            one = space.hyperparameters[name]
-            moves += [(name, value) for value in one.choices or (one.draw(rng),) if value != params[name]]
-        for name, value in rng.sample(moves, len(moves)):
-            moved = {**params, name: value}
-            for other, one in space.hyperparameters.items():
-                moved.setdefault(other, one.draw(rng))  # a condition may hold only now
-            yield configuration_of(space, moved)
-            left -= 1
-            if not left:
-                return
+def _checked(problem: SearchProblem, configuration: Configuration, outcome: Ended) -> Ended:
+    """The outcome with the metrics known before; a failure where an objective is missing or not finite."""
+    if isinstance(outcome, Failed):
+        return outcome
+    known = problem.known_metrics(configuration)
+    metrics = {name: float(value) for name, value in {**outcome.metrics, **known}.items()}
+    for name in problem.section.objectives:
+        if not math.isfinite(metrics.get(name, math.nan)):
+            return Failed(f"{name} is {metrics.get(name, 'missing')}")
+    finite = {name: value for name, value in metrics.items() if math.isfinite(value)}
+    if isinstance(outcome, Stopped):
+        return Stopped(outcome.epochs, finite)
+    arch, proposed = configuration.architecture, configuration.hyperparameters
+    return replace(outcome, architecture=arch, metrics=finite, hyperparameters=proposed)
