@@ -131,6 +131,26 @@ def test_few_images_are_augmented_more_in_long_trainings(
         assert all(f"{name}: {value}" in text for name, value in expected.items())
 
 
+@pytest.mark.parametrize(
+    ("counts", "line"),
+    [
+        ({"good": 45, "scratch": 45, "defect": 20}, None),
+        ({"good": 64, "scratch": 40, "defect": 20}, "  # class_weights: auto "),
+        ({"good": 202, "scratch": 40, "defect": 20}, "  class_weights: auto "),
+    ],
+)
+def test_weights_of_uneven_classes_are_proposed_and_of_rare_ones_set(
+    tmp_path: Path, counts: dict[str, int], line: str | None
+) -> None:
+    images = inspect(paint(tmp_path, counts, (8, 8)))
+    budget = choose_budget(drafts(images)[:1], throughput_of, minutes=60, imports_s=1, latency_ms=None)
+    text = "\n".join(sweep_text(budget, "x", None))
+    assert line is None or f"\n{line}" in text
+    assert [("class_weights" in said, "balanced_accuracy" in said) for said in (text, *images.warnings)] == (
+        [(False, False)] if line is None else [(True, True)] * 2
+    )
+
+
 def test_warnings_of_a_folder(tmp_path: Path) -> None:
     folder = paint(tmp_path, {"many": 44, "few": 4})
     (folder / "many" / "broken.png").write_text("not an image")

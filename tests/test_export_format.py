@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 from pathlib import Path
 
 import mil
@@ -13,11 +14,13 @@ import pytest
 import torch
 from exported import read_card, write_run
 from own_formats import Degraded, Shifted
+from pseudo_terminal import CODES, shown
 
 from ffnet_search.cli.app import app
 from ffnet_search.cli.format_table import print_formats
 from ffnet_search.config.sweep import Sweep
 from ffnet_search.errors import SweepError
+from ffnet_search.export.exported import read_exported
 from ffnet_search.export.formats.registry import FORMATS
 from ffnet_search.export.formats.write import TOLERANCE, export_format
 from ffnet_search.export.network import load
@@ -73,6 +76,16 @@ def test_a_coreml_package_computes_what_the_network_does(sweep: Sweep) -> None:
     content[-4:] = np.float32(100).tobytes()
     weights.write_bytes(content)
     assert np.abs(mil.forward(package)(images_BCHW) - logits_BK).max() > 1  # the interpreter reads the weights
+
+
+def test_what_was_written_is_shown_with_its_accuracy_in_80_columns(sweep: Sweep) -> None:
+    command = [sys.executable, "-m", "ffnet_search", "export", str(sweep.path), "--format", "pt2", "--quiet"]
+    said = CODES.sub("", shown(80, *command))
+    for network in read_exported(sweep.files.pareto):
+        ms = network.read_card()["formats"]["pt2"]["latency_ms"]
+        [row] = [line.split() for line in said.splitlines() if line.startswith(network.folder.name)]
+        assert row[1] == f"{ms:.3f}" and row[3] == "50.00" and float(row[4]) <= TOLERANCE
+    assert "not shown" not in said and "written: model.pt2 in each of these" in " ".join(said.split())
 
 
 @pytest.mark.parametrize(("ms", "said"), [(1.0, False), (1.3, True)])

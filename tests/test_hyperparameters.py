@@ -249,6 +249,7 @@ def test_one_architecture_by_preset_file_or_content(tmp_path: Path) -> None:
     with pytest.raises(SweepError, match=r"no such file; architecture must be a preset .*; did you mean 'ffnet_1'"):
         SearchSpace.located({"architecture": "ffnet1"}, tmp_path)
     for content, message in (
+        ({"architecture": {"class_path": "mine:Net"}}, "a network of your own is named by `module` in the sweep"),
         ({"architecture": "ffnet_1"}, "input must be given beside architecture 'ffnet_1'"),
         ({"architecture": arch.to_dict(), "input": INPUT}, "input must equal that of the architecture"),
         ({"architecture": arch.to_dict(), "stages": [{"depth": 1, "width": 8}]}, "stages and architecture cannot both"),

@@ -96,3 +96,26 @@ def test_the_best_network_for_a_budget_is_taken_out_of_the_run(folder: Path) -> 
         "must be new or empty"
         in command(folder, "pick", "runs/tiny", "--latency-ms", "1e9", "--export", "mine", code=2).stderr
     )
+
+
+@pytest.mark.slow
+def test_the_best_network_within_a_latency_in_a_format(folder: Path) -> None:
+    """As README says: written by one command, and answered by the next."""
+    pick = ["pick", "runs/tiny", "--format", "onnx", "--latency-ms"]
+    unwritten = command(folder, *pick, "100", code=2).stderr
+    assert "was timed as onnx; write them with `ffnet-search export runs/tiny --format onnx`" in unwritten
+    command(folder, "export", "runs/tiny", "--format", "onnx", "--quiet")
+    cards = {path.parent: json.loads(path.read_text()) for path in (folder / "runs/tiny/pareto").glob("*/card.json")}
+    times = {place: card["formats"]["onnx"]["latency_ms"] for place, card in cards.items()}
+    done = command(folder, *pick, "100")
+    model = folder / done.stdout.strip()
+    best = max(card["metrics"]["search_accuracy"] for card in cards.values())
+    assert model.name == "model.onnx" and cards[model.parent]["metrics"]["search_accuracy"] == best
+    assert f"{times[model.parent]:.3g} ms as onnx (measured)" in done.stderr and "± " in done.stderr
+    document = json.loads(command(folder, *pick, "100", "--json").stdout)
+    assert (document["format"], folder / document["file"]) == ("onnx", model)
+    assert document["latency_ms"] == times[model.parent]
+    slow = command(folder, *pick, "1e-6", code=2).stderr
+    assert f"of {len(cards)} exported networks the fastest takes {min(times.values()):.3g} ms as onnx" in slow
+    assert "did you mean 'onnx'?" in command(folder, *pick, "100", "--format", "onyx", code=2).stderr
+    assert "remove one" in command(folder, *pick, "100", "--device", "laptop", code=2).stderr

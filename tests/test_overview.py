@@ -17,6 +17,7 @@ import jsonschema
 import pytest
 import yaml
 from command_line import call, user_error
+from searched_runs import score, searched
 from written_runs import two_networks, written_run
 
 import ffnet_search
@@ -24,6 +25,7 @@ from ffnet_search.config.files import shipped_sweeps
 from ffnet_search.config.sweep import Sweep
 from ffnet_search.errors import SweepError
 from ffnet_search.run.run_comparison import compare_runs
+from ffnet_search.search.storage.study import read_candidates
 
 ROOT = Path(__file__).parents[1]
 
@@ -40,12 +42,51 @@ def test_the_version() -> None:
     assert (done.returncode, done.stdout) == (0, f"ffnet-search {version('ffnet-search')}\n")
 
 
-def test_completion_names_verbs_and_is_installed_by_typer() -> None:
-    variables = {"_FFNET_SEARCH_COMPLETE": "complete_bash", "COMP_WORDS": "ffnet-search co", "COMP_CWORD": "1"}
-    command = [sys.executable, "-m", "ffnet_search"]
-    done = subprocess.run(command, env={**os.environ, **variables}, capture_output=True, text=True)
-    assert done.stdout.split() == ["compare"], done.stderr
-    assert "--install-completion" in call("--help").stdout
+@pytest.mark.skipif(shutil.which("bash") is None, reason="bash is not installed")
+def test_completion_completes_in_a_shell_once_it_is_installed(tmp_path: Path) -> None:
+    """In a home of its own: a later shell reads what the command has put into `.bashrc`."""
+    program = Path(sys.executable).parent / "ffnet-search"
+    home = {**os.environ, "HOME": str(tmp_path), "PATH": f"{program.parent}:{os.environ['PATH']}"}
+
+    def bash(script: str) -> str:
+        done = subprocess.run(["bash", "-c", script], env=home, capture_output=True, text=True, timeout=120)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    bash("ffnet-search --install-completion bash || ffnet-search --install-completion")
+    completed = (
+        "shopt -s expand_aliases; . ~/.bashrc; set -- $(complete -p ffnet-search); "
+        'while [ "$1" != -F ]; do shift; done; '
+        'COMP_WORDS=(ffnet-search {}); COMP_CWORD={}; "$2" ffnet-search; printf "%s\\n" "${{COMPREPLY[@]}}"'
+    )
+    assert bash(completed.format("co", 1)).split() == ["compare"]
+    assert {"--latency-ms", "--device"} <= set(bash(completed.format("pick --", 2)).split())
+
+
+def test_the_candidates_of_a_run_are_a_table(tmp_path: Path) -> None:
+    sweep = searched(tmp_path, score, search={"trials": 12})
+    table = ffnet_search.leaderboard(sweep.files.folder)
+    candidates = {one.key: one for one in read_candidates(sweep.files.study, sweep.search_space)}
+    assert len(table) == len(candidates) == 12 and set(table["key"]) == set(candidates)
+    assert table["accuracy"].is_monotonic_decreasing and "folder" not in table
+    for row in table.to_dict("records"):
+        assert row["accuracy"] == candidates[row["key"]].metrics["accuracy"]
+        quicker = table[table["latency_ms"] <= row["latency_ms"]]
+        assert row["on_front"] == (row["accuracy"] == quicker["accuracy"].max())
+    [best, *_] = table["key"]
+    place = sweep.files.pareto / f"01-{best}"
+    place.mkdir(parents=True)
+    (place / "card.json").write_text(json.dumps({"key": best, "metrics": {"test_accuracy": 0.9, "measured_ms": 2.0}}))
+    (place / "architecture.yaml").write_text(yaml.safe_dump(candidates[best].network.to_dict()))
+    exported = ffnet_search.leaderboard(sweep.files.folder)
+    assert list(exported["folder"][:1]) == [str(place)] and exported["folder"][1:].isna().all()
+    assert (exported["test_accuracy"][0], exported["measured_ms"][0]) == (0.9, 2.0)
+
+
+def test_without_candidates_there_is_no_table_of_them(tmp_path: Path) -> None:
+    (tmp_path / "runs" / "tiny").mkdir(parents=True)
+    with pytest.raises(SweepError, match="holds no sweep.yaml"):
+        ffnet_search.leaderboard(tmp_path / "runs" / "tiny")
 
 
 def test_runs_are_listed_with_state_best_and_size(two: tuple[Path, Path], tmp_path: Path) -> None:

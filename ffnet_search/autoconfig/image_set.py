@@ -30,7 +30,8 @@ NEAR = 1.15  # times, that two shapes of images may differ by to count as one
 ALIKE = 0.8  # of the images, that have one shape
 MOST_RATIO = 4.0  # of a network's image: longer ones are cut
 LEAST = 20  # images per class below which a split into three says little
-UNEVEN = 10  # times the images of the smallest class
+UNEVEN = 3  # times the images of the smallest class: weights of classes are proposed
+RARE = 10  # times them: they are set
 
 
 @dataclass(frozen=True)
@@ -125,8 +126,13 @@ class ImageSet:
 
     @property
     def is_uneven(self) -> bool:
-        """True if the largest class has many times the images, or pixels, of the smallest."""
+        """True if the largest class has several times the images, or many times the pixels, of the smallest."""
         return self.task == "classification" and max(self.counts) > UNEVEN * min(self.counts)
+
+    @property
+    def has_rare(self) -> bool:
+        """True if classes are so uneven that training weighs them."""
+        return self.is_uneven and max(self.counts) > RARE * min(self.counts)
 
     @property
     def rare(self) -> str:
@@ -146,11 +152,11 @@ class ImageSet:
         """That classes are uneven, if they are, and what follows."""
         if not self.is_uneven:
             return []
-        return [
-            f"classes are uneven ({min(self.counts):,} to {max(self.counts):,} images): training weighs them "
-            "(train.class_weights), while accuracy counts images; search.objectives may name balanced_accuracy, "
-            "f1_macro or recall@CLASS instead"
-        ]
+        counts = f"classes are uneven ({min(self.counts):,} to {max(self.counts):,} images)"
+        weighed = "training weighs them (train.class_weights), while accuracy counts images"
+        if not self.has_rare:
+            weighed = "accuracy counts images; train.class_weights lets a rare class count more"
+        return [f"{counts}: {weighed}; search.objectives may name balanced_accuracy, f1_macro or recall@CLASS instead"]
 
 
 def sample_images(root: Path, files: Sequence[str]) -> Sample:

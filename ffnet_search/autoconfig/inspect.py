@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ffnet_search.autoconfig.image_set import HEADERS, LEAST, UNEVEN, ImageSet, sample_images
+from ffnet_search.autoconfig.image_set import HEADERS, LEAST, RARE, ImageSet, sample_images
 from ffnet_search.config.schema import DataSection
 from ffnet_search.data import mask_folder
 from ffnet_search.data.files import Files
@@ -39,7 +39,11 @@ class MaskSet(ImageSet):
     @property
     def is_uneven(self) -> bool:
         held = [count for count in self.pixels if count]
-        return bool(held) and max(held) > UNEVEN * min(held)
+        return bool(held) and max(held) > RARE * min(held)
+
+    @property
+    def has_rare(self) -> bool:
+        return False  # the overlap in the loss counts classes alike already
 
     @property
     def uneven_warnings(self) -> list[str]:

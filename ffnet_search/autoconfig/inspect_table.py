@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ffnet_search.autoconfig.image_set import LEAST, UNEVEN, ImageSet, sample_images
+from ffnet_search.autoconfig.image_set import LEAST, RARE, ImageSet, sample_images
 from ffnet_search.autoconfig.inspect import inspect
 from ffnet_search.config.schema import DataSection
 from ffnet_search.data.layout import TRAIN
@@ -57,8 +57,12 @@ class TableSet(ImageSet):
     @property
     def is_uneven(self) -> bool:
         if self.task == "multilabel":
-            return any(self.total > (1 + UNEVEN) * count for count in self.counts if count)
+            return any(self.total > (1 + RARE) * count for count in self.counts if count)
         return super().is_uneven
+
+    @property
+    def has_rare(self) -> bool:
+        return self.is_uneven if self.task == "multilabel" else super().has_rare
 
     @property
     def uneven_warnings(self) -> list[str]:

@@ -20,7 +20,7 @@ WEIGHTS = {  # of uneven classes, by task
     "classification": "class_weights: auto  # a rare class counts more; balanced: as much as every other; none: by its "
     "images",
     "multilabel": "class_weights: auto  # images that have a rare label count more; balanced: as much as the others",
-    "segmentation": "# class_weights: auto  # finds more of rare classes, for some mIoU",  # docs/log/tasks.md
+    "segmentation": "class_weights: auto  # finds more of rare classes, for some mIoU",  # docs/log/tasks.md
 }
 LONG_EPOCHS = 50  # from here on RandAugment, jitter and CutMix are worth a try
 
@@ -89,7 +89,7 @@ def _train_lines(budget: Budget) -> Iterator[str]:
     if task_of(draft.space.images).cuts and budget.epochs >= LONG_EPOCHS:
         yield "  # cutmix: 1.0  # mixes training images: pays in long trainings, so try it beside this one"
     if draft.images.is_uneven:
-        yield f"  {WEIGHTS[draft.images.task]}"
+        yield f"  {'' if draft.images.has_rare else '# '}{WEIGHTS[draft.images.task]}"
     if isinstance(draft, PretrainedDraft):
         yield f"  start_from: {draft.weights}  # weights of ImageNet, downloaded once; or a file, a run, a network"
 

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from ffnet_search.cli.printing import Column, Grid, Kind
-from ffnet_search.cli.printing import make_table as _table
 from ffnet_search.cli.printing import print_plain as _print
 from ffnet_search.export.exported import ExportedNetwork
+from ffnet_search.formatting import listed
 from ffnet_search.tasks.base import Task, task_of
 
 SLOWER = 1.1  # times the milliseconds of the ONNX model: beyond the noise of one measurement
@@ -21,20 +21,26 @@ WEIGHTS = "model.safetensors"
 def print_formats(networks: Sequence[ExportedNetwork], name: str) -> None:
     """The networks that `export --format` wrote, each beside torch and the ONNX model."""
     rows, slower = [], 0  # number of networks
+    task, files = task_of(networks[0].network.input), ""
     for network in networks:
-        task, entry = task_of(network.network.input), network.read_card()["formats"][name]
+        entry = network.read_card()["formats"][name]
         slower += entry.get("latency_ms", 0.0) > SLOWER * entry.get("onnx_latency_ms", math.inf)
         times = [f"{entry[key]:.3f}" if key in entry else NOT_RUN for key in ("latency_ms", "onnx_latency_ms")]
-        difference, quality = NOT_RUN, NOT_RUN
-        if "max_difference" in entry:
-            difference, quality = f"{entry['max_difference']:.1e}", "as torch"
+        difference, quality, _ = _figures(entry, task, _exact(network, task))
         if task.test_quality in entry:
-            before, after = entry[f"{task.test_quality}_before"], entry[task.test_quality]
-            quality = f"{task.quality.format(after)} ({task.quality.format(before, unit=False)})"
-        rows.append([str(network.folder / entry["files"][0]), *times, quality, difference])
-    _print(_table(["file", "ms", "onnx ms", "on test (before)", "outputs differ by"], rows, right=4))
+            quality += f" ({task.quality.format(entry[f'{task.test_quality}_before'], unit=False)})"
+        rows.append([network.folder.name, *times, quality, difference])
+        files = listed(entry["files"])
+    _print(_grid(["network", "ms", "onnx ms", f"{task.quality.label} on test (before)", "differs by"], rows, keys=1))
+    _print(f"written: {files} in each of these folders of {networks[0].folder.parent}")
     if slower:
         _print(f"slower here than model.onnx: {slower} of {len(networks)}; on this machine, use model.onnx")
+
+
+def _grid(titles: Sequence[str], rows: Sequence[Sequence[str]], keys: int) -> Grid:
+    """A table whose first `keys` columns are keys, and the others numbers."""
+    kinds: list[Kind] = ["key" if index < keys else "number" for index in range(len(titles))]
+    return Grid([Column(*column) for column in zip(titles, zip(*rows, strict=True), kinds, strict=True)])
 
 
 def print_format_table(networks: Sequence[ExportedNetwork], problems: Mapping[str, str]) -> None:
@@ -42,8 +48,7 @@ def print_format_table(networks: Sequence[ExportedNetwork], problems: Mapping[st
     quality = task_of(networks[0].network.input).quality
     rows = [row for network in networks for row in _rows(network)]
     titles = ["network", "format", "MB", "differs by", f"{quality.label} on test", "ms"]
-    kinds: list[Kind] = ["key", "key", "number", "number", "number", "number"]
-    _print(Grid([Column(*column) for column in zip(titles, zip(*rows, strict=True), kinds, strict=True)]))
+    _print(_grid(titles, rows, keys=2))
     for name, reason in problems.items():
         _print(f"{name} is not written: {reason}")
 
@@ -56,12 +61,17 @@ def of_format_table(networks: Sequence[ExportedNetwork], problems: Mapping[str, 
 
 def _rows(network: ExportedNetwork) -> list[list[str]]:
     task, name = task_of(network.network.input), network.folder.name
-    own = network.metrics.get(task.test_quality)
-    exact = "" if own is None else task.quality.format(own, unit=False)
+    exact = _exact(network, task)
     rows = [[name, "torch", _megabytes(network.folder, [WEIGHTS]), "", exact, ""]]
     for format, entry in sorted(network.read_card().get("formats", {}).items()):
         rows.append([name, format, _megabytes(network.folder, entry.get("files", ())), *_figures(entry, task, exact)])
     return rows
+
+
+def _exact(network: ExportedNetwork, task: Task) -> str:
+    """The quality on test of the network itself, and so of each format that computes as torch does."""
+    own = network.metrics.get(task.test_quality)
+    return "" if own is None else task.quality.format(own, unit=False)
 
 
 def _figures(entry: Mapping[str, Any], task: Task, exact: str) -> list[str]:

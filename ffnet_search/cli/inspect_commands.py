@@ -29,8 +29,8 @@ def pick(
     """Print the folder of the best network within a latency, or of the quickest that is good enough.
 
     The quality is what the run ranks by. Of exported networks the measured latency counts, on any device that was
-    profiled. Where a better network was evaluated and not exported, names it and the command that exports it. Answers
-    at once, from the run's files."""
+    profiled, or in a format that was written. Where a better network was evaluated and not exported, names it and the
+    command that exports it. Answers at once, from the run's files."""
     from ffnet_search.cli import json_output, tables
     from ffnet_search.run.select import select_network
 
@@ -38,10 +38,12 @@ def pick(
         raise SweepError("pick: needs --latency-ms, --quality or both; add one")
     if budget.quality is not None and budget.accuracy is not None:
         raise SweepError("pick: --accuracy is --quality of a run that ranks by accuracy; remove one")
+    if budget.device is not None and budget.format is not None:
+        raise SweepError("pick: --device is of latency tables, and models of --format were timed here; remove one")
     permit_imports(allow_imports, runs=export is not None)
     latency_ms = inf if budget.latency_ms is None else budget.latency_ms
     quality, of = (budget.quality, "") if budget.accuracy is None else (budget.accuracy, "accuracy")
-    selection = select_network(run, latency_ms, budget.device, quality, of)
+    selection = select_network(run, latency_ms, budget.device, quality, of, budget.format or "")
     Output(json=json).answer(selection, json_output.of_selection, tables.print_selection)
     if export is not None:
         from ffnet_search.config.sweep import Sweep

@@ -130,6 +130,8 @@ def of_selection(selection: Selection) -> Document:
         "advice": selection.advice,
         "better": None if better is None else {"key": better.key, "latency_ms": better.ms, "hint": selection.hint},
     }
+    if selection.format:
+        document |= {"format": selection.format, "file": str(selection.path)}
     network = exported.architecture if exported is not None else candidate.architecture if candidate else None
     return document if network is None else {**document, **of_architecture(network), "key": selection.offer.key}
 

@@ -94,6 +94,9 @@ class Budget:
     device: Annotated[str | None, typer.Option(help="Name of a latency table of the run; default: the search's.")] = (
         None
     )
+    format: Annotated[
+        str | None, typer.Option(help="Compare models of this format, which `export --format` wrote, such as litert.")
+    ] = None
 
 
 @dataclass(frozen=True)

@@ -189,13 +189,13 @@ def print_rerun(rerun: Rerun) -> None:
 
 
 def print_selection(selection: Selection) -> None:
-    """One network of a run for a budget: its folder on standard output, for scripts, and everything else on standard
-    error. A network that is not exported has no folder: all lines are on standard output."""
+    """One network of a run for a budget: its folder, or its model in a format, on standard output for scripts, and all
+    else on standard error. A network that is not exported has no folder: all lines are on standard output."""
     offer, quality, exported = selection.offer, selection.quality, selection.exported
     predicted = f"predicted; {selection.table.error}"
     show: Callable[[str], None] = _print if exported is None else say
     if exported is not None:
-        print_path(exported.folder)
+        print_path(selection.path)
         arch, figures, split = exported.network, exported.metrics, "search_"
         origin = "measured" if offer.is_measured else predicted
     else:
@@ -205,8 +205,8 @@ def print_selection(selection: Selection) -> None:
     images = figures.get(f"{split}{IMAGES.name}")
     counted = "" if images is None else f" ({images:,.0f} images)"
     show(
-        f"{offer.key}: {quality.phrase} {reached} {SPLITS['search']}{counted}, {offer.ms:.3g} ms on {selection.device} "
-        f"({origin})"
+        f"{offer.key}: {quality.phrase} {reached} {SPLITS['search']}{counted}, {offer.ms:.3g} ms "
+        f"{selection.measured_as} ({origin})"
     )
     if exported is not None:
         for line in _other_qualities(exported, quality):

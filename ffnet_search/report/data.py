@@ -87,18 +87,20 @@ def read_run(sweep: Sweep) -> Run:
 
 
 def front_columns(sweep: Sweep, exported: Sequence[ExportedNetwork]) -> dict[str, Metric]:
-    """The columns of a table of exported FFNets: title -> metric. Of a retrained front, what was inherited too."""
+    """The columns of a table of exported FFNets: title -> metric. Of a retrained front, what was inherited too.
+
+    What an answer consists of comes first: a phone shows two columns beside the name."""
     task = find_task(sweep.task)
     keys = {
         "test": task.test_quality,
-        "test, inherited": INHERITED + task.test_quality,
-        FOLDS: f"{FOLDS}_{task.quality.name}",
-        "search": task.search_quality,
-        "search, inherited": INHERITED + task.search_quality,
         "measured": "measured_ms",
-        "predicted": "predicted_ms",
+        "search": task.search_quality,
+        FOLDS: f"{FOLDS}_{task.quality.name}",
         "params": "params_m",
         "MACs": "macs_m",
+        "predicted": "predicted_ms",
+        "test, inherited": INHERITED + task.test_quality,
+        "search, inherited": INHERITED + task.search_quality,
     }
     known = [key for key in keys.values() if all(key in network.metrics for network in exported)]
     return {title: sweep.metric(key) for title, key in keys.items() if key in known}

@@ -1,4 +1,5 @@
-"""Select the network of a run for a budget on one of its devices: from what is exported, its study and a table."""
+"""Select the network of a run for a budget on one of its devices, or in a format for another runtime: from what is
+exported, its study and a table."""
 
 from __future__ import annotations
 
@@ -17,6 +18,7 @@ from ffnet_search.config.sweep import Sweep
 from ffnet_search.errors import SweepError, did_you_mean
 from ffnet_search.export.answer import Answer, Offer, answer, hint, offers
 from ffnet_search.export.exported import ExportedNetwork, read_exported
+from ffnet_search.export.formats.timed import format_ms, timed_offers
 from ffnet_search.export.groups import not_told_apart, read_groups
 from ffnet_search.formatting import percent, quoted
 from ffnet_search.latency.table import LatencyTable
@@ -35,7 +37,8 @@ ENOUGH = 20  # candidates to fit the prediction on
 class Selection:
     """The network for a budget on a device, of the run in `folder`.
 
-    `advice`: why to continue the search, or empty. `warning`: how inaccurate the device's table is, or empty."""
+    `format`: the one whose milliseconds count in place of the device's, or empty. `advice`: why to continue the search,
+    or empty. `warning`: how inaccurate the device's table is, or empty."""
 
     folder: Path
     device: str
@@ -43,6 +46,7 @@ class Selection:
     quality: Metric
     table: LatencyTable
     is_of_search: bool = True  # the device is the first one, by which the search ranks
+    format: str = ""
     advice: str = ""
     warning: str = ""
 
@@ -76,8 +80,27 @@ class Selection:
             return {}
         pareto, suffix = self.exported.folder.parent, "" if self.is_of_search else f"@{self.device}"
         names = not_told_apart(read_groups(pareto), "search", self.exported.folder.name)
-        times = {one.folder.name: one.metrics.get(f"measured_ms{suffix}", math.inf) for one in read_exported(pareto)}
+        times = {
+            one.folder.name: format_ms(one, self.format)
+            if self.format
+            else one.metrics.get(f"measured_ms{suffix}", math.inf)
+            for one in read_exported(pareto)
+        }
         return {name: times[name] for name in names if times.get(name, math.inf) < self.latency_ms}
+
+    @property
+    def path(self) -> Path | None:
+        """The folder of the exported network, or its model in the format that was asked for."""
+        if self.exported is None:
+            return None
+        if not self.format:
+            return self.exported.folder
+        return self.exported.folder / str(self.exported.read_card()["formats"][self.format]["files"][0])
+
+    @property
+    def measured_as(self) -> str:
+        """The device or the format of the milliseconds, in words."""
+        return f"as {self.format}" if self.format else f"on {self.device}"
 
     @property
     def hint(self) -> str:
@@ -86,50 +109,76 @@ class Selection:
 
 
 def select_network(
-    folder: Path, latency_ms: float = math.inf, device: str | None = None, quality: float | None = None, of: str = ""
+    folder: Path,
+    latency_ms: float = math.inf,
+    device: str | None = None,
+    quality: float | None = None,
+    of: str = "",
+    format: str = "",
 ) -> Selection:
     """Select the network of a run with the best quality, on search validation, that keeps `latency_ms` on `device`. The
     quality is the objective of the search, the task's own if none of its objectives is one.
 
     Exported networks keep it as they were measured, others as they are predicted. `quality`: the least that it must
     have, and `of` its name, if the user gave one; without a latency the quickest such network is selected. `device`
-    names a table in the run's `latency/`; by default it is the search's first one. Raises SweepError if the run, its
-    study or the table is missing, and if no candidate is as good and as fast: with the fastest candidate, and the
-    fastest architecture of the space."""
+    names a table in the run's `latency/`; by default it is the search's first one. With `format` only exported networks
+    that are written in it count, by the milliseconds of these models. Raises SweepError if the run, its study or the
+    table is missing, and if no candidate is as good and as fast: with the fastest one, and the fastest of the space."""
     files = RunPaths(folder)
     if not files.sweep.exists():
         raise SweepError(f"{folder}: must be the folder of a run, but holds no {files.sweep.name}")
     sweep = Sweep.of_run(folder)
     path = _table_path(files, sweep, device)
     table = LatencyTable.load(path)
-    candidates = read_candidates(files.study, sweep.search_space)
-    if not candidates:
-        raise SweepError(
-            f"{files.study}: holds no evaluated candidate; run `ffnet-search search {quoted(files.sweep)}` first"
-        )
-    metric = ranking(sweep)
+    candidates, metric = _evaluated(files, sweep), ranking(sweep)
     suffix = "" if path.stem == sweep.latency_path.stem else path.stem
     known = offers(sweep, candidates, read_exported(files.pareto), table, suffix)
+    if format:
+        known = timed_offers(folder, known, format)
     if quality is not None:
         _refuse_other(folder, metric, quality, of)
         known = _good_enough(folder, known, metric, quality)
         if math.isinf(latency_ms):
             latency_ms = min((one.ms for one in known if one.exported), default=min(one.ms for one in known))
     found = answer(known, metric, latency_ms)
+    selection = Selection(folder, path.stem, found, metric, table, is_of_search=not suffix, format=format)
     if found.best is None:
-        least = least_latency(sweep.search_space, table)
-        fastest = min(known, key=lambda one: one.ms)
-        how = "measured" if fastest.is_measured else "predicted"
         good = "" if quality is None else f" whose {metric.phrase} is {metric.relation} {metric.format(quality)}"
-        raise SweepError(
-            f"{folder}: of {len(known)} candidates{good} the fastest takes {LATENCY.format(fastest.ms)} on {path.stem} "
-            f"({how}), but {latency_ms:g} ms were asked for; the search space reaches "
-            f"{LATENCY.format(table.predict_ms(least))} (predicted; {least}): search on with such a limit, or give the "
-            "space smaller choices"
+        raise _too_slow(sweep, selection, known, good, latency_ms)
+    if format:
+        return selection
+    advice = _advice(sweep, selection, candidates, latency_ms)
+    return replace(selection, advice=advice, warning=warning_of(sweep, path.stem, table))
+
+
+def _evaluated(files: RunPaths, sweep: Sweep) -> list[Candidate]:
+    if candidates := read_candidates(files.study, sweep.search_space):
+        return candidates
+    raise SweepError(
+        f"{files.study}: holds no evaluated candidate; run `ffnet-search search {quoted(files.sweep)}` first"
+    )
+
+
+def _too_slow(sweep: Sweep, asked: Selection, known: list[Offer], good: str, latency_ms: float) -> SweepError:
+    """The error of a budget that no network keeps; `good`: the quality that they must have, in words."""
+    fastest = min(known, key=lambda one: one.ms)
+    how = "measured" if fastest.is_measured else "predicted"
+    networks = "exported networks" if asked.format else "candidates"
+    said = (
+        f"{asked.folder}: of {len(known)} {networks}{good} the fastest takes {LATENCY.format(fastest.ms)} "
+        f"{asked.measured_as} ({how}), but {latency_ms:g} ms were asked for"
+    )
+    least = least_latency(sweep.search_space, asked.table)
+    reached = LATENCY.format(asked.table.predict_ms(least))
+    if asked.format:
+        return SweepError(
+            f"{said}; a quicker network of the run is exported by its key with `ffnet-search export "
+            f"{quoted(asked.folder)} --key KEY --format {asked.format}`"
         )
-    warning = warning_of(sweep, path.stem, table)
-    selection = Selection(folder, path.stem, found, metric, table, is_of_search=not suffix, warning=warning)
-    return replace(selection, advice=_advice(sweep, selection, candidates, latency_ms))
+    return SweepError(
+        f"{said}; the search space reaches {reached} (predicted; {least}): search on with such a limit, or give the "
+        "space smaller choices"
+    )
 
 
 def _refuse_other(folder: Path, metric: Metric, quality: float, of: str) -> None:

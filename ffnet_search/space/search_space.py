@@ -91,13 +91,15 @@ class SearchSpace(Section):
     @classmethod
     def _presets_are_architectures(cls, content: Any) -> Any:
         name = content.get("architecture") if isinstance(content, dict) else None
+        if isinstance(name, dict) and "class_path" in name:
+            raise ValueError("architecture must be an FFNet; a network of your own is named by `module` in the sweep")
         if not isinstance(name, str):
             return content
         shape = content.get("input")
         if not isinstance(shape, dict):
             raise ValueError(f"input must be given beside architecture {name!r}: channels, resolution, classes")
-        shape = Input.from_dict({"resolution": 256, **shape})
-        return {**content, "architecture": Architecture.preset(name, shape).to_dict()}
+        preset = Architecture.preset(name, Input.from_dict({"resolution": 256, **shape}))
+        return {**content, "architecture": preset.to_dict()}
 
     @model_validator(mode="after")
     def _is_of_one_kind(self) -> SearchSpace:
@@ -115,9 +117,8 @@ class SearchSpace(Section):
 
     @model_validator(mode="after")
     def _choices_are_buildable(self) -> SearchSpace:
-        for stride in self.stem.stride:
-            if stride not in STEM_STRIDES:
-                raise ValueError(f"stem.stride must be 1, 2 or 4, but got {stride}")
+        for stride in set(self.stem.stride) - set(STEM_STRIDES):
+            raise ValueError(f"stem.stride must be 1, 2 or 4, but got {stride}")
         limits.check_depths([max(stage.depth) for stage in self.stages])
         combinations = sum(stage.combinations for stage in self.stages)
         if combinations > limits.COMBINATIONS:
@@ -294,7 +295,6 @@ class SearchSpace(Section):
 
     @cached_property
     def _multipliers(self) -> tuple[int, ...]:
-        """Multipliers of patch merging, for all networks those of the largest: out / in, rounded up. Smaller widths are
-        then crops."""
+        """Multipliers of patch merging: out / in of the largest network, rounded up; smaller widths are crops."""
         widths = [max(stage.width) for stage in self.stages]
         return (1, *(-(-out // before) for before, out in pairwise(widths)))

@@ -98,6 +98,10 @@ def test_the_report_tells_architectures_to_pointer_and_keyboard(run: Sweep, brow
 def test_the_report_fits_a_phone_and_the_dark(run: Sweep, browse: Callable[..., Driver], dark: bool) -> None:
     page = browse(run.files.report.as_uri(), phone=True, dark=dark)
     assert page.execute_script("return document.documentElement.scrollWidth") <= 390
+    cells = page.find_elements(By.CSS_SELECTOR, "#exported tbody tr:first-child td")
+    assert "%" in cells[0].text and cells[1].text.endswith(" ms")
+    end = page.execute_script("return arguments[0].getBoundingClientRect().right", cells[1])
+    assert end <= 390, "accuracy and latency need no scrolling"
     back = page.execute_script("return getComputedStyle(document.body).backgroundColor")
     assert (sum(map(int, back.removeprefix("rgb(").removesuffix(")").split(","))) < 200) == dark
 
