@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from networks import REFERENCE, run_onnx, space, supernet
-from photos import CONTENT, SPACE, photo_sweep
+from photos import CONTENT, SPACE, photo, photo_sweep
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -19,6 +19,7 @@ from ffnet_search.latency.bench import anchors, part_job
 from ffnet_search.latency.plan import parts_of
 from ffnet_search.models.deployed import deployed, deployed_part, fuse
 from ffnet_search.models.elastic import ElasticBatchNorm2d
+from ffnet_search.models.heads import repeated
 from ffnet_search.models.inherit import inherit
 from ffnet_search.models.metamixer import MetaMixer
 from ffnet_search.models.reference import load_reference
@@ -156,6 +157,21 @@ def test_weights_start_a_network_of_the_same_form() -> None:
     assert torch.allclose(larger(x_BCHW, SPACE.smallest), smaller(x_BCHW), atol=1e-5)
     with pytest.raises(ValueError, match=r"train.branches 'bare', so it must be the same, but got 'all'"):
         inherit(MetaMixer(space("ffnet_digits").largest, Form("all")), smaller)
+
+
+def test_a_new_network_sees_details_and_not_levels() -> None:
+    """What reaches the first GELU varies about as much as GELU bends, and a brighter image changes nothing of it."""
+    torch.manual_seed(0)
+    net, seen = MetaMixer(SPACE.largest, BARE), []
+    net.stages[0][0].token_mixer[0].main.conv1.register_forward_hook(lambda module, given, made: seen.append(made))
+    photos = [photo(np.random.default_rng(seed), 48, 48) for seed in range(4)]
+    x_BCHW = torch.from_numpy(np.stack(photos)).permute(0, 3, 1, 2) / 255
+    with torch.no_grad():
+        plain, brighter = (net(shifted) - repeated(shifted, 2) for shifted in (x_BCHW, x_BCHW + 0.2))
+    assert 0.3 < seen[0].std() < 10
+    inside = (..., slice(28, -28), slice(28, -28))  # padding with zeros is an edge, too
+    assert torch.allclose(seen[0][..., 4:-4, 4:-4], seen[1][..., 4:-4, 4:-4], atol=1e-4)
+    assert (plain[inside] - brighter[inside]).abs().max() < 1e-4
 
 
 def changed(**parts: Any) -> dict[str, Any]:

@@ -15,12 +15,15 @@ from torch import Tensor, nn
 
 from ffnet_search.models.elastic import ElasticBatchNorm2d, crop, make_norm
 from ffnet_search.models.heads import IMAGE, Head
-from ffnet_search.models.layers import Merging, MixerBlock, PatchEmbedding
+from ffnet_search.models.layers import Merging, MixerBlock, PatchEmbedding, Residual
 from ffnet_search.plugins import find_class
 from ffnet_search.space.architecture import Architecture, Form
 from ffnet_search.space.block import BLOCK_AXES
 from ffnet_search.space.registry import task_outputs
 from ffnet_search.space.search_space import SearchSpace
+
+# Of `_initialise_for_details`: 1 / the spread of levels around the mean of 3 x 3 pixels of photos, and of what is added
+DETAIL_GAIN, BRANCH_GAIN, HEAD_GAIN = 17.0, 0.3, 0.1
 
 
 class MetaMixer(nn.Module):
@@ -42,8 +45,10 @@ class MetaMixer(nn.Module):
         head = find_class(task_outputs(largest.input.task).head, "head", Head)
         read = range(len(widths)) if self.is_supernet else stages_read(largest)  # which ones depends on the strides
         self.head: Head = head(largest, form, read)
-        if form.branches != "bare":  # the reference then leaves torch's own
+        if form.branches != "bare":
             self.apply(_initialise)
+        elif self.head.reads_image:  # others have torch's own weights then
+            _initialise_for_details(self)
         for module in self.modules():
             if isinstance(module, ElasticBatchNorm2d):
                 module.tracking = not self.is_supernet
@@ -171,3 +176,28 @@ def _initialise(module: nn.Module) -> None:
         nn.init.trunc_normal_(module.weight, std=0.02)
         if module.bias is not None:
             nn.init.zeros_(module.bias)
+
+
+@torch.no_grad()
+def _initialise_for_details(net: MetaMixer) -> None:
+    """Initialise a network without batch norm whose head adds the image itself: what is left to learn is details.
+
+    With torch's own weights, which the reference keeps, training found no more than a linear filter does
+    (docs/log/tasks.md): levels of 0 to 1 hardly differ from their mean, each convolution makes that smaller by 1.7, and
+    GELU is linear in small differences. So filters of the stem have no mean and are larger as details are smaller, the
+    others keep the spread of their input, and what is added, to a block's input or to the image, starts small."""
+    for conv in _convolutions(net):
+        nn.init.kaiming_uniform_(conv.weight, nonlinearity="linear")
+        if conv.bias is not None:
+            nn.init.zeros_(conv.bias)
+    stem = _convolutions(net.patch_embed)[0]
+    stem.weight.sub_(stem.weight.mean((2, 3), keepdim=True)).mul_(DETAIL_GAIN)
+    for block in net.modules():
+        for last in _convolutions(block)[-1:] if isinstance(block, Residual) else []:
+            last.weight.mul_(BRANCH_GAIN)
+    for conv in _convolutions(net.head):
+        conv.weight.mul_(HEAD_GAIN)
+
+
+def _convolutions(module: nn.Module) -> list[nn.Conv2d]:
+    return [one for one in module.modules() if isinstance(one, nn.Conv2d)]
