@@ -1,4 +1,4 @@
-"""Strict reading of YAML and JSON: unknown and repeated keys are errors, and every error is one sentence.
+"""Strict reading of YAML: unknown and repeated keys are errors, and every error is one sentence.
 
 Files may be untrusted, so their size, nesting, aliases and numbers are limited before anything is built from them.
 """
@@ -6,7 +6,6 @@ Files may be untrusted, so their size, nesting, aliases and numbers are limited 
 from __future__ import annotations
 
 import difflib
-import json
 import re
 from collections.abc import Iterable
 from datetime import date
@@ -17,20 +16,15 @@ import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic_core import ErrorDetails
 
-from ffnet_search.atomic_write import open_regular
 from ffnet_search.errors import NAME, SweepError, did_you_mean, error_context, nearest_file, shown
+from ffnet_search.files.bounded import DEPTH, DIGITS, KIB, MOST, read_bounded
 from ffnet_search.formatting import quoted
 
 # Pydantic's words and ours, longer ones first.
 COMPARISONS = {"greater than or equal to": ">=", "less than or equal to": "<=", "greater than": ">", "less than": "<"}
 ModelT = TypeVar("ModelT", bound=BaseModel)
-KIB = 1 << 10
 YAML_BYTES = 256 * KIB  # of a file: read within seconds, and 50 times the largest that is shipped
-JSON_BYTES = 32 * KIB * KIB
-DEPTH = 40  # levels of lists and mappings
 NODES = 20_000  # values of a YAML file, those behind an alias counted each time
-MOST = 2**63 - 1  # of a whole number: beyond it databases and tensors overflow
-DIGITS = 20
 TAGS = "tag:yaml.org,2002:"
 _NO_TEXT = re.compile(r"[\0\ud800-\udc7f\udd00-\udfff]")  # no file can have it as a name; those left out are its bytes
 _UNION = re.compile(r"(literal|dict|list|tuple|constrained-\w+|function-\w+)\[")  # Pydantic's words in a place
@@ -175,52 +169,12 @@ def _syntax(error: Exception) -> str:
     return f"line {mark.line + 1}, column {mark.column + 1}: {problem}{tab}"
 
 
-def read_json(path: Path) -> Any:
-    """Return the content of a JSON file. Raises OSError, or ValueError where it is invalid or beyond a bound."""
-    return parse_json(read_bounded(path, JSON_BYTES))
-
-
-def parse_json(text: str | bytes) -> Any:
-    """Return the content of JSON. Raises ValueError if it is invalid or beyond a bound."""
-    try:
-        content = json.loads(text, parse_int=_json_int)
-    except RecursionError:
-        content = None
-    else:
-        if not _is_deeper(content, DEPTH):
-            return content
-    raise ValueError(f"it must have at most {DEPTH} levels of lists and mappings, but has more")
-
-
-def _is_deeper(content: Any, levels: int) -> bool:
-    if levels < 0:
-        return True
-    if isinstance(content, dict):
-        content = list(content.values())
-    return isinstance(content, list) and any(_is_deeper(inner, levels - 1) for inner in content)
-
-
-def read_bounded(path: Path, most: int) -> bytes:
-    """Return the bytes of a regular file. Raises OSError, or ValueError where it has more than `most`."""
-    with open_regular(path) as file:
-        content = file.read(most + 1)
-    if len(content) > most:
-        raise ValueError(f"it must have at most {most // KIB:,} KiB, but has more")
-    return content
-
-
 def _load(text: str) -> Any:
     loader = _Loader(text)
     try:
         return loader.get_single_data()
     finally:
         loader.dispose()
-
-
-def _json_int(digits: str) -> int:
-    if len(digits) > DIGITS or abs(int(digits)) > MOST:
-        raise ValueError(f"a whole number must be within +-{MOST}, but is {shown(digits)}")
-    return int(digits)
 
 
 def parse(model: type[ModelT], data: Any, where: str, **context: Any) -> ModelT:

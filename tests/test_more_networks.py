@@ -15,7 +15,7 @@ import yaml
 from tiny_sweep import TINY
 
 from ffnet_search.export.network import load
-from ffnet_search.strict_yaml import read_json
+from ffnet_search.files.bounded import read_json
 
 ENVIRONMENT = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "NO_COLOR": "1"}
 CONTENT = {

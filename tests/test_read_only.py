@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 from base_run import write_base
 
-from ffnet_search.strict_yaml import read_json
+from ffnet_search.files.bounded import read_json
 
 RUN = "runs/tiny"
 AS_ROOT = "mount --bind runs runs && mount -o remount,ro,bind runs || exit 77; exec "  # root may write any mode

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from ffnet_search.atomic_write import TemporaryFolder, remove_left, scratch_folder, scratch_in
+from ffnet_search.files.temporary import TemporaryFolder, remove_left, scratch_folder, scratch_in
 
 ROOT = Path(__file__).parents[1]
-KILLED = "import os; from ffnet_search.atomic_write import TemporaryFolder; kept = TemporaryFolder(); os._exit(9)"
+KILLED = "import os; from ffnet_search.files.temporary import TemporaryFolder; kept = TemporaryFolder(); os._exit(9)"
 
 
 @pytest.fixture

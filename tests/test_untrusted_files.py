@@ -28,6 +28,7 @@ from ffnet_search.data.image_folder import ImageFolder
 from ffnet_search.data.mask_folder import read_ids
 from ffnet_search.errors import LINE, SweepError, printable, shortened, shown, without_passwords
 from ffnet_search.export.network import load
+from ffnet_search.files.bounded import read_json
 from ffnet_search.formatting import code_span, csv_cell, markdown
 from ffnet_search.imports.consent import ForeignImports, foreign_imports
 from ffnet_search.imports.modules import module_file
@@ -38,7 +39,7 @@ from ffnet_search.run.check import check_sweep
 from ffnet_search.space.architecture import Architecture
 from ffnet_search.space.input import Input
 from ffnet_search.space.search_space import SearchSpace
-from ffnet_search.strict_yaml import parse, read_json, read_yaml
+from ffnet_search.strict_yaml import parse, read_yaml
 
 SPACE: dict[str, Any] = {
     "input": {"channels": 1, "resolution": 8, "classes": 10},

@@ -11,11 +11,12 @@ from ffnet_search.config.start import ARCHITECTURE
 from ffnet_search.config.sweep import Sweep
 from ffnet_search.errors import SweepError, did_you_mean, shown
 from ffnet_search.export.exported import CARD, ExportedNetwork, read_exported, read_network
+from ffnet_search.files.bounded import read_json
 from ffnet_search.formatting import quoted
 from ffnet_search.latency.table import LatencyTable
 from ffnet_search.space.architecture import PRESETS, Architecture
 from ffnet_search.space.search_space import SearchSpace
-from ffnet_search.strict_yaml import read_json, read_yaml
+from ffnet_search.strict_yaml import read_yaml
 
 TABLE = frozenset({"entries", "setting", "version"})  # keys of a latency table
 

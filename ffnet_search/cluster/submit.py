@@ -24,12 +24,12 @@ from typing import Any
 import yaml
 
 import ffnet_search
-from ffnet_search.atomic_write import scratch_folder
 from ffnet_search.cluster.plain_values import REMOTE, WORDS, must_be_plain
 from ffnet_search.cluster.user_code import user_code
 from ffnet_search.config.files import is_cluster, refuse_foreign
 from ffnet_search.config.sweep import Sweep
 from ffnet_search.errors import VALUE, SweepError, error_context, shown
+from ffnet_search.files.temporary import scratch_folder
 from ffnet_search.formatting import quoted
 from ffnet_search.progress import say
 from ffnet_search.strict_yaml import read_yaml

@@ -10,9 +10,9 @@ import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 
-from ffnet_search.atomic_write import open_regular
 from ffnet_search.config.files import RunPaths
 from ffnet_search.errors import SweepError, did_you_mean
+from ffnet_search.files.bounded import open_regular
 
 ARCHITECTURE, TRAINABLE = "architecture.yaml", "trainable.safetensors"  # of every exported FFNet
 RELEASE = "https://github.com/ysj9909/FFNet/releases/download/v1.0"  # of the reference implementation, Apache-2.0

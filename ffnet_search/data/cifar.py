@@ -19,12 +19,12 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from ffnet_search.atomic_write import download
 from ffnet_search.config.schema import DataSection
 from ffnet_search.data.dataset import DataSet, InMemory, Source, must_match
 from ffnet_search.errors import SweepError
+from ffnet_search.files.bounded import read_bounded
+from ffnet_search.files.download import download
 from ffnet_search.space.input import Input
-from ffnet_search.strict_yaml import read_bounded
 
 SIDE = 32  # pixels
 ROW = 3 * SIDE**2  # bytes of an image: channel after channel, row after row

@@ -15,8 +15,9 @@ from pathlib import Path
 from ffnet_search.config.schema import DataSection
 from ffnet_search.data.image_file import DRAWN, file_bytes
 from ffnet_search.errors import SweepError
+from ffnet_search.files.bounded import parse_json, read_bounded
 from ffnet_search.formatting import first_few
-from ffnet_search.strict_yaml import YAML_BYTES, parse_json, read_bounded
+from ffnet_search.strict_yaml import YAML_BYTES
 
 TRAIN, VALIDATION, TEST = "train", "validation", "test"
 SPLIT_NAMES = {  # of folders, in lower case -> the split that they hold

@@ -18,11 +18,11 @@ from typing import TYPE_CHECKING, TextIO
 
 import numpy as np
 
-from ffnet_search.atomic_write import open_regular
 from ffnet_search.config.schema import DataSection
 from ffnet_search.data.dataset import Indices
 from ffnet_search.data.layout import SPLIT_NAMES, TEST, TRAIN, VALIDATION
 from ffnet_search.errors import SweepError, did_you_mean, shown
+from ffnet_search.files.bounded import open_regular
 from ffnet_search.formatting import first_few
 
 if TYPE_CHECKING:

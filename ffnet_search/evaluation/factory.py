@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from ffnet_search.atomic_write import scratch_folder
 from ffnet_search.config.retraining import retraining_of
 from ffnet_search.config.sweep import Sweep
 from ffnet_search.data.dataset import Fold
 from ffnet_search.evaluation.outcome import Evaluate
+from ffnet_search.files.temporary import scratch_folder
 from ffnet_search.provenance import git_state
 
 

@@ -20,11 +20,11 @@ import numpy as np
 
 from ffnet_search.errors import SweepError
 from ffnet_search.evaluation.rank_statistics import Interval, agreement, correlate, difference, kendall, spearman
+from ffnet_search.files.bounded import read_json
 from ffnet_search.metrics import LATENCY, MACS, PARAMS
 from ffnet_search.space.architecture import Architecture
 from ffnet_search.space.registry import task_outputs
 from ffnet_search.space.search_space import SearchSpace
-from ffnet_search.strict_yaml import read_json
 
 SPLITS = ("validation", "test")
 INHERITED = "inherited"

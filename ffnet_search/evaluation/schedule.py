@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from ffnet_search import atomic_write
+from ffnet_search.files.bounded import read_json
 from ffnet_search.progress import say
 from ffnet_search.space.hyperparameters import Configuration, Value
-from ffnet_search.strict_yaml import read_json
 
 FILE = "schedule.json"  # beside the checkpoint that was trained by it
 

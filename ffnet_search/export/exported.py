@@ -10,16 +10,17 @@ from typing import Any
 
 import numpy as np
 
-from ffnet_search.atomic_write import SUFFIX, open_regular, write_bytes
+from ffnet_search.atomic_write import SUFFIX, write_bytes
 from ffnet_search.config.start import ARCHITECTURE
 from ffnet_search.config.sweep import Sweep
 from ffnet_search.errors import NAME, SweepError, shortened, shown
 from ffnet_search.export.card_content import must_be_card
+from ffnet_search.files.bounded import open_regular, read_json
 from ffnet_search.formatting import percent, plural, quoted
 from ffnet_search.metrics import FOLDS, Figures
 from ffnet_search.space.architecture import Architecture
 from ffnet_search.space.hyperparameters import Value
-from ffnet_search.strict_yaml import read_json, read_yaml
+from ffnet_search.strict_yaml import read_yaml
 from ffnet_search.tasks.base import Task, task_of
 from ffnet_search.tasks.scores import Scores
 

@@ -20,10 +20,10 @@ from ffnet_search.atomic_write import SUFFIX, write_json
 from ffnet_search.config.files import RunPaths
 from ffnet_search.export.card import write_card
 from ffnet_search.export.exported import ExportedNetwork, read_card, read_exported
+from ffnet_search.files.bounded import read_json
 from ffnet_search.formatting import plural
 from ffnet_search.models.weights_file import weights_file
 from ffnet_search.progress import say
-from ffnet_search.strict_yaml import read_json
 
 NAMES = "names.json"
 OLD = ".old"  # suffix of the front that is being replaced

@@ -16,8 +16,8 @@ from typing import Any
 
 from ffnet_search.atomic_write import write_json
 from ffnet_search.export.exported import ExportedNetwork
+from ffnet_search.files.bounded import read_json
 from ffnet_search.metrics import JUDGED, MEASURED, SPLITS, Metric
-from ffnet_search.strict_yaml import read_json
 from ffnet_search.tasks.scores import LEVEL, letters
 
 GROUPS = "groups.json"

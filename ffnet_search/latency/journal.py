@@ -12,9 +12,9 @@ from typing import Any
 
 from ffnet_search.atomic_write import write_text
 from ffnet_search.errors import SweepError
+from ffnet_search.files.bounded import parse_json, read_bounded
 from ffnet_search.latency.timing import Mix, Rounds
 from ffnet_search.progress import say
-from ffnet_search.strict_yaml import parse_json, read_bounded
 
 ANCHORS = 2  # see `bench`
 

@@ -12,11 +12,11 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
-from ffnet_search.atomic_write import scratch_folder
 from ffnet_search.cluster import session
 from ffnet_search.cluster.user_code import user_code
 from ffnet_search.config.schema import LatencySection
 from ffnet_search.errors import SweepError
+from ffnet_search.files.temporary import scratch_folder
 from ffnet_search.latency.bench import Bench, Identity, Job, LocalBench
 from ffnet_search.latency.measure import torch_aside
 from ffnet_search.latency.timing import Timed

@@ -20,10 +20,11 @@ from pydantic import Field, ValidationError
 
 from ffnet_search.atomic_write import write_text
 from ffnet_search.errors import NAME, SweepError
+from ffnet_search.files.bounded import JSON_BYTES, read_bounded
 from ffnet_search.formatting import percent, quoted
 from ffnet_search.space.architecture import Architecture
 from ffnet_search.space.parts import Part
-from ffnet_search.strict_yaml import JSON_BYTES, Section, read_bounded
+from ffnet_search.strict_yaml import Section
 
 Ms = float  # milliseconds for one batch
 VERSION: Literal[2] = 2  # raised with every change of the fields below

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
-from ffnet_search.atomic_write import scratch_folder
+from ffnet_search.files.temporary import scratch_folder
 from ffnet_search.models.deployed import write_onnx
 
 Floats = NDArray[np.float32]

@@ -10,8 +10,8 @@ from typing import Any
 
 import torch
 
-from ffnet_search.atomic_write import open_regular
 from ffnet_search.errors import shortened
+from ffnet_search.files.bounded import open_regular
 from ffnet_search.space.architecture import Architecture
 
 # Errors of torch's safe unpickler, depending on which byte of a file is wrong.

@@ -21,6 +21,7 @@ import yaml
 from ffnet_search.config.start import ARCHITECTURE
 from ffnet_search.config.sweep import Sweep
 from ffnet_search.export.exported import CARD, ExportedNetwork, read_exported
+from ffnet_search.files.bounded import read_bounded
 from ffnet_search.formatting import code_span, markdown
 from ffnet_search.metrics import INHERITED
 from ffnet_search.pareto.candidate import Candidate
@@ -32,7 +33,6 @@ from ffnet_search.search.storage.attributes import Attributes, replacing_attribu
 from ffnet_search.search.storage.read_only import readable_study
 from ffnet_search.search.storage.study import read_records
 from ffnet_search.space.hyperparameters import Configuration
-from ffnet_search.strict_yaml import read_bounded
 from ffnet_search.tasks.base import find_task
 
 TRIAL_FILES = "dashboard:artifacts:"  # prefix of the files of trials in the study's attributes

@@ -31,6 +31,7 @@ from ffnet_search.evaluation.fidelity import (
     supernet_digest,
 )
 from ffnet_search.evaluation.outcome import Ended
+from ffnet_search.files.bounded import read_json
 from ffnet_search.formatting import quoted
 from ffnet_search.latency.table import LatencyTable
 from ffnet_search.metrics import LATENCY, MACS, Figures
@@ -45,7 +46,6 @@ from ffnet_search.run.stages import STAGES, StageState, status
 from ffnet_search.space.architecture import Architecture
 from ffnet_search.space.cost_model import analytic_metrics
 from ffnet_search.space.hyperparameters import Configuration
-from ffnet_search.strict_yaml import read_json
 from ffnet_search.tasks.base import Task, find_task
 
 NAME = "fidelity"  # of its record in a run's folder

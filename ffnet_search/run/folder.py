@@ -17,14 +17,15 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import IO, Any
 
-from ffnet_search.atomic_write import scratch_in, write_json, write_text
+from ffnet_search.atomic_write import write_json, write_text
 from ffnet_search.config.files import RunPaths, refuse_foreign
 from ffnet_search.config.resolved import resolved_text
 from ffnet_search.config.sweep import Sweep
 from ffnet_search.errors import AGAIN, SweepError, io_reason, shown
+from ffnet_search.files.bounded import read_bounded, read_json
+from ffnet_search.files.temporary import scratch_in
 from ffnet_search.provenance import now
 from ffnet_search.run.remote_copy import RemoteCopy, remote_copy
-from ffnet_search.strict_yaml import read_bounded, read_json
 
 FORMAT = 2
 EPOCHS = "epochs"  # an amount: of a training whose time was over before those of the sweep

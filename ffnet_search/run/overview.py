@@ -18,10 +18,10 @@ from ffnet_search.config.named_metrics import ranking
 from ffnet_search.config.sweep import Sweep
 from ffnet_search.errors import NAME, SweepError, did_you_mean, printable, shortened
 from ffnet_search.export.exported import ExportedNetwork, read_exported
+from ffnet_search.files.bounded import read_bounded
 from ffnet_search.metrics import ERROR, Metric
 from ffnet_search.run.folder import read_records, working_process
 from ffnet_search.run.stages import stages_of
-from ffnet_search.strict_yaml import read_bounded
 
 if TYPE_CHECKING:
     import pandas

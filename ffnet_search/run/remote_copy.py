@@ -14,16 +14,17 @@ from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from ffnet_search import atomic_write
+from ffnet_search.atomic_write import SUFFIX, replacing
 from ffnet_search.config.files import RunPaths
 from ffnet_search.errors import SweepError, without_passwords
+from ffnet_search.files.temporary import scratch_folder
 from ffnet_search.progress import say
 
 EVERY_S = 60.0
 WITHOUT_FOLDERS = ("s3", "gcs")  # creating a folder there needs the right to list, or even to create, the bucket
 PATIENCE_S = 60  # with a store that does not answer; Google's library would retry for a quarter of an hour
 # Files of this machine and not of the run: locks, half-written files, SQLite's journals beside a study.
-LOCAL = (".lock", atomic_write.SUFFIX, "-wal", "-shm", "-journal")
+LOCAL = (".lock", SUFFIX, "-wal", "-shm", "-journal")
 REASON = 300  # characters of a store's message
 Stamp = tuple[int, int]  # size and time of a file
 
@@ -80,7 +81,7 @@ class RemoteCopy:
                 return
             for name in sorted(names, key=self._order):
                 path = self.files.folder / name
-                with atomic_write.replacing(path) as scratch:
+                with replacing(path) as scratch:
                     self._fs.copy_files(f"{self._root}/{name}", str(scratch), self._store, self._here)
                 self._sent[name] = _stamp(path)
             if names:
@@ -117,7 +118,7 @@ class RemoteCopy:
 
     def _put(self, name: str, path: Path) -> None:
         target = f"{self._root}/{name}"
-        with atomic_write.scratch_folder() as folder:
+        with scratch_folder() as folder:
             if path.suffix == ".db":  # its state at one moment, while it is written
                 copy = Path(folder) / path.name
                 with closing(sqlite3.connect(path)) as source, closing(sqlite3.connect(copy)) as snapshot:

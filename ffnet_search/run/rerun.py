@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ffnet_search.atomic_write import scratch_folder
 from ffnet_search.config.search_schema import POPULATION
 from ffnet_search.config.sweep import Sweep
 from ffnet_search.errors import SweepError
 from ffnet_search.evaluation.outcome import Evaluate, Failed, NopPruner, Report, Stopped, run_safely
 from ffnet_search.evaluation.schedule import schedule_of
+from ffnet_search.files.temporary import scratch_folder
 from ffnet_search.pareto.candidate import Candidate
 from ffnet_search.provenance import git_state, versions
 from ffnet_search.search.storage.study import read_records

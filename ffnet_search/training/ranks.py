@@ -27,9 +27,9 @@ from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvir
 from lightning.pytorch.strategies import DDPStrategy
 from torch.distributed import TCPStore  # type: ignore[attr-defined]
 
-from ffnet_search.atomic_write import scratch_folder
 from ffnet_search.config.sweep import Sweep
 from ffnet_search.errors import SweepError
+from ffnet_search.files.temporary import scratch_folder
 from ffnet_search.formatting import plural
 from ffnet_search.imports.consent import current_policy, set_foreign_imports
 from ffnet_search.progress import say

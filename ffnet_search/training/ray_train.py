@@ -17,12 +17,12 @@ from typing import Any
 
 import torch
 
-from ffnet_search.atomic_write import scratch_folder
 from ffnet_search.cluster import session
 from ffnet_search.cluster.session import Cluster
 from ffnet_search.cluster.user_code import user_code
 from ffnet_search.config.sweep import Sweep
 from ffnet_search.errors import SweepError
+from ffnet_search.files.temporary import scratch_folder
 from ffnet_search.progress import Bar, progress, say
 from ffnet_search.training.checkpoint_store import CheckpointStore, TrainingStatus
 from ffnet_search.training.fit import train_supernet

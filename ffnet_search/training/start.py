@@ -10,10 +10,11 @@ from pathlib import Path
 from safetensors import SafetensorError
 from torch import Tensor
 
-from ffnet_search.atomic_write import CHUNK, download, write_text
+from ffnet_search.atomic_write import write_text
 from ffnet_search.config.start import ARCHITECTURE, OFFICIAL, RELEASE, SUFFIX, TRAINABLE, find_weights, is_official
 from ffnet_search.config.sweep import Sweep
 from ffnet_search.errors import SweepError
+from ffnet_search.files.download import CHUNK, download
 from ffnet_search.models.inherit import inherit, refuse_forms
 from ffnet_search.models.metamixer import MetaMixer
 from ffnet_search.models.reference import load_reference

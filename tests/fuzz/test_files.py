@@ -33,6 +33,7 @@ from ffnet_search.data.registry import check_data
 from ffnet_search.errors import LINE, SweepError
 from ffnet_search.export.exported import read_network
 from ffnet_search.export.network import load
+from ffnet_search.files.bounded import read_json
 from ffnet_search.forecasting.series import read_series
 from ffnet_search.latency.journal import Journal
 from ffnet_search.models.saved import read_supernet
@@ -41,7 +42,6 @@ from ffnet_search.report.notes import annotate_study
 from ffnet_search.report.page import page
 from ffnet_search.search.storage.search_storage import PendingTrials
 from ffnet_search.space.input import Input
-from ffnet_search.strict_yaml import read_json
 
 PARTS, FILES = {"ci": (1, 32), "full": (20, 27)}[os.environ.get("FUZZ", "full")]  # of each kind, and files of each part
 CPU_S, MEMORY_KIB = 5.0, 1 << 20

@@ -7,10 +7,10 @@ from collections.abc import Iterable, Mapping
 from ffnet_search.config.files import RunPaths
 from ffnet_search.config.retraining import retrained_values
 from ffnet_search.config.sweep import Sweep
+from ffnet_search.files.bounded import read_json
 from ffnet_search.metrics import Figures
 from ffnet_search.pareto.candidate import Candidate
 from ffnet_search.space.hyperparameters import Configuration
-from ffnet_search.strict_yaml import read_json
 
 RECORD = "retrained.json"  # in the folder of each network that was retrained
 

@@ -19,10 +19,10 @@ from ffnet_search.evaluation.engine import EngineContext, evaluate_all
 from ffnet_search.evaluation.outcome import Evaluate
 from ffnet_search.evaluation.retrained import Retrained
 from ffnet_search.export.retraining.record import RECORD
+from ffnet_search.files.bounded import read_json
 from ffnet_search.metrics import Figures, Metric
 from ffnet_search.progress import Bar, say
 from ffnet_search.space.hyperparameters import Configuration
-from ffnet_search.strict_yaml import read_json
 
 
 @dataclass(frozen=True)

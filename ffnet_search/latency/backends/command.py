@@ -24,9 +24,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field, field_validator
 
-from ffnet_search.atomic_write import scratch_folder
 from ffnet_search.config.schema import Opset, Precision
 from ffnet_search.errors import SweepError
+from ffnet_search.files.temporary import scratch_folder
 from ffnet_search.imports.consent import may_import_foreign
 from ffnet_search.latency.backends.base import Backend
 from ffnet_search.latency.timing import RUNTIME_CLOCK, Clock, Run

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from ffnet_search.atomic_write import scratch_folder
+from ffnet_search.files.temporary import scratch_folder
 from ffnet_search.latency.backends.base import Backend
 from ffnet_search.latency.timing import Run
 

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from ffnet_search.atomic_write import scratch_folder
 from ffnet_search.errors import SweepError, io_reason
+from ffnet_search.files.temporary import scratch_folder
 
 
 @contextmanager

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 from ffnet_search.atomic_write import replacing, set_aside, write_json
 from ffnet_search.errors import Terminated
 from ffnet_search.evaluation.own_signals import EndedItself
+from ffnet_search.files.bounded import read_json
 from ffnet_search.formatting import csv_cell
 from ffnet_search.metrics import COSTS, ERROR, IMAGES
 from ffnet_search.progress import say
@@ -22,7 +23,6 @@ from ffnet_search.search.storage.study import copied, open_study
 from ffnet_search.search.storage.trial_record import ATTRIBUTES, TrialRecord, is_of_space
 from ffnet_search.space.registry import DEFAULT_TASK, task_outputs
 from ffnet_search.space.search_space import SearchSpace
-from ffnet_search.strict_yaml import read_json
 
 STARTS = 3  # of one trial: what ended the process so often is the cause, by its memory for example
 PREEMPTIONS = 20  # of one trial, without one more epoch in between: it may be the cause, and gives way to another

@@ -27,8 +27,8 @@ from optuna.distributions import CategoricalDistribution, distribution_to_json, 
 from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
+from ffnet_search.files.bounded import parse_json
 from ffnet_search.search.storage.damage import DAMAGE, DamagedStudy, brief, database_errors
-from ffnet_search.strict_yaml import parse_json
 
 DETAILS = ("values", "intermediate_values", "params", "user_attributes", "system_attributes")
 TABLES = ("trials", *(f"trial_{name}" for name in DETAILS))

@@ -1,0 +1,71 @@
+"""Bounded reading of files that may be untrusted: regular files alone, of a limited size; JSON of limited depth and
+numbers."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from ffnet_search.errors import shown
+
+KIB = 1 << 10
+JSON_BYTES = 32 * KIB * KIB
+DEPTH = 40  # levels of lists and mappings
+MOST = 2**63 - 1  # of a whole number: beyond it databases and tensors overflow
+DIGITS = 20  # of a whole number
+NO_WAIT = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)  # neither exists on every system
+
+
+def open_regular(path: Path) -> BinaryIO:
+    """Open a file to read, but no device, pipe or socket, some of which never end. Raises OSError."""
+    file = open(os.open(path, os.O_RDONLY | NO_WAIT), "rb")  # noqa: SIM115 (the caller closes it)
+    mode = os.fstat(file.fileno()).st_mode
+    if stat.S_ISREG(mode):
+        return file
+    file.close()
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(f"{path} is a folder")
+    raise OSError("it must be a regular file, but is a device, a pipe or a socket")
+
+
+def read_bounded(path: Path, most: int) -> bytes:
+    """Return the bytes of a regular file. Raises OSError, or ValueError where it has more than `most`."""
+    with open_regular(path) as file:
+        content = file.read(most + 1)
+    if len(content) > most:
+        raise ValueError(f"it must have at most {most // KIB:,} KiB, but has more")
+    return content
+
+
+def read_json(path: Path) -> Any:
+    """Return the content of a JSON file. Raises OSError, or ValueError where it is invalid or beyond a bound."""
+    return parse_json(read_bounded(path, JSON_BYTES))
+
+
+def parse_json(text: str | bytes) -> Any:
+    """Return the content of JSON. Raises ValueError if it is invalid or beyond a bound."""
+    try:
+        content = json.loads(text, parse_int=_json_int)
+    except RecursionError:
+        content = None
+    else:
+        if not _is_deeper(content, DEPTH):
+            return content
+    raise ValueError(f"it must have at most {DEPTH} levels of lists and mappings, but has more")
+
+
+def _is_deeper(content: Any, levels: int) -> bool:
+    if levels < 0:
+        return True
+    if isinstance(content, dict):
+        content = list(content.values())
+    return isinstance(content, list) and any(_is_deeper(inner, levels - 1) for inner in content)
+
+
+def _json_int(digits: str) -> int:
+    if len(digits) > DIGITS or abs(int(digits)) > MOST:
+        raise ValueError(f"a whole number must be within +-{MOST}, but is {shown(digits)}")
+    return int(digits)
