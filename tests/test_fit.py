@@ -198,6 +198,16 @@ def test_damaged_checkpoints_are_set_aside_or_named(
         read_supernet(tmp_path / "nowhere.ckpt")
 
 
+def test_a_supernet_of_another_space_is_one_sentence(tmp_path: Path) -> None:
+    run, other = sweep(tmp_path), space("ffnet_cifar")
+    run.files.folder.mkdir(parents=True)
+    write_supernet(run.files.supernet, MetaMixer.for_space(other), other)
+    with pytest.raises(SweepError, match="is of another one; move it away and train again"):
+        Evaluator.from_sweep(run)
+    write_supernet(run.files.supernet, MetaMixer.for_space(run.search_space), run.search_space)
+    Evaluator.from_sweep(run)
+
+
 def test_supernet_file_round_trip(tmp_path: Path) -> None:
     chosen = space("ffnet_digits")
     net = MetaMixer.for_space(chosen)

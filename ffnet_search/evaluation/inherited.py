@@ -51,7 +51,8 @@ class Evaluator:
         """Make the evaluator of a run's supernet (or of that in another file) and data.
 
         Raises SweepError if one of them is missing or broken."""
-        return cls(read_supernet(supernet or sweep.files.supernet), sweep_data(sweep), named_metrics(sweep))
+        net = read_supernet(supernet or sweep.files.supernet, of=sweep.search_space)
+        return cls(net, sweep_data(sweep), named_metrics(sweep))
 
     def __call__(self, configuration: Configuration, report: object = None) -> Candidate:
         """Score a configuration; there is no epoch to `report`.

@@ -115,7 +115,7 @@ class RetrainingTarget(FFNetTarget):
     def __init__(self, sweep: Sweep, retraining: Retraining, supernet: Path | None) -> None:
         super().__init__(sweep)
         self.largest, self.retraining = sweep.search_space.largest if supernet else None, retraining
-        self.shared = None if supernet is None else read_supernet(supernet)
+        self.shared = None if supernet is None else read_supernet(supernet, of=sweep.search_space)
         self._teacher: nn.Module | None = None
 
     def module(self, trial: Sweep, configuration: Configuration) -> Standalone:

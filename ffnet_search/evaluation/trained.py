@@ -207,7 +207,9 @@ class FFNetTarget:
         self.images, self.named = sweep.search_space.images, named_metrics(sweep)
         self.seed, self.path = sweep.seed, sweep.path
         self.split_seed = sweep.seed if split_seed is None else split_seed
-        self.supernet = read_supernet(supernet or sweep.files.supernet) if sweep.search.warm_start else None
+        self.supernet: MetaMixer | None = None
+        if sweep.search.warm_start:
+            self.supernet = read_supernet(supernet or sweep.files.supernet, of=sweep.search_space)
         self.start: Start | None = None if sweep.search.warm_start else load_start(sweep)
         self._data: dict[str, Data] = {}
 

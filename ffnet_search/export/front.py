@@ -182,7 +182,7 @@ def _networks(sweep: Sweep, data: Data, front: Sequence[Candidate]) -> list[Meta
     if sweep.search.evaluator == "train":
         trials = TrialEvaluator(sweep, git=git_state())
         return [trials.network(candidate) for candidate in front]
-    evaluator = Evaluator(read_supernet(sweep.files.supernet), data)
+    evaluator = Evaluator(read_supernet(sweep.files.supernet, of=sweep.search_space), data)
     return [evaluator.calibrated(candidate.network) for candidate in front]
 
 

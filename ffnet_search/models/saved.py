@@ -46,9 +46,9 @@ def write_supernet(
         torch.save(content, scratch)
 
 
-def read_supernet(path: Path, otherwise: str = REMEDY) -> MetaMixer:
-    """The supernet in a file of `write_supernet`. Raises SweepError if it is missing or is another file, and says what
-    to do `otherwise`."""
+def read_supernet(path: Path, otherwise: str = REMEDY, *, of: SearchSpace | None = None) -> MetaMixer:
+    """The supernet in a file of `write_supernet`. Raises SweepError if it is missing, is another file or is not `of`
+    that space, and says what to do `otherwise`."""
     content = _read(path, otherwise)
     try:
         space = parse(SearchSpace, json.loads(content["search_space"]), str(path))  # its mixers may be user-supplied
@@ -57,7 +57,14 @@ def read_supernet(path: Path, otherwise: str = REMEDY) -> MetaMixer:
         net.load_state_dict(content["state_dict"])
     except UNREADABLE as error:
         raise _broken(path, error, otherwise) from None
+    if of is not None and _networks(space) != _networks(of):
+        raise SweepError(f"{path}: must be a supernet of this search space, but is of another one; {otherwise}")
     return net
+
+
+def _networks(space: SearchSpace) -> dict[str, Any]:
+    """The part of a space that its supernet depends on."""
+    return space.model_dump(mode="json", exclude={"name", "hyperparameters"})
 
 
 def read_start(path: Path) -> Start | None:

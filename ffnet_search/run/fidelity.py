@@ -266,7 +266,7 @@ def _inherited(sweep: Sweep, archs: list[Architecture]) -> tuple[list[Qualities]
     from ffnet_search.training.fit import sweep_data
 
     data = sweep_data(sweep)
-    evaluator = Evaluator(read_supernet(sweep.files.supernet), data)
+    evaluator = Evaluator(read_supernet(sweep.files.supernet, of=sweep.search_space), data)
     batches = dict(zip(SPLITS, (data.val_dataloader, data.test_dataloader), strict=True))
     found = []
     with progress(INHERITED, len(archs), "networks") as bar:
