@@ -7,8 +7,13 @@ import json
 import math
 import os
 import random
+import signal
 import socket
+import subprocess
+import sys
+import tempfile
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -254,3 +259,17 @@ def test_a_run_is_found_by_its_folder_wherever_it_is(tmp_path: Path) -> None:
     moved = sweep.files.folder.rename(tmp_path / "moved")
     assert Sweep.of_run(moved).files.study == tmp_path / "moved" / "study.db"
     assert Sweep.of_run(sweep.path).files.folder == sweep.files.folder
+
+
+@pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_ends_it_and_leaves_nothing_in_the_temporary_folder(tmp_path: Path, sent: signal.Signals) -> None:
+    sweep = make_run(tmp_path, trials=4)
+    temporary = tempfile.mkdtemp(dir="/tmp")  # a longer one is not used
+    environment = {**os.environ, "TMPDIR": temporary, "PYTHONPATH": str(Path(__file__).parents[1])}
+    words = [sys.executable, "-m", "ffnet_search", "dashboard", str(sweep.path), "--port", "0"]
+    default = partial(signal.signal, sent, signal.SIG_DFL)  # also under nohup
+    with subprocess.Popen(words, env=environment, stdout=subprocess.PIPE, text=True, preexec_fn=default) as process:
+        assert process.stdout is not None and process.stdout.readline().startswith("http://127.0.0.1:")
+        process.send_signal(sent)
+        assert process.wait() == -sent
+    os.rmdir(temporary)  # which is empty

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from io import TextIOWrapper
+from io import BufferedWriter, FileIO, TextIOWrapper
 from pathlib import Path
+from types import FrameType
 from typing import Annotated, Any, NoReturn
 
 import typer
@@ -23,6 +25,7 @@ from ffnet_search.progress import say
 from ffnet_search.run.interrupt import quick_end
 
 EXIT_USER_ERROR = 2  # as argument parsers have it
+EXIT_UNREAD = 1  # nobody read the result to its end
 
 app = typer.Typer(
     name="ffnet-search",
@@ -93,6 +96,33 @@ def main() -> NoReturn:
         raise SystemExit(code or 0)
 
 
+class _ProgressFile(FileIO):
+    """Standard error, whose reader, terminal or disk may be gone: what it cannot take is lost, and the run
+    continues."""
+
+    def write(self, content: Any) -> int:
+        size = memoryview(content).nbytes
+        try:
+            return super().write(content) or size
+        except OSError:
+            return size
+
+
+class _ResultFile(FileIO):
+    """Standard output: where its reader has ended, as `head` does, the command ends without a word."""
+
+    def write(self, content: Any) -> int:
+        try:
+            return super().write(content)
+        except OSError as error:
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, self.fileno())  # for what Python flushes at its end
+            os.close(nowhere)
+            if isinstance(error, BrokenPipeError):
+                raise SystemExit(EXIT_UNREAD) from None
+            raise
+
+
 def _open_streams() -> None:
     """Reopen closed standard streams, so that no other file takes their place, and escape characters that a stream
     cannot encode."""
@@ -102,9 +132,17 @@ def _open_streams() -> None:
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:
             setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
+    for name, kind in (("stdout", _ResultFile), ("stderr", _ProgressFile)):
+        stream = getattr(sys, name)
+        if not isinstance(stream, TextIOWrapper):
+            continue
+        if stream is getattr(sys, f"__{name}__"):  # not what a notebook or a test put in its place
+            raw = BufferedWriter(kind(stream.fileno(), "w", closefd=False))
+            stream.flush()
+            lines, through = stream.line_buffering or name == "stderr", stream.write_through
+            stream = TextIOWrapper(raw, stream.encoding, line_buffering=lines, write_through=through)
+            setattr(sys, name, stream)
+        stream.reconfigure(errors="backslashreplace")
 
 
 @contextmanager
@@ -123,7 +161,7 @@ def _own_temporary_folder() -> Iterator[None]:
     except OSError:
         yield
         return
-    with own:
+    with own, _removed_at_signals(own):
         os.environ["TMPDIR"] = tempfile.tempdir = own.name
         try:
             yield
@@ -133,6 +171,26 @@ def _own_temporary_folder() -> Iterator[None]:
                 os.environ.pop(name, None)
                 if value is not None:
                     os.environ[name] = value
+
+
+@contextmanager
+def _removed_at_signals(folder: TemporaryFolder) -> Iterator[None]:
+    """Remove a folder before a signal ends the process within the block: a dashboard is ended by SIGTERM. A verb that
+    resumes hears the signal itself."""
+
+    def end(number: int, frame: FrameType | None) -> None:
+        folder.cleanup()
+        signal.signal(number, signal.SIG_DFL)
+        signal.raise_signal(number)
+
+    heard = [number for number in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(number) == signal.SIG_DFL]
+    for number in heard:
+        signal.signal(number, end)
+    try:
+        yield
+    finally:
+        for number in heard:
+            signal.signal(number, signal.SIG_DFL)
 
 
 def on_head(sweep: Path) -> NoReturn:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
 
-from ffnet_search.errors import SweepError, printable, shortened
+from ffnet_search.errors import AGAIN, SweepError, printable, shortened
 from ffnet_search.formatting import finite
 from ffnet_search.imports.consent import ForeignImports, foreign_imports, set_foreign_imports
 from ffnet_search.progress import say
@@ -201,7 +201,10 @@ def flat_options(verb: Callable[..., None]) -> Callable[..., None]:
         for name, group in groups.items():
             values[name] = group(**{option: values.pop(option) for option in inspect.signature(group).parameters})
         with foreign_imports(ForeignImports.REFUSED):  # until the verb permits it
-            verb(**values)
+            try:
+                verb(**values)
+            except BrokenPipeError as error:  # typer would end without a word: it takes it for that of standard output
+                raise SweepError(f"a process or machine that this command works with has ended; {AGAIN}") from error
 
     keywords = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in flat]
     command.__signature__ = inspect.Signature(keywords)  # type: ignore[attr-defined]
