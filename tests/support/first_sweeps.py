@@ -9,7 +9,10 @@ from PIL import Image
 
 from ffnet_search.autoconfig.budget import Throughput
 from ffnet_search.autoconfig.draft import Draft
+from ffnet_search.autoconfig.image_set import ImageSet, Sample
 from ffnet_search.config.sweep import Sweep
+from ffnet_search.data.files import Files
+from ffnet_search.data.layout import TRAIN
 from ffnet_search.data.registry import build_data
 
 
@@ -36,3 +39,13 @@ def compared_images(sweep: Sweep) -> int:
     """The images that a run of a sweep compares networks on."""
     data = build_data(sweep.data, sweep.seed, sweep.search_space.images)
     return sum(len(target_B) for _, target_B in data.val_dataloader())
+
+
+def image_set(total: int = 1000, side: int = 64, channels: int = 3, classes: int = 4) -> ImageSet:
+    """A set of as many images in each class, known by what an inspection says of it."""
+    names = tuple(f"class{i}" for i in range(classes))
+    counts = tuple(total // classes for _ in names)
+    labels_N = np.repeat(np.arange(classes), total // classes)
+    sample = Sample(side, (side, side), channels)
+    files = tuple(f"{number}.png" for number in range(len(labels_N)))
+    return ImageSet(Path("x"), names, counts, sample, {TRAIN: Files(files, files, labels_N)})

@@ -1,0 +1,100 @@
+"""The choice of a draft and its amounts for a time, and the measurements that it is made by."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import yaml
+from first_sweeps import image_set, paint, throughput_of
+from masks import write_masks
+
+from ffnet_search.autoconfig.benchmark import measure_throughput
+from ffnet_search.autoconfig.budget import EPOCHS, TRIALS, Throughput, choose_budget
+from ffnet_search.autoconfig.draft import Draft, drafts
+from ffnet_search.autoconfig.inspect import inspect
+from ffnet_search.autoconfig.start import remarks
+from ffnet_search.autoconfig.sweep_text import sweep_text
+from ffnet_search.errors import SweepError
+
+
+def test_a_budget_fills_the_time() -> None:
+    some = drafts(image_set(2000, 96))
+    chosen = [
+        choose_budget(some, throughput_of, minutes=minutes, imports_s=5, latency_ms=None)
+        for minutes in (1, 5, 30, 300, 3000)
+    ]
+    macs = [budget.throughput.draft.step_macs for budget in chosen]
+    assert macs == sorted(macs) and macs[0] < macs[-1]
+    for budget, minutes in zip(chosen, (1, 5, 30, 300, 3000), strict=True):
+        assert TRIALS[0] <= budget.trials <= TRIALS[1]
+        assert budget.epochs <= EPOCHS[1]
+        if minutes > 5:
+            assert budget.minutes <= minutes
+    assert chosen[0].minutes > 1  # a remark says so
+
+
+def test_the_minutes_of_retraining_are_planned() -> None:
+    budget = choose_budget(drafts(image_set(2000, 96)), throughput_of, minutes=15, imports_s=5, latency_ms=None)
+    sweep = yaml.safe_load("\n".join(sweep_text(budget, "x", None)))
+    assert sweep["export"]["retrain"] == {"epochs": budget.epochs // 2}
+    networks = sweep["export"]["top"] + 5  # and the yardstick
+    without = replace(budget, throughput=replace(budget.throughput, alone_s=0.0))
+    saved_s = budget.seconds["export"] - without.seconds["export"]
+    assert saved_s == pytest.approx(networks * (budget.epochs // 2) * budget.images * budget.throughput.alone_s)
+    assert 0.8 * 15 < budget.minutes <= 15
+    assert any("cheaper is a supernet" in line for line in remarks(budget, 15, None))
+
+
+def test_where_a_supernet_does_not_pay_each_network_trains() -> None:
+    """To bring a network into the form that is evaluated takes as long as its training here."""
+
+    def slow(draft: Draft, batch_size: int, step_s: float | None) -> Throughput:
+        return replace(throughput_of(draft), deploy_s=300.0)
+
+    budget = choose_budget(drafts(image_set(2000, 32)), slow, minutes=300, imports_s=5, latency_ms=None)
+    sweep = yaml.safe_load("\n".join(sweep_text(budget, "x", None)))
+    assert (sweep["search"]["evaluator"], sweep["search"]["early_stopping"]) == ("train", {"rule": "asha"})
+    assert "retrain" not in sweep["export"]
+    assert "train" not in budget.seconds
+    assert any("cheaper is training each of them" in line for line in remarks(budget, 300, None))
+
+
+def test_few_drafts_are_measured() -> None:
+    asked: list[Draft] = []
+
+    def measure(draft: Draft, batch_size: int, step_s: float | None) -> Throughput:
+        asked.append(draft)
+        slow = throughput_of(draft)
+        return replace(slow, step_s=100 * slow.step_s) if len(asked) > 1 else slow  # never as expected
+
+    some = drafts(image_set(20_000, 224))
+    chosen = choose_budget(some, measure, minutes=600, imports_s=0, latency_ms=None)
+    assert len(asked) == len(set(asked)) <= 3
+    assert chosen.throughput.draft == some[-1]
+
+
+def test_a_latency_that_no_network_keeps_is_refused() -> None:
+    some = drafts(image_set())
+    least = throughput_of(some[-1]).smallest_ms
+    with pytest.raises(SweepError, match=f"--latency-ms must be >= {least:.2g} .* but got 0.0001"):
+        choose_budget(some, throughput_of, minutes=10, imports_s=0, latency_ms=0.0001)
+    within = choose_budget(some, throughput_of, minutes=1e5, imports_s=0, latency_ms=1.01 * least)
+    assert within.throughput.smallest_ms <= 1.01 * least
+
+
+def test_measurements_are_positive(tmp_path: Path) -> None:
+    [*_, cheapest] = drafts(inspect(paint(tmp_path, {"a": 30, "b": 30})))
+    cost = measure_throughput(cheapest, 16)
+    assert (
+        min(cost.decode_s, cost.step_s, cost.alone_s, cost.deploy_s, cost.job_s, cost.smallest_ms) > 0
+        and cost.image_s >= 0
+    )
+    assert cost.smallest_ms < cost.largest_ms
+
+
+def test_a_draft_with_masks_is_timed(tmp_path: Path) -> None:
+    [*_, cheapest] = drafts(inspect(write_masks(tmp_path / "data", 24)))
+    cost = measure_throughput(cheapest, 8)
+    assert min(cost.decode_s, cost.step_s, cost.deploy_s, cost.job_s, cost.smallest_ms) > 0 and cost.image_s >= 0
