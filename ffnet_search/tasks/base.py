@@ -8,14 +8,16 @@ import torch when they are called. Shape keys: B batch, N images of a set, C cha
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ffnet_search.metrics import ERROR
-from ffnet_search.space.registry import TaskOutputs, task_outputs
+from ffnet_search.space.head import Head
+from ffnet_search.space.parts import Part, PooledLinearPart
+from ffnet_search.space.registry import TaskOutputs, TrunkStage, task_outputs
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -151,6 +153,29 @@ class Task(TaskOutputs):
     def difference(self, output: NDArray[Any], expected: NDArray[Any]) -> float:
         """The distance of a written model's outputs from those of the network: the largest difference."""
         return float(np.abs(output - expected).max())
+
+
+class PooledTask(Task):
+    """A task of whole images, whose head is the mean over the last map, then a linear layer."""
+
+    rectangles = True
+    head = "ffnet_search.models.heads:PooledLinear"
+    head_words = "mean, linear"
+
+    def head_parts(self, last: TrunkStage, input: Input, head: Head) -> Iterator[Part]:
+        yield PooledLinearPart(last.side, last.width, input.outputs)
+
+
+def is_float_matrix(target: Tensor) -> bool:
+    """True for float32 (B, K): numbers for each image."""
+    import torch
+
+    return target.dtype == torch.float32 and target.ndim == 2
+
+
+def shape_mismatch(target: Tensor, *shape: int) -> str:
+    """The lack of targets of another shape, for `Task.mismatch`; empty where they have it."""
+    return "" if tuple(target.shape) == shape else f"of the shape {shape}"
 
 
 def counts_of(label_N: Tensor, outputs: int) -> Tensor:

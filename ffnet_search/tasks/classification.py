@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ffnet_search.metrics import Metric
-from ffnet_search.space.head import Head
-from ffnet_search.space.parts import Part, PooledLinearPart
-from ffnet_search.space.registry import TrunkStage
-from ffnet_search.tasks.base import Targets, Task, counts_of, within
+from ffnet_search.tasks.base import PooledTask, Targets, counts_of, within
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -21,7 +18,7 @@ if TYPE_CHECKING:
     from ffnet_search.space.input import Input
 
 
-class Classification(Task):
+class Classification(PooledTask):
     """Logits (B, K) of K classes against labels, int64 (B,); `soft_target` is their probabilities (B, K)."""
 
     name = "classification"
@@ -35,11 +32,8 @@ class Classification(Task):
         Metric("f1", "maximize", "F1", "%", 100.0, 2, bounds=(0.0, 1.0), per_class=True),
     )
     weighs = True
-    rectangles = True
     outputs_word = "classes"
     least_outputs = 2
-    head = "ffnet_search.models.heads:PooledLinear"
-    head_words = "mean, linear"
     target_words = "int64 labels"
     output_name = "logits"
     predict_script = "predict_classification.py.txt"
@@ -48,9 +42,6 @@ class Classification(Task):
     details = "ffnet_search.export.details.classes:ClassDetails"
     each = "recall"
     each_words = "recall (the share of a class's images that is found)"
-
-    def head_parts(self, last: TrunkStage, input: Input, head: Head) -> Iterator[Part]:
-        yield PooledLinearPart(last.side, last.width, input.outputs)
 
     def loss(self, output: Tensor, target: Tensor, label_smoothing: float) -> Tensor:
         from torch.nn import functional as F

@@ -5,17 +5,13 @@ Shape keys: B batch, N images of a set, K labels.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ffnet_search.metrics import Metric
-from ffnet_search.space.head import Head
-from ffnet_search.space.parts import Part, PooledLinearPart
-from ffnet_search.space.registry import TrunkStage
-from ffnet_search.tasks.base import Targets, Task, within
+from ffnet_search.tasks.base import PooledTask, Targets, is_float_matrix, shape_mismatch, within
 from ffnet_search.tasks.ranking import average_precision
 
 if TYPE_CHECKING:
@@ -25,7 +21,7 @@ if TYPE_CHECKING:
     from ffnet_search.space.input import Input
 
 
-class MultiLabel(Task):
+class MultiLabel(PooledTask):
     """Logits (B, K) of K labels against which of them an image has, 0 or 1, float32 (B, K).
 
     `soft_target` is the probabilities (B, K) of the largest network."""
@@ -34,11 +30,8 @@ class MultiLabel(Task):
     quality = Metric("map", "maximize", "mAP", "%", scale=100.0, decimals=2, bounds=(0.0, 1.0))
     weighs = True
     exclusive = False
-    rectangles = True
     whole = True
     outputs_word = "labels"
-    head = "ffnet_search.models.heads:PooledLinear"
-    head_words = "mean, linear"
     target_words = "float32 targets (B, labels) of 0 and 1"
     output_name = "logits"
     output_words = "float32 (batch, labels); the sigmoid of each is the probability of its label"
@@ -48,9 +41,6 @@ class MultiLabel(Task):
     details = "ffnet_search.export.details.outputs:LabelDetails"
     each = "average_precision"
     each_words = "average precision"
-
-    def head_parts(self, last: TrunkStage, input: Input, head: Head) -> Iterator[Part]:
-        yield PooledLinearPart(last.side, last.width, input.outputs)
 
     def loss(self, output: Tensor, target: Tensor, label_smoothing: float) -> Tensor:
         """The mean over images and labels; a smoothed target is drawn towards 1/2."""
@@ -101,15 +91,11 @@ class MultiLabel(Task):
         return float(precision_K[held_K].mean()) if held_K.any() else 0.0
 
     def accepts(self, target: Tensor) -> bool:
-        import torch
-
-        return target.dtype == torch.float32 and target.ndim == 2
+        return is_float_matrix(target)
 
     def mismatch(self, images: Tensor, target: Tensor, input: Input) -> str:
-        wanted = len(images), input.outputs
-        if tuple(target.shape) != wanted:
-            return f"of the shape {wanted}"
-        return "" if within(target, 0, 1) else "and nothing beyond"
+        fits = within(target, 0, 1)
+        return shape_mismatch(target, len(images), input.outputs) or ("" if fits else "and nothing beyond")
 
     def strata(self, targets_N: Targets) -> NDArray[np.int64]:
         """The rarest label that an image has, from 1 on; 0 if it has none."""

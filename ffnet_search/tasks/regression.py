@@ -8,17 +8,13 @@ targets.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ffnet_search.metrics import Metric
-from ffnet_search.space.head import Head
-from ffnet_search.space.parts import Part, PooledLinearPart
-from ffnet_search.space.registry import TrunkStage
-from ffnet_search.tasks.base import Targets, Task
+from ffnet_search.tasks.base import PooledTask, Targets, is_float_matrix, shape_mismatch
 from ffnet_search.tasks.ranking import standardised_error
 
 if TYPE_CHECKING:
@@ -31,18 +27,16 @@ STRATA = 10  # groups of a split at most, from the smallest to the largest numbe
 STRATUM = 20  # images of each of them, at least
 
 
-class Regression(Task):
+class Regression(PooledTask):
     """Numbers (B, K) against targets, float32 (B, K); `soft_target` is the numbers of the largest network."""
 
     name = "regression"
     quality = Metric("mae", "minimize", "MAE")
     cuts = False  # a count, a weight or an angle is no share of the area
-    rectangles = True
     whole = True
     outputs_word = "targets"
     standardises = True
     head = "ffnet_search.models.heads:StandardisedLinear"
-    head_words = "mean, linear"
     target_words = "float32 numbers (B, targets)"
     output_name = "numbers"
     output_words = "float32 (batch, targets), in the targets' own units"
@@ -52,9 +46,6 @@ class Regression(Task):
     details = "ffnet_search.export.details.outputs:NumberDetails"
     each = "mae"
     each_words = "mean absolute error"
-
-    def head_parts(self, last: TrunkStage, input: Input, head: Head) -> Iterator[Part]:
-        yield PooledLinearPart(last.side, last.width, input.outputs)
 
     def loss(self, output: Tensor, target: Tensor, label_smoothing: float) -> Tensor:
         from torch.nn import functional as F
@@ -100,15 +91,11 @@ class Regression(Task):
         return True
 
     def accepts(self, target: Tensor) -> bool:
-        import torch
-
-        return target.dtype == torch.float32 and target.ndim == 2
+        return is_float_matrix(target)
 
     def mismatch(self, images: Tensor, target: Tensor, input: Input) -> str:
-        wanted = len(images), input.outputs
-        if tuple(target.shape) != wanted:
-            return f"of the shape {wanted}"
-        return "" if bool(target.isfinite().all()) else "all of them finite"
+        fits = bool(target.isfinite().all())
+        return shape_mismatch(target, len(images), input.outputs) or ("" if fits else "all of them finite")
 
     def strata(self, targets_N: Targets) -> NDArray[np.int64]:
         """The group in which an image lies by the sum of its standardised targets: a tenth, or less of few images."""

@@ -19,7 +19,7 @@ from ffnet_search.space.head import Head, HeadAxis
 from ffnet_search.space.parts import MIXER_EXPANSION, MIXER_KERNEL, ChannelMixerPart, LateralPart, MaskPart, Part
 from ffnet_search.space.registry import TrunkStage
 from ffnet_search.space.sides import Side, pixels, shrunk
-from ffnet_search.tasks.base import Targets, Task, counts_of, within
+from ffnet_search.tasks.base import Targets, Task, counts_of, shape_mismatch, within
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -167,9 +167,8 @@ class Segmentation(Task):
         return target.dtype in (torch.uint8, torch.int64) and target.ndim == 3
 
     def mismatch(self, images: Tensor, target: Tensor, input: Input) -> str:
-        wanted = len(images), *images.shape[-2:]
-        if tuple(target.shape) != wanted:
-            return f"of the shape {wanted}"
+        if wrong := shape_mismatch(target, len(images), *images.shape[-2:]):
+            return wrong
         inside = within(target[target != IGNORE], 0, input.outputs - 1)
         return "" if inside else f"of ids 0 to {input.outputs - 1}, or {IGNORE} where nothing counts"
 

@@ -16,7 +16,7 @@ from ffnet_search.metrics import Metric
 from ffnet_search.space.head import Head
 from ffnet_search.space.parts import Part, UpsamplePart
 from ffnet_search.space.registry import TrunkStage
-from ffnet_search.tasks.base import Targets, Task
+from ffnet_search.tasks.base import Targets, Task, shape_mismatch
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -112,8 +112,7 @@ class SuperResolution(Task):
 
     def mismatch(self, images: Tensor, target: Tensor, input: Input) -> str:
         (batch, *_), (height, width) = images.shape, images.shape[-2:]
-        wanted = batch, input.channels, input.outputs * height, input.outputs * width
-        return "" if tuple(target.shape) == wanted else f"of the shape {wanted}"
+        return shape_mismatch(target, batch, input.channels, input.outputs * height, input.outputs * width)
 
     def strata(self, targets_N: Targets) -> NDArray[np.int64]:
         return np.zeros(len(targets_N), np.int64)
