@@ -19,9 +19,9 @@ from ffnet_search.config.sweep import Sweep
 from ffnet_search.data.datamodule import Data
 from ffnet_search.metrics import IMAGES
 from ffnet_search.models.bn_calibration import recalibrate
+from ffnet_search.models.cpu_threads import threads_for
 from ffnet_search.models.deployed import Deployed, fuse
 from ffnet_search.models.metamixer import MetaMixer
-from ffnet_search.models.parallel import threads_for
 from ffnet_search.models.saved import read_supernet
 from ffnet_search.pareto.candidate import Candidate
 from ffnet_search.space.architecture import Architecture

@@ -12,8 +12,8 @@ from ffnet_search.config.sweep import Sweep
 from ffnet_search.data.datamodule import Data
 from ffnet_search.evaluation.inherited import quality
 from ffnet_search.evaluation.trained import FFNetTarget, TrialEvaluator
+from ffnet_search.models.cpu_threads import threads_for
 from ffnet_search.models.deployed import fuse
-from ffnet_search.models.parallel import threads_for
 from ffnet_search.provenance import git_state
 from ffnet_search.training.modules import Standalone
 

@@ -30,9 +30,9 @@ from ffnet_search.evaluation.outcome import Report, Stopped
 from ffnet_search.evaluation.schedule import Schedule, Segment, schedule_of
 from ffnet_search.evaluation.user_module import UserModuleTarget, logged_by
 from ffnet_search.models.bn_calibration import recalibrate
+from ffnet_search.models.cpu_threads import threads_for
 from ffnet_search.models.deployed import fuse
 from ffnet_search.models.metamixer import MetaMixer
-from ffnet_search.models.parallel import threads_for
 from ffnet_search.models.saved import read_supernet
 from ffnet_search.models.weights_file import load_tensors
 from ffnet_search.pareto.candidate import Candidate

@@ -1,4 +1,4 @@
-"""CPU threads by the size of a network, and data-parallel training whose result is that of one rank.
+"""Data-parallel training whose result is that of one rank.
 
 Each rank holds an equal share of the batch. The gradients of a step's networks are added up locally and averaged by one
 all-reduce before the optimiser's step. DistributedDataParallel would instead look for unused parameters and reduce at
@@ -7,28 +7,11 @@ each of a step's backward passes, and pays off by overlapping one large backward
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from typing import Any, cast
 
 import torch
 from torch import Tensor, distributed, nn
-
-# Multiply-accumulates of one forward pass per thread. Below it a second thread gained 1.2x on a quiet machine of two
-# cores, and cost up to 26x on a busy one, where threads wait for each other at every operator.
-MACS_PER_THREAD = 1e9
-
-
-@contextmanager
-def threads_for(macs: float) -> Iterator[None]:
-    """Run the body on as many threads as `macs` (of a batch) pay for. A rule, not a measurement: results repeat."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(max(1, min(before, os.cpu_count() or 1, int(macs / MACS_PER_THREAD))))
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def world_size() -> int:

@@ -23,9 +23,10 @@ from torch.optim import Optimizer
 from ffnet_search.config.schema import TrainSection
 from ffnet_search.data.datamodule import Data
 from ffnet_search.models.bn_calibration import BATCH, recalibrate
+from ffnet_search.models.cpu_threads import threads_for
 from ffnet_search.models.heads import StandardisedLinear
 from ffnet_search.models.metamixer import MetaMixer
-from ffnet_search.models.parallel import average_gradients, threads_for
+from ffnet_search.models.parallel import average_gradients
 from ffnet_search.space.architecture import Architecture
 from ffnet_search.space.search_space import SearchSpace
 from ffnet_search.tasks.base import task_of

@@ -27,8 +27,8 @@ from ffnet_search.export.formats.quality import quality_of
 from ffnet_search.export.formats.registry import FORMATS
 from ffnet_search.export.network import load_deployed
 from ffnet_search.latency.timing import compare
+from ffnet_search.models.cpu_threads import threads_for
 from ffnet_search.models.deployed import Deployed
-from ffnet_search.models.parallel import threads_for
 from ffnet_search.progress import progress
 from ffnet_search.provenance import installed_versions
 from ffnet_search.tasks.base import task_of
