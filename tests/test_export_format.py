@@ -25,6 +25,7 @@ from ffnet_search.export.formats.registry import FORMATS
 from ffnet_search.export.formats.write import TOLERANCE, export_format
 from ffnet_search.export.network import load
 from ffnet_search.plugins import find_class, is_installed
+from ffnet_search.run.folder import alone_in
 from ffnet_search.training.fit import sweep_data
 
 
@@ -125,6 +126,15 @@ def test_a_format_of_one_network(sweep: Sweep, capsys: pytest.CaptureFixture[str
     assert [network.folder for network in networks] == [last]
     with pytest.raises(SweepError, match="must be one of onnx, .* did you mean 'onnx'"):
         app(["export", str(sweep.path), "--format", "onyx"], standalone_mode=False)
+
+
+def test_two_commands_do_not_write_the_same_cards(sweep: Sweep) -> None:
+    """Each reads a card and writes it again: the entry of the other would be lost."""
+    with alone_in(sweep), pytest.raises(SweepError, match="is working in it; wait until it ends"):
+        app(["export", str(sweep.path), "--format", "onnx"], standalone_mode=False)
+    assert not any(
+        "onnx" in read_card(network.folder).get("formats", {}) for network in read_exported(sweep.files.pareto)
+    )
 
 
 def test_the_document_of_the_command_has_the_entries_of_the_cards(

@@ -69,6 +69,18 @@ def test_the_lock_dies_with_its_process(tmp_path: Path) -> None:
         assert sweep.files.lock.read_text() == f"{os.getpid()} on {socket.gethostname()}\n"
 
 
+def test_a_folder_that_is_moved_meanwhile_is_one_sentence(tmp_path: Path) -> None:
+    """Else half a run would be written in its place."""
+    sweep = write_sweep(tmp_path)
+    with open_run(sweep) as folder:
+        folder.begin("train", StageRecord("x", {}))
+        os.rename(folder.path, tmp_path / "moved")
+        (folder.path / "training").mkdir(parents=True)  # a checkpoint creates the folder again
+        with pytest.raises(SweepError, match="was moved or deleted while this command worked in it; remove what is"):
+            folder.finish("train")
+    assert (tmp_path / "moved" / "run.json").exists() and not sweep.files.state.exists()
+
+
 def test_the_child_processes_of_a_killed_run_are_waited_for(tmp_path: Path) -> None:
     sweep = write_sweep(tmp_path)
     end(holder(sweep, "fork"))

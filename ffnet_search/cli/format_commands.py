@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -81,15 +83,17 @@ def export_formats(run: Path, overrides: Overrides, formats: Formats, which: Whi
     sweep = Sweep.of_run(run).override(name=overrides.name)
     problems: dict[str, str] = {}
     with output.silenced(), signs_of_life("export"):
-        if name is None:
-            networks = exported_of(sweep, which.top, which.key)
-        else:
+        networks = exported_of(sweep, which.top, which.key)
+        if name is not None:
             from ffnet_search.export.formats.write import export_all, export_format
+            from ffnet_search.run.folder import alone_in
 
-            if name == ALL:
-                networks, problems = export_all(sweep, which.top, which.key)
-            else:
-                networks = export_format(sweep, name, which.top, which.key)
+            can_be_written = os.access(sweep.files.folder, os.W_OK)  # else what is there is enough
+            with alone_in(sweep) if can_be_written else nullcontext():  # cards are read and written again
+                if name == ALL:
+                    networks, problems = export_all(sweep, which.top, which.key)
+                else:
+                    networks = export_format(sweep, name, which.top, which.key)
     if repository is not None:
         _push(networks, repository, formats.license, output)
     elif formats.table or name in (None, ALL):

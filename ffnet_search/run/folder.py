@@ -88,9 +88,16 @@ class RunFolder:
     def __init__(self, files: RunPaths, remote: RemoteCopy | None = None) -> None:
         self.files, self.remote, self.path = files, remote, files.folder
         self.records: Records = read_records(files)
+        self._was_locked = files.lock.exists()
 
     def write(self, stage: str, record: StageRecord) -> None:
-        """Set the record of `stage`, and send it to the remote copy."""
+        """Set the record of `stage`, and send it to the remote copy. Raises SweepError if the folder is another one by
+        now: what follows would be of half a run."""
+        if self._was_locked and not self.files.lock.exists():
+            raise SweepError(
+                f"{self.path}: was moved or deleted while this command worked in it; remove what is there now, move "
+                "the folder back if there is one, and give the same command again"
+            )
         self.write_records({**self.records, stage: record})
         if self.remote is not None:
             self.remote.send()
@@ -142,6 +149,15 @@ def open_run(sweep: Sweep) -> Iterator[RunFolder]:
     files = sweep.files
     refuse_foreign(files)
     _refuse_odd(files)
+    with alone_in(sweep), scratch_in(files.scratch), remote_copy(files, sweep.remote_runs) as remote:
+        yield RunFolder(files, remote)
+
+
+@contextmanager
+def alone_in(sweep: Sweep) -> Iterator[None]:
+    """Keep other commands out of a run's folder, which is created where it is missing, until the context ends. Raises
+    SweepError if another process works in it, or if it cannot be written."""
+    files = sweep.files
     try:
         files.folder.mkdir(parents=True, exist_ok=True)
         lock = open(files.lock, "a+", encoding="utf-8")  # noqa: SIM115 (closed below; its closing frees the lock)
@@ -151,8 +167,7 @@ def open_run(sweep: Sweep) -> Iterator[RunFolder]:
     with lock:
         _acquire(lock, files)
         try:
-            with scratch_in(files.scratch), remote_copy(files, sweep.remote_runs) as remote:
-                yield RunFolder(files, remote)
+            yield
         finally:
             lock.truncate(0)
             fcntl.flock(lock, fcntl.LOCK_UN)  # explicitly: a forked child process may still hold the file open
