@@ -117,5 +117,8 @@ def test_the_best_network_within_a_latency_in_a_format(folder: Path) -> None:
     assert document["latency_ms"] == times[model.parent]
     slow = command(folder, *pick, "1e-6", code=2).stderr
     assert f"of {len(cards)} exported networks the fastest takes {min(times.values()):.3g} ms as onnx" in slow
+    for place, card in cards.items():
+        (place / "card.json").write_text(json.dumps({**card, "formats": {"coreml": {"files": ["model.mlpackage"]}}}))
+    assert "are not run here" in command(folder, *pick, "100", "--format", "coreml", code=2).stderr
     assert "did you mean 'onnx'?" in command(folder, *pick, "100", "--format", "onyx", code=2).stderr
     assert "remove one" in command(folder, *pick, "100", "--device", "laptop", code=2).stderr

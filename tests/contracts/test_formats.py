@@ -10,13 +10,16 @@ import numpy as np
 import pytest
 import torch
 from exported import read_card, write_run
+from networks import randomise, space
 
 import ffnet_search
 from ffnet_search.config.sweep import Sweep
 from ffnet_search.export.formats.base import Format, Source, find_format, registered_files
 from ffnet_search.export.formats.registry import FORMATS
 from ffnet_search.export.formats.write import TOLERANCE, export_format
-from ffnet_search.export.network import load_deployed
+from ffnet_search.export.network import load_deployed, write_network
+from ffnet_search.models.deployed import fuse
+from ffnet_search.models.metamixer import MetaMixer
 from ffnet_search.plugins import find_class, is_installed
 
 USER_SUPPLIED = "own_formats:Weights"
@@ -67,6 +70,23 @@ def test_a_written_model_takes_any_batch(sweep: Sweep, name: str) -> None:
         images_BCHW = np.random.default_rng(batch).standard_normal((batch, 1, 8, 8)).astype(np.float32)
         logits_BK = forward(images_BCHW)
         assert logits_BK.shape == (batch, 10) and logits_BK.dtype == np.float32
+
+
+@pytest.mark.filterwarnings("ignore")  # of exporters
+@pytest.mark.parametrize("name", NAMES)
+def test_images_may_lie_in_memory_pixel_by_pixel(tmp_path: Path, name: str) -> None:
+    """As those of a training in colour do."""
+    net = MetaMixer(space("ffnet_cifar").smallest).eval()
+    randomise(net, 0)
+    write_network(tmp_path, net, fuse(net), 17)
+    images_BCHW = np.random.default_rng(0).standard_normal((8, 3, 32, 32)).astype(np.float32)
+    format = find_format(name)
+    format.write(tmp_path, Source(fuse(net), torch.from_numpy(images_BCHW)))
+    forward = format.forward(tmp_path)
+    if forward is None:
+        pytest.skip("its runtime does not exist here")
+    pixels_BCHW = np.ascontiguousarray(images_BCHW.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2)
+    assert np.allclose(forward(pixels_BCHW), forward(images_BCHW), atol=1e-4)
 
 
 @pytest.mark.filterwarnings("ignore")  # of exporters

@@ -28,9 +28,11 @@ def timed_offers(folder: Path, known: Sequence[Offer], format: str) -> list[Offe
         raise SweepError(f"--format must be one of {names}, but got {shown(format)}{did_you_mean(format, FORMATS)}")
     times = [(one, format_ms(one.exported, format)) for one in known if one.exported is not None]
     timed = [replace(one, ms=ms, is_measured=True) for one, ms in times if math.isfinite(ms)]
-    if not timed:
-        raise SweepError(
-            f"{folder}: no model of the exported networks was timed as {format}; write them with "
-            f"`ffnet-search export {quoted(folder)} --format {format}`"
-        )
-    return timed
+    if timed:
+        return timed
+    if any(format in one.exported.read_card().get("formats", {}) for one, _ in times if one.exported is not None):
+        raise SweepError(f"{folder}: models of {format} are not run here, so have no milliseconds; remove --format")
+    raise SweepError(
+        f"{folder}: no model of the exported networks was timed as {format}; write them with "
+        f"`ffnet-search export {quoted(folder)} --format {format}`"
+    )

@@ -57,8 +57,9 @@ class Net:
         return np.stack([self._one(image_CHW) for image_CHW in images_BCHW])
 
     def _one(self, image_CHW: NDArray[np.float32]) -> NDArray[np.float32]:
+        image_CHW = np.ascontiguousarray(image_CHW)  # a Mat reads it where it lies, until the output is extracted
         extractor = self._net.create_extractor()
-        extractor.input("in0", self._mat(np.ascontiguousarray(image_CHW)))
+        extractor.input("in0", self._mat(image_CHW))
         _, output = extractor.extract("out0")
         return np.array(output)
 
