@@ -75,7 +75,8 @@ def test_pairs_of_which_none_fits_are_one_sentence(tmp_path: Path) -> None:
 def test_what_is_deployed_is_turned_as_exif_says(tmp_path: Path) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6
-    Image.new("RGB", (160, 80)).save(tmp_path / "turned.jpg", exif=exif)
+    for number in range(3):
+        Image.new("RGB", (160, 80)).save(tmp_path / f"{number}.jpg", exif=exif)
     assert inspect_photos(tmp_path).deployed == (80, 40)
 
 

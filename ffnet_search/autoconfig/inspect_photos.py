@@ -14,7 +14,15 @@ from ffnet_search.autoconfig.image_set import HEADERS, LEAST, ImageSet, sample_i
 from ffnet_search.config.schema import PATCH, PATCHES, DataSection
 from ffnet_search.data.image_file import turned_size
 from ffnet_search.data.layout import TRAIN
-from ffnet_search.data.photo_set.photo_folder import Folders, PhotoFile, find_splits, list_photos, photo_parts
+from ffnet_search.data.photo_set.photo_folder import (
+    Folders,
+    PhotoFile,
+    find_splits,
+    list_photos,
+    must_be_large,
+    photo_parts,
+    refuse_few,
+)
 from ffnet_search.data.unreadable import Unreadable, attempt
 from ffnet_search.errors import SweepError
 from ffnet_search.space.sides import Side
@@ -70,8 +78,10 @@ def inspect_photos(folder: Path) -> PhotoSet:
     splits = find_splits(DataSection(name=PhotoSet.dataset, path=folder))
     scale = _scale(splits[TRAIN])
     listed = {split: list_photos(folders, scale) for split, folders in splits.items()}
+    refuse_few(folder, sum(map(len, listed.values())))
     files = [photo.high for photo in listed[TRAIN]]
     sample = sample_images(folder, files)
+    must_be_large(random.Random(0).sample(listed[TRAIN], min(HEADERS, len(files))), LEAST_PATCH, scale)
     return PhotoSet(
         folder=folder,
         classes=(),

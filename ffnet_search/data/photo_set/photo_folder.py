@@ -161,11 +161,7 @@ class PhotoFolder(DataSet):
         if section.sampling != "all":
             raise SweepError(f"data.sampling must be left out for {section.name}, whose photos have no classes")
         files = [file for folders in find_splits(section).values() for file in list_photos(folders, input.outputs)]
-        if len(files) < LEAST:
-            raise SweepError(
-                f"data.path: {section.path} must hold {LEAST} photos at least, to learn from, to compare networks on "
-                f"and to test, but holds {len(files)}"
-            )
+        refuse_few(section.path, len(files))
         must_be_large(files[:: max(1, len(files) // HEADERS)], section.patch, input.outputs)
 
     def late(self, section: DataSection, input: Input) -> list[Unreadable]:
@@ -263,10 +259,17 @@ def list_photos(folders: Folders, scale: int) -> list[PhotoFile]:
     return files
 
 
-def must_be_large(files: Sequence[PhotoFile], patch: int, scale: int) -> list[tuple[int, int]]:
-    """The sizes of photos, (width, height), by their headers, unreadable ones aside.
+def refuse_few(folder: Path | None, photos: int) -> None:
+    """Raise SweepError for a folder of too few photos to be learnt from."""
+    if photos < LEAST:
+        raise SweepError(
+            f"data.path: {folder} must hold {LEAST} photos at least, to learn from, to compare networks on and to "
+            f"test, but holds {photos}"
+        )
 
-    Raises SweepError if one holds no patch."""
+
+def must_be_large(files: Sequence[PhotoFile], patch: int, scale: int) -> list[tuple[int, int]]:
+    """The sizes of photos, (width, height), unreadable ones aside. Raises SweepError if one holds no patch."""
     sizes, small = [], []
     for file in files:
         image_bytes(Path(file.high))
