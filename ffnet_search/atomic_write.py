@@ -69,8 +69,9 @@ def set_aside(path: Path) -> Path:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Replace the content of `path` with `text` in UTF-8. Raises SweepError."""
-    write_bytes(path, text.encode())
+    """Replace the content of `path` with `text` in UTF-8; what has none, as in the names of some files, as its code.
+    Raises SweepError."""
+    write_bytes(path, text.encode(errors="backslashreplace"))
 
 
 def write_json(path: Path, content: Any) -> None:

@@ -10,10 +10,11 @@ import pytest
 from image_data import FOUR, section, write_tree
 from PIL import Image
 
+from ffnet_search.atomic_write import write_text
 from ffnet_search.data import mask_folder
 from ffnet_search.data.dataset import split_by_name
 from ffnet_search.data.image_folder import ImageFolder
-from ffnet_search.data.layout import extensions, find_images, find_layout
+from ffnet_search.data.layout import class_names, extensions, find_images, find_layout
 from ffnet_search.data.photo_set import photo_folder
 from ffnet_search.data.registry import build_data, check_data, data_contents, data_remarks
 from ffnet_search.data.table import find_tables
@@ -211,3 +212,19 @@ def test_unreadable_images_are_left_out_where_the_sweep_says_so(
     for loaders in ([data.test_dataloader() for data in sets], [data.train_dataloader() for data in sets]):
         for (images, labels), (same, again) in zip(*loaders, strict=True):
             assert (images == same).all() and (labels == again).all()
+
+
+def test_classes_have_names_in_utf8(tmp_path: Path, patches: np.ndarray) -> None:
+    """Before a run: else they stop it where its files are written, at the end."""
+    root = write_splits(tmp_path, patches, "train")
+    os.rename(root / "train" / sorted(os.listdir(root / "train"))[0], os.fsencode(root / "train") + b"/caf\xe9")
+    with pytest.raises(SweepError, match=r"must hold classes with names in UTF-8, but holds 'caf\\udce9'; rename it"):
+        check_data(folder(root), FOUR)
+    (tmp_path / "classes.json").write_text('["a", "\\ud800"]')
+    with pytest.raises(SweepError, match=r"classes.json must hold classes with names in UTF-8"):
+        class_names(tmp_path, 2)
+
+
+def test_a_name_that_is_not_in_utf8_stops_no_writing(tmp_path: Path) -> None:
+    write_text(tmp_path / "card", "worst: caf\udce9.png")
+    assert (tmp_path / "card").read_text(encoding="utf-8") == "worst: caf\\udce9.png"

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -123,7 +123,22 @@ def find_classes(folder: Path) -> tuple[str, ...]:
     names = subfolders(folder)
     if len(names) < 2:
         raise SweepError(f"data.path: {folder} must hold a folder per class, two at least, but holds {names or 'none'}")
-    return tuple(names)
+    return in_utf8(names, folder)
+
+
+def in_utf8(names: Iterable[str], where: Path) -> tuple[str, ...]:
+    """The names of classes, which stand in files for other programs. Raises SweepError if one is not in UTF-8: it was
+    written in another encoding, or this process reads no other."""
+    names = tuple(names)
+    for name in names:
+        try:
+            name.encode()
+        except UnicodeEncodeError:
+            raise SweepError(
+                f"data.path: {where} must hold classes with names in UTF-8, but holds {name!r}; rename it or, if other "
+                "programs show it rightly, set LC_ALL=C.UTF-8"
+            ) from None
+    return names
 
 
 @dataclass
@@ -208,5 +223,5 @@ def class_names(root: Path, count: int) -> tuple[str, ...]:
                     raise ValueError("no list of names")
             except (OSError, ValueError) as error:
                 raise SweepError(f"data.path: {path} must be a list of the classes' names, but: {error}") from None
-            return tuple(name.strip() for name in names if name.strip())
+            return in_utf8((name.strip() for name in names if name.strip()), path)
     return tuple(str(label) for label in range(count))
