@@ -7,8 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ffnet_search.cli.printing import Column, Grid, Kind
-from ffnet_search.cli.printing import print_plain as _print
+from ffnet_search.cli.printing import Column, Grid, Kind, print_plain
 from ffnet_search.export.exported import ExportedNetwork
 from ffnet_search.formatting import listed
 from ffnet_search.tasks.base import Task, task_of
@@ -31,10 +30,12 @@ def print_formats(networks: Sequence[ExportedNetwork], name: str) -> None:
             quality += f" ({task.quality.format(entry[f'{task.test_quality}_before'], unit=False)})"
         rows.append([network.folder.name, *times, quality, difference])
         files = listed(entry["files"])
-    _print(_grid(["network", "ms", "onnx ms", f"{task.quality.label} on test (before)", "differs by"], rows, keys=1))
-    _print(f"written: {files} in each of these folders of {networks[0].folder.parent}")
+    print_plain(
+        _grid(["network", "ms", "onnx ms", f"{task.quality.label} on test (before)", "differs by"], rows, keys=1)
+    )
+    print_plain(f"written: {files} in each of these folders of {networks[0].folder.parent}")
     if slower:
-        _print(f"slower here than model.onnx: {slower} of {len(networks)}; on this machine, use model.onnx")
+        print_plain(f"slower here than model.onnx: {slower} of {len(networks)}; on this machine, use model.onnx")
 
 
 def _grid(titles: Sequence[str], rows: Sequence[Sequence[str]], keys: int) -> Grid:
@@ -48,9 +49,9 @@ def print_format_table(networks: Sequence[ExportedNetwork], problems: Mapping[st
     quality = task_of(networks[0].network.input).quality
     rows = [row for network in networks for row in _rows(network)]
     titles = ["network", "format", "MB", "differs by", f"{quality.label} on test", "ms"]
-    _print(_grid(titles, rows, keys=2))
+    print_plain(_grid(titles, rows, keys=2))
     for name, reason in problems.items():
-        _print(f"{name} is not written: {reason}")
+        print_plain(f"{name} is not written: {reason}")
 
 
 def of_format_table(networks: Sequence[ExportedNetwork], problems: Mapping[str, str]) -> dict[str, Any]:

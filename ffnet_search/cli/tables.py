@@ -8,9 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from ffnet_search.cli.front_table import chosen_of, front_grid, front_words
-from ffnet_search.cli.printing import make_table as _table
-from ffnet_search.cli.printing import print_path
-from ffnet_search.cli.printing import print_plain as _print
+from ffnet_search.cli.printing import make_table, print_path, print_plain
 from ffnet_search.cli.resolve import Front
 from ffnet_search.config.resolved import resolved_text
 from ffnet_search.config.retraining import retraining_of
@@ -43,55 +41,55 @@ def print_space(space: SearchSpace) -> None:
     """The choices of a search space, the number of its architectures and their costs, and its hyper-parameters."""
     if space.hyperparameters:
         rows = [[name, _range(one), _when(one)] for name, one in space.hyperparameters.items()]
-        _print(_table(["hyper-parameter", "values", "only where"], rows))
+        print_plain(make_table(["hyper-parameter", "values", "only where"], rows))
     if space.architecture:
         print_architecture(space.architecture, f"the architecture of {space.name}")
     if not space.is_elastic:
         return
     shape = space.images
-    _print(
+    print_plain(
         f"search space {space.name}: {plural(space.size, 'architecture')} for {shape.channels} x "
         f"{spelled(shape.resolution)} images of {task_of(shape).outputs_words(shape.outputs)}"
     )
-    _print(f"stem width {_choices(space.stem.width)}, stride {_choices(space.stem.stride)}")
+    print_plain(f"stem width {_choices(space.stem.width)}, stride {_choices(space.stem.stride)}")
     if space.head_axes:
-        _print("head " + ", ".join(f"{name} {_choices(choices)}" for name, choices in space.head_axes.items()))
+        print_plain("head " + ", ".join(f"{name} {_choices(choices)}" for name, choices in space.head_axes.items()))
     rows = [
         [str(number), _choices(stage.depth), _choices(stage.width), *(_choices(stage.choices(a)) for a in BLOCK_AXES)]
         for number, stage in enumerate(space.stages, 1)
     ]
     titles = [f"{axis.replace('_', ' ')}{' (each block)' if axis in space.per_block else ''}" for axis in BLOCK_AXES]
-    _print(_table(["stage", "depth", "width", *titles], rows))
+    print_plain(make_table(["stage", "depth", "width", *titles], rows))
     rng = random.Random(0)
     drawn = sorted((space.sample(rng) for _ in range(SAMPLES)), key=lambda arch: arch.macs_m)
     named = {"smallest": space.smallest, "median": drawn[SAMPLES // 2], "largest": space.largest, **space.presets}
     costs = [[name, *_costs(arch.macs_m, arch.params_m), str(arch)] for name, arch in named.items()]
     titles = ["architecture", MACS.label, PARAMS.label, "stem width/stride | stage width: blocks"]
-    _print(_table(titles, costs))
+    print_plain(make_table(titles, costs))
 
 
 def print_architecture(arch: Architecture, name: str) -> None:
     """One network, and the cost of each of its parts."""
-    _print(f"{name}: {arch.key}  {arch}")
-    _print(f"{arch.macs_m:.5g} M MACs, {arch.params_m:.4g} M parameters in the deployed form, for one image")
+    print_plain(f"{name}: {arch.key}  {arch}")
+    print_plain(f"{arch.macs_m:.5g} M MACs, {arch.params_m:.4g} M parameters in the deployed form, for one image")
     rows = [
         [part.key, str(count), *_costs(count * part.costs.macs / 1e6, count * part.costs.params / 1e6)]
         for part, count in Counter(arch.parts).items()
     ]
-    _print(_table(["part", "times", MACS.label, PARAMS.label], rows, right=3))
+    print_plain(make_table(["part", "times", MACS.label, PARAMS.label], rows, right=3))
 
 
 def print_latency(table: LatencyTable) -> None:
     """The setting of a latency table, its held-out error, and the networks that it predicts worst."""
     setting = table.setting
     content = plural(len(table.held_out), "network") if table.is_exact else f"{len(table.entries)} parts"
-    _print(f"latency table {table.name}: {content}, {setting.date}")
-    _print(
+    print_plain(f"latency table {table.name}: {content}, {setting.date}")
+    print_plain(
         f"{setting.device}; {setting.backend}, {setting.threads} threads, batch {setting.batch_size}, "
         f"{setting.dtype}, {setting.clock}"
     )
-    _print(f"versions: {', '.join(f'{name} {version}' for name, version in setting.versions.items())}")
-    _print(f"{'error' if table.is_exact else 'held out'}: {table.error}")
+    print_plain(f"versions: {', '.join(f'{name} {version}' for name, version in setting.versions.items())}")
+    print_plain(f"{'error' if table.is_exact else 'held out'}: {table.error}")
     rows = [
         [check.architecture.key, f"{check.measured_ms:.3f}", f"{check.predicted_ms:.3f}", f"{check.error:+.1%}"]
         for check in table.worst
@@ -99,7 +97,7 @@ def print_latency(table: LatencyTable) -> None:
     titles = (
         ["network", "again ms", "table ms"] if table.is_exact else ["held-out network", "measured ms", "predicted ms"]
     )
-    _print(_table([*titles, "error"], rows, right=3))
+    print_plain(make_table([*titles, "error"], rows, right=3))
 
 
 def print_sweep(sweep: Sweep) -> None:
@@ -115,7 +113,7 @@ def print_sweep(sweep: Sweep) -> None:
     epochs = f"{sweep.train.epochs} epochs" if trained is sweep else epochs_words(trained, sweep)
     if sweep.search.warm_start and "epochs" not in sweep.search_space.hyperparameters:
         epochs = f"{epochs}, then {trial_epochs(trained)} of each trial"
-    _print(
+    print_plain(
         f"sweep {sweep.name}: {sweep.data.name}, {epochs}, {sweep.search.trials} trials of "
         f"{sweep.search.sampler.class_path} for {', '.join(sweep.search.objectives)}; limits: {sweep.search.limits}"
     )
@@ -123,27 +121,29 @@ def print_sweep(sweep: Sweep) -> None:
     images = None if judged is None else validation_images(sweep.data, sweep.seed, judged)
     if judged is not None and images is not None:
         if sweep.quality.unit == "%" and task_of(judged).is_mean:
-            _print(split_words(*images, sweep.data.validation, sweep.export.folds))
+            print_plain(split_words(*images, sweep.data.validation, sweep.export.folds))
         elif few := few_words(images[0]):
-            _print(few)
+            print_plain(few)
     retraining = retraining_of(trained)
     if retraining is not None:
         retrained = min(retraining.candidates, max(1, sweep.search_space.size))
-        _print(f"export: {plural(retrained, 'network')} {'is' if retrained == 1 else 'are'} retrained, {retraining}")
+        print_plain(
+            f"export: {plural(retrained, 'network')} {'is' if retrained == 1 else 'are'} retrained, {retraining}"
+        )
     if sweep.export.folds:
-        _print(
+        print_plain(
             f"export: up to {sweep.export.top} networks are cross-validated, each trained {sweep.export.folds} times "
             f"from new weights for {trained.train.epochs} epochs"
         )
     ways = compare_ways(trained)
     if ways is not None:
         change = advice(sweep, ways)
-        _print(f"{ways}{f'; consider {change}' if change else ''}")
+        print_plain(f"{ways}{f'; consider {change}' if change else ''}")
     rows = [
         [stage, status.state.value, ", ".join(map(str, status.changes))]  # train.epochs (30 -> 4)
         for stage, status in states.items()
     ]
-    _print(_table(["stage", f"in {sweep.files.folder}", "changed fields"], rows))
+    print_plain(make_table(["stage", f"in {sweep.files.folder}", "changed fields"], rows))
 
 
 def print_resolved(sweep: Sweep) -> None:
@@ -154,38 +154,38 @@ def print_resolved(sweep: Sweep) -> None:
 def print_start(started: Started) -> None:
     """The images, the files that `init` wrote, the cost of a run, and the next command."""
     for line in started.lines:
-        _print(line)
+        print_plain(line)
     for path in started.files:
         print_path(f"wrote {path}")
     if started.minutes:
         rows = [[stage, f"{minutes:.1f}"] for stage, minutes in started.minutes.items()]
-        _print(_table(["stage", "minutes"], [*rows, ["all", f"{sum(started.minutes.values()):.1f}"]], right=1))
-    _print(f"next: ffnet-search run {quoted(started.sweep)}")
+        print_plain(make_table(["stage", "minutes"], [*rows, ["all", f"{sum(started.minutes.values()):.1f}"]], right=1))
+    print_plain(f"next: ffnet-search run {quoted(started.sweep)}")
 
 
 def print_run(front: Front) -> None:
     """The exported front, best first, with a column for each metric in its unit; then the run's files."""
     if front.networks:
         chosen, why = chosen_of(front)
-        _print(front_grid(front, chosen))
-        _print(f"* {why}")
+        print_plain(front_grid(front, chosen))
+        print_plain(f"* {why}")
         pareto = front.networks[0].folder.parent
         for line in front_words(front, read_first(pareto), read_groups(pareto)):
-            _print(line)
+            print_plain(line)
     print_files(front)
 
 
 def print_rerun(rerun: Rerun) -> None:
     """A trial's metrics then and now."""
-    _print(f"trial {rerun.number}, {rerun.configuration.key}: {rerun.configuration}")
+    print_plain(f"trial {rerun.number}, {rerun.configuration.key}: {rerun.configuration}")
     if any(rerun.reasons):
         for time, reason in zip(("then", "now"), rerun.reasons, strict=True):
-            _print(f"{time}: {reason or 'no failure'}")
+            print_plain(f"{time}: {reason or 'no failure'}")
     rows = [[name, f"{x:.6g}", f"{y:.6g}", f"{y - x:+.3g}"] for name, (x, y) in rerun.metrics.items()]
     if rows:
-        _print(_table(["metric", "then", "now", "difference"], rows, right=3))
+        print_plain(make_table(["metric", "then", "now", "difference"], rows, right=3))
     for words in rerun.changed:
-        _print(f"differs from then: {words}")
+        print_plain(f"differs from then: {words}")
 
 
 def print_selection(selection: Selection) -> None:
@@ -193,7 +193,7 @@ def print_selection(selection: Selection) -> None:
     else on standard error. A network that is not exported has no folder: all lines are on standard output."""
     offer, quality, exported = selection.offer, selection.quality, selection.exported
     predicted = f"predicted; {selection.table.error}"
-    show: Callable[[str], None] = _print if exported is None else say
+    show: Callable[[str], None] = print_plain if exported is None else say
     if exported is not None:
         print_path(selection.path)
         arch, figures, split = exported.network, exported.metrics, "search_"
@@ -250,7 +250,7 @@ def print_files(front: Front) -> None:
     existing = [path for path in words if path.exists()]
     width = max((len(str(path)) for path in existing), default=0)
     for path in existing:
-        _print(f"{path!s:<{width}}  {words[path]}")
+        print_plain(f"{path!s:<{width}}  {words[path]}")
 
 
 def _costs(macs_m: float, params_m: float) -> list[str]:
