@@ -115,7 +115,7 @@ def _table(values: Sequence[Any]) -> Array:
 
 
 def _bumps(at: Array) -> Array:
-    """(..., B)"""
+    """Bumps along places in 0 to 1, (..., B): normal curves around `BUMPS` even centres, of length one."""
     bumps = np.exp(-0.5 * ((at[..., None] - np.linspace(0, 1, BUMPS)) * (BUMPS - 1) / 1.2) ** 2)
     return np.asarray(bumps / np.linalg.norm(bumps, axis=-1, keepdims=True))
 
@@ -165,7 +165,7 @@ class Encoding:
         return rows_NA
 
     def row(self, params: Mapping[str, Any]) -> Array:
-        """(A,)"""
+        """The row (A,) of a configuration's parameters; NaN on the axes that it lacks."""
         named = zip(self.names, self.axes, strict=True)
         return np.array([axis.encode(params[name]) if name in params else np.nan for name, axis in named])
 
@@ -185,7 +185,7 @@ class Encoding:
 
 
 def identities(rows_NA: Array) -> list[bytes]:
-    """Equal for equal rows."""
+    """The identity of each row: bytes that are equal for equal rows."""
     whole_NA = np.round(np.nan_to_num(rows_NA, nan=-1.0) * 1e6).astype(np.int64)
     everything, width = whole_NA.tobytes(), whole_NA[:1].nbytes
     return [everything[at : at + width] for at in range(0, len(everything), max(1, width))]

@@ -42,7 +42,8 @@ def boxes(points_NM: Array, reference_M: Array) -> tuple[Array, Array]:
 
 
 def _boxes(front_KM: Array, reference_M: Array) -> list[tuple[list[float], list[float]]]:
-    """Sliced along the last objective: in a slice those dominate that are no worse in it."""
+    """The boxes of `boxes`, sliced along the last objective: in a slice those points dominate that are no worse in
+    it."""
     if len(reference_M) == 1:
         return [([-np.inf], [min([reference_M[0], *front_KM[:, 0]])])]
     heights = np.unique(front_KM[:, -1]).tolist()
