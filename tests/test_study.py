@@ -16,7 +16,7 @@ from searches import DIGITS, Accuracy, Run, architecture_of, search
 from ffnet_search.errors import SweepError
 from ffnet_search.evaluation.outcome import Report, Stopped
 from ffnet_search.pareto.candidate import Candidate
-from ffnet_search.search.storage.study import open_study
+from ffnet_search.search.storage.study import open_study, read_trials
 from ffnet_search.space.hyperparameters import Configuration
 
 
@@ -133,3 +133,11 @@ def test_a_table_that_cannot_be_written_is_a_user_error(run: Run) -> None:
 def test_a_finished_search_is_one_file_and_its_table(run: Run) -> None:
     run.search(trials=3)
     assert sorted(path.name for path in run.folder.iterdir()) == ["candidates.csv", "log", "study.db"]
+
+
+def test_a_study_that_another_program_has_locked_is_not_called_broken(tmp_path: Path) -> None:
+    with closing(sqlite3.connect(tmp_path / "study.db", isolation_level=None)) as other:
+        other.execute("create table studies (id integer)")
+        other.execute("begin exclusive")
+        with pytest.raises(SweepError, match="database is locked; close the program that has it open, and give"):
+            list(read_trials(tmp_path / "study.db"))

@@ -122,6 +122,8 @@ def _check_file(path: Path) -> None:
             health = connection.execute("pragma quick_check(1)").fetchone()[0]
             is_optunas = not tables or {"studies", "version_info"} & tables
     except (sqlite3.Error, ValueError) as error:
+        if "locked" in str(error):  # it is whole
+            what_to_do = "close the program that has it open, and give the same command again"
         raise SweepError(
             f"{path}: must be an Optuna study in SQLite, but cannot be read: {error}; {what_to_do}"
         ) from None
