@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import random
 from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 from time import sleep
@@ -17,6 +19,7 @@ from optuna.trial import TrialState
 from ffnet_search.pareto.front import hypervolume
 from ffnet_search.search.samplers import acquisition
 from ffnet_search.search.samplers.pareto import Known, ParetoSampler
+from ffnet_search.search.samplers.proposal import SMALL
 
 START = 6
 Objective = Callable[[optuna.Trial], Sequence[float]]
@@ -95,6 +98,32 @@ def test_nothing_is_proposed_twice_until_all_is_known() -> None:
 
 
 CHAIN = {f"axis{at}": CategoricalDistribution([0, 1, 2, 3]) for at in range(8)}
+
+
+def test_what_is_left_of_a_space_too_large_to_list_is_found() -> None:
+    axes = {
+        "a": IntDistribution(0, 7),
+        "b": IntDistribution(0, 7),
+        "c": IntDistribution(0, 7),
+        "d": IntDistribution(0, 4),
+    }
+    configurations = list(itertools.product(range(8), range(8), range(8), range(5)))
+    assert len(configurations) > SMALL
+    random.Random(0).shuffle(configurations)
+    left, known = configurations[:12], configurations[12:]
+    study = study_of(2)
+    study.add_trials(
+        [
+            optuna.trial.create_trial(
+                params=dict(zip(axes, row, strict=True)), distributions=axes, values=[sum(row), row[0] - row[3]]
+            )
+            for row in known
+        ]
+    )
+    for _ in left:
+        trial = study.ask(axes)
+        study.tell(trial, [sum(trial.params.values()), trial.params["a"] - trial.params["d"]])
+    assert {tuple(params.values()) for params in proposed(study)[len(known) :]} == set(left)
 
 
 def chain(params: Mapping[str, Any]) -> tuple[float, float]:

@@ -93,6 +93,17 @@ def test_the_process_ranks_what_it_has_not_seen_and_is_sure_of_what_it_has() -> 
     assert surrogate.predict(Inputs.of(ENCODING, rows))[1].max() < sd.min() * 2
 
 
+def test_no_candidates_are_predicted_as_none() -> None:
+    """A space that is nearly used up leaves no new candidates to breed."""
+    encoding = Encoding(
+        {"a": CategoricalDistribution([3, 5]), "b": FloatDistribution(0, 1), "c": IntDistribution(1, 9)}
+    )
+    rows_NA = encoding.draw(np.random.default_rng(0), 8)
+    process = Surrogate(encoding, Inputs.of(encoding, rows_NA), rows_NA[:, 0])
+    mean_N, deviation_N = process.predict(Inputs.of(encoding, rows_NA[:0]))
+    assert mean_N.shape == deviation_N.shape == (0,)
+
+
 def test_what_is_left_of_the_deviations_is_that_of_a_process_that_believes() -> None:
     rows, y = made_up(40, 0)
     surrogate = Surrogate(ENCODING, Inputs.of(ENCODING, rows), y)

@@ -177,7 +177,9 @@ class Encoding:
     def features(self, rows_NA: Array) -> Single:
         """(N, F): the features of all axes side by side, family by family."""
         parts = [self.axes[members[0]].features(rows_NA[:, members]) for members in self._families]
-        return np.hstack([part.reshape(len(rows_NA), -1) for part in parts], dtype=SINGLE, casting="same_kind")
+        return np.hstack(
+            [part.reshape(len(rows_NA), math.prod(part.shape[1:])) for part in parts], dtype=SINGLE, casting="same_kind"
+        )
 
     def draw(self, rng: np.random.Generator, count: int) -> Array:
         """Random rows (count, A), with a number on every axis."""

@@ -100,8 +100,9 @@ class Proposal:
     def another(self, observed: Observations, near: Array | None = None) -> Array:
         """A new row near one or near any trial; where there is none a pending one, which may never end, or any."""
         starts_PA = observed.rows_NA if near is None else near[None]
-        if len(starts_PA):
-            rows_SA = self._new(self._neighbours(starts_PA[self.rng.permutation(len(starts_PA))[:DRAWN]]))
+        order_P = self.rng.permutation(len(starts_PA)) if len(starts_PA) else np.arange(0)
+        for first in range(0, len(starts_PA), DRAWN):
+            rows_SA = self._new(self._neighbours(starts_PA[order_P[first : first + DRAWN]]))
             if len(rows_SA):
                 return np.asarray(rows_SA[self.rng.integers(len(rows_SA))])
         rows_SA = self.conditions.keep(self.encoding.draw(self.rng, SMALL))
@@ -122,6 +123,8 @@ class Proposal:
         parents_PA, times = self._filled(observed.rows_NA[observed.best(PARENTS)]), KNOWN if self.known else 1
         drawn_SA = encoding.draw(rng, times * CANDIDATES // 8)
         rows_SA = self._new(np.vstack([bred(encoding, parents_PA, rng, 7 * len(drawn_SA)), drawn_SA]))
+        if not len(rows_SA):  # the space is nearly used up
+            return rows_SA
         gain_S = acquisition.gains(rows_SA)
         best_PA = self._filled(rows_SA[np.argsort(-gain_S, kind="stable")[:BEST]])
         more_SA = self._new(bred(encoding, best_PA, rng, times * CLIMBERS))
