@@ -69,8 +69,8 @@ def set_aside(path: Path) -> Path:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Replace the content of `path` with `text` in UTF-8; what has none, as in the names of some files, as its code.
-    Raises SweepError."""
+    """Replace the content of `path` with `text` in UTF-8. Lone surrogates (undecodable bytes of file names) become
+    escape sequences. Raises SweepError."""
     write_bytes(path, text.encode(errors="backslashreplace"))
 
 

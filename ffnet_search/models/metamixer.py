@@ -22,8 +22,10 @@ from ffnet_search.space.block import BLOCK_AXES
 from ffnet_search.space.registry import task_outputs
 from ffnet_search.space.search_space import SearchSpace
 
-# Of `_initialise_for_details`: 1 / the spread of levels around the mean of 3 x 3 pixels of photos, and of what is added
-DETAIL_GAIN, BRANCH_GAIN, HEAD_GAIN = 17.0, 0.3, 0.1
+# Factors of initial weights in `_initialise_for_details`, chosen by experiment (docs/log/tasks.md).
+DETAIL_GAIN = 17.0  # stem: 1 / the standard deviation of pixels around the mean of their 3 x 3 neighbours, in photos
+BRANCH_GAIN = 0.3  # last convolution of each residual branch
+HEAD_GAIN = 0.1  # convolutions of the head
 
 
 class MetaMixer(nn.Module):
