@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import ast
+import importlib
 import json
 import re
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -42,28 +44,60 @@ def test_an_architecture_draws_itself() -> None:
     assert drawing.strip().startswith("<svg") and "FFNet" not in drawing.partition(">")[0]
 
 
-def test_the_description_of_the_package_has_absolute_links_or_none() -> None:
-    sys.path.insert(0, str(ROOT))
-    try:
-        from hatch_build import absolute
-    finally:
-        sys.path.remove(str(ROOT))
-    readme, place = (ROOT / "README.md").read_text(encoding="utf-8"), "https://example.org/tree"
-    text = absolute(readme, place)
+@pytest.fixture
+def hatch_build(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    monkeypatch.syspath_prepend(str(ROOT))
+    return importlib.import_module("hatch_build")
+
+
+def test_the_description_of_the_package_has_absolute_links_or_none(hatch_build: ModuleType) -> None:
+    readme, page = (ROOT / "README.md").read_text(encoding="utf-8"), "https://example.org/tree"
+    text = hatch_build.absolute(readme, page)
     targets = re.findall(r"\]\(([^)#\s]+)", text)
     assert len(targets) > 20 and all("://" in target for target in targets)
-    assert f"]({place}/raw/main/docs/front.png)" in text  # an image, not the page that shows it
-    assert f"]({place}/blob/main/CHANGELOG.md)" in text
-    text = absolute(readme, None)
+    assert f"]({page}/raw/main/docs/front.png)" in text  # an image, not the page that shows it
+    assert f"]({page}/blob/main/CHANGELOG.md)" in text
+    text = hatch_build.absolute(readme, None)
     assert all("://" in target for target in re.findall(r"\]\(([^)#\s]+)", text))
     assert "docs/front.png" not in text and "MetaMixer, arXiv 2406.02021](https://arxiv.org" in text
+
+
+@pytest.mark.parametrize(
+    ("remote", "page"),
+    [
+        ("https://example.org/a/b.git", "https://example.org/a/b"),
+        ("https://example.org/a/b/", "https://example.org/a/b"),
+        ("git@example.org:a/b.git", "https://example.org/a/b"),
+        ("ssh://git@example.org:22/a/group/b.git", "https://example.org/a/group/b"),
+        ("https://name:password@example.org:8443/a/b", "https://example.org:8443/a/b"),
+        ("/srv/git/b.git", None),
+        ("../b", None),
+        ("file:///srv/b", None),
+        ("C:\\b", None),
+        ("host:b", None),
+        ("https://example.org", None),
+        ("", None),
+    ],
+)
+def test_the_page_of_a_repository(hatch_build: ModuleType, remote: str, page: str | None) -> None:
+    assert hatch_build.address(remote) == page
+
+
+def test_the_repository_is_the_one_that_the_source_is_of(hatch_build: ModuleType, tmp_path: Path) -> None:
+    """A checkout says so by its remote, and a source distribution by its metadata; a folder alone does not."""
+    assert hatch_build.repository(tmp_path) is None
+    for words in (["init", "-q"], ["remote", "add", "origin", "https://example.org/a/b.git"]):
+        subprocess.run(["git", *words], cwd=tmp_path, check=True)
+    assert hatch_build.repository(tmp_path) == "https://example.org/a/b"
+    (tmp_path / "PKG-INFO").write_text("Metadata-Version: 2.4\nProject-URL: Paper, https://example.org/paper\n\ntext\n")
+    assert hatch_build.repository(tmp_path) is None
+    (tmp_path / "PKG-INFO").write_text("Metadata-Version: 2.4\nProject-URL: Repository, https://example.org/a/c\n\nx\n")
+    assert hatch_build.repository(tmp_path) == "https://example.org/a/c"
 
 
 def test_the_citation_is_of_this_version() -> None:
     citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
     assert f'version = "{citation["version"]}"' in PYPROJECT
-    address = re.search(r'^Repository = "(.+)"$', PYPROJECT, re.M)
-    assert citation.get("repository-code") == (address and address[1])
     assert {"cff-version", "message", "title", "authors", "license"} <= set(citation)
 
 
