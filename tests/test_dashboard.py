@@ -140,6 +140,36 @@ def test_annotating_again_changes_nothing_and_another_front_replaces_the_old(tmp
 
 
 @pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
+def test_what_a_user_wrote_and_uploaded_in_the_dashboard_stays(tmp_path: Path) -> None:
+    """By the dashboard's own requests: a new note, another text in place of ours, and a file."""
+    sweep = make_run(tmp_path)
+    annotate_study(sweep)
+    app = optuna_dashboard.wsgi(
+        f"sqlite:///{sweep.files.study}", artifact_store=FileSystemArtifactStore(str(sweep.files.artifacts))
+    )
+    trials = json.loads(get(sweep, "/api/studies/1"))["trials"]
+    edited = next(trial for trial in trials if trial["note"]["body"])
+    other = next(trial for trial in trials if not trial["note"]["body"])
+    for trial in (edited, other):
+        note = {"body": f"mine of {trial['trial_id']}", "version": trial["note"]["version"] + 1}
+        status, _ = ask(app, f"/api/studies/1/{trial['trial_id']}/note", "PUT", note)
+        assert status.startswith("204"), status
+    file = {"file": "data:text/plain;base64,aGVsbG8=", "filename": "hello.txt"}
+    status, answer = ask(app, "/api/artifacts/1", "POST", file)
+    assert status.startswith("201"), (status, answer)
+    uploaded = json.loads(answer)["artifact_id"]
+
+    make_run(tmp_path, better=True)
+    annotate_study(sweep)
+    study = json.loads(get(sweep, "/api/studies/1"))
+    bodies = {trial["trial_id"]: trial["note"]["body"] for trial in study["trials"] if trial["note"]["body"]}
+    for trial in (edited, other):
+        assert bodies.pop(trial["trial_id"]) == f"mine of {trial['trial_id']}"
+    assert len(bodies) == 1, "the notes of the earlier front, but for what was edited, are gone"
+    assert get(sweep, f"/artifacts/1/{uploaded}") == b"hello"
+
+
+@pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("make", [os.mkfifo, lambda path: os.truncate(os.open(path, os.O_CREAT | os.O_RDWR), 1 << 40)])
 def test_an_odd_report_is_left_out(tmp_path: Path, make: Callable[[Path], object]) -> None:
     sweep = make_run(tmp_path)

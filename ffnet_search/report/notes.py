@@ -2,17 +2,19 @@
 
 Notes and files are attributes of the study, since its trials are finished: under the keys where Optuna Dashboard reads
 both (its `_note.py` and `artifact/_backend.py`). So a plain `optuna-dashboard sqlite:///STUDY --artifact-dir ARTIFACTS`
-shows them too. An infeasible architecture has no values and the state pruned: the dashboard, which does not know
-Optuna 5's constraints, cannot show it on the front.
+shows them too. What a user writes or uploads there stays: a note is replaced only while it reads as it was written
+here, and files are told from a user's by their ids. An infeasible architecture has no values and the state pruned: the
+dashboard, which does not know Optuna 5's constraints, cannot show it on the front.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import mimetypes
-import shutil
+import re
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -37,7 +39,10 @@ from ffnet_search.tasks.base import find_task
 
 TRIAL_FILES = "dashboard:artifacts:"  # prefix of the files of trials in the study's attributes
 STUDY_FILES = "artifacts:"
+NOTE = re.compile(r"(dashboard(?::\d+)?):note_str:(\d+)")  # prefix of a note, and the place of one of its pieces
+WRITTEN = "ffnet_search:"  # before the prefix of a note: the digest of its text as it was written here
 REPORT_BYTES = 1 << 26  # of a report, which is some 1 MB
+STUDY_OPENING, TRIAL_OPENING = "# ", "On the front.\n"  # of the notes
 NOTE_PIECE = 2045  # characters of a note in one attribute
 MOST = 50  # trials with notes: Optuna Dashboard reads all notes for every trial of the study
 
@@ -47,10 +52,13 @@ class Notes:
 
     def __init__(self, artifacts: Path, attributes: Attributes) -> None:
         self.artifacts, self.attributes = artifacts, attributes
+        before = _notes(attributes.before)
+        self._users = {prefix for prefix, text in before.items() if not _is_own(prefix, text, attributes.before)}
         for key in attributes.before:  # those of an earlier front are removed, as the dashboard spells it
-            if key.startswith((TRIAL_FILES, STUDY_FILES)):
+            note = NOTE.fullmatch(key)
+            if key.startswith((TRIAL_FILES, STUDY_FILES)) and _is_own_file(key.rpartition(":")[2]):
                 attributes.new[key] = "null"
-            elif ":note_str:" in key:
+            elif note is not None and note[1] not in self._users:
                 attributes.new[key] = ""
 
     def add_file(self, name: str, content: bytes, trial: int | None = None) -> str:
@@ -64,24 +72,58 @@ class Notes:
         return id
 
     def add_note(self, text: str, trial: int | None = None) -> None:
-        """Add a note in pieces, with a version, which the page takes as newer if the text changed."""
+        """Add a note in pieces, with a version, which the page takes as newer if the text changed; does nothing where
+        the user has a note."""
         prefix = "dashboard" if trial is None else f"dashboard:{trial}"
+        if prefix in self._users:
+            return
         starts = range(0, len(text), NOTE_PIECE)
         pieces = {f"{prefix}:note_str:{i}": text[start : start + NOTE_PIECE] for i, start in enumerate(starts)}
         before = self.attributes.before
         version = int(str(before.get(f"{prefix}:note_ver", 0)))
         if any(before.get(key) != piece for key, piece in pieces.items()):
             version += 1
-        self.attributes.new.update({f"{prefix}:note_ver": version, **pieces})
+        self.attributes.new.update({f"{prefix}:note_ver": version, f"{WRITTEN}{prefix}": _digest(text), **pieces})
+
+
+def _notes(attributes: Mapping[str, object]) -> dict[str, str]:
+    """The notes among the attributes of a study: prefix -> text."""
+    pieces: dict[str, dict[int, str]] = {}
+    for key, piece in attributes.items():
+        if note := NOTE.fullmatch(key):
+            pieces.setdefault(note[1], {})[int(note[2])] = str(piece)
+    return {prefix: "".join(found[place] for place in sorted(found)) for prefix, found in pieces.items()}
+
+
+def _is_own(prefix: str, text: str, attributes: Mapping[str, object]) -> bool:
+    """True for a note that was written here, and has not been edited since."""
+    written = attributes.get(f"{WRITTEN}{prefix}")
+    if written is None:  # before digests were kept, or by the user
+        return not text or text.startswith(STUDY_OPENING if prefix == "dashboard" else TRIAL_OPENING)
+    return not text or written == _digest(text)
+
+
+def _is_own_file(id: str) -> bool:
+    """True for the id of a file that was stored here: those of the dashboard are random."""
+    try:
+        return uuid.UUID(id).version == 5
+    except ValueError:
+        return False
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 @contextmanager
 def annotating(study: Path, artifacts: Path) -> Iterator[Notes]:
-    """Yield the notes of a study; those added in the block replace those of an earlier front at its end.
+    """Yield the notes of a study; those added in the block replace its own of an earlier front at its end.
 
     Raises SweepError if the study cannot be read or written."""
-    shutil.rmtree(artifacts, ignore_errors=True)
-    artifacts.mkdir(parents=True)
+    artifacts.mkdir(parents=True, exist_ok=True)
+    for path in artifacts.iterdir():
+        if _is_own_file(path.name):
+            path.unlink()
     with replacing_attributes(study) as attributes:
         yield Notes(artifacts, attributes)
 
@@ -112,7 +154,7 @@ def annotate_study(sweep: Sweep, study: Path | None = None, artifacts: Path | No
         with suppress(OSError, ValueError):  # there is none, or it is odd
             id = notes.add_file(report.name, read_bounded(report, REPORT_BYTES))
             link = f"**[Open the report](/artifacts/{notes.attributes.study_id}/{id})** (also {code_span(report)}).\n\n"
-        notes.add_note(f"# {sweep.name}\n\n{link}{_study_text(sweep, front, list(exported.values()))}")
+        notes.add_note(f"{STUDY_OPENING}{sweep.name}\n\n{link}{_study_text(sweep, front, list(exported.values()))}")
         for candidate in exported_first[:MOST]:
             trial, network = ids[candidate.key], exported.get(candidate.key)
             for name, content in _trial_files(candidate, network).items():
@@ -152,7 +194,7 @@ def _trial_files(candidate: Candidate, network: ExportedNetwork | None) -> dict[
 
 def _trial_text(sweep: Sweep, candidate: Candidate, network: ExportedNetwork | None) -> str:
     configuration = Configuration(candidate.architecture, candidate.final_hyperparameters)
-    text = f"On the front.\n\n{code_span(configuration)}\n\n"
+    text = f"{TRIAL_OPENING}\n{code_span(configuration)}\n\n"
     if network is None:
         return f"{text}Not exported: raise `export.top` to have it measured and written.\n"
     return f"{text}Exported to {code_span(network.folder)}: {_figures(sweep, network)}.\n"
