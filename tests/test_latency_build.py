@@ -199,6 +199,18 @@ def test_an_interrupted_profile_loses_only_what_was_in_progress(
     assert LatencyTable.load(path) == table
 
 
+def test_a_profile_that_ended_before_its_last_line_resumes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All is measured, but how busy the cores were: a kill may come after the times of the only group."""
+    monkeypatch.setattr(build, "UNCERTAIN", 99.0)
+    path, journal = tmp_path / "table.json", tmp_path / "table.json.journal"
+    with monkeypatch.context() as killed:
+        killed.setattr(LatencyTable, "save", lambda *_: journal.rename(tmp_path / "kept"))
+        profile(TINY, QUICK, path, make_bench=SyntheticBench)
+    lines = (tmp_path / "kept").read_text().splitlines(keepends=True)
+    journal.write_text("".join(line for line in lines if "contention" not in line))
+    assert profile(TINY, QUICK, path, make_bench=SyntheticBench).setting.contention >= 1
+
+
 @pytest.mark.parametrize("spoilt", ['{"digest": "another"}\n', "\n", "[]\n", "\udcff"])
 def test_a_journal_of_other_settings_starts_empty(spoilt: str, tmp_path: Path) -> None:
     path = tmp_path / "journal"

@@ -45,8 +45,8 @@ def profile(
     with torch_aside():
         builder.measure_plan()
         table = builder.measure_uncertain()
-    if journal.contention > SHARED_RATIO:
-        say(f"other programs used the cores meanwhile (wall / CPU time {journal.contention:.1f})")
+    if table.setting.contention > SHARED_RATIO:
+        say(f"other programs used the cores meanwhile (wall / CPU time {table.setting.contention:.1f})")
     table.save(path)
     journal.path.unlink(missing_ok=True)
     shutil.rmtree(models, ignore_errors=True)
@@ -73,6 +73,8 @@ class TableBuilder:
             for group in groups(missing):
                 self._measure(group)
                 bar.advance(len(group))
+        if self.journal.contention is None:  # a kill came before that of the only group
+            self._measure_contention()
 
     def measure_uncertain(self) -> LatencyTable:
         """Measure the least certain jobs again, and fit. They are chosen by their own spread, never by their error."""
@@ -103,8 +105,19 @@ class TableBuilder:
             now = time.perf_counter()
             journal.add({group[index].id: ratio for index, ratio in timed.ratios}, timed.anchors_s, now - since)
             since = now
-        journal.add_contention(self.bench.contention())
-        refuse_shared_cores(self.path, section, self.bench, journal.contention)
+        self._measure_contention()
+
+    def _measure_contention(self) -> None:
+        """Measure how busy the cores are. Raises SweepError where they are so as a rule, and the clock includes it."""
+        self.journal.add_contention(self.bench.contention())
+        refuse_shared_cores(self.path, self.section, self.bench, self._contention)
+
+    @property
+    def _contention(self) -> float:
+        """Median wall / CPU time of busy threads."""
+        contention = self.journal.contention
+        assert contention is not None  # it is measured after each group
+        return contention
 
     def uncertain_jobs(self) -> list[Job]:
         """Jobs to measure again, worst first: a network in another pass, a part in more rounds."""
@@ -212,7 +225,7 @@ class TableBuilder:
             date=datetime.now(timezone.utc).isoformat(timespec="seconds"),
             clock=identity.clock,
             rounds=section.rounds,
-            contention=self.journal.contention,
+            contention=self._contention,
             anchors_ms=self.journal.anchors_ms,
             build_seconds=self.journal.seconds,
         )

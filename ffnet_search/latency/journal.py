@@ -17,8 +17,7 @@ from ffnet_search.latency.timing import Mix, Rounds
 from ffnet_search.progress import say
 
 ANCHORS = 2  # see `bench`
-
-BYTES = 1 << 28  # at most
+BYTES = 1 << 28  # of a journal, at most
 
 
 class Journal:
@@ -73,9 +72,9 @@ class Journal:
         return tuple(1e3 * statistics.median(seconds) for seconds in zip(*self._readings, strict=True))
 
     @property
-    def contention(self) -> float:
-        """Median wall / CPU time of busy threads."""
-        return statistics.median(self._contention)
+    def contention(self) -> float | None:
+        """Median wall / CPU time of busy threads; None before the first, which follows a group of measurements."""
+        return statistics.median(self._contention) if self._contention else None
 
     def count(self, name: str) -> int:
         """Rounds of a job so far."""
