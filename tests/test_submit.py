@@ -6,6 +6,7 @@ import json
 import shutil
 import subprocess
 import sys
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -198,6 +199,9 @@ def test_the_archive_is_whole_and_its_name_tells_its_content(tmp_path: Path) -> 
     first, again = (pack(sweep, folder) for folder in (tmp_path, _made(tmp_path / "again")))
     assert first.name == again.name and first.read_bytes() == again.read_bytes()
     assert pack(sweep.override(seed=1), tmp_path).name != first.name
+    with zipfile.ZipFile(first) as content:
+        sizes = [(one.compress_size, one.file_size) for one in content.infolist()]
+    assert 2 * sum(packed for packed, _ in sizes) < sum(size for _, size in sizes), "ssh carries it compressed"
     code = "import ffnet_search, sys; sys.stderr.write(ffnet_search.__file__)"
     (tmp_path / "runs").write_text("no folder: the run ends before its first stage")
     script = f"import sys, runpy; sys.argv = [{str(first)!r}]"

@@ -38,7 +38,7 @@ LOGIN_S = 10  # the time in which a machine must answer
 
 # What the head runs: unpacked once per content, since Ray can hand a folder to its workers, but not a part of a zip.
 MAIN = """
-import hashlib, os, sys, tempfile, zipfile
+import hashlib, os, shutil, sys, tempfile, zipfile
 archive = os.path.abspath(sys.argv[0])
 with open(archive, "rb") as file:
     name = hashlib.sha256(file.read()).hexdigest()[:16]
@@ -49,7 +49,12 @@ if not os.path.isdir(folder):
     scratch = tempfile.mkdtemp(dir=cache)
     with zipfile.ZipFile(archive) as content:
         content.extractall(scratch)
-    os.replace(scratch, folder)
+    try:
+        os.replace(scratch, folder)
+    except OSError:
+        if not os.path.isdir(folder):
+            raise
+        shutil.rmtree(scratch)  # another submission has unpacked the same content meanwhile
 sys.path.insert(0, folder)
 from pathlib import Path
 from ffnet_search.cli.app import on_head
@@ -143,9 +148,9 @@ def pack(sweep: Sweep, folder: Path) -> Path:
         files |= {path.relative_to(source.parent).as_posix(): path.read_bytes() for path in _files(source)}
     digest = hashlib.sha256(b"".join(name.encode() + content for name, content in sorted(files.items()))).hexdigest()
     archive = folder / f"{sweep.name}-{digest[:12]}.pyz"
-    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as file:
+    with zipfile.ZipFile(archive, "w") as file:
         for name, content in sorted(files.items()):
-            file.writestr(zipfile.ZipInfo(name), content)
+            file.writestr(zipfile.ZipInfo(name), content, zipfile.ZIP_DEFLATED)  # ZipInfo: of no date
     return archive
 
 
