@@ -3,7 +3,7 @@
 Notes and files are attributes of the study, since its trials are finished: under the keys where Optuna Dashboard reads
 both (its `_note.py` and `artifact/_backend.py`). So a plain `optuna-dashboard sqlite:///STUDY --artifact-dir ARTIFACTS`
 shows them too. What a user writes or uploads there stays: a note is replaced only while it reads as it was written
-here, and files are told from a user's by their ids. An infeasible architecture has no values and the state pruned: the
+here, and the ids of files tell which are a user's. An infeasible architecture has no values and the state pruned: the
 dashboard, which does not know Optuna 5's constraints, cannot show it on the front.
 """
 
