@@ -15,11 +15,17 @@ from ffnet_search.errors import NAME, SweepError, shown
 from ffnet_search.formatting import figure
 
 Direction = Literal["maximize", "minimize"]
+LEAST_COST, MOST_COST = 1e-12, 1e12  # of any network, in the units of this table: a file may be untrusted
 
 
 def sign(direction: Direction) -> float:
     """The factor that makes less better: -1 for what is maximised, else 1."""
     return -1.0 if direction == "maximize" else 1.0
+
+
+def is_cost(value: float) -> bool:
+    """True if a network may cost so much: nothing, or within the bounds of every cost."""
+    return value == 0 or LEAST_COST <= value <= MOST_COST
 
 
 class Figures(dict[str, float]):
@@ -37,12 +43,16 @@ class Figures(dict[str, float]):
 
     @classmethod
     def read(cls, values: object, where: object) -> Figures:
-        """The figures in plain data. Raises ValueError if a name is no text or a value is no number."""
+        """The figures in plain data. Raises ValueError if a name is no text, or a value is no number or no cost."""
         if not isinstance(values, Mapping):
             raise ValueError(f"metrics must be a mapping, but are {shown(values)}")
         for name, value in values.items():
             if not isinstance(name, str) or isinstance(value, bool) or not isinstance(value, int | float):
                 raise ValueError(f"metrics.{str(name)[:NAME]} must be a number, but is {shown(value)}")
+            if name.partition("@")[0] in {**COSTS, **MEASURED} and not is_cost(value):
+                raise ValueError(
+                    f"metrics.{name[:NAME]} must be 0 or within {LEAST_COST:g} and {MOST_COST:g}, but is {shown(value)}"
+                )
         return cls(values, where)
 
 

@@ -6,6 +6,7 @@ Files may be untrusted, so their size, nesting, aliases and numbers are limited 
 from __future__ import annotations
 
 import difflib
+import math
 import re
 from collections.abc import Iterable
 from datetime import date
@@ -17,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic_core import ErrorDetails
 
 from ffnet_search.errors import NAME, SweepError, did_you_mean, error_context, nearest_file, shown
-from ffnet_search.files.bounded import DEPTH, DIGITS, KIB, MOST, read_bounded
+from ffnet_search.files.bounded import DEPTH, DIGITS, KIB, MOST, MOST_FLOAT, read_bounded
 from ffnet_search.formatting import quoted
 
 # Pydantic's words and ours, longer ones first.
@@ -115,6 +116,13 @@ def _bounded_int(loader: _Loader, node: yaml.ScalarNode) -> int:
     raise _refused(node, f"a whole number must be within +-{MOST}, but is {shown(node.value)}")
 
 
+def _bounded_float(loader: _Loader, node: yaml.ScalarNode) -> float:
+    number = float(loader.construct_yaml_float(node))
+    if MOST_FLOAT < abs(number) < math.inf or (math.isinf(number) and "inf" not in node.value.lower()):
+        raise _refused(node, f"a number must be within +-{MOST_FLOAT:g}, but is {shown(node.value)}")
+    return number
+
+
 def _clean_str(loader: _Loader, node: yaml.ScalarNode) -> str:
     text = str(loader.construct_yaml_str(node))
     if _NO_TEXT.search(text):
@@ -125,6 +133,7 @@ def _clean_str(loader: _Loader, node: yaml.ScalarNode) -> str:
 _Loader.add_constructor(f"{TAGS}map", _mapping_without_repeats)
 _Loader.add_constructor(f"{TAGS}str", _clean_str)
 _Loader.add_constructor(f"{TAGS}int", _bounded_int)
+_Loader.add_constructor(f"{TAGS}float", _bounded_float)
 for _kind in ("binary", "set", "omap", "pairs"):  # no field takes them
     del _Loader.yaml_constructors[f"{TAGS}{_kind}"]
 

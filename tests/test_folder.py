@@ -16,7 +16,7 @@ from small_sweeps import write_sweep
 
 from ffnet_search.config.sweep import Sweep
 from ffnet_search.errors import SweepError
-from ffnet_search.run.folder import RunFolder, StageRecord, differences, open_run
+from ffnet_search.run.folder import FORMAT, RunFolder, StageRecord, differences, open_run
 
 HOLD = """
 import sys, time
@@ -143,7 +143,19 @@ def test_records_survive(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "{", "[]", "3", '{"format": 1}', '{"format": 1, "stages": {}}', '{"format": 9, "stages": {}}']
+    "text",
+    [
+        *("", "{", "[]", "3", '{"format": 1}', '{"format": 1, "stages": {}}', '{"format": 9, "stages": {}}'),
+        *(
+            json.dumps({"format": FORMAT, "stages": {"train": {"digest": "d", "inputs": {}, **odd}}})
+            for odd in (
+                {"number": -3},
+                {"amounts": {"trials": -3}},
+                {"finished": "99999-01-01T00:00:00+00:00"},
+                {"inputs": {"a": 1e300}},
+            )
+        ),
+    ],
 )
 def test_a_broken_record_is_one_sentence(tmp_path: Path, text: str) -> None:
     sweep = write_sweep(tmp_path)

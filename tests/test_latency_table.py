@@ -115,6 +115,10 @@ def test_a_saved_table_is_the_same_table(table: LatencyTable, tmp_path: Path) ->
         ({"held_out": []}, "held_out is not valid"),
         ({"colour": "red"}, "colour is not valid"),
         (b"\xff\xfe\x00", "must be a latency table"),
+        ({"intercept_ms": 1e300}, "intercept_ms is not valid"),
+        ({"spill_ms_per_m": 1e-300}, "spill_ms_per_m is not valid"),
+        ({"entries": {"stem": {"ms": 1e300, "raw_ms": 1}}}, r"entries.stem.ms is not valid"),
+        ({"entries": {"stem": {"ms": 1, "raw_ms": 1e-300}}}, r"entries.stem.raw_ms is not valid"),
     ],
 )
 def test_what_is_not_a_table_is_one_sentence_that_names_the_file(
@@ -128,6 +132,35 @@ def test_what_is_not_a_table_is_one_sentence_that_names_the_file(
     with pytest.raises(SweepError, match=words) as caught:
         LatencyTable.load(path)
     assert str(path) in str(caught.value) and "profile" in str(caught.value)
+
+
+@pytest.mark.parametrize("value", [1e300, -1e300, -3, 0.0])
+@pytest.mark.parametrize("name", ["predicted_ms", "measured_ms", "halves_ms"])
+def test_absurd_times_of_networks_are_refused(name: str, value: float, table: LatencyTable, tmp_path: Path) -> None:
+    content = json.loads(table.model_dump_json())
+    content["held_out"][0][name] = [1.0, value] if name == "halves_ms" else value
+    (tmp_path / "table.json").write_text(json.dumps(content))
+    with pytest.raises(SweepError, match=f"held_out.0.{name}.* is not valid .*; move the file away"):
+        LatencyTable.load(tmp_path / "table.json")
+
+
+@pytest.mark.parametrize(
+    ("section", "name", "value"),
+    [
+        ("setting", "date", "99999-01-01T00:00:00+00:00"), ("setting", "date", "yesterday"), ("setting", "threads", -3),
+        ("setting", "batch_size", 10**18), ("setting", "rounds", 0), ("setting", "contention", -1.0),
+        ("setting", "anchors_ms", [1e300]), ("setting", "build_seconds", -1.0), ("error", "networks", -1),
+        ("error", "mean", 1e300), ("error", "max", -1.0), ("error", "within_10", 2.0), ("error", "kendall", -3.0),
+    ],
+)  # fmt: skip
+def test_absurd_facts_of_a_table_are_refused(
+    section: str, name: str, value: object, table: LatencyTable, tmp_path: Path
+) -> None:
+    content = json.loads(table.model_dump_json())
+    content[section][name] = value
+    (tmp_path / "table.json").write_text(json.dumps(content))
+    with pytest.raises(SweepError, match=f"{section}.{name}.* is not valid .*; move the file away"):
+        LatencyTable.load(tmp_path / "table.json")
 
 
 def test_a_table_that_cannot_be_written_leaves_the_old_one(table: LatencyTable, tmp_path: Path) -> None:

@@ -35,6 +35,13 @@ ODD: dict[str, tuple[dict[str, Any], str]] = {
     "a picture elsewhere": ({"details": {"errors": "https://example.org/a.png"}}, "details.errors is not valid"),
     "an order in words": ({"order": ["first"]}, "order.0 must be a number"),
     "a nest": ({"details": json.loads("[" * 60 + "]" * 60)}, "levels"),
+    "a latency beyond reason": ({"metrics": {"measured_ms": 1e300}}, "a number must be within +-1e+39"),
+    "a latency that no network has": ({"metrics": {"latency_ms@phone": 1e-300}}, "@phone must be 0 or within"),
+    "negative MACs": ({"metrics": {"macs_m": -3.0}}, "macs_m must be 0 or within 1e-12 and 1e+12, but is -3.0"),
+    "a share beyond one": ({"details": {"recall": {"a": 1.5}}}, "details.recall.a is not valid"),
+    "images below none": ({"details": {"images": {"a": -3}}}, "details.images.a is not valid"),
+    "a day beyond the calendar": ({"date": "99999-01-01T00:00:00+00:00"}, "date is not valid"),
+    "a format that takes no time": ({"formats": {"ncnn": {"files": [], "latency_ms": 1e-300}}}, "formats.ncnn must"),
     "a huge number": ({"metrics": {"params_m": 10**400}}, "cannot be read"),
 }  # fmt: skip
 

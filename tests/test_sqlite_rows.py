@@ -93,6 +93,9 @@ def test_a_database_that_cannot_be_written_is_a_user_error(run: Run) -> None:
     [
         "update trial_params set param_value = 99",
         "update trial_values set value = 'abc'",
+        "update trial_values set value = 1e300",
+        "update trial_user_attributes set value_json = '-1e300' where key = 'n'",
+        "update trials set datetime_start = '99999-01-01 00:00:00'",
         "delete from trial_values",
     ],
 )

@@ -17,6 +17,7 @@ from ffnet_search.data import cifar
 from ffnet_search.errors import LINE, SweepError, printable, shortened, shown, without_passwords
 from ffnet_search.files.bounded import read_json
 from ffnet_search.formatting import code_span, csv_cell, markdown
+from ffnet_search.run.check import check_sweep
 from ffnet_search.space.architecture import Architecture
 from ffnet_search.space.input import Input
 from ffnet_search.space.search_space import SearchSpace
@@ -47,6 +48,8 @@ DIGITS = "1" * 400
         (f"a: {DIGITS}", "line 1: a whole number must be within .*, but is '111"),
         ("a: 9223372036854775808", "a whole number must be within"),
         (f"a: 0x{'f' * 40}", "a whole number must be within"),
+        ("a: 1\nb: -1e300", r"line 2: a number must be within \+-1e\+39, but is '-1e300'"),
+        ("a: 1e400", "line 1: a number must be within"),
         (f"a: '{'x' * 300_000}'", "must have at most 256 KiB"),
         ("\n".join(f"{{k{n}: 1}}" for n in range(3)), "is not valid YAML"),
     ],
@@ -68,12 +71,29 @@ def test_yaml_within_the_bounds_is_read(tmp_path: Path) -> None:
     assert os.fsencode(read_yaml(path)["g"]) == b"\xff"  # a name of a file that is no UTF-8
 
 
-@pytest.mark.parametrize("text", ['{"a": ' + "[" * 100_000, f'{{"a": {DIGITS}}}', "{"])
+@pytest.mark.parametrize("text", ['{"a": ' + "[" * 100_000, f'{{"a": {DIGITS}}}', "{", '{"a": [1.0, -1e300]}', "1e400"])
 def test_json_is_bounded(tmp_path: Path, text: str) -> None:
     path = tmp_path / "any.json"
     path.write_text(text)
-    with pytest.raises(ValueError, match=r"levels|whole number|Expecting|Unterminated"):
+    with pytest.raises(ValueError, match=r"levels|number must be within|Expecting|Unterminated"):
         read_json(path)
+
+
+@pytest.mark.parametrize(
+    "section",
+    [
+        {"search": {name: 1e30}} for name in ("minutes", "trial_minutes", "wait_minutes")
+    ] + [{"train": {name: 1e30}} for name in ("minutes", "checkpoint_minutes")] + [
+        {"search": {"resources": {"cpu": 1e30}}},
+        {"latency": {"backend": "command", "init_args": {"command": "true", "device": "x", "timeout": 1e30}}},
+    ],
+)  # fmt: skip
+def test_limits_of_time_and_resources_are_such_as_a_system_can_hold(tmp_path: Path, section: dict[str, Any]) -> None:
+    """Beyond them a timer or Ray broke with a traceback, in the middle of a run."""
+    path = tmp_path / "any.yaml"
+    path.write_text(yaml.safe_dump({"search_space": SPACE, "data": {"name": "digits"}, **section}))
+    with pytest.raises(SweepError, match=r"must be <= .* got 1e\+30"):
+        check_sweep(Sweep.from_yaml(path))
 
 
 @pytest.mark.timeout(30)

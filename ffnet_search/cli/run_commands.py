@@ -25,6 +25,7 @@ from ffnet_search.cli.options import (
     Overrides,
     Requirements,
     RunFolderOrSweep,
+    RunMinutes,
     Seed,
     SweepFile,
     Which,
@@ -73,9 +74,7 @@ def init(
 def run(
     sweep: SweepFile,
     overrides: Overrides,
-    minutes: Annotated[
-        float | None, typer.Option(min=0.1, help="Time limit of all stages, which then end with the best so far.")
-    ] = None,
+    minutes: RunMinutes = None,
     *,
     fresh: Fresh = False,
     output: Output,

@@ -10,6 +10,7 @@ from pydantic import BeforeValidator, ConfigDict, Field, model_validator
 
 from ffnet_search.config.later_fields import LATER, GrowingSection
 from ffnet_search.errors import NAME, shown
+from ffnet_search.files.bounded import MOST_MINUTES
 from ffnet_search.plugins import Plugin
 from ffnet_search.space.architecture import Form
 from ffnet_search.strict_yaml import Section
@@ -17,6 +18,7 @@ from ffnet_search.strict_yaml import Section
 IMPORT_PATH = r"^[\w.]+:\w+$"
 NAME_OR_PATH = r"^(\w+|[\w.]+:\w+)$"  # of a registered class, or of a user-supplied one
 Precision = Literal["float32", "int8"]  # of a deployed network's weights and activations
+Minutes = Annotated[float, Field(gt=0, le=MOST_MINUTES)]
 Weight = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 PATCH, PATCHES = 48, 16  # defaults of `data`
 MOST_FOLDS = 20  # of cross-validation
@@ -121,7 +123,7 @@ class TrainSection(GrowingSection):
 
     devices: int = Field(1, gt=0)
     epochs: int = Field(30, gt=0)
-    minutes: float | None = Field(None, gt=0, allow_inf_nan=False)
+    minutes: Minutes | None = None
     optimizer: Literal["adamw", "sgd"] = "adamw"
     learning_rate: float = Field(2e-3, gt=0)
     learning_rate_floor: Share = 0.05
@@ -143,7 +145,7 @@ class TrainSection(GrowingSection):
     branches: Literal["all", "none", "reference", "bare"] = "none"
     layer_scale: float | None = Field(0.1, gt=0)
     start_from: Path | None = None
-    checkpoint_minutes: float = Field(2.0, gt=0)
+    checkpoint_minutes: Minutes = 2.0
     callbacks: tuple[Plugin, ...] = ()
     loggers: tuple[Plugin, ...] = ()
 

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from ffnet_search.config.later_fields import LATER, GrowingSection
-from ffnet_search.config.schema import NAME_OR_PATH
+from ffnet_search.config.schema import NAME_OR_PATH, Minutes
 from ffnet_search.errors import did_you_mean
 from ffnet_search.metrics import COSTS, Direction, Metric, find_metric
 from ffnet_search.plugins import Plugin, is_import_path, spelled
@@ -30,12 +30,15 @@ class SamplerSection(Plugin):
         return content
 
 
+MOST_RESOURCE = 1e5  # of a worker: beyond it Ray's integers overflow, and it grants any memory
+
+
 class Resources(Section):
     """The resources of one worker of a cluster; a fraction of a GPU lets several workers share it."""
 
-    cpu: float = Field(1.0, ge=0, allow_inf_nan=False)
-    gpu: float = Field(0.0, ge=0, allow_inf_nan=False)
-    memory_gb: float = Field(0.0, ge=0, le=1e5)  # beyond it Ray's integers overflow, and it grants any memory
+    cpu: float = Field(1.0, ge=0, le=MOST_RESOURCE)
+    gpu: float = Field(0.0, ge=0, le=MOST_RESOURCE)
+    memory_gb: float = Field(0.0, ge=0, le=MOST_RESOURCE)
 
     @model_validator(mode="after")
     def _is_something(self) -> Resources:
@@ -122,12 +125,12 @@ class SearchSection(GrowingSection):
     engine: str = Field("local", pattern=NAME_OR_PATH)
     resources: Resources = Resources()
     workers: int | None = Field(None, gt=0)
-    wait_minutes: float = Field(10.0, gt=0, allow_inf_nan=False)
-    trial_minutes: float | None = Field(None, gt=0, allow_inf_nan=False)
+    wait_minutes: Minutes = 10.0
+    trial_minutes: Minutes | None = None
     scheduler: SchedulerSection = SchedulerSection()
     early_stopping: EarlyStoppingSection = EarlyStoppingSection()
     trials: int = Field(200, gt=0)
-    minutes: float | None = Field(None, gt=0, allow_inf_nan=False)
+    minutes: Minutes | None = None
     storage: str | None = Field(None, min_length=1)
     metrics: Mapping[str, Direction] = {}
     objectives: tuple[str, ...] = Field(default_factory=_default_objectives, min_length=1)

@@ -8,7 +8,6 @@ or tabs.
 from __future__ import annotations
 
 import csv
-import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -22,7 +21,7 @@ from ffnet_search.config.schema import DataSection
 from ffnet_search.data.dataset import Indices
 from ffnet_search.data.layout import SPLIT_NAMES, TEST, TRAIN, VALIDATION
 from ffnet_search.errors import SweepError, did_you_mean, shown
-from ffnet_search.files.bounded import open_regular
+from ffnet_search.files.bounded import is_bounded, open_regular
 from ffnet_search.formatting import first_few
 
 if TYPE_CHECKING:
@@ -181,9 +180,9 @@ def csv_rows(file: TextIO, strict: bool = False) -> CsvReader:
 
 
 def is_number(cell: str) -> bool:
-    """Return whether a cell is a finite number."""
+    """Return whether a cell is a number, and not beyond the bound of all files."""
     try:
-        return math.isfinite(float(cell)) and "_" not in cell
+        return is_bounded(float(cell)) and "_" not in cell
     except ValueError:
         return False
 

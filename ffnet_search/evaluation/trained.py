@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import gc
 import hashlib
-import math
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -29,6 +28,7 @@ from ffnet_search.evaluation.inherited import Judged, judge
 from ffnet_search.evaluation.outcome import Report, Stopped
 from ffnet_search.evaluation.schedule import Schedule, Segment, schedule_of
 from ffnet_search.evaluation.user_module import UserModuleTarget, logged_by
+from ffnet_search.files.bounded import is_bounded
 from ffnet_search.models.bn_calibration import recalibrate
 from ffnet_search.models.cpu_threads import threads_for
 from ffnet_search.models.deployed import fuse
@@ -287,7 +287,7 @@ class _Epochs(Callback):
     def on_train_epoch_end(self, trainer: Trainer, module: LightningModule) -> None:
         self.count, self.metrics = trainer.current_epoch + 1, self.target.watched(module, logged_by(trainer))
         for name, value in self.metrics.items():
-            if not math.isfinite(value):
+            if not is_bounded(value):
                 raise NonFiniteLoss(f"{name} is {value} after epoch {self.count}")
         save(trainer, self.path)
         if self.count < (trainer.max_epochs or 0):

@@ -8,12 +8,15 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from ffnet_search.errors import NAME, shown
+from ffnet_search.files.bounded import must_be_date
 
 WORDS = {  # of Pydantic's kinds of errors
     "dict_type": "a mapping", "model_type": "a mapping", "list_type": "a list", "tuple_type": "a list",
     "string_type": "text", "float_type": "a number", "int_type": "a whole number",
 }  # fmt: skip
-Each = dict[str, float | None]  # of outputs; None where test has none of them
+Share = Annotated[float, Field(ge=0, le=1)]
+Amount = Annotated[float, Field(ge=0)]
+Each = dict[str, Share | None]  # of outputs; None where test has none of them
 
 
 def _must_be_name(name: str) -> str:
@@ -34,12 +37,12 @@ class _Details(_Content):
 
     recall: Each = {}
     precision: Each = {}
-    images: dict[str, int] = {}
+    images: dict[str, Annotated[int, Field(ge=0)]] = {}
     confused: list[Annotated[tuple[str, str, int], Field(strict=False)]] = []
-    confusion: list[list[float]] = []
+    confusion: list[list[Amount]] = []
     iou: Each = {}
     average_precision: Each = {}
-    mae: Each = {}
+    mae: dict[str, Amount | None] = {}
     constant: Each = {}
     worst: FileName = ""
     errors: FileName = ""
@@ -60,7 +63,7 @@ class _Card(_Content):
     latency: dict[str, Any] = {}
     training: dict[str, Any] = {}
     details: _Details = _Details()
-    date: str = ""
+    date: Annotated[str, AfterValidator(must_be_date)] = ""
 
 
 def must_be_card(card: dict[str, Any], path: Path) -> None:

@@ -17,7 +17,7 @@ from ffnet_search.errors import NAME, SweepError, shortened, shown
 from ffnet_search.export.card_content import must_be_card
 from ffnet_search.files.bounded import open_regular, read_json
 from ffnet_search.formatting import percent, plural, quoted
-from ffnet_search.metrics import FOLDS, Figures
+from ffnet_search.metrics import FOLDS, Figures, is_cost
 from ffnet_search.space.architecture import Architecture
 from ffnet_search.space.hyperparameters import Value
 from ffnet_search.strict_yaml import read_yaml
@@ -154,9 +154,11 @@ def _is_format(entry: Mapping[str, Any]) -> bool:
     """True for files in the folder itself and numbers, a latency among them where the model has run."""
     files = entry.get("files", [])
     are_here = isinstance(files, list) and all(isinstance(one, str) and Path(one).name == one != ".." for one in files)
-    numbers = [value for name, value in entry.items() if name not in ("files", "versions")]
+    numbers = {name: value for name, value in entry.items() if name not in ("files", "versions")}
+    are_numbers = all(isinstance(value, int | float) and not value < 0 for value in numbers.values())
     has_run = "latency_ms" in entry or "max_difference" not in entry
-    return are_here and has_run and all(isinstance(value, int | float) for value in numbers)
+    are_costs = are_numbers and all(is_cost(value) for name, value in numbers.items() if name.endswith("ms"))
+    return are_here and has_run and are_costs
 
 
 # The classes of a network as rows of a table: for the terminal, the report and the model card.

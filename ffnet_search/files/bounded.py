@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import os
 import stat
+from datetime import datetime
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -16,6 +17,8 @@ JSON_BYTES = 32 * KIB * KIB
 DEPTH = 40  # levels of lists and mappings
 MOST = 2**63 - 1  # of a whole number: beyond it databases and tensors overflow
 DIGITS = 20  # of a whole number
+MOST_MINUTES = 1e7  # of a limit of time: 19 years; timers of the system end at some centuries
+MOST_FLOAT = 1e39  # of any other number: more than float32 holds, and products of it are still finite
 NO_WAIT = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)  # neither exists on every system
 
 
@@ -48,7 +51,7 @@ def read_json(path: Path) -> Any:
 def parse_json(text: str | bytes) -> Any:
     """Return the content of JSON. Raises ValueError if it is invalid or beyond a bound."""
     try:
-        content = json.loads(text, parse_int=_json_int)
+        content = json.loads(text, parse_int=_json_int, parse_float=bounded_float)
     except RecursionError:
         content = None
     else:
@@ -63,6 +66,28 @@ def _is_deeper(content: Any, levels: int) -> bool:
     if isinstance(content, dict):
         content = list(content.values())
     return isinstance(content, list) and any(_is_deeper(inner, levels - 1) for inner in content)
+
+
+def must_be_date(text: str) -> str:
+    """Return a date and time of ISO 8601, as this program writes them. Raises ValueError for any other text."""
+    try:
+        datetime.fromisoformat(text)
+    except ValueError:
+        raise ValueError(f"must be a date and time of ISO 8601, but is {shown(text)}") from None
+    return text
+
+
+def is_bounded(number: float) -> bool:
+    """True if a number is finite and within the bound that every reader has."""
+    return abs(number) <= MOST_FLOAT
+
+
+def bounded_float(text: str) -> float:
+    """The number that a text is. Raises ValueError if it is beyond the bound."""
+    number = float(text)
+    if not is_bounded(number):
+        raise ValueError(f"a number must be within +-{MOST_FLOAT:g}, but is {shown(text)}")
+    return number
 
 
 def _json_int(digits: str) -> int:

@@ -13,29 +13,43 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
-from pydantic import Field, ValidationError
+from pydantic import AfterValidator, Field, ValidationError
 
 from ffnet_search.atomic_write import write_text
 from ffnet_search.errors import NAME, SweepError
-from ffnet_search.files.bounded import JSON_BYTES, read_bounded
+from ffnet_search.files.bounded import JSON_BYTES, must_be_date, read_bounded
 from ffnet_search.formatting import percent, quoted
 from ffnet_search.space.architecture import Architecture
 from ffnet_search.space.parts import Part
 from ffnet_search.strict_yaml import Section
 
-Ms = float  # milliseconds for one batch
+LEAST_MS, MOST_MS = 1e-9, 1e9  # of any network or part; a file may be untrusted
+MOST_SHARE = MOST_MS / LEAST_MS
+
+
+def _no_trace(ms: float) -> float:
+    """0 for times that are shorter than any."""
+    if 0 < ms < LEAST_MS:
+        raise ValueError(f"must be 0 or at least {LEAST_MS:g}")
+    return ms
+
+
+Ms = Annotated[float, Field(ge=LEAST_MS, le=MOST_MS)]  # milliseconds for one batch
+MsOrNone = Annotated[float, Field(ge=0, le=MOST_MS), AfterValidator(_no_trace)]  # 0 where a fit gives a part none
+Share = Annotated[float, Field(ge=0, le=MOST_SHARE)]  # 0.1 for 10 %
+Count = Annotated[int, Field(ge=1, le=10**9)]
 VERSION: Literal[2] = 2  # raised with every change of the fields below
 
 
 class Entry(Section):
     """One part of the space."""
 
-    ms: Ms = Field(ge=0, allow_inf_nan=False)  # calibrated on whole networks
-    raw_ms: Ms = Field(ge=0, allow_inf_nan=False)  # of the part alone
-    spread: float = Field(0.0, ge=0)  # relative standard deviation of one round
+    ms: MsOrNone  # calibrated on whole networks
+    raw_ms: MsOrNone  # of the part alone
+    spread: Share = 0.0  # relative standard deviation of one round
     measured: bool = True  # timed itself, not interpolated between timed parts of its family
 
 
@@ -43,10 +57,10 @@ class Check(Section):
     """A whole network that was measured: predicted and measured milliseconds side by side."""
 
     architecture: Architecture
-    predicted_ms: Ms = Field(gt=0)
-    measured_ms: Ms = Field(gt=0)
+    predicted_ms: Ms
+    measured_ms: Ms
     halves_ms: tuple[Ms, Ms]  # medians over the even and the odd passes: no prediction can be nearer than they are
-    spread: float = Field(ge=0)  # relative standard deviation of one round
+    spread: Share  # relative standard deviation of one round
 
     @property
     def error(self) -> float:
@@ -60,16 +74,16 @@ class Setting(Section):
     device: str
     backend: str
     settings: dict[str, Any]  # of the backend
-    threads: int
-    batch_size: int
+    threads: Count
+    batch_size: Count
     dtype: str
     versions: dict[str, str]
-    date: str  # ISO 8601, UTC
+    date: Annotated[str, AfterValidator(must_be_date)]  # ISO 8601, UTC
     clock: str
-    rounds: int
-    contention: float  # wall / CPU time of busy threads meanwhile: 1 = no other program on the cores
+    rounds: Count
+    contention: Share  # wall / CPU time of busy threads meanwhile: 1 = no other program on the cores
     anchors_ms: tuple[Ms, ...]  # of the anchor networks, whose times divide out drift
-    build_seconds: float
+    build_seconds: Annotated[float, Field(ge=0, le=MOST_MS)]
 
 
 class TableError(Section):
@@ -77,12 +91,12 @@ class TableError(Section):
 
     `repeated`: nothing was fitted; each network was measured, and then again."""
 
-    networks: int
-    mean: float  # of |error|
-    max: float
-    within_10: float  # share of networks with |error| <= 10 %
-    kendall: float  # rank correlation, tau-b
-    noise_floor: float  # mean difference between two halves of the same measurements
+    networks: Count
+    mean: Share  # of |error|
+    max: Share
+    within_10: Annotated[float, Field(ge=0, le=1)]  # share of networks with |error| <= 10 %
+    kendall: Annotated[float, Field(ge=-1.001, le=1.001)]  # rank correlation, tau-b, rounded
+    noise_floor: Share  # mean difference between two halves of the same measurements
     repeated: bool = False
 
     @classmethod
@@ -129,9 +143,9 @@ class LatencyTable(Section):
     version: Literal[2] = VERSION
     setting: Setting
     error: TableError
-    intercept_ms: Ms = Field(ge=0)
-    spill_ms_per_m: Ms = Field(0.0, ge=0)  # for a million weights more than the cache holds
-    resident_m: float = Field(0.0, ge=0)  # millions of weights that it holds
+    intercept_ms: MsOrNone
+    spill_ms_per_m: MsOrNone = 0.0  # for a million weights more than the cache holds
+    resident_m: float = Field(0.0, ge=0, le=MOST_MS)  # millions of weights that it holds
     entries: dict[str, Entry]  # by Part.key; none if it is exact
     calibration: tuple[Check, ...]  # networks that intercept and slopes were fitted to
     held_out: tuple[Check, ...] = Field(min_length=1)

@@ -22,7 +22,7 @@ from ffnet_search.config.files import RunPaths, refuse_foreign
 from ffnet_search.config.resolved import resolved_text
 from ffnet_search.config.sweep import Sweep
 from ffnet_search.errors import AGAIN, SweepError, io_reason, shown
-from ffnet_search.files.bounded import read_bounded, read_json
+from ffnet_search.files.bounded import must_be_date, read_bounded, read_json
 from ffnet_search.files.temporary import scratch_in
 from ffnet_search.provenance import now
 from ffnet_search.run.remote_copy import RemoteCopy, remote_copy
@@ -196,6 +196,10 @@ def _record(content: Mapping[str, Any]) -> StageRecord:
     wrong = [name for name, kind in kinds.items() if not isinstance(getattr(record, name), kind)]
     if wrong or not all(isinstance(amount, int) for amount in record.amounts.values()):
         raise ValueError(f"{', '.join(wrong) or 'amounts'} of another type")
+    if min(record.number, *record.amounts.values(), 0) < 0:
+        raise ValueError("number and amounts must be at least 0")
+    if record.finished:
+        must_be_date(record.finished)
     return record
 
 

@@ -11,6 +11,7 @@ from optuna.trial import FrozenTrial, Trial
 
 from ffnet_search.errors import SweepError
 from ffnet_search.evaluation.outcome import Ended, Failed, Stopped
+from ffnet_search.files.bounded import is_bounded
 from ffnet_search.pareto.candidate import Candidate
 from ffnet_search.search.archive import Entry, TrialArchive
 from ffnet_search.search.early_stopping.pruner import StoppingRule, TrialPruner, make_rule
@@ -225,9 +226,9 @@ def _checked(problem: SearchProblem, configuration: Configuration, outcome: Ende
     known = problem.known_metrics(configuration)
     metrics = {name: float(value) for name, value in {**outcome.metrics, **known}.items()}
     for name in problem.section.objectives:
-        if not math.isfinite(metrics.get(name, math.nan)):
+        if not is_bounded(metrics.get(name, math.nan)):
             return Failed(f"{name} is {metrics.get(name, 'missing')}")
-    finite = {name: value for name, value in metrics.items() if math.isfinite(value)}
+    finite = {name: value for name, value in metrics.items() if is_bounded(value)}
     if isinstance(outcome, Stopped):
         return Stopped(outcome.epochs, finite)
     arch, proposed = configuration.architecture, configuration.hyperparameters

@@ -133,6 +133,7 @@ class EngineContract:
         ("value", "reason"),
         [
             (float("nan"), "accuracy is nan"),
+            (1e300, "accuracy is 1e+300"),
             (float("inf"), "accuracy is inf"),
             (None, "accuracy is missing"),
             (RuntimeError("out of\nmemory"), "RuntimeError: out of memory"),

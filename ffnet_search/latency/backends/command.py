@@ -29,6 +29,7 @@ from ffnet_search.errors import SweepError
 from ffnet_search.files.temporary import scratch_folder
 from ffnet_search.imports.consent import may_import_foreign
 from ffnet_search.latency.backends.base import Backend
+from ffnet_search.latency.table import LEAST_MS, MOST_MS
 from ffnet_search.latency.timing import RUNTIME_CLOCK, Clock, Run
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ class Command(Backend):
     command: tuple[str, ...] = Field(min_length=1)
     device: str = Field(min_length=1)  # its name, for the record
     opset: Opset = 17
-    timeout: float = Field(120.0, gt=0, allow_inf_nan=False)  # the most seconds that one call may take
+    timeout: float = Field(120.0, gt=0, le=1e6)  # the most seconds that one call may take
 
     @field_validator("command", mode="before")
     @classmethod
@@ -112,8 +113,9 @@ class Command(Backend):
             ms = float(printed)
         except ValueError:
             ms = math.nan
-        if math.isfinite(ms) and ms > 0:
+        if LEAST_MS <= ms <= MOST_MS:
             return ms
         raise SweepError(
-            f"{field} must print the milliseconds of one inference last, a number > 0, but printed {printed!r}"
+            f"{field} must print the milliseconds of one inference last, within {LEAST_MS:g} and {MOST_MS:g}, but "
+            f"printed {printed!r}"
         )

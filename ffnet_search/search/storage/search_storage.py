@@ -111,7 +111,7 @@ def _read_pending(path: Path, is_valid: Callable[[Mapping[str, Any]], bool]) -> 
         trials = {str(key): PendingTrial(**fields) for key, fields in content.items()}
         for key, one in trials.items():
             counts = (one.starts, one.preempted, one.epoch)
-            if not isinstance(one.params, dict) or not all(isinstance(count, int) for count in counts):
+            if not isinstance(one.params, dict) or not all(isinstance(count, int) and count >= 0 for count in counts):
                 raise ValueError(f"{key} has no parameters or counts")
             if not is_valid(one.params):
                 raise ValueError(f"{key} is no trial of this search")

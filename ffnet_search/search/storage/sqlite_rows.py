@@ -27,7 +27,7 @@ from optuna.distributions import CategoricalDistribution, distribution_to_json, 
 from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from ffnet_search.files.bounded import parse_json
+from ffnet_search.files.bounded import bounded_float, parse_json
 from ffnet_search.search.storage.damage import DAMAGE, DamagedStudy, brief, database_errors
 
 DETAILS = ("values", "intermediate_values", "params", "user_attributes", "system_attributes")
@@ -280,7 +280,7 @@ class _Batch:
 
 
 def _number(value: float | None, kind: str) -> float:
-    return NUMBERS[kind] if value is None else float(value)
+    return NUMBERS[kind] if value is None else bounded_float(str(value))
 
 
 def _time(text: str | None) -> datetime | None:

@@ -119,7 +119,10 @@ class TrialRecord:
             except ValueError as error:
                 raise _damaged(trial.number, f"reports: {error}") from None
         metrics = {n: value for n, value in stored.items() if n not in ATTRIBUTES and isinstance(value, float)}
-        fields["metrics"] = Figures(metrics, f"trial {trial.number} of the study")
+        try:
+            fields["metrics"] = Figures.read(metrics, f"trial {trial.number} of the study")
+        except ValueError as error:
+            raise _damaged(trial.number, str(error)) from None
         for name, excess in trial.constraints.items():
             if not isinstance(excess, float | int):
                 raise _damaged(trial.number, f"the constraint {shown(name)} is {shown(excess)}")
