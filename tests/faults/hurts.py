@@ -51,13 +51,16 @@ OWN: dict[str, Any] = {
     "export": {"top": 6},  # all: one that fails makes room for no other
     "allow_imports": True,
 }  # fmt: skip
-KINDS = ((SUPERNET, "local"), (SUPERNET, "ray"), (OWN, "local"), (OWN, "ray"))
+KINDS = (
+    *((SUPERNET, "local"), (SUPERNET, "ray"), (OWN, "local"), (OWN, "ray")),
+    *((SUPERNET, "tune"), (OWN, "tune")),
+)
 MOST = 8  # hurts of one run
 
 
 def write(path: Path, kind: int) -> None:
     content, engine = KINDS[kind]
-    search = {**content["search"], "engine": engine} | ({"workers": 1} if engine == "ray" else {})
+    search = {**content["search"], "engine": engine} | ({"workers": 1} if engine != "local" else {})
     path.write_text(yaml.safe_dump({**content, "search": search}), encoding="utf-8")
 
 
@@ -100,7 +103,7 @@ def main() -> None:
     parser.add_argument("--hurts", type=int, default=100)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--kinds", type=int, nargs="+", choices=range(len(KINDS)), default=list(range(len(KINDS))),
-                        help="0, 1: a supernet, by engine local and ray; 2, 3: a user's module")  # fmt: skip
+                        help="0, 1, 4: a supernet, by engine local, ray, tune; 2, 3, 5: a user's module")  # fmt: skip
     options = parser.parse_args()
     with_own_mounts()
     machine = f"{os.cpu_count()} CPUs ({platform.machine()}), Python {platform.python_version()}"

@@ -95,7 +95,7 @@ class Patient:
 
     def kill(self) -> int:
         """Kill the command, or a process of its Ray, in a random stage."""
-        of_ray = list(OF_RAY) if self.engine == "ray" else []
+        of_ray = list(OF_RAY) if self.engine != "local" else []
         who = self.rng.choice(["the driver", *of_ray])
         stage = "search" if who in OF_RAY else self.rng.choice(list(self.seconds))
         begun, targets = start(self.sweep), list[int]()
