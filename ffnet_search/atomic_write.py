@@ -1,4 +1,4 @@
-"""Atomic file replacement: a reader sees the old content or the new one, even if the writer is killed."""
+"""Atomic file replacement: a reader sees the old content or the new one, after a kill or a power cut too."""
 
 from __future__ import annotations
 
@@ -15,13 +15,15 @@ from ffnet_search.errors import AGAIN, SweepError, io_reason
 from ffnet_search.formatting import finite
 
 SUFFIX = ".tmp"  # of the file that is written first, beside the one to replace
+NO_SYNC = (errno.EINVAL, errno.ENOTSUP, errno.ENOSYS)  # of file systems that know no such call
 ROOM = 1 << 20  # bytes: with less free space on a disk, a failure there counts as a full disk
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[Path]:
+def replacing(path: Path, *, durable: bool = True) -> Iterator[Path]:
     """Yield a temporary path beside `path` that takes its place when the block ends without an error.
 
+    The content is on the disk before it has the name, unless it may be empty after a power cut (`durable=False`).
     Creates the parent folder. Raises SweepError if the folder cannot be written or the disk is full; then nothing new
     is left."""
     scratch, reason = path.with_name(f"{path.name}{SUFFIX}"), ""
@@ -30,6 +32,8 @@ def replacing(path: Path) -> Iterator[Path]:
             try:
                 path.parent.mkdir(parents=True, exist_ok=True)
                 yield scratch
+                if durable:
+                    _to_disk(scratch)
                 os.replace(scratch, path)
             except BaseException as error:
                 reason = _reason(error, path.parent)  # before there is room again
@@ -41,6 +45,17 @@ def replacing(path: Path) -> Iterator[Path]:
         if reason:
             raise SweepError(f"{path}: cannot be written: {reason}; {AGAIN}") from error
         raise
+
+
+def _to_disk(path: Path) -> None:
+    """Have the system write a file out: names are often on a disk before contents, and a network file system tells of
+    a full disk no sooner."""
+    with path.open("rb") as file:
+        try:
+            os.fsync(file.fileno())
+        except OSError as error:
+            if error.errno not in NO_SYNC:
+                raise
 
 
 @contextmanager
@@ -68,20 +83,20 @@ def set_aside(path: Path) -> Path:
     return aside
 
 
-def write_text(path: Path, text: str) -> None:
+def write_text(path: Path, text: str, *, durable: bool = True) -> None:
     """Replace the content of `path` with `text` in UTF-8. Lone surrogates (undecodable bytes of file names) become
     escape sequences. Raises SweepError."""
-    write_bytes(path, text.encode(errors="backslashreplace"))
+    write_bytes(path, text.encode(errors="backslashreplace"), durable=durable)
 
 
-def write_json(path: Path, content: Any) -> None:
+def write_json(path: Path, content: Any, *, durable: bool = True) -> None:
     """Replace the content of `path` with plain data as JSON, NaN and infinities as null. Raises SweepError."""
-    write_text(path, json.dumps(finite(content), indent=1, allow_nan=False) + "\n")
+    write_text(path, json.dumps(finite(content), indent=1, allow_nan=False) + "\n", durable=durable)
 
 
-def write_bytes(path: Path, content: bytes) -> None:
+def write_bytes(path: Path, content: bytes, *, durable: bool = True) -> None:
     """Replace the content of `path`. Raises SweepError."""
-    with replacing(path) as scratch:
+    with replacing(path, durable=durable) as scratch:
         scratch.write_bytes(content)
 
 

@@ -145,6 +145,15 @@ def test_two_runs_are_compared_as_table_and_image(two: tuple[Path, Path], tmp_pa
     assert (tmp_path / "x.png").exists() and document["best"] is None
 
 
+@pytest.mark.parametrize("home", ["/dev/null", "/dev/null/me"])
+def test_an_image_needs_no_home(two: tuple[Path, Path], tmp_path: Path, home: str) -> None:
+    """Matplotlib's folder of the moment lay in the command's, whose end made its own clean-up a traceback."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("MPL", "XDG"))}
+    done = call("compare", *two, cwd=tmp_path, environment={**environment, "HOME": home})
+    assert (tmp_path / "compare-first-second.png").exists()
+    assert "Traceback" not in done.stderr and "Matplotlib" not in done.stderr, done.stderr
+
+
 def test_the_best_networks_of_two_runs_are_tested(tmp_path: Path) -> None:
     two_networks(tmp_path / "first", (180, 20))
     two_networks(tmp_path / "second", (150, 20))

@@ -149,7 +149,8 @@ def _open_streams() -> None:
 def _own_temporary_folder() -> Iterator[None]:
     """Give this process, its libraries and its children their own temporary folder, removed at the end of the block, or
     at the next start if the process was killed. Without a writable folder there is none."""
-    variables, folder = {name: os.environ.get(name) for name in ("TMPDIR", "RAY_TMPDIR")}, tempfile.tempdir
+    names = ("TMPDIR", "RAY_TMPDIR", "MPLCONFIGDIR")
+    variables, folder = {name: os.environ.get(name) for name in names}, tempfile.tempdir
     try:
         usual = tempfile.gettempdir()
         if "RAY_ADDRESS" in os.environ or sys.argv[1:2] == ["submit"]:  # where Ray keeps its list of clusters
@@ -163,6 +164,8 @@ def _own_temporary_folder() -> Iterator[None]:
         return
     with own, _removed_at_signals(own):
         os.environ["TMPDIR"] = tempfile.tempdir = own.name
+        if not _home_takes_folders():  # Matplotlib warns of it, and its own folder would outlive this one
+            os.environ.setdefault("MPLCONFIGDIR", own.name)
         try:
             yield
         finally:
@@ -171,6 +174,17 @@ def _own_temporary_folder() -> Iterator[None]:
                 os.environ.pop(name, None)
                 if value is not None:
                     os.environ[name] = value
+
+
+def _home_takes_folders() -> bool:
+    """True if the folders of libraries can be made in the user's home, which may be read-only, or none at all."""
+    for variable, usual in (("XDG_CONFIG_HOME", ".config"), ("XDG_CACHE_HOME", ".cache")):
+        path = Path(os.environ.get(variable) or Path(os.path.expanduser("~"), usual))
+        while not os.path.lexists(path):
+            path = path.parent
+        if not (path.is_dir() and os.access(path, os.W_OK | os.X_OK)):
+            return False
+    return True
 
 
 @contextmanager

@@ -16,6 +16,7 @@ import numpy as np
 from ffnet_search.data.dataset import Indices, Pixels
 from ffnet_search.data.image_file import LARGE, Box, centre_box, fitted, prepare, read_whole
 from ffnet_search.data.unreadable import Unreadable, attempt, refuse_unreadable
+from ffnet_search.files.semaphores import has_semaphores
 from ffnet_search.progress import progress
 from ffnet_search.tasks.base import Targets
 
@@ -96,7 +97,7 @@ class OnDisk:
         lists = [self._members[batch].tolist() for batch in batches]
         largest = max(map(len, lists), default=0) * decoder.image_bytes
         # Each worker prefetches two batches, and waits for ever where they do not fit: a container may have 64 MB.
-        workers = min(decoder.workers, usable_cores())
+        workers = min(decoder.workers, usable_cores()) if has_semaphores() else 0
         collate = _as_tensor if _shared_memory() > 2 * (2 * workers + 1) * largest else _stacked
         for pixels in DataLoader(dataset, batch_sampler=lists, num_workers=workers, collate_fn=collate):
             if pixels is None:

@@ -16,6 +16,7 @@ from lightning import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
 
 from ffnet_search.config.schema import TrainSection
+from ffnet_search.files.semaphores import has_semaphores
 from ffnet_search.plugins import Plugin, find_class
 from ffnet_search.training.named_classes import make_named
 
@@ -26,7 +27,8 @@ def make_loggers(recipe: TrainSection, folder: Path) -> list[Logger]:
     All write into `folder`, unless their arguments name another place; a tracker's run has the folder's name. Raises
     SweepError."""
     loggers: list[Logger] = [CSVLogger(folder, name="logs")]
-    if importlib.util.find_spec("tensorboard") or importlib.util.find_spec("tensorboardX"):
+    is_installed = importlib.util.find_spec("tensorboard") or importlib.util.find_spec("tensorboardX")
+    if is_installed and has_semaphores():  # which its queue needs
         loggers.append(TensorBoardLogger(folder, name="tensorboard", default_hp_metric=False))
     named = enumerate(recipe.loggers)
     return loggers + [make_logger(one, f"train.loggers.{at}", folder, folder.name) for at, one in named]

@@ -10,9 +10,11 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 
 
-def call(*words: object, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
-    """`ffnet-search WORDS`, as a user calls it."""
-    environment = {**os.environ, "COLUMNS": "200", "TERM": "dumb"}
+def call(
+    *words: object, cwd: Path = ROOT, environment: dict[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
+    """`ffnet-search WORDS`, as a user calls it, in this environment or that of the test."""
+    environment = {**(os.environ if environment is None else environment), "COLUMNS": "200", "TERM": "dumb"}
     command = [sys.executable, "-m", "ffnet_search", *map(str, words)]
     return subprocess.run(command, capture_output=True, text=True, cwd=cwd, env=environment, timeout=120)
 

@@ -100,7 +100,7 @@ class PendingTrials:
         if self._path is not None:
             if self._trials:
                 trials = {key: trial._asdict() for key, trial in self._trials.items()}
-                write_json(self._path, trials)
+                write_json(self._path, trials, durable=False)  # without it, what was interrupted begins again
             else:
                 self._path.unlink(missing_ok=True)
 
