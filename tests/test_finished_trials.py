@@ -47,8 +47,8 @@ def best(trials: list[FrozenTrial], count: int) -> list[FrozenTrial]:
 
 def test_of_thousands_the_first_the_newest_and_the_front_are_kept() -> None:
     trials = [trial(number) for number in range(5 * CHUNK + 7)]
-    assert told(trials[: 2 * CHUNK - 1]).few(16, best) == trials[: 2 * CHUNK - 1]
-    few = told(trials).few(16, best)
+    assert told(trials[: 2 * CHUNK - 1]).few(16, best, 2 * CHUNK - 1) == trials[: 2 * CHUNK - 1]
+    few = told(trials).few(16, best, len(trials))
     assert len(few) <= 16 + KEPT + 2 * CHUNK
     assert few[:16] == trials[:16] and few[-CHUNK - 7 :] == trials[-CHUNK - 7 :]
     assert [one.number for one in few] == sorted(one.number for one in few)
@@ -60,11 +60,11 @@ def test_a_trial_that_is_told_late_takes_its_place() -> None:
     trials = [trial(number) for number in range(3 * CHUNK)]
     late = trial(3 * CHUNK, at_s=10.5)
     grown = told(trials)
-    grown.few(16, best)
+    grown.few(16, best, 3 * CHUNK)
     grown.add(late, np.zeros(len(AXES)))
     at_once = told([*trials[:11], late, *trials[11:]])
     assert grown.trials == at_once.trials
-    assert grown.few(16, best) == at_once.few(16, best)
+    assert grown.few(16, best, 3 * CHUNK + 1) == at_once.few(16, best, 3 * CHUNK + 1)
 
 
 @pytest.mark.parametrize("seed", [0, 1])

@@ -17,7 +17,7 @@ from optuna.samplers import PartialFixedSampler, RandomSampler
 from optuna.trial import TrialState
 
 from ffnet_search.pareto.front import hypervolume
-from ffnet_search.search.samplers import acquisition
+from ffnet_search.search.samplers import acquisition, pareto
 from ffnet_search.search.samplers.pareto import Known, ParetoSampler
 from ffnet_search.search.samplers.proposal import SMALL
 
@@ -235,6 +235,48 @@ def test_many_trials_are_learnt_from_by_some_and_repeat_themselves(monkeypatch: 
     resumed.add_trials(whole.trials[:12])
     resumed.optimize(lambda trial: mixed(trial)[:2], n_trials=4)
     assert proposed(resumed) == proposed(whole)
+
+
+def late_study(monkeypatch: pytest.MonkeyPatch) -> optuna.Study:
+    """One in which ten trials are many."""
+    monkeypatch.setattr(pareto, "LATE", 10)
+    return searched(study_of_chain(), 10)
+
+
+def test_late_proposals_are_made_by_blocks_that_a_resumed_study_makes_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[int] = []
+
+    class Counted(acquisition.Acquisition):
+        def __init__(self, encoding: Any, observed: Any, *others: Any) -> None:
+            made.append(len(observed.rows_NA))
+            super().__init__(encoding, observed, *others)
+
+    whole = late_study(monkeypatch)
+    monkeypatch.setattr(pareto, "Acquisition", Counted)
+    until = len(whole.trials) + 3 * pareto.TOGETHER
+    while len(whole.trials) < until:
+        searched(whole, 1)
+    assert len({tuple(params.items()) for params in proposed(whole)}) == len(whole.trials)
+    assert len(made) <= 5 and all(count % pareto.TOGETHER == 0 for count in made)
+    for finished in range(until - 7, until):
+        resumed = study_of_chain()
+        resumed.add_trials(whole.trials[:finished])
+        while len(resumed.trials) < until:
+            searched(resumed, 1)
+        assert proposed(resumed)[:until] == proposed(whole)[:until]
+
+
+def test_what_is_told_of_within_a_block_is_not_proposed_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    study, other = late_study(monkeypatch), late_study(monkeypatch)
+    while len(study.trials) % pareto.TOGETHER:
+        for one in (study, other):
+            searched(one, 1)
+    searched(study, 3)
+    second = proposed(study)[-2]
+    other.enqueue_trial(second)
+    searched(other, 3)
+    assert proposed(other)[-3] == second
+    assert len({tuple(params.items()) for params in proposed(other)}) == len(other.trials)
 
 
 def test_a_range_that_changes_and_an_axis_that_comes_later_are_learnt() -> None:

@@ -25,11 +25,14 @@ from optuna.trial import FrozenTrial, TrialState
 
 from ffnet_search.search.samplers.acquisition import Acquisition, Cache
 from ffnet_search.search.samplers.encoding import Array, Encoding, identities
-from ffnet_search.search.samplers.finished import FinishedTrials
+from ffnet_search.search.samplers.finished import CHUNK, FinishedTrials
 from ffnet_search.search.samplers.observations import LEARNT_FROM, Observations, Reference, reference_of
 from ffnet_search.search.samplers.proposal import Known, KnownFunction, Proposal
 
 AHEAD, SHARE = 16, 4  # proposals of one fit: at most so many, and a quarter of those pending
+LATE, TOGETHER = 384, 4  # from so many finished trials on, a few more change little: so many proposals of one fit,
+AHEAD_LATE, SHARE_LATE = 32, 2  # and half of those pending
+NO_BLOCK = -1
 FAR = 0.25  # of the proposals are by the far reference point
 __all__ = ["Known", "ParetoSampler"]
 
@@ -80,7 +83,9 @@ class ParetoSampler(BaseSampler):
         self._cache: Cache = {}
         self._chunks = 0  # of trials told, when the cache was begun
         self._drawn: deque[Array] = deque()
+        self._block = NO_BLOCK  # of late trials, that those drawn are for
         self._proposed: dict[int, Mapping[str, Any]] = {}  # of trials that may not have them in the study yet
+        self._running: dict[int, tuple[int, Array]] = {}  # number of parameters and row of running trials
 
     def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
         """All axes that finished trials had, each as it was last; before there are any, those of running ones."""
@@ -99,6 +104,7 @@ class ParetoSampler(BaseSampler):
         for at in places:
             if trials[at].state.is_finished():
                 self._proposed.pop(trials[at].number, None)
+                self._running.pop(trials[at].number, None)
                 self._learn(trials[at])
         if not self._finished.rows:
             self._space = {name: axis for one in trials for name, axis in one.distributions.items()}
@@ -136,27 +142,61 @@ class ParetoSampler(BaseSampler):
 
     def _proposal(self, study: Study, trial: FrozenTrial, encoding: Encoding, running: Sequence[FrozenTrial]) -> Array:
         """A new row."""
-        pending = [{**self._proposed.get(one.number, {}), **one.params} for one in running]
-        rows = [encoding.row(self._effective(params)) for params in pending if params]
-        axes = len(encoding.axes)
-        conditions = self._finished.conditions(axes)
-        pending_PA = conditions.keep(np.array(rows).reshape(-1, axes))  # of those proposed some axes have no effect
-        seen = self._finished.seen.union(identities(pending_PA))
-        if not len(pending_PA):
-            self._drawn.clear()  # a resumed study would not have them
+        rows = [self._row_of(one, encoding) for one in running if one.params or one.number in self._proposed]
+        told, axes = len(self._finished.trials), len(encoding.axes)
+        pending_PA = np.array(rows).reshape(-1, axes)
+        if rows:
+            self._block = NO_BLOCK
+        else:
+            self._begin_block(study, encoding, told)
+        conditions = self._finished.conditions(axes, told)
+        pending_PA = conditions.keep(pending_PA)  # of those proposed some axes have no effect
+        pending = set(identities(pending_PA))
         while self._drawn:
-            if identities(self._drawn[0][None])[0] not in seen:
-                return self._drawn.popleft()
-            self._drawn.popleft()
-        observed, rng = self._observed(study, encoding), np.random.default_rng([self.seed, trial.number])
+            row_A = self._drawn.popleft()
+            if (identity := identities(row_A[None])[0]) not in self._finished.seen and identity not in pending:
+                return row_A
+        observed, rng = self._observed(study, encoding, told), np.random.default_rng([self.seed, trial.number])
+        seen = self._finished.seen_by(told) | pending
         proposal = Proposal(encoding, conditions, rng, seen, _signs(study), self._known, observed.costs)
-        return self._row(observed, proposal, pending_PA)
+        if told >= LATE and rows:
+            wanted = max(TOGETHER, min(AHEAD_LATE, len(rows) // SHARE_LATE))
+        else:
+            wanted = max(1, min(AHEAD, len(rows) // SHARE))
+        self._drawn.extend(self._rows(observed, proposal, pending_PA, wanted))
+        return self._drawn.popleft()
+
+    def _row_of(self, trial: FrozenTrial, encoding: Encoding) -> Array:
+        """The row of a running trial, which may not have all its parameters yet."""
+        count, row_A = self._running.get(trial.number, (-1, None))
+        if row_A is None or count != len(trial.params):
+            params = {**self._proposed.get(trial.number, {}), **trial.params}
+            row_A = encoding.row(self._effective(params))
+            self._running[trial.number] = len(trial.params), row_A
+        return row_A
+
+    def _begin_block(self, study: Study, encoding: Encoding, told: int) -> None:
+        """Forget what was drawn, unless for the block of trials that is in progress; draw for a block of late ones.
+
+        By the trials before the block alone: a study resumed within it draws the same."""
+        block = told - told % TOGETHER if told >= LATE else NO_BLOCK
+        if block == self._block != NO_BLOCK:
+            return
+        self._block = block
+        self._drawn.clear()
+        if block == NO_BLOCK:
+            return
+        observed, rng = self._observed(study, encoding, block), np.random.default_rng([self.seed, block])
+        conditions, seen = self._finished.conditions(len(encoding.axes), block), self._finished.seen_by(block)
+        proposal = Proposal(encoding, conditions, rng, seen, _signs(study), self._known, observed.costs)
+        self._drawn.extend(self._rows(observed, proposal, np.empty((0, len(encoding.axes))), TOGETHER))
 
     def reference_point(self, study: Study) -> list[float] | None:
         """The reference point in the study's units, the far one; None before the end of the random start."""
         with self._lock:
             self._update(study)
-            observed = None if self._encoding is None else self._observed(study, self._encoding)
+            told, encoding = len(self._finished.trials), self._encoding
+            observed = None if encoding is None else self._observed(study, encoding, told)
             if observed is None or int(observed.complete_N.sum()) < self.start:
                 return None
             far_M = self._reference(observed, _signs(study)).far_M
@@ -177,6 +217,8 @@ class ParetoSampler(BaseSampler):
             self._encoding = encoding = Encoding(space, conditional)
             self._finished.encode(lambda one: encoding.row(self._effective(one.params)))
             self._drawn.clear()  # rows of the encoding before
+            self._running.clear()
+            self._block = NO_BLOCK
         assert self._encoding is not None
         self._finished.add(trial, self._encoding.row(effective))
 
@@ -185,8 +227,8 @@ class ParetoSampler(BaseSampler):
         known = None if self._known is None else self._known(params).params
         return params if known is None else known
 
-    def _observed(self, study: Study, encoding: Encoding) -> Observations:
-        """The trials that a proposal is made from."""
+    def _observed(self, study: Study, encoding: Encoding, count: int) -> Observations:
+        """Those of the first `count` trials that a proposal is made from."""
         signs, rows = _signs(study), self._finished.rows
 
         def observed(trials: Sequence[FrozenTrial]) -> Observations:
@@ -196,29 +238,31 @@ class ParetoSampler(BaseSampler):
             trials = [one for one in trials if one.state in LEARNT_FROM]
             return [trials[at] for at in np.sort(observed(trials).best(count)).tolist()]
 
-        if self._finished.chunks != self._chunks:  # weights would be those of other trials than in a resumed study
-            self._chunks, self._cache = self._finished.chunks, {}
-        few = self._finished.few(self.start, best)
+        if count // CHUNK != self._chunks:  # weights would be those of other trials than in a resumed study
+            self._chunks, self._cache = count // CHUNK, {}
+        few = self._finished.few(self.start, best, count)
         known = self._known(few[0].params).values if self._known and few else ()
         return observed(few).with_costs(known, self.start)
 
     def _reference(self, observed: Observations, signs: Array) -> Reference:
         return reference_of(observed.first(self.start), self.reference, signs)
 
-    def _row(self, observed: Observations, proposal: Proposal, pending_PA: Array) -> Array:
+    def _rows(
+        self, observed: Observations, proposal: Proposal, pending_PA: Array, wanted: int
+    ) -> Sequence[Array] | Array:
+        """New rows, one of the random start or so many from one fit; at least one."""
         complete = int(observed.complete_N.sum())
         is_asked_for = 2 * complete >= self.start <= complete + len(pending_PA)  # all of the start
         if complete < self.start and not is_asked_for:
             if len(observed.rows_NA) < 2 * self.start or self._known:
-                return proposal.random(observed)
-            return proposal.towards_limits(observed)  # nearly nothing is feasible
+                return [proposal.random(observed)]
+            return [proposal.towards_limits(observed)]  # nearly nothing is feasible
         reference = self._reference(observed, proposal.signs)
         if observed.costs and proposal.rng.random() < FAR:
             reference = reference._replace(point_M=reference.far_M)
         acquisition = Acquisition(proposal.encoding, observed, pending_PA, reference, self._cache)
-        wanted = max(1, min(AHEAD, len(pending_PA) // SHARE))
-        self._drawn.extend(proposal.best(observed, acquisition, wanted))
-        return self._drawn.popleft() if self._drawn else proposal.another(observed)
+        best_PA = proposal.best(observed, acquisition, wanted)
+        return best_PA if len(best_PA) else [proposal.another(observed)]
 
 
 @lru_cache(maxsize=1)
