@@ -19,7 +19,10 @@ LINE = 286  # characters of an error on the command line, whatever the input hel
 VALUE = 80  # characters of a value in it
 NAME = 100  # a longer name resembles none
 WORD = 60  # characters of each word, such as a path, in an error that is too long
-FULL = ("No space left on device", "PytorchStreamWriter failed writing", "database or disk is full")  # of C++ libraries
+FULL = (  # of C++ libraries, which do not say whether the disk or a quota is full
+    *("No space left on device", "PytorchStreamWriter failed writing", "iostream error", "unexpected pos"),
+    "database or disk is full",
+)
 _LONG_WORD = re.compile(rf"\S{{{WORD + 4},}}")
 _PASSWORD = re.compile(r"(?<=://)[^\s/@'\"]*:[^\s/'\"]*@")
 # Of the terminal, of lines, and of the direction of text, which can show a name as another one.

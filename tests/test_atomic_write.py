@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import errno
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from ffnet_search import atomic_write
 from ffnet_search.errors import SweepError
+
+ROOT = Path(__file__).parents[1]
 
 
 def test_content_is_on_the_disk_before_it_has_the_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -59,3 +63,28 @@ def refusing(number: int) -> object:
         raise OSError(number, os.strerror(number))
 
     return fsync
+
+
+LIMITED = """
+import resource, sys
+from pathlib import Path
+import torch
+from ffnet_search.atomic_write import replacing
+from ffnet_search.errors import SweepError
+resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[1]), -1))
+try:
+    with replacing(Path("a.ckpt")) as scratch:
+        torch.save({"a": torch.ones(100_000)}, scratch)
+except SweepError as error:
+    print(error)
+"""
+
+
+@pytest.mark.parametrize("most", [0, 100, 20_000])
+def test_weights_that_a_limit_refuses_are_one_sentence(tmp_path: Path, most: int) -> None:
+    """A quota or a limit of files: the disk itself has room, and PyTorch's stream has words of its own."""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    words = [sys.executable, "-c", LIMITED, str(most)]
+    done = subprocess.run(words, capture_output=True, text=True, cwd=tmp_path, env=environment)
+    assert done.stdout.startswith("a.ckpt: cannot be written: "), done.stderr
+    assert not os.listdir(tmp_path)
