@@ -27,7 +27,7 @@ from ffnet_search.atomic_write import replacing, write_text
 from ffnet_search.config.retraining import retraining_of
 from ffnet_search.config.sweep import Sweep
 from ffnet_search.data.datamodule import Data
-from ffnet_search.evaluation.inherited import quality
+from ffnet_search.evaluation.judge import quality
 from ffnet_search.export.exported import read_exported
 from ffnet_search.export.network import load_deployed
 from ffnet_search.latency.measure import measure_all

@@ -29,7 +29,8 @@ import yaml
 
 from ffnet_search.config.sweep import Sweep
 from ffnet_search.data.cifar import Cifar10
-from ffnet_search.evaluation.inherited import Evaluator, quality
+from ffnet_search.evaluation.inherited import Evaluator
+from ffnet_search.evaluation.judge import quality
 from ffnet_search.evaluation.rank_statistics import correlate, kendall
 from ffnet_search.models.bn_calibration import recalibrate
 from ffnet_search.models.deployed import fuse

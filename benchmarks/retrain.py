@@ -24,7 +24,8 @@ from torch import nn
 from ffnet_search.config.retraining import retraining_of
 from ffnet_search.config.schema import RetrainSection
 from ffnet_search.config.sweep import Sweep
-from ffnet_search.evaluation.inherited import Evaluator, quality
+from ffnet_search.evaluation.inherited import Evaluator
+from ffnet_search.evaluation.judge import quality
 from ffnet_search.evaluation.retrained import RetrainingTarget, retraining_sweep
 from ffnet_search.models.bn_calibration import recalibrate
 from ffnet_search.models.deployed import fuse

@@ -28,7 +28,8 @@ from lightning import seed_everything
 
 from ffnet_search.config.sweep import Sweep
 from ffnet_search.data.datamodule import Data
-from ffnet_search.evaluation.inherited import Evaluator, quality
+from ffnet_search.evaluation.inherited import Evaluator
+from ffnet_search.evaluation.judge import quality
 from ffnet_search.models.bn_calibration import recalibrate
 from ffnet_search.models.deployed import fuse
 from ffnet_search.models.metamixer import MetaMixer

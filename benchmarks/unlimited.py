@@ -31,7 +31,7 @@ from samplers import mean_and_error
 from ffnet_search.config.sweep import Sweep
 from ffnet_search.search.samplers.improvement import non_dominated
 from ffnet_search.search.samplers.pareto import Known, ParetoSampler
-from ffnet_search.search.storage.trial_record import architecture_of, distributions, params_of
+from ffnet_search.search.storage.trial_params import architecture_of, distributions, params_of
 from ffnet_search.space.hyperparameters import Configuration
 
 SWEEP = Path(__file__).parents[1] / "sweeps" / "cifar_cpu.yaml"

@@ -32,10 +32,10 @@ from ffnet_search.pareto.front import pareto_front
 from ffnet_search.report import notes
 from ffnet_search.report.dashboard import application, serve
 from ffnet_search.report.notes import annotate_study
-from ffnet_search.search.storage import sqlite_rows
-from ffnet_search.search.storage.sqlite_rows import BulkStorage
+from ffnet_search.search.storage import trial_reader
 from ffnet_search.search.storage.study import open_study, read_candidates, read_trials
-from ffnet_search.search.storage.trial_record import distributions, params_of
+from ffnet_search.search.storage.trial_params import distributions, params_of
+from ffnet_search.search.storage.trial_reader import BulkStorage
 from ffnet_search.space.hyperparameters import Configuration
 
 OBJECTIVES: dict[str, Any] = {"accuracy": "maximize", "latency_ms": "minimize"}
@@ -226,10 +226,10 @@ def test_bulk_reading_equals_optunas_reading(tmp_path: Path, monkeypatch: pytest
     assert bulk.get_all_trials(study_id) == expected
     with pytest.raises(KeyError):
         bulk.get_all_trials(99)
-    monkeypatch.setattr(sqlite_rows, "AT_ONCE", 2)
-    assert list(sqlite_rows.stream(bulk, study_id)) == expected
+    monkeypatch.setattr(trial_reader, "AT_ONCE", 2)
+    assert list(trial_reader.stream(bulk, study_id)) == expected
     for names in ([], ["c", "a"]):
-        streamed = list(sqlite_rows.stream(plain, study_id, names))
+        streamed = list(trial_reader.stream(plain, study_id, names))
         assert [t.number for t in streamed] == [t.number for t in expected]
         for some, every in zip(streamed, expected, strict=True):
             assert some.params == {name: value for name, value in every.params.items() if name in names}

@@ -12,15 +12,8 @@ from fidelities import ALONE, DIGITS, compared
 from networks import space
 
 from ffnet_search.errors import SweepError
-from ffnet_search.evaluation.fidelity import (
-    FILE,
-    INHERITED,
-    Compared,
-    Fidelity,
-    choose_networks,
-    choose_repeated,
-    read_fidelity,
-)
+from ffnet_search.evaluation.fidelity import FILE, INHERITED, Compared, Fidelity, read_fidelity
+from ffnet_search.evaluation.fidelity_networks import choose_networks, choose_repeated
 
 
 @pytest.mark.parametrize("name", ["ffnet_digits", "ffnet_cifar"])

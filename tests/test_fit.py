@@ -18,7 +18,8 @@ from training_steps import ObservedStep, assert_trained
 
 from ffnet_search.data.registry import build_data
 from ffnet_search.errors import SweepError
-from ffnet_search.evaluation.inherited import Evaluator, quality
+from ffnet_search.evaluation.inherited import Evaluator
+from ffnet_search.evaluation.judge import quality
 from ffnet_search.models.bn_calibration import recalibrate
 from ffnet_search.models.deployed import fuse
 from ffnet_search.models.metamixer import MetaMixer

@@ -14,7 +14,7 @@ import yaml
 from forgotten import forgotten
 from latency_spaces import TINY, model_of
 
-from ffnet_search.cluster.submit import check_cluster
+from ffnet_search.cluster.cluster_file import check_cluster
 from ffnet_search.cluster.user_code import user_code
 from ffnet_search.config.sweep import Sweep
 from ffnet_search.errors import SweepError

@@ -13,7 +13,7 @@ from optuna.trial import TrialState, create_trial
 
 from ffnet_search.search.history import ENOUGH, read_history
 from ffnet_search.search.storage.study import open_study
-from ffnet_search.search.storage.trial_record import distributions, params_of
+from ffnet_search.search.storage.trial_params import distributions, params_of
 from ffnet_search.space.hyperparameters import Configuration
 from ffnet_search.space.registry import known_metrics
 

@@ -9,7 +9,8 @@ import torch
 from tiny_sweep import sweep
 
 from ffnet_search.data.registry import build_data
-from ffnet_search.evaluation.inherited import Evaluator, quality
+from ffnet_search.evaluation.inherited import Evaluator
+from ffnet_search.evaluation.judge import quality
 from ffnet_search.models.deployed import fuse
 from ffnet_search.models.metamixer import MetaMixer
 from ffnet_search.space.hyperparameters import Configuration

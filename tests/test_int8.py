@@ -19,7 +19,7 @@ from ffnet_search.config.sweep import Sweep
 from ffnet_search.export.exported import read_exported
 from ffnet_search.export.formats.quality import int8_metrics
 from ffnet_search.export.network import load_deployed
-from ffnet_search.latency.bench import network_job
+from ffnet_search.latency.jobs import network_job
 from ffnet_search.latency.table import LatencyTable
 from ffnet_search.metrics import find_metric
 from ffnet_search.models.deployed import deployed

@@ -15,8 +15,8 @@ from synthetic_bench import SyntheticBench, milliseconds
 from ffnet_search.config.schema import LatencySection
 from ffnet_search.errors import SweepError
 from ffnet_search.latency import build
-from ffnet_search.latency.bench import Job, network_job
 from ffnet_search.latency.build import profile
+from ffnet_search.latency.jobs import Job, network_job
 from ffnet_search.latency.journal import Journal
 from ffnet_search.latency.plan import Plan
 from ffnet_search.latency.table import LatencyTable

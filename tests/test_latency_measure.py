@@ -12,8 +12,9 @@ from torch import Tensor, nn
 from ffnet_search.config.schema import LatencySection
 from ffnet_search.errors import SweepError
 from ffnet_search.latency import bench
-from ffnet_search.latency.bench import network_job
-from ffnet_search.latency.measure import count_macs_m, measure_all, measure_module, torch_aside
+from ffnet_search.latency.jobs import network_job
+from ffnet_search.latency.measure import measure_all, torch_aside
+from ffnet_search.latency.module import count_macs_m, measure_module
 from ffnet_search.models.deployed import deployed
 
 SIMULATOR = LatencySection(backend="own_backend:Simulator", rounds=3)

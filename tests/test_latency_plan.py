@@ -7,7 +7,8 @@ import random
 import pytest
 from latency_spaces import DIGITS, QUICK, SPACES, few
 
-from ffnet_search.latency.bench import anchors, groups, mix
+from ffnet_search.latency.anchors import anchors, mix
+from ffnet_search.latency.jobs import groups
 from ffnet_search.latency.part_model import by_family, choose
 from ffnet_search.latency.plan import Plan, parts_of
 from ffnet_search.space.few import few_networks

@@ -18,7 +18,8 @@ from PIL import Image
 from torch.nn import functional as F
 
 from ffnet_search.errors import SweepError
-from ffnet_search.evaluation.inherited import Evaluator, quality
+from ffnet_search.evaluation.inherited import Evaluator
+from ffnet_search.evaluation.judge import quality
 from ffnet_search.export.network import load, write_details
 from ffnet_search.models.deployed import Deployed, fuse
 from ffnet_search.models.metamixer import MetaMixer

@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 from ffnet_search.config.schema import TrainSection
 from ffnet_search.data.registry import build_data
-from ffnet_search.evaluation.inherited import quality
+from ffnet_search.evaluation.judge import quality
 from ffnet_search.models.bn_calibration import recalibrate
 from ffnet_search.models.deployed import fuse
 from ffnet_search.models.metamixer import MetaMixer

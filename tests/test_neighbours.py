@@ -10,7 +10,7 @@ from searches import CHEAP, TINY
 from ffnet_search.config.search_schema import SearchSection
 from ffnet_search.search.neighbours import STEPS_PER_PROPOSAL, feasible_neighbour
 from ffnet_search.search.problem import SearchProblem
-from ffnet_search.search.storage.trial_record import configuration_of, distributions, params_of
+from ffnet_search.search.storage.trial_params import configuration_of, distributions, params_of
 from ffnet_search.space.hyperparameters import Configuration
 
 START = params_of(TINY, Configuration(TINY.smallest))

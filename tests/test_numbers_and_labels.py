@@ -23,7 +23,8 @@ from torch.nn import functional as F
 
 from ffnet_search.cli.network_table import print_network
 from ffnet_search.config.schema import TrainSection
-from ffnet_search.evaluation.inherited import Evaluator, quality
+from ffnet_search.evaluation.inherited import Evaluator
+from ffnet_search.evaluation.judge import quality
 from ffnet_search.export.details.outputs import WORST, on_test
 from ffnet_search.export.exported import read_network
 from ffnet_search.export.network import load

@@ -15,7 +15,7 @@ from ffnet_search.search.archive import Entry
 from ffnet_search.search.problem import SearchProblem
 from ffnet_search.search.samplers.optuna import OptunaSampler, known_of
 from ffnet_search.search.samplers.pareto import ParetoSampler
-from ffnet_search.search.storage.trial_record import configuration_of, params_of
+from ffnet_search.search.storage.trial_params import configuration_of, params_of
 from ffnet_search.space.hyperparameters import Configuration
 from ffnet_search.space.search_space import SearchSpace
 

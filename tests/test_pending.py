@@ -14,8 +14,9 @@ from ffnet_search.config.search_schema import SearchSection
 from ffnet_search.errors import Terminated
 from ffnet_search.run.interrupt import interruptible
 from ffnet_search.search.problem import SearchProblem
-from ffnet_search.search.storage.search_storage import PREEMPTIONS, STARTS, PendingTrials, open_storage
-from ffnet_search.search.storage.trial_record import params_of
+from ffnet_search.search.storage.pending_trials import PREEMPTIONS, STARTS, PendingTrials
+from ffnet_search.search.storage.search_storage import open_storage
+from ffnet_search.search.storage.trial_params import params_of
 from ffnet_search.space.hyperparameters import Configuration
 
 

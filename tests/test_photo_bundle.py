@@ -15,7 +15,8 @@ from networks import supernet
 from photos import SPACE, photo_sweep, write_photos
 from PIL import Image
 
-from ffnet_search.evaluation.inherited import Evaluator, quality
+from ffnet_search.evaluation.inherited import Evaluator
+from ffnet_search.evaluation.judge import quality
 from ffnet_search.export.network import load
 from ffnet_search.models.deployed import Deployed, fuse
 from ffnet_search.models.metamixer import MetaMixer

@@ -9,8 +9,9 @@ from latency_spaces import TINY
 
 from ffnet_search.config.schema import LatencySection
 from ffnet_search.errors import SweepError
-from ffnet_search.latency.bench import LocalBench, network_job
+from ffnet_search.latency.bench import LocalBench
 from ffnet_search.latency.build import profile
+from ffnet_search.latency.jobs import network_job
 from ffnet_search.latency.measure import measure_all
 from ffnet_search.latency.ray_bench import RemoteBench, make_bench
 from ffnet_search.latency.validation import refuse_stale

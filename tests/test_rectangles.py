@@ -24,7 +24,8 @@ from torch.utils.flop_counter import FlopCounterMode
 from ffnet_search.config.schema import DataSection
 from ffnet_search.data.registry import build_data
 from ffnet_search.export.network import load
-from ffnet_search.latency.bench import anchors, part_job
+from ffnet_search.latency.anchors import anchors
+from ffnet_search.latency.jobs import part_job
 from ffnet_search.latency.plan import parts_of
 from ffnet_search.models.deployed import deployed, fuse
 from ffnet_search.report.architecture_svg import draw

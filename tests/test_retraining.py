@@ -27,7 +27,8 @@ from ffnet_search.config.retraining import Retraining, retraining_of
 from ffnet_search.config.schema import TrainSection
 from ffnet_search.config.sweep import Sweep
 from ffnet_search.errors import SweepError
-from ffnet_search.evaluation.inherited import Evaluator, quality
+from ffnet_search.evaluation.inherited import Evaluator
+from ffnet_search.evaluation.judge import quality
 from ffnet_search.evaluation.retrained import RetrainingTarget, retraining_sweep
 from ffnet_search.evaluation.trained import WEIGHTS
 from ffnet_search.export.exported import read_exported

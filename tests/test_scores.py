@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from ffnet_search.evaluation.inherited import Judged
+from ffnet_search.evaluation.judge import Judged
 from ffnet_search.metrics import find_metric
 from ffnet_search.space.registry import qualities
 from ffnet_search.tasks.base import find_task

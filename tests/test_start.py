@@ -21,7 +21,8 @@ from ffnet_search.config import start as named
 from ffnet_search.config.start import ARCHITECTURE, cached
 from ffnet_search.config.sweep import Sweep
 from ffnet_search.errors import SweepError
-from ffnet_search.evaluation.trained import FFNetTarget, TrialEvaluator
+from ffnet_search.evaluation.ffnet_target import FFNetTarget
+from ffnet_search.evaluation.trained import TrialEvaluator
 from ffnet_search.files.download import download
 from ffnet_search.models.metamixer import MetaMixer
 from ffnet_search.models.saved import read_start, write_supernet, write_trainable

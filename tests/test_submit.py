@@ -14,8 +14,10 @@ from typing import Any
 import pytest
 import yaml
 
+from ffnet_search.cluster.archive import pack
+from ffnet_search.cluster.cluster_file import check_cluster, must_be_reachable
 from ffnet_search.cluster.plain_values import must_be_plain
-from ffnet_search.cluster.submit import check_cluster, must_be_reachable, pack, submit
+from ffnet_search.cluster.submit import submit
 from ffnet_search.config.files import is_cluster
 from ffnet_search.config.sweep import Sweep
 from ffnet_search.errors import SweepError

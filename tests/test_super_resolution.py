@@ -15,7 +15,8 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from ffnet_search.errors import SweepError
-from ffnet_search.latency.bench import anchors, part_job
+from ffnet_search.latency.anchors import anchors
+from ffnet_search.latency.jobs import part_job
 from ffnet_search.latency.plan import parts_of
 from ffnet_search.models.deployed import deployed, deployed_part, fuse
 from ffnet_search.models.elastic import ElasticBatchNorm2d

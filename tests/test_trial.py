@@ -18,9 +18,10 @@ from ffnet_search.config.sweep import Sweep
 from ffnet_search.config.warm_start import trial_epochs, trial_sweep
 from ffnet_search.errors import SweepError
 from ffnet_search.evaluation.factory import EvaluatorFactory
-from ffnet_search.evaluation.inherited import quality
+from ffnet_search.evaluation.ffnet_target import trial_seed
+from ffnet_search.evaluation.judge import quality
 from ffnet_search.evaluation.outcome import Failed, NopPruner, Stopped, run_safely
-from ffnet_search.evaluation.trained import WEIGHTS, TrialEvaluator, trial_seed
+from ffnet_search.evaluation.trained import WEIGHTS, TrialEvaluator
 from ffnet_search.export.exported import read_exported
 from ffnet_search.export.network import load
 from ffnet_search.models.deployed import fuse

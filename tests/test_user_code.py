@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from ffnet_search.cluster.submit import pack
+from ffnet_search.cluster.archive import pack
 from ffnet_search.cluster.user_code import user_code
 from ffnet_search.config.sweep import Sweep
 

@@ -11,7 +11,8 @@ import torch
 
 from ffnet_search.atomic_write import write_text
 from ffnet_search.config.sweep import Sweep
-from ffnet_search.evaluation.inherited import Evaluator, quality
+from ffnet_search.evaluation.inherited import Evaluator
+from ffnet_search.evaluation.judge import quality
 from ffnet_search.latency.table import LatencyTable
 from ffnet_search.models.bn_calibration import recalibrate
 from ffnet_search.models.deployed import fuse

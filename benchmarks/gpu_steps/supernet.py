@@ -10,7 +10,8 @@ from pathlib import Path
 from lightning import Callback
 
 from ffnet_search.atomic_write import write_text
-from ffnet_search.evaluation.inherited import Evaluator, quality
+from ffnet_search.evaluation.inherited import Evaluator
+from ffnet_search.evaluation.judge import quality
 from ffnet_search.models.deployed import fuse
 from ffnet_search.models.saved import read_supernet
 from ffnet_search.training.fit import sweep_data, train_supernet

@@ -25,7 +25,8 @@ from ffnet_search.data.photo_set.photo_data import PhotoData
 from ffnet_search.data.photo_set.photo_folder import PhotoReader, Photos
 from ffnet_search.data.unreadable import Unreadable, refuse_unreadable
 from ffnet_search.evaluation.inherited import Evaluator
-from ffnet_search.latency.bench import LocalBench, network_job
+from ffnet_search.latency.bench import LocalBench
+from ffnet_search.latency.jobs import network_job
 from ffnet_search.latency.measure import time_jobs
 from ffnet_search.latency.plan import Plan
 from ffnet_search.models.deployed import fuse

@@ -205,7 +205,7 @@ def _measure(variables: int, window: int, imports_s: float) -> SeriesCost:
     import torch
 
     from ffnet_search.forecasting.forecaster import Forecaster
-    from ffnet_search.latency.measure import measure_module
+    from ffnet_search.latency.module import measure_module
 
     module = Forecaster((variables, window, window), DIMS[1], kernels(window)[1], RATIOS[1])
     x_BLM, taken = torch.randn(BATCH, window, variables), []

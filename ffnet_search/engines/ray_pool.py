@@ -23,11 +23,10 @@ from ffnet_search.cluster.signals import end_at_once
 from ffnet_search.config.search_schema import SearchSection
 from ffnet_search.engines.ray_pruner import remote_pruner
 from ffnet_search.errors import SweepError
-from ffnet_search.evaluation.engine import Engine, EngineContext
+from ffnet_search.evaluation.engine import CRASHES, Engine, EngineContext
 from ffnet_search.evaluation.outcome import Ended, Evaluate, Failed, Outcome, Pruner, run_safely
 from ffnet_search.space.hyperparameters import Configuration
 
-CRASHES = 3  # deaths of workers, after which a configuration counts as the cause
 DEPTH = 2  # calls per worker: one in progress, one that waits
 CALL_S = 0.05  # of a call, as a target: long against its own cost (2 ms), short enough for informed proposals
 LARGEST_CALL = 16

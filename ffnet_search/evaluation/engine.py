@@ -46,6 +46,9 @@ class EngineContext:
         return cls(make_evaluate, sweep.search, pruner, sweep.files.folder, sweep.search_space, code)
 
 
+CRASHES = 3  # deaths of workers at a configuration, after which it counts as the cause
+
+
 class OutOfTime(BaseException):
     """Raised by `Engine.next` at the deadline. No `Exception`, which an evaluation's user code may catch."""
 

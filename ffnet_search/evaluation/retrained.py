@@ -23,9 +23,10 @@ from ffnet_search.config.search_schema import EarlyStoppingSection, SchedulerSec
 from ffnet_search.config.sweep import Sweep
 from ffnet_search.data.datamodule import Data
 from ffnet_search.data.dataset import Fold
-from ffnet_search.evaluation.inherited import Judged
+from ffnet_search.evaluation.ffnet_target import FFNetTarget, trial_seed
+from ffnet_search.evaluation.judge import Judged
 from ffnet_search.evaluation.outcome import Report, Stopped
-from ffnet_search.evaluation.trained import WEIGHTS, FFNetTarget, TrialEvaluator, trial_seed
+from ffnet_search.evaluation.trained import WEIGHTS, TrialEvaluator
 from ffnet_search.models.bn_calibration import recalibrate
 from ffnet_search.models.deployed import fuse
 from ffnet_search.models.metamixer import MetaMixer

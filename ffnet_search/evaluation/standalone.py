@@ -10,8 +10,9 @@ from lightning import Trainer
 from ffnet_search.config.search_schema import EarlyStoppingSection, SchedulerSection
 from ffnet_search.config.sweep import Sweep
 from ffnet_search.data.datamodule import Data
-from ffnet_search.evaluation.inherited import quality
-from ffnet_search.evaluation.trained import FFNetTarget, TrialEvaluator
+from ffnet_search.evaluation.ffnet_target import FFNetTarget
+from ffnet_search.evaluation.judge import quality
+from ffnet_search.evaluation.trained import TrialEvaluator
 from ffnet_search.models.cpu_threads import threads_for
 from ffnet_search.models.deployed import fuse
 from ffnet_search.provenance import git_state

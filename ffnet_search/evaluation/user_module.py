@@ -15,14 +15,12 @@ from ffnet_search.config.sweep import Sweep
 from ffnet_search.data.registry import build_data
 from ffnet_search.data.user_datamodule import make_module
 from ffnet_search.errors import SweepError, did_you_mean, error_context
-from ffnet_search.latency.measure import measure_module
-from ffnet_search.metrics import COSTS
+from ffnet_search.latency.module import measure_module
+from ffnet_search.metrics import LATENCY
 from ffnet_search.plugins import check_arguments, find_class, is_import_path
 from ffnet_search.space.hyperparameters import Configuration
 from ffnet_search.training.start import Start
 from ffnet_search.training.trainer import save
-
-LATENCY = COSTS["latency_ms"].name  # the one objective that is measured, and not logged
 
 
 class UserModuleTarget:
@@ -35,7 +33,8 @@ class UserModuleTarget:
     def __init__(self, sweep: Sweep) -> None:
         self.sweep = sweep
         self._latency_ms: WeakKeyDictionary[LightningModule, float] = WeakKeyDictionary()
-        self.logged = [name for name in sweep.search.objectives if name != LATENCY]
+        # Latency is measured, and not logged.
+        self.logged = [name for name in sweep.search.objectives if name != LATENCY.key]
         space = sweep.search_space.hyperparameters
         with error_context(sweep.path):
             _check_classes(sweep)
@@ -62,8 +61,8 @@ class UserModuleTarget:
         """The objectives that the module has logged, and its latency, which no training changes, where a rule of early
         stopping compares by it. Raises SweepError if one is missing."""
         metrics = self._logged(module, logged)
-        if LATENCY in self.sweep.search.objectives and self.sweep.search.early_stopping.rule != "none":
-            metrics[LATENCY] = self._latency(module)
+        if LATENCY.key in self.sweep.search.objectives and self.sweep.search.early_stopping.rule != "none":
+            metrics[LATENCY.key] = self._latency(module)
         return metrics
 
     def _logged(self, module: LightningModule, logged: Mapping[str, float]) -> dict[str, float]:
@@ -86,8 +85,8 @@ class UserModuleTarget:
         metrics = self._logged(module, logged)
         metrics["params_m"] = sum(parameter.numel() for parameter in module.parameters()) / 1e6
         example = getattr(module, "example_input_array", None)
-        if isinstance(example, Tensor) or LATENCY in self.sweep.search.objectives:
-            metrics[LATENCY] = self._latency(module)
+        if isinstance(example, Tensor) or LATENCY.key in self.sweep.search.objectives:
+            metrics[LATENCY.key] = self._latency(module)
         return metrics
 
     def _latency(self, module: LightningModule) -> float:
@@ -95,7 +94,7 @@ class UserModuleTarget:
         example = getattr(module, "example_input_array", None)
         if not isinstance(example, Tensor):
             raise SweepError(
-                f"{self.sweep.path}: search.objectives: {LATENCY} needs {type(module).__name__} to have an "
+                f"{self.sweep.path}: search.objectives: {LATENCY.key} needs {type(module).__name__} to have an "
                 f"`example_input_array`, one tensor, but it is {type(example).__name__}; set it or remove the objective"
             )
         if module not in self._latency_ms:

@@ -16,10 +16,10 @@ from torch import nn
 
 from ffnet_search.config.sweep import Sweep
 from ffnet_search.errors import SweepError
-from ffnet_search.evaluation.inherited import judge_module
+from ffnet_search.evaluation.judge import judge_module
 from ffnet_search.export.card import write_card
 from ffnet_search.export.exported import write_scores
-from ffnet_search.latency.measure import measure_module
+from ffnet_search.latency.module import measure_module
 from ffnet_search.metrics import MEASURED
 from ffnet_search.plugins import Plugin, check_arguments, find_class
 from ffnet_search.tasks.base import task_of

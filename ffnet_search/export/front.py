@@ -24,7 +24,8 @@ from ffnet_search.config.retraining import retraining_of
 from ffnet_search.config.sweep import Sweep
 from ffnet_search.data.datamodule import Data
 from ffnet_search.errors import SweepError, did_you_mean
-from ffnet_search.evaluation.inherited import Evaluator, judge, quality
+from ffnet_search.evaluation.inherited import Evaluator
+from ffnet_search.evaluation.judge import judge, quality
 from ffnet_search.evaluation.trained import TrialEvaluator
 from ffnet_search.export.answer import first_answer, hint, offers
 from ffnet_search.export.card import Device, network_card, user_module_card, write_bundle, write_card

@@ -1,9 +1,9 @@
 """A CSV of time series as a LightningDataModule for `data.name`: windows of past and future, standardised.
 
 Rows are steps in order, columns variables; left out are columns that hold no numbers, those named date, time or
-timestamp, and those without a name, which count the rows. The first rows are for
-training, then come those for validation and those for testing, whose windows begin with the past before them. Shape
-keys: T steps, L past and S future steps, M variables.
+timestamp, and those without a name, which count the rows. The first rows are for training, then come those for
+validation and those for testing, whose windows begin with the past before them. Shape keys: T steps, L past and S
+future steps, M variables.
 """
 
 from __future__ import annotations

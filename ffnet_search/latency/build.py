@@ -12,7 +12,8 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 from ffnet_search.config.schema import LatencySection
-from ffnet_search.latency.bench import Bench, Job, LocalBench, MakeBench, groups, network_job
+from ffnet_search.latency.bench import Bench, LocalBench, MakeBench
+from ffnet_search.latency.jobs import Job, groups, network_job
 from ffnet_search.latency.journal import Journal
 from ffnet_search.latency.measure import PASSES, UNCERTAIN, refuse_shared_cores, torch_aside
 from ffnet_search.latency.network_model import NetworkModel, Sample, by_kind, kind_of

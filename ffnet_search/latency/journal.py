@@ -13,10 +13,10 @@ from typing import Any
 from ffnet_search.atomic_write import write_text
 from ffnet_search.errors import SweepError
 from ffnet_search.files.bounded import parse_json, read_bounded
-from ffnet_search.latency.timing import Mix, Rounds
+from ffnet_search.latency.timing import Reading, Rounds
 from ffnet_search.progress import say
 
-ANCHORS = 2  # see `bench`
+ANCHORS = 2  # see `anchors`
 BYTES = 1 << 28  # of a journal, at most
 
 
@@ -67,7 +67,7 @@ class Journal:
         self.seconds += line["seconds"]
 
     @property
-    def anchors_ms(self) -> Mix:
+    def anchors_ms(self) -> Reading:
         """Median milliseconds of each anchor."""
         return tuple(1e3 * statistics.median(seconds) for seconds in zip(*self._readings, strict=True))
 

@@ -9,7 +9,7 @@ from itertools import product
 from typing import Any
 
 from ffnet_search.config.schema import LatencySection
-from ffnet_search.latency.bench import Job, network_job, part_job
+from ffnet_search.latency.jobs import Job, network_job, part_job
 from ffnet_search.latency.measure import PASSES
 from ffnet_search.latency.part_model import choose
 from ffnet_search.space.architecture import Architecture

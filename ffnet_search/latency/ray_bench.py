@@ -17,7 +17,8 @@ from ffnet_search.cluster.user_code import user_code
 from ffnet_search.config.schema import LatencySection
 from ffnet_search.errors import SweepError
 from ffnet_search.files.temporary import scratch_folder
-from ffnet_search.latency.bench import Bench, Identity, Job, LocalBench
+from ffnet_search.latency.bench import Bench, Identity, LocalBench
+from ffnet_search.latency.jobs import Job
 from ffnet_search.latency.measure import torch_aside
 from ffnet_search.latency.timing import Timed
 from ffnet_search.models.deployed import deployed

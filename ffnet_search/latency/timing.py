@@ -3,7 +3,7 @@
 The clock of a busy machine drifts by tens of per cent within seconds (a neighbour on the core, on the cache, on the
 power budget). So no time is used alone: each burst is divided by the time of anchor networks just before and after it,
 and the median over rounds is kept. On one thread the CPU-time clock excludes other programs on the core.
-`latency.bench` says why there are two anchors."""
+`latency.anchors` says why there are two anchors."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from dataclasses import dataclass
 
 Run = Callable[[], object]  # one inference, finished when it returns; with RUNTIME_CLOCK it returns its milliseconds
 Mix = tuple[float, ...]  # the share of each anchor in the time that a time is divided by
+Reading = tuple[float, ...]  # the time of each anchor
 
 BURST_S = 0.004  # of one network, before the next one
 SAMPLE_S = 0.0002  # shorter runs are timed several at once: reading the CPU-time clock costs about 0.4 us
@@ -73,7 +74,7 @@ class Timed:
     """The times between two readings of the anchors: (index of the run, ratio to its mix) of each, and the second."""
 
     ratios: tuple[tuple[int, float], ...]
-    anchors_s: tuple[float, ...]
+    anchors_s: Reading
 
 
 class Stopwatch:
@@ -105,7 +106,7 @@ class Stopwatch:
                     yield Timed(tuple(ratios), after)
                     before, pending, since = after, [], time.perf_counter()
 
-    def _read_anchors(self) -> tuple[float, ...]:
+    def _read_anchors(self) -> Reading:
         return tuple(self._burst(anchor, counts) for anchor, counts in self._anchors)
 
     def _warm_up(self, run: Run) -> tuple[int, int]:
@@ -140,12 +141,12 @@ class Stopwatch:
         return statistics.median(times)
 
 
-def mixed(mix: Mix, times: Sequence[float]) -> float:
+def mixed(mix: Mix, times: Reading) -> float:
     """The time of a mix of anchors, in the unit of `times`."""
     return sum(share * each for share, each in zip(mix, times, strict=True))
 
 
-def gather(timed: Iterable[Timed], runs: int) -> tuple[list[Rounds], Mix]:
+def gather(timed: Iterable[Timed], runs: int) -> tuple[list[Rounds], Reading]:
     """Return the rounds of each run by its index, and the anchors' milliseconds meanwhile."""
     ratios: list[list[float]] = [[] for _ in range(runs)]
     readings = []
@@ -156,7 +157,7 @@ def gather(timed: Iterable[Timed], runs: int) -> tuple[list[Rounds], Mix]:
     return [Rounds(tuple(values)) for values in ratios], tuple(1e3 * seconds for seconds in middle(readings))
 
 
-def middle(readings: Sequence[Mix]) -> Mix:
+def middle(readings: Sequence[Reading]) -> Reading:
     """The median of each anchor: the upper one of an even number, which is a value that was measured."""
     return tuple(statistics.median_high(values) for values in zip(*readings, strict=True))
 

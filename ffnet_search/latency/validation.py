@@ -8,7 +8,8 @@ from pathlib import Path
 
 from ffnet_search.config.schema import LatencySection
 from ffnet_search.errors import SweepError
-from ffnet_search.latency.bench import Bench, Identity, LocalBench, MakeBench, network_job
+from ffnet_search.latency.bench import Bench, Identity, LocalBench, MakeBench
+from ffnet_search.latency.jobs import network_job
 from ffnet_search.latency.measure import time_jobs
 from ffnet_search.latency.table import Check, LatencyTable
 from ffnet_search.progress import say

@@ -15,8 +15,8 @@ from optuna.artifacts import FileSystemArtifactStore
 
 from ffnet_search.errors import SweepError
 from ffnet_search.plugins import INSTALL
-from ffnet_search.search.storage.sqlite_rows import BulkStorage
 from ffnet_search.search.storage.study import NAME, quiet_optuna, study_url
+from ffnet_search.search.storage.trial_reader import BulkStorage
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 

@@ -43,7 +43,7 @@ def check_sweep(sweep: Sweep) -> None:
         for name in sweep.export.formats:
             import_path(name, "export.formats", FORMATS)
     if sweep.path.exists() and is_cluster(sweep.path):
-        from ffnet_search.cluster.submit import check_cluster
+        from ffnet_search.cluster.cluster_file import check_cluster
 
         check_cluster(sweep.path)
     else:

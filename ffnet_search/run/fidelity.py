@@ -19,17 +19,8 @@ from ffnet_search.config.sweep import Sweep
 from ffnet_search.engines.registry import engine_of
 from ffnet_search.errors import SweepError
 from ffnet_search.evaluation.engine import EngineContext, evaluate_all
-from ffnet_search.evaluation.fidelity import (
-    FILE,
-    INHERITED,
-    LEAST,
-    SPLITS,
-    Compared,
-    Fidelity,
-    choose_networks,
-    choose_repeated,
-    supernet_digest,
-)
+from ffnet_search.evaluation.fidelity import FILE, INHERITED, LEAST, SPLITS, Compared, Fidelity, supernet_digest
+from ffnet_search.evaluation.fidelity_networks import choose_networks, choose_repeated
 from ffnet_search.evaluation.outcome import Ended
 from ffnet_search.files.bounded import read_json
 from ffnet_search.formatting import quoted
@@ -260,7 +251,8 @@ def _compare(
 
 def _inherited(sweep: Sweep, archs: list[Architecture]) -> tuple[list[Qualities], str]:
     """The quality of each network on the supernet's weights, by split; and the fingerprint of the data."""
-    from ffnet_search.evaluation.inherited import Evaluator, quality
+    from ffnet_search.evaluation.inherited import Evaluator
+    from ffnet_search.evaluation.judge import quality
     from ffnet_search.models.deployed import fuse
     from ffnet_search.models.saved import read_supernet
     from ffnet_search.training.fit import sweep_data

@@ -91,12 +91,12 @@ def _curve(record: TrialRecord, metric: str, space: SearchSpace) -> LearningCurv
 def _importances(trials: Sequence[FrozenTrial], objectives: Sequence[Metric]) -> dict[str, dict[str, float]]:
     """The share of each axis in being among the best tenth, by objective: PED-ANOVA (Watanabe et al. 2023), which takes
     seconds for 5,000 trials, where random forests take minutes."""
-    from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances  # loads scikit-learn: a second
-
     shares: dict[str, dict[str, float]] = {metric.key: {} for metric in objectives}
     complete = [trial for trial in trials if trial.state == TrialState.COMPLETE]
     if len(complete) < ENOUGH:
         return shares
+    from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances  # loads scikit-learn: a second
+
     with quiet_optuna(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         study = optuna.create_study(directions=[metric.direction for metric in objectives])

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from ffnet_search.search.problem import SearchProblem
-from ffnet_search.search.storage.trial_record import configuration_of, distributions
+from ffnet_search.search.storage.trial_params import configuration_of, distributions
 from ffnet_search.space.hyperparameters import Configuration
 
 STEPS_PER_PROPOSAL = 20  # neighbours looked at, for each of `search.proposals`

@@ -19,7 +19,8 @@ from ffnet_search.search.neighbours import feasible_neighbour
 from ffnet_search.search.problem import SearchProblem
 from ffnet_search.search.samplers.optuna import OptunaSampler
 from ffnet_search.search.storage.search_storage import SearchStorage
-from ffnet_search.search.storage.trial_record import TrialRecord, configuration_of, params_of
+from ffnet_search.search.storage.trial_params import configuration_of, params_of
+from ffnet_search.search.storage.trial_record import TrialRecord
 from ffnet_search.search.trial_queue import TrialQueue
 from ffnet_search.space.cost_model import within_limits
 from ffnet_search.space.hyperparameters import Configuration

@@ -6,8 +6,8 @@ from collections import deque
 from collections.abc import Container, Iterable
 
 from ffnet_search.search.problem import SearchProblem
-from ffnet_search.search.storage.search_storage import PendingTrial, PendingTrials
-from ffnet_search.search.storage.trial_record import configuration_of
+from ffnet_search.search.storage.pending_trials import PendingTrial, PendingTrials
+from ffnet_search.search.storage.trial_params import configuration_of
 from ffnet_search.space.hyperparameters import Configuration
 
 

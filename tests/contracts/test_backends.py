@@ -22,8 +22,9 @@ from ffnet_search.config.schema import LatencySection
 from ffnet_search.errors import SweepError
 from ffnet_search.latency.backends.base import BACKENDS, make_backend
 from ffnet_search.latency.backends.model_file import Model
-from ffnet_search.latency.bench import LocalBench, part_job
+from ffnet_search.latency.bench import LocalBench
 from ffnet_search.latency.build import profile
+from ffnet_search.latency.jobs import part_job
 from ffnet_search.latency.measure import measure_all
 from ffnet_search.latency.plan import parts_of
 from ffnet_search.latency.table import LatencyTable

@@ -27,7 +27,7 @@ from ffnet_search.models.metamixer import MetaMixer
 from ffnet_search.report.page import write_report
 from ffnet_search.run.folder import open_run
 from ffnet_search.search.storage.study import open_study
-from ffnet_search.search.storage.trial_record import distributions, params_of
+from ffnet_search.search.storage.trial_params import distributions, params_of
 from ffnet_search.space.architecture import Architecture
 from ffnet_search.space.hyperparameters import Configuration
 from ffnet_search.space.search_space import SearchSpace

@@ -19,7 +19,7 @@ from optuna.trial import TrialState
 from populations import ONE, POPULATION, RATES
 
 from ffnet_search.config.sweep import Sweep
-from ffnet_search.evaluation.inherited import quality
+from ffnet_search.evaluation.judge import quality
 from ffnet_search.evaluation.schedule import Schedule, read_schedule
 from ffnet_search.evaluation.trained import WEIGHTS, TrialEvaluator
 from ffnet_search.models.deployed import fuse

@@ -20,7 +20,7 @@ from ffnet_search.models.metamixer import MetaMixer
 from ffnet_search.run.folder import StageRecord, open_run
 from ffnet_search.run.stages import stages_of
 from ffnet_search.search.storage.study import open_study
-from ffnet_search.search.storage.trial_record import distributions, params_of
+from ffnet_search.search.storage.trial_params import distributions, params_of
 from ffnet_search.space.architecture import Architecture
 from ffnet_search.space.hyperparameters import Configuration
 from ffnet_search.tasks.base import task_of

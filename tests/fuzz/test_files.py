@@ -40,7 +40,7 @@ from ffnet_search.models.saved import read_supernet
 from ffnet_search.report.data import read_run
 from ffnet_search.report.notes import annotate_study
 from ffnet_search.report.page import page
-from ffnet_search.search.storage.search_storage import PendingTrials
+from ffnet_search.search.storage.pending_trials import PendingTrials
 from ffnet_search.space.input import Input
 
 PARTS, FILES = {"ci": (1, 32), "full": (20, 27)}[os.environ.get("FUZZ", "full")]  # of each kind, and files of each part

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from networks import space
 
-from ffnet_search.evaluation.fidelity import Compared, Fidelity, choose_networks
+from ffnet_search.evaluation.fidelity import Compared, Fidelity
+from ffnet_search.evaluation.fidelity_networks import choose_networks
 from ffnet_search.space.cost_model import analytic_metrics
 
 DIGITS = space("ffnet_digits")

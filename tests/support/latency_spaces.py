@@ -6,7 +6,7 @@ from networks import SPACES, space
 
 from ffnet_search.config.schema import LatencySection
 from ffnet_search.latency.backends.model_file import Model
-from ffnet_search.latency.bench import network_job
+from ffnet_search.latency.jobs import network_job
 from ffnet_search.space.architecture import Architecture
 from ffnet_search.space.search_space import SearchSpace
 

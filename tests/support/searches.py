@@ -27,7 +27,7 @@ from ffnet_search.search.loop import run_search
 from ffnet_search.search.optimizer import Optimizer
 from ffnet_search.search.problem import SearchProblem
 from ffnet_search.search.storage.search_storage import open_storage
-from ffnet_search.search.storage.trial_record import configuration_of
+from ffnet_search.search.storage.trial_params import configuration_of
 from ffnet_search.space.architecture import Architecture
 from ffnet_search.space.cost_model import CostModel
 from ffnet_search.space.hyperparameters import Configuration

@@ -8,7 +8,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from ffnet_search.config.schema import LatencySection
-from ffnet_search.latency.bench import Identity, Job
+from ffnet_search.latency.bench import Identity
+from ffnet_search.latency.jobs import Job
 from ffnet_search.latency.timing import Timed
 from ffnet_search.space.input import Input
 

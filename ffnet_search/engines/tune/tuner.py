@@ -21,13 +21,11 @@ from ffnet_search.cluster import session
 from ffnet_search.config.search_schema import Resources
 from ffnet_search.engines.tune.schedulers import OfThisProcess, report_to
 from ffnet_search.engines.tune.trainable import RESULT, TuneTrainable, as_proposed
-from ffnet_search.evaluation.engine import EngineContext
+from ffnet_search.evaluation.engine import CRASHES, EngineContext
 from ffnet_search.evaluation.outcome import Failed, Outcome, Pruner
 from ffnet_search.evaluation.schedule import final_hyperparameters, read_schedule
 from ffnet_search.pareto.candidate import Candidate
 from ffnet_search.space.hyperparameters import Configuration
-
-CRASHES = 3  # of workers, after which the candidate counts as the cause
 
 
 class Proposals(OfThisProcess, SearchAlgorithm):

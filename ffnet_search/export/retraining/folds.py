@@ -19,7 +19,7 @@ from ffnet_search.config.named_metrics import named_metrics
 from ffnet_search.config.sweep import Sweep
 from ffnet_search.data.dataset import Fold
 from ffnet_search.evaluation.factory import FoldFactory
-from ffnet_search.evaluation.inherited import Judged
+from ffnet_search.evaluation.judge import Judged
 from ffnet_search.evaluation.retrained import FOLD_SCORES, Retrained, folding_sweep, read_fold_scores
 from ffnet_search.export.retraining.training import Training, remove_others, train_all
 from ffnet_search.metrics import FOLDS, IMAGES

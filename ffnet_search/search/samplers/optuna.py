@@ -34,7 +34,8 @@ from ffnet_search.search.problem import SearchProblem
 from ffnet_search.search.samplers.pareto import ParetoSampler
 from ffnet_search.search.samplers.proposal import Known
 from ffnet_search.search.storage.study import quiet_optuna
-from ffnet_search.search.storage.trial_record import TrialRecord, architecture_of, distributions, params_of
+from ffnet_search.search.storage.trial_params import architecture_of, distributions, params_of
+from ffnet_search.search.storage.trial_record import TrialRecord
 from ffnet_search.space.hyperparameters import Configuration, Hyperparameter, Value, settle
 
 # Of no use here: abstract, for a fixed list of points, or (CMA-ES) random on categorical axes.

@@ -1,8 +1,4 @@
-"""The study on disk, opened for one search, or read. It holds finished trials alone, each added whole.
-
-`search.storage` names a copy in a database on the network: PostgreSQL, or any other that Optuna opens by URL. The copy
-gets each trial after the file, and returns them where the run's folder was lost with its machine.
-"""
+"""The study on disk, opened for one search, or read. It holds finished trials alone, each added whole."""
 
 from __future__ import annotations
 
@@ -21,15 +17,14 @@ from ffnet_search.errors import SweepError
 from ffnet_search.formatting import quoted
 from ffnet_search.metrics import Direction
 from ffnet_search.pareto.candidate import Candidate
-from ffnet_search.search.storage.damage import database_errors
+from ffnet_search.search.storage.damage import RESTORE, database_errors
 from ffnet_search.search.storage.read_only import readable_study
-from ffnet_search.search.storage.sqlite_rows import TrialWriter, stream
+from ffnet_search.search.storage.trial_reader import stream
 from ffnet_search.search.storage.trial_record import TrialRecord
+from ffnet_search.search.storage.trial_writer import TrialWriter
 from ffnet_search.space.search_space import SearchSpace
 
 NAME = "search"  # of the study in its file
-PATIENCE_S = 10  # for a server to answer
-DRIVERS = {"postgresql": "postgresql+psycopg"}  # SQLAlchemy's default is another one
 
 
 @contextmanager
@@ -95,10 +90,10 @@ def _find_study(storage: RDBStorage, path: Path, objectives: Mapping[str, Direct
                 "objectives, constraints, data, supernet or latency table are not the same; move the file away to begin"
             )
         optuna.delete_study(storage=storage, study_name=NAME)  # nothing is lost
-    return _new_study(storage, NAME, objectives, digest)
+    return new_study(storage, NAME, objectives, digest)
 
 
-def _new_study(storage: RDBStorage, name: str, objectives: Mapping[str, Direction], digest: str) -> optuna.Study:
+def new_study(storage: RDBStorage, name: str, objectives: Mapping[str, Direction], digest: str) -> optuna.Study:
     """An empty study with the digest of its search."""
     study = optuna.create_study(storage=storage, study_name=name, directions=list(objectives.values()))
     with warnings.catch_warnings():
@@ -114,7 +109,7 @@ def _check_file(path: Path) -> None:
         return
     if not path.is_file():
         raise SweepError(f"{path}: must be an Optuna study in SQLite, but is no file; move it away")
-    what_to_do = "restore it, or move it away to start again"
+    what_to_do = RESTORE
     try:
         # Not read-only: SQLite rolls back an interrupted transaction.
         with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=rw", uri=True)) as connection:
@@ -142,70 +137,6 @@ def quiet_optuna() -> Iterator[None]:
         yield
     finally:
         optuna.logging.set_verbosity(before)
-
-
-@contextmanager
-def copied(
-    writer: TrialWriter, url: str | None, name: str, objectives: Mapping[str, Direction], digest: str
-) -> Iterator[None]:
-    """Copy what `writer` adds to the study `name` at `url`, where there is a URL; first each gets the trials that the
-    other has alone. Raises SweepError if the database does not answer, or holds another search of this name."""
-    if url is None:
-        yield
-        return
-    storage, where = _open_database(url)
-    try:
-        with database_errors(where):
-            if name in optuna.get_all_study_names(storage):
-                study = optuna.load_study(storage=storage, study_name=name)
-            else:
-                study = _new_study(storage, name, objectives, digest)
-            stored = study.user_attrs.get("digest")
-            if stored != digest:
-                raise SweepError(
-                    f"search.storage: the study {name!r} in {where} must be of this search ({digest}), but is of "
-                    f"another ({stored or 'not named'}); give the run another name with --name, or delete that study"
-                )
-            there = [trial for trial in study.get_trials(deepcopy=False) if trial.state.is_finished()]
-        here = list(writer.stored())
-        for ours, theirs in zip(here, there, strict=False):
-            if TrialRecord.from_trial(ours).key != TrialRecord.from_trial(theirs).key:
-                raise SweepError(
-                    f"search.storage: the study {name!r} in {where} and {writer.path} must begin with the same trials, "
-                    "but do not; give the run another name with --name, or delete the one that is not wanted"
-                )
-        copy = TrialWriter(study, storage, where)
-        copy.add(here[len(there) :])
-        writer.add(there[len(here) :])
-        writer.copy = copy
-        yield
-    finally:
-        writer.copy = None
-        storage.remove_session()
-        storage.engine.dispose()
-
-
-def _open_database(url: str) -> tuple[RDBStorage, str]:
-    """The storage, and its address without the password."""
-    try:
-        parsed = sa.engine.make_url(url)
-        where = parsed.render_as_string(hide_password=True)
-        parsed = parsed.set(drivername=DRIVERS.get(parsed.drivername, parsed.drivername))
-        parsed.get_dialect().import_dbapi()
-        options = {"connect_args": {"connect_timeout": PATIENCE_S}} if "postgresql" in parsed.drivername else {}
-        with database_errors(where):
-            return RDBStorage(parsed.render_as_string(hide_password=False), engine_kwargs=options), where
-    except (ImportError, sa.exc.NoSuchModuleError) as error:
-        raise SweepError(
-            f"search.storage: {url.partition(':')[0]} needs a driver that is not installed ({error}); for PostgreSQL: "
-            "pip install 'ffnet-search[postgresql]'"
-        ) from None
-    except sa.exc.ArgumentError:
-        raise SweepError(
-            f"search.storage must be a database's URL, such as postgresql://user@host/name, but got {url!r}"
-        ) from None
-    except RuntimeError as error:  # what Optuna raises for the tables of another version
-        raise SweepError(f"search.storage: must be a database of this version of Optuna, but: {error}") from error
 
 
 def read_candidates(path: Path, space: SearchSpace) -> list[Candidate]:

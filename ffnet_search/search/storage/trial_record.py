@@ -1,7 +1,6 @@
-"""A trial as it is stored: the one place that knows its parameters and the names of its attributes.
+"""A trial as it is stored: the one place that knows the names of its attributes.
 
-A parameter is an axis of the search space on which there is a choice, or a hyper-parameter. Attributes are flat, as
-Optuna Dashboard shows them: every one that is not a field of `TrialRecord` is a metric.
+Attributes are flat, as Optuna Dashboard shows them: every one that is not a field of `TrialRecord` is a metric.
 """
 
 from __future__ import annotations
@@ -10,7 +9,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-from optuna.distributions import CategoricalDistribution
 from optuna.trial import FrozenTrial, TrialState
 
 from ffnet_search.errors import SweepError, shown
@@ -18,9 +16,9 @@ from ffnet_search.evaluation.outcome import Ended, Failed, Stopped
 from ffnet_search.evaluation.schedule import describe, final_hyperparameters, schedule_of
 from ffnet_search.metrics import Figures
 from ffnet_search.pareto.candidate import Candidate
-from ffnet_search.search.storage.sqlite_rows import trial_id
-from ffnet_search.space.architecture import Architecture
-from ffnet_search.space.hyperparameters import Configuration, settle
+from ffnet_search.search.storage.trial_params import configuration_of
+from ffnet_search.search.storage.trial_reader import trial_id
+from ffnet_search.space.hyperparameters import Configuration
 from ffnet_search.space.search_space import SearchSpace
 
 State = Literal["evaluated", "infeasible", "stopped", "failed"]
@@ -32,8 +30,6 @@ STATES: dict[TrialState, State] = {
     TrialState.FAIL: "failed",
 }
 ATTRIBUTES = ("key", "architecture", "origin", "stopped", "reports", "record", "schedule", "reason", "traceback")
-
-
 KINDS: Mapping[str, type] = {  # attribute -> its types, as JSON gives them
     **dict.fromkeys(("key", "architecture", "origin", "schedule", "reason", "traceback"), str),
     **dict.fromkeys(("reports", "record"), dict),
@@ -44,40 +40,6 @@ EMPTY = {name: kind() for name, kind in KINDS.items()}
 
 def _damaged(number: int, problem: str) -> SweepError:
     return SweepError(f"trial {number} of the study is damaged: {problem}; restore the study, or move it away")
-
-
-def distributions(space: SearchSpace) -> dict[str, CategoricalDistribution]:
-    """The axes of the architectures that hold more than one choice."""
-    return {name: CategoricalDistribution(values) for name, values in space.axes().items() if len(values) > 1}
-
-
-def architecture_of(space: SearchSpace, params: Mapping[str, Any]) -> Architecture:
-    """The architecture of a trial's parameters; an axis that is missing has its first choice."""
-    return space.build({name: params.get(name, values[0]) for name, values in space.axes().items()})
-
-
-def configuration_of(space: SearchSpace, params: Mapping[str, Any]) -> Configuration:
-    """The configuration of a trial's parameters. Raises KeyError if a hyper-parameter is missing."""
-    hyperparameters = settle(space.hyperparameters, lambda name, one: params[name])
-    return Configuration(architecture_of(space, params) if space.has_network else None, hyperparameters)
-
-
-def params_of(space: SearchSpace, configuration: Configuration) -> dict[str, Any]:
-    """The inverse of `configuration_of`. Raises ValueError if its architecture is not in the space."""
-    if configuration.architecture is None:
-        return dict(configuration.hyperparameters)
-    axes = space.axes()
-    choices = space.choices_of(configuration.architecture)
-    return {name: value for name, value in choices.items() if len(axes[name]) > 1} | dict(configuration.hyperparameters)
-
-
-def is_of_space(space: SearchSpace, params: Mapping[str, Any]) -> bool:
-    """True if these are the parameters of a configuration of `space`."""
-    try:
-        params_of(space, configuration_of(space, params))
-    except (LookupError, ValueError, TypeError, AttributeError):
-        return False
-    return True
 
 
 @dataclass(frozen=True)

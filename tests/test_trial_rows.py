@@ -14,7 +14,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from searches import Run
 
 from ffnet_search.errors import SweepError
-from ffnet_search.search.storage import sqlite_rows
+from ffnet_search.search.storage import trial_writer
 from ffnet_search.search.storage.study import open_study, read_records
 
 
@@ -37,8 +37,8 @@ def finished_trials() -> Iterator[FrozenTrial]:
 def test_written_trials_are_read_by_optuna_as_they_were(
     tmp_path: Path, direct: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert sqlite_rows.rows_are_right()  # with the version of Optuna that is pinned
-    monkeypatch.setattr(sqlite_rows, "rows_are_right", lambda: direct)
+    assert trial_writer.rows_are_right()  # with the version of Optuna that is pinned
+    monkeypatch.setattr(trial_writer, "rows_are_right", lambda: direct)
     trials = [*finished_trials(), *finished_trials()]
     with open_study(tmp_path / "s.db", {"accuracy": "maximize", "latency_ms": "minimize"}, "d") as to_disk:
         assert (to_disk.rows is not None) == direct
