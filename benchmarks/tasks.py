@@ -31,8 +31,8 @@ from ffnet_search.data.datamodule import Data
 from ffnet_search.evaluation.judge import judge
 from ffnet_search.export.exported import ExportedNetwork, read_exported
 from ffnet_search.export.front import devices_of
-from ffnet_search.export.groups import read_gains
 from ffnet_search.export.network import load_deployed
+from ffnet_search.export.yardstick.gains import read_gains
 from ffnet_search.forecasting.forecaster import Forecaster
 from ffnet_search.forecasting.series import Series
 from ffnet_search.metrics import Metric

@@ -36,7 +36,7 @@ from ffnet_search.export.exported import read_exported
 from ffnet_search.imports.consent import ForeignImports, foreign_imports
 from ffnet_search.models.saved import read_supernet
 from ffnet_search.provenance import git_state
-from ffnet_search.report.notes import annotate_study
+from ffnet_search.report.annotate import annotate_study
 from ffnet_search.training.checkpoints import read_last
 from ffnet_search.training.start import load_start
 

@@ -17,7 +17,7 @@ from PIL import Image
 
 from ffnet_search.config.schema import DataSection
 from ffnet_search.data.registry import build_data
-from ffnet_search.export.card import write_bundle
+from ffnet_search.export.bundle.model_card import write_bundle
 from ffnet_search.export.network import load
 from ffnet_search.space.input import Input
 from ffnet_search.tasks.base import find_task

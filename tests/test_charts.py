@@ -9,7 +9,8 @@ import pytest
 from runs import ffnet_run
 
 from ffnet_search.metrics import Metric
-from ffnet_search.report.charts import BOTTOM, LEFT, MOST, RIGHT, TOP, CurveChart, curve_chart, draw_front
+from ffnet_search.report.front_image import draw_front
+from ffnet_search.report.learning_curves import BOTTOM, LEFT, MOST, RIGHT, TOP, CurveChart, curve_chart
 from ffnet_search.search.history import History, LearningCurve
 from ffnet_search.space.registry import known_metrics
 

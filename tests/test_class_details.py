@@ -7,9 +7,9 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+from ffnet_search.export.class_table import class_rows, rare_words
 from ffnet_search.export.details.classes import ERRORS, class_facts
 from ffnet_search.export.details.sheet import Tile, draw_sheet, plain
-from ffnet_search.export.exported import class_rows, rare_words
 
 NAMES = ["cat", "dog", "cow", "never"]
 

@@ -29,9 +29,9 @@ from ffnet_search.config.sweep import Sweep
 from ffnet_search.errors import SweepError
 from ffnet_search.pareto.candidate import Candidate
 from ffnet_search.pareto.front import pareto_front
-from ffnet_search.report import notes
+from ffnet_search.report import annotate
+from ffnet_search.report.annotate import annotate_study
 from ffnet_search.report.dashboard import application, serve
-from ffnet_search.report.notes import annotate_study
 from ffnet_search.search.storage import trial_reader
 from ffnet_search.search.storage.study import open_study, read_candidates, read_trials
 from ffnet_search.search.storage.trial_params import distributions, params_of
@@ -184,7 +184,7 @@ def test_an_odd_report_is_left_out(tmp_path: Path, make: Callable[[Path], object
 def test_the_number_of_trial_notes_is_limited(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, most: int) -> None:
     sweep = make_run(tmp_path)
     front = front_of(sweep)
-    monkeypatch.setattr(notes, "MOST", len(front) + most)
+    monkeypatch.setattr(annotate, "MOST", len(front) + most)
     annotate_study(sweep)
     study = json.loads(get(sweep, "/api/studies/1"))
     assert sum(bool(trial["note"]["body"]) for trial in study["trials"]) == len(front) + most

@@ -17,7 +17,7 @@ from ffnet_search.data import image_file
 from ffnet_search.data.image_file import prepare, read_whole, turned_size
 from ffnet_search.data.mask_folder import read_ids
 from ffnet_search.errors import SweepError
-from ffnet_search.export.script import predict_script
+from ffnet_search.export.bundle.script import predict_script
 
 SIDE, ROWS = 9_500, 100  # 90 million pixels, of which Pillow warns
 READ = """

@@ -20,7 +20,7 @@ from ffnet_search.errors import SweepError
 from ffnet_search.evaluation.fidelity import FILE, read_fidelity
 from ffnet_search.evaluation.schedule import read_schedule
 from ffnet_search.export.folders import NAMES, folder_names
-from ffnet_search.export.groups import GAINS, read_gains
+from ffnet_search.export.yardstick.gains import GAINS, read_gains
 from ffnet_search.latency.journal import Journal
 from ffnet_search.models.reference import load_reference
 from ffnet_search.models.saved import load_trainable, read_supernet

@@ -11,7 +11,7 @@ import pytest
 from odd_images import images
 
 from ffnet_search.data.decoder import Decoder
-from ffnet_search.export.script import predict_script
+from ffnet_search.export.bundle.script import predict_script
 
 TEMPLATES = [f"predict_{task}.py.txt" for task in ("classification", "segmentation", "multilabel", "regression")]
 

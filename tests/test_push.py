@@ -20,7 +20,7 @@ from http_body import read_body
 
 from ffnet_search.config.sweep import Sweep
 from ffnet_search.errors import SweepError
-from ffnet_search.export.push import repository_of, set_license
+from ffnet_search.export.bundle.push import repository_of, set_license
 from ffnet_search.plugins import is_installed
 
 HEAD = "---\nlibrary_name: ffnet-search\ntags:\n- onnx\n---\n# A network\n"

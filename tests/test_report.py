@@ -15,9 +15,9 @@ from runs import ffnet_run, module_run
 
 from ffnet_search.export.groups import read_groups
 from ffnet_search.report.architecture_svg import describe
-from ffnet_search.report.charts import as_png, draw_front
 from ffnet_search.report.data import Run, script_data
 from ffnet_search.report.fidelity import fidelity_section
+from ffnet_search.report.front_image import as_png, draw_front
 from ffnet_search.report.page import BEST, BUSY, TOP_AXES, write_report
 from ffnet_search.report.page import page as page_in_html
 from ffnet_search.search.history import ENOUGH, LearningCurve

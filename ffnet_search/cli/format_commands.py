@@ -53,8 +53,8 @@ class Formats:
 def check_formats(formats: Formats, which: Which, overrides: Overrides) -> None:
     """Raise SweepError if a format or a hub is unknown or lacks a package, or if an option has no effect: before
     anything is computed or torch is imported. A format by import path is imported: the user names it."""
+    from ffnet_search.export.bundle.push import repository_of
     from ffnet_search.export.formats.base import find_format
-    from ffnet_search.export.push import repository_of
 
     if which.top is not None and not formats.are_asked_for:
         raise SweepError(
@@ -74,8 +74,8 @@ def export_formats(run: Path, overrides: Overrides, formats: Formats, which: Whi
     """Write the exported networks of a run in a format, or in all that can be written here, and print the results."""
     from ffnet_search.cli import format_table, json_output
     from ffnet_search.config.sweep import Sweep
+    from ffnet_search.export.bundle.push import repository_of
     from ffnet_search.export.exported import exported_of
-    from ffnet_search.export.push import repository_of
 
     name = formats.format
     repository = None if formats.push is None else repository_of(formats.push)
@@ -106,7 +106,7 @@ def export_formats(run: Path, overrides: Overrides, formats: Formats, which: Whi
 
 def _push(networks: Sequence[ExportedNetwork], repository: str, license: str | None, output: Output) -> None:
     from ffnet_search.cli.printing import print_path
-    from ffnet_search.export.push import push
+    from ffnet_search.export.bundle.push import push
 
     if len(networks) > 1:
         keys = ", ".join(network.key for network in networks)

@@ -12,7 +12,8 @@ from ffnet_search.config.sweep import Sweep
 from ffnet_search.export.answer import answer, offers, ranked_on
 from ffnet_search.export.exported import ExportedNetwork
 from ffnet_search.export.groups import WORDS as LETTERS
-from ffnet_search.export.groups import First, Groups, read_gains, read_groups
+from ffnet_search.export.groups import First, Groups, read_groups
+from ffnet_search.export.yardstick.gains import read_gains
 from ffnet_search.latency.table import LatencyTable
 from ffnet_search.metrics import ERROR, FOLDS, IMAGES, INHERITED, INT8, JUDGED, LATENCY, MACS, PARAMS, Metric
 from ffnet_search.space.hyperparameters import Configuration

@@ -123,8 +123,8 @@ def dashboard(
     import webbrowser
 
     from ffnet_search.config.sweep import Sweep
+    from ffnet_search.report.annotate import annotated_study
     from ffnet_search.report.dashboard import serve
-    from ffnet_search.report.notes import annotated_study
 
     permit_imports(allow_imports, runs=False)
     sweep = Sweep.of_run(run)

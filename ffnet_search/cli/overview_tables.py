@@ -125,7 +125,7 @@ def print_pair(pair: Pair) -> None:
 
 def image_of(comparison: RunComparison) -> bytes:
     """Both fronts as a PNG file: quality on search validation, with its error, against latency."""
-    from ffnet_search.report.charts import as_png, draw_fronts
+    from ffnet_search.report.front_image import as_png, draw_fronts
 
     fronts: dict[str, list[tuple[float, float, float]]] = {name: [] for name in comparison.names}
     first, _ = comparison.sweeps

@@ -2,9 +2,8 @@
 
 An exported network keeps a budget by the latency that was measured, any other by the table. The best is by the quality
 that is the objective, on search validation, or by cross-validation where all exported networks have it: the test split
-chooses nothing. Where another network is better that is not
-exported, the answer names both, and the command that exports it: better as the search compared it, or, where both were
-retrained, as they are now.
+chooses nothing. Where another network is better that is not exported, the answer names both, and the command that
+exports it: better as the search compared it, or, where both were retrained, as they are now.
 """
 
 from __future__ import annotations
@@ -104,13 +103,13 @@ def answer(networks: Iterable[Offer], quality: Metric, latency_ms: float = math.
     split = ranked_on([one.exported for one in networks if one.exported is not None], quality)
     fitting = [one for one in networks if one.ms <= latency_ms]
     if shown := [one for one in fitting if one.exported is not None]:
-        exported = min(shown, key=lambda one: (quality.sign * _ranked(one, split, quality), one.ms))
+        exported = min(shown, key=lambda one: (quality.sign * _quality_on(split, one, quality), one.ms))
         as_compared = min(shown, key=lambda one: (quality.sign * one.quality, one.ms))
     others = [one for one in fitting if one.exported is None]
     if as_compared is not None:
         others = [one for one in others if one.worse_by(as_compared, quality) < 0]
     if others:
-        better = min(others, key=lambda one: (*_rank(one, as_compared, quality), one.ms))
+        better = min(others, key=lambda one: (*_order(one, as_compared, quality), one.ms))
     return Answer(exported, better)
 
 
@@ -120,11 +119,13 @@ def ranked_on(exported: Sequence[ExportedNetwork], quality: Metric) -> str:
     return FOLDS if by_folds else "search"
 
 
-def _ranked(one: Offer, split: str, quality: Metric) -> float:
+def _quality_on(split: str, one: Offer, quality: Metric) -> float:
+    """The quality of an exported network on a split of `ranked_on`."""
     return one.exported.metrics[f"{FOLDS}_{quality.key}"] if split == FOLDS and one.exported else one.quality
 
 
-def _rank(one: Offer, exported: Offer | None, quality: Metric) -> tuple[float, float]:
+def _order(one: Offer, exported: Offer | None, quality: Metric) -> tuple[float, float]:
+    """The order among networks that are not exported: by the lead over the exported one, then as compared."""
     return (0.0 if exported is None else one.worse_by(exported, quality), quality.sign * one.compared)
 
 

@@ -16,7 +16,7 @@ from ffnet_search.config.sweep import Sweep
 from ffnet_search.errors import NAME, SweepError, shortened, shown
 from ffnet_search.export.card_content import must_be_card
 from ffnet_search.files.bounded import open_regular, read_json
-from ffnet_search.formatting import percent, plural, quoted
+from ffnet_search.formatting import quoted
 from ffnet_search.metrics import FOLDS, Figures, is_cost
 from ffnet_search.space.architecture import Architecture
 from ffnet_search.space.hyperparameters import Value
@@ -24,10 +24,8 @@ from ffnet_search.strict_yaml import read_yaml
 from ffnet_search.tasks.base import Task, task_of
 from ffnet_search.tasks.scores import Scores
 
-CLASS_TITLES = ("class", "precision", "recall", "images", "trained on", "taken for")
 UNPACKED = 1 << 28  # bytes of a split's scores; more only where they were hardly compressed, by
 COMPRESSION = 20  # at most, as scores are, but no file that is made to unpack to very much
-MOST = 3  # other classes that are named
 CARD, ONNX, SCORES = "card.json", "model.onnx", "scores.npz"  # of every exported FFNet
 
 
@@ -162,42 +160,3 @@ def _is_format(entry: Mapping[str, Any]) -> bool:
 
 
 # The classes of a network as rows of a table: for the terminal, the report and the model card.
-
-
-def class_rows(details: Mapping[str, Any]) -> list[list[str]]:
-    """Precision, recall, images of test and of training, and the classes that it is taken for, the hardest class first;
-    empty without any."""
-    if not {"recall", "precision", "images"} <= details.keys():
-        return []
-    taken: dict[str, list[str]] = {}
-    for label, said, count in details.get("confused", ()):
-        taken.setdefault(label, []).append(f"{said} ({count})")
-    recall = details["recall"]
-    hardest = sorted(recall, key=lambda name: 2.0 if recall[name] is None else recall[name])
-    return [
-        [
-            name,
-            _share(details["precision"][name]),
-            _share(recall[name]),
-            str(details["images"][name]),
-            str(details.get("trained_on", {}).get(name, "")),
-            ", ".join(taken.get(name, [])[:MOST]),
-        ]
-        for name in hardest
-    ]
-
-
-def rare_words(details: Mapping[str, Any]) -> str:
-    """The hardest class, if it has less than half of its even share of the training images, and what counts it more."""
-    rows, counts = class_rows(details), details.get("trained_on", {})
-    total, name = sum(counts.values()), rows[0][0] if rows else ""
-    if 2 * len(counts) * counts.get(name, total) >= total:
-        return ""
-    return (
-        f"{name} has {plural(counts[name], 'image')} of {total:,} in training: train.class_weights: balanced counts it "
-        f"more, and recall@{name} can be an objective or a limit of the search"
-    )
-
-
-def _share(value: float | None) -> str:
-    return "none" if value is None else percent(value, 1)

@@ -12,11 +12,8 @@ import os
 import shutil
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
-from lightning import LightningDataModule, LightningModule, Trainer
-from lightning.pytorch.utilities.model_helpers import is_overridden
 
 from ffnet_search.atomic_write import SUFFIX
 from ffnet_search.config.named_metrics import named_metrics, ranking
@@ -28,14 +25,15 @@ from ffnet_search.evaluation.inherited import Evaluator
 from ffnet_search.evaluation.judge import judge, quality
 from ffnet_search.evaluation.trained import TrialEvaluator
 from ffnet_search.export.answer import first_answer, hint, offers
-from ffnet_search.export.card import Device, network_card, user_module_card, write_bundle, write_card
-from ffnet_search.export.exported import ONNX, ExportedNetwork, read_card, read_exported, read_network, write_scores
+from ffnet_search.export.bundle.model_card import write_bundle
+from ffnet_search.export.card import Device, network_card, write_card
+from ffnet_search.export.exported import ExportedNetwork, read_card, read_exported, read_network, write_scores
 from ffnet_search.export.folders import asked_for, folder_names, recover_front, replace_front, write_names
 from ffnet_search.export.formats.quality import int8_metrics
 from ffnet_search.export.groups import First, write_groups
-from ffnet_search.export.module_files import hand_over, write_module_onnx
 from ffnet_search.export.network import write_details, write_network
 from ffnet_search.export.picks import Pick, cross_validated, draw_front, retrained_picks
+from ffnet_search.export.user_modules import export_user_modules
 from ffnet_search.formatting import csv_cell
 from ffnet_search.latency.measure import measure_all
 from ffnet_search.latency.ray_bench import make_bench
@@ -51,9 +49,7 @@ from ffnet_search.provenance import git_state
 from ffnet_search.search.storage.study import read_candidates
 from ffnet_search.space.cost_model import analytic_metrics
 from ffnet_search.tasks.base import task_of
-from ffnet_search.training.checkpoints import is_plain, load_checkpoint
 from ffnet_search.training.fit import sweep_data
-from ffnet_search.training.trainer import quiet_lightning
 
 
 def export_front(sweep: Sweep) -> None:
@@ -84,9 +80,9 @@ def export_network(sweep: Sweep, key: str, folder: Path | None = None) -> Export
     candidates = read_candidates(sweep.files.study, sweep.search_space)
     chosen = [candidate for candidate in candidates if candidate.key == key]
     if not chosen:
-        hint = did_you_mean(key, [candidate.key for candidate in candidates])
+        similar = did_you_mean(key, [candidate.key for candidate in candidates])
         raise SweepError(
-            f"{sweep.files.study}: has no evaluated network {key!r}{hint}; its keys are in {sweep.files.candidates}"
+            f"{sweep.files.study}: has no evaluated network {key!r}{similar}; its keys are in {sweep.files.candidates}"
         )
     [pick], pareto = cross_validated(sweep, [retrained_picks(sweep, chosen)[key]]), sweep.files.pareto
     names = folder_names(pareto, [key])
@@ -207,41 +203,3 @@ def _latencies(nets: Sequence[Deployed], devices: Sequence[Device]) -> list[dict
             latency[f"measured_ms{device.suffix}"] = measured.ms
             latency[f"measured_spread{device.suffix}"] = measured.spread
     return latencies
-
-
-def export_user_modules(sweep: Sweep, front: Sequence[Pick], folders: Sequence[Path]) -> Iterator[dict[str, float]]:
-    """Write the files of each candidate into its folder, and yield its metrics.
-
-    They are those of the search and, if the module has a `test_step` and its data a `test_dataloader`, those that the
-    test logs."""
-    trials = TrialEvaluator(sweep, git=git_state())
-    for candidate, folder in zip((pick.candidate for pick in front), folders, strict=True):
-        shutil.copy2(trials.weights(candidate), folder / "model.ckpt")
-        data = trials.target.data(trials.sweep.with_values(candidate.hyperparameters))
-        metrics = {**candidate.metrics, **_test(trials, candidate, folder / "model.ckpt", data)}
-        module = _module(trials, candidate, folder / "model.ckpt")
-        has_onnx = write_module_onnx(module, folder / ONNX, sweep.export.opset)
-        write_card(folder, user_module_card(sweep, candidate, metrics) | hand_over(data, folder, has_onnx))
-        yield metrics
-
-
-def _test(
-    trials: TrialEvaluator, candidate: Candidate, checkpoint: Path, data: LightningDataModule
-) -> dict[str, float]:
-    module = _module(trials, candidate, checkpoint)
-    has_step = is_overridden("test_step", module, LightningModule)
-    if not (has_step and is_overridden("test_dataloader", data, LightningDataModule)):
-        return {}
-    with quiet_lightning():
-        trainer = Trainer(accelerator="auto", devices=1, logger=False, enable_progress_bar=False,
-                          enable_checkpointing=False, enable_model_summary=False)  # fmt: skip
-        (logged,) = trainer.test(module, datamodule=data, verbose=False)
-    return {name: float(value) for name, value in logged.items() if name not in candidate.metrics}
-
-
-def _module(trials: TrialEvaluator, candidate: Candidate, checkpoint: Path) -> Any:
-    """The user-supplied module of a candidate, with its weights."""
-    trial = trials.sweep.with_values(candidate.hyperparameters)
-    module: Any = trials.target.module(trial, candidate.configuration)
-    module.load_state_dict(load_checkpoint(checkpoint, plain=is_plain(False))["state_dict"])
-    return module

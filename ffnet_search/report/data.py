@@ -12,7 +12,8 @@ from ffnet_search.config.sweep import Sweep
 from ffnet_search.evaluation.fidelity import Fidelity
 from ffnet_search.export.answer import Offer, answers, better_words, export_command, first_answer, offers
 from ffnet_search.export.exported import ExportedNetwork, read_exported
-from ffnet_search.export.groups import Gain, Groups, read_gains, read_groups
+from ffnet_search.export.groups import Groups, read_groups
+from ffnet_search.export.yardstick.gains import Gain, read_gains
 from ffnet_search.formatting import unbroken
 from ffnet_search.latency.table import LatencyTable
 from ffnet_search.metrics import COSTS, ERROR, FOLDS, INHERITED, LATENCY, Direction, Metric

@@ -18,23 +18,25 @@ from ffnet_search.config.retraining import retraining_of
 from ffnet_search.config.sweep import Sweep
 from ffnet_search.config.warm_start import trial_epochs
 from ffnet_search.export.answer import ranked_on
-from ffnet_search.export.exported import CLASS_TITLES, ExportedNetwork, class_rows
+from ffnet_search.export.class_table import CLASS_TITLES, class_rows
+from ffnet_search.export.exported import ExportedNetwork
 from ffnet_search.export.formats.base import ModelFile, registered_files
 from ffnet_search.export.groups import WORDS as GROUP_WORDS
 from ffnet_search.formatting import plural
 from ffnet_search.latency.table import LatencyTable
+from ffnet_search.latency.timing import SHARED_RATIO
 from ffnet_search.metrics import JUDGED
 from ffnet_search.provenance import versions
 from ffnet_search.report.architecture_svg import draw
-from ffnet_search.report.charts import as_png, curve_chart, draw_front
 from ffnet_search.report.data import Run, figures, front_columns, read_run, script_data
 from ffnet_search.report.fidelity import fidelity_section
+from ffnet_search.report.front_image import as_png, draw_front
 from ffnet_search.report.headline import headline_of, retrained_of, yardstick_rows
+from ffnet_search.report.learning_curves import curve_chart
 from ffnet_search.report.templates import load_template, unbroken
 
 TOP_AXES = 12  # of the importances: the others hardly matter
 BEST = 50  # trials that are listed: candidates.csv has all
-BUSY = 1.2  # wall / CPU time beyond which other programs disturbed the measurement
 EXPORTED = (  # files of every exported network, but for those of formats
     ModelFile("model.safetensors", "weights of the deployed form, for ffnet_search.load"),
     ModelFile("trainable.safetensors", "weights before fusing, to continue training"),
@@ -49,8 +51,6 @@ SHEETS = {  # of images that a task draws -> the words below them
 }
 YARDSTICK = ["by hand", "measured", "test", "front's network as quick", "its test", "gain", "told apart"]
 SCRIPT = ModelFile("predict.py", "the network on images, with ONNX Runtime alone")
-
-
 # A name, a link to its files ("" for none), and its values by column, or the cells of its row in a table.
 Record = tuple[str, str, Mapping[str, object]]
 Row = tuple[str, str, Sequence[str]]
@@ -143,7 +143,7 @@ def _latency(run: Run, table: LatencyTable) -> dict[str, Any]:
         "batch_size": table.setting.batch_size,
         "columns": front_columns(run.sweep, run.exported),
         "error": str(table.error),
-        "contention": f"{contention:.1f}" if contention > BUSY else "",
+        "contention": f"{contention:.1f}" if contention > SHARED_RATIO else "",
         "script_data": script_data(run),
     }
 

@@ -36,7 +36,7 @@ def export_key(sweep: Sweep, key: str, folder: Path | None = None) -> ExportedNe
         import_whole(*STAGES["export"].packages)
         from ffnet_search.export.formats.write import export_format
         from ffnet_search.export.front import export_network
-        from ffnet_search.export.yardstick import write_gains
+        from ffnet_search.export.yardstick.measure import write_gains
         from ffnet_search.report.page import write_report
 
         if folder is not None:

@@ -200,7 +200,7 @@ def _search(sweep: Sweep) -> None:
 def _export(sweep: Sweep) -> None:
     from ffnet_search.export.formats.write import export_format
     from ffnet_search.export.front import export_front
-    from ffnet_search.export.yardstick import measure_yardstick
+    from ffnet_search.export.yardstick.measure import measure_yardstick
     from ffnet_search.report.page import write_report
 
     _refuse_stale_tables(sweep)

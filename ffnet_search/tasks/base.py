@@ -49,7 +49,7 @@ class Task(TaskOutputs):
     # Hand-over of an exported network.
     output_name: ClassVar[str]  # of the ONNX model
     output_words: ClassVar[str] = ""  # what it holds, where the name does not say it
-    predict_script: ClassVar[str | None]  # a template in `export/`, written as predict.py
+    predict_script: ClassVar[str | None]  # a template in `export/bundle/`, written as predict.py
     predict_words: ClassVar[str] = ""  # what it writes, where it writes files
     hub_task: ClassVar[str]  # of model hubs, for the model card
     quality_name: ClassVar[str]  # of the quality in a model card

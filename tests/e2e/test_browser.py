@@ -19,7 +19,7 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 
 from ffnet_search.config.sweep import Sweep
-from ffnet_search.report.notes import annotate_study
+from ffnet_search.report.annotate import annotate_study
 
 pytestmark = [
     pytest.mark.skipif(not (BROWSER and DRIVER), reason="chromium and chromedriver are not installed"),

@@ -37,8 +37,8 @@ from ffnet_search.files.bounded import read_json
 from ffnet_search.forecasting.series import read_series
 from ffnet_search.latency.journal import Journal
 from ffnet_search.models.saved import read_supernet
+from ffnet_search.report.annotate import annotate_study
 from ffnet_search.report.data import read_run
-from ffnet_search.report.notes import annotate_study
 from ffnet_search.report.page import page
 from ffnet_search.search.storage.pending_trials import PendingTrials
 from ffnet_search.space.input import Input

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ffnet_search.data.datamodule import Data
+from ffnet_search.export.details.sheet import as_pixels
 from ffnet_search.export.details.worst_images import Forms, WorstImages, write_forms
 from ffnet_search.models.deployed import Deployed
 from ffnet_search.space.sides import grown, height_and_width
@@ -52,19 +53,6 @@ def _forms(image_HWC: NDArray[np.uint8], mask_HW: Tensor, labels_HW: Tensor, bad
     """The image, and the mask and the prediction over it, with its mIoU."""
     overlaid = [overlay(image_HWC, one_HW.byte().numpy()) for one_HW in (mask_HW, labels_HW)]
     return Forms([image_HWC, *overlaid], ["", "", f"{100 * (1 - badness):.1f} %"])
-
-
-def as_pixels(image_CHW: Tensor, data: Data) -> NDArray[np.uint8]:
-    """An image before it was normalised, uint8 (H, W, C); of a user-supplied data module, its levels are stretched."""
-    if hasattr(data, "statistics"):
-        mean_C, std_C = data.statistics
-        levels_CHW = image_CHW * std_C[:, None, None] + mean_C[:, None, None]
-    else:
-        low, high = image_CHW.min(), image_CHW.max()
-        levels_CHW = 255 * (image_CHW - low) / (high - low).clamp(min=1e-6)
-    colours_CHW = levels_CHW if len(levels_CHW) == 3 else levels_CHW[:1].expand(3, -1, -1)
-    pixels_HWC: NDArray[np.uint8] = colours_CHW.round().clamp(0, 255).byte().permute(1, 2, 0).numpy()
-    return pixels_HWC
 
 
 def overlay(image_HWC: NDArray[np.uint8], mask_HW: NDArray[np.uint8]) -> NDArray[np.uint8]:

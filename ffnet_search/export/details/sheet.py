@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 from torch import Tensor
 
 from ffnet_search.data.datamodule import Data
-from ffnet_search.export.details.masks import as_pixels
 
 COLUMNS = 5
 TILE, LINE, GAP = 112, 14, 6  # pixels: a side of an image, the height of a line below it, between images
@@ -47,3 +48,16 @@ def plain(name: str, ending: str = "") -> str:
     """Words that the built-in font can draw: of a long name, the beginning."""
     words = name if len(name) <= LETTERS else f"{name[: LETTERS - 2]}.."
     return f"{words} {ending}".rstrip().encode("ascii", "replace").decode()
+
+
+def as_pixels(image_CHW: Tensor, data: Data) -> NDArray[np.uint8]:
+    """An image before it was normalised, uint8 (H, W, C); of a user-supplied data module, its levels are stretched."""
+    if hasattr(data, "statistics"):
+        mean_C, std_C = data.statistics
+        levels_CHW = image_CHW * std_C[:, None, None] + mean_C[:, None, None]
+    else:
+        low, high = image_CHW.min(), image_CHW.max()
+        levels_CHW = 255 * (image_CHW - low) / (high - low).clamp(min=1e-6)
+    colours_CHW = levels_CHW if len(levels_CHW) == 3 else levels_CHW[:1].expand(3, -1, -1)
+    pixels_HWC: NDArray[np.uint8] = colours_CHW.round().clamp(0, 255).byte().permute(1, 2, 0).numpy()
+    return pixels_HWC

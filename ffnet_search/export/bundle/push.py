@@ -16,7 +16,7 @@ from ffnet_search.plugins import is_installed, not_installed
 PACKAGE, EXTRA = "huggingface_hub", "hub"
 TARGET = re.compile(r"hf:([A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*)")
 LICENSE = re.compile(r"[a-z0-9][a-z0-9.+-]*")  # as the hub lists them: apache-2.0, mit, cc-by-4.0, other
-CARD, FIELD = "README.md", "license:"
+MODEL_CARD, FIELD = "README.md", "license:"
 
 
 def repository_of(target: str) -> str:
@@ -31,7 +31,7 @@ def repository_of(target: str) -> str:
 
 def set_license(folder: Path, license: str | None) -> None:
     """Write a license into the head of a folder's model card. Raises SweepError if there is none, or no card."""
-    path = folder / CARD
+    path = folder / MODEL_CARD
     try:
         before, head, text = path.read_text(encoding="utf-8").split("---\n", 2)
     except (OSError, ValueError):

@@ -1,9 +1,8 @@
-"""The yardstick of a front: FFNets scaled by hand, and the ends of the space, trained and measured in the same way.
+"""The yardstick of a front: networks by hand, and a user's own, trained and measured in the same way.
 
 runs/NAME/yardstick/width2-KEY/   as an exported network; gains.json: what the front gains at their latencies
 
-By hand means: the widths of all stages scaled together, all other choices as published, if the space has them. A
-yardstick is kept as long as the weights that it was made from; it costs once as much as exporting five more networks.
+A yardstick is kept as long as the weights that it was made from; it costs once as much as exporting five more networks.
 """
 
 from __future__ import annotations
@@ -19,52 +18,22 @@ from ffnet_search.evaluation.inherited import Evaluator
 from ffnet_search.evaluation.outcome import Evaluate, NopPruner, run_safely
 from ffnet_search.evaluation.trained import TrialEvaluator
 from ffnet_search.export.answer import Offer, answer
-from ffnet_search.export.baselines import write_baselines
 from ffnet_search.export.card import write_card
 from ffnet_search.export.exported import ExportedNetwork, read_card, read_exported
 from ffnet_search.export.front import devices_of, write_picks
-from ffnet_search.export.groups import GAINS, Gain
 from ffnet_search.export.picks import retrained_picks
 from ffnet_search.export.retraining.retrain import weights_digest
+from ffnet_search.export.yardstick.baselines import write_baselines
+from ffnet_search.export.yardstick.by_hand import by_hand
+from ffnet_search.export.yardstick.gains import GAINS, Gain
 from ffnet_search.formatting import plural
 from ffnet_search.pareto.candidate import Candidate
 from ffnet_search.progress import say
 from ffnet_search.provenance import git_state
 from ffnet_search.space.architecture import Architecture
-from ffnet_search.space.block import Choice
 from ffnet_search.space.cost_model import analytic_metrics
 from ffnet_search.space.hyperparameters import Configuration
-from ffnet_search.space.search_space import SearchSpace
 from ffnet_search.tasks.base import find_task
-
-SCALES = (0.0, 0.5, 1.0)  # of the widths of the space, from the least to the greatest
-PUBLISHED = {"mixer": "ffn_attention", "expansion": 3}  # of FFNets (paper, table 1)
-FINEST = ("stride", "output")  # axes that take their first choice
-WIDTH = "width"
-
-
-def by_hand(space: SearchSpace) -> dict[str, Architecture]:
-    """Name -> network: the ends of the space, and FFNets of widths scaled together; equal ones have the first name."""
-    networks = {"smallest": space.smallest}
-    for number, scale in enumerate(SCALES, 1):
-        choices = {name: _by_hand(name.rpartition(".")[2], values, scale) for name, values in space.axes().items()}
-        networks[f"width{number}"] = space.build(choices)
-    networks["largest"] = space.largest
-    return {name: arch for name, arch in networks.items() if arch not in _before(networks, name)}
-
-
-def _before(networks: Mapping[str, Architecture], name: str) -> list[Architecture]:
-    return [networks[other] for other in list(networks)[: list(networks).index(name)]]
-
-
-def _by_hand(axis: str, values: Sequence[Choice], scale: float) -> Choice:
-    if axis == WIDTH:
-        return values[round(scale * (len(values) - 1))]
-    if axis in FINEST:
-        return values[0]
-    if PUBLISHED.get(axis) in values:
-        return values[values.index(PUBLISHED[axis])]
-    return values[len(values) // 2]
 
 
 def measure_yardstick(sweep: Sweep) -> None:
