@@ -26,7 +26,7 @@ from lightning import seed_everything
 from ffnet_search.atomic_write import replacing, write_text
 from ffnet_search.config.retraining import retraining_of
 from ffnet_search.config.sweep import Sweep
-from ffnet_search.data.datamodule import Data
+from ffnet_search.data.modules.base import Data
 from ffnet_search.evaluation.judge import quality
 from ffnet_search.export.exported import read_exported
 from ffnet_search.export.network import load_deployed

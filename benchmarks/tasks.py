@@ -27,7 +27,7 @@ import torch
 import yaml
 
 from ffnet_search.config.sweep import Sweep
-from ffnet_search.data.datamodule import Data
+from ffnet_search.data.modules.base import Data
 from ffnet_search.evaluation.judge import judge
 from ffnet_search.export.exported import ExportedNetwork, read_exported
 from ffnet_search.export.front import devices_of

@@ -27,7 +27,7 @@ from typing import Any
 from lightning import seed_everything
 
 from ffnet_search.config.sweep import Sweep
-from ffnet_search.data.datamodule import Data
+from ffnet_search.data.modules.base import Data
 from ffnet_search.evaluation.inherited import Evaluator
 from ffnet_search.evaluation.judge import quality
 from ffnet_search.models.bn_calibration import recalibrate

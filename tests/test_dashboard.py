@@ -279,7 +279,7 @@ def test_a_taken_port_is_one_sentence(tmp_path: Path) -> None:
 
 def test_a_run_is_found_by_its_folder_wherever_it_is(tmp_path: Path) -> None:
     sweep = make_run(tmp_path, trials=3)
-    from ffnet_search.run.folder import open_run
+    from ffnet_search.run.folder.run_folder import open_run
 
     with pytest.raises(SweepError, match="must be a sweep file or the folder of a run, but holds no sweep.yaml"):
         Sweep.of_run(sweep.files.folder)

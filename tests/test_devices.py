@@ -17,7 +17,7 @@ from ffnet_search.errors import SweepError
 from ffnet_search.latency.table import LatencyTable
 from ffnet_search.metrics import LATENCY
 from ffnet_search.pareto.front import pareto_front
-from ffnet_search.run.folder import RunFolder
+from ffnet_search.run.folder.run_folder import RunFolder
 from ffnet_search.run.pipeline import run_sweep
 from ffnet_search.run.select import select_network
 from ffnet_search.run.stages import STAGES, StageState, StageStatus, plan

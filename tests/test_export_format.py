@@ -25,7 +25,7 @@ from ffnet_search.export.formats.registry import FORMATS
 from ffnet_search.export.formats.write import TOLERANCE, export_format
 from ffnet_search.export.network import load
 from ffnet_search.plugins import find_class, is_installed
-from ffnet_search.run.folder import alone_in
+from ffnet_search.run.folder.lock import alone_in
 from ffnet_search.training.fit import sweep_data
 
 

@@ -16,12 +16,13 @@ from small_sweeps import write_sweep
 
 from ffnet_search.config.sweep import Sweep
 from ffnet_search.errors import SweepError
-from ffnet_search.run.folder import FORMAT, RunFolder, StageRecord, differences, open_run
+from ffnet_search.run.folder.changes import differences
+from ffnet_search.run.folder.run_folder import FORMAT, RunFolder, StageRecord, open_run
 
 HOLD = """
 import sys, time
 from ffnet_search.config.sweep import Sweep
-from ffnet_search.run.folder import open_run
+from ffnet_search.run.folder.run_folder import open_run
 with open_run(Sweep.from_yaml(sys.argv[1])):
     if "fork" in sys.argv:
         import os

@@ -23,7 +23,7 @@ from ffnet_search.latency.table import LatencyTable
 from ffnet_search.latency.timing import WALL_CLOCK, Timed
 from ffnet_search.latency.validation import refuse_inaccurate, refuse_stale
 from ffnet_search.space.cost_model import CostModel, cheapest, check_budget, within_limits
-from ffnet_search.space.few import few_networks
+from ffnet_search.space.enumeration import enumerated_networks
 
 PLANNED = sum(job.rounds(QUICK) for job in Plan(TINY, QUICK, 0).jobs)
 
@@ -73,7 +73,7 @@ def test_of_a_few_networks_each_is_measured_and_measured_again(networks: int, tm
     space, path = few(networks), tmp_path / "table.json"
     table = profile(space, QUICK, path, make_bench=SyntheticBench)
     assert LatencyTable.load(path) == table and table.is_exact and len(table.held_out) == networks
-    for arch in few_networks(space):
+    for arch in enumerated_networks(space):
         assert table.predict_ms(arch) == pytest.approx(milliseconds(network_job(arch, 0)), rel=0.05)  # rounds have 2 %
     for check in table.held_out:
         assert check.predicted_ms == table.predict_ms(check.architecture) != check.measured_ms

@@ -11,7 +11,7 @@ from ffnet_search.latency.anchors import anchors, mix
 from ffnet_search.latency.jobs import groups
 from ffnet_search.latency.part_model import by_family, choose
 from ffnet_search.latency.plan import Plan, parts_of
-from ffnet_search.space.few import few_networks
+from ffnet_search.space.enumeration import enumerated_networks
 from ffnet_search.space.input import Input
 from ffnet_search.space.search_space import SearchSpace
 
@@ -70,8 +70,8 @@ def test_a_few_networks_are_listed_where_choices_are_alike() -> None:
     """Kernels make no difference to attention: eight choices of axes are two networks."""
     stage = {"depth": [1, 2], "width": 16, "mixer": "attention", "token_kernel": [3, 5, 7, 9]}
     space = SearchSpace.model_validate({"input": {"resolution": 8, "classes": 2}, "stages": [stage]})
-    assert space.size == 2 and set(few_networks(space)) == {space.smallest, space.largest}
-    assert few_networks(few(1)) == (few(1).largest,) and not few_networks(few(6))
+    assert space.size == 2 and set(enumerated_networks(space)) == {space.smallest, space.largest}
+    assert enumerated_networks(few(1)) == (few(1).largest,) and not enumerated_networks(few(6))
 
 
 @pytest.mark.parametrize("image", [Input(1, 8, 10), Input(3, 32, 10), Input(3, 256, 1000)])

@@ -15,7 +15,7 @@ from image_data import section
 from masks import SPACE, shapes, write_masks
 from PIL import Image
 
-from ffnet_search.data.datamodule import CALIBRATION_PIXELS
+from ffnet_search.data.modules.image_data import CALIBRATION_PIXELS
 from ffnet_search.data.registry import build_data, check_data
 from ffnet_search.errors import SweepError
 from ffnet_search.space.input import Input
@@ -110,7 +110,7 @@ def test_a_mask_moves_with_its_image_and_counts_nowhere_beyond_the_edge(folder: 
 
 def test_calibration_counts_pixels(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(build(folder).calibration) == build(folder).train_images
-    monkeypatch.setattr("ffnet_search.data.datamodule.CALIBRATION_PIXELS", 5 * 16**2)
+    monkeypatch.setattr("ffnet_search.data.modules.image_data.CALIBRATION_PIXELS", 5 * 16**2)
     assert len(build(folder).calibration) == 5 and CALIBRATION_PIXELS // 512**2 == 32
 
 

@@ -14,7 +14,7 @@ import torch
 from searched_runs import score, searched
 
 from ffnet_search.config.sweep import Sweep
-from ffnet_search.data.datamodule import Data
+from ffnet_search.data.modules.base import Data
 from ffnet_search.evaluation.judge import judge
 from ffnet_search.export.exported import read_exported, write_scores
 from ffnet_search.export.groups import First, write_groups

@@ -25,8 +25,9 @@ from ffnet_search.latency.journal import Journal
 from ffnet_search.models.reference import load_reference
 from ffnet_search.models.saved import load_trainable, read_supernet
 from ffnet_search.report.dashboard import serve
-from ffnet_search.run.fidelity import must_be_results
-from ffnet_search.run.folder import open_run, working_process
+from ffnet_search.run.fidelity.trainings import must_be_results
+from ffnet_search.run.folder.lock import working_process
+from ffnet_search.run.folder.run_folder import open_run
 from ffnet_search.run.overview import runs
 from ffnet_search.training.checkpoints import load_checkpoint
 

@@ -21,7 +21,7 @@ from ffnet_search.errors import SweepError
 from ffnet_search.export.exported import read_exported
 from ffnet_search.run import pipeline
 from ffnet_search.run.check import check_limits
-from ffnet_search.run.folder import RunFolder
+from ffnet_search.run.folder.run_folder import RunFolder
 from ffnet_search.run.pipeline import run_sweep
 from ffnet_search.run.stages import STAGES, Stage, StageState, plan
 from ffnet_search.space.architecture import Architecture

@@ -15,9 +15,9 @@ import s3
 from ffnet_search.config.files import RunPaths
 from ffnet_search.config.sweep import Sweep
 from ffnet_search.errors import SweepError
-from ffnet_search.run import remote_copy as remote_copy_module
-from ffnet_search.run.folder import StageRecord, open_run
-from ffnet_search.run.remote_copy import RemoteCopy, remote_copy
+from ffnet_search.run.folder import remote_copy as remote_copy_module
+from ffnet_search.run.folder.remote_copy import RemoteCopy, remote_copy
+from ffnet_search.run.folder.run_folder import StageRecord, open_run
 
 BUCKETS = {"s3": s3.bucket, "gs": gcs.bucket}
 SPACE = {"input": {"channels": 1, "resolution": 8, "classes": 10}, "stages": [{"depth": [1], "width": [8]}] * 2}

@@ -9,7 +9,7 @@ import pytest
 
 from ffnet_search.config.sweep import Sweep
 from ffnet_search.evaluation.inherited import Evaluator
-from ffnet_search.run.folder import open_run
+from ffnet_search.run.folder.run_folder import open_run
 from ffnet_search.run.pipeline import run_sweep
 from ffnet_search.run.stages import StageState, plan
 from ffnet_search.search.storage.study import read_candidates, read_records
@@ -93,7 +93,7 @@ def test_more_epochs_go_on_from_the_last_checkpoint(
 
 
 def test_a_search_by_other_weights_gives_nothing(tmp_path: Path) -> None:
-    from ffnet_search.run.folder import StageRecord
+    from ffnet_search.run.folder.run_folder import StageRecord
     from ffnet_search.run.reuse import earlier_candidates
     from ffnet_search.run.stages import STAGES
 

@@ -11,7 +11,7 @@ from image_data import write_tree
 
 from ffnet_search.config.sweep import Sweep
 from ffnet_search.errors import SweepError
-from ffnet_search.run.folder import StageRecord, open_run
+from ffnet_search.run.folder.run_folder import StageRecord, open_run
 from ffnet_search.run.pipeline import run_sweep
 from ffnet_search.run.stages import STAGES, StageState, plan, status
 

@@ -12,7 +12,7 @@ from ffnet_search.config.secrets import without_secrets
 from ffnet_search.config.sweep import Sweep
 from ffnet_search.errors import SweepError
 from ffnet_search.report.dashboard import own_host_only
-from ffnet_search.run.folder import open_run
+from ffnet_search.run.folder.run_folder import open_run
 from ffnet_search.run.pipeline import run_sweep
 
 SPACE = {"input": {"channels": 1, "resolution": 8, "classes": 10}, "stages": [{"depth": 1, "width": 8}]}

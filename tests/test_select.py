@@ -16,8 +16,8 @@ from ffnet_search.errors import SweepError
 from ffnet_search.evaluation.outcome import Report
 from ffnet_search.latency.table import LatencyTable
 from ffnet_search.pareto.candidate import Candidate
-from ffnet_search.run import select
-from ffnet_search.run.folder import RunFolder
+from ffnet_search.run import search_advice, select
+from ffnet_search.run.folder.run_folder import RunFolder
 from ffnet_search.run.pipeline import profile_named_device
 from ffnet_search.run.select import select_network
 from ffnet_search.search.storage.study import read_candidates
@@ -76,7 +76,7 @@ def test_a_study_without_good_networks_gets_the_advice_to_search_on(sweep: Sweep
 def test_advice_needs_enough_candidates(
     sweep: Sweep, monkeypatch: pytest.MonkeyPatch, enough: int, advises: bool
 ) -> None:
-    monkeypatch.setattr(select, "ENOUGH", enough)  # of 60 candidates
+    monkeypatch.setattr(search_advice, "ENOUGH", enough)  # of 60 candidates
     limits = [0.3 + 0.1 * step for step in range(20)]
     assert any(select_network(sweep.files.folder, limit, "phone").advice for limit in limits) == advises
 

@@ -17,8 +17,8 @@ from ffnet_search.config.retraining import retraining_of
 from ffnet_search.errors import SweepError
 from ffnet_search.models.saved import read_epochs
 from ffnet_search.run.cost_comparison import compare_ways
-from ffnet_search.run.fidelity import FidelityPlan, measure_fidelity
-from ffnet_search.run.folder import read_records
+from ffnet_search.run.fidelity.measure import FidelityPlan, measure_fidelity
+from ffnet_search.run.folder.run_folder import read_records
 from ffnet_search.run.pipeline import run_sweep
 from ffnet_search.run.shared_time import RunTime, as_trained
 from ffnet_search.run.stages import plan

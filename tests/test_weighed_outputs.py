@@ -15,7 +15,7 @@ from tables import table_sweep, write_rows
 from ffnet_search.autoconfig.inspect import inspect
 from ffnet_search.autoconfig.inspect_table import inspect_table
 from ffnet_search.config.sweep import Sweep
-from ffnet_search.data.datamodule import ImageData
+from ffnet_search.data.modules.image_data import ImageData
 from ffnet_search.errors import SweepError
 from ffnet_search.models.metamixer import MetaMixer
 from ffnet_search.tasks.base import find_task, task_of

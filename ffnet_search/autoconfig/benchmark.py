@@ -19,8 +19,9 @@ from ffnet_search.autoconfig.budget import Throughput
 from ffnet_search.autoconfig.draft import Draft
 from ffnet_search.autoconfig.inspect_photos import PhotoSet
 from ffnet_search.config.schema import DataSection, LatencySection, TrainSection
-from ffnet_search.data.datamodule import Data, ImageData
 from ffnet_search.data.dataset import InMemory, Source, stratified_order
+from ffnet_search.data.modules.base import Data
+from ffnet_search.data.modules.image_data import ImageData
 from ffnet_search.data.photo_set.photo_data import PhotoData
 from ffnet_search.data.photo_set.photo_folder import PhotoReader, Photos
 from ffnet_search.data.unreadable import Unreadable, refuse_unreadable

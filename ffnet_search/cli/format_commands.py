@@ -86,7 +86,7 @@ def export_formats(run: Path, overrides: Overrides, formats: Formats, which: Whi
         networks = exported_of(sweep, which.top, which.key)
         if name is not None:
             from ffnet_search.export.formats.write import export_all, export_format
-            from ffnet_search.run.folder import alone_in
+            from ffnet_search.run.folder.lock import alone_in
 
             can_be_written = os.access(sweep.files.folder, os.W_OK)  # else what is there is enough
             with alone_in(sweep) if can_be_written else nullcontext():  # cards are read and written again

@@ -222,7 +222,7 @@ def fidelity(
     weights. To resume after a stop, give the same command again; more networks continue it."""
     from ffnet_search.cli.fidelity_table import print_fidelity
     from ffnet_search.evaluation.fidelity import Fidelity
-    from ffnet_search.run.fidelity import FidelityPlan, measure_fidelity
+    from ffnet_search.run.fidelity.measure import FidelityPlan, measure_fidelity
 
     loaded = Overrides(name, allow_imports=allow_imports).load(sweep)
     plan = FidelityPlan(comparison.networks, comparison.repeated, comparison.split)

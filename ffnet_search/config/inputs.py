@@ -39,8 +39,6 @@ SPEED: Mapping[str, Any] = {
     },
     "export": {"top": True, "retrain": {"candidates"}, "folds": True, "formats": True},
 }
-# Fields of later versions: left out where they have their default, so that runs from before are still unchanged.
-ADDED: Mapping[str, tuple[str, ...]] = {"data": ("sampling",), "train": ("class_weights",)}
 
 
 def profile_inputs(sweep: Sweep) -> Inputs:
@@ -95,9 +93,6 @@ def _plain(section: Section, name: str, *, exclude_none: bool = False) -> Inputs
     inputs: Inputs = without_secrets(section.model_dump(mode="json", exclude=SPEED[name], exclude_none=exclude_none))
     if "loggers" in inputs:  # of training: they change nothing; digests from before have the field
         inputs["loggers"] = []
-    for field in ADDED.get(name, ()):
-        if inputs.get(field) == type(section).model_fields[field].default:
-            del inputs[field]
     return inputs
 
 

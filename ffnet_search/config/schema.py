@@ -98,7 +98,7 @@ class DataSection(GrowingSection):
     download: bool = False
     batch_size: int = Field(128, gt=1)
     validation: float = Field(0.1, gt=0, lt=1)
-    sampling: Literal["all", "balanced"] = "all"
+    sampling: Annotated[Literal["all", "balanced"], LATER] = "all"
     calibration: int = Field(1024, gt=1)
     workers: int = Field(2, ge=0)
     in_memory_mb: int = Field(2048, ge=0)
@@ -136,7 +136,7 @@ class TrainSection(GrowingSection):
     accumulate: int = Field(1, gt=0)
     label_smoothing: Share = 0.1
     class_weights: Annotated[
-        Literal["none", "auto", "balanced"] | Mapping[str, Weight], BeforeValidator(_named_by_text)
+        Literal["none", "auto", "balanced"] | Mapping[str, Weight], BeforeValidator(_named_by_text), LATER
     ] = "none"
     drop_path: Share = 0.0
     mixup: float = Field(0.0, ge=0)

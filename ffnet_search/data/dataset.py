@@ -88,7 +88,7 @@ class DataSet(ABC):
     tasks: ClassVar[tuple[str, ...]]  # whose targets it has
     options: ClassVar[tuple[str, ...]] = ()  # of the section `data`, that not every data set understands
     known_images: ClassVar[int | None] = None  # without those of test, where every copy has as many
-    module: ClassVar[str] = "ffnet_search.data.datamodule:ImageData"  # made of what `read` returns
+    module: ClassVar[str] = "ffnet_search.data.modules.image_data:ImageData"  # made of what `read` returns
 
     @abstractmethod
     def read(self, section: DataSection, input: Input) -> Any:

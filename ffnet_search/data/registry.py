@@ -20,7 +20,7 @@ from ffnet_search.space.sides import height_and_width
 from ffnet_search.tasks.base import task_of
 
 if TYPE_CHECKING:
-    from ffnet_search.data.datamodule import Data
+    from ffnet_search.data.modules.base import Data
 
 DATASETS: Registry = {
     "digits": "ffnet_search.data.digits:Digits",
@@ -37,8 +37,8 @@ def build_data(section: DataSection, seed: int, input: Input, fold: Fold | None 
     """Read and split the data; `fold` is held out in the place of search validation, of data that a registered name
     has. Raises SweepError if they are missing, broken, or do not fit `input`."""
     # Imported here: a check needs no Lightning, which takes seconds to import.
-    from ffnet_search.data.datamodule import Data
-    from ffnet_search.data.user_datamodule import UserData
+    from ffnet_search.data.modules.base import Data
+    from ffnet_search.data.modules.user_data import UserData
 
     check_data(section, input)
     if is_import_path(section.name):

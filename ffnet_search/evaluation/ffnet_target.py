@@ -13,8 +13,8 @@ from torchmetrics import Metric as TorchMetric
 
 from ffnet_search.config.named_metrics import named_metrics
 from ffnet_search.config.sweep import Sweep
-from ffnet_search.data.datamodule import Data
 from ffnet_search.data.dataset import Fold
+from ffnet_search.data.modules.base import Data
 from ffnet_search.data.registry import build_data
 from ffnet_search.errors import error_context
 from ffnet_search.evaluation.judge import Judged, judge

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ffnet_search.config.named_metrics import named_metrics
 from ffnet_search.config.sweep import Sweep
-from ffnet_search.data.datamodule import Data
+from ffnet_search.data.modules.base import Data
 from ffnet_search.evaluation.judge import judge
 from ffnet_search.models.bn_calibration import recalibrate
 from ffnet_search.models.cpu_threads import threads_for

@@ -21,8 +21,8 @@ from ffnet_search.atomic_write import write_bytes
 from ffnet_search.config.retraining import Retraining, retraining_of
 from ffnet_search.config.search_schema import EarlyStoppingSection, SchedulerSection
 from ffnet_search.config.sweep import Sweep
-from ffnet_search.data.datamodule import Data
 from ffnet_search.data.dataset import Fold
+from ffnet_search.data.modules.base import Data
 from ffnet_search.evaluation.ffnet_target import FFNetTarget, trial_seed
 from ffnet_search.evaluation.judge import Judged
 from ffnet_search.evaluation.outcome import Report, Stopped

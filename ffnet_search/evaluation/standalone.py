@@ -9,7 +9,7 @@ from lightning import Trainer
 
 from ffnet_search.config.search_schema import EarlyStoppingSection, SchedulerSection
 from ffnet_search.config.sweep import Sweep
-from ffnet_search.data.datamodule import Data
+from ffnet_search.data.modules.base import Data
 from ffnet_search.evaluation.ffnet_target import FFNetTarget
 from ffnet_search.evaluation.judge import quality
 from ffnet_search.evaluation.trained import TrialEvaluator

@@ -12,8 +12,8 @@ from lightning import LightningDataModule, LightningModule, Trainer
 from torch import Tensor
 
 from ffnet_search.config.sweep import Sweep
+from ffnet_search.data.modules.user_data import make_module
 from ffnet_search.data.registry import build_data
-from ffnet_search.data.user_datamodule import make_module
 from ffnet_search.errors import SweepError, did_you_mean, error_context
 from ffnet_search.latency.module import measure_module
 from ffnet_search.metrics import LATENCY

@@ -12,7 +12,7 @@ from ffnet_search.atomic_write import write_json
 from ffnet_search.config.retraining import retraining_of
 from ffnet_search.config.schema import LatencySection
 from ffnet_search.config.sweep import Sweep
-from ffnet_search.data.datamodule import Data
+from ffnet_search.data.modules.base import Data
 from ffnet_search.evaluation.trained import resolved
 from ffnet_search.export.exported import CARD
 from ffnet_search.export.picks import Pick

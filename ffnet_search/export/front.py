@@ -19,7 +19,7 @@ from ffnet_search.atomic_write import SUFFIX
 from ffnet_search.config.named_metrics import named_metrics, ranking
 from ffnet_search.config.retraining import retraining_of
 from ffnet_search.config.sweep import Sweep
-from ffnet_search.data.datamodule import Data
+from ffnet_search.data.modules.base import Data
 from ffnet_search.errors import SweepError, did_you_mean
 from ffnet_search.evaluation.inherited import Evaluator
 from ffnet_search.evaluation.judge import judge, quality

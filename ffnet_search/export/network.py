@@ -18,7 +18,7 @@ from torch import nn
 
 from ffnet_search.atomic_write import write_bytes, write_text
 from ffnet_search.config.start import ARCHITECTURE
-from ffnet_search.data.datamodule import Data
+from ffnet_search.data.modules.base import Data
 from ffnet_search.errors import SweepError
 from ffnet_search.export.card_content import must_be_card
 from ffnet_search.export.exported import CARD, ONNX, read_card

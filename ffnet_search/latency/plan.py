@@ -14,7 +14,7 @@ from ffnet_search.latency.measure import PASSES
 from ffnet_search.latency.part_model import choose
 from ffnet_search.space.architecture import Architecture
 from ffnet_search.space.block import BLOCK_AXES, axes_of
-from ffnet_search.space.few import few_networks
+from ffnet_search.space.enumeration import enumerated_networks
 from ffnet_search.space.parts import Part
 from ffnet_search.space.search_space import SearchSpace
 
@@ -58,7 +58,7 @@ class Plan:
     of a few networks (`is_exact`) all of these and no part."""
 
     def __init__(self, space: SearchSpace, section: LatencySection, seed: int) -> None:
-        few = few_networks(space)
+        few = enumerated_networks(space)
         self.is_exact = bool(few)
         self.parts = [] if few else parts_of(space)
         self.chosen = choose(self.parts, TOLERANCE)

@@ -76,7 +76,7 @@ def check_content(sweep: Sweep) -> None:
         if sweep.module is None or not is_import_path(name):
             read_data(sweep.data, sweep.seed, sweep.search_space.images)
         else:
-            from ffnet_search.data.user_datamodule import make_module
+            from ffnet_search.data.modules.user_data import make_module
 
             data = make_module(sweep.data)
             data.prepare_data()

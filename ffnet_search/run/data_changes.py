@@ -16,7 +16,8 @@ from ffnet_search.data.registry import data_contents, data_remarks
 from ffnet_search.data.unreadable import refuse_unreadable
 from ffnet_search.errors import error_context
 from ffnet_search.progress import say
-from ffnet_search.run.folder import Change, StageRecord, differences
+from ffnet_search.run.folder.changes import Change, differences
+from ffnet_search.run.folder.run_folder import StageRecord
 
 IMAGES = "images"  # the key of the inputs; left out where the data cannot be listed
 NAMED = 3  # classes whose change is stated; of the others their number

@@ -10,7 +10,7 @@ from ffnet_search.errors import SweepError
 from ffnet_search.export.exported import ExportedNetwork, read_exported, read_network
 from ffnet_search.progress import say
 from ffnet_search.run.check import check_classes
-from ffnet_search.run.folder import open_run
+from ffnet_search.run.folder.run_folder import open_run
 from ffnet_search.run.interrupt import import_whole
 from ffnet_search.run.shared_time import as_trained
 from ffnet_search.run.stages import STAGES

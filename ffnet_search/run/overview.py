@@ -20,7 +20,8 @@ from ffnet_search.errors import NAME, SweepError, did_you_mean, printable, short
 from ffnet_search.export.exported import ExportedNetwork, read_exported
 from ffnet_search.files.bounded import read_bounded
 from ffnet_search.metrics import ERROR, Metric
-from ffnet_search.run.folder import read_records, working_process
+from ffnet_search.run.folder.lock import working_process
+from ffnet_search.run.folder.run_folder import read_records
 from ffnet_search.run.stages import stages_of
 
 if TYPE_CHECKING:

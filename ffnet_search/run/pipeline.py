@@ -14,7 +14,8 @@ from ffnet_search.formatting import listed, quoted
 from ffnet_search.progress import clock, say, signs_of_life
 from ffnet_search.run.check import check_classes, check_limits
 from ffnet_search.run.data_changes import describe_changes, list_again, listed_once, say_remarks
-from ffnet_search.run.folder import Change, RunFolder, StageRecord, open_run
+from ffnet_search.run.folder.changes import Change
+from ffnet_search.run.folder.run_folder import RunFolder, StageRecord, open_run
 from ffnet_search.run.interrupt import import_whole
 from ffnet_search.run.reuse import continue_training
 from ffnet_search.run.shared_time import RunTime, say_trained

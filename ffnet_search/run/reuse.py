@@ -13,7 +13,8 @@ from ffnet_search.config.sweep import Sweep
 from ffnet_search.errors import SweepError
 from ffnet_search.pareto.candidate import Candidate
 from ffnet_search.progress import say
-from ffnet_search.run.folder import Change, read_records
+from ffnet_search.run.folder.changes import Change
+from ffnet_search.run.folder.run_folder import read_records
 
 if TYPE_CHECKING:
     from ffnet_search.search.optimizer import Optimizer

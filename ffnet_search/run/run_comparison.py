@@ -19,7 +19,7 @@ from ffnet_search.export.pair import Pair, pair
 from ffnet_search.formatting import quoted
 from ffnet_search.metrics import LATENCY
 from ffnet_search.pareto.front import dominator_counts, hypervolume
-from ffnet_search.run.folder import Change, differences
+from ffnet_search.run.folder.changes import Change, differences
 
 OWN = ("name", "runs", "search_space.name", "estimate")  # fields that do not influence a run's results
 BEYOND = 0.1  # of the box that fronts span, by which the reference is beyond the worst of either

@@ -4,13 +4,8 @@ exported, its study and a table."""
 from __future__ import annotations
 
 import math
-import random
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-
-import numpy as np
-from numpy.typing import NDArray
 
 from ffnet_search.config.files import RunPaths
 from ffnet_search.config.named_metrics import ranking
@@ -24,13 +19,9 @@ from ffnet_search.formatting import percent, quoted
 from ffnet_search.latency.table import LatencyTable
 from ffnet_search.metrics import LATENCY, Metric
 from ffnet_search.pareto.candidate import Candidate
+from ffnet_search.run.search_advice import advice_of
 from ffnet_search.search.storage.study import read_candidates
-from ffnet_search.space.architecture import Architecture
 from ffnet_search.space.cost_model import least_latency
-
-Array = NDArray[np.float64]
-DRAWN = 400  # random architectures whose quality is predicted
-ENOUGH = 20  # candidates to fit the prediction on
 
 
 @dataclass(frozen=True)
@@ -147,7 +138,7 @@ def select_network(
         raise _too_slow(sweep, selection, known, good, latency_ms)
     if format:
         return selection
-    advice = _advice(sweep, selection, candidates, latency_ms)
+    advice = advice_of(sweep, table, path.stem, found.best, candidates, latency_ms)
     return replace(selection, advice=advice, warning=warning_of(sweep, path.stem, table))
 
 
@@ -233,31 +224,6 @@ def _table_path(files: RunPaths, sweep: Sweep, device: str | None) -> Path:
     return path
 
 
-def _advice(sweep: Sweep, selection: Selection, candidates: Sequence[Candidate], latency_ms: float) -> str:
-    """A better architecture that was never evaluated, as predicted from the candidates; empty if none is found."""
-    if len(candidates) < ENOUGH or math.isinf(latency_ms):
-        return ""
-    quality, table = selection.quality, selection.table
-    seen, rng = {candidate.network.key for candidate in candidates}, random.Random(0)
-    drawn = dict.fromkeys(sweep.search_space.sample(rng) for _ in range(DRAWN))
-    times = table.predict_batch(drawn)
-    archs = [arch for arch, time in zip(drawn, times, strict=True) if time <= latency_ms and arch.key not in seen]
-    if not archs:
-        return ""
-    predicted = _predict(table, candidates, quality.key, archs)
-    index = int(np.argmin(quality.sign * predicted))
-    best = selection.answer.best
-    if best is None or quality.sign * predicted[index] >= quality.sign * best.compared:
-        return ""
-    arch = archs[index]
-    metric = LATENCY if selection.device == sweep.latency_path.stem else LATENCY.on(selection.device)
-    return (
-        f"{arch.key} was never evaluated, and is predicted to reach {quality.format(predicted[index])} in "
-        f"{LATENCY.format(table.predict_ms(arch))} ({arch}); search on with more search.trials, and "
-        f"search.constraints: {{{metric.key}: {latency_ms:g}}}"
-    )
-
-
 def warning_of(sweep: Sweep, device: str, table: LatencyTable) -> str:
     """A warning for a table that the search would refuse, by the limit of its device in the sweep."""
     tables = {sweep.files.latency_table(section).stem: section for section in sweep.latency}
@@ -268,19 +234,3 @@ def warning_of(sweep: Sweep, device: str, table: LatencyTable) -> str:
         f"only {percent(within_10, 0)} of the {table.error.networks_words} of the table of {device} are within 10 % of "
         f"their prediction (latency.min_within_10 is {wanted:g}): measure the network there before relying on this"
     )
-
-
-def _predict(table: LatencyTable, known: Sequence[Candidate], quality: str, archs: Sequence[Architecture]) -> Array:
-    """Predict a quality of `archs` by ridge regression on the logarithms of MACs, weights, time and parts."""
-    from sklearn.linear_model import Ridge
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import StandardScaler
-
-    def features(archs: Sequence[Architecture]) -> Array:
-        times = table.predict_batch(archs)
-        rows = [(arch.macs_m, arch.params_m, time, len(arch.parts)) for arch, time in zip(archs, times, strict=True)]
-        return np.log(np.array(rows))
-
-    model = make_pipeline(StandardScaler(), Ridge(alpha=1.0))
-    model.fit(features([one.network for one in known]), [one.metrics[quality] for one in known])
-    return np.asarray(model.predict(features(archs)))

@@ -14,7 +14,7 @@ from ffnet_search.config.schema import RetrainSection
 from ffnet_search.config.sweep import Sweep
 from ffnet_search.formatting import quoted
 from ffnet_search.progress import clock, say
-from ffnet_search.run.folder import EPOCHS, read_records
+from ffnet_search.run.folder.run_folder import EPOCHS, read_records
 from ffnet_search.run.stages import STAGES, StageState, status
 
 SHARES = {"profile": 0.1, "train": 0.5, "search": 0.2, "export": 0.2}  # where `init` has measured nothing

@@ -27,7 +27,8 @@ from ffnet_search.export.formats.registry import formats_of
 from ffnet_search.latency.table import LatencyTable
 from ffnet_search.progress import say
 from ffnet_search.run.data_changes import changes_of, images_of
-from ffnet_search.run.folder import EPOCHS, Change, Records, read_records
+from ffnet_search.run.folder.changes import Change
+from ffnet_search.run.folder.run_folder import EPOCHS, Records, read_records
 from ffnet_search.space.cost_model import CostModel
 
 

@@ -18,7 +18,7 @@ from ffnet_search.errors import SweepError
 from ffnet_search.metrics import LATENCY, MACS, PARAMS, PEAK_MEMORY, WEIGHTS
 from ffnet_search.space.architecture import Architecture, Stage, Stem, merging_part, stem_part
 from ffnet_search.space.block import BLOCK_AXES, block_parts, shared_block
-from ffnet_search.space.few import few_networks
+from ffnet_search.space.enumeration import enumerated_networks
 from ffnet_search.space.head import Head
 from ffnet_search.space.parts import Beside, Part
 from ffnet_search.space.registry import TrunkStage, head_parts, laterals
@@ -150,7 +150,7 @@ class _Costs:
 
 def cheapest(space: SearchSpace, cost_model: CostModel, metric: str) -> Architecture:
     """The architecture of `space` with the least value of `metric`; `least_latency` says how exactly."""
-    if few := few_networks(space):
+    if few := enumerated_networks(space):
         return min(few, key=lambda arch: cost_model(arch)[metric])
     if metric in cost_model.latencies:
         return least_latency(space, cost_model.latencies[metric])
@@ -186,7 +186,7 @@ def least_latency(space: SearchSpace, latency: Latency) -> Architecture:
     the lines of the two cross, and replaces one of them, until no line lies below. The answer is the best of all
     networks tried: exact unless there is a duality gap, where it is one of the two networks at the maximum. Of a few
     networks each is asked for."""
-    if few := few_networks(space):
+    if few := enumerated_networks(space):
         return min(few, key=latency.predict_ms)
 
     def minimise(spilt: float) -> _Minimiser:
@@ -241,7 +241,7 @@ def within_limits(space: SearchSpace, cost_model: CostModel, limits: Mapping[str
     Minimises weighted sums of `value / limit`, and moves weight to the limits that are still exceeded (multiplicative
     weights). One limit is met at once; for several it is a heuristic, since sums miss what lies inside the hull. A few
     networks are all tried."""
-    if few := few_networks(space):
+    if few := enumerated_networks(space):
         kept = (arch for arch in few if all(cost_model(arch)[name] <= limit for name, limit in limits.items()))
         return next(kept, None)
     costs, bounds = cost_model.of_part, {name: limit for name, limit in limits.items() if name in WORST}

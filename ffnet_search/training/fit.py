@@ -9,7 +9,7 @@ from lightning import LightningDataModule, seed_everything
 from ffnet_search.config.named_metrics import named_metrics
 from ffnet_search.config.schema import TrainSection
 from ffnet_search.config.sweep import Sweep
-from ffnet_search.data.datamodule import Data
+from ffnet_search.data.modules.base import Data
 from ffnet_search.data.registry import build_data
 from ffnet_search.errors import SweepError, did_you_mean, error_context
 from ffnet_search.models.metamixer import MetaMixer

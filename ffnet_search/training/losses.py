@@ -9,7 +9,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from ffnet_search.data.datamodule import Data
+from ffnet_search.data.modules.base import Data
 from ffnet_search.errors import SweepError, did_you_mean
 from ffnet_search.models.metamixer import MetaMixer
 from ffnet_search.tasks.base import Task

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from ffnet_search.config.schema import TrainSection
-from ffnet_search.data.datamodule import Data
+from ffnet_search.data.modules.base import Data
 from ffnet_search.models.bn_calibration import BATCH, recalibrate
 from ffnet_search.models.cpu_threads import threads_for
 from ffnet_search.models.heads import StandardisedLinear

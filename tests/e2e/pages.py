@@ -25,7 +25,7 @@ from ffnet_search.export.network import write_network
 from ffnet_search.models.deployed import fuse
 from ffnet_search.models.metamixer import MetaMixer
 from ffnet_search.report.page import write_report
-from ffnet_search.run.folder import open_run
+from ffnet_search.run.folder.run_folder import open_run
 from ffnet_search.search.storage.study import open_study
 from ffnet_search.search.storage.trial_params import distributions, params_of
 from ffnet_search.space.architecture import Architecture

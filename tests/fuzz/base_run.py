@@ -17,7 +17,7 @@ from ffnet_search.export.exported import CARD, write_scores
 from ffnet_search.export.network import write_network
 from ffnet_search.models.deployed import fuse
 from ffnet_search.models.metamixer import MetaMixer
-from ffnet_search.run.folder import StageRecord, open_run
+from ffnet_search.run.folder.run_folder import StageRecord, open_run
 from ffnet_search.run.stages import stages_of
 from ffnet_search.search.storage.study import open_study
 from ffnet_search.search.storage.trial_params import distributions, params_of

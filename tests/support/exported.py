@@ -9,7 +9,7 @@ from typing import Any
 from networks import SPACES, randomise, space
 
 from ffnet_search.config.sweep import Sweep
-from ffnet_search.data.datamodule import Data
+from ffnet_search.data.modules.base import Data
 from ffnet_search.export.bundle.model_card import write_bundle
 from ffnet_search.export.card import input_facts
 from ffnet_search.export.network import write_details, write_network

@@ -13,7 +13,7 @@ from ffnet_search.evaluation.outcome import Evaluate, Report
 from ffnet_search.latency.plan import parts_of
 from ffnet_search.latency.table import Check, Entry, LatencyTable, Setting, TableError
 from ffnet_search.pareto.candidate import Candidate
-from ffnet_search.run.folder import RunFolder
+from ffnet_search.run.folder.run_folder import RunFolder
 from ffnet_search.search.problem import SearchProblem
 from ffnet_search.space.cost_model import CostModel
 from ffnet_search.space.hyperparameters import Configuration

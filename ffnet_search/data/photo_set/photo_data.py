@@ -16,17 +16,10 @@ import torch
 from torch import Tensor
 
 from ffnet_search.config.schema import DataSection
-from ffnet_search.data.datamodule import (
-    CALIBRATION,
-    CALIBRATION_PIXELS,
-    CROP,
-    FOLDS,
-    ORDER,
-    Batch,
-    Data,
-    EpochLoader,
-)
 from ffnet_search.data.dataset import Fold, Indices, Pixels, hold_out, refuse_given_validation
+from ffnet_search.data.modules.base import Data
+from ffnet_search.data.modules.epoch_loader import Batch, EpochLoader
+from ffnet_search.data.modules.image_data import CALIBRATION, CALIBRATION_PIXELS, CROP, FOLDS, ORDER
 from ffnet_search.data.photo_set.photo_folder import Pair, Photos
 from ffnet_search.errors import SweepError
 from ffnet_search.space.sides import height_and_width

@@ -18,7 +18,8 @@ from torchmetrics.functional.classification import (
     multiclass_recall,
 )
 
-from ffnet_search.data.datamodule import Data, ImageData
+from ffnet_search.data.modules.base import Data
+from ffnet_search.data.modules.image_data import ImageData
 from ffnet_search.export.details.sheet import Tile, draw_sheet, plain
 from ffnet_search.export.details.worst_images import WorstImages
 from ffnet_search.formatting import percent

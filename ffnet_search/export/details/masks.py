@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ffnet_search.data.datamodule import Data
+from ffnet_search.data.modules.base import Data
 from ffnet_search.export.details.sheet import as_pixels
 from ffnet_search.export.details.worst_images import Forms, WorstImages, write_forms
 from ffnet_search.models.deployed import Deployed

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ffnet_search.data.datamodule import Data
+from ffnet_search.data.modules.base import Data
 from ffnet_search.export.details.sheet import Tile, draw_sheet, plain
 from ffnet_search.export.details.worst_images import SHEET, WorstImages
 from ffnet_search.formatting import percent

@@ -18,7 +18,7 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
-from ffnet_search.data.datamodule import Data
+from ffnet_search.data.modules.base import Data
 from ffnet_search.export.details.worst_images import Forms, WorstImages, write_forms
 from ffnet_search.models.deployed import Deployed
 from ffnet_search.tasks.psnr import LumaPsnr, levels, luma, psnr

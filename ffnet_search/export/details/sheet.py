@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 from torch import Tensor
 
-from ffnet_search.data.datamodule import Data
+from ffnet_search.data.modules.base import Data
 
 COLUMNS = 5
 TILE, LINE, GAP = 112, 14, 6  # pixels: a side of an image, the height of a line below it, between images

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from ffnet_search.data.datamodule import Data
+from ffnet_search.data.modules.base import Data
 from ffnet_search.export.formats.base import Forward, Source, find_format
 from ffnet_search.metrics import INT8
 from ffnet_search.models.deployed import Deployed

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 from ffnet_search.config.sweep import Sweep
-from ffnet_search.data.datamodule import Data
+from ffnet_search.data.modules.base import Data
 from ffnet_search.errors import SweepError
 from ffnet_search.export.card import write_card
 from ffnet_search.export.exported import ExportedNetwork, exported_of

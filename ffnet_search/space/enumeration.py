@@ -10,7 +10,7 @@ from ffnet_search.space.search_space import SearchSpace
 FEWEST = 6  # networks that a latency model can be fitted to and checked on
 
 
-def few_networks(space: SearchSpace) -> tuple[Architecture, ...]:
+def enumerated_networks(space: SearchSpace) -> tuple[Architecture, ...]:
     """All architectures of a space of fewer than `FEWEST`, the smallest first; none of a larger space."""
     if space.size >= FEWEST:
         return ()

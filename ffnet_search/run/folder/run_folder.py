@@ -1,36 +1,32 @@
-"""A run's folder: locked while a process works in it, with a record of the inputs of each stage.
+"""A run's folder: a record of the inputs of each stage, and what was made from other ones set aside.
 
 `run.json` is the only state. It is replaced whole, so a kill leaves the old record or the new one.
 """
 
 from __future__ import annotations
 
-import fcntl
 import os
 import shutil
-import socket
 import stat
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from ffnet_search.atomic_write import write_json, write_text
 from ffnet_search.config.files import RunPaths, refuse_foreign
 from ffnet_search.config.resolved import resolved_text
 from ffnet_search.config.sweep import Sweep
-from ffnet_search.errors import AGAIN, SweepError, io_reason, shown
-from ffnet_search.files.bounded import must_be_date, read_bounded, read_json
+from ffnet_search.errors import SweepError, io_reason, shown
+from ffnet_search.files.bounded import must_be_date, read_json
 from ffnet_search.files.temporary import scratch_in
 from ffnet_search.provenance import now
-from ffnet_search.run.remote_copy import RemoteCopy, remote_copy
+from ffnet_search.run.folder.lock import alone_in
+from ffnet_search.run.folder.remote_copy import RemoteCopy, remote_copy
 
 FORMAT = 2
 EPOCHS = "epochs"  # an amount: of a training whose time was over before those of the sweep
-LOCK_BYTES = 1 << 10  # at most: a number and a host
-ENDING_S = 10.0  # for the child processes of a killed run, which inherited its lock, to end
 
 
 @dataclass(frozen=True)
@@ -47,39 +43,6 @@ class StageRecord:
 
 
 Records = Mapping[str, StageRecord]  # by the stage's name
-
-
-@dataclass(frozen=True)
-class Change:
-    """A field of the sweep that differs from the one that a stage's output was made from."""
-
-    field: str
-    old: object
-    new: object
-
-    def __str__(self) -> str:
-        return f"{self.field} ({_short(self.old)} -> {_short(self.new)})"
-
-
-def differences(old: Any, new: Any, field: str = "") -> Iterator[Change]:
-    """The innermost differences of two trees of plain data, with dotted paths."""
-    if isinstance(old, dict) and isinstance(new, dict):
-        for key in [*old, *(key for key in new if key not in old)]:
-            yield from differences(old.get(key), new.get(key), f"{field}.{key}" if field else key)
-    elif isinstance(old, list) and isinstance(new, list) and len(old) == len(new) and _has_mappings(old):
-        for index, pair in enumerate(zip(old, new, strict=True)):
-            yield from differences(*pair, f"{field}.{index}")
-    elif old != new:
-        yield Change(field, old, new)
-
-
-def _has_mappings(items: list[Any]) -> bool:
-    return any(isinstance(item, dict) for item in items)
-
-
-def _short(value: object) -> str:
-    text = "nothing" if value is None else str(value)
-    return text if len(text) <= 60 else text[:57] + "..."
 
 
 class RunFolder:
@@ -153,26 +116,6 @@ def open_run(sweep: Sweep) -> Iterator[RunFolder]:
         yield RunFolder(files, remote)
 
 
-@contextmanager
-def alone_in(sweep: Sweep) -> Iterator[None]:
-    """Keep other commands out of a run's folder, which is created where it is missing, until the context ends. Raises
-    SweepError if another process works in it, or if it cannot be written."""
-    files = sweep.files
-    try:
-        files.folder.mkdir(parents=True, exist_ok=True)
-        lock = open(files.lock, "a+", encoding="utf-8")  # noqa: SIM115 (closed below; its closing frees the lock)
-    except OSError as error:
-        reason = io_reason(error) or error
-        raise SweepError(f"{files.folder}: cannot be written ({reason}); set `runs` in {sweep.path}") from None
-    with lock:
-        _acquire(lock, files)
-        try:
-            yield
-        finally:
-            lock.truncate(0)
-            fcntl.flock(lock, fcntl.LOCK_UN)  # explicitly: a forked child process may still hold the file open
-
-
 def read_records(files: RunPaths) -> Records:
     """The records of a run; empty if none exists. Raises SweepError for one that cannot be read."""
     path = files.state
@@ -201,53 +144,6 @@ def _record(content: Mapping[str, Any]) -> StageRecord:
     if record.finished:
         must_be_date(record.finished)
     return record
-
-
-def _acquire(lock: IO[str], files: RunPaths) -> None:
-    """Take the kernel's lock, which ends with the process that holds it: a kill leaves nothing to clean up."""
-    give_up = time.monotonic() + ENDING_S
-    while True:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            break
-        except BlockingIOError:
-            lock.seek(0)
-            pid, _, host = lock.read().strip().partition(" on ")
-            if host != socket.gethostname() or _is_alive(pid) or time.monotonic() > give_up:
-                holder = f"process {pid} on {host}" if host else "another process"
-                raise SweepError(
-                    f"{files.folder}: {holder} is working in it; wait until it ends, or take another name with --name"
-                ) from None
-            time.sleep(0.1)
-        except OSError as error:
-            reason = io_reason(error) or error
-            raise SweepError(f"{files.lock}: cannot be locked ({reason}); put `runs` on a local disk") from None
-    try:
-        lock.truncate(0)
-        os.write(lock.fileno(), f"{os.getpid()} on {socket.gethostname()}\n".encode())  # nothing is left to be flushed
-    except OSError as error:
-        raise SweepError(f"{files.lock}: cannot be written: {io_reason(error) or error}; {AGAIN}") from None
-
-
-def working_process(files: RunPaths) -> str:
-    """`process 12 on HOST`, where one works in a run's folder on this machine, as its lock says; else empty."""
-    try:
-        pid, _, host = read_bounded(files.lock, LOCK_BYTES).decode().strip().partition(" on ")
-    except (OSError, ValueError):
-        return ""
-    return f"process {pid} on {host}" if host == socket.gethostname() and _is_alive(pid) else ""
-
-
-def _is_alive(pid: str) -> bool:
-    try:
-        if not (pid.isascii() and pid.isdecimal()):  # of no process, or of a whole group
-            return False
-        os.kill(int(pid), 0)
-    except (ProcessLookupError, ValueError, OverflowError):
-        return False
-    except PermissionError:
-        return True
-    return True
 
 
 def _refuse_odd(files: RunPaths) -> None:

@@ -20,8 +20,11 @@ from torch import Tensor
 
 from ffnet_search.config.schema import DataSection
 from ffnet_search.data.augmentation.seeded import seeded
-from ffnet_search.data.datamodule import ORDER, Batch, Data, EpochLoader, spread_of
 from ffnet_search.data.dataset import must_match
+from ffnet_search.data.modules.base import Data
+from ffnet_search.data.modules.epoch_loader import Batch, EpochLoader
+from ffnet_search.data.modules.image_data import ORDER
+from ffnet_search.data.modules.normalisation import spread_of
 from ffnet_search.errors import SweepError
 from ffnet_search.plugins import check_arguments, find_class
 from ffnet_search.space.input import Input

@@ -16,32 +16,24 @@ from typing import Any
 from ffnet_search.atomic_write import write_json, write_text
 from ffnet_search.config.inputs import digest, train_inputs
 from ffnet_search.config.sweep import Sweep
-from ffnet_search.engines.registry import engine_of
 from ffnet_search.errors import SweepError
-from ffnet_search.evaluation.engine import EngineContext, evaluate_all
 from ffnet_search.evaluation.fidelity import FILE, INHERITED, LEAST, SPLITS, Compared, Fidelity, supernet_digest
 from ffnet_search.evaluation.fidelity_networks import choose_networks, choose_repeated
-from ffnet_search.evaluation.outcome import Ended
-from ffnet_search.files.bounded import read_json
 from ffnet_search.formatting import quoted
 from ffnet_search.latency.table import LatencyTable
-from ffnet_search.metrics import LATENCY, MACS, Figures
-from ffnet_search.pareto.candidate import Candidate
-from ffnet_search.progress import Bar, progress, say
+from ffnet_search.metrics import LATENCY, MACS
+from ffnet_search.progress import Bar, progress
 from ffnet_search.provenance import git_state, now, versions
 from ffnet_search.run.data_changes import changes_of, describe_changes, images_of
-from ffnet_search.run.folder import RunFolder, StageRecord, open_run
+from ffnet_search.run.fidelity.trainings import TABLE, Qualities, Trainings
+from ffnet_search.run.folder.run_folder import RunFolder, StageRecord, open_run
 from ffnet_search.run.interrupt import import_whole
 from ffnet_search.run.shared_time import say_trained
 from ffnet_search.run.stages import STAGES, StageState, status
 from ffnet_search.space.architecture import Architecture
 from ffnet_search.space.cost_model import analytic_metrics
-from ffnet_search.space.hyperparameters import Configuration
-from ffnet_search.tasks.base import Task, find_task
 
 NAME = "fidelity"  # of its record in a run's folder
-ALONE, TABLE = "alone.json", "networks.csv"
-Qualities = dict[str, float]  # split -> quality
 
 
 @dataclass(frozen=True)
@@ -84,7 +76,7 @@ def measure_fidelity(sweep: Sweep, plan: FidelityPlan, *, fresh: bool = False) -
         import_whole(*STAGES["train"].packages)
         networks = choose_networks(sweep.search_space, plan.networks, sweep.seed)
         _refuse_few(sweep, networks)
-        trainings = _Trainings(sweep, folder)
+        trainings = Trainings(sweep, folder)
         again = {name: networks[name] for name in choose_repeated(networks, plan.repeats)}
         total, done = len(networks) + len(again), trainings.done(networks, again)
         showing = progress("fidelity", total, "trainings", done=done) if done < total else nullcontext(Bar("", 0, ""))
@@ -135,81 +127,6 @@ def _settle(sweep: Sweep, folder: RunFolder, fresh: bool) -> None:
             )
         folder.set_aside({NAME: [path for path in [sweep.files.fidelity] if path.exists()]})
     folder.begin(NAME, now)
-
-
-def must_be_results(content: object, where: object) -> None:
-    """Raise ValueError if plain data are not results: repeat -> key -> split -> quality."""
-    if not isinstance(content, dict) or not all(isinstance(networks, dict) for networks in content.values()):
-        raise ValueError("it must hold a mapping for each repeat")
-    for networks in content.values():
-        for qualities in networks.values():
-            Figures.read(qualities, where)
-
-
-class _Trainings:
-    """Trains networks alone, and keeps what has ended: repeat -> key -> split -> quality, in `alone.json`."""
-
-    def __init__(self, sweep: Sweep, folder: RunFolder) -> None:
-        self.sweep, self.folder, self.task = sweep, folder, find_task(sweep.task)
-        self.path = sweep.files.fidelity / ALONE
-        self.failed: dict[str, str] = {}  # name -> the reason
-        try:
-            self.results: dict[str, dict[str, Qualities]] = read_json(self.path) if self.path.exists() else {}
-            must_be_results(self.results, self.path)
-        except (OSError, ValueError) as error:
-            raise SweepError(f"{self.path}: cannot be read ({error}); delete it to train again") from None
-
-    def done(self, *repeats: Mapping[str, Architecture]) -> int:
-        """The number of trainings that have ended, over all repeats."""
-        return sum(
-            arch.key in self.results.get(str(repeat), {})
-            for repeat, chosen in enumerate(repeats)
-            for arch in chosen.values()
-        )
-
-    def run(self, repeat: int, networks: Mapping[str, Architecture], bar: Bar) -> dict[str, Qualities]:
-        """Train those that have not ended; return name -> split -> quality, without those that failed."""
-        from ffnet_search.evaluation.standalone import StandaloneFactory, standalone_sweep
-
-        known = self.results.setdefault(str(repeat), {})
-        waiting = {arch.key: name for name, arch in networks.items() if arch.key not in known}
-        if waiting:
-            sweep = standalone_sweep(self.sweep, repeat, len(waiting))
-            factory = StandaloneFactory(sweep, self.sweep.seed)
-            engine = engine_of(sweep)
-            engine.check(sweep.search)
-            context = EngineContext.of_sweep(sweep, factory, _Epochs(bar, self.task, sweep.train.epochs))
-            queue = [Configuration(networks[name]) for name in waiting.values()]
-            with engine(context) as running:
-                for configuration, outcome in evaluate_all(running, queue):
-                    self._keep(repeat, configuration.key, waiting[configuration.key], outcome)
-                    bar.advance(facts=running.utilisation)
-        return {name: known[arch.key] for name, arch in networks.items() if arch.key in known}
-
-    def _keep(self, repeat: int, key: str, name: str, outcome: Ended) -> None:
-        if not isinstance(outcome, Candidate):
-            self.failed[name] = getattr(outcome, "reason", "it was stopped")
-            say(f"fidelity: {name} cannot be trained alone: {self.failed[name]}")
-            return
-        metrics = (self.task.quality.name, self.task.test_quality)
-        self.results[str(repeat)][key] = {
-            split: outcome.metrics[metric] for split, metric in zip(SPLITS, metrics, strict=True)
-        }
-        write_json(self.path, self.results)
-
-
-@dataclass(frozen=True)
-class _Epochs:
-    """The pruner of these trainings, which stops none: it shows the epoch of the last report."""
-
-    bar: Bar
-    task: Task
-    epochs: int
-
-    def report(self, key: str, epoch: int, metrics: Mapping[str, float]) -> bool:
-        quality = self.task.quality
-        self.bar.advance(0, f"{key} epoch {epoch} of {self.epochs}, {quality.format(metrics[quality.name])}")
-        return True
 
 
 def _compare(

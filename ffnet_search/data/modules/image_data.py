@@ -1,16 +1,14 @@
-"""The data of a sweep for Lightning's Trainer: four splits, their loaders, augmentation and normalisation."""
+"""The data module of image sets: four splits, their loaders, augmentation and normalisation."""
 
 from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 import torch
-from lightning.pytorch import LightningDataModule
 from torch import Tensor
 
 from ffnet_search.config.schema import DataSection
@@ -22,105 +20,21 @@ from ffnet_search.data.dataset import (
     Images,
     Indices,
     InMemory,
-    Pixels,
     Source,
     Strata,
     hold_out,
     refuse_given_validation,
     stratified_order,
 )
+from ffnet_search.data.modules.base import Data
+from ffnet_search.data.modules.epoch_loader import Batch, EpochLoader
+from ffnet_search.data.modules.normalisation import CHUNK, normalise, spread_of, statistics
 from ffnet_search.errors import SweepError
 from ffnet_search.tasks.base import Task
 
-Batch = tuple[Tensor, Tensor]  # images float32 (B, C, H, W), targets (B, ...)
 # Random streams of a sweep's seed, one per purpose: numpy.random.default_rng([seed, stream, ...]).
 CALIBRATION, ORDER, CROP, AUGMENT, FOLDS = range(1, 6)  # 0: dataset.VALIDATION_STREAM
 CALIBRATION_PIXELS = 1 << 23  # of a dense task's calibration images together: 32 of 512 x 512
-LEAST_STD = 1.0  # levels of 255, for a channel that hardly varies
-CHUNK = 1024  # images summed at once
-
-
-class EpochLoader:
-    """Iterates over one epoch. Batch k of epoch e is a function of (e, k) alone: `batches(e, k)` starts there.
-
-    Lightning's Trainer numbers the epochs (`set_epoch`, through the attribute `sampler`), keeps `state_dict` in every
-    checkpoint and loads it before it resumes. A plain loop calls `set_epoch` before each epoch."""
-
-    batch_sampler = None  # Lightning reads it from an object with a `sampler`
-
-    def __init__(self, batches: Callable[[int, int], Iterator[Batch]], length: int) -> None:
-        self._batches = batches
-        self._length = length
-        self._epoch = 0
-        self._starts: dict[int, int] = {}  # the epoch to resume -> its first batch
-        self.position = (0, -1)  # epoch and index of the last batch
-
-    def __len__(self) -> int:
-        """The batches of a whole epoch, also where this one started in the middle."""
-        return self._length
-
-    def __iter__(self) -> Iterator[Batch]:
-        # The Trainer makes the first iterator before it names the epoch: nothing may be read until the first `next`.
-        epoch, start = self._epoch, self._starts.get(self._epoch, 0)
-        self._starts = {}
-        for index, content in enumerate(self._batches(epoch, start), start):
-            self.position = (epoch, index)
-            yield content
-
-    @property
-    def sampler(self) -> EpochLoader:
-        """The object on which Lightning calls `set_epoch`."""
-        return self
-
-    def set_epoch(self, epoch: int) -> None:
-        self._epoch = epoch
-
-    def state_dict(self) -> dict[str, Any]:
-        """The place of the next batch."""
-        epoch, index = self.position
-        return {"epoch": epoch, "batch": index + 1}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Start the next iteration with the batch of `state`, if it is one of its epoch."""
-        self._epoch, batch = state["epoch"], state["batch"]
-        self._starts = {self._epoch: batch}
-        self.position = (self._epoch, batch - 1)
-
-
-class Data(LightningDataModule):
-    """The data of training, evaluation and export. Hand it to the Trainer as `datamodule=`.
-
-    `train_dataloader`, `val_dataloader` (search validation) and `test_dataloader` (for export only) give tuples of
-    normalised images, float32 (B, C, H, W), and targets (B, ...) of the task."""
-
-    outputs: tuple[str, ...]  # names of a network's outputs, in their order
-    train_images: int  # without search validation
-    order_seed: int  # of the order and the augmentation of training images; the seed of the split, unless it is changed
-
-    @property
-    def calibration(self) -> Tensor:
-        """Training images without augmentation, normalised, in memory: float32 (N, C, H, W)."""
-        raise NotImplementedError
-
-    @property
-    def fingerprint(self) -> str:
-        """The sha256 of the content and of its split."""
-        raise NotImplementedError
-
-    @property
-    def class_counts(self) -> Tensor:
-        """Counts of what has each class, and has it not, in the training images, int64 (2, K): `Task.class_counts`."""
-        raise NotImplementedError
-
-    @property
-    def target_statistics(self) -> tuple[Tensor, Tensor]:
-        """Mean and spread of each target, float32 (K,), of training images; for tasks that standardise them."""
-        raise NotImplementedError
-
-    @property
-    def rank(self) -> tuple[int, int]:
-        """This process's rank, and the number of ranks that train together."""
-        return (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
 
 
 class ImageData(Data):
@@ -236,12 +150,6 @@ class ImageData(Data):
             yield normalise(pixels_BHWC, *self.statistics), torch.from_numpy(images.targets_N[indices])
 
 
-def spread_of(targets_NK: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and standard deviation of each target, float32 (K,); a target that does not vary has the spread 1."""
-    spread_K, mean_K = torch.std_mean(targets_NK.double(), 0, correction=0)
-    return mean_K.float(), torch.where(spread_K > 0, spread_K, 1.0).float()
-
-
 def _split(source: Source, strata_N: Strata, share: float, seed: int) -> tuple[Indices, Indices]:
     """Indices of the images for training, and of those of search validation. Raises SweepError for too few."""
     if source.validation is not None:
@@ -254,24 +162,3 @@ def _split(source: Source, strata_N: Strata, share: float, seed: int) -> tuple[I
             f"holds out {len(held_out)}; change data.validation or add images"
         )
     return train, held_out
-
-
-def normalise(pixels_BHWC: Pixels, mean_C: Tensor, std_C: Tensor) -> Tensor:
-    """Convert uint8 (B, H, W, C) to float32 (B, C, H, W), channels_last; `mean_C` and `std_C` in levels of 255."""
-    _, height, width, _ = pixels_BHWC.shape
-    rows = torch.from_numpy(pixels_BHWC).flatten(1).float()  # long rows: ten times as fast as broadcasting over C
-    rows.sub_(mean_C.repeat(height * width)).mul_((1 / std_C).repeat(height * width))
-    return rows.view(pixels_BHWC.shape).permute(0, 3, 1, 2)
-
-
-def statistics(images: Images, indices: Indices) -> tuple[Tensor, Tensor]:
-    """Mean and standard deviation of each channel over those images, float32 (C,), in levels of 255; exact sums."""
-    total, squares, count = torch.zeros(1), torch.zeros(1), 0
-    for start in range(0, len(indices), CHUNK):
-        pixels_BHWC = torch.from_numpy(images.read(indices[start : start + CHUNK])).int()
-        total = total + pixels_BHWC.sum(0).sum((0, 1)).double()
-        squares = squares + (pixels_BHWC * pixels_BHWC).sum(0).sum((0, 1)).double()
-        count += pixels_BHWC[..., 0].numel()
-    mean = total / count
-    std = (squares / count - mean**2).clamp(min=0).sqrt().clamp(min=LEAST_STD)
-    return mean.float(), std.float()
