@@ -62,7 +62,8 @@ newest-optuna: $(STAMP)
 	$(BIN)/python -m pip install --quiet --upgrade --no-deps --target .venv/newest optuna
 	PYTHONPATH=.venv/newest $(BIN)/python -c 'import optuna; print("Optuna", optuna.__version__)'
 	PYTHONPATH=.venv/newest $(BIN)/python -m pytest -q tests/test_pareto_sampler.py tests/test_surrogate.py \
-		tests/test_optuna_sampler.py tests/contracts/test_samplers.py tests/test_sqlite_rows.py tests/test_study.py
+		tests/test_optuna_sampler.py tests/contracts/test_samplers.py tests/test_trial_rows.py \
+		tests/test_trial_reader.py tests/test_study.py
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import math
 import os
 import random
 import signal
@@ -17,12 +16,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import optuna
 import optuna_dashboard
 import pytest
 from optuna.artifacts import FileSystemArtifactStore
-from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
-from optuna.storages import RDBStorage
 from optuna.trial import TrialState, create_trial
 
 from ffnet_search.config.sweep import Sweep
@@ -32,7 +28,6 @@ from ffnet_search.pareto.front import pareto_front
 from ffnet_search.report import annotate
 from ffnet_search.report.annotate import annotate_study
 from ffnet_search.report.dashboard import application, serve
-from ffnet_search.search.storage import trial_reader
 from ffnet_search.search.storage.study import open_study, read_candidates, read_trials
 from ffnet_search.search.storage.trial_params import distributions, params_of
 from ffnet_search.search.storage.trial_reader import BulkStorage
@@ -198,44 +193,6 @@ def test_the_search_resumes_with_an_annotated_study(tmp_path: Path) -> None:
         finished = list(writer.stored())
         assert [trial.user_attrs for trial in finished] == [trial.user_attrs for trial in before]
         assert [trial.constraints for trial in finished] == [trial.constraints for trial in before]
-
-
-def test_bulk_reading_equals_optunas_reading(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of a study that Optuna wrote itself, with all that a trial can have, while it grows."""
-    url = f"sqlite:///{tmp_path / 'any.db'}"
-    bulk, plain = BulkStorage(url), RDBStorage(url)
-    study = optuna.create_study(storage=url, study_name="any", directions=["maximize", "minimize"])
-    other = optuna.create_study(storage=url, study_name="other")
-    study_id = plain.get_study_id_from_name("any")
-    space = {"a": FloatDistribution(0, 1), "b": CategoricalDistribution(["x", 2]), "c": IntDistribution(1, 9)}
-    params = {"a": 0.5, "b": "x", "c": 3}
-    whole = create_trial(
-        values=[math.inf, -1.0], params=params, distributions=space, user_attrs={"u": [1]}, system_attrs={"s": {"k": 2}}
-    )
-    reported = create_trial(state=TrialState.PRUNED, intermediate_values={0: 0.5, 3: math.inf})
-    for added in ([whole, reported], [create_trial(state=TrialState.FAIL)], [whole] * 3):
-        study.add_trials(added)
-        pending = study.ask(space)
-        other.ask()
-        for states in (None, (TrialState.COMPLETE,), (TrialState.RUNNING, TrialState.FAIL)):
-            expected = plain.get_all_trials(study_id, states=states)
-            assert bulk.get_all_trials(study_id, states=states) == expected
-        study.tell(pending, [0.0, 0.0])
-    study.add_trial(whole)
-    expected = plain.get_all_trials(study_id)
-    assert bulk.get_all_trials(study_id) == expected
-    with pytest.raises(KeyError):
-        bulk.get_all_trials(99)
-    monkeypatch.setattr(trial_reader, "AT_ONCE", 2)
-    assert list(trial_reader.stream(bulk, study_id)) == expected
-    for names in ([], ["c", "a"]):
-        streamed = list(trial_reader.stream(plain, study_id, names))
-        assert [t.number for t in streamed] == [t.number for t in expected]
-        for some, every in zip(streamed, expected, strict=True):
-            assert some.params == {name: value for name, value in every.params.items() if name in names}
-            assert (some.values, some.user_attrs, some.state) == (every.values, every.user_attrs, every.state)
-    for storage in (bulk, plain):
-        storage.engine.dispose()
 
 
 @pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import os
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -18,30 +14,16 @@ import torch
 import yaml
 from lightning import Trainer
 from networks import REFERENCE, run_onnx
+from time_series import forecast, waves
 
-from ffnet_search.autoconfig.series_start import holds_series
-from ffnet_search.autoconfig.start import start
 from ffnet_search.config.sweep import Sweep
 from ffnet_search.errors import SweepError
-from ffnet_search.evaluation.user_module import UserModuleTarget
-from ffnet_search.export.card import write_card
-from ffnet_search.export.module_files import hand_over, write_module_onnx
 from ffnet_search.forecasting.forecaster import Forecaster, RobustForecaster
 from ffnet_search.forecasting.network import FFNetTs, SeriesShape
 from ffnet_search.forecasting.series import Series, read_series
 
 ROOT = Path(__file__).parents[1]
 UNUSED = ("te_patch", "lat_layer", "smooth_layer", "up_sample_conv", *(f"downsample_layers.{n}." for n in (1, 2, 3)))
-
-
-def waves(path: Path, steps: int = 400, seed: int = 0) -> Path:
-    """Three variables with a day of 24 steps, a date before them."""
-    rng, t_T = np.random.default_rng(seed), np.arange(steps)
-    columns = [np.sin(2 * np.pi * (t_T / 24 + phase)) * scale for phase, scale in ((0, 1), (0.3, 50), (0.6, 0.01))]
-    values_TM = np.stack(columns, 1) * (1 + 0.05 * rng.normal(size=(steps, 3)))
-    lines = [f"2016-07-{day},{','.join(f'{value:.6g}' for value in row)}" for day, row in enumerate(values_TM)]
-    path.write_text("\n".join(["date,a,b,c", *lines]) + "\n")
-    return path
 
 
 @torch.no_grad()
@@ -161,130 +143,6 @@ def test_arguments_that_make_no_network_or_split_are_one_sentence(tmp_path: Path
     with pytest.raises(SweepError, match="must have a window of past and future steps"):
         Series("s.csv", (24,))
     assert read_series(waves(tmp_path / "s.csv"))[1].shape == (400, 3)
-
-
-def test_init_writes_a_first_sweep_for_a_series(tmp_path: Path) -> None:
-    path = waves(tmp_path / "my series.csv")
-    started = start(path, tmp_path, minutes=5, name="mine")
-    assert [file.name for file in started.files] == ["mine.yaml"]
-    sweep = Sweep.from_yaml(started.sweep)
-    assert sweep.data.init_args["path"] == str(path) and sweep.search.objectives == ("val_mse", "latency_ms")
-    assert started.lines[0] == "400 steps of 3 series (a, b, c)" and "12 steps ahead" in started.lines[1]
-    assert 0 < sum(started.minutes.values()) <= 5 and set(started.minutes) == set(sweep.estimate)
-    UserModuleTarget(sweep)  # makes the module at both ends of each range
-    with pytest.raises(SweepError, match="--latency-ms must be left out for my series.csv, a CSV of series, but is 5"):
-        start(path, tmp_path, latency_ms=5, name="other")
-    with pytest.raises(SweepError, match=r"--data: .*series.csv must have 120 rows or more .* but has 100"):
-        start(waves(path, 100), tmp_path, name="other")
-    path.write_text("date,a\n1,2\n2,\n")
-    with pytest.raises(SweepError, match="--data: .*line 3: a must be a number, but is ''"):
-        start(path, tmp_path, name="other")
-
-
-@pytest.mark.parametrize("delimiter", [",", ";", "\t"])
-def test_row_numbers_and_times_are_no_series(delimiter: str, tmp_path: Path) -> None:
-    path = tmp_path / "only" / "s.csv"
-    path.parent.mkdir()
-    rows = ["|Timestamp|a"] + [f"{n}|{1_600_000_000 + 60 * n}|{np.sin(n):.3f}" for n in range(130)]
-    path.write_text("\n".join(rows).replace("|", delimiter))
-    assert read_series(path)[0] == ("a",)
-    assert holds_series(path) and holds_series(path.parent) and not holds_series(tmp_path)
-    started = start(path.parent, tmp_path, minutes=1)
-    assert Sweep.from_yaml(started.sweep).data.init_args["path"] == str(path)
-    assert any("not learnt" in line and "without a name, Timestamp" in line for line in started.lines)
-
-
-def test_a_series_that_starts_constant_does_not_explode(tmp_path: Path) -> None:
-    path = tmp_path / "s.csv"
-    path.write_text("\n".join(["a,late", *(f"{np.sin(n):.3f},{0.1 if n < 300 else 5.1}" for n in range(400))]))
-    data = Series(str(path), (24, 12), batch_size=16)
-    with pytest.warns(UserWarning, match="late must vary in the steps for training"):
-        data.setup("fit")
-    assert data.windows["test"].steps_TM[:, 1].max() == pytest.approx(5)
-
-
-def test_a_table_of_images_is_no_series(tmp_path: Path) -> None:
-    path = tmp_path / "t.csv"
-    for text, series in (("file,n\na,1\n", False), ("what,n\na.png,1\n", False), ("date,n\nmonday,x\n", False),
-                         ("", False), ("n\n3\n", True)):  # fmt: skip
-        path.write_text(text)
-        assert holds_series(path) == series
-    assert holds_series(tmp_path), "the folder of one CSV"
-    (tmp_path / "a.png").touch()
-    assert not holds_series(tmp_path)
-
-
-def forecast(folder: Path, *series: Path | str) -> subprocess.CompletedProcess[str]:
-    """Run an exported forecaster's script, which must not need this program."""
-    command = [sys.executable, "-P", str(folder / "predict.py"), *map(str, series)]
-    return subprocess.run(command, capture_output=True, text=True, cwd=folder)
-
-
-def exported(folder: Path, data: Series) -> Forecaster:
-    """The folder of an untrained forecaster, as an export writes it."""
-    torch.manual_seed(0)
-    module = Forecaster((3, 24, 12), dim=8, kernel=5).eval()
-    folder.mkdir()
-    has_onnx = write_module_onnx(module, folder / "model.onnx", 17)
-    write_card(folder, hand_over(data, folder, has_onnx))
-    return module
-
-
-@torch.no_grad()
-def test_an_exported_forecaster_reads_a_csv_and_writes_the_steps_that_follow(tmp_path: Path) -> None:
-    """In the units of the columns, whatever their order and the delimiter."""
-    data = Series(str(waves(tmp_path / "s.csv")), (24, 12))
-    module = exported(tmp_path / "net", data)
-    card = json.loads((tmp_path / "net/card.json").read_text())["input"]
-    assert card["variables"] == ["a", "b", "c"] and card["window"] == [24, 12]
-    values_TM = read_series(tmp_path / "s.csv")[1]
-    assert np.allclose(card["mean"], values_TM[:280].mean(0)) and np.allclose(card["spread"], values_TM[:280].std(0))
-    rows = [f"{c};note, {at};{a};{b}" for at, (a, b, c) in enumerate(values_TM.tolist())]
-    (tmp_path / "new.csv").write_text("\ufeff" + "\n".join(["c;words;a;b", "not;a;number;yet", *rows]) + "\n\n")
-    ran = forecast(tmp_path / "net", tmp_path / "new.csv", "--time")
-    assert ran.returncode == 0 and ran.stderr == "" and ran.stdout.startswith(f"{tmp_path}/new.csv: 12 steps after")
-    mean_M, spread_M = np.array(card["mean"]), np.array(card["spread"])
-    x_BLM = torch.from_numpy((values_TM[-24:] - mean_M) / spread_M).float()[None]
-    expected_SM = module(x_BLM)[0].numpy() * spread_M + mean_M
-    with (tmp_path / "new_forecast.csv").open() as file:
-        header, *steps = csv.reader(file)
-    assert header == ["step", "a", "b", "c"] and [row[0] for row in steps] == [str(step) for step in range(1, 13)]
-    found_SM = np.array([row[1:] for row in steps], float)
-    assert np.abs((found_SM - expected_SM) / spread_M).max() < 1e-4 and np.ptp(found_SM, 0)[1] > 1
-
-
-def test_a_series_that_cannot_be_forecast_is_one_sentence(tmp_path: Path) -> None:
-    exported(tmp_path / "net", Series(str(waves(tmp_path / "s.csv")), (24, 12)))
-    whole = (tmp_path / "s.csv").read_text().splitlines()
-    files = {
-        "lost": None,
-        "void": "",
-        "short": "\n".join(whole[:20]),
-        "other": "\n".join(["date,a,b", *["x,1,2"] * 30]),
-        "gap": "\n".join([*whole, "2016-07-9,1,,3"]),
-        "ragged": "\n".join([*whole, "2016-07-9,1"]),
-    }
-    for name, text in files.items():
-        if text is not None:
-            (tmp_path / f"{name}.csv").write_text(text)
-    ran = forecast(tmp_path / "net", *(tmp_path / f"{name}.csv" for name in files), tmp_path / "s.csv")
-    assert ran.returncode == 1 and ran.stdout.startswith(f"{tmp_path}/s.csv: 12 steps after its last row")
-    assert ran.stderr.replace(f"{tmp_path}/", "").splitlines() == [
-        "lost.csv: cannot be read or written: No such file or directory",
-        "void.csv: must have a column a, b, c, but has no columns",
-        "short.csv: must have 24 rows or more, but has 19",
-        "other.csv: must have a column c, but has date, a, b",
-        "gap.csv: line 402: b must be a number, but is ''",
-        "ragged.csv: line 402 must have 4 cells, but has 2",
-    ]
-
-
-def test_a_data_module_need_not_add_to_an_export(tmp_path: Path) -> None:
-    assert hand_over(object(), tmp_path, has_onnx=True) == {} and not list(tmp_path.iterdir())
-    lost = SimpleNamespace(predict_script=tmp_path / "lost.py")
-    assert hand_over(lost, tmp_path, has_onnx=False) == {}
-    with pytest.raises(SweepError, match="predict_script of SimpleNamespace must be a file, but is .*lost.py"):
-        hand_over(lost, tmp_path, has_onnx=True)
 
 
 @pytest.mark.slow

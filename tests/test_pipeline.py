@@ -8,50 +8,22 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import pytest
-from small_sweeps import SPACE, TINY_SWEEP, table_of, write_sweep
+from small_sweeps import TINY_SWEEP, write_sweep
+from stage_states import states
 
 from ffnet_search.config.sweep import Sweep
 from ffnet_search.errors import SweepError
 from ffnet_search.export.exported import read_exported
-from ffnet_search.run import pipeline
 from ffnet_search.run.check import check_limits
 from ffnet_search.run.folder.run_folder import RunFolder
 from ffnet_search.run.pipeline import run_sweep
-from ffnet_search.run.stages import STAGES, Stage, StageState, plan
+from ffnet_search.run.stages import STAGES, Stage
 from ffnet_search.space.architecture import Architecture
-
-
-def states(sweep: Sweep) -> dict[str, str]:
-    return {name: status.state.value for name, status in plan(sweep).items()}
-
-
-@pytest.fixture
-def ran(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Stages that take no time: they write the files of the real ones, and append their names to this list."""
-    log: list[str] = []
-
-    def stage(name: str) -> Callable[[Sweep], None]:
-        def work(sweep: Sweep) -> None:
-            log.append(name)
-            for path in STAGES[name].outputs(sweep):
-                path.parent.mkdir(parents=True, exist_ok=True)
-                if path == sweep.latency_path:
-                    table_of(sweep.search_space).save(path)
-                else:
-                    path.write_text(f"{name} of {STAGES[name].digest(sweep)}")
-
-        return work
-
-    for name in STAGES:
-        monkeypatch.setitem(cast(dict[str, Stage], STAGES), name, replace(STAGES[name], run=stage(name)))
-    monkeypatch.setattr(pipeline, "read_exported", lambda pareto: [])
-    return log
 
 
 def test_a_stage_comes_after_all_that_it_reads() -> None:
@@ -135,95 +107,6 @@ def test_an_interrupted_stage_resumes(tmp_path: Path, ran: list[str], monkeypatc
     assert ran == list(STAGES)
 
 
-def test_more_trials_resume_the_search_and_fewer_are_done(tmp_path: Path, ran: list[str]) -> None:
-    run_sweep(write_sweep(tmp_path, search={"trials": 10}))
-    ran.clear()
-    run_sweep(write_sweep(tmp_path, search={"trials": 20}))
-    assert ran == ["search", "export"]
-    run_sweep(write_sweep(tmp_path, search={"trials": 20}, export={"top": 3}))
-    assert ran == ["search", "export", "export"]
-    run_sweep(write_sweep(tmp_path, search={"trials": 20}, export={"top": 3}, data={"workers": 9}))
-    assert ran == ["search", "export", "export"]
-    run_sweep(write_sweep(tmp_path, search={"trials": 20}, export={"top": 3, "formats": ["pt2"]}))
-    assert ran == ["search", "export", "export", "export"]
-    ran.clear()
-    run_sweep(write_sweep(tmp_path, search={"trials": 5}, export={"top": 3}))
-    assert "search" not in ran
-
-
-@pytest.mark.parametrize(
-    ("changed", "message", "stale"),
-    [
-        ({"train": {"epochs": 4}}, "train.epochs (30 -> 4) has changed", ["train", "search", "export"]),
-        ({"seed": 5}, "seed (0 -> 5) has changed", ["train", "search", "export"]),
-        ({"latency": {"rounds": 9}}, "latency.rounds (7 -> 9) has changed", ["profile", "search", "export"]),
-        (
-            {"search": {"constraints": {"macs_m": 9}}},
-            "search.constraints.macs_m (nothing -> 9.0) has changed",
-            ["search", "export"],
-        ),
-        (
-            {"seed": 5, "export": {"opset": 18}},
-            "seed (0 -> 5), export.opset (17 -> 18) have changed",
-            ["train", "search", "export"],
-        ),
-        (
-            {"search_space": {**SPACE, "stem": {"width": [8, 16], "stride": [1]}}},
-            "search_space.stem.width ([8] -> [8, 16]) has changed",
-            list(STAGES),
-        ),
-    ],
-)
-def test_a_changed_sweep_is_refused_without_fresh(
-    tmp_path: Path, ran: list[str], changed: dict[str, Any], message: str, stale: list[str]
-) -> None:
-    before = write_sweep(tmp_path)
-    run_sweep(before)
-    contents = {path: path.read_bytes() for path in before.files.folder.rglob("*") if path.is_file()}
-    ran.clear()
-    after = write_sweep(tmp_path, **changed)
-    assert {name: status.state for name, status in plan(after).items() if status.changes} == dict.fromkeys(
-        stale, StageState.CHANGED
-    )
-    with pytest.raises(SweepError) as caught:
-        run_sweep(after)
-    assert f"{after.path}: {message} since {after.files.folder} was made, which invalidates " in str(caught.value)
-    assert f"invalidates {', '.join(stale[:-1])} and {stale[-1]}; add --fresh" in str(caught.value)
-    assert "\n" not in str(caught.value)
-    assert contents == {path: path.read_bytes() for path in before.files.folder.rglob("*") if path.is_file()}
-    assert ran == []
-
-    run_sweep(after, fresh=True)
-    assert ran == stale
-    assert states(after) == dict.fromkeys(STAGES, "done")
-    (aside,) = after.files.folder.glob("previous-*")
-    assert Sweep.from_yaml(aside / "sweep.yaml").digest == before.digest
-    assert list(json.loads((aside / "run.json").read_text())["stages"]) == stale
-    lost = {path.relative_to(before.files.folder) for path in contents} - {
-        path.relative_to(root) for root in (after.files.folder, aside) for path in root.rglob("*")
-    }
-    assert not lost
-    for stage in stale:
-        old = aside / STAGES[stage].outputs(before)[-1].relative_to(before.files.folder)
-        assert old.read_bytes() == contents[STAGES[stage].outputs(before)[-1]]
-
-    run_sweep(write_sweep(tmp_path, **changed, name="tiny"), fresh=True)  # nothing to move, nothing to do
-    assert ran == stale
-    with pytest.raises(SweepError, match="has changed|have changed"):
-        run_sweep(before)
-
-
-def test_a_change_of_later_stages_does_not_stop_earlier_ones(tmp_path: Path, ran: list[str]) -> None:
-    run_sweep(write_sweep(tmp_path))
-    ran.clear()
-    after = write_sweep(tmp_path, seed=5)
-    run_sweep(after, stages=("profile",))
-    assert ran == []
-    for stages in (("train",), ("search",), ("export",)):
-        with pytest.raises(SweepError, match="seed"):
-            run_sweep(after, stages=stages)
-
-
 def test_single_stages_name_what_they_lack(tmp_path: Path, ran: list[str]) -> None:
     sweep = write_sweep(tmp_path)
     with pytest.raises(SweepError, match=r"search needs profile, which is not done; run `ffnet-search profile .*tiny"):
@@ -237,18 +120,6 @@ def test_single_stages_name_what_they_lack(tmp_path: Path, ran: list[str]) -> No
     run_sweep(sweep, stages=("search",))
     run_sweep(sweep, stages=("export",))
     assert ran == list(STAGES)
-
-
-def test_a_new_latency_table_makes_fresh_search_again(tmp_path: Path, ran: list[str]) -> None:
-    sweep = write_sweep(tmp_path)
-    run_sweep(sweep)
-    sweep.latency_path.unlink()
-    run_sweep(sweep, stages=("profile",))
-    ran.clear()
-    run_sweep(sweep, fresh=True)
-    assert ran == ["search", "export"]
-    (aside,) = sweep.files.folder.glob("previous-*")
-    assert (aside / sweep.files.study.name).exists()
 
 
 def test_an_unknown_engine_is_refused_before_any_stage(tmp_path: Path, ran: list[str]) -> None:

@@ -2,52 +2,20 @@
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
-from pydantic import BaseModel
+from sweep_content import TINY, digests, load, with_change
 
-from ffnet_search.config.later_fields import LATER
 from ffnet_search.config.sweep import Sweep
 from ffnet_search.errors import SweepError
-from ffnet_search.run.stages import STAGES
 from ffnet_search.space.search_space import SearchSpace
 from ffnet_search.strict_yaml import read_yaml
 
 ROOT = Path(__file__).parents[1]
 SWEEPS = sorted((ROOT / "sweeps").glob("*.yaml"))
-TINY: dict[str, Any] = {
-    "name": "tiny",
-    "search_space": {
-        "input": {"channels": 1, "resolution": 8, "classes": 10},
-        "stages": [{"depth": [1, 2], "width": [16, 32], "token_kernel": [3, 5]}],
-    },
-}
-
-
-def with_change(path: str, value: Any) -> dict[str, Any]:
-    """`TINY` with the value at a dotted path set; `path` may name sections that are not there."""
-    data = copy.deepcopy(TINY)
-    place: Any = data
-    *steps, last = [int(step) if step.isdigit() else step for step in path.split(".")]
-    for step in steps:
-        place = place[step] if isinstance(step, int) else place.setdefault(step, {})
-    place[last] = value
-    return data
-
-
-def digests(sweep: Sweep) -> dict[str, str]:
-    return {name: stage.digest(sweep) for name, stage in STAGES.items()}
-
-
-def load(folder: Path, data: Any) -> Sweep:
-    file = folder / "tiny.yaml"
-    file.write_text(data if isinstance(data, str) else yaml.safe_dump(data))
-    return Sweep.from_yaml(file)
 
 
 @pytest.mark.parametrize("path", SWEEPS, ids=lambda path: path.stem)
@@ -76,55 +44,6 @@ def test_a_sweep_is_frozen() -> None:
     sweep = Sweep.model_validate(TINY)
     with pytest.raises(ValueError, match="frozen"):
         sweep.seed = 1
-
-
-@pytest.mark.parametrize(
-    ("path", "value", "changed"),
-    [
-        ("search_space.stages.0.width", [16, 48], STAGES),
-        ("seed", 1, ("train", "search", "export")),
-        ("data.batch_size", 32, ("train", "search", "export")),
-        ("data.augment.crop", 2, ("train", "search", "export")),
-        ("train.epochs", 3, ("train", "search", "export")),
-        ("train.learning_rate", 0.1, ("train", "search", "export")),
-        ("latency.threads", 2, ("profile", "search", "export")),
-        ("latency.rounds", 9, ("profile", "search", "export")),
-        ("search.objectives", ["accuracy", "macs_m"], ("search", "export")),
-        ("search.constraints", {"params_m": 0.1}, ("search", "export")),
-        ("search.sampler", {"class_path": "NSGAIISampler", "init_args": {}}, ("search", "export")),
-        ("export.retrain.epochs", 2, ("export",)),
-        ("export.retrain.candidates", 20, ()),
-        ("search.trials", 999, ()),
-        ("export.top", 3, ()),
-        ("data.workers", 7, ()),
-        ("data.download", True, ()),
-        ("data.path", "elsewhere", ()),
-        ("train.checkpoint_minutes", 9, ()),
-        ("latency.noisy", True, ()),
-        ("search_space.name", "renamed", ()),
-        ("name", "renamed", ()),
-        ("runs", "elsewhere", ()),
-    ],
-)
-def test_digests_change_with_what_an_output_depends_on(path: str, value: Any, changed: tuple[str, ...]) -> None:
-    before, after = Sweep.model_validate(TINY), Sweep.model_validate(with_change(path, value))
-    assert {stage for stage in STAGES if digests(before)[stage] != digests(after)[stage]} == set(changed)
-
-
-def test_more_is_told_apart_from_other() -> None:
-    before, after = Sweep.model_validate(TINY), Sweep.model_validate(with_change("search.trials", 999))
-    assert {name for name, stage in STAGES.items() if stage.amounts(before) != stage.amounts(after)} == {
-        "search",
-        "export",
-    }
-    after = Sweep.model_validate(with_change("export.top", 3))
-    assert {name for name, stage in STAGES.items() if stage.amounts(before) != stage.amounts(after)} == {"export"}
-
-
-def test_digests_do_not_depend_on_the_order_or_the_spelling_of_keys(tmp_path: Path) -> None:
-    written_out = {**TINY, "train": {"weight_decay": 0.05, "epochs": 30}, "seed": 0}
-    turned = dict(reversed(list(written_out.items())))
-    assert {Sweep.model_validate(data).digest for data in (TINY, written_out, turned)} == {load(tmp_path, TINY).digest}
 
 
 @pytest.mark.parametrize(
@@ -262,40 +181,6 @@ def test_yaml_merges_still_work(tmp_path: Path) -> None:
     assert read_yaml(file)["more"] == {"a": 1, "b": 3}
 
 
-TASK = "user_task:Regression"
-OTHER = {"input": {"channels": 1, "resolution": 8, "numbers": 5}, "stages": TINY["search_space"]["stages"]}
-
-
-@pytest.mark.parametrize("in_a_file", [True, False])
-def test_a_task_by_import_path_reaches_the_search_space_and_the_objectives(tmp_path: Path, in_a_file: bool) -> None:
-    (tmp_path / "space.yaml").write_text(yaml.safe_dump(OTHER))
-    sweep = load(tmp_path, {"task": TASK, "search_space": "space.yaml" if in_a_file else OTHER})
-    assert (sweep.search_space.images.task, sweep.search_space.images.outputs) == (TASK, 5)
-    assert sweep.search.directions == {"mae": "minimize", "latency_ms": "minimize"}
-    assert sweep.quality.name == "mae"
-    assert sweep.override(trials=3).search.objectives == ("mae", "latency_ms")
-    copy = Sweep.from_content(sweep.model_dump(mode="json"), tmp_path / "copy.yaml")
-    assert copy.model_dump() == sweep.model_dump() and copy.digest == sweep.digest
-
-
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        ({"task": TASK, "search_space": OTHER, "search": {"constraints": {"mae": 0}}}, "constraints.mae must be > 0"),
-        ({"task": TASK, "search_space": OTHER, "search": {"objectives": ["mea"]}}, "'mea' is not a known metric"),
-        ({"task": TASK, "search_space": OTHER, "search": {"metrics": ["mae"]}}, "search.metrics must be a valid dict"),
-        ({"search_space": OTHER}, "search_space.input.classes must be given"),
-        (
-            {"search_space": {**OTHER, "input": {**OTHER["input"], "task": TASK}}},
-            "task must be 'user_task:Regression', the search space's, but got 'classification'",
-        ),
-    ],
-)
-def test_a_task_that_does_not_fit_is_one_sentence(tmp_path: Path, content: Any, message: str) -> None:
-    with pytest.raises(SweepError, match=message):
-        load(tmp_path, content)
-
-
 def test_absolute_paths_are_of_runs_data_and_weights(tmp_path: Path) -> None:
     content = {**TINY, "runs": "r", "data": {"path": "d"}, "train": {"start_from": "w"}}
     sweep = load(tmp_path, content).with_absolute_paths()
@@ -316,42 +201,3 @@ def test_absolute_paths_are_of_runs_data_and_weights(tmp_path: Path) -> None:
 def test_the_public_files_of_a_run_are_all_but_locks_scratch_and_tables() -> None:
     files = Sweep.model_validate(TINY).files
     assert set(vars(files)) - set(files.public) == {"folder", "lock", "scratch", "front_csv", "folds"}
-
-
-@pytest.mark.parametrize("name", ["f1", "recall", "precision"])
-def test_a_metric_of_a_user_module_may_have_the_name_of_one_of_a_class(tmp_path: Path, name: str) -> None:
-    search = {"evaluator": "train", "metrics": {name: "maximize"}, "objectives": [name]}
-    space = {"hyperparameters": {"module.depth": [1, 2]}}
-    content = {"search_space": space, "module": {"class_path": "mine:Net"}, "search": search}
-    assert load(tmp_path, yaml.safe_dump(content)).search.metric(name).direction == "maximize"
-
-
-def test_a_class_path_may_be_spelled_with_dots_as_by_lightning(tmp_path: Path) -> None:
-    space = {"hyperparameters": {"module.depth": [1, 2]}}
-    search = {"evaluator": "train", "metrics": {"val_loss": "minimize"}, "objectives": ["val_loss"]}
-    content = {"search_space": space, "module": {"class_path": "mine.net.Net"}, "search": search}
-    path = tmp_path / "mine.yaml"
-    path.write_text(yaml.safe_dump(content), encoding="utf-8")
-    module = Sweep.from_yaml(path).module
-    assert module is not None
-    assert module.class_path == "mine.net:Net"
-
-
-def sections(of: type[BaseModel] = BaseModel) -> Iterator[type[BaseModel]]:
-    for one in of.__subclasses__():
-        yield one
-        yield from sections(one)
-
-
-def test_a_dump_is_the_same_for_each_pydantic_that_is_allowed() -> None:
-    """2.11, which LiteRT's converter needs, knows no `exclude_if`: runs would be changed for it, and trained again."""
-    fields = [field for section in sections() for field in section.model_fields.values()]
-    assert not [field for field in fields if getattr(field, "exclude_if", None)]
-    later = {name for one in sections() for name, field in one.model_fields.items() if LATER in field.metadata}
-    assert {"turn", "folds", "columns", "loggers"} <= later
-    content = Sweep.model_validate(TINY).model_dump()
-    for section in (content["data"], content["data"]["augment"], content["export"], content["train"]):
-        assert not (later - {"loggers"}) & set(section)
-    assert "loggers" not in content["search"]
-    changed = Sweep.model_validate(with_change("data.augment.turn", True))
-    assert changed.model_dump()["data"]["augment"]["turn"] is True
