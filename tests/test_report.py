@@ -14,11 +14,12 @@ from fidelities import ALONE, compared
 from runs import ffnet_run, module_run
 
 from ffnet_search.export.groups import read_groups
+from ffnet_search.latency.timing import SHARED_RATIO
 from ffnet_search.report.architecture_svg import describe
 from ffnet_search.report.data import Run, script_data
 from ffnet_search.report.fidelity import fidelity_section
 from ffnet_search.report.front_image import as_png, draw_front
-from ffnet_search.report.page import BEST, BUSY, TOP_AXES, write_report
+from ffnet_search.report.page import BEST, TOP_AXES, write_report
 from ffnet_search.report.page import page as page_in_html
 from ffnet_search.search.history import ENOUGH, LearningCurve
 
@@ -205,7 +206,7 @@ def test_the_dots_of_equal_qualities_are_on_the_diagonal(tmp_path: Path) -> None
         assert scatter.left <= dot.x <= scatter.right and scatter.top <= dot.y <= scatter.bottom
 
 
-@pytest.mark.parametrize(("contention", "said"), [(BUSY, False), (BUSY + 0.1, True)])
+@pytest.mark.parametrize(("contention", "said"), [(SHARED_RATIO, False), (SHARED_RATIO + 0.1, True)])
 def test_a_busy_machine_is_named(tmp_path: Path, contention: float, said: bool) -> None:
     run = ffnet_run(tmp_path)
     assert run.table is not None
