@@ -24,8 +24,8 @@ from ffnet_search.evaluation.standalone import StandaloneFactory, standalone_swe
 from ffnet_search.evaluation.trained import WEIGHTS, TrialEvaluator
 from ffnet_search.pareto.candidate import Candidate
 from ffnet_search.report.fidelity import fidelity_of
-from ffnet_search.run.fidelity.measure import FidelityPlan, measure_fidelity
-from ffnet_search.run.fidelity.trainings import ALONE, TABLE
+from ffnet_search.run.fidelity.measure import TABLE, FidelityPlan, measure_fidelity
+from ffnet_search.run.fidelity.trainings import ALONE
 from ffnet_search.run.pipeline import run_sweep
 from ffnet_search.space.hyperparameters import Configuration
 

@@ -37,11 +37,11 @@ class Stage:
     """One stage of a run.
 
     `is_needed`: whether a sweep has the stage at all. `reads`: the stages whose outputs it reads. `outputs`: the files
-    that later stages or users read; it is done only where all exist. `leftovers`: all files and folders that it may
-    leave, unfinished work included. `run` returns how much it made where a limit of time left it short of what the
-    sweep says. `inputs`: all that its output depends on, as plain data. `amounts`: how much is
-    wanted; where more is wanted, it resumes. `only_exact`: a smaller amount than exists also needs other outputs.
-    `packages`: the large ones that it uses, which are imported before it runs: Ctrl-C breaks no import."""
+    that later stages or users read; it is done only where all exist. `leftovers`: all that it may leave, unfinished
+    work included. `run` returns how much it made where a limit of time left it short of what the sweep says. `inputs`:
+    all that its output depends on, as plain data. `amounts`: how much is wanted; where more is, it resumes.
+    `only_exact`: a smaller amount than exists also needs other outputs. `packages`: the large ones that it uses, which
+    are imported before it runs: Ctrl-C breaks no import."""
 
     name: str
     run: Callable[[Sweep], Mapping[str, int] | None]

@@ -25,7 +25,7 @@ from ffnet_search.metrics import LATENCY, MACS
 from ffnet_search.progress import Bar, progress
 from ffnet_search.provenance import git_state, now, versions
 from ffnet_search.run.data_changes import changes_of, describe_changes, images_of
-from ffnet_search.run.fidelity.trainings import TABLE, Qualities, Trainings
+from ffnet_search.run.fidelity.trainings import Qualities, Trainings
 from ffnet_search.run.folder.run_folder import RunFolder, StageRecord, open_run
 from ffnet_search.run.interrupt import import_whole
 from ffnet_search.run.shared_time import say_trained
@@ -34,6 +34,7 @@ from ffnet_search.space.architecture import Architecture
 from ffnet_search.space.cost_model import analytic_metrics
 
 NAME = "fidelity"  # of its record in a run's folder
+TABLE = "networks.csv"
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from ffnet_search.space.architecture import Architecture
 from ffnet_search.space.hyperparameters import Configuration
 from ffnet_search.tasks.base import Task, find_task
 
-ALONE, TABLE = "alone.json", "networks.csv"
+ALONE = "alone.json"
 Qualities = dict[str, float]  # split -> quality
 
 
