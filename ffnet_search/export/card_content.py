@@ -43,7 +43,7 @@ class _Details(_Content):
     iou: Each = {}
     average_precision: Each = {}
     mae: dict[str, Amount | None] = {}
-    constant: Each = {}
+    constant: dict[str, Amount | None] = {}
     worst: FileName = ""
     errors: FileName = ""
     caption: str = ""
