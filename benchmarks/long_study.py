@@ -33,7 +33,8 @@ from ffnet_search.pareto.candidate import Candidate
 from ffnet_search.search.loop import run_loop
 from ffnet_search.search.problem import SearchProblem
 from ffnet_search.search.storage.search_storage import open_storage
-from ffnet_search.search.storage.trial_record import TrialRecord, configuration_of, distributions
+from ffnet_search.search.storage.trial_params import configuration_of, distributions
+from ffnet_search.search.storage.trial_record import TrialRecord
 from ffnet_search.space.cost_model import CostModel
 from ffnet_search.space.hyperparameters import Configuration
 from ffnet_search.space.search_space import SearchSpace

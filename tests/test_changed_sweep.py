@@ -8,12 +8,17 @@ from typing import Any
 
 import pytest
 from small_sweeps import SPACE, write_sweep
-from stage_states import states
+from stage_states import recorded_stages, states
 
 from ffnet_search.config.sweep import Sweep
 from ffnet_search.errors import SweepError
 from ffnet_search.run.pipeline import run_sweep
 from ffnet_search.run.stages import STAGES, StageState, plan
+
+
+@pytest.fixture
+def ran(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    return recorded_stages(monkeypatch)
 
 
 def test_more_trials_resume_the_search_and_fewer_are_done(tmp_path: Path, ran: list[str]) -> None:

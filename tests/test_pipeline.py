@@ -14,7 +14,7 @@ from typing import cast
 
 import pytest
 from small_sweeps import TINY_SWEEP, write_sweep
-from stage_states import states
+from stage_states import recorded_stages, states
 
 from ffnet_search.config.sweep import Sweep
 from ffnet_search.errors import SweepError
@@ -24,6 +24,11 @@ from ffnet_search.run.folder.run_folder import RunFolder
 from ffnet_search.run.pipeline import run_sweep
 from ffnet_search.run.stages import STAGES, Stage
 from ffnet_search.space.architecture import Architecture
+
+
+@pytest.fixture
+def ran(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    return recorded_stages(monkeypatch)
 
 
 def test_a_stage_comes_after_all_that_it_reads() -> None:

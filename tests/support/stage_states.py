@@ -18,9 +18,8 @@ def states(sweep: Sweep) -> dict[str, str]:
     return {name: status.state.value for name, status in plan(sweep).items()}
 
 
-@pytest.fixture
-def ran(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Stages that take no time: they write the files of the real ones, and append their names to this list."""
+def recorded_stages(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Stages that take no time: they write the files of the real ones, and append their names to the list."""
     log: list[str] = []
 
     def stage(name: str) -> Callable[[Sweep], None]:
