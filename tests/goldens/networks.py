@@ -76,7 +76,10 @@ def training(folder: Path) -> Any:
     """The first training steps of a supernet on the real digits, and the metrics of its networks afterwards."""
     found = {}
     sgd = {"optimizer": "sgd", "learning_rate": 0.05, "warmup_epochs": 0, "mixup": 0.2, "drop_path": 0.2}
-    recipes: list[tuple[str, int, dict[str, Any]]] = [("adamw", 1, {}), ("sgd", 2, {"branches": "all", **sgd})]
+    recipes: list[tuple[str, int, dict[str, Any]]] = [
+        ("adamw", 1, {"learning_rate": 2e-3}),
+        ("sgd", 2, {"branches": "all", **sgd}),
+    ]
     for name, steps, recipe in recipes:
         content = {"search_space": TINY_SPACE, "seed": 3, "train": recipe}
         sweep = Sweep.from_yaml(write_sweep(folder, {**content, "data": {**DIGITS, "augment": {"crop": 1}}}))

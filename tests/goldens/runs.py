@@ -24,7 +24,7 @@ from ffnet_search import Architecture, Candidate, Evaluator, Sweep
 RUN: dict[str, Any] = {
     "search_space": TINY_SPACE,
     "data": DIGITS,
-    "train": {"epochs": 1, "warmup_epochs": 0.5},
+    "train": {"epochs": 1, "learning_rate": 2e-3, "warmup_epochs": 0.5},
     "latency": {"noisy": True, "name": "here", "rounds": 3, "calibration": 4, "min_within_10": 0.0},
     "search": {"trials": 4, "constraints": {"params_m": 0.2}},
     "export": {"top": 1},
@@ -39,7 +39,7 @@ ALONE: dict[str, Any] = {  # a search of hyper-parameters of one network: no tab
         "hyperparameters": {"learning_rate": {"low": 1e-3, "high": 1e-2, "log": True}},
     },
     "data": DIGITS,
-    "train": {"epochs": 1, "warmup_epochs": 0.5},
+    "train": {"epochs": 1, "learning_rate": 2e-3, "warmup_epochs": 0.5},
     "search": {"evaluator": "train", "trials": 2, "objectives": ["accuracy"]},
 }
 
