@@ -188,8 +188,9 @@ def _search(sweep: Sweep) -> None:
     problem = SearchProblem(space, section, costs, sweep.seed, current_values(sweep))
     digest, engine = _study_digest(sweep), engine_of(sweep)
     here = engine.evaluates_here
-    how: dict[str, Any] = {"resumable": here or section.evaluator == "train", "counts": here}
-    with open_storage(problem, files.study, files.candidates, digest=digest, **how) as storage:
+    resumable = here or section.evaluator == "train"
+    opened = open_storage(problem, files.study, files.candidates, digest=digest, resumable=resumable, counts=here)
+    with opened as storage:
         optimizer = Optimizer(problem, storage)
         context = EngineContext.of_sweep(sweep, EvaluatorFactory(sweep), optimizer.pruner)
         adopt_earlier(optimizer, sweep, STAGES["search"].inputs(sweep))
