@@ -16,6 +16,7 @@ from ffnet_search.export.network import WEIGHTS, load, write_network
 from ffnet_search.models.deployed import fuse
 from ffnet_search.models.metamixer import MetaMixer
 from ffnet_search.models.saved import as_safetensors
+from ffnet_search.search.storage.study import open_study
 
 
 def network() -> MetaMixer:
@@ -41,16 +42,18 @@ def test_what_was_written_is_read(tmp_path: Path) -> None:
     assert all(torch.equal(read[name], tensor) for name, tensor in net.state_dict().items())
 
 
-@pytest.mark.parametrize("umask", [0o022, 0o077])
+@pytest.mark.parametrize("umask", [0o000, 0o022, 0o077])
 def test_modes_follow_the_umask(tmp_path: Path, umask: int) -> None:
     before = os.umask(umask)
     try:
         net = network()
         write_network(tmp_path, net, fuse(net), 17)
+        with open_study(tmp_path / "study.db", {"accuracy": "maximize"}, digest=""):
+            pass
     finally:
         os.umask(before)
     files = [path for path in tmp_path.iterdir() if path.is_file()]
-    assert {WEIGHTS, TRAINABLE} < {path.name for path in files}
+    assert {WEIGHTS, TRAINABLE, "study.db"} < {path.name for path in files}
     assert {path.name: oct(path.stat().st_mode & 0o777) for path in files} == {
         path.name: oct(0o666 & ~umask) for path in files
     }

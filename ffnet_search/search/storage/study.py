@@ -54,6 +54,8 @@ def _opened(path: Path) -> Iterator[RDBStorage]:
     with quiet_optuna():
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
+            if not path.exists():
+                path.touch()  # with the mode that the umask gives: SQLite would let no group write
             with database_errors(path):
                 storage = RDBStorage(study_url(path))
         except OSError as error:
