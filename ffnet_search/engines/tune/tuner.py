@@ -102,7 +102,8 @@ def run_tune(
         tune.PlacementGroupFactory([session.as_ray(resources)]),
     )
     os.environ.setdefault("TUNE_DISABLE_STRICT_METRIC_CHECKING", "1")  # a failed trial has no metrics
-    logging.getLogger("ray.tune").setLevel(logging.ERROR)
+    for name in ("ray.tune", "ray.train"):  # trials record what fails; Tune's own state, if unwritten, is no loss
+        logging.getLogger(name).setLevel(logging.CRITICAL)
     try:
         tune.Tuner(
             trainable,
