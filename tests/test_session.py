@@ -22,6 +22,23 @@ from ffnet_search.config.search_schema import Resources
 from ffnet_search.errors import SweepError
 
 
+@pytest.mark.parametrize(("name", "is_printed"), [("ray_listen_error_messages", False), ("ours", True)])
+def test_listeners_of_ray_that_lose_its_head_print_nothing(
+    name: str, is_printed: bool, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(threading, "excepthook", threading.__excepthook__)
+
+    def lose() -> None:
+        raise ConnectionResetError("connection reset by peer")
+
+    with watch.quiet_listeners():
+        thread = threading.Thread(target=lose, name=name)
+        thread.start()
+        thread.join()
+    assert ("connection reset" in capsys.readouterr().err) == is_printed
+    assert threading.excepthook is threading.__excepthook__
+
+
 def test_a_laptop_without_gpu_runs_the_sweep_of_a_cluster(ray_cluster: str) -> None:
     here = Cluster(fixed=True)
     assert granted(Resources(gpu=0.25), here) == Resources()

@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 from ffnet_search.errors import SweepError, shortened
 
 PARTS = {"gcs_server": "head", "raylet": "node"}  # the processes of Ray that this one starts
+LISTENERS = "ray_"  # how the names of its threads begin
 LOOK_EVERY_S = 0.5
 LOST_S = 1.0  # without an answer, after which a part is lost
 HEAD_LOST_S = 40.0  # the same for the head of a cluster, which may restart; after 60 Ray ends this process
@@ -95,15 +96,32 @@ def watched(*, fixed: bool, start: Callable[[], Any]) -> Iterator[Watch]:
     SweepError if Ray does not start."""
     watch, ray = Watch(fixed=fixed), None
     threading.Thread(target=watch.run, name="watch over Ray", daemon=True).start()
+    with quiet_listeners():
+        try:
+            ray = start()
+            watch.places = places_of(ray)
+            yield watch
+        finally:
+            watch.closing.set()  # from here on Ray's processes end on purpose
+            if ray is not None:
+                ray.shutdown()
+            watch.ended.set()
+
+
+@contextmanager
+def quiet_listeners() -> Iterator[None]:
+    """Print no traceback of Ray's own threads that listen to its head, where they lose it: the watch says so."""
+    print_traceback = threading.excepthook
+
+    def told(ended: threading.ExceptHookArgs) -> None:
+        if ended.thread is None or not ended.thread.name.startswith(LISTENERS):
+            print_traceback(ended)
+
+    threading.excepthook = told
     try:
-        ray = start()
-        watch.places = places_of(ray)
-        yield watch
+        yield
     finally:
-        watch.closing.set()  # from here on Ray's processes end on purpose
-        if ray is not None:
-            ray.shutdown()
-        watch.ended.set()
+        threading.excepthook = print_traceback
 
 
 def start_or_refuse(start: Callable[[], None]) -> None:
