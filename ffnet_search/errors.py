@@ -20,7 +20,10 @@ VALUE = 80  # characters of a value in it
 NAME = 100  # a longer name resembles none
 WORD = 60  # characters of each word, such as a path, in an error that is too long
 FULL = (  # of C++ libraries, which do not say whether the disk or a quota is full
-    *("No space left on device", "PytorchStreamWriter failed writing", "iostream error", "unexpected pos"),
+    "No space left on device",
+    "PytorchStreamWriter failed writing",
+    "iostream error",
+    "unexpected pos",
     "database or disk is full",
 )
 _LONG_WORD = re.compile(rf"\S{{{WORD + 4},}}")

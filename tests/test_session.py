@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from ray.exceptions import RpcError
 from searches import SPACES
 
 from ffnet_search.cluster import watch
@@ -22,14 +23,25 @@ from ffnet_search.config.search_schema import Resources
 from ffnet_search.errors import SweepError
 
 
-@pytest.mark.parametrize(("name", "is_printed"), [("ray_listen_error_messages", False), ("ours", True)])
+@pytest.mark.parametrize(
+    ("name", "error", "is_printed"),
+    [
+        ("ray_listen_error_messages", RpcError("connection reset"), False),
+        ("ray_listen_error_messages", ValueError("connection reset"), True),
+        ("ours", RpcError("connection reset"), True),
+    ],
+)
 def test_listeners_of_ray_that_lose_its_head_print_nothing(
-    name: str, is_printed: bool, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    name: str,
+    error: Exception,
+    is_printed: bool,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(threading, "excepthook", threading.__excepthook__)
 
     def lose() -> None:
-        raise ConnectionResetError("connection reset by peer")
+        raise error
 
     with watch.quiet_listeners():
         thread = threading.Thread(target=lose, name=name)

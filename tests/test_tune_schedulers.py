@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+import io
+import logging
 import random
 from collections import Counter
 from typing import Any
@@ -12,11 +15,25 @@ from searches import Run
 
 from ffnet_search.config.search_schema import SearchSection
 from ffnet_search.engines.tune.schedulers import Explore, population_arguments
+from ffnet_search.engines.tune.tuner import ONE_LINE
 from ffnet_search.errors import SweepError
 from ffnet_search.search.storage.trial_record import TrialRecord
 from ffnet_search.space.hyperparameters import Configuration
 from ffnet_search.space.search_space import SearchSpace
 from ffnet_search.strict_yaml import parse
+
+
+def test_what_ray_logs_is_one_line_with_the_error_of_its_traceback() -> None:
+    """Tune's own state that a full disk did not take was a traceback."""
+    said = io.StringIO()
+    handler, logger = logging.StreamHandler(said), logging.Logger("ray.tune.somewhere")
+    handler.addFilter(ONE_LINE)
+    logger.addHandler(handler)
+    try:
+        raise OSError(errno.ENOSPC, "No space left on device")
+    except OSError:
+        logger.error("Saving to %r failed\nwith exception: ", "runs", exc_info=True)
+    assert said.getvalue() == "Saving to 'runs' failed with exception: [Errno 28] No space left on device\n"
 
 
 def test_what_tune_changes_stays_in_the_space() -> None:

@@ -110,11 +110,15 @@ def watched(*, fixed: bool, start: Callable[[], Any]) -> Iterator[Watch]:
 
 @contextmanager
 def quiet_listeners() -> Iterator[None]:
-    """Print no traceback of Ray's own threads that listen to its head, where they lose it: the watch says so."""
+    """Print no traceback of Ray's own threads for Ray's own errors: they listen to its head, whose loss the watch tells
+    of."""
     print_traceback = threading.excepthook
 
     def told(ended: threading.ExceptHookArgs) -> None:
-        if ended.thread is None or not ended.thread.name.startswith(LISTENERS):
+        from ray.exceptions import RayError
+
+        is_listener = ended.thread is not None and ended.thread.name.startswith(LISTENERS)
+        if not (is_listener and issubclass(ended.exc_type, RayError)):
             print_traceback(ended)
 
     threading.excepthook = told

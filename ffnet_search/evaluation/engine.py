@@ -22,6 +22,8 @@ from ffnet_search.evaluation.outcome import Ended, Evaluate, Pruner
 from ffnet_search.space.hyperparameters import Configuration
 from ffnet_search.space.search_space import SearchSpace
 
+CRASHES = 3  # deaths of workers at a configuration, after which it counts as the cause
+
 
 @dataclass(frozen=True)
 class EngineContext:
@@ -44,9 +46,6 @@ class EngineContext:
         """The context for evaluations of a sweep, in the folder of its run."""
         code = user_code(sweep.model_dump(mode="json"))
         return cls(make_evaluate, sweep.search, pruner, sweep.files.folder, sweep.search_space, code)
-
-
-CRASHES = 3  # deaths of workers at a configuration, after which it counts as the cause
 
 
 class OutOfTime(BaseException):

@@ -157,6 +157,3 @@ def _is_format(entry: Mapping[str, Any]) -> bool:
     has_run = "latency_ms" in entry or "max_difference" not in entry
     are_costs = are_numbers and all(is_cost(value) for name, value in numbers.items() if name.endswith("ms"))
     return are_here and has_run and are_costs
-
-
-# The classes of a network as rows of a table: for the terminal, the report and the model card.

@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from ffnet_search.formatting import percent, plural
 from ffnet_search.metrics import Metric
 from ffnet_search.search.history import History, LearningCurve
-
-if TYPE_CHECKING:
-    pass
 
 MOST = 300  # curves that are drawn: more cannot be told apart
 WIDTH, HEIGHT = 720, 380  # in pixels, as all positions

@@ -237,7 +237,7 @@ ATTACKS = {
     "a repository's hooks and filters": Attack(repository, git_state),
     "a run's name that leaves its folder": Attack(sweep(name="../../MARK"), "run tiny.yaml"),
     "a space that is another file": Attack(sweep(search_space="secret"), "check tiny.yaml"),
-    "control codes in a card": Attack(card(summary=TAKEN, date=TAKEN, hyperparameters={TAKEN: TAKEN}), f"show {RUN}"),
+    "control codes in a card": Attack(card(summary=TAKEN, hyperparameters={TAKEN: TAKEN}), f"show {RUN}"),
     "control codes in a sweep": Attack(sweep(data={"name": f"digits{TAKEN}"}), "check tiny.yaml"),
     "control codes in a study": Attack(study("origin", TAKEN), f"pick {RUN} --latency-ms 9"),
     "a run for the dashboard": Attack(

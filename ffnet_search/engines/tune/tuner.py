@@ -21,6 +21,7 @@ from ffnet_search.cluster import session
 from ffnet_search.config.search_schema import Resources
 from ffnet_search.engines.tune.schedulers import OfThisProcess, report_to
 from ffnet_search.engines.tune.trainable import RESULT, TuneTrainable, as_proposed
+from ffnet_search.errors import shortened
 from ffnet_search.evaluation.engine import CRASHES, EngineContext
 from ffnet_search.evaluation.outcome import Failed, Outcome, Pruner
 from ffnet_search.evaluation.schedule import final_hyperparameters, read_schedule
@@ -102,8 +103,9 @@ def run_tune(
         tune.PlacementGroupFactory([session.as_ray(resources)]),
     )
     os.environ.setdefault("TUNE_DISABLE_STRICT_METRIC_CHECKING", "1")  # a failed trial has no metrics
-    for name in ("ray.tune", "ray.train"):  # trials record what fails; Tune's own state, if unwritten, is no loss
-        logging.getLogger(name).setLevel(logging.CRITICAL)
+    logging.getLogger("ray.tune").setLevel(logging.ERROR)
+    for handler in logging.getLogger("ray").handlers:
+        handler.addFilter(ONE_LINE)
     try:
         tune.Tuner(
             trainable,
@@ -119,6 +121,20 @@ def run_tune(
         ).fit()
     except BaseException as error:
         proposals.ended.put((Configuration(None), error))
+
+
+class OneLine(logging.Filter):
+    """Makes one bounded line of what Ray logs, with the error in the place of its traceback."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        error = record.exc_info[1] if record.exc_info else None
+        text = f"{record.getMessage()} {'' if error is None else error}"
+        record.msg, record.args = shortened(" ".join(text.split())), ()
+        record.exc_info = record.exc_text = None
+        return True
+
+
+ONE_LINE = OneLine()
 
 
 class _Closing:
