@@ -47,7 +47,7 @@ e2e: $(STAMP)
 	$(PYTEST) -m slow
 	$(PYTEST) --no-loadscope-reorder tests/e2e
 
-# FUZZ names a profile of tests/fuzz/test_files.py: full or ci.
+# FUZZ names a profile of tests/fuzz/entry_points.py: full or ci.
 fuzz: $(STAMP)
 	FUZZ=$(or $(FUZZ),full) $(BIN)/python -m pytest -q tests/fuzz $(if $(PART),-k "$(PART)-")
 
@@ -61,7 +61,7 @@ audit: $(STAMP)
 newest-optuna: $(STAMP)
 	$(BIN)/python -m pip install --quiet --upgrade --no-deps --target .venv/newest optuna
 	PYTHONPATH=.venv/newest $(BIN)/python -c 'import optuna; print("Optuna", optuna.__version__)'
-	PYTHONPATH=.venv/newest $(BIN)/python -m pytest -q tests/test_pareto_sampler.py tests/test_surrogate.py \
+	PYTHONPATH=.venv/newest $(BIN)/python -m pytest -q tests/test_pareto_sampler*.py tests/test_surrogate.py \
 		tests/test_optuna_sampler.py tests/contracts/test_samplers.py tests/test_trial_rows.py \
 		tests/test_trial_reader.py tests/test_study.py
 

@@ -1,14 +1,17 @@
 """For all tests: one thread, so that results repeat on a busy machine; one Ray; image data in every layout."""
 
 import os
+import shutil
 import signal
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from retraining_sweep import SupernetRun, train_run, write_sweep
 from searches import Run
 from training_steps import ObservedStep, observed_steps
 
@@ -64,6 +67,19 @@ def make_data(layouts: Path) -> Callable[..., Any]:
         return build_data(section(**fields), seed, input)
 
     return make
+
+
+@pytest.fixture(scope="session")
+def supernet_run(tmp_path_factory: pytest.TempPathFactory) -> SupernetRun:
+    """A run with a trained supernet and some candidates: to read."""
+    return train_run(tmp_path_factory.mktemp("supernet"))
+
+
+@pytest.fixture
+def run_copy(supernet_run: SupernetRun, tmp_path: Path) -> SupernetRun:
+    """A copy of `supernet_run` in a folder that the test may change."""
+    shutil.copytree(supernet_run.sweep.files.folder, tmp_path / "runs" / "tiny")
+    return replace(supernet_run, sweep=write_sweep(tmp_path))
 
 
 @pytest.fixture

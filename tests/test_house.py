@@ -62,6 +62,12 @@ def test_files_and_functions_are_short(path: Path) -> None:
         assert len(parameters(function)) <= PARAMETERS, f"{where}: {parameters(function)}"
 
 
+@pytest.mark.parametrize("folder", ["tests", "benchmarks", "examples"])
+def test_other_files_are_as_short(folder: str) -> None:
+    lengths = {path: len(path.read_text(encoding="utf-8").splitlines()) for path in (ROOT / folder).rglob("*.py")}
+    assert {path: lines for path, lines in lengths.items() if lines > FILE_LINES} == {}
+
+
 def test_what_tests_share_is_in_support() -> None:
     """No test imports another: a reader finds a helper by its name."""
     for path in (ROOT / "tests").rglob("*.py"):
