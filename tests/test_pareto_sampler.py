@@ -125,3 +125,16 @@ def test_a_study_of_the_same_name_is_another_study() -> None:
         study.optimize(lambda trial: (trial.suggest_float("x", 0, 1) - 0.3) ** 2, n_trials=START + 8)
         best.append(study.best_value)
     assert max(best) < 1e-3
+
+
+def test_axes_that_running_trials_add_before_any_has_finished() -> None:
+    """As threads do that ask for parameters in between."""
+    study = study_of(1)
+    first, second, third, fourth = (study.ask() for _ in range(4))
+    for trial in (first, second):
+        trial.suggest_categorical("kind", "abc")
+    second.suggest_categorical("x", range(4))
+    third.suggest_categorical("kind", "abc")  # beside rows of one axis and of two
+    first.suggest_categorical("y", range(4))  # comes before x now
+    fourth.suggest_categorical("kind", "abc")
+    assert {trial.params["kind"] for trial in (first, second, third, fourth)} <= set("abc")

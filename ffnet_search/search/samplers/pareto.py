@@ -107,8 +107,11 @@ class ParetoSampler(BaseSampler):
                 self._running.pop(trials[at].number, None)
                 self._learn(trials[at])
         if not self._finished.rows:
-            self._space = {name: axis for one in trials for name, axis in one.distributions.items()}
-            self._encoding = Encoding(self._space) if self._space else None
+            space = {name: axis for one in trials for name, axis in one.distributions.items()}
+            if list(space.items()) != list(self._space.items()):  # in another order they are encoded otherwise too
+                self._space, self._encoding = space, Encoding(space) if space else None
+                self._drawn.clear()
+                self._running.clear()
         return trials
 
     def sample_independent(
