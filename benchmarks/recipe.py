@@ -202,7 +202,7 @@ def main() -> None:
     if "FFNET_CIFAR" not in os.environ:
         parser.error("set FFNET_CIFAR to the folder with CIFAR-10's python version")
     torch.set_num_threads(1)
-    train = {"epochs": arguments.epochs, "learning_rate": 2e-3}
+    train = {"epochs": arguments.epochs}
     train |= {field: yaml.safe_load(value) for field, value in (pair.split("=", 1) for pair in arguments.set)}
     arguments.results.mkdir(parents=True, exist_ok=True)
     images = cut(Path(os.environ["FFNET_CIFAR"]), arguments.results.absolute() / "cifar-10-batches-py")

@@ -60,6 +60,45 @@ def test_sigterm_is_terminated_whatever_a_library_makes_of_it(of_library: BaseEx
     assert signal.getsignal(signal.SIGTERM) is before
 
 
+LOST = """
+import os, signal, sys, time, weakref
+from ffnet_search.run.interrupt import interruptible
+class Ended:
+    def __del__(self): os.kill(os.getpid(), signal.{name}); time.sleep(0.01)
+class Other: pass
+def called(ref): os.kill(os.getpid(), signal.{name}); time.sleep(0.01)
+try:
+    with interruptible():
+        {act}
+        print("goes on", flush=True)
+        time.sleep({seconds})
+except BaseException as error:
+    print(repr(error))
+"""
+
+
+@pytest.mark.parametrize("act", ["Ended()", "one = Other(); ref = weakref.ref(one, called); del one"])
+@pytest.mark.parametrize(("name", "raised"), [("SIGTERM", "Terminated(143)"), ("SIGINT", "KeyboardInterrupt()")])
+def test_what_a_destructor_or_a_callback_loses_is_raised_after_it(act: str, name: str, raised: str) -> None:
+    done = run_python(LOST.format(act=act, name=name, seconds=6))
+    assert (done.stdout, done.stderr) == (f"goes on\n{raised}\n", "")
+
+
+def test_a_signal_from_elsewhere_that_is_sent_again_is_not_the_evaluations_own() -> None:
+    code = LOST.format(act="Ended()", name="SIGTERM", seconds=6)
+    code = code.replace("os.kill(os.getpid(), signal.SIGTERM)", "signal.raise_signal(signal.SIGTERM)")  # not audited
+    code = code.replace("with interruptible():", "with interruptible(), own_signals():")
+    done = run_python("from ffnet_search.evaluation.signals import own_signals\n" + code)
+    assert (done.stdout, done.stderr) == ("goes on\nTerminated(143)\n", "")
+
+
+def test_a_block_that_ends_first_is_left_alone_and_other_lost_exceptions_are_printed() -> None:
+    done = run_python(LOST.format(act="Ended()", name="SIGTERM", seconds=0) + "time.sleep(0.3); print('end')")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "goes on\nend\n", "")
+    act = "Other.__del__ = lambda self: 1 / 0; Other()"
+    assert "ZeroDivisionError" in run_python(LOST.format(act=act, name="SIGTERM", seconds=0)).stderr
+
+
 def test_sigterm_ends_what_does_not_return_from_native_code() -> None:
     done = run_python(
         "import signal, time\n"

@@ -11,6 +11,7 @@ from collections.abc import Callable
 import pytest
 from searches import DIGITS
 
+from ffnet_search.evaluation import time_limit
 from ffnet_search.evaluation.outcome import Evaluate, Failed, NopPruner, Report, run_safely
 from ffnet_search.evaluation.time_limit import TimeLimit
 from ffnet_search.pareto.candidate import Candidate
@@ -46,6 +47,24 @@ def test_it_is_ended_and_failed(evaluate: Evaluate) -> None:
     outcome = run_safely(evaluate, CONFIGURATION, NopPruner(), SOON)
     assert isinstance(outcome, Failed)
     assert "it took longer than search.trial_minutes (0.000333333)" in outcome.reason
+
+
+def test_an_alarm_in_a_destructor_is_not_printed_and_comes_again(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    class Slow:
+        def __del__(self) -> None:
+            time.sleep(600)
+
+    def evaluate(configuration: Configuration, report: Report) -> Candidate:
+        Slow()
+        time.sleep(600)
+        raise AssertionError
+
+    monkeypatch.setattr(time_limit, "AGAIN_S", 0.1)
+    monkeypatch.setattr(sys, "unraisablehook", sys.__unraisablehook__)  # pytest's keeps them
+    assert isinstance(run_safely(evaluate, CONFIGURATION, NopPruner(), SOON), Failed)
+    assert capfd.readouterr().err == ""
 
 
 def test_what_is_quick_has_no_limit_afterwards() -> None:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from ffnet_search.evaluation.engine import Engine, EngineContext
 from ffnet_search.evaluation.outcome import Ended, run_safely
-from ffnet_search.evaluation.own_signals import own_signals
+from ffnet_search.evaluation.signals import own_signals
 from ffnet_search.space.hyperparameters import Configuration
 
 

@@ -18,6 +18,8 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Generic, TypeVar
 
+from ffnet_search.evaluation.signals import lost_exceptions
+
 GRACE_S = 60.0  # for an evaluation to end by an exception
 AGAIN_S = 5.0  # from one alarm to the next
 T = TypeVar("T")
@@ -65,7 +67,8 @@ def _alarm(seconds: float) -> Iterator[None]:
     before = signal.signal(signal.SIGALRM, interrupt)
     try:
         signal.setitimer(signal.ITIMER_REAL, seconds, AGAIN_S)
-        yield
+        with lost_exceptions(lambda lost: isinstance(lost, TimeIsUp)):  # the alarm comes again
+            yield
     finally:
         is_over = True
         signal.setitimer(signal.ITIMER_REAL, 0)

@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 
 from ffnet_search.errors import Terminated
-from ffnet_search.evaluation.own_signals import EndedItself
+from ffnet_search.evaluation.signals import EndedItself
 from ffnet_search.search.problem import SearchProblem
 from ffnet_search.search.storage.database_copy import copied
 from ffnet_search.search.storage.pending_trials import PendingTrials
