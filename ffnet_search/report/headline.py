@@ -13,7 +13,6 @@ from ffnet_search.export.groups import not_told_apart
 from ffnet_search.formatting import listed
 from ffnet_search.metrics import ERROR, FOLDS, IMAGES, JUDGED, LATENCY, SPLITS, Metric
 from ffnet_search.report.data import Run
-from ffnet_search.tasks.scores import LEVEL
 
 
 @dataclass(frozen=True)
@@ -66,35 +65,6 @@ def _rivals(run: Run, name: str, splits: Mapping[str, str]) -> Markup:
     return Markup("; ".join(clauses))  # the names are escaped
 
 
-@dataclass(frozen=True)
-class RetrainedFront:
-    """The exported networks that were retrained, and those of them that became better by it: the others are exported
-    with the weights from before. As text a sentence on those, empty if there are none."""
-
-    networks: int = 0
-    better: int = 0
-
-    @property
-    def all_better(self) -> bool:
-        return 0 < self.networks == self.better
-
-    def __str__(self) -> str:
-        if self.networks == self.better:
-            return ""
-        if not self.better:
-            them, they = ("it", "it keeps") if self.networks == 1 else ("any of them", "they keep")
-            return f"Retraining did not make {them} better on search validation, so {they} the weights from before."
-        rest = self.networks - self.better
-        keep = "the other keeps" if rest == 1 else f"the other {rest} keep"
-        return f"Retraining made {self.better} of them better on search validation; {keep} the weights from before."
-
-
-def retrained_of(run: Run) -> RetrainedFront:
-    """The result of the retraining of the exported networks, by their cards."""
-    records = [card for one in run.exported if isinstance(card := one.read_card().get("retraining"), dict)]
-    return RetrainedFront(len(records), sum(bool(record.get("kept", True)) for record in records))
-
-
 def _whole(name: str) -> str:
     """A name in which no line breaks, escaped."""
     return str(Markup('<span class="whole">{}</span>').format(name))
@@ -120,16 +90,3 @@ def why_splits_differ(compared: int, quality: str) -> str:
         f"The {quality} on validation is optimistic: the search chose among {compared:,} networks by it, luck "
         "included. Test images choose nothing."
     )
-
-
-def yardstick_rows(run: Run) -> list[tuple[str, str, list[str]]]:
-    """A row for each network by hand: its latency and quality, the front's network as quick, and what that gains."""
-    quality, rows = run.task.quality, []
-    for gain in run.gains:
-        front = ["none", "", "", ""]
-        if gain.front:
-            told = "yes" if gain.p < LEVEL else "no"
-            front = [gain.front, quality.format(gain.front_quality), gain.difference_words(quality), told]
-        ms = run.metric("measured_ms").format(gain.ms)
-        rows.append((gain.by_hand, f"yardstick/{gain.folder}", [ms, quality.format(gain.quality), *front]))
-    return rows
