@@ -4,7 +4,7 @@ and those whose exception is lost.
 Nothing in Python says who sent a signal; but its audit events (PEP 578) say that this process is about to send one. One
 from `signal.raise_signal`, native code or another process it does not see: `PREEMPTIONS` is for those. One that is
 only passed on (`send_again`) is not its own. Python cannot raise what a signal handler raises in a destructor or a
-callback of `weakref`: it prints the traceback ("Exception ignored in") and goes on, so that the signal is lost.
+callback of `weakref`: it prints the traceback ("Exception ignored in") and continues, so that the signal is lost.
 """
 
 from __future__ import annotations
