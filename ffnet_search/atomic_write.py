@@ -6,6 +6,7 @@ import errno
 import json
 import os
 import shutil
+import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -45,6 +46,16 @@ def replacing(path: Path, *, durable: bool = True) -> Iterator[Path]:
         if reason:
             raise SweepError(f"{path}: cannot be written: {reason}; {AGAIN}") from error
         raise
+
+
+def can_sync(folder: Path) -> bool:
+    """False if the file system of a folder knows no call that writes a file out; its other errors are not told here."""
+    try:
+        with tempfile.TemporaryFile(dir=folder) as file:
+            os.fsync(file.fileno())
+    except OSError as error:
+        return error.errno not in NO_SYNC
+    return True
 
 
 def _to_disk(path: Path) -> None:

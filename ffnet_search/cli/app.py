@@ -19,7 +19,7 @@ from ffnet_search.cli.inspect_commands import dashboard, pick, rerun, show
 from ffnet_search.cli.options import Output, flat_options
 from ffnet_search.cli.overview_commands import compare, list_, schema
 from ffnet_search.cli.run_commands import ON_HEAD, check, export, fidelity, init, profile, run, search, submit, train
-from ffnet_search.errors import START, SweepError, io_sentence
+from ffnet_search.errors import START, SweepError, io_reason, io_sentence
 from ffnet_search.files.temporary import TemporaryFolder, remove_left
 from ffnet_search.progress import say
 from ffnet_search.run.interrupt import quick_end
@@ -84,6 +84,7 @@ def main() -> NoReturn:
     _open_streams()
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # ONNX Runtime reports its use otherwise
     with quick_end(), _own_temporary_folder():
+        message = ""
         try:
             code = app(args=sys.argv[1:] or ["--help"], standalone_mode=False, prog_name=app.info.name)
             sys.stdout.flush()
@@ -93,7 +94,22 @@ def main() -> NoReturn:
                 raise
             code = EXIT_USER_ERROR
             Output(json="--json" in sys.argv).answer_error(message, code)
+        _shorten_last_errors(message)
         raise SystemExit(code or 0)
+
+
+def _shorten_last_errors(said: str) -> None:
+    """Have a file error of a library's function at exit, such as a logger's, told in one line, unless it was `said`."""
+    usual = sys.unraisablehook
+
+    def tell(ended: Any) -> None:
+        reason = io_reason(ended.exc_value)
+        if not reason:
+            usual(ended)
+        elif reason not in said:
+            say(f"ffnet-search: a file of a library was not written to its end: {reason}")
+
+    sys.unraisablehook = tell
 
 
 class _ProgressFile(FileIO):

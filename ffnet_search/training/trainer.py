@@ -23,7 +23,7 @@ from ffnet_search.errors import Terminated
 from ffnet_search.progress import Bar, progress, say
 from ffnet_search.training.averaging import AveragedWeights
 from ffnet_search.training.checkpoints import is_plain, read_last, safe_types
-from ffnet_search.training.loggers import Hyperparameters, finish, finished_on_error, make_loggers
+from ffnet_search.training.loggers import Hyperparameters, WriterErrors, finish, finished_on_error, make_loggers
 from ffnet_search.training.modules import FFNetModule, NonFiniteLoss
 from ffnet_search.training.named_classes import make_named
 from ffnet_search.training.time_budget import TimeBudget
@@ -94,6 +94,7 @@ def run_trainer(
     last, ours, cuda = folder / LAST, isinstance(module, FFNetModule), torch.cuda.is_available()
     averaging = [AveragedWeights(recipe.ema)] if recipe.ema else []
     named = [make_named(one, f"train.callbacks.{at}", Callback, {}) for at, one in enumerate(recipe.callbacks)]
+    writers = WriterErrors(folder)
     with quiet_lightning(), safe_types():
         trainer = Trainer(
             accelerator="gpu" if cuda else "cpu",
@@ -102,7 +103,7 @@ def run_trainer(
             precision="bf16-mixed" if ours and has_fast_bf16() else "32-true",
             max_epochs=recipe.epochs,
             # In this order, so that a checkpoint holds the average after its own step.
-            callbacks=[*averaging, *named, *callbacks],
+            callbacks=[*averaging, *named, *callbacks, writers],
             logger=make_loggers(recipe, folder),
             log_every_n_steps=20,
             num_sanity_val_steps=0,
@@ -112,7 +113,7 @@ def run_trainer(
         )
         plain = is_plain(ours and not recipe.callbacks)  # callbacks may keep anything in a checkpoint
         start = str(last) if read_last(last, plain=plain) else None
-        with _ended_by_signals(), finished_on_error(trainer.loggers):
+        with _ended_by_signals(), finished_on_error(trainer.loggers), writers.heard():
             trainer.fit(module, datamodule=data, ckpt_path=start, weights_only=plain)
     return trainer
 
