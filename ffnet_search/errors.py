@@ -84,6 +84,11 @@ def without_passwords(text: str) -> str:
     return _PASSWORD.sub("***@", text)
 
 
+def one_line(text: object) -> str:
+    """The text, of an error for example, with single blanks in place of its line ends and other white space."""
+    return " ".join(str(text).split())
+
+
 def shortened(text: str, most: int = LINE) -> str:
     """The text, if it is longer than `most` without the middle of long words, which are paths and values, and then
     without its own: the problem comes first, the remedy last."""

@@ -15,7 +15,7 @@ from ffnet_search.errors import NAME, SweepError, shown
 from ffnet_search.formatting import figure
 
 Direction = Literal["maximize", "minimize"]
-LEAST_COST, MOST_COST = 1e-12, 1e12  # of any network, in the units of this table: a file may be untrusted
+MIN_COST, MAX_COST = 1e-12, 1e12  # of any network, in the units of this table: a file may be untrusted
 
 
 def sign(direction: Direction) -> float:
@@ -25,7 +25,7 @@ def sign(direction: Direction) -> float:
 
 def is_cost(value: float) -> bool:
     """True if a network may cost so much: nothing, or within the bounds of every cost."""
-    return value == 0 or LEAST_COST <= value <= MOST_COST
+    return value == 0 or MIN_COST <= value <= MAX_COST
 
 
 class Figures(dict[str, float]):
@@ -51,7 +51,7 @@ class Figures(dict[str, float]):
                 raise ValueError(f"metrics.{str(name)[:NAME]} must be a number, but is {shown(value)}")
             if name.partition("@")[0] in {**COSTS, **MEASURED} and not is_cost(value):
                 raise ValueError(
-                    f"metrics.{name[:NAME]} must be 0 or within {LEAST_COST:g} and {MOST_COST:g}, but is {shown(value)}"
+                    f"metrics.{name[:NAME]} must be 0 or within {MIN_COST:g} and {MAX_COST:g}, but is {shown(value)}"
                 )
         return cls(values, where)
 
@@ -156,9 +156,9 @@ def find_metric(key: str, others: Iterable[Metric] = ()) -> Metric:
     known = {**COSTS, **MEASURED, IMAGES.name: IMAGES, **{metric.name: metric for metric in others}}
     if key.endswith(ERROR) and key not in known:
         return find_metric(key.removesuffix(ERROR), others).as_error()
-    name, at, device = key.partition("@")
+    name, separator, device = key.partition("@")
     split, _, quality = name.partition("_")
-    if at:
+    if separator:
         metric = find_metric(quality, others) if name not in known and split in JUDGED else known[name]
         if not device or not (metric.per_class or name in (LATENCY.name, *MEASURED)):
             raise KeyError(key)

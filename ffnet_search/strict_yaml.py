@@ -17,8 +17,8 @@ import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic_core import ErrorDetails
 
-from ffnet_search.errors import NAME, SweepError, did_you_mean, error_context, nearest_file, shown
-from ffnet_search.files.bounded import DEPTH, DIGITS, KIB, MOST, MOST_FLOAT, read_bounded
+from ffnet_search.errors import NAME, SweepError, did_you_mean, error_context, nearest_file, one_line, shown
+from ffnet_search.files.bounded import DEPTH, DIGITS, KIB, MAX_FLOAT, MAX_INT, read_bounded
 from ffnet_search.formatting import quoted
 
 # Pydantic's words and ours, longer ones first.
@@ -111,15 +111,15 @@ def _mapping_without_repeats(loader: _Loader, node: yaml.MappingNode, deep: bool
 def _bounded_int(loader: _Loader, node: yaml.ScalarNode) -> int:
     if len(node.value) <= 4 * DIGITS:  # else it need not be made
         number = int(loader.construct_yaml_int(node))
-        if abs(number) <= MOST:
+        if abs(number) <= MAX_INT:
             return number
-    raise _refused(node, f"a whole number must be within +-{MOST}, but is {shown(node.value)}")
+    raise _refused(node, f"a whole number must be within +-{MAX_INT}, but is {shown(node.value)}")
 
 
 def _bounded_float(loader: _Loader, node: yaml.ScalarNode) -> float:
     number = float(loader.construct_yaml_float(node))
-    if MOST_FLOAT < abs(number) < math.inf or (math.isinf(number) and "inf" not in node.value.lower()):
-        raise _refused(node, f"a number must be within +-{MOST_FLOAT:g}, but is {shown(node.value)}")
+    if MAX_FLOAT < abs(number) < math.inf or (math.isinf(number) and "inf" not in node.value.lower()):
+        raise _refused(node, f"a number must be within +-{MAX_FLOAT:g}, but is {shown(node.value)}")
     return number
 
 
@@ -172,7 +172,7 @@ def _syntax(error: Exception) -> str:
     """A parser's error in a sentence: the problem, and its line."""
     mark = getattr(error, "problem_mark", None)
     if mark is None:
-        return " ".join(str(error).split()) + "; save it as text in UTF-8" * isinstance(error, UnicodeDecodeError)
+        return one_line(error) + "; save it as text in UTF-8" * isinstance(error, UnicodeDecodeError)
     problem = str(getattr(error, "problem", "")) or "it cannot be parsed"
     tab = "; indent with blanks" if "'\\t'" in problem else ""
     return f"line {mark.line + 1}, column {mark.column + 1}: {problem}{tab}"

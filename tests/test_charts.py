@@ -10,7 +10,7 @@ from runs import ffnet_run
 
 from ffnet_search.metrics import Metric
 from ffnet_search.report.front_image import draw_front
-from ffnet_search.report.learning_curves import BOTTOM, LEFT, MOST, RIGHT, TOP, CurveChart, curve_chart
+from ffnet_search.report.learning_curves import BOTTOM, LEFT, MAX_CURVES, RIGHT, TOP, CurveChart, curve_chart
 from ffnet_search.search.history import History, LearningCurve
 from ffnet_search.space.registry import known_metrics
 
@@ -68,7 +68,7 @@ def test_any_curve_is_inside_the_frame(values: dict[int, float]) -> None:
         assert LEFT <= x <= RIGHT and TOP <= y <= BOTTOM
 
 
-@pytest.mark.parametrize(("count", "every", "drawn"), [(MOST, 1, 300), (MOST + 1, 2, 151), (700, 3, 234)])
+@pytest.mark.parametrize(("count", "every", "drawn"), [(MAX_CURVES, 1, 300), (MAX_CURVES + 1, 2, 151), (700, 3, 234)])
 def test_many_curves_are_thinned(count: int, every: int, drawn: int) -> None:
     chart = chart_of(*(LearningCurve(n, "a", {1: 0.5, 2: n / 1000}, stopped=False) for n in range(count)))
     assert (chart.every, len(chart.lines)) == (every, drawn)

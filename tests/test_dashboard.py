@@ -179,7 +179,7 @@ def test_an_odd_report_is_left_out(tmp_path: Path, make: Callable[[Path], object
 def test_the_number_of_trial_notes_is_limited(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, most: int) -> None:
     sweep = make_run(tmp_path)
     front = front_of(sweep)
-    monkeypatch.setattr(annotate, "MOST", len(front) + most)
+    monkeypatch.setattr(annotate, "MAX_TRIALS", len(front) + most)
     annotate_study(sweep)
     study = json.loads(get(sweep, "/api/studies/1"))
     assert sum(bool(trial["note"]["body"]) for trial in study["trials"]) == len(front) + most

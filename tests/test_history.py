@@ -11,7 +11,7 @@ import pytest
 from networks import space
 from optuna.trial import TrialState, create_trial
 
-from ffnet_search.search.history import ENOUGH, read_history
+from ffnet_search.search.history import MIN_CANDIDATES, read_history
 from ffnet_search.search.storage.study import open_study
 from ffnet_search.search.storage.trial_params import distributions, params_of
 from ffnet_search.space.hyperparameters import Configuration
@@ -79,7 +79,7 @@ def test_history_lists_trials_by_their_end_and_the_axes_that_mattered(tmp_path: 
     assert sum(history.importances["accuracy"].values()) == pytest.approx(1)
 
 
-@pytest.mark.parametrize(("count", "known"), [(ENOUGH - 1, False), (ENOUGH, True)])
+@pytest.mark.parametrize(("count", "known"), [(MIN_CANDIDATES - 1, False), (MIN_CANDIDATES, True)])
 def test_importances_need_enough_candidates(tmp_path: Path, count: int, known: bool) -> None:
     digits, rng = space("ffnet_digits"), random.Random(0)
     trials = []

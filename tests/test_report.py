@@ -19,9 +19,9 @@ from ffnet_search.report.architecture_svg import describe
 from ffnet_search.report.data import Run, script_data
 from ffnet_search.report.fidelity import fidelity_section
 from ffnet_search.report.front_image import as_png, draw_front
-from ffnet_search.report.page import BEST, TOP_AXES, write_report
+from ffnet_search.report.page import LISTED_TRIALS, TOP_AXES, write_report
 from ffnet_search.report.page import page as page_in_html
-from ffnet_search.search.history import ENOUGH, LearningCurve
+from ffnet_search.search.history import MIN_CANDIDATES, LearningCurve
 
 VOID = {"meta", "link", "input", "li", "br", "img", "path", "rect", "circle"}  # li: its end may be left out
 
@@ -222,7 +222,7 @@ def test_the_largest_importances_are_shown(tmp_path: Path, axes: int, shown: int
     assert html.count('<span class="bar"') == shown
 
 
-@pytest.mark.parametrize(("evaluated", "shown"), [(ENOUGH - 1, False), (ENOUGH, True)])
+@pytest.mark.parametrize(("evaluated", "shown"), [(MIN_CANDIDATES - 1, False), (MIN_CANDIDATES, True)])
 def test_a_user_supplied_module_has_importances_of_its_metric(tmp_path: Path, evaluated: int, shown: bool) -> None:
     sweep = module_run(tmp_path, evaluated)
     html = write_report(sweep).read_text().replace("&nbsp;", " ")
@@ -233,7 +233,7 @@ def test_a_user_supplied_module_has_importances_of_its_metric(tmp_path: Path, ev
     assert sweep.files.front_png.stat().st_size > 1000
 
 
-@pytest.mark.parametrize(("evaluated", "listed"), [(BEST, BEST), (BEST + 1, BEST)])
+@pytest.mark.parametrize(("evaluated", "listed"), [(LISTED_TRIALS, LISTED_TRIALS), (LISTED_TRIALS + 1, LISTED_TRIALS)])
 def test_the_best_trials_are_listed(tmp_path: Path, evaluated: int, listed: int) -> None:
     html = write_report(module_run(tmp_path, evaluated)).read_text()
     best = html.split('id="best"')[1].split("</table>")[0]

@@ -76,7 +76,7 @@ def test_a_study_without_good_networks_gets_the_advice_to_search_on(sweep: Sweep
 def test_advice_needs_enough_candidates(
     sweep: Sweep, monkeypatch: pytest.MonkeyPatch, enough: int, advises: bool
 ) -> None:
-    monkeypatch.setattr(search_advice, "ENOUGH", enough)  # of 60 candidates
+    monkeypatch.setattr(search_advice, "MIN_CANDIDATES", enough)  # of 60 candidates
     limits = [0.3 + 0.1 * step for step in range(20)]
     assert any(select_network(sweep.files.folder, limit, "phone").advice for limit in limits) == advises
 

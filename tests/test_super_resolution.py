@@ -30,7 +30,7 @@ from ffnet_search.space.parts import UpsamplePart
 from ffnet_search.space.search_space import SearchSpace
 from ffnet_search.strict_yaml import parse
 from ffnet_search.tasks.base import find_task
-from ffnet_search.tasks.psnr import MOST_DB, LumaPsnr, psnr
+from ffnet_search.tasks.psnr import MAX_DB, LumaPsnr, psnr
 
 TASK = find_task("super_resolution")
 BARE = Form("bare", None)
@@ -86,7 +86,7 @@ def test_the_quality_is_the_mean_over_photos_on_luma_without_edges() -> None:
     metric.update(output_BCHW / 255 + 0.001, target_BCHW)  # which rounds to the same levels
     assert float(metric.compute()) == pytest.approx(np.mean(expected))
     assert TASK.scores(output_BCHW / 255, target_BCHW, 2)[:, 0].tolist() == pytest.approx(expected)
-    assert psnr(target_BCHW, target_BCHW, 2).tolist() == [MOST_DB] * 3
+    assert psnr(target_BCHW, target_BCHW, 2).tolist() == [MAX_DB] * 3
     grey_BCHW = target_BCHW[:, :1]
     assert psnr((grey_BCHW.int() + 1).clamp(max=255), grey_BCHW, 0).mean() == pytest.approx(48.13, abs=0.1)
 

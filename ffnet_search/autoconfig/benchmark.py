@@ -40,11 +40,11 @@ from ffnet_search.training.modules import FFNetModule, Standalone, Supernet
 from ffnet_search.training.trainer import quiet_lightning
 
 STEP_S = 1.0  # of a step, at most: fewer images are used where it would take longer
-LEAST_BATCH = 8
+MIN_BATCH = 8
 STEPS = 3  # of training, an epoch each; the first is not counted
 JOBS = 6  # of a latency table, among them the smallest and the largest network
 PHOTOS, HELD_OUT = 6, 2  # decoded, of a set of photos, and evaluated
-DRAWN = 15  # architectures, for one of median MACs
+SAMPLED_NETWORKS = 15  # architectures, for one of median MACs
 ARCHITECTURES = 3  # evaluated; the first is not counted
 
 
@@ -54,7 +54,7 @@ def measure_throughput(draft: Draft, batch_size: int, expected_s: float | None =
 
     The networks are untrained, which takes the same time."""
     if expected_s is not None:
-        batch_size = max(LEAST_BATCH, min(batch_size, int(STEP_S / expected_s)))
+        batch_size = max(MIN_BATCH, min(batch_size, int(STEP_S / expected_s)))
     data, decode_s = _sample(draft, batch_size)
     seed_everything(0, verbose=False)
     supernet = Supernet(draft.space, _recipe(draft.space))
@@ -102,8 +102,8 @@ def _sample_photos(images: PhotoSet, input: Input, batch_size: int) -> tuple[Dat
 def _median_network(net: MetaMixer, space: SearchSpace) -> Standalone:
     """A network of median MACs, to be trained alone as exported ones are."""
     rng = random.Random(0)
-    drawn = sorted((space.sample(rng) for _ in range(DRAWN)), key=lambda arch: arch.macs_m)
-    return Standalone(net.slice_to(drawn[DRAWN // 2]), _recipe(space))
+    drawn = sorted((space.sample(rng) for _ in range(SAMPLED_NETWORKS)), key=lambda arch: arch.macs_m)
+    return Standalone(net.slice_to(drawn[SAMPLED_NETWORKS // 2]), _recipe(space))
 
 
 def _recipe(space: SearchSpace) -> TrainSection:

@@ -13,11 +13,11 @@ from ffnet_search.run.cost_comparison import STOPPED_SHARE, CostComparison
 
 STEPS = 2000  # of training, for a supernet on few images
 EPOCHS = (30, 100)  # at least and at most, for that many steps
-LEAST_EPOCHS = 12  # where time is short
+MIN_EPOCHS = 12  # where time is short
 TRIALS = (60, 200)
 SEARCH_SHARE = 0.35  # of the time, at most
 PROPOSAL_S = 0.03  # of the sampler and of writing, beside an evaluation: benchmarks/search_throughput.py
-ENOUGH = 0.6  # of the wanted epochs: below it, a cheaper draft is better
+MIN_EPOCH_SHARE = 0.6  # of the wanted epochs: below it, a cheaper draft is better
 MEASUREMENTS = 3  # of drafts, at most
 REPEATED = 1.15  # a latency table measures up to a quarter of its jobs twice
 EXPORTED = 6
@@ -100,7 +100,7 @@ class Budget:
 
     @property
     def is_enough(self) -> bool:
-        return self.epochs >= ENOUGH * self.wanted_epochs
+        return self.epochs >= MIN_EPOCH_SHARE * self.wanted_epochs
 
     @property
     def trial_s(self) -> float:
@@ -185,7 +185,7 @@ def _fill(throughput: Throughput, minutes: float, imports_s: float) -> Budget:
     left_s = 60 * minutes - sum(empty.seconds.values())
     trials = _clip(SEARCH_SHARE * left_s / empty.trial_s, *TRIALS)
     epoch_s = empty.epoch_s + BUILT * empty.alone_epoch_s / 2  # and its share of the retraining
-    epochs = _clip((left_s - trials * empty.trial_s) / epoch_s, LEAST_EPOCHS, empty.wanted_epochs)
+    epochs = _clip((left_s - trials * empty.trial_s) / epoch_s, MIN_EPOCHS, empty.wanted_epochs)
     return replace(empty, trials=trials, epochs=epochs)
 
 

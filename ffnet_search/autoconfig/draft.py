@@ -17,14 +17,14 @@ from ffnet_search.space.search_space import SearchSpace
 from ffnet_search.space.sides import Side
 
 RESOLUTIONS = (8, 16, 24, 32, 48, 64, 96, 128, 160, 192, 224)
-LEAST_RESOLUTION = 32  # of images that have more: below it objects are hard to tell, whatever the network
+MIN_RESOLUTION = 32  # of images that have more: below it objects are hard to tell, whatever the network
 ENOUGH_RESOLUTION = 224  # FFNets were published for little more
 SMALL_RESOLUTION = 64  # below it the stride of published FFNets leaves little, so half of it is offered too
 HEAD_WIDTHS = (16, 32, 48)  # of a head that segments
 FEW_IMAGES = 3_000  # below it stronger augmentation is proposed
 ANY_SHAPE = ("classification", "multilabel")  # tasks whose targets stay true where images are turned and sheared
 LONGER_STEP = 8  # pixels that the longer side of images is a multiple of
-LEAST_HEAD_SIDE = 12  # pixels of its map: at fewer, edges are guesses
+MIN_HEAD_SIDE = 12  # pixels of its map: at fewer, edges are guesses
 Choices = tuple[tuple[int, ...], ...]  # per stage
 
 
@@ -132,7 +132,7 @@ class Draft:
     def stronger_lines(self) -> list[str]:
         """Lines on more augmentation, where images are so few that a network would learn them by heart."""
         images = self.images
-        if images.total >= FEW_IMAGES or self.resolution < LEAST_RESOLUTION:
+        if images.total >= FEW_IMAGES or self.resolution < MIN_RESOLUTION:
             return []
         few, lines = f"{images.total:,} images are few", []
         if images.task in ANY_SHAPE:
@@ -186,7 +186,7 @@ class Draft:
         """The two finest strides that the stages have at every stride of the stem, with maps of enough pixels: a head
         that is too coarse limits the quality of every network (docs/log/tasks.md)."""
         common = sorted(set.intersection(*({stride * 2**number for number in range(count)} for stride in stem)))
-        fine = [stride for stride in common if self.resolution // stride >= LEAST_HEAD_SIDE]
+        fine = [stride for stride in common if self.resolution // stride >= MIN_HEAD_SIDE]
         return fine[:2] or common[:1]
 
     @property
@@ -238,7 +238,7 @@ def drafts(images: ImageSet, weights: str | None = None) -> list[Draft]:
     """The drafts for some images, from the one that uses every pixel to the cheapest; of an official checkpoint's
     network where `weights` names one."""
     fitting = [side for side in RESOLUTIONS if side <= min(images.sample.side, ENOUGH_RESOLUTION)] or [RESOLUTIONS[0]]
-    resolutions = [side for side in fitting if side >= LEAST_RESOLUTION] or fitting[-1:]
+    resolutions = [side for side in fitting if side >= MIN_RESOLUTION] or fitting[-1:]
     if weights is not None:
         size = checkpoint_size(weights)
         pretrained = [PretrainedDraft(images, resolution, size, weights=weights) for resolution in resolutions]

@@ -26,10 +26,10 @@ from ffnet_search.tasks.base import Targets, find_task
 HEADERS = 400  # images whose size is read
 DECODED = 40  # images that are decoded, to see whether they are grey
 GREY = 2.0  # levels of 255 that a grey image's channels may differ by: JPEG stores them apart
-NEAR = 1.15  # times, that two shapes of images may differ by to count as one
+SHAPE_TOLERANCE = 1.15  # times, that two shapes of images may differ by to count as one
 ALIKE = 0.8  # of the images, that have one shape
-MOST_RATIO = 4.0  # of a network's image: longer ones are cut
-LEAST = 20  # images per class below which a split into three says little
+MAX_RATIO = 4.0  # of a network's image: longer ones are cut
+MIN_IMAGES = 20  # images per class below which a split into three says little
 UNEVEN = 3  # times the images of the smallest class: weights of classes are proposed
 RARE = 10  # times them: they are set
 
@@ -136,15 +136,15 @@ class ImageSet:
 
     @property
     def rare(self) -> str:
-        """The classes, or labels, of fewer than `LEAST` images; empty if there are none."""
-        return first_few([f"{name} ({n})" for name, n in zip(self.classes, self.counts, strict=True) if n < LEAST])
+        """The classes, or labels, of fewer than `MIN_IMAGES` images; empty if there are none."""
+        return first_few([f"{name} ({n})" for name, n in zip(self.classes, self.counts, strict=True) if n < MIN_IMAGES])
 
     @property
     def warnings(self) -> list[str]:
         """Remarks for the user, before hours are spent."""
         warnings = list(self.remarks)
         if self.rare:
-            warnings.append(f"few images to learn from, fewer than {LEAST}: {self.rare}")
+            warnings.append(f"few images to learn from, fewer than {MIN_IMAGES}: {self.rare}")
         return warnings + self.uneven_warnings + self.sample.warnings
 
     @property
@@ -179,12 +179,13 @@ def sample_images(root: Path, files: Sequence[str]) -> Sample:
 
 
 def common_ratio(sizes: Sequence[tuple[int, int]]) -> float:
-    """The width by the height that `ALIKE` of the images have within `NEAR`; 1 where there is none, or nearly."""
+    """The width by the height that `ALIKE` of the images have within `SHAPE_TOLERANCE`; 1 if there is none, or
+    nearly."""
     ratios = [width / height for width, height in sizes]
     middle = statistics.median_low(ratios)
-    near = sum(abs(math.log(ratio / middle)) <= math.log(NEAR) for ratio in ratios)
-    is_shape = abs(math.log(middle)) > math.log(NEAR) and near >= ALIKE * len(ratios)
-    return min(MOST_RATIO, max(1 / MOST_RATIO, middle)) if is_shape else 1.0
+    near = sum(abs(math.log(ratio / middle)) <= math.log(SHAPE_TOLERANCE) for ratio in ratios)
+    is_shape = abs(math.log(middle)) > math.log(SHAPE_TOLERANCE) and near >= ALIKE * len(ratios)
+    return min(MAX_RATIO, max(1 / MAX_RATIO, middle)) if is_shape else 1.0
 
 
 def _size_and_grey(file: str, *, decode: bool) -> tuple[tuple[int, int], list[bool]]:

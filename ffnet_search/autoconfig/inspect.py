@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ffnet_search.autoconfig.image_set import HEADERS, LEAST, RARE, ImageSet, sample_images
+from ffnet_search.autoconfig.image_set import HEADERS, MIN_IMAGES, RARE, ImageSet, sample_images
 from ffnet_search.config.schema import DataSection
 from ffnet_search.data import mask_folder
 from ffnet_search.data.files import Files
@@ -67,8 +67,8 @@ class MaskSet(ImageSet):
     @property
     def warnings(self) -> list[str]:
         warnings = []
-        if self.total < LEAST:
-            warnings.append(f"few images to learn from, fewer than {LEAST}: {self.total}")
+        if self.total < MIN_IMAGES:
+            warnings.append(f"few images to learn from, fewer than {MIN_IMAGES}: {self.total}")
         absent = [name for name, count in zip(self.classes, self.counts, strict=True) if not count]
         if absent:
             warnings.append(f"no sampled mask for training holds {first_few(absent)}")

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from ffnet_search.autoconfig.draft import Draft, Size, isotropic_stage
-from ffnet_search.autoconfig.image_set import HEADERS, LEAST, ImageSet, sample_images
+from ffnet_search.autoconfig.image_set import HEADERS, MIN_IMAGES, ImageSet, sample_images
 from ffnet_search.config.schema import PATCH, PATCHES, DataSection
 from ffnet_search.data.image_file import turned_size
 from ffnet_search.data.layout import TRAIN
@@ -31,7 +31,7 @@ from ffnet_search.tasks.super_resolution import SCALES
 TASK = "super_resolution"
 STEP = 8  # pixels that deployed sides are multiples of
 DEPLOYED_PIXELS = 1 << 15  # at most, of what networks are measured on; the user's device has its own size
-LEAST_PATCH = 4
+MIN_PATCH = 4
 SPACES = (  # of one stage
     Size("medium", 0, 0, ((4, 6, 8, 12),), ((32, 48, 64),), (1, 2)),
     Size("small", 0, 0, ((2, 3, 4, 5, 6),), ((16, 24, 32),), (1, 2)),
@@ -54,14 +54,16 @@ class PhotoSet(ImageSet):
     @property
     def patch(self) -> int:
         """Pixels a side of the patches to train on: the smallest sampled photo holds one."""
-        return max(LEAST_PATCH, min(PATCH, self.sample.sides[0] // self.scale))
+        return max(MIN_PATCH, min(PATCH, self.sample.sides[0] // self.scale))
 
     def __str__(self) -> str:
         return self.described("to enlarge").replace(" images ", " photos ", 1)
 
     @property
     def warnings(self) -> list[str]:
-        warnings = [f"few photos to learn from, fewer than {LEAST}: {self.total}"] if self.total < LEAST else []
+        warnings = (
+            [f"few photos to learn from, fewer than {MIN_IMAGES}: {self.total}"] if self.total < MIN_IMAGES else []
+        )
         return warnings + self.sample.warnings
 
 
@@ -81,7 +83,7 @@ def inspect_photos(folder: Path) -> PhotoSet:
     refuse_few(folder, sum(map(len, listed.values())))
     files = [photo.high for photo in listed[TRAIN]]
     sample = sample_images(folder, files)
-    must_be_large(random.Random(0).sample(listed[TRAIN], min(HEADERS, len(files))), LEAST_PATCH, scale)
+    must_be_large(random.Random(0).sample(listed[TRAIN], min(HEADERS, len(files))), MIN_PATCH, scale)
     return PhotoSet(
         folder=folder,
         classes=(),

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ffnet_search.autoconfig.image_set import LEAST, RARE, ImageSet, sample_images
+from ffnet_search.autoconfig.image_set import MIN_IMAGES, RARE, ImageSet, sample_images
 from ffnet_search.autoconfig.inspect import inspect
 from ffnet_search.config.schema import DataSection
 from ffnet_search.data.layout import TRAIN
@@ -90,7 +90,7 @@ class TableSet(ImageSet):
             f"taken as task {self.task}, from the column{'s' * (len(self.columns) > 1)} {first_few(self.columns)}"
         ]
         if self.rare:
-            warnings.append(f"few images to learn {word} from, fewer than {LEAST}: {self.rare}")
+            warnings.append(f"few images to learn {word} from, fewer than {MIN_IMAGES}: {self.rare}")
         if self.skipped:
             warnings.append(f"not learnt: {first_few(self.skipped)}; to learn others, change data.columns and task")
         return warnings + self.uneven_warnings + self.sample.warnings

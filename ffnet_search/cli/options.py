@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 import typer
 
 from ffnet_search.errors import AGAIN, SweepError, printable, shortened
-from ffnet_search.files.bounded import MOST_MINUTES
+from ffnet_search.files.bounded import MAX_MINUTES
 from ffnet_search.formatting import finite
 from ffnet_search.imports.consent import ForeignImports, foreign_imports, set_foreign_imports
 from ffnet_search.progress import say
@@ -103,7 +103,7 @@ class Budget:
 RunMinutes = Annotated[
     float | None,
     typer.Option(
-        "--minutes", min=0.1, max=MOST_MINUTES, help="Time limit of all stages, which then end with the best so far."
+        "--minutes", min=0.1, max=MAX_MINUTES, help="Time limit of all stages, which then end with the best so far."
     ),
 ]
 
@@ -127,7 +127,7 @@ class Requirements:
     latency_ms: Annotated[float | None, typer.Option(min=0, help="Latency limit of a network, in milliseconds.")] = None
     minutes: Annotated[
         float | None,
-        typer.Option(min=1, max=MOST_MINUTES, help="Time of a run on this machine, approximately; default: 15."),
+        typer.Option(min=1, max=MAX_MINUTES, help="Time of a run on this machine, approximately; default: 15."),
     ] = None
     name: Annotated[str | None, typer.Option(help="Name of the sweep; default: the folder's.")] = None
     pretrained: Annotated[

@@ -81,7 +81,7 @@ def _cells(name: str, old: Any, new: Any) -> Iterator[list[str]]:
     if isinstance(old, Mapping) and isinstance(new, Mapping):
         pairs: list[Any] = [(key, old.get(key), new.get(key)) for key in dict.fromkeys([*old, *new])]
     elif all(isinstance(one, list) and one and isinstance(one[0], Mapping) for one in (old, new)):
-        pairs = [(at, *both) for at, both in enumerate(zip_longest(old, new))]
+        pairs = [(index, *both) for index, both in enumerate(zip_longest(old, new))]
     else:
         yield [name, str(old), str(new)]
         return
@@ -116,7 +116,7 @@ def print_pair(pair: Pair) -> None:
             rows.append([metric.phrase, *map(metric.format, values), "", "", ""])
     titles = ["images", *LETTERS, "difference", "p", "told apart"]
     kinds: list[Kind] = ["key", "number", "number", "number", "number", "key"]  # the answer is in every width
-    grid = [Column(title, [row[at] for row in rows], kinds[at]) for at, title in enumerate(titles)]
+    grid = [Column(title, [row[index] for row in rows], kinds[index]) for index, title in enumerate(titles)]
     for letter, network in zip(LETTERS, pair.networks, strict=True):
         print_path(f"{letter}  {network.folder}")
     print_plain(Grid(grid))

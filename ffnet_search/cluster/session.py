@@ -20,7 +20,7 @@ import ffnet_search
 from ffnet_search.cluster.signals import own_handler
 from ffnet_search.cluster.watch import Watch, start_or_refuse, watched
 from ffnet_search.config.search_schema import Resources, SearchSection
-from ffnet_search.errors import SweepError
+from ffnet_search.errors import SweepError, one_line
 
 GB = 1e9
 QUIET = {  # what Ray reads when it is imported or starts; the user's own setting wins
@@ -186,12 +186,12 @@ def _connect(ray: Any, user_code: Sequence[Path]) -> Any:
             ray.init(address="auto", runtime_env=code, **INIT)
         except ConnectionError as error:
             raise SweepError(
-                f"RAY_ADDRESS is {named}, but no Ray cluster answers there ({_line(error)}); start it, or unset "
+                f"RAY_ADDRESS is {named}, but no Ray cluster answers there ({one_line(error)}); start it, or unset "
                 "RAY_ADDRESS to use this machine alone"
             ) from None
         except RuntimeError as error:  # another version of Python or Ray than the cluster's
             remedy = "; both must be the same here and on its nodes" if "Version mismatch" in str(error) else ""
-            raise SweepError(f"the Ray cluster at {named} refuses: {_line(error)}{remedy}") from None
+            raise SweepError(f"the Ray cluster at {named} refuses: {one_line(error)}{remedy}") from None
     return ray
 
 
@@ -203,7 +203,3 @@ def start_here(**arguments: Any) -> Any:
         warnings.simplefilter("ignore")
         start_or_refuse(partial(ray.init, address="local", include_dashboard=False, **INIT, **arguments))
     return ray
-
-
-def _line(error: BaseException) -> str:
-    return " ".join(str(error).split())

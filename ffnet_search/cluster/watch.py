@@ -17,7 +17,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ffnet_search.errors import SweepError, shortened
+from ffnet_search.errors import SweepError, one_line, shortened
 
 PARTS = {"gcs_server": "head", "raylet": "node"}  # the processes of Ray that this one starts
 LISTENERS = "ray_"  # how the names of its threads begin
@@ -133,7 +133,7 @@ def start_or_refuse(start: Callable[[], None]) -> None:
     try:
         start()
     except Exception as error:
-        reason = shortened(" ".join(str(error).split()))
+        reason = shortened(one_line(error))
         raise SweepError(f"search: Ray cannot be started on this machine: {reason}") from error
 
 

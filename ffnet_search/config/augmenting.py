@@ -19,9 +19,9 @@ def check_augmenting(sweep: Sweep) -> None:
             reason = "are no share of the area" if task.mixes else "do not mix"
             raise ValueError(f"train.{name} must be left out for task {sweep.task!r}, whose targets {reason}")
     if sweep.train.devices > 1:
-        for at, transform in enumerate(sweep.data.augment.transforms):
+        for index, transform in enumerate(sweep.data.augment.transforms):
             if transform.takes == "batch":
                 raise ValueError(
-                    f"data.augment.transforms.{at}.takes must be tensor, array or pil where train.devices is "
+                    f"data.augment.transforms.{index}.takes must be tensor, array or pil where train.devices is "
                     f"{sweep.train.devices}, since each device has a share of every batch, but is 'batch'"
                 )

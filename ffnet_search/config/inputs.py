@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ffnet_search.config.secrets import without_secrets
@@ -84,8 +84,8 @@ def export_inputs(sweep: Sweep) -> Inputs:
     return {**search_inputs(sweep), "export": _plain(sweep.export, "export")}
 
 
-def digest(inputs: Mapping[str, Any]) -> str:
-    """16 hexadecimal digits of a stage's inputs."""
+def digest(inputs: Mapping[str, Any] | Sequence[Any]) -> str:
+    """16 hexadecimal digits of inputs, which are plain data."""
     return hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()[:16]
 
 

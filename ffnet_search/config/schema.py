@@ -10,7 +10,7 @@ from pydantic import BeforeValidator, ConfigDict, Field, model_validator
 
 from ffnet_search.config.later_fields import LATER, GrowingSection
 from ffnet_search.errors import NAME, shown
-from ffnet_search.files.bounded import MOST_MINUTES
+from ffnet_search.files.bounded import MAX_MINUTES
 from ffnet_search.plugins import Plugin
 from ffnet_search.space.architecture import Form
 from ffnet_search.strict_yaml import Section
@@ -18,10 +18,10 @@ from ffnet_search.strict_yaml import Section
 IMPORT_PATH = r"^[\w.]+:\w+$"
 NAME_OR_PATH = r"^(\w+|[\w.]+:\w+)$"  # of a registered class, or of a user-supplied one
 Precision = Literal["float32", "int8"]  # of a deployed network's weights and activations
-Minutes = Annotated[float, Field(gt=0, le=MOST_MINUTES)]
+Minutes = Annotated[float, Field(gt=0, le=MAX_MINUTES)]
 Weight = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 PATCH, PATCHES = 48, 16  # defaults of `data`
-MOST_FOLDS = 20  # of cross-validation
+MAX_FOLDS = 20  # of cross-validation
 MAGNITUDES = 30  # the largest of RandAugment's, as torchvision counts them
 Share = Annotated[float, Field(ge=0, lt=1)]
 Opset = Annotated[int, Field(ge=13, le=20)]  # of ONNX: what the tracing exporter writes
@@ -214,7 +214,7 @@ class ExportSection(GrowingSection):
 
     top: int = Field(8, gt=0)
     retrain: RetrainSection = RetrainSection()
-    folds: Annotated[int, LATER] = Field(0, ge=0, le=MOST_FOLDS)
+    folds: Annotated[int, LATER] = Field(0, ge=0, le=MAX_FOLDS)
     opset: Opset = 17
     formats: tuple[Annotated[str, Field(max_length=NAME)], ...] = ()
 

@@ -30,15 +30,15 @@ class SamplerSection(Plugin):
         return content
 
 
-MOST_RESOURCE = 1e5  # of a worker: beyond it Ray's integers overflow, and it grants any memory
+MAX_RESOURCE = 1e5  # of a worker: beyond it Ray's integers overflow, and it grants any memory
 
 
 class Resources(Section):
     """The resources of one worker of a cluster; a fraction of a GPU lets several workers share it."""
 
-    cpu: float = Field(1.0, ge=0, le=MOST_RESOURCE)
-    gpu: float = Field(0.0, ge=0, le=MOST_RESOURCE)
-    memory_gb: float = Field(0.0, ge=0, le=MOST_RESOURCE)
+    cpu: float = Field(1.0, ge=0, le=MAX_RESOURCE)
+    gpu: float = Field(0.0, ge=0, le=MAX_RESOURCE)
+    memory_gb: float = Field(0.0, ge=0, le=MAX_RESOURCE)
 
     @model_validator(mode="after")
     def _is_something(self) -> Resources:

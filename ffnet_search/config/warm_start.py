@@ -17,7 +17,11 @@ def trial_epochs(sweep: Sweep) -> int:
 
 def trial_sweep(sweep: Sweep) -> Sweep:
     """The sweep by which its trials train."""
-    epochs = trial_epochs(sweep)
+    return with_epochs(sweep, trial_epochs(sweep))
+
+
+def with_epochs(sweep: Sweep, epochs: int) -> Sweep:
+    """The sweep with another number of epochs in `train.epochs`; the same object if that is its own."""
     if epochs == sweep.train.epochs:
         return sweep
     return sweep.model_copy(update={"train": sweep.train.model_copy(update={"epochs": epochs})})

@@ -28,7 +28,7 @@ from ffnet_search.space.input import Input
 
 SIDE = 32  # pixels
 ROW = 3 * SIDE**2  # bytes of an image: channel after channel, row after row
-MOST_BYTES = 1_000_000_000  # of an archive, which has 170 MB
+MAX_BYTES = 1_000_000_000  # of an archive, which has 170 MB
 UNPACKED = 1 << 30  # bytes of an archive, and of one file: five times CIFAR's
 
 
@@ -52,7 +52,7 @@ class Cifar(DataSet):
     def read(self, section: DataSection, input: Input) -> Source:
         place = self._find(section)
         if not place.exists():
-            download(self.url, place, field="data.download", most_bytes=MOST_BYTES, checksum=f"md5:{self.md5}")
+            download(self.url, place, field="data.download", most_bytes=MAX_BYTES, checksum=f"md5:{self.md5}")
         content = self._read_files(place)
         self._must_be_complete(place, content)
         train = self._images([self._table(place, name, content[name]) for name in self.train_files])

@@ -35,7 +35,7 @@ from ffnet_search.tasks.segmentation import IGNORE
 
 IMAGES, MASKS = "images", "masks"
 LOSSY = (".jpg", ".jpeg", ".webp")
-CHECKED = 50  # masks of a split, about, that a check reads
+CHECKED_MASKS = 50  # masks of a split, about, that a check reads
 Read = TypeVar("Read")
 
 
@@ -87,7 +87,7 @@ class MaskFolder(DataSet):
         must_match(section, input, outputs=len(names))
         for split, folders in splits.items():
             pairs = list_pairs(folders)
-            step = max(1, len(pairs.names) // CHECKED)
+            step = max(1, len(pairs.names) // CHECKED_MASKS)
             some = MaskedFiles(pairs.images[::step], pairs.masks[::step], pairs.names[::step])
             some = _readable(some, section.workers) if section.unreadable == "skip" else some
             held = _read_masks(pixels_of, some, input.outputs, section.workers)

@@ -27,8 +27,8 @@ from ffnet_search.tasks.base import Targets, task_of
 
 YES = ("1", "1.0", "true", "yes")
 NO = ("0", "0.0", "false", "no")
-MOST = float(np.finfo(np.float32).max)
-CHECKED = 2000  # files whose presence a check looks for
+FLOAT32_MAX = float(np.finfo(np.float32).max)
+CHECKED_FILES = 2000  # files whose presence a check looks for
 Outputs = tuple[str, ...]
 
 
@@ -53,7 +53,7 @@ class PictureTable(DataSet):
         must_match(section, input, outputs=len(outputs))
         must_vary(targets_N[table.parts()[TRAIN]], outputs)
         paths = table.paths
-        for index in range(0, len(paths), max(1, len(paths) // CHECKED)):
+        for index in range(0, len(paths), max(1, len(paths) // CHECKED_FILES)):
             must_exist(table, paths[index], index)
 
     def parts(self, section: DataSection, input: Input) -> dict[str, Files]:
@@ -147,7 +147,7 @@ def _columns(table: Table, read: Callable[[str], float], wanted: str) -> tuple[O
     for name, cells in table.columns.items():
         numbers = [read(cell) for cell in cells]
         for number, cell, place in zip(numbers, cells, table.places, strict=True):
-            if not abs(number) <= MOST:
+            if not abs(number) <= FLOAT32_MAX:
                 raise SweepError(
                     f"data.path: {place}: {name} must be {wanted}, but is {shown(cell)}; change it, or name the "
                     "columns to learn in data.columns"

@@ -86,11 +86,11 @@ def _check_options(section: DataSection, own: Sequence[str]) -> None:
 def _check_augment(augment: Augment, input: Input, in_patches: bool) -> None:
     """Raise SweepError if training images cannot be augmented so. `in_patches`: they are cut into squares."""
     height, width = height_and_width(input.resolution)
-    for at, transform in enumerate(augment.transforms):
+    for index, transform in enumerate(augment.transforms):
         if task_of(input).target_fill is not None and transform.takes != "array":
             raise SweepError(
-                f"data.augment.transforms.{at}.takes must be 'array' for task {input.task!r}, so that an image and its "
-                f"mask are changed together (image=, mask=), but is {transform.takes!r}"
+                f"data.augment.transforms.{index}.takes must be 'array' for task {input.task!r}, so that an image and "
+                f"its mask are changed together (image=, mask=), but is {transform.takes!r}"
             )
     if augment.turn and height != width and not in_patches:
         raise SweepError(

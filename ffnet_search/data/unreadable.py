@@ -9,7 +9,7 @@ from typing import ParamSpec, TypeVar
 
 from ffnet_search.errors import SweepError
 
-NAMED = 20  # files that an error names
+MAX_NAMED_FILES = 20  # files that an error names
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -43,8 +43,8 @@ def attempt(file: str, read: Callable[P, T], *args: P.args, **kwargs: P.kwargs) 
 def refuse_unreadable(broken: Sequence[Unreadable]) -> None:
     """Raise SweepError if there are unreadable files; it names many, and counts all."""
     if broken:
-        more = f" and {len(broken) - NAMED} more" if len(broken) > NAMED else ""
+        more = f" and {len(broken) - MAX_NAMED_FILES} more" if len(broken) > MAX_NAMED_FILES else ""
         raise SweepError(
             f"data.path: {len(broken)} files cannot be read as images; remove or replace them, or leave them out with "
-            f"data.unreadable: skip: {', '.join(map(str, broken[:NAMED]))}{more}"
+            f"data.unreadable: skip: {', '.join(map(str, broken[:MAX_NAMED_FILES]))}{more}"
         )

@@ -22,7 +22,7 @@ from ffnet_search.cluster import session
 from ffnet_search.cluster.signals import end_at_once
 from ffnet_search.config.search_schema import SearchSection
 from ffnet_search.engines.ray_pruner import remote_pruner
-from ffnet_search.errors import SweepError
+from ffnet_search.errors import SweepError, one_line
 from ffnet_search.evaluation.engine import CRASHES, Engine, EngineContext
 from ffnet_search.evaluation.outcome import Ended, Evaluate, Failed, Outcome, Pruner, run_safely
 from ffnet_search.space.hyperparameters import Configuration
@@ -272,7 +272,7 @@ def is_of_node(error: Exception) -> bool:
 
 def _reason(error: Exception) -> str:
     """The relevant line of Ray's report of a death."""
-    text = " ".join(str(error).split())
+    text = one_line(error)
     line = re.search(r"(?:Worker exit detail|The actor (?:died|is dead) because(?: of)?):? (.{1,200}?)(?:\.|$)", text)
     return line.group(1) if line else text[:200]
 

@@ -21,15 +21,17 @@ from ffnet_search.evaluation.judge import Judged, judge
 from ffnet_search.models.bn_calibration import recalibrate
 from ffnet_search.models.cpu_threads import threads_for
 from ffnet_search.models.deployed import fuse
+from ffnet_search.models.device import fastest_device
 from ffnet_search.models.metamixer import MetaMixer
 from ffnet_search.models.saved import read_supernet
+from ffnet_search.space.architecture import Architecture
 from ffnet_search.space.cost_model import analytic_metrics
 from ffnet_search.space.hyperparameters import Configuration
 from ffnet_search.tasks.base import task_of
 from ffnet_search.training.modules import Standalone
 from ffnet_search.training.start import Start, load_start
 
-KEPT = 2  # data modules in memory: trials that differ in batch size or augmentation have one each
+MAX_DATA_MODULES = 2  # data modules in memory: trials that differ in batch size or augmentation have one each
 
 
 class TrialTarget(Protocol):
@@ -86,7 +88,7 @@ class FFNetTarget:
             with error_context(self.path):
                 self._data[key] = build_data(trial.data, self.split_seed, self.images, self.fold)
             self._data[key].order_seed = self.seed
-            while len(self._data) > KEPT:
+            while len(self._data) > MAX_DATA_MODULES:
                 del self._data[next(iter(self._data))]
         return self._data[key]
 
@@ -94,14 +96,19 @@ class FFNetTarget:
         arch, seed = configuration.architecture, trial_seed(self.seed, configuration.key)
         assert arch is not None
         if self.supernet is None:
-            net = MetaMixer(arch, trial.train.form)
-            if self.start is not None:
-                self.start.initialise(net, self.data(trial).calibration)
+            net = self.new_network(trial, arch)
         else:
             net = recalibrate(self.supernet.slice_to(arch), self.data(trial).calibration)
         module = Standalone(net, trial.train, seed)
         module.watch(self.metrics(self.data(trial)))
         return module
+
+    def new_network(self, trial: Sweep, arch: Architecture) -> MetaMixer:
+        """A network with new weights, or with those of `train.start_from`."""
+        net = MetaMixer(arch, trial.train.form)
+        if self.start is not None:
+            self.start.initialise(net, self.data(trial).calibration)
+        return net
 
     def metrics(self, data: Data) -> dict[str, TorchMetric]:
         """The qualities beside the task's own that the search compares by, for one network."""
@@ -118,7 +125,7 @@ class FFNetTarget:
 
     def judged(self, trial: Sweep, module: Standalone, data: Data) -> Judged:
         """The trained network in the form that is deployed, judged on what is held out of training."""
-        device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        device = fastest_device()
         with threads_for(1e6 * module.net.largest.macs_m * trial.data.batch_size):
             fused = fuse(recalibrate(module.net.to(device), data.calibration.to(device)))
             return judge(fused, data.val_dataloader(), module.task, self.metrics(data))

@@ -27,7 +27,7 @@ from ffnet_search.space.registry import task_outputs
 SPLITS = ("validation", "test")
 INHERITED = "inherited"
 PREDICTORS = (INHERITED, MACS.name, PARAMS.name)  # of the quality of networks that are trained alone
-LEAST = 4  # networks that a ranking needs
+MIN_NETWORKS = 4  # networks that a ranking needs
 NONE = Interval(math.nan, math.nan, math.nan)
 FILE = "fidelity.json"
 FORMAT = 1
@@ -116,7 +116,7 @@ class Fidelity:
 
     @cached_property
     def kendall(self) -> dict[str, dict[str, Interval]]:
-        """Group -> predictor -> Kendall's tau-b with the quality of networks trained alone; NaN below `LEAST`."""
+        """Group -> predictor -> Kendall's tau-b with the quality of networks trained alone; NaN if a group is small."""
         return {name: self._correlations(kendall, group) for name, group in self.groups.items()}
 
     @cached_property
@@ -125,7 +125,7 @@ class Fidelity:
         return self._correlations(spearman, self.networks)
 
     def _correlations(self, statistic: Callable[..., Any], group: Sequence[Compared]) -> dict[str, Interval]:
-        if len(group) < LEAST:
+        if len(group) < MIN_NETWORKS:
             return dict.fromkeys(PREDICTORS, NONE)
         alone = [self.sign * network.alone[self.split] for network in group]
         return {name: correlate(statistic, self.predictor(name, group), alone) for name in PREDICTORS}

@@ -18,6 +18,7 @@ from ffnet_search.evaluation.judge import judge
 from ffnet_search.models.bn_calibration import recalibrate
 from ffnet_search.models.cpu_threads import threads_for
 from ffnet_search.models.deployed import fuse
+from ffnet_search.models.device import fastest_device
 from ffnet_search.models.metamixer import MetaMixer
 from ffnet_search.models.saved import read_supernet
 from ffnet_search.pareto.candidate import Candidate
@@ -34,7 +35,7 @@ class Evaluator:
     >>> evaluate(Configuration(space.smallest)).metrics["accuracy"]  # doctest: +SKIP"""
 
     def __init__(self, net: MetaMixer, data: Data, named: Sequence[str] = ()) -> None:
-        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self.device = fastest_device()
         self.net, self.task = net.to(self.device), task_of(net.largest.input)
         self.named = {name: self.task.named_metric(name, data.outputs) for name in named}
         self.calibration_NCHW = self._place(data.calibration)

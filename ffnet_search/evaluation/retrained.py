@@ -19,17 +19,16 @@ from torch import nn
 
 from ffnet_search.atomic_write import write_bytes
 from ffnet_search.config.retraining import Retraining, retraining_of
-from ffnet_search.config.search_schema import EarlyStoppingSection, SchedulerSection
 from ffnet_search.config.sweep import Sweep
 from ffnet_search.data.dataset import Fold
 from ffnet_search.data.modules.base import Data
 from ffnet_search.evaluation.ffnet_target import FFNetTarget, trial_seed
 from ffnet_search.evaluation.judge import Judged
 from ffnet_search.evaluation.outcome import Report, Stopped
+from ffnet_search.evaluation.standalone import sweep_alone
 from ffnet_search.evaluation.trained import WEIGHTS, TrialEvaluator
 from ffnet_search.models.bn_calibration import recalibrate
 from ffnet_search.models.deployed import fuse
-from ffnet_search.models.metamixer import MetaMixer
 from ffnet_search.models.saved import read_supernet
 from ffnet_search.pareto.candidate import Candidate
 from ffnet_search.space.hyperparameters import Configuration
@@ -50,7 +49,7 @@ class Retrained(Candidate):
 
 def folding_sweep(sweep: Sweep, folder: Path) -> Sweep:
     """The sweep by which networks are trained in one fold, in the run's folder `folder`."""
-    return _alone(sweep, folder, {})
+    return sweep_alone(sweep, folder)
 
 
 def retraining_sweep(sweep: Sweep, folder: Path) -> Sweep:
@@ -63,25 +62,7 @@ def retraining_sweep(sweep: Sweep, folder: Path) -> Sweep:
     }
     if retraining.is_inherited:
         train["start_from"] = None
-    return _alone(sweep, folder, train)
-
-
-def _alone(sweep: Sweep, folder: Path, train: Mapping[str, object]) -> Sweep:
-    search = {
-        "evaluator": "train",
-        "warm_start": False,
-        "trial_minutes": None,
-        "early_stopping": EarlyStoppingSection(),
-        "scheduler": SchedulerSection(),
-    }
-    return sweep.model_copy(
-        update={
-            "runs": str(folder.parent),
-            "name": folder.name,
-            "train": sweep.train.model_copy(update=train),
-            "search": sweep.search.model_copy(update=search),
-        }
-    )
+    return sweep_alone(sweep, folder).model_copy(update={"train": sweep.train.model_copy(update=train)})
 
 
 class Retrainer(TrialEvaluator):
@@ -126,9 +107,7 @@ class RetrainingTarget(FFNetTarget):
             assert self.shared is not None
             net = self.shared.slice_to(arch)
         else:
-            net = MetaMixer(arch, trial.train.form)
-            if self.start is not None:
-                self.start.initialise(net, self.data(trial).calibration)
+            net = self.new_network(trial, arch)
         return Standalone(net, trial.train, seed, self._distillation(trial))
 
     def _distillation(self, trial: Sweep) -> Distillation | None:

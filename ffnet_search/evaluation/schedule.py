@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ffnet_search import atomic_write
+from ffnet_search.errors import one_line
 from ffnet_search.files.bounded import read_json
 from ffnet_search.progress import say
 from ffnet_search.space.hyperparameters import Configuration, Value
@@ -83,7 +84,7 @@ def read_schedule(folder: Path) -> Schedule:
     except (OSError, ValueError, TypeError, AttributeError, RecursionError) as error:
         for damaged in (path, *folder.glob("*.ckpt")):
             atomic_write.set_aside(damaged)
-        reason = " ".join(str(error).split())[:100]
+        reason = one_line(error)[:100]
         say(f"{path} is damaged ({reason}): set aside with the checkpoint; the trial begins again")
         return ()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from lightning import Trainer
@@ -23,18 +24,22 @@ def standalone_sweep(sweep: Sweep, repeat: int, networks: int) -> Sweep:
     """The sweep by which networks are trained alone, from scratch and to the end, in a folder of its own.
 
     `repeat`: 0, 1, ...: each has other initial weights, another order and augmentation of the images."""
-    search = sweep.search.model_copy(
-        update={
-            "evaluator": "train",
-            "warm_start": False,
-            "early_stopping": EarlyStoppingSection(),
-            "scheduler": SchedulerSection(),
-            "trials": networks,
-            "trial_minutes": None,  # of an evaluation on the supernet, as a rule
-        }
-    )
-    place = {"runs": str(sweep.files.fidelity), "name": f"seed-{repeat}"}
-    return sweep.model_copy(update={**place, "seed": sweep.seed + repeat, "search": search})
+    alone = sweep_alone(sweep, sweep.files.fidelity / f"seed-{repeat}")
+    search = alone.search.model_copy(update={"trials": networks})
+    return alone.model_copy(update={"seed": sweep.seed + repeat, "search": search})
+
+
+def sweep_alone(sweep: Sweep, folder: Path) -> Sweep:
+    """The sweep by which networks are trained alone to their end, from new weights, in the run's folder `folder`."""
+    search = {
+        "evaluator": "train",
+        "warm_start": False,
+        "trial_minutes": None,  # of an evaluation on the supernet, as a rule
+        "early_stopping": EarlyStoppingSection(),
+        "scheduler": SchedulerSection(),
+    }
+    place = {"runs": str(folder.parent), "name": folder.name}
+    return sweep.model_copy(update={**place, "search": sweep.search.model_copy(update=search)})
 
 
 @dataclass

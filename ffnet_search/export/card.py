@@ -24,7 +24,7 @@ from ffnet_search.provenance import git_state, versions
 from ffnet_search.space.architecture import Architecture
 from ffnet_search.tasks.base import task_of
 
-NEAR = 0.1  # relative difference up to which a prediction counts as right
+PREDICTION_TOLERANCE = 0.1  # relative difference up to which a prediction counts as right
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ def network_card(
     if first.table is not None:
         for device in devices:
             ratio = metrics[f"predicted_ms{device.suffix}"] / metrics[f"measured_ms{device.suffix}"]
-            card[f"predicted_within_10_percent{device.suffix}"] = abs(ratio - 1) <= NEAR
+            card[f"predicted_within_10_percent{device.suffix}"] = abs(ratio - 1) <= PREDICTION_TOLERANCE
     return card | {
         "sweep": {"name": sweep.name, "seed": sweep.seed, "digest": sweep.digest},
         "data": {"name": sweep.data.name, "fingerprint": getattr(data, "fingerprint", None)},

@@ -8,7 +8,7 @@ from typing import Any
 from ffnet_search.formatting import percent, plural
 
 CLASS_TITLES = ("class", "precision", "recall", "images", "trained on", "taken for")
-MOST = 3  # other classes that are named
+MAX_CONFUSED = 3  # other classes that are named
 
 
 def class_rows(details: Mapping[str, Any]) -> list[list[str]]:
@@ -17,8 +17,8 @@ def class_rows(details: Mapping[str, Any]) -> list[list[str]]:
     if not {"recall", "precision", "images"} <= details.keys():
         return []
     taken: dict[str, list[str]] = {}
-    for label, said, count in details.get("confused", ()):
-        taken.setdefault(label, []).append(f"{said} ({count})")
+    for label, predicted, count in details.get("confused", ()):
+        taken.setdefault(label, []).append(f"{predicted} ({count})")
     recall = details["recall"]
     hardest = sorted(recall, key=lambda name: 2.0 if recall[name] is None else recall[name])
     return [
@@ -28,7 +28,7 @@ def class_rows(details: Mapping[str, Any]) -> list[list[str]]:
             _share(recall[name]),
             str(details["images"][name]),
             str(details.get("trained_on", {}).get(name, "")),
-            ", ".join(taken.get(name, [])[:MOST]),
+            ", ".join(taken.get(name, [])[:MAX_CONFUSED]),
         ]
         for name in hardest
     ]

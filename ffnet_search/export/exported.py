@@ -13,7 +13,7 @@ import numpy as np
 from ffnet_search.atomic_write import SUFFIX, write_bytes
 from ffnet_search.config.start import ARCHITECTURE
 from ffnet_search.config.sweep import Sweep
-from ffnet_search.errors import NAME, SweepError, shortened, shown
+from ffnet_search.errors import NAME, SweepError, one_line, shortened, shown
 from ffnet_search.export.card_content import must_be_card
 from ffnet_search.files.bounded import open_regular, read_json
 from ffnet_search.formatting import quoted
@@ -76,7 +76,7 @@ class ExportedNetwork:
             if scores.values_NS.ndim != 2 or not np.isfinite(np.square(scores.values_NS).sum() + scores.quality):
                 raise ValueError(f"{split} must be rows of numbers")
         except Exception as error:  # NumPy and zipfile raise anything at a broken file
-            reason = shortened(" ".join(f"{type(error).__name__}: {error}".split()), NAME)
+            reason = shortened(one_line(f"{type(error).__name__}: {error}"), NAME)
             raise SweepError(f"{path}: cannot be read as the scores of a network ({reason}); export again") from None
         return scores
 

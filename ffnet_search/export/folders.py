@@ -29,7 +29,7 @@ NAMES = "names.json"
 OLD = ".old"  # suffix of the front that is being replaced
 WEIGHTS = ("model.safetensors", "model.ckpt")  # of an FFNet, of a user-supplied module
 FOLDER = re.compile(r"[0-9]{1,6}-[^/\\\0]+")  # the number and the key of a network: no path that leads elsewhere
-NEAR = 1e-4  # of two weights that are the same but for another number of threads
+WEIGHT_TOLERANCE = 1e-4  # of two weights that are the same but for another number of threads
 
 
 def folder_names(pareto: Path, keys: Iterable[str]) -> dict[str, str]:
@@ -118,7 +118,8 @@ def _same_weights(old: Path, new: Path) -> bool:
         except (OSError, ValueError, SafetensorError):
             return False
         return before.keys() == after.keys() and all(
-            before[tensor].shape == after[tensor].shape and np.allclose(before[tensor], after[tensor], NEAR, NEAR)
+            before[tensor].shape == after[tensor].shape
+            and np.allclose(before[tensor], after[tensor], WEIGHT_TOLERANCE, WEIGHT_TOLERANCE)
             for tensor in before
         )
     return False

@@ -13,8 +13,6 @@ import shutil
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 
-import torch
-
 from ffnet_search.atomic_write import SUFFIX
 from ffnet_search.config.named_metrics import named_metrics, ranking
 from ffnet_search.config.retraining import retraining_of
@@ -40,6 +38,7 @@ from ffnet_search.latency.ray_bench import make_bench
 from ffnet_search.latency.table import LatencyTable
 from ffnet_search.metrics import FOLDS, INHERITED, MEASURED
 from ffnet_search.models.deployed import Deployed, fuse
+from ffnet_search.models.device import fastest_device
 from ffnet_search.models.metamixer import MetaMixer
 from ffnet_search.models.saved import read_supernet
 from ffnet_search.pareto.candidate import Candidate
@@ -143,7 +142,7 @@ def _write_csv(path: Path, exported: Sequence[ExportedNetwork]) -> None:
 def export_ffnets(sweep: Sweep, front: Sequence[Pick], folders: Sequence[Path]) -> Iterator[dict[str, float]]:
     """Write the files of each pick into its folder, and yield its metrics: measured alone, on the test split."""
     data, devices = sweep_data(sweep), devices_of(sweep)
-    place = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    gpu_or_cpu = fastest_device()
     inherited = _networks(sweep, data, [pick.candidate for pick in front])
     nets = [pick.network(sweep) or before for pick, before in zip(front, inherited, strict=True)]
     fused = [fuse(net).cpu() for net in nets]
@@ -154,14 +153,14 @@ def export_ffnets(sweep: Sweep, front: Sequence[Pick], folders: Sequence[Path]) 
         task = task_of(net.largest.input)
         named = {name: task.named_metric(name, data.outputs) for name in named_metrics(sweep)}
         judged = {
-            "search": judge(deployed.to(place), data.val_dataloader(), task, named),
-            "test": judge(deployed.to(place), data.test_dataloader(), task, named),
+            "search": judge(deployed.to(gpu_or_cpu), data.val_dataloader(), task, named),
+            "test": judge(deployed.to(gpu_or_cpu), data.test_dataloader(), task, named),
         }
         metrics = {f"{split}_{name}": value for split, one in judged.items() for name, value in one.metrics().items()}
         metrics[task.search_quality] = pick.judged.metrics[task.quality.name]
         if retraining_of(sweep) is not None:
             metrics[INHERITED + task.search_quality] = pick.candidate.metrics[task.quality.name]
-            metrics[INHERITED + task.test_quality] = quality(fuse(before).to(place), data.test_dataloader(), task)
+            metrics[INHERITED + task.test_quality] = quality(fuse(before).to(gpu_or_cpu), data.test_dataloader(), task)
         folds = {} if pick.folds is None else {FOLDS: pick.folds}
         metrics |= {**latency, **analytic_metrics(net.largest), **(pick.folds.metrics if pick.folds else {})}
         write_scores(folder, {split: one.scores for split, one in {**judged, **folds}.items()})

@@ -15,10 +15,10 @@ from ffnet_search.errors import shown
 KIB = 1 << 10
 JSON_BYTES = 32 * KIB * KIB
 DEPTH = 40  # levels of lists and mappings
-MOST = 2**63 - 1  # of a whole number: beyond it databases and tensors overflow
+MAX_INT = 2**63 - 1  # of a whole number: beyond it databases and tensors overflow
 DIGITS = 20  # of a whole number
-MOST_MINUTES = 1e7  # of a limit of time: 19 years; timers of the system end at some centuries
-MOST_FLOAT = 1e39  # of any other number: more than float32 holds, and products of it are still finite
+MAX_MINUTES = 1e7  # of a limit of time: 19 years; timers of the system end at some centuries
+MAX_FLOAT = 1e39  # of any other number: more than float32 holds, and products of it are still finite
 NO_WAIT = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)  # neither exists on every system
 
 
@@ -79,18 +79,18 @@ def must_be_date(text: str) -> str:
 
 def is_bounded(number: float) -> bool:
     """True if a number is finite and within the bound that every reader has."""
-    return abs(number) <= MOST_FLOAT
+    return abs(number) <= MAX_FLOAT
 
 
 def bounded_float(text: str) -> float:
     """The number that a text is. Raises ValueError if it is beyond the bound."""
     number = float(text)
     if not is_bounded(number):
-        raise ValueError(f"a number must be within +-{MOST_FLOAT:g}, but is {shown(text)}")
+        raise ValueError(f"a number must be within +-{MAX_FLOAT:g}, but is {shown(text)}")
     return number
 
 
 def _json_int(digits: str) -> int:
-    if len(digits) > DIGITS or abs(int(digits)) > MOST:
-        raise ValueError(f"a whole number must be within +-{MOST}, but is {shown(digits)}")
+    if len(digits) > DIGITS or abs(int(digits)) > MAX_INT:
+        raise ValueError(f"a whole number must be within +-{MAX_INT}, but is {shown(digits)}")
     return int(digits)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import shutil
 import time
 from collections.abc import Mapping, Sequence
@@ -11,6 +9,7 @@ from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 
+from ffnet_search.config.inputs import digest
 from ffnet_search.config.schema import LatencySection
 from ffnet_search.latency.bench import Bench, LocalBench, MakeBench
 from ffnet_search.latency.jobs import Job, groups, network_job
@@ -28,8 +27,8 @@ from ffnet_search.space.parts import Part
 from ffnet_search.space.search_space import SearchSpace
 
 REPEATS = 0.15  # share of all rounds for repeats; as much again, up to MOST_REPEATS, while the limit is missed
-MOST_REPEATS = 0.5
-LEAST_SHARE = 0.1  # of a part's time that is left after the overhead of the call
+MAX_REPEATS = 0.5
+MIN_SHARE = 0.1  # of a part's time that is left after the overhead of the call
 
 
 def profile(
@@ -93,7 +92,7 @@ class TableBuilder:
                 continue
             table = self.fit()
             is_accurate = table.error.within_10 >= self.section.min_within_10
-            if is_accurate or not uncertain or allowed >= MOST_REPEATS:
+            if is_accurate or not uncertain or allowed >= MAX_REPEATS:
                 return table
             allowed += REPEATS
 
@@ -196,7 +195,7 @@ class TableBuilder:
         measured: dict[Part, Ms] = {}
         for part, ms in times.items():
             copies = COPIES if part in plan.chains else 1
-            measured[part] = max(ms - overhead(part), LEAST_SHARE * ms) / copies
+            measured[part] = max(ms - overhead(part), MIN_SHARE * ms) / copies
         return measured, interpolate(measured, plan.parts)
 
     def _check(self, arch: Architecture, model: NetworkModel, alone_ms: Mapping[Part, Ms]) -> Check:
@@ -242,4 +241,4 @@ def _digest(space: SearchSpace, section: LatencySection, seed: int, bench: Bench
         installed_versions("torch"),
         [COPIES, TOLERANCE, PASSES],
     ]
-    return hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()[:16]
+    return digest(inputs)

@@ -20,7 +20,7 @@ from ffnet_search.progress import progress
 
 PASSES = 5  # over the networks, each compiled again, seconds apart: a slow phase of a machine lasts for about ten
 UNCERTAIN = 0.02  # relative standard error of a median beyond which it is measured again
-MOST_PASSES = 3 * PASSES
+MAX_PASSES = 3 * PASSES
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ def _time_in_passes(
     passes: dict[str, list[Rounds]] = {job.id: [] for job in jobs}
     readings: list[Reading] = []
     with progress("measure", PASSES * len(jobs), "timings") as bar:
-        for number in range(MOST_PASSES):
+        for number in range(MAX_PASSES):
             unsure = jobs
             if number >= PASSES:
                 unsure = [job for job in jobs if Rounds.of_medians(passes[job.id]).uncertainty > UNCERTAIN]

@@ -20,7 +20,7 @@ from ffnet_search.space.search_space import SearchSpace
 
 COPIES = 4  # of a part in a chain, so that the call and the copies in and out weigh little
 TOLERANCE = 0.06  # standard deviation that interpolation may have: sets how many parts are measured
-TWICE = 16  # about so many parts are measured alone and in a chain, which gives the overhead of a call
+OVERHEAD_PARTS = 16  # about so many are measured alone and in a chain: the difference is the overhead of a call
 DRAWS = 50  # per network, before a small space counts as exhausted
 BLOCK_PARTS = tuple(dict.fromkeys(axis.part for axis in BLOCK_AXES.values()))  # residual: a chain of them fits
 
@@ -69,7 +69,9 @@ class Plan:
         self.fitted = 0 if few else section.calibration if enough else len(self.networks) // 3
         self.chains = {part: part_job(part, COPIES) for part in chained}
         self.singles = {part: part_job(part) for part in self.chosen if part not in self.chains}
-        self.alone = {part: part_job(part) for part in chained[:: max(1, len(chained) // TWICE)]}  # chained ones, too
+        # For the overhead of a call, some parts in chains are measured alone too.
+        twice = chained[:: max(1, len(chained) // OVERHEAD_PARTS)]
+        self.alone = {part: part_job(part) for part in twice}
         self.part_jobs = [*self.chains.values(), *self.singles.values(), *self.alone.values()]
         # Neighbours in time should not be neighbours in the table: a disturbed minute then spoils no family.
         parts = random.Random(seed).sample(self.part_jobs, len(self.part_jobs))

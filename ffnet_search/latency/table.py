@@ -26,20 +26,20 @@ from ffnet_search.space.architecture import Architecture
 from ffnet_search.space.parts import Part
 from ffnet_search.strict_yaml import Section
 
-LEAST_MS, MOST_MS = 1e-9, 1e9  # of any network or part; a file may be untrusted
-MOST_SHARE = MOST_MS / LEAST_MS
+MIN_MS, MAX_MS = 1e-9, 1e9  # of any network or part; a file may be untrusted
+MAX_SHARE = MAX_MS / MIN_MS
 
 
 def _no_trace(ms: float) -> float:
     """0 for times that are shorter than any."""
-    if 0 < ms < LEAST_MS:
-        raise ValueError(f"must be 0 or at least {LEAST_MS:g}")
+    if 0 < ms < MIN_MS:
+        raise ValueError(f"must be 0 or at least {MIN_MS:g}")
     return ms
 
 
-Ms = Annotated[float, Field(ge=LEAST_MS, le=MOST_MS)]  # milliseconds for one batch
-MsOrNone = Annotated[float, Field(ge=0, le=MOST_MS), AfterValidator(_no_trace)]  # 0 where a fit gives a part none
-Share = Annotated[float, Field(ge=0, le=MOST_SHARE)]  # 0.1 for 10 %
+Ms = Annotated[float, Field(ge=MIN_MS, le=MAX_MS)]  # milliseconds for one batch
+MsOrNone = Annotated[float, Field(ge=0, le=MAX_MS), AfterValidator(_no_trace)]  # 0 where a fit gives a part none
+Share = Annotated[float, Field(ge=0, le=MAX_SHARE)]  # 0.1 for 10 %
 Count = Annotated[int, Field(ge=1, le=10**9)]
 VERSION: Literal[2] = 2  # raised with every change of the fields below
 
@@ -83,7 +83,7 @@ class Setting(Section):
     rounds: Count
     contention: Share  # wall / CPU time of busy threads meanwhile: 1 = no other program on the cores
     anchors_ms: tuple[Ms, ...]  # of the anchor networks, whose times divide out drift
-    build_seconds: Annotated[float, Field(ge=0, le=MOST_MS)]
+    build_seconds: Annotated[float, Field(ge=0, le=MAX_MS)]
 
 
 class TableError(Section):
@@ -145,7 +145,7 @@ class LatencyTable(Section):
     error: TableError
     intercept_ms: MsOrNone
     spill_ms_per_m: MsOrNone = 0.0  # for a million weights more than the cache holds
-    resident_m: float = Field(0.0, ge=0, le=MOST_MS)  # millions of weights that it holds
+    resident_m: float = Field(0.0, ge=0, le=MAX_MS)  # millions of weights that it holds
     entries: dict[str, Entry]  # by Part.key; none if it is exact
     calibration: tuple[Check, ...]  # networks that intercept and slopes were fitted to
     held_out: tuple[Check, ...] = Field(min_length=1)
@@ -158,9 +158,9 @@ class LatencyTable(Section):
     @property
     def name(self) -> str:
         """The name in files and messages, such as `onnxruntime-t1-b1`."""
-        at, backend = self.setting, self.setting.backend.rpartition(":")[2]
-        precision = "" if at.dtype == "float32" else f"-{at.dtype}"
-        return f"{backend}{precision}-t{at.threads}-b{at.batch_size}"
+        setting, backend = self.setting, self.setting.backend.rpartition(":")[2]
+        precision = "" if setting.dtype == "float32" else f"-{setting.dtype}"
+        return f"{backend}{precision}-t{setting.threads}-b{setting.batch_size}"
 
     def predict_ms(self, arch: Architecture) -> Ms:
         """Milliseconds for one batch. Raises SweepError for a network with parts that were not profiled."""

@@ -16,7 +16,7 @@ from ffnet_search.progress import say
 
 SENTINELS = 5  # held-out networks that are measured again
 ATTEMPTS = 3  # to measure them, each with more rounds than the last, before a table is called stale
-LEAST_DRIFT = 0.05  # a smaller one never makes a table stale
+MIN_DRIFT = 0.05  # a smaller one never makes a table stale
 ADVICE = "move the file away and profile again, or accept it with latency.noisy: true"
 
 
@@ -57,7 +57,7 @@ def refuse_stale(table: LatencyTable, section: LatencySection, path: Path, make_
     bench = make_bench(section, sentinels[0].architecture.input, None)
     _refuse_other_device(table, bench.identity, section, path)
     errors = sorted(abs(check.error) for check in table.held_out)
-    limit = max(LEAST_DRIFT, errors[int(0.9 * len(errors))])
+    limit = max(MIN_DRIFT, errors[int(0.9 * len(errors))])
     drift = limit
     for attempt in range(ATTEMPTS):
         drift = _drift(sentinels, table, bench, rounds=3 + 2 * attempt)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from ffnet_search.errors import SweepError
+from ffnet_search.errors import SweepError, one_line
 from ffnet_search.models.metamixer import MetaMixer
 from ffnet_search.models.weights_file import UNREADABLE, load_tensors, must_hold, reason_of
 from ffnet_search.space.architecture import Architecture, Form, Stage, Stem
@@ -45,7 +45,7 @@ def load_reference(path: str | Path, *, resolution: int = 256) -> MetaMixer:
         net = MetaMixer(arch, form)
         net.load_state_dict(dict(state))
     except (*UNREADABLE, StopIteration) as error:
-        reason = " ".join(str(error).split())[:200]
+        reason = one_line(error)[:200]
         raise SweepError(
             f"{path}: must hold the weights of an FFNet, but its tensors do not fit one: {reason}"
         ) from None

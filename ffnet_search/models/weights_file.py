@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from ffnet_search.errors import shortened
+from ffnet_search.errors import one_line, shortened
 from ffnet_search.files.bounded import open_regular
 from ffnet_search.space.architecture import Architecture
 
@@ -62,4 +62,4 @@ def reason_of(error: BaseException) -> str:
     """The words of an error of reading weights, on one line."""
     if isinstance(error, pickle.UnpicklingError) or "weights_only" in str(error):
         return "it is no checkpoint of tensors alone, and anything else could run code"
-    return shortened(" ".join(str(error).split()) or type(error).__name__, REASON)
+    return shortened(one_line(error) or type(error).__name__, REASON)

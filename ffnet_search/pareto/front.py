@@ -52,12 +52,12 @@ def _dominator_counts_of_two(points_N2: Points) -> NDArray[np.int64]:
     counts: NDArray[np.int64] = np.zeros(len(points_N2), dtype=np.int64)
     seconds: list[float] = []
     last, equal = (math.nan, math.nan), 0
-    for at in np.lexsort(points_N2.T[::-1]).tolist():
-        first, second = points_N2[at].tolist()
+    for index in np.lexsort(points_N2.T[::-1]).tolist():
+        first, second = points_N2[index].tolist()
         equal = equal + 1 if (first, second) == last else 0
         last = first, second
         place = bisect_right(seconds, second)
-        counts[at] = place - equal
+        counts[index] = place - equal
         seconds.insert(place, second)
     return counts
 

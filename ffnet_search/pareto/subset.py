@@ -50,11 +50,11 @@ def _of_two(points_N2: Points, count: int) -> list[int]:
         reached_NN = volume_N[:, None] + gain_NN
         steps.append(reached_NN.argmax(0))
         volume_N = reached_NN.max(0)
-    at = size - 1
-    chosen = [at]
+    index = size - 1
+    chosen = [index]
     for before_N in reversed(steps):
-        at = int(before_N[at])
-        chosen.append(at)
+        index = int(before_N[index])
+        chosen.append(index)
     return [int(order[index]) for index in chosen]
 
 

@@ -30,7 +30,7 @@ from ffnet_search.space.hyperparameters import Configuration
 from ffnet_search.tasks.base import find_task
 
 REPORT_BYTES = 1 << 26  # of a report, which is some 1 MB
-MOST = 50  # trials with notes: Optuna Dashboard reads all notes for every trial of the study
+MAX_TRIALS = 50  # trials with notes: Optuna Dashboard reads all notes for every trial of the study
 
 
 @contextmanager
@@ -60,7 +60,7 @@ def annotate_study(sweep: Sweep, study: Path | None = None, artifacts: Path | No
             id = notes.add_file(report.name, read_bounded(report, REPORT_BYTES))
             link = f"**[Open the report](/artifacts/{notes.attributes.study_id}/{id})** (also {code_span(report)}).\n\n"
         notes.add_note(f"{STUDY_OPENING}{sweep.name}\n\n{link}{_study_text(sweep, front, list(exported.values()))}")
-        for candidate in exported_first[:MOST]:
+        for candidate in exported_first[:MAX_TRIALS]:
             trial, network = ids[candidate.key], exported.get(candidate.key)
             for name, content in _trial_files(candidate, network).items():
                 notes.add_file(name, content, trial)

@@ -20,8 +20,8 @@ from ffnet_search.tasks.base import task_of
 
 # Widths in pixels, as all sizes: of a row's label, between boxes, of a box, of a slab behind it, of a count.
 LABEL, GAP, BOX, SLAB, COUNT = 128, 10, 96, 12, 30
-LEAST, MOST = 36, 76  # heights of a block
-MOST_SLABS = 7  # behind the first block: the count shows the rest
+MIN_HEIGHT, MAX_HEIGHT = 36, 76  # heights of a block
+MAX_SLABS = 7  # behind the first block: the count shows the rest
 TOP, BETWEEN = 42, 18  # above the first row, and between rows
 
 
@@ -132,7 +132,7 @@ def _drawn(block: Block, part: type[Part]) -> list[str]:
 
 def _height(arch: Architecture, stage: Stage) -> int:
     widest = max(other.width for other in arch.stages)
-    return round(LEAST + (MOST - LEAST) * math.sqrt(stage.width / widest))
+    return round(MIN_HEIGHT + (MAX_HEIGHT - MIN_HEIGHT) * math.sqrt(stage.width / widest))
 
 
 def _rows(arch: Architecture) -> Iterator[Row]:
@@ -151,7 +151,7 @@ def _rows(arch: Architecture) -> Iterator[Row]:
 
 
 def _run(block: Block, count: int, front: Box) -> Run:
-    slabs = min(count - 1, MOST_SLABS)
+    slabs = min(count - 1, MAX_SLABS)
     behind = [front._replace(x=front.x + number * SLAB) for number in range(slabs, 0, -1)]
     token = ", ".join(_drawn(block, TokenMixerPart)) or "global"
     return Run(front, behind, token, ", ".join(_drawn(block, ChannelMixerPart)), count)

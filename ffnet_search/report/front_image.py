@@ -104,8 +104,8 @@ def _add_measured(axes: Axes, run: Run, up: Metric) -> None:
     errors = [scale * metrics.get(f"{key}{ERROR}", 0.0) for metrics in measured]
     axes.errorbar(x, y, errors, spread, fmt="x", color=RED, capsize=2, linewidth=1, label=label)
     first = run.first
-    at = (first.metrics["measured_ms"], scale * first.metrics[key])
-    axes.scatter(*_xy([at]), 60, "none", edgecolors=RED, label=f"ranked first: {first.folder.name}")
+    position = (first.metrics["measured_ms"], scale * first.metrics[key])
+    axes.scatter(*_xy([position]), 60, "none", edgecolors=RED, label=f"ranked first: {first.folder.name}")
 
 
 def _xy(points: Iterable[tuple[float, float]]) -> tuple[list[float], list[float]]:

@@ -8,7 +8,7 @@ from ffnet_search.formatting import percent, plural
 from ffnet_search.metrics import Metric
 from ffnet_search.search.history import History, LearningCurve
 
-MOST = 300  # curves that are drawn: more cannot be told apart
+MAX_CURVES = 300  # curves that are drawn: more cannot be told apart
 WIDTH, HEIGHT = 720, 380  # in pixels, as all positions
 LEFT, RIGHT, TOP, BOTTOM = 54, WIDTH - 12, 12, HEIGHT - 44
 
@@ -42,7 +42,7 @@ def curve_chart(history: History, metric: Metric, label: str) -> CurveChart | No
         return None
     from matplotlib.ticker import MaxNLocator  # takes a second
 
-    every = -(-len(history.curves) // MOST)
+    every = -(-len(history.curves) // MAX_CURVES)
     curves = history.curves[::every]
     values = [metric.scale * value for curve in curves for value in curve.values.values()]
     last = max(max(curve.values) for curve in curves)

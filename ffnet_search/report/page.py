@@ -34,7 +34,7 @@ from ffnet_search.report.tables import Record, class_tables, output_table, recor
 from ffnet_search.report.templates import load_template, unbroken
 
 TOP_AXES = 12  # of the importances: the others hardly matter
-BEST = 50  # trials that are listed: candidates.csv has all
+LISTED_TRIALS = 50  # trials that are listed: candidates.csv has all
 
 
 def write_report(sweep: Sweep) -> Path:
@@ -85,7 +85,9 @@ def _sections(run: Run) -> dict[str, Any]:
         classes = {"output_table": output_table(run), "quality_note": _quality_note(run), **class_tables(run)}
         return {"latency": _latency(run, run.table), "networks": networks, **classes}
     first = run.metric(next(iter(run.sweep.search.objectives)))
-    best = sorted(run.history.evaluated, key=lambda candidate: first.sign * candidate.metrics[first.key])[:BEST]
+    best = sorted(run.history.evaluated, key=lambda candidate: first.sign * candidate.metrics[first.key])[
+        :LISTED_TRIALS
+    ]
     exported: list[Record] = [
         (one.folder.name, f"pareto/{one.folder.name}/", {**one.metrics, **one.hyperparameters}) for one in run.exported
     ]

@@ -164,10 +164,10 @@ def _check_packages(sweep: Sweep) -> None:
         if not is_import_path(name):
             find_format(name, "export.formats")
     for section, loggers in (("train", sweep.train.loggers), ("search", sweep.search.loggers)):
-        for at, logger in enumerate(loggers):
+        for index, logger in enumerate(loggers):
             name = logger.class_path.rpartition(":")[2]
             if name in LOGGERS and not any(map(is_installed, LOGGERS[name])):
-                raise not_installed(f"{section}.loggers.{at}.class_path", name, LOGGERS[name][0])
+                raise not_installed(f"{section}.loggers.{index}.class_path", name, LOGGERS[name][0])
 
 
 def check_limits(sweep: Sweep) -> None:

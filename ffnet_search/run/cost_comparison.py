@@ -19,7 +19,7 @@ from ffnet_search.space.cost_model import analytic_metrics
 
 STOPPED_SHARE = 0.35  # of the epochs, that early stopping leaves: benchmarks/early_stopping.py
 FORWARD_SHARE = 1 / 3  # of a training step
-DRAWN = 100  # architectures, for the average network
+SAMPLED_NETWORKS = 100  # architectures, for the average network
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ def compare_ways(sweep: Sweep) -> CostComparison | None:
     if not space.is_elastic or space.hyperparameters or search.warm_start:
         return None
     rng = random.Random(0)
-    drawn = [space.sample(rng) for _ in range(DRAWN)]
+    drawn = [space.sample(rng) for _ in range(SAMPLED_NETWORKS)]
     limits = {name: limit for name, limit in search.cost_limits.items() if not name.startswith("latency_ms")}
     costs = [analytic_metrics(arch) for arch in drawn]
     within = [cost for cost in costs if all(cost[name] <= limit for name, limit in limits.items())] or costs

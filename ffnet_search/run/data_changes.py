@@ -20,7 +20,7 @@ from ffnet_search.run.folder.changes import Change, differences
 from ffnet_search.run.folder.run_folder import StageRecord
 
 IMAGES = "images"  # the key of the inputs; left out where the data cannot be listed
-NAMED = 3  # classes whose change is stated; of the others their number
+MAX_NAMED_CLASSES = 3  # classes whose change is stated; of the others their number
 
 Known = dict[str, dict[str, Any]]
 _KNOWN: ContextVar[Known | None] = ContextVar("listed images", default=None)
@@ -94,8 +94,9 @@ def describe_changes(changes: Iterable[Change]) -> str:
     words = [str(change) for change in unique.values() if change not in images]
     if images:
         named = [
-            f"{change.field.removeprefix(f'{IMAGES}.')}: {change.old} -> {change.new}" for change in images[:NAMED]
+            f"{change.field.removeprefix(f'{IMAGES}.')}: {change.old} -> {change.new}"
+            for change in images[:MAX_NAMED_CLASSES]
         ]
-        more = f" and {len(images) - NAMED} more" if len(images) > NAMED else ""
+        more = f" and {len(images) - MAX_NAMED_CLASSES} more" if len(images) > MAX_NAMED_CLASSES else ""
         words.append(f"the content of data.path ({'; '.join(named)}{more})")
     return f"{', '.join(words)} {'has' if len(words) == 1 else 'have'} changed"

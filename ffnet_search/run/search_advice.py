@@ -18,8 +18,8 @@ from ffnet_search.pareto.candidate import Candidate
 from ffnet_search.space.architecture import Architecture
 
 Array = NDArray[np.float64]
-DRAWN = 400  # random architectures whose quality is predicted
-ENOUGH = 20  # candidates to fit the prediction on
+SAMPLED_NETWORKS = 400  # random architectures whose quality is predicted
+MIN_CANDIDATES = 20  # candidates to fit the prediction on
 
 
 def advice_of(
@@ -32,11 +32,11 @@ def advice_of(
 ) -> str:
     """Advice to search on: an architecture within a latency on a device that was never evaluated, and is predicted to
     be better than the `best` of the candidates; empty if none is found. `table`: of the device."""
-    if len(candidates) < ENOUGH or math.isinf(latency_ms):
+    if len(candidates) < MIN_CANDIDATES or math.isinf(latency_ms):
         return ""
     quality = ranking(sweep)
     seen, rng = {candidate.network.key for candidate in candidates}, random.Random(0)
-    drawn = dict.fromkeys(sweep.search_space.sample(rng) for _ in range(DRAWN))
+    drawn = dict.fromkeys(sweep.search_space.sample(rng) for _ in range(SAMPLED_NETWORKS))
     times = table.predict_batch(drawn)
     archs = [arch for arch, time in zip(drawn, times, strict=True) if time <= latency_ms and arch.key not in seen]
     if not archs:

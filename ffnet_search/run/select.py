@@ -155,7 +155,7 @@ def _too_slow(sweep: Sweep, asked: Selection, known: list[Offer], good: str, lat
     fastest = min(known, key=lambda one: one.ms)
     how = "measured" if fastest.is_measured else "predicted"
     networks = "exported networks" if asked.format else "candidates"
-    said = (
+    problem = (
         f"{asked.folder}: of {len(known)} {networks}{good} the fastest takes {LATENCY.format(fastest.ms)} "
         f"{asked.measured_as} ({how}), but {latency_ms:g} ms were asked for"
     )
@@ -163,11 +163,11 @@ def _too_slow(sweep: Sweep, asked: Selection, known: list[Offer], good: str, lat
     reached = LATENCY.format(asked.table.predict_ms(least))
     if asked.format:
         return SweepError(
-            f"{said}; a quicker network of the run is exported by its key with `ffnet-search export "
+            f"{problem}; a quicker network of the run is exported by its key with `ffnet-search export "
             f"{quoted(asked.folder)} --key KEY --format {asked.format}`"
         )
     return SweepError(
-        f"{said}; the search space reaches {reached} (predicted; {least}): search on with such a limit, or give the "
+        f"{problem}; the search space reaches {reached} (predicted; {least}): search on with such a limit, or give the "
         "space smaller choices"
     )
 

@@ -12,13 +12,14 @@ from dataclasses import dataclass
 from ffnet_search.config.retraining import retraining_of
 from ffnet_search.config.schema import RetrainSection
 from ffnet_search.config.sweep import Sweep
+from ffnet_search.config.warm_start import with_epochs
 from ffnet_search.formatting import quoted
 from ffnet_search.progress import clock, say
 from ffnet_search.run.folder.run_folder import EPOCHS, read_records
 from ffnet_search.run.stages import STAGES, StageState, status
 
 SHARES = {"profile": 0.1, "train": 0.5, "search": 0.2, "export": 0.2}  # where `init` has measured nothing
-LEAST_MINUTES = 0.05  # of a stage, so that each makes something
+MIN_MINUTES = 0.05  # of a stage, so that each makes something
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,7 @@ class RunTime:
             estimate = {name: SHARES[name] for name in stages}
         left = max(0.0, (self.end - time.monotonic()) / 60)
         stage = stages[0]
-        minutes = max(LEAST_MINUTES, left * estimate[stage] / sum(estimate.values()))
+        minutes = max(MIN_MINUTES, left * estimate[stage] / sum(estimate.values()))
         if stage in ("train", "search"):
             section = getattr(sweep, stage)
             minutes = min(minutes, section.minutes or minutes)
@@ -86,9 +87,9 @@ def as_trained(sweep: Sweep) -> Sweep:
         epochs = records["train"].amounts.get(EPOCHS, epochs)
     elif sweep.train.minutes is not None and sweep.estimate.get("train"):
         epochs = max(1, min(epochs, int(epochs * sweep.train.minutes / sweep.estimate["train"])))
-    if epochs == sweep.train.epochs:
+    trained = with_epochs(sweep, epochs)
+    if trained is sweep:
         return sweep
-    trained = sweep.model_copy(update={"train": sweep.train.model_copy(update={"epochs": epochs})})
     planned, retraining = retraining_of(sweep), retraining_of(trained)
     if planned is None or retraining is None or "export" not in sweep.estimate:
         return trained

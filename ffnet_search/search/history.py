@@ -19,7 +19,7 @@ from ffnet_search.search.storage.study import quiet_optuna, read_reference, read
 from ffnet_search.search.storage.trial_record import TrialRecord
 from ffnet_search.space.search_space import SearchSpace
 
-ENOUGH = 20  # candidates for importances: their best tenth is then two
+MIN_CANDIDATES = 20  # candidates for importances: their best tenth is then two
 
 
 @dataclass(frozen=True)
@@ -38,8 +38,8 @@ class History:
 
     `infeasible`: constraint -> the number of architectures that it excluded without evaluation (one may break several);
     `excluded`: their number in all. `failures`: (key, reason). `importances`: objective -> axis -> share, greatest
-    first; empty below `ENOUGH` candidates. `curves`: of `curved`, the first objective that trials report. `reference`:
-    objective -> the worst value that was of interest to the sampler, empty if it had no such point."""
+    first; empty below `MIN_CANDIDATES` candidates. `curves`: of `curved`, the first objective that trials report.
+    `reference`: objective -> the worst value that was of interest to the sampler, empty if it had no such point."""
 
     evaluated: tuple[Candidate, ...]
     infeasible: Mapping[str, int]
@@ -93,7 +93,7 @@ def _importances(trials: Sequence[FrozenTrial], objectives: Sequence[Metric]) ->
     seconds for 5,000 trials, where random forests take minutes."""
     shares: dict[str, dict[str, float]] = {metric.key: {} for metric in objectives}
     complete = [trial for trial in trials if trial.state == TrialState.COMPLETE]
-    if len(complete) < ENOUGH:
+    if len(complete) < MIN_CANDIDATES:
         return shares
     from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances  # loads scikit-learn: a second
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from lightning.pytorch.loggers import Logger
 
+from ffnet_search.errors import one_line
 from ffnet_search.plugins import Plugin
 from ffnet_search.progress import say
 from ffnet_search.search.storage.trial_record import TrialRecord
@@ -28,14 +29,14 @@ def trial_loggers(plugins: Sequence[Plugin], folder: Path) -> Callable[[TrialRec
     left = dict(enumerate(plugins))
 
     def on_end(record: TrialRecord) -> None:
-        for at, plugin in list(left.items()):
+        for index, plugin in list(left.items()):
             try:
                 with quiet_lightning():
                     place = f"trials/{record.key}", "search"
-                    _log(make_logger(plugin, f"search.loggers.{at}", folder, record.key, place), record)
+                    _log(make_logger(plugin, f"search.loggers.{index}", folder, record.key, place), record)
             except Exception as error:  # of another program's server, disk or account
-                del left[at]
-                reason = " ".join(f"{type(error).__name__}: {error}".split())[:LONGEST_REASON]
+                del left[index]
+                reason = one_line(f"{type(error).__name__}: {error}")[:LONGEST_REASON]
                 say(f"search: {plugin.class_path} failed ({reason}), so it gets no more trials; the search continues")
 
     return on_end

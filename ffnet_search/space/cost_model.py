@@ -150,8 +150,8 @@ class _Costs:
 
 def cheapest(space: SearchSpace, cost_model: CostModel, metric: str) -> Architecture:
     """The architecture of `space` with the least value of `metric`; `least_latency` says how exactly."""
-    if few := enumerated_networks(space):
-        return min(few, key=lambda arch: cost_model(arch)[metric])
+    if listed := enumerated_networks(space):
+        return min(listed, key=lambda arch: cost_model(arch)[metric])
     if metric in cost_model.latencies:
         return least_latency(space, cost_model.latencies[metric])
     return smallest_reachable(space, cost_model.of_part[metric], max if metric in WORST else sum)[0]
@@ -186,8 +186,8 @@ def least_latency(space: SearchSpace, latency: Latency) -> Architecture:
     the lines of the two cross, and replaces one of them, until no line lies below. The answer is the best of all
     networks tried: exact unless there is a duality gap, where it is one of the two networks at the maximum. Of a few
     networks each is asked for."""
-    if few := enumerated_networks(space):
-        return min(few, key=latency.predict_ms)
+    if listed := enumerated_networks(space):
+        return min(listed, key=latency.predict_ms)
 
     def minimise(spilt: float) -> _Minimiser:
         arch, total_ms = smallest_reachable(space, lambda part: latency.part_ms(part, spilt))
@@ -241,8 +241,8 @@ def within_limits(space: SearchSpace, cost_model: CostModel, limits: Mapping[str
     Minimises weighted sums of `value / limit`, and moves weight to the limits that are still exceeded (multiplicative
     weights). One limit is met at once; for several it is a heuristic, since sums miss what lies inside the hull. A few
     networks are all tried."""
-    if few := enumerated_networks(space):
-        kept = (arch for arch in few if all(cost_model(arch)[name] <= limit for name, limit in limits.items()))
+    if listed := enumerated_networks(space):
+        kept = (arch for arch in listed if all(cost_model(arch)[name] <= limit for name, limit in limits.items()))
         return next(kept, None)
     costs, bounds = cost_model.of_part, {name: limit for name, limit in limits.items() if name in WORST}
     weights = dict.fromkeys(limits.keys() - bounds, 1.0)

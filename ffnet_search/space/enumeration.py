@@ -7,12 +7,12 @@ from itertools import product
 from ffnet_search.space.architecture import Architecture
 from ffnet_search.space.search_space import SearchSpace
 
-FEWEST = 6  # networks that a latency model can be fitted to and checked on
+MIN_FITTED_NETWORKS = 6  # networks that a latency model can be fitted to and checked on
 
 
 def enumerated_networks(space: SearchSpace) -> tuple[Architecture, ...]:
-    """All architectures of a space of fewer than `FEWEST`, the smallest first; none of a larger space."""
-    if space.size >= FEWEST:
+    """All architectures of a space of fewer than `MIN_FITTED_NETWORKS`, the smallest first; none of a larger space."""
+    if space.size >= MIN_FITTED_NETWORKS:
         return ()
     if not space.is_elastic:
         return (space.largest,) if space.has_network else ()

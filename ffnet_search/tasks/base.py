@@ -119,9 +119,9 @@ class Task(TaskOutputs):
         import torch
 
         metric, scores = self.quality_metric(outputs).to(output.device), []
-        for at in range(len(output)):
+        for index in range(len(output)):
             metric.reset()
-            metric.update(output[at : at + 1], target[at : at + 1])
+            metric.update(output[index : index + 1], target[index : index + 1])
             scores.append(metric.compute())
         return torch.stack(scores)[:, None]
 

@@ -42,8 +42,8 @@ class Auroc(MulticlassAUROC):
 def class_metric(name: str, classes: Sequence[str]) -> Any:
     """The torchmetrics.Metric of a name such as `f1_macro` or `recall@defect`. Raises KeyError for another name, or a
     class that is none of `classes`."""
-    kind, at, wanted = name.partition("@")
-    if at:
+    kind, separator, wanted = name.partition("@")
+    if separator:
         return ClassScore(kind, {one: index for index, one in enumerate(classes)}[wanted])
     kinds = {
         "balanced_accuracy": lambda: MulticlassAccuracy(len(classes), average="macro", validate_args=False),

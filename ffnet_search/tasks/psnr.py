@@ -13,7 +13,7 @@ from torchmetrics import Metric
 
 LUMA = (65.481 / 255, 128.553 / 255, 24.966 / 255)  # of red, green and blue, in levels of 255
 LUMA_OFFSET = 16.0
-MOST_DB = 100.0  # of equal photos, whose ratio is infinite
+MAX_DB = 100.0  # of equal photos, whose ratio is infinite
 
 
 class LumaPsnr(Metric):
@@ -53,9 +53,9 @@ def luma(levels_BCHW: Tensor) -> Tensor:
 
 
 def psnr(levels_BCHW: Tensor, target_BCHW: Tensor, cut: int) -> Tensor:
-    """Decibels of each photo, float64 (B,), at most `MOST_DB`. Photos of fewer pixels keep their edges."""
+    """Decibels of each photo, float64 (B,), at most `MAX_DB`. Photos of fewer pixels keep their edges."""
     difference_BHW = luma(levels_BCHW) - luma(target_BCHW)
     if cut and min(difference_BHW.shape[1:]) > 2 * cut:
         difference_BHW = difference_BHW[:, cut:-cut, cut:-cut]
     error_B = difference_BHW.square().mean((1, 2))
-    return (10 * torch.log10(255.0**2 / error_B)).clamp(max=MOST_DB)
+    return (10 * torch.log10(255.0**2 / error_B)).clamp(max=MAX_DB)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 Array = NDArray[np.float64]
 RESAMPLED = 200  # sets of images of the bootstrap: its standard error is known within 5 %
-FEW = 10  # validation images, below which nothing can be ranked
+MIN_IMAGES = 10  # validation images, below which nothing can be ranked
 LEVEL = 0.05  # beyond this probability two networks are not told apart
 DISCORDANT = 0.2  # of the images, on which two networks of one front disagree, before any is known
 COARSE = 3.0  # points of difference, that a validation split should tell apart
@@ -140,7 +140,7 @@ def letters(networks: Sequence[Scores]) -> list[str]:
             if not any(part <= group for group in groups):
                 groups = [group for group in groups if not group <= part] + [part]
     groups.sort(key=sorted)
-    return ["".join(_letter(number) for number, group in enumerate(groups) if at in group) for at in range(count)]
+    return ["".join(_letter(number) for number, group in enumerate(groups) if index in group) for index in range(count)]
 
 
 def _differing(networks: Sequence[Scores]) -> set[tuple[int, int]]:
@@ -165,8 +165,8 @@ def least_difference(images: int, discordant: float = DISCORDANT) -> float:
 
 
 def few_words(images: int) -> str:
-    """A sentence on a validation split of few images; empty if there are `FEW` or more."""
-    if images >= FEW:
+    """A sentence on a validation split of few images; empty if there are `MIN_IMAGES` or more."""
+    if images >= MIN_IMAGES:
         return ""
     noun = "image tells" if images == 1 else "images tell"
     return f"{images} validation {noun} hardly any networks apart: more images help, or a larger data.validation"

@@ -10,7 +10,7 @@ from ffnet_search.space.architecture import Architecture
 from ffnet_search.space.search_space import SearchSpace
 
 POOL = 2000  # random architectures that the draws of a training are from
-TRIED = 20  # of these, for one draw
+DRAW_ATTEMPTS = 20  # of these, for one draw
 
 
 class SubnetworkDraws:
@@ -18,7 +18,7 @@ class SubnetworkDraws:
 
     Drawn evenly over the axes, most networks would be mid-sized; and the smallest, if trained at each step as by the
     sandwich rule of BigNAS (arXiv 2003.11142), outperforms slightly larger ones, which is a wrong ranking
-    (docs/log/supernet.md). A draw is the one of `TRIED` random architectures whose MACs are nearest to a wanted
+    (docs/log/supernet.md). A draw is the one of `DRAW_ATTEMPTS` random architectures whose MACs are nearest to a wanted
     number."""
 
     def __init__(self, space: SearchSpace, seed: int) -> None:
@@ -39,6 +39,6 @@ class SubnetworkDraws:
         drawn = []
         for _ in range(count):
             wanted = rng.uniform(low, high)
-            tried = [rng.choice(self._pool) for _ in range(TRIED)]
+            tried = [rng.choice(self._pool) for _ in range(DRAW_ATTEMPTS)]
             drawn.append(min(tried, key=lambda one: abs(one[0] - wanted))[1])
         return drawn

@@ -39,7 +39,7 @@ def make_loggers(recipe: TrainSection, folder: Path) -> list[Logger]:
     if _has_tensorboard(folder):
         loggers.append(TensorBoardLogger(folder, name="tensorboard", default_hp_metric=False, **UNLIMITED))
     named = enumerate(recipe.loggers)
-    return loggers + [make_logger(one, f"train.loggers.{at}", folder, folder.name) for at, one in named]
+    return loggers + [make_logger(one, f"train.loggers.{index}", folder, folder.name) for index, one in named]
 
 
 def _has_tensorboard(folder: Path) -> bool:

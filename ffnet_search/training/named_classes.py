@@ -35,11 +35,11 @@ def make_named(plugin: Plugin, field: str, base: type[Any], defaults: Mapping[st
 
 
 def _named(sweep: Sweep) -> Iterator[tuple[str, type[Any], Plugin]]:
-    for at, plugin in enumerate(sweep.train.callbacks):
-        yield f"train.callbacks.{at}", Callback, plugin
+    for index, plugin in enumerate(sweep.train.callbacks):
+        yield f"train.callbacks.{index}", Callback, plugin
     for section, loggers in (("train", sweep.train.loggers), ("search", sweep.search.loggers)):
-        for at, plugin in enumerate(loggers):
-            yield f"{section}.loggers.{at}", Logger, plugin
+        for index, plugin in enumerate(loggers):
+            yield f"{section}.loggers.{index}", Logger, plugin
 
 
 def _with_defaults(kind: type[Any], plugin: Plugin, defaults: Mapping[str, str]) -> dict[str, Any]:

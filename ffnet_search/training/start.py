@@ -23,7 +23,7 @@ from ffnet_search.models.weights_file import UNREADABLE, reason_of
 from ffnet_search.space.architecture import Architecture
 from ffnet_search.strict_yaml import read_yaml
 
-MOST_BYTES = 2_000_000_000  # of a checkpoint: FFNet-4 with the state of its optimizer and an average has 1.3 GB
+MAX_BYTES = 2_000_000_000  # of a checkpoint: FFNet-4 with the state of its optimizer and an average has 1.3 GB
 FIELD = "train.start_from"
 OTHERWISE = "name another file"  # where weights that a sweep names cannot be read
 
@@ -96,7 +96,7 @@ def _fetch(name: str, path: Path) -> None:
     sha256 is kept beside it."""
     checksum = path.with_name(f"{path.name}.sha256")
     if not path.exists():
-        download(f"{RELEASE}/{name}{SUFFIX}", path, field=FIELD, most_bytes=MOST_BYTES)
+        download(f"{RELEASE}/{name}{SUFFIX}", path, field=FIELD, most_bytes=MAX_BYTES)
         write_text(checksum, f"{_sha256(path)}\n")
     elif checksum.exists() and checksum.read_text(encoding="utf-8").strip() != _sha256(path):
         raise SweepError(

@@ -93,7 +93,7 @@ def run_trainer(
         module.prepare_for_data(data)
     last, ours, cuda = folder / LAST, isinstance(module, FFNetModule), torch.cuda.is_available()
     averaging = [AveragedWeights(recipe.ema)] if recipe.ema else []
-    named = [make_named(one, f"train.callbacks.{at}", Callback, {}) for at, one in enumerate(recipe.callbacks)]
+    named = [make_named(one, f"train.callbacks.{index}", Callback, {}) for index, one in enumerate(recipe.callbacks)]
     writers = WriterErrors(folder)
     with quiet_lightning(), safe_types():
         trainer = Trainer(

@@ -84,8 +84,8 @@ def _cutout(images_BCHW: Tensor, side: int, rows_B1: Tensor, columns_B1: Tensor)
 
     def inside(centre_B1: Tensor, pixels: int) -> Tensor:
         start_B1 = centre_B1 - side // 2
-        at = torch.arange(pixels)
-        return (at >= start_B1) & (at < start_B1 + side)
+        positions = torch.arange(pixels)
+        return (positions >= start_B1) & (positions < start_B1 + side)
 
     kept_BHW = ~(inside(rows_B1, height)[:, :, None] & inside(columns_B1, width)[:, None, :])
     kept_BHW1 = beside(kept_BHW[..., None].to(images_BCHW.dtype), images_BCHW)

@@ -89,8 +89,8 @@ def check_transforms(augment: Augment) -> list[type[Any]]:
     """The classes of the transforms. Raises SweepError if one does not exist, may not be imported, or does not take
     its arguments."""
     kinds = []
-    for at, one in enumerate(augment.transforms):
-        field = f"data.augment.transforms.{at}"
+    for index, one in enumerate(augment.transforms):
+        field = f"data.augment.transforms.{index}"
         kind = find_class(one.class_path, f"{field}.class_path")
         check_arguments(kind, one.init_args, f"{field}.init_args")
         if not any("__call__" in vars(base) for base in kind.__mro__):
@@ -103,5 +103,6 @@ def make_transforms(augment: Augment) -> tuple[Transform, ...]:
     """The transforms of a sweep. Raises SweepError as `check_transforms` does."""
     made = zip(augment.transforms, check_transforms(augment), strict=True)
     return tuple(
-        Transform(one, kind(**one.init_args), f"data.augment.transforms.{at}") for at, (one, kind) in enumerate(made)
+        Transform(one, kind(**one.init_args), f"data.augment.transforms.{index}")
+        for index, (one, kind) in enumerate(made)
     )

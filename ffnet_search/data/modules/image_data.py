@@ -140,7 +140,7 @@ class ImageData(Data):
 
     def _in_order(self, images: Images, indices: Indices) -> EpochLoader:
         size = self._section.batch_size
-        parts = [indices[at : at + size] for at in range(0, len(indices), size)]
+        parts = [indices[start : start + size] for start in range(0, len(indices), size)]
         if len(parts) > 1 and len(parts[-1]) == 1:  # its statistics need two values, and a map may have one pixel
             parts[-2:] = [np.concatenate(parts[-2:])]
         return EpochLoader(lambda epoch, start: self._batches(images, parts[start:]), len(parts))

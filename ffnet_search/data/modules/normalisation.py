@@ -7,7 +7,7 @@ from torch import Tensor
 
 from ffnet_search.data.dataset import Images, Indices, Pixels
 
-LEAST_STD = 1.0  # levels of 255, for a channel that hardly varies
+MIN_STD = 1.0  # levels of 255, for a channel that hardly varies
 CHUNK = 1024  # images summed at once
 
 
@@ -34,5 +34,5 @@ def statistics(images: Images, indices: Indices) -> tuple[Tensor, Tensor]:
         squares = squares + (pixels_BHWC * pixels_BHWC).sum(0).sum((0, 1)).double()
         count += pixels_BHWC[..., 0].numel()
     mean = total / count
-    std = (squares / count - mean**2).clamp(min=0).sqrt().clamp(min=LEAST_STD)
+    std = (squares / count - mean**2).clamp(min=0).sqrt().clamp(min=MIN_STD)
     return mean.float(), std.float()

@@ -125,7 +125,7 @@ class PhotoData(Data):
         parts = []
         for size, indices in by_size.items():
             most = max(1, min(self._section.batch_size, BATCH_PIXELS // (size[0] * size[1])))
-            parts += [indices[at : at + most] for at in range(0, len(indices), most)]
+            parts += [indices[start : start + most] for start in range(0, len(indices), most)]
 
         def batches(epoch: int, start: int) -> Iterator[Batch]:
             for indices in parts[start:]:

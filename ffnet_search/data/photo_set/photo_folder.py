@@ -40,7 +40,7 @@ from ffnet_search.space.input import Input
 
 HIGH, LOW = "hr", "lr"  # names of the folders of pairs, in any case
 HEADERS = 50  # photos whose header a check reads
-LEAST = 3  # photos: one each to learn from, to compare networks on and to test
+MIN_PHOTOS = 3  # photos: one each to learn from, to compare networks on and to test
 
 
 class PhotoFile(NamedTuple):
@@ -261,9 +261,9 @@ def list_photos(folders: Folders, scale: int) -> list[PhotoFile]:
 
 def refuse_few(folder: Path | None, photos: int) -> None:
     """Raise SweepError for a folder of too few photos to be learnt from."""
-    if photos < LEAST:
+    if photos < MIN_PHOTOS:
         raise SweepError(
-            f"data.path: {folder} must hold {LEAST} photos at least, to learn from, to compare networks on and to "
+            f"data.path: {folder} must hold {MIN_PHOTOS} photos at least, to learn from, to compare networks on and to "
             f"test, but holds {photos}"
         )
 

@@ -19,7 +19,7 @@ from ffnet_search.evaluation.engine import Engine, EngineContext
 from ffnet_search.evaluation.outcome import Ended
 from ffnet_search.space.hyperparameters import Configuration
 
-AHEAD = 2  # configurations that lie ready, so that Tune, which looks ten times a second, always finds one
+QUEUED_AHEAD = 2  # configurations that lie ready, so that Tune, which looks ten times a second, always finds one
 WAKE_EVERY_S = 1.0
 STOP_S = 30.0  # for Tune to end what runs
 
@@ -58,7 +58,7 @@ class TuneEngine(Engine):
             self._proposals = Proposals(
                 max(self._workers + 1, at_once), self.context.pruner, RunPaths(self.context.folder).trials
             )
-            self._slots = max(self._workers + AHEAD, at_once)
+            self._slots = max(self._workers + QUEUED_AHEAD, at_once)
             args = (self.context, self._wanted, self._proposals, scheduler, self._stopping)
             self._thread = threading.Thread(target=run_tune, args=args, name="tune", daemon=True)
             self._waiting_since = time.monotonic()

@@ -21,7 +21,7 @@ from ffnet_search.cluster import session
 from ffnet_search.config.search_schema import Resources
 from ffnet_search.engines.tune.schedulers import OfThisProcess, report_to
 from ffnet_search.engines.tune.trainable import RESULT, TuneTrainable, as_proposed
-from ffnet_search.errors import shortened
+from ffnet_search.errors import one_line, shortened
 from ffnet_search.evaluation.engine import CRASHES, EngineContext
 from ffnet_search.evaluation.outcome import Failed, Outcome, Pruner
 from ffnet_search.evaluation.schedule import final_hyperparameters, read_schedule
@@ -129,7 +129,7 @@ class OneLine(logging.Filter):
     def filter(self, record: logging.LogRecord) -> bool:
         error = record.exc_info[1] if record.exc_info else None
         text = f"{record.getMessage()} {'' if error is None else error}"
-        record.msg, record.args = shortened(" ".join(text.split())), ()
+        record.msg, record.args = shortened(one_line(text)), ()
         record.exc_info = record.exc_text = None
         return True
 

@@ -9,7 +9,7 @@ import re
 from pathlib import Path
 
 from ffnet_search.atomic_write import write_text
-from ffnet_search.errors import SweepError, shown
+from ffnet_search.errors import SweepError, one_line, shown
 from ffnet_search.export.exported import ExportedNetwork
 from ffnet_search.plugins import is_installed, not_installed
 
@@ -63,9 +63,8 @@ def push(network: ExportedNetwork, repository: str, license: str | None) -> str:
         address = api.create_repo(repository, exist_ok=True)
         api.upload_folder(repo_id=repository, folder_path=network.folder, commit_message=f"ffnet-{network.key}")
     except (HTTPError, OSError) as error:
-        reason = " ".join(str(error).split())
         raise SweepError(
-            f"{network.folder}: cannot be pushed to {repository}: {reason}; sign in with "
+            f"{network.folder}: cannot be pushed to {repository}: {one_line(error)}; sign in with "
             "`hf auth login`, or set HF_TOKEN"
         ) from None
     return str(address)

@@ -27,7 +27,7 @@ from ffnet_search.models.deployed import Deployed
 
 SHEET = "errors.png"
 ERRORS = 20  # that are shown
-SHOWN = 30  # classes of a confusion matrix in the card: more cannot be read
+MAX_CONFUSION_CLASSES = 30  # classes of a confusion matrix in the card: more cannot be read
 PAIRS = 20  # of classes that are confused most
 
 
@@ -42,10 +42,11 @@ class ClassDetails:
             shares_BK = net(images_BCHW.to(device)).softmax(-1).cpu()
             shares.append(shares_BK)
             labels.append(target_B)
-            sure_B, said_B = shares_BK.max(-1)
-            for at in (said_B != target_B).nonzero()[:, 0].tolist():
-                right, said, sure = names[int(target_B[at])], names[int(said_B[at])], float(sure_B[at])
-                wrong.add(sure, partial(_tile, images_BCHW[at], right, said, sure))
+            confidence_B, predicted_B = shares_BK.max(-1)
+            for index in (predicted_B != target_B).nonzero()[:, 0].tolist():
+                label, predicted = names[int(target_B[index])], names[int(predicted_B[index])]
+                confidence = float(confidence_B[index])
+                wrong.add(confidence, partial(_tile, images_BCHW[index], label, predicted, confidence))
         if wrong.worst:
             draw_sheet(wrong.worst, data).save(folder / SHEET)
         facts = class_facts(torch.cat(shares), torch.cat(labels), names)
@@ -54,8 +55,8 @@ class ClassDetails:
         return {**facts, "errors": SHEET if wrong.worst else ""}
 
 
-def _tile(image_CHW: Tensor, right: str, said: str, sure: float) -> Tile:
-    return Tile(image_CHW.clone(), (plain(right),), (plain(f"not {said}", percent(sure, 0)),))
+def _tile(image_CHW: Tensor, label: str, predicted: str, confidence: float) -> Tile:
+    return Tile(image_CHW.clone(), (plain(label),), (plain(f"not {predicted}", percent(confidence, 0)),))
 
 
 def class_facts(shares_NK: Tensor, labels_N: Tensor, names: list[str]) -> dict[str, Any]:
@@ -64,14 +65,15 @@ def class_facts(shares_NK: Tensor, labels_N: Tensor, names: list[str]) -> dict[s
     confusion_KK = multiclass_confusion_matrix(shares_NK, labels_N, count)
     precision_K = multiclass_precision(shares_NK, labels_N, count, average="none")
     recall_K = multiclass_recall(shares_NK, labels_N, count, average="none")
-    images_K, said_K = confusion_KK.sum(1), confusion_KK.sum(0)
+    images_K, predicted_K = confusion_KK.sum(1), confusion_KK.sum(0)
     each = {
         "recall": [float(value) if images else None for value, images in zip(recall_K, images_K, strict=True)],
-        "precision": [float(value) if said else None for value, said in zip(precision_K, said_K, strict=True)],
+        "precision": [float(value) if count else None for value, count in zip(precision_K, predicted_K, strict=True)],
         "images": images_K.tolist(),
     }
     wrong_KK = confusion_KK - confusion_KK.diag().diag()
     most = wrong_KK.flatten().topk(min(PAIRS, count * count))
-    pairs = [(names[int(at) // count], names[int(at) % count], int(n)) for n, at in zip(*most, strict=True) if n]
-    matrix = {"confusion": confusion_KK.tolist()} if count <= SHOWN else {}
+    cells = [(divmod(int(index), count), int(images)) for images, index in zip(*most, strict=True) if images]
+    pairs = [(names[label], names[predicted], images) for (label, predicted), images in cells]
+    matrix = {"confusion": confusion_KK.tolist()} if count <= MAX_CONFUSION_CLASSES else {}
     return {**{key: dict(zip(names, values, strict=True)) for key, values in each.items()}, **matrix, "confused": pairs}

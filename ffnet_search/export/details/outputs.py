@@ -73,12 +73,12 @@ def write_worst(
     """Write the sheet and return its facts. `words`: (output, target) -> the captions of target and prediction."""
     tiles = []
     for shown in worst:
-        right, said = [], []
-        for at in shown.wrong_K.argsort(descending=True, stable=True)[:LINES].tolist():
-            true, other = words(float(shown.output_K[at]), float(shown.target_K[at]))
-            right.append(plain(data.outputs[at], true))
-            said.append(plain(data.outputs[at], other))
-        tiles.append(Tile(shown.image_CHW, tuple(right), tuple(said)))
+        label, predicted = [], []
+        for index in shown.wrong_K.argsort(descending=True, stable=True)[:LINES].tolist():
+            true, other = words(float(shown.output_K[index]), float(shown.target_K[index]))
+            label.append(plain(data.outputs[index], true))
+            predicted.append(plain(data.outputs[index], other))
+        tiles.append(Tile(shown.image_CHW, tuple(label), tuple(predicted)))
     draw_sheet(tiles, data).save(folder / SHEET)
     return {"worst": SHEET, "caption": caption}
 

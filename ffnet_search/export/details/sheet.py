@@ -22,13 +22,13 @@ class Tile:
     """A normalised image (C, H, W), and the lines below it: the label, then the prediction."""
 
     image_CHW: Tensor
-    right: tuple[str, ...]
-    said: tuple[str, ...]
+    label: tuple[str, ...]
+    predicted: tuple[str, ...]
 
 
 def draw_sheet(tiles: list[Tile], data: Data) -> Image.Image:
     """The images, five in a row."""
-    lines = max(len(tile.right) + len(tile.said) for tile in tiles)
+    lines = max(len(tile.label) + len(tile.predicted) for tile in tiles)
     height, rows = TILE + 3 + lines * LINE + GAP, -(-len(tiles) // COLUMNS)
     sheet = Image.new("RGB", (min(COLUMNS, len(tiles)) * (TILE + GAP) - GAP, rows * height - GAP), "white")
     draw = ImageDraw.Draw(sheet)
@@ -38,7 +38,7 @@ def draw_sheet(tiles: list[Tile], data: Data) -> Image.Image:
         by = TILE / max(image.size)
         size = max(1, round(by * image.width)), max(1, round(by * image.height))
         sheet.paste(image.resize(size, Image.Resampling.NEAREST), (x, y))
-        words = [(line, BLACK) for line in tile.right] + [(line, RED) for line in tile.said]
+        words = [(line, BLACK) for line in tile.label] + [(line, RED) for line in tile.predicted]
         for place, (line, colour) in enumerate(words):
             draw.text((x, y + TILE + 3 + place * LINE), line, fill=colour)
     return sheet

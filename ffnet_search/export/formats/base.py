@@ -60,7 +60,7 @@ class Format(ABC):
 
 def one_by_one(forward: Forward) -> Forward:
     """The function for any batch of a model that takes one image at a time."""
-    return lambda images_BCHW: np.concatenate([forward(images_BCHW[at : at + 1]) for at in range(len(images_BCHW))])
+    return lambda images_BCHW: np.concatenate([forward(image_CHW[None]) for image_CHW in images_BCHW])
 
 
 def find_format(name: str, field: str = "--format") -> Format:

@@ -11,7 +11,6 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-import torch
 from torch import nn
 
 from ffnet_search.config.sweep import Sweep
@@ -21,6 +20,7 @@ from ffnet_search.export.card import write_card
 from ffnet_search.export.exported import write_scores
 from ffnet_search.latency.module import measure_module
 from ffnet_search.metrics import MEASURED
+from ffnet_search.models.device import fastest_device
 from ffnet_search.plugins import Plugin, check_arguments, find_class
 from ffnet_search.tasks.base import task_of
 from ffnet_search.training.fit import sweep_data
@@ -56,11 +56,11 @@ def write_baselines(sweep: Sweep, folder: Path) -> None:
 
 def _modules(named: Sequence[Plugin]) -> list[nn.Module]:
     modules = []
-    for at, plugin in enumerate(named):
-        field = f"report.baselines.{at}"
+    for index, plugin in enumerate(named):
+        field = f"report.baselines.{index}"
         kind = find_class(plugin.class_path, f"{field}.class_path", nn.Module)
         check_arguments(kind, plugin.init_args, f"{field}.init_args")
-        device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        device = fastest_device()
         modules.append(kind(**plugin.init_args).eval().to(device))
     return modules
 
@@ -68,6 +68,6 @@ def _modules(named: Sequence[Plugin]) -> list[nn.Module]:
 def _names(named: Sequence[Plugin]) -> list[str]:
     """`baseline1-MyNet`: a name for a folder."""
     return [
-        f"baseline{at}-{re.sub(r'[^A-Za-z0-9_]+', '_', plugin.class_path.rpartition(':')[2])}"
-        for at, plugin in enumerate(named, 1)
+        f"baseline{index}-{re.sub(r'[^A-Za-z0-9_]+', '_', plugin.class_path.rpartition(':')[2])}"
+        for index, plugin in enumerate(named, 1)
     ]

@@ -29,7 +29,7 @@ from ffnet_search.errors import SweepError
 from ffnet_search.files.temporary import scratch_folder
 from ffnet_search.imports.consent import may_import_foreign
 from ffnet_search.latency.backends.base import Backend
-from ffnet_search.latency.table import LEAST_MS, MOST_MS
+from ffnet_search.latency.table import MAX_MS, MIN_MS
 from ffnet_search.latency.timing import RUNTIME_CLOCK, Clock, Run
 
 if TYPE_CHECKING:
@@ -113,9 +113,9 @@ class Command(Backend):
             ms = float(printed)
         except ValueError:
             ms = math.nan
-        if LEAST_MS <= ms <= MOST_MS:
+        if MIN_MS <= ms <= MAX_MS:
             return ms
         raise SweepError(
-            f"{field} must print the milliseconds of one inference last, within {LEAST_MS:g} and {MOST_MS:g}, but "
+            f"{field} must print the milliseconds of one inference last, within {MIN_MS:g} and {MAX_MS:g}, but "
             f"printed {printed!r}"
         )

@@ -17,7 +17,7 @@ from ffnet_search.atomic_write import write_json, write_text
 from ffnet_search.config.inputs import digest, train_inputs
 from ffnet_search.config.sweep import Sweep
 from ffnet_search.errors import SweepError
-from ffnet_search.evaluation.fidelity import FILE, INHERITED, LEAST, SPLITS, Compared, Fidelity, supernet_digest
+from ffnet_search.evaluation.fidelity import FILE, INHERITED, MIN_NETWORKS, SPLITS, Compared, Fidelity, supernet_digest
 from ffnet_search.evaluation.fidelity_networks import choose_networks, choose_repeated
 from ffnet_search.formatting import quoted
 from ffnet_search.latency.table import LatencyTable
@@ -47,8 +47,8 @@ class FidelityPlan:
     split: str = SPLITS[0]
 
     def __post_init__(self) -> None:
-        if self.networks < LEAST:
-            raise SweepError(f"--networks must be >= {LEAST}, or there is no ranking, but got {self.networks}")
+        if self.networks < MIN_NETWORKS:
+            raise SweepError(f"--networks must be >= {MIN_NETWORKS}, or there is no ranking, but got {self.networks}")
         if not 0 <= self.repeats <= self.networks:
             raise SweepError(f"--repeated must be from 0 to {self.networks}, the networks, but got {self.repeats}")
         if self.split not in SPLITS:
@@ -64,7 +64,7 @@ def measure_fidelity(sweep: Sweep, plan: FidelityPlan, *, fresh: bool = False) -
     """Compare the supernet of a run with networks trained alone by the same recipe, and write `runs/NAME/fidelity/`.
 
     Raises SweepError if the run has no trained supernet, if what was trained alone is of another sweep and
-    `fresh` is False (else it moves aside), and if fewer than `LEAST` networks could be trained."""
+    `fresh` is False (else it moves aside), and if fewer than `MIN_NETWORKS` networks could be trained."""
     if not sweep.uses_supernet:
         raise SweepError(
             f"{sweep.path}: search.evaluator must be 'supernet', or search.warm_start true, for a supernet whose "
@@ -103,9 +103,9 @@ def _refuse_untrained(sweep: Sweep, folder: RunFolder) -> None:
 
 def _refuse_few(sweep: Sweep, networks: Collection[str]) -> None:
     """Raise SweepError if the space has too few networks for a ranking."""
-    if len(networks) < LEAST:
+    if len(networks) < MIN_NETWORKS:
         raise SweepError(
-            f"{sweep.path}: a ranking needs {LEAST} networks, but the search space has {len(networks)}; widen it"
+            f"{sweep.path}: a ranking needs {MIN_NETWORKS} networks, but the search space has {len(networks)}; widen it"
         )
 
 
@@ -138,11 +138,11 @@ def _compare(
     failed: Mapping[str, str],
 ) -> Fidelity:
     first, again = alone
-    if len(first) < LEAST:
+    if len(first) < MIN_NETWORKS:
         reason = next(iter(failed.values()), "unknown")
         raise SweepError(
-            f"fidelity: {LEAST} networks must be trained alone for a ranking, but {len(first)} of {len(networks)} "
-            f"were; {len(failed)} failed, the first with: {reason}"
+            f"fidelity: {MIN_NETWORKS} networks must be trained alone for a ranking, but {len(first)} of "
+            f"{len(networks)} were; {len(failed)} failed, the first with: {reason}"
         )
     path = sweep.latency_path
     table = LatencyTable.load(path) if path.exists() else None

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 from ffnet_search.atomic_write import SUFFIX, replacing
 from ffnet_search.config.files import RunPaths
-from ffnet_search.errors import SweepError, without_passwords
+from ffnet_search.errors import SweepError, one_line, without_passwords
 from ffnet_search.files.temporary import scratch_folder
 from ffnet_search.progress import say
 
@@ -138,7 +138,7 @@ class RemoteCopy:
         try:
             yield
         except (OSError, ValueError, ImportError, sqlite3.Error) as error:  # pyarrow's errors are among these
-            words = " ".join(without_passwords(str(error)).split())
+            words = one_line(without_passwords(str(error)))
             reason = words.partition(" error_info=")[0]  # in Google's messages details and a place in code follow
             raise SweepError(f"runs: {self.where} cannot be read or written: {reason[:REASON]}") from None
 

@@ -27,7 +27,7 @@ from optuna.distributions import CategoricalDistribution
 from optuna.samplers import BaseGASampler, BaseSampler
 from optuna.trial import FrozenTrial, Trial, TrialState
 
-from ffnet_search.errors import SweepError, did_you_mean
+from ffnet_search.errors import SweepError, did_you_mean, one_line
 from ffnet_search.plugins import Registry, find_class
 from ffnet_search.search.archive import Entry
 from ffnet_search.search.problem import SearchProblem
@@ -85,7 +85,7 @@ def make_sampler(problem: SearchProblem, finished: int) -> BaseSampler:
         except (TypeError, ValueError, ImportError) as error:
             raise SweepError(
                 f"{where}, which are {dict(section.init_args)}, are refused by {kind.__name__} for {objectives} "
-                f"objective(s): {' '.join(str(error).split())}"
+                f"objective(s): {one_line(error)}"
             ) from None
 
 

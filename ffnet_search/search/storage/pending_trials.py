@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ffnet_search.atomic_write import set_aside, write_json
+from ffnet_search.errors import one_line
 from ffnet_search.files.bounded import read_json
 from ffnet_search.progress import say
 
@@ -105,7 +106,7 @@ def _read_pending(path: Path, is_valid: Callable[[Mapping[str, Any]], bool]) -> 
     except FileNotFoundError:
         return {}
     except (OSError, ValueError, TypeError, AttributeError) as error:
-        reason = " ".join(str(error).split())[:100]
+        reason = one_line(error)[:100]
         say(
             f"search: {path} is damaged ({reason}) and set aside as {set_aside(path).name}; interrupted trials begin "
             "again when they are proposed again"
