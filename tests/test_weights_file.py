@@ -59,6 +59,14 @@ def with_nan(path: Path, content: dict[str, Any]) -> None:
     torch.save({**content, "state_dict": weights}, path)
 
 
+def of_whole_numbers(path: Path, content: dict[str, Any]) -> None:
+    weights = {
+        name: values.view(torch.int32) if values.is_floating_point() else values
+        for name, values in content["state_dict"].items()
+    }
+    torch.save({**content, "state_dict": weights}, path)
+
+
 CHANGES: dict[str, tuple[Change, str]] = {
     "compressed": (deflated, "it must not be compressed"),
     "of a space larger than the file": (of_a_larger_space, "million parameters, more than the file has bytes"),
@@ -67,6 +75,7 @@ CHANGES: dict[str, tuple[Change, str]] = {
         "it must hold at most 20,000 tensors, but holds 20,00",
     ),
     "NaN": (with_nan, "must hold finite weights, but .* holds NaN or infinity; take others"),
+    "of another type": (of_whole_numbers, "must hold float32, but holds int32.*; name another file"),
     "a pickle": (lambda path, content: path.write_bytes(pickle.dumps(Touch())), "anything else could run code"),
     "an object": (lambda path, content: torch.save({**content, "x": Touch()}, path), "anything else could run code"),
     "empty": (lambda path, content: path.write_bytes(b""), r"\(EOFError\); name another file"),

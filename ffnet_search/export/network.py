@@ -27,7 +27,7 @@ from ffnet_search.imports.consent import ForeignImports, foreign_imports
 from ffnet_search.models.deployed import Backbone, Deployed, deployed, write_onnx
 from ffnet_search.models.metamixer import MetaMixer
 from ffnet_search.models.saved import as_safetensors, load_trainable, write_trainable
-from ffnet_search.models.weights_file import must_hold, weights_file
+from ffnet_search.models.weights_file import must_hold, take_weights, weights_file
 from ffnet_search.plugins import find_class
 from ffnet_search.space.architecture import Architecture
 from ffnet_search.strict_yaml import read_yaml
@@ -104,7 +104,7 @@ def load_deployed(folder: str | Path) -> Deployed:
         path = weights_file(Path(folder) / WEIGHTS)
         must_hold(path, arch)
         net = deployed(arch)
-        net.load_state_dict(load_file(path))
+        take_weights(net, load_file(path))
     return net.eval()
 
 

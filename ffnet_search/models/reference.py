@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ffnet_search.errors import SweepError, one_line
 from ffnet_search.models.metamixer import MetaMixer
-from ffnet_search.models.weights_file import UNREADABLE, load_tensors, must_hold, reason_of
+from ffnet_search.models.weights_file import UNREADABLE, load_tensors, must_hold, reason_of, take_weights
 from ffnet_search.space.architecture import Architecture, Form, Stage, Stem
 from ffnet_search.space.block import Block
 from ffnet_search.space.input import Input
@@ -43,7 +43,7 @@ def load_reference(path: str | Path, *, resolution: int = 256) -> MetaMixer:
             arch, form = describe(state, resolution)
         must_hold(path, arch)
         net = MetaMixer(arch, form)
-        net.load_state_dict(dict(state))
+        take_weights(net, state)
     except (*UNREADABLE, StopIteration) as error:
         reason = one_line(error)[:200]
         raise SweepError(

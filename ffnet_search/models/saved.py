@@ -18,7 +18,7 @@ from ffnet_search.config.start import TRAINABLE
 from ffnet_search.errors import SweepError
 from ffnet_search.formatting import quoted
 from ffnet_search.models.metamixer import MetaMixer
-from ffnet_search.models.weights_file import UNREADABLE, load_tensors, must_hold, reason_of, weights_file
+from ffnet_search.models.weights_file import UNREADABLE, load_tensors, must_hold, reason_of, take_weights, weights_file
 from ffnet_search.space.architecture import Architecture, Form
 from ffnet_search.space.search_space import SearchSpace
 from ffnet_search.strict_yaml import parse
@@ -54,7 +54,7 @@ def read_supernet(path: Path, otherwise: str = REMEDY, *, of: SearchSpace | None
         space = parse(SearchSpace, json.loads(content["search_space"]), str(path))  # its mixers may be user-supplied
         must_hold(path, space.largest)
         net = MetaMixer.for_space(space, Form(content["branches"], content["layer_scale"]))
-        net.load_state_dict(content["state_dict"])
+        take_weights(net, content["state_dict"])
     except UNREADABLE as error:
         raise _broken(path, error, otherwise) from None
     if of is not None and _networks(space) != _networks(of):
@@ -116,7 +116,7 @@ def load_trainable(folder: Path, arch: Architecture) -> MetaMixer:
     scale = metadata["layer_scale"]
     must_hold(path, arch)
     net = MetaMixer(arch, Form(metadata["branches"], None if scale == "None" else float(scale)))
-    net.load_state_dict(load_file(path))
+    take_weights(net, load_file(path))
     return net
 
 

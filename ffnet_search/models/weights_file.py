@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 import warnings
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +48,16 @@ def load_tensors(path: Path, *, plain: bool = True) -> Any:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # of a pickle that is no checkpoint, before the error
         return torch.load(weights_file(path), map_location="cpu", weights_only=plain)
+
+
+def take_weights(net: torch.nn.Module, state: Mapping[str, Any]) -> None:
+    """Load a state into a network. Raises ValueError if it holds whole numbers for weights: torch converts them, and
+    what was labelled wrongly becomes weights of 1e9, which no check of finite ones finds; RuntimeError for others."""
+    for name, values in net.state_dict().items():
+        given = state.get(name)
+        if isinstance(given, torch.Tensor) and values.is_floating_point() and not given.is_floating_point():
+            raise ValueError(f"{name} must hold {values.dtype}, but holds {given.dtype}".replace("torch.", ""))
+    net.load_state_dict(dict(state))
 
 
 def must_hold(path: Path, arch: Architecture) -> None:
