@@ -104,6 +104,18 @@ class Observations:
         names = tuple(self.names[column] for column in kept)
         return replace(self, values_NM=values_NM, limits_M=limits_M, excess_NJ=self.excess_NJ[:, kept], names=names)
 
+    def without_infinities(self) -> Observations:
+        """The same with infinite objectives, by which a study says that a trial broke down, as the worst finite one of
+        the trials so far (of minus infinity the best): what led there is learnt, and later trials change no earlier."""
+        values_NM = self.values_NM.copy()
+        for y_N in values_NM.T:
+            is_finite_N = np.isfinite(y_N)
+            first = y_N[is_finite_N][0] if is_finite_N.any() else 0.0
+            for infinity, worse in ((np.inf, np.maximum), (-np.inf, np.minimum)):
+                end_N = worse.accumulate(np.where(is_finite_N, y_N, -infinity))
+                y_N[:] = np.where(y_N == infinity, np.where(np.isinf(end_N), first, end_N), y_N)
+        return replace(self, values_NM=values_NM)
+
     def with_costs(self, known: Collection[int], start: int) -> Observations:
         """The same with logarithms of costs: of the `known` objectives without a limit that are positive in the first
         trials. A front is wanted over the whole range of a cost, each octave of it alike."""

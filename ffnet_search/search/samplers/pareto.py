@@ -235,7 +235,7 @@ class ParetoSampler(BaseSampler):
         signs, rows = _signs(study), self._finished.rows
 
         def observed(trials: Sequence[FrozenTrial]) -> Observations:
-            return Observations.of(encoding, trials, rows, signs).without_doubles()
+            return Observations.of(encoding, trials, rows, signs).without_doubles().without_infinities()
 
         def best(trials: list[FrozenTrial], count: int) -> list[FrozenTrial]:
             trials = [one for one in trials if one.state in LEARNT_FROM]
