@@ -216,3 +216,13 @@ def test_an_empty_value_is_called_nothing(tmp_path: Path, section: str) -> None:
     with pytest.raises(SweepError) as raised:
         Sweep.from_yaml(path)
     assert "but got nothing" in str(raised.value) and "None" not in str(raised.value)
+
+
+def test_a_name_that_no_file_can_have_is_one_sentence(tmp_path: Path) -> None:
+    path = tmp_path / "any.yaml"
+    path.write_text(f"search_space: {'A' * 400}\ndata: {{name: digits}}\n")
+    with pytest.raises(SweepError, match="A: cannot be read: .*File name too long"):
+        Sweep.from_yaml(path)
+    path.write_text(yaml.safe_dump({"search_space": SPACE, "latency": {"name": "A" * 400}}))
+    with pytest.raises(SweepError, match="latency.name must have at most 100 characters"):
+        Sweep.from_yaml(path)
