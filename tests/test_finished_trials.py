@@ -1,4 +1,4 @@
-"""The trials that a proposal is made from, in a study of thousands: few, the same for a resumed study, and the best."""
+"""The subset of thousands of trials that a proposal is made from: the best, and the same for a resumed study."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from optuna.distributions import CategoricalDistribution
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from ffnet_search.pareto.front import dominator_counts
-from ffnet_search.search.samplers.finished import CHUNK, KEPT, FinishedTrials
+from ffnet_search.search.samplers.finished import CHUNK, CHUNK_BEST, FinishedTrials
 from ffnet_search.search.samplers.pareto import ParetoSampler
 
 AXES = {f"x{at}": CategoricalDistribution(list(range(6))) for at in range(8)}
@@ -29,11 +29,11 @@ def trial(number: int, at_s: float | None = None) -> FrozenTrial:
     return one
 
 
-def told(trials: list[FrozenTrial]) -> FinishedTrials:
-    found = FinishedTrials()
+def finished(trials: list[FrozenTrial]) -> FinishedTrials:
+    result = FinishedTrials()
     for one in trials:
-        found.add(one, np.array([float(one.params[name]) for name in AXES]))
-    return found
+        result.add(one, np.array([float(one.params[name]) for name in AXES]))
+    return result
 
 
 def points(trials: list[FrozenTrial]) -> np.ndarray:
@@ -47,24 +47,24 @@ def best(trials: list[FrozenTrial], count: int) -> list[FrozenTrial]:
 
 def test_of_thousands_the_first_the_newest_and_the_front_are_kept() -> None:
     trials = [trial(number) for number in range(5 * CHUNK + 7)]
-    assert told(trials[: 2 * CHUNK - 1]).few(16, best, 2 * CHUNK - 1) == trials[: 2 * CHUNK - 1]
-    few = told(trials).few(16, best, len(trials))
-    assert len(few) <= 16 + KEPT + 2 * CHUNK
-    assert few[:16] == trials[:16] and few[-CHUNK - 7 :] == trials[-CHUNK - 7 :]
-    assert [one.number for one in few] == sorted(one.number for one in few)
+    assert finished(trials[: 2 * CHUNK - 1]).subset(16, best, 2 * CHUNK - 1) == trials[: 2 * CHUNK - 1]
+    kept = finished(trials).subset(16, best, len(trials))
+    assert len(kept) <= 16 + CHUNK_BEST + 2 * CHUNK
+    assert kept[:16] == trials[:16] and kept[-CHUNK - 7 :] == trials[-CHUNK - 7 :]
+    assert [one.number for one in kept] == sorted(one.number for one in kept)
     front = {one.number for one, count in zip(trials, dominator_counts(points(trials)), strict=True) if not count}
-    assert front <= {one.number for one in few}
+    assert front <= {one.number for one in kept}
 
 
 def test_a_trial_that_is_told_late_takes_its_place() -> None:
     trials = [trial(number) for number in range(3 * CHUNK)]
     late = trial(3 * CHUNK, at_s=10.5)
-    grown = told(trials)
-    grown.few(16, best, 3 * CHUNK)
+    grown = finished(trials)
+    grown.subset(16, best, 3 * CHUNK)
     grown.add(late, np.zeros(len(AXES)))
-    at_once = told([*trials[:11], late, *trials[11:]])
+    at_once = finished([*trials[:11], late, *trials[11:]])
     assert grown.trials == at_once.trials
-    assert grown.few(16, best, 3 * CHUNK + 1) == at_once.few(16, best, 3 * CHUNK + 1)
+    assert grown.subset(16, best, 3 * CHUNK + 1) == at_once.subset(16, best, 3 * CHUNK + 1)
 
 
 @pytest.mark.parametrize("seed", [0, 1])

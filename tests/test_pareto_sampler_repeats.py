@@ -13,7 +13,7 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution, Int
 from sampler_studies import CHAIN, late_study, proposed, searched, study_of, study_of_chain
 
 from ffnet_search.search.samplers import pareto
-from ffnet_search.search.samplers.proposal import SMALL
+from ffnet_search.search.samplers.proposal import ENUMERATED
 
 
 def test_nothing_is_proposed_twice_until_all_is_known() -> None:
@@ -35,7 +35,7 @@ def test_what_is_left_of_a_space_too_large_to_list_is_found() -> None:
         "d": IntDistribution(0, 4),
     }
     configurations = list(itertools.product(range(8), range(8), range(8), range(5)))
-    assert len(configurations) > SMALL
+    assert len(configurations) > ENUMERATED
     random.Random(0).shuffle(configurations)
     left, known = configurations[:12], configurations[12:]
     study = study_of(2)
@@ -65,7 +65,7 @@ def test_pending_trials_count() -> None:
 
 def test_what_is_told_of_within_a_block_is_not_proposed_again(monkeypatch: pytest.MonkeyPatch) -> None:
     study, other = late_study(monkeypatch), late_study(monkeypatch)
-    while len(study.trials) % pareto.TOGETHER:
+    while len(study.trials) % pareto.LATE_BLOCK:
         for one in (study, other):
             searched(one, 1)
     searched(study, 3)

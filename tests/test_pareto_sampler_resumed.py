@@ -30,7 +30,7 @@ def test_a_resumed_study_proposes_what_an_uninterrupted_one_would(objectives: in
 
 
 def test_many_trials_are_learnt_from_by_some_and_repeat_themselves(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(acquisition, "LEARNT_FROM", 8)
+    monkeypatch.setattr(acquisition, "SURROGATE_TRIALS", 8)
     whole = study_of(2)
     whole.optimize(lambda trial: mixed(trial)[:2], n_trials=16)
     assert len({tuple(params.items()) for params in proposed(whole)}) == 16
@@ -50,11 +50,11 @@ def test_late_proposals_are_made_by_blocks_that_a_resumed_study_makes_too(monkey
 
     whole = late_study(monkeypatch)
     monkeypatch.setattr(pareto, "Acquisition", Counted)
-    until = len(whole.trials) + 3 * pareto.TOGETHER
+    until = len(whole.trials) + 3 * pareto.LATE_BLOCK
     while len(whole.trials) < until:
         searched(whole, 1)
     assert len({tuple(params.items()) for params in proposed(whole)}) == len(whole.trials)
-    assert len(made) <= 5 and all(count % pareto.TOGETHER == 0 for count in made)
+    assert len(made) <= 5 and all(count % pareto.LATE_BLOCK == 0 for count in made)
     for finished in range(until - 7, until):
         resumed = study_of_chain()
         resumed.add_trials(whole.trials[:finished])

@@ -1,4 +1,4 @@
-"""The parts of our sampler: encodings, the process, and the expected gain in hypervolume."""
+"""The parts of `ParetoSampler`: encodings, the surrogate, and the expected hypervolume improvement."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 from scipy.stats import spearmanr
 
 from ffnet_search.pareto.front import hypervolume
-from ffnet_search.search.samplers.acquisition import due
-from ffnet_search.search.samplers.encoding import LISTED, Conditions, Encoding, identities
+from ffnet_search.search.samplers.acquisition import last_fit
+from ffnet_search.search.samplers.encoding import MAX_CHOICES, Conditions, Encoding, identities
 from ffnet_search.search.samplers.improvement import boxes, expected_improvement
 from ffnet_search.search.samplers.surrogate import Inputs, Surrogate
 
@@ -70,11 +70,11 @@ def test_conditions_are_those_of_the_rule_read_axis_by_axis(seed: int) -> None:
     for axis in np.flatnonzero(lacking.any(axis=0) & ~lacking.all(axis=0)).tolist():
         for other in np.argsort(lacking.sum(axis=0), kind="stable").tolist():
             absent, present = set(numbers[lacking[:, axis], other]), set(numbers[~lacking[:, axis], other])
-            if other != axis and not absent & present and len(absent) + len(present) <= LISTED:
+            if other != axis and not absent & present and len(absent) + len(present) <= MAX_CHOICES:
                 wanted.append((axis, other, sorted(absent)))
                 break
     conditions = Conditions(rows)
-    assert sorted((axis, other, absent.tolist()) for axis, other, absent in conditions.found) == wanted
+    assert sorted((axis, other, absent.tolist()) for axis, other, absent in conditions.rules) == wanted
     drawn = rng.integers(0, 3, size=(40, 6)).astype(float)
     kept = drawn.copy()
     for _ in wanted:
@@ -109,9 +109,9 @@ def test_what_is_left_of_the_deviations_is_that_of_a_process_that_believes() -> 
     surrogate = Surrogate(ENCODING, Inputs.of(ENCODING, rows), y)
     others = Inputs.of(ENCODING, made_up(30, 1)[0])
     mean, sd = surrogate.predict(others)
-    believed = Surrogate(ENCODING, surrogate.inputs, y, surrogate.weights, others.at([3])).predict(others)
+    believed = Surrogate(ENCODING, surrogate.inputs, y, surrogate.weights, others.take([3])).predict(others)
     assert believed[0] == pytest.approx(mean, abs=1e-5)  # in single precision
-    assert believed[1] == pytest.approx(sd * surrogate.rest(others, 3), rel=1e-4)
+    assert believed[1] == pytest.approx(sd * surrogate.remaining_sd(others, 3), rel=1e-4)
     assert believed[1][3] < sd[3]
 
 
@@ -141,7 +141,7 @@ def test_the_expected_gain_is_the_mean_of_gains(objectives: int) -> None:
 
 
 def test_weights_are_fitted_on_a_schedule_that_the_number_of_trials_tells() -> None:
-    fits = [due(trials) for trials in range(4, 200)]
+    fits = [last_fit(trials) for trials in range(4, 200)]
     assert fits == sorted(fits)
     assert all(fit <= trials for fit, trials in zip(fits, range(4, 200), strict=True))
     assert len(set(fits)) < 25

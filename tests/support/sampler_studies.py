@@ -70,5 +70,5 @@ def searched(study: optuna.Study, evaluations: int, limit: float = 6.0) -> optun
 
 def late_study(monkeypatch: pytest.MonkeyPatch) -> optuna.Study:
     """One in which ten trials are many."""
-    monkeypatch.setattr(pareto, "LATE", 10)
+    monkeypatch.setattr(pareto, "LATE_FROM", 10)
     return searched(study_of_chain(), 10)
