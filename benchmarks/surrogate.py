@@ -21,7 +21,8 @@ from scipy.stats import spearmanr
 from ffnet_search.search.samplers.candidates import bred
 from ffnet_search.search.samplers.encoding import Encoding
 from ffnet_search.search.samplers.improvement import non_dominated
-from ffnet_search.search.samplers.surrogate import Inputs, Surrogate
+from ffnet_search.search.samplers.inputs import Inputs
+from ffnet_search.search.samplers.surrogate import Surrogate
 
 MINIMISED = np.array([-1.0, 1.0])
 

@@ -89,38 +89,38 @@ def one_line(text: object) -> str:
     return " ".join(str(text).split())
 
 
-def shortened(text: str, most: int = LINE) -> str:
-    """The text, if it is longer than `most` without the middle of long words, which are paths and values, and then
+def shortened(text: str, limit: int = LINE) -> str:
+    """The text, if it is longer than `limit` without the middle of long words, which are paths and values, and then
     without its own: the problem comes first, the remedy last."""
-    if len(text) > most:
+    if len(text) > limit:
         text = _LONG_WORD.sub(lambda found: f"{found.group()[: WORD // 2]}...{found.group()[-WORD // 2 :]}", text)
-    if len(text) <= most:
+    if len(text) <= limit:
         return text
-    tail = most // 3
-    return f"{text[: most - tail - 5]} ... {text[-tail:]}"
+    tail = limit // 3
+    return f"{text[: limit - tail - 5]} ... {text[-tail:]}"
 
 
-def shown(value: object, most: int = VALUE) -> str:
-    """The `repr` of plain data, `nothing` for an empty value of YAML, cut after `most` characters. No more of it is
+def shown(value: object, limit: int = VALUE) -> str:
+    """The `repr` of plain data, `nothing` for an empty value of YAML, cut after `limit` characters. No more of it is
     built, since aliases in YAML may hold the same list a billion times."""
     text = ""
-    for piece in _pieces(value, most):
+    for piece in _pieces(value, limit):
         text += piece
-        if len(text) > most:
-            return f"{text[: most - 3]}..."
+        if len(text) > limit:
+            return f"{text[: limit - 3]}..."
     return text
 
 
-def _pieces(value: object, most: int) -> Iterator[str]:
+def _pieces(value: object, limit: int) -> Iterator[str]:
     if isinstance(value, str | bytes):
-        yield repr(value[: most + 1])
+        yield repr(value[: limit + 1])
     elif isinstance(value, Mapping):
         yield "{"
         for index, (key, inner) in enumerate(value.items()):
             yield ", " if index else ""
-            yield from _pieces(key, most)
+            yield from _pieces(key, limit)
             yield ": "
-            yield from _pieces(inner, most)
+            yield from _pieces(inner, limit)
         yield "}"
     elif type(value) in (list, tuple) or isinstance(value, Set):
         items = list(value)  # type: ignore[call-overload]  # a list, a tuple or a set
@@ -129,9 +129,9 @@ def _pieces(value: object, most: int) -> Iterator[str]:
         yield opening
         for index, inner in enumerate(items):
             yield ", " if index else ""
-            yield from _pieces(inner, most)
+            yield from _pieces(inner, limit)
         yield closing
-    elif isinstance(value, int) and value.bit_length() > 4 * most:
+    elif isinstance(value, int) and value.bit_length() > 4 * limit:
         yield hex(value)  # decimal digits of so large a number take long, or are refused
     elif value is None:
         yield "nothing"

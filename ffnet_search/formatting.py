@@ -43,10 +43,10 @@ def listed(words: Collection[str]) -> str:
     return f"{', '.join(first)} and {last}" if first else last
 
 
-def first_few(words: Sequence[str], most: int = 5) -> str:
+def first_few(words: Sequence[str], limit: int = 5) -> str:
     """The first words of a list, and the number of the others: `a, b and 7 more`."""
-    more = f" and {len(words) - most} more" if len(words) > most else ""
-    return ", ".join(words[:most]) + more
+    more = f" and {len(words) - limit} more" if len(words) > limit else ""
+    return ", ".join(words[:limit]) + more
 
 
 def finite(value: Any) -> Any:

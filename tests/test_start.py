@@ -149,14 +149,14 @@ def test_an_official_checkpoint_is_downloaded_once_and_stays_what_it_was(
 
 def test_a_download_that_fails_leaves_nothing(release: str, tmp_path: Path) -> None:
     target, url = tmp_path / "new/file", f"{release}/ffnet_0.pth.tar"
-    fetch: Callable[..., None] = partial(download, field="train.start_from", most_bytes=10**9)
+    fetch: Callable[..., None] = partial(download, field="train.start_from", max_bytes=10**9)
     digest = hashlib.md5((tmp_path / "server/ffnet_0.pth.tar").read_bytes(), usedforsecurity=False).hexdigest()
     with pytest.raises(SweepError, match=rf"must have the md5 checksum {'0' * 32}, but the download has {digest} and"):
         fetch(url, target, checksum=f"md5:{'0' * 32}")
     with pytest.raises(SweepError, match=r"train.start_from: .*cannot be fetched to .*404"):
         fetch(url + ".no", target)
     with pytest.raises(SweepError, match="it is larger than 1,000 bytes"):
-        fetch(url, target, most_bytes=1000)
+        fetch(url, target, max_bytes=1000)
     with (
         served(partial(CutOff, directory=str(tmp_path / "server"))) as address,
         pytest.raises(SweepError, match="cannot be fetched to .*1,000 of|cannot be fetched to .*IncompleteRead"),

@@ -11,9 +11,12 @@ from scipy.stats import spearmanr
 
 from ffnet_search.pareto.front import hypervolume
 from ffnet_search.search.samplers.acquisition import last_fit
-from ffnet_search.search.samplers.encoding import MAX_CHOICES, Conditions, Encoding, identities
+from ffnet_search.search.samplers.axis import MAX_CHOICES
+from ffnet_search.search.samplers.conditions import Conditions
+from ffnet_search.search.samplers.encoding import Encoding, identities
 from ffnet_search.search.samplers.improvement import boxes, expected_improvement
-from ffnet_search.search.samplers.surrogate import Inputs, Surrogate
+from ffnet_search.search.samplers.inputs import Inputs
+from ffnet_search.search.samplers.surrogate import Surrogate
 
 VALUES: list[tuple[BaseDistribution, list[Any]]] = [
     (CategoricalDistribution(["a", None, True]), ["a", None, True]),

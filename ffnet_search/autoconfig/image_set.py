@@ -106,7 +106,7 @@ class ImageSet:
 
     @property
     def _others(self) -> str:
-        """The images beside those for training, in words."""
+        """The number of images for validation and test, in words."""
         words = ("comparing networks", self.validations), ("testing", self.tests)
         given = [f"{count:,} for {word}" for word, count in words if count is not None]
         return (", " if len(given) > 1 else " and ") + listed(given) if given else ""
@@ -149,7 +149,7 @@ class ImageSet:
 
     @property
     def uneven_warnings(self) -> list[str]:
-        """That classes are uneven, if they are, and what follows."""
+        """A remark on uneven classes and what follows from them; empty if they are even."""
         if not self.is_uneven:
             return []
         counts = f"classes are uneven ({min(self.counts):,} to {max(self.counts):,} images)"

@@ -58,7 +58,7 @@ class RunPaths:
 
     @property
     def folders(self) -> set[Path]:
-        """Those of the run's places that are folders."""
+        """The places of the run that are folders."""
         return {
             *(self.folder, self.scratch, self.training, self.latency, self.trials, self.retrained, self.folds),
             *(self.pareto, self.yardstick, self.fidelity, self.artifacts),

@@ -21,6 +21,7 @@ import numpy as np
 
 from ffnet_search.config.schema import DataSection
 from ffnet_search.data.dataset import DataSet, InMemory, Source, must_match
+from ffnet_search.data.layout import given_path
 from ffnet_search.errors import SweepError
 from ffnet_search.files.bounded import read_bounded
 from ffnet_search.files.download import download
@@ -52,7 +53,7 @@ class Cifar(DataSet):
     def read(self, section: DataSection, input: Input) -> Source:
         place = self._find(section)
         if not place.exists():
-            download(self.url, place, field="data.download", most_bytes=MAX_BYTES, checksum=f"md5:{self.md5}")
+            download(self.url, place, field="data.download", max_bytes=MAX_BYTES, checksum=f"md5:{self.md5}")
         content = self._read_files(place)
         self._must_be_complete(place, content)
         train = self._images([self._table(place, name, content[name]) for name in self.train_files])
@@ -76,9 +77,7 @@ class Cifar(DataSet):
 
     def _find(self, section: DataSection) -> Path:
         """The folder of the files, or the archive, which may have to be downloaded first. Raises SweepError."""
-        if section.path is None:
-            raise SweepError(f"data.path must be given for {section.name}: the folder {self.folder} or {self.archive}")
-        path = Path(os.path.expanduser(section.path))
+        path = given_path(section, f"the folder {self.folder} or {self.archive}")
         if path.is_file():
             return path
         for place in (path, path / self.folder):

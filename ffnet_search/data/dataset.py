@@ -153,6 +153,14 @@ class Fold:
         return np.nonzero(~held_N)[0], np.nonzero(held_N)[0]
 
 
+def split_digest(content: str, *splits: Indices) -> str:
+    """The sha256 of the content of a data set, as text, and of the indices of its splits."""
+    sha = hashlib.sha256(content.encode())
+    for indices in splits:
+        sha.update(hashlib.sha256(indices.astype("<i8").tobytes()).digest())
+    return sha.hexdigest()
+
+
 def refuse_many_folds(count: int, images: int) -> None:
     """Raise SweepError for less than an image a fold."""
     if images < count:

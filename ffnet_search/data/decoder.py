@@ -111,13 +111,13 @@ def usable_cores() -> int:
 
 
 def _stacked(items: list[Pixels | Unreadable]) -> Pixels | None:
-    """One array, passed by a pipe, or None if an image is unreadable."""
+    """The images as one array, passed by a pipe, or None if an image is unreadable."""
     pixels = [item for item in items if not isinstance(item, Unreadable)]
     return np.stack(pixels) if len(pixels) == len(items) else None
 
 
 def _as_tensor(items: list[Pixels | Unreadable]) -> Any:
-    """The same as a tensor, passed by shared memory."""
+    """The images as one tensor, passed by shared memory."""
     import torch
 
     pixels = _stacked(items)

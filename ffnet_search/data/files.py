@@ -34,7 +34,7 @@ class Files:
     indices_N: Indices = field(default_factory=lambda: np.zeros(0, np.int64), repr=False)
 
     def part(self, indices: Indices) -> Files:
-        """Some of the files, in that order."""
+        """The files at these indices, in this order."""
         chosen = indices.tolist()
         paths, names = (tuple(all[index] for index in chosen) for all in (self.paths, self.names))
         return Files(paths, names, self.targets_N[indices], self.indices_N[indices] if len(self.indices_N) else indices)

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 
+from ffnet_search.config.files import expanded
 from ffnet_search.config.schema import DataSection
 from ffnet_search.data.image_file import DRAWN, file_bytes
 from ffnet_search.errors import SweepError
@@ -53,11 +54,16 @@ def extensions() -> frozenset[str]:
     return frozenset(suffix for suffix, name in Image.registered_extensions().items() if name in formats)
 
 
+def given_path(section: DataSection, content: str) -> Path:
+    """The value of `data.path`. Raises SweepError, which says what it must be by `content`, if it is not given."""
+    if section.path is None:
+        raise SweepError(f"data.path must be given for {section.name}: {content}")
+    return expanded(section.path)
+
+
 def data_root(section: DataSection, content: str) -> Path:
     """The folder of `data.path`, which holds `content`. Raises SweepError if there is none."""
-    if section.path is None:
-        raise SweepError(f"data.path must be given for {section.name}: the folder with {content}")
-    root = Path(os.path.expanduser(section.path))
+    root = given_path(section, f"the folder with {content}")
     if not os.path.isdir(root):  # a name that no folder can have is none
         raise SweepError(f"data.path: {root} must be a folder with {content}, but there is no such folder")
     return root

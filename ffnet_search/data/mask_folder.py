@@ -25,7 +25,7 @@ from ffnet_search.data.dataset import DataSet, Pixels, Source, must_match
 from ffnet_search.data.files import Files, files_digest, open_files
 from ffnet_search.data.image_file import LARGE, open_image, turned_size
 from ffnet_search.data.image_folder import must_have_colours
-from ffnet_search.data.layout import TEST, TRAIN, VALIDATION, class_names, find_images, split_folders
+from ffnet_search.data.layout import TEST, TRAIN, VALIDATION, class_names, find_images, given_path, split_folders
 from ffnet_search.data.unreadable import Unreadable, attempt
 from ffnet_search.errors import SweepError
 from ffnet_search.formatting import first_few
@@ -117,9 +117,7 @@ def _with_masks(pairs: Mapping[str, MaskedFiles], section: DataSection, input: I
 
 def find_splits(section: DataSection) -> tuple[Path, dict[str, Folders]]:
     """The root, and the folders of each split that exists, train first. Raises SweepError if there are none."""
-    if section.path is None:
-        raise SweepError(f"data.path must be given for {section.name}: the folder with {IMAGES}/ and {MASKS}/")
-    root = Path(os.path.expanduser(section.path))
+    root = given_path(section, f"the folder with {IMAGES}/ and {MASKS}/")
     whole = Folders(root / IMAGES, root / MASKS)
     inside = {split: Folders(place / IMAGES, place / MASKS) for split, place in split_folders(root).items()}
     images, masks = map(split_folders, whole)

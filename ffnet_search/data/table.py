@@ -19,7 +19,7 @@ import numpy as np
 
 from ffnet_search.config.schema import DataSection
 from ffnet_search.data.dataset import Indices
-from ffnet_search.data.layout import SPLIT_NAMES, TEST, TRAIN, VALIDATION
+from ffnet_search.data.layout import SPLIT_NAMES, TEST, TRAIN, VALIDATION, given_path
 from ffnet_search.errors import SweepError, did_you_mean, shown
 from ffnet_search.files.bounded import is_bounded, open_regular
 from ffnet_search.formatting import first_few
@@ -77,9 +77,7 @@ def find_tables(section: DataSection) -> dict[str, Path]:
     """Split -> its CSV: train.csv, val.csv (or valid, validation) and test.csv of a folder; else the one CSV, as train.
 
     Raises SweepError if there are none, or several that have other names."""
-    if section.path is None:
-        raise SweepError(f"data.path must be given for {section.name}: the CSV file, or the folder that holds it")
-    path = Path(os.path.expanduser(section.path))
+    path = given_path(section, "the CSV file, or the folder that holds it")
     if os.path.isfile(path):
         return {TRAIN: path}
     if not os.path.isdir(path):

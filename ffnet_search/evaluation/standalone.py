@@ -30,7 +30,7 @@ def standalone_sweep(sweep: Sweep, repeat: int, networks: int) -> Sweep:
 
 
 def sweep_alone(sweep: Sweep, folder: Path) -> Sweep:
-    """The sweep by which networks are trained alone to their end, from new weights, in the run's folder `folder`."""
+    """The sweep by which networks are trained alone, each to its end, in the run's folder `folder`."""
     search = {
         "evaluator": "train",
         "warm_start": False,

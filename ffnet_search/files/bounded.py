@@ -34,12 +34,12 @@ def open_regular(path: Path) -> BinaryIO:
     raise OSError("it must be a regular file, but is a device, a pipe or a socket")
 
 
-def read_bounded(path: Path, most: int) -> bytes:
-    """Return the bytes of a regular file. Raises OSError, or ValueError where it has more than `most`."""
+def read_bounded(path: Path, max_bytes: int) -> bytes:
+    """Return the bytes of a regular file. Raises OSError, or ValueError where it has more than `max_bytes`."""
     with open_regular(path) as file:
-        content = file.read(most + 1)
-    if len(content) > most:
-        raise ValueError(f"it must have at most {most // KIB:,} KiB, but has more")
+        content = file.read(max_bytes + 1)
+    if len(content) > max_bytes:
+        raise ValueError(f"it must have at most {max_bytes // KIB:,} KiB, but has more")
     return content
 
 

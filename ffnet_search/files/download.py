@@ -14,17 +14,17 @@ TIMEOUT_S = 60.0
 CHUNK = 1 << 20  # bytes
 
 
-def download(url: str, target: Path, *, field: str, most_bytes: int, checksum: str = "") -> None:
+def download(url: str, target: Path, *, field: str, max_bytes: int, checksum: str = "") -> None:
     """Fetch `url` to `target`, which appears only once it is complete and has the checksum (`md5:...`, `sha256:...`).
 
-    Raises SweepError, whose message starts with `field`; also if the file is larger than `most_bytes`."""
+    Raises SweepError, whose message starts with `field`; also if the file is larger than `max_bytes`."""
     import http.client
 
     part = target.with_name(f"{target.name}.{os.getpid()}{SUFFIX}")  # of this process: all ranks may fetch at once
     try:
         with all_or_none([part]):
             target.parent.mkdir(parents=True, exist_ok=True)
-            found = _fetch(url, part, most_bytes, checksum.partition(":")[0] or "sha256")
+            found = _fetch(url, part, max_bytes, checksum.partition(":")[0] or "sha256")
             if checksum and found != checksum:
                 kind, _, wanted = checksum.partition(":")
                 raise SweepError(
@@ -36,8 +36,8 @@ def download(url: str, target: Path, *, field: str, most_bytes: int, checksum: s
         raise SweepError(f"{field}: {url} cannot be fetched to {target}: {error}") from None
 
 
-def _fetch(url: str, part: Path, most_bytes: int, kind: str) -> str:
-    """Fetch a file and return its checksum. Raises OSError if it is cut off or larger than `most_bytes`."""
+def _fetch(url: str, part: Path, max_bytes: int, kind: str) -> str:
+    """Fetch a file and return its checksum. Raises OSError if it is cut off or larger than `max_bytes`."""
     import urllib.request
 
     digest, received = hashlib.new(kind, usedforsecurity=False), 0
@@ -46,8 +46,8 @@ def _fetch(url: str, part: Path, most_bytes: int, kind: str) -> str:
         with progress(f"download {url.rpartition('/')[2]}", -(-size // CHUNK), "MiB") as bar:
             while chunk := response.read(CHUNK):
                 received += len(chunk)
-                if max(received, size) > most_bytes:
-                    raise OSError(f"it is larger than {most_bytes:,} bytes")
+                if max(received, size) > max_bytes:
+                    raise OSError(f"it is larger than {max_bytes:,} bytes")
                 digest.update(chunk)
                 file.write(chunk)
                 bar.advance()

@@ -168,7 +168,7 @@ class LatencyTable(Section):
         return ms
 
     def predict_batch(self, archs: Iterable[Architecture]) -> list[Ms]:
-        """`predict_ms` of each."""
+        """Milliseconds of each architecture: `predict_ms` of many at once."""
         if self.is_exact:
             return [self._whole_ms(arch) for arch in archs]
         costs, predictions = self._costs, []

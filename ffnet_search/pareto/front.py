@@ -48,7 +48,8 @@ def dominator_counts(points_NM: Points) -> NDArray[np.int64]:
 
 
 def _dominator_counts_of_two(points_N2: Points) -> NDArray[np.int64]:
-    """The same in N log N comparisons: in order, those before a point that are no worse in the second objective."""
+    """Dominator counts for two objectives in N log N comparisons: of the points before one in lexicographic order,
+    those that are no worse in the second objective."""
     counts: NDArray[np.int64] = np.zeros(len(points_N2), dtype=np.int64)
     seconds: list[float] = []
     last, equal = (math.nan, math.nan), 0

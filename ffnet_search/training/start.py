@@ -96,7 +96,7 @@ def _fetch(name: str, path: Path) -> None:
     sha256 is kept beside it."""
     checksum = path.with_name(f"{path.name}.sha256")
     if not path.exists():
-        download(f"{RELEASE}/{name}{SUFFIX}", path, field=FIELD, most_bytes=MAX_BYTES)
+        download(f"{RELEASE}/{name}{SUFFIX}", path, field=FIELD, max_bytes=MAX_BYTES)
         write_text(checksum, f"{_sha256(path)}\n")
     elif checksum.exists() and checksum.read_text(encoding="utf-8").strip() != _sha256(path):
         raise SweepError(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Iterator, Sequence
 from functools import cached_property
@@ -24,6 +23,7 @@ from ffnet_search.data.dataset import (
     Strata,
     hold_out,
     refuse_given_validation,
+    split_digest,
     stratified_order,
 )
 from ffnet_search.data.modules.base import Data
@@ -133,10 +133,8 @@ class ImageData(Data):
 
     @cached_property
     def fingerprint(self) -> str:
-        sha = hashlib.sha256(f"{self._source.digest} {self.outputs}".encode())
-        for part in (self._train, self._calibration, self._validation):
-            sha.update(hashlib.sha256(part.astype("<i8").tobytes()).digest())
-        return sha.hexdigest()
+        content = f"{self._source.digest} {self.outputs}"
+        return split_digest(content, self._train, self._calibration, self._validation)
 
     def _in_order(self, images: Images, indices: Indices) -> EpochLoader:
         size = self._section.batch_size

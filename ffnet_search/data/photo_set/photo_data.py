@@ -6,7 +6,6 @@ channels, h and w pixels of what a network is given, H and W of what it should g
 
 from __future__ import annotations
 
-import hashlib
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from functools import cached_property
@@ -16,7 +15,7 @@ import torch
 from torch import Tensor
 
 from ffnet_search.config.schema import DataSection
-from ffnet_search.data.dataset import Fold, Indices, Pixels, hold_out, refuse_given_validation
+from ffnet_search.data.dataset import Fold, Indices, Pixels, hold_out, refuse_given_validation, split_digest
 from ffnet_search.data.modules.base import Data
 from ffnet_search.data.modules.epoch_loader import Batch, EpochLoader
 from ffnet_search.data.modules.image_data import CALIBRATION, CALIBRATION_PIXELS, CROP, FOLDS, ORDER
@@ -100,10 +99,7 @@ class PhotoData(Data):
 
     @cached_property
     def fingerprint(self) -> str:
-        sha = hashlib.sha256(self._photos.digest.encode())
-        for part in (self._train, self._validation):
-            sha.update(hashlib.sha256(part.astype("<i8").tobytes()).digest())
-        return sha.hexdigest()
+        return split_digest(self._photos.digest, self._train, self._validation)
 
     def _patch(self, pair: Pair, key: Sequence[int]) -> Pair:
         """A random patch of a photo, mirrored and turned with its reduced form."""

@@ -42,7 +42,8 @@ class Training:
         return RunPaths(self.folder).trials / key
 
     def stored(self, wanted: Mapping[str, Configuration]) -> tuple[dict[str, Retrained], list[Configuration]]:
-        """Those that were trained before, by key, and the others. Raises SweepError if one cannot be read."""
+        """The networks that were trained before, by key, and the candidates that were not. Raises SweepError if one
+        cannot be read."""
         read = {key: _read(self.place(key), one, self.file) for key, one in wanted.items()}
         found = {key: one for key, one in read.items() if one is not None}
         return found, [one for key, one in wanted.items() if key not in found]

@@ -7,10 +7,12 @@ from collections.abc import MutableMapping
 import numpy as np
 from scipy.special import ndtr
 
-from ffnet_search.search.samplers.encoding import Array, Encoding
+from ffnet_search.search.samplers.axis import Array
+from ffnet_search.search.samplers.encoding import Encoding
 from ffnet_search.search.samplers.improvement import boxes, expected_improvement
+from ffnet_search.search.samplers.inputs import Inputs
 from ffnet_search.search.samplers.observations import Observations, Reference
-from ffnet_search.search.samplers.surrogate import Inputs, Surrogate, Weights
+from ffnet_search.search.samplers.surrogate import Surrogate, Weights
 
 WEIGHT_TRIALS = 300  # the newest trials, on which the weights of a surrogate are fitted
 SURROGATE_TRIALS = 400  # trials that a surrogate is given: half of them the best, half the newest others

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from ffnet_search.search.samplers.encoding import Array, Encoding
+from ffnet_search.search.samplers.axis import Array
+from ffnet_search.search.samplers.encoding import Encoding
 
 MUTATED_AXES = (0.5, 1.0, 2.0, 4.0)  # the mean number of mutated axes: one of these for each row
 

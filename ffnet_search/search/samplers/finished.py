@@ -10,7 +10,9 @@ from datetime import datetime
 import numpy as np
 from optuna.trial import FrozenTrial, TrialState
 
-from ffnet_search.search.samplers.encoding import Array, Conditions, identities
+from ffnet_search.search.samplers.axis import Array
+from ffnet_search.search.samplers.conditions import Conditions
+from ffnet_search.search.samplers.encoding import identities
 
 CHUNK = 500  # trials
 CHUNK_BEST = 400  # trials that are kept of a chunk and of those kept before

@@ -7,7 +7,7 @@ import numpy as np
 from scipy.special import ndtr
 
 from ffnet_search.pareto.front import no_worse
-from ffnet_search.search.samplers.encoding import Array
+from ffnet_search.search.samplers.axis import Array
 
 MOST_POINTS = {1: 1, 2: 400, 3: 48}  # of a front that is cut into boxes, by the number of objectives
 MOST_POINTS_OTHERWISE = 16  # with more objectives

@@ -12,7 +12,8 @@ from numpy.typing import ArrayLike, NDArray
 from optuna.trial import FrozenTrial, TrialState
 
 from ffnet_search.pareto.front import dominator_counts
-from ffnet_search.search.samplers.encoding import Array, Encoding
+from ffnet_search.search.samplers.axis import Array
+from ffnet_search.search.samplers.encoding import Encoding
 from ffnet_search.search.samplers.improvement import non_dominated
 
 LEAST_POINTS = 5  # that the reference point, or a line between a constraint and an objective, is computed from

@@ -23,8 +23,9 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from ffnet_search.search.samplers.acquisition import Acquisition, Cache
+from ffnet_search.search.samplers.axis import Array
 from ffnet_search.search.samplers.blas_threads import one_thread
-from ffnet_search.search.samplers.encoding import Array, Encoding, identities
+from ffnet_search.search.samplers.encoding import Encoding, identities
 from ffnet_search.search.samplers.finished import CHUNK, FinishedTrials
 from ffnet_search.search.samplers.observations import OBSERVED_STATES, Observations, Reference, reference_of
 from ffnet_search.search.samplers.proposal import Known, KnownFunction, Proposal

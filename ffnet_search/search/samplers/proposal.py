@@ -12,8 +12,10 @@ from typing import Any
 import numpy as np
 
 from ffnet_search.search.samplers.acquisition import Acquisition, Exact
+from ffnet_search.search.samplers.axis import Array
 from ffnet_search.search.samplers.candidates import offspring
-from ffnet_search.search.samplers.encoding import Array, Conditions, Encoding, identities
+from ffnet_search.search.samplers.conditions import Conditions
+from ffnet_search.search.samplers.encoding import Encoding, identities
 from ffnet_search.search.samplers.observations import Observations, logarithms
 
 CANDIDATES = 640  # that are screened: offspring of the best trials and, for an eighth, random rows

@@ -26,7 +26,7 @@ from ffnet_search.search.storage.damage import DAMAGE, DamagedStudy, brief
 
 DETAILS = ("values", "intermediate_values", "params", "user_attributes", "system_attributes")
 NUMBERS = {"INF_POS": math.inf, "INF_NEG": -math.inf, "NAN": math.nan}
-AT_ONCE = 500
+AT_ONCE = 500  # trials that are read by one query
 Details = dict[int, dict[Any, Any]]
 _distribution = lru_cache(maxsize=4096)(json_to_distribution)
 
@@ -66,12 +66,12 @@ def trial_id(trial: FrozenTrial) -> int:
 
 
 def _read(
-    engine: sa.Engine, study_id: int, after: int, at_most: int | None = None, params: Collection[str] | None = None
+    engine: sa.Engine, study_id: int, after: int, limit: int | None = None, params: Collection[str] | None = None
 ) -> list[FrozenTrial]:
-    """The trials with ids greater than `after`, at most so many."""
+    """The trials with ids greater than `after`, at most `limit`."""
     ids = f"select trial_id from trials where study_id = {study_id:d} and trial_id > {after:d} order by trial_id"
-    if at_most is not None:
-        ids += f" limit {at_most:d}"
+    if limit is not None:
+        ids += f" limit {limit:d}"
     with engine.connect() as connection:
         try:
             return _Batch(connection, ids).trials(params)
