@@ -260,7 +260,7 @@ class ParetoSampler(BaseSampler):
     def _rows(
         self, observed: Observations, proposal: Proposal, pending_PA: Array, wanted: int
     ) -> Sequence[Array] | Array:
-        """At least one new row: one of the random start, or up to `wanted` from one fit of the surrogates."""
+        """New rows, one or more: one of the random start, or up to `wanted` from one fit of the surrogates."""
         complete = int(observed.complete_N.sum())
         is_start_proposed = 2 * complete >= self.start <= complete + len(pending_PA)
         if complete < self.start and not is_start_proposed:
