@@ -49,7 +49,7 @@ e2e: $(STAMP)
 
 # FUZZ names a profile of tests/fuzz/entry_points.py: full or ci.
 fuzz: $(STAMP)
-	FUZZ=$(or $(FUZZ),full) $(BIN)/python -m pytest -q tests/fuzz $(if $(PART),-k "$(PART)-")
+	FUZZ=$(or $(FUZZ),full) $(PYTEST:loadfile=load) -q tests/fuzz $(if $(PART),-k "$(PART)-")
 
 faults: $(STAMP)
 	$(BIN)/python tests/faults/hurts.py --hurts $(or $(HURTS),100) --seed $(or $(SEED),0) $(if $(KINDS),--kinds $(KINDS))

@@ -35,6 +35,13 @@ def test_a_budget_fills_the_time() -> None:
     assert chosen[0].minutes > 1  # a remark says so
 
 
+@pytest.mark.parametrize(("images", "size"), [(30, 8), (100, 16), (250, 32), (400, 64), (2000, 64), (50_000, 128)])
+def test_few_images_are_in_small_batches(images: int, size: int) -> None:
+    budget = choose_budget(drafts(image_set(images, 96)), throughput_of, minutes=15, imports_s=5, latency_ms=None)
+    assert budget.batch_size == size
+    assert yaml.safe_load("\n".join(sweep_text(budget, "x", None)))["data"]["batch_size"] == size
+
+
 def test_the_minutes_of_retraining_are_planned() -> None:
     budget = choose_budget(drafts(image_set(2000, 96)), throughput_of, minutes=15, imports_s=5, latency_ms=None)
     sweep = yaml.safe_load("\n".join(sweep_text(budget, "x", None)))

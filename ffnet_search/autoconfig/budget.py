@@ -14,6 +14,7 @@ from ffnet_search.run.cost_comparison import STOPPED_SHARE, CostComparison
 STEPS = 2000  # of training, for a supernet on few images
 EPOCHS = (30, 100)  # at least and at most, for that many steps
 MIN_EPOCHS = 12  # where time is short
+MIN_BATCHES, MIN_BATCH_SIZE = 6, 8  # of the images, a fifth of which validates
 TRIALS = (60, 200)
 SEARCH_SHARE = 0.35  # of the time, at most
 PROPOSAL_S = 0.03  # of the sampler and of writing, beside an evaluation: benchmarks/search_throughput.py
@@ -190,9 +191,13 @@ def _fill(throughput: Throughput, minutes: float, imports_s: float) -> Budget:
 
 
 def _batch_size(images: ImageSet) -> int:
+    """The images of a batch: fewer where an epoch would have few batches, as docs/log/supernet.md has measured."""
     if images.items > 1:
         return PATCHES_OF_A_BATCH
-    return 64 if images.total < MANY_IMAGES else 128
+    size = 64 if images.total < MANY_IMAGES else 128
+    while size > MIN_BATCH_SIZE and images.total < MIN_BATCHES * size:
+        size //= 2
+    return size
 
 
 def _clip(value: float, least: int, most: int) -> int:
