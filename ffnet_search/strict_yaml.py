@@ -108,7 +108,18 @@ def _mapping_without_repeats(loader: _Loader, node: yaml.MappingNode, deep: bool
     return {loader.construct_object(k, deep=True): loader.construct_object(v, deep=True) for k, v in node.value}
 
 
+def _must_be_decimal(node: yaml.ScalarNode) -> None:
+    """Refuse what YAML 1.1 does not read as it looks: `1:30` as 90, `010` as 8."""
+    if ":" in node.value or re.match(r"[-+]?0[0-7_]", node.value):
+        raise _refused(
+            node,
+            f"{shown(node.value)} is no decimal number: YAML counts by 60 at a colon, and by 8 after a "
+            "leading 0; write it out, or quote it as text",
+        )
+
+
 def _bounded_int(loader: _Loader, node: yaml.ScalarNode) -> int:
+    _must_be_decimal(node)
     if len(node.value) <= 4 * DIGITS:  # else it need not be made
         number = int(loader.construct_yaml_int(node))
         if abs(number) <= MAX_INT:
@@ -117,6 +128,8 @@ def _bounded_int(loader: _Loader, node: yaml.ScalarNode) -> int:
 
 
 def _bounded_float(loader: _Loader, node: yaml.ScalarNode) -> float:
+    if ":" in node.value:
+        _must_be_decimal(node)
     number = float(loader.construct_yaml_float(node))
     if MAX_FLOAT < abs(number) < math.inf or (math.isinf(number) and "inf" not in node.value.lower()):
         raise _refused(node, f"a number must be within +-{MAX_FLOAT:g}, but is {shown(node.value)}")
