@@ -1,6 +1,7 @@
 """Are exported networks as good as the same networks trained alone? The picks of a sweep: inherited, retrained, alone.
 
 python benchmarks/retrain.py                          # runs the digits sweep first: minutes
+python benchmarks/retrain.py --learning-rate 4e-3     # the same at another rate of the supernet
 python benchmarks/retrain.py --run runs/digits --seeds 5 --distil 0 --rate 0.5
 
 Each network is trained from the supernet's weights as `export.retrain` says, and from new weights for as many epochs
@@ -75,6 +76,7 @@ class Bench:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sweep", type=Path, default=REPO / "sweeps" / "digits.yaml")
+    parser.add_argument("--learning-rate", type=float, help="of the run that is made, in place of the sweep's")
     parser.add_argument("--run", type=Path, help="the folder of a finished search; by default one is made")
     parser.add_argument("--networks", type=int, help="of the front, evenly; export.top by default")
     parser.add_argument("--seeds", type=int, default=3)
@@ -85,7 +87,10 @@ def main() -> None:
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         if args.run is None:
-            sweep = Sweep.from_yaml(args.sweep).model_copy(update={"runs": folder})
+            sweep = Sweep.from_yaml(args.sweep)
+            rate = {"learning_rate": args.learning_rate or sweep.train.learning_rate}
+            train = sweep.train.model_copy(update=rate)
+            sweep = sweep.model_copy(update={"runs": folder, "train": train})
             run_sweep(sweep, stages=("profile", "train", "search"))
         else:
             sweep = Sweep.of_run(args.run)

@@ -110,7 +110,7 @@ def _mapping_without_repeats(loader: _Loader, node: yaml.MappingNode, deep: bool
 
 def _must_be_decimal(node: yaml.ScalarNode) -> None:
     """Refuse what YAML 1.1 does not read as it looks: `1:30` as 90, `010` as 8."""
-    if ":" in node.value or re.match(r"[-+]?0[0-7_]", node.value):
+    if re.search(r":|^[-+]?0[0-7_]+$", node.value):
         raise _refused(
             node,
             f"{shown(node.value)} is no decimal number: YAML counts by 60 at a colon, and by 8 after a "
@@ -128,8 +128,7 @@ def _bounded_int(loader: _Loader, node: yaml.ScalarNode) -> int:
 
 
 def _bounded_float(loader: _Loader, node: yaml.ScalarNode) -> float:
-    if ":" in node.value:
-        _must_be_decimal(node)
+    _must_be_decimal(node)
     number = float(loader.construct_yaml_float(node))
     if MAX_FLOAT < abs(number) < math.inf or (math.isinf(number) and "inf" not in node.value.lower()):
         raise _refused(node, f"a number must be within +-{MAX_FLOAT:g}, but is {shown(node.value)}")

@@ -64,9 +64,11 @@ def send_again(number: int, is_over: Callable[[], bool]) -> None:
 
     def send() -> None:
         time.sleep(AGAIN_S)
+        if is_over():
+            return
         _Watch.passing_on = threading.get_ident()
-        if not is_over():
-            signal.pthread_kill(threading.main_thread().ident or 0, number)
+        signal.pthread_kill(threading.main_thread().ident or 0, number)
+        _Watch.passing_on = 0  # a later thread may have the same identity
 
     threading.Thread(target=send, name="signal again", daemon=True).start()
 
