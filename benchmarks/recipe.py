@@ -7,6 +7,7 @@ MACs, 0.44 to 15 M. Accuracy is on all 6,000 images that are not trained on, wit
 validation (2,000 of them), as the search sees it, against the accuracy of the networks trained alone. Each network's
 result is one line of `--results`: another call, also after a kill, goes on with what is missing. Those trained alone
 are kept by epochs, seed and rate, whatever the rest of the recipe. An epoch takes 60 (supernet), up to 30 s of CPU.
+`--jobs` trains that many at a time, each in a process: on a GPU, which a single small network leaves idle, 8 or more.
 """
 
 from __future__ import annotations
@@ -19,7 +20,9 @@ import pickle
 import random
 import statistics
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -124,25 +127,23 @@ class Bench:
         found = [quality(fused, part, evaluator.task) for part in (evaluator.batches, batches)]
         return {"validation": found[0], "all": float(np.average(found, weights=sizes))}
 
-    def alone(self, seed: int) -> dict[str, Row]:
-        """Key -> result of each network, trained alone where there is no line of it."""
-        sweep, found = self.sweep(seed), {}
+    def alone(self, arch: Architecture, seed: int) -> Row:
+        """The result of a network trained alone, which it is where there is no line of it."""
+        sweep = self.sweep(seed)
         place = {"kind": "alone", "seed": seed, "epochs": sweep.train.epochs, "rate": sweep.train.learning_rate}
-        for arch in reversed(self.networks):
-            wanted = {**place, "key": arch.key}
-            old = [row for row in self.rows() if row.items() >= wanted.items()]
-            if not old:
-                torch.manual_seed(seed)
-                start, folder = time.process_time(), self.results / "alone" / "-".join(map(str, wanted.values()))
-                net = MetaMixer(arch, sweep.train.form)
-                net = train_architecture(net, sweep_data(sweep), sweep.train, folder, seed)
-                evaluator = Evaluator(net, self.data)
-                net = recalibrate(net, evaluator.calibration_NCHW)
-                cpu_s = time.process_time() - start
-                old = [{**wanted, "cpu_s": cpu_s, **self.accuracies(net, evaluator)}]
-                self.record(old[0])
-            found[arch.key] = old[0]
-        return found
+        wanted = {**place, "key": arch.key}
+        old = [row for row in self.rows() if row.items() >= wanted.items()]
+        if not old:
+            torch.manual_seed(seed)
+            start, folder = time.process_time(), self.results / "alone" / "-".join(map(str, wanted.values()))
+            net = MetaMixer(arch, sweep.train.form)
+            net = train_architecture(net, sweep_data(sweep), sweep.train, folder, seed)
+            evaluator = Evaluator(net, self.data)
+            net = recalibrate(net, evaluator.calibration_NCHW)
+            cpu_s = time.process_time() - start
+            old = [{**wanted, "cpu_s": cpu_s, **self.accuracies(net, evaluator)}]
+            self.record(old[0])
+        return old[0]
 
     def inherited(self, seed: int) -> dict[str, Row]:
         """Key -> result of each network on the supernet's weights."""
@@ -170,8 +171,8 @@ def ranks(values: list[float]) -> list[float]:
 
 def table(bench: Bench, seed: int) -> Iterator[str]:
     """The rows of one seed."""
-    inherited, alone = bench.inherited(seed), bench.alone(seed)
-    archs = bench.networks
+    archs, inherited = bench.networks, bench.inherited(seed)
+    alone = {arch.key: bench.alone(arch, seed) for arch in reversed(archs)}
     truth = [alone[arch.key]["all"] for arch in archs]
     shared = [inherited[arch.key]["all"] for arch in archs]
     seen = [inherited[arch.key]["validation"] for arch in archs]
@@ -191,12 +192,31 @@ def table(bench: Bench, seed: int) -> Iterator[str]:
     yield "| " + " | ".join(cells) + " |"
 
 
+def train_one(bench: Bench, seed: int, place: int | None) -> None:
+    """Train the supernet of a seed, or the network at a place."""
+    torch.set_num_threads(1)
+    if place is None:
+        bench.inherited(seed)
+    else:
+        bench.alone(bench.networks[place], seed)
+
+
+def train_at_once(bench: Bench, seeds: Sequence[int], jobs: int) -> None:
+    """Train all that has no line yet, so many at a time, in processes of their own; the largest first."""
+    work: list[tuple[int, int | None]] = [(seed, None) for seed in seeds]
+    work += [(seed, place) for place in reversed(range(len(bench.networks))) for seed in seeds]
+    with ProcessPoolExecutor(jobs, get_context("spawn")) as pool:
+        for done in as_completed([pool.submit(train_one, bench, *one) for one in work]):
+            done.result()
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--epochs", type=int, default=8)
     parser.add_argument("--networks", type=int, default=12)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--set", nargs="*", default=[], metavar="FIELD=VALUE", help="of the section `train`")
+    parser.add_argument("--jobs", type=int, default=1, help="trainings at a time")
     parser.add_argument("--results", type=Path, default=Path("runs/recipe"))
     arguments = parser.parse_args()
     if "FFNET_CIFAR" not in os.environ:
@@ -210,6 +230,8 @@ def main() -> None:
     print(f"{train}, {len(bench.networks)} networks, accuracy in %, Kendall's tau with its 95 % interval\n")
     names = ["seed", "inherited", "alone", "gap", "smallest", "largest"]
     print("| " + " | ".join([*names, "inherited", "MACs", "params", "their mean rank"]) + " |\n" + "|---" * 10 + "|")
+    if arguments.jobs > 1:
+        train_at_once(bench, arguments.seeds, arguments.jobs)
     for seed in arguments.seeds:
         for line in table(bench, seed):
             print(line, flush=True)

@@ -184,6 +184,6 @@ def test_hooks_on_batches_apply_once_wherever_a_network_sees_them(tmp_path: Path
     run_trainer(seen, data, TrainSection(epochs=1), tmp_path, [])
     assert all(1000 <= images.min() <= images.max() <= 1001 for images in seen.seen["training"])
     whole = torch.cat([images for images, _ in data.val_dataloader()])
-    assert torch.equal(torch.cat(seen.seen["validation"]), whole)
+    assert torch.equal(torch.cat(seen.seen["validation"]).cpu(), whole)
     for images in (whole, data.calibration, torch.cat([images for images, _ in data.test_dataloader()])):
         assert images.dtype == torch.float32 and 0 <= images.min() < images.max() <= 1

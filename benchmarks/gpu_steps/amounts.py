@@ -22,6 +22,7 @@ class Amounts:
     architectures: int = 20
     batch: int = 256
     rounds: int = 50
+    drawn: int = 60  # steps of a supernet
     warm_up: int = 3
     candidates: int = 200
     searched: int = 600
@@ -32,4 +33,4 @@ class Amounts:
     latency: dict[str, Any] = field(default_factory=lambda: {"rounds": 7, "calibration": 40, "held_out": 20})
 
 
-TINY = Amounts(2, 256, 1, 1, 2, 2, 1, 1, (3,), ((8, 8),), {"rounds": 3, "calibration": 4, "held_out": 20})
+TINY = Amounts(2, 256, 1, 6, 1, 2, 2, 1, 1, (3,), ((8, 8),), {"rounds": 3, "calibration": 4, "held_out": 20})

@@ -22,7 +22,17 @@ from ffnet_search.space.search_space import SearchSpace
 from gpu_steps.amounts import TINY, TINY_SPACE, Amounts
 
 REPO = Path(__file__).resolve().parents[2]
-STEPS = ("parity", "step", "depthwise", "latency", "supernet", "evaluation", "front", "compile")  # in order
+STEPS = (
+    "parity",
+    "new_shapes",
+    "step",
+    "depthwise",
+    "latency",
+    "supernet",
+    "evaluation",
+    "front",
+    "compile",
+)  # in order
 KEPT = (  # files of --work that a later call continues from
     "results.json",
     "epochs.json",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -15,6 +16,12 @@ from gpu_steps.synchronisation import synchronisation
 
 def measure(run: Run) -> Rows:
     """A sandwich step against its networks alone, in bf16 on a GPU as in training; and whether the host waits."""
+    of = f"{run.space.name}, batch {run.amounts.batch}"
+    step = run.figure(f"sandwich step of {of}: ms, images/s, ratio to its networks alone", partial(_step, run))
+    return [step, run.figure("host synchronisation within the steps of a Trainer", partial(synchronisation, run))]
+
+
+def _step(run: Run) -> str:
     space, recipe = run.space, run.sweep(1).train
     x_BCHW, target_B = noise(run, run.amounts.batch)
     supernet = Supernet(space, recipe).to(run.device)
@@ -22,19 +29,12 @@ def measure(run: Run) -> Rows:
     modules: list[FFNetModule] = [supernet]
     modules += [Standalone(supernet.net.slice_to(arch).train(), recipe).to(run.device) for arch in archs]
     times = [milliseconds(run, stepper(run, module, x_BCHW, target_B)) for module in modules]
-    images = len(x_BCHW) / times[0] * 1e3
-    of = f"{space.name}, batch {len(x_BCHW)}"
-    rows = [
-        (f"sandwich step of {of}: ms, images/s", f"{times[0]:.2f}, {images:,.0f}"),
-        ("sandwich step / its networks alone", f"{times[0] / sum(times[1:]):.2f}"),
-    ]
-    if run.is_cuda:
-        rows.append(("memory of all these steps, peak", f"{torch.cuda.max_memory_allocated() / 2**30:.2f} GiB"))
-    return [*rows, synchronisation(run)]
+    peak = f"; peak memory {torch.cuda.max_memory_allocated() / 2**30:.2f} GiB" if run.is_cuda else ""
+    return f"{times[0]:.2f}, {1e3 * len(x_BCHW) / times[0]:,.0f}, {times[0] / sum(times[1:]):.2f}{peak}"
 
 
-def stepper(run: Run, module: FFNetModule, x_BCHW: Tensor, target_B: Tensor) -> Callable[[], None]:
-    """A training step outside of a Trainer, always of the same networks."""
+def stepper(run: Run, module: FFNetModule, x_BCHW: Tensor, target_B: Tensor) -> Callable[..., None]:
+    """A training step outside of a Trainer: of the networks of step 0, or of the step that it is given."""
     module.manual_backward = torch.Tensor.backward  # type: ignore[method-assign, assignment]
     optimizer = make_optimizer(module.net.named_parameters(), module.recipe)
 
@@ -43,8 +43,8 @@ def stepper(run: Run, module: FFNetModule, x_BCHW: Tensor, target_B: Tensor) -> 
         optimizer.step()
         optimizer.zero_grad()
 
-    def work() -> None:
+    def work(step: int = 0) -> None:
         with run.autocast(run.is_cuda):
-            module.learn([(x_BCHW, target_B)], 0, update)
+            module.learn([(x_BCHW, target_B)], step, update)
 
     return work

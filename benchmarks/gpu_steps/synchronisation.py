@@ -16,6 +16,7 @@ from ffnet_search.training.trainer import run_trainer
 from gpu_steps.run import Run
 
 EMA = 0.99  # of the weights, so that what it costs is looked at too
+WATCHED = 30  # steps: the first ones of a GPU plan their convolutions, for seconds each
 
 
 class Watched(Supernet):
@@ -35,6 +36,7 @@ class Watched(Supernet):
 
     def on_train_batch_end(self, *_: object) -> None:
         unwatched(self.device)
+        self.trainer.should_stop = self.watched >= WATCHED
 
 
 def unwatched(device: torch.device) -> None:
@@ -50,13 +52,12 @@ class UnwatchedAtLast(Callback):
         unwatched(module.device)
 
 
-def synchronisation(run: Run) -> tuple[str, str]:
+def synchronisation(run: Run) -> str:
     """Whether the host waits for the device within steps of a Trainer."""
     sweep = run.sweep(1)
     recipe = sweep.train.model_copy(update={"ema": EMA})
     module, folder = Watched(sweep.search_space, recipe), run.work / "watched"
     shutil.rmtree(folder, ignore_errors=True)
-    what = "host synchronisation within the steps of a Trainer"
     try:
         run_trainer(module, sweep_data(sweep), recipe, folder, [UnwatchedAtLast()])
     except RuntimeError as error:
@@ -64,9 +65,9 @@ def synchronisation(run: Run) -> tuple[str, str]:
             raise
         frames = traceback.extract_tb(error.__traceback__)
         places = [f"{Path(frame.filename).name}:{frame.lineno}" for frame in frames]
-        return what, f"found at {' < '.join(reversed(places[-4:]))}"
+        return f"found at {' < '.join(reversed(places[-4:]))}"
     finally:
         unwatched(run.device)
         shutil.rmtree(folder, ignore_errors=True)
     looked = f"none in {module.watched} steps" if module.watched else "not looked for: too few steps"
-    return what, looked if run.is_cuda else "not looked for on a CPU"
+    return looked if run.is_cuda else "not looked for on a CPU"

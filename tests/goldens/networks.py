@@ -117,4 +117,5 @@ def training(folder: Path) -> Any:
 def calibrated_logits(evaluate: Evaluator, arch: Architecture) -> list[float]:
     """The sums of absolute logits, per class: finer than an accuracy."""
     net = evaluate.calibrated(arch)
-    return net(seeded_images(arch, 8)).double().abs().sum(0).tolist()  # type: ignore[no-any-return]
+    images_BCHW = seeded_images(arch, 8).to(evaluate.device)
+    return net(images_BCHW).double().abs().sum(0).tolist()  # type: ignore[no-any-return]
