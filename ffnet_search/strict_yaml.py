@@ -1,153 +1,82 @@
-"""Strict reading of YAML: unknown and repeated keys are errors, and every error is one sentence.
-
-Files may be untrusted, so their size, nesting, aliases and numbers are limited before anything is built from them.
-"""
+"""Strict reading of YAML: unknown keys and values of another type are errors, and every error is one sentence."""
 
 from __future__ import annotations
 
 import difflib
-import math
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import date
 from pathlib import Path
 from typing import Any, TypeVar, get_args
 
 import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError
-from pydantic_core import ErrorDetails
+from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, ValidationError
+from pydantic_core import CoreSchema, ErrorDetails, PydanticKnownError, core_schema
 
 from ffnet_search.errors import NAME, SweepError, did_you_mean, error_context, nearest_file, one_line, shown
-from ffnet_search.files.bounded import DEPTH, DIGITS, KIB, MAX_FLOAT, MAX_INT, read_bounded
+from ffnet_search.files.bounded import KIB, read_bounded
+from ffnet_search.files.yaml_loader import load_yaml
 from ffnet_search.formatting import quoted
 
 # Pydantic's words and ours, longer ones first.
 COMPARISONS = {"greater than or equal to": ">=", "less than or equal to": "<=", "greater than": ">", "less than": "<"}
+KINDS = {  # what a value must be, by the first word of Pydantic's kind of error
+    "int": "must be a whole number",
+    "float": "must be a number",
+    "bool": "must be true or false",
+    "dict": "must be a mapping of keys to values",
+    "model": "must be a mapping of keys to values",
+    "mapping": "must be a mapping of keys to values",
+    "tuple": "must be a list",
+    "string": "must be text",
+    "path": "must be text",
+}
 ModelT = TypeVar("ModelT", bound=BaseModel)
 YAML_BYTES = 256 * KIB  # of a file: read within seconds, and 50 times the largest that is shipped
-NODES = 20_000  # values of a YAML file, those behind an alias counted each time
-TAGS = "tag:yaml.org,2002:"
-_NO_TEXT = re.compile(r"[\0\ud800-\udc7f\udd00-\udfff]")  # no file can have it as a name; those left out are its bytes
+_INNER = {"schema", "items_schema", "keys_schema", "values_schema", "choices", "fields"}  # of a schema of pydantic
 _UNION = re.compile(r"(literal|dict|list|tuple|constrained-\w+|function-\w+)\[")  # Pydantic's words in a place
 
 
+def _must_be_number(value: Any) -> Any:
+    if isinstance(value, bool | str):  # which pydantic reads as 1 and, of '10', 10
+        raise PydanticKnownError("int_type")
+    return value
+
+
+def _take_numbers_alone(schema: Any, in_union: bool = False) -> None:
+    """Change a schema of pydantic so that its numbers are read from numbers alone: 1e3 is a whole one, `true` is none.
+
+    A union takes the type that fits exactly, so `in_union` 1e3 stays a float."""
+    if isinstance(schema, list | tuple):
+        for one in schema:
+            _take_numbers_alone(one, in_union)
+    elif isinstance(schema, dict):
+        kind = schema.get("type")
+        if kind == "float" or (kind == "int" and in_union):
+            schema["strict"] = True
+        elif kind == "int":
+            whole = core_schema.no_info_before_validator_function(_must_be_number, {**schema})
+            schema.clear()
+            schema.update(whole)
+        elif kind != "function-before" or schema["function"].get("function") is not _must_be_number:
+            for key in _INNER & schema.keys():
+                fields = schema[key]
+                _take_numbers_alone(
+                    [*fields.values()] if key == "fields" and kind == "model-fields" else fields, kind == "union"
+                )
+
+
 class Section(BaseModel):
-    """A section of a YAML file: frozen; unknown keys are errors, and so are numbers that are not finite."""
+    """A section of a YAML file: frozen; unknown keys are errors, and so are numbers that are not finite, and truth
+    values and text in place of numbers."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=(), allow_inf_nan=False)
 
-
-class _Loader(yaml.SafeLoader):
-    """A SafeLoader that reads `1e-4` as a number, refuses repeated keys, and limits what it builds."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__(text)
-        self._level = 0
-        self._measures: dict[int, tuple[int, int]] = {}  # of a node by its id: values and levels, aliases followed
-
-    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
-        self._level += 1
-        if self._level > DEPTH:
-            raise _refused(self.peek_event(), f"must have at most {DEPTH} levels of lists and mappings, but has more")
-        event = self.peek_event()
-        node: yaml.Node | None = super().compose_node(parent, index)
-        self._level -= 1
-        if node is not None and isinstance(event, yaml.AliasEvent) and id(node) not in self._measures:
-            raise _refused(event, f"the alias {shown(event.anchor)} stands within what it names; remove it")
-        if node is not None:
-            self._measure(node)
-        return node
-
-    def _measure(self, node: yaml.Node) -> None:
-        if id(node) in self._measures:
-            return
-        inner = [self._measures[id(child)] for child in _children(node)]
-        count, depth = 1 + sum(count for count, _ in inner), 1 + max((depth for _, depth in inner), default=0)
-        if count > NODES or depth > DEPTH:
-            most = f"{NODES:,} values" if count > NODES else f"{DEPTH} levels of lists and mappings"
-            raise _refused(node, f"must hold at most {most}, each alias (*name) counted as what it names; remove some")
-        self._measures[id(node)] = count, depth
-
-    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
-        try:
-            return super().construct_object(node, deep=deep)
-        except (KeyError, IndexError, ValueError, TypeError, AttributeError, OverflowError) as error:
-            value = shown(node.value) if isinstance(node, yaml.ScalarNode) else "a list or a mapping"
-            reason = f" ({error})" if isinstance(error, ValueError) else ""
-            kind = node.tag.removeprefix(TAGS)
-            raise _refused(node, f"{value} cannot be read as {kind}{reason}; correct or quote it") from None
-
-
-def _refused(place: Any, problem: str) -> SweepError:
-    """The error of a node or an event."""
-    return SweepError(f"line {place.start_mark.line + 1}: {problem}")
-
-
-def _children(node: yaml.Node) -> list[yaml.Node]:
-    if isinstance(node, yaml.SequenceNode):
-        return list(node.value)
-    return [child for pair in node.value for child in pair] if isinstance(node, yaml.MappingNode) else []
-
-
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float",
-    re.compile(r"^[-+]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][-+]?[0-9]+)$"),
-    list("-+0123456789."),
-)
-
-
-def _mapping_without_repeats(loader: _Loader, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-    if any(not isinstance(child, yaml.ScalarNode) for child, _ in node.value):
-        raise _refused(node, "keys must be words, but one is a list or a mapping")
-    seen: set[str] = set()
-    for child, _ in node.value:
-        if child.value in seen and child.tag != f"{TAGS}merge":
-            raise _refused(child, f"the key {shown(child.value)} is given twice; remove one")
-        seen.add(child.value)
-    loader.flatten_mapping(node)
-    return {loader.construct_object(k, deep=True): loader.construct_object(v, deep=True) for k, v in node.value}
-
-
-def _must_be_decimal(node: yaml.ScalarNode) -> None:
-    """Refuse what YAML 1.1 does not read as it looks: `1:30` as 90, `010` as 8."""
-    if re.search(r":|^[-+]?0[0-7_]+$", node.value):
-        raise _refused(
-            node,
-            f"{shown(node.value)} is no decimal number: YAML counts by 60 at a colon, and by 8 after a "
-            "leading 0; write it out, or quote it as text",
-        )
-
-
-def _bounded_int(loader: _Loader, node: yaml.ScalarNode) -> int:
-    _must_be_decimal(node)
-    if len(node.value) <= 4 * DIGITS:  # else it need not be made
-        number = int(loader.construct_yaml_int(node))
-        if abs(number) <= MAX_INT:
-            return number
-    raise _refused(node, f"a whole number must be within +-{MAX_INT}, but is {shown(node.value)}")
-
-
-def _bounded_float(loader: _Loader, node: yaml.ScalarNode) -> float:
-    _must_be_decimal(node)
-    number = float(loader.construct_yaml_float(node))
-    if MAX_FLOAT < abs(number) < math.inf or (math.isinf(number) and "inf" not in node.value.lower()):
-        raise _refused(node, f"a number must be within +-{MAX_FLOAT:g}, but is {shown(node.value)}")
-    return number
-
-
-def _clean_str(loader: _Loader, node: yaml.ScalarNode) -> str:
-    text = str(loader.construct_yaml_str(node))
-    if _NO_TEXT.search(text):
-        raise _refused(node, f"text must hold no NUL and no half of a surrogate pair, but is {shown(text)}; remove it")
-    return text
-
-
-_Loader.add_constructor(f"{TAGS}map", _mapping_without_repeats)
-_Loader.add_constructor(f"{TAGS}str", _clean_str)
-_Loader.add_constructor(f"{TAGS}int", _bounded_int)
-_Loader.add_constructor(f"{TAGS}float", _bounded_float)
-for _kind in ("binary", "set", "omap", "pairs"):  # no field takes them
-    del _Loader.yaml_constructors[f"{TAGS}{_kind}"]
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        schema = handler(source)
+        _take_numbers_alone(handler.resolve_ref_schema(schema))
+        return schema
 
 
 def as_list(value: Any) -> Any:
@@ -163,7 +92,7 @@ def read_yaml(path: Path, otherwise: str = "") -> dict[str, Any]:
     try:
         text = read_bounded(path, YAML_BYTES).decode("utf-8")
         with error_context(path):
-            data = _load(text)
+            data = load_yaml(text)
     except FileNotFoundError:
         raise SweepError(f"{path}: no such file{nearest_file(path) or otherwise}") from None
     except IsADirectoryError:
@@ -190,25 +119,31 @@ def _syntax(error: Exception) -> str:
     return f"line {mark.line + 1}, column {mark.column + 1}: {problem}{tab}"
 
 
-def _load(text: str) -> Any:
-    loader = _Loader(text)
-    try:
-        return loader.get_single_data()
-    finally:
-        loader.dispose()
-
-
 def parse(model: type[ModelT], data: Any, where: str, **context: Any) -> ModelT:
     """Validate `data` as `model`. Raises SweepError, whose sentence starts with `where` (a file or a section)."""
     try:
         return model.model_validate(data, context=context or None)
     except ValidationError as error:
-        raise SweepError(f"{where}: " + "; ".join(_sentence(model, detail) for detail in error.errors())) from None
+        sentences = (_sentence(model, detail) for detail in _deepest(error.errors()))
+        raise SweepError(f"{where}: " + "; ".join(sentences)) from None
+
+
+def _deepest(details: Sequence[ErrorDetails]) -> list[ErrorDetails]:
+    """The errors, without what other types of a union say of a value where an error is inside the value."""
+    places = [_steps(detail) for detail in details]
+    return [
+        detail for detail, place in zip(details, places, strict=True)
+        if not any(other[: len(place)] == place != other for other in places)
+    ]  # fmt: skip
+
+
+def _steps(detail: ErrorDetails) -> list[str]:
+    return [str(step)[:NAME] for step in detail["loc"] if not _UNION.match(str(step))]
 
 
 def _sentence(model: type[BaseModel], detail: ErrorDetails) -> str:
     kind, value = detail["type"], detail["input"]
-    steps = [str(step)[:NAME] for step in detail["loc"] if not _UNION.match(str(step))]
+    steps = _steps(detail)
     place = ".".join(steps)
     if kind == "invalid_key" or (kind == "string_type" and steps[-1:] == ["[key]"]):
         steps = [step for step in steps if step != "[key]"]
@@ -225,11 +160,23 @@ def _sentence(model: type[BaseModel], detail: ErrorDetails) -> str:
     for words, sign in COMPARISONS.items():
         rule = rule.replace(words, sign)
     rule = re.sub(r" after validation, not \d+$", "", rule)
-    if kind in ("string_type", "path_type"):
-        rule = "must be text"
-    # YAML reads yes, 12 and 2026-11-26 as a truth value, a number and a date
-    quote = "; put it in quotes" if rule == "must be text" and isinstance(value, bool | int | float | date) else ""
-    return f"{place} {rule}, but got {shown(value)}{quote}"
+    if kind.endswith(("_type", "_parsing", "_from_float")):
+        rule = KINDS.get(kind.partition("_")[0], rule)
+    hint = ""
+    if rule == KINDS["string"] and isinstance(value, bool | int | float | date):
+        hint = "; put it in quotes"  # YAML reads yes, 12 and 2026-11-26 as a truth value, a number and a date
+    if rule in (KINDS["int"], KINDS["float"]) and isinstance(value, str) and _reads_as_number(value):
+        hint = "; remove the quotes"
+    return f"{place} {rule}, but got {shown(value)}{hint}"
+
+
+def _reads_as_number(text: str) -> bool:
+    """True for text that YAML would read as a number if it were not quoted."""
+    try:
+        number = load_yaml(text)
+    except (SweepError, yaml.YAMLError):
+        return False
+    return isinstance(number, int | float) and not isinstance(number, bool)
 
 
 def _belongs(model: type[BaseModel], key: str, path: tuple[int | str, ...], keys: Iterable[str]) -> str:

@@ -98,6 +98,8 @@ def test_conditions_decide_what_there_is() -> None:
         ({"epochs": {"low": 5, "high": 5}}, r"epochs: low < high must hold, but got low=5, high=5"),
         ({"epochs": {"low": 5}}, r"epochs: must have low and high, or choices"),
         ({"epochs": {"low": 1, "high": 4, "choices": [1]}}, r"epochs: choices must stand alone"),
+        ({"epochs": {"low": True, "high": 4}}, r"epochs.low must be a number, but got True$"),
+        ({"epochs": {"low": 1, "high": "4"}}, r"epochs.high must be a number, but got '4'; remove the quotes$"),
         ({"epochs": {"low": 1, "hihg": 4}}, r"epochs.hihg is not a known key; did you mean 'high'"),
         ({"learning_rate": {"low": 0.0, "high": 1.0, "log": True}}, r"log must go with low > 0 and without step"),
         ({"epochs": {"low": 1, "high": 4, "step": 0.5}}, r"step must be a whole number between whole numbers"),

@@ -223,7 +223,10 @@ def space_with(path: str, value: Any) -> dict[str, Any]:
         ("stages.0.depth", [], "stages.0.depth must have at least 1 item, but got "),
         ("stages", [], "must have stages, an architecture or hyperparameters"),
         ("stages.0", {"width": [8]}, "stages.0.depth must be given"),
-        ("stages.0.width", ["wide"], "stages.0.width.0 must be a valid integer, .* but got 'wide'"),
+        ("stages.0.width", ["wide"], "stages.0.width.0 must be a whole number, but got 'wide'"),
+        ("stages.0.width", [16, True], "stages.0.width.1 must be a whole number, but got True"),
+        ("stages.0.depth", "2", "stages.0.depth.0 must be a whole number, but got '2'; remove the quotes"),
+        ("input.resolution", [8, True], "input.resolution must be a whole number, but got True"),
         ("stages.0.width", [0], "stages.0.width.0 must be > 0, but got 0"),
         ("stages.0.width", [16, 16], r"stages.0.width: must not repeat a choice, but got \[16, 16\]"),
         (

@@ -33,7 +33,7 @@ def test_a_task_by_import_path_reaches_the_search_space_and_the_objectives(tmp_p
     [
         ({"task": TASK, "search_space": OTHER, "search": {"constraints": {"mae": 0}}}, "constraints.mae must be > 0"),
         ({"task": TASK, "search_space": OTHER, "search": {"objectives": ["mea"]}}, "'mea' is not a known metric"),
-        ({"task": TASK, "search_space": OTHER, "search": {"metrics": ["mae"]}}, "search.metrics must be a valid dict"),
+        ({"task": TASK, "search_space": OTHER, "search": {"metrics": ["mae"]}}, "search.metrics must be a mapping"),
         ({"search_space": OTHER}, "search_space.input.classes must be given"),
         (
             {"search_space": {**OTHER, "input": {**OTHER["input"], "task": TASK}}},

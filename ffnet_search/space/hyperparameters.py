@@ -15,6 +15,7 @@ from functools import cached_property
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic_core import PydanticKnownError
 
 from ffnet_search.errors import did_you_mean
 from ffnet_search.space import limits
@@ -67,6 +68,15 @@ _AtMost = Field(min_length=1, max_length=limits.VALUES)
 Values = Annotated[tuple[Value, ...], BeforeValidator(as_list), AfterValidator(_no_repeats), _AtMost]
 
 
+def _must_be_number(value: Any) -> Any:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise PydanticKnownError("float_type")  # here, since a union would name both of its types
+    return value
+
+
+Number = Annotated[int | float, BeforeValidator(_must_be_number)]
+
+
 class Hyperparameter(Section):
     """A range from `low` to `high`, both included, or a list of `choices`.
 
@@ -76,9 +86,9 @@ class Hyperparameter(Section):
 
     model_config = ConfigDict(allow_inf_nan=True)  # refused below, in one sentence for whole and other numbers
 
-    low: int | float | None = None
-    high: int | float | None = None
-    step: int | float | None = Field(None, gt=0)
+    low: Number | None = None
+    high: Number | None = None
+    step: Annotated[int | float, Field(gt=0), BeforeValidator(_must_be_number)] | None = None
     log: bool = False
     choices: Values | None = None
     when: Mapping[str, Values] = {}
