@@ -14,7 +14,7 @@ WITHOUT = (
     "import runpy, sys\nfor name in ('optuna', 'ray'):\n    sys.modules[name] = None\n"
     "sys.argv[0] = 'benchmarks/gpu.py'\nrunpy.run_path(sys.argv[0], run_name='__main__')"
 )
-STEPS = ["parity", "step", "depthwise", "latency", "supernet", "evaluation", "front", "compile"]
+STEPS = ["parity", "new_shapes", "step", "depthwise", "latency", "supernet", "evaluation", "front", "compile"]
 
 
 def benchmark(out: Path, work: Path, *words: str, fails: bool = False) -> str:
@@ -30,7 +30,7 @@ def benchmark(out: Path, work: Path, *words: str, fails: bool = False) -> str:
 def test_the_whole_flow_runs_resumes_and_needs_neither_optuna_nor_ray(tmp_path: Path) -> None:
     out, work = tmp_path / "out", tmp_path / "work"
     said = benchmark(out, work, "--minutes", "0.00001")
-    assert "missing: parity, step" in said and "give the same command again" in said
+    assert "missing: parity, new_shapes" in said and "give the same command again" in said
     assert "all is done" in benchmark(out, work, "--minutes", "30")
     results = json.loads((out / "results.json").read_text())["steps"]
     assert list(results) == STEPS

@@ -9,6 +9,7 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
+from ffnet_search.models.device import fastest_layout
 from ffnet_search.models.metamixer import MetaMixer
 from gpu_steps.run import Rows, Run
 from gpu_steps.stopwatch import inferred, milliseconds, noise
@@ -21,7 +22,7 @@ def measure(run: Run) -> Rows:
     for name, make in (("eager", None), ("CUDA graph", _graphed), ("torch.compile", _compiled)):
         if make is _graphed and not run.is_cuda:
             continue
-        net = MetaMixer(arch).to(run.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        net = MetaMixer(arch).to(run.device, memory_format=fastest_layout(run.device))  # type: ignore[call-overload]
         what = f"training step of {arch.key}, batch {len(x_BCHW)}: {name}"
         rows.append(run.figure(what, partial(_trained, run, net, make, x_BCHW, target_B)))
     for count in (1, run.amounts.batch):

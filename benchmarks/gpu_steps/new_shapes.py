@@ -22,43 +22,32 @@ from gpu_steps.step import stepper
 from gpu_steps.stopwatch import noise
 
 Convolution = Callable[[Tensor, Tensor], Tensor]
-WIDTHS = (40, 72, 104, 136, 168)  # channels; each pair of width and implementation is met once
+WIDTHS = (40, 72, 104, 136, 168)  # channels
 
 
 def measure(run: Run) -> Rows:
-    """Milliseconds of the first and of later calls, forward and backward, by layout and implementation; then of the
-    steps of a supernet whose networks are drawn anew."""
+    """Milliseconds of the first and of later calls, forward and backward, by layout; then of the steps of a
+    supernet whose networks are drawn anew."""
     layouts: dict[str, torch.memory_format] = {
         "channels last": torch.channels_last,
         "contiguous": torch.contiguous_format,
     }
+    convolutions: dict[str, tuple[Convolution, int, int]] = {
+        **{f"depthwise {k} x {k}": (_depthwise, 1, k) for k in run.amounts.kernels[::2]},
+        "1 x 1 as a convolution": (_convolution, 0, 1),
+        "1 x 1 as a matrix product": (_product, 0, 1),
+    }
     rows = []
-    for kernel, (layout, form), dtype in product(
-        run.amounts.kernels[::2], layouts.items(), (torch.float32, torch.bfloat16)
-    ):
-        for name in ("cuDNN", "native") if run.is_cuda else ("native",):
-            of = f"depthwise {kernel} x {kernel}, {layout}, {_word(dtype)}, {name}"
-            depthwise = partial(_depthwise, name == "cuDNN")
-            rows.append(run.figure(_row(of), partial(_times, run, depthwise, dtype, form, 1, kernel)))
-    pointwise: dict[str, Convolution] = {"convolution": _convolution, "matrix product": _product}
-    for (name, work), dtype in product(pointwise.items(), (torch.float32, torch.bfloat16)):
-        of = f"1 x 1 as a {name}, channels last, {_word(dtype)}"
-        rows.append(run.figure(_row(of), partial(_times, run, work, dtype, torch.channels_last, 0, 1)))
+    for name, (layout, form), dtype in product(convolutions, layouts.items(), (torch.float32, torch.bfloat16)):
+        what = f"{name}, {layout}, {str(dtype).removeprefix('torch.')}: first call of a shape, later ones, ms"
+        what += f" (median of {len(WIDTHS)} shapes)"
+        rows.append(run.figure(what, partial(_times, run, dtype, form, *convolutions[name])))
     rows.append(run.figure(f"sandwich steps of {run.space.name}, of networks drawn anew: ms", partial(_steps, run)))
     return rows
 
 
-def _row(of: str) -> str:
-    return f"{of}: first call of a shape, later ones, ms (median of {len(WIDTHS)} shapes)"
-
-
-def _word(dtype: torch.dtype) -> str:
-    return str(dtype).removeprefix("torch.")
-
-
-def _depthwise(by_cudnn: bool, x_BCHW: Tensor, weight: Tensor) -> Tensor:
-    with torch.backends.cudnn.flags(enabled=by_cudnn):
-        return F.conv2d(x_BCHW, weight, None, 1, weight.shape[-1] // 2, 1, len(weight))
+def _depthwise(x_BCHW: Tensor, weight: Tensor) -> Tensor:
+    return F.conv2d(x_BCHW, weight, None, 1, weight.shape[-1] // 2, 1, len(weight))
 
 
 def _convolution(x_BCHW: Tensor, weight: Tensor) -> Tensor:
@@ -66,11 +55,13 @@ def _convolution(x_BCHW: Tensor, weight: Tensor) -> Tensor:
 
 
 def _product(x_BCHW: Tensor, weight: Tensor) -> Tensor:
+    if x_BCHW.is_contiguous():
+        return (weight.flatten(1) @ x_BCHW.flatten(2)).unflatten(2, x_BCHW.shape[2:])
     return F.linear(x_BCHW.permute(0, 2, 3, 1), weight.flatten(1)).permute(0, 3, 1, 2)
 
 
 def _times(
-    run: Run, work: Convolution, dtype: torch.dtype, form: torch.memory_format, in_group: int, kernel: int
+    run: Run, dtype: torch.dtype, form: torch.memory_format, work: Convolution, in_group: int, kernel: int
 ) -> str:
     """Milliseconds of forward and backward. `in_group`: input channels of a weight; 0: all."""
     first, later = [], []

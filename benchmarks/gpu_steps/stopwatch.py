@@ -12,6 +12,7 @@ from torch import Tensor
 from ffnet_search.latency.backends.model_file import Model
 from ffnet_search.latency.backends.pytorch import Torch
 from ffnet_search.models.deployed import deployed
+from ffnet_search.models.device import in_fastest_layout
 from ffnet_search.space.architecture import Architecture
 from gpu_steps.run import Run
 
@@ -24,7 +25,7 @@ def noise(run: Run, count: int, seed: int = 0) -> tuple[Tensor, Tensor]:
     generator = torch.Generator().manual_seed(seed)
     x_BCHW = torch.randn(count, shape.channels, shape.resolution, shape.resolution, generator=generator)
     target_B = torch.arange(count) % shape.outputs
-    return x_BCHW.to(run.device).contiguous(memory_format=torch.channels_last), target_B.to(run.device)
+    return in_fastest_layout(x_BCHW.to(run.device)), target_B.to(run.device)
 
 
 def milliseconds(run: Run, work: Callable[[], object]) -> float:
@@ -62,5 +63,5 @@ def inferred(run: Run, arch: Architecture, mode: str, count: int) -> float:
     """Milliseconds of a deployed network on so many images at once."""
     shape = arch.input
     model = Model(lambda: deployed(arch), (count, shape.channels, shape.resolution, shape.resolution), None)
-    backend = Torch(device_type=run.device.type, mode=mode, channels_last=True)  # type: ignore[arg-type]
+    backend = Torch(device_type=run.device.type, mode=mode)  # type: ignore[arg-type]
     return milliseconds(run, backend.load(model, 1))

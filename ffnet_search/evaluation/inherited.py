@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-import torch
 from torch import Tensor
 
 from ffnet_search.config.named_metrics import named_metrics
@@ -18,7 +17,7 @@ from ffnet_search.evaluation.judge import judge
 from ffnet_search.models.bn_calibration import recalibrate
 from ffnet_search.models.cpu_threads import threads_for
 from ffnet_search.models.deployed import fuse
-from ffnet_search.models.device import fastest_device
+from ffnet_search.models.device import fastest_device, fastest_layout, in_fastest_layout
 from ffnet_search.models.metamixer import MetaMixer
 from ffnet_search.models.saved import read_supernet
 from ffnet_search.pareto.candidate import Candidate
@@ -63,8 +62,8 @@ class Evaluator:
 
     def calibrated(self, arch: Architecture) -> MetaMixer:
         """The sub-network as a separate network, with recalibrated BN statistics."""
-        net = self.net.slice_to(arch).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        net = self.net.slice_to(arch).to(memory_format=fastest_layout(self.device))  # type: ignore[call-overload]
         return recalibrate(net, self.calibration_NCHW)
 
     def _place(self, images_NCHW: Tensor) -> Tensor:
-        return images_NCHW.to(self.device).contiguous(memory_format=torch.channels_last)
+        return in_fastest_layout(images_NCHW.to(self.device))

@@ -12,6 +12,7 @@ from torchmetrics import Metric as TorchMetric
 
 from ffnet_search.metrics import IMAGES
 from ffnet_search.models.deployed import Deployed
+from ffnet_search.models.device import device_of, fastest_layout, in_fastest_layout
 from ffnet_search.models.metamixer import MetaMixer
 from ffnet_search.tasks.base import Task
 from ffnet_search.tasks.scores import Scores
@@ -46,7 +47,7 @@ def judge(
     qualities than the task's own, by name.
 
     Raises ValueError if there are no batches."""
-    net = net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    net = net.to(memory_format=fastest_layout(device_of(net)))  # type: ignore[call-overload]
     arch = net.arch if isinstance(net, Deployed) else net.largest
     return judge_module(net, batches, task, arch.input.outputs, named)
 
@@ -60,13 +61,13 @@ def judge_module(
     named: Mapping[str, TorchMetric] | None = None,
 ) -> Judged:
     """Judge any module with so many outputs, as `judge` does."""
-    device = next((parameter.device for parameter in net.parameters()), torch.device("cpu"))
+    device = device_of(net)
     metric, scores = task.quality_metric(outputs).to(device), []
     others = {name: one.to(device) for name, one in (named or {}).items()}
     for one in others.values():
         one.reset()
     for images_BCHW, target_B in batches:
-        output_B, target_B = net(images_BCHW.to(device)), target_B.to(device)
+        output_B, target_B = net(in_fastest_layout(images_BCHW.to(device))), target_B.to(device)
         for one in (metric, *others.values()):
             one.update(output_B, target_B)
         scores.append(task.scores(output_B, target_B, outputs))  # on the device, which is not waited for

@@ -13,6 +13,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
+from ffnet_search.models.device import in_training_layout
 from ffnet_search.models.elastic import ElasticBatchNorm2d, crop, make_norm
 from ffnet_search.models.heads import IMAGE, Head
 from ffnet_search.models.layers import Merging, MixerBlock, PatchEmbedding, Residual
@@ -74,7 +75,11 @@ class MetaMixer(nn.Module):
         classification, at the head's stride in dense tasks.
 
         `drop_path` is the rate of the last block; it rises linearly from 0 at the first, as in the reference."""
-        arch, image_BCHW = arch or self.largest, x_BCHW
+        trained = arch is None and torch.is_grad_enabled()
+        arch = arch or self.largest
+        if x_BCHW.is_cuda:  # elsewhere in the layout that they come in
+            x_BCHW = in_training_layout(x_BCHW, 1e6 * arch.macs_m * len(x_BCHW) if trained else 0)
+        image_BCHW = x_BCHW
         x_BCHW = self.patch_embed(x_BCHW, arch.stem.width, arch.stages[0].width, arch.stem.strides)
         blocks = sum(stage.depth for stage in arch.stages)
         rates = iter([drop_path * index / max(1, blocks - 1) for index in range(blocks)])

@@ -24,6 +24,7 @@ from ffnet_search.config.schema import TrainSection
 from ffnet_search.data.modules.base import Data
 from ffnet_search.models.bn_calibration import BATCH, recalibrate
 from ffnet_search.models.cpu_threads import threads_for
+from ffnet_search.models.device import fastest_device, fastest_layout
 from ffnet_search.models.heads import StandardisedLinear
 from ffnet_search.models.metamixer import MetaMixer
 from ffnet_search.models.parallel import average_gradients
@@ -79,7 +80,7 @@ class FFNetModule(LightningModule):
     ) -> None:
         super().__init__()
         self.automatic_optimization = False
-        self.net = net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.net = net.to(memory_format=fastest_layout(fastest_device()))  # type: ignore[call-overload]
         self.recipe, self.seed = recipe, seed
         self.task = task_of(net.largest.input)
         self.losses = Losses(net, self.task, recipe.label_smoothing)
