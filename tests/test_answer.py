@@ -90,7 +90,8 @@ def test_a_network_that_lost_after_its_retraining_is_not_called_better() -> None
     won = retrained("won", 0.97, 0.70)
     assert answer([shown, lost, won], ACCURACY).better == won
     assert "97.00 % as it was retrained" in hint(answer([shown, won], ACCURACY), ACCURACY, Path("runs/x"))
-    assert "85.00 % as the search compared it" in hint(answer([shown, untried], ACCURACY), ACCURACY, Path("runs/x"))
+    words = hint(answer([shown, untried], ACCURACY), ACCURACY, Path("runs/x"))
+    assert "85.00 % as the search compared it with shown, then at 80.00 %" in words
     assert answers([shown, lost, won], ACCURACY) == [(1.0, answer([shown, lost, won], ACCURACY))]
 
 

@@ -87,7 +87,7 @@ def test_facts_name_what_happened_and_nothing_else() -> None:
     trials.end(begun("b").ended(Failed("x"), {}))
     facts = trials.facts()
     assert (facts["best accuracy"], facts["front"], facts["hypervolume"], facts["failed"]) == (
-        "0.5",
+        "50.00 %",  # as the tables print it
         "1",
         "0.5000",
         "1",

@@ -84,6 +84,7 @@ def test_more_time_gives_larger_networks(tmp_path: Path) -> None:
     some = photo_drafts(inspect_photos(write_photos(tmp_path / "a", 24)))
     budgets = [choose_budget(some, throughput_of, minutes=at, imports_s=0, latency_ms=None) for at in (0.1, 1e4)]
     assert [budget.throughput.draft.size.name for budget in budgets] == ["tiny", "medium"]
+    assert all(budget.trials <= budget.throughput.draft.space.size for budget in budgets)  # tiny: 48 networks
     assert all(budget.items == 16 * budget.images and budget.batch_size == 16 for budget in budgets)
 
 

@@ -184,7 +184,7 @@ def _fill(throughput: Throughput, minutes: float, imports_s: float) -> Budget:
         imports_s=imports_s,
     )
     left_s = 60 * minutes - sum(empty.seconds.values())
-    trials = _clip(SEARCH_SHARE * left_s / empty.trial_s, *TRIALS)
+    trials = min(_clip(SEARCH_SHARE * left_s / empty.trial_s, *TRIALS), throughput.draft.space.size)
     epoch_s = empty.epoch_s + BUILT * empty.alone_epoch_s / 2  # and its share of the retraining
     epochs = _clip((left_s - trials * empty.trial_s) / epoch_s, MIN_EPOCHS, empty.wanted_epochs)
     return replace(empty, trials=trials, epochs=epochs)

@@ -173,6 +173,8 @@ def better_words(found: Answer, quality: Metric) -> str:
     words = "better, but not exported" if found.exported else "not exported"
     error = None if better.candidate is None else better.candidate.metrics.get(f"{quality.key}{ERROR}")
     reached = f"{quality.format_with(better.compared, error)} as the search compared it"
+    if found.exported and found.exported.compared != found.exported.quality:  # or the table seems to contradict it
+        reached += f" with {found.exported.key}, then at {quality.format(found.exported.compared)}"
     if better.is_final:
         reached = f"{quality.format(better.quality)} as it was retrained"
     return f"{words}: {better.key}, {quality.phrase} {reached}, {LATENCY.format(better.ms)} (predicted)"

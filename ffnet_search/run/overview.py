@@ -132,7 +132,8 @@ def _files(folder: Path) -> Iterator[Path]:
 
 
 def leaderboard(run: str | Path) -> pandas.DataFrame:
-    """The evaluated candidates of a run as a table, best quality first.
+    """The evaluated candidates of a run as a table, best quality first, equal ones by the other
+    objectives.
 
     `key`, the metrics and hyper-parameters of each; `on_front`; of exported networks `folder` and what was measured of
     them (`test_accuracy`, `measured_ms`, ...). Raises SweepError if the run has no study."""
@@ -153,8 +154,9 @@ def leaderboard(run: str | Path) -> pandas.DataFrame:
             row |= {"folder": str(network.folder), **network.metrics}
         rows.append({**row, "architecture": str(candidate.configuration)})
     metric, table = ranking(sweep), pandas.DataFrame(rows)
-    if metric.key in table:
-        table = table.sort_values(metric.key, ascending=metric.direction == "minimize", kind="stable")
+    order = {metric.key: metric.direction, **sweep.search.directions}  # equal ones by the other objectives
+    if keys := [key for key in order if key in table]:
+        table = table.sort_values(keys, ascending=[order[key] == "minimize" for key in keys], kind="stable")
     return table.reset_index(drop=True)
 
 

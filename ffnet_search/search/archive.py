@@ -71,7 +71,8 @@ class TrialArchive:
 
     def facts(self) -> dict[str, str]:
         """The progress of the search, for the table of a terminal."""
-        facts = {f"best {name}": f"{value:.4g}" for name, value in self.front.best.items()}
+        best = ((self.problem.section.metric(name), value) for name, value in self.front.best.items())
+        facts = {f"best {metric.phrase}": metric.format(value) for metric, value in best}
         facts["front"] = str(len(self.front.candidates))
         if self.front.volume is not None:
             facts["hypervolume"] = f"{self.front.volume:.4f}"

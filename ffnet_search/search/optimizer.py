@@ -131,9 +131,10 @@ class Optimizer:
     def facts(self) -> dict[str, str]:
         """The reference point of the sampler, stored with the study once it is known."""
         if not self._reference and (reference := self.sampler.reference):
-            self._reference = ", ".join(f"{name} {value:.4g}" for name, value in reference.items())
+            metrics = ((self.problem.section.metric(name), value) for name, value in reference.items())
+            self._reference = ", ".join(f"{metric.phrase} {metric.format(value)}" for metric, value in metrics)
             self.storage.writer.study.set_user_attr("reference", reference)
-        return {"reference": self._reference} if self._reference else {}
+        return {"reference point": self._reference} if self._reference else {}
 
     def _give_up(self, failed: set[str]) -> None:
         """Note configurations that ended the whole process each time as failed, in this search and all later ones; they
