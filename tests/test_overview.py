@@ -10,6 +10,7 @@ import shutil
 import socket
 import subprocess
 import sys
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 
@@ -24,8 +25,11 @@ import ffnet_search
 from ffnet_search.config.files import shipped_sweeps
 from ffnet_search.config.sweep import Sweep
 from ffnet_search.errors import SweepError
+from ffnet_search.evaluation.outcome import Report
+from ffnet_search.pareto.candidate import Candidate
 from ffnet_search.run.run_comparison import compare_runs
 from ffnet_search.search.storage.study import read_candidates
+from ffnet_search.space.hyperparameters import Configuration
 
 ROOT = Path(__file__).parents[1]
 
@@ -81,6 +85,15 @@ def test_the_candidates_of_a_run_are_a_table(tmp_path: Path) -> None:
     exported = ffnet_search.leaderboard(sweep.files.folder)
     assert list(exported["folder"][:1]) == [str(place)] and exported["folder"][1:].isna().all()
     assert (exported["test_accuracy"][0], exported["measured_ms"][0]) == (0.9, 2.0)
+
+
+def test_of_equal_candidates_the_quicker_one_is_better(tmp_path: Path) -> None:
+    def equal(configuration: Configuration, report: Report) -> Candidate:
+        return replace(score(configuration, report), metrics={"accuracy": 0.9})
+
+    sweep = searched(tmp_path, equal, search={"trials": 6})
+    table = ffnet_search.leaderboard(sweep.files.folder)
+    assert table["latency_ms"].is_monotonic_increasing and list(table["on_front"]) == [True] + 5 * [False]
 
 
 def test_without_candidates_there_is_no_table_of_them(tmp_path: Path) -> None:

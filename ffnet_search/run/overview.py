@@ -132,8 +132,7 @@ def _files(folder: Path) -> Iterator[Path]:
 
 
 def leaderboard(run: str | Path) -> pandas.DataFrame:
-    """The evaluated candidates of a run as a table, best quality first, equal ones by the other
-    objectives.
+    """The evaluated candidates of a run as a table, best quality first, equal ones by the other objectives.
 
     `key`, the metrics and hyper-parameters of each; `on_front`; of exported networks `folder` and what was measured of
     them (`test_accuracy`, `measured_ms`, ...). Raises SweepError if the run has no study."""
