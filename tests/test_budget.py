@@ -11,7 +11,7 @@ from first_sweeps import image_set, paint, throughput_of
 from masks import write_masks
 
 from ffnet_search.autoconfig.benchmark import measure_throughput
-from ffnet_search.autoconfig.budget import EPOCHS, TRIALS, Throughput, choose_budget
+from ffnet_search.autoconfig.budget import EPOCHS, MIN_HELD_OUT, TRIALS, Throughput, choose_budget
 from ffnet_search.autoconfig.draft import Draft, drafts
 from ffnet_search.autoconfig.inspect import inspect
 from ffnet_search.autoconfig.start import remarks
@@ -40,6 +40,14 @@ def test_few_images_are_in_small_batches(images: int, size: int) -> None:
     budget = choose_budget(drafts(image_set(images, 96)), throughput_of, minutes=15, imports_s=5, latency_ms=None)
     assert budget.batch_size == size
     assert yaml.safe_load("\n".join(sweep_text(budget, "x", None)))["data"]["batch_size"] == size
+
+
+@pytest.mark.parametrize("images", [16, 24, 32, 48])
+def test_few_images_leave_enough_to_compare_networks_on(images: int) -> None:
+    budget = choose_budget(drafts(image_set(images, 96)), throughput_of, minutes=15, imports_s=5, latency_ms=None)
+    written = yaml.safe_load("\n".join(sweep_text(budget, "x", None)))["data"]["validation"]
+    assert written == budget.validation <= 0.4
+    assert budget.held_out >= MIN_HELD_OUT and budget.images > budget.held_out
 
 
 def test_the_minutes_of_retraining_are_planned() -> None:

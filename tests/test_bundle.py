@@ -111,6 +111,10 @@ def test_the_model_card_has_the_metadata_of_model_hubs(tmp_path: Path) -> None:
     assert metadata["pipeline_tag"] == "image-classification"
     assert metadata["model-index"][0]["results"][0]["metrics"][0]["value"] == 0.5
     assert card["summary"] in text and "python predict.py" in text
+    write_bundle(tmp_path, {**card, "data": {**card["data"], "folder": "flowers"}}, find_task("classification"))
+    named = (tmp_path / "README.md").read_text()
+    assert "found for flowers on" in named and "Trained and tested on flowers only" in named
+    assert "dataset:\n      name: flowers\n      type: images\n" in named
 
 
 def test_without_normalisation_there_is_no_script(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from lightning import LightningModule
 
 from ffnet_search.config.schema import DataSection, TrainSection
 from ffnet_search.data.cifar import Cifar10
-from ffnet_search.data.registry import build_data, check_data
+from ffnet_search.data.registry import build_data, check_data, data_folder, data_title
 from ffnet_search.errors import SweepError
 from ffnet_search.space.input import Input
 from ffnet_search.training.trainer import run_trainer
@@ -187,3 +187,16 @@ def test_hooks_on_batches_apply_once_wherever_a_network_sees_them(tmp_path: Path
     assert torch.equal(torch.cat(seen.seen["validation"]).cpu(), whole)
     for images in (whole, data.calibration, torch.cat([images for images, _ in data.test_dataloader()])):
         assert images.dtype == torch.float32 and 0 <= images.min() < images.max() <= 1
+
+
+def test_data_of_the_user_are_named_by_their_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    here = DataSection(name="image_folder", path=Path("."))
+    assert data_folder(here) == tmp_path.name
+    assert data_title(DataSection(name="picture_table", path=Path("plants/leaves.csv"))) == "leaves.csv (picture_table)"
+    for one in (
+        DataSection(),
+        DataSection(name="cifar10", path=tmp_path),
+        DataSection(name="mine:Data", path=tmp_path),
+    ):
+        assert data_folder(one) is None and data_title(one) == one.name

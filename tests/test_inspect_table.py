@@ -61,7 +61,7 @@ def test_a_guess_is_stated_and_leaves_words_out(tmp_path: Path) -> None:
     (tmp_path / "data" / "gap.csv").unlink()
     rows = [{**row, "who": "me"} for row in csv.DictReader(table.read_text().splitlines())]
     seen = inspect_table(write_rows(table, rows, rows[0]))
-    assert "24 images with numbers (discs 0.00 to 3.00" in str(seen)
+    assert "24 images with numbers (discs 0 to 3, " in str(seen)
     assert seen.warnings[:2] == [
         "taken as task regression, from the columns discs, area [px]",
         "not learnt: who; to learn others, change data.columns and task",

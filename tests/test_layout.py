@@ -184,6 +184,16 @@ def test_an_added_image_moves_no_other(tmp_path: Path, patches: np.ndarray) -> N
     assert {"train", "validation", "test"} == set(before.values()) and len(after) == 240
 
 
+def test_chance_leaves_no_split_of_one_image() -> None:
+    for share, count in ((0.2, 24), (0.2, 12), (0.2, 60), (0.1, 20), (0.3, 8)):
+        for number in range(100):
+            names = [f"{number}/{index}" for index in range(count)]
+            rest, held_out = split_by_name(names, np.zeros(count, np.int64), share, "test")
+            assert len(held_out) >= max(2, round(share * count) // 2) and len(rest) >= 2
+    rest, held_out = split_by_name(list("abcdefgh"), np.arange(8), 0.3, "test")  # each is the only image of its class
+    assert len(held_out) == 1 and len(rest) == 7
+
+
 def test_contents_name_every_change(tmp_path: Path, patches: np.ndarray) -> None:
     root = write_splits(tmp_path, patches, "train", "val")
     before = data_contents(folder(root), FOUR)

@@ -182,10 +182,15 @@ def test_a_password_is_not_among_the_settings_that_differ(tmp_path: Path) -> Non
     assert change.field == "search.storage" and "hunter2" not in str(change)
 
 
-def test_what_cannot_be_compared_is_refused(two: tuple[Path, Path]) -> None:
+def test_what_cannot_be_compared_is_refused(two: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:
     first, second = two
+    sweep = Sweep.of_run(first)
     with pytest.raises(SweepError, match="must be another run than .*first, but is the same"):
         compare_runs(first, first.parent / "." / first.name)
+    monkeypatch.setattr(Sweep, "of_run", lambda where: sweep)  # as a sweep's file and the folder of its run
+    with pytest.raises(SweepError, match="must be another run than .*first, but is the same"):
+        compare_runs(first, first / "sweep.yaml")
+    monkeypatch.undo()
     (second / "pareto").rename(second / "elsewhere")
     with pytest.raises(SweepError, match="second: has no front yet; make it with"):
         compare_runs(first, second)

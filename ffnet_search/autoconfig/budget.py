@@ -25,6 +25,8 @@ EXPORTED = 6
 SEED = 0  # of the sweep, by which images are split
 BUILT = EXPORTED + 5  # with the yardstick: FFNets by hand, and the ends of the space
 PATCHES_OF_A_BATCH = 16
+SHARES = (0.2, 0.25, 0.3, 0.35, 0.4)  # of the images, for validation: the first that holds out enough
+MIN_HELD_OUT = 4  # images of validation, where there are few
 MANY_IMAGES = 10_000  # from here on larger batches, and a smaller share for validation
 
 
@@ -169,7 +171,7 @@ def choose_budget(
 def _fill(throughput: Throughput, minutes: float, imports_s: float) -> Budget:
     """The budget with as many trials and epochs as `minutes` hold, within sensible bounds."""
     image_set = throughput.draft.images
-    validation = 0.2 if image_set.total < MANY_IMAGES else 0.1
+    validation = _validation(image_set)
     images, held_out = image_set.sizes(validation, SEED)
     calibration = max(2, min(512, images)) if image_set.items == 1 else 2  # networks on patches have no batch norm
     empty = Budget(
@@ -188,6 +190,15 @@ def _fill(throughput: Throughput, minutes: float, imports_s: float) -> Budget:
     epoch_s = empty.epoch_s + BUILT * empty.alone_epoch_s / 2  # and its share of the retraining
     epochs = _clip((left_s - trials * empty.trial_s) / epoch_s, MIN_EPOCHS, empty.wanted_epochs)
     return replace(empty, trials=trials, epochs=epochs)
+
+
+def _validation(images: ImageSet) -> float:
+    """The share for validation: larger where a fifth of few images is less than `MIN_HELD_OUT`."""
+    if images.total >= MANY_IMAGES:
+        return 0.1
+    if images.validations is not None:
+        return SHARES[0]
+    return next((share for share in SHARES if images.sizes(share, SEED)[1] >= MIN_HELD_OUT), SHARES[-1])
 
 
 def _batch_size(images: ImageSet) -> int:

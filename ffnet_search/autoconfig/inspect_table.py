@@ -97,7 +97,9 @@ class TableSet(ImageSet):
 
 
 def _range(values_N: Targets) -> str:
-    low, middle, high = (figure(float(value)) for value in np.quantile(values_N, (0, 0.5, 1)))
+    is_whole = bool((values_N == np.round(values_N)).all())
+    quantiles = [float(value) for value in np.quantile(values_N, (0, 0.5, 1))]
+    low, middle, high = (f"{one:,.0f}" if is_whole and one.is_integer() else figure(one) for one in quantiles)
     return f"{low} to {high}, {middle} in the middle"
 
 

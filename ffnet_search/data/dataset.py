@@ -180,7 +180,8 @@ def split_by_name(names: Sequence[str], strata_N: Strata, share: float, key: str
     """Indices of (the rest, a held-out share), each image by its own name and `key` alone: added images move no others.
 
     The share holds on average. A stratum that should hold out an image and holds out none gives the one that is
-    nearest, and so do all images together; a stratum that holds out all keeps one."""
+    nearest; a stratum that holds out all keeps one. All images together give half of the share at least, and two where
+    the share is two: of few images chance may hold out one, by which nobody can judge."""
     places = [hashlib.blake2b(f"{key}\0{name}".encode(errors="surrogateescape"), digest_size=8) for name in names]
     place_N = np.array([int.from_bytes(place.digest(), "big") / 2**64 for place in places])
     held_N = place_N < share
@@ -191,7 +192,12 @@ def split_by_name(names: Sequence[str], strata_N: Strata, share: float, key: str
             held_N[members[place_N[members].argmin()]] = True
         elif held_N[members].all():
             held_N[members[place_N[members].argmax()]] = False
-    if round(share * len(place_N)) and not held_N.any():
+    wanted = round(share * len(place_N))
+    for index in place_N.argsort(kind="stable"):
+        if held_N.sum() >= max(min(wanted, 2), wanted // 2):
+            break
+        held_N[index] |= np.count_nonzero(~held_N[strata_N == strata_N[index]]) > 1
+    if wanted and not held_N.any():  # each image is the only one of its stratum
         held_N[place_N.argmin()] = True
     return np.nonzero(~held_N)[0], np.nonzero(held_N)[0]
 

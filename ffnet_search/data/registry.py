@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ffnet_search.config.files import expanded
 from ffnet_search.config.schema import Augment, DataSection
 from ffnet_search.data.dataset import DataSet, Fold, hold_out
 from ffnet_search.data.files import Files, divide
@@ -117,6 +118,20 @@ def data_contents(section: DataSection, input: Input) -> dict[str, dict[str, str
 def data_parts(section: DataSection, input: Input) -> dict[str, Files]:
     """The image files of each split; empty if the images are not files. Raises SweepError."""
     return {} if is_import_path(section.name) else _find_dataset(section, input).parts(section, input)
+
+
+def data_folder(section: DataSection) -> str | None:
+    """The name, without its place, of the folder or file that the data are in; None for data that the name of the data
+    set names."""
+    if is_import_path(section.name) or section.path is None or "download" in _dataset(section.name).options:
+        return None
+    return expanded(section.path).absolute().name or None
+
+
+def data_title(section: DataSection) -> str:
+    """The data in words: `digits`, or `flowers (image_folder)` where they are in a folder."""
+    folder = data_folder(section)
+    return section.name if folder is None else f"{folder} ({section.name})"
 
 
 def data_remarks(section: DataSection, input: Input) -> list[str]:

@@ -10,9 +10,10 @@ from typing import Any
 
 from ffnet_search.atomic_write import write_json
 from ffnet_search.config.retraining import retraining_of
-from ffnet_search.config.schema import LatencySection
+from ffnet_search.config.schema import DataSection, LatencySection
 from ffnet_search.config.sweep import Sweep
 from ffnet_search.data.modules.base import Data
+from ffnet_search.data.registry import data_folder
 from ffnet_search.evaluation.trained import resolved
 from ffnet_search.export.exported import CARD
 from ffnet_search.export.picks import Pick
@@ -59,7 +60,7 @@ def network_card(
             card[f"predicted_within_10_percent{device.suffix}"] = abs(ratio - 1) <= PREDICTION_TOLERANCE
     return card | {
         "sweep": {"name": sweep.name, "seed": sweep.seed, "digest": sweep.digest},
-        "data": {"name": sweep.data.name, "fingerprint": getattr(data, "fingerprint", None)},
+        "data": _data(sweep.data, data),
         "hyperparameters": dict(candidate.final_hyperparameters),
         "training": dict(candidate.record) or {"seed": sweep.seed, "resolved": resolved(sweep), **_start(sweep)},
         "git": git_state(),
@@ -70,6 +71,13 @@ def network_card(
         "versions": versions(),
         "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
     }
+
+
+def _data(section: DataSection, data: Data) -> dict[str, Any]:
+    """The kind of data set, the folder by its name alone, and the fingerprint of the images."""
+    folder = data_folder(section)
+    own = {} if folder is None else {"folder": folder}
+    return {"name": section.name, **own, "fingerprint": getattr(data, "fingerprint", None)}
 
 
 def _start(sweep: Sweep) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from ffnet_search.config.retraining import retraining_of
 from ffnet_search.config.sweep import Sweep
 from ffnet_search.config.warm_start import trial_epochs
+from ffnet_search.data.registry import data_title
 from ffnet_search.formatting import plural
 from ffnet_search.provenance import versions
 from ffnet_search.report.data import Run
@@ -18,7 +19,7 @@ def origin(run: Run) -> Iterator[tuple[str, object]]:
     training = card.get("training", {})
     yield "Sweep", f"{sweep.path.name}, seed {sweep.seed}"
     fingerprint = card["data"].get("fingerprint") if "data" in card else training.get("data")
-    yield "Data", f"{sweep.data.name}, fingerprint {fingerprint}"
+    yield "Data", f"{data_title(sweep.data)}, fingerprint {fingerprint}"
     if run.table is None:
         yield "Git", training.get("git")
     else:

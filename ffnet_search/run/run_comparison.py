@@ -50,9 +50,12 @@ def compare_runs(first: Path, second: Path) -> RunComparison:
     """Lay the fronts of two runs over each other, by the quality on search validation and the latency.
 
     Raises SweepError if one has no front, or they measure different qualities."""
+    same = SweepError(f"{second}: must be another run than {first}, but is the same; name two runs")
     if os.path.realpath(first) == os.path.realpath(second):  # which a circle of links does not end
-        raise SweepError(f"{second}: must be another run than {first}, but is the same; name two runs")
+        raise same
     sweeps = Sweep.of_run(first), Sweep.of_run(second)
+    if len({os.path.realpath(sweep.files.folder) for sweep in sweeps}) == 1:  # a sweep's file and its run's folder
+        raise same
     fronts = [read_exported(sweep.files.pareto) for sweep in sweeps]
     for sweep, front, where in zip(sweeps, fronts, (first, second), strict=True):
         if sweep.module is not None:

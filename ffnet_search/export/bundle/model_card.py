@@ -40,6 +40,7 @@ def write_bundle(folder: Path, card: Mapping[str, Any], task: Task) -> None:
         header=yaml.safe_dump(_metadata(name, card, task), sort_keys=False),
         name=name,
         card=card,
+        data=str(_dataset(card["data"])["name"]),
         m={**dict.fromkeys(optional), **card["metrics"]},
         classes=class_rows(card.get("details") or {}),
         class_titles=CLASS_TITLES,
@@ -60,13 +61,17 @@ def write_bundle(folder: Path, card: Mapping[str, Any], task: Task) -> None:
 
 def _metadata(name: str, card: Mapping[str, Any], task: Task) -> dict[str, Any]:
     """The head of the model card, as Hugging Face's hub reads it (`model-index`)."""
-    data = card["data"]["name"]
     value = round(card["metrics"][task.test_quality], 6)
     quality = {"type": task.quality.name, "value": value, "name": f"{task.quality_name} on test"}
-    result = {"task": {"type": task.hub_task}, "dataset": {"name": data, "type": data}, "metrics": [quality]}
+    result = {"task": {"type": task.hub_task}, "dataset": _dataset(card["data"]), "metrics": [quality]}
     return {
         "library_name": "ffnet-search",
         "pipeline_tag": task.hub_task,
         "tags": [task.hub_task, "ffnet", "neural-architecture-search", "onnx"],
         "model-index": [{"name": name, "results": [result]}],
     }
+
+
+def _dataset(data: Mapping[str, Any]) -> dict[str, Any]:
+    """The data set's name, which is that of its folder if it has one, and its kind."""
+    return {"name": data.get("folder") or data["name"], "type": data["name"]}
