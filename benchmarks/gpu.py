@@ -12,7 +12,7 @@ networks. Where a GPU is lent for a quarter of an hour, `--supernet-minutes 3 --
 has a short form of everything. Steps, each a module of `gpu_steps/`:
 
     parity      elastic = sliced = fused on this device in fp32, against the CPU, and what bf16 changes
-    new_shapes  what the first convolutions of shapes that were not met before cost, by implementation
+    new_shapes  what the first convolutions of shapes that were not met before cost, by layout
     step        a sandwich step, its images/s, its ratio to the networks alone; no host synchronisation within a step
     depthwise   depthwise convolutions against a copy of as many bytes
     latency     the latency table of this device (CUDA graphs), with its held-out error

@@ -1,7 +1,7 @@
 """Step `new_shapes`: what the first convolutions of shapes that were not met before cost on this device.
 
-A supernet trains, and a search evaluates, networks of ever other widths; cuDNN plans each shape of a convolution once
-in a process, and compiles some of these plans.
+A supernet trains, and a search evaluates, networks of many widths; cuDNN plans each shape of a convolution once in a
+process, and compiles some of these plans.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ WIDTHS = (40, 72, 104, 136, 168)  # channels
 
 def measure(run: Run) -> Rows:
     """Milliseconds of the first and of later calls, forward and backward, by layout; then of the steps of a
-    supernet whose networks are drawn anew."""
+    supernet, each with newly sampled sub-networks."""
     layouts: dict[str, torch.memory_format] = {
         "channels last": torch.channels_last,
         "contiguous": torch.contiguous_format,
@@ -42,7 +42,7 @@ def measure(run: Run) -> Rows:
         what = f"{name}, {layout}, {str(dtype).removeprefix('torch.')}: first call of a shape, later ones, ms"
         what += f" (median of {len(WIDTHS)} shapes)"
         rows.append(run.figure(what, partial(_times, run, dtype, form, *convolutions[name])))
-    rows.append(run.figure(f"sandwich steps of {run.space.name}, of networks drawn anew: ms", partial(_steps, run)))
+    rows.append(run.figure(f"sandwich steps of {run.space.name}, of newly sampled networks: ms", partial(_steps, run)))
     return rows
 
 
@@ -89,7 +89,7 @@ def _taken(run: Run, work: Callable[[], object]) -> float:
 
 
 def _steps(run: Run) -> str:
-    """The medians of the first steps and of later ones, whose networks are drawn; and of one's networks again."""
+    """The medians of the first steps and of later ones, and of the networks of one step again."""
     x_BCHW, target_B = noise(run, run.amounts.batch)
     supernet = Supernet(run.space, run.sweep(1).train).to(run.device)
     work = stepper(run, supernet, x_BCHW, target_B)
