@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import date
 from pathlib import Path
 from typing import Any, TypeVar, get_args
@@ -124,8 +124,7 @@ def parse(model: type[ModelT], data: Any, where: str, **context: Any) -> ModelT:
     try:
         return model.model_validate(data, context=context or None)
     except ValidationError as error:
-        sentences = (_sentence(model, detail) for detail in _deepest(error.errors()))
-        raise SweepError(f"{where}: " + "; ".join(sentences)) from None
+        raise SweepError(f"{where}: " + "; ".join(_sentences(model, _deepest(error.errors())))) from None
 
 
 def _deepest(details: Sequence[ErrorDetails]) -> list[ErrorDetails]:
@@ -139,6 +138,20 @@ def _deepest(details: Sequence[ErrorDetails]) -> list[ErrorDetails]:
 
 def _steps(detail: ErrorDetails) -> list[str]:
     return [str(step)[:NAME] for step in detail["loc"] if not _UNION.match(str(step))]
+
+
+def _sentences(model: type[BaseModel], details: Sequence[ErrorDetails]) -> Iterator[str]:
+    """A sentence for each value: what all types of a union want of it is one."""
+    by_place: dict[str, list[ErrorDetails]] = {}
+    for detail in details:
+        by_place.setdefault(".".join(_steps(detail)), []).append(detail)
+    for place, alternatives in by_place.items():
+        rules = list(dict.fromkeys(filter(None, map(_rule, alternatives))))
+        if len(rules) > 1 and len(alternatives) > 1 and all(map(_rule, alternatives)):
+            others = [rule.removeprefix("must be ") for rule in rules[1:]]
+            yield f"{place} {', or '.join([rules[0], *others])}, but got {shown(alternatives[0]['input'])}"
+        else:
+            yield from dict.fromkeys(_sentence(model, detail) for detail in alternatives)
 
 
 def _sentence(model: type[BaseModel], detail: ErrorDetails) -> str:
@@ -156,18 +169,26 @@ def _sentence(model: type[BaseModel], detail: ErrorDetails) -> str:
     if kind == "value_error":
         message = str(detail.get("ctx", {}).get("error", detail["msg"]))
         return f"{place}: {message}" if place else message
+    rule, hint = _rule(detail), ""
+    if rule == KINDS["string"] and isinstance(value, bool | int | float | date):
+        hint = "; put it in quotes"  # YAML reads yes, 12 and 2026-11-26 as a truth value, a number and a date
+    if rule in (KINDS["int"], KINDS["float"]) and isinstance(value, str) and _reads_as_number(value):
+        hint = "; remove the quotes"
+    return f"{place} {rule}, but got {shown(value)}{hint}"
+
+
+def _rule(detail: ErrorDetails) -> str:
+    """The rule that a value must keep, "must be a number"; empty where the error is of keys, or says so itself."""
+    kind = detail["type"]
+    if kind in ("invalid_key", "extra_forbidden", "missing", "value_error") or detail["loc"][-1:] == ("[key]",):
+        return ""
     rule = re.sub(r"^(Input|Value|Tuple|String) should ", "must ", detail["msg"])
     for words, sign in COMPARISONS.items():
         rule = rule.replace(words, sign)
     rule = re.sub(r" after validation, not \d+$", "", rule)
     if kind.endswith(("_type", "_parsing", "_from_float")):
         rule = KINDS.get(kind.partition("_")[0], rule)
-    hint = ""
-    if rule == KINDS["string"] and isinstance(value, bool | int | float | date):
-        hint = "; put it in quotes"  # YAML reads yes, 12 and 2026-11-26 as a truth value, a number and a date
-    if rule in (KINDS["int"], KINDS["float"]) and isinstance(value, str) and _reads_as_number(value):
-        hint = "; remove the quotes"
-    return f"{place} {rule}, but got {shown(value)}{hint}"
+    return rule
 
 
 def _reads_as_number(text: str) -> bool:

@@ -189,5 +189,5 @@ def test_a_format_that_cannot_be_written_is_one_sentence(sweep: Sweep, name: str
 
 
 def test_nothing_exported_is_one_sentence(sweep: Sweep) -> None:
-    with pytest.raises(SweepError, match="nothing is exported yet; run `ffnet-search export .*` first"):
+    with pytest.raises(SweepError, match="nothing is exported yet; run `ffnet-search run .*` first"):
         export_format(sweep.override(name="empty"), "onnx")

@@ -115,6 +115,8 @@ def test_runs_are_listed_with_state_best_and_size(two: tuple[Path, Path], tmp_pa
     assert "must be a folder of runs, but does not exist; did you mean 'runs'?" in user_error(
         "list", "rns", cwd=tmp_path
     )
+    sweep = "runs/first/sweep.yaml"
+    assert f"is a file; `ffnet-search show {sweep}` shows it" in user_error("list", sweep, cwd=tmp_path)
 
 
 def test_a_run_in_progress_and_a_damaged_one_are_listed(two: tuple[Path, Path]) -> None:

@@ -21,8 +21,9 @@ from ffnet_search.errors import SweepError
 from ffnet_search.export.exported import read_exported
 from ffnet_search.run.check import check_limits
 from ffnet_search.run.folder.run_folder import RunFolder
+from ffnet_search.run.overview import runs
 from ffnet_search.run.pipeline import run_sweep
-from ffnet_search.run.stages import STAGES, Stage
+from ffnet_search.run.stages import STAGES, Stage, plan
 from ffnet_search.space.architecture import Architecture
 
 
@@ -90,6 +91,22 @@ def test_export_again_exports_again_and_search_again_says_why_not(
     run_sweep(sweep, stages=["export"])
     assert ran == ["export"]
     assert states(sweep) == dict.fromkeys(STAGES, "done")
+
+
+def test_what_more_is_wanted_of_a_finished_stage_is_named(tmp_path: Path, ran: list[str]) -> None:
+    run_sweep(write_sweep(tmp_path))
+    content = {"search": {"trials": 300}, "export": {"top": 3}}
+    found = {name: list(map(str, one.changes)) for name, one in plan(write_sweep(tmp_path, **content)).items()}
+    assert found["search"] == ["trials (200 -> 300)"] and "top (8 -> 3)" in found["export"]
+    assert found["train"] == [] and ran == list(STAGES)
+
+
+def test_a_run_whose_files_are_gone_is_not_listed_as_done(tmp_path: Path, ran: list[str]) -> None:
+    sweep = write_sweep(tmp_path)
+    run_sweep(sweep)
+    assert [run.state for run in runs(sweep.files.folder)] == ["done"]
+    sweep.files.supernet.unlink()
+    assert [run.state for run in runs(sweep.files.folder)] == ["train incomplete"]
 
 
 def test_an_interrupted_stage_resumes(tmp_path: Path, ran: list[str], monkeypatch: pytest.MonkeyPatch) -> None:

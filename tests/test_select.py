@@ -5,15 +5,18 @@ from __future__ import annotations
 import shlex
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import yaml
+from command_line import user_error
 from searched_runs import DIGITS, score, searched, table_of
 
 from ffnet_search.config.sweep import Sweep
 from ffnet_search.errors import SweepError
 from ffnet_search.evaluation.outcome import Report
+from ffnet_search.export.answer import Offer
 from ffnet_search.latency.table import LatencyTable
 from ffnet_search.pareto.candidate import Candidate
 from ffnet_search.run import search_advice, select
@@ -70,6 +73,15 @@ def test_a_study_without_good_networks_gets_the_advice_to_search_on(sweep: Sweep
     limits = [0.3 + 0.1 * step for step in range(20)]
     told = [choice.advice for limit in limits if (choice := select_network(sweep.files.folder, limit, "phone")).advice]
     assert told and all("never evaluated" in advice and "search.trials" in advice for advice in told)
+
+
+def test_advice_for_a_retrained_network_names_what_the_prediction_is_compared_with(sweep: Sweep) -> None:
+    table, candidates = LatencyTable.load(sweep.latency_path), read_candidates(sweep.files.study, sweep.search_space)
+    best = Offer("0123abcd", 0.99, 0.0, 0.1, None)
+    advice = search_advice.advice_of(sweep, table, "laptop", best, candidates, 2.0)
+    assert "as the search compares networks, by which 0123abcd has 0.00 %, in" in advice
+    plain = search_advice.advice_of(sweep, table, "laptop", replace(best, quality=0.0), candidates, 2.0)
+    assert plain and "as the search compares" not in plain
 
 
 @pytest.mark.parametrize(("enough", "advises"), [(60, True), (61, False)])
@@ -170,10 +182,29 @@ def test_a_device_without_a_table_is_refused_with_how_to_make_it(sweep: Sweep) -
         assert Sweep.from_yaml(file).files.folder == sweep.files.folder and option in ([], ["--device", str(device)])
         assert not option or Sweep.from_yaml(file).device(option[1]).name == device
         path.write_bytes(content)
-    with pytest.raises(SweepError, match="must be the folder of a run"):
+    with pytest.raises(SweepError, match="must be a sweep file or the folder of a run"):
         select_network(sweep.files.folder.parent, 1.0)
+    with pytest.raises(SweepError, match="must be the folder of a run, or a sweep file, but does not exist"):
+        select_network(sweep.files.folder.parent / "nothing", 1.0)
     with pytest.raises(SweepError, match="must have a device named 'phones'"):
         sweep.device("phones")
+
+
+def test_a_sweep_file_stands_for_its_run(sweep: Sweep) -> None:
+    assert select_network(sweep.files.sweep, 0.8).candidate == select_network(sweep.files.folder, 0.8).candidate
+
+
+def test_a_sweep_that_never_ran_is_told_to_run_as_a_whole(tmp_path: Path) -> None:
+    """By every verb that reads a run: its folder does not exist yet, so advice must name the file."""
+    file = tmp_path / "never.yaml"
+    file.write_text(yaml.safe_dump({"search_space": str(DIGITS), "runs": str(tmp_path / "runs")}))
+    reads = (["pick", file, "--latency-ms", 1], ["export", file, "--table"], ["export", file, "--format", "onnx"])
+    for words in (*reads, ["compare", file, file.with_name("other.yaml")]):
+        file.with_name("other.yaml").write_text(file.read_text())
+        assert f"`ffnet-search run {file}`" in user_error(*words)
+    for words in (["rerun", file, 0], ["dashboard", file]):
+        assert "no such study; run `ffnet-search run` with its sweep first" in user_error(*words)
+    assert not list((tmp_path / "runs").glob("*/latency"))
 
 
 def test_an_existing_table_is_not_measured_again(sweep: Sweep) -> None:

@@ -73,6 +73,7 @@ def test_a_sweep_is_frozen() -> None:
         ("train.optimizer", "adam", "train.optimizer must be 'adamw' or 'sgd', but got 'adam'"),
         ("train.ema", 1, "train.ema must be < 1, but got 1"),
         ("train.branches", "reference", "train.branches must be 'all' or 'none' where a stage offers kernel 3 beside"),
+        ("train.class_weights", True, "must be 'none', 'auto' or 'balanced', or a mapping .*, but got True$"),
         ("data", 3, "data must be a mapping of keys to values, but got 3"),
         ("data.validation", 0, "data.validation must be > 0, but got 0"),
         ("name", "a b", "name: must be letters, digits.*, but got 'a b'; give another with --name"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 
 from ffnet_search.config.files import RunPaths, shipped_sweeps
@@ -50,10 +51,13 @@ def resolve(word: str) -> Shown:
         return _resolve_folder(path.parent)
     if word in shipped_sweeps():
         return Sweep.of_run(path)
-    hint = "" if path.exists() else did_you_mean(word, [*PRESETS, *shipped_sweeps()])
+    if not path.exists():
+        beside = [str(one) for one in path.parent.iterdir()] if path.parent.is_dir() else []
+        hint = did_you_mean(word, [*PRESETS, *shipped_sweeps(), *get_close_matches(word, beside, n=1)])
+        raise SweepError(f"{word}: must be a file, a folder, a preset or a shipped sweep, but there is none{hint}")
     raise SweepError(
         f"{word}: must be a YAML file (search space, architecture, sweep), a latency table (JSON), the folder of a "
-        f"run or of a network, a file of one, or a preset{hint}"
+        "run or of a network, or a file of one"
     )
 
 
@@ -112,4 +116,4 @@ def _other(path: Path) -> str:
         return f"; `ffnet-search list {quoted(path)}` lists the runs in it"
     if any(one.is_dir() for one in path.iterdir()):
         return f"; for a folder of images, `ffnet-search init --data {quoted(path)}` writes a sweep"
-    return ""
+    return "; `ffnet-search run` with a sweep makes one"

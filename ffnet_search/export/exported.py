@@ -101,8 +101,10 @@ def exported_of(sweep: Sweep, top: int | None = None, key: str | None = None) ->
     """The best `top` exported networks of a run, or that of `key`. Raises SweepError if there is none."""
     networks = [one for one in read_exported(sweep.files.pareto) if key is None or one.key == key][:top]
     if not networks:
-        folder = sweep.files.folder
-        raise SweepError(f"{folder}: nothing is exported yet; run `ffnet-search export {quoted(folder)}` first")
+        verb = "export" if sweep.files.study.exists() else "run"
+        raise SweepError(
+            f"{sweep.files.folder}: nothing is exported yet; run `ffnet-search {verb} {quoted(sweep.path)}` first"
+        )
     return networks
 
 

@@ -14,6 +14,7 @@ from safetensors.torch import load_file, save
 from torch import nn
 
 from ffnet_search.atomic_write import replacing, write_bytes
+from ffnet_search.config.files import RunPaths
 from ffnet_search.config.start import TRAINABLE
 from ffnet_search.errors import SweepError
 from ffnet_search.formatting import quoted
@@ -91,7 +92,9 @@ def _read(path: Path, otherwise: str = REMEDY) -> dict[str, Any]:
         if not isinstance(content, dict):
             raise TypeError(f"it holds {type(content).__name__}")
     except FileNotFoundError:
-        raise SweepError(f"{path}: no such file; run `ffnet-search train {quoted(path.parent)}` first") from None
+        there = RunPaths(path.parent).sweep.exists()
+        how = f"`ffnet-search train {quoted(path.parent)}`" if there else "`ffnet-search train` with its sweep"
+        raise SweepError(f"{path}: no such file; run {how} first") from None
     except UNREADABLE as error:
         raise _broken(path, error, otherwise) from None
     return content

@@ -84,10 +84,11 @@ def _sections(run: Run) -> dict[str, Any]:
         networks = [network_card(run, network) for network in run.exported]
         classes = {"output_table": output_table(run), "quality_note": _quality_note(run), **class_tables(run)}
         return {"latency": _latency(run, run.table), "networks": networks, **classes}
-    first = run.metric(next(iter(run.sweep.search.objectives)))
-    best = sorted(run.history.evaluated, key=lambda candidate: first.sign * candidate.metrics[first.key])[
-        :LISTED_TRIALS
-    ]
+    objectives = [run.metric(name) for name in run.sweep.search.objectives]
+    first = objectives[0]
+    best = sorted(
+        run.history.evaluated, key=lambda candidate: [one.sign * candidate.metrics[one.key] for one in objectives]
+    )[:LISTED_TRIALS]
     exported: list[Record] = [
         (one.folder.name, f"pareto/{one.folder.name}/", {**one.metrics, **one.hyperparameters}) for one in run.exported
     ]

@@ -20,7 +20,8 @@ from ffnet_search.latency.backends.base import BACKENDS, make_backend
 from ffnet_search.plugins import import_path, is_import_path, is_installed, not_installed
 from ffnet_search.progress import say
 from ffnet_search.run.interrupt import import_whole
-from ffnet_search.run.stages import STAGES, cost_model
+from ffnet_search.run.latency_tables import cost_model
+from ffnet_search.run.stages import STAGES
 from ffnet_search.space.cost_model import check_budget
 
 LOGGERS = {  # of Lightning -> the packages of which each needs one

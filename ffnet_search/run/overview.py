@@ -19,6 +19,7 @@ from ffnet_search.config.sweep import Sweep
 from ffnet_search.errors import NAME, SweepError, did_you_mean, printable, shortened
 from ffnet_search.export.exported import ExportedNetwork, read_exported
 from ffnet_search.files.bounded import read_bounded
+from ffnet_search.formatting import quoted
 from ffnet_search.metrics import ERROR, Metric
 from ffnet_search.run.folder.lock import working_process
 from ffnet_search.run.folder.run_folder import read_records
@@ -56,6 +57,10 @@ class ListedRun:
 def runs(folder: str | Path = "runs") -> list[ListedRun]:
     """The runs in a folder, the last one changed first. Raises SweepError if there is no such folder."""
     folder = Path(folder)
+    if folder.is_file():
+        raise SweepError(
+            f"{folder}: must be a folder of runs, but is a file; `ffnet-search show {quoted(folder)}` shows it"
+        )
     if not folder.is_dir():
         near = [path.name for path in folder.parent.glob("*") if path.is_dir()] if folder.parent.is_dir() else []
         raise SweepError(f"{folder}: must be a folder of runs, but does not exist{did_you_mean(folder.name, near)}")
@@ -112,7 +117,8 @@ def _state(sweep: Sweep, files: RunPaths) -> str:
     """The first stage that is not finished, and its state; "done" if all are."""
     records = read_records(files)
     for stage in stages_of(sweep):
-        if stage.name not in records or not records[stage.name].finished:
+        is_whole = all(path.exists() for path in stage.outputs(sweep))
+        if stage.name not in records or not records[stage.name].finished or not is_whole:
             if working_process(files):
                 return f"{stage.name} in progress"
             return f"{stage.name} {'incomplete' if stage.name in records else 'pending'}"

@@ -17,13 +17,13 @@ from ffnet_search.run.data_changes import describe_changes, list_again, listed_o
 from ffnet_search.run.folder.changes import Change
 from ffnet_search.run.folder.run_folder import RunFolder, StageRecord, open_run
 from ffnet_search.run.interrupt import import_whole
+from ffnet_search.run.latency_tables import check_tables
 from ffnet_search.run.reuse import continue_training
 from ffnet_search.run.shared_time import RunTime, say_trained
 from ffnet_search.run.stages import (
     STAGES,
     Stage,
     StageState,
-    check_tables,
     is_outdated,
     profile_device,
     stages_of,

@@ -47,8 +47,11 @@ def advice_of(
         return ""
     arch = archs[index]
     metric = LATENCY if device == sweep.latency_path.stem else LATENCY.on(device)
+    reached = quality.format(predicted[index])
+    if best.quality != best.compared:  # retrained, and the prediction is of networks that are not
+        reached += f" as the search compares networks, by which {best.key} has {quality.format(best.compared)},"
     return (
-        f"{arch.key} was never evaluated, and is predicted to reach {quality.format(predicted[index])} in "
+        f"{arch.key} was never evaluated, and is predicted to reach {reached} in "
         f"{LATENCY.format(table.predict_ms(arch))} ({arch}); search on with more search.trials, and "
         f"search.constraints: {{{metric.key}: {latency_ms:g}}}"
     )

@@ -107,18 +107,16 @@ def select_network(
     of: str = "",
     format: str = "",
 ) -> Selection:
-    """Select the network of a run with the best quality, on search validation, that keeps `latency_ms` on `device`. The
-    quality is the objective of the search, the task's own if none of its objectives is one.
+    """Select the network with the best quality, on search validation, that keeps `latency_ms` on `device`, of a run's
+    `folder`, or of a sweep's file. The quality is the objective of the search, the task's own if none is one.
 
     Exported networks keep it as they were measured, others as they are predicted. `quality`: the least that it must
     have, and `of` its name, if the user gave one; without a latency the quickest such network is selected. `device`
     names a table in the run's `latency/`; by default it is the search's first one. With `format` only exported networks
     that are written in it count, by the milliseconds of these models. Raises SweepError if the run, its study or the
     table is missing, and if no candidate is as good and as fast: with the fastest one, and the fastest of the space."""
-    files = RunPaths(folder)
-    if not files.sweep.exists():
-        raise SweepError(f"{folder}: must be the folder of a run, but holds no {files.sweep.name}")
     sweep = Sweep.of_run(folder)
+    files, folder = sweep.files, sweep.files.folder
     path = _table_path(files, sweep, device)
     table = LatencyTable.load(path)
     candidates, metric = _evaluated(files, sweep), ranking(sweep)
@@ -146,7 +144,7 @@ def _evaluated(files: RunPaths, sweep: Sweep) -> list[Candidate]:
     if candidates := read_candidates(files.study, sweep.search_space):
         return candidates
     raise SweepError(
-        f"{files.study}: holds no evaluated candidate; run `ffnet-search search {quoted(files.sweep)}` first"
+        f"{files.study}: holds no evaluated candidate; run `ffnet-search search {quoted(sweep.path)}` first"
     )
 
 
@@ -211,8 +209,10 @@ def _table_path(files: RunPaths, sweep: Sweep, device: str | None) -> Path:
     path = files.latency / f"{name}.json"
     if not path.exists():
         known = sorted(table.stem for table in files.latency.glob("*.json"))
-        profile = f"`ffnet-search profile {quoted(files.sweep)}"
-        if name == sweep.latency_path.stem:
+        profile = f"`ffnet-search profile {quoted(sweep.path)}"
+        if not files.study.exists():
+            how = f"run `ffnet-search run {quoted(sweep.path)}` first"
+        elif name == sweep.latency_path.stem:
             how = f"make it with {profile}`"
         elif any(section.name == name for section in sweep.latency):
             how = f"make it with {profile} --device {name}`"

@@ -10,7 +10,6 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import Enum
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,9 +26,9 @@ from ffnet_search.export.formats.registry import formats_of
 from ffnet_search.latency.table import LatencyTable
 from ffnet_search.progress import say
 from ffnet_search.run.data_changes import changes_of, images_of
-from ffnet_search.run.folder.changes import Change
+from ffnet_search.run.folder.changes import Change, differences
 from ffnet_search.run.folder.run_folder import EPOCHS, Records, read_records
-from ffnet_search.space.cost_model import CostModel
+from ffnet_search.run.latency_tables import cost_model, refuse_stale_tables
 
 
 @dataclass(frozen=True)
@@ -74,7 +73,8 @@ class StageState(str, Enum):
 
 @dataclass(frozen=True)
 class StageStatus:
-    """The state of a stage. `changes`: the fields of the sweep that differ, where the state is CHANGED."""
+    """The state of a stage. `changes`: the fields of the sweep that differ where the state is CHANGED, and the amounts
+    that do where a finished stage is INCOMPLETE."""
 
     state: StageState
     changes: tuple[Change, ...] = ()
@@ -94,7 +94,9 @@ def status(stage: Stage, sweep: Sweep, records: Records) -> StageStatus:
     else:
         enough = all(record.amounts.get(name, 0) >= amount for name, amount in wanted.items())
     has_outputs = all(path.exists() for path in stage.outputs(sweep))
-    done = record.finished and enough and has_outputs and not is_outdated(stage, records)
+    if record.finished and not enough:
+        return StageStatus(StageState.INCOMPLETE, tuple(differences(record.amounts, wanted)))
+    done = record.finished and has_outputs and not is_outdated(stage, records)
     return StageStatus(StageState.DONE if done else StageState.INCOMPLETE)
 
 
@@ -115,24 +117,6 @@ def plan(sweep: Sweep) -> dict[str, StageStatus]:
 def stages_of(sweep: Sweep) -> list[Stage]:
     """The stages that the sweep needs, in running order."""
     return [stage for stage in STAGES.values() if stage.is_needed(sweep)]
-
-
-def cost_model(sweep: Sweep, *, measured_only: bool = False) -> CostModel:
-    """The costs of architectures by the run's latency tables. Raises SweepError for a missing table, but leaves it out
-    if `measured_only`."""
-    paths = {device.name: sweep.files.latency_table(device) for device in sweep.searched_devices}
-    tables = {name: LatencyTable.load(path) for name, path in paths.items() if path.exists() or not measured_only}
-    return CostModel(
-        tables.get(sweep.latency[0].name), {name: tables[name] for name in sweep.search.device_names if name in tables}
-    )
-
-
-def check_tables(sweep: Sweep, check: Callable[[LatencyTable, LatencySection, Path], object]) -> None:
-    """Call `check` with each latency table of the search that was measured; what it raises is raised."""
-    for device in sweep.searched_devices:
-        path = sweep.files.latency_table(device)
-        if path.exists():
-            check(LatencyTable.load(path), device, path)
 
 
 def profile_device(sweep: Sweep, device: LatencySection) -> None:
@@ -182,7 +166,7 @@ def _search(sweep: Sweep) -> None:
     from ffnet_search.search.storage.search_storage import open_storage
     from ffnet_search.search.trial_loggers import trial_loggers
 
-    _refuse_stale_tables(sweep)
+    refuse_stale_tables(sweep)
     space, section, files = sweep.search_space, sweep.search, sweep.files
     costs = cost_model(sweep) if space.is_elastic else None
     problem = SearchProblem(space, section, costs, sweep.seed, current_values(sweep))
@@ -203,7 +187,7 @@ def _export(sweep: Sweep) -> None:
     from ffnet_search.export.yardstick.measure import measure_yardstick
     from ffnet_search.report.page import write_report
 
-    _refuse_stale_tables(sweep)
+    refuse_stale_tables(sweep)
     export_front(sweep)
     for name in formats_of(sweep):
         export_format(sweep, name)
@@ -245,14 +229,6 @@ def _study_digest(sweep: Sweep) -> str:
             except OSError as error:
                 raise SweepError(f"{path}: the search needs it, but it cannot be read: {error.strerror}") from None
     return content.hexdigest()[:16]
-
-
-def _refuse_stale_tables(sweep: Sweep) -> None:
-    if sweep.search_space.is_elastic:
-        from ffnet_search.latency.ray_bench import make_bench
-        from ffnet_search.latency.validation import refuse_stale
-
-        check_tables(sweep, partial(refuse_stale, make_bench=make_bench))
 
 
 STAGES: Mapping[str, Stage] = {  # in running order: a budget that no network keeps is refused before training

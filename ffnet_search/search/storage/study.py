@@ -13,6 +13,7 @@ import sqlalchemy as sa
 from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial
 
+from ffnet_search.config.files import RunPaths
 from ffnet_search.errors import SweepError
 from ffnet_search.formatting import quoted
 from ffnet_search.metrics import Direction
@@ -164,7 +165,9 @@ def read_reference(path: Path) -> dict[str, float]:
 def read_trials(path: Path) -> Iterator[FrozenTrial]:
     """The trials of a study in their order, few of them in memory at once. Raises SweepError if there is none."""
     if not path.exists():
-        raise SweepError(f"{path}: no such study; run `ffnet-search search {quoted(path.parent)}` first")
+        there = RunPaths(path.parent).sweep.exists()
+        how = f"`ffnet-search search {quoted(path.parent)}`" if there else "`ffnet-search run` with its sweep"
+        raise SweepError(f"{path}: no such study; run {how} first")
     with readable_study(path) as place, _opened(place) as storage, database_errors(path):
         if NAME not in optuna.get_all_study_names(storage):
             again = f"run `ffnet-search search {quoted(path.parent)}` again"
