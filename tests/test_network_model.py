@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import random
+from pathlib import Path
 
 import numpy as np
 import pytest
 from latency_spaces import SPACES
 from part_costs import cost
 
+from ffnet_search.config.sweep import Sweep
 from ffnet_search.latency.network_model import NetworkModel, Sample, by_kind
 from ffnet_search.latency.plan import parts_of
 from ffnet_search.space.search_space import SearchSpace
 
+ROOT = Path(__file__).parents[1]
 POOLING = {("mixer", "token_mixer", "pool"): 0.4}
 ONE_SLOPE = NetworkModel(0.0, 1.1)
 
@@ -46,6 +49,23 @@ def test_the_fit_recovers_what_a_network_adds_to_its_parts(truth: NetworkModel) 
         assert model(other.alone_ms, other.params_m) == pytest.approx(other.measured_ms, rel=0.03)
 
 
+def test_widths_that_a_runtime_fills_up_have_slopes_of_their_own() -> None:
+    """ONNX Runtime computes 24 channels as 32: of the octave of 16 or of 32 they would have the slope of these."""
+    space = Sweep.from_yaml(ROOT / "sweeps" / "super_resolution.yaml").search_space  # of widths 16, 24 and 32
+    rng, alone_ms = random.Random(0), {part: cost(part) for part in parts_of(space)}
+    known = [
+        Sample(
+            by_kind(arch.parts, alone_ms),
+            arch.params_m,
+            sum(alone_ms[part] * (1.0 if part.out_width == 24 else 0.7) for part in arch.parts),
+        )
+        for arch in (space.sample(rng) for _ in range(80))
+    ]
+    model = NetworkModel.fit(known[:40])
+    errors = [model(one.alone_ms, one.params_m) / one.measured_ms - 1 for one in known[40:]]
+    assert np.abs(errors).max() < 0.03
+
+
 def test_noise_alone_is_not_taken_for_a_cache_nor_for_slopes() -> None:
     spilt = 0
     for seed in range(10):
@@ -66,4 +86,4 @@ def test_few_networks_give_no_negative_slope() -> None:
 
 def test_a_kind_of_another_space_has_the_common_slope() -> None:
     model = NetworkModel.fit(samples(8, 0, ONE_SLOPE))
-    assert model.slope_of(("token_mixer", "of another space", 3, 1, 1)) == model.slope
+    assert model.slope_of(("token_mixer", "of another space", 3, 8, 1, 1)) == model.slope

@@ -5,19 +5,21 @@ Alone, a part finds its input and its weights in the cache. In a network,
     (1)  network_ms = intercept + sum over parts (slope of its kind * part alone) + spill * max(0, weights_m - resident)
 
 Weights stay in the cache up to some number of millions; each run fetches the rest again. A slope is one number for all
-kinds plus deviations of four groups,
+kinds plus deviations of five groups,
 
-    (2)  slope(kind) = slope + d_mixer + d_resolution + d_weights + d_maps
+    (2)  slope(kind) = slope + d_mixer + d_resolution + d_width + d_weights + d_maps
 
-of the mixer, of the mixer at a resolution, and of the octaves of a part's weights and of its maps (a part that fits
+of the mixer, of the mixer at a resolution, of its width (runtimes fill channels up to a multiple of 8 or 16, and change
+the layout at the ends of what is timed alone), and of the octaves of a part's weights and of its maps (a part that fits
 into a cache alone may not fit in a network). Normal priors hold the deviations near zero, a ridge regression: forty
 networks cannot determine forty slopes, but they do determine which of them are off.
 
 Errors with 40 networks to fit on, means over ten random splits of 120 (mean, maximum, share within 10 %), on two days'
 noise of the CIFAR space: one slope for all 3.3, 13.4, 96 % and 3.7, 18.7, 95 %; with mixers and resolutions 3.3, 11.9,
-97 % and 3.4, 15.1, 96 %; with all of them 2.7, 9.2, 99.8 % and 2.7, 11.3, 98.8 %. Without the spill it was 9 to 14 %.
-Tried and worse: slopes by kernel or by width, terms in weights (7 %) or MACs (6 %), parts timed with evicted caches,
-a plane through MACs and weights alone (4.8 to 6.2 %)."""
+97 % and 3.4, 15.1, 96 %; with weights and maps 2.7, 9.2, 99.8 % and 2.7, 11.3, 98.8 %. Without the spill it was 9 to 14
+%. With widths, over eight splits of 60: super-resolution, of widths 16, 24 and 32, 1.8, 4.0, 100 % for 18.6, 33, 28 %
+without; five other spaces 2.6, 7.9, 97.8 % for 2.8, 8.5, 97.1 %. Tried and worse: slopes by kernel, terms in weights (7
+%) or MACs (6 %), parts timed with evicted caches, a plane through MACs and weights alone (4.8 to 6.2 %)."""
 
 from __future__ import annotations
 
@@ -33,11 +35,11 @@ from ffnet_search.latency.part_model import Floats
 from ffnet_search.space.parts import Part
 from ffnet_search.space.sides import Side
 
-Kind = tuple[str, str, Side, int, int]  # of a part: kind, mixer, resolution, octave of its weights, octave of its maps
+Kind = tuple[str, str, Side, int, int, int]  # of a part: kind, mixer, resolution, width, octaves of weights and of maps
 Group = tuple[str | Side, ...]  # of kinds that deviate together: a name of `PRIORS`, and which
 
 # Standard deviation of the deviation of each group, by its name.
-PRIORS = {"mixer": 0.25, "resolution": 0.1, "weights": 0.2, "maps": 0.2}
+PRIORS = {"mixer": 0.25, "resolution": 0.1, "width": 0.1, "weights": 0.2, "maps": 0.2}
 NOISE = 0.03  # relative standard deviation of a network's time around (1)
 RESIDENTS = 50  # numbers of weights that are tried
 
@@ -45,13 +47,15 @@ RESIDENTS = 50  # numbers of weights that are tried
 def kind_of(part: Part) -> Kind:
     """The kind of a part: parts of one kind have one slope."""
     costs = part.costs
-    return part.kind, part.mixer, part.resolution, round(math.log2(costs.params + 1)), round(math.log2(costs.memory))
+    weights, maps = round(math.log2(costs.params + 1)), round(math.log2(costs.memory))
+    return part.kind, part.mixer, part.resolution, part.out_width, weights, maps
 
 
 def groups_of(kind: Kind) -> tuple[Group, ...]:
     """The groups that a kind belongs to, one for each deviation of (2)."""
-    what, mixer, resolution, weights, maps = kind
-    return ("mixer", what, mixer), ("resolution", what, mixer, resolution), ("weights", weights), ("maps", maps)
+    what, mixer, resolution, width, weights, maps = kind
+    of_mixer = ("mixer", what, mixer), ("resolution", what, mixer, resolution), ("width", what, width)
+    return *of_mixer, ("weights", weights), ("maps", maps)
 
 
 def by_kind(parts: Iterable[Part], alone_ms: Mapping[Part, float]) -> Mapping[Kind, float]:
