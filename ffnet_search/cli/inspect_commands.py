@@ -18,7 +18,7 @@ from ffnet_search.progress import say, signs_of_life
 
 
 def pick(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a run, e.g. runs/digits.")],
+    run: RunFolderOrSweep,
     budget: Budget,
     export: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Write the best network there, retrained if the sweep says so.")

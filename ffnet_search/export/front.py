@@ -11,6 +11,7 @@ import csv
 import os
 import shutil
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from ffnet_search.atomic_write import SUFFIX
@@ -101,8 +102,9 @@ def write_picks(sweep: Sweep, picks: Sequence[Pick], folders: Sequence[Path], as
     for folder in folders:
         folder.mkdir(parents=True)
     export = export_ffnets if sweep.module is None else export_user_modules
+    written = export(sweep, picks, folders)  # what is measured together has a bar of its own, and is over by now
     with progress("export", len(picks), "networks") as bar:
-        for pick, folder, metrics in zip(picks, folders, export(sweep, picks, folders), strict=True):
+        for pick, folder, metrics in zip(picks, folders, written, strict=True):
             order = as_minimised(pick.judged, sweep.search.directions)
             card = {**read_card(folder), "order": order, **({"asked_for": True} if pick.key in asked else {})}
             write_card(folder, card)
@@ -139,38 +141,58 @@ def _write_csv(path: Path, exported: Sequence[ExportedNetwork]) -> None:
             writer.writerow(map(csv_cell, [*row, str(network.architecture or "")]))
 
 
+@dataclass(frozen=True)
+class _Built:
+    """A pick with its networks: on the weights that the search compared, on those that are exported, and deployed."""
+
+    pick: Pick
+    folder: Path
+    before: MetaMixer
+    net: MetaMixer
+    deployed: Deployed
+    latency: Mapping[str, float]
+
+
 def export_ffnets(sweep: Sweep, front: Sequence[Pick], folders: Sequence[Path]) -> Iterator[dict[str, float]]:
-    """Write the files of each pick into its folder, and yield its metrics: measured alone, on the test split."""
+    """Measure the picks together; then, with each step, write the files of one into its folder, and yield its metrics:
+    measured alone, on the test split."""
     data, devices = sweep_data(sweep), devices_of(sweep)
-    gpu_or_cpu = fastest_device()
     inherited = _networks(sweep, data, [pick.candidate for pick in front])
     nets = [pick.network(sweep) or before for pick, before in zip(front, inherited, strict=True)]
     fused = [fuse(net).cpu() for net in nets]
     latencies = _latencies(fused, devices)  # in turns: one minute's disturbance must not hit a single network
-    for pick, folder, before, net, deployed, latency in zip(
-        front, folders, inherited, nets, fused, latencies, strict=True
-    ):
-        task = task_of(net.largest.input)
-        named = {name: task.named_metric(name, data.outputs) for name in named_metrics(sweep)}
-        judged = {
-            "search": judge(deployed.to(gpu_or_cpu), data.val_dataloader(), task, named),
-            "test": judge(deployed.to(gpu_or_cpu), data.test_dataloader(), task, named),
-        }
-        metrics = {f"{split}_{name}": value for split, one in judged.items() for name, value in one.metrics().items()}
-        metrics[task.search_quality] = pick.judged.metrics[task.quality.name]
-        if retraining_of(sweep) is not None:
-            metrics[INHERITED + task.search_quality] = pick.candidate.metrics[task.quality.name]
-            metrics[INHERITED + task.test_quality] = quality(fuse(before).to(gpu_or_cpu), data.test_dataloader(), task)
-        folds = {} if pick.folds is None else {FOLDS: pick.folds}
-        metrics |= {**latency, **analytic_metrics(net.largest), **(pick.folds.metrics if pick.folds else {})}
-        write_scores(folder, {split: one.scores for split, one in {**judged, **folds}.items()})
-        write_network(folder, net.cpu(), deployed.cpu(), sweep.export.opset)
-        if any(device.section.precision == "int8" for device in devices):
-            metrics |= int8_metrics(folder, deployed, data)
-        card = network_card(sweep, pick, metrics, devices, data) | write_details(folder, deployed, data)
-        write_card(folder, card)
-        write_bundle(folder, card, task)
-        yield metrics
+    rows = zip(front, folders, inherited, nets, fused, latencies, strict=True)
+    return (_written(sweep, data, devices, _Built(*row)) for row in rows)
+
+
+def _written(sweep: Sweep, data: Data, devices: Sequence[Device], built: _Built) -> dict[str, float]:
+    """The metrics of one network, whose files are written."""
+    pick, folder, net, deployed = built.pick, built.folder, built.net, built.deployed
+    task, gpu_or_cpu = task_of(net.largest.input), fastest_device()
+    named = {name: task.named_metric(name, data.outputs) for name in named_metrics(sweep)}
+    judged = {
+        "search": judge(deployed.to(gpu_or_cpu), data.val_dataloader(), task, named),
+        "test": judge(deployed.to(gpu_or_cpu), data.test_dataloader(), task, named),
+    }
+    metrics = {f"{split}_{name}": value for split, one in judged.items() for name, value in one.metrics().items()}
+    metrics[task.search_quality] = pick.judged.metrics[task.quality.name]
+    if retraining_of(sweep) is not None:
+        metrics[INHERITED + task.search_quality] = pick.candidate.metrics[task.quality.name]
+        before = fuse(built.before).to(gpu_or_cpu)
+        metrics[INHERITED + task.test_quality] = quality(before, data.test_dataloader(), task)
+    metrics |= {**built.latency, **analytic_metrics(net.largest)}
+    scores = {split: one.scores for split, one in judged.items()}
+    if pick.folds is not None:
+        metrics |= pick.folds.metrics
+        scores[FOLDS] = pick.folds.scores
+    write_scores(folder, scores)
+    write_network(folder, net.cpu(), deployed.cpu(), sweep.export.opset)
+    if any(device.section.precision == "int8" for device in devices):
+        metrics |= int8_metrics(folder, deployed, data)
+    card = network_card(sweep, pick, metrics, devices, data) | write_details(folder, deployed, data)
+    write_card(folder, card)
+    write_bundle(folder, card, task)
+    return metrics
 
 
 def _networks(sweep: Sweep, data: Data, front: Sequence[Candidate]) -> list[MetaMixer]:

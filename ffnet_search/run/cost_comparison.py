@@ -14,7 +14,7 @@ from statistics import fmean
 
 from ffnet_search.config.retraining import retraining_of
 from ffnet_search.config.sweep import Sweep
-from ffnet_search.formatting import plural
+from ffnet_search.formatting import figure, plural
 from ffnet_search.space.cost_model import analytic_metrics
 
 STOPPED_SHARE = 0.35  # of the epochs, that early stopping leaves: benchmarks/early_stopping.py
@@ -52,10 +52,11 @@ class CostComparison:
         return self.networks >= self.pays_from
 
     def __str__(self) -> str:
+        shared, retraining, separate = (figure(cost) for cost in (self.shared, self.retraining, self.separate))
         ways = (
-            f"a supernet with {plural(self.networks, 'network')} compared on its weights ({self.shared:,.0f}) and the "
-            f"best retrained ({self.retraining:,.0f})",
-            f"training each of them with early stopping ({self.separate:,.0f})",
+            f"a supernet with {plural(self.networks, 'network')} compared on its weights ({shared}) and the best "
+            f"retrained ({retraining})",
+            f"training each of them with early stopping ({separate})",
         )
         cheaper, other = ways if self.supernet_is_cheaper else reversed(ways)
         return f"cheaper is {cheaper}, not {other}, in {self.unit}: a supernet pays from {self.pays_from} networks on"
