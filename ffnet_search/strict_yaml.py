@@ -31,6 +31,7 @@ KINDS = {  # what a value must be, by the first word of Pydantic's kind of error
     "string": "must be text",
     "path": "must be text",
 }
+PLAIN = ("int", "float", "bool", "str")  # types that are a step of their own in a union
 ModelT = TypeVar("ModelT", bound=BaseModel)
 YAML_BYTES = 256 * KIB  # of a file: read within seconds, and 50 times the largest that is shipped
 _INNER = {"schema", "items_schema", "keys_schema", "values_schema", "choices", "fields"}  # of a schema of pydantic
@@ -137,7 +138,9 @@ def _deepest(details: Sequence[ErrorDetails]) -> list[ErrorDetails]:
 
 
 def _steps(detail: ErrorDetails) -> list[str]:
-    return [str(step)[:NAME] for step in detail["loc"] if not _UNION.match(str(step))]
+    """The keys and indices that lead to a value, without Pydantic's words for the types of a union."""
+    steps = [str(step)[:NAME] for step in detail["loc"] if not _UNION.match(str(step))]
+    return steps[:-1] if steps and steps[-1] in PLAIN and detail["type"].startswith(steps[-1]) else steps
 
 
 def _sentences(model: type[BaseModel], details: Sequence[ErrorDetails]) -> Iterator[str]:
@@ -146,10 +149,11 @@ def _sentences(model: type[BaseModel], details: Sequence[ErrorDetails]) -> Itera
     for detail in details:
         by_place.setdefault(".".join(_steps(detail)), []).append(detail)
     for place, alternatives in by_place.items():
-        rules = list(dict.fromkeys(filter(None, map(_rule, alternatives))))
-        if len(rules) > 1 and len(alternatives) > 1 and all(map(_rule, alternatives)):
+        rules, value = list(dict.fromkeys(map(_rule, alternatives))), alternatives[0]["input"]
+        if len(rules) > 1 and all(rules):
+            hint = next(filter(None, (_hint(rule, value) for rule in rules if rule != KINDS["string"])), "")
             others = [rule.removeprefix("must be ") for rule in rules[1:]]
-            yield f"{place} {', or '.join([rules[0], *others])}, but got {shown(alternatives[0]['input'])}"
+            yield f"{place} {', or '.join([rules[0], *others])}, but got {shown(value)}{hint}"
         else:
             yield from dict.fromkeys(_sentence(model, detail) for detail in alternatives)
 
@@ -169,12 +173,17 @@ def _sentence(model: type[BaseModel], detail: ErrorDetails) -> str:
     if kind == "value_error":
         message = str(detail.get("ctx", {}).get("error", detail["msg"]))
         return f"{place}: {message}" if place else message
-    rule, hint = _rule(detail), ""
+    rule = _rule(detail)
+    return f"{place} {rule}, but got {shown(value)}{_hint(rule, value)}"
+
+
+def _hint(rule: str, value: object) -> str:
+    """The end of a sentence where quotes are what is wrong with a value; else empty."""
     if rule == KINDS["string"] and isinstance(value, bool | int | float | date):
-        hint = "; put it in quotes"  # YAML reads yes, 12 and 2026-11-26 as a truth value, a number and a date
+        return "; put it in quotes"  # YAML reads yes, 12 and 2026-11-26 as a truth value, a number and a date
     if rule in (KINDS["int"], KINDS["float"]) and isinstance(value, str) and _reads_as_number(value):
-        hint = "; remove the quotes"
-    return f"{place} {rule}, but got {shown(value)}{hint}"
+        return "; remove the quotes"
+    return ""
 
 
 def _rule(detail: ErrorDetails) -> str:

@@ -227,6 +227,7 @@ def space_with(path: str, value: Any) -> dict[str, Any]:
         ("stages.0.width", [16, True], "stages.0.width.1 must be a whole number, but got True"),
         ("stages.0.depth", "2", "stages.0.depth.0 must be a whole number, but got '2'; remove the quotes"),
         ("input.resolution", [8, True], "input.resolution must be a whole number, but got True"),
+        ("head", {"width": True}, "head.width.0 must be a whole number, or text, but got True$"),
         ("stages.0.width", [0], "stages.0.width.0 must be > 0, but got 0"),
         ("stages.0.width", [16, 16], r"stages.0.width: must not repeat a choice, but got \[16, 16\]"),
         (
