@@ -97,7 +97,9 @@ def shortened(text: str, limit: int = LINE) -> str:
     if len(text) <= limit:
         return text
     tail = limit // 3
-    return f"{text[: limit - tail - 5]} ... {text[-tail:]}"
+    begin, end = text[: limit - tail - 5], text[-tail:]
+    whole = begin.rpartition(" ")[0], end.partition(" ")[2]  # no word is cut, where there are several
+    return " ... ".join(short or long for short, long in zip(whole, (begin, end), strict=True))
 
 
 def shown(value: object, limit: int = VALUE) -> str:

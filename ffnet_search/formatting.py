@@ -43,6 +43,14 @@ def listed(words: Collection[str]) -> str:
     return f"{', '.join(first)} and {last}" if first else last
 
 
+def sentence_case(text: str) -> str:
+    """The text as it begins a sentence or a title: a first word in lower case has a capital, an abbreviation stays.
+
+    >>> sentence_case("mIoU"), sentence_case("PSNR"), sentence_case("average precision of PSNR")
+    ('mIoU', 'PSNR', 'Average precision of PSNR')"""
+    return text[:1].upper() + text[1:] if text.split(" ")[0].islower() else text
+
+
 def first_few(words: Sequence[str], limit: int = 5) -> str:
     """The first words of a list, and the number of the others: `a, b and 7 more`."""
     more = f" and {len(words) - limit} more" if len(words) > limit else ""

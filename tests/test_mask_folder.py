@@ -151,7 +151,7 @@ MISTAKES: dict[str, tuple[Callable[[Path], object], str]] = {
     "image_missing": (lambda at: (at / "images/004.png").unlink(), r"must hold an image .* none for .*s/004.png"),
     "other_size": (lambda at: save(at, "002.png", np.zeros((9, 7), np.uint8)), r"002.png has 7 x 9 pixels, but its"),
     "wrong_ids": (lambda at: save(at, "002.png", ids(at, "002.png") * 7),
-                  r"ids from 0 to 2 .*002.png has the ids 7"),
+                  r"ids from 0 to 2 .*but 1 of \d+ do not: .*002.png has the ids 7"),
     "colours": (colours, r"003.png holds colours, not ids \(mode RGB\): save it as grey or with a palette"),
     "255_for_an_object": (binary_255, r"must hold two classes at least, but no pixel has 1, 2 .*255 .* write 1"),
     "broken": (lambda at: (at / "masks/001.png").write_bytes(b"no"), r"001.png cannot be read as an image"),

@@ -15,8 +15,10 @@ from networks import supernet
 from photos import SPACE, photo_sweep, write_photos
 from PIL import Image
 
+from ffnet_search.cli.network_table import print_network
 from ffnet_search.evaluation.inherited import Evaluator
 from ffnet_search.evaluation.judge import quality
+from ffnet_search.export.exported import read_network
 from ffnet_search.export.network import load
 from ffnet_search.models.deployed import Deployed, fuse
 from ffnet_search.models.metamixer import MetaMixer
@@ -65,7 +67,7 @@ def test_the_script_writes_the_photos_of_the_network(tmp_path: Path) -> None:
 
 
 @torch.no_grad()
-def test_details_are_bicubic_and_the_worst_photos(tmp_path: Path) -> None:
+def test_details_are_bicubic_and_the_worst_photos(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     data = sweep_data(photo_sweep(tmp_path / "runs", write_photos(tmp_path / "data", 30)))
     card, _ = export(tmp_path, data)
     metric = TASK.quality_metric(2)
@@ -79,7 +81,10 @@ def test_details_are_bicubic_and_the_worst_photos(tmp_path: Path) -> None:
         assert sheet.size == (3 * 244 - 4, 6 * 244 - 4)
     text = (tmp_path / "README.md").read_text()
     assert "Bicubic interpolation has" in text and "3 x 12 x 16, or of any other size" in text
-    assert "writes image_x2.png" in text and "image-to-image" in text
+    assert "writes image_x2.png\n" in text and "image-to-image" in text
+    assert TASK.reference_note(card["details"]) in text.replace("Bicubic", "bicubic")
+    print_network(read_network(tmp_path))
+    assert TASK.reference_note(card["details"]) in capsys.readouterr().out
 
 
 @pytest.mark.slow

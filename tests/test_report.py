@@ -247,3 +247,14 @@ def test_no_line_of_the_report_ends_between_a_number_and_its_unit(tmp_path: Path
     text = re.sub("<[^>]*>", "", prose)
     assert re.search(r"\d&nbsp;ms\b", text) and re.search(r"\d&nbsp;%", text)
     assert re.findall(r"\d\s+(?:%|ms|MB|images|networks|architectures|candidates|±)|±\s+\d", text) == []
+
+
+def test_titles_keep_abbreviations_and_files_have_words(tmp_path: Path) -> None:
+    run = ffnet_run(tmp_path, task="multilabel")
+    for network in run.exported:
+        (network.folder / "worst.png").touch()
+        path = network.folder / "card.json"
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"details": {"worst": "worst.png"}}))
+    html = page(run)
+    assert "<h3>mAP</h3>" in html
+    assert 'worst.png</a> <span class="muted">its worst images on test</span>' in html

@@ -134,6 +134,8 @@ def test_a_quality_that_is_minimised_is_selected_by_its_minimum(tmp_path: Path) 
 def test_a_limit_that_no_candidate_meets_is_refused_with_the_fastest(sweep: Sweep) -> None:
     with pytest.raises(SweepError, match=r"of 60 candidates the fastest takes \S+ ms .* space reaches \S+ ms"):
         select_network(sweep.files.folder, 1e-6)
+    with pytest.raises(SweepError, match="ask for more, or give it smaller choices$"):  # the space does not reach it
+        select_network(sweep.files.folder, 1e-6)
     message = r"candidates whose accuracy is ≥ 10.00 % the fastest takes \S+ ms"
     with pytest.raises(SweepError, match=message):
         select_network(sweep.files.folder, 1e-6, quality=0.1)

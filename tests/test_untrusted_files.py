@@ -132,6 +132,9 @@ def test_an_error_is_one_bounded_line_without_passwords() -> None:
     assert len(shortened("x" * 10**6)) <= LINE
     folder = "a" * 400  # the problem is told, however long the path
     assert shortened(f"{folder}: no such file; make it") == f"{'a' * 30}...{'a' * 29}: no such file; make it"
+    many = f"x.yaml: {', '.join(f'masks/{number:03d}.png has the ids 7' for number in range(40))}"
+    begin, end = shortened(many).split(" ... ")  # between words
+    assert many.startswith(f"{begin} ") and many.endswith(f" {end}") and len(shortened(many)) <= LINE
     assert without_passwords("s3://bucket/a:b@c http://h:80/p") == "s3://bucket/a:b@c http://h:80/p"
     assert printable("a\u2028b\x9b") == "a\\u2028b\\x9b"
     assert printable("\u202egnp.exe \u2066\u200f") == "\\u202egnp.exe \\u2066\\u200f"  # read from the right

@@ -130,10 +130,10 @@ def _title(metric: Metric) -> str:
     """A title of two lines: what, and its split or unit."""
     device, unit = f" @{metric.device}" if metric.device else "", metric.unit
     prefix = next((one for one in (INHERITED, INT8) if metric.name.startswith(one)), "")
-    name, words = metric.name.removeprefix(prefix), prefix.replace("_", " ")
-    split, _, quality = name.partition("_")
+    split, _, quality = metric.name.removeprefix(prefix).partition("_")
     if split in SPLITS and quality:
-        return f"{words}{quality.replace('_', ' ')}{unit and f' {unit}'}\n{SPLITS[split]}"
+        word = (metric.word or metric.name).removesuffix(f" {JUDGED[split]}").replace("_", " ")
+        return f"{word}{metric.device and f' of {metric.device}'}{unit and f' {unit}'}\n{SPLITS[split]}"
     return f"{WORDS.get(metric.name, metric.word or metric.name)}\n{unit}{device}".rstrip()
 
 

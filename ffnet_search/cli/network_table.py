@@ -43,6 +43,8 @@ def print_network(network: ExportedNetwork) -> None:
 
 def _print_outputs(network: ExportedNetwork, task: Task, outputs: int) -> None:
     """The quality of each output on test, in its own unit, and what that of all of them is."""
+    if words := task.reference_note(network.details):
+        print_plain(words)
     each, constant = network.details.get(task.each, {}), network.details.get("constant", {})
     if not each:
         return

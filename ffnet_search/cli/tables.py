@@ -205,13 +205,13 @@ def print_selection(selection: Selection) -> None:
     images = figures.get(f"{split}{IMAGES.name}")
     counted = "" if images is None else f" ({images:,.0f} images)"
     show(
-        f"{offer.key}: {quality.phrase} {reached} {SPLITS['search']}{counted}, {offer.ms:.3g} ms "
+        f"{offer.key}: {quality.phrase} {reached} {SPLITS['search']}{counted}, {LATENCY.format(offer.ms)} "
         f"{selection.measured_as} ({origin})"
     )
     if exported is not None:
         for line in _other_qualities(exported, quality):
             show(line)
-    show(f"{arch.params_m:.3g} M parameters, {arch.macs_m:.4g} M MACs: {arch}")
+    show(f"{PARAMS.format(arch.params_m)} parameters, {MACS.format(arch.macs_m)} MACs: {arch}")
     if alike := selection.alike:
         quicker = listed([f"{name} ({LATENCY.format(ms)})" for name, ms in alike.items()])
         show(f"quicker, and not told apart from it by a paired test on these images: {quicker}")

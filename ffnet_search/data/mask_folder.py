@@ -240,7 +240,8 @@ def _read_masks(use: Callable[[np.ndarray], Read], pairs: MaskedFiles, classes: 
     if wrong:
         raise SweepError(
             f"data.path: masks must have the size of their images and hold ids from 0 to {classes - 1} "
-            f"(input.classes in the search space's file) or {IGNORE}, but {first_few(wrong)}"
+            f"(input.classes in the search space's file) or {IGNORE}, but {len(wrong)} of {len(done)} do not: "
+            f"{first_few(wrong)}"
         )
     return [one for one, _ in done if one is not None]
 

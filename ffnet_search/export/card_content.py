@@ -44,6 +44,7 @@ class _Details(_Content):
     average_precision: Each = {}
     mae: dict[str, Amount | None] = {}
     constant: dict[str, Amount | None] = {}
+    bicubic_psnr_y: float | None = None
     worst: FileName = ""
     errors: FileName = ""
     caption: str = ""

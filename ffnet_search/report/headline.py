@@ -10,7 +10,7 @@ from markupsafe import Markup
 from ffnet_search.config.named_metrics import ranking
 from ffnet_search.export.answer import ranked_on
 from ffnet_search.export.groups import not_told_apart
-from ffnet_search.formatting import listed
+from ffnet_search.formatting import listed, sentence_case
 from ffnet_search.metrics import ERROR, FOLDS, IMAGES, JUDGED, LATENCY, SPLITS, Metric
 from ffnet_search.report.data import Run
 
@@ -20,7 +20,7 @@ class Headline:
     """The facts about the network that the search ranks first.
 
     `ranked_by`: the objective and its value, where it is not the task's quality. `rivals`: the networks that a paired
-    test does not tell apart from it, in words; empty if there is none."""
+    test does not tell apart from it, in words; empty if there is none. `reference`: what test has without a network."""
 
     name: str
     link: str
@@ -30,6 +30,7 @@ class Headline:
     limit: str
     ranked_by: str
     rivals: Markup
+    reference: str
     why: str
 
 
@@ -50,6 +51,7 @@ def headline_of(run: Run) -> Headline:
         limit="" if limit is None else f" within {LATENCY.format(limit)}",
         ranked_by="" if is_usual else f" by {by.phrase}{_reached(run, by, ranked)}",
         rivals=_rivals(run, name, JUDGED if ranked == FOLDS else SPLITS),
+        reference=sentence_case(run.task.reference_note(network.details)),
         why=why_splits_differ(len(run.history.evaluated), quality.phrase),
     )
 

@@ -24,6 +24,7 @@ SHEETS = {  # of images that a task draws -> the words below them
     "worst": "Its worst images on test: the image, its mask, and what the network makes of it.",
     "errors": "Its most confident errors on test: the label, what it says instead, and how sure it is.",
 }
+SHEET_WORDS = {"worst": "its worst images on test", "errors": "its most confident errors on test"}
 SCRIPT = ModelFile("predict.py", "the network on images, with ONNX Runtime alone")
 
 
@@ -66,7 +67,8 @@ def _fact_title(run: Run, column: str) -> str:
 
 def _files(network: ExportedNetwork) -> list[ModelFile]:
     """The files of an exported folder: those that are known first, with their words."""
-    known = (SCRIPT, *registered_files(), *EXPORTED)
+    sheets = (ModelFile(network.details.get(key) or "", words) for key, words in SHEET_WORDS.items())
+    known = (SCRIPT, *registered_files(), *EXPORTED, *sheets)
     names = {path.name for path in network.folder.iterdir()}
     others = sorted(names - {file.name for file in known})
     return [file for file in known if file.name in names] + [ModelFile(name, "") for name in others]

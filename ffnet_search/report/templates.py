@@ -8,7 +8,7 @@ from importlib.resources import files
 
 import jinja2
 
-from ffnet_search.formatting import UNBROKEN, percent, plural
+from ffnet_search.formatting import UNBROKEN, percent, plural, sentence_case
 
 # Cells of numbers are left alone too: they are never broken, and are copied into spreadsheets.
 ASIDE = re.compile(
@@ -22,7 +22,7 @@ def load_template(name: str) -> jinja2.Template:
     environment = jinja2.Environment(
         autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
     )
-    environment.filters |= {"plural": plural, "percent": percent}
+    environment.filters |= {"plural": plural, "percent": percent, "sentence_case": sentence_case}
     environment.policies["json.dumps_kwargs"] = {"separators": (",", ":")}
     return environment.from_string((files(__package__) / name).read_text(encoding="utf-8"))
 

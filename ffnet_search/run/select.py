@@ -157,17 +157,16 @@ def _too_slow(sweep: Sweep, asked: Selection, known: list[Offer], good: str, lat
         f"{asked.folder}: of {len(known)} {networks}{good} the fastest takes {LATENCY.format(fastest.ms)} "
         f"{asked.measured_as} ({how}), but {latency_ms:g} ms were asked for"
     )
-    least = least_latency(sweep.search_space, asked.table)
-    reached = LATENCY.format(asked.table.predict_ms(least))
     if asked.format:
         return SweepError(
             f"{problem}; a quicker network of the run is exported by its key with `ffnet-search export "
             f"{quoted(asked.folder)} --key KEY --format {asked.format}`"
         )
-    return SweepError(
-        f"{problem}; the search space reaches {reached} (predicted; {least}): search on with such a limit, or give the "
-        "space smaller choices"
-    )
+    least_ms = asked.table.predict_ms(least_latency(sweep.search_space, asked.table))
+    how = "ask for more, or give it smaller choices"
+    if least_ms <= latency_ms:
+        how = "search on with such a limit, or give it smaller choices"
+    return SweepError(f"{problem}; the search space reaches {LATENCY.format(least_ms)} (predicted): {how}")
 
 
 def _refuse_other(folder: Path, metric: Metric, quality: float, of: str) -> None:

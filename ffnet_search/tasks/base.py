@@ -8,7 +8,7 @@ import torch when they are called. Shape keys: B batch, N images of a set, C cha
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 import numpy as np
@@ -50,7 +50,7 @@ class Task(TaskOutputs):
     output_name: ClassVar[str]  # of the ONNX model
     output_words: ClassVar[str] = ""  # what it holds, where the name does not say it
     predict_script: ClassVar[str | None]  # a template in `export/bundle/`, written as predict.py
-    predict_words: ClassVar[str] = ""  # what it writes, where it writes files
+    predict_words: ClassVar[str] = ""  # what it writes, where it writes files; `{outputs}` stands for their number
     hub_task: ClassVar[str]  # of model hubs, for the model card
     quality_name: ClassVar[str]  # of the quality in a model card
     details: ClassVar[str | None] = None  # class that writes more of a network: see `export.details`
@@ -131,6 +131,11 @@ class Task(TaskOutputs):
 
     def quality_note(self, outputs: int) -> str:
         """A remark on the quality of networks with so many outputs, a sentence without its dot; or ""."""
+        return ""
+
+    def reference_note(self, details: Mapping[str, Any]) -> str:
+        """The quality that test images have without a network, of a card's details, a sentence without its dot; or
+        ""."""
         return ""
 
     @property

@@ -53,7 +53,7 @@ class SuperResolution(Task):
     output_name = "enlarged"
     output_words = "float32 (batch, channels, scale x height, scale x width), levels in 0 to 1"
     predict_script = "predict_super_resolution.py.txt"
-    predict_words = "writes image_x2.png, or x3, x4: the scale is in card.json"
+    predict_words = "writes image_x{outputs}.png"
     hub_task = "image-to-image"
     quality_name = "PSNR on luma"
     details = "ffnet_search.export.details.photos:PhotoDetails"
@@ -104,6 +104,10 @@ class SuperResolution(Task):
         from ffnet_search.tasks.psnr import levels, psnr
 
         return psnr(levels(output), target, outputs)[:, None]
+
+    def reference_note(self, details: Mapping[str, Any]) -> str:
+        reached = details.get("bicubic_psnr_y")
+        return "" if reached is None else f"bicubic interpolation has {self.quality.format(reached)} on test"
 
     def accepts(self, target: Tensor) -> bool:
         import torch

@@ -16,7 +16,7 @@ import yaml
 from ffnet_search.atomic_write import write_text
 from ffnet_search.export.bundle.script import predict_script
 from ffnet_search.export.class_table import CLASS_TITLES, class_rows
-from ffnet_search.formatting import code_span, markdown
+from ffnet_search.formatting import code_span, markdown, sentence_case
 from ffnet_search.metrics import COSTS, ERROR, FOLDS, IMAGES, JUDGED, MEASURED
 from ffnet_search.space.sides import spelled
 from ffnet_search.tasks.base import Task
@@ -46,6 +46,8 @@ def write_bundle(folder: Path, card: Mapping[str, Any], task: Task) -> None:
         class_titles=CLASS_TITLES,
         task=task,
         quality=task.quality,
+        reference=sentence_case(task.reference_note(card.get("details") or {})),
+        predict_words=task.predict_words.replace("{outputs}", str(card["input"].get(task.outputs_word))),
         note=task.quality_note(len((card.get("details") or {}).get(task.each, ()))),
         folds=folds,
         costs=[cost for cost in COSTS.values() if cost.name in card["metrics"]],

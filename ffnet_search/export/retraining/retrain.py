@@ -18,6 +18,7 @@ from ffnet_search.evaluation.retrained import Retrained, retraining_sweep
 from ffnet_search.evaluation.trained import WEIGHTS
 from ffnet_search.export.retraining.record import retrained_configuration
 from ffnet_search.export.retraining.training import Training, remove_others, train_all
+from ffnet_search.formatting import plural
 from ffnet_search.pareto.candidate import Candidate
 from ffnet_search.progress import progress, say
 
@@ -34,7 +35,8 @@ def retrain(sweep: Sweep, candidates: Sequence[Candidate], retraining: Retrainin
     trained_by, factory = retraining_sweep(sweep, folder), RetrainerFactory(sweep, folder)
     training = Training("retrain", folder, factory, trained_by, WEIGHTS, "its weights stay")
     found, waiting = training.stored(wanted)
-    say(f"retrain: {len(wanted)} networks, {retraining}; {len(found)} of them were retrained before")
+    before = f"; {len(found)} of them were retrained before" if found else ""
+    say(f"retrain: {plural(len(wanted), 'network')}, {retraining}{before}")
     if waiting:
         with progress("retrain", retraining.epochs * len(waiting), "epochs") as bar:
             found |= train_all(training, waiting, bar)
