@@ -84,3 +84,4 @@ def test_anchors_fit_every_input_and_mix_to_anything_between(image: Input) -> No
     both = mix(light.macs_m + heavy.macs_m, heavy.params_m, image)
     assert both == pytest.approx((1, 1))
     assert min(mix(1e-3, 50.0, image)) >= 0 and sum(mix(1e-6, 0.0, image)) > 0
+    assert sum(mix(0.0, 0.0, image)) > 0  # a mixer without MACs, as in docs/block.md: its times are ratios to the mix

@@ -7,6 +7,7 @@ import re
 import site
 import sys
 import sysconfig
+import traceback
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from importlib.machinery import ModuleSpec, PathFinder, all_suffixes
@@ -93,3 +94,13 @@ def _installed() -> tuple[Path, ...]:
 def is_foreign(file: Path) -> bool:
     """True for the file of a module outside the installed packages and outside this one."""
     return not set(_installed()) & set(file.resolve().parents)
+
+
+def user_line(error: BaseException) -> str:
+    """The line of user-supplied code in which an error arose, ` (my_blocks.py, line 7)`; empty if there is none."""
+    library = Path(sysconfig.get_paths()["stdlib"]).resolve()
+    for frame in reversed(traceback.extract_tb(error.__traceback__)):
+        file = Path(frame.filename)
+        if file.is_file() and is_foreign(file) and library not in file.resolve().parents:
+            return f" ({file.name}, line {frame.lineno})"
+    return ""

@@ -18,6 +18,7 @@ from ffnet_search.space.registry import DEFAULT_TASK
 from ffnet_search.space.sides import pixels, square
 
 RESIDENT_M = 0.25  # million weights that stay in a core's own cache of 1 MB between runs
+LEAST_M = 1e-6  # million MACs of what has none, such as a mixer that averages: times are ratios to the mix
 
 
 @lru_cache
@@ -42,8 +43,8 @@ def anchors(input: Input) -> tuple[Architecture, Architecture]:
 def mix(macs_m: float, weights_m: float, input: Input) -> Mix:
     """Shares (light, heavy) of the anchors that together resemble a network with these millions of MACs and weights.
 
-    The heavy share fetches as many weights, and both shares together compute as many MACs."""
+    The heavy share fetches as many weights, and both shares together compute as many MACs, at least one."""
     light, heavy = anchors(input)
     heavy_share = max(0.0, weights_m - RESIDENT_M) / (heavy.params_m - RESIDENT_M)
-    light_share = max(0.0, macs_m - heavy_share * heavy.macs_m) / light.macs_m
+    light_share = max(0.0, max(LEAST_M, macs_m) - heavy_share * heavy.macs_m) / light.macs_m
     return light_share, heavy_share

@@ -16,6 +16,7 @@ from typing import BinaryIO, cast
 import torch
 from torch import Tensor, nn
 
+from ffnet_search.models.device import device_of
 from ffnet_search.models.layers import PLAIN
 from ffnet_search.models.metamixer import MetaMixer
 from ffnet_search.plugins import find_class
@@ -115,7 +116,7 @@ def write_onnx(
     `dynamic`: the dimensions, of 0 to 3, that may have another size in the written model. By the tracing exporter,
     which is deprecated: it takes a tenth of the time of the other one for the same optimised graph (both were timed on
     these networks)."""
-    example = torch.zeros(input_shape, device=next(net.parameters()).device)
+    example = torch.zeros(input_shape, device=device_of(net))
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")
         torch.onnx.export(

@@ -23,6 +23,7 @@ from ffnet_search.run.interrupt import import_whole
 from ffnet_search.run.latency_tables import cost_model
 from ffnet_search.run.stages import STAGES
 from ffnet_search.space.cost_model import check_budget
+from ffnet_search.space.search_space import SearchSpace
 
 LOGGERS = {  # of Lightning -> the packages of which each needs one
     "CometLogger": ("comet_ml",),
@@ -137,6 +138,8 @@ def check_classes(sweep: Sweep, stages: Collection[str]) -> None:
         if "export" in stages:
             for name in sweep.export.formats:
                 find_format(name, "export.formats")
+        if stages and sweep.search_space.has_network:
+            _check_mixers(sweep.search_space)
         if sweep.module is None and is_import_path(sweep.data.name) and {"train", "search"} & set(stages):
             import_whole("torch", "torchmetrics", "lightning")
             from ffnet_search.data.registry import build_data
@@ -152,6 +155,17 @@ def check_classes(sweep: Sweep, stages: Collection[str]) -> None:
             from ffnet_search.training.named_classes import check_named
 
             check_named(sweep)
+
+
+def _check_mixers(space: SearchSpace) -> None:
+    """Raise SweepError if a user-supplied mixer is none. Loads torch where there is one."""
+    offered = [value for values in space.axes().values() for value in values if isinstance(value, str)]
+    offered += [part.mixer for part in space.largest.parts]
+    for name in filter(is_import_path, dict.fromkeys(offered)):
+        import_whole("torch")
+        from ffnet_search.models.mixer_check import check_mixer
+
+        check_mixer(name, space)
 
 
 def _check_packages(sweep: Sweep) -> None:
