@@ -22,6 +22,8 @@ from ffnet_search.space.hyperparameters import Configuration
 from ffnet_search.training.start import Start
 from ffnet_search.training.trainer import save
 
+_LOG_IT = "; call self.log in its validation_step, and give its data module a val_dataloader"
+
 
 class UserModuleTarget:
     """Makes, scores and writes modules of `module.class_path`.
@@ -70,7 +72,7 @@ class UserModuleTarget:
             if name not in logged:
                 raise SweepError(
                     f"{self.sweep.path}: search.objectives: {name} must be logged by {type(module).__name__} in every "
-                    f"epoch, but it logs {', '.join(logged) or 'nothing'}{did_you_mean(name, logged)}"
+                    f"epoch, but it logs {', '.join(logged) or 'nothing'}{did_you_mean(name, logged) or _LOG_IT}"
                 )
         return {name: logged[name] for name in self.logged}
 

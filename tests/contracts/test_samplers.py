@@ -69,6 +69,14 @@ def test_a_wrong_sampler_is_one_sentence(name: str, args: dict[str, Any], messag
         make_sampler(SearchProblem(DIGITS, section, CHEAP), finished=0)
 
 
+def test_an_error_of_a_user_supplied_sampler_is_one_sentence(tmp_path: Path) -> None:
+    message = (
+        r"^search.sampler own_sampler:Raising raised KeyError: .* \(own_sampler.py, line \d+\); correct it and give"
+    )
+    with pytest.raises(SweepError, match=message):
+        Run(tmp_path).search(trials=40, sampler={"class_path": "own_sampler:Raising"})
+
+
 @pytest.mark.parametrize(
     ("content", "args"),
     [

@@ -31,3 +31,12 @@ class Alternating(BaseSampler):
     def sample_independent(self, study: Study, trial: FrozenTrial, name: str, distribution: Any) -> Any:
         stride = self.stride if trial.number % 2 == 0 else 1
         return self.rng.choice(distribution.choices[::stride])
+
+
+class Raising(Alternating):
+    """Raises after the trials that a search begins with."""
+
+    def sample_independent(self, study: Study, trial: FrozenTrial, name: str, distribution: Any) -> Any:
+        if trial.number >= 12:
+            raise KeyError(name)
+        return super().sample_independent(study, trial, name, distribution)

@@ -16,7 +16,8 @@ import math
 import random
 import warnings
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from copy import copy
 from functools import partial
 from typing import Any
@@ -28,6 +29,7 @@ from optuna.samplers import BaseGASampler, BaseSampler
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from ffnet_search.errors import SweepError, did_you_mean, one_line
+from ffnet_search.imports.modules import user_line
 from ffnet_search.plugins import Registry, find_class
 from ffnet_search.search.archive import Entry
 from ffnet_search.search.problem import SearchProblem
@@ -74,7 +76,7 @@ def make_sampler(problem: SearchProblem, finished: int) -> BaseSampler:
     own = dict(args)  # without `known`, which does not take the parameters of a trial run
     if "known" in accepted:
         args.setdefault("known", partial(known_of, problem))
-    with quiet_optuna(), warnings.catch_warnings():
+    with quiet_optuna(), warnings.catch_warnings(), own_errors(section.class_path):
         # Experimental and deprecated samplers warn; a sweep that names them has chosen them.
         warnings.simplefilter("ignore", category=FutureWarning)
         warnings.simplefilter("ignore", category=optuna.exceptions.ExperimentalWarning)
@@ -85,8 +87,25 @@ def make_sampler(problem: SearchProblem, finished: int) -> BaseSampler:
         except (TypeError, ValueError, ImportError) as error:
             raise SweepError(
                 f"{where}, which are {dict(section.init_args)}, are refused by {kind.__name__} for {objectives} "
-                f"objective(s): {one_line(error)}"
+                f"objective(s): {one_line(error)}{user_line(error)}"
             ) from None
+
+
+@contextmanager
+def own_errors(sampler: str) -> Iterator[None]:
+    """Raise SweepError for an error that arose in user-supplied code within the block, with its line."""
+    try:
+        yield
+    except SweepError:
+        raise
+    except Exception as error:
+        line = user_line(error)
+        if not line:
+            raise
+        raise SweepError(
+            f"search.sampler {sampler} raised {type(error).__name__}: {one_line(error)}{line}; correct it and give the "
+            "same command again, which keeps earlier results"
+        ) from error
 
 
 def known_of(problem: SearchProblem, params: Mapping[str, Any]) -> Known:
@@ -169,8 +188,9 @@ class OptunaSampler:
         """A trial with all its parameters, of the sampler's own choice or of this configuration."""
         if configuration is not None:
             self.study.enqueue_trial(params_of(self._problem.space, configuration))
-        trial = self.study.ask(self._axes)
-        settle(self._problem.space.hyperparameters, partial(_suggest, trial))
+        with own_errors(self._problem.section.sampler.class_path):
+            trial = self.study.ask(self._axes)
+            settle(self._problem.space.hyperparameters, partial(_suggest, trial))
         if configuration is not None and isinstance(self.sampler, BaseGASampler):
             # Optuna leaves enqueued trials out of the population. A genetic sampler whose own proposals are all
             # infeasible would then never get beyond random ones.
@@ -182,10 +202,11 @@ class OptunaSampler:
         values: Sequence[float] = entry.objectives
         if entry.stopped is not None:
             values = self._final_values(entry.stopped.epochs, entry.stopped.metrics)
-        if values:
-            ended = self.study.tell(trial, values)
-        else:
-            ended = self.study.tell(trial, state=TrialState.FAIL if entry.state == "failed" else TrialState.PRUNED)
+        with own_errors(self._problem.section.sampler.class_path):
+            if values:
+                ended = self.study.tell(trial, values)
+            else:
+                ended = self.study.tell(trial, state=TrialState.FAIL if entry.state == "failed" else TrialState.PRUNED)
         if entry.stopped is not None and values:
             ended = _changed(ended, TrialState.PRUNED, None)
         self._learn(TrialRecord.from_trial(ended))
