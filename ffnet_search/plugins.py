@@ -71,7 +71,9 @@ def import_path(name: str, field: str, registry: Registry = NONE) -> str:
     if is_import_path(name):
         return name
     what = f"one of {', '.join(registry)} or package.module:Class" if registry else "package.module:Class"
-    raise SweepError(f"{field} must be {what}, but got {shown(name)}{did_you_mean(name, registry) if registry else ''}")
+    module, dot, attribute = name.rpartition(".")
+    known = [f"{module}:{attribute}"] if dot else registry
+    raise SweepError(f"{field} must be {what}, but got {shown(name)}{did_you_mean(name, known) if known else ''}")
 
 
 def is_installed(package: str) -> bool:

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from ffnet_search.config.search_schema import SamplerSection
-from ffnet_search.plugins import Plugin
+from ffnet_search.errors import SweepError
+from ffnet_search.plugins import Plugin, import_path
 
 
 @pytest.mark.parametrize(
@@ -31,3 +32,10 @@ def test_two_spellings_of_one_are_refused() -> None:
 @pytest.mark.parametrize("content", ["TPESampler", {"class_path": "TPESampler"}, {"name": "TPESampler"}])
 def test_tpe_is_multivariate_however_it_is_spelled(content: Any) -> None:
     assert SamplerSection.model_validate(content).init_args == {"multivariate": True}
+
+
+def test_a_class_after_a_dot_is_answered_with_its_import_path() -> None:
+    with pytest.raises(
+        SweepError, match=r"must be one of pool or .*, but got 'my.blocks.Blur'; did you mean 'my.blocks:"
+    ):
+        import_path("my.blocks.Blur", "mixer", {"pool": "a:Pool"})
