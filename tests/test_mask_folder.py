@@ -175,6 +175,15 @@ def test_a_mistake_is_one_sentence(name: str, folder: Path) -> None:
         build(folder)
 
 
+def test_many_mistakes_are_named_a_line_each(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for number in (2, 3, 5):
+        save(folder, f"{number:03d}.png", np.full_like(ids(folder, f"{number:03d}.png"), 7))
+    with pytest.raises(SweepError, match=r"but 3 of 20 do not: \S+002.png has the ids 7 and 2 more$"):
+        check_data(section("mask_folder", path=folder), INPUT)
+    said = capsys.readouterr().err.splitlines()
+    assert [line.split("/")[-1] for line in said] == ["003.png has the ids 7", "005.png has the ids 7"]
+
+
 def test_a_check_reads_on_until_two_classes_are_found(tmp_path: Path) -> None:
     folder = write_masks(tmp_path / "sparse", 120)
     for number in range(120):

@@ -26,7 +26,7 @@ from ffnet_search.data.files import Files, files_digest, open_files
 from ffnet_search.data.image_file import LARGE, open_image, turned_size
 from ffnet_search.data.image_folder import must_have_colours
 from ffnet_search.data.layout import TEST, TRAIN, VALIDATION, class_names, find_images, given_path, split_folders
-from ffnet_search.data.unreadable import Unreadable, attempt
+from ffnet_search.data.unreadable import MAX_NAMED_FILES, Unreadable, attempt
 from ffnet_search.errors import SweepError
 from ffnet_search.formatting import first_few
 from ffnet_search.progress import say
@@ -206,7 +206,7 @@ def _by_name(folder: Path) -> dict[str, Path]:
 def read_masks(files: Sequence[str], images: Sequence[str], input: Input, workers: int) -> Pixels:
     """The masks, uint8 (N, H, W) of class ids below `input.outputs`, or 255.
 
-    Raises SweepError, with the names of all such files, where a mask is no map of ids, has another size than its
+    Raises SweepError, with the first such file, where a mask is no map of ids, has another size than its
     image, or an id that is no class."""
 
     def resized(ids_HW: np.ndarray) -> Pixels:
@@ -238,10 +238,12 @@ def _read_masks(use: Callable[[np.ndarray], Read], pairs: MaskedFiles, classes: 
         done = list(pool.map(read, pairs.masks, pairs.images))
     wrong = [problem for _, problem in done if problem]
     if wrong:
+        for problem in wrong[1:MAX_NAMED_FILES]:  # an error is short, and has the first
+            say(f"data: {problem}")
         raise SweepError(
             f"data.path: masks must have the size of their images and hold ids from 0 to {classes - 1} "
             f"(input.classes in the search space's file) or {IGNORE}, but {len(wrong)} of {len(done)} do not: "
-            f"{first_few(wrong)}"
+            f"{first_few(wrong, 1)}"
         )
     return [one for one, _ in done if one is not None]
 
