@@ -95,9 +95,10 @@ class UserModuleTarget:
         """Milliseconds of the module on its example, measured once."""
         example = getattr(module, "example_input_array", None)
         if not isinstance(example, Tensor):
+            held = "has none" if example is None else f"is of type {type(example).__name__}"
             raise SweepError(
                 f"{self.sweep.path}: search.objectives: {LATENCY.key} needs {type(module).__name__} to have an "
-                f"`example_input_array`, one tensor, but it is {type(example).__name__}; set it or remove the objective"
+                f"`example_input_array`, one tensor, but it {held}; set it or remove the objective"
             )
         if module not in self._latency_ms:
             self._latency_ms[module] = measure_module(module, example.shape, self.sweep.latency[0]).ms
