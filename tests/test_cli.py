@@ -143,7 +143,7 @@ def test_show_says_what_it_cannot_print(tmp_path: Path) -> None:
     assert "but there is none; did you mean 'ffnet_" in user_error("show", "fnet_2")
     (tmp_path / "my-run").mkdir()
     assert f"did you mean '{tmp_path / 'my-run'}'?" in user_error("show", tmp_path / "my-rum")
-    assert "holds no run.json; `ffnet-search run` with a sweep makes one" in user_error("show", tmp_path / "my-run")
+    assert "holds no run.json; `ffnet-search run SWEEP` makes one" in user_error("show", tmp_path / "my-run")
     assert "must be the folder of a run, but holds no run.json" in user_error("show", tmp_path)
     (tmp_path / "run.json").write_text('{"format": 2, "stages": {}}')
     assert "has no front yet; make it with" in user_error("show", tmp_path)

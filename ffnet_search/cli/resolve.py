@@ -116,4 +116,4 @@ def _other(path: Path) -> str:
         return f"; `ffnet-search list {quoted(path)}` lists the runs in it"
     if any(one.is_dir() for one in path.iterdir()):
         return f"; for a folder of images, `ffnet-search init --data {quoted(path)}` writes a sweep"
-    return "; `ffnet-search run` with a sweep makes one"
+    return "; `ffnet-search run SWEEP` makes one"

@@ -13,7 +13,6 @@ from typing import Protocol, runtime_checkable
 
 from ffnet_search.errors import DISK, SweepError, Terminated, io_reason, io_sentence, one_line
 from ffnet_search.evaluation.time_limit import TimeIsUp, TimeLimit
-from ffnet_search.imports.modules import user_line
 from ffnet_search.pareto.candidate import Candidate
 from ffnet_search.space.hyperparameters import Configuration
 
@@ -89,5 +88,4 @@ def run_safely(evaluate: Evaluate, configuration: Configuration, pruner: Pruner,
     except (Exception, SystemExit) as error:
         if io_reason(error) in DISK:  # fails every configuration, too
             raise SweepError(io_sentence(error)) from error
-        reason = one_line(f"{type(error).__name__}: {error}") + user_line(error)
-        return Failed(reason, traceback.format_exc())
+        return Failed(one_line(f"{type(error).__name__}: {error}"), traceback.format_exc())

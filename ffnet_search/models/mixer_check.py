@@ -12,11 +12,13 @@ from ffnet_search.imports.modules import user_line
 from ffnet_search.models.layers import PLAIN
 from ffnet_search.models.mixers import TokenMixer, make_mixer
 from ffnet_search.space.architecture import Architecture
+from ffnet_search.space.block import axes_of
 from ffnet_search.space.mixers import Costs
-from ffnet_search.space.parts import Part
+from ffnet_search.space.parts import Part, TokenMixerPart
 from ffnet_search.space.search_space import SearchSpace
 from ffnet_search.space.sides import height_and_width
 
+BESIDE = axes_of(TokenMixerPart)[1:]  # the axes of a mixer, beside which one it is
 SAME = 1e-3  # relative and absolute difference of the deployed form, at most
 
 
@@ -37,9 +39,10 @@ def check_mixer(name: str, space: SearchSpace) -> None:
 
 def _extremes(space: SearchSpace, name: str) -> Iterator[Architecture]:
     """The largest and the smallest network, with the mixer in each block that may have it."""
+    of_mixer = {axis: values for axis, values in space.axes().items() if axis.rpartition(".")[2] in BESIDE}
+    mixers = {axis: name for axis, values in space.axes().items() if name in values}
     for arch, pick in ((space.largest, max), (space.smallest, min)):
-        kernels = {axis: pick(values) for axis, values in space.axes().items() if axis.endswith("token_kernel")}
-        mixers = {axis: name for axis, values in space.axes().items() if name in values}
+        kernels = {axis: pick(values) for axis, values in of_mixer.items()}
         yield space.build({**space.choices_of(arch), **kernels, **mixers})
 
 

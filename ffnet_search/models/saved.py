@@ -93,7 +93,7 @@ def _read(path: Path, otherwise: str = REMEDY) -> dict[str, Any]:
             raise TypeError(f"it holds {type(content).__name__}")
     except FileNotFoundError:
         there = RunPaths(path.parent).sweep.exists()
-        how = f"`ffnet-search train {quoted(path.parent)}`" if there else "`ffnet-search train` with its sweep"
+        how = f"`ffnet-search train {quoted(path.parent)}`" if there else "`ffnet-search train SWEEP`"
         raise SweepError(f"{path}: no such file; run {how} first") from None
     except UNREADABLE as error:
         raise _broken(path, error, otherwise) from None

@@ -147,7 +147,7 @@ class EngineContract:
         assert len(candidates) == 9
         (failed,) = run.trials(TrialState.FAIL)
         assert failed.user_attrs["key"] == DIGITS.smallest.key
-        assert failed.user_attrs["reason"].partition(" (searches.py, line ")[0] == reason
+        assert failed.user_attrs["reason"] == reason
         assert ("memory" in failed.user_attrs.get("traceback", "")) == isinstance(value, Exception)
         run.broken = {}
         assert len(run.search(engine=engine, trials=10)) == 10  # the next run tries it again
@@ -165,9 +165,7 @@ class EngineContract:
 
     def test_a_search_in_which_all_failed_says_so(self, run: Run, engine: str) -> None:
         run.broken = {"": ValueError("wrong shape")}
-        with pytest.raises(
-            SweepError, match="all 3 .* failed, the first with: ValueError: wrong shape .*; correct the"
-        ):
+        with pytest.raises(SweepError, match="all 3 .* failed, the first with: ValueError: wrong shape; correct the"):
             run.search(engine=engine, trials=3)
 
     def test_a_user_error_in_an_evaluation_ends_the_search(self, run: Run, engine: str) -> None:

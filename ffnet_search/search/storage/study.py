@@ -166,7 +166,7 @@ def read_trials(path: Path) -> Iterator[FrozenTrial]:
     """The trials of a study in their order, few of them in memory at once. Raises SweepError if there is none."""
     if not path.exists():
         there = RunPaths(path.parent).sweep.exists()
-        how = f"`ffnet-search search {quoted(path.parent)}`" if there else "`ffnet-search run` with its sweep"
+        how = f"`ffnet-search search {quoted(path.parent)}`" if there else "`ffnet-search run SWEEP`"
         raise SweepError(f"{path}: no such study; run {how} first")
     with readable_study(path) as place, _opened(place) as storage, database_errors(path):
         if NAME not in optuna.get_all_study_names(storage):
