@@ -17,6 +17,7 @@ from masks import write_masks
 from photos import CONTENT as PHOTOS
 from photos import write_photos
 from PIL import Image
+from stage_states import recorded_stages
 
 from ffnet_search.config.sweep import Sweep
 from ffnet_search.data.cifar import Cifar10
@@ -24,6 +25,7 @@ from ffnet_search.data.registry import build_data
 from ffnet_search.errors import SweepError
 from ffnet_search.imports.consent import ForeignImports, foreign_imports
 from ffnet_search.run.check import check_content, check_sweep
+from ffnet_search.run.pipeline import run_sweep
 
 STAGES = [{"depth": [1], "width": [8], "token_kernel": [3], "expansion": [1, 2]}]
 Members = list[tuple[str, bytes | str]]  # of an archive: bytes of a file, or the target of a link
@@ -169,6 +171,53 @@ def test_what_a_training_refuses_is_refused(
     sweep = Sweep.from_content({"name": "x", **lay(tmp_path, patches)}, Path("x.yaml"))
     with pytest.raises(SweepError, match=rf"^x.yaml: .*{message}"):
         check_all(sweep)
+
+
+def broken(folder: Path, patches: np.ndarray) -> dict[str, Any]:
+    """The pixels of one image end early."""
+    content = images(folder, patches)
+    file = folder / "train" / "a" / "1.png"
+    file.write_bytes((folder / "train" / "a" / "0.png").read_bytes()[:-60])
+    return {**content, "data": {**content["data"], "unreadable": "refuse"}}
+
+
+def gone(folder: Path, patches: np.ndarray) -> dict[str, Any]:
+    """The folder of the photos was moved away."""
+    return {**photos(folder / "there", patches), "data": {"name": "photo_folder", "path": str(folder / "moved")}}
+
+
+def folds(folder: Path, patches: np.ndarray) -> dict[str, Any]:
+    """More folds than images."""
+    write_masks(folder / "set", 8)
+    data = {"name": "mask_folder", "path": str(folder / "set")}
+    return {"task": "segmentation", "search_space": MASKS, "data": data, "export": {"folds": 20}}
+
+
+BEFORE_PROFILE = {
+    "a broken image": (broken, r"3 files cannot be read as images; .*a/1.png"),
+    "no folder": (gone, "moved"),
+    "many folds": (folds, "export.folds must be <= the"),
+    **{name: layout for name, layout in LAYOUTS.items() if name != "series"},  # of which no block is timed
+}
+
+
+@pytest.mark.parametrize("layout", BEFORE_PROFILE)
+def test_a_run_reads_the_data_before_it_times_anything(
+    layout: str, tmp_path: Path, patches: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    ran = recorded_stages(monkeypatch)
+    lay, message = BEFORE_PROFILE[layout]
+    content = {"name": "x", "runs": str(tmp_path / "runs"), **lay(tmp_path, patches)}
+    if content["data"]["name"] == "photo_folder":
+        content["data"].pop("in_memory_mb", None)
+    sweep = Sweep.from_content(content, Path("x.yaml"))
+    with pytest.raises(SweepError, match=message):
+        run_sweep(sweep)
+    assert not ran
+    if layout != "batches":
+        run_sweep(sweep, stages=["profile"])  # which needs no data
+        assert ran == ["profile"]
 
 
 def test_the_command_reads_the_data(tmp_path: Path, patches: np.ndarray) -> None:

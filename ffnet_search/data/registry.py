@@ -51,10 +51,15 @@ def build_data(section: DataSection, seed: int, input: Input, fold: Fold | None 
 
 def read_data(section: DataSection, seed: int, input: Input) -> None:
     """Raise the SweepError of `build_data` and of training on it; keep no image, and import no augmentation."""
-    section = section.model_copy(update={"in_memory_mb": 0, "augment": Augment()})
-    build_data(section, seed, input)
+    section = section.model_copy(update={"in_memory_mb": 0})
+    read_as_training(section, seed, input)
     if not is_import_path(section.name) and section.unreadable == "refuse":
         refuse_unreadable(_find_dataset(section, input).late(section, input))
+
+
+def read_as_training(section: DataSection, seed: int, input: Input) -> None:
+    """Raise the SweepError of `build_data`, at its cost: masks are read, and images where memory holds them."""
+    build_data(section.model_copy(update={"augment": Augment()}), seed, input)
 
 
 def check_data(section: DataSection, input: Input) -> None:

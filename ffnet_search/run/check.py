@@ -9,7 +9,7 @@ from ffnet_search.config.search_schema import SamplerSection
 from ffnet_search.config.start import check_start
 from ffnet_search.config.sweep import Sweep
 from ffnet_search.data.dataset import refuse_given_validation, refuse_many_folds
-from ffnet_search.data.registry import check_data, read_data, validation_images
+from ffnet_search.data.registry import check_data, read_as_training, read_data, validation_images
 from ffnet_search.engines.registry import ENGINES
 from ffnet_search.errors import SweepError, error_context
 from ffnet_search.export.formats.base import find_format
@@ -18,7 +18,7 @@ from ffnet_search.imports.consent import may_import_foreign
 from ffnet_search.imports.modules import find_module, is_foreign
 from ffnet_search.latency.backends.base import BACKENDS, make_backend
 from ffnet_search.plugins import import_path, is_import_path, is_installed, not_installed
-from ffnet_search.progress import say
+from ffnet_search.progress import say, signs_of_life
 from ffnet_search.run.interrupt import import_whole
 from ffnet_search.run.latency_tables import cost_model
 from ffnet_search.run.stages import STAGES
@@ -84,6 +84,19 @@ def check_content(sweep: Sweep) -> None:
             data.prepare_data()
             data.setup("fit")
             data.setup("test")
+
+
+def check_before_profile(sweep: Sweep) -> None:
+    """Raise SweepError if the training that comes later would begin by refusing the data, or folds of them. A user's
+    data module is looked at by `check_classes`."""
+    if is_import_path(sweep.data.name) or not sweep.search_space.has_network:
+        return
+    with error_context(sweep.path), signs_of_life("data"):
+        check_data(sweep.data, sweep.search_space.images)
+        _check_validation(sweep)
+        _check_folds(sweep)
+        import_whole("torch", "torchmetrics", "lightning")
+        read_as_training(sweep.data, sweep.seed, sweep.search_space.images)
 
 
 def _check_validation(sweep: Sweep) -> None:

@@ -12,7 +12,7 @@ from ffnet_search.errors import SweepError
 from ffnet_search.export.exported import ExportedNetwork, read_exported
 from ffnet_search.formatting import listed, quoted
 from ffnet_search.progress import clock, say, signs_of_life
-from ffnet_search.run.check import check_classes, check_limits
+from ffnet_search.run.check import check_before_profile, check_classes, check_limits
 from ffnet_search.run.data_changes import describe_changes, list_again, listed_once, say_remarks
 from ffnet_search.run.folder.changes import Change
 from ffnet_search.run.folder.run_folder import RunFolder, StageRecord, open_run
@@ -47,12 +47,14 @@ def run_sweep(
         wanted = [stage.name for stage in stages_of(sweep) if stage.name in stages]
         check_classes(sweep, [name for name in wanted if not _is_done(name, sweep, folder)])
         _settle_changes(sweep, folder, fresh, stages)
-        searches = "search" in stages and not _is_done("search", sweep, folder)
-        if searches:  # before any long stage: an engine may lack something, such as a cluster
+        pending = {name for name in wanted if not _is_done(name, sweep, folder)}
+        if "search" in pending:  # before any long stage: an engine may lack something, such as a cluster
             engine_of(sweep).check(sweep.search)
         _refuse_start(sweep, folder, stages)
-        if any(name in ("train", "search") and not _is_done(name, sweep, folder) for name in wanted):
+        if pending & {"train", "search"}:
             say_remarks(sweep)
+            if "profile" in pending:  # which takes minutes; without it the data are read at once
+                check_before_profile(sweep)
         needed = stages_of(sweep)
         for number, stage in enumerate(needed, 1):
             if stage.name in stages:
@@ -68,7 +70,7 @@ def run_sweep(
                     _run_stage(stage, sweep, folder, label, run_time.limited(trained, to_come), found)
             if stage.name == "profile" and "profile" in stages:
                 _profile_other_devices(sweep)
-            if stage.name == "profile" and searches:  # before hours are spent on training
+            if stage.name == "profile" and "search" in pending:  # before hours are spent on training
                 from ffnet_search.latency.validation import refuse_inaccurate
 
                 check_limits(sweep)
