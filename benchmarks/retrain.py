@@ -4,10 +4,11 @@ python benchmarks/retrain.py                          # runs the digits sweep fi
 python benchmarks/retrain.py --learning-rate 4e-3     # the same at another rate of the supernet
 python benchmarks/retrain.py --run runs/digits --seeds 5 --distil 0 --rate 0.5
 
-Each network is trained from the supernet's weights as `export.retrain` says, and from new weights for as many epochs
-and for those of the supernet and the retraining together, all by the sweep's recipe. Seeds differ in new weights, and
-in the order and augmentation of the images. Accuracy is on the test split, which chooses nothing. The last two rows:
-the difference from the first column, network by network and seed by seed, and CPU seconds of one training.
+Each network is trained from the supernet's weights as `export.retrain` says, smaller ones for more epochs, and from new
+weights for as many epochs and for those of the supernet and the retraining together, all by the sweep's recipe. Seeds
+differ in new weights, and in the order and augmentation of the images. Accuracy is on the test split, which chooses
+nothing. The last two rows: the difference from the first column, network by network and seed by seed, and CPU seconds
+of one training.
 """
 
 from __future__ import annotations
@@ -16,7 +17,8 @@ import argparse
 import statistics
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from itertools import product
 from pathlib import Path
 
 from lightning import seed_everything
@@ -42,6 +44,7 @@ from ffnet_search.training.fit import sweep_data
 from ffnet_search.training.trainer import run_trainer
 
 REPO = Path(__file__).parents[1]
+Options = dict[str, object]  # of `export.retrain`
 
 
 class Bench:
@@ -54,21 +57,32 @@ class Bench:
     def test(self, net: nn.Module) -> float:
         return 100 * quality(net, self.data.test_dataloader(), self.task)
 
+    def retrained_by(self, options: Options) -> Sweep:
+        """The sweep with these options of `export.retrain`."""
+        section = RetrainSection.model_validate({**self.sweep.export.retrain.model_dump(), **options})
+        return self.sweep.model_copy(update={"export": self.sweep.export.model_copy(update={"retrain": section})})
+
+    def alone(self, arch: Architecture, options: Options, before: int = 0) -> Options:
+        """The options by which a network trains from new weights for as many epochs as with `options`, and `before`."""
+        retraining = retraining_of(self.retrained_by(options))
+        assert retraining is not None
+        return {"from": "scratch", "epochs": before + retraining.epochs_for(arch.macs_m), "rate": 1.0, "distil": 0.0}
+
     def inherited(self, arch: Architecture) -> float:
         return self.test(fuse(self.evaluate.calibrated(arch)))
 
-    def trained(self, arch: Architecture, seed: int, **options: object) -> float:
+    def trained(self, arch: Architecture, seed: int, options: Options) -> float:
         """The accuracy of a network after a training with these options of `export.retrain`."""
-        section = RetrainSection.model_validate({**self.sweep.export.retrain.model_dump(), **options})
-        sweep = self.sweep.model_copy(update={"export": self.sweep.export.model_copy(update={"retrain": section})})
+        sweep, configuration = self.retrained_by(options), Configuration(arch)
         retraining = retraining_of(sweep)
         assert retraining is not None
         with tempfile.TemporaryDirectory() as folder:
-            trial = retraining_sweep(sweep, Path(folder))
-            target = RetrainingTarget(trial, retraining, sweep.files.supernet)
+            alone = retraining_sweep(sweep, Path(folder))
+            target = RetrainingTarget(alone, retraining, sweep.files.supernet)
             target.seed = self.data.order_seed = seed
+            trial = target.trial(alone, configuration)
             seed_everything(seed, verbose=False)
-            module = target.module(trial, Configuration(arch))
+            module = target.module(trial, configuration)
             run_trainer(module, self.data, trial.train, Path(folder), [])
         return self.test(fuse(recalibrate(module.net, self.data.calibration)))
 
@@ -81,6 +95,7 @@ def main() -> None:
     parser.add_argument("--networks", type=int, help="of the front, evenly; export.top by default")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--epochs", type=int)
+    parser.add_argument("--max-epochs", type=int, nargs="+", help="of smaller networks")
     parser.add_argument("--rate", type=float, nargs="+", default=[1.0])
     parser.add_argument("--distil", type=float, nargs="+")
     parser.add_argument("--skip-alone", action="store_true", help="compare the options of the retraining alone")
@@ -101,15 +116,14 @@ def report(sweep: Sweep, args: argparse.Namespace) -> None:
     """Print a row per network and one of the means."""
     bench, own = Bench(sweep), retraining_of(sweep)
     assert own is not None
-    epochs, distils = args.epochs or own.epochs, args.distil or [own.distil]
-    columns: dict[str, dict[str, object]] = {
-        f"retrained {epochs}, rate {rate:g}, distil {distil:g}": {"epochs": epochs, "rate": rate, "distil": distil}
-        for rate in args.rate
-        for distil in distils
-    }
+    columns: dict[str, Callable[[Architecture], Options]] = {}
+    given = [args.max_epochs or [own.max_epochs], args.rate, args.distil or [own.distil]]
+    for most, rate, distil in product(*given):
+        options: Options = {"epochs": args.epochs or own.epochs, "max_epochs": most, "rate": rate, "distil": distil}
+        columns[f"{retraining_of(bench.retrained_by(options))}, distil {distil:g}"] = lambda _, options=options: options
     if not args.skip_alone:
-        for alone in (epochs, epochs + sweep.train.epochs):
-            columns[f"alone {alone}"] = {"from": "scratch", "epochs": alone, "rate": 1.0, "distil": 0.0}
+        for name, before in (("alone, as many", 0), ("alone, as many in all", sweep.train.epochs)):
+            columns[name] = lambda arch, before=before, options=options: bench.alone(arch, options, before)
     candidates = read_candidates(sweep.files.study, sweep.search_space)
     front = choose(
         pareto_front(candidates, sweep.search.directions), args.networks or sweep.export.top, sweep.search.directions
@@ -126,7 +140,7 @@ def report(sweep: Sweep, args: argparse.Namespace) -> None:
         for seed in range(args.seeds):
             for name, options in columns.items():
                 start = time.process_time()
-                found[name][-1].append(bench.trained(arch, seed, **options))
+                found[name][-1].append(bench.trained(arch, seed, options(arch)))
                 seconds[name] += time.process_time() - start
         cells = [figure(found[name][-1]) for name in columns]
         print(f"| {arch.key}, {arch.macs_m:.3g} | {inherited[-1]:.2f} | {' | '.join(cells)} |", flush=True)

@@ -51,7 +51,8 @@ def test_the_costs_follow_the_recipe(tmp_path: Path) -> None:
     assert ways(export={"retrain": {"epochs": 0}}).retraining == 0
     assert ways(export={"top": 4}).retraining == 2 * base.retraining
     taught = ways(export={"top": 2, "retrain": {"distil": 0.5}})
-    assert base.retraining == 2 * 10 < taught.retraining  # the teacher's forward passes cost, too
+    assert 2 * 10 <= base.retraining <= 2 * 30  # of smaller networks up to three times as many epochs
+    assert base.retraining < taught.retraining  # the teacher's forward passes cost, too
 
 
 def test_where_hyper_parameters_are_searched_there_is_no_choice(tmp_path: Path) -> None:

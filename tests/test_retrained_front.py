@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from retraining_sweep import DIRECTIONS, EPOCHS, SupernetRun, write_sweep
+from retraining_sweep import DIRECTIONS, EPOCHS, SupernetRun, retraining_in, write_sweep
 from training_steps import ObservedStep, assert_trained
 
 from ffnet_search.cli.resolve import Front
@@ -51,9 +51,10 @@ def test_the_export_retrains_and_shows_both_accuracies(
         }
         assert shown["search_accuracy"] > shown["inherited_search_accuracy"]
         card = network.read_card()["retraining"]
-        expected = {"epochs": EPOCHS, "rate": 1.0, "distil": 0.5, "from": "inherited", "kept": True}
+        epochs = retraining_in(sweep).epochs_for(network.network.macs_m)
+        expected = {"epochs": epochs, "rate": 1.0, "distil": 0.5, "from": "inherited", "kept": True}
         assert {name: card[name] for name in expected} == expected
-        assert card["resolved"]["train"]["epochs"] == EPOCHS
+        assert card["resolved"]["train"]["epochs"] == epochs
         page = (network.folder / "README.md").read_text()
         assert "inherited from the supernet" in page and "by cross-validation, 2 folds, 1,438 images" in page
     capsys.readouterr()

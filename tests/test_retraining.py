@@ -15,6 +15,7 @@ from ffnet_search.config.schema import TrainSection
 from ffnet_search.errors import SweepError
 from ffnet_search.evaluation.inherited import Evaluator
 from ffnet_search.evaluation.retrained import RetrainingTarget, retraining_sweep
+from ffnet_search.export.retraining.retrain import retrain
 from ffnet_search.models.metamixer import MetaMixer
 from ffnet_search.space.hyperparameters import Configuration
 from ffnet_search.tasks.base import find_task
@@ -78,10 +79,48 @@ def test_the_defaults_of_retraining(tmp_path: Path, changed: dict[str, Any], exp
 
 
 @pytest.mark.parametrize(
+    ("options", "expected"),  # of the largest network, one of a quarter of its MACs, and one of a hundredth
+    [
+        ({"epochs": 6}, (6, 12, 18)),
+        ({"epochs": 6, "max_epochs": 9}, (6, 9, 9)),
+        ({"epochs": 6, "max_epochs": 6}, (6, 6, 6)),
+        ({"epochs": 6, "max_epochs": 100}, (6, 12, 60)),
+        ({"epochs": 6, "from": "scratch"}, (6, 6, 6)),
+        ({"epochs": 6, "from": "scratch", "max_epochs": 12}, (6, 12, 12)),
+    ],
+)
+def test_smaller_networks_are_retrained_for_more_epochs(
+    tmp_path: Path, options: dict[str, Any], expected: tuple[int, ...]
+) -> None:
+    retraining = retraining_in(write_sweep(tmp_path, export={"retrain": options}))
+    whole = retraining.largest_macs_m
+    assert tuple(retraining.epochs_for(macs_m) for macs_m in (whole, whole / 4, whole / 100)) == expected
+    words = f"{expected[0]} epochs" if len(set(expected)) == 1 else f"{expected[0]} to {retraining.max_epochs} epochs"
+    assert str(retraining).startswith(words)
+
+
+def test_each_network_trains_for_its_own_epochs(run_copy: SupernetRun, tmp_path: Path) -> None:
+    sweep = write_sweep(tmp_path, export={"retrain": {"epochs": 4}})
+    ends = [sweep.search_space.smallest, sweep.search_space.largest]
+    candidates = [one for one in run_copy.candidates if one.architecture in ends]
+    retraining = retraining_in(sweep)
+    retrained = retrain(sweep, candidates, retraining)
+    epochs = {one.network.macs_m: one.record["epochs"] for one in retrained.values()}
+    assert epochs == {macs_m: retraining.epochs_for(macs_m) for macs_m in epochs}
+    assert min(epochs.values()) == 4 < max(epochs.values())
+
+
+def test_the_longest_retraining_is_no_shorter_than_that_of_the_largest(tmp_path: Path) -> None:
+    with pytest.raises(SweepError, match=r"export.retrain.max_epochs must be >= epochs, 6, .* but got 3"):
+        write_sweep(tmp_path, export={"retrain": {"epochs": 6, "max_epochs": 3}})
+
+
+@pytest.mark.parametrize(
     ("field", "changes"),
     [
         ("export.retrain.distil", {"export": {"retrain": {"epochs": 1, "from": "scratch", "distil": 0.5}}}),
         ("export.retrain.rate", {"export": {"retrain": {"rate": 0.5}}}),
+        ("export.retrain.max_epochs", {"export": {"retrain": {"max_epochs": 9}}}),
         ("export.retrain.candidates", {"export": {"retrain": {"candidates": 9}}}),
         ("train.minutes", {"train": {"minutes": 1}}),
         ("train.devices", {"train": {"devices": 2}}),

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from retraining_sweep import EPOCHS, SupernetRun, retraining_in, trainings, write_sweep
+from retraining_sweep import SupernetRun, retraining_in, trainings, write_sweep
 from training_steps import ObservedStep, assert_trained
 
 from ffnet_search.config.sweep import Sweep
@@ -60,13 +60,14 @@ def test_interrupted_it_resumes_and_ends_as_if_it_never_was(
         run_copy.sweep.files.retrained,
     )
     whole = retrain(run_copy.sweep, chosen, retraining)
-    epoch = len(steps) // 2 // EPOCHS
+    epochs = sum(retraining.epochs_of(one.configuration) for one in chosen)
+    epoch = len(steps) // epochs
     shutil.rmtree(folder)
     steps.clear()
     step = FFNetModule.training_step
 
     def until_the_fatal_one(self: FFNetModule, *arguments: Any) -> Any:
-        if len(steps) == 3 * epoch + 1:  # in the last epoch of the second network
+        if len(steps) == (epochs - 1) * epoch + 1:  # in the last epoch of the second network
             raise KeyboardInterrupt
         return step(self, *arguments)
 

@@ -44,7 +44,6 @@ MIN_BATCH = 8
 STEPS = 3  # of training, an epoch each; the first is not counted
 JOBS = 6  # of a latency table, among them the smallest and the largest network
 PHOTOS, HELD_OUT = 6, 2  # decoded, of a set of photos, and evaluated
-SAMPLED_NETWORKS = 15  # architectures, for one of median MACs
 ARCHITECTURES = 3  # evaluated; the first is not counted
 
 
@@ -59,7 +58,8 @@ def measure_throughput(draft: Draft, batch_size: int, expected_s: float | None =
     seed_everything(0, verbose=False)
     supernet = Supernet(draft.space, _recipe(draft.space))
     step_s = _time_steps(supernet, data)
-    alone_s = _time_steps(_median_network(supernet.net, draft.space), data)
+    alone = Standalone(supernet.net.slice_to(draft.median), _recipe(draft.space))
+    alone_s = _time_steps(alone, data)
     deploy_s, image_s = _time_evaluation(supernet.net, draft.space, data)
     return Throughput(draft, decode_s, step_s, alone_s, deploy_s, image_s, *_time_latency(draft.space))
 
@@ -97,13 +97,6 @@ def _sample_photos(images: PhotoSet, input: Input, batch_size: int) -> tuple[Dat
     photos = Photos(reader, members, members[:HELD_OUT], members[:HELD_OUT], names, input, "sample")
     patches = -(-batch_size // len(members))  # one batch
     return PhotoData(photos, section.model_copy(update={"patches": patches}), 0, task_of(input)), seconds
-
-
-def _median_network(net: MetaMixer, space: SearchSpace) -> Standalone:
-    """A network of median MACs, to be trained alone as exported ones are."""
-    rng = random.Random(0)
-    drawn = sorted((space.sample(rng) for _ in range(SAMPLED_NETWORKS)), key=lambda arch: arch.macs_m)
-    return Standalone(net.slice_to(drawn[SAMPLED_NETWORKS // 2]), _recipe(space))
 
 
 def _recipe(space: SearchSpace) -> TrainSection:

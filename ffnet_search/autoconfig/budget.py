@@ -37,7 +37,7 @@ class Throughput:
     draft: Draft
     decode_s: float  # decoding a file
     step_s: float  # a training step of the supernet, for one image
-    alone_s: float  # a step of a mid-sized network alone, for one image
+    alone_s: float  # a step of the draft's median network alone, for one image
     deploy_s: float  # bringing one architecture into the form that is evaluated
     image_s: float  # evaluating it, for one image
     job_s: float  # one measurement of a latency table
@@ -72,8 +72,13 @@ class Budget:
 
     @property
     def retrain_epochs(self) -> int:
-        """The epochs of each network that is exported: half of the supernet's."""
+        """The epochs of an exported network as large as the largest: half of the supernet's."""
         return self.epochs // 2
+
+    @property
+    def retraining_s(self) -> float:
+        """Seconds of retraining, all networks of median MACs."""
+        return BUILT * self.retrain_epochs * self.throughput.draft.retrain_factor * self.alone_epoch_s
 
     @property
     def alone_epoch_s(self) -> float:
@@ -84,9 +89,8 @@ class Budget:
     def comparison(self) -> CostComparison:
         """The minutes of this front by the supernet, and by training each network with early stopping."""
         shared = 2 * self._decode_s + self.epochs * self.epoch_s + self.trials * self.trial_s
-        retraining = BUILT * self.retrain_epochs * self.alone_epoch_s
         each = STOPPED_SHARE * self.epochs * self.alone_epoch_s
-        return CostComparison(self.trials, shared / 60, retraining / 60, each / 60, "minutes here")
+        return CostComparison(self.trials, shared / 60, self.retraining_s / 60, each / 60, "minutes here")
 
     @property
     def uses_supernet(self) -> bool:
@@ -124,7 +128,7 @@ class Budget:
             "profile": profile,
             "train": self._decode_s + self.epochs * self.epoch_s,
             "search": self._decode_s + self.trials * self.trial_s,
-            "export": export + BUILT * self.retrain_epochs * self.alone_epoch_s,
+            "export": export + self.retraining_s,
         }
 
     @property
@@ -157,8 +161,7 @@ def choose_budget(
         )
     measured = 1
     for draft in drafts[:-1]:
-        factor = draft.step_macs / cheapest.draft.step_macs
-        guess = replace(cheapest, draft=draft, step_s=cheapest.step_s * factor, image_s=cheapest.image_s * factor)
+        guess = _guess(draft, cheapest)
         if measured == MEASUREMENTS or not _fill(guess, minutes, imports_s).is_enough:
             continue
         measured += 1
@@ -166,6 +169,15 @@ def choose_budget(
         if budget.is_enough and (latency_ms is None or budget.throughput.smallest_ms <= latency_ms):
             return budget
     return _fill(cheapest, minutes, imports_s)
+
+
+def _guess(draft: Draft, known: Throughput) -> Throughput:
+    """The cost of a draft by its MACs, from that of another one."""
+    step = draft.step_macs / known.draft.step_macs
+    alone = draft.median.macs_m / known.draft.median.macs_m
+    return replace(
+        known, draft=draft, step_s=known.step_s * step, alone_s=known.alone_s * alone, image_s=known.image_s * step
+    )
 
 
 def _fill(throughput: Throughput, minutes: float, imports_s: float) -> Budget:
@@ -187,7 +199,8 @@ def _fill(throughput: Throughput, minutes: float, imports_s: float) -> Budget:
     )
     left_s = 60 * minutes - sum(empty.seconds.values())
     trials = min(_clip(SEARCH_SHARE * left_s / empty.trial_s, *TRIALS), throughput.draft.space.size)
-    epoch_s = empty.epoch_s + BUILT * empty.alone_epoch_s / 2  # and its share of the retraining
+    retraining_s = BUILT * throughput.draft.retrain_factor * empty.alone_epoch_s / 2
+    epoch_s = empty.epoch_s + retraining_s
     epochs = _clip((left_s - trials * empty.trial_s) / epoch_s, MIN_EPOCHS, empty.wanted_epochs)
     return replace(empty, trials=trials, epochs=epochs)
 

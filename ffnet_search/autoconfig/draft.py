@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, ClassVar
 
 from ffnet_search.autoconfig.image_set import ImageSet
+from ffnet_search.config.retraining import LONGER, lengthening
 from ffnet_search.config.start import OFFICIAL
 from ffnet_search.space.architecture import Architecture
 from ffnet_search.space.input import Input
@@ -24,6 +26,7 @@ HEAD_WIDTHS = (16, 32, 48)  # of a head that segments
 FEW_IMAGES = 3_000  # below it stronger augmentation is proposed
 ANY_SHAPE = ("classification", "multilabel")  # tasks whose targets stay true where images are turned and sheared
 LONGER_STEP = 8  # pixels that the longer side of images is a multiple of
+SAMPLED_NETWORKS = 15  # architectures, for one of median MACs
 MIN_HEAD_SIDE = 12  # pixels of its map: at fewer, edges are guesses
 Choices = tuple[tuple[int, ...], ...]  # per stage
 
@@ -188,6 +191,18 @@ class Draft:
         common = sorted(set.intersection(*({stride * 2**number for number in range(count)} for stride in stem)))
         fine = [stride for stride in common if self.resolution // stride >= MIN_HEAD_SIDE]
         return fine[:2] or common[:1]
+
+    @cached_property
+    def median(self) -> Architecture:
+        """A network of median MACs."""
+        rng = random.Random(0)
+        drawn = sorted((self.space.sample(rng) for _ in range(SAMPLED_NETWORKS)), key=lambda arch: arch.macs_m)
+        return drawn[SAMPLED_NETWORKS // 2]
+
+    @property
+    def retrain_factor(self) -> float:
+        """The factor of the epochs of a retraining that the median network has, as `export.retrain` does by default."""
+        return min(LONGER, lengthening(self.median.macs_m, self.space.largest.macs_m))
 
     @property
     def step_macs(self) -> float:

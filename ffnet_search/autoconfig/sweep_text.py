@@ -13,6 +13,7 @@ from ffnet_search.autoconfig.draft import Draft, PretrainedDraft
 from ffnet_search.autoconfig.inspect import MaskSet
 from ffnet_search.autoconfig.inspect_table import TableSet
 from ffnet_search.config.json_schema import schema_line
+from ffnet_search.config.retraining import LONGER
 from ffnet_search.space.registry import DEFAULT_TASK
 from ffnet_search.tasks.base import task_of
 
@@ -58,7 +59,8 @@ def sweep_text(budget: Budget, name: str, latency_ms: float | None) -> Iterator[
     yield "export:"
     yield f"  top: {EXPORTED}  # networks of the front, its ends among them"
     if budget.uses_supernet:
-        yield f"  retrain: {{epochs: {budget.retrain_epochs}}}  # of each alone, {budget.alone_epoch_s:.1f} s each"
+        words = f"of the largest, up to {LONGER} times as many of smaller ones; {budget.alone_epoch_s:.1f} s each"
+        yield f"  retrain: {{epochs: {budget.retrain_epochs}}}  # {words}"
 
 
 def _data_text(budget: Budget) -> Iterator[str]:

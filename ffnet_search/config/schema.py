@@ -188,11 +188,13 @@ class LatencySection(Section):
     init_args: Mapping[str, Any] = {}
 
 
-class RetrainSection(Section):
+class RetrainSection(GrowingSection):
     """The retraining of each exported network alone, by the recipe of `train`.
 
-    `epochs`: for each network; 0: no retraining; default: half of those that the supernet had if the search scored
-    networks on its weights, 0 if its trials trained. `rate`: the learning rate, as a factor of the recipe's. `distil`:
+    `epochs`: for a network as large as the space's largest; 0: no retraining; default: half of those that the supernet
+    had if the search scored networks on its weights, 0 if its trials trained. `max_epochs`: at most for a smaller one,
+    whose epochs rise as the root of its MACs falls; default: 3 times `epochs` from inherited weights, else `epochs`.
+    `rate`: the learning rate, as a factor of the recipe's. `distil`:
     the share of distillation from the supernet's largest network in the loss. `from`: `inherited`, the supernet's
     weights, or `scratch`, new ones. `candidates`: the number of networks to retrain, of which the front is drawn;
     default: `export.top`."""
@@ -200,6 +202,7 @@ class RetrainSection(Section):
     model_config = ConfigDict(serialize_by_alias=True)
 
     epochs: int | None = Field(None, ge=0)
+    max_epochs: Annotated[int | None, LATER] = Field(None, gt=0)
     rate: float = Field(1.0, gt=0, allow_inf_nan=False)
     distil: float = Field(0.0, ge=0, le=1)
     start: Literal["inherited", "scratch"] = Field("inherited", alias="from")

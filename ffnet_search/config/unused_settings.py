@@ -89,7 +89,7 @@ def _of_retraining(sweep: Sweep) -> Iterator[Unused]:
     if sweep.module is None and retraining_of(sweep) is None:
         default = retrain.epochs is None
         why = "where nothing is retrained, as by default where trials train" if default else "where its epochs are 0"
-        yield Unused("export.retrain", retrain, ("rate", "distil", "start", "candidates"), why)
+        yield Unused("export.retrain", retrain, ("max_epochs", "rate", "distil", "start", "candidates"), why)
 
 
 def _of_data(sweep: Sweep) -> Iterator[Unused]:

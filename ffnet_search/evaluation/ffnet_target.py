@@ -41,8 +41,11 @@ class TrialTarget(Protocol):
 
     start: Start | None
 
+    def trial(self, sweep: Sweep, configuration: Configuration) -> Sweep:
+        """The sweep of one trial, whose sections hold its hyper-parameters."""
+
     def data(self, trial: Sweep) -> LightningDataModule:
-        """The data of a trial, whose sections hold its hyper-parameters."""
+        """The data of a trial."""
 
     def module(self, trial: Sweep, configuration: Configuration) -> LightningModule:
         """The module before training, from the random numbers that are next."""
@@ -80,6 +83,9 @@ class FFNetTarget:
             self.supernet = read_supernet(supernet or sweep.files.supernet, of=sweep.search_space)
         self.start: Start | None = None if sweep.search.warm_start else load_start(sweep)
         self._data: dict[str, Data] = {}
+
+    def trial(self, sweep: Sweep, configuration: Configuration) -> Sweep:
+        return sweep.with_values(configuration.hyperparameters)
 
     def data(self, trial: Sweep) -> Data:
         """Images, split by one seed: all trials are compared on the same ones."""

@@ -100,6 +100,12 @@ class RetrainingTarget(FFNetTarget):
         self.shared = None if supernet is None else read_supernet(supernet, of=sweep.search_space)
         self._teacher: nn.Module | None = None
 
+    def trial(self, sweep: Sweep, configuration: Configuration) -> Sweep:
+        """The sweep of one training, of as many epochs as its network's MACs say."""
+        trial = super().trial(sweep, configuration)
+        epochs = self.retraining.epochs_of(configuration)
+        return trial.model_copy(update={"train": trial.train.model_copy(update={"epochs": epochs})})
+
     def module(self, trial: Sweep, configuration: Configuration) -> Standalone:
         arch, seed = configuration.architecture, trial_seed(self.seed, configuration.key)
         assert arch is not None

@@ -80,7 +80,7 @@ class TrialEvaluator:
 
         Stops after `until_epoch` epochs, for another call to continue. Raises whatever training raises, NonFiniteLoss
         among it."""
-        trial = self.sweep.with_values(configuration.hyperparameters)
+        trial = self.target.trial(self.sweep, configuration)
         seed = trial_seed(self.sweep.seed, configuration.key)
         seed_everything(seed, workers=True, verbose=False)
         try:

@@ -43,6 +43,9 @@ class UserModuleTarget:
             for name, one in space.items():
                 _check_classes(sweep.with_values({name: one.extremes[0]}))
 
+    def trial(self, sweep: Sweep, configuration: Configuration) -> Sweep:
+        return sweep.with_values(configuration.hyperparameters)
+
     def data(self, trial: Sweep) -> LightningDataModule:
         """The user-supplied data module as it is, or a registered data set."""
         section = trial.data

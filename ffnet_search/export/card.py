@@ -92,7 +92,7 @@ def _retraining(sweep: Sweep, pick: Pick) -> dict[str, Any] | None:
     if retraining is None or pick.retrained is None:
         return None
     return {
-        "epochs": retraining.epochs,
+        "epochs": pick.retrained.record["epochs"],
         "rate": retraining.rate,
         "distil": retraining.distil,
         "from": "inherited" if retraining.is_inherited else "scratch",

@@ -78,7 +78,7 @@ def compare_ways(sweep: Sweep) -> CostComparison | None:
     retrained = 0.0
     if retraining is not None:
         teacher = FORWARD_SHARE * space.largest.macs_m / average if retraining.distil else 0.0
-        retrained = min(retraining.candidates, space.size) * retraining.epochs * (1 + teacher)
+        retrained = min(retraining.candidates, space.size) * retraining.epochs_for(average) * (1 + teacher)
     networks, validation = min(search.trials, space.size), sweep.data.validation
     evaluated = networks * FORWARD_SHARE * validation / (1 - validation)
     return CostComparison(

@@ -64,7 +64,9 @@ def _retrained_within(sweep: Sweep, minutes: float) -> Sweep:
     while epochs and whole * epochs / retraining.epochs > minutes:
         epochs //= 2
     say(f"export: {epochs} of {retraining.epochs} epochs of retraining, for want of time")
-    section = sweep.export.retrain.model_copy(update={"epochs": epochs}) if epochs else RetrainSection(epochs=0)
+    most = sweep.export.retrain.max_epochs
+    fewer = {"epochs": epochs, "max_epochs": most and max(epochs, most * epochs // retraining.epochs)}
+    section = sweep.export.retrain.model_copy(update=fewer) if epochs else RetrainSection(epochs=0)
     return sweep.model_copy(update={"export": sweep.export.model_copy(update={"retrain": section})})
 
 

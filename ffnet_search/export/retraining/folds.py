@@ -55,9 +55,9 @@ def cross_validate(sweep: Sweep, candidates: Sequence[Candidate]) -> dict[str, F
         f"folds: {len(wanted)} networks, each trained {count} times from new weights for {sweep.train.epochs} epochs; "
         f"{done} of {count * len(wanted)} trainings were done before"
     )
-    waiting = sum(len(missing) for _, missing in stored)
-    if waiting:
-        with progress("folds", sweep.train.epochs * waiting, "epochs") as bar:
+    epochs = sum(training.total(missing) for training, (_, missing) in zip(trainings, stored, strict=True))
+    if epochs:
+        with progress("folds", epochs, "epochs") as bar:
             for training, (found, missing) in zip(trainings, stored, strict=True):
                 if missing:
                     found |= train_all(training, missing, bar)
@@ -74,7 +74,8 @@ def _training(sweep: Sweep, root: Path, fold: Fold) -> Training:
     folder = root / str(fold.number + 1)
     factory, trained_by = FoldFactory(sweep, folder, fold), folding_sweep(sweep, folder)
     name = f"folds, {fold.number + 1} of {fold.count}"
-    return Training(name, folder, factory, trained_by, FOLD_SCORES, "has no figures of folds")
+    epochs = sweep.train.epochs
+    return Training(name, folder, factory, trained_by, lambda _: epochs, FOLD_SCORES, "has no figures of folds")
 
 
 def _pooled(sweep: Sweep, folds: Sequence[Retrained]) -> Folds:

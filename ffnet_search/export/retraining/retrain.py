@@ -33,12 +33,12 @@ def retrain(sweep: Sweep, candidates: Sequence[Candidate], retraining: Retrainin
     # By the key of what is trained, without the search's epochs: two candidates may be retrained as one.
     wanted = {one.key: one for one in (retrained_configuration(sweep, candidate) for candidate in largest_first)}
     trained_by, factory = retraining_sweep(sweep, folder), RetrainerFactory(sweep, folder)
-    training = Training("retrain", folder, factory, trained_by, WEIGHTS, "its weights stay")
+    training = Training("retrain", folder, factory, trained_by, retraining.epochs_of, WEIGHTS, "its weights stay")
     found, waiting = training.stored(wanted)
     before = f"; {len(found)} of them were retrained before" if found else ""
     say(f"retrain: {plural(len(wanted), 'network')}, {retraining}{before}")
     if waiting:
-        with progress("retrain", retraining.epochs * len(waiting), "epochs") as bar:
+        with progress("retrain", training.total(waiting), "epochs") as bar:
             found |= train_all(training, waiting, bar)
     keys = {candidate.key: retrained_configuration(sweep, candidate).key for candidate in candidates}
     return {candidate: found[key] for candidate, key in keys.items() if key in found}

@@ -6,7 +6,7 @@ FOLDER/trials/KEY/   retrained.json, and the file that the network is trained fo
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,14 +28,20 @@ from ffnet_search.space.hyperparameters import Configuration
 @dataclass(frozen=True)
 class Training:
     """A training of several networks, each alone: `factory` makes the evaluator, `sweep` is the one that it trains by,
-    in `folder`. `file`: what each is trained for. `name` begins the lines about it, `failed` ends that on a failure."""
+    in `folder`, each network for `epochs`. `file`: what each is trained for. `name` begins the lines about it, `failed`
+    ends that on a failure."""
 
     name: str
     folder: Path
     factory: Callable[[], Evaluate]
     sweep: Sweep
+    epochs: Callable[[Configuration], int]
     file: str
     failed: str
+
+    def total(self, configurations: Iterable[Configuration]) -> int:
+        """The epochs of several networks."""
+        return sum(map(self.epochs, configurations))
 
     def place(self, key: str) -> Path:
         """The folder of a network."""
@@ -61,11 +67,11 @@ def train_all(training: Training, waiting: Sequence[Configuration], bar: Bar) ->
 
     Raises SweepError for a user error, and where the engine cannot work."""
     sweep, found = training.sweep, dict[str, Retrained]()
-    reports = _Reports(bar, sweep.quality, sweep.train.epochs)
+    reports = _Reports(bar, sweep.quality)
     with engine_of(sweep)(EngineContext.of_sweep(sweep, training.factory, reports)) as engine:
         for configuration, ended in evaluate_all(engine, waiting):
             key = configuration.key
-            reports.end(key, engine.utilisation)
+            reports.end(key, training.epochs(configuration), engine.utilisation)
             if isinstance(ended, Retrained):
                 _write(training.place(key), ended, training.file)
                 found[key] = ended
@@ -78,8 +84,8 @@ def train_all(training: Training, waiting: Sequence[Configuration], bar: Bar) ->
 class _Reports:
     """The pruner of these trainings: it stops nothing, and shows the epochs of all networks on one bar."""
 
-    def __init__(self, bar: Bar, quality: Metric, epochs: int) -> None:
-        self._bar, self._quality, self._epochs = bar, quality, epochs
+    def __init__(self, bar: Bar, quality: Metric) -> None:
+        self._bar, self._quality = bar, quality
         self._done: dict[str, int] = {}
 
     def report(self, key: str, epoch: int, metrics: Mapping[str, float]) -> bool:
@@ -87,9 +93,9 @@ class _Reports:
         self._advance(key, epoch, {key: self._quality.format(metrics[self._quality.name])})
         return True
 
-    def end(self, key: str, facts: Mapping[str, str]) -> None:
-        """Show the end of a network."""
-        self._advance(key, self._epochs, facts)
+    def end(self, key: str, epochs: int, facts: Mapping[str, str]) -> None:
+        """Show the end of a network that trains for so many epochs."""
+        self._advance(key, epochs, facts)
 
     def _advance(self, key: str, epoch: int, facts: Mapping[str, str]) -> None:
         self._bar.advance(max(0, epoch - self._done.get(key, 0)), facts=facts)
