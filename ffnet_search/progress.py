@@ -159,8 +159,12 @@ def progress(label: str, total: int, unit: str, done: int = 0) -> Iterator[Bar]:
         from rich.live import Live
 
         bar, console = TerminalBar(label, total, unit, done), Console(stderr=True)
-        with _OPEN.holding(bar), Live(console=console, get_renderable=lambda: bar.view(console.width)):
-            yield bar
+        with _OPEN.holding(bar):
+            try:
+                with Live(console=console, get_renderable=lambda: bar.view(console.width)):
+                    yield bar
+            finally:
+                console.show_cursor()  # also where a signal cut the end of the display short
     else:
         lines = (NotebookBar if _in_notebook() else Bar)(label, total - done, unit)
         with _OPEN.holding(lines):

@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 import torch
-from lightning import Callback
+from lightning import Callback, Trainer
+from lightning.pytorch.demos.boring_classes import BoringModel
 from networks import REPO, space
 from tiny_sweep import sweep
 from training_steps import ObservedStep, assert_trained
@@ -24,11 +25,12 @@ from ffnet_search.models.bn_calibration import recalibrate
 from ffnet_search.models.deployed import fuse
 from ffnet_search.models.metamixer import MetaMixer
 from ffnet_search.models.saved import read_supernet, write_supernet
+from ffnet_search.progress import progress
 from ffnet_search.space.hyperparameters import Configuration
 from ffnet_search.tasks.base import find_task
 from ffnet_search.training.fit import train_architecture, train_supernet
 from ffnet_search.training.modules import FFNetModule
-from ffnet_search.training.trainer import LAST, has_fast_bf16
+from ffnet_search.training.trainer import LAST, TrainingProgress, has_fast_bf16, quiet_lightning
 
 CLASSIFICATION = find_task("classification")
 
@@ -145,6 +147,24 @@ def test_a_training_that_was_killed_after_its_last_epoch_ends_with_the_average(t
     last = torch.load(run.files.training / LAST, weights_only=True)
     assert any(not torch.equal(weight, before[name[4:]]) for name, weight in last["current_model_state"].items()
                if name.startswith("net."))  # fmt: skip
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), SweepError("a full disk")], ids=["ctrl-c", "error"])
+def test_the_bar_of_a_training_that_is_cut_short_is_closed_and_not_said_to_be_done(error, monkeypatch, capsys) -> None:
+    class Ended(Callback):
+        def on_train_batch_end(self, *_: object) -> None:
+            raise error
+
+    restored = []
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
+    monkeypatch.setattr("rich.console.Console.show_cursor", lambda console, show=True: restored.append(show))
+    net = BoringModel()
+    with quiet_lightning(), pytest.raises((SystemExit, SweepError)):
+        Trainer(
+            max_epochs=1, logger=False, enable_checkpointing=False, enable_progress_bar=False,
+            enable_model_summary=False, limit_val_batches=0, callbacks=[TrainingProgress("train", progress), Ended()],
+        ).fit(net)  # fmt: skip
+    assert restored[-1] is True and "took" not in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("native", [True, False])

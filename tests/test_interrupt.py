@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from ffnet_search.errors import Terminated
+from ffnet_search.evaluation.signals import EndedItself, own_signals
 from ffnet_search.run.interrupt import EXIT_STOPPED, EXIT_TERMINATED, deferred_interrupts, import_whole, interruptible
 
 ROOT = Path(__file__).parents[1]
@@ -30,6 +32,25 @@ def test_it_is_raised_and_the_previous_handler_is_restored() -> None:
     with pytest.raises(KeyboardInterrupt), interruptible():
         interrupt()
     assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_a_second_press_does_not_disturb_the_end_and_a_later_one_is_heard(monkeypatch: pytest.MonkeyPatch) -> None:
+    ended = []
+
+    def end_in_good_order() -> None:
+        try:
+            interrupt()
+        finally:
+            interrupt()
+            ended.append(True)
+
+    with pytest.raises(KeyboardInterrupt), interruptible():
+        end_in_good_order()
+    assert ended == [True]
+    monkeypatch.setattr(sys.modules[interruptible.__module__], "PRESSED_TWICE_S", 0.0)
+    with pytest.raises(KeyboardInterrupt), interruptible():
+        end_in_good_order()
+    assert ended == [True]
 
 
 def test_an_error_that_a_library_makes_of_it_is_still_an_interrupt() -> None:
@@ -62,6 +83,7 @@ def test_sigterm_is_terminated_whatever_a_library_makes_of_it(of_library: BaseEx
 
 LOST = """
 import os, signal, sys, time, weakref
+from ffnet_search.evaluation.signals import EndedItself, own_signals
 from ffnet_search.run.interrupt import interruptible
 class Ended:
     def __del__(self): os.kill(os.getpid(), signal.{name}); time.sleep(0.01)
@@ -181,3 +203,14 @@ def test_a_stopped_process_calls_exit_functions_and_is_not_unloaded(code: int, q
     assert done.returncode == code, done.stderr
     assert rest == (["exit function"] if quick else ["exit function", "unloaded"])
     assert not Path(folder).exists()
+
+
+def test_an_evaluation_that_interrupts_itself_again_at_once_is_heard() -> None:
+    def evaluate() -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+        signal.sigtimedwait([], 1)
+
+    with interruptible():
+        for _ in range(2):
+            with pytest.raises(EndedItself), own_signals():
+                evaluate()

@@ -8,9 +8,9 @@ import pytest
 import yaml
 
 from ffnet_search.config.inputs import train_inputs
-from ffnet_search.config.secrets import without_secrets
 from ffnet_search.config.sweep import Sweep
 from ffnet_search.errors import SweepError
+from ffnet_search.files.secrets import without_secrets
 from ffnet_search.report.dashboard import own_host_only
 from ffnet_search.run.folder.run_folder import open_run
 from ffnet_search.run.pipeline import run_sweep

@@ -181,8 +181,8 @@ def test_a_device_without_a_table_is_refused_with_how_to_make_it(sweep: Sweep) -
         with pytest.raises(SweepError, match="make it with `ffnet-search profile") as refused:
             select_network(sweep.files.folder, 1.0, device)
         _, _, file, *option = shlex.split(str(refused.value).partition("make it with `")[2].rstrip("`"))
-        assert Sweep.from_yaml(file).files.folder == sweep.files.folder and option in ([], ["--device", str(device)])
-        assert not option or Sweep.from_yaml(file).device(option[1]).name == device
+        assert Sweep.of_run(file).files.folder == sweep.files.folder and option in ([], ["--device", str(device)])
+        assert not option or Sweep.of_run(file).device(option[1]).name == device
         path.write_bytes(content)
     with pytest.raises(SweepError, match="must be a sweep file or the folder of a run"):
         select_network(sweep.files.folder.parent, 1.0)

@@ -164,6 +164,20 @@ def test_the_bar_takes_what_the_words_leave() -> None:
     assert wide is not None and bar.column.bar_width is not None and bar.column.bar_width < wide
 
 
+CUT_SHORT = """
+from ffnet_search.progress import progress
+from rich.live import Live
+def stop(self): raise KeyboardInterrupt
+Live.stop = stop
+with progress("train", 2, "batches") as bar: bar.advance()
+"""
+
+
+def test_the_cursor_is_shown_again_where_a_signal_cuts_the_end_of_a_bar_short() -> None:
+    said = shown(80, sys.executable, "-c", CUT_SHORT)
+    assert said.rfind("\x1b[?25h") > said.rfind("\x1b[?25l") >= 0
+
+
 def test_a_long_label_is_cut_before_the_time_left() -> None:
     bar = TerminalBar("profile onnxruntime (threads 1, batch 1)", 192, "measurements", done=0)
     bar.start -= 30

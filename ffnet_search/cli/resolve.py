@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 
+from ffnet_search.config.commands import command_of
 from ffnet_search.config.files import RunPaths, shipped_sweeps
 from ffnet_search.config.start import ARCHITECTURE
 from ffnet_search.config.sweep import Sweep
@@ -100,7 +101,9 @@ def _resolve_folder(path: Path) -> Shown:
         raise SweepError(f"{path}: must be the folder of a run, but holds no {RunPaths(path).state.name}{_other(path)}")
     networks = read_exported(run.pareto)
     if not networks:
-        raise SweepError(f"{path}: has no front yet; make it with `ffnet-search run {quoted(run.sweep)}`")
+        has_sweep = run.sweep.exists()
+        again = command_of("run", Sweep.of_run(run.folder)) if has_sweep else "ffnet-search run SWEEP"
+        raise SweepError(f"{path}: has no front yet; make it with `{again}`")
     return Front(Sweep.of_run(run.folder), networks)
 
 

@@ -285,7 +285,7 @@ def _resumable(sweep: Sweep, output: Output) -> Iterator[None]:
         output.answer_error(f"ended by {signal.Signals(code - 128).name}; {kept}", code)
 
     try:
-        with interruptible(last_words), output.silenced():
+        with interruptible(last_words, is_last=True), output.silenced():
             yield
     except KeyboardInterrupt:
         say("")  # ends the line of the terminal's ^C

@@ -12,6 +12,7 @@ from pathlib import Path
 from ffnet_search.cluster.archive import pack
 from ffnet_search.cluster.cluster_file import check_cluster, must_be_reachable
 from ffnet_search.cluster.plain_values import REMOTE, WORDS
+from ffnet_search.config.commands import command_of
 from ffnet_search.config.files import is_cluster, refuse_foreign
 from ffnet_search.config.sweep import Sweep
 from ffnet_search.errors import SweepError, shown
@@ -29,7 +30,7 @@ def submit(sweep: Sweep, *, detach: bool = False) -> int:
     if not is_cluster(cluster):
         raise SweepError(
             f"{cluster}: must be a Ray cluster file with its sweep under metadata.sweep, but has no `provider`; "
-            f"`ffnet-search run {quoted(sweep.path)}` runs it here"
+            f"`{command_of('run', sweep)}` runs it here"
         )
     check_cluster(cluster)
     remote, local = _folder_on_head(sweep), f"{sweep.files.folder.absolute()}/"

@@ -113,7 +113,7 @@ def read_sweep(path: Path) -> dict[str, Any]:
     `search_space` is a mapping, or a file, which is read too. It, `data.path` and `train.start_from` are relative to
     the sweep. Raises SweepError, also if it needs imports that the user has not allowed."""
     written = read_yaml(path, f"; {START}")
-    content = {"name": path.stem, **_carried_by(written, path)}
+    content = {"name": path.stem, **carried_by(written, path)}
     programs = [*_programs(content), *_proxies(written)]
     if "provider" not in written:  # what a cluster's file names is on the cluster
         is_shipped = path == shipped(f"sweeps/{path.name}")  # named so, and not by the path in a checkout
@@ -208,7 +208,7 @@ def is_cluster(path: Path) -> bool:
     return "provider" in read_yaml(path)
 
 
-def _carried_by(content: dict[str, Any], path: Path) -> dict[str, Any]:
+def carried_by(content: dict[str, Any], path: Path) -> dict[str, Any]:
     """The sweep in the content of a Ray cluster's file; the content of any other file as it is. Raises SweepError."""
     if "provider" not in content:
         return content

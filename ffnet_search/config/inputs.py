@@ -11,7 +11,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from ffnet_search.config.secrets import without_secrets
+from ffnet_search.files.secrets import without_secrets
 from ffnet_search.space.registry import DEFAULT_TASK
 from ffnet_search.strict_yaml import Section
 

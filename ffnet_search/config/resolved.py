@@ -6,8 +6,8 @@ from typing import Any
 
 import yaml
 
-from ffnet_search.config.secrets import without_secrets
 from ffnet_search.config.sweep import Sweep
+from ffnet_search.files.secrets import without_secrets
 
 
 def resolved_content(sweep: Sweep) -> dict[str, Any]:

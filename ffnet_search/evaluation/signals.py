@@ -59,6 +59,11 @@ def own_signals() -> Iterator[None]:
         raise EndedItself(128 + _Watch.sent) from ended
 
 
+def is_own(number: int) -> bool:
+    """True if the signal is the last one that this process has sent to itself in the block of `own_signals`."""
+    return _Watch.sent == number
+
+
 def send_again(number: int, is_over: Callable[[], bool]) -> None:
     """Send the main thread a signal once more in a moment, unless `is_over` by then."""
 

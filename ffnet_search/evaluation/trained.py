@@ -15,7 +15,6 @@ from typing import Any
 import torch
 from lightning import Callback, LightningModule, Trainer, seed_everything
 
-from ffnet_search.config.secrets import without_secrets
 from ffnet_search.config.sweep import Sweep
 from ffnet_search.config.warm_start import trial_sweep
 from ffnet_search.data.registry import check_data
@@ -25,6 +24,7 @@ from ffnet_search.evaluation.outcome import Report, Stopped
 from ffnet_search.evaluation.schedule import Schedule, Segment, schedule_of
 from ffnet_search.evaluation.user_module import UserModuleTarget, logged_by
 from ffnet_search.files.bounded import is_bounded
+from ffnet_search.files.secrets import without_secrets
 from ffnet_search.models.metamixer import MetaMixer
 from ffnet_search.models.weights_file import load_tensors
 from ffnet_search.pareto.candidate import Candidate

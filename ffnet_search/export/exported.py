@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 
 from ffnet_search.atomic_write import SUFFIX, write_bytes
+from ffnet_search.config.commands import command_of
 from ffnet_search.config.start import ARCHITECTURE
 from ffnet_search.config.sweep import Sweep
 from ffnet_search.errors import NAME, SweepError, one_line, shortened, shown
 from ffnet_search.export.card_content import must_be_card
 from ffnet_search.files.bounded import open_regular, read_json
-from ffnet_search.formatting import quoted
 from ffnet_search.metrics import FOLDS, Figures, is_cost
 from ffnet_search.space.architecture import Architecture
 from ffnet_search.space.hyperparameters import Value
@@ -102,9 +102,7 @@ def exported_of(sweep: Sweep, top: int | None = None, key: str | None = None) ->
     networks = [one for one in read_exported(sweep.files.pareto) if key is None or one.key == key][:top]
     if not networks:
         verb = "export" if sweep.files.study.exists() else "run"
-        raise SweepError(
-            f"{sweep.files.folder}: nothing is exported yet; run `ffnet-search {verb} {quoted(sweep.path)}` first"
-        )
+        raise SweepError(f"{sweep.files.folder}: nothing is exported yet; run `{command_of(verb, sweep)}` first")
     return networks
 
 

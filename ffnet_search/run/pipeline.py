@@ -6,11 +6,12 @@ import time
 from collections.abc import Collection
 from pathlib import Path
 
+from ffnet_search.config.commands import command_of
 from ffnet_search.config.sweep import Sweep
 from ffnet_search.engines.registry import engine_of
 from ffnet_search.errors import SweepError
 from ffnet_search.export.exported import ExportedNetwork, read_exported
-from ffnet_search.formatting import listed, quoted
+from ffnet_search.formatting import listed
 from ffnet_search.progress import clock, say, signs_of_life
 from ffnet_search.run.check import check_before_profile, check_classes, check_limits
 from ffnet_search.run.data_changes import describe_changes, list_again, listed_once, say_remarks
@@ -153,8 +154,8 @@ def _found_so_far(sweep: Sweep, folder: RunFolder) -> int:
     found = len(read_candidates(sweep.files.study, sweep.search_space)) if sweep.files.study.exists() else 0
     if found:
         say(
-            f"export: the search is not done, so this is the front of {found} candidates; `ffnet-search run "
-            f"{quoted(sweep.path)}` resumes the search"
+            f"export: the search is not done, so this is the front of {found} candidates; "
+            f"`{command_of('run', sweep)}` resumes the search"
         )
     return found
 
@@ -167,8 +168,8 @@ def _refuse_unread(stage: Stage, sweep: Sweep, folder: RunFolder, found: int) ->
             continue
         if STAGES[other].is_needed(sweep) and not _is_done(other, sweep, folder):
             raise SweepError(
-                f"{folder.path}: {stage.name} needs {other}, which is not done; run `ffnet-search {other} "
-                f"{quoted(sweep.path)}` first, or `ffnet-search run {quoted(sweep.path)}` for all stages"
+                f"{folder.path}: {stage.name} needs {other}, which is not done; run `{command_of(other, sweep)}` "
+                f"first, or `{command_of('run', sweep)}` for all stages"
             )
 
 

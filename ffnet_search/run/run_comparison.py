@@ -9,14 +9,14 @@ from pathlib import Path
 
 import numpy as np
 
+from ffnet_search.config.commands import command_of
 from ffnet_search.config.named_metrics import ranking
-from ffnet_search.config.secrets import without_secrets
 from ffnet_search.config.sweep import Sweep
 from ffnet_search.errors import SweepError
 from ffnet_search.export.exported import ExportedNetwork, read_exported
 from ffnet_search.export.groups import read_first
 from ffnet_search.export.pair import Pair, pair
-from ffnet_search.formatting import quoted
+from ffnet_search.files.secrets import without_secrets
 from ffnet_search.metrics import LATENCY
 from ffnet_search.pareto.front import dominator_counts, hypervolume
 from ffnet_search.run.folder.changes import Change, differences
@@ -63,7 +63,7 @@ def compare_runs(first: Path, second: Path) -> RunComparison:
                 f"{where}: must be a run of FFNets, but is of a user-supplied module; compare candidates.csv"
             )
         if not front:
-            raise SweepError(f"{where}: has no front yet; make it with `ffnet-search run {quoted(sweep.path)}`")
+            raise SweepError(f"{where}: has no front yet; make it with `{command_of('run', sweep)}`")
     one, other = (ranking(sweep) for sweep in sweeps)
     if one.key != other.key:
         raise SweepError(f"{second}: must measure {one.phrase}, as {first} does, but measures {other.phrase}")

@@ -7,6 +7,7 @@ import math
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from ffnet_search.config.commands import command_of
 from ffnet_search.config.files import RunPaths
 from ffnet_search.config.named_metrics import ranking
 from ffnet_search.config.sweep import Sweep
@@ -143,9 +144,7 @@ def select_network(
 def _evaluated(files: RunPaths, sweep: Sweep) -> list[Candidate]:
     if candidates := read_candidates(files.study, sweep.search_space):
         return candidates
-    raise SweepError(
-        f"{files.study}: holds no evaluated candidate; run `ffnet-search search {quoted(sweep.path)}` first"
-    )
+    raise SweepError(f"{files.study}: holds no evaluated candidate; run `{command_of('search', sweep)}` first")
 
 
 def _too_slow(sweep: Sweep, asked: Selection, known: list[Offer], good: str, latency_ms: float) -> SweepError:
@@ -208,9 +207,9 @@ def _table_path(files: RunPaths, sweep: Sweep, device: str | None) -> Path:
     path = files.latency / f"{name}.json"
     if not path.exists():
         known = sorted(table.stem for table in files.latency.glob("*.json"))
-        profile = f"`ffnet-search profile {quoted(sweep.path)}"
+        profile = f"`{command_of('profile', sweep)}"
         if not files.study.exists():
-            how = f"run `ffnet-search run {quoted(sweep.path)}` first"
+            how = f"run `{command_of('run', sweep)}` first"
         elif name == sweep.latency_path.stem:
             how = f"make it with {profile}`"
         elif any(section.name == name for section in sweep.latency):

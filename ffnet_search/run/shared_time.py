@@ -9,11 +9,11 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from ffnet_search.config.commands import command_of
 from ffnet_search.config.retraining import retraining_of
 from ffnet_search.config.schema import RetrainSection
 from ffnet_search.config.sweep import Sweep
 from ffnet_search.config.warm_start import with_epochs
-from ffnet_search.formatting import quoted
 from ffnet_search.progress import clock, say
 from ffnet_search.run.folder.run_folder import EPOCHS, read_records
 from ffnet_search.run.stages import STAGES, StageState, status
@@ -74,7 +74,7 @@ def _without_folds(sweep: Sweep) -> Sweep:
     """The sweep without cross-validation, of whose time there is no estimate."""
     if not sweep.export.folds:
         return sweep
-    say(f"export: no cross-validation under --minutes; `ffnet-search export {quoted(sweep.path)}` adds it afterwards")
+    say(f"export: no cross-validation under --minutes; `{command_of('export', sweep)}` adds it afterwards")
     return sweep.model_copy(update={"export": sweep.export.model_copy(update={"folds": 0})})
 
 

@@ -203,6 +203,11 @@ class TrainingProgress(Callback):
                 words.append(f", {network} {quality.format(float(value))}")
         self.validated = "".join(words)
 
+    def on_exception(self, trainer: Trainer, module: LightningModule, exception: BaseException) -> None:
+        self.stack.__exit__(
+            type(exception), exception, exception.__traceback__
+        )  # Lightning tears no callback down then
+
     def teardown(self, trainer: Trainer, module: LightningModule, stage: str) -> None:
         self.stack.close()
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from ffnet_search.atomic_write import write_json, write_text
+from ffnet_search.config.commands import WORDS, recorded_words, words_of
 from ffnet_search.config.files import RunPaths, refuse_foreign
 from ffnet_search.config.resolved import resolved_text
 from ffnet_search.config.sweep import Sweep
@@ -51,6 +52,7 @@ class RunFolder:
     def __init__(self, files: RunPaths, remote: RemoteCopy | None = None) -> None:
         self.files, self.remote, self.path = files, remote, files.folder
         self.records: Records = read_records(files)
+        self.words = recorded_words(files)
         self._was_locked = files.lock.exists()
 
     def write(self, stage: str, record: StageRecord) -> None:
@@ -79,7 +81,11 @@ class RunFolder:
     def write_sweep(self, sweep: Sweep) -> None:
         """Write a copy of the sweep, its search space included, that `Sweep.from_yaml` reads.
 
-        Its paths are absolute, for they would be relative to the copy; `runs` stays as it is."""
+        Its paths are absolute, for they would be relative to the copy; `runs` stays as it is. The next record keeps the
+        words of the command line that the sweep came from."""
+        words = words_of(sweep)
+        if words != [str(self.path)]:
+            self.words = words
         write_text(self.files.sweep, resolved_text(sweep))
 
     def set_aside(self, stale: Mapping[str, list[Path]]) -> Path:
@@ -99,7 +105,7 @@ class RunFolder:
 
     def write_records(self, records: Records) -> None:
         """Replace the records; also without any, they mark the folder as one of a run."""
-        write_json(self.files.state, _plain(records))
+        write_json(self.files.state, _plain(records) | {WORDS: self.words})
         self.records = records
 
 
