@@ -53,12 +53,12 @@ def test_few_images_leave_enough_to_compare_networks_on(images: int) -> None:
 def test_the_minutes_of_retraining_are_planned() -> None:
     budget = choose_budget(drafts(image_set(2000, 96)), throughput_of, minutes=15, imports_s=5, latency_ms=None)
     sweep = yaml.safe_load("\n".join(sweep_text(budget, "x", None)))
-    assert sweep["export"]["retrain"] == {"epochs": budget.epochs // 2}
+    assert sweep["export"]["retrain"] == {"epochs": budget.epochs // 3}
     networks = sweep["export"]["top"] + 5  # and the yardstick
     without = replace(budget, throughput=replace(budget.throughput, alone_s=0.0))
     saved_s = budget.seconds["export"] - without.seconds["export"]
     draft = budget.throughput.draft
-    epochs = (budget.epochs // 2) * min(3.0, (draft.space.largest.macs_m / draft.median.macs_m) ** 0.5)
+    epochs = (budget.epochs // 3) * min(3.0, (draft.space.largest.macs_m / draft.median.macs_m) ** 0.5)
     assert saved_s == pytest.approx(networks * epochs * budget.images * budget.throughput.alone_s)
     assert 0.8 * 15 < budget.minutes <= 15
     assert any("cheaper is a supernet" in line for line in remarks(budget, 15, None))

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from ffnet_search.autoconfig.draft import Draft
 from ffnet_search.autoconfig.image_set import ImageSet
+from ffnet_search.config.retraining import LONGER
 from ffnet_search.data.dataset import TEST_SHARE
 from ffnet_search.errors import SweepError
 from ffnet_search.run.cost_comparison import STOPPED_SHARE, CostComparison
@@ -72,8 +73,8 @@ class Budget:
 
     @property
     def retrain_epochs(self) -> int:
-        """The epochs of an exported network as large as the largest: half of the supernet's."""
-        return self.epochs // 2
+        """The epochs of an exported network as large as the largest; the smallest have as many as the supernet."""
+        return self.epochs // LONGER
 
     @property
     def retraining_s(self) -> float:
@@ -199,7 +200,7 @@ def _fill(throughput: Throughput, minutes: float, imports_s: float) -> Budget:
     )
     left_s = 60 * minutes - sum(empty.seconds.values())
     trials = min(_clip(SEARCH_SHARE * left_s / empty.trial_s, *TRIALS), throughput.draft.space.size)
-    retraining_s = BUILT * throughput.draft.retrain_factor * empty.alone_epoch_s / 2
+    retraining_s = BUILT * throughput.draft.retrain_factor * empty.alone_epoch_s / LONGER
     epoch_s = empty.epoch_s + retraining_s
     epochs = _clip((left_s - trials * empty.trial_s) / epoch_s, MIN_EPOCHS, empty.wanted_epochs)
     return replace(empty, trials=trials, epochs=epochs)
