@@ -35,6 +35,19 @@ def test_no_other_subset_of_two_objectives_dominates_more(count: int) -> None:
         assert volume(points_N2, chosen) == pytest.approx(best)
 
 
+@pytest.mark.parametrize("objectives", [2, 3])
+def test_wanted_points_are_chosen_and_the_others_fill_the_volume(objectives: int) -> None:
+    for seed in range(5):
+        points_NM = random_front(9, objectives, seed)
+        wanted = random.Random(seed).sample(range(9), 2)
+        given = {int(index) for index in points_NM.argmin(0)} | {*wanted}
+        chosen = largest_subset(points_NM, 6, wanted)
+        assert len(set(chosen)) == 6 and given <= {*chosen}
+        best = max(volume(points_NM, list(rows)) for rows in combinations(range(9), 6) if given <= {*rows})
+        assert volume(points_NM, chosen) >= (0.999999 if objectives == 2 else 1 - 1 / np.e) * best
+        assert len(largest_subset(points_NM, 2, wanted)) == 2  # the ends come first
+
+
 def test_three_objectives_have_their_ends_and_most_of_the_volume() -> None:
     points_N3 = random_front(12, 3, 0)
     chosen = largest_subset(points_N3, 6)

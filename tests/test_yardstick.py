@@ -16,10 +16,10 @@ from ffnet_search.atomic_write import write_json
 from ffnet_search.config.sweep import Sweep
 from ffnet_search.errors import SweepError
 from ffnet_search.export.exported import ExportedNetwork, write_scores
-from ffnet_search.export.yardstick.by_hand import by_hand
 from ffnet_search.export.yardstick.gains import Gain, read_gains
 from ffnet_search.export.yardstick.measure import compare
 from ffnet_search.metrics import find_metric
+from ffnet_search.space.by_hand import by_hand
 from ffnet_search.space.registry import qualities
 from ffnet_search.tasks.base import find_task
 from ffnet_search.tasks.scores import Scores

@@ -15,12 +15,16 @@ from ffnet_search.config.sweep import Sweep
 from ffnet_search.evaluation.retrained import Retrained
 from ffnet_search.export.retraining.folds import Folds, cross_validate
 from ffnet_search.export.retraining.retrain import retrain
-from ffnet_search.metrics import Direction
+from ffnet_search.latency.table import LatencyTable
+from ffnet_search.metrics import LATENCY, Direction
 from ffnet_search.models.metamixer import MetaMixer
 from ffnet_search.pareto.candidate import Candidate
 from ffnet_search.pareto.front import pareto_front
 from ffnet_search.pareto.subset import choose
 from ffnet_search.progress import say
+from ffnet_search.space.by_hand import by_hand
+
+WITHIN_BUDGET = 0.97  # of a latency, by prediction: most networks then keep it once both are measured
 
 
 @dataclass(frozen=True)
@@ -57,22 +61,44 @@ def draw_front(sweep: Sweep, candidates: Sequence[Candidate], keys: Collection[s
     """Choose the networks to export, best first: of the front, or of the front of what was retrained; and those of
     `keys` that are not among them, which a user asked for.
 
-    What is retrained are `retrain.candidates` of the search's front and, where it has fewer, of those next to it. Of a
-    network that is worse on search validation than before, the old weights stay."""
+    What is retrained are `retrain.candidates` of the search's front and, where it has fewer, of those next to it; among
+    them those that are compared with networks by hand. Of a network that is worse on search
+    validation than before, the old weights stay."""
     directions, top, retraining = sweep.search.directions, sweep.export.top, retraining_of(sweep)
     asked = [candidate for candidate in candidates if candidate.key in keys]
+    compared = networks_at_budgets(sweep, pareto_front(candidates, directions))
     if retraining is None:
-        front = choose(pareto_front(candidates, directions), top, directions)
+        front = choose(pareto_front(candidates, directions), top, directions, compared)
         return [Pick(candidate) for candidate in [*front, *(one for one in asked if one not in front)]]
-    chosen = shortlist(candidates, directions, retraining.candidates)
+    chosen = shortlist(candidates, directions, retraining.candidates, compared)
     picks = retrained_picks(sweep, [*chosen, *(one for one in asked if one not in chosen)])
     front = pareto_front([picks[candidate.key].judged for candidate in chosen], directions)
     kept = sum(not pick.is_better for pick in picks.values())
     keep = f"{kept} keeps its" if kept == 1 else f"{kept} keep their"
     stay = f", and {keep} old weights, which are better" if kept else ""
     say(f"retrain: the front is drawn from what was retrained: {len(front)} of {len(chosen)} networks are on it{stay}")
-    exported = [candidate.key for candidate in choose(front, top, directions)]
+    compared = networks_at_budgets(sweep, front)
+    exported = [candidate.key for candidate in choose(front, top, directions, compared)]
     return [picks[key] for key in dict.fromkeys([*exported, *(candidate.key for candidate in asked)])]
+
+
+def networks_at_budgets(sweep: Sweep, front: Sequence[Candidate]) -> list[str]:
+    """The keys of the best candidates of a front within the predicted latencies of FFNets by hand, the quickest first:
+    half of the exported networks beside the ends of the front, at most.
+
+    The yardstick is compared at these latencies, and a front of few networks may have none near them. Empty where no
+    such comparison is made, or latency is not an objective."""
+    path, space = sweep.latency_path, sweep.search_space
+    if not (sweep.report.yardstick and space.is_elastic and LATENCY.key in sweep.search.objectives and path.exists()):
+        return []
+    table, ranked = LatencyTable.load(path), ranking(sweep)
+    budgets = sorted(WITHIN_BUDGET * table.predict_ms(arch) for arch in by_hand(space).values())
+    keys = []
+    for budget in budgets:
+        within = [one for one in front if one.metrics[LATENCY.key] <= budget]
+        if within:
+            keys.append(min(within, key=lambda one: ranked.sign * one.metrics[ranked.key]).key)
+    return list(dict.fromkeys(keys))[: max(0, (sweep.export.top - 2) // 2)]
 
 
 def retrained_picks(sweep: Sweep, candidates: Sequence[Candidate]) -> dict[str, Pick]:
@@ -93,13 +119,16 @@ def cross_validated(sweep: Sweep, picks: Sequence[Pick]) -> list[Pick]:
     return [replace(pick, folds=folds.get(pick.key)) for pick in picks]
 
 
-def shortlist(candidates: Sequence[Candidate], directions: Mapping[str, Direction], count: int) -> list[Candidate]:
-    """Choose `count` candidates of the front; where it is shorter, all of it and some of the front without it."""
+def shortlist(
+    candidates: Sequence[Candidate], directions: Mapping[str, Direction], count: int, wanted: Collection[str] = ()
+) -> list[Candidate]:
+    """Choose `count` candidates of the front, those whose keys are `wanted` among them; where it is shorter, all of it
+    and some of the front without it."""
     chosen: list[Candidate] = []
     rest = list(candidates)
     while rest and len(chosen) < count:
         front = pareto_front(rest, directions)
-        chosen += choose(front, count - len(chosen), directions)
+        chosen += choose(front, count - len(chosen), directions, wanted)
         keys = {candidate.key for candidate in front}
         rest = [candidate for candidate in rest if candidate.key not in keys]
     return chosen

@@ -24,13 +24,13 @@ from ffnet_search.export.front import devices_of, write_picks
 from ffnet_search.export.picks import retrained_picks
 from ffnet_search.export.retraining.retrain import weights_digest
 from ffnet_search.export.yardstick.baselines import write_baselines
-from ffnet_search.export.yardstick.by_hand import by_hand
 from ffnet_search.export.yardstick.gains import GAINS, Gain
 from ffnet_search.formatting import plural
 from ffnet_search.pareto.candidate import Candidate
 from ffnet_search.progress import say
 from ffnet_search.provenance import git_state
 from ffnet_search.space.architecture import Architecture
+from ffnet_search.space.by_hand import by_hand
 from ffnet_search.space.cost_model import analytic_metrics
 from ffnet_search.space.hyperparameters import Configuration
 from ffnet_search.tasks.base import find_task
