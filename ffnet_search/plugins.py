@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import inspect
 import traceback
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
@@ -120,9 +120,14 @@ def find_class(name: str, field: str, base: type[Any] = object, registry: Regist
     classes = {name: one for name, one in vars(module).items() if isinstance(one, type) and one is not base}
     names = [name for name, one in classes.items() if issubclass(one, base)]
     problem = "does not exist" if cls is None else f"is {shown(cls)}"
-    wanted = "class" if base is object else base.__name__
-    raise SweepError(
-        f"{field}: {shown(path)} must name a {wanted}, but {attribute} {problem}{did_you_mean(attribute, names)}"
+    raise wrong_class(path, field, "class" if base is object else base.__name__, problem, names)
+
+
+def wrong_class(path: str, field: str, wanted: str, problem: str, names: Iterable[str]) -> SweepError:
+    """The error for an import path that names no class, or no `wanted` one; `names`: those that its module holds."""
+    attribute, wanted = path.partition(":")[2], f"{'an' if wanted[0] in 'AEIO' else 'a'} {wanted}"
+    return SweepError(
+        f"{field}: {shown(path)} must name {wanted}, but {attribute} {problem}{did_you_mean(attribute, names)}"
     )
 
 
@@ -133,20 +138,31 @@ def _import(module: str, name: str, field: str) -> Any:
     except ModuleNotFoundError as error:
         raise not_installed(field, name, str(error.name).partition(".")[0]) from None
     except (Exception, SystemExit) as error:  # a user-supplied module can raise anything, `sys.exit` included
+        raise not_importable(name, field, error) from error
+
+
+def not_importable(name: str, field: str, error: BaseException) -> SweepError:
+    """The error for a class whose module raised `error` when it was imported, or cannot be compiled."""
+    if isinstance(error, SyntaxError) and error.filename:
+        reason, place = error.msg, (error.filename, error.lineno)
+    else:
         *_, last = traceback.extract_tb(error.__traceback__)
-        reason = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
-        raise SweepError(
-            f"{field}: {shown(name)} cannot be imported: {reason} ({last.filename}, line {last.lineno})"
-        ) from error
+        reason, place = str(error), (last.filename, last.lineno)
+    reason = ": ".join(filter(None, (type(error).__name__, reason)))
+    return SweepError(f"{field}: {shown(name)} cannot be imported: {reason} ({place[0]}, line {place[1]})")
 
 
 def check_arguments(cls: type[Any], arguments: Mapping[str, Any], field: str) -> None:
     """Raise SweepError if a class does not take these arguments."""
-    signature = inspect.signature(cls)
+    fit_arguments(cls.__name__, inspect.signature(cls), arguments, field)
+
+
+def fit_arguments(name: str, signature: inspect.Signature, arguments: Mapping[str, Any], field: str) -> None:
+    """Raise SweepError if a class of that name, made with `signature`, does not take these arguments."""
     try:
         signature.bind(**arguments)
     except TypeError as error:
-        known = [name for name, one in signature.parameters.items() if one.kind is not one.VAR_KEYWORD]
-        unknown = [name for name in arguments if name not in known]
+        known = [key for key, one in signature.parameters.items() if one.kind is not one.VAR_KEYWORD]
+        unknown = [key for key in arguments if key not in known]
         hint = did_you_mean(unknown[0], known) if unknown else ""
-        raise SweepError(f"{field} must fit {cls.__name__}{signature}, but: {error}{hint}") from None
+        raise SweepError(f"{field} must fit {name}{signature}, but: {error}{hint}") from None

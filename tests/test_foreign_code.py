@@ -78,6 +78,8 @@ def test_a_module_is_found_without_importing_its_package(folder: Path) -> None:
 )
 def test_a_check_imports_nothing_of_a_stranger(folder: Path, content: dict[str, Any]) -> None:
     path = folder / "sweep.yaml"
+    with (folder / "evil" / "nets.py").open("a") as source:
+        source.write("\nclass Class: ...")
     path.write_text(yaml.safe_dump({"search_space": SPACE, "allow_imports": True, **content}))
     with foreign_imports(ForeignImports.REFUSED):
         if "task" in content or "search_space" in content:  # whose class decides what the networks cost

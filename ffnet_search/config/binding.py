@@ -93,6 +93,13 @@ def current_values(sweep: Sweep) -> dict[str, Value]:
     return values
 
 
+def with_searched_arguments(sweep: Sweep) -> Sweep:
+    """The sweep with one value of each hyper-parameter that is an argument of a user-supplied class."""
+    arguments = {name for name, binding in sweep.bindings.items() if binding.annotation is None}
+    space = sweep.search_space.hyperparameters
+    return sweep.with_values({name: one.extremes[0] for name, one in space.items() if name in arguments})
+
+
 def sections_with(sweep: Sweep, values: Mapping[str, Value], where: str = "hyperparameters") -> dict[str, Section]:
     """The sections `train`, `data` and `module` that change where hyper-parameters take `values`.
 

@@ -11,6 +11,7 @@ from weakref import WeakKeyDictionary
 from lightning import LightningDataModule, LightningModule, Trainer
 from torch import Tensor
 
+from ffnet_search.config.binding import with_searched_arguments
 from ffnet_search.config.sweep import Sweep
 from ffnet_search.data.modules.user_data import make_module
 from ffnet_search.data.registry import build_data
@@ -37,11 +38,8 @@ class UserModuleTarget:
         self._latency_ms: WeakKeyDictionary[LightningModule, float] = WeakKeyDictionary()
         # Latency is measured, and not logged.
         self.logged = [name for name in sweep.search.objectives if name != LATENCY.key]
-        space = sweep.search_space.hyperparameters
         with error_context(sweep.path):
-            _check_classes(sweep)
-            for name, one in space.items():
-                _check_classes(sweep.with_values({name: one.extremes[0]}))
+            check_own_classes(sweep)
 
     def trial(self, sweep: Sweep, configuration: Configuration) -> Sweep:
         return sweep.with_values(configuration.hyperparameters)
@@ -117,8 +115,9 @@ def logged_by(trainer: Trainer) -> dict[str, float]:
     return {name: float(value) for name, value in trainer.callback_metrics.items()}
 
 
-def _check_classes(trial: Sweep) -> None:
-    """Raise SweepError if a class does not exist or does not take its arguments."""
+def check_own_classes(sweep: Sweep) -> None:
+    """Raise SweepError if a class does not exist or does not take its arguments, those that are searched among them."""
+    trial = with_searched_arguments(sweep)
     module = trial.module
     assert module is not None
     module_class = find_class(module.class_path, "module.class_path", LightningModule)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 
 from ffnet_search.config.files import is_cluster
-from ffnet_search.config.search_schema import SamplerSection
+from ffnet_search.config.search_schema import SamplerSection, SchedulerSection
 from ffnet_search.config.start import check_start
 from ffnet_search.config.sweep import Sweep
 from ffnet_search.data.dataset import refuse_given_validation, refuse_many_folds
@@ -21,7 +21,8 @@ from ffnet_search.plugins import import_path, is_import_path, is_installed, not_
 from ffnet_search.progress import say, signs_of_life
 from ffnet_search.run.interrupt import import_whole
 from ffnet_search.run.latency_tables import cost_model
-from ffnet_search.run.stages import STAGES
+from ffnet_search.run.named_sources import check_sources
+from ffnet_search.run.stages import STAGES, stages_of
 from ffnet_search.space.cost_model import check_budget
 from ffnet_search.space.search_space import SearchSpace
 
@@ -59,8 +60,7 @@ def check_sweep(sweep: Sweep) -> None:
             _check_packages(sweep)
             if not is_import_path(sweep.search.sampler.class_path) and sweep.search.sampler != SamplerSection():
                 check_sampler(sweep)
-            for field, path in _import_paths(sweep):
-                find_module(path, field)
+            check_sources(sweep)
     check_limits(sweep)
 
 
@@ -138,19 +138,14 @@ def check_classes(sweep: Sweep, stages: Collection[str]) -> None:
     with error_context(sweep.path):
         _check_packages(sweep)
         if "search" in stages:
-            import_whole("optuna")
-            from ffnet_search.search.early_stopping.pruner import make_rule
-
-            check_sampler(sweep)
-            make_rule(sweep.search)
+            _check_search(sweep)
         if "profile" in stages:
             import_whole(*STAGES["profile"].packages)
             for device in sweep.latency:
                 if device.resource is None:
                     make_backend(device)
         if "export" in stages:
-            for name in sweep.export.formats:
-                find_format(name, "export.formats")
+            _check_exported(sweep)
         if stages and sweep.search_space.has_network:
             _check_mixers(sweep.search_space)
         if sweep.module is None and is_import_path(sweep.data.name) and {"train", "search"} & set(stages):
@@ -168,6 +163,44 @@ def check_classes(sweep: Sweep, stages: Collection[str]) -> None:
             from ffnet_search.training.named_classes import check_named
 
             check_named(sweep)
+
+
+def check_imports(sweep: Sweep) -> None:
+    """`check_classes` of all stages, but for a Ray cluster's file, whose run has its classes on the cluster."""
+    if not (sweep.path.exists() and is_cluster(sweep.path)):
+        check_classes(sweep, [stage.name for stage in stages_of(sweep)])
+
+
+def _check_search(sweep: Sweep) -> None:
+    """Raise SweepError if the sampler, the stopping rule, Tune's scheduler or a user-supplied module is refused."""
+    import_whole("optuna")
+    from ffnet_search.search.early_stopping.pruner import TrialPruner, make_rule
+
+    check_sampler(sweep)
+    make_rule(sweep.search)
+    if sweep.search.scheduler != SchedulerSection():
+        from ffnet_search.cluster.session import import_ray
+
+        import_ray()
+        from ffnet_search.engines.tune.schedulers import make_scheduler
+
+        make_scheduler(sweep.search, sweep.search_space, TrialPruner(sweep.search.objectives, None))
+    if sweep.module is not None:
+        import_whole("torch", "torchmetrics", "lightning")
+        from ffnet_search.evaluation.user_module import check_own_classes
+
+        check_own_classes(sweep)
+
+
+def _check_exported(sweep: Sweep) -> None:
+    """Raise SweepError if a format or a baseline is refused, which come last in a run."""
+    for name in sweep.export.formats:
+        find_format(name, "export.formats")
+    if sweep.report.baselines:
+        import_whole("torch", "torchmetrics", "lightning")
+        from ffnet_search.export.yardstick.baselines import baseline_classes
+
+        baseline_classes(sweep.report.baselines)
 
 
 def _check_mixers(space: SearchSpace) -> None:
@@ -203,30 +236,3 @@ def check_limits(sweep: Sweep) -> None:
     costs = cost_model(sweep, measured_only=True)
     with error_context(sweep.path):
         check_budget(sweep.search_space, costs, sweep.search.cost_limits)
-
-
-def _import_paths(sweep: Sweep) -> Iterator[tuple[str, str]]:
-    names = {
-        "task": sweep.task,
-        "data.name": sweep.data.name,
-        "search.engine": sweep.search.engine,
-        "search.early_stopping.rule": sweep.search.early_stopping.rule,
-        "search.sampler.class_path": sweep.search.sampler.class_path,
-    }
-    for index, name in enumerate(sweep.export.formats):
-        names[f"export.formats.{index}"] = name
-    for index, device in enumerate(sweep.latency):
-        names[f"latency.{index}.backend"] = device.backend
-    if sweep.module is not None:
-        names["module.class_path"] = sweep.module.class_path
-    named = {"train.callbacks": sweep.train.callbacks, "train.loggers": sweep.train.loggers}
-    for field, plugins in {**named, "search.loggers": sweep.search.loggers}.items():
-        for index, plugin in enumerate(plugins):
-            names[f"{field}.{index}.class_path"] = plugin.class_path
-    for index, plugin in enumerate(sweep.data.augment.transforms):
-        names[f"data.augment.transforms.{index}.class_path"] = plugin.class_path
-    for index, plugin in enumerate(sweep.report.baselines):
-        names[f"report.baselines.{index}.class_path"] = plugin.class_path
-    for field, name in names.items():
-        if is_import_path(name):
-            yield field, name

@@ -54,15 +54,20 @@ def write_baselines(sweep: Sweep, folder: Path) -> None:
         write_card(target, {"key": name, "metrics": metrics, "baseline": plugin.model_dump(mode="json")})
 
 
-def _modules(named: Sequence[Plugin]) -> list[nn.Module]:
-    modules = []
+def baseline_classes(named: Sequence[Plugin]) -> list[type[nn.Module]]:
+    """The classes of baselines. Raises SweepError if one does not exist or does not take its arguments."""
+    kinds = []
     for index, plugin in enumerate(named):
         field = f"report.baselines.{index}"
         kind = find_class(plugin.class_path, f"{field}.class_path", nn.Module)
         check_arguments(kind, plugin.init_args, f"{field}.init_args")
-        device = fastest_device()
-        modules.append(kind(**plugin.init_args).eval().to(device))
-    return modules
+        kinds.append(kind)
+    return kinds
+
+
+def _modules(named: Sequence[Plugin]) -> list[nn.Module]:
+    kinds, device = baseline_classes(named), fastest_device()
+    return [kind(**plugin.init_args).eval().to(device) for kind, plugin in zip(kinds, named, strict=True)]
 
 
 def _names(named: Sequence[Plugin]) -> list[str]:

@@ -28,11 +28,12 @@ from optuna.distributions import CategoricalDistribution
 from optuna.samplers import BaseGASampler, BaseSampler
 from optuna.trial import FrozenTrial, Trial, TrialState
 
-from ffnet_search.errors import SweepError, did_you_mean, one_line
+from ffnet_search.errors import SweepError, one_line
 from ffnet_search.imports.modules import user_line
 from ffnet_search.plugins import Registry, find_class
 from ffnet_search.search.archive import Entry
 from ffnet_search.search.problem import SearchProblem
+from ffnet_search.search.samplers.arguments import check_sampler_arguments
 from ffnet_search.search.samplers.pareto import ParetoSampler
 from ffnet_search.search.samplers.proposal import Known
 from ffnet_search.search.storage.study import quiet_optuna
@@ -61,11 +62,7 @@ def make_sampler(problem: SearchProblem, finished: int) -> BaseSampler:
     kind = find_class(section.class_path, "search.sampler.class_path", BaseSampler, known_samplers())
     where = f"search.sampler.init_args of {section.class_path}"
     accepted = inspect.signature(kind).parameters
-    for name in section.init_args:
-        if name == "seed":
-            raise SweepError(f"{where}: 'seed' must not be given, since the sweep's own seed is used; remove it")
-        if name not in accepted:
-            raise SweepError(f"{where}: {name!r} is not a known argument{did_you_mean(name, accepted)}")
+    check_sampler_arguments(section, accepted)
     args = dict(section.init_args)
     conditional = any(one.when for one in problem.space.hyperparameters.values())
     if conditional and args.get("multivariate") and "group" in accepted:
