@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -102,6 +103,32 @@ def test_mistakes_in_ones_own_module_are_one_sentence(tmp_path: Path) -> None:
     silent = own_sweep(tmp_path, {"module.hidden": [4]}, module={"class_path": "own_network:Silent"})
     with pytest.raises(SweepError, match="must be logged by Silent in .*, but it logs nothing; call self.log in its"):
         TrialEvaluator(silent)(Configuration(None, {"module.hidden": 4}), always)
+
+
+def test_a_trial_that_resumes_after_its_last_epoch_is_validated_without_warnings(tmp_path: Path) -> None:
+    sweep = own_sweep(tmp_path, {"module.hidden": [8]}, train={"epochs": 1})
+    evaluate, configuration = TrialEvaluator(sweep), configuration_of(sweep, **{"module.hidden": 8})
+    whole = evaluate.train(configuration, always, tmp_path / "whole")
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        again = evaluate.train(configuration, always, tmp_path / "whole")
+    assert isinstance(whole, Candidate) and isinstance(again, Candidate)
+    assert again.metrics["val_loss"] == whole.metrics["val_loss"]
+    assert not [one.message for one in said if "lightning" in one.filename], "Lightning's notes are silenced"
+
+
+@pytest.mark.parametrize("kind", ["none", "no", "others"])
+def test_a_module_that_nothing_would_train_is_refused(tmp_path: Path, kind: str) -> None:
+    sweep = own_sweep(tmp_path, {"module.kind": [kind]}, module="own_network:Idle", train={"epochs": 1})
+    with pytest.raises(SweepError, match=r"own.yaml: module.class_path: configure_optimizers of Idle must return an"):
+        TrialEvaluator(sweep)(configuration_of(sweep, **{"module.kind": kind}), always)
+
+
+def test_a_module_may_optimise_by_itself_or_have_nothing_to_train(tmp_path: Path) -> None:
+    for module in ("own_network:ByHand", "own_network:Constant"):
+        sweep = own_sweep(tmp_path, {"module.kind": ["none"]}, module=module, train={"epochs": 1})
+        found = TrialEvaluator(sweep)(configuration_of(sweep, **{"module.kind": "none"}), always)
+        assert isinstance(found, Candidate) and found.metrics["val_loss"] < 1
 
 
 @pytest.mark.parametrize(

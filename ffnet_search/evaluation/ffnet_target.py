@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
 import torch
-from lightning import LightningDataModule, LightningModule, Trainer
+from lightning import Callback, LightningDataModule, LightningModule, Trainer
 from torchmetrics import Metric as TorchMetric
 
 from ffnet_search.config.named_metrics import named_metrics
@@ -37,9 +37,10 @@ MAX_DATA_MODULES = 2  # data modules in memory: trials that differ in batch size
 class TrialTarget(Protocol):
     """The kind of network that a trial trains: `FFNetTarget`, or `user_module.UserModuleTarget`.
 
-    `start`: the weights that networks start from, where there are any."""
+    `start`: the weights that networks start from, where there are any. `callbacks`: take part in every training."""
 
     start: Start | None
+    callbacks: Sequence[Callback]
 
     def trial(self, sweep: Sweep, configuration: Configuration) -> Sweep:
         """The sweep of one trial, whose sections hold its hyper-parameters."""
@@ -70,6 +71,8 @@ class FFNetTarget:
 
     `split_seed`: splits the images where it is not the sweep's seed, which all else is drawn from. `fold`: is held out
     in the place of search validation."""
+
+    callbacks: Sequence[Callback] = ()
 
     def __init__(
         self, sweep: Sweep, supernet: Path | None = None, split_seed: int | None = None, fold: Fold | None = None

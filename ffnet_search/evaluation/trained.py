@@ -88,7 +88,7 @@ class TrialEvaluator:
             module = self.target.module(trial, configuration)
             epochs = _Epochs(folder / LAST, self.target, report, until_epoch, seed)
             settings = Hyperparameters(_chosen(trial.search_space, configuration))
-            trainer = run_trainer(module, data, trial.train, folder, [settings, epochs])
+            trainer = run_trainer(module, data, trial.train, folder, [*self.target.callbacks, settings, epochs])
             with finished(trainer.loggers):
                 if epochs.is_stopped:
                     return Stopped(epochs.count, epochs.metrics)

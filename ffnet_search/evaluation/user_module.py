@@ -3,12 +3,12 @@ timed on their example input."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from lightning import LightningDataModule, LightningModule, Trainer
+from lightning import Callback, LightningDataModule, LightningModule, Trainer
 from torch import Tensor
 
 from ffnet_search.config.binding import with_searched_arguments
@@ -21,7 +21,7 @@ from ffnet_search.metrics import LATENCY
 from ffnet_search.plugins import check_arguments, find_class, is_import_path
 from ffnet_search.space.hyperparameters import Configuration
 from ffnet_search.training.start import Start
-from ffnet_search.training.trainer import save
+from ffnet_search.training.trainer import quiet_lightning, save
 
 _LOG_IT = "; call self.log in its validation_step, and give its data module a val_dataloader"
 
@@ -40,6 +40,7 @@ class UserModuleTarget:
         self.logged = [name for name in sweep.search.objectives if name != LATENCY.key]
         with error_context(sweep.path):
             check_own_classes(sweep)
+        self.callbacks: Sequence[Callback] = (MustOptimise(sweep.path),)
 
     def trial(self, sweep: Sweep, configuration: Configuration) -> Sweep:
         return sweep.with_values(configuration.hyperparameters)
@@ -83,7 +84,8 @@ class UserModuleTarget:
         Raises SweepError if latency is an objective and the module has no example."""
         logged = logged_by(trainer)
         if any(name not in logged for name in self.logged):  # resumed after the last epoch
-            trainer.validate(module, datamodule=data, verbose=False)
+            with quiet_lightning():
+                trainer.validate(module, datamodule=data, verbose=False)
             logged = logged_by(trainer)
         metrics = self._logged(module, logged)
         metrics["params_m"] = sum(parameter.numel() for parameter in module.parameters()) / 1e6
@@ -108,6 +110,28 @@ class UserModuleTarget:
     def write(self, path: Path, trainer: Trainer, module: LightningModule) -> None:
         """Write a checkpoint for `load_from_checkpoint`."""
         save(trainer, path, weights_only=True)
+
+
+class MustOptimise(Callback):
+    """Ends a training that would leave the module as it is: Lightning trains without an optimiser, and warns.
+
+    With manual optimisation nothing is known, and a module without parameters to train needs no optimiser."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def on_train_start(self, trainer: Trainer, module: LightningModule) -> None:
+        if not module.automatic_optimization or not any(one.requires_grad for one in module.parameters()):
+            return
+        groups = [group for optimiser in trainer.optimizers for group in optimiser.param_groups]
+        optimised = {id(parameter) for group in groups for parameter in group["params"]}
+        if optimised.isdisjoint(map(id, module.parameters())):
+            name = type(module).__name__
+            raise SweepError(
+                f"{self.path}: module.class_path: configure_optimizers of {name} must return an optimiser of the "
+                f"module's parameters, but returns none, so that {name} would stay untrained; return one, or set "
+                "self.automatic_optimization = False where training_step optimises by itself"
+            )
 
 
 def logged_by(trainer: Trainer) -> dict[str, float]:

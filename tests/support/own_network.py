@@ -78,6 +78,42 @@ class Dropping(Curve):
         return self.net[2](nn.functional.dropout(self.net[:2](x_B1), 0.2, self.training))
 
 
+class Idle(Curve):
+    """Has no optimiser, one of nothing, or one of other tensors."""
+
+    optimisers = {"none": None, "no": [], "others": torch.optim.SGD([torch.zeros(1)])}  # noqa: RUF012
+
+    def __init__(self, kind: str = "none") -> None:
+        super().__init__()
+        self.kind = kind
+
+    def configure_optimizers(self) -> object:  # type: ignore[override]
+        return self.optimisers[self.kind]
+
+
+class ByHand(Idle):
+    """Optimises by itself, with an optimiser that Lightning does not know."""
+
+    automatic_optimization = False
+
+    def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:  # type: ignore[override]
+        optimiser = torch.optim.SGD(self.parameters(), 0.05)
+        optimiser.zero_grad()
+        nn.functional.mse_loss(self(batch[0]), batch[1]).backward()
+        optimiser.step()
+
+
+class Constant(Idle):
+    """A baseline that has nothing to train."""
+
+    def __init__(self, kind: str = "none") -> None:
+        super().__init__(kind)
+        self.requires_grad_(False)
+
+    def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:  # type: ignore[override]
+        return None
+
+
 class Silent(Curve):
     """Logs nothing."""
 
