@@ -8,6 +8,8 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from ffnet_search.atomic_write import write_json
 from ffnet_search.config.retraining import retraining_of
 from ffnet_search.config.schema import DataSection, LatencySection
@@ -19,6 +21,7 @@ from ffnet_search.export.exported import CARD
 from ffnet_search.export.picks import Pick
 from ffnet_search.latency.backends.base import make_backend
 from ffnet_search.latency.table import LatencyTable
+from ffnet_search.models.deployed import Deployed
 from ffnet_search.models.saved import read_start
 from ffnet_search.pareto.candidate import Candidate
 from ffnet_search.provenance import git_state, versions
@@ -117,6 +120,15 @@ def user_module_card(sweep: Sweep, candidate: Candidate, metrics: Mapping[str, f
 def write_card(folder: Path, card: Mapping[str, Any]) -> None:
     """Write card.json into an exported folder."""
     write_json(folder / CARD, card)
+
+
+def output_facts(fused: Deployed) -> dict[str, Any]:
+    """The output of a network: its name in `model.onnx`, its type, and its shape for one image."""
+    input = fused.arch.input
+    with torch.inference_mode():
+        output = fused(torch.zeros(1, *input.shape))
+    dtype = str(output.dtype).removeprefix("torch.")
+    return {"name": task_of(input).output_name, "dtype": dtype, "shape": list(output.shape[1:])}
 
 
 def input_facts(arch: Architecture, data: Data) -> dict[str, Any]:

@@ -25,7 +25,7 @@ from ffnet_search.evaluation.judge import judge, quality
 from ffnet_search.evaluation.trained import TrialEvaluator
 from ffnet_search.export.answer import first_answer, hint, offers
 from ffnet_search.export.bundle.model_card import write_bundle
-from ffnet_search.export.card import Device, network_card, write_card
+from ffnet_search.export.card import Device, network_card, output_facts, write_card
 from ffnet_search.export.exported import ExportedNetwork, read_card, read_exported, read_network, write_scores
 from ffnet_search.export.folders import asked_for, folder_names, recover_front, replace_front, write_names
 from ffnet_search.export.formats.quality import int8_metrics
@@ -189,7 +189,8 @@ def _written(sweep: Sweep, data: Data, devices: Sequence[Device], built: _Built)
     write_network(folder, net.cpu(), deployed.cpu(), sweep.export.opset)
     if any(device.section.precision == "int8" for device in devices):
         metrics |= int8_metrics(folder, deployed, data)
-    card = network_card(sweep, pick, metrics, devices, data) | write_details(folder, deployed, data)
+    card = network_card(sweep, pick, metrics, devices, data) | {"output": output_facts(deployed)}
+    card |= write_details(folder, deployed, data)
     write_card(folder, card)
     write_bundle(folder, card, task)
     return metrics

@@ -48,7 +48,7 @@ class Task(TaskOutputs):
 
     # Hand-over of an exported network.
     output_name: ClassVar[str]  # of the ONNX model
-    output_words: ClassVar[str] = ""  # what it holds, where the name does not say it
+    output_words: ClassVar[str] = ""  # what it means, for those who deploy it
     predict_script: ClassVar[str | None]  # a template in `export/bundle/`, written as predict.py
     predict_words: ClassVar[str] = ""  # what it writes, where it writes files; `{outputs}` stands for their number
     hub_task: ClassVar[str]  # of model hubs, for the model card
@@ -128,6 +128,10 @@ class Task(TaskOutputs):
     def quality_from(self, scores_NS: NDArray[np.float64]) -> float:
         """The quality of images with these scores, as `quality_metric` has it: by default the mean of one score."""
         return float(scores_NS.mean())
+
+    def output_note(self, shape: Sequence[int]) -> str:
+        """The meaning of an exported network's output, of this shape for one image, in a few words."""
+        return self.output_words
 
     def quality_note(self, outputs: int) -> str:
         """A remark on the quality of networks with so many outputs, a sentence without its dot; or ""."""

@@ -36,6 +36,7 @@ class Classification(PooledTask):
     least_outputs = 2
     target_words = "int64 labels"
     output_name = "logits"
+    output_words = "their softmax is the probability of each class"
     predict_script = "predict_classification.py.txt"
     hub_task = "image-classification"
     quality_name = "top-1"

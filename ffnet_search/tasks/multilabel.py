@@ -34,7 +34,7 @@ class MultiLabel(PooledTask):
     outputs_word = "labels"
     target_words = "float32 targets (B, labels) of 0 and 1"
     output_name = "logits"
-    output_words = "float32 (batch, labels); the sigmoid of each is the probability of its label"
+    output_words = "the sigmoid of each is the probability of its label"
     predict_script = "predict_multilabel.py.txt"
     hub_task = "image-classification"
     quality_name = "mAP"

@@ -39,7 +39,7 @@ class Regression(PooledTask):
     head = "ffnet_search.models.heads:StandardisedLinear"
     target_words = "float32 numbers (B, targets)"
     output_name = "numbers"
-    output_words = "float32 (batch, targets), in the targets' own units"
+    output_words = "the targets in their own units"
     predict_script = "predict_regression.py.txt"
     hub_task = "image-regression"
     quality_name = "mean absolute error"

@@ -70,9 +70,6 @@ class Segmentation(Task):
     target_words = "uint8 masks"
     target_fill = IGNORE
     output_name = "mask"
-    output_words = (
-        "logits, float32 (batch, classes, height, width), or labels, int32 (batch, height, width) at the head's stride"
-    )
     predict_script = "predict_segmentation.py.txt"
     predict_words = "writes image_mask.png: class ids, of the size of the image"
     hub_task = "image-segmentation"
@@ -80,6 +77,11 @@ class Segmentation(Task):
     details = "ffnet_search.export.details.masks:MaskDetails"
     each = "iou"
     each_words = "intersection over union"
+
+    def output_note(self, shape: Sequence[int]) -> str:
+        if len(shape) == 3:
+            return "logits: the class of a pixel is the one with the largest"
+        return "labels: the class of each pixel, on a coarser grid than the input; enlarge by repetition"
 
     def lateral(self, stage: TrunkStage, input: Input, head: Head) -> LateralPart | None:
         """Stages at the head's stride and beyond are read."""

@@ -51,7 +51,7 @@ class SuperResolution(Task):
     head_words = "3 x 3, pixel shuffle, the image repeated"
     target_words = "uint8 images of scale times the size"
     output_name = "enlarged"
-    output_words = "float32 (batch, channels, scale x height, scale x width), levels in 0 to 1"
+    output_words = "levels in 0 to 1, to be cut there and multiplied by 255"
     predict_script = "predict_super_resolution.py.txt"
     predict_words = "writes image_x{outputs}.png"
     hub_task = "image-to-image"

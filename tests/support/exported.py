@@ -11,7 +11,7 @@ from networks import SPACES, randomise, space
 from ffnet_search.config.sweep import Sweep
 from ffnet_search.data.modules.base import Data
 from ffnet_search.export.bundle.model_card import write_bundle
-from ffnet_search.export.card import input_facts
+from ffnet_search.export.card import input_facts, output_facts
 from ffnet_search.export.network import write_details, write_network
 from ffnet_search.models.deployed import Deployed, fuse
 from ffnet_search.models.metamixer import MetaMixer
@@ -47,6 +47,7 @@ def write_folder(folder: Path, net: MetaMixer, data: Data, figure: float = 0.5) 
         "latency": {"device": "a device", "batch_size": 1, "threads": 1, "backend": "onnxruntime"},
         "data": {"name": "images", "fingerprint": data.fingerprint},
         "input": input_facts(arch, data),
+        "output": output_facts(fused),
         "training": {},
         **write_details(folder, fused, data),
     }

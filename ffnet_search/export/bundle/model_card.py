@@ -14,11 +14,11 @@ import jinja2
 import yaml
 
 from ffnet_search.atomic_write import write_text
+from ffnet_search.export.bundle.interface import interface
 from ffnet_search.export.bundle.script import predict_script
 from ffnet_search.export.class_table import CLASS_TITLES, class_rows
 from ffnet_search.formatting import code_span, markdown, sentence_case
 from ffnet_search.metrics import COSTS, ERROR, FOLDS, IMAGES, JUDGED, MEASURED
-from ffnet_search.space.sides import spelled
 from ffnet_search.tasks.base import Task
 
 
@@ -27,8 +27,7 @@ def write_bundle(folder: Path, card: Mapping[str, Any], task: Task) -> None:
     script = task.predict_script if "mean" in card["input"] else None
     if script is not None:
         write_text(folder / "predict.py", predict_script(script))
-    name, side = f"ffnet-{card['key']}", card["input"]["resolution"]
-    sides = spelled(side if isinstance(side, int) else (side[0], side[1]))
+    name = f"ffnet-{card['key']}"
     template = (files(__package__) / "model_card.md.j2").read_text(encoding="utf-8")
     environment = jinja2.Environment(keep_trailing_newline=True)  # Markdown: names are escaped by the filters
     environment.filters |= {"markdown": markdown, "code_span": code_span}
@@ -54,7 +53,7 @@ def write_bundle(folder: Path, card: Mapping[str, Any], task: Task) -> None:
         devices={"": card["latency"], **card.get("devices", {})},  # by name, the device of the search first
         measured=MEASURED["measured_ms"],
         predicted=MEASURED["predicted_ms"],
-        shape=f"{card['input']['channels']} x {sides}{', or of any other size' if task.any_size else ''}",
+        interface=interface(card, task),
         script=script is not None,
         fingerprint=str(card["data"]["fingerprint"])[:16],
     )
