@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from command_line import user_error
 from first_sweeps import compared_images, paint, throughput_of
+from masks import write_masks
 from photos import write_photos
 from PIL import Image
 
@@ -15,8 +16,9 @@ from ffnet_search.autoconfig.benchmark import measure_throughput
 from ffnet_search.autoconfig.budget import choose_budget
 from ffnet_search.autoconfig.inspect_photos import holds_pairs, inspect_photos, photo_drafts
 from ffnet_search.autoconfig.start import start
+from ffnet_search.config.schema import DataSection
 from ffnet_search.config.sweep import Sweep
-from ffnet_search.data.registry import build_data, check_data
+from ffnet_search.data.registry import build_data, check_data, data_parts, data_remarks
 from ffnet_search.errors import SweepError
 
 
@@ -37,6 +39,26 @@ def test_an_inspection_has_the_sizes_of_photos_and_of_what_is_deployed(tmp_path:
         Image.new("L", (3000, 1500), 90).save(wide / f"{number}.png")
     seen = inspect_photos(wide)
     assert (seen.deployed, seen.sample.channels, seen.patch) == ((128, 256), 1, 48)
+
+
+@pytest.mark.parametrize("layout", ["masks", "train/masks", "masks/train"])
+def test_masks_are_no_photos(layout: str, tmp_path: Path) -> None:
+    """An inspection and the data of a run take the images of a data set for segmentation alone."""
+    place = tmp_path / "set" / (layout.removesuffix("masks") if layout.endswith("masks") else "")
+    write_masks(place, 8)
+    if layout == "masks/train":
+        for kind in ("images", "masks"):
+            (place / kind).rename(tmp_path / "moved")
+            (place / kind).mkdir()
+            (tmp_path / "moved").rename(place / kind / "train")
+    seen = inspect_photos(tmp_path / "set")
+    assert seen.total == 8 and "no photos" in seen.remarks[0]
+    section, input = (
+        DataSection(name="photo_folder", path=tmp_path / "set", patch=8),
+        photo_drafts(seen)[-1].space.images,
+    )
+    assert sum(len(files.paths) for files in data_parts(section, input).values()) == 8
+    assert data_remarks(section, input) == list(seen.remarks)
 
 
 def test_photos_beside_their_reduced_form_need_no_task(tmp_path: Path) -> None:

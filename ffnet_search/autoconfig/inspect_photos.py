@@ -14,15 +14,8 @@ from ffnet_search.autoconfig.image_set import HEADERS, MIN_IMAGES, ImageSet, sam
 from ffnet_search.config.schema import PATCH, PATCHES, DataSection
 from ffnet_search.data.image_file import turned_size
 from ffnet_search.data.layout import TRAIN
-from ffnet_search.data.photo_set.photo_folder import (
-    Folders,
-    PhotoFile,
-    find_splits,
-    list_photos,
-    must_be_large,
-    photo_parts,
-    refuse_few,
-)
+from ffnet_search.data.photo_set.photo_folder import must_be_large, photo_parts, refuse_few
+from ffnet_search.data.photo_set.photo_listing import Folders, PhotoFile, find_splits, list_photos
 from ffnet_search.data.unreadable import Unreadable, attempt
 from ffnet_search.errors import SweepError
 from ffnet_search.space.sides import Side
@@ -90,6 +83,7 @@ def inspect_photos(folder: Path) -> PhotoSet:
         counts=(),
         sample=sample,
         parts=photo_parts(listed),
+        remarks=tuple(remark for folders in splits.values() for remark in folders.remarks),
         deployed=_deployed(files, scale),
         photos=tuple(listed[TRAIN]),
         scale=scale,

@@ -22,40 +22,16 @@ from ffnet_search.config.schema import DataSection
 from ffnet_search.data.dataset import TEST_SHARE, DataSet, Indices, Pixels, split_by_name
 from ffnet_search.data.files import MIB, Files, files_digest, summary
 from ffnet_search.data.image_file import open_image, read_whole
-from ffnet_search.data.layout import (
-    TEST,
-    TRAIN,
-    VALIDATION,
-    data_root,
-    find_images,
-    image_bytes,
-    split_folders,
-    subfolders,
-)
+from ffnet_search.data.layout import TEST, TRAIN, VALIDATION, image_bytes
+from ffnet_search.data.photo_set.photo_listing import PhotoFile, find_splits, list_photos
 from ffnet_search.data.unreadable import Unreadable, attempt, refuse_unreadable
 from ffnet_search.errors import SweepError
 from ffnet_search.formatting import first_few
 from ffnet_search.progress import say
 from ffnet_search.space.input import Input
 
-HIGH, LOW = "hr", "lr"  # names of the folders of pairs, in any case
 HEADERS = 50  # photos whose header a check reads
 MIN_PHOTOS = 3  # photos: one each to learn from, to compare networks on and to test
-
-
-class PhotoFile(NamedTuple):
-    """A photo, the file of its reduced form (None if that is computed), and the name that splits depend on."""
-
-    high: str
-    low: str | None
-    name: str
-
-
-class Folders(NamedTuple):
-    """The photos of a split, and those that are reduced already."""
-
-    high: Path
-    low: Path | None
 
 
 class Pair(NamedTuple):
@@ -173,6 +149,9 @@ class PhotoFolder(DataSet):
         found = find_splits(section)
         return photo_parts({split: list_photos(folders, input.outputs) for split, folders in found.items()})
 
+    def remarks(self, section: DataSection, input: Input) -> list[str]:
+        return [remark for folders in find_splits(section).values() for remark in folders.remarks]
+
     def contents(self, section: DataSection, input: Input) -> dict[str, dict[str, str]]:
         return {
             split: {"photos": summary(files.names, files.paths)} for split, files in self.parts(section, input).items()
@@ -209,54 +188,6 @@ def readable(reader: PhotoReader, sizes: Sequence[tuple[int, int]], section: Dat
         say(f"data: {len(broken)} files cannot be read as photos and are left out: {first_few(list(map(str, broken)))}")
     unreadable = {one.file for one in broken}
     return [index for index in everything if not unreadable & {reader.files[index].high, reader.files[index].low}]
-
-
-def find_splits(section: DataSection) -> Mapping[str, Folders]:
-    """The folders of each split that exists, of training at least: all photos, where there are no others.
-
-    Raises SweepError if there is no such folder."""
-    root = data_root(section, "your photos")
-    whole = _folders(root)
-    if whole.low is not None:  # HR/train and LR/train
-        named, low = split_folders(whole.high), split_folders(whole.low)
-        found = {split: Folders(folder, low.get(split, whole.low / folder.name)) for split, folder in named.items()}
-    else:
-        found = {split: _folders(folder) for split, folder in split_folders(root).items()}
-    if TRAIN not in found:
-        return {TRAIN: whole}
-    return {split: found[split] for split in (TRAIN, VALIDATION, TEST) if split in found}
-
-
-def _folders(root: Path) -> Folders:
-    """HR/ and LR/ in a folder, or all of it."""
-    named = {name.lower(): root / name for name in subfolders(root)}
-    return Folders(named[HIGH], named[LOW]) if HIGH in named and LOW in named else Folders(root, None)
-
-
-def list_photos(folders: Folders, scale: int) -> list[PhotoFile]:
-    """The photos of a split, ordered by name. Raises SweepError if there is none, or one of a pair is missing."""
-    high = find_images(folders.high).images
-    if not high:
-        raise SweepError(f"data.path: {folders.high} must hold photos that Pillow opens, but holds none")
-    if folders.low is None:
-        return [PhotoFile(f"{folders.high}/{name}", None, name) for name in high]
-    if not folders.low.is_dir():
-        raise SweepError(f"data.path: {folders.low} must hold the reduced photos, but there is no such folder")
-    low = {str(Path(name).with_suffix("")): f"{folders.low}/{name}" for name in find_images(folders.low).images}
-    files, missing = [], []
-    for name in high:
-        stem = str(Path(name).with_suffix(""))
-        found = low.pop(stem, None) or low.pop(f"{stem}x{scale}", None)
-        if found is None:
-            missing.append(f"{folders.high}/{name}")
-        files.append(PhotoFile(f"{folders.high}/{name}", found, name))
-    if missing or low:
-        here = f"none for {first_few(missing)}" if missing else f"also {first_few(sorted(low.values()))}"
-        raise SweepError(
-            f"data.path: {folders.low} must hold the reduced form of each photo in {folders.high}, of the same name or "
-            f"with x{scale} behind it, but has {here}"
-        )
-    return files
 
 
 def refuse_few(folder: Path | None, photos: int) -> None:
