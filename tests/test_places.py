@@ -49,6 +49,19 @@ def test_a_metric_is_described_in_one_place() -> None:
         assert name not in script
 
 
+def test_milliseconds_have_one_format() -> None:
+    """That of a latency, three significant digits; the scripts of exported networks have a copy of it."""
+    scripts = {path.name: path.read_text(encoding="utf-8") for path in PACKAGE.rglob("*.py.txt")}
+    odd = re.compile(r"ms[\])\"']*:[#,]?\.\d[fge]\}")
+    found = {file: odd.findall(text) for file, text in {**SOURCES, **scripts}.items() if odd.search(text)}
+    assert found == {"ffnet_search/cli/run_commands.py": ["ms:.3g}"]}, "which is part of a command"
+    rule = SOURCES["ffnet_search/formatting.py"].partition("def figure")[2].partition("return ")[2].partition("\n")[0]
+    assert {name for name, text in scripts.items() if rule in text} == {
+        "predict_command.py.txt",
+        "predict_series.py.txt",
+    }
+
+
 def test_an_axis_touches_five_files() -> None:
     knows = {path for path, text in SOURCES.items() if re.search(r"\bchannel_kernel\b", text)}
     assert len(knows) <= 5, sorted(knows)

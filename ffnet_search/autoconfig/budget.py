@@ -10,6 +10,7 @@ from ffnet_search.autoconfig.image_set import ImageSet
 from ffnet_search.config.retraining import LONGER
 from ffnet_search.data.dataset import TEST_SHARE
 from ffnet_search.errors import SweepError
+from ffnet_search.formatting import figure
 from ffnet_search.run.cost_comparison import STOPPED_SHARE, CostComparison
 
 STEPS = 2000  # of training, for a supernet on few images
@@ -157,8 +158,8 @@ def choose_budget(
     cheapest = measure(drafts[-1], _batch_size(drafts[0].images), None)
     if latency_ms is not None and cheapest.smallest_ms > latency_ms:
         raise SweepError(
-            f"--latency-ms must be >= {cheapest.smallest_ms:.2g} (the fastest network of the smallest search space for "
-            f"these images on this machine), but got {latency_ms:g}"
+            f"--latency-ms must be >= {figure(cheapest.smallest_ms)} (the fastest network of the smallest search space "
+            f"for these images on this machine), but got {latency_ms:g}"
         )
     measured = 1
     for draft in drafts[:-1]:

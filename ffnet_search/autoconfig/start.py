@@ -26,6 +26,8 @@ from ffnet_search.config.start import OFFICIAL
 from ffnet_search.config.sweep import Sweep
 from ffnet_search.data.table import FILE_COLUMN
 from ffnet_search.errors import NAME, SweepError, did_you_mean
+from ffnet_search.formatting import figure
+from ffnet_search.metrics import LATENCY
 from ffnet_search.progress import say
 from ffnet_search.space.sides import spelled
 from ffnet_search.tasks.base import task_of
@@ -176,9 +178,10 @@ def _drafts(images: ImageSet, pretrained: str | None) -> list[Draft]:
 def remarks(budget: Budget, minutes: float, latency_ms: float | None) -> Iterator[str]:
     """The choices and their reasons, a line each."""
     throughput, draft = budget.throughput, budget.throughput.draft
+    times = f"{figure(throughput.smallest_ms)} to {LATENCY.format(throughput.largest_ms)}"
     yield (
         f"chosen: {spelled(draft.sides)} pixels, a {draft.size.name} search space of "
-        f"{draft.space.size:,} networks that take {throughput.smallest_ms:.2g} to {throughput.largest_ms:.2g} ms here, "
+        f"{draft.space.size:,} networks that take {times} here, "
         f"{budget.epochs} epochs, {budget.trials} trials"
     )
     yield f"{budget.comparison}"

@@ -9,7 +9,7 @@ from typing import Any
 
 from ffnet_search.cli.printing import Column, Grid, Kind, print_plain
 from ffnet_search.export.exported import ExportedNetwork
-from ffnet_search.formatting import listed
+from ffnet_search.formatting import figure, listed
 from ffnet_search.tasks.base import Task, task_of
 
 SLOWER = 1.1  # times the milliseconds of the ONNX model: beyond the noise of one measurement
@@ -24,7 +24,7 @@ def print_formats(networks: Sequence[ExportedNetwork], name: str) -> None:
     for network in networks:
         entry = network.read_card()["formats"][name]
         slower += entry.get("latency_ms", 0.0) > SLOWER * entry.get("onnx_latency_ms", math.inf)
-        times = [f"{entry[key]:.3f}" if key in entry else NOT_RUN for key in ("latency_ms", "onnx_latency_ms")]
+        times = [figure(entry[key]) if key in entry else NOT_RUN for key in ("latency_ms", "onnx_latency_ms")]
         difference, quality, _ = _figures(entry, task, _exact(network, task))
         if task.test_quality in entry:
             quality += f" ({task.quality.format(entry[f'{task.test_quality}_before'], unit=False)})"
@@ -80,7 +80,7 @@ def _figures(entry: Mapping[str, Any], task: Task, exact: str) -> list[str]:
         return [NOT_RUN, NOT_RUN, NOT_RUN]
     own = entry.get(task.test_quality)
     quality = exact if own is None else task.quality.format(own, unit=False)  # an exact one computes as torch does
-    return [f"{entry['max_difference']:.1e}", quality, f"{entry['latency_ms']:.3f}"]
+    return [f"{entry['max_difference']:.1e}", quality, figure(entry["latency_ms"])]
 
 
 def _megabytes(folder: Path, names: Sequence[str]) -> str:

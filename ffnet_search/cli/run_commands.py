@@ -104,18 +104,16 @@ def check(
 ) -> None:
     """Check a sweep in a second, without running anything.
 
-    Reads the sweep and its search space, checks that the data exist and that the limits can be kept at all, and
-    prints the plan. Your own classes are read and not imported; with `--allow-imports` they are, and are tried as a run
-    tries them. `--data` takes longer: it opens every image, and refuses all that a training would refuse."""
+    Reads the sweep and its search space, checks that the data exist and that the limits can be kept, prints the plan.
+    Your own classes are read; with `--allow-imports` they are imported and tried as a run tries them. `--data` takes
+    longer: it opens every image, and refuses all that a training would refuse."""
     from ffnet_search.cli import json_output, tables
     from ffnet_search.config.resolved import resolved_content
-    from ffnet_search.run.check import check_content, check_imports, check_sweep
+    from ffnet_search.run.check import check_content, check_sweep
     from ffnet_search.run.data_changes import say_audit, say_remarks
 
     loaded = overrides.load(sweep, runs=False)
-    check_sweep(loaded)
-    if overrides.allow_imports:
-        check_imports(loaded)
+    check_sweep(loaded, imports=overrides.allow_imports)
     say_remarks(loaded)
     if data:
         say_audit(loaded)

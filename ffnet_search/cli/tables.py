@@ -16,7 +16,7 @@ from ffnet_search.config.sweep import Sweep
 from ffnet_search.config.warm_start import trial_epochs
 from ffnet_search.data.registry import validation_images
 from ffnet_search.export.groups import read_first, read_groups
-from ffnet_search.formatting import listed, plural, quoted
+from ffnet_search.formatting import figure, listed, plural, quoted
 from ffnet_search.metrics import ERROR, FOLDS, IMAGES, INT8, JUDGED, LATENCY, MACS, PARAMS, SPLITS, Metric
 from ffnet_search.progress import say
 from ffnet_search.space.architecture import Architecture
@@ -91,7 +91,7 @@ def print_latency(table: LatencyTable) -> None:
     print_plain(f"versions: {', '.join(f'{name} {version}' for name, version in setting.versions.items())}")
     print_plain(f"{'error' if table.is_exact else 'held out'}: {table.error}")
     rows = [
-        [check.architecture.key, f"{check.measured_ms:.3f}", f"{check.predicted_ms:.3f}", f"{check.error:+.1%}"]
+        [check.architecture.key, figure(check.measured_ms), figure(check.predicted_ms), f"{check.error:+.1%}"]
         for check in table.worst
     ]
     titles = (

@@ -108,12 +108,12 @@ def write_picks(sweep: Sweep, picks: Sequence[Pick], folders: Sequence[Path], as
             order = as_minimised(pick.judged, sweep.search.directions)
             card = {**read_card(folder), "order": order, **({"asked_for": True} if pick.key in asked else {})}
             write_card(folder, card)
-            bar.advance(note=f"{pick.key}: {_figures(pick.candidate, metrics)}")
+            bar.advance(note=f"{pick.key}: {_figures(sweep, pick.candidate, metrics)}")
 
 
-def _figures(candidate: Candidate, metrics: Mapping[str, float]) -> str:
+def _figures(sweep: Sweep, candidate: Candidate, metrics: Mapping[str, float]) -> str:
     if candidate.architecture is None:
-        return ", ".join(f"{name} {value:.4g}" for name, value in metrics.items())
+        return ", ".join(f"{name} {sweep.metric(name).format(value, unit=False)}" for name, value in metrics.items())
     task, latency = task_of(candidate.network.input), MEASURED["measured_ms"]
     return f"{task.quality.format(metrics[task.test_quality])}, {latency.format(metrics[latency.key])}"
 

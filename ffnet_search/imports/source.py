@@ -53,7 +53,7 @@ class SourceClass:
 
     @property
     def signature(self) -> inspect.Signature | None:
-        """What it is made with, as `inspect.signature` of the class; None if the source does not tell."""
+        """The arguments it is made with, as `inspect.signature` of the class; None if the source does not tell."""
         try:
             found = _initialiser(self, MAX_STEPS)
         except RecursionError:  # of a hostile source

@@ -12,6 +12,7 @@ from ffnet_search.latency.bench import Bench, Identity, LocalBench, MakeBench
 from ffnet_search.latency.jobs import network_job
 from ffnet_search.latency.measure import time_jobs
 from ffnet_search.latency.table import Check, LatencyTable
+from ffnet_search.metrics import LATENCY
 from ffnet_search.progress import say
 
 SENTINELS = 5  # held-out networks that are measured again
@@ -26,7 +27,7 @@ def refuse_inaccurate(table: LatencyTable, section: LatencySection, path: Path) 
     if error.within_10 >= section.min_within_10:
         return
     worst = "; ".join(
-        f"{check.architecture.key} {check.error:+.0%} of {check.measured_ms:.3g} ms, spread {check.spread:.0%}"
+        f"{check.architecture.key} {check.error:+.0%} of {LATENCY.format(check.measured_ms)}, spread {check.spread:.0%}"
         for check in table.worst[:3]
     )
     if error.noise_floor > 0.5 * error.mean:

@@ -109,7 +109,8 @@ def _figures(sweep: Sweep, network: ExportedNetwork) -> str:
     """The figures of an exported network in one line."""
     m = network.metrics
     if "measured_ms" not in m:
-        return ", ".join(f"{markdown(name)} {value:.4g}" for name, value in m.items())
+        figures = {name: sweep.metric(name).format(value, unit=False) for name, value in m.items()}
+        return ", ".join(f"{markdown(name)} {value}" for name, value in figures.items())
 
     def printed(key: str) -> str:
         return sweep.metric(key).format(m[key])

@@ -35,8 +35,9 @@ LOGGERS = {  # of Lightning -> the packages of which each needs one
 }
 
 
-def check_sweep(sweep: Sweep) -> None:
-    """Raise SweepError if a run of `sweep` would be refused, as far as that shows without running anything.
+def check_sweep(sweep: Sweep, *, imports: bool = False) -> None:
+    """Raise SweepError if a run of `sweep` would be refused, as far as that shows without running anything. `imports`:
+    the classes that it names are imported and tried, as a run does before its first stage.
 
     The data and modules of a sweep in a Ray cluster's file are on the cluster, so its file is checked instead."""
     with error_context(sweep.path):
@@ -61,6 +62,8 @@ def check_sweep(sweep: Sweep) -> None:
             if not is_import_path(sweep.search.sampler.class_path) and sweep.search.sampler != SamplerSection():
                 check_sampler(sweep)
             check_sources(sweep)
+        if imports:
+            check_classes(sweep, [stage.name for stage in stages_of(sweep)])
     check_limits(sweep)
 
 
@@ -163,12 +166,6 @@ def check_classes(sweep: Sweep, stages: Collection[str]) -> None:
             from ffnet_search.training.named_classes import check_named
 
             check_named(sweep)
-
-
-def check_imports(sweep: Sweep) -> None:
-    """`check_classes` of all stages, but for a Ray cluster's file, whose run has its classes on the cluster."""
-    if not (sweep.path.exists() and is_cluster(sweep.path)):
-        check_classes(sweep, [stage.name for stage in stages_of(sweep)])
 
 
 def _check_search(sweep: Sweep) -> None:

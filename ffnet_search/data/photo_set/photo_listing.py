@@ -32,7 +32,7 @@ class Folders(NamedTuple):
 
     @property
     def remarks(self) -> tuple[str, ...]:
-        """What is left out, as a sentence for the user."""
+        """A sentence for the user on what is left out."""
         return (f"the photos of {self.high} are used; the masks beside it are no photos",) if self.has_masks else ()
 
 

@@ -44,7 +44,7 @@ def _shape(sizes: Sequence[object]) -> str:
 
 
 def _preparation(facts: Mapping[str, Any], data: Mapping[str, Any], task: Task, sides: Sequence[int]) -> str:
-    """How an image becomes the input."""
+    """The steps from an image to the input."""
     if "mean" not in facts:
         return f"as {code_span(data['name'])} gives images"
     height, width = sides

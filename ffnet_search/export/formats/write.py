@@ -27,6 +27,7 @@ from ffnet_search.export.formats.quality import quality_of
 from ffnet_search.export.formats.registry import FORMATS
 from ffnet_search.export.network import load_deployed
 from ffnet_search.latency.timing import compare
+from ffnet_search.metrics import LATENCY
 from ffnet_search.models.cpu_threads import threads_for
 from ffnet_search.models.deployed import Deployed
 from ffnet_search.progress import progress
@@ -59,7 +60,7 @@ def export_format(sweep: Sweep, name: str, top: int | None = None, key: str | No
             card.setdefault("formats", {})[name] = checked
             write_card(network.folder, card)
             ms = checked.get("latency_ms")
-            bar.advance(note=network.folder.name if ms is None else f"{network.folder.name}: {ms:.3g} ms")
+            bar.advance(note=network.folder.name if ms is None else f"{network.folder.name}: {LATENCY.format(ms)}")
     return networks
 
 
