@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from ffnet_search.cli.front_table import chosen_of, front_grid, front_words
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from ffnet_search.latency.table import LatencyTable
     from ffnet_search.run.rerun import Rerun
     from ffnet_search.run.select import Selection
+    from ffnet_search.run.stages import StageStatus
 
 SAMPLES = 300  # architectures of a space, for its median
 
@@ -139,11 +140,22 @@ def print_sweep(sweep: Sweep) -> None:
     if ways is not None:
         change = advice(sweep, ways)
         print_plain(f"{ways}{f'; consider {change}' if change else ''}")
+    _print_stages(sweep, states)
+
+
+def _print_stages(sweep: Sweep, states: Mapping[str, StageStatus]) -> None:
+    """The state of each stage, the fields by which it changed, and the code that did."""
+    from ffnet_search.run.folder.code_changes import changed_code
+    from ffnet_search.run.folder.run_folder import read_records
+
     rows = [
         [stage, status.state.value, ", ".join(map(str, status.changes))]  # train.epochs (30 -> 4)
         for stage, status in states.items()
     ]
     print_plain(make_table(["stage", f"in {sweep.files.folder}", "changed fields"], rows))
+    changed = changed_code(sweep, read_records(sweep.files), states)
+    if changed:
+        print_plain(changed)
 
 
 def print_resolved(sweep: Sweep) -> None:

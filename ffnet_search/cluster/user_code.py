@@ -47,9 +47,11 @@ def _imports(source: Path) -> set[str]:
     """Top-level names of the modules that a module or a package imports."""
     names = set()
     for path in source.rglob("*.py") if source.is_dir() else [source]:
+        if not path.is_file():  # a pipe would be waited for
+            continue
         try:
             tree = ast.parse(path.read_bytes())
-        except (SyntaxError, ValueError):  # a template, or of another Python: it cannot be imported either
+        except (SyntaxError, ValueError, RecursionError):  # a template, or of another Python: no import reads it
             continue
         for node in ast.walk(tree):
             if isinstance(node, ast.Import):

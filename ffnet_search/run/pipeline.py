@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from ffnet_search.config.commands import command_of
@@ -16,6 +16,7 @@ from ffnet_search.progress import clock, say, signs_of_life
 from ffnet_search.run.check import check_before_profile, check_classes, check_limits
 from ffnet_search.run.data_changes import describe_changes, list_again, listed_once, say_remarks
 from ffnet_search.run.folder.changes import Change
+from ffnet_search.run.folder.code_changes import changed_code, code_of
 from ffnet_search.run.folder.run_folder import RunFolder, StageRecord, open_run
 from ffnet_search.run.interrupt import import_whole
 from ffnet_search.run.latency_tables import check_tables
@@ -116,13 +117,21 @@ def _run_stage(stage: Stage, sweep: Sweep, folder: RunFolder, label: str, limite
     candidates of a search that was stopped."""
     say(label)
     amounts = stage.amounts(sweep) | ({"trials": found} if found else {})  # so that it is made again when all are there
-    folder.begin(stage.name, StageRecord(stage.digest(sweep), stage.inputs(sweep), amounts))
+    record = StageRecord(stage.digest(sweep), stage.inputs(sweep), amounts, code=_code(stage, sweep, folder))
+    folder.begin(stage.name, record)
     start = time.monotonic()
     with signs_of_life(stage.name):
         import_whole(*stage.packages)
         made = stage.run(limited)
     folder.finish(stage.name, made)
     say(f"{label}: took {clock(time.monotonic() - start)}")
+
+
+def _code(stage: Stage, sweep: Sweep, folder: RunFolder) -> Mapping[str, str]:
+    """The user-supplied code of a stage: that with which it began, where it resumes."""
+    before = folder.records.get(stage.name)
+    resumes = before is not None and not stage.only_exact and stage.remains(sweep.files)
+    return before.code if before is not None and resumes else code_of(sweep)
 
 
 def _profile_other_devices(sweep: Sweep) -> None:
@@ -197,3 +206,6 @@ def _settle_changes(sweep: Sweep, folder: RunFolder, fresh: bool, names: Collect
         aside = folder.set_aside({name: STAGES[name].remains(sweep.files) for name in stale})
         continue_training(sweep, trained, aside)
     folder.write_sweep(sweep)
+    changed = changed_code(sweep, folder.records, names)
+    if changed:
+        say(f"note: {changed}")

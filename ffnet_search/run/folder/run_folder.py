@@ -34,13 +34,15 @@ EPOCHS = "epochs"  # an amount: of a training whose time was over before those o
 class StageRecord:
     """The inputs of a stage's output. `finished`: ISO 8601 in UTC, empty while it runs or after an interruption.
 
-    `number`: the place of the output among all that the folder's stages have made, 1, 2, ...; clocks may go back."""
+    `number`: the place of the output among all that the folder's stages have made, 1, 2, ...; clocks may go back.
+    `code`: file -> digest of user-supplied code when it began; see `code_changes`."""
 
     digest: str
     inputs: Mapping[str, Any]
     amounts: Mapping[str, int] = field(default_factory=dict)
     finished: str = ""
     number: int = 0
+    code: Mapping[str, str] = field(default_factory=dict)
 
 
 Records = Mapping[str, StageRecord]  # by the stage's name
@@ -141,7 +143,7 @@ def read_records(files: RunPaths) -> Records:
 
 def _record(content: Mapping[str, Any]) -> StageRecord:
     record = StageRecord(**content)
-    kinds = {"digest": str, "inputs": dict, "amounts": dict, "finished": str, "number": int}
+    kinds = {"digest": str, "inputs": dict, "amounts": dict, "finished": str, "number": int, "code": dict}
     wrong = [name for name, kind in kinds.items() if not isinstance(getattr(record, name), kind)]
     if wrong or not all(isinstance(amount, int) for amount in record.amounts.values()):
         raise ValueError(f"{', '.join(wrong) or 'amounts'} of another type")
