@@ -97,11 +97,14 @@ def not_installed(field: str, name: str, package: str, extra: str | None = None)
     return SweepError(f"{field} {shown(name)} needs {package}, which is not installed; run: {install}")
 
 
-def find_class(name: str, field: str, base: type[Any] = object, registry: Registry = NONE) -> type[Any]:
+def find_class(
+    name: str, field: str, base: type[Any] = object, registry: Registry = NONE, wanted: str = ""
+) -> type[Any]:
     """The class of a registered name or an import path, which must be a subclass of `base`.
 
     `field` opens the sentence of a SweepError, raised where the name is unknown, the module or the class does not exist
-    or needs a package that is not installed, the module may not be imported or fails, or the class is another kind."""
+    or needs a package that is not installed, the module may not be imported or fails, or the class is another kind.
+    `wanted` names that kind where a user's class is derived from another one than `base`."""
     path = import_path(name, field, registry)
     file = find_module(path, field)
     from_outside = file is not None and is_foreign(file)
@@ -117,10 +120,10 @@ def find_class(name: str, field: str, base: type[Any] = object, registry: Regist
     cls = getattr(module, attribute, None)
     if isinstance(cls, type) and issubclass(cls, base):
         return cls
+    wanted = wanted or ("class" if base is object else base.__name__)
     classes = {name: one for name, one in vars(module).items() if isinstance(one, type) and one is not base}
-    names = [name for name, one in classes.items() if issubclass(one, base)]
-    problem = "does not exist" if cls is None else f"is {shown(cls)}"
-    raise wrong_class(path, field, "class" if base is object else base.__name__, problem, names)
+    names = [name for name, one in classes.items() if issubclass(one, base) and one.__name__ != wanted]
+    raise wrong_class(path, field, wanted, "does not exist" if cls is None else f"is {shown(cls)}", names)
 
 
 def wrong_class(path: str, field: str, wanted: str, problem: str, names: Iterable[str]) -> SweepError:

@@ -21,7 +21,7 @@ from ffnet_search.space.mixers import HEAD_DIM, Mixer, find_mixer
 
 
 class TokenMixer(nn.Module, Mixer):
-    """The training form of a mixer, made as `Mixer(width, kernel, form)` for the largest width and kernel."""
+    """The training form of a mixer, made as `TokenMixer(width, kernel, form)` for the largest width and kernel."""
 
     @abstractmethod
     def forward(self, x_BCHW: Tensor, kernel: int) -> Tensor:

@@ -62,7 +62,7 @@ class Mixer(ABC):
 def find_mixer(name: str, field: str = "mixer") -> type[Mixer]:
     """The mixer of a registered name or an import path. Raises ValueError, in one sentence, where there is none."""
     try:
-        mixer = find_class(name, field, Mixer, MIXERS)
+        mixer = find_class(name, field, Mixer, MIXERS, wanted="TokenMixer")
     except SweepError as error:
         raise ValueError(str(error)) from None
     if inspect.isabstract(mixer):

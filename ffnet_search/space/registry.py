@@ -85,7 +85,7 @@ class TaskOutputs(ABC):
 @lru_cache
 def task_outputs(name: str) -> TaskOutputs:
     """The task of a registered name or an import path. Raises SweepError if there is none."""
-    kind: type[TaskOutputs] = find_class(name, "task", TaskOutputs, TASKS)
+    kind: type[TaskOutputs] = find_class(name, "task", TaskOutputs, TASKS, wanted="Task")
     if inspect.isabstract(kind):
         raise SweepError(f"task: {shown(name)} must define {', '.join(sorted(kind.__abstractmethods__))}")
     return kind()

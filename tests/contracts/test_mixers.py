@@ -199,7 +199,7 @@ def test_a_supernet_whose_mixer_is_missing_is_one_sentence(folder: Path) -> None
         ("poll", r"stages.0.mixer must be one of ffn_attention, pool, .* but got 'poll'; did you mean 'pool'\?"),
         ("no_blocks:Blur", "stages.0.mixer: 'no_blocks:Blur' must be package.module:Class, but there is no module"),
         ("my_blocks:Blurr", r"stages.0.mixer: 'my_blocks:Blurr' .* does not exist; did you mean 'Blur'\?"),
-        ("my_blocks:NoMixer", "stages.0.mixer: 'my_blocks:NoMixer' must name a Mixer, but NoMixer is <class"),
+        ("my_blocks:NoMixer", "stages.0.mixer: 'my_blocks:NoMixer' must name a TokenMixer, but NoMixer is <class"),
         ("my_blocks:Shapeless", "stages.0.mixer: 'my_blocks:Shapeless' must define costs, deploy"),
     ],
 )

@@ -155,7 +155,7 @@ def test_an_unknown_task_is_one_sentence() -> None:
         match=r"task must be one of classification, .*, super_resolution or .*did you mean 'classification'",
     ):
         find_task("clasification")
-    with pytest.raises(SweepError, match=r"task: 'user_task:Nothing' must name a .*Nothing does not exist"):
+    with pytest.raises(SweepError, match=r"task: 'user_task:Nothing' must name a Task, but Nothing does not exist"):
         find_task("user_task:Nothing")
 
 
