@@ -15,8 +15,11 @@ from ffnet_search.autoconfig.budget import EPOCHS, MIN_HELD_OUT, TRIALS, Through
 from ffnet_search.autoconfig.draft import Draft, drafts
 from ffnet_search.autoconfig.inspect import inspect
 from ffnet_search.autoconfig.start import remarks
-from ffnet_search.autoconfig.sweep_text import sweep_text
+from ffnet_search.autoconfig.sweep_text import _number, space_text, sweep_text
+from ffnet_search.config.sweep import Sweep
 from ffnet_search.errors import SweepError
+from ffnet_search.formatting import figure
+from ffnet_search.run.cost_comparison import advice, compare_ways
 
 
 def test_a_budget_fills_the_time() -> None:
@@ -48,6 +51,25 @@ def test_few_images_leave_enough_to_compare_networks_on(images: int) -> None:
     written = yaml.safe_load("\n".join(sweep_text(budget, "x", None)))["data"]["validation"]
     assert written == budget.validation <= 0.4
     assert budget.held_out >= MIN_HELD_OUT and budget.images > budget.held_out
+
+
+@pytest.mark.parametrize("value", [3e-05, 3.33e-05, 0.0, 1.0, 12.5, 123456.0])
+def test_numbers_are_those_of_yaml(value: float) -> None:
+    assert yaml.safe_load(_number(value)) == value
+
+
+@pytest.mark.parametrize(("images", "minutes"), [(24, 1), (400, 15), (2000, 1), (2000, 300)])
+def test_check_says_the_number_of_init(images: int, minutes: float, tmp_path: Path) -> None:
+    """From how many networks on a supernet pays, and so which way is cheaper."""
+    budget = choose_budget(drafts(image_set(images, 96)), throughput_of, minutes=minutes, imports_s=5, latency_ms=None)
+    draft = budget.throughput.draft
+    (tmp_path / "x.yaml").write_text("\n".join(sweep_text(budget, "x", None)))
+    (tmp_path / "x_space.yaml").write_text("\n".join(space_text(draft, "x")))
+    sweep = Sweep.from_yaml(tmp_path / "x.yaml")
+    assert compare_ways(sweep) == budget.comparison
+    assert advice(sweep, budget.comparison) == "", "the sweep of init is on the cheaper way"
+    counted = compare_ways(sweep.model_copy(update={"estimate": {}}))
+    assert counted is not None and counted.unit.endswith("by MACs")
 
 
 def test_the_minutes_of_retraining_are_planned() -> None:
@@ -95,7 +117,7 @@ def test_few_drafts_are_measured() -> None:
 def test_a_latency_that_no_network_keeps_is_refused() -> None:
     some = drafts(image_set())
     least = throughput_of(some[-1]).smallest_ms
-    with pytest.raises(SweepError, match=f"--latency-ms must be >= {least:.2g} .* but got 0.0001"):
+    with pytest.raises(SweepError, match=f"--latency-ms must be >= {figure(least)} .* but got 0.0001"):
         choose_budget(some, throughput_of, minutes=10, imports_s=0, latency_ms=0.0001)
     within = choose_budget(some, throughput_of, minutes=1e5, imports_s=0, latency_ms=1.01 * least)
     assert within.throughput.smallest_ms <= 1.01 * least

@@ -24,6 +24,7 @@ from ffnet_search.export.exported import read_exported
 from ffnet_search.export.formats.registry import FORMATS
 from ffnet_search.export.formats.write import TOLERANCE, export_format
 from ffnet_search.export.network import load
+from ffnet_search.formatting import figure
 from ffnet_search.plugins import find_class, is_installed
 from ffnet_search.run.folder.lock import alone_in
 from ffnet_search.training.fit import sweep_data
@@ -85,7 +86,7 @@ def test_what_was_written_is_shown_with_its_accuracy_in_80_columns(sweep: Sweep)
     for network in read_exported(sweep.files.pareto):
         ms = network.read_card()["formats"]["pt2"]["latency_ms"]
         [row] = [line.split() for line in said.splitlines() if line.startswith(network.folder.name)]
-        assert row[1] == f"{ms:.3f}" and row[3] == "50.00" and float(row[4]) <= TOLERANCE
+        assert row[1] == figure(ms) and row[3] == "50.00" and float(row[4]) <= TOLERANCE
     assert "not shown" not in said and "written: model.pt2 in each of these" in " ".join(said.split())
 
 
@@ -115,7 +116,7 @@ def test_the_table_has_a_row_for_each_format_of_each_network(sweep: Sweep, capsy
         for row in rows:
             assert float(row[2]) > 0  # megabytes
             if row[1] in ("onnx", "int8", "pt2"):
-                assert float(row[-1]) == pytest.approx(network["formats"][row[1]]["latency_ms"], abs=1e-3)
+                assert float(row[-1]) == pytest.approx(network["formats"][row[1]]["latency_ms"], rel=6e-3)
     for name in set(FORMATS) - set(written):
         assert f"{name} is not written: " in printed and "which is not installed" in printed
 

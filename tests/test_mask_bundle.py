@@ -118,7 +118,7 @@ def test_details_are_each_class_and_the_worst_images(tmp_path: Path) -> None:
     with Image.open(tmp_path / details["worst"]) as sheet:
         assert sheet.size == (3 * 164 - 4, 6 * 164 - 4)
     text = (tmp_path / "README.md").read_text()
-    assert f"| disc | {TASK.quality.format(details['iou']['disc'])} |" in text and "`mask`: logits" in text
+    assert f"| disc | {TASK.quality.format(details['iou']['disc'])} |" in text and "| meaning | logits: " in text
     assert "writes image_mask.png" in text and "image-segmentation" in text
 
 

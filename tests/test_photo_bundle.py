@@ -80,7 +80,7 @@ def test_details_are_bicubic_and_the_worst_photos(tmp_path: Path, capsys: pytest
     with Image.open(tmp_path / card["details"]["worst"]) as sheet:
         assert sheet.size == (3 * 244 - 4, 6 * 244 - 4)
     text = (tmp_path / "README.md").read_text()
-    assert "Bicubic interpolation has" in text and "3 x 12 x 16, or of any other size" in text
+    assert "Bicubic interpolation has" in text and "the latency above is at 12 x 16" in text
     assert "writes image_x2.png\n" in text and "image-to-image" in text
     assert TASK.reference_note(card["details"]) in text.replace("Bicubic", "bicubic")
     print_network(read_network(tmp_path))

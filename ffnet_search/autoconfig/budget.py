@@ -11,7 +11,7 @@ from ffnet_search.config.retraining import LONGER
 from ffnet_search.data.dataset import TEST_SHARE
 from ffnet_search.errors import SweepError
 from ffnet_search.formatting import figure
-from ffnet_search.run.cost_comparison import STOPPED_SHARE, CostComparison
+from ffnet_search.run.cost_comparison import MINUTES, CostComparison, Pace
 
 STEPS = 2000  # of training, for a supernet on few images
 EPOCHS = (30, 100)  # at least and at most, for that many steps
@@ -89,10 +89,16 @@ class Budget:
 
     @property
     def comparison(self) -> CostComparison:
-        """The minutes of this front by the supernet, and by training each network with early stopping."""
-        shared = 2 * self._decode_s + self.epochs * self.epoch_s + self.trials * self.trial_s
-        each = STOPPED_SHARE * self.epochs * self.alone_epoch_s
-        return CostComparison(self.trials, shared / 60, self.retraining_s / 60, each / 60, "minutes here")
+        """The minutes of this front by the supernet, and by training each network with early stopping: those that
+        `check` tells of the written sweep. The yardstick is trained in both ways."""
+        return self.pace.compared(self.trials, self.epochs, MINUTES)
+
+    @property
+    def pace(self) -> Pace:
+        """Minutes with three digits, as the sweep has them."""
+        retraining_s = self.retraining_s * min(EXPORTED, self.throughput.draft.space.size) / BUILT
+        seconds = (self.epoch_s, self.alone_epoch_s, self.trial_s, retraining_s)
+        return Pace(*(float(f"{one / 60:.3g}") for one in seconds))
 
     @property
     def uses_supernet(self) -> bool:

@@ -14,6 +14,8 @@ from ffnet_search.autoconfig.inspect import MaskSet
 from ffnet_search.autoconfig.inspect_table import TableSet
 from ffnet_search.config.json_schema import schema_line
 from ffnet_search.config.retraining import LONGER
+from ffnet_search.formatting import figure
+from ffnet_search.metrics import LATENCY
 from ffnet_search.space.registry import DEFAULT_TASK
 from ffnet_search.tasks.base import task_of
 
@@ -22,6 +24,12 @@ WEIGHTS = {  # of uneven classes, by task
     "images",
     "multilabel": "class_weights: auto  # images that have a rare label count more; balanced: as much as the others",
     "segmentation": "class_weights: auto  # finds more of rare classes, for some mIoU",  # docs/log/tasks.md
+}
+PARTS = {  # of the estimate
+    "epoch": "of the supernet",
+    "epoch_alone": "of one network",
+    "candidate": "comparing one network",
+    "retraining": "all networks of the front",
 }
 LONG_EPOCHS = 50  # from here on RandAugment, jitter and CutMix are worth a try
 
@@ -37,8 +45,9 @@ def sweep_text(budget: Budget, name: str, latency_ms: float | None) -> Iterator[
         yield f"task: {draft.images.task}"
     yield f"search_space: {name}_space.yaml  # what may vary in the networks"
     yield f"seed: {SEED}"
-    estimate = ", ".join(f"{stage}: {max(0.1, seconds / 60):.1f}" for stage, seconds in budget.seconds.items())
-    yield f"estimate: {{{estimate}}}  # minutes here, by which `run --minutes` divides its time"
+    yield "estimate:  # minutes here, by which `run --minutes` divides its time, and `check` compares two ways"
+    yield from (f"  {stage}: {max(0.1, seconds / 60):.1f}" for stage, seconds in budget.seconds.items())
+    yield from (f"  {part}: {_number(getattr(budget.pace, part))}  # {words}" for part, words in PARTS.items())
     yield from _data_text(budget)
     yield from _train_lines(budget)
     yield "latency:  # measured here; another device, or several: docs/device.md"
@@ -99,7 +108,7 @@ def _train_lines(budget: Budget) -> Iterator[str]:
 def _constraint(budget: Budget, latency_ms: float | None) -> str:
     """The limit on latency; as a comment with a limit in the middle of the space where the user gave none."""
     least, most = budget.throughput.smallest_ms, budget.throughput.largest_ms
-    comment = f"# a hard limit; the space holds {least:.2g} to {most:.2g} ms"
+    comment = f"# a hard limit; the space holds {figure(least)} to {LATENCY.format(most)}"
     if latency_ms is None:
         return f"# constraints: {{latency_ms: {(least * most) ** 0.5:.2g}}}  {comment}"
     beyond = ", which this excludes nothing of" if latency_ms >= most else ""
@@ -121,6 +130,12 @@ def space_text(draft: Draft, name: str) -> Iterator[str]:
     yield f"stages:  # {draft.stages_words}"
     for stage in content["stages"]:
         yield f"  - {_flow(stage)}"
+
+
+def _number(value: float) -> str:
+    """A number as YAML reads one: an exponent needs a point."""
+    text = f"{value:g}"
+    return text if "." in text else text.replace("e", ".0e")
 
 
 def _flow(value: object) -> str:

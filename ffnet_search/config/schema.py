@@ -81,6 +81,10 @@ class Augment(GrowingSection):
         return bool(self.randaugment or self.jitter or self.hue or self.transforms)
 
 
+# Minutes as `init` measured them: of each stage, by which `run --minutes` divides its time, and of parts, for `check`.
+Estimated = Literal["profile", "train", "search", "export", "epoch", "epoch_alone", "candidate", "retraining"]
+
+
 class DataSection(GrowingSection):
     """The images, and their split into train, calibration (a part of train), search validation and test.
 

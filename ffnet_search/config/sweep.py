@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import AfterValidator, BeforeValidator, Field, PrivateAttr, model_validator
 
@@ -20,6 +20,7 @@ from ffnet_search.config.named_metrics import check_metrics
 from ffnet_search.config.retraining import check_folds, check_retraining
 from ffnet_search.config.schema import (
     DataSection,
+    Estimated,
     ExportSection,
     LatencySection,
     ModuleSection,
@@ -62,8 +63,7 @@ class Sweep(Section):
     )
     search: SearchSection = SearchSection()
     export: ExportSection = ExportSection()
-    # Minutes of each stage as `init` measured them, by which `run --minutes` divides its time.
-    estimate: Mapping[Literal["profile", "train", "search", "export"], Annotated[float, Field(ge=0)]] = {}
+    estimate: Mapping[Estimated, Annotated[float, Field(ge=0)]] = {}
     report: ReportSection = ReportSection()
     _path: Path = PrivateAttr(Path("sweep"))
 

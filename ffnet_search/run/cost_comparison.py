@@ -1,8 +1,8 @@
 """The cost of a front by a supernet, and by training each network with early stopping: which one is cheaper, and why.
 
 A step of the supernet trains several networks, and the best are retrained; each of many networks costs a third of its
-epochs where successive halving stops most of them (`benchmarks/early_stopping.py`). Costs are counted in multiply-
-accumulates, in epochs of one average network within the limits; nothing is run.
+epochs where successive halving stops most of them (`benchmarks/early_stopping.py`). Costs are minutes where `init` has
+measured them; else they are counted in multiply-accumulates, in epochs of one average network within the limits.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import math
 import random
 from dataclasses import dataclass
 from statistics import fmean
+from typing import NamedTuple
 
 from ffnet_search.config.retraining import retraining_of
 from ffnet_search.config.sweep import Sweep
@@ -19,6 +20,7 @@ from ffnet_search.space.cost_model import analytic_metrics
 
 STOPPED_SHARE = 0.35  # of the epochs, that early stopping leaves: benchmarks/early_stopping.py
 FORWARD_SHARE = 1 / 3  # of a training step
+MINUTES = "minutes, as `init` measured"
 SAMPLED_NETWORKS = 100  # architectures, for the average network
 
 
@@ -30,7 +32,7 @@ class CostComparison:
     shared: float  # training the supernet, and evaluating all of them on its weights
     retraining: float  # of those that are exported
     each: float  # training one of them with early stopping
-    unit: str = "epochs of one network"
+    unit: str = "epochs of one network, by MACs"
 
     @property
     def supernet(self) -> float:
@@ -62,6 +64,29 @@ class CostComparison:
         return f"cheaper is {cheaper}, not {other}, in {self.unit}: a supernet pays from {self.pays_from} networks on"
 
 
+class Pace(NamedTuple):
+    """The costs of an epoch of the supernet, of an epoch of one network alone, of comparing one network, and of
+    retraining all that are exported."""
+
+    epoch: float
+    epoch_alone: float
+    candidate: float
+    retraining: float
+
+    @classmethod
+    def measured(cls, sweep: Sweep) -> Pace | None:
+        """The minutes in the estimate of a sweep; None where it lacks some."""
+        estimate: dict[str, float] = dict(sweep.estimate.items())
+        if not estimate.keys() >= set(cls._fields) or not estimate["epoch_alone"]:
+            return None
+        return cls(*(estimate[name] for name in cls._fields))
+
+    def compared(self, networks: int, epochs: int, unit: str) -> CostComparison:
+        """The two ways for so many networks and epochs of the supernet."""
+        shared, each = epochs * self.epoch + networks * self.candidate, STOPPED_SHARE * epochs * self.epoch_alone
+        return CostComparison(networks, shared, self.retraining, each, unit)
+
+
 def compare_ways(sweep: Sweep) -> CostComparison | None:
     """Compare the two ways for a sweep; None if there is no choice: nothing elastic, or hyper-parameters."""
     space, search = sweep.search_space, sweep.search
@@ -79,14 +104,10 @@ def compare_ways(sweep: Sweep) -> CostComparison | None:
     if retraining is not None:
         teacher = FORWARD_SHARE * space.largest.macs_m / average if retraining.distil else 0.0
         retrained = min(retraining.candidates, space.size) * retraining.epochs_for(average) * (1 + teacher)
-    networks, validation = min(search.trials, space.size), sweep.data.validation
-    evaluated = networks * FORWARD_SHARE * validation / (1 - validation)
-    return CostComparison(
-        networks,
-        shared=sweep.train.epochs * step / average + evaluated,
-        retraining=retrained,
-        each=STOPPED_SHARE * sweep.train.epochs,
-    )
+    networks, validation, measured = min(search.trials, space.size), sweep.data.validation, Pace.measured(sweep)
+    by_macs = Pace(step / average, 1.0, FORWARD_SHARE * validation / (1 - validation), retrained)
+    pace, unit = (by_macs, CostComparison.unit) if measured is None else (measured, MINUTES)
+    return pace.compared(networks, sweep.train.epochs, unit)
 
 
 def _mean_of_draws(low: float, high: float) -> float:

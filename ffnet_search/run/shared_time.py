@@ -95,8 +95,9 @@ def as_trained(sweep: Sweep) -> Sweep:
     planned, retraining = retraining_of(sweep), retraining_of(trained)
     if planned is None or retraining is None or "export" not in sweep.estimate:
         return trained
-    minutes = sweep.estimate["export"] * retraining.epochs / planned.epochs
-    return trained.model_copy(update={"estimate": {**sweep.estimate, "export": minutes}})
+    share = retraining.epochs / planned.epochs
+    scaled = {name: share * spent for name, spent in sweep.estimate.items() if name in ("export", "retraining")}
+    return trained.model_copy(update={"estimate": {**sweep.estimate, **scaled}})
 
 
 def say_trained(sweep: Sweep, label: str) -> Sweep:

@@ -22,8 +22,11 @@ def interface(card: Mapping[str, Any], task: Task) -> list[tuple[str, str]]:
     if task.any_size:
         given[2:] = axes = ["height", "width"]
         made[-2:] = [f"{size // side} x {axis}" for size, side, axis in zip(made[-2:], sides, axes, strict=True)]
+    layout = "that is (batch, channels, height, width)"
+    if task.any_size:
+        layout = f"of any height and width; the latency above is at {sides[0]} x {sides[1]}"
     rows = [
-        (f"input {code_span('images')}", f"float32 {_shape(given)}, that is (batch, channels, height, width)"),
+        (f"input {code_span('images')}", f"float32 {_shape(given)}, {layout}"),
         ("preparation", _preparation(facts, card["data"], task, sides)),
         (f"output {code_span(output['name'])}", f"{output['dtype']} {_shape(made)}"),
     ]

@@ -1,4 +1,4 @@
-"""The source files of user-supplied classes in the record of a stage: an edit invalidates nothing, but is told.
+"""The source files of user-supplied classes in the record of a stage: an edit invalidates nothing, and is named.
 
 A comment is an edit too, and a training takes hours, so it is the user who decides."""
 
