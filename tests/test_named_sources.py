@@ -75,6 +75,7 @@ MISTAKES: dict[str, dict[str, Any]] = {
     "an argument too few": {"search_space": {"hyperparameters": {"epochs": [1, 2]}}},
     "data": {"data": {"name": "own_code:Wave"}},
     "arguments of data": {"data": {"name": "own_code:Waves", "init_args": {"noize": 1}}},
+    "no module of this program": {"module": "ffnet_search.nothing:Net"},
     "a module of this program": {"module": "ffnet_search.forecasting.forecaster:Forecasts"},
 }
 OF_FFNETS: dict[str, dict[str, Any]] = {
@@ -166,6 +167,8 @@ def test_a_source_has_the_arguments_of_its_class(folder: Path, path: str) -> Non
 
 
 OPEN = [
+    "def make():\n    global Net\n    Net = object\nmake()",
+    "import sys\nsys.modules[__name__] = object()",
     "from none import *",
     "def __getattr__(name): ...",
     "globals()['Net'] = object",

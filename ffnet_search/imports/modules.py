@@ -45,14 +45,12 @@ def find_module(path: str, field: str) -> Path | None:
     """The file of an import path's module; None for a module of this package. Imports nothing. Raises SweepError if it
     does not exist."""
     name, _, _ = path.partition(":")
-    if name.partition(".")[0] == OURS:
-        return None
     file = module_file(name)
     if file is None:
         raise SweepError(
             f"{field}: {shown(path)} must be package.module:Class, but there is no module {shown(name)} to import"
         )
-    return file
+    return None if name.partition(".")[0] == OURS else file
 
 
 def module_file(name: str) -> Path | None:

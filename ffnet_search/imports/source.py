@@ -135,7 +135,8 @@ def _parsed(module: str, text: bytes, file: str) -> Source | None:
             bound.setdefault(name, []).append(node)
     words = {getattr(node, "id", None) or getattr(node, "attr", None) for node in ast.walk(tree)}
     deferred = any(one.module == "__future__" and "annotations" in _names(one) for one in imports)
-    opened = bool(OPENING & (words | bound.keys()))
+    made = any(isinstance(node, ast.Global) for node in ast.walk(tree)) or b"sys.modules" in text
+    opened = made or bool(OPENING & (words | bound.keys()))
     source = Source(module, file.endswith("__init__.py"), bound, (), opened, deferred)
     stars = tuple(source.absolute(one) for one in imports if one.names[0].name == "*")
     return Source(module, source.is_package, bound, stars, opened, deferred)
