@@ -36,6 +36,7 @@ class Bar:
     def __init__(self, label: str, total: int, unit: str) -> None:
         self.label, self.total, self.unit = label, total, unit
         self.done, self.note = 0, ""
+        self.more = 0  # steps beyond the total that may turn out to be needed
         self.facts: Mapping[str, str] = {}
         self.start = self.last_line = time.monotonic()
 
@@ -44,10 +45,16 @@ class Bar:
         self.done, self.note, self.facts = self.done + steps, note or self.note, facts or self.facts
         self.show()
 
-    def extend(self, steps: int) -> None:
-        """Add steps that turned out to be needed."""
-        self.total += steps
+    def extend(self, steps: int, more: int = 0) -> None:
+        """Add steps that turned out to be needed; after them `more` may be."""
+        self.total, self.more = self.total + steps, more
         self.show()
+
+    def left(self, done: int, rate: float) -> str:
+        """The time left, in words that follow others: `, 3s left`, or `, at most 40s left` with an open end."""
+        if not rate or done >= self.total:
+            return ""
+        return f", {'at most ' if self.more else ''}{clock((self.total + self.more - done) / rate)} left"
 
     def show(self) -> None:
         """Print a line, unless one was printed recently."""
@@ -60,8 +67,7 @@ class Bar:
         """The progress at the time `now` of `time.monotonic`: `4/10 candidates, 2/s, 3s left, best accuracy 0.9`."""
         seconds = now - self.start
         rate = self.done / seconds if seconds > 0 else 0.0
-        left = f", {clock((self.total - self.done) / rate)} left" if rate and self.done < self.total else ""
-        words = [f"{self.done}/{self.total} {self.unit}, {pace(rate)}{left}"]
+        words = [f"{self.done}/{self.total} {self.unit}, {pace(rate)}{self.left(self.done, rate)}"]
         if self.note:
             words.append(self.note)
         words += [f"{name} {fact}" for name, fact in self.facts.items()]
@@ -114,8 +120,7 @@ class TerminalBar(Bar):
         """Count, rate and time: `6/10 candidates, 2/s, 42s, 2s left`."""
         seconds = now - self.start
         done, rate = self.before + self.done, self.done / seconds if seconds > 0 else 0.0
-        left = f", {clock((self.total - done) / rate)} left" if rate and done < self.total else ""
-        return f"{done}/{self.total} {self.unit}, {pace(rate)}, {clock(seconds)}{left}"
+        return f"{done}/{self.total} {self.unit}, {pace(rate)}, {clock(seconds)}{self.left(done, rate)}"
 
 
 class NotebookBar(Bar):

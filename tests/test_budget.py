@@ -10,15 +10,18 @@ import yaml
 from first_sweeps import image_set, paint, throughput_of
 from masks import write_masks
 
+from ffnet_search.autoconfig import benchmark
 from ffnet_search.autoconfig.benchmark import measure_throughput
 from ffnet_search.autoconfig.budget import EPOCHS, MIN_HELD_OUT, TRIALS, Throughput, choose_budget
 from ffnet_search.autoconfig.draft import Draft, drafts
 from ffnet_search.autoconfig.inspect import inspect
 from ffnet_search.autoconfig.start import remarks
 from ffnet_search.autoconfig.sweep_text import _number, space_text, sweep_text
+from ffnet_search.config.schema import LatencySection
 from ffnet_search.config.sweep import Sweep
 from ffnet_search.errors import SweepError
 from ffnet_search.formatting import figure
+from ffnet_search.latency.plan import Plan
 from ffnet_search.run.cost_comparison import advice, compare_ways
 
 
@@ -127,7 +130,7 @@ def test_measurements_are_positive(tmp_path: Path) -> None:
     [*_, cheapest] = drafts(inspect(paint(tmp_path, {"a": 30, "b": 30})))
     cost = measure_throughput(cheapest, 16)
     assert (
-        min(cost.decode_s, cost.step_s, cost.alone_s, cost.deploy_s, cost.job_s, cost.smallest_ms) > 0
+        min(cost.decode_s, cost.step_s, cost.alone_s, cost.deploy_s, cost.pass_s, cost.table_s, cost.smallest_ms) > 0
         and cost.image_s >= 0
     )
     assert cost.smallest_ms < cost.largest_ms
@@ -136,4 +139,17 @@ def test_measurements_are_positive(tmp_path: Path) -> None:
 def test_a_draft_with_masks_is_timed(tmp_path: Path) -> None:
     [*_, cheapest] = drafts(inspect(write_masks(tmp_path / "data", 24)))
     cost = measure_throughput(cheapest, 8)
-    assert min(cost.decode_s, cost.step_s, cost.deploy_s, cost.job_s, cost.smallest_ms) > 0 and cost.image_s >= 0
+    assert (
+        min(cost.decode_s, cost.step_s, cost.deploy_s, cost.pass_s, cost.table_s, cost.smallest_ms) > 0
+        and cost.image_s >= 0
+    )
+
+
+def test_a_table_costs_a_trace_of_each_network_its_passes_and_its_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    [*_, cheapest] = drafts(image_set())
+    seconds = iter([10 * 0.05, 10 * 0.05 + 2 * 0.3, 10 * 0.1])  # of files that are there, of none, of parts
+    monkeypatch.setattr(benchmark, "_seconds", lambda bench, jobs, rounds: next(seconds) if len(jobs) == 10 else 0)
+    table_s, pass_s, *_ = benchmark.time_latency(cheapest.space)
+    plan = Plan(cheapest.space, LatencySection(), 0)
+    assert pass_s == pytest.approx(0.05)
+    assert table_s == pytest.approx(60 * (0.3 + 5 * 0.05) + 0.1 * len(plan.part_jobs))

@@ -14,7 +14,9 @@ from synthetic_bench import SyntheticBench, milliseconds
 
 from ffnet_search.config.schema import LatencySection
 from ffnet_search.errors import SweepError
+from ffnet_search.files.temporary import scratch_in
 from ffnet_search.latency import build
+from ffnet_search.latency.bench import LocalBench
 from ffnet_search.latency.build import profile
 from ffnet_search.latency.jobs import Job, network_job
 from ffnet_search.latency.journal import Journal
@@ -111,6 +113,23 @@ def test_few_networks_that_differ_when_measured_again_are_refused(tmp_path: Path
         SweepError, match=r"90% of the networks, each measured again, must .*: measure on a quieter one"
     ):
         refuse_inaccurate(rough, QUICK, tmp_path / "table.json")
+
+
+class Stopped(LocalBench):
+    """A bench that writes files of networks and is interrupted."""
+
+    def time(self, jobs: Sequence[Job], rounds: Sequence[int], seed: int) -> Iterator[Timed]:
+        assert self._folder is not None
+        (self._folder / "network.onnx").write_bytes(b"x" * 1000)
+        raise KeyboardInterrupt
+
+
+def test_an_interrupted_profile_leaves_a_journal_and_no_networks(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    (run / "latency").mkdir(parents=True)
+    with pytest.raises(KeyboardInterrupt), scratch_in(run / ".scratch"):
+        profile(TINY, QUICK, run / "latency" / "table.json", make_bench=Stopped)
+    assert [path.name for path in run.rglob("*") if path.is_file()] == ["table.json.journal"]
 
 
 def test_a_table_of_a_real_runtime_records_how_it_was_made(tmp_path: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 from latency_spaces import QUICK, TINY
@@ -11,7 +13,7 @@ from torch import Tensor, nn
 
 from ffnet_search.config.schema import LatencySection
 from ffnet_search.errors import SweepError
-from ffnet_search.latency import bench
+from ffnet_search.latency import bench, jobs
 from ffnet_search.latency.jobs import network_job
 from ffnet_search.latency.measure import measure_all, torch_aside
 from ffnet_search.latency.module import count_macs_m, measure_module
@@ -26,6 +28,13 @@ def test_networks_take_what_the_bench_measures() -> None:
     expected = [milliseconds(network_job(arch, 0)) for arch in networks]
     assert [one.ms for one in measured] == pytest.approx(expected, rel=0.03)
     assert measured[0].anchors_ms == pytest.approx((0.4, 1.6)) and measured[0].contention == 1
+
+
+def test_a_network_is_traced_once_however_often_it_is_timed(monkeypatch: pytest.MonkeyPatch) -> None:
+    copied = []
+    monkeypatch.setattr(jobs, "copy", SimpleNamespace(deepcopy=lambda net: copied.append(net) or net))
+    measure_all([deployed(TINY.smallest)], QUICK)
+    assert len(copied) == 1
 
 
 def test_shared_cores_are_refused_only_by_the_wall_clock(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -34,6 +34,18 @@ def test_facts_are_in_the_plain_line(time: Clock) -> None:
     assert bar.line(102.0) == "4/10 candidates, 2/s, 3s left, best accuracy 0.9, workers busy 2 of 3"
 
 
+def test_an_open_end_is_not_promised_to_be_near(time: Clock) -> None:
+    bar = Bar("measure", 10, "timings")
+    bar.more = 20
+    bar.advance(8)
+    assert bar.line(116.0) == "8/10 timings, 2s each, at most 44s left"
+    bar.advance(2)
+    bar.extend(4, more=16)
+    assert bar.line(120.0) == "10/14 timings, 2s each, at most 40s left"
+    bar.extend(-3)
+    assert bar.line(120.0) == "10/11 timings, 2s each, 2s left"
+
+
 @pytest.mark.parametrize(("seconds", "lines"), [(LINE_EVERY_S - 0.01, 0), (LINE_EVERY_S, 1)])
 def test_plain_lines_are_some_seconds_apart(
     time: Clock, capsys: pytest.CaptureFixture[str], seconds: float, lines: int

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import random
 import time
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
+from pathlib import Path
 from statistics import fmean
 
 import numpy as np
@@ -26,9 +28,10 @@ from ffnet_search.data.photo_set.photo_data import PhotoData
 from ffnet_search.data.photo_set.photo_folder import PhotoReader, Photos
 from ffnet_search.data.unreadable import Unreadable, refuse_unreadable
 from ffnet_search.evaluation.inherited import Evaluator
-from ffnet_search.latency.bench import LocalBench
-from ffnet_search.latency.jobs import network_job
-from ffnet_search.latency.measure import time_jobs
+from ffnet_search.files.temporary import scratch_folder
+from ffnet_search.latency.bench import Bench, LocalBench
+from ffnet_search.latency.jobs import GROUP, Job, network_job
+from ffnet_search.latency.measure import PASSES, time_jobs
 from ffnet_search.latency.plan import Plan
 from ffnet_search.models.deployed import fuse
 from ffnet_search.models.metamixer import MetaMixer
@@ -42,7 +45,6 @@ from ffnet_search.training.trainer import quiet_lightning
 STEP_S = 1.0  # of a step, at most: fewer images are used where it would take longer
 MIN_BATCH = 8
 STEPS = 3  # of training, an epoch each; the first is not counted
-JOBS = 6  # of a latency table, among them the smallest and the largest network
 PHOTOS, HELD_OUT = 6, 2  # decoded, of a set of photos, and evaluated
 ARCHITECTURES = 3  # evaluated; the first is not counted
 
@@ -61,7 +63,7 @@ def measure_throughput(draft: Draft, batch_size: int, expected_s: float | None =
     alone = Standalone(supernet.net.slice_to(draft.median), _recipe(draft.space))
     alone_s = _time_steps(alone, data)
     deploy_s, image_s = _time_evaluation(supernet.net, draft.space, data)
-    return Throughput(draft, decode_s, step_s, alone_s, deploy_s, image_s, *_time_latency(draft.space))
+    return Throughput(draft, decode_s, step_s, alone_s, deploy_s, image_s, *time_latency(draft.space))
 
 
 def _sample(draft: Draft, batch_size: int) -> tuple[Data, float]:
@@ -138,17 +140,35 @@ def _time_evaluation(net: MetaMixer, space: SearchSpace, data: Data) -> tuple[fl
     return deploy_s, max(0.0, whole_s - deploy_s) / images
 
 
-def _time_latency(space: SearchSpace) -> tuple[float, int, float, float]:
-    """Seconds of one measurement, their number, and milliseconds of the smallest and the largest network."""
-    section = LatencySection(noisy=True)
+def time_latency(space: SearchSpace) -> tuple[float, float, float, float]:
+    """Seconds of measuring a latency table, and of one of its networks in a pass; milliseconds of the smallest and the
+    largest network.
+
+    A table traces each network once and measures it in `PASSES` passes, from its file. The jobs are in groups of the
+    size that a table has, since each group measures the anchors too."""
+    section, image = LatencySection(noisy=True), space.largest.input
     plan = Plan(space, section, seed=0)
     networks = [network_job(arch, 0) for arch in (space.smallest, space.largest)]
-    parts = random.Random(0).sample(plan.part_jobs, JOBS - len(networks))
-    start = time.perf_counter()
-    rounds, anchors_ms = time_jobs(LocalBench(section, space.largest.input), [*networks, *parts], section.rounds)
-    seconds = (time.perf_counter() - start) / JOBS
+    parts, group = random.Random(0).sample(plan.part_jobs, min(GROUP, len(plan.part_jobs))), networks * (GROUP // 2)
+    with scratch_folder() as models:
+        bench = LocalBench(section, image, Path(models))
+        rounds, anchors_ms = time_jobs(bench, networks, section.rounds)
+        pass_s = _seconds(bench, group, networks[0].rounds(section))
+        for path in Path(models).iterdir():
+            path.unlink()
+        traced_s = max(0.0, _seconds(bench, group, networks[0].rounds(section)) - pass_s) / len(networks)
+        parts_s = _seconds(bench, parts, section.rounds)
     smallest_ms, largest_ms = (
-        taken.median * job.unit_ms(space.largest.input, anchors_ms)
-        for taken, job in zip(rounds, networks, strict=False)
+        taken.median * job.unit_ms(image, anchors_ms) for taken, job in zip(rounds, networks, strict=True)
     )
-    return seconds, len(plan.jobs), smallest_ms, largest_ms
+    pass_s /= len(group)
+    table_s = len(plan.networks) * (traced_s + PASSES * pass_s) + parts_s * len(plan.part_jobs) / max(1, len(parts))
+    return table_s, pass_s, smallest_ms, largest_ms
+
+
+def _seconds(bench: Bench, jobs: Sequence[Job], rounds: int) -> float:
+    """Seconds of measuring jobs."""
+    start = time.perf_counter()
+    if jobs:
+        time_jobs(bench, jobs, rounds)
+    return time.perf_counter() - start

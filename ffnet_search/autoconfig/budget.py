@@ -23,6 +23,7 @@ PROPOSAL_S = 0.03  # of the sampler and of writing, beside an evaluation: benchm
 MIN_EPOCH_SHARE = 0.6  # of the wanted epochs: below it, a cheaper draft is better
 MEASUREMENTS = 3  # of drafts, at most
 REPEATED = 1.15  # a latency table measures up to a quarter of its jobs twice
+PASSES_ALONE = 10  # in which an exported network is measured: 5 to 15, until they agree
 EXPORTED = 6
 SEED = 0  # of the sweep, by which images are split
 BUILT = EXPORTED + 5  # with the yardstick: FFNets by hand, and the ends of the space
@@ -42,8 +43,8 @@ class Throughput:
     alone_s: float  # a step of the draft's median network alone, for one image
     deploy_s: float  # bringing one architecture into the form that is evaluated
     image_s: float  # evaluating it, for one image
-    job_s: float  # one measurement of a latency table
-    jobs: int  # measurements of a latency table
+    table_s: float  # measuring a latency table
+    pass_s: float  # one network of it in one pass
     smallest_ms: float
     largest_ms: float
 
@@ -128,8 +129,8 @@ class Budget:
         """Seconds of each stage."""
         cost, images = self.throughput, self.throughput.draft.images
         tests = images.tests if images.tests is not None else TEST_SHARE * images.total
-        profile = self.imports_s + REPEATED * cost.jobs * cost.job_s
-        export = self._decode_s + BUILT * (self.trial_s + tests * cost.image_s + 3 * cost.job_s)
+        profile = self.imports_s + REPEATED * cost.table_s
+        export = self._decode_s + BUILT * (self.trial_s + tests * cost.image_s + PASSES_ALONE * cost.pass_s)
         if not self.uses_supernet:
             return {"profile": profile, "search": self._decode_s + 60 * self.comparison.separate, "export": export}
         return {

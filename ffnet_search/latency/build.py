@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -11,6 +10,7 @@ from pathlib import Path
 
 from ffnet_search.config.inputs import digest
 from ffnet_search.config.schema import LatencySection
+from ffnet_search.files.temporary import scratch_folder
 from ffnet_search.latency.bench import Bench, LocalBench, MakeBench
 from ffnet_search.latency.jobs import Job, groups, network_job
 from ffnet_search.latency.journal import Journal
@@ -34,22 +34,22 @@ MIN_SHARE = 0.1  # of a part's time that is left after the overhead of the call
 def profile(
     space: SearchSpace, section: LatencySection, path: Path, *, seed: int = 0, make_bench: MakeBench = LocalBench
 ) -> LatencyTable:
-    """Measure the table of `space` and save it at `path`. An interrupted profile resumes from its journal.
+    """Measure the table of `space` and save it at `path`. An interrupted profile resumes from its journal; the files of
+    the networks, which are tens of megabytes, are made again.
 
     Raises SweepError if the backend is not available, or if other programs use the cores and the clock includes them
     (unless `section.noisy`)."""
-    plan, models = Plan(space, section, seed), path.with_name(f"{path.name}.models")
-    bench = make_bench(section, plan.networks[0].input, models)
-    journal = Journal(path.with_name(f"{path.name}.journal"), _digest(space, section, seed, bench))
-    builder = TableBuilder(plan, section, bench, journal, path, seed)
-    with torch_aside():
+    plan = Plan(space, section, seed)
+    with scratch_folder() as models, torch_aside():
+        bench = make_bench(section, plan.networks[0].input, Path(models))
+        journal = Journal(path.with_name(f"{path.name}.journal"), _digest(space, section, seed, bench))
+        builder = TableBuilder(plan, section, bench, journal, path, seed)
         builder.measure_plan()
         table = builder.measure_uncertain()
     if table.setting.contention > SHARED_RATIO:
         say(f"other programs used the cores meanwhile (wall / CPU time {table.setting.contention:.1f})")
     table.save(path)
     journal.path.unlink(missing_ok=True)
-    shutil.rmtree(models, ignore_errors=True)
     return table
 
 

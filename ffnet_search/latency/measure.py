@@ -11,6 +11,7 @@ import torch
 
 from ffnet_search.config.schema import LatencySection
 from ffnet_search.errors import SweepError
+from ffnet_search.files.temporary import scratch_folder
 from ffnet_search.latency.bench import Bench, LocalBench, MakeBench
 from ffnet_search.latency.jobs import Job, groups, network_job
 from ffnet_search.latency.table import LatencyTable
@@ -46,10 +47,11 @@ def measure_all(
     machine since. Raises SweepError if the backend is not available, or other programs use the cores and the clock
     includes them."""
     image = nets[0].arch.input
-    bench = make_bench(section, image, None)
     jobs = [network_job(net.arch, number, net) for number, net in enumerate(nets)]
-    passes, now = _time_in_passes(jobs, section, bench)
-    contention = bench.contention()
+    with scratch_folder() as models:  # each is traced once, and compiled in every pass
+        bench = make_bench(section, image, Path(models))
+        passes, now = _time_in_passes(jobs, section, bench)
+        contention = bench.contention()
     refuse_shared_cores(Path("latency"), section, bench, contention)
     then = now if table is None else table.setting.anchors_ms
     measurements = []
@@ -66,11 +68,12 @@ def _time_in_passes(
     passes: dict[str, list[Rounds]] = {job.id: [] for job in jobs}
     readings: list[Reading] = []
     with progress("measure", PASSES * len(jobs), "timings") as bar:
+        bar.more = (MAX_PASSES - PASSES) * len(jobs)
         for number in range(MAX_PASSES):
             unsure = jobs
             if number >= PASSES:
                 unsure = [job for job in jobs if Rounds.of_medians(passes[job.id]).uncertainty > UNCERTAIN]
-                bar.extend(len(unsure))
+                bar.extend(len(unsure), (MAX_PASSES - 1 - number) * len(unsure))
             for group in groups(unsure):
                 timed, anchors_ms = time_jobs(bench, group, group[0].rounds(section))
                 readings.append(anchors_ms)

@@ -32,7 +32,7 @@ def throughput_of(draft: Draft, batch_size: int = 64, step_s: float | None = Non
     """A machine that computes 20 G MACs a second, and whose latencies follow MACs."""
     macs, alone = draft.step_macs / 20e9, draft.median.macs_m / 20e3
     ms = [arch.macs_m / 20 for arch in (draft.space.smallest, draft.space.largest)]
-    return Throughput(draft, 1e-3, 3 * macs, 3 * alone, 0.02, macs / 4, 0.2, 200, *ms)
+    return Throughput(draft, 1e-3, 3 * macs, 3 * alone, 0.02, macs / 4, 40.0, 0.06, *ms)
 
 
 def compared_images(sweep: Sweep) -> int:
