@@ -113,7 +113,8 @@ def write_picks(sweep: Sweep, picks: Sequence[Pick], folders: Sequence[Path], as
 
 def _figures(sweep: Sweep, candidate: Candidate, metrics: Mapping[str, float]) -> str:
     if candidate.architecture is None:
-        return ", ".join(f"{name} {sweep.metric(name).format(value, unit=False)}" for name, value in metrics.items())
+        named = {sweep.metric(name): value for name, value in metrics.items()}
+        return ", ".join(f"{metric.phrase} {metric.format(value)}" for metric, value in named.items())
     task, latency = task_of(candidate.network.input), MEASURED["measured_ms"]
     return f"{task.quality.format(metrics[task.test_quality])}, {latency.format(metrics[latency.key])}"
 

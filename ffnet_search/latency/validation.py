@@ -18,7 +18,8 @@ from ffnet_search.progress import say
 SENTINELS = 5  # held-out networks that are measured again
 ATTEMPTS = 3  # to measure them, each with more rounds than the last, before a table is called stale
 MIN_DRIFT = 0.05  # a smaller one never makes a table stale
-ADVICE = "move the file away and profile again, or accept it with latency.noisy: true"
+ADVICE = "move the file away and profile again"
+ACCEPTED = "latency.noisy: true"
 
 
 def refuse_inaccurate(table: LatencyTable, section: LatencySection, path: Path) -> None:
@@ -42,9 +43,9 @@ def refuse_inaccurate(table: LatencyTable, section: LatencySection, path: Path) 
         )
     _refuse(
         f"{path}: {section.min_within_10:.0%} of the {error.networks_words} must be predicted within 10 % "
-        f"(latency.min_within_10), but {error.within_10:.0%} are, the worst of them: {worst}; {advice}, then move the "
-        "file away and profile again; or accept it with a lower latency.min_within_10, or latency.noisy: true",
+        f"(latency.min_within_10), but {error.within_10:.0%} are, the worst of them: {worst}; {advice}, then {ADVICE}",
         section,
+        f"a lower latency.min_within_10, or {ACCEPTED}",
     )
 
 
@@ -103,7 +104,8 @@ def choose_sentinels(held_out: Sequence[Check]) -> list[Check]:
     return [ordered[round(i * (len(ordered) - 1) / max(1, count - 1))] for i in range(count)]
 
 
-def _refuse(message: str, section: LatencySection) -> None:
+def _refuse(message: str, section: LatencySection, accepted: str = ACCEPTED) -> None:
+    """Raise SweepError, which says by what the fault is `accepted`; if it is by `section.noisy`, only warn."""
     if not section.noisy:
-        raise SweepError(message)
+        raise SweepError(f"{message}, or accept it with {accepted}")
     say(f"warning, accepted by latency.noisy: {message}")
