@@ -206,7 +206,7 @@ def test_details_are_each_output(task: str, tmp_path: Path, capsys: pytest.Captu
         print_network(read_network(tmp_path))
         assert re.search(rf"discs +{find_task(task).quality.format(each['discs'])} ", shown := capsys.readouterr().out)
         assert "MAE is the mean over 2 targets" in shown
-        assert "(the median alone: " in text and "`numbers`: float32" in text and "area \\[px\\]" in text
+        assert "(the median alone: " in text and "`numbers` | float32" in text and "area \\[px\\]" in text
     else:
         assert f"| ring | {find_task(task).quality.format(each['ring'])} |" in text
 
