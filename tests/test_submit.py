@@ -190,9 +190,7 @@ def test_a_missing_sweep_is_named(tmp_path: Path, metadata: Any, message: str) -
 
 
 def test_a_sweep_without_a_cluster_is_not_submitted() -> None:
-    with pytest.raises(
-        SweepError, match=r"has no `provider`; `ffnet-search run .*digits.*` runs it here|submit needs"
-    ):
+    with pytest.raises(SweepError, match=r"has no `provider`; `ffnet-search run .*digits.*` runs it here|submit needs"):
         submit(Sweep.from_yaml(ROOT / "sweeps" / "digits.yaml"))
 
 
