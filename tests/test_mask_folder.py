@@ -17,7 +17,7 @@ from PIL import Image
 
 from ffnet_search.data.modules.image_data import CALIBRATION_PIXELS
 from ffnet_search.data.registry import build_data, check_data
-from ffnet_search.errors import SweepError
+from ffnet_search.errors import SweepError, shortened
 from ffnet_search.space.input import Input
 
 INPUT = SPACE.images
@@ -151,7 +151,7 @@ MISTAKES: dict[str, tuple[Callable[[Path], object], str]] = {
     "image_missing": (lambda at: (at / "images/004.png").unlink(), r"must hold an image .* none for .*s/004.png"),
     "other_size": (lambda at: save(at, "002.png", np.zeros((9, 7), np.uint8)), r"002.png has 7 x 9 pixels, but its"),
     "wrong_ids": (lambda at: save(at, "002.png", ids(at, "002.png") * 7),
-                  r"ids from 0 to 2 .*but 1 of \d+ do not: .*002.png has the ids 7"),
+                  r"ids from 0 to 2 .*but 1 of \d+ are not: .*002.png has the ids 7"),
     "colours": (colours, r"003.png holds colours, not ids \(mode RGB\): save it as grey or with a palette"),
     "255_for_an_object": (binary_255, r"must hold two classes at least, but no pixel has 1, 2 .*255 .* write 1"),
     "broken": (lambda at: (at / "masks/001.png").write_bytes(b"no"), r"001.png cannot be read as an image"),
@@ -178,10 +178,19 @@ def test_a_mistake_is_one_sentence(name: str, folder: Path) -> None:
 def test_many_mistakes_are_named_a_line_each(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for number in (2, 3, 5):
         save(folder, f"{number:03d}.png", np.full_like(ids(folder, f"{number:03d}.png"), 7))
-    with pytest.raises(SweepError, match=r"but 3 of 20 do not: \S+002.png has the ids 7 and 2 more$"):
+    with pytest.raises(SweepError, match=r"but 3 of 20 are not: \S+002.png has the ids 7 and 2 more$"):
         check_data(section("mask_folder", path=folder), INPUT)
     said = capsys.readouterr().err.splitlines()
     assert [line.split("/")[-1] for line in said] == ["003.png has the ids 7", "005.png has the ids 7"]
+
+
+def test_the_mask_stays_in_a_sentence_that_names_long_paths(tmp_path: Path) -> None:
+    deep = tmp_path / "of-a-project-with-a-long-name" / "of-a-part-with-a-long-name"
+    folder = write_masks(deep / "data", 8)
+    save(folder, "002.png", np.zeros((9, 7), np.uint8))
+    with pytest.raises(SweepError) as error:
+        build(folder)
+    assert "002.png has 7 x 9 pixels, but its image " in shortened(f"{deep / 'sweep.yaml'}: {error.value}")
 
 
 def test_a_check_reads_on_until_two_classes_are_found(tmp_path: Path) -> None:

@@ -241,9 +241,8 @@ def _read_masks(use: Callable[[np.ndarray], Read], pairs: MaskedFiles, classes: 
         for problem in wrong[1:MAX_NAMED_FILES]:  # an error is short, and has the first
             say(f"data: {problem}")
         raise SweepError(
-            f"data.path: masks must have the size of their images and hold ids from 0 to {classes - 1} "
-            f"(input.classes in the search space's file) or {IGNORE}, but {len(wrong)} of {len(done)} do not: "
-            f"{first_few(wrong, 1)}"
+            f"data.path: masks must be as large as their images, with ids from 0 to {classes - 1} (input.classes) or "
+            f"{IGNORE}, but {len(wrong)} of {len(done)} are not: {first_few(wrong, 1)}"
         )
     return [one for one, _ in done if one is not None]
 
