@@ -66,9 +66,10 @@ def draw_front(sweep: Sweep, candidates: Sequence[Candidate], keys: Collection[s
     validation than before, the old weights stay."""
     directions, top, retraining = sweep.search.directions, sweep.export.top, retraining_of(sweep)
     asked = [candidate for candidate in candidates if candidate.key in keys]
-    compared = networks_at_budgets(sweep, pareto_front(candidates, directions))
+    searched = pareto_front(candidates, directions)
+    compared = networks_at_budgets(sweep, searched)
     if retraining is None:
-        front = choose(pareto_front(candidates, directions), top, directions, compared)
+        front = choose(searched, top, directions, compared)
         return [Pick(candidate) for candidate in [*front, *(one for one in asked if one not in front)]]
     chosen = shortlist(candidates, directions, retraining.candidates, compared)
     picks = retrained_picks(sweep, [*chosen, *(one for one in asked if one not in chosen)])
@@ -77,8 +78,8 @@ def draw_front(sweep: Sweep, candidates: Sequence[Candidate], keys: Collection[s
     keep = f"{kept} keeps its" if kept == 1 else f"{kept} keep their"
     stay = f", and {keep} old weights, which are better" if kept else ""
     say(f"retrain: the front is drawn from what was retrained: {len(front)} of {len(chosen)} networks are on it{stay}")
-    compared = networks_at_budgets(sweep, front)
-    exported = [candidate.key for candidate in choose(front, top, directions, compared)]
+    drawn = choose(front, top, directions, networks_at_budgets(sweep, front))
+    exported = [candidate.key for candidate in drawn]
     return [picks[key] for key in dict.fromkeys([*exported, *(candidate.key for candidate in asked)])]
 
 
