@@ -12,6 +12,7 @@ from forgotten import forgotten
 from small_sweeps import sweep_of
 from stage_states import recorded_stages, states
 
+from ffnet_search.cli.json_output import of_plan
 from ffnet_search.cli.tables import print_sweep
 from ffnet_search.config.sweep import Sweep
 from ffnet_search.run.folder.code_changes import changed_code, code_of
@@ -53,6 +54,7 @@ def test_an_edit_is_told_and_invalidates_nothing(
     assert set(states(sweep).values()) == {"done"}
     print_sweep(sweep)
     assert words in capfd.readouterr().out
+    assert [note for note in of_plan(sweep)["notes"] if note.startswith(words)]
     (tmp_path / "own_helper.py").write_text("SIGMA = 1\n")
     words = changed_code(sweep, read_records(sweep.files), STAGES)
     assert words.startswith("own_helper.py has changed since search and export began")

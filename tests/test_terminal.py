@@ -223,6 +223,27 @@ def test_bars_of_several_threads_end_in_any_order(
             time.sleep(0.01)
 
 
+def test_a_piped_table_leaves_out_details_and_obeys_columns(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words, numbers = Column("why", ["a reason " * 12], "words"), Column("n", ["1.23"], is_detail=True)
+    grid = Grid([Column("key", ["0123456789ab"], "key"), words, numbers, Column("etc", ["stem " * 9], "words", True)])
+
+    def printed(columns: str) -> list[str]:
+        monkeypatch.setenv("COLUMNS", columns)
+        print_plain(grid)
+        lines = capsys.readouterr().out.splitlines()
+        assert not any(line.endswith(" ") for line in lines)
+        return lines
+
+    for columns in ("", "0", "wide"):
+        _, row, left_out = printed(columns)  # what is no detail stays, and is not folded
+        assert row.split() == ["0123456789ab", *("a", "reason") * 12]
+        assert left_out == f"not shown in 120 columns: n, etc; set COLUMNS to {grid.width} for all"
+    assert len(printed(str(grid.width))) == 2
+    assert max(map(len, printed("60")[:-1])) <= 60  # folded, as on a terminal
+
+
 def test_names_in_titles_labels_and_lines_command_no_terminal(capfd: pytest.CaptureFixture[str]) -> None:
     print_plain(make_table(["stage", "in \x1b[31mruns/x"], [["profile", "\x1b[2J"]]))
     with progress.progress("read \x1b[2J", 1, "files") as bar:

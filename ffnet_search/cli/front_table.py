@@ -27,13 +27,13 @@ LATE = 4  # the importance from which on a column stands after the folder
 
 def front_grid(front: Front, chosen: int | None = None) -> Grid:
     """The columns in order of importance: rank, qualities with their error, measured latency, parameters, folder, and
-    then the rest. `chosen`: the index of the network that is marked."""
+    then the rest, which are details. `chosen`: the index of the network that is marked."""
     networks, sweep = front.networks, front.sweep
     ranks = [f"{rank}{'*' if rank - 1 == chosen else ''}" for rank in range(1, len(networks) + 1)]
     folders = [network.folder.name for network in networks]
     words = [str(Configuration(one.architecture, one.hyperparameters)) for one in networks]
     is_ffnet = networks[0].architecture is not None
-    configuration = Column("architecture" if is_ffnet else "hyper-parameters", words, "words")
+    configuration = Column("architecture" if is_ffnet else "hyper-parameters", words, "words", is_detail=is_ffnet)
     early, late = metric_columns(sweep, networks, read_groups(networks[0].folder.parent))
     rest = [*late, configuration] if is_ffnet else [configuration, *late]
     columns = [Column("#", ranks, "key"), *early, Column("folder", folders, "key"), *rest]
@@ -98,8 +98,8 @@ def metric_columns(
         cells = [
             f"{cell} {letters.get(one.folder.name, '')}".rstrip() for cell, one in zip(cells, networks, strict=True)
         ]
-        columns.append(Column(_title(sweep.metric(name)), cells))
-    early = sum(importance(name, sweep) < LATE for name in names)
+        columns.append(Column(_title(sweep.metric(name)), cells, is_detail=importance(name, sweep) >= LATE))
+    early = sum(not column.is_detail for column in columns)
     return columns[:early], columns[early:]
 
 

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from ffnet_search.cli.plan_notes import code_note, split_note
 from ffnet_search.cli.resolve import Front
 from ffnet_search.config.sweep import Sweep
 from ffnet_search.export.exported import ExportedNetwork
@@ -71,14 +72,17 @@ def of_stages(sweep: Sweep) -> Document:
 
 def of_plan(sweep: Sweep) -> Document:
     """A sweep, and the states that decide what `run` does now."""
-    from ffnet_search.run.cost_comparison import compare_ways
+    from ffnet_search.run.cost_comparison import advice, compare_ways
     from ffnet_search.run.shared_time import as_trained
 
-    ways = compare_ways(as_trained(sweep))
+    ways, stages = compare_ways(as_trained(sweep)), of_stages(sweep)
+    change = "" if ways is None else advice(sweep, ways)
+    notes = (split_note(sweep), change and f"consider {change}", code_note(sweep, stages))
     return {
         "sweep": sweep.name,
         "folder": str(sweep.files.folder),
-        "stages": of_stages(sweep),
+        "stages": stages,
+        "notes": list(filter(None, notes)),
         "cost": None if ways is None else asdict(ways) | {"supernet_pays_from": ways.pays_from},
         "trials": sweep.search.trials,
         "objectives": list(sweep.search.objectives),

@@ -1,14 +1,16 @@
 """Lines and tables on standard output.
 
-On a terminal a table that is too wide loses whole columns, the last ones first: no number is cut and no key is folded.
+A table that is too wide loses whole columns, the last ones first: no number is cut and no key is folded. Away from a
+terminal, where users search and copy, nothing is folded either, and only details are left out.
 """
 
 from __future__ import annotations
 
+import os
 import sys
 import textwrap
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import IO, Literal
 
@@ -25,7 +27,7 @@ TITLE_WIDTH = 14  # characters of a line of a title above numbers
 FOLDED = 40  # characters that a word, such as a path, keeps in a column of words
 LINES = 3  # into which a cell of words is folded, at most
 GAP = 2  # blanks between columns
-# Away from a terminal nothing is cut or wrapped: users search and copy it.
+PIPED = 120  # characters of a table with its details away from a terminal, where COLUMNS does not say it
 UNLIMITED = 10_000
 # Roles and their styles; rich leaves the colours out where NO_COLOR is set, and all where TERM is dumb.
 ROLES: Mapping[str, str] = {"title": "bold", "chosen": "bold green", "aside": "dim", "error": "bold red"}
@@ -33,12 +35,14 @@ ROLES: Mapping[str, str] = {"title": "bold", "chosen": "bold green", "aside": "d
 
 @dataclass(frozen=True)
 class Column:
-    """A column of a table. Numbers are never cut. A key is neither cut nor dropped. Words are folded. Control
-    characters of untrusted names are escaped, but for line ends in the title."""
+    """A column of a table. Numbers are never cut. A key is neither cut nor dropped. Words are folded. A detail is
+    dropped away from a terminal too. Control characters of untrusted names are escaped, but for line ends in the
+    title."""
 
     title: str
     cells: Sequence[str]
     kind: Kind = "number"
+    is_detail: bool = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "cells", [printable(cell) for cell in self.cells])
@@ -73,6 +77,11 @@ class Grid:
     chosen: frozenset[int] = field(default=frozenset())
     whole: bool = False
 
+    @property
+    def width(self) -> int:
+        """The characters of the table with all of its columns, none folded."""
+        return sum(column.width + GAP for column in self.columns) - GAP
+
     def least(self, column: Column, width: int) -> int:
         """The characters below which a column is dropped from a table of such a width."""
         share = (width - GAP * (len(self.columns) - 1)) // len(self.columns)
@@ -91,6 +100,16 @@ class Grid:
             else:
                 dropped.append(column)
         return kept, dropped
+
+    def unfolded(self, width: int) -> tuple[Grid, list[Column]]:
+        """The table away from a terminal, without the details that do not fit into so many characters, and these."""
+        left, dropped = width - replace(self, columns=[one for one in self.columns if not one.is_detail]).width, []
+        for column in self.columns:
+            if column.is_detail and column.width + GAP > left:
+                dropped.append(column)
+            elif column.is_detail:
+                left -= column.width + GAP
+        return replace(self, columns=[column for column in self.columns if column not in dropped]), dropped
 
     def drawn(self, width: int) -> tuple[Table, int, list[Column]]:
         """The table for a width in characters, its own width, and the columns that were dropped."""
@@ -129,17 +148,36 @@ def print_path(path: object) -> None:
 
 
 def print_plain(content: str | Grid, role: str = "") -> None:
-    """Print a line or a table on standard output. A terminal gets a long line broken at blanks."""
-    width = _console(sys.stdout).width if sys.stdout.isatty() else UNLIMITED
+    """Print a line or a table on standard output. A terminal gets a long line broken at blanks. COLUMNS, where it is
+    set, is the width of tables, away from a terminal too."""
     if isinstance(content, str):
         line = for_stream(printable(content), sys.stdout)
         _console(sys.stdout).print(line, style=ROLES.get(role), soft_wrap=True)
         return
-    table, total, dropped = content.drawn(width)
-    _console(sys.stdout, max(width if width < UNLIMITED else 0, total)).print(table)
+    is_terminal = sys.stdout.isatty()
+    if is_terminal or _columns_given():
+        width = _console(sys.stdout).width
+        table, total, dropped = content.drawn(width)
+    else:
+        width = PIPED
+        kept, dropped = content.unfolded(width)
+        table, total, _ = kept.drawn(UNLIMITED)
+    if is_terminal:
+        _console(sys.stdout, max(width, total)).print(table)
+    else:
+        _print_bare(table, total)
     if dropped:
         names = ", ".join(" ".join(column.heading) for column in dropped)
-        print_plain(f"not shown in {width} columns: {names}", role="aside")
+        more = "" if is_terminal else f"; set COLUMNS to {content.width} for all"
+        print_plain(f"not shown in {width} columns: {names}{more}", role="aside")
+
+
+def _print_bare(table: Table, width: int) -> None:
+    """Print a table without blanks at the ends of its lines."""
+    console = _console(sys.stdout, width)
+    with console.capture() as drawn:
+        console.print(table)
+    print("\n".join(map(str.rstrip, drawn.get().splitlines())))
 
 
 def print_error(message: str) -> None:
@@ -147,5 +185,12 @@ def print_error(message: str) -> None:
     _console(sys.stderr).print(for_stream(printable(message), sys.stderr), style=ROLES["error"], soft_wrap=True)
 
 
+def _columns_given() -> bool:
+    """True if the environment says how wide tables are."""
+    return os.environ.get("COLUMNS", "").strip("0").isdecimal()
+
+
 def _console(file: IO[str], width: int | None = None) -> Console:
+    if width is None and not file.isatty() and not _columns_given():
+        width = PIPED  # of 0 columns rich prints nothing
     return Console(file=file, highlight=False, markup=False, emoji=False, theme=Theme({}), width=width)

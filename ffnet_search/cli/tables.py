@@ -8,13 +8,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from ffnet_search.cli.front_table import chosen_of, front_grid, front_words
+from ffnet_search.cli.plan_notes import code_note, split_note
 from ffnet_search.cli.printing import make_table, print_path, print_plain
 from ffnet_search.cli.resolve import Front
 from ffnet_search.config.resolved import resolved_text
 from ffnet_search.config.retraining import retraining_of
 from ffnet_search.config.sweep import Sweep
 from ffnet_search.config.warm_start import trial_epochs
-from ffnet_search.data.registry import validation_images
 from ffnet_search.export.groups import read_first, read_groups
 from ffnet_search.formatting import figure, listed, plural, quoted
 from ffnet_search.metrics import ERROR, FOLDS, IMAGES, INT8, JUDGED, LATENCY, MACS, PARAMS, SPLITS, Metric
@@ -25,7 +25,6 @@ from ffnet_search.space.hyperparameters import Hyperparameter
 from ffnet_search.space.search_space import SearchSpace
 from ffnet_search.space.sides import spelled
 from ffnet_search.tasks.base import task_of
-from ffnet_search.tasks.scores import few_words, split_words
 
 if TYPE_CHECKING:
     from ffnet_search.autoconfig.start import Started
@@ -118,13 +117,8 @@ def print_sweep(sweep: Sweep) -> None:
         f"sweep {sweep.name}: {sweep.data.name}, {epochs}, {sweep.search.trials} trials of "
         f"{sweep.search.sampler.class_path} for {', '.join(sweep.search.objectives)}; limits: {sweep.search.limits}"
     )
-    judged = sweep.search_space.images if sweep.search_space.has_network and sweep.module is None else None
-    images = None if judged is None else validation_images(sweep.data, sweep.seed, judged)
-    if judged is not None and images is not None:
-        if sweep.quality.unit == "%" and task_of(judged).is_mean:
-            print_plain(split_words(*images, sweep.data.validation, sweep.export.folds))
-        elif few := few_words(images[0]):
-            print_plain(few)
+    if note := split_note(sweep):
+        print_plain(note)
     retraining = retraining_of(trained)
     if retraining is not None:
         retrained = min(retraining.candidates, max(1, sweep.search_space.size))
@@ -145,17 +139,13 @@ def print_sweep(sweep: Sweep) -> None:
 
 def _print_stages(sweep: Sweep, states: Mapping[str, StageStatus]) -> None:
     """The state of each stage, the fields by which it changed, and the code that did."""
-    from ffnet_search.run.folder.code_changes import changed_code
-    from ffnet_search.run.folder.run_folder import read_records
-
     rows = [
         [stage, status.state.value, ", ".join(map(str, status.changes))]  # train.epochs (30 -> 4)
         for stage, status in states.items()
     ]
     print_plain(make_table(["stage", f"in {sweep.files.folder}", "changed fields"], rows))
-    changed = changed_code(sweep, read_records(sweep.files), states)
-    if changed:
-        print_plain(changed)
+    if note := code_note(sweep, states):
+        print_plain(note)
 
 
 def print_resolved(sweep: Sweep) -> None:

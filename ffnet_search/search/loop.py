@@ -6,6 +6,7 @@ import math
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from datetime import datetime
 
 from optuna.trial import FrozenTrial
@@ -57,17 +58,10 @@ def spent_s(trials: Iterable[FrozenTrial]) -> float:
 
 
 def run_loop(optimizer: Optimizer, engine: Engine, on_end: OnEnd = lambda record: None) -> None:
-    """Evaluate until `search.trials` are made, no configuration is left, or the engine's deadline is over. An interrupt
-    says how to resume."""
+    """Evaluate until `search.trials` are made, no configuration is left, or the engine's deadline is over."""
     archive, trials = optimizer.archive, optimizer.problem.section.trials
-    with progress("search", trials, "candidates", done=archive.finished) as bar:
-        try:
-            _evaluate(optimizer, engine, bar, on_end)
-        except KeyboardInterrupt:
-            say(f"search: interrupted; {archive.count('evaluated')} candidates are kept, and the same command resumes")
-            raise
-        except OutOfTime:
-            pass
+    with progress("search", trials, "candidates", done=archive.finished) as bar, suppress(OutOfTime):
+        _evaluate(optimizer, engine, bar, on_end)
     evaluated = archive.count("evaluated")
     if optimizer.ended:
         say(f"search: {optimizer.ended}, so it ends with {evaluated} of {trials} candidates")

@@ -189,14 +189,16 @@ class EngineContract:
         assert run.search(engine=engine, trials=30)[:15] == first
         assert len(set(run.evaluated)) == len(run.evaluated) == 30
 
-    def test_interrupted_it_keeps_its_candidates_and_says_how_to_resume(
+    def test_interrupted_it_keeps_its_candidates_and_leaves_the_words_to_the_command(
         self, run: Run, engine: str, capsys: pytest.CaptureFixture[str]
     ) -> None:
         run.search(engine=engine, trials=12)
         run.broken = {"": KeyboardInterrupt()}
+        capsys.readouterr()
         with pytest.raises(KeyboardInterrupt):
             run.search(engine=engine, trials=20)
-        assert "12 candidates are kept, and the same command resumes" in capsys.readouterr().err
+        said = capsys.readouterr().err
+        assert "resume" not in said and "interrupted" not in said
         assert len(run.on_disk.trials) == 12
 
     @pytest.mark.parametrize("objectives", [["accuracy", "latency_ms"], ["accuracy"]])
