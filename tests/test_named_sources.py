@@ -33,13 +33,37 @@ from optuna.samplers import RandomSampler
 class Small(pl.LightningModule):
     def __init__(self, width: int, kernel: int = 5, *, rate: float = 0.01) -> None:
         super().__init__()
+    def training_step(self, batch): ...
+    def configure_optimizers(self): ...
 
 class Smaller(Small):
     pass
 
-class Waves(LightningDataModule):
+class Loads:
+    def train_dataloader(self): ...
+
+class Waves(Loads, LightningDataModule):
     def __init__(self, noise=0.5):
         super().__init__()
+
+class Bare(pl.LightningModule):
+    def __init__(self, width): super().__init__()
+
+class Stepping(Bare):
+    def training_step(self, batch): ...
+
+class Alone(Stepping):
+    automatic_optimization = False
+
+class Setting(Stepping):
+    def __init__(self, width):
+        super().__init__(width)
+        self.configure_optimizers = lambda: None
+
+class Still(LightningDataModule):
+    def val_dataloader(self): ...
+
+class Fed(Loads, Small): ...
 
 class Watch(Callback):
     def __init__(self, every): ...
@@ -73,6 +97,9 @@ MISTAKES: dict[str, dict[str, Any]] = {
     "its argument": {"module": {"class_path": "own_code:Smaller", "init_args": {"kernal": 3}}},
     "an argument of the search": {"search_space": {"hyperparameters": {"module.widht": [4]}}},
     "an argument too few": {"search_space": {"hyperparameters": {"epochs": [1, 2]}}},
+    "no step": {"module": "own_code:Bare"},
+    "no optimiser": {"module": "own_code:Stepping"},
+    "no training data": {"data": {"name": "own_code:Still"}},
     "data": {"data": {"name": "own_code:Wave"}},
     "arguments of data": {"data": {"name": "own_code:Waves", "init_args": {"noize": 1}}},
     "no module of this program": {"module": "ffnet_search.nothing:Net"},
@@ -133,8 +160,30 @@ def test_a_mistake_in_another_class_is_told_as_a_run_tells_it(folder: Path, mist
     assert checked == ran
 
 
+@pytest.mark.parametrize(
+    ("mistake", "words"),
+    [
+        (
+            "no step",
+            "Bare must define training_step (returns the loss of a batch) and configure_optimizers (returns an",
+        ),
+        (
+            "no optimiser",
+            "Stepping must define configure_optimizers (returns an optimiser of its parameters), but does",
+        ),
+        ("no training data", "Still must define train_dataloader (returns the batches of an epoch), but does not, so"),
+    ],
+)
+def test_a_class_that_cannot_be_trained_is_told_what_to_define(folder: Path, mistake: str, words: str) -> None:
+    assert words in refused(folder, MISTAKES[mistake], own=True)[0]
+
+
 def test_sound_classes_pass(folder: Path) -> None:
     check_sweep(own_sweep(folder, SPACE["hyperparameters"], **OWN))
+    for own in ({"module": "own_code:Alone"}, {"module": "own_code:Setting"}):
+        check_sweep(own_sweep(folder, {"module.width": [4]}, **{**OWN, **own}))
+    fed = own_sweep(folder, {"module.width": [4]}, module="own_code:Fed", data={"name": "own_code:Still"})
+    check_sweep(fed)
     for module in ("own_code:Made", "own_code:Open"):  # of which the source tells nothing
         check_sweep(own_sweep(folder, {"module.any": [1]}, **{**OWN, "module": module}))
     train = {"callbacks": [{"class_path": "own_code:Watch", "init_args": {"every": 2}}], "loggers": ["own_code:Notes"]}

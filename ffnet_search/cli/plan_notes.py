@@ -1,4 +1,4 @@
-"""What `check` remarks on a sweep beside its plan, as sentences: in the tables and in the JSON document."""
+"""The remarks of `check` on a sweep beside its plan, as sentences: for its tables and its JSON document."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ffnet_search.tasks.scores import few_words, split_words
 
 
 def split_note(sweep: Sweep) -> str:
-    """Which differences the validation images tell from luck; empty if that is unknown, or no question."""
+    """The differences that the validation images tell from luck; empty if they are unknown, or no question."""
     judged = sweep.search_space.images if sweep.search_space.has_network and sweep.module is None else None
     images = None if judged is None else validation_images(sweep.data, sweep.seed, judged)
     if judged is None or images is None:

@@ -16,6 +16,7 @@ from ffnet_search.config.sweep import Sweep
 from ffnet_search.data.modules.user_data import make_module
 from ffnet_search.data.registry import build_data
 from ffnet_search.errors import SweepError, did_you_mean, error_context
+from ffnet_search.imports.methods import DATA, MODULE, defined_names, refuse_lacking
 from ffnet_search.latency.module import measure_module
 from ffnet_search.metrics import LATENCY
 from ffnet_search.plugins import check_arguments, find_class, is_import_path
@@ -140,12 +141,18 @@ def logged_by(trainer: Trainer) -> dict[str, float]:
 
 
 def check_own_classes(sweep: Sweep) -> None:
-    """Raise SweepError if a class does not exist or does not take its arguments, those that are searched among them."""
+    """Raise SweepError if a class does not exist, does not take its arguments, those that are searched among them, or
+    lacks a method without which no trial can be trained."""
     trial = with_searched_arguments(sweep)
     module = trial.module
     assert module is not None
     module_class = find_class(module.class_path, "module.class_path", LightningModule)
     check_arguments(module_class, module.init_args, "module.init_args")
+    defined = defined_names(module_class, LightningModule)
+    refuse_lacking("module.class_path", module_class.__name__, MODULE, defined)
     if is_import_path(trial.data.name):
         data_class = find_class(trial.data.name, "data.name", LightningDataModule)
         check_arguments(data_class, trial.data.init_args, "data.init_args")
+        of_data = defined_names(data_class, LightningDataModule)
+        either = None if defined is None or of_data is None else defined | of_data  # a module may have the loaders
+        refuse_lacking("data.name", data_class.__name__, DATA, either)

@@ -129,12 +129,12 @@ def _parsed(module: str, text: bytes, file: str) -> Source | None:
     except (SyntaxError, ValueError, MemoryError):
         return None
     bound: dict[str, list[ast.AST]] = {}
-    imports = [node for node in _statements(tree) if isinstance(node, ast.ImportFrom)]
-    for node in _statements(tree):
-        for name in _names(node):
+    imports = [node for node in statements(tree) if isinstance(node, ast.ImportFrom)]
+    for node in statements(tree):
+        for name in bound_names(node):
             bound.setdefault(name, []).append(node)
     words = {getattr(node, "id", None) or getattr(node, "attr", None) for node in ast.walk(tree)}
-    deferred = any(one.module == "__future__" and "annotations" in _names(one) for one in imports)
+    deferred = any(one.module == "__future__" and "annotations" in bound_names(one) for one in imports)
     made = any(isinstance(node, ast.Global) for node in ast.walk(tree)) or b"sys.modules" in text
     opened = made or bool(OPENING & (words | bound.keys()))
     source = Source(module, file.endswith("__init__.py"), bound, (), opened, deferred)
@@ -142,15 +142,15 @@ def _parsed(module: str, text: bytes, file: str) -> Source | None:
     return Source(module, source.is_package, bound, stars, opened, deferred)
 
 
-def _statements(tree: ast.AST) -> Iterator[ast.AST]:
+def statements(tree: ast.AST) -> Iterator[ast.AST]:
     """The nodes of a module that run in it, in blocks too, without the bodies of functions and classes."""
     for node in ast.iter_child_nodes(tree):
         yield node
         if type(node).__name__ not in BLOCKS:
-            yield from _statements(node)
+            yield from statements(node)
 
 
-def _names(node: ast.AST) -> list[str]:
+def bound_names(node: ast.AST) -> list[str]:
     """The names that a node binds."""
     if isinstance(node, ast.Import | ast.ImportFrom):
         return [one.asname or one.name.partition(".")[0] for one in node.names if one.name != "*"]
@@ -188,7 +188,7 @@ def _descends(source: Source, name: str, base: str, steps: int) -> bool:
 
 
 def _has_base(one: SourceClass, base: str, steps: int) -> bool:
-    bases = [_base(one.source, node, steps) for node in one.node.bases] if steps else []
+    bases = [base_class(one.source, node, steps) for node in one.node.bases] if steps else []
     known = [found for found in bases if isinstance(found, SourceClass)]
     return any(found.node.name == base or _has_base(found, base, steps - 1) for found in known)
 
@@ -197,7 +197,7 @@ def _initialiser(one: SourceClass, steps: int) -> Initialiser | None:
     """The `__init__` of a class, or of its bases, with its source; None if that is not known."""
     node = one.node
     metaclasses = [ast.unparse(keyword.value) for keyword in node.keywords]
-    bound = [name for inner in _statements(node) for name in _names(inner)]
+    bound = [name for inner in statements(node) for name in bound_names(inner)]
     if not steps or node.decorator_list or set(metaclasses) - ABSTRACT or {"__new__", "__signature__"} & {*bound}:
         return None
     made = [inner for inner in node.body if isinstance(inner, ast.FunctionDef) and inner.name == "__init__"]
@@ -206,7 +206,7 @@ def _initialiser(one: SourceClass, steps: int) -> Initialiser | None:
         return (one.source, made[0]) if plain else None
     found: list[Initialiser] = []
     for base in node.bases:
-        of_base = _base(one.source, base, steps - 1)
+        of_base = base_class(one.source, base, steps - 1)
         inherited = _initialiser(of_base, steps - 1) if isinstance(of_base, SourceClass) else of_base
         if inherited is None:
             return None
@@ -215,7 +215,7 @@ def _initialiser(one: SourceClass, steps: int) -> Initialiser | None:
     return None if len(found) > 1 else found[0] if found else OBJECT
 
 
-def _base(source: Source, base: ast.expr, steps: int) -> SourceClass | tuple[()] | None:
+def base_class(source: Source, base: ast.expr, steps: int) -> SourceClass | tuple[()] | None:
     """A base class by its expression: a name, or one of an imported module."""
     first, *rest = ast.unparse(base).split(".")
     if not rest:

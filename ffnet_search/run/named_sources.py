@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from ffnet_search.config.binding import with_searched_arguments
 from ffnet_search.config.sweep import Sweep
+from ffnet_search.imports.methods import DATA, MODULE, refuse_lacking, source_names
 from ffnet_search.imports.modules import find_module
 from ffnet_search.imports.source import Missing, SourceClass, source_class, syntax_error
 from ffnet_search.plugins import Plugin, fit_arguments, is_import_path, not_importable, wrong_class
@@ -41,6 +42,24 @@ def check_sources(sweep: Sweep) -> None:
             raise wrong_class(one.path, one.field, one.base, "does not exist", found.siblings(one.base))
         if isinstance(found, SourceClass) and one.fits is not None and found.signature is not None:
             one.fits(found.node.name, found.signature)
+    if sweep.module is not None:
+        _check_methods(sweep.module.class_path, sweep.data.name)
+
+
+def _check_methods(module: str, data: str) -> None:
+    """Raise SweepError where a user-supplied module or its data module lacks a method that a training calls."""
+    defined = _names(module, "LightningModule", MODULE, "module.class_path")
+    of_data = _names(data, "LightningDataModule", {}, "data.name")
+    if defined is not None and of_data is not None:
+        refuse_lacking("data.name", data.partition(":")[2], DATA, defined | of_data)
+
+
+def _names(path: str, base: str, methods: Mapping[str, str], field: str) -> set[str] | None:
+    """The names that the source of a class defines, which must have `methods`; None if they are not known."""
+    found = source_class(path) if is_import_path(path) else None
+    names = source_names(found, base) if isinstance(found, SourceClass) else None
+    refuse_lacking(field, path.partition(":")[2], methods, names)
+    return names
 
 
 def named_classes(sweep: Sweep) -> Iterator[Named]:
