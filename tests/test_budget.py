@@ -23,6 +23,7 @@ from ffnet_search.errors import SweepError
 from ffnet_search.formatting import figure
 from ffnet_search.latency.plan import Plan
 from ffnet_search.run.cost_comparison import advice, compare_ways
+from ffnet_search.space.by_hand import by_hand as by_hand_of
 
 
 def test_a_budget_fills_the_time() -> None:
@@ -101,6 +102,10 @@ def test_where_a_supernet_does_not_pay_each_network_trains() -> None:
     assert "retrain" not in sweep["export"]
     assert "train" not in budget.seconds
     assert any("cheaper is training each of them" in line for line in remarks(budget, 300, None))
+    by_hand = len(by_hand_of(budget.throughput.draft.space))
+    without = replace(budget, throughput=replace(budget.throughput, alone_s=0.0))
+    saved_s = budget.seconds["export"] - without.seconds["export"]
+    assert saved_s == pytest.approx(by_hand * budget.epochs * budget.images * budget.throughput.alone_s)
 
 
 def test_few_drafts_are_measured() -> None:
