@@ -46,6 +46,8 @@ def test_every_verb_has_help(verb: str) -> None:
     assert ("SWEEP" in described) == (verb in WITH_SWEEP)
     for option in re.findall(r"--[a-z][a-z-]*", described):
         assert re.search(rf"{option}\s+\S+\s+\S+", described), f"{option} has no help"
+    assert "<bool>" not in described, "as if a flag took a value"
+    assert "[[" not in described
 
 
 def test_help_lists_all_verbs() -> None:

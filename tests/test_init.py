@@ -113,7 +113,7 @@ def test_the_starter_comes_with_the_program(tmp_path: Path) -> None:
     for name in ("sweeps/digits.yaml", "search_spaces/ffnet_digits.yaml"):
         assert (tmp_path / name).read_text() == (ROOT / name).read_text()
     assert call("check", "sweeps/digits.yaml", cwd=tmp_path).returncode == 0
-    assert "is not overwritten" in user_error("init", cwd=tmp_path)
+    assert user_error("init", cwd=tmp_path).endswith("is not overwritten; move it away\n")  # an example has no --name
     (tmp_path / "closed").write_text("a file where a folder is needed")
     with pytest.raises(SweepError, match="cannot be written"):
         start_example("digits", tmp_path / "closed")

@@ -115,6 +115,9 @@ def test_runs_are_listed_with_state_best_and_size(two: tuple[Path, Path], tmp_pa
     assert "must be a folder of runs, but does not exist; did you mean 'runs'?" in user_error(
         "list", "rns", cwd=tmp_path
     )
+    (tmp_path / "photos" / "cats").mkdir(parents=True)
+    assert user_error("list", "elsewhere", cwd=tmp_path).endswith("does not exist; known: runs\n")
+    assert "does not exist; `ffnet-search run SWEEP` makes one" in user_error("list", cwd=tmp_path / "photos")
     sweep = "runs/first/sweep.yaml"
     assert f"is a file; `ffnet-search show {sweep}` shows it" in user_error("list", sweep, cwd=tmp_path)
 

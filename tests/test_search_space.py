@@ -16,6 +16,7 @@ from ffnet_search.space.architecture import Architecture, Stage, Stem
 from ffnet_search.space.block import BLOCK_AXES, Block
 from ffnet_search.space.input import Input
 from ffnet_search.space.mixers import find_mixer
+from ffnet_search.space.registry import task_outputs
 from ffnet_search.space.search_space import SearchSpace
 
 FOLDER = Path(__file__).parents[1] / "search_spaces"
@@ -272,3 +273,7 @@ def test_a_task_names_its_outputs_in_files() -> None:
     for again in (space, fixed):
         assert SearchSpace.model_validate_json(again.model_dump_json()) == again
     assert SearchSpace.model_validate(TINY).smallest.to_dict()["input"] == TINY["input"]
+
+
+def test_outputs_are_counted_in_words() -> None:
+    assert [task_outputs("regression").outputs_words(count) for count in (1, 2)] == ["1 target", "2 targets"]

@@ -205,7 +205,7 @@ def test_a_sweep_that_never_ran_is_told_to_run_as_a_whole(tmp_path: Path) -> Non
         file.with_name("other.yaml").write_text(file.read_text())
         assert f"`ffnet-search run {file}`" in user_error(*words)
     for words in (["rerun", file, 0], ["dashboard", file]):
-        assert "no such study; run `ffnet-search run SWEEP` first" in user_error(*words)
+        assert f"no such study; run `ffnet-search run {file}` first" in user_error(*words)
     assert not list((tmp_path / "runs").glob("*/latency"))
 
 

@@ -88,7 +88,7 @@ def start(folder: Path, into: Path, **requirements: Unpack[Requirements]) -> Sta
     place = Path(os.path.realpath(os.path.expanduser(folder)))
     name = _name(place, requirements.get("name"))
     paths = into / f"{name}.yaml", into / f"{name}_space.yaml"
-    _refuse_to_overwrite(paths)
+    _refuse_to_overwrite(paths, ", or give another --name")
     if task is None and holds_series(place):
         series = start_series(place, minutes, {"--pretrained": pretrained, "--latency-ms": latency_ms})
         return _started({paths[0]: series.text(name)}, series.stage_minutes, series.lines)
@@ -197,10 +197,10 @@ def remarks(budget: Budget, minutes: float, latency_ms: float | None) -> Iterato
         yield f"{minutes:g} min is too little for these images here; this is the least that makes sense"
 
 
-def _refuse_to_overwrite(paths: Iterable[Path]) -> None:
+def _refuse_to_overwrite(paths: Iterable[Path], or_else: str = "") -> None:
     for path in paths:
         if path.exists():
-            raise SweepError(f"{path} exists and is not overwritten; move it away, or give another --name")
+            raise SweepError(f"{path} exists and is not overwritten; move it away{or_else}")
 
 
 def _write(texts: Mapping[Path, str]) -> tuple[Path, ...]:

@@ -15,6 +15,7 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
+from ffnet_search.cli.flags import Verb, Verbs
 from ffnet_search.cli.inspect_commands import dashboard, pick, rerun, show
 from ffnet_search.cli.options import Output, flat_options
 from ffnet_search.cli.overview_commands import compare, list_, schema
@@ -29,6 +30,7 @@ EXIT_UNREAD = 1  # nobody read the result to its end
 
 app = typer.Typer(
     name="ffnet-search",
+    cls=Verbs,
     help="""Find the best FFNet for your data, your device and your latency budget.
 
     You write one YAML file, a *sweep*: which data, which search space, which limits. `ffnet-search run` trains a
@@ -43,7 +45,7 @@ app = typer.Typer(
 FIRST = (init, run, check, profile, train, search, export, fidelity, submit)
 VERBS = (*FIRST, pick, show, list_, compare, rerun, dashboard, schema)
 for verb in VERBS:
-    app.command(verb.__name__.rstrip("_"))(flat_options(verb))
+    app.command(verb.__name__.rstrip("_"), cls=Verb)(flat_options(verb))
 
 
 def _print_version(wanted: bool) -> None:

@@ -11,7 +11,7 @@ from ffnet_search.cli.options import AllowImports, Json, Output, permit_imports
 
 
 def list_(
-    folder: Annotated[Path, typer.Argument(metavar="[FOLDER]", help="The folder that holds runs.")] = Path("runs"),
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="The folder that holds runs.")] = Path("runs"),
     json: Json = False,
     allow_imports: AllowImports = False,
 ) -> None:
@@ -52,9 +52,7 @@ def compare(
 
 
 def schema(
-    kind: Annotated[
-        str, typer.Argument(metavar="[sweep|space]", help="A sweep's file, or a search space's.")
-    ] = "sweep",
+    kind: Annotated[str, typer.Argument(metavar="sweep|space", help="A sweep's file, or a search space's.")] = "sweep",
 ) -> None:
     """Print the JSON Schema of a sweep or a search space, by which editors complete and check YAML."""
     from json import dumps

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import yaml
 
+from ffnet_search.config.commands import command_of
 from ffnet_search.config.start import ARCHITECTURE
 from ffnet_search.config.sweep import Sweep
 from ffnet_search.export.exported import CARD, ExportedNetwork, read_exported
@@ -49,7 +50,8 @@ def annotated_study(sweep: Sweep) -> Iterator[tuple[Path, Path]]:
 
 def annotate_study(sweep: Sweep, study: Path | None = None, artifacts: Path | None = None) -> None:
     """Write notes and files into the run's study, or a copy of it. Raises SweepError if there is no study."""
-    records = [record for record in read_records(sweep.files.study) if record.state == "evaluated"]
+    trials = read_records(sweep.files.study, command_of("run", sweep))
+    records = [trial for trial in trials if trial.state == "evaluated"]
     ids = {record.key: record.id for record in records}
     front = pareto_front([record.candidate(sweep.search_space) for record in records], sweep.search.directions)
     exported = {network.key: network for network in read_exported(sweep.files.pareto) if network.key in ids}

@@ -62,8 +62,9 @@ def runs(folder: str | Path = "runs") -> list[ListedRun]:
             f"{folder}: must be a folder of runs, but is a file; `ffnet-search show {quoted(folder)}` shows it"
         )
     if not folder.is_dir():
-        near = [path.name for path in folder.parent.glob("*") if path.is_dir()] if folder.parent.is_dir() else []
-        raise SweepError(f"{folder}: must be a folder of runs, but does not exist{did_you_mean(folder.name, near)}")
+        near = {path.parent.parent.name for path in folder.parent.glob(f"*/*/{RunPaths(folder).state.name}")}
+        hint = did_you_mean(folder.name, near) or "; `ffnet-search run SWEEP` makes one"
+        raise SweepError(f"{folder}: must be a folder of runs, but does not exist{hint}")
     if RunPaths(folder).state.exists():  # of one run
         return [_listed(RunPaths(folder))]
     found = [_listed(RunPaths(path.parent)) for path in folder.glob(f"*/{RunPaths(folder).state.name}")]

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ffnet_search.config.commands import command_of
 from ffnet_search.config.search_schema import POPULATION
 from ffnet_search.config.sweep import Sweep
 from ffnet_search.errors import SweepError
@@ -40,7 +41,7 @@ def rerun(run: Path, which: str) -> Rerun:
     A trial that was stopped early stops after as many epochs, and a trial of a population follows its schedule. Raises
     SweepError if no such trial exists, if it was never evaluated, or if its schedule is not stored."""
     sweep = Sweep.of_run(run)
-    record = _find(list(read_records(sweep.files.study)), which, sweep)
+    record = _find(list(read_records(sweep.files.study, command_of("run", sweep))), which, sweep)
     configuration = record.configuration(sweep.search_space)
     with scratch_folder() as folder:
         outcome = run_safely(_evaluator(sweep, Path(folder), record), configuration, NopPruner())

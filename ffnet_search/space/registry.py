@@ -68,8 +68,8 @@ class TaskOutputs(ABC):
         """Raise ValueError if the task has no head for a trunk whose stages have these strides."""
 
     def outputs_words(self, outputs: int) -> str:
-        """The outputs of a network in a sentence: `10 classes`."""
-        return f"{outputs} {self.outputs_word}"
+        """The outputs of a network in a sentence: `10 classes`, `1 target`."""
+        return f"{outputs} {self.outputs_word if outputs != 1 else self.outputs_word.removesuffix('s')}"
 
     def lateral(self, stage: TrunkStage, input: Input, head: Head) -> LateralPart | None:
         """The part by which the head reads the map of a stage; None if it does not.

@@ -149,9 +149,9 @@ def read_candidates(path: Path, space: SearchSpace) -> list[Candidate]:
     return [record.candidate(space) for record in records]
 
 
-def read_records(path: Path) -> Iterator[TrialRecord]:
+def read_records(path: Path, command: str = "") -> Iterator[TrialRecord]:
     """The trials of a study as records, in their order. Raises SweepError as `read_trials`."""
-    return map(TrialRecord.from_trial, read_trials(path))
+    return map(TrialRecord.from_trial, read_trials(path, command))
 
 
 def read_reference(path: Path) -> dict[str, float]:
@@ -162,12 +162,13 @@ def read_reference(path: Path) -> dict[str, float]:
         return {name: float(value) for name, value in found.items()}
 
 
-def read_trials(path: Path) -> Iterator[FrozenTrial]:
-    """The trials of a study in their order, few of them in memory at once. Raises SweepError if there is none."""
+def read_trials(path: Path, command: str = "") -> Iterator[FrozenTrial]:
+    """The trials of a study in their order, few of them in memory at once. Raises SweepError if there is none, which
+    advises the `command` that makes it."""
     if not path.exists():
         there = RunPaths(path.parent).sweep.exists()
-        how = f"`ffnet-search search {quoted(path.parent)}`" if there else "`ffnet-search run SWEEP`"
-        raise SweepError(f"{path}: no such study; run {how} first")
+        make = command or f"ffnet-search run {quoted(path.parent) if there else 'SWEEP'}"
+        raise SweepError(f"{path}: no such study; run `{make}` first")
     with readable_study(path) as place, _opened(place) as storage, database_errors(path):
         if NAME not in optuna.get_all_study_names(storage):
             again = f"run `ffnet-search search {quoted(path.parent)}` again"
