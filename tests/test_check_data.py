@@ -21,7 +21,10 @@ from stage_states import recorded_stages
 
 from ffnet_search.config.sweep import Sweep
 from ffnet_search.data.cifar import Cifar10
+from ffnet_search.data.dataset import OnDemand
+from ffnet_search.data.look import look_at
 from ffnet_search.data.registry import build_data
+from ffnet_search.data.unreadable import Unreadable
 from ffnet_search.errors import SweepError
 from ffnet_search.imports.consent import ForeignImports, foreign_imports
 from ffnet_search.run.check import check_content, check_sweep
@@ -181,6 +184,11 @@ def broken(folder: Path, patches: np.ndarray) -> dict[str, Any]:
     return {**content, "data": {**content["data"], "unreadable": "refuse"}}
 
 
+def broken_on_disk(folder: Path, patches: np.ndarray) -> dict[str, Any]:
+    content = broken(folder, patches)
+    return {**content, "data": {**content["data"], "in_memory_mb": 0}}
+
+
 def gone(folder: Path, patches: np.ndarray) -> dict[str, Any]:
     """The folder of the photos was moved away."""
     return {**photos(folder / "there", patches), "data": {"name": "photo_folder", "path": str(folder / "moved")}}
@@ -195,6 +203,7 @@ def folds(folder: Path, patches: np.ndarray) -> dict[str, Any]:
 
 BEFORE_PROFILE = {
     "a broken image": (broken, r"3 files cannot be read as images; .*a/1.png"),
+    "one on disk": (broken_on_disk, r"3 files cannot be read as images; .*a/1.png"),
     "no folder": (gone, "moved"),
     "many folds": (folds, "export.folds must be <= the"),
     **{name: layout for name, layout in LAYOUTS.items() if name != "series"},  # of which no block is timed
@@ -209,8 +218,6 @@ def test_a_run_reads_the_data_before_it_times_anything(
     ran = recorded_stages(monkeypatch)
     lay, message = BEFORE_PROFILE[layout]
     content = {"name": "x", "runs": str(tmp_path / "runs"), **lay(tmp_path, patches)}
-    if content["data"]["name"] == "photo_folder":
-        content["data"].pop("in_memory_mb", None)
     sweep = Sweep.from_content(content, Path("x.yaml"))
     with pytest.raises(SweepError, match=message):
         run_sweep(sweep)
@@ -244,3 +251,11 @@ def test_a_module_of_a_stranger_is_not_imported_for_it(
     with foreign_imports(ForeignImports.REFUSED):
         check_content(Sweep.from_content(content, Path("x.yaml")))
     assert "strange.py is not imported unasked" in capsys.readouterr().err
+
+
+def test_a_look_at_many_images_ends_in_time_and_says_so(capsys: pytest.CaptureFixture[str]) -> None:
+    images = OnDemand(3, lambda indices: [Unreadable(f"{index}.png", "empty") for index in indices if index])
+    look_at(images, seconds=0.0)
+    assert "data: 0 of 3 images were opened in 0s and can be read; the others are opened in" in capsys.readouterr().err
+    with pytest.raises(SweepError, match=r"2 files cannot be read as images; .*: 1.png \(empty\), 2.png \(empty\)"):
+        look_at(images)

@@ -8,9 +8,9 @@ from __future__ import annotations
 import hashlib
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -82,6 +82,13 @@ class Source:
     names: tuple[str, ...] | None = None
 
 
+class OnDemand(NamedTuple):
+    """Images that are opened when they are read: their number, and each of some indices, or why it cannot be read."""
+
+    count: int
+    read: Callable[[Sequence[int]], Iterable[object]]
+
+
 class DataSet(ABC):
     """A data set by a registered name: a file beside this one and a row in `registry.DATASETS`."""
 
@@ -101,6 +108,10 @@ class DataSet(ABC):
     def late(self, section: DataSection, input: Input) -> list[Unreadable]:
         """The images that neither `read` nor a look at each image file shows to be wrong, but training does."""
         return []
+
+    def on_demand(self, section: DataSection, input: Input) -> OnDemand | None:
+        """The images that are opened in training alone, since memory does not hold them. Raises SweepError."""
+        return None
 
     def parts(self, section: DataSection, input: Input) -> dict[str, Files]:
         """The image files of each split that has its own; empty if the images are no files."""

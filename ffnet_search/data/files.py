@@ -10,7 +10,17 @@ from pathlib import Path
 import numpy as np
 
 from ffnet_search.config.schema import DataSection
-from ffnet_search.data.dataset import TEST_SHARE, Images, Indices, InMemory, Pixels, Source, hold_out, split_by_name
+from ffnet_search.data.dataset import (
+    TEST_SHARE,
+    Images,
+    Indices,
+    InMemory,
+    OnDemand,
+    Pixels,
+    Source,
+    hold_out,
+    split_by_name,
+)
 from ffnet_search.data.decoder import Decoder, OnDisk
 from ffnet_search.data.layout import TEST, TRAIN, VALIDATION, image_bytes
 from ffnet_search.data.unreadable import Unreadable, refuse_unreadable
@@ -85,8 +95,7 @@ def _decode(decoder: Decoder, section: DataSection) -> tuple[Pixels | None, Coll
     """The pixels of all files, where memory holds them (zeros for unreadable ones), and the unreadable ones, if they
     are known by now. Raises SweepError if there are any that the section does not skip."""
     everything = range(len(decoder.files))
-    fits = len(decoder.files) * decoder.image_bytes <= section.in_memory_mb * MIB
-    skips = section.unreadable == "skip"
+    fits, skips = _fit(decoder, section), section.unreadable == "skip"
     pixels: list[Pixels] = []
     broken: dict[int, Unreadable] = {}
     if fits and not decoder.resized_crop:
@@ -104,6 +113,20 @@ def _decode(decoder: Decoder, section: DataSection) -> tuple[Pixels | None, Coll
         named = first_few(list(map(str, broken.values())))
         say(f"data: {len(broken)} files cannot be read as images and are left out: {named}")
     return np.stack(pixels) if pixels else None, broken
+
+
+def _fit(decoder: Decoder, section: DataSection) -> bool:
+    return len(decoder.files) * decoder.image_bytes <= section.in_memory_mb * MIB
+
+
+def files_on_demand(parts: Mapping[str, Files], section: DataSection, input: Input) -> OnDemand | None:
+    """The files that `open_files` opens in training alone."""
+    paths = tuple(path for files in parts.values() for path in files.paths)
+    mode = "L" if input.channels == 1 else "RGB"
+    decoder = Decoder(paths, input.size, mode, section.workers, whole=task_of(input).whole)
+    if section.unreadable == "skip" or _fit(decoder, section):
+        return None
+    return OnDemand(len(paths), lambda indices: decoder.unreadable(indices).values())
 
 
 def _readable(parts: Mapping[str, Files], broken: Collection[int]) -> dict[str, Files]:

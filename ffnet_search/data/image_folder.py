@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ffnet_search.config.schema import DataSection
-from ffnet_search.data.dataset import DataSet, Source, must_match
-from ffnet_search.data.files import Files, files_digest, open_files, summary
+from ffnet_search.data.dataset import DataSet, OnDemand, Source, must_match
+from ffnet_search.data.files import Files, files_digest, files_on_demand, open_files, summary
 from ffnet_search.data.layout import (
     VALIDATION,
     Layout,
@@ -65,6 +65,9 @@ class ImageFolder(DataSet):
             for file in (file for files in found for file in files.paths):
                 if file.is_symlink():  # the others are looked at when they are read: there may be millions
                     image_bytes(file)
+
+    def on_demand(self, section: DataSection, input: Input) -> OnDemand | None:
+        return files_on_demand(self.parts(section, input), section, input)
 
     def parts(self, section: DataSection, input: Input) -> dict[str, Files]:
         layout = find_layout(section)

@@ -21,8 +21,8 @@ import numpy as np
 from PIL import Image
 
 from ffnet_search.config.schema import DataSection
-from ffnet_search.data.dataset import DataSet, Pixels, Source, must_match
-from ffnet_search.data.files import Files, files_digest, open_files
+from ffnet_search.data.dataset import DataSet, OnDemand, Pixels, Source, must_match
+from ffnet_search.data.files import Files, files_digest, files_on_demand, open_files
 from ffnet_search.data.image_file import LARGE, open_image, turned_size
 from ffnet_search.data.image_folder import must_have_colours
 from ffnet_search.data.layout import TEST, TRAIN, VALIDATION, class_names, find_images, given_path, split_folders
@@ -93,6 +93,9 @@ class MaskFolder(DataSet):
             held = _read_masks(pixels_of, some, input.outputs, section.workers)
             if split == TRAIN:
                 must_hold_classes({one for ids in held for one in ids}, names, folders.masks, pairs.masks)
+
+    def on_demand(self, section: DataSection, input: Input) -> OnDemand | None:
+        return files_on_demand(self.parts(section, input), section, input)
 
     def parts(self, section: DataSection, input: Input) -> dict[str, Files]:
         return _with_masks(list_splits(find_splits(section)[1]), section, input)

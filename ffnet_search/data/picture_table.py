@@ -15,8 +15,8 @@ from pathlib import Path
 import numpy as np
 
 from ffnet_search.config.schema import DataSection
-from ffnet_search.data.dataset import DataSet, Indices, Source, must_match
-from ffnet_search.data.files import Files, open_files
+from ffnet_search.data.dataset import DataSet, Indices, OnDemand, Source, must_match
+from ffnet_search.data.files import Files, files_on_demand, open_files
 from ffnet_search.data.image_folder import must_have_colours
 from ffnet_search.data.layout import TRAIN, image_bytes
 from ffnet_search.data.table import Table, is_number, read_table
@@ -55,6 +55,9 @@ class PictureTable(DataSet):
         paths = table.paths
         for index in range(0, len(paths), max(1, len(paths) // CHECKED_FILES)):
             must_exist(table, paths[index], index)
+
+    def on_demand(self, section: DataSection, input: Input) -> OnDemand | None:
+        return files_on_demand(self.parts(section, input), section, input)
 
     def parts(self, section: DataSection, input: Input) -> dict[str, Files]:
         table = read_table(section)

@@ -12,6 +12,7 @@ from ffnet_search.config.schema import Augment, DataSection
 from ffnet_search.data.dataset import DataSet, Fold, hold_out
 from ffnet_search.data.files import Files, divide
 from ffnet_search.data.layout import TRAIN, VALIDATION
+from ffnet_search.data.look import look_at
 from ffnet_search.data.unreadable import refuse_unreadable
 from ffnet_search.errors import SweepError
 from ffnet_search.imports.modules import find_module
@@ -60,6 +61,13 @@ def read_data(section: DataSection, seed: int, input: Input) -> None:
 def read_as_training(section: DataSection, seed: int, input: Input) -> None:
     """Raise the SweepError of `build_data`, at its cost: masks are read, and images where memory holds them."""
     build_data(section.model_copy(update={"augment": Augment()}), seed, input)
+
+
+def look_at_images(section: DataSection, input: Input) -> None:
+    """Raise SweepError if images that memory does not hold cannot be read, as far as a look of two minutes tells."""
+    images = None if is_import_path(section.name) else _find_dataset(section, input).on_demand(section, input)
+    if images is not None:
+        look_at(images)
 
 
 def check_data(section: DataSection, input: Input) -> None:

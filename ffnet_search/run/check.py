@@ -9,7 +9,7 @@ from ffnet_search.config.search_schema import SamplerSection, SchedulerSection
 from ffnet_search.config.start import check_start
 from ffnet_search.config.sweep import Sweep
 from ffnet_search.data.dataset import refuse_given_validation, refuse_many_folds
-from ffnet_search.data.registry import check_data, read_as_training, read_data, validation_images
+from ffnet_search.data.registry import check_data, look_at_images, read_as_training, read_data, validation_images
 from ffnet_search.engines.registry import ENGINES
 from ffnet_search.errors import SweepError, error_context
 from ffnet_search.export.formats.base import find_format
@@ -100,6 +100,7 @@ def check_before_profile(sweep: Sweep) -> None:
         _check_folds(sweep)
         import_whole("torch", "torchmetrics", "lightning")
         read_as_training(sweep.data, sweep.seed, sweep.search_space.images)
+        look_at_images(sweep.data, sweep.search_space.images)
 
 
 def _check_validation(sweep: Sweep) -> None:

@@ -19,7 +19,7 @@ import numpy as np
 from PIL import Image
 
 from ffnet_search.config.schema import DataSection
-from ffnet_search.data.dataset import TEST_SHARE, DataSet, Indices, Pixels, split_by_name
+from ffnet_search.data.dataset import TEST_SHARE, DataSet, Indices, OnDemand, Pixels, split_by_name
 from ffnet_search.data.files import MIB, Files, files_digest, summary
 from ffnet_search.data.image_file import open_image, read_whole
 from ffnet_search.data.layout import TEST, TRAIN, VALIDATION, image_bytes
@@ -145,6 +145,15 @@ class PhotoFolder(DataSet):
         pairs = (reader.pair(index) for index in range(len(reader.files)))
         return [one for one in pairs if isinstance(one, Unreadable)]
 
+    def on_demand(self, section: DataSection, input: Input) -> OnDemand | None:
+        if section.unreadable == "skip":
+            return None
+        reader = self.read(section.model_copy(update={"in_memory_mb": 0}), input).reader
+        sizes = must_be_large(reader.files, section.patch, input.outputs)
+        if _fit(sizes, input.channels, input.outputs, section):
+            return None
+        return OnDemand(len(reader.files), reader.found)
+
     def parts(self, section: DataSection, input: Input) -> dict[str, Files]:
         found = find_splits(section)
         return photo_parts({split: list_photos(folders, input.outputs) for split, folders in found.items()})
@@ -172,7 +181,7 @@ def readable(reader: PhotoReader, sizes: Sequence[tuple[int, int]], section: Dat
 
     Raises SweepError if there are others, unless the section skips them."""
     everything, skips = range(len(reader.files)), section.unreadable == "skip"
-    fits = sum(map(math.prod, sizes)) * len(reader.mode) * (1 + reader.scale**-2) <= section.in_memory_mb * MIB
+    fits = _fit(sizes, len(reader.mode), reader.scale, section)
     if not (fits or skips):
         return list(everything)
     broken = []
@@ -188,6 +197,10 @@ def readable(reader: PhotoReader, sizes: Sequence[tuple[int, int]], section: Dat
         say(f"data: {len(broken)} files cannot be read as photos and are left out: {first_few(list(map(str, broken)))}")
     unreadable = {one.file for one in broken}
     return [index for index in everything if not unreadable & {reader.files[index].high, reader.files[index].low}]
+
+
+def _fit(sizes: Sequence[tuple[int, int]], channels: int, scale: int, section: DataSection) -> bool:
+    return sum(map(math.prod, sizes)) * channels * (1 + scale**-2) <= section.in_memory_mb * MIB
 
 
 def refuse_few(folder: Path | None, photos: int) -> None:
