@@ -1,6 +1,6 @@
 """Freed memory, kept for the next step: glibc returns blocks of more than some hundred kB to the kernel at once.
 
-Every activation of a training step is such a block. Its pages are then mapped and zeroed anew in each step, a tenth of
+Every activation of a training step is such a block. Its pages are then mapped and zeroed again in each step, a tenth of
 its CPU time (docs/log/supernet.md).
 """
 
