@@ -30,6 +30,7 @@ from ffnet_search.data.modules.base import Data
 from ffnet_search.evaluation.judge import quality
 from ffnet_search.export.exported import read_exported
 from ffnet_search.export.network import load_deployed
+from ffnet_search.formatting import figure
 from ffnet_search.latency.measure import measure_all
 from ffnet_search.latency.ray_bench import make_bench
 from ffnet_search.latency.table import LatencyTable
@@ -129,20 +130,20 @@ def report(front: list[Network], hand: list[Network], images: int) -> None:
     print(f"{'network':22} {'M MACs':>7} {'ms':>7} {'validation, %':>14} {'test, %':>14}")
     for network in sorted([*front, *hand], key=lambda network: network.ms):
         test = f"{100 * network.test:.2f} +- {100 * network.error(images):.2f}"
-        words = f"{network.arch.macs_m:7.2f} {network.ms:7.3f} {100 * network.validation:14.2f} {test:>14}"
+        words = f"{network.arch.macs_m:7.2f} {figure(network.ms):>7} {100 * network.validation:14.2f} {test:>14}"
         print(f"{network.name:22} {words}")
     print("\nat the latency of a network by hand:")
     chosen = sorted({round(step * (len(hand) - 1) / (BUDGETS - 1)) for step in range(BUDGETS)})
     for one in (hand[index] for index in chosen):
         within = [network for network in front if network.ms <= one.ms]
         if not within:
-            print(f"{one.ms:.3f} ms ({one.name}): the front has no network that is as fast")
+            print(f"{figure(one.ms)} ms ({one.name}): the front has no network that is as fast")
             continue
         best = max(within, key=lambda network: network.validation)
         gain, error = 100 * (best.test - one.test), 100 * math.hypot(best.error(images), one.error(images))
         print(
-            f"{one.ms:.3f} ms ({one.name}): {100 * one.test:.2f} % by hand, {100 * best.test:.2f} % of the front "
-            f"({best.name}, {best.ms:.3f} ms): {gain:+.2f} +- {error:.2f} points"
+            f"{figure(one.ms)} ms ({one.name}): {100 * one.test:.2f} % by hand, {100 * best.test:.2f} % of the front "
+            f"({best.name}, {figure(best.ms)} ms): {gain:+.2f} +- {error:.2f} points"
         )
 
 

@@ -25,6 +25,7 @@ from ffnet_search.config.search_schema import SamplerSection, SearchSection
 from ffnet_search.engines.registry import ENGINES, find_engine
 from ffnet_search.evaluation.engine import EngineContext
 from ffnet_search.evaluation.outcome import Evaluate, NopPruner
+from ffnet_search.formatting import figure
 from ffnet_search.search.loop import run_loop
 from ffnet_search.search.problem import SearchProblem
 from ffnet_search.search.storage.search_storage import open_storage
@@ -100,9 +101,9 @@ def main() -> None:
     print(f"{'engine':<8}{'ms/candidate':>14}{'s to the first':>16}")
     for engine in options.engines:
         ms, first = measure(engine, options.candidates, space, partial(maker))
-        print(f"{engine:<8}{ms:>14.1f}{first:>16.1f}", flush=True)
+        print(f"{engine:<8}{figure(ms):>14}{first:>16.1f}", flush=True)
     if options.tuner:
-        print(f"{'Tuner':<8}{plain_tuner(options.tuner):>14.1f}{'':>16}({options.tuner} trials)")
+        print(f"{'Tuner':<8}{figure(plain_tuner(options.tuner)):>14}{'':>16}({options.tuner} trials)")
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ import numpy as np
 
 from ffnet_search.config.schema import LatencySection
 from ffnet_search.config.sweep import Sweep
+from ffnet_search.formatting import figure
 from ffnet_search.latency.build import profile
 from ffnet_search.latency.part_model import non_negative_fit
 from ffnet_search.latency.table import Check, LatencyTable, TableError
@@ -55,7 +56,7 @@ def report(table: LatencyTable, space: str) -> None:
     measured = [entry for entry in table.entries.values() if entry.measured]
     print(
         f"{space}, {table.name}, {at.device}, {at.clock}, wall / CPU {at.contention:.2f}, "
-        f"anchors {' and '.join(f'{ms:.3f}' for ms in at.anchors_ms)} ms"
+        f"anchors {' and '.join(map(figure, at.anchors_ms))} ms"
     )
     print(
         f"{len(measured)} of {len(table.entries)} parts measured, {len(fitted)} networks to calibrate, "
@@ -76,9 +77,8 @@ def report(table: LatencyTable, space: str) -> None:
             f"{error.noise_floor:13.1%}"
         )
     for check in table.worst[:3]:
-        print(
-            f"  worst: {check.error:+.1%}, {check.measured_ms:.3f} ms, spread {check.spread:.1%}, {check.architecture}"
-        )
+        ms = figure(check.measured_ms)
+        print(f"  worst: {check.error:+.1%}, {ms} ms, spread {check.spread:.1%}, {check.architecture}")
 
 
 def line(checks: Sequence[Check], features: Callable[[Architecture], list[float]]) -> Callable[[Architecture], float]:

@@ -34,6 +34,7 @@ from ffnet_search.config.sweep import Sweep
 from ffnet_search.engines.ray_pool import RayPoolEngine
 from ffnet_search.evaluation.engine import EngineContext
 from ffnet_search.evaluation.outcome import Ended, Evaluate
+from ffnet_search.formatting import figure
 from ffnet_search.imports.consent import ForeignImports, foreign_imports
 from ffnet_search.run.pipeline import run_sweep
 from ffnet_search.search import optimizer
@@ -89,7 +90,7 @@ class Driver(Optimizer):
         if told % self.every == 0:
             ms, cpu_s, self.asked_ms, self.cpu_s = sorted(self.asked_ms) or [0.0], self.cpu_s, [], 0.0
             figures = (statistics.median(ms), statistics.mean(ms), ms[int(0.99 * len(ms))], 1e3 * cpu_s / len(ms))
-            row = "".join(f"{figure:>10.1f}" for figure in figures)
+            row = "".join(f"{figure(one):>10}" for one in figures)
             print(f"{told:>10}{self.lost:>8}{row}{resident_mb():>8.0f}", flush=True)
         return record
 

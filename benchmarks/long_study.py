@@ -29,6 +29,7 @@ from ffnet_search.config.search_schema import SamplerSection, SearchSection
 from ffnet_search.engines.local import LocalEngine
 from ffnet_search.evaluation.engine import EngineContext
 from ffnet_search.evaluation.outcome import Ended, NopPruner, Report
+from ffnet_search.formatting import figure
 from ffnet_search.pareto.candidate import Candidate
 from ffnet_search.search.loop import run_loop
 from ffnet_search.search.problem import SearchProblem
@@ -78,8 +79,8 @@ class Watched(Stopwatch):
             propose, store, rest = (statistics.median(column) for column in zip(*self.rows[-LAST:], strict=True))
             times = [row[0] for row in self.rows[-LAST:]]
             proposing = (propose, statistics.fmean(times), max(times), statistics.fmean(self.cpu_ms[-LAST:]))
-            figures = f"{told:>10}" + "".join(f"{x:>10.1f}" for x in proposing)
-            figures += f"{store + rest:>8.1f}{resident_mb():>8.0f}"
+            figures = f"{told:>10}" + "".join(f"{figure(x):>10}" for x in proposing)
+            figures += f"{figure(store + rest):>8}{resident_mb():>8.0f}"
             print(f"{figures}{len(front.candidates):>8}{front.volume or 0:>9.4f}", flush=True)
         return record
 

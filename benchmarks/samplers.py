@@ -37,6 +37,7 @@ from optuna.samplers import BaseSampler, NSGAIISampler, RandomSampler, TPESample
 from optuna.trial import TrialState
 from sampler_tasks import CHAINS, Task, chain, tables
 
+from ffnet_search.formatting import figure
 from ffnet_search.plugins import find_class
 from ffnet_search.search.samplers.pareto import Known, ParetoSampler
 
@@ -204,13 +205,13 @@ def main() -> None:
             searches[group, name, free].append(rows)
             told = "   ".join(map(mean_and_error, columns))
             last, grown = rows[-1].get("last_ms", 0.0), rows[-1].get("grown_mb", 0.0)
-            cost = f"{costs:.1f} ms, {last:.1f} at the end, +{grown:.1f} MB"
+            cost = f"{figure(costs)} ms, {figure(last)} at the end, +{grown:.1f} MB"
             print(f"{task.name:<24}{name:<16}{free:<12}{told}   {cost}", flush=True)
     for (group, name, free), of_tasks in searches.items():
         scores_TSN = np.array([[row["scores"] for row in rows] for rows in of_tasks])
         told = "   ".join(mean_and_error(scores_S.tolist()) for scores_S in scores_TSN.mean(axis=0).T)  # over seeds
         costs = statistics.fmean(row["ms"] for rows in of_tasks for row in rows)
-        print(f"mean of {len(of_tasks):<3} {group:<12}{name:<16}{free:<12}{told}   {costs:.1f} ms", flush=True)
+        print(f"mean of {len(of_tasks):<3} {group:<12}{name:<16}{free:<12}{told}   {figure(costs)} ms", flush=True)
 
 
 if __name__ == "__main__":

@@ -26,6 +26,7 @@ from ffnet_search.config.search_schema import SamplerSection, SearchSection
 from ffnet_search.engines.ray_pool import RayPoolEngine
 from ffnet_search.evaluation.engine import EngineContext
 from ffnet_search.evaluation.outcome import Ended, Evaluate, NopPruner, Report
+from ffnet_search.formatting import figure
 from ffnet_search.pareto.candidate import Candidate
 from ffnet_search.search.loop import run_loop
 from ffnet_search.search.problem import SearchProblem
@@ -98,7 +99,7 @@ def main() -> None:
     ray = start_here(num_cpus=options.workers)
     for name in options.samplers:
         rate, own = measure(name, options.workers, options.seconds, options.candidates, space)
-        print(f"{name:<16}{rate:>14.1f}{ideal:>8.0f}{100 * rate / ideal:>7.1f}%{own:>14.2f}", flush=True)
+        print(f"{name:<16}{rate:>14.1f}{ideal:>8.0f}{100 * rate / ideal:>7.1f}%{figure(own):>14}", flush=True)
     ray.shutdown()
 
 

@@ -24,6 +24,7 @@ from ffnet_search.engines.local import LocalEngine
 from ffnet_search.engines.registry import find_engine
 from ffnet_search.evaluation.engine import EngineContext
 from ffnet_search.evaluation.outcome import Ended, Evaluate, NopPruner, Report
+from ffnet_search.formatting import figure
 from ffnet_search.pareto.candidate import Candidate
 from ffnet_search.search.loop import run_loop, run_search
 from ffnet_search.search.optimizer import Optimizer
@@ -138,7 +139,7 @@ def main() -> None:
         ours = statistics.median(store + rest for _, store, rest in search.rows)
         figures = (options.candidates / seconds, propose, store, rest, ours)
         print(
-            f"{name:<16}" + "".join(f"{x:>14.1f}" for x in figures) + f"{search.archive.count('infeasible'):>14}",
+            f"{name:<16}" + "".join(f"{figure(x):>14}" for x in figures) + f"{search.archive.count('infeasible'):>14}",
             flush=True,
         )
 

@@ -28,6 +28,7 @@ from networks import SPACES, images, space  # noqa: E402
 
 from ffnet_search.config.schema import TrainSection  # noqa: E402
 from ffnet_search.config.sweep import Sweep  # noqa: E402
+from ffnet_search.formatting import figure  # noqa: E402
 from ffnet_search.progress import progress  # noqa: E402
 from ffnet_search.training.fit import sweep_data  # noqa: E402
 from ffnet_search.training.modules import FFNetModule, Standalone, Supernet, make_optimizer  # noqa: E402
@@ -132,7 +133,7 @@ def main() -> None:
     print(f"{arguments.space}, batch {arguments.batch}, one thread, CPU ms, medians of {arguments.rounds - 2} rounds\n")
     print("| " + " | ".join([*names, "sum", "sandwich / sum"]) + " |")
     print("|" + "---|" * (len(names) + 2))
-    cells = [f"{1000 * value:.1f}" for value in (*medians, sum(medians[1:]))]
+    cells = [figure(1000 * value) for value in (*medians, sum(medians[1:]))]
     print("| " + " | ".join([*cells, f"{medians[0] / sum(medians[1:]):.2f}"]) + " |")
     if arguments.epochs:
         compare_epochs(arguments.epochs)

@@ -35,6 +35,7 @@ from ffnet_search.export.network import load_deployed
 from ffnet_search.export.yardstick.gains import read_gains
 from ffnet_search.forecasting.forecaster import Forecaster
 from ffnet_search.forecasting.series import Series
+from ffnet_search.formatting import figure
 from ffnet_search.metrics import Metric
 from ffnet_search.models.deployed import Deployed, fuse
 from ffnet_search.models.metamixer import MetaMixer
@@ -109,7 +110,7 @@ def row(words: str, network: ExportedNetwork, data: Data) -> None:
     """Print one network."""
     measured, params = network.metrics["measured_ms"], network.metrics["params_m"]
     quality = test(load_deployed(network.folder), data)
-    print(f"  {words}: {quality}, {measured:.3g} ms, {params:.3f} M, {network.architecture}", flush=True)
+    print(f"  {words}: {quality}, {figure(measured)} ms, {figure(params)} M, {network.architecture}", flush=True)
 
 
 def print_images(sweep: Sweep, networks: list[ExportedNetwork], alone: bool) -> None:
@@ -149,7 +150,7 @@ def print_series(sweep: Sweep, networks: list[ExportedNetwork]) -> None:
         each = torch.cat([((module(past) - future) ** 2).mean((1, 2)) for past, future in data.test_dataloader()])
         error, ms = float(each.std() / len(each) ** 0.5), one.metrics["latency_ms"]
         mse = f"validation MSE {one.metrics['val_mse']:.4f}, test MSE {each.mean():.4f} +- {error:.4f}"
-        print(f"  {mse}, MAE {one.metrics['test_mae']:.4f}, {ms:.3g} ms, {dict(one.hyperparameters)}", flush=True)
+        print(f"  {mse}, MAE {one.metrics['test_mae']:.4f}, {figure(ms)} ms, {dict(one.hyperparameters)}", flush=True)
 
 
 def print_gains(sweep: Sweep, quality: Metric) -> None:

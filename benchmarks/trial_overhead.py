@@ -23,6 +23,7 @@ from lightning import Callback, Trainer
 
 from ffnet_search.config.sweep import Sweep
 from ffnet_search.evaluation.trained import TrialEvaluator
+from ffnet_search.formatting import figure
 from ffnet_search.models.metamixer import MetaMixer
 from ffnet_search.space.hyperparameters import Configuration
 from ffnet_search.training.fit import sweep_data
@@ -94,7 +95,7 @@ def main() -> None:
     medians = {name: 1e3 * statistics.median(values) for name, values in times.items()}
     machine = f"{os.cpu_count()} CPUs ({platform.machine()}), Python {platform.python_version()}"
     print(f"{configuration.architecture.macs_m:.2f} M MACs, batch {options.batch}, {machine}")  # type: ignore[union-attr]
-    print(f"epoch: bare {medians['bare']:.1f} ms, evaluator {medians['evaluator']:.1f} ms")
+    print(f"epoch: bare {figure(medians['bare'])} ms, evaluator {figure(medians['evaluator'])} ms")
     print(f"ratio of medians {medians['evaluator'] / medians['bare']:.3f}")
 
 

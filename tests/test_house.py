@@ -68,6 +68,14 @@ def test_other_files_are_as_short(folder: str) -> None:
     assert {path: lines for path, lines in lengths.items() if lines > FILE_LINES} == {}
 
 
+def test_benchmarks_print_milliseconds_as_the_program_does() -> None:
+    """By `figure`: three significant digits, whatever the device."""
+    own = re.compile(r"\{[^{}]*ms[^{}]*:[<>]?\d*\.\d[fg]\}|:[<>]?\d*\.\d[fg]\} ms\b")
+    for path in (ROOT / "benchmarks").rglob("*.py"):
+        found = own.search(path.read_text(encoding="utf-8"))
+        assert found is None, f"{path.relative_to(ROOT)}: {found and found[0]}"
+
+
 def test_what_tests_share_is_in_support() -> None:
     """No test imports another: a reader finds a helper by its name."""
     for path in (ROOT / "tests").rglob("*.py"):

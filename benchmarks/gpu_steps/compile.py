@@ -9,6 +9,7 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
+from ffnet_search.formatting import figure
 from ffnet_search.models.device import fastest_layout
 from ffnet_search.models.metamixer import MetaMixer
 from gpu_steps.run import Rows, Run
@@ -28,7 +29,9 @@ def measure(run: Run) -> Rows:
     for count in (1, run.amounts.batch):
         for mode in ("eager", "cuda_graph", "compile") if run.is_cuda else ("eager",):
             what = f"inference of {arch.key}, batch {count}: {mode}"
-            rows.append(run.figure(what, lambda mode=mode, count=count: f"{inferred(run, arch, mode, count):.3f} ms"))
+            rows.append(
+                run.figure(what, lambda mode=mode, count=count: f"{figure(inferred(run, arch, mode, count))} ms")
+            )
     return rows
 
 
@@ -79,4 +82,4 @@ def _trained(
     whole()  # which compiles
     run.wait()
     first = time.perf_counter() - start
-    return f"{milliseconds(run, whole):.2f} ms (the first took {first:.1f} s)"
+    return f"{figure(milliseconds(run, whole))} ms (the first took {first:.1f} s)"

@@ -13,6 +13,7 @@ from ffnet_search.atomic_write import write_text
 from ffnet_search.config.sweep import Sweep
 from ffnet_search.evaluation.inherited import Evaluator
 from ffnet_search.evaluation.judge import quality
+from ffnet_search.formatting import figure
 from ffnet_search.latency.table import LatencyTable
 from ffnet_search.models.bn_calibration import recalibrate
 from ffnet_search.models.deployed import fuse
@@ -46,9 +47,8 @@ def measure(run: Run) -> Rows:
                 results[key] = _retrained(run, sweep, arch, key)
                 write_text(done, json.dumps(results))
                 run.publish()
-            what = (
-                f"{start}, {sweep.train.epochs} epochs, {arch.macs_m:.4g} M MACs, {ms:.4f} ms measured: test accuracy"
-            )
+            size = f"{arch.macs_m:.4g} M MACs, {figure(ms)} ms measured"
+            what = f"{start}, {sweep.train.epochs} epochs, {size}: test accuracy"
             rows.append((what, f"{100 * results[key]:.2f} %"))
     return rows
 
