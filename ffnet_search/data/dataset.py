@@ -85,7 +85,7 @@ class Source:
 class OnDemand(NamedTuple):
     """Images that are opened when they are read: their number, and each of some indices, or why it cannot be read."""
 
-    count: int
+    number: int
     read: Callable[[Sequence[int]], Iterable[object]]
 
 

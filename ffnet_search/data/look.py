@@ -18,18 +18,18 @@ def look_at(images: OnDemand, seconds: float = LOOK_S) -> None:
     """Read images as a training does, in a random order and for so many seconds at most, and say how many are left.
 
     Raises SweepError if some of them cannot be read."""
-    order, end = np.random.default_rng(0).permutation(images.count).tolist(), time.monotonic() + seconds
+    order, end = np.random.default_rng(0).permutation(images.number).tolist(), time.monotonic() + seconds
     broken: list[Unreadable] = []
     opened = 0
-    with progress("look at images", images.count, "images") as bar:
-        while opened < images.count and time.monotonic() < end:
+    with progress("look at images", images.number, "images") as bar:
+        while opened < images.number and time.monotonic() < end:
             chunk = order[opened : opened + CHUNK]
             broken += [one for one in images.read(chunk) if isinstance(one, Unreadable)]
             opened += len(chunk)
             bar.advance(len(chunk))
     refuse_unreadable(sorted(broken, key=str))
-    if opened < images.count:
+    if opened < images.number:
         say(
-            f"data: {opened:,} of {images.count:,} images were opened in {clock(seconds)} and can be read; the others "
+            f"data: {opened:,} of {images.number:,} images were opened in {clock(seconds)} and can be read; the others "
             "are opened in training: `ffnet-search check --data` opens all"
         )
