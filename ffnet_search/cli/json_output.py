@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from ffnet_search.cli.plan_notes import code_note, split_note
 from ffnet_search.cli.resolve import Front
 from ffnet_search.config.sweep import Sweep
 from ffnet_search.export.exported import ExportedNetwork
@@ -72,7 +71,9 @@ def of_stages(sweep: Sweep) -> Document:
 
 def of_plan(sweep: Sweep) -> Document:
     """A sweep, and the states that decide what `run` does now."""
+    from ffnet_search.run.check import split_note
     from ffnet_search.run.cost_comparison import advice, compare_ways
+    from ffnet_search.run.folder.code_changes import code_note
     from ffnet_search.run.shared_time import as_trained
 
     ways, stages = compare_ways(as_trained(sweep)), of_stages(sweep)

@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from ffnet_search.cli.front_table import chosen_of, front_grid, front_words
-from ffnet_search.cli.plan_notes import code_note, split_note
 from ffnet_search.cli.printing import make_table, print_path, print_plain
 from ffnet_search.cli.resolve import Front
 from ffnet_search.config.resolved import resolved_text
@@ -102,6 +101,7 @@ def print_latency(table: LatencyTable) -> None:
 
 def print_sweep(sweep: Sweep) -> None:
     """The search space of a sweep, and what `run` would do now."""
+    from ffnet_search.run.check import split_note
     from ffnet_search.run.cost_comparison import advice, compare_ways
     from ffnet_search.run.data_changes import listed_once
     from ffnet_search.run.shared_time import as_trained, epochs_words
@@ -139,6 +139,8 @@ def print_sweep(sweep: Sweep) -> None:
 
 def _print_stages(sweep: Sweep, states: Mapping[str, StageStatus]) -> None:
     """The state of each stage, the fields by which it changed, and the code that did."""
+    from ffnet_search.run.folder.code_changes import code_note
+
     rows = [
         [stage, status.state.value, ", ".join(map(str, status.changes))]  # train.epochs (30 -> 4)
         for stage, status in states.items()

@@ -25,6 +25,8 @@ from ffnet_search.run.named_sources import check_sources
 from ffnet_search.run.stages import STAGES, stages_of
 from ffnet_search.space.cost_model import check_budget
 from ffnet_search.space.search_space import SearchSpace
+from ffnet_search.tasks.base import task_of
+from ffnet_search.tasks.scores import few_words, split_words
 
 LOGGERS = {  # of Lightning -> the packages of which each needs one
     "CometLogger": ("comet_ml",),
@@ -101,6 +103,17 @@ def check_before_profile(sweep: Sweep) -> None:
         import_whole("torch", "torchmetrics", "lightning")
         read_as_training(sweep.data, sweep.seed, sweep.search_space.images)
         look_at_images(sweep.data, sweep.search_space.images)
+
+
+def split_note(sweep: Sweep) -> str:
+    """The differences that the validation images tell from luck; empty if they are unknown, or no question."""
+    judged = sweep.search_space.images if sweep.search_space.has_network and sweep.module is None else None
+    images = None if judged is None else validation_images(sweep.data, sweep.seed, judged)
+    if judged is None or images is None:
+        return ""
+    if sweep.quality.unit == "%" and task_of(judged).is_mean:
+        return split_words(*images, sweep.data.validation, sweep.export.folds)
+    return few_words(images[0]) or ""
 
 
 def _check_validation(sweep: Sweep) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from ffnet_search.cluster.user_code import user_code
 from ffnet_search.config.sweep import Sweep
 from ffnet_search.formatting import first_few, listed
-from ffnet_search.run.folder.run_folder import Records
+from ffnet_search.run.folder.run_folder import Records, read_records
 
 DIGITS = 16
 
@@ -48,6 +48,11 @@ def changed_code(sweep: Sweep, records: Records, stages: Collection[str]) -> str
         f"{first_few(files)} {'has' if len(files) == 1 else 'have'} changed since {listed(since)} began, and what is "
         "made stays; to make all with the new code, take another name with --name"
     )
+
+
+def code_note(sweep: Sweep, stages: Collection[str]) -> str:
+    """The sentence of `changed_code` on the run of a sweep, as `check` says it."""
+    return changed_code(sweep, read_records(sweep.files), stages)
 
 
 def _changed(before: Mapping[str, str], now: Mapping[str, str]) -> set[str]:
