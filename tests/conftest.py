@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from patience import REGISTER, REGISTER_S
 from retraining_sweep import SupernetRun, train_run, write_sweep
 from searches import Run
 from training_steps import ObservedStep, observed_steps
@@ -29,6 +30,7 @@ def ray_cluster() -> Iterator[str]:
     here = Path(__file__).parent
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", os.pathsep.join(map(str, (here, here / "support", here.parent))))
+        patch.setenv(REGISTER, REGISTER_S)
         ray = start_here(num_cpus=2, resources={"latency_device": 1})
     address = str(ray.get_runtime_context().gcs_address)
     with pytest.MonkeyPatch.context() as patch:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
+from patience import BUSY_S
 from tiny_sweep import TINY
 from tiny_sweep import sweep as tiny
 from typer.testing import CliRunner
@@ -121,6 +122,7 @@ def test_interrupted_in_a_network_and_resumed_is_never_interrupted(
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(BUSY_S)
 def test_engine_ray_gives_the_same(
     supernet: Sweep, measured: tuple[Sweep, Fidelity], tmp_path: Path, ray_cluster: str
 ) -> None:

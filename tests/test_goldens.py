@@ -28,6 +28,7 @@ from goldens.runs import documents, files, numbers_of_runs
 from goldens.searches import TABLE, searches, write_table
 from goldens.spaces import architectures, digests
 from goldens.sweeps import FOLDER
+from patience import BUSY_S
 
 EXACT = os.environ.get("GOLDENS") == "exact"
 CASES: list[dict[str, Any]] = yaml.safe_load(ERRORS.read_text(encoding="utf-8"))["cases"]
@@ -43,7 +44,7 @@ GOLDENS: dict[str, tuple[Callable[[Path], Any], float]] = {  # name of the file 
 }
 
 OF_RUNS = ("documents", "files", "numbers_of_runs")  # which take most of the time: a minute, more on a busy machine
-LONG = [pytest.mark.slow, pytest.mark.timeout(600)]
+LONG = [pytest.mark.slow, pytest.mark.timeout(BUSY_S)]
 
 
 @pytest.fixture(scope="module")

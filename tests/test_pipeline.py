@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import cast
 
 import pytest
+from patience import BUSY_S, PATIENCE_S
 from small_sweeps import TINY_SWEEP, write_sweep
 from stage_states import recorded_stages, states
 
@@ -179,6 +180,7 @@ def test_a_folder_without_a_front_has_an_empty_one(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(BUSY_S)
 def test_a_whole_run_that_is_killed_resumes(tmp_path: Path) -> None:
     """Profile, train, search and export the real digits: kill it once, resume it, then skip all stages."""
     sweep = write_sweep(tmp_path, **TINY_SWEEP)
@@ -192,7 +194,7 @@ def test_a_whole_run_that_is_killed_resumes(tmp_path: Path) -> None:
     assert sweep.files.training.exists(), errors
     assert states(sweep)["train"] in ("incomplete", "done")
 
-    second = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=120)
+    second = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=PATIENCE_S)
     assert second.returncode == 0, second.stderr
     assert states(sweep) == dict.fromkeys(STAGES, "done")
     picks = read_exported(sweep.files.pareto)
@@ -206,7 +208,7 @@ def test_a_whole_run_that_is_killed_resumes(tmp_path: Path) -> None:
     assert str(sweep.files.report) in second.stdout
 
     made = {path: path.stat().st_mtime_ns for path in pipeline_files(sweep)}
-    third = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=60)
+    third = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=PATIENCE_S)
     assert third.returncode == 0, third.stderr
     assert third.stdout == second.stdout
     assert made == {path: path.stat().st_mtime_ns for path in pipeline_files(sweep)}

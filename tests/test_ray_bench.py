@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from latency_spaces import TINY
+from patience import BUSY_S
 
 from ffnet_search.config.schema import LatencySection
 from ffnet_search.errors import SweepError
@@ -21,6 +22,7 @@ THERE = LatencySection(rounds=3, calibration=4, held_out=20, noisy=True, min_wit
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(BUSY_S)
 def test_a_table_is_made_where_the_device_is(ray_cluster: str, tmp_path: Path) -> None:
     path = tmp_path / "table.json"
     table = profile(TINY, THERE, path, make_bench=make_bench)
@@ -32,6 +34,7 @@ def test_a_table_is_made_where_the_device_is(ray_cluster: str, tmp_path: Path) -
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(BUSY_S)
 def test_what_cannot_be_measured_there_is_one_sentence(ray_cluster: str) -> None:
     image = TINY.largest.input
     with pytest.raises(SweepError, match="a node of the cluster must carry 'telephone', .*ray start"):
@@ -41,6 +44,7 @@ def test_what_cannot_be_measured_there_is_one_sentence(ray_cluster: str) -> None
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(BUSY_S)
 def test_a_user_supplied_backend_measures_there(ray_cluster: str, tmp_path: Path) -> None:
     simulated = THERE.model_copy(update={"backend": "own_backend:Simulator"})
     table = profile(TINY, simulated, tmp_path / "table.json", make_bench=make_bench)

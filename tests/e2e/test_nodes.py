@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 import torch
 from optuna.trial import TrialState
+from patience import BUSY_S, PATIENCE_S, REGISTER, REGISTER_S
 from searches import Run
 from tiny_sweep import trained
 
@@ -67,6 +68,7 @@ def cluster(nodes: int, head_cpus: int = 1) -> Iterator[Any]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", MODULES)
+        patch.setenv(REGISTER, REGISTER_S)
         made = Cluster(initialize_head=True, head_node_args={**NODE, "num_cpus": head_cpus, "include_dashboard": False})
         try:
             for _ in range(nodes - 1):
@@ -94,7 +96,7 @@ def drive(address: str, script: str, *arguments: str) -> subprocess.Popen[str]:
 
 
 def wait_until(process: subprocess.Popen[str], is_so: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + PATIENCE_S
     while not is_so():
         assert time.monotonic() < deadline, "it takes too long"
         assert process.poll() is None, process.communicate()[1]
@@ -112,7 +114,7 @@ def assert_whole(run: Run, trials: int, lost: int) -> None:
     assert len(run.evaluated) <= trials + lost
 
 
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(BUSY_S)
 def test_a_node_that_is_lost_is_done_without_and_one_that_joins_is_used(run: Run) -> None:
     with cluster(3) as made:
         process = start(run, made.address, 300)
@@ -123,14 +125,14 @@ def test_a_node_that_is_lost_is_done_without_and_one_that_joins_is_used(run: Run
         made.add_node(**NODE)
         wait_until(process, lambda: len((run.folder / "nodes").read_text().split()) > 3)
         (run.folder / "go on").touch()
-        err = process.communicate(timeout=200)[1]
+        err = process.communicate(timeout=PATIENCE_S)[1]
         assert process.returncode == 0, err
     nodes = (run.folder / "nodes").read_text().split()
     assert len(set(nodes)) == 4
     assert_whole(run, 300, lost=2 * 16)
 
 
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(BUSY_S)
 def test_nodes_that_are_lost_while_their_workers_start_are_no_fault_of_the_workers(run: Run) -> None:
     begun, losses = run.folder / "nodes", 4  # more than there may be deaths of workers
     hang = f"time.sleep(3600 if len((folder / 'nodes').read_text().split()) <= {losses} else 0)"
@@ -141,29 +143,29 @@ def test_nodes_that_are_lost_while_their_workers_start_are_no_fault_of_the_worke
             wait_until(process, lambda lost=lost: begun.exists() and len(begun.read_text().split()) > lost)  # type: ignore[misc]
             made.remove_node(made.list_all_nodes()[-1], allow_graceful=False)
             made.add_node(**NODE)
-        err = process.communicate(timeout=200)[1]
+        err = process.communicate(timeout=PATIENCE_S)[1]
         assert process.returncode == 0, err
     assert_whole(run, 20, lost=0)
 
 
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(BUSY_S)
 def test_after_the_head_was_lost_the_same_command_goes_on_on_another_one(run: Run) -> None:
     with cluster(2) as made:
         process = start(run, made.address, 200)
         wait_until(process, lambda: evaluations(run) > 30)
-    err = process.communicate(timeout=120)[1]
+    err = process.communicate(timeout=PATIENCE_S)[1]
     assert process.returncode != 0, err
     known = len(run.trials(TrialState.COMPLETE))
     assert known
     (run.folder / "go on").touch()
     with cluster(2) as made:
         process = start(run, made.address, 200)
-        err = process.communicate(timeout=200)[1]
+        err = process.communicate(timeout=PATIENCE_S)[1]
         assert process.returncode == 0, err
     assert_whole(run, 200, lost=2 * 2 * 16)
 
 
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(BUSY_S)
 def test_training_goes_on_from_its_checkpoint_where_a_node_is_lost_and_another_joins(tmp_path: Path) -> None:
     alone, shared = trained(tmp_path / "alone"), trained(tmp_path / "shared", devices=2)
     last = shared.files.training / LAST

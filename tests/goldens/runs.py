@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import yaml
 from goldens.sweeps import DIGITS, ROOT, TINY_SPACE, write_sweep
+from patience import PATIENCE_S
 from PIL import Image
 
 from ffnet_search import Architecture, Candidate, Evaluator, Sweep
@@ -48,7 +49,7 @@ def call(*words: object, cwd: Path, code: int = 0) -> Any:
     """The document that `ffnet-search WORDS --json` prints."""
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT), "TERM": "dumb"}
     command = [sys.executable, "-m", "ffnet_search", *map(str, words), "--json"]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=cwd, env=environment, timeout=250)
+    done = subprocess.run(command, capture_output=True, text=True, cwd=cwd, env=environment, timeout=PATIENCE_S)
     if "Traceback" in done.stderr:
         return {"crash": done.stderr.splitlines()[-1]}
     assert done.returncode == code, done.stderr

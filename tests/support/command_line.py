@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from patience import PATIENCE_S
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -16,7 +18,7 @@ def call(
     """`ffnet-search WORDS`, as a user calls it, in this environment or that of the test."""
     environment = {**(os.environ if environment is None else environment), "COLUMNS": "200", "TERM": "dumb"}
     command = [sys.executable, "-m", "ffnet_search", *map(str, words)]
-    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, env=environment, timeout=120)
+    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, env=environment, timeout=PATIENCE_S)
 
 
 def user_error(*words: object, cwd: Path = ROOT) -> str:
