@@ -7,8 +7,9 @@ import errno
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Set
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import date
+from itertools import islice
 from pathlib import Path
 from typing import ClassVar
 
@@ -17,6 +18,7 @@ DISK = tuple(map(os.strerror, (errno.ENOSPC, errno.EDQUOT, errno.EROFS)))  # of 
 AGAIN = "see to it, and give the same command again"  # where a file, a disk or a network failed
 LINE = 286  # characters of an error on the command line, whatever the input held: 300 with the name of the program
 VALUE = 80  # characters of a value in it
+BESIDE = 1000  # names in a folder among which one that was meant is sought
 NAME = 100  # a longer name resembles none
 WORD = 60  # characters of each word, such as a path, in an error that is too long
 FULL = (  # of C++ libraries, which do not say whether the disk or a quota is full
@@ -72,6 +74,15 @@ def nearest_file(path: Path) -> str:
     folder = path.parent if path.parent.is_dir() else Path()
     near = difflib.get_close_matches(path.name, [item.name for item in folder.glob("*.y*ml")], n=1, cutoff=0.6)
     return f"; did you mean {folder / near[0]}?" if near else ""
+
+
+def nearest_folder(path: Path) -> str:
+    """The same for a missing folder."""
+    names: list[str] = []
+    with suppress(OSError, ValueError), os.scandir(path.parent) as beside:
+        names = [entry.name for entry in islice(beside, BESIDE) if entry.is_dir()]
+    near = difflib.get_close_matches(path.name, names, n=1, cutoff=0.6)
+    return f"; did you mean {path.parent / near[0]}?" if near else ""
 
 
 def printable(text: str) -> str:

@@ -105,6 +105,16 @@ def test_a_folder_in_place_of_a_sweep_is_told_what_to_do(tmp_path: Path) -> None
     assert f"its sweep is {tmp_path / 'sweep.yaml'}" in user_error("check", named)
 
 
+def test_a_sweep_and_its_search_space_are_not_interchanged(tmp_path: Path) -> None:
+    (tmp_path / "space.yaml").write_text(yaml.safe_dump(SPACE))
+    sweep = write_sweep(tmp_path, search_space="space.yaml")
+    for verb in ("check", "run"):
+        assert "must be a sweep, but is a search space; a sweep names it" in user_error(verb, tmp_path / "space.yaml")
+    other = sweep.with_name("other.yaml")
+    other.write_text(yaml.safe_dump({"search_space": sweep.name}))
+    assert f"{sweep}: must be a search space, but is a sweep; change search_space in" in user_error("check", other)
+
+
 def test_a_foreign_folder_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "runs" / "tiny").mkdir(parents=True)
     (tmp_path / "runs" / "tiny" / "thesis.tex").write_text("dear")

@@ -96,6 +96,10 @@ def test_the_written_sweep_is_of_those_images(tmp_path: Path) -> None:
     assert all("#" in line for line in started.sweep.read_text().splitlines() if "epochs" in line or "trials" in line)
     with pytest.raises(SweepError, match="^--data: .* there is no such folder"):
         start(tmp_path / "nowhere", tmp_path)
+    with pytest.raises(SweepError, match=f"no such folder; did you mean {images}\\?$"):
+        start(images.with_name("my flowrs"), tmp_path)
+    with pytest.raises(SweepError, match="but is a file$"):
+        start(next(images.rglob("*.*")), tmp_path)
     with pytest.raises(SweepError, match="my_flowers.yaml exists and is not overwritten"):
         start(images, tmp_path)
     checked = call("check", started.sweep, cwd=tmp_path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from ffnet_search.config.sweep import Sweep
 from ffnet_search.data.registry import build_data
 from ffnet_search.errors import SweepError
 from ffnet_search.metrics import find_metric
+from ffnet_search.run.check import check_before_profile, check_content, check_sweep
 from ffnet_search.search.problem import SearchProblem
 from ffnet_search.space.registry import qualities
 from ffnet_search.tasks.base import find_task
@@ -139,6 +141,20 @@ def test_a_class_that_does_not_exist_is_told_before_training(root: Path) -> None
         SweepError, match=r"train.class_weights: 'hol' is none of the classes of the data; did you mean"
     ):
         sweep_data(sweep_of(root, train={"class_weights": {"hol": 2}}))
+
+
+@pytest.mark.parametrize("look", [check_sweep, check_content, check_before_profile])
+def test_a_class_that_does_not_exist_is_told_before_profiling(look: Callable[[Sweep], None], root: Path) -> None:
+    """By `check` too, since a profile takes minutes."""
+    space = {"input": {"channels": 1, "resolution": 8, "classes": 10}, "stages": [{"depth": [1, 2], "width": [8]}]}
+    for changes in (
+        {"search": {"constraints": {"recall@hol": 0.5}}},
+        {"train": {"class_weights": {"hol": 2}}},
+        {"train": {"class_weights": {"hole": 2}}, "data": {"name": "digits"}, "search_space": space},
+    ):
+        with pytest.raises(SweepError, match=r"hole?' is no"):
+            look(sweep_of(root, **changes))
+    look(sweep_of(root, train={"class_weights": {"hole": 2}}, search={"constraints": {"recall@hole": 0.5}}))
 
 
 def test_a_limit_of_a_quality_is_learnt(capsys: pytest.CaptureFixture[str]) -> None:

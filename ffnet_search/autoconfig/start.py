@@ -161,7 +161,8 @@ def _hint(sentence: str) -> str:
             f"; or put the images into a folder per class; or add --task {PHOTOS} for photos to enlarge; a series to "
             "forecast is a CSV of numbers (decimals with a point), with a row for each step"
         )
-    return f"; or add --task {PHOTOS} for photos to enlarge" if "folder per class" in sentence else ""
+    is_folder = "folder per class" in sentence and "no such folder" not in sentence and "is a file" not in sentence
+    return f"; or add --task {PHOTOS} for photos to enlarge" if is_folder else ""
 
 
 def _drafts(images: ImageSet, pretrained: str | None) -> list[Draft]:

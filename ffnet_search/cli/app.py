@@ -15,9 +15,8 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from ffnet_search.cli.flags import Verb, Verbs
 from ffnet_search.cli.inspect_commands import dashboard, pick, rerun, show
-from ffnet_search.cli.options import Output, flat_options
+from ffnet_search.cli.options import Output, Verb, Verbs, flat_options
 from ffnet_search.cli.overview_commands import compare, list_, schema
 from ffnet_search.cli.run_commands import ON_HEAD, check, export, fidelity, init, profile, run, search, submit, train
 from ffnet_search.errors import START, SweepError, io_reason, io_sentence

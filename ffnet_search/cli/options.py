@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
+from typer.core import TyperCommand, TyperGroup
 
 from ffnet_search.errors import AGAIN, SweepError, printable, shortened
 from ffnet_search.files.bounded import MAX_MINUTES
@@ -219,3 +220,24 @@ def flat_options(verb: Callable[..., None]) -> Callable[..., None]:
     keywords = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in flat]
     command.__signature__ = inspect.Signature(keywords)  # type: ignore[attr-defined]
     return command
+
+
+class Verb(TyperCommand):
+    """A command whose help names no type for a flag: Typer prints `<bool>`, as if `--fresh true` could be given."""
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        return _plain_flags(super().get_params(ctx))
+
+
+class Verbs(TyperGroup):
+    """The commands, with the same help."""
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        return _plain_flags(super().get_params(ctx))
+
+
+def _plain_flags(params: list[Any]) -> list[Any]:
+    for param in params:
+        if getattr(param, "is_flag", False):
+            param.metavar = ""
+    return params

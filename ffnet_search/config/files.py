@@ -119,11 +119,16 @@ def read_sweep(path: Path) -> dict[str, Any]:
         is_shipped = path == shipped(f"sweeps/{path.name}")  # named so, and not by the path in a checkout
         content = _with_places(content, Path("sweeps") if is_shipped else path.parent)
     space = content.get("search_space")
+    if space is None and {"input", "stages"} <= content.keys():
+        raise SweepError(f"{path}: must be a sweep, but is a search space; a sweep names it: search_space: {path.name}")
     if isinstance(space, str):
         place = path.parent / space
         if not os.path.exists(place):  # a cluster's head gets the sweep alone
             place = shipped(f"search_spaces/{place.name}") or place
-        ask_for_imports({**content, "search_space": SearchSpace.content_of(place)}, path, programs)
+        named = SearchSpace.content_of(place)
+        if "search_space" in named:
+            raise SweepError(f"{place}: must be a search space, but is a sweep; change search_space in {path}")
+        ask_for_imports({**content, "search_space": named}, path, programs)
         content["search_space"] = SearchSpace.from_yaml(place, content.get("task"))
     else:
         if isinstance(space, dict):

@@ -3,9 +3,10 @@ networks are ranked by."""
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING
 
-from ffnet_search.errors import did_you_mean
+from ffnet_search.errors import SweepError, did_you_mean
 from ffnet_search.metrics import COSTS, Metric
 from ffnet_search.space.registry import task_outputs
 
@@ -42,3 +43,22 @@ def check_metrics(sweep: Sweep) -> None:
             raise ValueError(f"search: {name} is no metric of task {sweep.task!r}{hint}")
     if sweep.train.class_weights != "none" and not task.weighs:
         raise ValueError(f"train.class_weights must be left out for task {sweep.task!r}, whose loss weighs no classes")
+
+
+def check_output_names(sweep: Sweep, outputs: Collection[str]) -> None:
+    """Raise SweepError if a metric or a weight of the sweep is of a class that the data, with these, do not have."""
+    if sweep.module is not None:
+        return
+    for name in named_metrics(sweep):
+        wanted = name.partition("@")[2]
+        if wanted and wanted not in outputs:
+            raise SweepError(f"search: {name}: {wanted!r} is no class{did_you_mean(wanted, outputs)}")
+    check_weights(sweep.train.class_weights, outputs, task_outputs(sweep.task).outputs_word)
+
+
+def check_weights(wanted: str | Mapping[str, float], outputs: Collection[str], word: str) -> None:
+    """Raise SweepError if the weights name what is none of the outputs, which are called `word`."""
+    for name in () if isinstance(wanted, str) else wanted:
+        if name not in outputs:
+            hint = did_you_mean(name, outputs)
+            raise SweepError(f"train.class_weights: {name!r} is none of the {word} of the data{hint}")

@@ -105,6 +105,10 @@ class DataSet(ABC):
     def check(self, section: DataSection, input: Input) -> None:
         """Raise SweepError if the data are missing or do not fit `input`, in a second and without loading images."""
 
+    def output_names(self, section: DataSection, input: Input) -> tuple[str, ...]:
+        """`Source.outputs` of data that `check` accepts, without loading images; empty if only `read` knows them."""
+        return ()
+
     def late(self, section: DataSection, input: Input) -> list[Unreadable]:
         """The images that neither `read` nor a look at each image file shows to be wrong, but training does."""
         return []

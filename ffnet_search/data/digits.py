@@ -27,9 +27,12 @@ class Digits(DataSet):
         return Source(
             train=InMemory(pixels_NHWC[train], labels_N[train]),
             test=InMemory(pixels_NHWC[test], labels_N[test]),
-            outputs=tuple(str(digit) for digit in range(10)),
+            outputs=self.output_names(section, input),
             digest=InMemory(pixels_NHWC, labels_N).digest(),
         )
+
+    def output_names(self, section: DataSection, input: Input) -> tuple[str, ...]:
+        return tuple(str(digit) for digit in range(10))
 
     def check(self, section: DataSection, input: Input) -> None:
         must_match(section, input, channels=1, resolution=8, outputs=10)

@@ -69,6 +69,9 @@ class ImageFolder(DataSet):
     def on_demand(self, section: DataSection, input: Input) -> OnDemand | None:
         return files_on_demand(self.parts(section, input), section, input)
 
+    def output_names(self, section: DataSection, input: Input) -> tuple[str, ...]:
+        return find_classes(find_layout(section).train)
+
     def parts(self, section: DataSection, input: Input) -> dict[str, Files]:
         layout = find_layout(section)
         classes = find_classes(layout.train)

@@ -15,7 +15,7 @@ from pathlib import Path
 from ffnet_search.config.files import expanded
 from ffnet_search.config.schema import DataSection
 from ffnet_search.data.image_file import DRAWN, file_bytes
-from ffnet_search.errors import SweepError
+from ffnet_search.errors import SweepError, nearest_folder
 from ffnet_search.files.bounded import parse_json, read_bounded
 from ffnet_search.formatting import first_few
 from ffnet_search.strict_yaml import YAML_BYTES
@@ -65,7 +65,8 @@ def data_root(section: DataSection, content: str) -> Path:
     """The folder of `data.path`, which holds `content`. Raises SweepError if there is none."""
     root = given_path(section, f"the folder with {content}")
     if not os.path.isdir(root):  # a name that no folder can have is none
-        raise SweepError(f"data.path: {root} must be a folder with {content}, but there is no such folder")
+        found = "is a file" if os.path.exists(root) else f"there is no such folder{nearest_folder(root)}"
+        raise SweepError(f"data.path: {root} must be a folder with {content}, but {found}")
     return root
 
 

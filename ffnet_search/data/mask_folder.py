@@ -72,11 +72,9 @@ class MaskFolder(DataSet):
         digest = hashlib.sha256(digests.encode()).hexdigest()
         if section.unreadable == "skip":
             pairs = {split: _readable(one, section.workers) for split, one in pairs.items()}
-        parts = _with_masks(pairs, section, input)
         names = class_names(root, input.outputs)
-        source = open_files(parts, names, section, input, digest)
-        missing = must_hold_classes(np.unique(source.train.targets_N).tolist(), names, splits[TRAIN].masks)
-        if missing:
+        source = open_files(_with_masks(pairs, section, input), names, section, input, digest)
+        if missing := must_hold_classes(np.unique(source.train.targets_N).tolist(), names, splits[TRAIN].masks):
             say(f"warning: no mask for training holds {first_few(missing)}")
         return source
 
@@ -96,6 +94,9 @@ class MaskFolder(DataSet):
 
     def on_demand(self, section: DataSection, input: Input) -> OnDemand | None:
         return files_on_demand(self.parts(section, input), section, input)
+
+    def output_names(self, section: DataSection, input: Input) -> tuple[str, ...]:
+        return class_names(find_splits(section)[0], input.outputs)
 
     def parts(self, section: DataSection, input: Input) -> dict[str, Files]:
         return _with_masks(list_splits(find_splits(section)[1]), section, input)

@@ -59,6 +59,9 @@ class PictureTable(DataSet):
     def on_demand(self, section: DataSection, input: Input) -> OnDemand | None:
         return files_on_demand(self.parts(section, input), section, input)
 
+    def output_names(self, section: DataSection, input: Input) -> tuple[str, ...]:
+        return read_targets(read_table(section), task_of(input).name)[0]
+
     def parts(self, section: DataSection, input: Input) -> dict[str, Files]:
         table = read_table(section)
         return table_files(table, read_targets(table, task_of(input).name)[1])

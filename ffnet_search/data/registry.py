@@ -50,17 +50,25 @@ def build_data(section: DataSection, seed: int, input: Input, fold: Fold | None 
     return module(dataset.read(section, input), section, seed, task_of(input), fold)
 
 
-def read_data(section: DataSection, seed: int, input: Input) -> None:
-    """Raise the SweepError of `build_data` and of training on it; keep no image, and import no augmentation."""
+def read_data(section: DataSection, seed: int, input: Input) -> tuple[str, ...]:
+    """Raise the SweepError of `build_data` and of training on it; keep no image, and import no augmentation. Returns
+    the names of the outputs."""
     section = section.model_copy(update={"in_memory_mb": 0})
-    read_as_training(section, seed, input)
+    outputs = read_as_training(section, seed, input)
     if not is_import_path(section.name) and section.unreadable == "refuse":
         refuse_unreadable(_find_dataset(section, input).late(section, input))
+    return outputs
 
 
-def read_as_training(section: DataSection, seed: int, input: Input) -> None:
-    """Raise the SweepError of `build_data`, at its cost: masks are read, and images where memory holds them."""
-    build_data(section.model_copy(update={"augment": Augment()}), seed, input)
+def read_as_training(section: DataSection, seed: int, input: Input) -> tuple[str, ...]:
+    """Raise the SweepError of `build_data`, at its cost: masks are read, and images where memory holds them. Returns
+    the names of the outputs."""
+    return build_data(section.model_copy(update={"augment": Augment()}), seed, input).outputs
+
+
+def output_names(section: DataSection, input: Input) -> tuple[str, ...]:
+    """The names of the outputs, where they are known without reading images; else none. Raises SweepError."""
+    return () if is_import_path(section.name) else _find_dataset(section, input).output_names(section, input)
 
 
 def look_at_images(section: DataSection, input: Input) -> None:

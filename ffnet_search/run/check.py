@@ -5,11 +5,19 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from ffnet_search.config.files import is_cluster
+from ffnet_search.config.named_metrics import check_output_names
 from ffnet_search.config.search_schema import SamplerSection, SchedulerSection
 from ffnet_search.config.start import check_start
 from ffnet_search.config.sweep import Sweep
 from ffnet_search.data.dataset import refuse_given_validation, refuse_many_folds
-from ffnet_search.data.registry import check_data, look_at_images, read_as_training, read_data, validation_images
+from ffnet_search.data.registry import (
+    check_data,
+    look_at_images,
+    output_names,
+    read_as_training,
+    read_data,
+    validation_images,
+)
 from ffnet_search.engines.registry import ENGINES
 from ffnet_search.errors import SweepError, error_context
 from ffnet_search.export.formats.base import find_format
@@ -56,6 +64,8 @@ def check_sweep(sweep: Sweep, *, imports: bool = False) -> None:
         with error_context(sweep.path):
             if sweep.module is None or not is_import_path(sweep.data.name):
                 check_data(sweep.data, sweep.search_space.images)
+                if outputs := output_names(sweep.data, sweep.search_space.images):
+                    check_output_names(sweep, outputs)
                 _check_validation(sweep)
                 _check_folds(sweep)
             if sweep.train.start_from is not None:
@@ -81,7 +91,7 @@ def check_content(sweep: Sweep) -> None:
                 return
         import_whole("torch", "torchmetrics", "lightning")
         if sweep.module is None or not is_import_path(name):
-            read_data(sweep.data, sweep.seed, sweep.search_space.images)
+            check_output_names(sweep, read_data(sweep.data, sweep.seed, sweep.search_space.images))
         else:
             from ffnet_search.data.modules.user_data import make_module
 
@@ -101,7 +111,7 @@ def check_before_profile(sweep: Sweep) -> None:
         _check_validation(sweep)
         _check_folds(sweep)
         import_whole("torch", "torchmetrics", "lightning")
-        read_as_training(sweep.data, sweep.seed, sweep.search_space.images)
+        check_output_names(sweep, read_as_training(sweep.data, sweep.seed, sweep.search_space.images))
         look_at_images(sweep.data, sweep.search_space.images)
 
 
@@ -169,7 +179,8 @@ def check_classes(sweep: Sweep, stages: Collection[str]) -> None:
             import_whole("torch", "torchmetrics", "lightning")
             from ffnet_search.data.registry import build_data
 
-            build_data(sweep.data, sweep.seed, sweep.search_space.images)  # which looks at its first batches
+            data = build_data(sweep.data, sweep.seed, sweep.search_space.images)  # which looks at its first batches
+            check_output_names(sweep, data.outputs)
         if stages and sweep.data.augment.transforms:
             import_whole("torch")
             from ffnet_search.data.augmentation.transforms import check_transforms

@@ -6,16 +6,14 @@ from pathlib import Path
 
 from lightning import LightningDataModule, seed_everything
 
-from ffnet_search.config.named_metrics import named_metrics
+from ffnet_search.config.named_metrics import check_output_names
 from ffnet_search.config.schema import TrainSection
 from ffnet_search.config.sweep import Sweep
 from ffnet_search.data.modules.base import Data
 from ffnet_search.data.registry import build_data
-from ffnet_search.errors import SweepError, did_you_mean, error_context
+from ffnet_search.errors import SweepError, error_context
 from ffnet_search.models.metamixer import MetaMixer
 from ffnet_search.models.saved import write_supernet
-from ffnet_search.tasks.base import task_of
-from ffnet_search.training.losses import check_weights
 from ffnet_search.training.modules import NonFiniteLoss, Standalone, Supernet
 from ffnet_search.training.start import load_start
 from ffnet_search.training.trainer import ALONE, TrainerPlacement, fit
@@ -25,11 +23,7 @@ def sweep_data(sweep: Sweep) -> Data:
     """Read and split the data of a sweep. Raises SweepError, whose sentence names the sweep's file."""
     with error_context(sweep.path):
         data = build_data(sweep.data, sweep.seed, sweep.search_space.images)
-        for name in named_metrics(sweep):
-            wanted = name.partition("@")[2]
-            if wanted and wanted not in data.outputs:
-                raise SweepError(f"search: {name}: {wanted!r} is no class{did_you_mean(wanted, data.outputs)}")
-        check_weights(sweep.train.class_weights, data, task_of(sweep.search_space.images))
+        check_output_names(sweep, data.outputs)
     return data
 
 

@@ -9,8 +9,8 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
+from ffnet_search.config.named_metrics import check_weights
 from ffnet_search.data.modules.base import Data
-from ffnet_search.errors import SweepError, did_you_mean
 from ffnet_search.models.metamixer import MetaMixer
 from ffnet_search.tasks.base import Task
 
@@ -63,7 +63,7 @@ def class_weights(wanted: str | Mapping[str, float], data: Data, task: Task) -> 
     `balanced`: every class counts the same, or as much as its absence. `auto`: by the square root of that, steadier
     where a class is rare. A mapping: as given, 1 for the others. A class that no training image has weighs 1. Raises
     SweepError as `check_weights` does."""
-    check_weights(wanted, data, task)
+    check_weights(wanted, data.outputs, task.outputs_word)
     has_K, lacks_K = data.class_counts.double()
     if isinstance(wanted, str):
         often_K = (has_K if task.exclusive else has_K / lacks_K.clamp(min=1)).where(has_K > 0, 1)
@@ -73,11 +73,3 @@ def class_weights(wanted: str | Mapping[str, float], data: Data, task: Task) -> 
     if task.exclusive:
         weights_K = weights_K * has_K.sum() / (weights_K * has_K).sum()
     return weights_K.where(has_K > 0, 1).float()
-
-
-def check_weights(wanted: str | Mapping[str, float], data: Data, task: Task) -> None:
-    """Raise SweepError if the weights name what is no class of the data."""
-    for name in () if isinstance(wanted, str) else wanted:
-        if name not in data.outputs:
-            word, hint = task.outputs_word, did_you_mean(name, data.outputs)
-            raise SweepError(f"train.class_weights: {name!r} is none of the {word} of the data{hint}")
