@@ -277,3 +277,4 @@ def test_a_task_names_its_outputs_in_files() -> None:
 
 def test_outputs_are_counted_in_words() -> None:
     assert [task_outputs("regression").outputs_words(count) for count in (1, 2)] == ["1 target", "2 targets"]
+    assert [task_outputs("classification").outputs_words(count) for count in (1, 2)] == ["1 class", "2 classes"]

@@ -69,7 +69,9 @@ class TaskOutputs(ABC):
 
     def outputs_words(self, outputs: int) -> str:
         """The outputs of a network in a sentence: `10 classes`, `1 target`."""
-        return f"{outputs} {self.outputs_word if outputs != 1 else self.outputs_word.removesuffix('s')}"
+        word = self.outputs_word
+        one = word.removesuffix("es" if word.endswith("sses") else "s")
+        return f"{outputs} {word if outputs != 1 else one}"
 
     def lateral(self, stage: TrunkStage, input: Input, head: Head) -> LateralPart | None:
         """The part by which the head reads the map of a stage; None if it does not.
