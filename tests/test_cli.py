@@ -188,7 +188,9 @@ def test_json_is_one_document_with_what_the_tables_say(tmp_path: Path) -> None:
     }
     assert plan["trials"] == 7
     assert plan["cost"]["networks"] == 7
-    assert plan == {**document("show", "sweeps/digits.yaml"), "trials": 7, "cost": plan["cost"]}
+    shown = document("show", "sweeps/digits.yaml")
+    assert {*plan["notes"]} - {*shown["notes"]} == {"consider search: {evaluator: train, early_stopping: {rule: asha}}"}
+    assert plan == {**shown, "trials": 7, "cost": plan["cost"], "notes": plan["notes"]}
 
 
 def test_a_user_error_is_a_document_too(tmp_path: Path) -> None:

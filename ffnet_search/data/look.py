@@ -31,5 +31,5 @@ def look_at(images: OnDemand, seconds: float = LOOK_S) -> None:
     if opened < images.number:
         say(
             f"data: {opened:,} of {images.number:,} images were opened in {clock(seconds)} and can be read; the others "
-            "are opened in training: `ffnet-search check --data` opens all"
+            "are opened in training: `ffnet-search check SWEEP --data` opens all"
         )
