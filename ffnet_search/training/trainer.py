@@ -23,7 +23,7 @@ from ffnet_search.errors import Terminated
 from ffnet_search.progress import Bar, progress, say
 from ffnet_search.training.averaging import AveragedWeights
 from ffnet_search.training.checkpoints import is_plain, read_last, safe_types
-from ffnet_search.training.freed_memory import keep_freed_memory
+from ffnet_search.training.freed_memory import freed_memory_kept
 from ffnet_search.training.loggers import Hyperparameters, WriterErrors, finish, finished_on_error, make_loggers
 from ffnet_search.training.modules import FFNetModule, NonFiniteLoss
 from ffnet_search.training.named_classes import make_named
@@ -90,7 +90,6 @@ def run_trainer(
     Of the recipe it takes epochs, EMA, callbacks and loggers; the module takes the rest. Raises SweepError if a
     callback or logger does not exist or does not take its arguments. The caller calls `finish` with its loggers."""
     folder.mkdir(parents=True, exist_ok=True)
-    keep_freed_memory()
     if isinstance(module, FFNetModule):
         module.prepare_for_data(data)
     last, ours, cuda = folder / LAST, isinstance(module, FFNetModule), torch.cuda.is_available()
@@ -115,7 +114,7 @@ def run_trainer(
         )
         plain = is_plain(ours and not recipe.callbacks)  # callbacks may keep anything in a checkpoint
         start = str(last) if read_last(last, plain=plain) else None
-        with _ended_by_signals(), finished_on_error(trainer.loggers), writers.heard():
+        with freed_memory_kept(), _ended_by_signals(), finished_on_error(trainer.loggers), writers.heard():
             trainer.fit(module, datamodule=data, ckpt_path=start, weights_only=plain)
     return trainer
 
