@@ -148,7 +148,7 @@ def test_show_prints_what_it_is_given(tmp_path: Path) -> None:
     space = call("show", ROOT / "search_spaces" / "ffnet_imagenet.yaml").stdout
     assert all(f"ffnet_{number}" in space for number in (1, 2, 3))
     sweep = call("show", write_sweep(tmp_path)).stdout
-    assert "search space" in sweep and sweep.count("pending") == 4
+    assert "search space: " in sweep and sweep.count("pending") == 4  # written in the sweep, it has no name
 
 
 def test_show_says_what_it_cannot_print(tmp_path: Path) -> None:

@@ -46,8 +46,9 @@ def print_space(space: SearchSpace) -> None:
     if not space.is_elastic:
         return
     shape = space.images
+    name = "" if space.name == SearchSpace.model_fields["name"].default else f" {space.name}"
     print_plain(
-        f"search space {space.name}: {plural(space.size, 'architecture')} for {shape.channels} x "
+        f"search space{name}: {plural(space.size, 'architecture')} for {shape.channels} x "
         f"{spelled(shape.resolution)} images of {task_of(shape).outputs_words(shape.outputs)}"
     )
     print_plain(f"stem width {_choices(space.stem.width)}, stride {_choices(space.stem.stride)}")
