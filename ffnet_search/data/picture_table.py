@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Callable, Mapping
+from glob import escape
 from pathlib import Path
 
 import numpy as np
@@ -89,11 +90,14 @@ def _digest(table: Table, rows: Indices) -> str:
 
 
 def must_exist(table: Table, path: Path, index: int) -> None:
-    """Raise SweepError if the image of a row is missing or no file; it names the row."""
+    """Raise SweepError if the image of a row is missing or no file; it names the row, and a file of the same name with
+    an ending, which some tables leave out."""
     try:
         image_bytes(path)
     except SweepError as error:
-        raise SweepError(f"{error}; {table.places[index]} names it") from None
+        near = sorted(one.name for one in path.parent.glob(f"{escape(path.name)}.*"))
+        hint = f"; did you mean {near[0]!r}, with its ending?" if near else ""
+        raise SweepError(f"{error}; {table.places[index]} names it{hint}") from None
 
 
 def read_targets(table: Table, task: str) -> tuple[Outputs, Targets]:
