@@ -155,6 +155,8 @@ def test_show_says_what_it_cannot_print(tmp_path: Path) -> None:
     assert "but there is none; did you mean 'ffnet_" in user_error("show", "fnet_2")
     (tmp_path / "my-run").mkdir()
     assert f"did you mean '{tmp_path / 'my-run'}'?" in user_error("show", tmp_path / "my-rum")
+    assert user_error("show", tmp_path / "9").endswith("but there is none\n")  # shipped sweeps are no paths
+    assert user_error("pick", tmp_path / "9", "--latency-ms", 1).endswith(f"not exist; {tmp_path} holds no run\n")
     assert "holds no run.json; `ffnet-search run SWEEP` makes one" in user_error("show", tmp_path / "my-run")
     assert "must be the folder of a run, but holds no run.json" in user_error("show", tmp_path)
     (tmp_path / "run.json").write_text('{"format": 2, "stages": {}}')

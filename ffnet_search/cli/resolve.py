@@ -53,8 +53,10 @@ def resolve(word: str) -> Shown:
     if word in shipped_sweeps():
         return Sweep.of_run(path)
     if not path.exists():
-        beside = [str(one) for one in path.parent.iterdir()] if path.parent.is_dir() else []
-        hint = did_you_mean(word, [*PRESETS, *shipped_sweeps(), *get_close_matches(word, beside, n=1)])
+        beside = {one.name: str(one) for one in path.parent.iterdir()} if path.parent.is_dir() else {}
+        near = [beside[name] for name in get_close_matches(path.name, beside, n=1)]  # whole paths begin alike
+        names = [*PRESETS, *shipped_sweeps()] if len(path.parts) == 1 else []
+        hint = did_you_mean(word, [*names, *near])
         raise SweepError(f"{word}: must be a file, a folder, a preset or a shipped sweep, but there is none{hint}")
     raise SweepError(
         f"{word}: must be a YAML file (search space, architecture, sweep), a latency table (JSON), the folder of a "

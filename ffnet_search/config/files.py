@@ -195,7 +195,9 @@ def find_sweep(where: Path) -> Path:
         if (found := shipped(f"sweeps/{where}.yaml")) is not None and len(where.parts) == 1:
             return found
         runs = [str(path.parent) for path in where.parent.glob("*/sweep.yaml")]
-        hint = did_you_mean(str(where), [*runs, *shipped_sweeps()])
+        is_name = len(where.parts) == 1
+        hint = did_you_mean(str(where), [*runs, *(shipped_sweeps() if is_name else ())])
+        hint = hint or f"; {where.parent} holds no run"
         raise SweepError(f"{where}: must be the folder of a run, or a sweep file, but does not exist{hint}")
     if not os.path.isdir(where):
         return where
