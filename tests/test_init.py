@@ -98,8 +98,9 @@ def test_the_written_sweep_is_of_those_images(tmp_path: Path) -> None:
         start(tmp_path / "nowhere", tmp_path)
     with pytest.raises(SweepError, match=f"no such folder; did you mean {images}\\?$"):
         start(images.with_name("my flowrs"), tmp_path)
-    with pytest.raises(SweepError, match="but is a file$"):
-        start(next(images.rglob("*.*")), tmp_path)
+    for file in (next(images.rglob("*.*")), started.sweep):  # a sweep is no data, and not what would be overwritten
+        with pytest.raises(SweepError, match="but is a file$"):
+            start(file, tmp_path)
     with pytest.raises(SweepError, match="my_flowers.yaml exists and is not overwritten"):
         start(images, tmp_path)
     checked = call("check", started.sweep, cwd=tmp_path)

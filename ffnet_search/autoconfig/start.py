@@ -88,7 +88,8 @@ def start(folder: Path, into: Path, **requirements: Unpack[Requirements]) -> Sta
     place = Path(os.path.realpath(os.path.expanduser(folder)))
     name = _name(place, requirements.get("name"))
     paths = into / f"{name}.yaml", into / f"{name}_space.yaml"
-    _refuse_to_overwrite(paths, ", or give another --name")
+    if place not in map(Path.resolve, paths):  # else the data are no data, which is said below
+        _refuse_to_overwrite(paths, ", or give another --name")
     if task is None and holds_series(place):
         series = start_series(place, minutes, {"--pretrained": pretrained, "--latency-ms": latency_ms})
         return _started({paths[0]: series.text(name)}, series.stage_minutes, series.lines)
