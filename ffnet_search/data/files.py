@@ -74,10 +74,7 @@ def open_files(
     is held out. Images are resized whole, or first cut to the shape of the input, as the task says.
 
     `digest`: of all of them. Raises SweepError if files cannot be read, unless the section skips them."""
-    task = task_of(input)
-    paths = tuple(path for files in parts.values() for path in files.paths)
-    mode, crop = "L" if input.channels == 1 else "RGB", section.augment.resized_crop
-    decoder = Decoder(paths, input.size, mode, section.workers, crop, whole=task.whole)
+    task, decoder = task_of(input), _decoder(parts, section, input)
     pixels_NHWC, broken = _decode(decoder, section)
     names: tuple[str, ...] = ()
     opened: dict[str, Images] = {}
@@ -89,6 +86,13 @@ def open_files(
             opened[split] = OnDisk(decoder, indices, files.targets_N)
         names = files.names if split == TRAIN else names
     return Source(opened[TRAIN], opened[TEST], outputs, digest, opened.get(VALIDATION), names)
+
+
+def _decoder(parts: Mapping[str, Files], section: DataSection, input: Input) -> Decoder:
+    """The decoder of the files of all splits, in their order."""
+    paths = tuple(path for files in parts.values() for path in files.paths)
+    mode, crop = "L" if input.channels == 1 else "RGB", section.augment.resized_crop
+    return Decoder(paths, input.size, mode, section.workers, crop, whole=task_of(input).whole)
 
 
 def _decode(decoder: Decoder, section: DataSection) -> tuple[Pixels | None, Collection[int]]:
@@ -121,12 +125,10 @@ def _fit(decoder: Decoder, section: DataSection) -> bool:
 
 def files_on_demand(parts: Mapping[str, Files], section: DataSection, input: Input) -> OnDemand | None:
     """The files that `open_files` opens in training alone."""
-    paths = tuple(path for files in parts.values() for path in files.paths)
-    mode = "L" if input.channels == 1 else "RGB"
-    decoder = Decoder(paths, input.size, mode, section.workers, whole=task_of(input).whole)
+    decoder = _decoder(parts, section, input)
     if section.unreadable == "skip" or _fit(decoder, section):
         return None
-    return OnDemand(len(paths), lambda indices: decoder.unreadable(indices).values())
+    return OnDemand(len(decoder.files), lambda indices: decoder.unreadable(indices).values())
 
 
 def _readable(parts: Mapping[str, Files], broken: Collection[int]) -> dict[str, Files]:
