@@ -16,6 +16,7 @@ from tiny_sweep import TINY
 
 from ffnet_search.export.network import load
 from ffnet_search.files.bounded import read_json
+from ffnet_search.formatting import figure
 
 ENVIRONMENT = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "NO_COLOR": "1"}
 CONTENT = {
@@ -111,12 +112,12 @@ def test_the_best_network_within_a_latency_in_a_format(folder: Path) -> None:
     model = folder / done.stdout.strip()
     best = max(card["metrics"]["search_accuracy"] for card in cards.values())
     assert model.name == "model.onnx" and cards[model.parent]["metrics"]["search_accuracy"] == best
-    assert f"{times[model.parent]:.3g} ms as onnx (measured)" in done.stderr and "± " in done.stderr
+    assert f"{figure(times[model.parent])} ms as onnx (measured)" in done.stderr and "± " in done.stderr
     document = json.loads(command(folder, *pick, "100", "--json").stdout)
     assert (document["format"], folder / document["file"]) == ("onnx", model)
     assert document["latency_ms"] == times[model.parent]
     slow = command(folder, *pick, "1e-6", code=2).stderr
-    assert f"of {len(cards)} exported networks the fastest takes {min(times.values()):.3g} ms as onnx" in slow
+    assert f"of {len(cards)} exported networks the fastest takes {figure(min(times.values()))} ms as onnx" in slow
     for place, card in cards.items():
         (place / "card.json").write_text(json.dumps({**card, "formats": {"coreml": {"files": ["model.mlpackage"]}}}))
     assert "are not run here" in command(folder, *pick, "100", "--format", "coreml", code=2).stderr
