@@ -128,7 +128,7 @@ def test_what_is_written_wrongly_is_one_sentence(hyperparameters: Any, message: 
         ({"cutout": [2, 4], "data.augment.cutout": [2]}, r"cutout and data.augment.cutout are the same field"),
         ({"epochs": {"low": 0, "high": 4}}, r"hyperparameters.epochs: epochs must be > 0, but got 0"),
         ({"momentum": [0.9, 1.5]}, r"hyperparameters.momentum: momentum must be < 1, but got 1.5"),
-        ({"optimizer": ["adamw", "adam"]}, r"optimizer must be 'adamw' or 'sgd', but got 'adam'"),
+        ({"optimizer": ["adamw", "adam"]}, r"optimizer must be 'muon', 'adamw' or 'sgd', but got 'adam'"),
         ({"mixup": {"low": 0, "high": 1}}, r"mixup: low 0 and high 1 are whole numbers.*write 0.0 and 1.0"),
         ({"batch_size": {"low": 8.0, "high": 64.0}}, r"batch_size: low and high must be whole numbers"),
     ],
@@ -150,7 +150,7 @@ def test_values_come_to_their_places(tmp_path: Path) -> None:
     names |= {"cutmix": [0.0, 1.0], "magnitude": [5, 9]}  # which are written only where they are not the default
     sweep = sweep_of(tmp_path, names, train={"momentum": 0.95}, data={"augment": {"flip": True}})
     assert current_values(sweep) == {
-        "learning_rate": 4e-3, "optimizer": "adamw", "momentum": 0.95, "weight_decay": 0.05, "batch_size": 128,
+        "learning_rate": 4e-3, "optimizer": "muon", "momentum": 0.95, "weight_decay": 0.05, "batch_size": 128,
         "cutout": 0, "train.drop_path": 0.0, "ema": 0.0, "cutmix": 0.0, "magnitude": 9,
     }  # fmt: skip
     trial = sweep.with_values({"learning_rate": 0.01, "batch_size": 32, "cutout": 2, "train.drop_path": 0.1})
@@ -164,7 +164,7 @@ def test_values_come_to_their_places(tmp_path: Path) -> None:
     ("values", "message"),
     [
         ({"momentum": 1.5}, "hyperparameters: momentum must be < 1, but got 1.5"),
-        ({"optimizer": "adam"}, "hyperparameters: optimizer must be 'adamw' or 'sgd', but got 'adam'"),
+        ({"optimizer": "adam"}, "hyperparameters: optimizer must be 'muon', 'adamw' or 'sgd', but got 'adam'"),
         ({"momentun": 0.5}, "hyperparameters: 'momentun' is not one of the sweep; did you mean 'momentum'"),
     ],
 )

@@ -55,7 +55,7 @@ def with_values(content: dict[str, Any], values: dict[str, Any]) -> dict[str, An
             {"search.scheduler.init_args": {"a": 1}},
             {"search.engine": "tune", "search.scheduler.class_path": "A"},
         ),
-        (FFNET, {"train.momentum": 0.5}, {"train.optimizer": "sgd"}),
+        (FFNET, {"train.momentum": 0.5, "train.optimizer": "adamw"}, {"train.optimizer": "muon"}),
         (FFNET, {"train.labels": 0.2, "train.sampled": 0}, {"train.sampled": 1}),
         (FFNET, {"data.augment.magnitude": 3}, {"data.augment.randaugment": 1}),
         (FFNET, {"export.retrain": {"epochs": 0, "rate": 2.0}}, {"export.retrain.epochs": 1}),
@@ -73,7 +73,7 @@ def test_what_has_no_effect_is_refused(base: dict[str, Any], idle: dict[str, Any
 
 
 def test_what_has_no_effect_for_one_reason_is_named_at_once() -> None:
-    idle = {"search.workers": 2, "search.resources": {"cpu": 2}, "train.momentum": 0.5}
+    idle = {"search.workers": 2, "search.resources": {"cpu": 2}, "train.momentum": 0.5, "train.optimizer": "adamw"}
     wanted = "search.workers and search.resources must be left out where search.engine is 'local', .*; remove them"
     with pytest.raises(ValidationError, match=wanted):
         Sweep.model_validate(with_values(FFNET, {**idle, "train.optimizer": "sgd"}))

@@ -19,11 +19,11 @@ def test_schedule_warms_up_and_ends_at_the_floor() -> None:
     assert rates[-1] == pytest.approx(0.05, rel=0.01)
 
 
-@pytest.mark.parametrize("name", ["adamw", "sgd"])
+@pytest.mark.parametrize("name", ["muon", "adamw", "sgd"])
 def test_norms_biases_and_scales_are_not_decayed(name: str) -> None:
     net = MetaMixer.for_space(space("ffnet_digits"))
     optimizer = make_optimizer(net.named_parameters(), TrainSection(optimizer=name, weight_decay=0.3))  # type: ignore[arg-type]
-    decayed, kept = optimizer.param_groups
+    decayed, kept, *dense = optimizer.param_groups
     assert decayed["weight_decay"] == 0.3
     assert kept["weight_decay"] == 0.0
     assert all(parameter.ndim > 1 for parameter in decayed["params"])
@@ -32,4 +32,5 @@ def test_norms_biases_and_scales_are_not_decayed(name: str) -> None:
         names[id(parameter)].endswith(("bias", "bn.weight", "norm.weight", "layer_scale"))
         for parameter in kept["params"]
     )
-    assert len(decayed["params"]) + len(kept["params"]) == len(list(net.parameters()))
+    assert sum(len(group["params"]) for group in optimizer.param_groups) == len(list(net.parameters()))
+    assert [group["weight_decay"] for group in dense] == ([0.3] if name == "muon" else [])

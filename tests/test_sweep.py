@@ -70,7 +70,7 @@ def test_a_sweep_is_frozen() -> None:
         ("search.constraints", {"latency_ms": "5"}, "search.constraints.latency_ms must be a number, but got '5'"),
         ("train.learning_rate", 0, "train.learning_rate must be > 0, but got 0"),
         ("train.learning_rate", float("nan"), "train.learning_rate must be a finite number, but got nan"),
-        ("train.optimizer", "adam", "train.optimizer must be 'adamw' or 'sgd', but got 'adam'"),
+        ("train.optimizer", "adam", "train.optimizer must be 'muon', 'adamw' or 'sgd', but got 'adam'"),
         ("train.ema", 1, "train.ema must be < 1, but got 1"),
         ("train.branches", "reference", "train.branches must be 'all' or 'none' where a stage offers kernel 3 beside"),
         ("train.class_weights", True, "must be 'none', 'auto' or 'balanced', or a mapping .*, but got True$"),

@@ -117,7 +117,8 @@ class TrainSection(GrowingSection):
 
     `sampled`: the number of sub-networks that a step trains beside the largest, drawn about evenly over the logarithm
     of MACs. `labels`: the share of the data's targets in the loss of sub-networks; the rest is distillation from the
-    largest. `accumulate`: the number of batches per step. `minutes`: the time limit of supernet training; the
+    largest. `optimizer`: muon is for dense convolutions, with AdamW for other weights; `momentum`: of muon and sgd.
+    `accumulate`: the number of batches per step. `minutes`: the time limit of supernet training; the
     learning-rate schedule is shortened to end in time, and networks are trained alone by the epochs that it had.
     `class_weights`: of the classes in the loss: none, balanced (inverse to their frequency in images or, of masks, in
     pixels), auto (milder), or by class name; of labels, of the images that have one beside those that do not. `mixup`,
@@ -128,7 +129,7 @@ class TrainSection(GrowingSection):
     devices: int = Field(1, gt=0)
     epochs: int = Field(30, gt=0)
     minutes: Minutes | None = None
-    optimizer: Literal["adamw", "sgd"] = "adamw"
+    optimizer: Literal["muon", "adamw", "sgd"] = "muon"
     learning_rate: float = Field(4e-3, gt=0)
     learning_rate_floor: Share = 0.05
     warmup_epochs: float = Field(1.0, ge=0)

@@ -75,8 +75,8 @@ def _of_training(sweep: Sweep) -> Iterator[Unused]:
         others = tuple(name for name in TrainSection.model_fields if name not in OF_ANY_MODULE)
         yield Unused("train", train, others, "where module is given, which has its own optimiser and loss")
         return
-    if train.optimizer != "sgd" and "optimizer" not in searched:
-        yield Unused("train", train, ("momentum",), "where train.optimizer is not sgd, which alone has it")
+    if train.optimizer == "adamw" and "optimizer" not in searched:
+        yield Unused("train", train, ("momentum",), "where train.optimizer is adamw, which has none")
     if not train.sampled:
         yield Unused("train", train, ("labels",), "where train.sampled is 0: it is of the sub-networks")
 

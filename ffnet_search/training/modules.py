@@ -9,9 +9,8 @@ result of one). The task gives the losses and the quality. Shape keys: B batch, 
 
 from __future__ import annotations
 
-import math
 import random
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, cast
 
@@ -34,6 +33,7 @@ from ffnet_search.tasks.base import task_of
 from ffnet_search.training.draws import SubnetworkDraws
 from ffnet_search.training.losses import Distillation, Losses, class_weights
 from ffnet_search.training.mixing import mix
+from ffnet_search.training.optimizers import learning_rate, make_optimizer
 
 Batch = tuple[Tensor, Tensor]  # images (B, C, H, W), targets (B, ...)
 CHECK_EVERY = 20  # steps between checks of the loss for finite values on a GPU, which the CPU has to wait for
@@ -41,32 +41,6 @@ CHECK_EVERY = 20  # steps between checks of the loss for finite values on a GPU,
 
 class NonFiniteLoss(RuntimeError):
     """A loss or gradient was infinite or not a number."""
-
-
-def make_optimizer(named: Iterable[tuple[str, nn.Parameter]], recipe: TrainSection) -> Optimizer:
-    """AdamW or SGD by the recipe; norms, biases and layer scales are not decayed."""
-    decayed: list[nn.Parameter] = []
-    kept: list[nn.Parameter] = []
-    for name, parameter in named:
-        plain = parameter.ndim <= 1 or name.endswith("layer_scale")
-        (kept if plain else decayed).append(parameter)
-    groups = [
-        {"params": decayed, "weight_decay": recipe.weight_decay},
-        {"params": kept, "weight_decay": 0.0},
-    ]
-    if recipe.optimizer == "sgd":
-        return torch.optim.SGD(groups, recipe.learning_rate, momentum=recipe.momentum, nesterov=recipe.momentum > 0)
-    return torch.optim.AdamW(groups, recipe.learning_rate, fused=True)
-
-
-def learning_rate(recipe: TrainSection, step: int, steps: int) -> float:
-    """Linear warm-up, then a cosine that ends at `learning_rate_floor` times the peak: small networks keep learning."""
-    warmup = min(steps - 1, round(recipe.warmup_epochs * steps / recipe.epochs))
-    if step < warmup:
-        return recipe.learning_rate * (step + 1) / warmup
-    done = (step - warmup) / max(1, steps - warmup)
-    cosine = 0.5 * (1 + math.cos(math.pi * min(1.0, done)))
-    return recipe.learning_rate * (recipe.learning_rate_floor + (1 - recipe.learning_rate_floor) * cosine)
 
 
 class FFNetModule(LightningModule):

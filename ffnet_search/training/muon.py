@@ -1,0 +1,92 @@
+"""Muon: steps along the orthogonalised momentum of dense layers (K. Jordan et al., 2024,
+https://kellerjordan.github.io/posts/muon/), with the learning rate of AdamW (Moonlight, arXiv 2502.16982, section 2.2).
+
+A convolution is the matrix (outputs, inputs * kernel height * kernel width). `torch.optim.Muon` takes weights of linear
+layers only, one after the other and in bfloat16; here those of equal shape are computed together and in float32, since
+small matrices take longer to start than to compute. Shape keys: N matrices, R rows, C columns.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import AdamW
+
+COEFFICIENTS = (3.4445, -4.7750, 2.0315)  # of an iteration that drives singular values to .7 to 1.2 (Jordan et al.)
+ITERATIONS = 5
+EPSILON = 1e-7
+ADAMW_RMS = 0.2  # root mean square of an update by AdamW, in learning rates (arXiv 2502.16982, equation 4)
+
+
+def is_dense(weight: Tensor) -> bool:
+    """True for a convolution of several channels at a time, whose weight mixes them as a matrix does."""
+    return weight.ndim == 4 and weight.shape[1] > 1
+
+
+def orthogonalise(x_NRC: Tensor) -> Tensor:
+    """Drive the singular values of each matrix to about 1, by Newton-Schulz iterations; zeros stay zeros."""
+    a, b, c = COEFFICIENTS
+    is_tall = x_NRC.shape[1] > x_NRC.shape[2]
+    x_NRC = x_NRC.mT if is_tall else x_NRC
+    x_NRC = x_NRC / (x_NRC.norm(dim=(1, 2), keepdim=True) + EPSILON)
+    for _ in range(ITERATIONS):
+        gram_NRR = x_NRC @ x_NRC.mT
+        gram_NRR = torch.baddbmm(gram_NRR, gram_NRR, gram_NRR, beta=b, alpha=c)
+        x_NRC = torch.baddbmm(x_NRC, gram_NRR, x_NRC, beta=a)
+    return x_NRC.mT if is_tall else x_NRC
+
+
+class Muon(AdamW):
+    """Muon for the weights `dense`, AdamW for the groups of parameters `others`.
+
+    `momentum`: of Muon, by Nesterov. `weight_decay`: of the dense weights. A step clears their gradients."""
+
+    def __init__(
+        self,
+        dense: Sequence[nn.Parameter],
+        others: Iterable[dict[str, Any]],
+        lr: float,
+        *,
+        momentum: float = 0.95,
+        weight_decay: float = 0.0,
+    ) -> None:
+        muon = {"params": list(dense), "weight_decay": weight_decay, "momentum": momentum, "is_dense": True}
+        super().__init__([*({**group, "is_dense": False} for group in others), muon], lr, fused=True)
+
+    def step(self, closure: Any = None) -> Any:
+        """Make a step of both kinds; return what `closure`, which computes gradients, returned."""
+        loss = closure() if closure is not None else None
+        for group in self.param_groups:
+            if group["is_dense"]:
+                self._step_dense(group)
+        super().step()  # skips parameters without a gradient
+        return loss
+
+    @torch.no_grad()
+    def _step_dense(self, group: dict[str, Any]) -> None:
+        by_shape: dict[torch.Size, list[nn.Parameter]] = defaultdict(list)
+        for weight in group["params"]:
+            if weight.grad is not None:
+                by_shape[weight.flatten(1).shape].append(weight)
+        for weights in by_shape.values():
+            directions = [self._direction(weight, group["momentum"]).flatten(1) for weight in weights]
+            updates_NRC = orthogonalise(torch.stack(directions))
+            size = ADAMW_RMS * max(updates_NRC.shape[1:]) ** 0.5
+            for weight, update_RC in zip(weights, updates_NRC, strict=True):
+                weight.mul_(1 - group["lr"] * group["weight_decay"])
+                weight.add_(update_RC.view(weight.shape), alpha=-group["lr"] * size)
+                weight.grad = None
+
+    def _direction(self, weight: nn.Parameter, momentum: float) -> Tensor:
+        """Add the gradient to a weight's momentum, and return that of the next step (Nesterov)."""
+        gradient, state = weight.grad, self.state[weight]
+        assert gradient is not None
+        if not state:
+            state["momentum"] = torch.zeros_like(weight)
+            state["step"] = torch.zeros(())  # AdamW looks for one in each state that it restores
+        state["momentum"].lerp_(gradient, 1 - momentum)
+        return gradient.lerp(state["momentum"], momentum)
