@@ -6,8 +6,9 @@ FOLDER holds CIFAR-10's python version, of which 12,000 + 4,000 images are used.
 MACs, 0.44 to 15 M. Accuracy is on all 6,000 images that are not trained on, with BN recalibrated; ranks are by search
 validation (2,000 of them), as the search sees it, against the accuracy of the networks trained alone. Each network's
 result is one line of `--results`: another call, also after a kill, goes on with what is missing. Those trained alone
-are kept by epochs, seed and rate, whatever the rest of the recipe. An epoch takes 60 (supernet), up to 30 s of CPU.
-`--jobs` trains that many at a time, each in a process: on a GPU, which a single small network leaves idle, 8 or more.
+are kept by epochs, seed, rate and optimiser, whatever the rest of the recipe. An epoch takes 60 (supernet), up to 30 s
+of CPU. `--jobs` trains that many at a time, each in a process: on a GPU, which a single small network leaves idle, 8
+or more.
 """
 
 from __future__ import annotations
@@ -130,14 +131,15 @@ class Bench:
     def alone(self, arch: Architecture, seed: int) -> Row:
         """The result of a network trained alone, which it is where there is no line of it."""
         sweep = self.sweep(seed)
-        place = {"kind": "alone", "seed": seed, "epochs": sweep.train.epochs, "rate": sweep.train.learning_rate}
-        wanted = {**place, "key": arch.key}
-        old = [row for row in self.rows() if row.items() >= wanted.items()]
+        train = sweep.train
+        place = {"kind": "alone", "seed": seed, "epochs": train.epochs, "rate": train.learning_rate}
+        wanted = {**place, "key": arch.key, "optimizer": train.optimizer}
+        old = [row for row in self.rows() if ({"optimizer": "adamw"} | row).items() >= wanted.items()]
         if not old:
             torch.manual_seed(seed)
             start, folder = time.process_time(), self.results / "alone" / "-".join(map(str, wanted.values()))
             net = MetaMixer(arch, sweep.train.form)
-            net = train_architecture(net, sweep_data(sweep), sweep.train, folder, seed)
+            net = train_architecture(net, sweep_data(sweep), train, folder, seed)
             evaluator = Evaluator(net, self.data)
             net = recalibrate(net, evaluator.calibration_NCHW)
             cpu_s = time.process_time() - start

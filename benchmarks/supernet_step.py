@@ -31,7 +31,8 @@ from ffnet_search.config.sweep import Sweep  # noqa: E402
 from ffnet_search.formatting import figure  # noqa: E402
 from ffnet_search.progress import progress  # noqa: E402
 from ffnet_search.training.fit import sweep_data  # noqa: E402
-from ffnet_search.training.modules import FFNetModule, Standalone, Supernet, make_optimizer  # noqa: E402
+from ffnet_search.training.modules import FFNetModule, Standalone, Supernet  # noqa: E402
+from ffnet_search.training.optimizers.recipe import make_optimizer  # noqa: E402
 from ffnet_search.training.trainer import ALONE, fit  # noqa: E402
 
 RECIPE = TrainSection()

@@ -72,7 +72,7 @@ def sweep_of(name: str, runs: Path, classes: int, data: Row, train: Row) -> Swee
             "runs": str(runs),
             "search_space": {"input": shape, "stem": {"width": 16, "stride": [2, 4]}, "stages": STAGES},
             "data": {"augment": {"crop": 4, "flip": True}, **data},
-            "train": {"learning_rate": 2e-3, **train},
+            "train": train,
         }
     )
 

@@ -9,8 +9,8 @@ import torch
 from torch import nn
 
 from ffnet_search.config.schema import TrainSection
-from ffnet_search.training.muon import Muon, is_dense, orthogonalise
-from ffnet_search.training.optimizers import make_optimizer
+from ffnet_search.training.optimizers.muon import Muon, is_dense, orthogonalise
+from ffnet_search.training.optimizers.recipe import make_optimizer
 
 
 @pytest.mark.parametrize("shape", [(2, 24, 8), (3, 8, 24), (1, 16, 16)])

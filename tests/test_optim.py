@@ -7,7 +7,7 @@ from networks import space
 
 from ffnet_search.config.schema import TrainSection
 from ffnet_search.models.metamixer import MetaMixer
-from ffnet_search.training.modules import learning_rate, make_optimizer
+from ffnet_search.training.optimizers.recipe import learning_rate, make_optimizer
 
 
 def test_schedule_warms_up_and_ends_at_the_floor() -> None:

@@ -23,7 +23,7 @@ from ffnet_search.run.pipeline import run_sweep
 from ffnet_search.run.shared_time import RunTime, as_trained
 from ffnet_search.run.stages import plan
 from ffnet_search.search.loop import spent_s
-from ffnet_search.training.modules import learning_rate
+from ffnet_search.training.optimizers.recipe import learning_rate
 from ffnet_search.training.time_budget import batches_until_next
 
 

@@ -101,7 +101,7 @@ class Run:
             "runs": str(self.work),
             "search_space": self.space.model_dump(mode="json"),
             "data": {**data, "batch_size": self.amounts.batch, "calibration": 1024 if not self.tiny else 64},
-            "train": {"epochs": epochs, "learning_rate": 2e-3, "warmup_epochs": min(3, epochs / 2)},
+            "train": {"epochs": epochs, "warmup_epochs": min(3, epochs / 2)},
             "latency": self.section.model_dump(),
         }
         return Sweep.model_validate(content)

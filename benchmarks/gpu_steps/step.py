@@ -8,7 +8,8 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from ffnet_search.training.modules import FFNetModule, Standalone, Supernet, make_optimizer
+from ffnet_search.training.modules import FFNetModule, Standalone, Supernet
+from ffnet_search.training.optimizers.recipe import make_optimizer
 from gpu_steps.run import Rows, Run
 from gpu_steps.stopwatch import milliseconds, noise
 from gpu_steps.synchronisation import synchronisation

@@ -33,7 +33,7 @@ from ffnet_search.tasks.base import task_of
 from ffnet_search.training.draws import SubnetworkDraws
 from ffnet_search.training.losses import Distillation, Losses, class_weights
 from ffnet_search.training.mixing import mix
-from ffnet_search.training.optimizers import learning_rate, make_optimizer
+from ffnet_search.training.optimizers.recipe import learning_rate, make_optimizer
 
 Batch = tuple[Tensor, Tensor]  # images (B, C, H, W), targets (B, ...)
 CHECK_EVERY = 20  # steps between checks of the loss for finite values on a GPU, which the CPU has to wait for

@@ -41,7 +41,7 @@ def test_digits_hpo(tmp_path: Path) -> None:
     assert f"Stopped early: {states['stopped']} trials" in html
     assert f"{states['evaluated']} networks were trained to the end" in html
     for row in rows.values():
-        assert (row["momentum"] != "") == (row["optimizer"] == "sgd")
+        assert (row["momentum"] != "") == (row["optimizer"] in ("muon", "sgd"))
         assert (row["stopped"] != "") == (row["state"] == "stopped")
     assert 1 <= len(picks) <= 4
     for pick in picks:

@@ -10,7 +10,7 @@ from torch import nn
 from torch.optim import SGD, AdamW, Optimizer
 
 from ffnet_search.config.schema import TrainSection
-from ffnet_search.training.muon import Muon, is_dense
+from ffnet_search.training.optimizers.muon import Muon, is_dense
 
 
 def make_optimizer(named: Iterable[tuple[str, nn.Parameter]], recipe: TrainSection) -> Optimizer:
