@@ -77,7 +77,8 @@ def training(folder: Path) -> Any:
     found = {}
     sgd = {"optimizer": "sgd", "learning_rate": 0.05, "warmup_epochs": 0, "mixup": 0.2, "drop_path": 0.2}
     recipes: list[tuple[str, int, dict[str, Any]]] = [
-        ("adamw", 1, {"learning_rate": 2e-3}),
+        ("adamw", 1, {"optimizer": "adamw", "learning_rate": 2e-3}),
+        ("muon", 1, {"learning_rate": 2e-3}),
         ("sgd", 2, {"branches": "all", **sgd}),
     ]
     for name, steps, recipe in recipes:
