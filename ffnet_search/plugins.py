@@ -16,6 +16,7 @@ from typing import Any
 from pydantic import Field, field_validator, model_validator
 
 from ffnet_search.errors import SweepError, did_you_mean, shown
+from ffnet_search.formatting import listed
 from ffnet_search.imports.consent import may_import_foreign
 from ffnet_search.imports.modules import add_current_folder, find_module, is_foreign
 from ffnet_search.provenance import installed_versions
@@ -103,7 +104,8 @@ def find_class(
     """The class of a registered name or an import path, which must be a subclass of `base`.
 
     `field` opens the sentence of a SweepError, raised where the name is unknown, the module or the class does not exist
-    or needs a package that is not installed, the module may not be imported or fails, or the class is another kind.
+    or needs a package that is not installed, the module may not be imported or fails, or the class is another kind or
+    lacks a method that its base has without a body.
     `wanted` names that kind where a user's class is derived from another one than `base`."""
     path = import_path(name, field, registry)
     file = find_module(path, field)
@@ -118,9 +120,12 @@ def find_class(
         add_current_folder()
     module = _import(module_name, name, field)
     cls = getattr(module, attribute, None)
-    if isinstance(cls, type) and issubclass(cls, base):
-        return cls
     wanted = wanted or ("class" if base is object else base.__name__)
+    if isinstance(cls, type) and issubclass(cls, base):
+        if inspect.isabstract(cls):
+            missing = listed(sorted(vars(cls)["__abstractmethods__"]))
+            raise SweepError(f"{field}: {shown(path)} must define {missing}, as a subclass of {wanted} does")
+        return cls
     classes = {name: one for name, one in vars(module).items() if isinstance(one, type) and one is not base}
     names = [name for name, one in classes.items() if issubclass(one, base) and one.__name__ != wanted]
     raise wrong_class(path, field, wanted, "does not exist" if cls is None else f"is {shown(cls)}", names)

@@ -200,7 +200,7 @@ def test_a_supernet_whose_mixer_is_missing_is_one_sentence(folder: Path) -> None
         ("no_blocks:Blur", "stages.0.mixer: 'no_blocks:Blur' must be package.module:Class, but there is no module"),
         ("my_blocks:Blurr", r"stages.0.mixer: 'my_blocks:Blurr' .* does not exist; did you mean 'Blur'\?"),
         ("my_blocks:NoMixer", "stages.0.mixer: 'my_blocks:NoMixer' must name a TokenMixer, but NoMixer is <class"),
-        ("my_blocks:Shapeless", "stages.0.mixer: 'my_blocks:Shapeless' must define costs, deploy"),
+        ("my_blocks:Shapeless", "stages.0.mixer: 'my_blocks:Shapeless' must define costs and deploy, as"),
     ],
 )
 def test_a_wrong_mixer_is_one_sentence(tmp_path: Path, mixer: str, message: str) -> None:
