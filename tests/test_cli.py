@@ -15,6 +15,7 @@ import pytest
 import typer
 import yaml
 from command_line import ROOT, call, user_error
+from patience import PATIENCE_S
 
 from ffnet_search.cli.app import app
 from ffnet_search.space.architecture import Architecture
@@ -225,7 +226,7 @@ def test_the_end_by_a_signal_says_how_to_resume(tmp_path: Path, state: str, numb
         assert process.poll() is None
         time.sleep(0.05)
     process.send_signal(number)
-    document, errors = process.communicate(timeout=60)
+    document, errors = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == code, errors
     assert "Traceback" not in errors
     assert f"results so far are kept in {folder}; to resume: ffnet-search train {sweep} --name stopped" in errors

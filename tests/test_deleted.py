@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 import yaml
+from patience import PATIENCE_S
 
 ROOT = Path(__file__).parents[1]
 SPACE = {
@@ -48,7 +49,7 @@ def test_a_folder_deleted_under_a_stage_is_one_sentence(tmp_path: Path, stage: s
         if stage == "profile":  # which begins soonest
             process = begun(command, folder, stage, environment)
             process.terminate()
-            process.communicate(timeout=120)
+            process.communicate(timeout=PATIENCE_S)
             assert process.returncode == 143
         assert not os.listdir(temporary), "something is left in the system's temporary folder"
     lines = [line for line in said.splitlines() if line.startswith("ffnet-search: ")]
@@ -60,7 +61,7 @@ def delete_under(command: list[str], folder: Path, stage: str, environment: dict
     process = begun(command, folder, stage, environment)
     while folder.exists():  # the command still writes into it, and removes files of its own
         shutil.rmtree(folder, ignore_errors=True)
-    _, said = process.communicate(timeout=120)
+    _, said = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 2, said[-3000:]
     return said
 

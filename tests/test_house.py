@@ -62,6 +62,14 @@ def test_files_and_functions_are_short(path: Path) -> None:
         assert len(parameters(function)) <= PARAMETERS, f"{where}: {parameters(function)}"
 
 
+def test_no_test_states_how_long_it_waits_for_a_process() -> None:
+    """On a busy machine minutes are too few: `patience.py` says how long. A second, for an answer that is asked again,
+    is no wait."""
+    stated = re.compile(r"\b(communicate|wait|run|get)\(.*timeout=\d\d")
+    files = {path: path.read_text(encoding="utf-8") for path in (ROOT / "tests").rglob("*.py")}
+    assert [path.name for path, text in files.items() if stated.search(text)] == []
+
+
 @pytest.mark.parametrize("folder", ["tests", "benchmarks", "examples"])
 def test_other_files_are_as_short(folder: str) -> None:
     lengths = {path: len(path.read_text(encoding="utf-8").splitlines()) for path in (ROOT / folder).rglob("*.py")}

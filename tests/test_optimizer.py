@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from optuna.trial import FrozenTrial, TrialState
+from patience import PATIENCE_S
 from searches import CHEAP, CIFAR, DIGITS, TINY, Accuracy, Run, same
 
 from ffnet_search.config.search_schema import SamplerSection, SearchSection
@@ -152,7 +153,7 @@ def test_a_trial_that_ends_its_process_is_failed_after_three_starts_whoever_prop
     )
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     command = [sys.executable, "-c", code, str(tmp_path)]
-    ended = [subprocess.run(command, env=environment, timeout=200).returncode for _ in range(4)]
+    ended = [subprocess.run(command, env=environment, timeout=PATIENCE_S).returncode for _ in range(4)]
     assert ended == [-signal.SIGKILL] * 3 + [0]
     run = Run(tmp_path, resumable=True)
     (failed,) = run.trials(TrialState.FAIL)

@@ -18,6 +18,7 @@ import jsonschema
 import pytest
 import yaml
 from command_line import call, user_error
+from patience import PATIENCE_S
 from searched_runs import score, searched
 from written_runs import two_networks, written_run
 
@@ -53,7 +54,7 @@ def test_completion_completes_in_a_shell_once_it_is_installed(tmp_path: Path) ->
     home = {**os.environ, "HOME": str(tmp_path), "PATH": f"{program.parent}:{os.environ['PATH']}"}
 
     def bash(script: str) -> str:
-        done = subprocess.run(["bash", "-c", script], env=home, capture_output=True, text=True, timeout=120)
+        done = subprocess.run(["bash", "-c", script], env=home, capture_output=True, text=True, timeout=PATIENCE_S)
         assert done.returncode == 0, done.stderr
         return done.stdout
 

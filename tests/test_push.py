@@ -17,6 +17,7 @@ import pytest
 import yaml
 from exported import write_run
 from http_body import read_body
+from patience import PATIENCE_S
 
 from ffnet_search.config.sweep import Sweep
 from ffnet_search.errors import SweepError
@@ -124,7 +125,7 @@ def push(sweep: Sweep, hub: Hub, *words: str) -> subprocess.CompletedProcess[str
     command = [sys.executable, "-m", "ffnet_search", "export", str(sweep.path), "--push", "hf:me/small", *words]
     environment = {**os.environ, "HF_ENDPOINT": hub.address, "HF_TOKEN": "hf_right", "HF_HUB_DISABLE_XET": "1"}
     environment |= {"HF_HUB_DISABLE_PROGRESS_BARS": "1", "HF_HOME": str(sweep.path.parent / "hub")}
-    return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=120, check=False)
+    return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=PATIENCE_S, check=False)
 
 
 @needs_client

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
+from patience import PATIENCE_S
 
 from ffnet_search.engines.ray_pruner import RequestQueue, remote_pruner
 
@@ -50,8 +51,8 @@ def test_reports_are_answered_though_the_actor_between_dies(ray_cluster: str) ->
 
     with remote_pruner(Half()) as remote:
         task = ray.remote(num_cpus=0)(ask)
-        answers = ray.get([task.remote(remote, 40) for _ in range(2)], timeout=60)
+        answers = ray.get([task.remote(remote, 40) for _ in range(2)], timeout=PATIENCE_S)
         assert answers == [[True] * 20 + [False] * 20] * 2
         assert 80 <= len(asked) <= 82  # those in progress when it died were asked twice
         with pytest.raises(ValueError, match="of no use"):
-            ray.get(task.remote(remote, 100), timeout=60)
+            ray.get(task.remote(remote, 100), timeout=PATIENCE_S)

@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 import yaml
+from patience import PATIENCE_S
 
 ROOT = Path(__file__).parents[1]
 
@@ -68,7 +69,7 @@ def test_sigterm_ends_a_search_on_ray_in_words(tmp_path: Path, engine: str, whom
         process.terminate()
     else:  # as batch systems, `timeout` and systemd do
         os.killpg(process.pid, signal.SIGTERM)
-    _, said = process.communicate(timeout=60)
+    _, said = process.communicate(timeout=PATIENCE_S)
     assert "Traceback" not in said and "SIGTERM received" not in said and before <= complete(study)
     if (whom, process.returncode) == ("group", 1):
         return  # Ray 2.60 found its raylet dead before this program heard the signal, and ends the process at once

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from patience import PATIENCE_S
 from ray.exceptions import RpcError
 from searches import SPACES
 
@@ -172,7 +173,7 @@ def test_a_head_that_dies_while_ray_starts_ends_the_process_in_words(tmp_path: P
     shutil.copy(shutil.which("sleep") or "", program)
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     ran = subprocess.run(
-        [sys.executable, "-c", START, str(program)], env=environment, capture_output=True, text=True, timeout=60
+        [sys.executable, "-c", START, str(program)], env=environment, capture_output=True, text=True, timeout=PATIENCE_S
     )
     assert ran.returncode == 2
     assert ran.stderr == (

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 
 import pytest
+from patience import PATIENCE_S
 from searches import DIGITS
 
 from ffnet_search.evaluation import time_limit
@@ -94,7 +95,7 @@ def test_a_hang_in_native_code_ends_the_process() -> None:
         "libc, memory = ctypes.PyDLL(None), ctypes.create_string_buffer(256)\n"
         "t.TimeLimit(0.001).call(lambda: [libc.pthread_mutex_lock(memory) for _ in range(2)])"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=200)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=PATIENCE_S)
     assert done.returncode == 1 and "Timeout" in done.stderr
 
 

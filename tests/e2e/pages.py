@@ -18,6 +18,7 @@ from selenium import webdriver
 from selenium.webdriver.chrome.service import Service
 
 sys.path += [str(Path(__file__).parents[1]), str(Path(__file__).parents[1] / "support")]
+from patience import PATIENCE_S
 from small_sweeps import table_of
 
 from ffnet_search.config.sweep import Sweep
@@ -132,4 +133,4 @@ def dashboard(sweep: Sweep) -> Iterator[str]:
         yield server.stdout.readline().split()[0]
     finally:
         server.send_signal(2)
-        assert server.wait(timeout=10) == 0, server.stderr and server.stderr.read()
+        assert server.wait(timeout=PATIENCE_S) == 0, server.stderr and server.stderr.read()

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 from pages import BROWSER, DRIVER, Driver, dashboard, make_run, open_page, wait_for
+from patience import PATIENCE_S
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 
@@ -201,7 +202,7 @@ def test_the_plain_dashboard_works_as_well(small_run: Sweep, browse: Callable[..
         page.get("about:blank")
     finally:
         server.terminate()
-        server.wait(timeout=10)
+        server.wait(timeout=PATIENCE_S)
 
 
 HOSTILE = (

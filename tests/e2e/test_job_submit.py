@@ -17,6 +17,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from patience import PATIENCE_S
 
 ROOT = Path(__file__).parents[2]
 RAY = str(Path(sys.executable).with_name("ray"))
@@ -111,7 +112,7 @@ def test_a_submitted_job_runs_the_sweep_on_the_clusters_workers(job_server: str,
     (work / "sweeps" / "small.yaml").write_text(yaml.safe_dump(sweep))
     command = [RAY, "job", "submit", "--address", job_server, "--working-dir", str(work), "--"]
     command += [sys.executable, "-m", "ffnet_search", "run", "sweeps/small.yaml"]
-    ran = subprocess.run(command, env=environment(), capture_output=True, text=True, timeout=400)
+    ran = subprocess.run(command, env=environment(), capture_output=True, text=True, timeout=PATIENCE_S)
     assert ran.returncode == 0, ran.stdout + ran.stderr
     assert "succeeded" in ran.stdout
     with (runs / "small" / "candidates.csv").open(newline="") as file:

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 import yaml
 from hosts import ROOT, Hosts, missing
+from patience import PATIENCE_S
 
 pytestmark = [pytest.mark.timeout(1500), pytest.mark.skipif(bool(missing()), reason=missing() or "-")]
 RAY = "--num-cpus=1 --object-store-memory=150000000"
@@ -83,7 +84,7 @@ def test_submitted_it_runs_on_all_hosts_loses_one_and_comes_back_whole(hosts: Ho
     process = hosts.start("laptop", "ffnet-search submit small.yaml")
     _when(process, lambda: evaluated(hosts.home("head") / "runs" / "small") >= 10)
     hosts.cut_off("w2")
-    out = process.communicate(timeout=900)[0]
+    out = process.communicate(timeout=PATIENCE_S)[0]
     assert process.returncode == 0, out
     folder = hosts.home("laptop") / "runs" / "small"
     rows = trials_in(folder)
@@ -97,7 +98,7 @@ def test_submitted_it_runs_on_all_hosts_loses_one_and_comes_back_whole(hosts: Ho
     there = hosts.home("head") / "runs" / "stopped"
     _when(stopped, lambda: evaluated(there) >= 10)
     (hosts.home("laptop") / "stop").touch()
-    said = stopped.communicate(timeout=120)[0]
+    said = stopped.communicate(timeout=PATIENCE_S)[0]
     assert stopped.returncode != 0, said
     assert "stopped; results so far are kept in runs/stopped; to resume: submit it again" in said, said
     assert "to resume: ffnet-search submit --name stopped --trials 5000 small.yaml" in said

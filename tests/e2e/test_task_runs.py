@@ -18,6 +18,7 @@ import torch
 import yaml
 from kill_rank import DIES_AT
 from masks import mask_sweep, write_masks
+from patience import PATIENCE_S
 from photos import photo_sweep, write_photos
 from tables import table_sweep, write_table
 
@@ -112,7 +113,7 @@ def killed(sweep: Sweep, **environment: str) -> None:
         env={**os.environ, "PYTHONPATH": paths, "OMP_NUM_THREADS": "1", **environment},
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=PATIENCE_S,
     )
     assert done.returncode == -signal.SIGKILL, done.stderr
 
