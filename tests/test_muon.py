@@ -6,9 +6,12 @@ import copy
 
 import pytest
 import torch
+from networks import images, space
 from torch import nn
 
 from ffnet_search.config.schema import TrainSection
+from ffnet_search.models.elastic import crop
+from ffnet_search.models.metamixer import MetaMixer
 from ffnet_search.training.optimizers.muon import Muon, is_dense, orthogonalise
 from ffnet_search.training.optimizers.recipe import make_optimizer
 
@@ -69,6 +72,27 @@ def test_a_weight_without_a_gradient_stays_where_it_is() -> None:
     optimizer.step()
     assert not torch.equal(weights[0], torch.ones(4, 4, 1, 1))
     assert torch.equal(weights[1], torch.ones(4, 4, 1, 1))
+
+
+def test_a_sub_network_moves_as_if_it_were_trained_alone() -> None:
+    """The step of a sub-network changes its part of the supernet's dense weights, and nothing beside it."""
+    digits = space("ffnet_digits")
+    supernet = MetaMixer.for_space(digits)
+    arch = digits.smallest
+    before = {name: tensor.detach().clone() for name, tensor in supernet.named_parameters()}
+    alone = supernet.slice_to(arch).train()
+    x_BCHW, target_B = images(digits, 4), torch.arange(4)
+    for net, *call in ((supernet.train(), x_BCHW, arch), (alone, x_BCHW)):
+        optimizer = make_optimizer(net.named_parameters(), TrainSection(weight_decay=0.5))
+        nn.functional.cross_entropy(net(*call), target_B).backward()
+        optimizer.step()
+    moved = dict(supernet.named_parameters())
+    dense = {name: weight for name, weight in alone.named_parameters() if is_dense(weight)}
+    assert len(dense) > 5
+    for name, weight in dense.items():
+        torch.testing.assert_close(crop(moved[name], tuple(weight.shape)), weight)
+        crop(moved[name].detach(), tuple(weight.shape)).copy_(crop(before[name], tuple(weight.shape)))
+        assert torch.equal(moved[name], before[name]), f"{name} moved where the sub-network has nothing"
 
 
 def test_a_restored_optimiser_continues_alike() -> None:

@@ -3,7 +3,8 @@ https://kellerjordan.github.io/posts/muon/), with the learning rate of AdamW (Mo
 
 A convolution is the matrix (outputs, inputs * kernel height * kernel width). `torch.optim.Muon` takes weights of linear
 layers only, one after the other and in bfloat16; here those of equal shape are computed together and in float32, since
-small matrices take longer to start than to compute. Shape keys: N matrices, R rows, C columns.
+small matrices take longer to start than to compute. Of a supernet's weight a sub-network's step moves the part that the
+sub-network has, as if it were trained alone. Shape keys: N matrices, R rows, C columns.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.optim import AdamW
+
+from ffnet_search.models.elastic import crop, last_crop
 
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)  # of an iteration that drives singular values to .7 to 1.2 (Jordan et al.)
 ITERATIONS = 5
@@ -68,25 +71,27 @@ class Muon(AdamW):
 
     @torch.no_grad()
     def _step_dense(self, group: dict[str, Any]) -> None:
-        by_shape: dict[torch.Size, list[nn.Parameter]] = defaultdict(list)
+        by_shape: dict[torch.Size, list[tuple[Tensor, Tensor]]] = defaultdict(list)
         for weight in group["params"]:
             if weight.grad is not None:
-                by_shape[weight.flatten(1).shape].append(weight)
-        for weights in by_shape.values():
-            directions = [self._direction(weight, group["momentum"]).flatten(1) for weight in weights]
-            updates_NRC = orthogonalise(torch.stack(directions))
-            size = ADAMW_RMS * max(updates_NRC.shape[1:]) ** 0.5
-            for weight, update_RC in zip(weights, updates_NRC, strict=True):
-                weight.mul_(1 - group["lr"] * group["weight_decay"])
-                weight.add_(update_RC.view(weight.shape), alpha=-group["lr"] * size)
+                part, direction_RC = self._part(weight, group["momentum"])
+                by_shape[direction_RC.shape].append((part, direction_RC))
                 weight.grad = None
+        for pairs in by_shape.values():
+            updates_NRC = orthogonalise(torch.stack([direction_RC for _, direction_RC in pairs]))
+            size = ADAMW_RMS * max(updates_NRC.shape[1:]) ** 0.5
+            for (part, _), update_RC in zip(pairs, updates_NRC, strict=True):
+                part.mul_(1 - group["lr"] * group["weight_decay"])
+                part.add_(update_RC.view(part.shape), alpha=-group["lr"] * size)
 
-    def _direction(self, weight: nn.Parameter, momentum: float) -> Tensor:
-        """Add the gradient to a weight's momentum, and return that of the next step (Nesterov)."""
-        gradient, state = weight.grad, self.state[weight]
-        assert gradient is not None
+    def _part(self, weight: nn.Parameter, momentum: float) -> tuple[Tensor, Tensor]:
+        """Add the gradient to the momentum of the part of a weight that was used. Return this part, and the direction
+        of its next step (Nesterov) as a matrix."""
+        assert weight.grad is not None
+        state, used = self.state[weight], (*last_crop(weight), *weight.shape[2:])
         if not state:
             state["momentum"] = torch.zeros_like(weight)
             state["step"] = torch.zeros(())  # AdamW looks for one in each state that it restores
-        state["momentum"].lerp_(gradient, 1 - momentum)
-        return gradient.lerp(state["momentum"], momentum)
+        gradient, momenta = crop(weight.grad, used), crop(state["momentum"], used)
+        momenta.lerp_(gradient, 1 - momentum)
+        return crop(weight, used), gradient.lerp(momenta, momentum).flatten(1)
