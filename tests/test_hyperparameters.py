@@ -150,14 +150,14 @@ def test_values_come_to_their_places(tmp_path: Path) -> None:
     names |= {"cutmix": [0.0, 1.0], "magnitude": [5, 9]}  # which are written only where they are not the default
     sweep = sweep_of(tmp_path, names, train={"momentum": 0.95}, data={"augment": {"flip": True}})
     assert current_values(sweep) == {
-        "learning_rate": 4e-3, "optimizer": "muon", "momentum": 0.95, "weight_decay": 0.05, "batch_size": 128,
+        "learning_rate": 8e-3, "optimizer": "muon", "momentum": 0.95, "weight_decay": 0.05, "batch_size": 128,
         "cutout": 0, "train.drop_path": 0.0, "ema": 0.0, "cutmix": 0.0, "magnitude": 9,
     }  # fmt: skip
     trial = sweep.with_values({"learning_rate": 0.01, "batch_size": 32, "cutout": 2, "train.drop_path": 0.1})
     assert trial.train == TrainSection(learning_rate=0.01, drop_path=0.1, momentum=0.95)
     assert trial.data == DataSection(batch_size=32, augment=Augment(flip=True, cutout=2))
     assert trial.path == sweep.path
-    assert sweep.train.learning_rate == 4e-3
+    assert sweep.train.learning_rate == 8e-3
 
 
 @pytest.mark.parametrize(

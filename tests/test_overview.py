@@ -249,7 +249,7 @@ def test_the_resolved_configuration_is_a_sweep_again(tmp_path: Path) -> None:
     done = call("check", "digits", "--seed", 3, "--resolved", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     content = yaml.safe_load(done.stdout)
-    assert content["seed"] == 3 and content["train"]["learning_rate"] == 0.004
+    assert content["seed"] == 3 and content["train"]["learning_rate"] == 0.008
     (tmp_path / "again.yaml").write_text(done.stdout)
     again = Sweep.from_yaml(tmp_path / "again.yaml")
     assert again.model_dump() == Sweep.of_run("digits").override(seed=3).model_dump()

@@ -96,7 +96,7 @@ def _train_lines(budget: Budget) -> Iterator[str]:
     draft = budget.throughput.draft
     yield "train:"
     yield f"  epochs: {budget.epochs}  # {budget.epoch_s:.1f} s each; more of them make better networks"
-    yield "  learning_rate: 4.0e-3"
+    yield "  learning_rate: 8.0e-3"
     if task_of(draft.space.images).cuts and budget.epochs >= LONG_EPOCHS:
         yield "  # cutmix: 1.0  # mixes training images: pays in long trainings, so try it beside this one"
     if draft.images.is_uneven:

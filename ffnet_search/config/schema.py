@@ -130,7 +130,7 @@ class TrainSection(GrowingSection):
     epochs: int = Field(30, gt=0)
     minutes: Minutes | None = None
     optimizer: Literal["muon", "adamw", "sgd"] = "muon"
-    learning_rate: float = Field(4e-3, gt=0)
+    learning_rate: float = Field(8e-3, gt=0)
     learning_rate_floor: Share = 0.05
     warmup_epochs: float = Field(1.0, ge=0)
     weight_decay: float = Field(0.05, ge=0)

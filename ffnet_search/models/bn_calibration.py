@@ -21,7 +21,8 @@ def recalibrate(net: MetaMixer, images_NCHW: Tensor, batch_size: int = BATCH) ->
     """Set the running statistics of a stand-alone `net` to those of `images_NCHW`, and leave it in evaluation mode.
 
     Images should be of the training set and not augmented. Each batch needs at least 2 values per channel; it has
-    fewer images where these are large."""
+    fewer images where these are large. Batches are of nearly equal size and take every so many-th image, so that each
+    has all classes where images lie by class: a batch is normalised by its own statistics."""
     moments = {norm: _Moments(norm) for norm in net.modules() if isinstance(norm, ElasticBatchNorm2d)}
     hooks = [norm.register_forward_pre_hook(pooled.before_batch) for norm, pooled in moments.items()]
     if not moments:
@@ -31,8 +32,8 @@ def recalibrate(net: MetaMixer, images_NCHW: Tensor, batch_size: int = BATCH) ->
     batches = min(batches, len(images_NCHW))  # an image may be larger than a batch
     net.train()
     try:
-        for batch_NCHW in images_NCHW.tensor_split(batches):  # of nearly equal size: the last must not be a few images
-            net(batch_NCHW)
+        for first in range(batches):
+            net(images_NCHW[first::batches])
             for pooled in moments.values():
                 pooled.after_batch()
     finally:
