@@ -131,6 +131,21 @@ def test_calibration_is_a_part_of_train_without_augmentation(kind: str, make_dat
     assert user_supplied or len(make_data(kind, calibration=10_000).calibration) == data.train_images
 
 
+@pytest.mark.parametrize("kind", ["folder", "folder_streamed", "tree", "digits"])
+def test_a_part_of_the_calibration_images_has_all_classes(kind: str, make_data: Callable[..., Any]) -> None:
+    """Statistics of batch norms and 8-bit ranges are of parts of them, and files lie by class."""
+    data = make_data(kind)
+    classes = dict[str, int]()
+    for epoch in range(4):  # an epoch leaves out what does not fill a batch
+        loader = data.train_dataloader()
+        loader.set_epoch(epoch)
+        for images, labels in loader:
+            classes |= zip(prints(images), labels.tolist(), strict=True)
+    for part in data.calibration.split(16):
+        found = {classes[name] for name in prints(part)}
+        assert found == set(classes.values()) or (len(found) >= 7 and kind == "digits")
+
+
 @KIND
 def test_processes_share_every_batch(kind: str, make_data: Callable[..., Any]) -> None:
     def rank(rank: int, size: int) -> list[str]:

@@ -59,7 +59,7 @@ class ImageData(Data):
         self._compared = source.validation or source.train  # the images that `_validation` counts
         order = stratified_order(strata_N[self._train], np.random.default_rng([seed, CALIBRATION]))
         pixels = math.prod(source.train.targets_N.shape[1:])  # 1 but for dense tasks
-        self._calibration = np.sort(self._train[order[: min(section.calibration, CALIBRATION_PIXELS // pixels)]])
+        self._calibration = self._train[order[: min(section.calibration, CALIBRATION_PIXELS // pixels)]]
         self.train_images = len(self._train)
 
     def train_dataloader(self) -> EpochLoader:
@@ -110,6 +110,8 @@ class ImageData(Data):
 
     @cached_property
     def calibration(self) -> Tensor:
+        """Images of training, in an order of which every part has all strata: batch norms, and 8-bit ranges, are
+        calibrated by parts."""
         return normalise(self._source.train.read(self._calibration), *self.statistics)
 
     @cached_property
@@ -134,7 +136,7 @@ class ImageData(Data):
     @cached_property
     def fingerprint(self) -> str:
         content = f"{self._source.digest} {self.outputs}"
-        return split_digest(content, self._train, self._calibration, self._validation)
+        return split_digest(content, self._train, np.sort(self._calibration), self._validation)
 
     def _in_order(self, images: Images, indices: Indices) -> EpochLoader:
         size = self._section.batch_size
