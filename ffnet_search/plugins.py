@@ -105,8 +105,8 @@ def find_class(
 
     `field` opens the sentence of a SweepError, raised where the name is unknown, the module or the class does not exist
     or needs a package that is not installed, the module may not be imported or fails, or the class is another kind or
-    lacks a method that its base has without a body.
-    `wanted` names that kind where a user's class is derived from another one than `base`."""
+    lacks a method that its base has without a body. `wanted` names that kind where a user's class is derived from
+    another one than `base`."""
     path = import_path(name, field, registry)
     file = find_module(path, field)
     from_outside = file is not None and is_foreign(file)

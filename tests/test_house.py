@@ -65,7 +65,7 @@ def test_files_and_functions_are_short(path: Path) -> None:
 def test_no_test_states_how_long_it_waits_for_a_process() -> None:
     """On a busy machine minutes are too few: `patience.py` says how long. A second, for an answer that is asked again,
     is no wait."""
-    stated = re.compile(r"\b(communicate|wait|run|get)\(.*timeout=\d\d")
+    stated = re.compile(r"\btimeout=\d\d")
     files = {path: path.read_text(encoding="utf-8") for path in (ROOT / "tests").rglob("*.py")}
     assert [path.name for path, text in files.items() if stated.search(text)] == []
 

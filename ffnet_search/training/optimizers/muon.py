@@ -57,14 +57,14 @@ class Muon(AdamW):
         momentum: float = 0.95,
         weight_decay: float = 0.0,
     ) -> None:
-        muon = {"params": list(dense), "weight_decay": weight_decay, "momentum": momentum, "is_dense": True}
-        super().__init__([*({**group, "is_dense": False} for group in others), muon], lr, fused=True)
+        muon = {"params": list(dense), "weight_decay": weight_decay, "momentum": momentum}
+        super().__init__([*others, muon], lr, fused=True)
 
     def step(self, closure: Any = None) -> Any:
         """Make a step of both kinds; return what `closure`, which computes gradients, returned."""
         loss = closure() if closure is not None else None
         for group in self.param_groups:
-            if group["is_dense"]:
+            if "momentum" in group:  # which is Muon's alone
                 self._step_dense(group)
         super().step()  # skips parameters without a gradient
         return loss
