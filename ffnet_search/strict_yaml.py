@@ -13,9 +13,10 @@ import yaml
 from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, ValidationError
 from pydantic_core import CoreSchema, ErrorDetails, PydanticKnownError, core_schema
 
-from ffnet_search.errors import NAME, SweepError, did_you_mean, error_context, nearest_file, one_line, shown
+from ffnet_search.errors import AGAIN, NAME, SweepError, did_you_mean, error_context, io_reason, nearest_file, shown
 from ffnet_search.files.bounded import KIB, read_bounded
 from ffnet_search.files.yaml_loader import load_yaml
+from ffnet_search.files.yaml_syntax import syntax_sentence
 from ffnet_search.formatting import quoted
 
 # Pydantic's words and ours, longer ones first.
@@ -90,6 +91,7 @@ def read_yaml(path: Path, otherwise: str = "") -> dict[str, Any]:
 
     `otherwise` is the advice for a missing file that no other file resembles. Raises SweepError if the file is missing,
     invalid or not a mapping."""
+    text = ""
     try:
         text = read_bounded(path, YAML_BYTES).decode("utf-8")
         with error_context(path):
@@ -101,23 +103,13 @@ def read_yaml(path: Path, otherwise: str = "") -> dict[str, Any]:
         hint = f"its sweep is {run}" if run.exists() else init
         raise SweepError(f"{path}: must be a YAML file, but is a folder; {hint}") from None
     except OSError as error:
-        raise SweepError(f"{path}: cannot be read: {error}") from None
+        raise SweepError(f"{path}: cannot be read: {io_reason(error) or error}; {AGAIN}") from None
     except (yaml.YAMLError, ValueError) as error:
-        raise SweepError(f"{path}: is not valid YAML: {_syntax(error)}") from None
+        raise SweepError(f"{path}: is not valid YAML: {syntax_sentence(error, text)}") from None
     if not isinstance(data, dict):
         held = {type(None): "is empty", list: "holds a list"}.get(type(data), "holds none")  # which may be a secret
         raise SweepError(f"{path}: must hold a mapping of keys to values, but {held}")
     return data
-
-
-def _syntax(error: Exception) -> str:
-    """A parser's error in a sentence: the problem, and its line."""
-    mark = getattr(error, "problem_mark", None)
-    if mark is None:
-        return one_line(error) + "; save it as text in UTF-8" * isinstance(error, UnicodeDecodeError)
-    problem = str(getattr(error, "problem", "")) or "it cannot be parsed"
-    tab = "; indent with blanks" if "'\\t'" in problem else ""
-    return f"line {mark.line + 1}, column {mark.column + 1}: {problem}{tab}"
 
 
 def parse(model: type[ModelT], data: Any, where: str, **context: Any) -> ModelT:

@@ -10,8 +10,11 @@ import pytest
 from small_sweeps import SPACE, write_sweep
 from stage_states import recorded_stages, states
 
+from ffnet_search.config.inputs import digest
+from ffnet_search.config.resolved import left_out
 from ffnet_search.config.sweep import Sweep
 from ffnet_search.errors import SweepError
+from ffnet_search.run.data_changes import change_words
 from ffnet_search.run.pipeline import run_sweep
 from ffnet_search.run.stages import STAGES, StageState, plan
 
@@ -120,3 +123,49 @@ def test_a_new_latency_table_makes_fresh_search_again(tmp_path: Path, ran: list[
     assert ran == ["search", "export"]
     (aside,) = sweep.files.folder.glob("previous-*")
     assert (aside / sweep.files.study.name).exists()
+
+
+def made_with(sweep: Sweep, **train: Any) -> None:
+    """Change the record of a run as if it had been made with other values of `train`."""
+    content = json.loads(sweep.files.state.read_text())
+    for record in content["stages"].values():
+        if "train" in record["inputs"]:
+            record["inputs"]["train"] |= train
+            record["digest"] = digest(record["inputs"])
+    sweep.files.state.write_text(json.dumps(content))
+
+
+def test_a_default_of_another_version_is_told_and_the_old_value_continues(tmp_path: Path, ran: list[str]) -> None:
+    before = write_sweep(tmp_path)
+    run_sweep(before)
+    made_with(before, optimizer="adamw", learning_rate=0.002)
+    ran.clear()
+    with pytest.raises(SweepError) as caught:
+        run_sweep(write_sweep(tmp_path))
+    now = before.train.learning_rate
+    assert str(caught.value) == (
+        f"{before.path}: train.optimizer (adamw -> muon), train.learning_rate (0.002 -> {now}) have changed to the "
+        f"defaults of this version since {before.files.folder} was made; add --fresh to make train, search and export "
+        "again, take another name with --name, or write the old values in the sweep to continue"
+    )
+    half = write_sweep(tmp_path, train={"learning_rate": 0.004})
+    with pytest.raises(SweepError) as caught:
+        run_sweep(half)
+    assert (
+        "train.optimizer (adamw -> muon, the default), train.learning_rate (0.002 -> 0.004) have changed since "
+        in str(caught.value)
+    )
+    assert change_words(plan(half)["train"].changes, half)[0] == "train.optimizer (adamw -> muon, the default)"
+    run_sweep(write_sweep(tmp_path, train={"optimizer": "adamw", "learning_rate": 0.002}))
+    assert ran == []
+
+
+def test_the_file_says_which_fields_are_left_out(tmp_path: Path) -> None:
+    fields = ["train.epochs", "train.ema", "search.sampler.class_path", "latency.rounds", "latency.noisy", "seed"]
+    content: dict[str, Any] = {"train": {"epochs": 3}, "search": {"sampler": "TPESampler"}}
+    one = write_sweep(tmp_path, **content, latency={"rounds": 9})
+    assert left_out(one, fields) == {"train.ema", "latency.noisy"}
+    several = write_sweep(tmp_path, **content, latency=[{"name": "a", "rounds": 9}, {"name": "b"}])
+    assert left_out(several, [*fields, "latency.others.b.rounds"]) == {"train.ema", "latency.noisy"}
+    several.path.unlink()  # a sweep that was made in Python has no file
+    assert left_out(several, fields) == set()

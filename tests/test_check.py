@@ -15,9 +15,10 @@ from ffnet_search.config.sweep import Sweep
 from ffnet_search.errors import SweepError
 from ffnet_search.export.formats.base import Format
 from ffnet_search.export.formats.registry import FORMATS
+from ffnet_search.latency import threads
 from ffnet_search.latency.backends.base import BACKENDS
 from ffnet_search.plugins import find_class
-from ffnet_search.run.check import check_sampler, check_sweep
+from ffnet_search.run.check import check_classes, check_sampler, check_sweep
 from ffnet_search.run.pipeline import run_sweep
 
 ROOT = Path(__file__).parents[1]
@@ -195,3 +196,19 @@ def test_a_user_supplied_sampler_is_made_by_a_run_alone(
     with pytest.raises(SweepError, match="refused by Strict for 2 .*: strength must be less"):
         run_sweep(sweep)
     assert not sweep.files.latency.exists()
+
+
+def test_threads_are_refused_by_a_run_here_and_told_by_check(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(threads, "usable_cores", lambda: 2)
+    sweep = sweep_of(tmp_path, {"latency": {"threads": 64}})
+    check_sweep(sweep)  # the run may be on another machine
+    assert "on this machine, latency.threads must be at most 2" in capsys.readouterr().err
+    with pytest.raises(SweepError, match=r"tiny\.yaml: latency\.threads must be at most 2, .* but is 64"):
+        check_classes(sweep, ["export"])
+    check_classes(sweep, ["train"])  # which times nothing
+    elsewhere = sweep_of(tmp_path, {"latency": {"threads": 64, "resource": "phone"}})
+    check_sweep(elsewhere)
+    check_classes(elsewhere, ["export"])
+    assert not capsys.readouterr().err

@@ -87,6 +87,12 @@ def test_training_batches_alone_are_augmented(make_data: Callable[..., Any]) -> 
     assert not {batch_print(batch) for batch in augmented} & {batch_print(batch) for batch in plain}
 
 
+def test_a_batch_larger_than_the_set_is_the_whole_set(make_data: Callable[..., Any]) -> None:
+    data = make_data("digits", batch_size=10**6)
+    [(images, _)] = data.train_dataloader()
+    assert len(images) == data.train_images and len(data.train_dataloader()) == 1
+
+
 def test_one_image_left_over_is_no_batch_of_its_own(make_data: Callable[..., Any]) -> None:
     """A supernet is validated with the statistics of the batch, and its last maps may have one pixel."""
     whole = make_data("digits")

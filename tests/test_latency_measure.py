@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from ffnet_search.config.schema import LatencySection
 from ffnet_search.errors import SweepError
-from ffnet_search.latency import bench, jobs
+from ffnet_search.latency import bench, jobs, threads
 from ffnet_search.latency.jobs import network_job
 from ffnet_search.latency.measure import measure_all, torch_aside
 from ffnet_search.latency.module import count_macs_m, measure_module
@@ -39,11 +39,33 @@ def test_a_network_is_traced_once_however_often_it_is_timed(monkeypatch: pytest.
 
 def test_shared_cores_are_refused_only_by_the_wall_clock(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bench, "contention", lambda threads: 1.7)
+    monkeypatch.setattr(threads, "usable_cores", lambda: 2)
     nets = [deployed(TINY.smallest)]
     with pytest.raises(SweepError, match=r"wall / CPU time is 1\.7.*latency\.threads: 1.*latency\.noisy: true"):
         measure_all(nets, LatencySection(threads=2, rounds=3))
     assert measure_all(nets, LatencySection(threads=2, rounds=3, noisy=True))[0].contention == 1.7
     assert measure_all(nets, LatencySection(threads=1, rounds=3))[0].ms > 0
+
+
+def test_more_threads_than_cores_are_refused_before_anything_is_timed(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(threads, "usable_cores", lambda: 2)
+    shape, many = TINY.smallest.input, LatencySection(threads=64)
+    with pytest.raises(
+        SweepError, match=r"latency\.threads must be at most 2, .* but is 64, .*; lower it, .*noisy: true"
+    ):
+        bench.LocalBench(many, shape)
+    for _ in range(2):
+        bench.LocalBench(many.model_copy(update={"noisy": True}), shape)
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1 and said.startswith(
+        "warning, accepted by latency.noisy: latency.threads must be at most 2"
+    )
+    bench.LocalBench(LatencySection(threads=2), shape)
+    device = {"command": ["true"], "device": "phone"}  # which times its networks by itself
+    bench.LocalBench(LatencySection(backend="command", threads=64, init_args=device), shape)
+    assert not capsys.readouterr().err
 
 
 def test_a_backend_changes_a_copy_of_the_network() -> None:

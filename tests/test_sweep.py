@@ -98,6 +98,7 @@ def test_a_sweep_is_frozen() -> None:
         ("latency", [{"rounds": 2}], "latency.0.rounds must be >= 3, but got 2"),
         ("latency", [{"name": "a"}, {"name": "a"}], "latency: several devices must have different names"),
         ("runs", 3, "runs must be text, but got 3; put it in quotes"),
+        ("latency.threads", 10**9, "latency.threads must be <= 1024, but got 1000000000"),
         ("latency.held_out", 5, "latency.held_out must be >= 20, but got 5"),
         ("search_space", 3, "search_space must be .* but got 3"),
     ],
@@ -133,8 +134,8 @@ def test_the_names_of_classes_may_be_numbers(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("seed: [1", "is not valid YAML: line 1, column 9: expected"),
-        ("seed:\n\t1: 2", "is not valid YAML: line 2, column 1: found character .* indent with blanks$"),
+        ("seed: [1", "is not valid YAML: line 1, column 7: the .* here is not closed; add its"),
+        ("seed:\n\t1: 2", "is not valid YAML: line 2, column 1: a tab is here, .* indent with blanks$"),
         ("seed: 2026-02-30", "line 1: .2026-02-30. cannot be read as timestamp .day"),
         ("- 1\n- 2", "must hold a mapping of keys to values, but holds a list"),
         ("", "must hold a mapping of keys to values, but is empty"),

@@ -140,11 +140,11 @@ def print_sweep(sweep: Sweep) -> None:
 
 def _print_stages(sweep: Sweep, states: Mapping[str, StageStatus]) -> None:
     """The state of each stage, the fields by which it changed, and the code that did."""
+    from ffnet_search.run.data_changes import change_words
     from ffnet_search.run.folder.code_changes import code_note
 
     rows = [
-        [stage, status.state.value, ", ".join(map(str, status.changes))]  # train.epochs (30 -> 4)
-        for stage, status in states.items()
+        [stage, status.state.value, ", ".join(change_words(status.changes, sweep))] for stage, status in states.items()
     ]
     print_plain(make_table(["stage", f"in {sweep.files.folder}", "changed fields"], rows))
     if note := code_note(sweep, states):

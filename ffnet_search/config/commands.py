@@ -9,12 +9,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ffnet_search.config.files import RunPaths, carried_by, expanded, shipped
+from ffnet_search.config.files import RunPaths, expanded, shipped
+from ffnet_search.config.resolved import written_content
 from ffnet_search.config.search_schema import SearchSection
 from ffnet_search.config.sweep import Sweep
-from ffnet_search.errors import SweepError
 from ffnet_search.files.bounded import read_json
-from ffnet_search.strict_yaml import read_yaml
 
 WORDS = "sweep"  # in a run's record: the words that stood for its sweep on the command line
 MISSING = {"profile": ("--seed", "--trials"), "train": ("--trials",)}  # options that a verb does not take
@@ -51,7 +50,7 @@ def _file(path: Path) -> str:
 
 def _options(sweep: Sweep) -> list[str]:
     """The options by which a sweep differs from its file."""
-    written = _written(sweep.path)
+    written = written_content(sweep.path)
     seed, trials = Sweep.model_fields["seed"].default, SearchSection.model_fields["trials"].default
     search = written.get("search")
     pairs = {
@@ -63,15 +62,6 @@ def _options(sweep: Sweep) -> list[str]:
     return [*options, "--allow-imports"] if sweep.allow_imports and not written.get("allow_imports") else options
 
 
-def _written(path: Path) -> dict[str, Any]:
-    """The plain data of a sweep's file, its name included; nothing of a file that cannot be read. No class that it
-    names is imported."""
-    try:
-        return {"name": path.stem, **carried_by(read_yaml(path), path)}
-    except SweepError:
-        return {}
-
-
 def _fitting(words: Sequence[str], missing: Sequence[str]) -> list[str]:
     """The words without the options of a value that a verb does not take."""
     return [word for before, word in zip(["", *words], words, strict=False) if not {before, word} & set(missing)]
@@ -80,7 +70,7 @@ def _fitting(words: Sequence[str], missing: Sequence[str]) -> list[str]:
 def _leads_to(words: Sequence[str], files: RunPaths) -> bool:
     """True if the words still name a file here whose run is that of the folder."""
     path = shipped(f"sweeps/{words[0]}.yaml") or Path(words[0])
-    written = _written(path)
+    written = written_content(path)
     name = words[words.index("--name") + 1] if "--name" in words[:-1] else written.get("name")
     runs = str(written.get("runs", Sweep.model_fields["runs"].default))
     parent = Path("runs") if "://" in runs else expanded(runs)

@@ -24,6 +24,7 @@ PATCH, PATCHES = 48, 16  # defaults of `data`
 MAX_FOLDS = 20  # of cross-validation
 MAGNITUDES = 30  # the largest of RandAugment's, as torchvision counts them
 Share = Annotated[float, Field(ge=0, lt=1)]
+MAX_THREADS = 1024  # of a measurement: more are no machine's, and cannot be started
 Opset = Annotated[int, Field(ge=13, le=20)]  # of ONNX: what the tracing exporter writes
 
 
@@ -182,7 +183,7 @@ class LatencySection(Section):
     name: str | None = Field(None, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=NAME)
     resource: str | None = Field(None, min_length=1)
     backend: str = Field("onnxruntime", max_length=NAME)
-    threads: int = Field(1, gt=0)
+    threads: int = Field(1, gt=0, le=MAX_THREADS)
     batch_size: int = Field(1, gt=0)
     precision: Precision = "float32"
     rounds: int = Field(7, ge=3)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import shutil
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -16,6 +15,7 @@ import numpy as np
 from ffnet_search.data.dataset import Indices, Pixels
 from ffnet_search.data.image_file import LARGE, Box, centre_box, fitted, prepare, read_whole
 from ffnet_search.data.unreadable import Unreadable, attempt, refuse_unreadable
+from ffnet_search.files.cores import usable_cores
 from ffnet_search.files.semaphores import has_semaphores
 from ffnet_search.progress import progress
 from ffnet_search.tasks.base import Targets
@@ -103,11 +103,6 @@ class OnDisk:
             if pixels is None:
                 refuse_unreadable(list(decoder.unreadable(range(len(decoder.files))).values()))
             yield np.asarray(pixels)
-
-
-def usable_cores() -> int:
-    """The number of CPU cores that this process may run on."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _stacked(items: list[Pixels | Unreadable]) -> Pixels | None:

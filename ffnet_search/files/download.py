@@ -33,7 +33,9 @@ def download(url: str, target: Path, *, field: str, max_bytes: int, checksum: st
                 )
             os.replace(part, target)
     except (OSError, http.client.HTTPException) as error:  # urllib's errors are OSErrors
-        raise SweepError(f"{field}: {url} cannot be fetched to {target}: {error}") from None
+        raise SweepError(
+            f"{field}: {url} cannot be fetched to {target}: {error}; try again, or put the file there yourself"
+        ) from None
 
 
 def _fetch(url: str, part: Path, max_bytes: int, kind: str) -> str:

@@ -16,6 +16,7 @@ from ffnet_search.files.bounded import DEPTH, DIGITS, MAX_FLOAT, MAX_INT
 
 NODES = 20_000  # values of a YAML file, those behind an alias counted each time
 TAGS = "tag:yaml.org,2002:"
+INVISIBLE = "\u00a0\u2007\u200b\u202f\u3000\ufeff"  # no-break spaces and the like, which web pages and editors insert
 _NO_TEXT = re.compile(r"[\0\ud800-\udc7f\udd00-\udfff]")  # no file can have it as a name; those left out are its bytes
 
 
@@ -83,6 +84,8 @@ def _mapping_without_repeats(loader: _Loader, node: yaml.MappingNode, deep: bool
         raise _refused(node, "keys must be words, but one is a list or a mapping")
     seen: set[str] = set()
     for child, _ in node.value:
+        if child.style is None and child.value.strip(INVISIBLE) != child.value:
+            raise _refused(child, "a key has an invisible character beside it that is no blank; type it again")
         if child.value in seen and child.tag != f"{TAGS}merge":
             raise _refused(child, f"the key {shown(child.value)} is given twice; remove one")
         seen.add(child.value)

@@ -12,6 +12,7 @@ from ffnet_search.config.schema import LatencySection
 from ffnet_search.latency.anchors import anchors, mix
 from ffnet_search.latency.backends.base import make_backend
 from ffnet_search.latency.jobs import Job, network_job
+from ffnet_search.latency.threads import refuse_many_threads
 from ffnet_search.latency.timing import RUNTIME_CLOCK, Run, Stopwatch, Timed, contention
 from ffnet_search.provenance import installed_versions
 from ffnet_search.space.input import Input
@@ -49,6 +50,7 @@ class LocalBench:
     def __init__(self, section: LatencySection, input: Input, folder: Path | None = None) -> None:
         self._section, self._input, self._folder = section, input, folder
         self._backend = make_backend(section)
+        refuse_many_threads(section, self._backend)
         self._clock = self._backend.clock(section.threads)
 
     @cached_property

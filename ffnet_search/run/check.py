@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 
 from ffnet_search.config.files import is_cluster
 from ffnet_search.config.named_metrics import check_output_names
+from ffnet_search.config.schema import LatencySection
 from ffnet_search.config.search_schema import SamplerSection, SchedulerSection
 from ffnet_search.config.start import check_start
 from ffnet_search.config.sweep import Sweep
@@ -25,6 +26,7 @@ from ffnet_search.export.formats.registry import FORMATS
 from ffnet_search.imports.consent import may_import_foreign
 from ffnet_search.imports.modules import find_module, is_foreign
 from ffnet_search.latency.backends.base import BACKENDS, make_backend
+from ffnet_search.latency.threads import many_threads, refuse_many_threads
 from ffnet_search.plugins import import_path, is_import_path, is_installed, not_installed
 from ffnet_search.progress import say, signs_of_life
 from ffnet_search.run.interrupt import import_whole
@@ -74,6 +76,9 @@ def check_sweep(sweep: Sweep, *, imports: bool = False) -> None:
             if not is_import_path(sweep.search.sampler.class_path) and sweep.search.sampler != SamplerSection():
                 check_sampler(sweep)
             check_sources(sweep)
+            for device in _timed_here(sweep):
+                if sentence := many_threads(device, make_backend(device)):
+                    say(f"latency: on this machine, {sentence}")  # the run may be on another one
         if imports:
             check_classes(sweep, [stage.name for stage in stages_of(sweep)])
     check_limits(sweep)
@@ -164,6 +169,9 @@ def check_classes(sweep: Sweep, stages: Collection[str]) -> None:
     Loads them, user-supplied ones too."""
     with error_context(sweep.path):
         _check_packages(sweep)
+        if {"profile", "search", "export"} & set(stages):
+            for device in _timed_here(sweep):
+                refuse_many_threads(device, make_backend(device))
         if "search" in stages:
             _check_search(sweep)
         if "profile" in stages:
@@ -251,6 +259,14 @@ def _check_packages(sweep: Sweep) -> None:
             name = logger.class_path.rpartition(":")[2]
             if name in LOGGERS and not any(map(is_installed, LOGGERS[name])):
                 raise not_installed(f"{section}.loggers.{index}.class_path", name, LOGGERS[name][0])
+
+
+def _timed_here(sweep: Sweep) -> Iterator[LatencySection]:
+    """The devices on which a search times networks in this program's own process; a user's backend knows by itself."""
+    if sweep.module is None or sweep.search.engine == "local":  # else the workers time the user's networks
+        for device in sweep.searched_devices:
+            if device.resource is None and not is_import_path(device.backend):
+                yield device
 
 
 def check_limits(sweep: Sweep) -> None:

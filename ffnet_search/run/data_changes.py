@@ -10,6 +10,7 @@ from contextvars import ContextVar
 from typing import Any
 
 from ffnet_search.config.inputs import digest
+from ffnet_search.config.resolved import left_out
 from ffnet_search.config.sweep import Sweep
 from ffnet_search.data.audit import audit_data
 from ffnet_search.data.registry import data_contents, data_remarks
@@ -87,11 +88,27 @@ def changes_of(record: StageRecord, inputs: Mapping[str, Any]) -> tuple[Change, 
     return None if digest(before) == digest(now) else tuple(differences(before, now))
 
 
-def describe_changes(changes: Iterable[Change]) -> str:
-    """The changes in words, those of images as one: "seed (0 -> 1) has changed"."""
+def new_defaults(changes: Iterable[Change], sweep: Sweep) -> set[str]:
+    """The fields that the sweep's file leaves out, and whose defaults are other values than before: those of another
+    version, unless the user removed the field."""
+    changed = [change.field for change in changes if change.old is not None and change.new is not None]
+    return left_out(sweep, changed) if changed else set()
+
+
+def change_words(changes: Iterable[Change], sweep: Sweep) -> list[str]:
+    """Each change in words: `train.epochs (30 -> 4)`, or `train.optimizer (adamw -> muon, the default)`."""
+    changes = list(changes)
+    defaults = new_defaults(changes, sweep)
+    return [change.words(", the default" if change.field in defaults else "") for change in changes]
+
+
+def describe_changes(changes: Iterable[Change], sweep: Sweep) -> str:
+    """The changes in words, those of images as one: "seed (0 -> 1) has changed", to a default if all are such."""
     unique = {change.field: change for change in changes}
     images = [change for field, change in unique.items() if field.partition(".")[0] == IMAGES]
-    words = [str(change) for change in unique.values() if change not in images]
+    others = [change for change in unique.values() if change not in images]
+    are_defaults = new_defaults(others, sweep) == set(unique)
+    words = [str(change) for change in others] if are_defaults else change_words(others, sweep)
     if images:
         named = [
             f"{change.field.removeprefix(f'{IMAGES}.')}: {change.old} -> {change.new}"
@@ -99,4 +116,15 @@ def describe_changes(changes: Iterable[Change]) -> str:
         ]
         more = f" and {len(images) - MAX_NAMED_CLASSES} more" if len(images) > MAX_NAMED_CLASSES else ""
         words.append(f"the content of data.path ({'; '.join(named)}{more})")
-    return f"{', '.join(words)} {'has' if len(words) == 1 else 'have'} changed"
+    plural = "" if len(words) == 1 else "s"
+    why = f" to the default{plural} of this version" if are_defaults else ""
+    return f"{', '.join(words)} {'have' if plural else 'has'} changed{why}"
+
+
+def old_values(changes: Iterable[Change], sweep: Sweep) -> str:
+    """The end of a sentence on changes: that the old values of fields may be written, if the defaults alone have
+    changed; else empty."""
+    fields = {change.field for change in changes}
+    if new_defaults(changes, sweep) != fields:
+        return ""
+    return f", or write the old value{'' if len(fields) == 1 else 's'} in the sweep to continue"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 from ffnet_search.config.commands import command_of
@@ -14,7 +14,7 @@ from ffnet_search.export.exported import ExportedNetwork, read_exported
 from ffnet_search.formatting import listed
 from ffnet_search.progress import clock, say, signs_of_life
 from ffnet_search.run.check import check_before_profile, check_classes, check_limits
-from ffnet_search.run.data_changes import describe_changes, list_again, listed_once, say_remarks
+from ffnet_search.run.data_changes import describe_changes, list_again, listed_once, old_values, say_remarks
 from ffnet_search.run.folder.changes import Change
 from ffnet_search.run.folder.code_changes import changed_code, code_of
 from ffnet_search.run.folder.run_folder import RunFolder, StageRecord, open_run
@@ -197,11 +197,7 @@ def _settle_changes(sweep: Sweep, folder: RunFolder, fresh: bool, names: Collect
     concerned = set(names).union(*(STAGES[name].reads for name in names))
     if not concerned.isdisjoint(stale):
         if not fresh:
-            raise SweepError(
-                f"{sweep.path}: {describe_changes(changes)} since {folder.path} was made, which invalidates "
-                f"{listed(stale)}; add --fresh to re-run it (the old files move to {folder.path}/previous-DATE), or "
-                "take another name with --name"
-            )
+            raise _changed(sweep, folder, changes, stale)
         trained = status(STAGES["train"], sweep, records).changes
         aside = folder.set_aside({name: STAGES[name].remains(sweep.files) for name in stale})
         continue_training(sweep, trained, aside)
@@ -209,3 +205,14 @@ def _settle_changes(sweep: Sweep, folder: RunFolder, fresh: bool, names: Collect
     changed = changed_code(sweep, folder.records, names)
     if changed:
         say(f"note: {changed}")
+
+
+def _changed(sweep: Sweep, folder: RunFolder, changes: Sequence[Change], stale: Sequence[str]) -> SweepError:
+    """The error of a sweep that differs from the one that the `stale` stages were made by."""
+    begin = f"{sweep.path}: {describe_changes(changes, sweep)} since {folder.path} was made"
+    if values := old_values(changes, sweep):
+        return SweepError(f"{begin}; add --fresh to make {listed(stale)} again, take another name with --name{values}")
+    return SweepError(
+        f"{begin}, which invalidates {listed(stale)}; add --fresh to re-run it (the old files move to "
+        f"{folder.path}/previous-DATE), or take another name with --name"
+    )

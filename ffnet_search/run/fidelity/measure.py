@@ -24,7 +24,7 @@ from ffnet_search.latency.table import LatencyTable
 from ffnet_search.metrics import LATENCY, MACS
 from ffnet_search.progress import Bar, progress
 from ffnet_search.provenance import git_state, now, versions
-from ffnet_search.run.data_changes import changes_of, describe_changes, images_of
+from ffnet_search.run.data_changes import change_words, changes_of, describe_changes, images_of, old_values
 from ffnet_search.run.fidelity.trainings import Qualities, Trainings
 from ffnet_search.run.folder.run_folder import RunFolder, StageRecord, open_run
 from ffnet_search.run.interrupt import import_whole
@@ -94,7 +94,7 @@ def _refuse_untrained(sweep: Sweep, folder: RunFolder) -> None:
     found = status(STAGES["train"], sweep, folder.records)
     if found.state is StageState.DONE:
         return
-    changed = f" ({', '.join(map(str, found.changes))} changed since)" if found.changes else ""
+    changed = f" ({', '.join(change_words(found.changes, sweep))} changed since)" if found.changes else ""
     raise SweepError(
         f"{folder.path}: fidelity needs the supernet, but train is {found.state.value}{changed}; run `ffnet-search "
         f"train {quoted(sweep.path)}` first"
@@ -122,9 +122,9 @@ def _settle(sweep: Sweep, folder: RunFolder, fresh: bool) -> None:
     if changes is not None:
         if not fresh:
             raise SweepError(
-                f"{sweep.path}: {describe_changes(changes)} since networks were trained alone in "
+                f"{sweep.path}: {describe_changes(changes, sweep)} since networks were trained alone in "
                 f"{sweep.files.fidelity}; add --fresh to train them again (the old ones move to "
-                f"{folder.path}/previous-DATE)"
+                f"{folder.path}/previous-DATE){old_values(changes, sweep)}"
             )
         folder.set_aside({NAME: [path for path in [sweep.files.fidelity] if path.exists()]})
     folder.begin(NAME, now)

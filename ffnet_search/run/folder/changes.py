@@ -16,7 +16,11 @@ class Change:
     new: object
 
     def __str__(self) -> str:
-        return f"{self.field} ({_short(self.old)} -> {_short(self.new)})"
+        return self.words()
+
+    def words(self, note: str = "") -> str:
+        """`train.epochs (30 -> 4)`, with a note in the brackets."""
+        return f"{self.field} ({_short(self.old)} -> {_short(self.new)}{note})"
 
 
 def differences(old: Any, new: Any, field: str = "") -> Iterator[Change]:
