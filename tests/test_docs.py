@@ -11,7 +11,9 @@ import typer
 
 from ffnet_search.cli.app import app
 from ffnet_search.config import schema, search_schema
+from ffnet_search.config.binding import NOT_SEARCHED
 from ffnet_search.config.sweep import Sweep
+from ffnet_search.space.registry import TASKS, task_outputs
 from ffnet_search.space.search_space import SearchSpace
 from ffnet_search.strict_yaml import Section
 
@@ -98,6 +100,26 @@ def test_the_page_of_the_sweep_has_every_field_and_its_default(heading: str) -> 
         if isinstance(field.default, bool | int | float | str):
             wanted = str(field.default).lower() if isinstance(field.default, bool) else str(field.default)
             assert defaults[name].strip() == f"`{wanted}`", name
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_the_page_of_the_sweep_has_the_defaults_of_each_task(task: str) -> None:
+    page = (ROOT / "docs/sweep.md").read_text(encoding="utf-8")
+    for name, value in task_outputs(task).recipe.items():
+        [row] = re.findall(rf"^\| `{name}` \|.*$", page, re.MULTILINE)
+        wanted = "null" if value is None else f"{value:g}" if isinstance(value, float) else value
+        assert f"; {task.replace('_', '-')}: `{wanted}`" in row, name
+
+
+def test_the_page_of_hyperparameters_has_the_fields_that_are_not_searched() -> None:
+    page = (ROOT / "docs/hyperparameters.md").read_text(encoding="utf-8")
+    listed = page.partition("a field of `train` by its name (any but ")[2].partition(")")[0]
+    assert set(re.findall(r"`(\w+)`", listed)) == NOT_SEARCHED
+
+
+def test_the_page_of_fidelity_has_the_form_of_the_answer() -> None:
+    page = (ROOT / "docs/fidelity.md").read_text(encoding="utf-8")
+    assert f"\n{task_outputs('classification').quality.label}, on validation\n" in page
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -143,6 +145,18 @@ def test_arguments_that_make_no_network_or_split_are_one_sentence(tmp_path: Path
     with pytest.raises(SweepError, match="must have a window of past and future steps"):
         Series("s.csv", (24,))
     assert read_series(waves(tmp_path / "s.csv"))[1].shape == (400, 3)
+
+
+def test_the_page_has_the_arguments_and_their_defaults() -> None:
+    page, listed = (ROOT / "docs/forecasting.md").read_text(encoding="utf-8"), dict[str, Any]()
+    for names, values in re.findall(r"^\| (`[^|]+) \| (`[^|]+) \|", page, re.MULTILINE):
+        named = zip(re.findall(r"`([\w.]+)`", names), re.findall(r"`([^`]+)`", values), strict=True)
+        listed |= {name: yaml.safe_load(value) for name, value in named}
+    classes = {"module": Forecaster, "data.init_args": Series}
+    signatures = {place: inspect.signature(kind).parameters for place, kind in classes.items()}
+    defaults = {f"{place}.{name}": one.default for place, known in signatures.items() for name, one in known.items()}
+    del defaults["data.init_args.path"]
+    assert listed == {name: list(one) if isinstance(one, tuple) else one for name, one in defaults.items()}
 
 
 @pytest.mark.slow
