@@ -170,11 +170,13 @@ def _sentence(model: type[BaseModel], detail: ErrorDetails) -> str:
 
 
 def _hint(rule: str, value: object) -> str:
-    """The end of a sentence where quotes are what is wrong with a value; else empty."""
+    """The end of a sentence where quotes or brackets are what is wrong with a value; else empty."""
     if rule == KINDS["string"] and isinstance(value, bool | int | float | date):
         return "; put it in quotes"  # YAML reads yes, 12 and 2026-11-26 as a truth value, a number and a date
     if rule in (KINDS["int"], KINDS["float"]) and isinstance(value, str) and _reads_as_number(value):
         return "; remove the quotes"
+    if rule == KINDS["tuple"] and isinstance(value, str):
+        return "; put it in brackets"
     return ""
 
 

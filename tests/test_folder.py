@@ -17,7 +17,7 @@ from small_sweeps import write_sweep
 from ffnet_search.config.sweep import Sweep
 from ffnet_search.errors import SweepError
 from ffnet_search.run.folder.changes import differences
-from ffnet_search.run.folder.run_folder import FORMAT, RunFolder, StageRecord, open_run
+from ffnet_search.run.folder.run_folder import FORMAT, RunFolder, StageRecord, open_run, read_records
 
 HOLD = """
 import sys, time
@@ -48,6 +48,15 @@ def holder(sweep: Sweep, *words: str) -> subprocess.Popen[str]:
 def end(process: subprocess.Popen[str], number: int = signal.SIGKILL) -> None:
     process.send_signal(number)
     process.communicate()
+
+
+def test_a_file_in_the_place_of_the_folder_is_one_sentence(tmp_path: Path) -> None:
+    sweep = write_sweep(tmp_path)
+    sweep.files.folder.parent.write_text("a file")
+    with pytest.raises(SweepError, match="tiny: must be a folder or new, .* a part of it, is a file; set `runs`"):
+        read_records(sweep.files)
+    with pytest.raises(SweepError, match="tiny: cannot be written .*; set `runs` in .*tiny.yaml"):
+        open_run(sweep).__enter__()
 
 
 def test_a_second_process_is_refused_and_pointed_to_the_first(tmp_path: Path) -> None:

@@ -79,6 +79,12 @@ def test_a_sweep_is_frozen() -> None:
         ("name", "a b", "name: must be letters, digits.*, but got 'a b'; give another with --name"),
         ("name", "../up", "name: must be letters, digits.*, but got '../up'; give another with --name"),
         ("seed", -1, "seed must be >= 0, but got -1"),
+        ("seed", 20261128120000, "seed must be <= 4294967295, but got 20261128120000"),
+        (
+            "search.objectives",
+            "accuracy, latency_ms",
+            "search.objectives must be a list, .*; put it in brackets$",
+        ),
         ("search.objectives", [], "search.objectives must have at least 1 item, but got"),
         (
             "search.objectives",
@@ -109,6 +115,14 @@ def test_a_mistake_is_one_sentence_with_file_and_field(tmp_path: Path, path: str
     assert str(caught.value).startswith(f"{tmp_path / 'tiny.yaml'}: ")
     assert "\n" not in str(caught.value)
     assert len(str(caught.value)) < 400
+
+
+def test_a_command_line_has_the_bounds_of_a_file(tmp_path: Path) -> None:
+    """Larger numbers could not be read again from the record of the run."""
+    with pytest.raises(SweepError, match=r"command line: search\.trials must be <= 9223372036854775807, but got"):
+        load(tmp_path, TINY).override(trials=10**25)
+    with pytest.raises(SweepError, match=r"command line: seed must be <= 4294967295, but got"):
+        load(tmp_path, TINY).override(seed=10**25)
 
 
 def test_several_mistakes_are_told_at_once(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from pydantic import Field, ValidationInfo, field_validator, model_validator
 from ffnet_search.config.later_fields import LATER, GrowingSection
 from ffnet_search.config.schema import NAME_OR_PATH, Minutes
 from ffnet_search.errors import did_you_mean
+from ffnet_search.files.bounded import MAX_INT
 from ffnet_search.metrics import COSTS, Direction, Metric, find_metric
 from ffnet_search.plugins import Plugin, is_import_path, spelled
 from ffnet_search.space.registry import DEFAULT_TASK, known_metrics, qualities, task_outputs
@@ -129,7 +130,7 @@ class SearchSection(GrowingSection):
     trial_minutes: Minutes | None = None
     scheduler: SchedulerSection = SchedulerSection()
     early_stopping: EarlyStoppingSection = EarlyStoppingSection()
-    trials: int = Field(200, gt=0)
+    trials: int = Field(200, gt=0, le=MAX_INT)
     minutes: Minutes | None = None
     storage: str | None = Field(None, min_length=1)
     metrics: Mapping[str, Direction] = {}

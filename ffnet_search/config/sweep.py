@@ -51,7 +51,7 @@ class Sweep(Section):
     name: Annotated[str, AfterValidator(run_name)]
     search_space: SearchSpace
     task: str = DEFAULT_TASK
-    seed: int = Field(0, ge=0)
+    seed: int = Field(0, ge=0, le=2**32 - 1)  # NumPy's global generator takes no larger one
     allow_imports: bool = False  # of user-supplied classes, and programs: the answer that the command line asks for
     runs: str = "runs"  # a folder, or the URL of an object store that keeps a copy of the run's folder
     data: DataSection = DataSection()

@@ -134,6 +134,11 @@ def read_records(files: RunPaths) -> Records:
         return {stage: _record(record) for stage, record in content["stages"].items()}
     except FileNotFoundError:
         return {}
+    except NotADirectoryError:
+        raise SweepError(
+            f"{files.folder}: must be a folder or new, but it, or a part of it, is a file; set `runs` "
+            "in the sweep, or take another name with --name"
+        ) from None
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise SweepError(
             f"{path}: must be the record of a run of this version, but cannot be read as one ({error}); the results "
