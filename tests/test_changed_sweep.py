@@ -145,8 +145,8 @@ def test_a_default_of_another_version_is_told_and_the_old_value_continues(tmp_pa
     now = before.train.learning_rate
     assert str(caught.value) == (
         f"{before.path}: train.optimizer (adamw -> muon), train.learning_rate (0.002 -> {now}) have changed to the "
-        f"defaults of this version since {before.files.folder} was made; add --fresh to make train, search and export "
-        "again, take another name with --name, or write the old values in the sweep to continue"
+        f"defaults of this version since {before.files.folder} was made; add --fresh to redo train, search and export, "
+        "take another name with --name, or write the old values in the sweep to continue"
     )
     half = write_sweep(tmp_path, train={"learning_rate": 0.004})
     with pytest.raises(SweepError) as caught:

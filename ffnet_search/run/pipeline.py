@@ -211,7 +211,7 @@ def _changed(sweep: Sweep, folder: RunFolder, changes: Sequence[Change], stale: 
     """The error of a sweep that differs from the one that the `stale` stages were made by."""
     begin = f"{sweep.path}: {describe_changes(changes, sweep)} since {folder.path} was made"
     if values := old_values(changes, sweep):
-        return SweepError(f"{begin}; add --fresh to make {listed(stale)} again, take another name with --name{values}")
+        return SweepError(f"{begin}; add --fresh to redo {listed(stale)}, take another name with --name{values}")
     return SweepError(
         f"{begin}, which invalidates {listed(stale)}; add --fresh to re-run it (the old files move to "
         f"{folder.path}/previous-DATE), or take another name with --name"
