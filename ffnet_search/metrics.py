@@ -108,7 +108,7 @@ class Metric:
 
     def format_with(self, value: float, error: float | None) -> str:
         """The printed form of a value and its standard error: `97.50 ± 0.41 %`; without a finite one, as `format`."""
-        if error is None or math.isinf(error):
+        if error is None or not math.isfinite(error):
             return self.format(value)
         number, deviation = (self.format(one, unit=False) for one in (value, error))
         return f"{number} ± {deviation} {self.unit}".rstrip()

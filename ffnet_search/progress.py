@@ -89,8 +89,9 @@ class TerminalBar(Bar):
         super().__init__(label, total, unit)
         self.before = done
         self.column, whole = BarColumn(), Column(no_wrap=True)
+        label_column = TextColumn("{task.description}", table_column=whole, markup=False)
         words = TextColumn("{task.fields[words]}", table_column=whole, markup=False)
-        self.display = Progress(TextColumn("{task.description}", table_column=whole), self.column, words)
+        self.display = Progress(label_column, self.column, words)
         self.task = self.display.add_task(label, total=total, completed=done, words="")
 
     def show(self) -> None:
@@ -111,7 +112,7 @@ class TerminalBar(Bar):
         room = width - len(label) - len(words) - 2
         self.column.bar_width = max(SHORTEST_BAR, min(LONGEST_BAR, room))
         self.display.update(self.task, description=label, words=words)
-        cells = [f"[dim]{name}[/dim] {escape(fact)}" for name, fact in self.facts.items()]
+        cells = [f"[dim]{escape(name)}[/dim] {escape(fact)}" for name, fact in self.facts.items()]
         below = [Text(self.note, style="dim", no_wrap=True, overflow="ellipsis")] if self.note else []
         table = [Columns(cells, padding=(0, 3))] if cells else []  # in as many rows as the screen's width needs
         return Group(self.display, *below, *table)

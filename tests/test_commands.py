@@ -75,3 +75,17 @@ def test_without_the_file_the_folder_stands_for_itself(hurt: str, monkeypatch: p
 
 def test_a_run_of_before_stands_for_itself(tmp_path: Path) -> None:
     assert command_of("export", Sweep.of_run(written_run(tmp_path / "old"))) == f"ffnet-search export {tmp_path}/old"
+
+
+def test_a_run_is_read_again_from_inside_and_whatever_its_folder_is_called(monkeypatch: pytest.MonkeyPatch) -> None:
+    begin(Sweep.of_run("my parts.yaml"))
+    folder = Path("runs/parts").absolute()
+    (folder / "pareto").mkdir()
+    monkeypatch.chdir(folder / "pareto")
+    for _ in range(2):  # once more from the copy that the first wrote
+        assert Sweep.of_run("..").files.folder == folder
+        begin(Sweep.of_run(".."))
+    renamed = folder.rename(folder.with_name("größere (copy)"))
+    for _ in range(2):
+        assert Sweep.of_run(renamed).files.folder == renamed
+        begin(Sweep.of_run(renamed))

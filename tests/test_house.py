@@ -103,6 +103,15 @@ def test_json_files_are_written_by_one_function() -> None:
                 assert written, f"{path}:{call.lineno}"
 
 
+def test_output_of_other_programs_is_decoded_whatever_it_holds() -> None:
+    """Their messages may be in any encoding, and are quoted where something failed already."""
+    for path in FILES:
+        for call in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            words = ast.unparse(call) if isinstance(call, ast.Call) else ""
+            strict = "text=True" in words or words.endswith((".stderr.decode()", ".stdout.decode()"))
+            assert not strict or "errors=" in words, f"{path}:{getattr(call, 'lineno', 0)}"
+
+
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.relative_to(PACKAGE).as_posix())
 def test_words_are_the_fields(path: Path) -> None:
     """Comments, docstrings and messages."""

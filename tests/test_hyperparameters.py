@@ -125,6 +125,7 @@ def test_what_is_written_wrongly_is_one_sentence(hyperparameters: Any, message: 
         ({"data.augment.cutuot": [1]}, r"did you mean 'data.augment.cutout'"),
         ({"module.hidden": [1]}, r"module.hidden is not a field"),
         ({"sampled": [1, 2]}, r"sampled is not a field"),  # of a supernet alone
+        ({"minutes": [1.0, 2.0]}, r"minutes is not a field"),
         ({"cutout": [2, 4], "data.augment.cutout": [2]}, r"cutout and data.augment.cutout are the same field"),
         ({"epochs": {"low": 0, "high": 4}}, r"hyperparameters.epochs: epochs must be > 0, but got 0"),
         ({"momentum": [0.9, 1.5]}, r"hyperparameters.momentum: momentum must be < 1, but got 1.5"),
@@ -143,6 +144,18 @@ def test_a_name_or_value_that_the_recipe_lacks_is_one_sentence(
 def test_every_field_has_one_short_name() -> None:
     fields = [*TrainSection.model_fields, "batch_size", *Augment.model_fields]
     assert len(set(fields)) == len(fields)
+
+
+@pytest.mark.parametrize("place", ["", "long"])
+def test_rules_know_a_field_by_both_its_names(tmp_path: Path, place: str) -> None:
+    train, augment = ("train.", "data.augment.") if place else ("", "")
+    sweep_of(tmp_path, {f"{train}optimizer": ["adamw", "sgd"]}, train={"optimizer": "adamw", "momentum": 0.8})
+    sweep_of(tmp_path, {f"{augment}randaugment": [0, 1]}, data={"augment": {"magnitude": 5}})
+    for name, value in (("branches", "none"), ("layer_scale", 0.1)):
+        space = {"input": INPUT, "stages": [{"depth": 1, "width": [8, 16]}]}
+        warm: dict[str, Any] = {"evaluator": "train", "warm_start": True}
+        with pytest.raises(SweepError, match="branches and layer_scale are the supernet's under search.warm_start"):
+            sweep_of(tmp_path, {}, search_space={**space, "hyperparameters": {f"{train}{name}": [value]}}, search=warm)
 
 
 def test_values_come_to_their_places(tmp_path: Path) -> None:
@@ -253,6 +266,8 @@ def test_one_architecture_by_preset_file_or_content(tmp_path: Path) -> None:
     for content, message in (
         ({"architecture": {"class_path": "mine:Net"}}, "a network of your own is named by `module` in the sweep"),
         ({"architecture": "ffnet_1"}, "input must be given beside architecture 'ffnet_1'"),
+        ({"architecture": "ffnet_1", "input": {**INPUT, "chanels": 1}}, "input.chanels is not a known key; did you"),
+        ({"architecture": "ffnet_1", "input": {**INPUT, "task": None}}, "input.task must be text, but got nothing"),
         ({"architecture": arch.to_dict(), "input": INPUT}, "input must equal that of the architecture"),
         ({"architecture": arch.to_dict(), "stages": [{"depth": 1, "width": 8}]}, "stages and architecture cannot both"),
         ({}, "must have stages, an architecture or hyperparameters"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ from first_sweeps import image_set, paint, throughput_of
 from masks import write_masks
 from PIL import Image
 
+from ffnet_search.autoconfig import image_set as image_set_module
 from ffnet_search.autoconfig.budget import choose_budget
 from ffnet_search.autoconfig.draft import drafts
 from ffnet_search.autoconfig.inspect import inspect
@@ -83,6 +85,17 @@ def test_warnings_of_a_folder(tmp_path: Path) -> None:
     few, uneven, broken = inspect(folder).warnings
     assert "few (4)" in few and "uneven" in uneven and "broken.png" in broken
     assert image_set().warnings == []
+
+
+def test_images_are_inspected_beside_many_broken_ones(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Some of those that can be read are decoded, however many of the sample cannot."""
+    folder = paint(tmp_path, {"a": 6, "b": 6}, grey=True)
+    for file in sorted((folder / "a").iterdir()):
+        file.write_text("not an image")
+    monkeypatch.setattr(image_set_module, "DECODED", 1)
+    monkeypatch.setattr(random.Random, "sample", lambda self, files, count: sorted(files)[:count])
+    sample = image_set_module.sample_images(folder, [str(file) for file in folder.glob("*/*")])
+    assert sample.channels == 1 and len(sample.broken) == 6
 
 
 def test_a_folder_without_images_is_refused(tmp_path: Path) -> None:

@@ -205,3 +205,8 @@ def test_kendall_is_the_share_of_pairs_in_order(levels: int) -> None:
 @pytest.mark.parametrize(("a", "b"), [([1, 1, 1], [1, 2, 3]), ([1, 2], [5, 5]), ([1], [1])])
 def test_kendall_of_a_constant_is_zero(a: list[float], b: list[float]) -> None:
     assert kendall_tau(a, b) == 0
+
+
+def test_a_missing_table_may_be_asked_for_at_any_place() -> None:
+    with pytest.raises(SweepError, match="/no-table.json: no such latency table; make it with `ffnet-search profile S"):
+        LatencyTable.load("/no-table.json")

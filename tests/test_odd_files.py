@@ -115,6 +115,10 @@ def test_classes_are_a_line_each_whatever_ends_it(tmp_path: Path) -> None:
     for ending in (b"\n", b"\r\n", b"\r"):
         (tmp_path / "classes.txt").write_bytes(ending.join((b"road", b"sky", b"")))
         assert class_names(tmp_path, 2) == ("road", "sky")
+    (tmp_path / "classes.txt").write_bytes(b"\xef\xbb\xbfroad\r\nsky\r\n")  # as Notepad writes UTF-8
+    assert class_names(tmp_path, 2) == ("road", "sky")
+    (tmp_path / "classes.json").write_bytes(b'\xef\xbb\xbf["a", "b"]')
+    assert class_names(tmp_path, 2) == ("a", "b")
 
 
 def test_qualities_of_networks_alone_are_numbers() -> None:

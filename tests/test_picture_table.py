@@ -235,6 +235,13 @@ def test_mistakes_of_labels_and_classes(tmp_path: Path) -> None:
         build(table, "classification")
 
 
+def test_hidden_files_and_folders_are_no_tables(table: Path) -> None:
+    """As archives of Macs have them, beside each file."""
+    table.with_name("._table.csv").write_bytes(b"\0\5\26\7")
+    table.with_name("more.csv").mkdir()
+    check(table.parent)
+
+
 def test_places_and_names_of_tables(table: Path) -> None:
     with pytest.raises(SweepError, match="must be a CSV file, or a folder that holds one, but there is no such file"):
         build(table.with_name("no.csv"))
@@ -255,6 +262,11 @@ def test_places_and_names_of_tables(table: Path) -> None:
     with pytest.raises(SweepError, match="data.columns is for picture_table, but data.name is 'digits'"):
         check_data(section("digits", columns=["a"]), space("classification").images)
     shutil.copy(table, table.with_name("train.csv"))
+    for name in ("val.csv", "valid.tsv"):
+        shutil.copy(table, table.with_name(name))
+    with pytest.raises(SweepError, match="must hold one CSV for validation, but holds val.csv and valid.tsv; merge or"):
+        build(table.parent)
+    table.with_name("valid.tsv").unlink()
     table.with_name("test.csv").write_text("file,discs,x\nx.png,1,1\n")
     with pytest.raises(
         SweepError, match=r"test.csv must have the columns .*n.csv, but lacks area \[px\] and also has x$"

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import sys
 from types import ModuleType, SimpleNamespace
 
 import pytest
+from rich.console import Console
 
 from ffnet_search import progress
 from ffnet_search.progress import LINE_EVERY_S, Bar, NotebookBar, TerminalBar, clock, pace
@@ -81,6 +83,15 @@ def test_a_terminal_shows_the_note_and_the_facts_below_the_bar(time: Clock) -> N
     assert table.renderables == ["[dim]best accuracy[/dim] 0.9"]  # type: ignore[union-attr]
     (task,) = bar.display.tasks
     assert (task.completed, task.fields["words"]) == (6, "6/10 candidates, 2/s, 2s, 2s left")
+
+
+def test_names_are_no_markup() -> None:
+    """A class may be called as one likes, and is in the name of a fact."""
+    bar = TerminalBar("search [/x]", 10, "candidates", done=0)
+    bar.advance(1, facts={"best recall of [/x]": "0.9 [/y]"})
+    lines = io.StringIO()
+    Console(file=lines, width=90).print(bar.view(90))
+    assert "search [/x]" in lines.getvalue() and "best recall of [/x] 0.9 [/y]" in lines.getvalue()
 
 
 @pytest.mark.parametrize(

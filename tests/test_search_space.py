@@ -245,6 +245,7 @@ def space_with(path: str, value: Any) -> dict[str, Any]:
         ("input.clases", 3, r"input.clases is not a known key; did you mean 'classes'\?"),
         ("input.outputs", 3, "input.outputs is not a known key"),
         ("input.task", "clasification", "input: task must be one of classification, .* did you mean 'classification'"),
+        ("input.task", None, "input.task must be text, but got nothing"),
         ("per_block", ["width"], "per_block.0: must be one of mixer, .* but got 'width'"),
     ],
 )

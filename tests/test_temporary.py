@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -50,3 +51,19 @@ def test_what_a_kill_left_is_removed_and_nothing_else(temporary: Path) -> None:
         remove_left()
         assert Path(alive).is_dir() and not left.exists()
     assert all(other.is_dir() for other in others) and (temporary / ".ffnet-linked_0").is_symlink()
+
+
+def test_a_folder_that_another_process_removed_at_once_is_made_again(
+    temporary: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made, make = [], tempfile.mkdtemp
+
+    def mkdtemp(**options: Any) -> str:
+        made.append(make(**options))
+        if len(made) == 1:
+            os.rmdir(made[0])
+        return made[-1]
+
+    monkeypatch.setattr(tempfile, "mkdtemp", mkdtemp)
+    with TemporaryFolder() as name:
+        assert Path(name).is_dir() and made == [made[0], name]

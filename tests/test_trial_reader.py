@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import optuna
@@ -15,6 +17,16 @@ from ffnet_search.search.storage import trial_reader
 from ffnet_search.search.storage.trial_reader import BulkStorage
 
 
+@pytest.fixture(params=["UTC0", "EST5", "IST-5:30"])
+def time_zone(request: pytest.FixtureRequest) -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TZ", request.param)
+        time.tzset()
+        yield
+    time.tzset()
+
+
+@pytest.mark.usefixtures("time_zone")
 def test_bulk_reading_equals_optunas_reading(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of a study that Optuna wrote itself, with all that a trial can have, while it grows."""
     url = f"sqlite:///{tmp_path / 'any.db'}"

@@ -164,8 +164,8 @@ def sample_images(root: Path, files: Sequence[str]) -> Sample:
     sizes: list[tuple[int, int]] = []
     grey: list[bool] = []
     broken: list[str] = []
-    for number, file in enumerate(random.Random(0).sample(files, min(HEADERS, len(files)))):
-        read = attempt(file, _size_and_grey, file, decode=number < DECODED)
+    for file in random.Random(0).sample(files, min(HEADERS, len(files))):
+        read = attempt(file, _size_and_grey, file, decode=len(grey) < DECODED)
         if isinstance(read, Unreadable):
             broken.append(str(read))
         else:

@@ -15,7 +15,7 @@ from PIL import Image
 
 from ffnet_search.config.json_schema import schema_line
 from ffnet_search.config.schema import LatencySection
-from ffnet_search.data.table import FILE, SUFFIXES, csv_rows, is_number
+from ffnet_search.data.table import FILE, SUFFIXES, csv_rows, is_number, open_csv
 from ffnet_search.errors import SweepError
 from ffnet_search.formatting import first_few
 from ffnet_search.progress import say
@@ -157,7 +157,7 @@ def holds_series(path: Path) -> bool:
     if not path.is_file() or path.suffix.lower() not in SUFFIXES:
         return False
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
+        with open_csv(path) as file:
             lines = csv_rows(file)
             header, cells = next(lines, []), [cell for row in islice(lines, FIRST) for cell in row]
     except (OSError, UnicodeDecodeError, csv.Error):
@@ -194,7 +194,7 @@ def start_series(path: Path, minutes: float, refused: dict[str, object]) -> Seri
         raise SweepError(f"--data: {path} must have {least} rows or more to forecast from, but has {steps}")
     imports_s = time.monotonic() - began
     say(f"measuring this machine on {len(variables)} series ...")
-    with path.open(encoding="utf-8-sig", newline="") as file:
+    with open_csv(path) as file:
         header = [name.strip() for name in next(csv_rows(file))]
     skipped = tuple(name or "a column without a name" for name in header if name not in variables)
     cost = _measure(len(variables), fitting[0], imports_s)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from ffnet_search.cli.front_table import chosen_of, front_grid, front_words
 from ffnet_search.cli.printing import make_table, print_path, print_plain
 from ffnet_search.cli.resolve import Front
+from ffnet_search.config.binding import searched_fields
 from ffnet_search.config.resolved import resolved_text
 from ffnet_search.config.retraining import retraining_of
 from ffnet_search.config.sweep import Sweep
@@ -112,7 +113,7 @@ def print_sweep(sweep: Sweep) -> None:
     with listed_once():
         trained, states = as_trained(sweep), plan(sweep)
     epochs = f"{sweep.train.epochs} epochs" if trained is sweep else epochs_words(trained, sweep)
-    if sweep.search.warm_start and "epochs" not in sweep.search_space.hyperparameters:
+    if sweep.search.warm_start and "train.epochs" not in searched_fields(sweep):
         epochs = f"{epochs}, then {trial_epochs(trained)} of each trial"
     print_plain(
         f"sweep {sweep.name}: {sweep.data.name}, {epochs}, {sweep.search.trials} trials of "

@@ -72,7 +72,7 @@ def must_be_reachable(path: Path) -> None:
     if key is not None:
         login += ["-i", str(Path(os.path.expanduser(key)))]
     head = f"{auth['ssh_user']}@{provider['head_ip']}"
-    answer = subprocess.run([*login, "--", head, "true"], capture_output=True, text=True)
+    answer = subprocess.run([*login, "--", head, "true"], capture_output=True, text=True, errors="replace")
     if answer.returncode:
         *_, reason = answer.stderr.strip().splitlines() or ["nothing"]
         raise SweepError(

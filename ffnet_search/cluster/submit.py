@@ -53,7 +53,8 @@ def submit(sweep: Sweep, *, detach: bool = False) -> int:
     sweep.files.folder.mkdir(parents=True, exist_ok=True)
     fetched = subprocess.run([ray, "rsync-down", str(cluster), remote, local], env=environment, capture_output=True)
     if fetched.returncode:
-        say(f"submit: {remote} of the head could not be fetched: {fetched.stderr.decode().strip()[-200:]}")
+        reason = fetched.stderr.decode(errors="replace").strip()[-200:]
+        say(f"submit: {remote} of the head could not be fetched: {reason}")
         with suppress(OSError):  # it holds an earlier part
             sweep.files.folder.rmdir()
     else:

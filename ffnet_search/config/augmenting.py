@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ffnet_search.config.binding import searched_fields
 from ffnet_search.space.registry import task_outputs
 
 if TYPE_CHECKING:
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
 def check_augmenting(sweep: Sweep) -> None:
     """Raise ValueError if images are mixed whose targets cannot be, or if a transform of whole batches would get the
     share of one device."""
-    task, searched = task_outputs(sweep.task), {binding.path for binding in sweep.bindings.values()}
+    task, searched = task_outputs(sweep.task), searched_fields(sweep)
     for name, allowed in (("mixup", task.mixes), ("cutmix", task.mixes and task.cuts)):
         if not allowed and (getattr(sweep.train, name) > 0 or f"train.{name}" in searched):
             reason = "are no share of the area" if task.mixes else "do not mix"

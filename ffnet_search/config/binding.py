@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from ffnet_search.config.sweep import Sweep
 
 # Fields of `train` that a supernet alone has, or that do not change the result.
-NOT_SEARCHED = {"sampled", "labels", "start_from", "checkpoint_minutes", "callbacks", "loggers", "devices"}
+NOT_SEARCHED = {"sampled", "labels", "minutes", "start_from", "checkpoint_minutes", "callbacks", "loggers", "devices"}
 OF_ANY_MODULE = {"epochs", "ema"}  # fields of `train` that apply to a user-supplied module too
 ARGUMENTS = "init_args"  # the field of a section that holds the arguments of a user-supplied class
 
@@ -55,6 +55,11 @@ def _check_arguments(sweep: Sweep, bindings: Mapping[str, Binding]) -> None:
                 raise ValueError(f"hyperparameters: {name} must be inside a mapping, but {place} is {found}")
 
 
+def searched_fields(sweep: Sweep) -> set[str]:
+    """The fields that hyper-parameters set, such as `train.epochs`, however their names are spelled."""
+    return {binding.path for binding in sweep.bindings.values()}
+
+
 def check_values(sweep: Sweep) -> None:
     """Raise ValueError if a hyper-parameter may take a value that its field does not allow, or the networks of the
     task cannot be trained in the sweep's form."""
@@ -74,7 +79,7 @@ def check_values(sweep: Sweep) -> None:
 def _check_form(sweep: Sweep) -> None:
     """Raise ValueError if the networks of the task cannot be deployed from the form that they would train in."""
     forms, branches = task_outputs(sweep.task).forms, sweep.train.branches
-    if branches not in forms or ("branches" in sweep.search_space.hyperparameters and len(forms) == 1):
+    if branches not in forms or (len(forms) == 1 and "train.branches" in searched_fields(sweep)):
         raise ValueError(
             f"train.branches must be {' or '.join(map(repr, forms))} for task {sweep.task!r}, and no hyper-parameter, "
             f"but got {branches!r}"

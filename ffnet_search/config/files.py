@@ -201,7 +201,7 @@ def find_sweep(where: Path) -> Path:
         raise SweepError(f"{where}: must be the folder of a run, or a sweep file, but does not exist{hint}")
     if not os.path.isdir(where):
         return where
-    path = RunPaths(where if where.name else where.resolve()).sweep
+    path = RunPaths(where.resolve() if where.name in ("", "..") else where).sweep
     if not path.exists():
         raise SweepError(
             f"{where}: must be a sweep file or the folder of a run, but holds no {path.name}; "

@@ -13,7 +13,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BeforeValidator, Field, PrivateAttr, model_validator
 
 from ffnet_search.config.augmenting import check_augmenting
-from ffnet_search.config.binding import Binding, bind, check_values, sections_with
+from ffnet_search.config.binding import Binding, bind, check_values, searched_fields, sections_with
 from ffnet_search.config.files import RunPaths, expanded, find_sweep, read_sweep, run_name
 from ffnet_search.config.inputs import digest, export_inputs
 from ffnet_search.config.named_metrics import check_metrics
@@ -88,9 +88,9 @@ class Sweep(Section):
 
         Raises SweepError."""
         path = find_sweep(Path(where))
-        sweep = cls.from_yaml(path)
         if not Path(where).is_dir():
-            return sweep
+            return cls.from_yaml(path)
+        sweep = cls.from_yaml(path, "run")  # in place of a folder's name that was written, which may be none of a run
         return sweep.model_copy(update={"runs": str(path.parent.parent), "name": path.parent.name})
 
     def override(
@@ -216,7 +216,7 @@ class Sweep(Section):
     def _hyperparameters_are_fields(self) -> Sweep:
         for check in (check_values, check_retraining, check_folds, check_augmenting, check_unused_settings):
             check(self)
-        if self.search.warm_start and {"branches", "layer_scale"} & self.search_space.hyperparameters.keys():
+        if self.search.warm_start and {"train.branches", "train.layer_scale"} & searched_fields(self):
             raise ValueError("hyperparameters: branches and layer_scale are the supernet's under search.warm_start")
         return self
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from ffnet_search.config.binding import searched_fields
 from ffnet_search.config.retraining import retraining_of
 from ffnet_search.config.schema import DataSection, TrainSection
 from ffnet_search.config.search_schema import SchedulerSection
@@ -62,20 +63,20 @@ def _unused(sweep: Sweep) -> Iterator[Unused]:
 
 
 def _of_training(sweep: Sweep) -> Iterator[Unused]:
-    train, searched = sweep.train, sweep.search_space.hyperparameters
+    train, searched = sweep.train, searched_fields(sweep)
     if not sweep.uses_supernet:
         why = "where trials train without a supernet"
         yield Unused("train", train, OF_A_SUPERNET, why)
     if not sweep.search.warm_start:
         why = "where trials do not start from a supernet (search.warm_start), and so train for train.epochs"
         yield Unused("search", sweep.search, ("trial_epochs",), why)
-    elif any(one.path == "train.epochs" for one in sweep.bindings.values()):
+    elif "train.epochs" in searched:
         yield Unused("search", sweep.search, ("trial_epochs",), "where hyperparameters has the epochs of a trial")
     if sweep.module is not None:
         others = tuple(name for name in TrainSection.model_fields if name not in OF_ANY_MODULE)
         yield Unused("train", train, others, "where module is given, which has its own optimiser and loss")
         return
-    if train.optimizer == "adamw" and "optimizer" not in searched:
+    if train.optimizer == "adamw" and "train.optimizer" not in searched:
         yield Unused("train", train, ("momentum",), "where train.optimizer is adamw, which has none")
     if not train.sampled:
         yield Unused("train", train, ("labels",), "where train.sampled is 0: it is of the sub-networks")
@@ -98,7 +99,7 @@ def _of_data(sweep: Sweep) -> Iterator[Unused]:
         kept = OF_USER_DATA if sweep.module is None else OF_ANY_DATA
         others = tuple(name for name in DataSection.model_fields if name not in kept)
         yield Unused("data", data, others, f"for {data.name}, which reads, splits and augments its data by itself")
-    elif not augment.randaugment and "randaugment" not in sweep.search_space.hyperparameters:
+    elif not augment.randaugment and "data.augment.randaugment" not in searched_fields(sweep):
         yield Unused("data.augment", augment, ("magnitude",), "where randaugment is 0: it is of its operations")
 
 

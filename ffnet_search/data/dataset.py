@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from ffnet_search.data.files import Files
 
 TEST_SHARE = 0.2  # held out, once and for every seed, of a data set without a test split
-VALIDATION_STREAM = 0  # of the random streams of a sweep's seed, see `datamodule`
+VALIDATION_STREAM = 0  # of the random streams of a sweep's seed, see `modules.image_data`
 Indices = NDArray[np.int64]
 Strata = NDArray[np.int64]  # a small number per image, of which splits keep the proportions; see Task.strata
 Pixels = NDArray[np.uint8]

@@ -224,7 +224,7 @@ def class_names(root: Path, count: int) -> tuple[str, ...]:
     for path in (root / name for name in CLASS_FILES):
         if path.is_file():
             try:
-                text = read_bounded(path, YAML_BYTES).decode("utf-8")
+                text = read_bounded(path, YAML_BYTES).decode("utf-8-sig")
                 names = parse_json(text) if path.suffix == ".json" else text.replace("\r", "\n").split("\n")
                 if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
                     raise ValueError("no list of names")

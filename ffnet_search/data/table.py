@@ -19,7 +19,7 @@ import numpy as np
 
 from ffnet_search.config.schema import DataSection
 from ffnet_search.data.dataset import Indices
-from ffnet_search.data.layout import SPLIT_NAMES, TEST, TRAIN, VALIDATION, given_path
+from ffnet_search.data.layout import HIDDEN, SPLIT_NAMES, TEST, TRAIN, VALIDATION, given_path
 from ffnet_search.errors import SweepError, did_you_mean, shown
 from ffnet_search.files.bounded import is_bounded, open_regular
 from ffnet_search.formatting import first_few
@@ -76,14 +76,23 @@ def _found(root: Path, beside: Path, file: str) -> Path:
 def find_tables(section: DataSection) -> dict[str, Path]:
     """Split -> its CSV: train.csv, val.csv (or valid, validation) and test.csv of a folder; else the one CSV, as train.
 
-    Raises SweepError if there are none, or several that have other names."""
+    Raises SweepError if there are none, several that have other names, or two for one split."""
     path = given_path(section, "the CSV file, or the folder that holds it")
     if os.path.isfile(path):
         return {TRAIN: path}
     if not os.path.isdir(path):
         raise SweepError(f"data.path: {path} must be a CSV file, or a folder that holds one, but there is no such file")
     tables = tables_in(path)
-    named = {SPLIT_NAMES[table.stem.lower()]: table for table in tables if table.stem.lower() in SPLIT_NAMES}
+    named: dict[str, Path] = {}
+    for table in tables:
+        split = SPLIT_NAMES.get(table.stem.lower())
+        if split in named:
+            raise SweepError(
+                f"data.path: {path} must hold one CSV for {split}, but holds {named[split].name} and {table.name}; "
+                "merge or rename them"
+            )
+        if split is not None:
+            named[split] = table
     if TRAIN in named:
         return {split: named[split] for split in (TRAIN, VALIDATION, TEST) if split in named}
     if len(tables) != 1:
@@ -96,8 +105,9 @@ def find_tables(section: DataSection) -> dict[str, Path]:
 
 
 def tables_in(folder: Path) -> list[Path]:
-    """The CSV files of a folder, by their suffix, sorted."""
-    return sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES)
+    """The CSV files of a folder, by their suffix, sorted; hidden ones aside."""
+    tables = (path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES and not path.name.startswith(HIDDEN))
+    return sorted(path for path in tables if not path.is_dir())
 
 
 def read_table(section: DataSection) -> Table:

@@ -9,7 +9,6 @@ exports it: better as the search compared it, or, where both were retrained, as 
 from __future__ import annotations
 
 import math
-import shlex
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +17,7 @@ from ffnet_search.config.named_metrics import ranking
 from ffnet_search.config.sweep import Sweep
 from ffnet_search.export.exported import ExportedNetwork
 from ffnet_search.export.retraining.record import retrained_metrics
+from ffnet_search.formatting import quoted
 from ffnet_search.latency.table import LatencyTable
 from ffnet_search.metrics import ERROR, FOLDS, INHERITED, LATENCY, Metric
 from ffnet_search.pareto.candidate import Candidate
@@ -182,4 +182,4 @@ def better_words(found: Answer, quality: Metric) -> str:
 
 def export_command(folder: Path, key: str) -> str:
     """The command that exports one network of a run."""
-    return f"ffnet-search export {shlex.quote(str(folder))} --key {key}"
+    return f"ffnet-search export {quoted(folder)} --key {key}"

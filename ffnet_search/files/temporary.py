@@ -41,12 +41,10 @@ class TemporaryFolder:
     was killed. Raises OSError."""
 
     def __init__(self, parent: str | Path | None = None) -> None:
-        while True:
+        held = None
+        while held is None:
             self.name = tempfile.mkdtemp(prefix=SCRATCH, dir=parent)
-            held = _hold(Path(self.name))  # until the process ends
-            if Path(self.name).exists():  # else another process removed it before it was locked
-                break
-            os.close(held)
+            held = _hold_new(Path(self.name))  # until the process ends
         self._finalizer = weakref.finalize(self, _remove, self.name, held)
 
     def __enter__(self) -> str:
@@ -80,6 +78,16 @@ def remove_left() -> None:
 def _remove(name: str, held: int) -> None:
     shutil.rmtree(name, ignore_errors=True)
     os.close(held)
+
+
+def _hold_new(folder: Path) -> int | None:
+    """Lock a folder that was just made; None if another process removed it before it was locked."""
+    with suppress(FileNotFoundError):
+        held = _hold(folder)
+        if folder.exists():
+            return held
+        os.close(held)
+    return None
 
 
 def _hold(folder: Path, *, wait: bool = True) -> int:

@@ -238,7 +238,7 @@ class LatencyTable(Section):
         try:
             return cls.model_validate_json(read_bounded(Path(path), JSON_BYTES))
         except FileNotFoundError:
-            run = Path(path).absolute().parents[1]  # runs/NAME/latency/DEVICE.json
+            run = Path(path).absolute().parent.parent  # runs/NAME/latency/DEVICE.json
             sweep = quoted(run) if (run / "sweep.yaml").exists() else "SWEEP"
             raise SweepError(f"{path}: no such latency table; make it with `ffnet-search profile {sweep}`") from None
         except OSError as error:

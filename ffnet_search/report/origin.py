@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from ffnet_search.config.binding import searched_fields
 from ffnet_search.config.retraining import retraining_of
 from ffnet_search.config.sweep import Sweep
 from ffnet_search.config.warm_start import trial_epochs
@@ -42,7 +43,7 @@ def _training(sweep: Sweep) -> str:
     names = ", ".join(sweep.search_space.hyperparameters)
     searched = f", but for what was searched ({names})" if names else ""
     epochs = f"{sweep.train.epochs} epochs of {sweep.train.optimizer}{searched}"
-    if sweep.search.warm_start and "epochs" not in sweep.search_space.hyperparameters:
+    if sweep.search.warm_start and "train.epochs" not in searched_fields(sweep):
         epochs = f"{epochs}, trials from its weights for {trial_epochs(sweep)}"
     retraining = retraining_of(sweep)
     return f"{epochs}; {f'then each alone: {retraining}' if retraining else 'not retrained'}"

@@ -8,6 +8,7 @@ from pathlib import Path
 from ffnet_search.config.sweep import Sweep
 from ffnet_search.errors import SweepError
 from ffnet_search.export.exported import ExportedNetwork, read_exported, read_network
+from ffnet_search.export.formats.registry import formats_of
 from ffnet_search.progress import say
 from ffnet_search.run.check import check_classes
 from ffnet_search.run.folder.run_folder import open_run
@@ -30,6 +31,8 @@ def export_key(sweep: Sweep, key: str, folder: Path | None = None) -> ExportedNe
             return known[key]
         shutil.copytree(known[key].folder, folder, dirs_exist_ok=True)
         return read_network(folder)
+    if folder is not None and folder.resolve() == Path.cwd():
+        raise SweepError(f"{folder}: must not be the working folder, which is replaced; give a folder in it")
     check_classes(sweep, ["export"])
     with open_run(sweep):
         sweep = as_trained(sweep)
@@ -43,8 +46,8 @@ def export_key(sweep: Sweep, key: str, folder: Path | None = None) -> ExportedNe
             folder.parent.mkdir(parents=True, exist_ok=True)
         network = export_network(sweep, key, folder)
         if folder is None:
-            for name in sweep.export.formats:
-                export_format(sweep, name)
+            for name in formats_of(sweep):
+                export_format(sweep, name, key=key)
             write_gains(sweep)
             write_report(sweep)
     return network

@@ -69,7 +69,8 @@ class InputChoices(Section):
     @field_validator("outputs")
     @classmethod
     def _enough_for_the_task(cls, outputs: int, info: ValidationInfo) -> int:
-        least = task_outputs(info.data["task"]).least_outputs
+        task = info.data.get("task")  # none where it is no text, which is said
+        least = 1 if task is None else task_outputs(task).least_outputs
         if outputs < least:
             raise PydanticKnownError("greater_than", {"gt": least - 1})
         return outputs

@@ -98,8 +98,10 @@ class SearchSpace(Section):
         shape = content.get("input")
         if not isinstance(shape, dict):
             raise ValueError(f"input must be given beside architecture {name!r}: channels, resolution, classes")
-        preset = Architecture.preset(name, Input.from_dict({"resolution": 256, **shape}))
-        return {**content, "architecture": preset.to_dict()}
+        with suppress(TypeError):  # of an input with other keys or values: its own errors are said
+            preset = Architecture.preset(name, Input.from_dict({"resolution": 256, **shape}))
+            return {**content, "architecture": preset.to_dict()}
+        return {**content, "architecture": None}
 
     @model_validator(mode="after")
     def _is_of_one_kind(self) -> SearchSpace:
@@ -265,10 +267,8 @@ class SearchSpace(Section):
         chosen = {}
         for name, choices in self.axes().items():
             place, _, axis = name.rpartition(".")
-            if place == "head":
-                chosen[name] = self._head.axes()[axis].extreme(choices, pick)
-            else:
-                chosen[name] = BLOCK_AXES[axis].extreme(choices, pick) if axis in BLOCK_AXES else pick(choices)
+            known: Mapping[str, Any] = self._head.axes() if place == "head" else BLOCK_AXES
+            chosen[name] = known[axis].extreme(choices, pick) if axis in known else pick(choices)
         if self.stages:
             chosen["stem.stride"] = min(self.stem.stride) if pick is max else max(self.stem.stride)
         return self.build(chosen)

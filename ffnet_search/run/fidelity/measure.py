@@ -14,12 +14,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from ffnet_search.atomic_write import write_json, write_text
+from ffnet_search.config.commands import command_of
 from ffnet_search.config.inputs import digest, train_inputs
 from ffnet_search.config.sweep import Sweep
 from ffnet_search.errors import SweepError
 from ffnet_search.evaluation.fidelity import FILE, INHERITED, MIN_NETWORKS, SPLITS, Compared, Fidelity, supernet_digest
 from ffnet_search.evaluation.fidelity_networks import choose_networks, choose_repeated
-from ffnet_search.formatting import quoted
 from ffnet_search.latency.table import LatencyTable
 from ffnet_search.metrics import LATENCY, MACS
 from ffnet_search.progress import Bar, progress
@@ -96,8 +96,8 @@ def _refuse_untrained(sweep: Sweep, folder: RunFolder) -> None:
         return
     changed = f" ({', '.join(change_words(found.changes, sweep))} changed since)" if found.changes else ""
     raise SweepError(
-        f"{folder.path}: fidelity needs the supernet, but train is {found.state.value}{changed}; run `ffnet-search "
-        f"train {quoted(sweep.path)}` first"
+        f"{folder.path}: fidelity needs the supernet, but train is {found.state.value}{changed}; run "
+        f"`{command_of('train', sweep)}` first"
     )
 
 

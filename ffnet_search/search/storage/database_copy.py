@@ -54,7 +54,8 @@ def copied(
                     f"search.storage: the study {name!r} in {where} and {writer.path} must begin with the same trials, "
                     "but do not; give the run another name with --name, or delete the one that is not wanted"
                 )
-        copy = TrialWriter(study, storage, where)
+        with database_errors(where):
+            copy = TrialWriter(study, storage, where)
         copy.add(here[len(there) :])
         writer.add(there[len(here) :])
         writer.copy = copy
