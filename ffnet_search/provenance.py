@@ -12,9 +12,9 @@ from importlib.metadata import PackageNotFoundError, version
 PACKAGES = ("torch", "lightning", "optuna", "onnxruntime", "numpy")
 
 
-def now() -> str:
-    """The time of this moment, ISO 8601 in UTC."""
-    return datetime.now(timezone.utc).isoformat(timespec="microseconds")
+def now(precision: str = "microseconds") -> str:
+    """The time of this moment, ISO 8601 in UTC, to a `timespec` of datetime."""
+    return datetime.now(timezone.utc).isoformat(timespec=precision)
 
 
 def versions() -> dict[str, str]:

@@ -7,7 +7,6 @@ a supernet earns its cost where it ranks better than they do. No training here, 
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -20,6 +19,7 @@ import numpy as np
 from ffnet_search.errors import SweepError
 from ffnet_search.evaluation.rank_statistics import Interval, agreement, correlate, difference, kendall, spearman
 from ffnet_search.files.bounded import read_json
+from ffnet_search.files.digest import sha256_of
 from ffnet_search.metrics import LATENCY, MACS, PARAMS
 from ffnet_search.space.architecture import Architecture
 from ffnet_search.space.registry import task_outputs
@@ -230,7 +230,7 @@ def _signed(value: float) -> str:
 
 def supernet_digest(path: Path) -> str:
     """16 hexadecimal digits of a supernet's file. A comparison is of this one: a supernet made again has another."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+    return sha256_of(path)[:16]
 
 
 def read_fidelity(folder: Path) -> Fidelity | None:

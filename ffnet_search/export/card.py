@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +23,7 @@ from ffnet_search.latency.table import LatencyTable
 from ffnet_search.models.deployed import Deployed
 from ffnet_search.models.saved import read_start
 from ffnet_search.pareto.candidate import Candidate
-from ffnet_search.provenance import git_state, versions
+from ffnet_search.provenance import git_state, now, versions
 from ffnet_search.space.architecture import Architecture
 from ffnet_search.tasks.base import task_of
 
@@ -72,7 +71,7 @@ def network_card(
         **({} if pick.folds is None else {"folds": {"count": sweep.export.folds, "epochs": sweep.train.epochs}}),
         "onnx_opset": sweep.export.opset,
         "versions": versions(),
-        "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "date": now("seconds"),
     }
 
 
@@ -113,7 +112,7 @@ def user_module_card(sweep: Sweep, candidate: Candidate, metrics: Mapping[str, f
         "sweep": {"name": sweep.name, "seed": sweep.seed, "digest": sweep.digest},
         "training": dict(candidate.record),
         "versions": versions(),
-        "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "date": now("seconds"),
     }
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from datetime import datetime, timezone
 from pathlib import Path
 
 from ffnet_search.config.inputs import digest
@@ -21,7 +20,7 @@ from ffnet_search.latency.plan import COPIES, TOLERANCE, Plan
 from ffnet_search.latency.table import Check, Entry, LatencyTable, Ms, Setting, TableError
 from ffnet_search.latency.timing import SHARED_RATIO, Rounds
 from ffnet_search.progress import progress, say
-from ffnet_search.provenance import installed_versions
+from ffnet_search.provenance import installed_versions, now
 from ffnet_search.space.architecture import Architecture
 from ffnet_search.space.parts import Part
 from ffnet_search.space.search_space import SearchSpace
@@ -222,7 +221,7 @@ class TableBuilder:
             batch_size=section.batch_size,
             dtype=section.precision,
             versions={**installed_versions("ffnet-search", "torch"), **identity.versions},
-            date=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+            date=now("seconds"),
             clock=identity.clock,
             rounds=section.rounds,
             contention=self._contention,

@@ -16,6 +16,7 @@ from ffnet_search.latency.bench import Bench, LocalBench, MakeBench
 from ffnet_search.latency.jobs import Job, groups, network_job
 from ffnet_search.latency.table import LatencyTable
 from ffnet_search.latency.timing import SHARED_RATIO, WALL_CLOCK, Reading, Rounds, gather, middle
+from ffnet_search.models.cpu_threads import threads
 from ffnet_search.models.deployed import Deployed
 from ffnet_search.progress import progress
 
@@ -105,11 +106,6 @@ def torch_aside() -> Iterator[None]:
     """Run PyTorch on one thread and on random numbers of its own inside the block.
 
     It builds and traces the networks; on shared cores several threads wait for each other longer than they work."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(0)
-            yield
-    finally:
-        torch.set_num_threads(threads)
+    with threads(1), torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        yield

@@ -122,11 +122,11 @@ class SearchSpace(Section):
         for stride in set(self.stem.stride) - set(STEM_STRIDES):
             raise ValueError(f"stem.stride must be 1, 2 or 4, but got {stride}")
         limits.check_depths([max(stage.depth) for stage in self.stages])
-        combinations = sum(stage.combinations for stage in self.stages)
-        if combinations > limits.COMBINATIONS:
+        offered = sum(stage.combinations for stage in self.stages)
+        if offered > limits.COMBINATIONS:
             raise ValueError(
                 f"stages must offer at most {limits.COMBINATIONS:,} combinations of depth, width and block, each stage "
-                f"by itself, but offer {combinations:,}; give fewer choices"
+                f"by itself, but offer {offered:,}; give fewer choices"
             )
         for index, stage in enumerate(self.stages):
             stage.check(f"stages.{index}")

@@ -29,6 +29,7 @@ from torch.distributed import TCPStore  # type: ignore[attr-defined]
 
 from ffnet_search.config.sweep import Sweep
 from ffnet_search.errors import SweepError
+from ffnet_search.files.cores import usable_cores
 from ffnet_search.files.temporary import scratch_folder
 from ffnet_search.formatting import plural
 from ffnet_search.imports.consent import current_policy, set_foreign_imports
@@ -110,7 +111,7 @@ def _train_once(sweep: Sweep, count: int) -> str:
 def _running(sweep: Sweep, rank: int, count: int, port: int, report: Path) -> Iterator[subprocess.Popen[bytes]]:
     """Start one of `count` ranks, which writes its error to `report`; kill it at the end."""
     environment = {
-        "OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // count)),
+        "OMP_NUM_THREADS": str(max(1, usable_cores() // count)),
         **os.environ,
         "PYTHONPATH": os.pathsep.join(sys.path),  # the same code, wherever it was imported from
         "MASTER_ADDR": HOST,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +13,8 @@ from ffnet_search.atomic_write import write_text
 from ffnet_search.config.start import ARCHITECTURE, OFFICIAL, RELEASE, SUFFIX, TRAINABLE, find_weights, is_official
 from ffnet_search.config.sweep import Sweep
 from ffnet_search.errors import SweepError
-from ffnet_search.files.download import CHUNK, download
+from ffnet_search.files.digest import sha256_of
+from ffnet_search.files.download import download
 from ffnet_search.models.inherit import inherit, refuse_forms
 from ffnet_search.models.metamixer import MetaMixer
 from ffnet_search.models.reference import load_reference
@@ -61,7 +61,7 @@ def load_start(sweep: Sweep) -> Start | None:
     except SweepError as error:
         words = str(error)
         raise SweepError(f"{sweep.path}: {words if words.startswith(FIELD) else f'{FIELD}: {words}'}") from None
-    return Start(net, {"from": str(start_from), "sha256": _sha256(path)})
+    return Start(net, {"from": str(start_from), "sha256": sha256_of(path)})
 
 
 def _load(path: Path) -> MetaMixer:
@@ -97,16 +97,8 @@ def _fetch(name: str, path: Path) -> None:
     checksum = path.with_name(f"{path.name}.sha256")
     if not path.exists():
         download(f"{RELEASE}/{name}{SUFFIX}", path, field=FIELD, max_bytes=MAX_BYTES)
-        write_text(checksum, f"{_sha256(path)}\n")
-    elif checksum.exists() and checksum.read_text(encoding="utf-8").strip() != _sha256(path):
+        write_text(checksum, f"{sha256_of(path)}\n")
+    elif checksum.exists() and checksum.read_text(encoding="utf-8").strip() != sha256_of(path):
         raise SweepError(
             f"{path}: differs from what was downloaded ({checksum.name}); delete both to download it again"
         )
-
-
-def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while chunk := file.read(CHUNK):
-            digest.update(chunk)
-    return digest.hexdigest()

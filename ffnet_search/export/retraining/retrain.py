@@ -7,7 +7,6 @@ A network that was retrained before with the same inputs and supernet is read ag
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 
 from ffnet_search.config.inputs import digest, retrain_inputs
@@ -18,6 +17,7 @@ from ffnet_search.evaluation.retrained import Retrained, retraining_sweep
 from ffnet_search.evaluation.trained import WEIGHTS
 from ffnet_search.export.retraining.record import retrained_configuration
 from ffnet_search.export.retraining.training import Training, remove_others, train_all
+from ffnet_search.files.digest import sha256_of
 from ffnet_search.formatting import plural
 from ffnet_search.pareto.candidate import Candidate
 from ffnet_search.progress import progress, say
@@ -48,5 +48,5 @@ def weights_digest(sweep: Sweep) -> str:
     """The digest of all that a retrained network depends on, but for its configuration."""
     inputs = retrain_inputs(sweep)
     if sweep.uses_supernet:
-        inputs["supernet"] = hashlib.sha256(sweep.files.supernet.read_bytes()).hexdigest()
+        inputs["supernet"] = sha256_of(sweep.files.supernet)
     return digest(inputs)

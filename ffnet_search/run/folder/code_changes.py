@@ -4,12 +4,12 @@ A comment is an edit too, and a training takes hours, so it is the user who deci
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 
 from ffnet_search.cluster.user_code import user_code
 from ffnet_search.config.sweep import Sweep
+from ffnet_search.files.digest import sha256_of
 from ffnet_search.formatting import first_few, listed
 from ffnet_search.run.folder.run_folder import Records, read_records
 
@@ -30,7 +30,7 @@ def _files(source: Path) -> Iterator[Path]:
 
 def _digest(path: Path) -> str:
     try:
-        return hashlib.sha256(path.read_bytes()).hexdigest()[:DIGITS]
+        return sha256_of(path)[:DIGITS]
     except OSError:
         return ""
 
