@@ -124,7 +124,7 @@ def test_str_is_one_line_that_a_person_can_read() -> None:
         (lambda: Block(token_kernel=1), "token_kernel must be odd and >= 3, but got 1"),
         (lambda: Block(channel_kernel=2), "channel_kernel must be odd and >= 3, but got 2"),
         (lambda: Block(expansion=0), "expansion must be >= 1, but got 0"),
-        (lambda: Stage(0, (Block(),)), "a stage must have width >= 1, .* but got width=0, multiplier=2, 1 blocks"),
+        (lambda: Stage(0, (Block(),)), "a stage must have width >= 1, .* but got width=0, multiplier=2, 1 block"),
         (lambda: Stage(8, ()), "at least one block, but got width=8, multiplier=2, 0 blocks"),
         (lambda: Stage(8, (Block(),), 0), "multiplier >= 1 .* but got width=8, multiplier=0"),
         (

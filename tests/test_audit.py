@@ -67,10 +67,10 @@ def test_the_command_says_it_and_refuses_what_a_run_would(root: Path, tmp_path: 
     (tmp_path / "mine.yaml").write_text(text)
     shutil.copy(root / "train/class_0/0000.png", root / "test/class_0/again.png")
     done = call("check", "mine.yaml", "--data", cwd=tmp_path)
-    assert done.returncode == 0 and "1 images are in several splits" in done.stderr
+    assert done.returncode == 0 and "1 image is in several splits" in done.stderr
     (root / "test/class_2/broken.png").write_bytes(b"no image")
     assert call("check", "mine.yaml", cwd=tmp_path).returncode == 0
     done = call("check", "mine.yaml", "--data", cwd=tmp_path)
-    assert done.returncode == 2 and "mine.yaml: data.path: 1 files cannot be read" in done.stderr
+    assert done.returncode == 2 and "mine.yaml: data.path: 1 file cannot be read as an image; remove" in done.stderr
     (tmp_path / "mine.yaml").write_text(text.replace("path: images", "path: images, unreadable: skip"))
     assert call("check", "mine.yaml", "--data", cwd=tmp_path).returncode == 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -13,6 +14,8 @@ from image_data import all_prints, batch_print, prints
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 from torch import Tensor
+
+from ffnet_search.errors import SweepError
 
 
 class Recorder(LightningModule):
@@ -91,6 +94,13 @@ def test_a_batch_larger_than_the_set_is_the_whole_set(make_data: Callable[..., A
     data = make_data("digits", batch_size=10**6)
     [(images, _)] = data.train_dataloader()
     assert len(images) == data.train_images and len(data.train_dataloader()) == 1
+
+
+def test_fewer_images_than_ranks_are_one_sentence(make_data: Callable[..., Any]) -> None:
+    data = make_data("digits")
+    data.trainer = SimpleNamespace(global_rank=0, world_size=10**4)
+    with pytest.raises(SweepError, match=r"train.devices must be <= the .* images of training, but 10000 devices"):
+        data.train_dataloader()
 
 
 def test_one_image_left_over_is_no_batch_of_its_own(make_data: Callable[..., Any]) -> None:

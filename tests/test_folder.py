@@ -71,6 +71,14 @@ def test_a_second_process_is_refused_and_pointed_to_the_first(tmp_path: Path) ->
         end(other)
 
 
+def test_a_damaged_lock_is_no_traceback(tmp_path: Path) -> None:
+    sweep = write_sweep(tmp_path)
+    with open_run(sweep):
+        sweep.files.lock.write_bytes(b"\xff\xfe" * 4096)
+        with pytest.raises(SweepError, match="another process is working in it; wait"):
+            open_run(sweep).__enter__()
+
+
 def test_the_lock_dies_with_its_process(tmp_path: Path) -> None:
     sweep = write_sweep(tmp_path)
     end(holder(sweep))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -14,6 +16,7 @@ from torch import Tensor, nn
 from ffnet_search.config.schema import LatencySection
 from ffnet_search.errors import SweepError
 from ffnet_search.latency import bench, jobs, threads
+from ffnet_search.latency.backends import ncnn
 from ffnet_search.latency.jobs import network_job
 from ffnet_search.latency.measure import measure_all, torch_aside
 from ffnet_search.latency.module import count_macs_m, measure_module
@@ -103,6 +106,32 @@ def test_a_module_that_cannot_be_copied_is_one_sentence() -> None:
     module.last = module(torch.ones(1, 20))
     with pytest.raises(SweepError, match=r"Regressor must be a module that copy\.deepcopy can copy.*detach them"):
         measure_module(module, (1, 20), SIMULATOR)
+
+
+@pytest.mark.parametrize("shape", [(), (0, 20)])
+def test_an_example_without_a_batch_is_one_sentence(shape: tuple[int, ...]) -> None:
+    with pytest.raises(SweepError, match=r"Regressor must have an example_input_array with a batch .* its shape is \("):
+        measure_module(Regressor(), shape, SIMULATOR)
+
+
+@pytest.mark.parametrize(
+    ("script", "problem"),
+    [
+        ("echo one >&2; echo two >&2; exit 3", "ended with 3: two"),
+        ("exit 0", "ended with 0: nothing on its error output"),
+        ("exec sleep 9", "did not end within 0.2 s"),
+    ],
+)
+def test_a_converter_that_fails_is_one_sentence(
+    script: str, problem: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = tmp_path / "pnnx"
+    program.write_text(f"#!/bin/sh\n{script}\n")
+    program.chmod(0o755)
+    monkeypatch.setitem(sys.modules, "pnnx", SimpleNamespace(EXEC_PATH=str(program)))
+    monkeypatch.setattr(ncnn, "TIMEOUT_S", 0.2 if "sleep" in script else 60)
+    with pytest.raises(SweepError, match=f"ncnn: pnnx must convert the network, but {problem}; use another"):
+        ncnn.ncnn_files(nn.Identity(), (1, 2, 2))
 
 
 def test_macs_of_a_module_are_counted() -> None:

@@ -175,6 +175,15 @@ def test_a_mistake_is_one_sentence(name: str, folder: Path) -> None:
         build(folder)
 
 
+def test_a_split_of_which_nothing_can_be_read_is_one_sentence(folder: Path, tmp_path: Path) -> None:
+    split = tmp_path / "split"
+    shutil.copytree(folder, split / "train")
+    for path in write_masks(split / "test", 2).glob("images/*"):
+        path.write_bytes(b"no image")
+    with pytest.raises(SweepError, match="must hold an image for the split test, but none that can be read is left"):
+        build(split, unreadable="skip")
+
+
 def test_many_mistakes_are_named_a_line_each(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for number in (2, 3, 5):
         save(folder, f"{number:03d}.png", np.full_like(ids(folder, f"{number:03d}.png"), 7))
@@ -209,7 +218,7 @@ def test_a_check_leaves_out_what_reading_leaves_out(folder: Path) -> None:
 
 
 def test_one_image_is_too_few(tmp_path: Path) -> None:
-    with pytest.raises(SweepError, match=r"data.validation must leave 2 images for training"):
+    with pytest.raises(SweepError, match=r"must hold an image for the split test, but none that can be read is left"):
         build(write_masks(tmp_path / "one", 1))
 
 

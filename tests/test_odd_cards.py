@@ -37,6 +37,7 @@ ODD: dict[str, tuple[dict[str, Any], str]] = {
     "a nest": ({"details": json.loads("[" * 60 + "]" * 60)}, "levels"),
     "a latency beyond reason": ({"metrics": {"measured_ms": 1e300}}, "a number must be within +-1e+39"),
     "a latency that no network has": ({"metrics": {"latency_ms@phone": 1e-300}}, "@phone must be 0 or within"),
+    "a quality that is no number": ({"metrics": {"test_accuracy": float("nan")}}, "number must be finite, but is NaN"),
     "negative MACs": ({"metrics": {"macs_m": -3.0}}, "macs_m must be 0 or within 1e-12 and 1e+12, but is -3.0"),
     "a share beyond one": ({"details": {"recall": {"a": 1.5}}}, "details.recall.a is not valid"),
     "images below none": ({"details": {"images": {"a": -3}}}, "details.images.a is not valid"),

@@ -128,6 +128,25 @@ def test_batches_repeat_resume_and_are_shared(folder: Path) -> None:
         assert torch.equal(whole, torch.cat([first, second]))
 
 
+def test_fewer_patches_than_ranks_are_one_sentence(folder: Path) -> None:
+    remake(folder, 3)
+    data = build(folder, patches=1, validation=0.5)
+    data.trainer = SimpleNamespace(global_rank=0, world_size=2)
+    with pytest.raises(SweepError, match="train.devices must be <= the 1 image of training, but 2 devices share each"):
+        data.train_dataloader()
+
+
+def test_a_split_of_which_nothing_can_be_read_is_one_sentence(folder: Path) -> None:
+    for split, keep in (("train", 4), ("val", 1), ("test", 1)):
+        (folder / split).mkdir()
+        for path in sorted(folder.glob("*.png"))[:keep]:
+            path.rename(folder / split / path.name)
+    for path in (folder / "test").iterdir():
+        path.write_bytes(b"no photo")
+    with pytest.raises(SweepError, match="must hold an image for the split test, but none that can be read is left"):
+        build(folder, unreadable="skip")
+
+
 def test_grey_and_other_scales(folder: Path) -> None:
     for channels, scale in ((1, 2), (3, 3), (3, 4)):
         data = build(folder, Input(channels, 8, scale, INPUT.task), patch=8)
@@ -152,6 +171,11 @@ def a_pair_is_missing(folder: Path) -> None:
     (folder / "LR" / "003.png").unlink()
 
 
+def two_of_a_name(folder: Path) -> None:
+    pairs_of_other_sizes(folder)
+    shutil.copy(folder / "LR" / "001.png", folder / "LR" / "000.jpg")
+
+
 MISTAKES: dict[str, tuple[Callable[[Path], object], dict[str, Any], str]] = {
     "none": (lambda at: remake(at, 0), {}, r"data must hold photos that Pillow opens, but holds none"),
     "one": (lambda at: remake(at, 1), {}, r"must hold 3 photos at least, .* but holds 1"),
@@ -159,8 +183,9 @@ MISTAKES: dict[str, tuple[Callable[[Path], object], dict[str, Any], str]] = {
         lambda at: Image.new("RGB", (20, 40)).save(at / "000.png"), {},
         r"photos must have 24 pixels a side at least \(data.patch 12, at scale 2\), .*000.png \(20 x 40\)",
     ),
-    "broken": (lambda at: (at / "002.png").write_bytes(b"no photo"), {}, r"1 files cannot be read .*002.png"),
+    "broken": (lambda at: (at / "002.png").write_bytes(b"no photo"), {}, r"1 file cannot be read as an .*002.png"),
     "sizes": (pairs_of_other_sizes, {}, r"LR/000.png \(3\d x 3\d pixels, not 1\d x 1\d\)"),
+    "two of a name": (two_of_a_name, {}, r"LR/000.png and .*LR/000.jpg must not have the same name; remove or rename"),
     "missing": (a_pair_is_missing, {}, r"LR must hold the reduced form of each photo .* none for .*HR/003.png"),
     "crop": (lambda at: None, {"augment": {"crop": 2}}, r"data.augment.crop must be left out .* use flip and turn"),
     "jitter": (lambda at: None, {"augment": {"jitter": 0.2}}, r"data.augment.jitter must be left out .* use flip"),

@@ -183,7 +183,7 @@ MISTAKES: dict[str, tuple[Callable[[Path], Any], str]] = {
     "comma": (cell("discs", "3,5"), r"line 5: discs must be a number, but is '3,5'"),
     "lost": (lambda table: (table.parent / "shapes/003.png").unlink(), r"003.png cannot be read .*line 5 names it"),
     "ending": (cell("file", "shapes/003"), r"shapes/003 cannot be read .*line 5 names it; did you mean '003.png'"),
-    "broken": (lambda table: (table.parent / "shapes/003.png").write_text("no"), r"cannot be read as images.*003.png"),
+    "broken": (lambda table: (table.parent / "shapes/003.png").write_text("no"), r"be read as an image.*003.png"),
     "pipe": (pipe, r"003.png must be a file, but is a pipe"),
     "twice": (cell("file", "shapes/000.png"), r"line 5 must not repeat shapes/000.png, which is in .*line 2 too"),
     "nameless": (cell("file", ""), r"line 5 must name a file, but is ''; name one, or remove the row"),

@@ -85,7 +85,7 @@ def test_more_epochs_go_on_from_the_last_checkpoint(
     run_sweep(sweep, stages=("train",))
     longer = sweep.model_copy(update={"train": sweep.train.model_copy(update={"epochs": 3})})
     run_sweep(longer, stages=("train",), fresh=True)
-    assert epochs == [0, 1, 2] and "train: resumes from the 1 epochs of" in capsys.readouterr().err
+    assert epochs == [0, 1, 2] and "train: resumes from the 1 epoch of" in capsys.readouterr().err
     other = longer.model_copy(update={"seed": 1})
     other = other.model_copy(update={"train": longer.train.model_copy(update={"epochs": 4})})
     run_sweep(other, stages=("train",), fresh=True)

@@ -60,6 +60,7 @@ def test_a_sweep_is_frozen() -> None:
         ("search.sampler.class_pat", "x", "search.sampler.class_pat is not a known key; did you mean 'class_path'\\?"),
         ("search_space.stages.0.widht", [8], "search_space.stages.0.widht is not a known key; did you mean 'width'\\?"),
         ("train.epochs", -3, "train.epochs must be > 0, but got -3"),
+        ("train.epochs", 10**12, "train.epochs must be <= 1000000, but got 1000000000000$"),
         ("train.epochs", "many", "train.epochs must be a whole number, but got 'many'$"),
         ("train.epochs", 1.5, "train.epochs must be a whole number, but got 1.5$"),
         ("search.trials", True, "search.trials must be a whole number, but got True$"),

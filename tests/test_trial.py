@@ -24,7 +24,7 @@ from ffnet_search.export.network import load
 from ffnet_search.models.deployed import fuse
 from ffnet_search.pareto.candidate import Candidate
 from ffnet_search.run.pipeline import run_sweep
-from ffnet_search.run.rerun import rerun
+from ffnet_search.run.rerun import changes, rerun
 from ffnet_search.run.stages import plan
 from ffnet_search.space.hyperparameters import Configuration
 from ffnet_search.tasks.base import find_task
@@ -193,6 +193,11 @@ def test_hpo_of_an_ffnet_ends_in_networks_and_each_trial_repeats(tmp_path: Path)
         run_sweep(sweep, stages=("train",))
     with pytest.raises(SweepError, match=r"has no trial '17'; give a number below 4, or a key"):
         rerun(sweep.files.folder, "17")
+
+
+def test_a_record_without_versions_has_other_differences() -> None:
+    before, now = {"seed": 0, "data": "a", "git": "b"}, {"seed": 1, "data": "a", "git": "b", "versions": {}}
+    assert list(changes(before, now)) == ["seed (0 then, 1 now)"]
 
 
 def test_a_mistake_in_the_data_is_seen_before_the_search(tmp_path: Path) -> None:

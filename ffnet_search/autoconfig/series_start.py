@@ -17,7 +17,7 @@ from ffnet_search.config.json_schema import schema_line
 from ffnet_search.config.schema import LatencySection
 from ffnet_search.data.table import FILE, SUFFIXES, csv_rows, is_number, open_csv
 from ffnet_search.errors import SweepError
-from ffnet_search.formatting import first_few
+from ffnet_search.formatting import first_few, plural
 from ffnet_search.progress import say
 from ffnet_search.run.cost_comparison import FORWARD_SHARE, STOPPED_SHARE
 
@@ -90,7 +90,7 @@ class SeriesStart:
     @property
     def lines(self) -> tuple[str, ...]:
         """Lines for the user: the series, the choices and their reasons."""
-        chosen = f"chosen: {self.window} steps ahead from the {self.window} before, {self.trials} trials"
+        chosen = f"chosen: {self.window} steps ahead from the {self.window} before, {plural(self.trials, 'trial')}"
         lines = [f"{self}", f"{chosen} of {EPOCHS} epochs at most; set module.shape and data's window to your horizon"]
         if self.skipped:
             lines.append(f"not learnt, since they count or date the steps or hold words: {first_few(self.skipped)}")

@@ -26,7 +26,7 @@ from ffnet_search.config.start import OFFICIAL
 from ffnet_search.config.sweep import Sweep
 from ffnet_search.data.table import FILE_COLUMN
 from ffnet_search.errors import NAME, SweepError, did_you_mean
-from ffnet_search.formatting import figure
+from ffnet_search.formatting import figure, plural
 from ffnet_search.metrics import LATENCY
 from ffnet_search.progress import say
 from ffnet_search.space.sides import spelled
@@ -184,7 +184,7 @@ def remarks(budget: Budget, minutes: float, latency_ms: float | None) -> Iterato
     yield (
         f"chosen: {spelled(draft.sides)} pixels, a {draft.size.name} search space of "
         f"{draft.space.size:,} networks that take {times} here, "
-        f"{budget.epochs} epochs, {budget.trials} trials"
+        f"{plural(budget.epochs, 'epoch')}, {plural(budget.trials, 'trial')}"
     )
     yield f"{budget.comparison}"
     if task_of(draft.space.images).quality.unit == "%" and task_of(draft.space.images).is_mean:

@@ -86,7 +86,7 @@ def print_latency(table: LatencyTable) -> None:
     content = plural(len(table.held_out), "network") if table.is_exact else f"{len(table.entries)} parts"
     print_plain(f"latency table {table.name}: {content}, {setting.date}")
     print_plain(
-        f"{setting.device}; {setting.backend}, {setting.threads} threads, batch {setting.batch_size}, "
+        f"{setting.device}; {setting.backend}, {plural(setting.threads, 'thread')}, batch {setting.batch_size}, "
         f"{setting.dtype}, {setting.clock}"
     )
     print_plain(f"versions: {', '.join(f'{name} {version}' for name, version in setting.versions.items())}")
@@ -112,11 +112,11 @@ def print_sweep(sweep: Sweep) -> None:
     print_space(sweep.search_space)
     with listed_once():
         trained, states = as_trained(sweep), plan(sweep)
-    epochs = f"{sweep.train.epochs} epochs" if trained is sweep else epochs_words(trained, sweep)
+    epochs = plural(sweep.train.epochs, "epoch") if trained is sweep else epochs_words(trained, sweep)
     if sweep.search.warm_start and "train.epochs" not in searched_fields(sweep):
         epochs = f"{epochs}, then {trial_epochs(trained)} of each trial"
     print_plain(
-        f"sweep {sweep.name}: {sweep.data.name}, {epochs}, {sweep.search.trials} trials of "
+        f"sweep {sweep.name}: {sweep.data.name}, {epochs}, {plural(sweep.search.trials, 'trial')} of "
         f"{sweep.search.sampler.class_path} for {', '.join(sweep.search.objectives)}; limits: {sweep.search.limits}"
     )
     if note := split_note(sweep):
@@ -130,7 +130,7 @@ def print_sweep(sweep: Sweep) -> None:
     if sweep.export.folds:
         print_plain(
             f"export: up to {sweep.export.top} networks are cross-validated, each trained {sweep.export.folds} times "
-            f"from new weights for {trained.train.epochs} epochs"
+            f"from new weights for {plural(trained.train.epochs, 'epoch')}"
         )
     ways = compare_ways(trained)
     if ways is not None:

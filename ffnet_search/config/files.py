@@ -131,7 +131,12 @@ def read_sweep(path: Path) -> dict[str, Any]:
         ask_for_imports({**content, "search_space": named}, path, programs)
         content["search_space"] = SearchSpace.from_yaml(place, content.get("task"))
     else:
-        if isinstance(space, dict):
+        if "search_space" in content and not isinstance(space, dict):
+            raise SweepError(
+                f"{path}: search_space must be a mapping of keys to values, or the name of a file that holds one, but "
+                f"got {shown(space)}"
+            )
+        if space is not None:
             content["search_space"] = SearchSpace.located(space, path.parent)
         ask_for_imports(content, path, programs)
     return content

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from ffnet_search.formatting import plural
 from ffnet_search.plugins import is_import_path
 
 if TYPE_CHECKING:
@@ -31,8 +32,9 @@ class Retraining:
     def __str__(self) -> str:
         start = "inherited" if self.is_inherited else "new"
         taught = f", taught by the supernet's largest network (share {self.distil:g})" if self.distil else ""
-        epochs = f"{self.epochs}" if self.max_epochs == self.epochs else f"{self.epochs} to {self.max_epochs}"
-        return f"{epochs} epochs from {start} weights at {self.rate:g} x the learning rate{taught}"
+        longer = f"{self.epochs} to {self.max_epochs} epochs"
+        epochs = plural(self.epochs, "epoch") if self.max_epochs == self.epochs else longer
+        return f"{epochs} from {start} weights at {self.rate:g} x the learning rate{taught}"
 
     def epochs_for(self, macs_m: float) -> int:
         """The epochs of a network of so many millions of MACs: they rise as the root of these falls, up to

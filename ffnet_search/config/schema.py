@@ -21,6 +21,7 @@ Precision = Literal["float32", "int8"]  # of a deployed network's weights and ac
 Minutes = Annotated[float, Field(gt=0, le=MAX_MINUTES)]
 Weight = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 PATCH, PATCHES = 48, 16  # defaults of `data`
+MAX_EPOCHS = 10**6  # of a training: more end in no lifetime
 MAX_FOLDS = 20  # of cross-validation
 MAGNITUDES = 30  # the largest of RandAugment's, as torchvision counts them
 Share = Annotated[float, Field(ge=0, lt=1)]
@@ -128,7 +129,7 @@ class TrainSection(GrowingSection):
     processes if there is no GPU. It changes the speed of training and not its result."""
 
     devices: int = Field(1, gt=0)
-    epochs: int = Field(30, gt=0)
+    epochs: int = Field(30, gt=0, le=MAX_EPOCHS)
     minutes: Minutes | None = None
     optimizer: Literal["muon", "adamw", "sgd"] = "muon"
     learning_rate: float = Field(8e-3, gt=0)
@@ -207,8 +208,8 @@ class RetrainSection(GrowingSection):
 
     model_config = ConfigDict(serialize_by_alias=True)
 
-    epochs: int | None = Field(None, ge=0)
-    max_epochs: Annotated[int | None, LATER] = Field(None, gt=0)
+    epochs: int | None = Field(None, ge=0, le=MAX_EPOCHS)
+    max_epochs: Annotated[int | None, LATER] = Field(None, gt=0, le=MAX_EPOCHS)
     rate: float = Field(1.0, gt=0, allow_inf_nan=False)
     distil: float = Field(0.0, ge=0, le=1)
     start: Literal["inherited", "scratch"] = Field("inherited", alias="from")

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from ffnet_search.config.later_fields import LATER, GrowingSection
-from ffnet_search.config.schema import NAME_OR_PATH, Minutes
+from ffnet_search.config.schema import MAX_EPOCHS, NAME_OR_PATH, Minutes
 from ffnet_search.errors import did_you_mean
 from ffnet_search.files.bounded import MAX_INT
 from ffnet_search.metrics import COSTS, Direction, Metric, find_metric
@@ -122,7 +122,7 @@ class SearchSection(GrowingSection):
 
     evaluator: Literal["supernet", "train"] = "supernet"
     warm_start: bool = False
-    trial_epochs: Annotated[int | None, LATER] = Field(None, gt=0)
+    trial_epochs: Annotated[int | None, LATER] = Field(None, gt=0, le=MAX_EPOCHS)
     engine: str = Field("local", pattern=NAME_OR_PATH)
     resources: Resources = Resources()
     workers: int | None = Field(None, gt=0)

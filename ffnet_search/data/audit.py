@@ -18,7 +18,7 @@ from ffnet_search.data.files import Files, divide
 from ffnet_search.data.image_file import open_image, tiles
 from ffnet_search.data.registry import data_parts
 from ffnet_search.data.unreadable import Unreadable, attempt
-from ffnet_search.formatting import first_few
+from ffnet_search.formatting import first_few, plural
 from ffnet_search.progress import progress
 from ffnet_search.space.input import Input
 from ffnet_search.tasks.base import task_of
@@ -38,17 +38,21 @@ class Audit:
     @property
     def lines(self) -> Iterator[str]:
         """Sentences for the user."""
-        yield f"{self.images:,} images looked at, {len(self.unreadable):,} cannot be read"
+        yield f"{plural(self.images, 'image')} looked at, {len(self.unreadable):,} cannot be read"
         if self.unreadable:
             yield f"cannot be read: {first_few(list(map(str, self.unreadable)))}"
         if self.across_splits:
             groups = [" = ".join(group) for group in self.across_splits]
-            yield f"{len(groups):,} images are in several splits, so results on them mean less: {first_few(groups)}"
+            yield f"{_images_are(len(groups))} in several splits, so results on them mean less: {first_few(groups)}"
         if self.across_classes:
             groups = [" = ".join(group) for group in self.across_classes]
-            yield f"{len(groups):,} images are in several classes: {first_few(groups)}"
+            yield f"{_images_are(len(groups))} in several classes: {first_few(groups)}"
         if self.repeated:
-            yield f"{self.repeated:,} images are in one class more than once"
+            yield f"{_images_are(self.repeated)} in one class more than once"
+
+
+def _images_are(count: int) -> str:
+    return f"{plural(count, 'image')} {'is' if count == 1 else 'are'}"
 
 
 def audit_data(section: DataSection, seed: int, input: Input) -> Audit:

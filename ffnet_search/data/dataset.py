@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from ffnet_search.config.schema import DataSection
 from ffnet_search.data.unreadable import Unreadable
 from ffnet_search.errors import SweepError
+from ffnet_search.formatting import plural
 from ffnet_search.space.input import Input
 from ffnet_search.tasks.base import Targets, task_of
 
@@ -179,7 +180,8 @@ def split_digest(content: str, *splits: Indices) -> str:
 def refuse_many_folds(count: int, images: int) -> None:
     """Raise SweepError for less than an image a fold."""
     if images < count:
-        raise SweepError(f"export.folds must be <= the {images} images of training and validation, but is {count}")
+        known = plural(images, "image")
+        raise SweepError(f"export.folds must be <= the {known} of training and validation, but is {count}")
 
 
 def refuse_given_validation(validation: object) -> None:

@@ -23,9 +23,7 @@ from ffnet_search.data.dataset import (
 )
 from ffnet_search.data.decoder import Decoder, OnDisk
 from ffnet_search.data.layout import TEST, TRAIN, VALIDATION, image_bytes
-from ffnet_search.data.unreadable import Unreadable, refuse_unreadable
-from ffnet_search.formatting import first_few
-from ffnet_search.progress import say
+from ffnet_search.data.unreadable import Unreadable, must_be_left, refuse_unreadable, say_left_out
 from ffnet_search.space.input import Input
 from ffnet_search.tasks.base import Targets, Task, task_of
 
@@ -84,6 +82,7 @@ def open_files(
             opened[split] = InMemory(pixels_NHWC[indices], files.targets_N)
         else:
             opened[split] = OnDisk(decoder, indices, files.targets_N)
+        must_be_left(len(indices), split)
         names = files.names if split == TRAIN else names
     return Source(opened[TRAIN], opened[TEST], outputs, digest, opened.get(VALIDATION), names)
 
@@ -113,9 +112,8 @@ def _decode(decoder: Decoder, section: DataSection) -> tuple[Pixels | None, Coll
         broken = decoder.unreadable(everything)
     if not skips:
         refuse_unreadable(list(broken.values()))
-    elif broken:
-        named = first_few(list(map(str, broken.values())))
-        say(f"data: {len(broken)} files cannot be read as images and are left out: {named}")
+    else:
+        say_left_out(list(broken.values()))
     return np.stack(pixels) if pixels else None, broken
 
 

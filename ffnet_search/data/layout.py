@@ -177,6 +177,17 @@ def find_images(folder: Path) -> Found:
     return found
 
 
+def by_name(found: Found) -> dict[str, Path]:
+    """The images by their relative names without extension. Raises SweepError if two have one name."""
+    named: dict[str, Path] = {}
+    for path in found.paths:
+        name = path.relative_to(found.folder).with_suffix("").as_posix()
+        if name in named:
+            raise SweepError(f"data.path: {path} and {named[name]} must not have the same name; remove or rename one")
+        named[name] = path
+    return named
+
+
 def _walk(place: str, above: tuple[str, ...], visits: Counter[str]) -> Iterator[tuple[str, list[str]]]:
     """Folder after folder with the names of its files. `above`: the real paths of the folders that it is in; `visits`:
     of each real path so far. Folders that are linked into each other have paths without number."""

@@ -25,8 +25,17 @@ from ffnet_search.data.dataset import DataSet, OnDemand, Pixels, Source, must_ma
 from ffnet_search.data.files import Files, files_digest, files_on_demand, open_files
 from ffnet_search.data.image_file import LARGE, open_image, turned_size
 from ffnet_search.data.image_folder import must_have_colours
-from ffnet_search.data.layout import TEST, TRAIN, VALIDATION, class_names, find_images, given_path, split_folders
-from ffnet_search.data.unreadable import MAX_NAMED_FILES, Unreadable, attempt
+from ffnet_search.data.layout import (
+    TEST,
+    TRAIN,
+    VALIDATION,
+    by_name,
+    class_names,
+    find_images,
+    given_path,
+    split_folders,
+)
+from ffnet_search.data.unreadable import MAX_NAMED_FILES, Unreadable, attempt, must_be_left, say_left_out
 from ffnet_search.errors import SweepError
 from ffnet_search.formatting import first_few
 from ffnet_search.progress import say
@@ -72,6 +81,8 @@ class MaskFolder(DataSet):
         digest = hashlib.sha256(digests.encode()).hexdigest()
         if section.unreadable == "skip":
             pairs = {split: _readable(one, section.workers) for split, one in pairs.items()}
+            for split, one in pairs.items():
+                must_be_left(len(one.names), split)
         names = class_names(root, input.outputs)
         source = open_files(_with_masks(pairs, section, input), names, section, input, digest)
         if missing := must_hold_classes(np.unique(source.train.targets_N).tolist(), names, splits[TRAIN].masks):
@@ -155,7 +166,7 @@ def list_splits(splits: Mapping[str, Folders]) -> dict[str, MaskedFiles]:
 def list_pairs(folders: Folders) -> MaskedFiles:
     """The images of a split with their masks: of the same name but for the extension. Raises SweepError if one of
     them is missing, or several have one name."""
-    images, masks = (_by_name(folder) for folder in folders)
+    images, masks = (by_name(find_images(folder)) for folder in folders)
     for here, there, what in ((images, masks, "a mask"), (masks, images, "an image")):
         lonely = sorted(here.keys() - there.keys())
         if lonely:
@@ -189,22 +200,10 @@ def _readable(pairs: MaskedFiles, workers: int) -> MaskedFiles:
     with ThreadPoolExecutor(max(1, workers)) as pool:
         problems = list(pool.map(problem, zip(pairs.images, pairs.masks, strict=True)))
     broken = [one for one in problems if one]
-    if broken:
-        say(f"data: {len(broken)} files cannot be read as images and are left out: {first_few(broken)}")
+    say_left_out(broken)
     kept = [index for index, one in enumerate(problems) if not one]
     images, masks, names = (tuple(all[index] for index in kept) for all in (pairs.images, pairs.masks, pairs.names))
     return MaskedFiles(images, masks, names)
-
-
-def _by_name(folder: Path) -> dict[str, Path]:
-    """Files of images below a folder, by their relative names without extension."""
-    found: dict[str, Path] = {}
-    for path in find_images(folder).paths:
-        name = path.relative_to(folder).with_suffix("").as_posix()
-        if name in found:
-            raise SweepError(f"data.path: {path} and {found[name]} must not have the same name; remove or rename one")
-        found[name] = path
-    return found
 
 
 def read_masks(files: Sequence[str], images: Sequence[str], input: Input, workers: int) -> Pixels:

@@ -77,7 +77,10 @@ def draw_front(sweep: Sweep, candidates: Sequence[Candidate], keys: Collection[s
     kept = sum(not pick.is_better for pick in picks.values())
     keep = f"{kept} keeps its" if kept == 1 else f"{kept} keep their"
     stay = f", and {keep} old weights, which are better" if kept else ""
-    say(f"retrain: the front is drawn from what was retrained: {len(front)} of {len(chosen)} networks are on it{stay}")
+    are = "is" if len(front) == 1 else "are"
+    say(
+        f"retrain: the front is drawn from what was retrained: {len(front)} of {len(chosen)} networks {are} on it{stay}"
+    )
     drawn = choose(front, top, directions, networks_at_budgets(sweep, front))
     exported = [candidate.key for candidate in drawn]
     return [picks[key] for key in dict.fromkeys([*exported, *(candidate.key for candidate in asked)])]

@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import os
 import stat
+from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -44,14 +45,17 @@ def read_bounded(path: Path, max_bytes: int) -> bytes:
 
 
 def read_json(path: Path) -> Any:
-    """Return the content of a JSON file. Raises OSError, or ValueError where it is invalid or beyond a bound."""
-    return parse_json(read_bounded(path, JSON_BYTES))
+    """Return the content of a JSON file, of finite numbers as `write_json` writes them. Raises OSError, or ValueError
+    where it is invalid or beyond a bound."""
+    return parse_json(read_bounded(path, JSON_BYTES), _not_finite)
 
 
-def parse_json(text: str | bytes) -> Any:
-    """Return the content of JSON. Raises ValueError if it is invalid or beyond a bound."""
+def parse_json(text: str | bytes, constant: Callable[[str], float] = float) -> Any:
+    """Return the content of JSON. Raises ValueError if it is invalid or beyond a bound.
+
+    `constant`: what NaN and infinity are read as; studies and journals have them."""
     try:
-        content = json.loads(text, parse_int=_json_int, parse_float=bounded_float)
+        content = json.loads(text, parse_int=_json_int, parse_float=bounded_float, parse_constant=constant)
     except RecursionError:
         content = None
     else:
@@ -88,6 +92,10 @@ def bounded_float(text: str) -> float:
     if not is_bounded(number):
         raise ValueError(f"a number must be within +-{MAX_FLOAT:g}, but is {shown(text)}")
     return number
+
+
+def _not_finite(name: str) -> float:
+    raise ValueError(f"a number must be finite, but is {name}")
 
 
 def _json_int(digits: str) -> int:

@@ -84,7 +84,7 @@ class TableBuilder:
             uncertain = self.uncertain_jobs()
             if uncertain and spent < allowed:
                 if not spent:
-                    say(f"profile: measuring {len(uncertain)} networks and parts again, whose times spread")
+                    say(f"profile: measuring {len(uncertain)} of the networks and parts again, whose times spread")
                 affordable = int((allowed - spent) * len(self.plan.jobs))
                 for group in groups(uncertain[: max(1, affordable)]):
                     self._measure(group)

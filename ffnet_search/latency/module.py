@@ -23,8 +23,13 @@ def measure_module(module: nn.Module, shape: Sequence[int], section: LatencySect
     """Measure a user-supplied module on random inputs of `shape`, batch included, in this process.
 
     A copy on CPU in evaluation mode is measured: the module keeps its device and its mode. Raises SweepError if the
-    module cannot be copied, or the backend is not available."""
+    module cannot be copied, the shape holds no batch, or the backend is not available."""
     name = type(module).__name__
+    if not shape or not shape[0]:
+        raise SweepError(
+            f"{name} must have an example_input_array with a batch of 1 input or more, (B, ...), for its latency to be "
+            f"measured, but its shape is {tuple(shape)}"
+        )
     try:
         net = copy.deepcopy(module).cpu().eval()
     except RuntimeError as error:  # an attribute is a tensor of the autograd graph

@@ -17,7 +17,7 @@ from ffnet_search.config.start import ARCHITECTURE
 from ffnet_search.config.sweep import Sweep
 from ffnet_search.export.exported import CARD, ExportedNetwork, read_exported
 from ffnet_search.files.bounded import read_bounded
-from ffnet_search.formatting import code_span, markdown
+from ffnet_search.formatting import code_span, markdown, plural
 from ffnet_search.metrics import INHERITED
 from ffnet_search.pareto.candidate import Candidate
 from ffnet_search.pareto.front import pareto_front
@@ -73,9 +73,9 @@ def _study_text(sweep: Sweep, front: Sequence[Candidate], exported: Sequence[Exp
     table = f"The exported networks:\n\n{_table(sweep, exported)}" if exported else "Nothing is exported yet.\n"
     keys = ", ".join(code_span(candidate.key) for candidate in front)
     return (
-        f"{table}\nThe front ({len(front)} candidates, best first): {keys}. Their trials have a note, and files of the "
-        f"network as artifacts.\n\nLimits: {sweep.search.limits}. Architectures beyond them were never evaluated: they "
-        "have no values, and are the trials that are *pruned*.\n"
+        f"{table}\nThe front ({plural(len(front), 'candidate')}, best first): {keys}. Their trials have a note, and "
+        f"files of the network as artifacts.\n\nLimits: {sweep.search.limits}. Architectures beyond them were never "
+        "evaluated: they have no values, and are the trials that are *pruned*.\n"
     )
 
 

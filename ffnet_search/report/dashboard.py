@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 from socketserver import ThreadingMixIn
@@ -56,7 +57,10 @@ def own_host_only(app: Any) -> Any:
     sites."""
 
     def checked(environ: Mapping[str, Any], start_response: Any) -> Any:
-        if urlsplit(f"//{environ.get('HTTP_HOST', '')}").hostname in LOOPBACK:
+        host = None
+        with suppress(ValueError):  # of a header that names no host
+            host = urlsplit(f"//{environ.get('HTTP_HOST', '')}").hostname
+        if host in LOOPBACK:
             return app(environ, start_response)
         start_response("403 Forbidden", [("Content-Type", "text/plain")])
         return [b"this dashboard answers requests to this machine alone\n"]

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from ffnet_search.config.named_metrics import ranking
+from ffnet_search.formatting import plural
 from ffnet_search.metrics import COSTS, ERROR, INHERITED, Metric
 from ffnet_search.pareto.front import pareto_front
 from ffnet_search.report.data import Run
@@ -30,7 +31,7 @@ def draw_front(run: Run) -> Figure:
     candidates, search = run.history.evaluated, run.sweep.search
     figure = Figure(figsize=(6.4, 4.2), layout="constrained")  # without pyplot, which chooses a window system
     x_label = "trial" if x is None else run.label(x.key)
-    title = f"{run.sweep.name}: {len(candidates)} candidates"
+    title = f"{run.sweep.name}: {plural(len(candidates), 'candidate')}"
     title, x_label, y_label = (text.replace("$", r"\$") for text in (title, x_label, run.label(y.key)))  # no formulas
     axes = _empty_axes(figure, title=title, xlabel=x_label, ylabel=y_label)
     points = {}

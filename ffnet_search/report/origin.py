@@ -24,7 +24,7 @@ def origin(run: Run) -> Iterator[tuple[str, object]]:
     if run.table is None:
         yield "Git", training.get("git")
     else:
-        yield "Search space", f"{sweep.search_space.name}, {sweep.search_space.size:,} architectures"
+        yield "Search space", f"{sweep.search_space.name}, {plural(sweep.search_space.size, 'architecture')}"
     yield "Objectives", ", ".join(f"{direction} {name}" for name, direction in search.directions.items())
     if run.table is not None:
         limits = (f"{name} {run.metric(name).relation} {limit:g}" for name, limit in search.constraints.items())
@@ -42,7 +42,7 @@ def origin(run: Run) -> Iterator[tuple[str, object]]:
 def _training(sweep: Sweep) -> str:
     names = ", ".join(sweep.search_space.hyperparameters)
     searched = f", but for what was searched ({names})" if names else ""
-    epochs = f"{sweep.train.epochs} epochs of {sweep.train.optimizer}{searched}"
+    epochs = f"{plural(sweep.train.epochs, 'epoch')} of {sweep.train.optimizer}{searched}"
     if sweep.search.warm_start and "train.epochs" not in searched_fields(sweep):
         epochs = f"{epochs}, trials from its weights for {trial_epochs(sweep)}"
     retraining = retraining_of(sweep)

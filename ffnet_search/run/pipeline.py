@@ -11,7 +11,7 @@ from ffnet_search.config.sweep import Sweep
 from ffnet_search.engines.registry import engine_of
 from ffnet_search.errors import SweepError
 from ffnet_search.export.exported import ExportedNetwork, read_exported
-from ffnet_search.formatting import listed
+from ffnet_search.formatting import listed, plural
 from ffnet_search.progress import clock, say, signs_of_life
 from ffnet_search.run.check import check_before_profile, check_classes, check_limits
 from ffnet_search.run.data_changes import describe_changes, list_again, listed_once, old_values, say_remarks
@@ -163,7 +163,7 @@ def _found_so_far(sweep: Sweep, folder: RunFolder) -> int:
     found = len(read_candidates(sweep.files.study, sweep.search_space)) if sweep.files.study.exists() else 0
     if found:
         say(
-            f"export: the search is not done, so this is the front of {found} candidates; "
+            f"export: the search is not done, so this is the front of {plural(found, 'candidate')}; "
             f"`{command_of('run', sweep)}` resumes the search"
         )
     return found

@@ -48,7 +48,7 @@ def rerun(run: Path, which: str) -> Rerun:
     if isinstance(outcome, Failed):
         return Rerun(record.number, configuration, {}, (record.reason, outcome.reason), ())
     metrics = {name: (record.metrics[name], now) for name, now in outcome.metrics.items() if name in record.metrics}
-    changed = _changes(record.record, outcome.record) if isinstance(outcome, Candidate) else ()
+    changed = changes(record.record, outcome.record) if isinstance(outcome, Candidate) else ()
     return Rerun(record.number, configuration, metrics, (record.reason, ""), tuple(changed))
 
 
@@ -90,13 +90,16 @@ def _evaluator(sweep: Sweep, folder: Path, record: TrialRecord) -> Evaluate:
     return evaluate
 
 
-def _changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
+def changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
     """The differences of two records of provenance, in words; none if one was not recorded."""
     if not before or not now:
         return
     for name in ("data", "git", "seed"):
         if before.get(name) != now.get(name):
             yield f"{name} ({before.get(name)} then, {now.get(name)} now)"
+    then = before.get("versions")
+    if not isinstance(then, Mapping):
+        return
     for name, version in versions().items():
-        if before["versions"].get(name) != version:
-            yield f"{name} ({before['versions'].get(name)} then, {version} now)"
+        if then.get(name) != version:
+            yield f"{name} ({then.get(name)} then, {version} now)"

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from ffnet_search.config.files import RunPaths
 from ffnet_search.config.sweep import Sweep
 from ffnet_search.errors import SweepError
+from ffnet_search.formatting import plural
 from ffnet_search.pareto.candidate import Candidate
 from ffnet_search.progress import say
 from ffnet_search.run.folder.changes import Change
@@ -68,7 +69,8 @@ def adopt_earlier(optimizer: Optimizer, sweep: Sweep, inputs: Mapping[str, Any])
     for key in adopted:
         earlier.bring_weights(key, sweep.files.trials)
     if adopted:
-        say(f"search: {len(adopted)} candidates that {earlier.folder} has evaluated are used again")
+        are = "is" if len(adopted) == 1 else "are"
+        say(f"search: {plural(len(adopted), 'candidate')} that {earlier.folder} has evaluated {are} used again")
 
 
 def continue_training(sweep: Sweep, changes: Sequence[Change], aside: Path) -> None:
@@ -81,7 +83,7 @@ def continue_training(sweep: Sweep, changes: Sequence[Change], aside: Path) -> N
     if isinstance(change.old, int) and isinstance(change.new, int) and change.new > change.old:
         sweep.files.training.mkdir(exist_ok=True)
         shutil.copy2(last, sweep.files.training)
-        say(f"train: resumes from the {change.old} epochs of {aside}")
+        say(f"train: resumes from the {plural(change.old, 'epoch')} of {aside}")
 
 
 def _judged(inputs: Mapping[str, Any], sweep: Sweep) -> dict[str, Any]:

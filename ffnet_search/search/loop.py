@@ -70,10 +70,9 @@ def run_loop(optimizer: Optimizer, engine: Engine, on_end: OnEnd = lambda record
     failed = archive.keys("failed")
     if failed and not evaluated:
         reason = archive.entries[failed[0]].reason
-        raise SweepError(
-            f"search: all {len(failed)} evaluations failed, the first with: {reason}; correct the cause and give "
-            "the same command again"
-        )
+        several = f"all {len(failed)} evaluations failed, the first with"
+        failures = several if len(failed) > 1 else "the only evaluation failed with"
+        raise SweepError(f"search: {failures}: {reason}; correct the cause and give the same command again")
     if not evaluated and archive.finished < trials and not optimizer.ended:
         raise SweepError("search: its time is over before a candidate was evaluated; give more search.minutes")
 

@@ -18,6 +18,7 @@ from typing import Any, Literal
 from pydantic import GetCoreSchemaHandler
 from pydantic_core import CoreSchema
 
+from ffnet_search.formatting import plural
 from ffnet_search.space import limits
 from ffnet_search.space.block import Block, block_parts
 from ffnet_search.space.head import NO_CHOICES, Head
@@ -61,7 +62,7 @@ class Stage:
         if self.width < 1 or self.multiplier < 1 or not self.blocks:
             raise ValueError(
                 "a stage must have width >= 1, multiplier >= 1 and at least one block, "
-                f"but got width={self.width}, multiplier={self.multiplier}, {len(self.blocks)} blocks"
+                f"but got width={self.width}, multiplier={self.multiplier}, {plural(len(self.blocks), 'block')}"
             )
         for block in self.blocks:
             step = find_mixer(block.mixer).width_step

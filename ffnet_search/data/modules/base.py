@@ -5,6 +5,9 @@ from __future__ import annotations
 from lightning.pytorch import LightningDataModule
 from torch import Tensor
 
+from ffnet_search.errors import SweepError
+from ffnet_search.formatting import plural
+
 
 class Data(LightningDataModule):
     """The data of training, evaluation and export. Hand it to the Trainer as `datamodule=`.
@@ -40,3 +43,13 @@ class Data(LightningDataModule):
     def rank(self) -> tuple[int, int]:
         """This process's rank, and the number of ranks that train together."""
         return (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
+
+    def share_of_batch(self, batch_size: int, images: int) -> int:
+        """The images of a batch that each rank has, together at most `batch_size`. Raises SweepError for none."""
+        _, ranks = self.rank
+        if images < ranks:
+            raise SweepError(
+                f"train.devices must be <= the {plural(images, 'image')} of training, but {ranks} devices share each "
+                "batch; lower it or add images"
+            )
+        return min(batch_size, images) // ranks

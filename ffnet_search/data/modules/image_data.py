@@ -30,6 +30,7 @@ from ffnet_search.data.modules.base import Data
 from ffnet_search.data.modules.epoch_loader import Batch, EpochLoader
 from ffnet_search.data.modules.normalisation import CHUNK, normalise, spread_of, statistics
 from ffnet_search.errors import SweepError
+from ffnet_search.formatting import plural
 from ffnet_search.tasks.base import Task
 
 # Random streams of a sweep's seed, one per purpose: numpy.random.default_rng([seed, stream, ...]).
@@ -65,7 +66,7 @@ class ImageData(Data):
     def train_dataloader(self) -> EpochLoader:
         """Shuffled batches; each epoch leaves out other images, which do not fill a last batch."""
         rank, ranks = self.rank
-        per_rank = min(self._section.batch_size, len(self._train)) // ranks
+        per_rank = self.share_of_batch(self._section.batch_size, len(self._train))
         steps = len(self._train) // (per_rank * ranks)
 
         def batches(epoch: int, start: int) -> Iterator[Batch]:
@@ -158,7 +159,7 @@ def _split(source: Source, strata_N: Strata, share: float, seed: int) -> tuple[I
         train, held_out = hold_out(source.names, strata_N, share, seed)
     if len(train) < 2 or not len(held_out):
         raise SweepError(
-            f"data.validation must leave 2 images for training and hold out 1, but {share} of {len(strata_N)} images "
-            f"holds out {len(held_out)}; change data.validation or add images"
+            f"data.validation must leave 2 images for training and hold out 1, but {share} of "
+            f"{plural(len(strata_N), 'image')} holds out {len(held_out)}; change data.validation or add images"
         )
     return train, held_out

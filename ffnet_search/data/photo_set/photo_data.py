@@ -21,6 +21,7 @@ from ffnet_search.data.modules.epoch_loader import Batch, EpochLoader
 from ffnet_search.data.modules.image_data import CALIBRATION, CALIBRATION_PIXELS, CROP, FOLDS, ORDER
 from ffnet_search.data.photo_set.photo_folder import Pair, Photos
 from ffnet_search.errors import SweepError
+from ffnet_search.formatting import plural
 from ffnet_search.space.sides import height_and_width
 from ffnet_search.tasks.base import Task
 
@@ -53,7 +54,8 @@ class PhotoData(Data):
         if not len(self._train) or not len(self._validation):
             raise SweepError(
                 f"data.validation must leave a photo for training and hold out 1, but {section.validation} of "
-                f"{len(photos.train)} photos holds out {len(self._validation)}; change data.validation or add photos"
+                f"{plural(len(photos.train), 'photo')} holds out {len(self._validation)}; change data.validation or "
+                "add photos"
             )
         self.train_images = len(self._train) * section.patches
 
@@ -61,7 +63,7 @@ class PhotoData(Data):
         """Shuffled batches; each epoch leaves out other patches, which do not fill a last batch."""
         rank, ranks = self.rank
         patches = np.repeat(self._train, self._section.patches)
-        per_rank = min(self._section.batch_size, len(patches)) // ranks
+        per_rank = self.share_of_batch(self._section.batch_size, len(patches))
         steps = len(patches) // (per_rank * ranks)
 
         def batches(epoch: int, start: int) -> Iterator[Batch]:

@@ -24,10 +24,9 @@ from ffnet_search.data.files import MIB, Files, files_digest, summary
 from ffnet_search.data.image_file import open_image, read_whole
 from ffnet_search.data.layout import TEST, TRAIN, VALIDATION, image_bytes
 from ffnet_search.data.photo_set.photo_listing import PhotoFile, find_splits, list_photos
-from ffnet_search.data.unreadable import Unreadable, attempt, refuse_unreadable
+from ffnet_search.data.unreadable import Unreadable, attempt, must_be_left, refuse_unreadable, say_left_out
 from ffnet_search.errors import SweepError
 from ffnet_search.formatting import first_few
-from ffnet_search.progress import say
 from ffnet_search.space.input import Input
 
 HEADERS = 50  # photos whose header a check reads
@@ -125,6 +124,8 @@ class PhotoFolder(DataSet):
             of_train = [names[index] for index in train]
             rest, held_out = split_by_name(of_train, np.zeros(len(train), np.int64), TEST_SHARE, "test")
             members |= {TRAIN: train[rest], TEST: train[held_out]}
+        for split, indices in members.items():
+            must_be_left(len(indices), split)
         return Photos(reader, members[TRAIN], members.get(VALIDATION), members[TEST], names, input, sha.hexdigest())
 
     def check(self, section: DataSection, input: Input) -> None:
@@ -193,8 +194,8 @@ def readable(reader: PhotoReader, sizes: Sequence[tuple[int, int]], section: Dat
             reader.kept[index] = pair
     if not skips:
         refuse_unreadable(broken)
-    elif broken:
-        say(f"data: {len(broken)} files cannot be read as photos and are left out: {first_few(list(map(str, broken)))}")
+    else:
+        say_left_out(broken)
     unreadable = {one.file for one in broken}
     return [index for index in everything if not unreadable & {reader.files[index].high, reader.files[index].low}]
 

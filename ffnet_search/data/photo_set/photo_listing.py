@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ffnet_search.config.schema import DataSection
-from ffnet_search.data.layout import TEST, TRAIN, VALIDATION, data_root, find_images, split_folders, subfolders
+from ffnet_search.data.layout import TEST, TRAIN, VALIDATION, by_name, data_root, find_images, split_folders, subfolders
 from ffnet_search.errors import SweepError
 from ffnet_search.formatting import first_few
 
@@ -63,15 +63,18 @@ def _folders(root: Path) -> Folders:
 
 
 def list_photos(folders: Folders, scale: int) -> list[PhotoFile]:
-    """The photos of a split, ordered by name. Raises SweepError if there is none, or one of a pair is missing."""
-    high = find_images(folders.high).images
+    """The photos of a split, ordered by name. Raises SweepError if there is none, or one of a pair is missing or there
+    twice."""
+    found_high = find_images(folders.high)
+    high = found_high.images
     if not high:
         raise SweepError(f"data.path: {folders.high} must hold photos that Pillow opens, but holds none")
     if folders.low is None:
         return [PhotoFile(f"{folders.high}/{name}", None, name) for name in high]
     if not folders.low.is_dir():
         raise SweepError(f"data.path: {folders.low} must hold the reduced photos, but there is no such folder")
-    low = {str(Path(name).with_suffix("")): f"{folders.low}/{name}" for name in find_images(folders.low).images}
+    by_name(found_high)  # of two with one name, one would be paired with the reduced form of the other
+    low = {name: str(path) for name, path in by_name(find_images(folders.low)).items()}
     files, missing = [], []
     for name in high:
         stem = str(Path(name).with_suffix(""))

@@ -22,6 +22,7 @@ from ffnet_search.evaluation.factory import FoldFactory
 from ffnet_search.evaluation.judge import Judged
 from ffnet_search.evaluation.retrained import FOLD_SCORES, Retrained, folding_sweep, read_fold_scores
 from ffnet_search.export.retraining.training import Training, remove_others, train_all
+from ffnet_search.formatting import plural
 from ffnet_search.metrics import FOLDS, IMAGES
 from ffnet_search.pareto.candidate import Candidate
 from ffnet_search.progress import progress, say
@@ -52,7 +53,8 @@ def cross_validate(sweep: Sweep, candidates: Sequence[Candidate]) -> dict[str, F
     stored = [training.stored(wanted) for training in trainings]
     done = sum(len(found) for found, _ in stored)
     say(
-        f"folds: {len(wanted)} networks, each trained {count} times from new weights for {sweep.train.epochs} epochs; "
+        f"folds: {plural(len(wanted), 'network')}, each trained {count} times from new weights for "
+        f"{plural(sweep.train.epochs, 'epoch')}; "
         f"{done} of {count * len(wanted)} trainings were done before"
     )
     epochs = sum(training.total(missing) for training, (_, missing) in zip(trainings, stored, strict=True))

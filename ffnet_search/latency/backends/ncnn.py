@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from ffnet_search.errors import SweepError
 from ffnet_search.files.temporary import scratch_folder
 from ffnet_search.latency.backends.base import Backend
 from ffnet_search.latency.timing import Run
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 PACKAGES = ("pnnx", "ncnn")
 PARAM, BIN = "model.ncnn.param", "model.ncnn.bin"
+TIMEOUT_S = 600  # of a conversion, which takes seconds
 LENGTH = 8  # bytes of the length of PARAM, which comes first where both files are one
 
 
@@ -70,7 +72,9 @@ def _write(net: nn.Module, shape: tuple[int, ...], target: BinaryIO) -> None:
 
 
 def ncnn_files(net: nn.Module, shape: tuple[int, ...]) -> tuple[bytes, bytes]:
-    """The contents of PARAM and BIN of a deployed network for one image of `shape` (C, H, W), by the tool pnnx."""
+    """The contents of PARAM and BIN of a deployed network for one image of `shape` (C, H, W), by the tool pnnx.
+
+    Raises SweepError if that fails."""
     import pnnx
     import torch
 
@@ -80,5 +84,21 @@ def ncnn_files(net: nn.Module, shape: tuple[int, ...]) -> tuple[bytes, bytes]:
             warnings.simplefilter("ignore")
             torch.jit.trace(net.eval(), torch.zeros(1, *shape), check_trace=False).save(str(folder / "model.pt"))
         command = [pnnx.EXEC_PATH, "model.pt", f"inputshape=[{','.join(map(str, (1, *shape)))}]f32", "fp16=0"]
-        subprocess.run(command, cwd=folder, stdin=subprocess.DEVNULL, capture_output=True, check=True, timeout=600)
+        _convert(command, folder)
         return (folder / PARAM).read_bytes(), (folder / BIN).read_bytes()
+
+
+def _convert(command: list[str], folder: Path) -> None:
+    """Run pnnx in a folder. Raises SweepError if it fails, or does not write what it should."""
+    try:
+        done = subprocess.run(command, cwd=folder, stdin=subprocess.DEVNULL, capture_output=True, timeout=TIMEOUT_S)
+    except subprocess.TimeoutExpired:
+        problem = f"did not end within {TIMEOUT_S} s"
+    except OSError as error:
+        problem = f"cannot be run: {error.strerror}"
+    else:
+        if not done.returncode and (folder / PARAM).exists() and (folder / BIN).exists():
+            return
+        last = (done.stderr.decode(errors="replace").strip().splitlines() or ["nothing on its error output"])[-1]
+        problem = f"ended with {done.returncode}: {last}"
+    raise SweepError(f"ncnn: pnnx must convert the network, but {problem}; use another backend or format")

@@ -26,7 +26,7 @@ def alone_in(sweep: Sweep) -> Iterator[None]:
     files = sweep.files
     try:
         files.folder.mkdir(parents=True, exist_ok=True)
-        lock = open(files.lock, "a+", encoding="utf-8")  # noqa: SIM115 (closed below; its closing frees the lock)
+        lock = open(files.lock, "a+", encoding="utf-8", errors="replace")  # noqa: SIM115 (closed below)
     except OSError as error:
         reason = io_reason(error) or error
         raise SweepError(f"{files.folder}: cannot be written ({reason}); set `runs` in {sweep.path}") from None
@@ -48,7 +48,7 @@ def _acquire(lock: IO[str], files: RunPaths) -> None:
             break
         except BlockingIOError:
             lock.seek(0)
-            pid, _, host = lock.read().strip().partition(" on ")
+            pid, _, host = lock.read(LOCK_BYTES).strip().partition(" on ")
             if host != socket.gethostname() or _is_alive(pid) or time.monotonic() > give_up:
                 holder = f"process {pid} on {host}" if host else "another process"
                 raise SweepError(

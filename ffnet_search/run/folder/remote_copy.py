@@ -18,6 +18,7 @@ from ffnet_search.atomic_write import SUFFIX, replacing
 from ffnet_search.config.files import RunPaths
 from ffnet_search.errors import SweepError, one_line, without_passwords
 from ffnet_search.files.temporary import scratch_folder
+from ffnet_search.formatting import plural
 from ffnet_search.progress import say
 
 EVERY_S = 60.0
@@ -85,7 +86,7 @@ class RemoteCopy:
                     self._fs.copy_files(f"{self._root}/{name}", str(scratch), self._store, self._here)
                 self._sent[name] = _stamp(path)
             if names:
-                say(f"fetched {len(names)} files of the run from {self.where}")
+                say(f"fetched {plural(len(names), 'file')} of the run from {self.where}")
 
     def send(self) -> None:
         """Send the files that changed since the last call, and delete those that no longer exist here."""
