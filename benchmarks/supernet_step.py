@@ -41,7 +41,7 @@ RECIPE = TrainSection()
 def bare_update(module: FFNetModule) -> Callable[[torch.Tensor], None]:
     """An update of `module` outside of a Trainer."""
     module.manual_backward = torch.Tensor.backward  # type: ignore[method-assign, assignment]
-    optimizer = make_optimizer(module.net.named_parameters(), module.recipe)
+    optimizer = make_optimizer(module.net, module.recipe)
 
     def update(loss: torch.Tensor) -> None:
         torch.nn.utils.clip_grad_norm_(module.weights, module.recipe.clip_norm)

@@ -18,7 +18,7 @@ from optuna.distributions import CategoricalDistribution
 from sampler_tasks import CHAINS, Table, Task, chain, front_of, tables
 from scipy.stats import spearmanr
 
-from ffnet_search.search.samplers.candidates import bred
+from ffnet_search.search.samplers.candidates import offspring
 from ffnet_search.search.samplers.encoding import Encoding
 from ffnet_search.search.samplers.improvement import non_dominated
 from ffnet_search.search.samplers.inputs import Inputs
@@ -39,7 +39,7 @@ def networks_of_a_search(task: Task, encoding: Encoding, rng: np.random.Generato
         points_NM = measured(task, rows_NA) * MINIMISED
         near = np.argsort(np.maximum(0, points_NM[:, 1] - 1.1 * task.limit), kind="stable")[: len(rows_NA) // 3]
         parents_PA = rows_NA[near[non_dominated(points_NM[near])]]
-        rows_NA = np.vstack([rows_NA, bred(encoding, parents_PA, rng, 4)])
+        rows_NA = np.vstack([rows_NA, offspring(encoding, parents_PA, rng, 4)])
     return rows_NA[:count]
 
 
@@ -51,7 +51,7 @@ def rank_correlation(task: Task, networks: int, seed: int) -> float:
     quality_N = np.maximum(measured(task, rows_NA)[:, 0], task.worst)
     surrogate = Surrogate(encoding, Inputs.of(encoding, rows_NA), quality_N)
     front_KA = front_of(task)
-    others_SA = bred(encoding, front_KA, rng, 400)
+    others_SA = offspring(encoding, front_KA, rng, 400)
     truth_S = measured(task, others_SA)[:, 0]
     mean_S, _ = surrogate.predict(Inputs.of(encoding, others_SA))
     useful_S = truth_S > task.worst

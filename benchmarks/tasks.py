@@ -30,7 +30,7 @@ from ffnet_search.config.sweep import Sweep
 from ffnet_search.data.modules.base import Data
 from ffnet_search.evaluation.judge import judge
 from ffnet_search.export.exported import ExportedNetwork, read_exported
-from ffnet_search.export.front import devices_of
+from ffnet_search.export.ffnets import devices_of
 from ffnet_search.export.network import load_deployed
 from ffnet_search.export.yardstick.gains import read_gains
 from ffnet_search.forecasting.forecaster import Forecaster

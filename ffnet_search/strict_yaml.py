@@ -45,27 +45,32 @@ def _must_be_number(value: Any) -> Any:
     return value
 
 
+def _inner_schemas(schema: Any) -> Iterator[dict[str, Any]]:
+    """The schemas directly inside one of pydantic: of its fields, items, keys and values, or the types of a union."""
+    for key in _INNER & schema.keys():
+        found = schema[key]
+        if key == "fields" and schema.get("type") == "model-fields":
+            found = [*found.values()]
+        for inner in found if isinstance(found, list | tuple) else (found,):
+            inner = inner[0] if isinstance(inner, tuple) else inner  # of a type of a union with its label
+            if isinstance(inner, dict):
+                yield inner
+
+
 def _take_numbers_alone(schema: Any, in_union: bool = False) -> None:
     """Change a schema of pydantic so that its numbers are read from numbers alone: 1e3 is a whole one, `true` is none.
 
     A union takes the type that fits exactly, so `in_union` 1e3 stays a float."""
-    if isinstance(schema, list | tuple):
-        for one in schema:
-            _take_numbers_alone(one, in_union)
-    elif isinstance(schema, dict):
-        kind = schema.get("type")
-        if kind == "float" or (kind == "int" and in_union):
-            schema["strict"] = True
-        elif kind == "int":
-            whole = core_schema.no_info_before_validator_function(_must_be_number, {**schema})
-            schema.clear()
-            schema.update(whole)
-        elif kind != "function-before" or schema["function"].get("function") is not _must_be_number:
-            for key in _INNER & schema.keys():
-                fields = schema[key]
-                _take_numbers_alone(
-                    [*fields.values()] if key == "fields" and kind == "model-fields" else fields, kind == "union"
-                )
+    kind = schema.get("type")
+    if kind == "float" or (kind == "int" and in_union):
+        schema["strict"] = True
+    elif kind == "int":
+        whole = core_schema.no_info_before_validator_function(_must_be_number, {**schema})
+        schema.clear()
+        schema.update(whole)
+    elif kind != "function-before" or schema["function"].get("function") is not _must_be_number:  # else it is changed
+        for inner in _inner_schemas(schema):
+            _take_numbers_alone(inner, in_union=kind == "union")
 
 
 class Section(BaseModel):

@@ -131,7 +131,7 @@ def test_formats_are_of_ffnets(tmp_path: Path) -> None:
         "export": {"formats": ["pt2"]},
     }
     with pytest.raises(SweepError, match="export.formats must be left out where module is given"):
-        check_sweep(sweep_of(tmp_path, content))
+        sweep_of(tmp_path, content)
 
 
 def test_a_module_by_import_path_must_exist(tmp_path: Path) -> None:

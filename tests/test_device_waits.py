@@ -27,7 +27,7 @@ from ffnet_search.models.metamixer import MetaMixer
 from ffnet_search.space.registry import TASKS
 from ffnet_search.space.search_space import SearchSpace
 from ffnet_search.tasks.base import task_of
-from ffnet_search.training.averaging import AveragedWeights
+from ffnet_search.training.callbacks.averaging import AveragedWeights
 from ffnet_search.training.losses import Distillation
 from ffnet_search.training.modules import CHECK_EVERY, FFNetModule, Standalone, Supernet
 from ffnet_search.training.trainer import quiet_lightning

@@ -12,7 +12,8 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 
 from ffnet_search.config.start import TRAINABLE
-from ffnet_search.export.network import WEIGHTS, load, write_network
+from ffnet_search.export.exported import WEIGHTS
+from ffnet_search.export.network import load, write_network
 from ffnet_search.models.deployed import fuse
 from ffnet_search.models.metamixer import MetaMixer
 from ffnet_search.models.saved import as_safetensors

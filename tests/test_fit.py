@@ -17,6 +17,7 @@ from networks import REPO, space
 from tiny_sweep import sweep
 from training_steps import ObservedStep, assert_trained
 
+from ffnet_search.config.files import LAST_CHECKPOINT
 from ffnet_search.data.registry import build_data
 from ffnet_search.errors import SweepError
 from ffnet_search.evaluation.inherited import Evaluator
@@ -28,9 +29,10 @@ from ffnet_search.models.saved import read_supernet, write_supernet
 from ffnet_search.progress import progress
 from ffnet_search.space.hyperparameters import Configuration
 from ffnet_search.tasks.base import find_task
+from ffnet_search.training.callbacks.progress import TrainingProgress
 from ffnet_search.training.fit import train_architecture, train_supernet
 from ffnet_search.training.modules import FFNetModule
-from ffnet_search.training.trainer import LAST, TrainingProgress, has_fast_bf16, quiet_lightning
+from ffnet_search.training.trainer import has_fast_bf16, quiet_lightning
 
 CLASSIFICATION = find_task("classification")
 
@@ -112,7 +114,7 @@ def test_killed_training_ends_with_the_same_weights(tmp_path: Path) -> None:
 
     assert run("whole", -1) == 0
     assert run("killed", 8) == -signal.SIGKILL
-    last = torch.load(tmp_path / "killed/tiny/training" / LAST, weights_only=True)
+    last = torch.load(tmp_path / "killed/tiny/training" / LAST_CHECKPOINT, weights_only=True)
     assert last["global_step"] == 3 * 8  # three networks a step, of 5 steps an epoch
     assert run("killed", -1) == 0
     killed, whole = (read_supernet(tmp_path / runs / "tiny" / "supernet.ckpt") for runs in ("killed", "whole"))
@@ -144,7 +146,7 @@ def test_a_training_that_was_killed_after_its_last_epoch_ends_with_the_average(t
     run.files.supernet.unlink()
     after = read_supernet(train_supernet(run)).state_dict()
     assert all(torch.equal(weight, after[name]) for name, weight in before.items())
-    last = torch.load(run.files.training / LAST, weights_only=True)
+    last = torch.load(run.files.training / LAST_CHECKPOINT, weights_only=True)
     assert any(not torch.equal(weight, before[name[4:]]) for name, weight in last["current_model_state"].items()
                if name.startswith("net."))  # fmt: skip
 
@@ -192,7 +194,7 @@ def test_non_finite_loss_goes_back_once_then_says_so(tmp_path: Path, monkeypatch
     train_supernet(run)
     assert factors == [1.0]
     assert "half the learning rate" in capsys.readouterr().err
-    assert torch.load(run.files.training / LAST, weights_only=True)["learning_rate_factor"] == 0.5
+    assert torch.load(run.files.training / LAST_CHECKPOINT, weights_only=True)["learning_rate_factor"] == 0.5
 
     factors.clear()
     failures = 2
@@ -208,10 +210,10 @@ def test_damaged_checkpoints_are_set_aside_or_named(
 ) -> None:
     run = sweep(tmp_path)
     run.files.training.mkdir(parents=True)
-    (run.files.training / LAST).write_bytes(content)
+    (run.files.training / LAST_CHECKPOINT).write_bytes(content)
     train_supernet(run)
     assert "last.ckpt is damaged, or no checkpoint" in capfd.readouterr().err
-    assert (run.files.training / f"{LAST}.damaged").read_bytes() == content
+    assert (run.files.training / f"{LAST_CHECKPOINT}.damaged").read_bytes() == content
     run.files.supernet.write_bytes(content)
     with pytest.raises(SweepError, match=r"supernet.ckpt: is not a supernet"):
         read_supernet(run.files.supernet)

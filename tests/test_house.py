@@ -14,6 +14,9 @@ from pathlib import Path
 
 import pytest
 
+from ffnet_search.imports.module_source import read_source
+from ffnet_search.imports.modules import module_file
+
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "ffnet_search"
 FILES = sorted(PACKAGE.rglob("*.py"))
@@ -91,6 +94,22 @@ def test_what_tests_share_is_in_support() -> None:
             named = [node.module or ""] if isinstance(node, ast.ImportFrom) else []
             named += [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
             assert not [name for name in named if name.startswith("test_")], f"{path.relative_to(ROOT)}: {named}"
+
+
+@pytest.mark.parametrize("folder", ["benchmarks", "examples", "tests/e2e", "tests/faults", "tests/fuzz"])
+def test_code_that_is_seldom_run_imports_what_exists(folder: str) -> None:
+    """A renamed function would end it when it is next needed."""
+    missing: list[str] = []
+    for path in (ROOT / folder).rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            module = str(node.module) if isinstance(node, ast.ImportFrom) else ""
+            if not module.startswith(f"{PACKAGE.name}."):
+                continue
+            source = read_source(module)
+            assert source is not None, f"{path.relative_to(ROOT)}: {module}"
+            paths = [f"{module}.{one.name}" for one in node.names if one.name not in source.bound]
+            missing += [f"{path.relative_to(ROOT)}: {one}" for one in paths if module_file(one) is None]
+    assert missing == []
 
 
 def test_json_files_are_written_by_one_function() -> None:

@@ -20,7 +20,7 @@ from ffnet_search.autoconfig.draft import drafts
 from ffnet_search.autoconfig.inspect import inspect
 from ffnet_search.autoconfig.start import start, start_example
 from ffnet_search.autoconfig.sweep_text import space_text, sweep_text
-from ffnet_search.config.schema import Augment
+from ffnet_search.config.schema import Augment, TrainSection
 from ffnet_search.config.sweep import Sweep
 from ffnet_search.data.registry import check_data
 from ffnet_search.errors import SweepError
@@ -134,6 +134,7 @@ def test_sweeps_that_are_written_are_sweeps_that_are_read(tmp_path: Path, name: 
     sweep = Sweep.from_yaml(tmp_path / "x.yaml")
     assert sweep.data.path == images.folder
     assert sweep.search.objectives == ("accuracy", "latency_ms")
+    assert sweep.train.learning_rate == TrainSection().learning_rate, "the default, which the file states"
     assert sweep.search.constraints == ({} if latency_ms is None else {"latency_ms": latency_ms})
 
 

@@ -15,7 +15,7 @@ from PIL import Image
 
 from ffnet_search.data import image_file
 from ffnet_search.data.image_file import prepare, read_whole, turned_size
-from ffnet_search.data.mask_folder import read_ids
+from ffnet_search.data.masks import read_ids
 from ffnet_search.errors import SweepError
 from ffnet_search.export.bundle.script import predict_script
 
@@ -25,7 +25,7 @@ import sys
 from pathlib import Path
 from ffnet_search.data.audit import _digest
 from ffnet_search.data.decoder import Decoder
-from ffnet_search.data.mask_folder import pixels_of, read_ids
+from ffnet_search.data.masks import pixels_of, read_ids
 
 def peak():
     return 1024 * int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0])

@@ -52,8 +52,7 @@ def test_weights_are_divided_by_what_they_mix() -> None:
     ).append(nn.Linear(16 * 16, 4))
     twin = copy.deepcopy(net)
     nets = {
-        name: (one, make_optimizer(one.named_parameters(), TrainSection(optimizer=name)))
-        for name, one in (("muon", net), ("adamw", twin))
+        name: (one, make_optimizer(one, TrainSection(optimizer=name))) for name, one in (("muon", net), ("adamw", twin))
     }
     x_BCHW, target_B = torch.randn(6, 3, 8, 8), torch.randint(4, (6,))
     for one, optimizer in nets.values():
@@ -83,7 +82,7 @@ def test_a_sub_network_moves_as_if_it_were_trained_alone() -> None:
     alone = supernet.slice_to(arch).train()
     x_BCHW, target_B = images(digits, 4), torch.arange(4)
     for net, *call in ((supernet.train(), x_BCHW, arch), (alone, x_BCHW)):
-        optimizer = make_optimizer(net.named_parameters(), TrainSection(weight_decay=0.5))
+        optimizer = make_optimizer(net, TrainSection(weight_decay=0.5))
         nn.functional.cross_entropy(net(*call), target_B).backward()
         optimizer.step()
     moved = dict(supernet.named_parameters())
@@ -100,7 +99,7 @@ def test_a_restored_optimiser_continues_alike() -> None:
     net = nn.Sequential(nn.Conv2d(3, 8, 3), nn.Conv2d(8, 8, 1), nn.BatchNorm2d(8))
     twin = copy.deepcopy(net)
     recipe = TrainSection(optimizer="muon")
-    ours, theirs = (make_optimizer(one.named_parameters(), recipe) for one in (net, twin))
+    ours, theirs = (make_optimizer(one, recipe) for one in (net, twin))
 
     def step(one: nn.Module, optimizer: torch.optim.Optimizer, seed: int) -> None:
         generator = torch.Generator().manual_seed(seed)

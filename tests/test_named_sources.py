@@ -17,7 +17,8 @@ from ffnet_search.config.sweep import Sweep
 from ffnet_search.engines.registry import engine_of
 from ffnet_search.errors import SweepError
 from ffnet_search.imports.consent import ForeignImports, foreign_imports
-from ffnet_search.imports.source import SourceClass, source_class, syntax_error
+from ffnet_search.imports.module_source import syntax_error
+from ffnet_search.imports.source_class import SourceClass, source_class
 from ffnet_search.plugins import find_class
 from ffnet_search.run.check import check_classes, check_sweep
 from ffnet_search.run.stages import STAGES

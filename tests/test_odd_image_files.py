@@ -12,7 +12,7 @@ from ffnet_search.autoconfig.inspect import inspect
 from ffnet_search.config.schema import DataSection
 from ffnet_search.data.image_file import open_image
 from ffnet_search.data.image_folder import ImageFolder
-from ffnet_search.data.mask_folder import read_ids
+from ffnet_search.data.masks import read_ids
 from ffnet_search.errors import SweepError
 from ffnet_search.space.input import Input
 

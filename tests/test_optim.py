@@ -22,7 +22,7 @@ def test_schedule_warms_up_and_ends_at_the_floor() -> None:
 @pytest.mark.parametrize("name", ["muon", "adamw", "sgd"])
 def test_norms_biases_and_scales_are_not_decayed(name: str) -> None:
     net = MetaMixer.for_space(space("ffnet_digits"))
-    optimizer = make_optimizer(net.named_parameters(), TrainSection(optimizer=name, weight_decay=0.3))  # type: ignore[arg-type]
+    optimizer = make_optimizer(net, TrainSection(optimizer=name, weight_decay=0.3))  # type: ignore[arg-type]
     decayed, kept, *dense = optimizer.param_groups
     assert decayed["weight_decay"] == 0.3
     assert kept["weight_decay"] == 0.0

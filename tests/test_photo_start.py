@@ -14,7 +14,8 @@ from PIL import Image
 
 from ffnet_search.autoconfig.benchmark import measure_throughput
 from ffnet_search.autoconfig.budget import choose_budget
-from ffnet_search.autoconfig.inspect_photos import holds_pairs, inspect_photos, photo_drafts
+from ffnet_search.autoconfig.inspect_photos import holds_pairs, inspect_photos
+from ffnet_search.autoconfig.photo_draft import photo_drafts
 from ffnet_search.autoconfig.start import start
 from ffnet_search.config.schema import DataSection
 from ffnet_search.config.sweep import Sweep

@@ -23,8 +23,8 @@ from ffnet_search.run.pipeline import run_sweep
 from ffnet_search.run.shared_time import RunTime, as_trained
 from ffnet_search.run.stages import plan
 from ffnet_search.search.loop import spent_s
+from ffnet_search.training.callbacks.time_budget import batches_until_next
 from ffnet_search.training.optimizers.recipe import learning_rate
-from ffnet_search.training.time_budget import batches_until_next
 
 
 def trial(start_s: float, end_s: float) -> Any:

@@ -13,6 +13,7 @@ from training_steps import ObservedStep, assert_trained
 from trial_runs import always, configuration_of
 from trial_sweeps import NET, sweep_of
 
+from ffnet_search.config.files import LAST_CHECKPOINT
 from ffnet_search.config.warm_start import trial_epochs, trial_sweep
 from ffnet_search.errors import SweepError
 from ffnet_search.evaluation.factory import EvaluatorFactory
@@ -29,7 +30,6 @@ from ffnet_search.run.stages import plan
 from ffnet_search.space.hyperparameters import Configuration
 from ffnet_search.tasks.base import find_task
 from ffnet_search.training.fit import sweep_data, train_supernet
-from ffnet_search.training.trainer import LAST
 
 STAGES = [{"depth": 1, "width": [8, 16], "token_kernel": 3}, {"depth": 1, "width": 16, "token_kernel": 3}]
 ELASTIC = {"input": NET["input"], "stem": {"width": 8, "stride": 2}, "stages": STAGES}
@@ -44,7 +44,7 @@ def test_a_trial_trains_reports_and_keeps_its_weights(tmp_path: Path) -> None:
 
     def report(epoch: int, metrics: Mapping[str, float]) -> bool:
         reports[epoch] = metrics
-        assert (sweep.files.trials / configuration.key / LAST).exists()
+        assert (sweep.files.trials / configuration.key / LAST_CHECKPOINT).exists()
         return True
 
     found = evaluate(configuration, report)
@@ -99,7 +99,7 @@ def test_who_is_told_to_stop_stops_but_not_after_the_last_epoch(tmp_path: Path) 
     assert isinstance(found, Stopped)
     assert found.epochs == 2
     assert 0 < found.metrics["accuracy"] < 1
-    assert not (sweep.files.trials / configuration.key / LAST).exists()
+    assert not (sweep.files.trials / configuration.key / LAST_CHECKPOINT).exists()
     assert isinstance(evaluate(configuration, lambda epoch, metrics: epoch < 3), Candidate)
 
 

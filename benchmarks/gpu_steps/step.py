@@ -37,7 +37,7 @@ def _step(run: Run) -> str:
 def stepper(run: Run, module: FFNetModule, x_BCHW: Tensor, target_B: Tensor) -> Callable[..., None]:
     """A training step outside of a Trainer: of the networks of step 0, or of the step that it is given."""
     module.manual_backward = torch.Tensor.backward  # type: ignore[method-assign, assignment]
-    optimizer = make_optimizer(module.net.named_parameters(), module.recipe)
+    optimizer = make_optimizer(module.net, module.recipe)
 
     def update(loss: Tensor) -> None:
         torch.nn.utils.clip_grad_norm_(module.net.parameters(), module.recipe.clip_norm)

@@ -17,6 +17,7 @@ from ffnet_search.data import mask_folder
 from ffnet_search.data.files import Files
 from ffnet_search.data.image_folder import list_images, remarks_of
 from ffnet_search.data.layout import TRAIN, class_names, find_classes, find_layout, image_bytes
+from ffnet_search.data.masks import must_hold_classes, pixels_of, read_ids, read_masks
 from ffnet_search.errors import SweepError
 from ffnet_search.formatting import first_few
 from ffnet_search.space.input import Input
@@ -59,7 +60,7 @@ class MaskSet(ImageSet):
 
     def targets(self, indices: Sequence[int], input: Input) -> Targets:
         files, masks = ([some[index] for index in indices] for some in (self.files, self.masks))
-        return mask_folder.read_masks(masks, files, input, DataSection().workers)
+        return read_masks(masks, files, input, DataSection().workers)
 
     def __str__(self) -> str:
         return self.described(f"with masks of {len(self.classes)} classes ({', '.join(self.classes)})")
@@ -107,7 +108,7 @@ def _inspect_masks(folder: Path, section: DataSection) -> MaskSet:
     held = {split: _sampled_pixels(one.masks) for split, one in listed.items()}
     classes = _mask_classes(root, {one for masks in held.values() for pixels in masks for one in pixels} - {IGNORE})
     of_training = sum(held[TRAIN], Counter())
-    mask_folder.must_hold_classes(of_training, classes, splits[TRAIN].masks, pairs.masks)
+    must_hold_classes(of_training, classes, splits[TRAIN].masks, pairs.masks)
     return MaskSet(
         folder=folder,
         classes=classes,
@@ -122,10 +123,7 @@ def _inspect_masks(folder: Path, section: DataSection) -> MaskSet:
 
 
 def _sampled_pixels(masks: Sequence[str]) -> list[Counter[int]]:
-    return [
-        mask_folder.pixels_of(mask_folder.read_ids(file))
-        for file in random.Random(0).sample(masks, min(HEADERS, len(masks)))
-    ]
+    return [pixels_of(read_ids(file)) for file in random.Random(0).sample(masks, min(HEADERS, len(masks)))]
 
 
 def _mask_classes(root: Path, ids: set[int]) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""The content of a user's folder of photos without classes, for super-resolution, and the search spaces for it."""
+"""The content of a user's folder of photos without classes, for super-resolution."""
 
 from __future__ import annotations
 
@@ -7,9 +7,8 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
-from ffnet_search.autoconfig.draft import Draft, Size, isotropic_stage
 from ffnet_search.autoconfig.image_set import HEADERS, MIN_IMAGES, ImageSet, sample_images
 from ffnet_search.config.schema import PATCH, PATCHES, DataSection
 from ffnet_search.data.image_file import turned_size
@@ -18,18 +17,12 @@ from ffnet_search.data.photo_set.photo_folder import must_be_large, photo_parts,
 from ffnet_search.data.photo_set.photo_listing import Folders, PhotoFile, find_splits, list_photos
 from ffnet_search.data.unreadable import Unreadable, attempt
 from ffnet_search.errors import SweepError
-from ffnet_search.space.sides import Side
 from ffnet_search.tasks.super_resolution import SCALES
 
 TASK = "super_resolution"
 STEP = 8  # pixels that deployed sides are multiples of
 DEPLOYED_PIXELS = 1 << 15  # at most, of what networks are measured on; the user's device has its own size
 MIN_PATCH = 4
-SPACES = (  # of one stage
-    Size("medium", 0, 0, ((4, 6, 8, 12),), ((32, 48, 64),), (1, 2)),
-    Size("small", 0, 0, ((2, 3, 4, 5, 6),), ((16, 24, 32),), (1, 2)),
-    Size("tiny", 0, 0, ((1, 2, 3, 4),), ((8, 12, 16),), (1, 2)),
-)
 
 
 @dataclass(frozen=True)
@@ -118,45 +111,3 @@ def _deployed(files: Sequence[str], scale: int) -> tuple[int, int]:
     share = min(1.0, (DEPLOYED_PIXELS / (width * height / scale**2)) ** 0.5) / scale
     low, wide = (max(STEP, STEP * round(share * side / STEP)) for side in (height, width))
     return low, wide
-
-
-@dataclass(frozen=True)
-class PhotoDraft(Draft):
-    """A candidate of one stage at the resolution of the image."""
-
-    images: PhotoSet
-    input_words = "height and width of what is deployed: set yours; photos have any size"
-    stem_words = "one convolution"
-    stages_words = "one, at the resolution of the image"
-
-    @property
-    def content(self) -> dict[str, Any]:
-        size, sides = self.size, list(self.images.deployed)
-        images = {
-            "channels": self.images.sample.channels,
-            "resolution": sides,
-            "task": TASK,
-            "scale": self.images.scale,
-        }
-        return {"input": images, "stem": {"width": [0], "stride": [1]}, "stages": [isotropic_stage(size)]}
-
-    @property
-    def sides(self) -> Side:
-        return self.images.deployed
-
-    @property
-    def training_lines(self) -> list[str]:
-        return [
-            f"patch: {self.images.patch}  # pixels a side of what networks train on, before it is enlarged",
-            f"patches: {PATCHES}  # of each photo in an epoch",
-            "augment: {flip: true, turn: true}  # turn: false where up and down matter",
-        ]
-
-    @property
-    def stronger_lines(self) -> list[str]:
-        return []
-
-
-def photo_drafts(images: PhotoSet) -> list[Draft]:
-    """The drafts for some photos, from the largest to the cheapest."""
-    return [PhotoDraft(images, min(images.deployed), size) for size in SPACES]

@@ -16,8 +16,9 @@ from ffnet_search.autoconfig.draft import Draft, drafts
 from ffnet_search.autoconfig.image_set import ImageSet
 from ffnet_search.autoconfig.inspect import inspect
 from ffnet_search.autoconfig.inspect_photos import TASK as PHOTOS
-from ffnet_search.autoconfig.inspect_photos import PhotoSet, holds_pairs, inspect_photos, photo_drafts
+from ffnet_search.autoconfig.inspect_photos import PhotoSet, holds_pairs, inspect_photos
 from ffnet_search.autoconfig.inspect_table import holds_table, inspect_table
+from ffnet_search.autoconfig.photo_draft import photo_drafts
 from ffnet_search.autoconfig.series_start import holds_series, start_series
 from ffnet_search.autoconfig.sweep_text import space_text, sweep_text
 from ffnet_search.config.files import run_name, shipped, shipped_sweeps

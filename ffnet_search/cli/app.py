@@ -18,7 +18,8 @@ import typer
 from ffnet_search.cli.inspect_commands import dashboard, pick, rerun, show
 from ffnet_search.cli.options import Output, Verb, Verbs, flat_options
 from ffnet_search.cli.overview_commands import compare, list_, schema
-from ffnet_search.cli.run_commands import ON_HEAD, check, export, fidelity, init, profile, run, search, submit, train
+from ffnet_search.cli.resumable import ON_HEAD
+from ffnet_search.cli.run_commands import check, export, fidelity, init, profile, run, search, submit, train
 from ffnet_search.errors import START, SweepError, io_reason, io_sentence
 from ffnet_search.files.temporary import TemporaryFolder, remove_left
 from ffnet_search.progress import say

@@ -8,13 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from ffnet_search.cli.printing import Column, Grid, Kind, print_plain
-from ffnet_search.export.exported import ExportedNetwork
+from ffnet_search.export.exported import WEIGHTS, ExportedNetwork
 from ffnet_search.formatting import figure, listed
 from ffnet_search.tasks.base import Task, task_of
 
 SLOWER = 1.1  # times the milliseconds of the ONNX model: beyond the noise of one measurement
 NOT_RUN = "not here"
-WEIGHTS = "model.safetensors"
 
 
 def print_formats(networks: Sequence[ExportedNetwork], name: str) -> None:

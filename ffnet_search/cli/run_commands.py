@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
-import signal
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -30,15 +27,13 @@ from ffnet_search.cli.options import (
     SweepFile,
     Which,
 )
-from ffnet_search.errors import Terminated
+from ffnet_search.cli.resumable import ON_HEAD, resumable
 from ffnet_search.formatting import quoted
 from ffnet_search.progress import say, signs_of_life
-from ffnet_search.run.interrupt import EXIT_STOPPED, interruptible
+from ffnet_search.run.interrupt import EXIT_STOPPED
 
 if TYPE_CHECKING:
     from ffnet_search.config.sweep import Sweep
-
-ON_HEAD = "FFNET_SEARCH_ON_HEAD"  # in the environment of a submitted run, whose command exists on the cluster only
 
 
 def init(
@@ -202,7 +197,7 @@ def _export_key(sweep: Sweep, key: str, output: Output, *, silent: bool) -> None
     from ffnet_search.cli.printing import print_path
     from ffnet_search.run.export_key import export_key
 
-    with _resumable(sweep, output), signs_of_life("export"):
+    with resumable(sweep, output), signs_of_life("export"):
         network = export_key(sweep, key)
     if not silent:
         output.answer(network, json_output.of_exported, lambda one: print_path(one.folder))
@@ -227,7 +222,7 @@ def fidelity(
 
     loaded = Overrides(name, allow_imports=allow_imports).load(sweep)
     plan = FidelityPlan(comparison.networks, comparison.repeated, comparison.split)
-    with _resumable(loaded, output), signs_of_life("fidelity"):
+    with resumable(loaded, output), signs_of_life("fidelity"):
         measured = measure_fidelity(loaded, plan, fresh=fresh)
     output.answer(measured, Fidelity.to_dict, print_fidelity)
     if not output.json:
@@ -264,7 +259,7 @@ def _run(sweep: Sweep, stages: tuple[str, ...], fresh: bool, output: Output, min
     from ffnet_search.cli.resolve import Front
     from ffnet_search.run.pipeline import run_sweep
 
-    with _resumable(sweep, output):
+    with resumable(sweep, output):
         networks = run_sweep(sweep, fresh=fresh, stages=stages, minutes=minutes)
     exported = "export" in stages
     output.answer(Front(sweep, networks), json_output.of_run, tables.print_run if exported else tables.print_files)
@@ -273,27 +268,3 @@ def _run(sweep: Sweep, stages: tuple[str, ...], fresh: bool, output: Output, min
         say(f"inspect: ffnet-search dashboard {folder}")
         if sweep.search_space.is_elastic and (ms := networks[0].metrics.get("measured_ms")) is not None:
             say(f"select: ffnet-search pick {folder} --latency-ms {1.01 * ms:.3g}")  # rounded up: the network keeps it
-
-
-@contextmanager
-def _resumable(sweep: Sweep, output: Output) -> Iterator[None]:
-    """Print how to resume after a signal that ended the block, whose progress is discarded if `output` is quiet."""
-    words = ["ffnet-search", *(word for word in sys.argv[1:] if word != "--fresh")]
-    again = "submit it again" if ON_HEAD in os.environ else shlex.join(words)
-    kept = f"results so far are kept in {sweep.files.folder}; to resume: {again}"
-
-    def last_words(code: int) -> None:
-        output.answer_error(f"ended by {signal.Signals(code - 128).name}; {kept}", code)
-
-    try:
-        with interruptible(last_words, is_last=True), output.silenced():
-            yield
-    except KeyboardInterrupt:
-        say("")  # ends the line of the terminal's ^C
-        output.answer_error(f"stopped; {kept}", EXIT_STOPPED)
-        raise typer.Exit(EXIT_STOPPED) from None
-    except Terminated as ended:
-        code = int(str(ended.code))
-        with suppress(OSError):  # the terminal is gone
-            last_words(code)
-        raise typer.Exit(code) from None

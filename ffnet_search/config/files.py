@@ -23,6 +23,7 @@ from ffnet_search.strict_yaml import read_yaml
 
 RUN_NAME = re.compile(rf"[A-Za-z0-9][A-Za-z0-9._-]{{0,{NAME - 1}}}")
 PLACES = (("data", "path"), ("train", "start_from"))  # fields of a sweep that name files relative to it
+LAST_CHECKPOINT = "last.ckpt"  # in the folder of a training: what it resumes from
 NOT_PUBLIC = {"folder", "lock", "scratch", "front_csv", "folds"}
 
 

@@ -34,7 +34,7 @@ def ranking(sweep: Sweep) -> Metric:
 
 
 def check_metrics(sweep: Sweep) -> None:
-    """Raise ValueError if the task has no such metric, or its loss weighs no classes."""
+    """Raise ValueError if the task has no such metric, its loss weighs no classes, or no module logs a metric."""
     task = task_outputs(sweep.task)
     known = [metric.name for metric in task.more_qualities]
     for name in named_metrics(sweep):
@@ -43,6 +43,8 @@ def check_metrics(sweep: Sweep) -> None:
             raise ValueError(f"search: {name} is no metric of task {sweep.task!r}{hint}")
     if sweep.train.class_weights != "none" and not task.weighs:
         raise ValueError(f"train.class_weights must be left out for task {sweep.task!r}, whose loss weighs no classes")
+    if set(sweep.search.metrics) - {sweep.quality.name} and sweep.module is None:
+        raise ValueError("search.metrics must be left out where no module logs them")
 
 
 def check_output_names(sweep: Sweep, outputs: Collection[str]) -> None:

@@ -12,12 +12,10 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BeforeValidator, Field, PrivateAttr, model_validator
 
-from ffnet_search.config.augmenting import check_augmenting
-from ffnet_search.config.binding import Binding, bind, check_values, searched_fields, sections_with
+from ffnet_search.config.binding import Binding, bind, sections_with
 from ffnet_search.config.files import RunPaths, expanded, find_sweep, read_sweep, run_name
 from ffnet_search.config.inputs import digest, export_inputs
-from ffnet_search.config.named_metrics import check_metrics
-from ffnet_search.config.retraining import check_folds, check_retraining
+from ffnet_search.config.rules.sections import RULES
 from ffnet_search.config.schema import (
     DataSection,
     Estimated,
@@ -29,10 +27,8 @@ from ffnet_search.config.schema import (
 )
 from ffnet_search.config.search_schema import SearchSection
 from ffnet_search.config.start import is_official
-from ffnet_search.config.unused_settings import check_unused_settings
-from ffnet_search.errors import SweepError, did_you_mean, shown
-from ffnet_search.metrics import COSTS, Metric
-from ffnet_search.space.block import BLOCK_AXES
+from ffnet_search.errors import SweepError, did_you_mean
+from ffnet_search.metrics import Metric
 from ffnet_search.space.hyperparameters import Value
 from ffnet_search.space.registry import DEFAULT_TASK, known_metrics, task_outputs, with_recipe
 from ffnet_search.space.search_space import SearchSpace
@@ -153,87 +149,10 @@ class Sweep(Section):
         return {**content, "search": search}
 
     @model_validator(mode="after")
-    def _devices_have_names(self) -> Sweep:
-        names = [section.name for section in self.latency]
-        if len(names) > 1 and (None in names or len(set(names)) < len(names)):
-            raise ValueError(f"latency: several devices must have different names, but they are {shown(names)}")
-        known = [name for name in names if name]
-        for name in self.search.device_names:
-            if name not in known:
-                raise ValueError(
-                    f"search: latency_ms@{name} must name a device of latency{did_you_mean(name, known)}, but there "
-                    f"are: {', '.join(known) or 'none with a name'}"
-                )
-        return self
-
-    @model_validator(mode="after")
-    def _training_is_possible(self) -> Sweep:
-        batch_size, devices = self.data.batch_size, self.train.devices
-        if self.module is not None and self.train.start_from is not None:
-            raise ValueError("train.start_from must be left out where module is given: it has weights of FFNets")
-        if batch_size % devices or batch_size < 2 * devices:
-            raise ValueError(
-                f"data.batch_size must be a multiple of train.devices, with 2 images for each of them, but got "
-                f"{batch_size} for {devices}"
-            )
-        kernels = [name for name, axis in BLOCK_AXES.items() if axis.is_kernel]
-        choices = [stage.choices(name) for stage in self.search_space.stages for name in kernels]
-        if self.train.branches == "reference" and any(3 in sizes and len(sizes) > 1 for sizes in choices):
-            raise ValueError(
-                "train.branches must be 'all' or 'none' where a stage offers kernel 3 beside larger ones, but got "
-                "'reference' (its 3 x 3 and larger convolutions have different parameters, so they cannot share)"
-            )
-        return self
-
-    @model_validator(mode="after")
-    def _evaluator_fits(self) -> Sweep:
-        space, search = self.search_space, self.search
-        if space.has_network and space.images.task != self.task:
-            raise ValueError(f"task must be {space.images.task!r}, the search space's, but got {self.task!r}")
-        trained = {
-            "search_space.hyperparameters": space.hyperparameters,
-            "search_space.architecture": space.architecture,
-            "module": self.module,
-            "search.warm_start": search.warm_start,
-        }
-        for field, value in trained.items():
-            if value and search.evaluator != "train":
-                raise ValueError(f"search.evaluator must be 'train' where {field} is given, but is 'supernet'")
-        if space.has_network == (self.module is not None):
-            raise ValueError(
-                "module must be given where search_space has neither stages nor an architecture, and only there"
-            )
-        check_metrics(self)
-        if set(search.metrics) - {self.quality.name} and self.module is None:
-            raise ValueError("search.metrics must be left out where no module logs them")
-        if search.warm_start and not space.is_elastic:
-            raise ValueError("search.warm_start must be left out where search_space has no stages, for a supernet")
-        if not space.is_elastic:
-            self._refuse_constant_metrics()
-        return self
-
-    @model_validator(mode="after")
-    def _hyperparameters_are_fields(self) -> Sweep:
-        for check in (check_values, check_retraining, check_folds, check_augmenting, check_unused_settings):
+    def _keeps_the_rules(self) -> Sweep:
+        for check in RULES:
             check(self)
-        if self.search.warm_start and {"train.branches", "train.layer_scale"} & searched_fields(self):
-            raise ValueError("hyperparameters: branches and layer_scale are the supernet's under search.warm_start")
         return self
-
-    def _refuse_constant_metrics(self) -> None:
-        constant = set(COSTS)
-        if self.module is not None:
-            constant.remove("latency_ms")  # measured for each trial
-        idle = [name for name in self.search.objectives if name in constant]
-        if idle:
-            raise ValueError(
-                f"search.objectives must not have {', '.join(idle)}, which would be the same for every trial of this "
-                "search space; remove it, or give the space stages"
-            )
-        if self.search.cost_limits:
-            raise ValueError(
-                "search.constraints must be left out where search_space has no stages: all trials are alike"
-            )
 
     @property
     def path(self) -> Path:

@@ -75,9 +75,10 @@ class FoldFactory(EvaluatorFactory):
         self.folder, self.fold = folder, fold
 
     def __call__(self) -> Evaluate:
-        from ffnet_search.evaluation.retrained import FoldTarget, Retrainer, folding_sweep
+        from ffnet_search.evaluation.retrained import FoldTarget, Retrainer
+        from ffnet_search.evaluation.standalone import sweep_alone
 
-        sweep = folding_sweep(self.sweep, self.folder)
+        sweep = sweep_alone(self.sweep, self.folder)
         return Retrainer(sweep, FoldTarget(sweep, self.fold), self.git)
 
     def __getstate__(self) -> dict[str, Any]:

@@ -47,11 +47,6 @@ class Retrained(Candidate):
     content: bytes = field(default=b"", repr=False, compare=False)
 
 
-def folding_sweep(sweep: Sweep, folder: Path) -> Sweep:
-    """The sweep by which networks are trained in one fold, in the run's folder `folder`."""
-    return sweep_alone(sweep, folder)
-
-
 def retraining_sweep(sweep: Sweep, folder: Path) -> Sweep:
     """The sweep by which networks are retrained, in the run's folder `folder`: each to its end, as trials train."""
     retraining = retraining_of(sweep)
@@ -68,7 +63,7 @@ def retraining_sweep(sweep: Sweep, folder: Path) -> Sweep:
 class Retrainer(TrialEvaluator):
     """Trains configurations alone as a search trains its trials, and resumes as they do.
 
-    `sweep`: that of `retraining_sweep`, or of `folding_sweep`."""
+    `sweep`: that of `retraining_sweep`, or of `sweep_alone`."""
 
     def __init__(
         self, sweep: Sweep, target: RetrainingTarget | FoldTarget, git: Mapping[str, object] | None = None

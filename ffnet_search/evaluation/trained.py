@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from lightning import Callback, LightningModule, Trainer, seed_everything
 
+from ffnet_search.config.files import LAST_CHECKPOINT
 from ffnet_search.config.sweep import Sweep
 from ffnet_search.config.warm_start import trial_sweep
 from ffnet_search.data.registry import check_data
@@ -32,9 +33,10 @@ from ffnet_search.progress import say
 from ffnet_search.provenance import versions
 from ffnet_search.space.hyperparameters import Configuration
 from ffnet_search.space.search_space import SearchSpace
+from ffnet_search.training.checkpoints import save_checkpoint
 from ffnet_search.training.loggers import Hyperparameters, finished, log_result
 from ffnet_search.training.modules import NonFiniteLoss
-from ffnet_search.training.trainer import LAST, run_trainer, save
+from ffnet_search.training.trainer import run_trainer
 
 WEIGHTS = "weights.ckpt"
 
@@ -71,7 +73,7 @@ class TrialEvaluator:
 
     def checkpoint(self, key: str) -> Path:
         """The checkpoint of trial `key`. See `outcome.Resumable`."""
-        return self.sweep.files.trials / key / LAST
+        return self.sweep.files.trials / key / LAST_CHECKPOINT
 
     def train(
         self, configuration: Configuration, report: Report, folder: Path, until_epoch: int | None = None
@@ -86,7 +88,7 @@ class TrialEvaluator:
         try:
             data = self.target.data(trial)
             module = self.target.module(trial, configuration)
-            epochs = _Epochs(folder / LAST, self.target, report, until_epoch, seed)
+            epochs = _Epochs(folder / LAST_CHECKPOINT, self.target, report, until_epoch, seed)
             settings = Hyperparameters(_chosen(trial.search_space, configuration))
             trainer = run_trainer(module, data, trial.train, folder, [*self.target.callbacks, settings, epochs])
             with finished(trainer.loggers):
@@ -120,7 +122,7 @@ class TrialEvaluator:
         for segment, end in zip(segments, [*ends, None], strict=True):
             changed = replace(configuration, hyperparameters=segment.hyperparameters)
             outcome = self.train(changed, report, folder, until_epoch=end)
-        (folder / LAST).unlink(missing_ok=True)
+        (folder / LAST_CHECKPOINT).unlink(missing_ok=True)
         return outcome
 
     def weights(self, candidate: Candidate) -> Path:
@@ -182,7 +184,7 @@ class _Epochs(Callback):
         for name, value in self.metrics.items():
             if not is_bounded(value):
                 raise NonFiniteLoss(f"{name} is {value} after epoch {self.count}")
-        save(trainer, self.path)
+        save_checkpoint(trainer, self.path)
         if self.count < (trainer.max_epochs or 0):
             self.is_stopped = self.count == self.until_epoch or not self.report(self.count, self.metrics)
             trainer.should_stop = trainer.should_stop or self.is_stopped

@@ -16,13 +16,14 @@ from ffnet_search.config.sweep import Sweep
 from ffnet_search.data.modules.user_data import make_module
 from ffnet_search.data.registry import build_data
 from ffnet_search.errors import SweepError, did_you_mean, error_context
-from ffnet_search.imports.methods import DATA, MODULE, defined_names, refuse_lacking
+from ffnet_search.imports.required_methods import DATA, MODULE, defined_names, refuse_lacking
 from ffnet_search.latency.module import measure_module
 from ffnet_search.metrics import LATENCY
 from ffnet_search.plugins import check_arguments, find_class, is_import_path
 from ffnet_search.space.hyperparameters import Configuration
+from ffnet_search.training.checkpoints import save_checkpoint
 from ffnet_search.training.start import Start
-from ffnet_search.training.trainer import quiet_lightning, save
+from ffnet_search.training.trainer import quiet_lightning
 
 _LOG_IT = "; call self.log in its validation_step, and give its data module a val_dataloader"
 
@@ -110,7 +111,7 @@ class UserModuleTarget:
 
     def write(self, path: Path, trainer: Trainer, module: LightningModule) -> None:
         """Write a checkpoint for `load_from_checkpoint`."""
-        save(trainer, path, weights_only=True)
+        save_checkpoint(trainer, path, weights_only=True)
 
 
 class MustOptimise(Callback):

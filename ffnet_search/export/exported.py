@@ -27,6 +27,7 @@ from ffnet_search.tasks.scores import Scores
 UNPACKED = 1 << 28  # bytes of a split's scores; more only where they were hardly compressed, by
 COMPRESSION = 20  # at most, as scores are, but no file that is made to unpack to very much
 CARD, ONNX, SCORES = "card.json", "model.onnx", "scores.npz"  # of every exported FFNet
+WEIGHTS, CHECKPOINT = "model.safetensors", "model.ckpt"  # of an FFNet; of a user-supplied module
 
 
 @dataclass(frozen=True)

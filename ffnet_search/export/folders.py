@@ -19,7 +19,7 @@ from safetensors.numpy import load_file
 from ffnet_search.atomic_write import SUFFIX, write_json
 from ffnet_search.config.files import RunPaths
 from ffnet_search.export.card import write_card
-from ffnet_search.export.exported import ExportedNetwork, read_card, read_exported
+from ffnet_search.export.exported import CHECKPOINT, WEIGHTS, ExportedNetwork, read_card, read_exported
 from ffnet_search.files.bounded import read_json
 from ffnet_search.formatting import plural
 from ffnet_search.models.weights_file import weights_file
@@ -27,7 +27,6 @@ from ffnet_search.progress import say
 
 NAMES = "names.json"
 OLD = ".old"  # suffix of the front that is being replaced
-WEIGHTS = ("model.safetensors", "model.ckpt")  # of an FFNet, of a user-supplied module
 FOLDER = re.compile(r"[0-9]{1,6}-[^/\\\0]+")  # the number and the key of a network: no path that leads elsewhere
 WEIGHT_TOLERANCE = 1e-4  # of two weights that are the same but for another number of threads
 
@@ -105,13 +104,13 @@ def _keep_files(old: Path, new: Path) -> bool:
 
 
 def _same_weights(old: Path, new: Path) -> bool:
-    for name in WEIGHTS:
+    for name in (WEIGHTS, CHECKPOINT):
         paths = old / name, new / name
         if not all(path.exists() for path in paths):
             continue
         if paths[0].read_bytes() == paths[1].read_bytes():
             return True
-        if name == WEIGHTS[1]:
+        if name == CHECKPOINT:
             return False
         try:
             before, after = (load_file(weights_file(path)) for path in paths)

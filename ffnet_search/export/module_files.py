@@ -16,6 +16,7 @@ from lightning import LightningModule
 from torch import Tensor
 
 from ffnet_search.errors import SweepError
+from ffnet_search.export.exported import CHECKPOINT
 from ffnet_search.progress import say
 
 SCRIPT = "predict.py"
@@ -38,7 +39,7 @@ def write_module_onnx(module: LightningModule, path: Path, opset: int) -> bool:
         problem = f"{type(error).__name__}: {' '.join(str(error).split())[:150]}"
     if problem:
         path.unlink(missing_ok=True)
-        say(f"export: {type(module).__name__} is not written as ONNX ({problem}); use model.ckpt")
+        say(f"export: {type(module).__name__} is not written as ONNX ({problem}); use {CHECKPOINT}")
     return not problem
 
 

@@ -21,7 +21,7 @@ from ffnet_search.config.start import ARCHITECTURE
 from ffnet_search.data.modules.base import Data
 from ffnet_search.errors import SweepError
 from ffnet_search.export.card_content import must_be_card
-from ffnet_search.export.exported import CARD, ONNX, read_card
+from ffnet_search.export.exported import CARD, ONNX, WEIGHTS, read_card
 from ffnet_search.export.loaded import LoadedNetwork
 from ffnet_search.imports.consent import ForeignImports, foreign_imports
 from ffnet_search.models.deployed import Backbone, Deployed, deployed, write_onnx
@@ -32,8 +32,6 @@ from ffnet_search.plugins import find_class
 from ffnet_search.space.architecture import Architecture
 from ffnet_search.strict_yaml import read_yaml
 from ffnet_search.tasks.base import task_of
-
-WEIGHTS = "model.safetensors"
 
 
 def write_network(folder: Path, net: MetaMixer, fused: Deployed, opset: int) -> None:

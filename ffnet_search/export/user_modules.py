@@ -13,7 +13,7 @@ from lightning.pytorch.utilities.model_helpers import is_overridden
 from ffnet_search.config.sweep import Sweep
 from ffnet_search.evaluation.trained import TrialEvaluator
 from ffnet_search.export.card import user_module_card, write_card
-from ffnet_search.export.exported import ONNX
+from ffnet_search.export.exported import CHECKPOINT, ONNX
 from ffnet_search.export.module_files import hand_over, write_module_onnx
 from ffnet_search.export.picks import Pick
 from ffnet_search.pareto.candidate import Candidate
@@ -29,10 +29,10 @@ def export_user_modules(sweep: Sweep, front: Sequence[Pick], folders: Sequence[P
     test logs."""
     trials = TrialEvaluator(sweep, git=git_state())
     for candidate, folder in zip((pick.candidate for pick in front), folders, strict=True):
-        shutil.copy2(trials.weights(candidate), folder / "model.ckpt")
+        shutil.copy2(trials.weights(candidate), folder / CHECKPOINT)
         data = trials.target.data(trials.sweep.with_values(candidate.hyperparameters))
-        metrics = {**candidate.metrics, **_test(trials, candidate, folder / "model.ckpt", data)}
-        module = _module(trials, candidate, folder / "model.ckpt")
+        metrics = {**candidate.metrics, **_test(trials, candidate, folder / CHECKPOINT, data)}
+        module = _module(trials, candidate, folder / CHECKPOINT)
         has_onnx = write_module_onnx(module, folder / ONNX, sweep.export.opset)
         write_card(folder, user_module_card(sweep, candidate, metrics) | hand_over(data, folder, has_onnx))
         yield metrics

@@ -22,12 +22,11 @@ QUOTE = "put it in quotes"
 INDENTED = re.compile(r"expected (?:<block end>|('<document start>')), but found '(?:<block .+>|-|\?)'")
 WHOLE = re.compile(r":(\s|$)|^\s*-(\s|$)|^[^:]*[\]},]\s*(#.*)?$")  # a line that has its colon, or needs none
 BRACKETS = re.compile(r"parsing a flow (?:sequence|mapping): expected ',' or '(.)', but got '(.+)'")
-# Words of PyYAML, its context before them -> ours. {0}: what the group holds; FROM: told of where the context begins.
-FROM = "begins here"
+OPEN_QUOTES = re.compile(r"quoted scalar: found unexpected (?:end|document)")
+# Words of PyYAML, its context before them -> ours. {0}: what the group holds.
 SENTENCES = {
     r"found character '\\t' that cannot start": "a tab is here, where YAML takes blanks; indent with blanks",
     r"found character (.+) that cannot start": f"a value must not begin with {{0}}; {QUOTE}",
-    r"quoted scalar: found unexpected (?:end|document)": f"the text in quotes that {FROM} has no end; close its quotes",
     r"double-quoted scalar: ": (
         "in double quotes a backslash must begin an escape such as \\n; write a path of Windows in single quotes"
     ),
@@ -70,10 +69,11 @@ def syntax_sentence(error: Exception, text: str = "") -> str:
         return _line_before(text, mark) if found[1] else f"line {mark.line + 1} {INDENT}"
     if found := BRACKETS.search(problem):
         return _brackets(found[1], found[2], begin, mark)
+    if OPEN_QUOTES.search(problem):
+        return f"{_place(begin)}: the text in quotes that begins here has no end; close its quotes"
     for words, ours in SENTENCES.items():
         if found := re.search(words, problem):
-            place = begin if FROM in ours else mark
-            return f"{_place(place)}: {ours.format(*found.groups())}"
+            return f"{_place(mark)}: {ours.format(*found.groups())}"
     return f"{_place(mark)}: {error.problem}; see to the indentation, quotes and brackets there"
 
 

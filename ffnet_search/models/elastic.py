@@ -16,8 +16,6 @@ from torch.nn import functional as F
 from ffnet_search.models import parallel
 from ffnet_search.space.architecture import Form
 
-CROP = "_last_crop"  # attribute of a weight
-
 
 def crop(tensor: Tensor, shape: tuple[int, ...]) -> Tensor:
     """A view of `tensor` with `shape`: leading entries of the first two dimensions, the centre of the others."""
@@ -27,25 +25,21 @@ def crop(tensor: Tensor, shape: tuple[int, ...]) -> Tensor:
     return tensor
 
 
-def last_crop(weight: Tensor) -> tuple[int, int]:
-    """The outputs and inputs of a dense convolution's weight that the last forward pass with gradients used."""
-    outputs, inputs = getattr(weight, CROP, weight.shape[:2])
-    return outputs, inputs
-
-
 class DenseConv2d(nn.Conv2d):
     """k x k convolution, (B, C, H, W) -> (B, out, H / stride, W / stride), "same" padding.
 
-    The weight is cropped to the channels of the input and to `out`; `last_crop` says to what, for the optimiser."""
+    The weight is cropped to the channels of the input and to `out`. `used`: its outputs and inputs in the last forward
+    pass with gradients, for an optimiser whose step is of this part."""
 
     def __init__(self, in_width: int, out_width: int, kernel: int, bias: bool = True) -> None:
         super().__init__(in_width, out_width, kernel, padding=kernel // 2, bias=bias)
+        self.used = (out_width, in_width)
 
     def forward(self, x_BCHW: Tensor, out: int | None = None, stride: int = 1) -> Tensor:
         out, k = out or self.out_channels, self.kernel_size[0]
         weight = crop(self.weight, (out, x_BCHW.shape[1], k, k))
         if torch.is_grad_enabled():
-            setattr(self.weight, CROP, (out, x_BCHW.shape[1]))
+            self.used = (out, x_BCHW.shape[1])
         return F.conv2d(x_BCHW, weight, None if self.bias is None else self.bias[:out], stride, k // 2)
 
 

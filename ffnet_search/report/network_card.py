@@ -6,19 +6,19 @@ from typing import Any
 
 from markupsafe import Markup
 
-from ffnet_search.export.exported import ExportedNetwork
+from ffnet_search.export.exported import CARD, SCORES, WEIGHTS, ExportedNetwork
 from ffnet_search.export.formats.base import ModelFile, registered_files
 from ffnet_search.metrics import JUDGED
 from ffnet_search.report.architecture_svg import draw
 from ffnet_search.report.data import Run, figures, front_columns
 
 EXPORTED = (  # files of every exported network, but for those of formats
-    ModelFile("model.safetensors", "weights of the deployed form, for ffnet_search.load"),
+    ModelFile(WEIGHTS, "weights of the deployed form, for ffnet_search.load"),
     ModelFile("trainable.safetensors", "weights before fusing, to continue training"),
     ModelFile("architecture.yaml", "the network"),
     ModelFile("README.md", "the model card, as model hubs read it"),
-    ModelFile("scores.npz", "what it makes of each validation and test image, for paired tests"),
-    ModelFile("card.json", "all figures and where they come from"),
+    ModelFile(SCORES, "what it makes of each validation and test image, for paired tests"),
+    ModelFile(CARD, "all figures and where they come from"),
 )
 SHEETS = {  # of images that a task draws -> the words below them
     "worst": "Its worst images on test: the image, its mask, and what the network makes of it.",

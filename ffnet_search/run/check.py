@@ -250,8 +250,6 @@ def _check_packages(sweep: Sweep) -> None:
         if device.resource is None and not is_import_path(device.backend):  # others are on a node of the cluster
             make_backend(device)
     for name in sweep.export.formats:
-        if sweep.module is not None:
-            raise SweepError("export.formats must be left out where module is given: they are of FFNets; remove it")
         if not is_import_path(name):
             find_format(name, "export.formats")
     for section, loggers in (("train", sweep.train.loggers), ("search", sweep.search.loggers)):

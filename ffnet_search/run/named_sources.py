@@ -11,9 +11,10 @@ from typing import Any, NamedTuple
 
 from ffnet_search.config.binding import with_searched_arguments
 from ffnet_search.config.sweep import Sweep
-from ffnet_search.imports.methods import DATA, MODULE, refuse_lacking, source_names
+from ffnet_search.imports.module_source import syntax_error
 from ffnet_search.imports.modules import find_module
-from ffnet_search.imports.source import Missing, SourceClass, source_class, syntax_error
+from ffnet_search.imports.required_methods import DATA, MODULE, refuse_lacking, source_names
+from ffnet_search.imports.source_class import MissingClass, SourceClass, source_class
 from ffnet_search.plugins import Plugin, fit_arguments, is_import_path, not_importable, wrong_class
 from ffnet_search.search.samplers.arguments import check_sampler_arguments
 
@@ -38,7 +39,7 @@ def check_sources(sweep: Sweep) -> None:
         if error is not None:
             raise not_importable(one.path, one.field, error)
         found = source_class(one.path)
-        if isinstance(found, Missing):
+        if isinstance(found, MissingClass):
             raise wrong_class(one.path, one.field, one.base, "does not exist", found.siblings(one.base))
         if isinstance(found, SourceClass) and one.fits is not None and found.signature is not None:
             one.fits(found.node.name, found.signature)

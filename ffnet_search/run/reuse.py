@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ffnet_search.config.files import RunPaths
+from ffnet_search.config.files import LAST_CHECKPOINT, RunPaths
 from ffnet_search.config.sweep import Sweep
 from ffnet_search.errors import SweepError
 from ffnet_search.formatting import plural
@@ -20,7 +20,6 @@ from ffnet_search.run.folder.run_folder import read_records
 if TYPE_CHECKING:
     from ffnet_search.search.optimizer import Optimizer
 
-LAST = "last.ckpt"  # of a training, as `training.trainer` names it
 ASIDE = "previous-*"  # where `--fresh` moves what a changed sweep invalidates
 # Fields of `search` that an evaluation depends on.
 JUDGED_BY = ("evaluator", "warm_start", "trial_epochs", "metrics", "scheduler")
@@ -76,7 +75,7 @@ def adopt_earlier(optimizer: Optimizer, sweep: Sweep, inputs: Mapping[str, Any])
 def continue_training(sweep: Sweep, changes: Sequence[Change], aside: Path) -> None:
     """Let a training resume from the checkpoint in `aside`, where more epochs of it are all that changed. The
     schedule of the learning rate is that of all epochs, so that it rises again to where it would be by then."""
-    last = RunPaths(aside).training / LAST
+    last = RunPaths(aside).training / LAST_CHECKPOINT
     if [change.field for change in changes] != ["train.epochs"] or not last.exists():
         return
     (change,) = changes

@@ -1,4 +1,5 @@
-"""Lightning's checkpoints, read without pickle unless the user allows it: a run's folder may be untrusted.
+"""Lightning's checkpoints: replaced whole, and read without pickle unless the user allows it, since a run's folder may
+be untrusted.
 
 Beside tensors and plain values, the types that callbacks and modules commonly store are read. Anything else needs
 pickle, which can run code, and so the same consent as user-supplied classes."""
@@ -11,17 +12,20 @@ import pathlib
 import pickle
 import zipfile
 from collections.abc import Mapping
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
-from ffnet_search.atomic_write import set_aside
+from ffnet_search.atomic_write import replacing, set_aside
 from ffnet_search.errors import SweepError
 from ffnet_search.imports.consent import may_import_foreign
 from ffnet_search.models.weights_file import UNREADABLE, load_tensors, reason_of
 from ffnet_search.progress import say
+
+if TYPE_CHECKING:
+    from lightning import Trainer
 
 RESUMED = {"state_dict", "loops", "optimizer_states"}  # of a checkpoint by Lightning: what a training resumes from
 SAFE: list[Any] = [
@@ -30,6 +34,12 @@ SAFE: list[Any] = [
     *(collections.OrderedDict, collections.Counter),
     *(dict, list, tuple, set, frozenset, complex, bytearray, int, float, str, bool),
 ]
+
+
+def save_checkpoint(trainer: Trainer, path: Path, *, weights_only: bool = False) -> None:
+    """Write a checkpoint, replaced whole. A collective operation: every rank calls it, the first one writes."""
+    with replacing(path) if trainer.is_global_zero else nullcontext(path) as target:
+        trainer.save_checkpoint(target, weights_only=weights_only)
 
 
 def safe_types() -> AbstractContextManager[Any]:

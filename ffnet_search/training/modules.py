@@ -84,11 +84,11 @@ class FFNetModule(LightningModule):
         self.other_metrics, self.other_names = nn.ModuleList(named.values()), tuple(named)
 
     def configure_optimizers(self) -> Optimizer:
-        return make_optimizer(self.net.named_parameters(), self.recipe)
+        return make_optimizer(self.net, self.recipe)
 
     def on_train_start(self) -> None:
         """Set weight decay and momentum as the recipe has them: a checkpoint restores those that it was made with."""
-        ours = make_optimizer(self.net.named_parameters(), self.recipe).param_groups
+        ours = make_optimizer(self.net, self.recipe).param_groups
         for group, wanted in zip(cast(Optimizer, self.optimizers()).param_groups, ours, strict=True):
             group.update({name: wanted[name] for name in ("weight_decay", "momentum") if name in wanted})
 

@@ -20,6 +20,7 @@ import torch
 from ffnet_search.cluster import session
 from ffnet_search.cluster.session import Cluster
 from ffnet_search.cluster.user_code import user_code
+from ffnet_search.config.files import LAST_CHECKPOINT
 from ffnet_search.config.sweep import Sweep
 from ffnet_search.errors import SweepError
 from ffnet_search.files.temporary import scratch_folder
@@ -27,7 +28,7 @@ from ffnet_search.progress import Bar, progress, say
 from ffnet_search.training.checkpoint_store import CheckpointStore, TrainingStatus
 from ffnet_search.training.fit import train_supernet
 from ffnet_search.training.ranks import SharedStep, train_on_ranks
-from ffnet_search.training.trainer import LAST, TrainerPlacement
+from ffnet_search.training.trainer import TrainerPlacement
 
 RESTARTS = 5  # of all ranks, after some died or lost each other
 REPORT_EVERY_S = 1.0
@@ -58,7 +59,7 @@ def _train(sweep: Sweep, each: Mapping[str, float]) -> None:
     files = sweep.files
     files.training.mkdir(parents=True, exist_ok=True)
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
-    paths = [(files.training / LAST).absolute(), files.supernet.absolute()]
+    paths = [(files.training / LAST_CHECKPOINT).absolute(), files.supernet.absolute()]
     store = ray.remote(num_cpus=0, scheduling_strategy=here)(CheckpointStore).remote(paths)
     trainer = _torch_trainer(sweep, store, each)
     errors: list[BaseException] = []
@@ -149,7 +150,7 @@ def _train_rank(config: dict[str, Any]) -> None:
     store, is_first = config["store"], ray.train.get_context().get_world_rank() == 0
     with scratch_folder() as folder:
         sweep: Sweep = config["sweep"].model_copy(update={"runs": folder})
-        last = sweep.files.training / LAST
+        last = sweep.files.training / LAST_CHECKPOINT
         # One answer for all ranks, which must resume from the same step.
         (reference,) = broadcast_from_rank_zero([store.last_checkpoint.remote()] if is_first else None)
         content = ray.get(reference)

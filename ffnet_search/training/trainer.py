@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import logging
 import signal
-import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -17,19 +16,19 @@ from lightning import Callback, LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
-from ffnet_search.atomic_write import replacing
+from ffnet_search.config.files import LAST_CHECKPOINT
 from ffnet_search.config.schema import TrainSection
 from ffnet_search.errors import Terminated
 from ffnet_search.progress import Bar, progress, say
-from ffnet_search.training.averaging import AveragedWeights
+from ffnet_search.training.callbacks.averaging import AveragedWeights
+from ffnet_search.training.callbacks.last_checkpoint import LastCheckpoint
+from ffnet_search.training.callbacks.progress import TrainingProgress
+from ffnet_search.training.callbacks.time_budget import TimeBudget
 from ffnet_search.training.checkpoints import is_plain, read_last, safe_types
 from ffnet_search.training.freed_memory import freed_memory_kept
 from ffnet_search.training.loggers import Hyperparameters, WriterErrors, finish, finished_on_error, make_loggers
 from ffnet_search.training.modules import FFNetModule, NonFiniteLoss
 from ffnet_search.training.named_classes import make_named
-from ffnet_search.training.time_budget import TimeBudget
-
-LAST = "last.ckpt"
 
 
 @dataclass(frozen=True)
@@ -58,7 +57,7 @@ def fit(
 
     After a non-finite loss, resume once from the last checkpoint at half the learning rate. Raises NonFiniteLoss if
     that does not help, or the checkpoint was trained at a reduced rate already."""
-    last, factor = folder / LAST, 1.0
+    last, factor = folder / LAST_CHECKPOINT, 1.0
     while True:
         module = make()
         recipe, module.learning_rate_factor = module.recipe, factor
@@ -92,7 +91,7 @@ def run_trainer(
     folder.mkdir(parents=True, exist_ok=True)
     if isinstance(module, FFNetModule):
         module.prepare_for_data(data)
-    last, ours, cuda = folder / LAST, isinstance(module, FFNetModule), torch.cuda.is_available()
+    last, ours, cuda = folder / LAST_CHECKPOINT, isinstance(module, FFNetModule), torch.cuda.is_available()
     averaging = [AveragedWeights(recipe.ema)] if recipe.ema else []
     named = [make_named(one, f"train.callbacks.{index}", Callback, {}) for index, one in enumerate(recipe.callbacks)]
     writers = WriterErrors(folder)
@@ -138,79 +137,6 @@ def _ended_by_signals() -> Iterator[None]:
             raise
         signal.signal(signal.SIGINT, on_interrupt)  # Lightning has disabled further ones
         raise KeyboardInterrupt from None
-
-
-def save(trainer: Trainer, path: Path, *, weights_only: bool = False) -> None:
-    """Write a checkpoint, replaced whole. A collective operation: every rank calls it, the first one writes."""
-    with replacing(path) if trainer.is_global_zero else nullcontext(path) as target:
-        trainer.save_checkpoint(target, weights_only=weights_only)
-
-
-class LastCheckpoint(Callback):
-    """One checkpoint, replaced whole: at the end of each epoch and at an interval in minutes."""
-
-    def __init__(self, path: Path, minutes: float, on_checkpoint: Callable[[Path], object] | None) -> None:
-        self.path, self.seconds, self.on_checkpoint = path, 60 * minutes, on_checkpoint
-        self.saved = time.monotonic()
-
-    def on_train_batch_end(self, trainer: Trainer, module: LightningModule, *_: Any) -> None:
-        assert isinstance(module, FFNetModule)
-        if module.kept or not module.may_synchronise(module.step):  # batches of half a step are not in a checkpoint
-            return
-        if trainer.strategy.reduce_boolean_decision(time.monotonic() - self.saved >= self.seconds, all=False):
-            self._save(trainer, module)  # a collective operation: all ranks take part
-
-    def on_train_epoch_end(self, trainer: Trainer, module: LightningModule) -> None:
-        self._save(trainer, module)
-
-    def _save(self, trainer: Trainer, module: LightningModule) -> None:
-        assert isinstance(module, FFNetModule)
-        module.check_finite()
-        save(trainer, self.path)
-        if self.on_checkpoint is not None and trainer.is_global_zero:
-            self.on_checkpoint(self.path)
-        self.saved = time.monotonic()
-
-
-class TrainingProgress(Callback):
-    """A bar with images per second, time left, and the qualities of the last validation."""
-
-    def __init__(self, label: str, make_bar: Callable[..., AbstractContextManager[Bar]]) -> None:
-        self.label, self.make_bar = label, make_bar
-        self.stack, self.bar = ExitStack(), Bar(label, 1, "")
-        self.validated = ""
-
-    def on_train_start(self, trainer: Trainer, module: LightningModule) -> None:
-        total = int(trainer.num_training_batches) * int(trainer.max_epochs or 0)
-        done = trainer.fit_loop.total_batch_idx + 1
-        self.bar = self.stack.enter_context(self.make_bar(self.label, total, "batches", done=done))
-        self.images, self.start = 0, time.monotonic()
-
-    def on_train_batch_end(
-        self, trainer: Trainer, module: LightningModule, outputs: Any, batch: Any, index: int
-    ) -> None:
-        self.images += len(batch[0])
-        if trainer.is_global_zero:
-            rate = self.images / (time.monotonic() - self.start)
-            self.bar.advance(1, f"{rate:.0f} images/s, epoch {trainer.current_epoch + 1}{self.validated}")
-
-    def on_validation_end(self, trainer: Trainer, module: LightningModule) -> None:
-        assert isinstance(module, FFNetModule)
-        quality, logged = module.task.quality, module.task.logged_quality
-        words = []
-        for name, value in sorted(trainer.callback_metrics.items()):
-            if name.startswith(logged):
-                network = name.removeprefix(logged).strip("_") or quality.word
-                words.append(f", {network} {quality.format(float(value))}")
-        self.validated = "".join(words)
-
-    def on_exception(self, trainer: Trainer, module: LightningModule, exception: BaseException) -> None:
-        self.stack.__exit__(
-            type(exception), exception, exception.__traceback__
-        )  # Lightning tears no callback down then
-
-    def teardown(self, trainer: Trainer, module: LightningModule, stage: str) -> None:
-        self.stack.close()
 
 
 @contextmanager

@@ -18,9 +18,9 @@ from patience import BUSY_S, PATIENCE_S, REGISTER, REGISTER_S
 from searches import Run
 from tiny_sweep import trained
 
+from ffnet_search.config.files import LAST_CHECKPOINT
 from ffnet_search.models.saved import read_supernet
 from ffnet_search.training.fit import train_supernet
-from ffnet_search.training.trainer import LAST
 
 ROOT = Path(__file__).parents[2]
 SCRIPT = """
@@ -168,7 +168,7 @@ def test_after_the_head_was_lost_the_same_command_goes_on_on_another_one(run: Ru
 @pytest.mark.timeout(BUSY_S)
 def test_training_goes_on_from_its_checkpoint_where_a_node_is_lost_and_another_joins(tmp_path: Path) -> None:
     alone, shared = trained(tmp_path / "alone"), trained(tmp_path / "shared", devices=2)
-    last = shared.files.training / LAST
+    last = shared.files.training / LAST_CHECKPOINT
     with cluster(3, head_cpus=0) as made:  # a rank on each of two nodes
         process = drive(made.address, TRAIN, str(tmp_path / "shared"))
         wait_until(process, last.exists)

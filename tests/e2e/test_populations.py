@@ -18,6 +18,7 @@ import yaml
 from optuna.trial import TrialState
 from populations import ONE, POPULATION, RATES
 
+from ffnet_search.config.files import LAST_CHECKPOINT
 from ffnet_search.config.sweep import Sweep
 from ffnet_search.evaluation.judge import quality
 from ffnet_search.evaluation.schedule import Schedule, read_schedule
@@ -31,7 +32,6 @@ from ffnet_search.space.search_space import SearchSpace
 from ffnet_search.strict_yaml import parse
 from ffnet_search.tasks.base import find_task
 from ffnet_search.training.fit import sweep_data
-from ffnet_search.training.trainer import LAST
 
 CLASSIFICATION = find_task("classification")
 
@@ -128,7 +128,7 @@ def test_a_killed_population_goes_on_from_its_checkpoints_and_schedules(tmp_path
 
     def under_way() -> dict[str, Schedule]:
         """Of members whose hyper-parameters were changed, and that have a checkpoint."""
-        folders = [path.parent for path in files.trials.glob(f"*/{LAST}")]
+        folders = [path.parent for path in files.trials.glob(f"*/{LAST_CHECKPOINT}")]
         return {path.name: found for path in folders if len(found := read_schedule(path)) > 1}
 
     deadline = time.monotonic() + 180

@@ -20,7 +20,8 @@ from ffnet_search.config.sweep import Sweep
 from ffnet_search.data.dataset import Fold
 from ffnet_search.evaluation.factory import FoldFactory
 from ffnet_search.evaluation.judge import Judged
-from ffnet_search.evaluation.retrained import FOLD_SCORES, Retrained, folding_sweep, read_fold_scores
+from ffnet_search.evaluation.retrained import FOLD_SCORES, Retrained, read_fold_scores
+from ffnet_search.evaluation.standalone import sweep_alone
 from ffnet_search.export.retraining.training import Training, remove_others, train_all
 from ffnet_search.formatting import plural
 from ffnet_search.metrics import FOLDS, IMAGES
@@ -74,7 +75,7 @@ def cross_validate(sweep: Sweep, candidates: Sequence[Candidate]) -> dict[str, F
 
 def _training(sweep: Sweep, root: Path, fold: Fold) -> Training:
     folder = root / str(fold.number + 1)
-    factory, trained_by = FoldFactory(sweep, folder, fold), folding_sweep(sweep, folder)
+    factory, trained_by = FoldFactory(sweep, folder, fold), sweep_alone(sweep, folder)
     name = f"folds, {fold.number + 1} of {fold.count}"
     epochs = sweep.train.epochs
     return Training(name, folder, factory, trained_by, lambda _: epochs, FOLD_SCORES, "has no figures of folds")

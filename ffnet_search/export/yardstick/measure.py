@@ -20,7 +20,8 @@ from ffnet_search.evaluation.trained import TrialEvaluator
 from ffnet_search.export.answer import Offer, answer
 from ffnet_search.export.card import write_card
 from ffnet_search.export.exported import ExportedNetwork, read_card, read_exported
-from ffnet_search.export.front import devices_of, write_picks
+from ffnet_search.export.ffnets import devices_of
+from ffnet_search.export.front import write_picks
 from ffnet_search.export.picks import retrained_picks
 from ffnet_search.export.retraining.retrain import weights_digest
 from ffnet_search.export.yardstick.baselines import write_baselines

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import AdamW
 
-from ffnet_search.models.elastic import crop, last_crop
+from ffnet_search.models.elastic import DenseConv2d, crop
 
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)  # of an iteration that drives singular values to .7 to 1.2 (Jordan et al.)
 ITERATIONS = 5
@@ -46,7 +46,8 @@ def orthogonalise(x_NRC: Tensor) -> Tensor:
 class Muon(AdamW):
     """Muon for the weights `dense`, AdamW for the groups of parameters `others`.
 
-    `momentum`: of Muon, by Nesterov. `weight_decay`: of the dense weights. A step clears their gradients."""
+    `momentum`: of Muon, by Nesterov. `weight_decay`: of the dense weights. `elastic`: convolutions of which a
+    sub-network uses a part; a step moves this part of their weights. A step clears the gradients of dense weights."""
 
     def __init__(
         self,
@@ -56,7 +57,9 @@ class Muon(AdamW):
         *,
         momentum: float = 0.95,
         weight_decay: float = 0.0,
+        elastic: Iterable[DenseConv2d] = (),
     ) -> None:
+        self.elastic = {conv.weight: conv for conv in elastic}
         muon = {"params": list(dense), "weight_decay": weight_decay, "momentum": momentum}
         super().__init__([*others, muon], lr, fused=True)
 
@@ -88,7 +91,8 @@ class Muon(AdamW):
         """Add the gradient to the momentum of the part of a weight that was used. Return this part, and the direction
         of its next step (Nesterov) as a matrix."""
         assert weight.grad is not None
-        state, used = self.state[weight], (*last_crop(weight), *weight.shape[2:])
+        channels = self.elastic[weight].used if weight in self.elastic else weight.shape[:2]
+        state, used = self.state[weight], (*channels, *weight.shape[2:])
         if not state:
             state["momentum"] = torch.zeros_like(weight)
             state["step"] = torch.zeros(())  # AdamW looks for one in each state that it restores

@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
 from typing import Any
 
 from torch import nn
 from torch.optim import SGD, AdamW, Optimizer
 
 from ffnet_search.config.schema import TrainSection
+from ffnet_search.models.elastic import DenseConv2d
 from ffnet_search.training.optimizers.muon import Muon, is_dense
 
 
-def make_optimizer(named: Iterable[tuple[str, nn.Parameter]], recipe: TrainSection) -> Optimizer:
-    """Muon, AdamW or SGD by the recipe; norms, biases and layer scales are not decayed."""
+def make_optimizer(net: nn.Module, recipe: TrainSection) -> Optimizer:
+    """Muon, AdamW or SGD by the recipe for the weights of `net`; norms, biases and layer scales are not decayed."""
     decayed: list[nn.Parameter] = []
     kept: list[nn.Parameter] = []
     dense: list[nn.Parameter] = []
-    for name, parameter in named:
+    for name, parameter in net.named_parameters():
         plain = parameter.ndim <= 1 or name.endswith("layer_scale")
         by_muon = recipe.optimizer == "muon" and is_dense(parameter)
         (kept if plain else dense if by_muon else decayed).append(parameter)
@@ -29,7 +29,9 @@ def make_optimizer(named: Iterable[tuple[str, nn.Parameter]], recipe: TrainSecti
     if recipe.optimizer == "sgd":
         return SGD(groups, recipe.learning_rate, momentum=recipe.momentum, nesterov=recipe.momentum > 0)
     if recipe.optimizer == "muon":
-        return Muon(dense, groups, recipe.learning_rate, momentum=recipe.momentum, weight_decay=recipe.weight_decay)
+        elastic = [module for module in net.modules() if isinstance(module, DenseConv2d)]
+        rate, momentum, decay = recipe.learning_rate, recipe.momentum, recipe.weight_decay
+        return Muon(dense, groups, rate, momentum=momentum, weight_decay=decay, elastic=elastic)
     return AdamW(groups, recipe.learning_rate, fused=True)
 
 

@@ -11,7 +11,8 @@ from typing import Any
 
 from ffnet_search.errors import SweepError
 from ffnet_search.formatting import listed
-from ffnet_search.imports.source import ABSTRACT, MAX_STEPS, SourceClass, base_class, bound_names, statements
+from ffnet_search.imports.module_source import bound_names, statements
+from ffnet_search.imports.source_class import ABSTRACT, MAX_STEPS, SourceClass, base_class
 
 BY_HAND = "automatic_optimization"  # a module that sets it may optimise without `configure_optimizers`
 MODULE: Mapping[str, str] = {

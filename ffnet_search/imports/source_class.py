@@ -1,4 +1,4 @@
-"""Classes that import paths name, as their source has them: nothing is imported, since a sweep may be untrusted.
+"""Static analysis of the classes that import paths name: nothing is imported, since a sweep may be untrusted.
 
 What a source leaves open (a class that a call makes, a decorator, a metaclass, names that are set while it runs) is
 unknown here. A run, which imports, tells.
@@ -8,47 +8,20 @@ from __future__ import annotations
 
 import ast
 import inspect
-import warnings
-from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
-from ffnet_search.imports.modules import module_file
+from ffnet_search.imports.module_source import ModuleSource, bound_names, read_source, statements
 
-MAX_BYTES = 1 << 20  # of a source that is read
 MAX_STEPS = 12  # imports and bases that are followed
-OPENING = {"__getattr__", "globals", "exec", "setattr", "vars", "locals", "__dict__"}  # by which names may come
-BLOCKS = ("FunctionDef", "AsyncFunctionDef", "ClassDef", "Lambda")  # with names of their own
 ABSTRACT = {"ABCMeta", "abc.ABCMeta"}  # the metaclass that leaves the making of objects as it is
-
-
-@dataclass(frozen=True)
-class Source:
-    """The names that a module binds, each with the statements that do. `stars`: modules of which it imports all names;
-    `is_open`: it may bind others."""
-
-    module: str
-    is_package: bool
-    bound: Mapping[str, Sequence[ast.AST]]
-    stars: tuple[str, ...]
-    is_open: bool
-    is_deferred: bool  # annotations stay text
-
-    def absolute(self, node: ast.ImportFrom) -> str:
-        """The full name of a module that is imported from."""
-        if not node.level:
-            return node.module or ""
-        parts = self.module.split(".")
-        parts = parts[: len(parts) - node.level + self.is_package]
-        return ".".join([*parts, *([node.module] if node.module else [])])
 
 
 @dataclass(frozen=True)
 class SourceClass:
     """A class in the source that defines it."""
 
-    source: Source
+    source: ModuleSource
     node: ast.ClassDef
 
     @property
@@ -62,10 +35,10 @@ class SourceClass:
 
 
 @dataclass(frozen=True)
-class Missing:
-    """No class: the module, of this source, binds no such name."""
+class MissingClass:
+    """A class that does not exist: its module, of this source, binds no such name."""
 
-    source: Source
+    source: ModuleSource
 
     def siblings(self, base: str) -> list[str]:
         """The names of the module's classes that descend from one called `base`; all, where that is `class`."""
@@ -74,11 +47,11 @@ class Missing:
         return [name for name in names if base == "class" or _descends(self.source, name, base, MAX_STEPS)]
 
 
-Initialiser = tuple[Source, ast.FunctionDef] | tuple[()]
+Initialiser = tuple[ModuleSource, ast.FunctionDef] | tuple[()]
 OBJECT: tuple[()] = ()  # the initialiser of a class without one
 
 
-def source_class(path: str) -> SourceClass | Missing | None:
+def source_class(path: str) -> SourceClass | MissingClass | None:
     """The class of an import path; None if the source does not tell."""
     module, _, name = path.partition(":")
     try:
@@ -87,80 +60,8 @@ def source_class(path: str) -> SourceClass | Missing | None:
         return None
 
 
-def syntax_error(path: str) -> SyntaxError | None:
-    """The error with which an import path's module cannot be compiled."""
-    text = _text(path.partition(":")[0])
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            if text is not None:
-                compile(*text, "exec", dont_inherit=True)
-    except SyntaxError as error:
-        return error
-    except (ValueError, RecursionError, MemoryError):
-        pass
-    return None
-
-
-def _text(module: str) -> tuple[bytes, str] | None:
-    """The source of a module and its file."""
-    file = module_file(module)
-    if file is None or file.suffix != ".py":
-        return None
-    try:
-        fits = file.is_file() and file.stat().st_size <= MAX_BYTES
-        return (file.read_bytes(), str(file)) if fits else None
-    except OSError:
-        return None
-
-
-def _read(module: str) -> Source | None:
-    """The names of a module; None where there is no source, or none that can be parsed."""
-    text = _text(module)
-    return None if text is None else _parsed(module, *text)
-
-
-@lru_cache(maxsize=64)
-def _parsed(module: str, text: bytes, file: str) -> Source | None:
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            tree = ast.parse(text, file)
-    except (SyntaxError, ValueError, MemoryError):
-        return None
-    bound: dict[str, list[ast.AST]] = {}
-    imports = [node for node in statements(tree) if isinstance(node, ast.ImportFrom)]
-    for node in statements(tree):
-        for name in bound_names(node):
-            bound.setdefault(name, []).append(node)
-    words = {getattr(node, "id", None) or getattr(node, "attr", None) for node in ast.walk(tree)}
-    deferred = any(one.module == "__future__" and "annotations" in bound_names(one) for one in imports)
-    made = any(isinstance(node, ast.Global) for node in ast.walk(tree)) or b"sys.modules" in text
-    opened = made or bool(OPENING & (words | bound.keys()))
-    source = Source(module, file.endswith("__init__.py"), bound, (), opened, deferred)
-    stars = tuple(source.absolute(one) for one in imports if one.names[0].name == "*")
-    return Source(module, source.is_package, bound, stars, opened, deferred)
-
-
-def statements(tree: ast.AST) -> Iterator[ast.AST]:
-    """The nodes of a module that run in it, in blocks too, without the bodies of functions and classes."""
-    for node in ast.iter_child_nodes(tree):
-        yield node
-        if type(node).__name__ not in BLOCKS:
-            yield from statements(node)
-
-
-def bound_names(node: ast.AST) -> list[str]:
-    """The names that a node binds."""
-    if isinstance(node, ast.Import | ast.ImportFrom):
-        return [one.asname or one.name.partition(".")[0] for one in node.names if one.name != "*"]
-    if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
-        return [node.name]
-    return [node.id] if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store) else []
-
-
-def _find(module: str, name: str, steps: int) -> SourceClass | Missing | None:
-    source = _read(module) if steps else None
+def _find(module: str, name: str, steps: int) -> SourceClass | MissingClass | None:
+    source = read_source(module) if steps else None
     if source is None:
         return None
     nodes = source.bound.get(name, ())
@@ -169,7 +70,7 @@ def _find(module: str, name: str, steps: int) -> SourceClass | Missing | None:
         if any(one is None for one in starred):
             return None
         known = [one for one in starred if isinstance(one, SourceClass)]
-        return known[0] if known else None if source.is_open else Missing(source)
+        return known[0] if known else None if source.is_open else MissingClass(source)
     [node, *others] = nodes
     if others:
         return None
@@ -178,11 +79,11 @@ def _find(module: str, name: str, steps: int) -> SourceClass | Missing | None:
     if isinstance(node, ast.ImportFrom):
         [original] = [one.name for one in node.names if (one.asname or one.name) == name]
         found = _find(source.absolute(node), original, steps - 1)
-        return None if isinstance(found, Missing) else found  # a module's own module, or one that an import made
+        return None if isinstance(found, MissingClass) else found  # a module's own module, or one that an import made
     return None
 
 
-def _descends(source: Source, name: str, base: str, steps: int) -> bool:
+def _descends(source: ModuleSource, name: str, base: str, steps: int) -> bool:
     found = _find(source.module, name, steps)
     return isinstance(found, SourceClass) and _has_base(found, base, steps)
 
@@ -215,7 +116,7 @@ def _initialiser(one: SourceClass, steps: int) -> Initialiser | None:
     return None if len(found) > 1 else found[0] if found else OBJECT
 
 
-def base_class(source: Source, base: ast.expr, steps: int) -> SourceClass | tuple[()] | None:
+def base_class(source: ModuleSource, base: ast.expr, steps: int) -> SourceClass | tuple[()] | None:
     """A base class by its expression: a name, or one of an imported module."""
     first, *rest = ast.unparse(base).split(".")
     if not rest:
@@ -245,7 +146,7 @@ class _Text:
         return self.text
 
 
-def _signature(source: Source, node: ast.FunctionDef) -> inspect.Signature:
+def _signature(source: ModuleSource, node: ast.FunctionDef) -> inspect.Signature:
     arguments, empty = node.args, inspect.Parameter.empty
 
     def annotation(given: ast.expr | None) -> Any:
