@@ -13,7 +13,7 @@ from small_sweeps import sweep_of
 from stage_states import recorded_stages, states
 
 from ffnet_search.cli.json_output import of_plan
-from ffnet_search.cli.tables import print_sweep
+from ffnet_search.cli.tables.plan import print_sweep
 from ffnet_search.config.sweep import Sweep
 from ffnet_search.run.folder.code_changes import changed_code, code_of
 from ffnet_search.run.folder.run_folder import read_records

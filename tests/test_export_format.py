@@ -17,7 +17,7 @@ from own_formats import Degraded, Shifted
 from pseudo_terminal import CODES, shown
 
 from ffnet_search.cli.app import app
-from ffnet_search.cli.format_table import print_formats
+from ffnet_search.cli.tables.formats import print_formats
 from ffnet_search.config.sweep import Sweep
 from ffnet_search.errors import SweepError
 from ffnet_search.export.exported import read_exported

@@ -16,7 +16,7 @@ from tiny_sweep import sweep as tiny
 from typer.testing import CliRunner
 
 from ffnet_search.cli.app import app
-from ffnet_search.cli.fidelity_table import print_fidelity
+from ffnet_search.cli.tables.fidelity import print_fidelity
 from ffnet_search.config.sweep import Sweep
 from ffnet_search.errors import SweepError
 from ffnet_search.evaluation.fidelity import Fidelity, read_fidelity

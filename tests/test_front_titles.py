@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ffnet_search.cli.front_table import _title
+from ffnet_search.cli.tables.front import _title
 from ffnet_search.metrics import Metric, find_metric
 from ffnet_search.tasks.base import find_task
 

@@ -21,7 +21,7 @@ from tables import COLUMNS, space, table_sweep, write_table
 from torch import nn
 from torch.nn import functional as F
 
-from ffnet_search.cli.network_table import print_network
+from ffnet_search.cli.tables.network import print_network
 from ffnet_search.config.schema import TrainSection
 from ffnet_search.evaluation.inherited import Evaluator
 from ffnet_search.evaluation.judge import quality

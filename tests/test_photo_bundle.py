@@ -15,7 +15,7 @@ from networks import supernet
 from photos import SPACE, photo_sweep, write_photos
 from PIL import Image
 
-from ffnet_search.cli.network_table import print_network
+from ffnet_search.cli.tables.network import print_network
 from ffnet_search.evaluation.inherited import Evaluator
 from ffnet_search.evaluation.judge import quality
 from ffnet_search.export.exported import read_network

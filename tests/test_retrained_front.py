@@ -11,7 +11,7 @@ from retraining_sweep import DIRECTIONS, EPOCHS, SupernetRun, retraining_in, wri
 from training_steps import ObservedStep, assert_trained
 
 from ffnet_search.cli.resolve import Front
-from ffnet_search.cli.tables import print_run
+from ffnet_search.cli.tables.front import print_run
 from ffnet_search.evaluation.inherited import Evaluator
 from ffnet_search.evaluation.judge import quality
 from ffnet_search.export.groups import read_groups

@@ -12,7 +12,7 @@ from optuna.trial import TrialState, create_trial
 from searches import Run
 from small_sweeps import write_sweep
 
-from ffnet_search.cli.tables import print_sweep
+from ffnet_search.cli.tables.plan import print_sweep
 from ffnet_search.config.retraining import retraining_of
 from ffnet_search.errors import SweepError
 from ffnet_search.models.saved import read_epochs

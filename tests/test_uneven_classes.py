@@ -13,7 +13,7 @@ from image_data import FOUR, section
 from PIL import Image
 from sklearn.metrics import balanced_accuracy_score, f1_score, recall_score, roc_auc_score
 
-from ffnet_search.cli.tables import print_sweep
+from ffnet_search.cli.tables.plan import print_sweep
 from ffnet_search.config.named_metrics import named_metrics
 from ffnet_search.config.sweep import Sweep
 from ffnet_search.data.registry import build_data

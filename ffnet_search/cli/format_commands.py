@@ -72,7 +72,8 @@ def check_formats(formats: Formats, which: Which, overrides: Overrides) -> None:
 
 def export_formats(run: Path, overrides: Overrides, formats: Formats, which: Which, output: Output) -> None:
     """Write the exported networks of a run in a format, or in all that can be written here, and print the results."""
-    from ffnet_search.cli import format_table, json_output
+    from ffnet_search.cli import json_output
+    from ffnet_search.cli.tables.formats import of_format_table, print_format_table, print_formats
     from ffnet_search.config.sweep import Sweep
     from ffnet_search.export.bundle.push import repository_of
     from ffnet_search.export.exported import exported_of
@@ -97,11 +98,11 @@ def export_formats(run: Path, overrides: Overrides, formats: Formats, which: Whi
     if repository is not None:
         _push(networks, repository, formats.license, output)
     elif formats.table or name in (None, ALL):
-        document = partial(format_table.of_format_table, problems=problems)
-        output.answer(networks, document, partial(format_table.print_format_table, problems=problems))
+        document = partial(of_format_table, problems=problems)
+        output.answer(networks, document, partial(print_format_table, problems=problems))
     else:
         document = partial(json_output.of_formats, name=str(name))
-        output.answer(networks, document, partial(format_table.print_formats, name=str(name)))
+        output.answer(networks, document, partial(print_formats, name=str(name)))
 
 
 def _push(networks: Sequence[ExportedNetwork], repository: str, license: str | None, output: Output) -> None:

@@ -31,7 +31,8 @@ def pick(
     The quality is what the run ranks by. Of exported networks the measured latency counts, on any device that was
     profiled, or in a format that was written. Where a better network was evaluated and not exported, names it and the
     command that exports it. Answers at once, from the run's files."""
-    from ffnet_search.cli import json_output, tables
+    from ffnet_search.cli import json_output
+    from ffnet_search.cli.tables.selection import print_selection
     from ffnet_search.run.select import select_network
 
     if budget.latency_ms is None and budget.quality is None and budget.accuracy is None:
@@ -44,7 +45,7 @@ def pick(
     latency_ms = inf if budget.latency_ms is None else budget.latency_ms
     quality, of = (budget.quality, "") if budget.accuracy is None else (budget.accuracy, "accuracy")
     selection = select_network(run, latency_ms, budget.device, quality, of, budget.format or "")
-    Output(json=json).answer(selection, json_output.of_selection, tables.print_selection)
+    Output(json=json).answer(selection, json_output.of_selection, print_selection)
     if export is not None:
         from ffnet_search.config.sweep import Sweep
         from ffnet_search.run.export_key import export_key
@@ -65,13 +66,14 @@ def rerun(
     """Re-run one trial of a run, and print the difference: 0 on the same CPU and versions.
 
     Nothing in the run's folder changes."""
-    from ffnet_search.cli import json_output, tables
+    from ffnet_search.cli import json_output
+    from ffnet_search.cli.tables.rerun import print_rerun
     from ffnet_search.run.rerun import rerun as rerun_trial
 
     permit_imports(allow_imports, runs=True)
     with output.silenced(), signs_of_life("rerun"):
         result = rerun_trial(run, trial)
-    output.answer(result, json_output.of_rerun, tables.print_rerun)
+    output.answer(result, json_output.of_rerun, print_rerun)
 
 
 def show(
@@ -88,9 +90,13 @@ def show(
 ) -> None:
     """Print the content of a file: a search space, an architecture, a latency table, a sweep, a run's front or one of
     its networks."""
-    from ffnet_search.cli import json_output, tables
-    from ffnet_search.cli.network_table import print_network
+    from ffnet_search.cli import json_output
     from ffnet_search.cli.resolve import Front, resolve
+    from ffnet_search.cli.tables.front import print_run
+    from ffnet_search.cli.tables.latency import print_latency
+    from ffnet_search.cli.tables.network import print_network
+    from ffnet_search.cli.tables.plan import print_sweep
+    from ffnet_search.cli.tables.space import print_architecture, print_space
     from ffnet_search.config.sweep import Sweep
     from ffnet_search.export.exported import ExportedNetwork
     from ffnet_search.latency.table import LatencyTable
@@ -98,11 +104,11 @@ def show(
     from ffnet_search.space.search_space import SearchSpace
 
     forms: dict[type, tuple[Callable[[Any], dict[str, Any]], Callable[[Any], None]]] = {
-        Architecture: (json_output.of_architecture, partial(tables.print_architecture, name=what)),
-        SearchSpace: (json_output.of_space, tables.print_space),
-        LatencyTable: (json_output.of_table, tables.print_latency),
-        Sweep: (json_output.of_plan, tables.print_sweep),
-        Front: (json_output.of_run, tables.print_run),
+        Architecture: (json_output.of_architecture, partial(print_architecture, name=what)),
+        SearchSpace: (json_output.of_space, print_space),
+        LatencyTable: (json_output.of_table, print_latency),
+        Sweep: (json_output.of_plan, print_sweep),
+        Front: (json_output.of_run, print_run),
         ExportedNetwork: (json_output.of_exported, print_network),
     }
     permit_imports(allow_imports, runs=False)

@@ -16,11 +16,12 @@ def list_(
     allow_imports: AllowImports = False,
 ) -> None:
     """List the runs of a folder: state, best network, size; the last one changed first."""
-    from ffnet_search.cli import json_output, overview_tables
+    from ffnet_search.cli import json_output
+    from ffnet_search.cli.tables.overview import print_runs
     from ffnet_search.run.overview import runs
 
     permit_imports(allow_imports, runs=False)
-    Output(json=json).answer(runs(folder), json_output.of_runs, overview_tables.print_runs)
+    Output(json=json).answer(runs(folder), json_output.of_runs, print_runs)
 
 
 def compare(
@@ -35,19 +36,20 @@ def compare(
     """Compare two runs: their fronts as one table and one image, and the settings in which they differ. Or two
     networks: whether one is really better than the other."""
     from ffnet_search.atomic_write import write_bytes
-    from ffnet_search.cli import json_output, overview_tables
+    from ffnet_search.cli import json_output
+    from ffnet_search.cli.tables.overview import image_of, print_comparison, print_pair
     from ffnet_search.export.pair import are_networks, pair
     from ffnet_search.progress import say
     from ffnet_search.run.run_comparison import compare_runs
 
     permit_imports(allow_imports, runs=False)
     if are_networks(first, second):
-        Output(json=json).answer(pair(first, second), json_output.of_pair, overview_tables.print_pair)
+        Output(json=json).answer(pair(first, second), json_output.of_pair, print_pair)
         return
     fronts = compare_runs(first, second)
     path = image or Path(f"compare-{'-'.join(sweep.name for sweep in fronts.sweeps)}.png")
-    write_bytes(path, overview_tables.image_of(fronts))
-    Output(json=json).answer(fronts, json_output.of_run_comparison, overview_tables.print_comparison)
+    write_bytes(path, image_of(fronts))
+    Output(json=json).answer(fronts, json_output.of_run_comparison, print_comparison)
     say(f"both fronts as an image: {path}")
 
 

@@ -53,7 +53,8 @@ def init(
     Inspects the images, measures a few training steps and latencies (seconds), and writes a commented sweep and search
     space into this folder, overwriting nothing. Without `--data`, writes an example on handwritten digits."""
     from ffnet_search.autoconfig.start import start, start_example
-    from ffnet_search.cli import json_output, tables
+    from ffnet_search.cli import json_output
+    from ffnet_search.cli.tables.start import print_start
     from ffnet_search.errors import SweepError
 
     with output.silenced(), signs_of_life("init"):
@@ -63,7 +64,7 @@ def init(
         if data is not None and example is not None:
             raise SweepError("--example writes a sweep with its own data, so --data must be left out; remove one")
         started = start_example(example or "digits", Path()) if data is None else start(data, Path(), **given)
-    output.answer(started, json_output.of_start, tables.print_start)
+    output.answer(started, json_output.of_start, print_start)
 
 
 def run(
@@ -102,7 +103,8 @@ def check(
     Reads the sweep and its search space, checks that the data exist and that the limits can be kept, prints the plan.
     Your own classes are read; with `--allow-imports` they are imported and tried as a run tries them. `--data` takes
     longer: it opens every image, and refuses all that a training would refuse."""
-    from ffnet_search.cli import json_output, tables
+    from ffnet_search.cli import json_output
+    from ffnet_search.cli.tables.plan import print_resolved, print_sweep
     from ffnet_search.config.resolved import resolved_content
     from ffnet_search.run.check import check_content, check_sweep
     from ffnet_search.run.data_changes import say_audit, say_remarks
@@ -114,9 +116,9 @@ def check(
         say_audit(loaded)
         check_content(loaded)
     if resolved:
-        Output(json=json).answer(loaded, resolved_content, tables.print_resolved)
+        Output(json=json).answer(loaded, resolved_content, print_resolved)
         return
-    Output(json=json).answer(loaded, json_output.of_plan, tables.print_sweep)
+    Output(json=json).answer(loaded, json_output.of_plan, print_sweep)
 
 
 def profile(
@@ -138,13 +140,14 @@ def profile(
     if device is None:
         _run(loaded, ("profile",), fresh, output)
         return
-    from ffnet_search.cli import json_output, tables
+    from ffnet_search.cli import json_output
+    from ffnet_search.cli.tables.latency import print_latency
     from ffnet_search.latency.table import LatencyTable
     from ffnet_search.run.pipeline import profile_named_device
 
     with output.silenced(), signs_of_life("profile"):
         table = LatencyTable.load(profile_named_device(loaded, device))
-    output.answer(table, json_output.of_table, tables.print_latency)
+    output.answer(table, json_output.of_table, print_latency)
 
 
 def train(
@@ -216,7 +219,7 @@ def fidelity(
 
     Trains some networks alone, by the sweep's recipe and engine, and compares with their quality on the supernet's
     weights. To resume after a stop, give the same command again; more networks continue it."""
-    from ffnet_search.cli.fidelity_table import print_fidelity
+    from ffnet_search.cli.tables.fidelity import print_fidelity
     from ffnet_search.evaluation.fidelity import Fidelity
     from ffnet_search.run.fidelity.measure import FidelityPlan, measure_fidelity
 
@@ -255,14 +258,15 @@ def submit(
 
 def _run(sweep: Sweep, stages: tuple[str, ...], fresh: bool, output: Output, minutes: float | None = None) -> None:
     """Run stages and print the front."""
-    from ffnet_search.cli import json_output, tables
+    from ffnet_search.cli import json_output
     from ffnet_search.cli.resolve import Front
+    from ffnet_search.cli.tables.front import print_files, print_run
     from ffnet_search.run.pipeline import run_sweep
 
     with resumable(sweep, output):
         networks = run_sweep(sweep, fresh=fresh, stages=stages, minutes=minutes)
     exported = "export" in stages
-    output.answer(Front(sweep, networks), json_output.of_run, tables.print_run if exported else tables.print_files)
+    output.answer(Front(sweep, networks), json_output.of_run, print_run if exported else print_files)
     if exported and not output.json:
         folder = quoted(sweep.files.folder)
         say(f"inspect: ffnet-search dashboard {folder}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ffnet_search.cli.printing import make_table, print_plain
-from ffnet_search.cli.tables import print_architecture
+from ffnet_search.cli.tables.space import print_architecture
 from ffnet_search.export.class_table import CLASS_TITLES, class_rows, rare_words
 from ffnet_search.export.exported import ExportedNetwork
 from ffnet_search.metrics import ERROR, Metric, find_metric

@@ -5,14 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from ffnet_search.cli.printing import Column, Grid
+from ffnet_search.cli.printing import Column, Grid, print_plain
 from ffnet_search.cli.resolve import Front
 from ffnet_search.config.named_metrics import ranking
 from ffnet_search.config.sweep import Sweep
 from ffnet_search.export.answer import answer, offers, ranked_on
 from ffnet_search.export.exported import ExportedNetwork
 from ffnet_search.export.groups import WORDS as LETTERS
-from ffnet_search.export.groups import First, Groups, read_groups
+from ffnet_search.export.groups import First, Groups, read_first, read_groups
 from ffnet_search.export.yardstick.gains import read_gains
 from ffnet_search.latency.table import LatencyTable
 from ffnet_search.metrics import ERROR, FOLDS, IMAGES, INHERITED, INT8, JUDGED, LATENCY, MACS, PARAMS, Metric
@@ -20,9 +20,38 @@ from ffnet_search.space.hyperparameters import Configuration
 from ffnet_search.tasks.base import find_task
 
 SPREAD = "measured_spread"  # prefix of metrics that are not columns
-SPLITS: Mapping[str, str] = {"search": "validation", FOLDS: "folds", "test": "test"}
+SPLIT_TITLES: Mapping[str, str] = {"search": "validation", FOLDS: "folds", "test": "test"}
 WORDS: Mapping[str, str] = {"measured_ms": "measured", "predicted_ms": "predicted", PARAMS.name: "params"}
 LATE = 4  # the importance from which on a column stands after the folder
+
+
+def print_run(front: Front) -> None:
+    """The exported front, best first, with a column for each metric in its unit; then the run's files."""
+    if front.networks:
+        chosen, why = chosen_of(front)
+        print_plain(front_grid(front, chosen))
+        print_plain(f"* {why}")
+        pareto = front.networks[0].folder.parent
+        for line in front_words(front, read_first(pareto), read_groups(pareto)):
+            print_plain(line)
+    print_files(front)
+
+
+def print_files(front: Front) -> None:
+    """The files of a run that exist, with their purpose."""
+    files = front.sweep.files
+    words = {
+        files.report: "interactive report (open in a browser)",
+        files.pareto: "the networks: architecture, weights, ONNX, card",
+        files.candidates: "all candidates",
+        files.study: "the study, for Optuna",
+        files.supernet: "the supernet's weights",
+        files.latency: "latency tables",
+    }
+    existing = [path for path in words if path.exists()]
+    width = max((len(str(path)) for path in existing), default=0)
+    for path in existing:
+        print_plain(f"{path!s:<{width}}  {words[path]}")
 
 
 def front_grid(front: Front, chosen: int | None = None) -> Grid:
@@ -64,10 +93,10 @@ def front_words(front: Front, first: First, groups: Groups) -> Iterator[str]:
         yield f"{note}; `ffnet-search show FOLDER` of one network has each in its own unit"
     if any(groups.values()):
         yield f"letters: {LETTERS}"
-    counts = {split: metrics[key] for split in SPLITS if (key := f"{split}_{IMAGES.name}") in metrics}
+    counts = {split: metrics[key] for split in SPLIT_TITLES if (key := f"{split}_{IMAGES.name}") in metrics}
     folded = counts.pop(FOLDS, None)
     if counts:
-        images = [f"{count:,.0f} {SPLITS[split]}" for split, count in counts.items()]
+        images = [f"{count:,.0f} {SPLIT_TITLES[split]}" for split, count in counts.items()]
         yield (
             f"± one standard error: {' and '.join(images)} images; "
             "the search chose by validation, which is optimistic for that; test chose nothing"
@@ -112,7 +141,7 @@ def _names(networks: Iterable[ExportedNetwork]) -> list[str]:
 
 def importance(name: str, sweep: Sweep) -> int:
     """The place of a metric among the columns, 0 for the first."""
-    splits = (f"{split}_" for split in (*SPLITS, f"{INT8}test"))
+    splits = (f"{split}_" for split in (*SPLIT_TITLES, f"{INT8}test"))
     if any(name == f"{split}{quality}" for split in splits for quality in (ranking(sweep).key, sweep.quality.name)):
         return not name.startswith(("search", FOLDS))
     if sweep.module is not None:
@@ -131,9 +160,9 @@ def _title(metric: Metric) -> str:
     device, unit = f" @{metric.device}" if metric.device else "", metric.unit
     prefix = next((one for one in (INHERITED, INT8) if metric.name.startswith(one)), "")
     split, _, quality = metric.name.removeprefix(prefix).partition("_")
-    if split in SPLITS and quality:
+    if split in SPLIT_TITLES and quality:
         word = (metric.word or metric.name).removesuffix(f" {JUDGED[split]}").replace("_", " ")
-        return f"{word}{metric.device and f' of {metric.device}'}{unit and f' {unit}'}\n{SPLITS[split]}"
+        return f"{word}{metric.device and f' of {metric.device}'}{unit and f' {unit}'}\n{SPLIT_TITLES[split]}"
     return f"{WORDS.get(metric.name, metric.word or metric.name)}\n{unit}{device}".rstrip()
 
 

@@ -7,8 +7,8 @@ from itertools import zip_longest
 from math import isfinite, nan
 from typing import Any
 
-from ffnet_search.cli.front_table import SPLITS, metric_columns
 from ffnet_search.cli.printing import Column, Grid, Kind, print_path, print_plain
+from ffnet_search.cli.tables.front import SPLIT_TITLES, metric_columns
 from ffnet_search.config.named_metrics import ranking
 from ffnet_search.export.pair import Pair
 from ffnet_search.formatting import percent
@@ -108,7 +108,7 @@ def print_pair(pair: Pair) -> None:
         if isfinite(test.error):
             difference += f" ± {quality.format(test.error, unit=False)}"
         cells = [*reached, f"{sign}{difference}", f"{test.p:.2g}", "yes" if test.is_significant else "no"]
-        rows.append([f"{SPLITS[test.split]} ({test.images:,})", *cells])
+        rows.append([f"{SPLIT_TITLES[test.split]} ({test.images:,})", *cells])
     for name in ("measured_ms", "params_m"):
         metric = find_metric(name)
         values = [one.metrics[name] for one in pair.networks if name in one.metrics]
