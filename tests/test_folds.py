@@ -122,7 +122,8 @@ def test_folds_are_of_images_that_the_program_splits(tmp_path: Path) -> None:
     for part in ("train", "val"):
         for name in "ab":
             (tmp_path / "x" / part / name).mkdir(parents=True)
-            Image.new("L", (8, 8)).save(tmp_path / "x" / part / name / "1.png")
+            for number in range(5):  # enough for the fifth that becomes the test split
+                Image.new("L", (8, 8)).save(tmp_path / "x" / part / name / f"{number}.png")
     space = yaml.safe_load((Path(__file__).parents[1] / "search_spaces" / "ffnet_digits.yaml").read_text())
     space["input"]["classes"] = 2
     sweep = folded(tmp_path, data={"name": "image_folder", "path": str(tmp_path / "x")}, search_space=space)
