@@ -151,7 +151,7 @@ LAYOUTS: dict[str, tuple[Callable[[Path, np.ndarray], dict[str, Any]], str]] = {
         with_archive(lambda members: [*members[:-1], ("test_batch", b"x")]), "test_batch is not a file of CIFAR's"
     ),
     "a folder with a wrong file": (cifar_folder, "test_batch is not a file of CIFAR's"),
-    "image folders": (images, "data.validation must leave 2 images for training and hold out 1"),
+    "image folders": (images, "must hold an image for the split validation, but none that can be read is left"),
     "mask folders": (masks, "has the ids 77"),
     "a table": (table, "every column to learn must vary among the training images, but a does not"),
     "photos": (photos, r"003.png \(20 x 20 pixels, not"),
