@@ -218,7 +218,7 @@ def test_a_check_leaves_out_what_reading_leaves_out(folder: Path) -> None:
 
 
 def test_one_image_is_too_few(tmp_path: Path) -> None:
-    with pytest.raises(SweepError, match=r"must hold an image for the split test, but none that can be read is left"):
+    with pytest.raises(SweepError, match=r"data.validation must leave 2 images for training"):
         build(write_masks(tmp_path / "one", 1))
 
 

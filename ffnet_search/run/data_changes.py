@@ -68,6 +68,8 @@ def say_remarks(sweep: Sweep) -> None:
 
 def say_audit(sweep: Sweep) -> None:
     """Open every image, and print the findings. Raises SweepError for unreadable images that would end a run."""
+    if not sweep.search_space.has_network:  # data of a user-supplied module
+        return
     with error_context(sweep.path):
         audit = audit_data(sweep.data, sweep.seed, sweep.search_space.images)
         for line in audit.lines if audit.images else ():
