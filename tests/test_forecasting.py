@@ -23,6 +23,7 @@ from ffnet_search.errors import SweepError
 from ffnet_search.forecasting.forecaster import Forecaster, RobustForecaster
 from ffnet_search.forecasting.network import FFNetTs, SeriesShape
 from ffnet_search.forecasting.series import Series, read_series
+from ffnet_search.run.check import check_content
 from ffnet_search.run.data_changes import say_audit
 
 ROOT = Path(__file__).parents[1]
@@ -148,10 +149,15 @@ def test_arguments_that_make_no_network_or_split_are_one_sentence(tmp_path: Path
     assert read_series(waves(tmp_path / "s.csv"))[1].shape == (400, 3)
 
 
-def test_the_check_of_all_images_is_of_data_that_are_images(tmp_path: Path) -> None:
+def test_data_of_a_forecaster_are_checked_though_they_are_no_images(tmp_path: Path) -> None:
     content = yaml.safe_load((ROOT / "sweeps/ett.yaml").read_text())
     content["data"]["init_args"] = {"path": str(waves(tmp_path / "s.csv")), "window": [24, 12]}
-    say_audit(Sweep.from_content({**content, "name": "s", "runs": str(tmp_path)}, tmp_path / "s.yaml"))
+    sweep = Sweep.from_content({**content, "name": "s", "runs": str(tmp_path)}, tmp_path / "s.yaml")
+    say_audit(sweep)  # which is of images
+    check_content(sweep)
+    waves(tmp_path / "s.csv", 60)
+    with pytest.raises(SweepError, match="must have enough rows for a window of 24"):
+        check_content(sweep)
 
 
 def test_the_page_has_the_arguments_and_their_defaults() -> None:
